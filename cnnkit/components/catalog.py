@@ -1,0 +1,229 @@
+"""The catalog: from a component's name to its class, importing a plugin only when a name needs it."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pluggy
+
+from cnnkit.components import contracts, hookspecs
+from cnnkit.components.contracts import Component
+from cnnkit.components.expressions import Call, format_call, parse
+from cnnkit.errors import CnnkitError, ComponentError, ConfigError
+
+BUILT_IN = "cnnkit"
+"""The distribution whose components keep their names whatever is installed."""
+
+KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
+    "layer": ("cnnkit_layers", (contracts.Layer, contracts.Merge)),
+    "loss": ("cnnkit_losses", (contracts.Loss,)),
+    "optimizer": ("cnnkit_optimizers", (contracts.Optimizer,)),
+    "schedule": ("cnnkit_schedules", (contracts.Schedule,)),
+    "metric": ("cnnkit_metrics", (contracts.Metric,)),
+    "dataset": ("cnnkit_datasets", (contracts.Dataset,)),
+    "callback": ("cnnkit_callbacks", (contracts.Callback,)),
+    "runtime": ("cnnkit_runtimes", (contracts.Runtime,)),
+}
+"""Each kind's hook, and the classes that its components must inherit from."""
+
+KNOWN_ELSEWHERE = {"HadamardDense": "cnnkit-walsh"}
+"""Names of components that a distribution of ours brings, for the hint what to install."""
+
+C = TypeVar("C", bound=Component)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point of the group `cnnkit`, as its metadata tells; nothing is imported before `load`."""
+
+    distribution: str
+    version: str
+    value: str
+    """The module, as the entry point names it."""
+    load: Callable[[], Any] = field(repr=False, compare=False)
+
+
+@dataclass
+class Loaded:
+    """What importing a plugin gave: its classes by kind and name, and what is wrong with it."""
+
+    plugin: Plugin
+    classes: dict[tuple[str, str], type[Component]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def installed_plugins() -> list[Plugin]:
+    """The plugins that are installed, by their metadata alone, in a fixed order."""
+    plugins = {}
+    for entry in importlib.metadata.entry_points(group=hookspecs.NAMESPACE):
+        distribution = entry.dist.name if entry.dist else "unknown"
+        version = entry.dist.version if entry.dist else "?"
+        plugins[distribution, entry.value] = Plugin(distribution, version, entry.value, entry.load)
+    return [plugins[key] for key in sorted(plugins)]
+
+
+@functools.cache
+def installed_catalog() -> Catalog:
+    """The catalog of everything that is installed; read once in a process."""
+    return Catalog(installed_plugins())
+
+
+class Catalog:
+    """Finds components by name among plugins; built-in ones first, the others imported only if that fails."""
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        self.plugins = list(plugins)
+        self._manager = pluggy.PluginManager(hookspecs.NAMESPACE)
+        self._manager.add_hookspecs(hookspecs)
+        self._loaded: dict[int, Loaded] = {}
+
+    def build(self, kind: str, expression: str | Component | Call) -> Component:
+        """Make the component that an expression describes; a component passes unchanged.
+
+        Raises ExpressionError, ComponentError (unknown name), or ConfigError (arguments that it does not take).
+        """
+        if isinstance(expression, Component):
+            if not isinstance(expression, KINDS[kind][1]):
+                raise ConfigError(f"expected {_a(kind)}, got {expression!r}")
+            return expression
+        call = parse(expression) if isinstance(expression, str) else expression
+        cls = self.find(kind, call.name, call.distribution)
+        args = [self._argument(kind, value) for value in call.args]
+        kwargs = {key: self._argument(kind, value) for key, value in call.kwargs.items()}
+        return _construct(cls, args, kwargs)
+
+    def find(self, kind: str, name: str, distribution: str = "") -> type[Component]:
+        """The class behind a name; importing no plugin for a built-in name, and only the one named by `distribution`.
+
+        Raises ComponentError for a name that nothing or more than one plugin brings.
+        """
+        wanted = [p for p in self.plugins if distribution in ("", p.distribution)]
+        if distribution and not wanted:
+            raise ComponentError(
+                f"{distribution}:{name} needs the distribution {distribution}, which is not installed; "
+                f"run: pip install {distribution}"
+            )
+        built_in = [p for p in wanted if p.distribution == BUILT_IN]
+        others = [p for p in wanted if p.distribution != BUILT_IN]
+        for group in (built_in, others):
+            found = [loaded for p in group if (kind, name) in (loaded := self.load(p)).classes]
+            if len(found) > 1:
+                choices = " or ".join(f"{loaded.plugin.distribution}:{name}" for loaded in found)
+                raise ComponentError(f"{name} is brought by more than one plugin: write {choices}")
+            if found:
+                return found[0].classes[kind, name]
+        raise self._unknown(kind, name, wanted)
+
+    def names(self, kind: str) -> list[str]:
+        """All names of a kind; imports every plugin."""
+        return sorted({name for p in self.plugins for k, name in self.load(p).classes if k == kind})
+
+    def origin(self, cls: type[Component]) -> Plugin | None:
+        """The plugin among those loaded so far that brings this very class, or None."""
+        for loaded in self._loaded.values():
+            if loaded.classes.get((cls.kind, cls.__name__)) is cls:
+                return loaded.plugin
+        return None
+
+    def load(self, plugin: Plugin) -> Loaded:
+        """Import a plugin once and collect what it brings; whatever goes wrong becomes one of its problems."""
+        key = self.plugins.index(plugin)
+        if key not in self._loaded:
+            self._loaded[key] = self._import(plugin)
+        return self._loaded[key]
+
+    def _import(self, plugin: Plugin) -> Loaded:
+        loaded = Loaded(plugin)
+        try:
+            module = plugin.load()
+            self._manager.register(module, name=f"{plugin.distribution} {plugin.value}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may fail in any way, even by SystemExit; it is reported, not obeyed
+            if plugin.distribution == BUILT_IN and not isinstance(error, SystemExit):
+                raise
+            loaded.problems.append(f"importing {plugin.value} failed: {type(error).__name__}: {error}")
+            return loaded
+        hooks = {hook: kind for kind, (hook, _) in KINDS.items()}
+        for caller in self._manager.get_hookcallers(module) or []:
+            if caller.name not in hooks:
+                loaded.problems.append(f"{caller.name} is not a hook of cnnkit; the hooks are {', '.join(hooks)}")
+                continue
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is module:
+                    self._collect(loaded, hooks[caller.name], implementation.function)
+        return loaded
+
+    def _collect(self, loaded: Loaded, kind: str, hook: Callable[..., object]) -> None:
+        try:
+            classes = list(hook())  # type: ignore[call-overload]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as above
+            loaded.problems.append(f"{KINDS[kind][0]}() failed: {type(error).__name__}: {error}")
+            return
+        for cls in classes:
+            if not (inspect.isclass(cls) and issubclass(cls, KINDS[kind][1])):
+                loaded.problems.append(f"{KINDS[kind][0]}() returned {cls!r}, which is not {_a(kind)} class")
+            elif (kind, cls.__name__) in loaded.classes:
+                loaded.problems.append(f"{KINDS[kind][0]}() returned two classes named {cls.__name__}")
+            else:
+                loaded.classes[kind, cls.__name__] = cls
+
+    def _argument(self, kind: str, value: Any) -> Any:
+        match value:
+            case Call():
+                return self.build(kind, value)
+            case list():
+                return [self._argument(kind, item) for item in value]
+            case tuple():
+                return tuple(self._argument(kind, item) for item in value)
+        return value
+
+    def _unknown(self, kind: str, name: str, searched: list[Plugin]) -> ComponentError:
+        loaded = [self.load(p) for p in searched]
+        names = sorted({n for one in loaded for k, n in one.classes if k == kind})
+        lines = [f"there is no {kind} named {name!r}"]
+        folded = {n.lower(): n for n in names}
+        if close := difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6):
+            lines.append(f"did you mean {' or '.join(folded[n] for n in close)}?")
+        if name in KNOWN_ELSEWHERE:
+            lines.append(f"{name} comes with {KNOWN_ELSEWHERE[name]}; run: pip install {KNOWN_ELSEWHERE[name]}")
+        lines += [
+            f"{one.plugin.distribution} {one.plugin.version} is broken and may bring it: {problem}"
+            for one in loaded
+            for problem in one.problems
+        ]
+        if len(lines) == 1:
+            lines.append(f"the {kind} names are {', '.join(names) or 'none'}")
+        return ComponentError("\n  ".join(lines))
+
+
+def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:
+    written = format_call(cls.__name__, tuple(args), kwargs)
+    signature = inspect.signature(cls)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(signature)}") from None
+    try:
+        return cls(*args, **kwargs)
+    except CnnkitError as error:
+        raise type(error)(f"{written}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(signature)}") from error
+
+
+def _shown(signature: inspect.Signature) -> str:
+    return str(signature.replace(return_annotation=signature.empty))
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

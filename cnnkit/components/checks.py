@@ -1,0 +1,60 @@
+"""Checks of configuration arguments; each returns the value, or says what was expected and what came."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from cnnkit.errors import ConfigError
+
+
+def in_range(name: str, value: Any, low: float, high: float) -> float:
+    """A number with low <= value < high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
+        raise ConfigError(f"{name} must be a number with {low:g} <= {name} < {high:g}, got {value!r}")
+    return value
+
+
+def positive(name: str, value: Any) -> float:
+    """A finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigError(f"{name} must be a number above 0, got {value!r}")
+    return value
+
+
+def not_negative(name: str, value: Any) -> float:
+    """A finite number, 0 or above."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigError(f"{name} must be a number, 0 or above, got {value!r}")
+    return value
+
+
+def whole(name: str, value: Any, at_least: int = 1) -> int:
+    """A whole number, not below `at_least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ConfigError(f"{name} must be a whole number, {at_least} or above, got {value!r}")
+    return value
+
+
+def true_or_false(name: str, value: Any) -> bool:
+    """A bool."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
+    """One of a few words."""
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return str(value)
+
+
+def pair(name: str, value: Any, at_least: int = 1) -> tuple[int, int]:
+    """A whole number for both axes, or one for each: (height, width)."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return whole(name, value[0], at_least), whole(name, value[1], at_least)
+    if isinstance(value, list | tuple):
+        raise ConfigError(f"{name} must be a whole number or a pair of them (height, width), got {value!r}")
+    return (whole(name, value, at_least),) * 2

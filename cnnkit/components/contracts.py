@@ -1,0 +1,242 @@
+"""What each kind of component must do; a plugin author implements one of these classes and names it in one hook."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from cnnkit.components.expressions import format_call
+from cnnkit.errors import ComponentError, OnnxError
+from cnnkit.types import Array, Cache, Context, Data, Grads, Graph, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Component:
+    """Something found by name whose `repr` is the expression that makes it again.
+
+    `__init__` takes configuration only (literals, or other components) and keeps each argument in an attribute of
+    the same name.
+    """
+
+    kind: ClassVar[str] = ""
+
+    def __repr__(self) -> str:
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for parameter in inspect.signature(type(self)).parameters.values():
+            value = self._kept(parameter.name)
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                args.extend(value)
+            elif parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
+                args.append(value)
+            elif value != parameter.default or type(value) is not type(parameter.default):
+                kwargs[parameter.name] = value
+        return format_call(type(self).__name__, tuple(args), kwargs)
+
+    def _kept(self, name: str) -> Any:
+        try:
+            return getattr(self, name)
+        except AttributeError:
+            raise ComponentError(
+                f"{type(self).__name__}.__init__ takes {name!r} but keeps no attribute of that name; "
+                f"write self.{name} = {name}, so that models with this component can be saved"
+            ) from None
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and repr(other) == repr(self)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+class Layer(Component):
+    """One step of a network: forward, backward, and how it is written in ONNX.
+
+    Arrays are logically (N, C, H, W) or (N, F) with any strides. Nothing about a call is kept on `self`: several
+    workers run one layer at once, each on its own tile of the batch.
+    """
+
+    kind = "layer"
+    params: dict[str, Array]
+    """What is trained, by name; after `build` the engine replaces the arrays by views of one flat vector."""
+    buffers: dict[str, Array]
+    """What is kept but not trained, by name, such as running statistics."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Give every layer its own `params` and `buffers`, so that no `__init__` has to."""
+        self = super().__new__(cls)
+        self.params, self.buffers = {}, {}
+        return self
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        """Create `self.params` and `self.buffers` for inputs of this shape and return the output's shape.
+
+        Shapes have no batch axis. A layer that keeps the shape and has no parameters inherits this.
+        """
+        return in_shape
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """The output for a tile, and whatever `backward` will need."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """The gradient of the input, and of each parameter summed over the tile."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def lower(self, graph: Graph, x: str) -> str:
+        """Write the prediction form of this layer into the graph and return the name of its output."""
+        raise OnnxError(f"{self!r} cannot be exported: {type(self).__name__} has no lower(graph, x) method")
+
+
+class BatchCoupledLayer(Layer):
+    """A layer whose training output depends on the whole batch, such as batch normalisation.
+
+    Each tile contributes a partial sum; the engine adds the partials in tile order and hands the total to every
+    tile, so that the statistics are those of the whole batch however it is cut.
+    """
+
+    def partial(self, x: Array, ctx: Context) -> Array:
+        """This tile's contribution to the forward total, float64; called in training only, before `forward`."""
+        raise NotImplementedError(f"{type(self).__name__} has no partial")
+
+    def absorb(self, total: Array) -> None:
+        """Update `self.buffers` from the forward total; called once in a training step."""
+
+    def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
+        """This tile's contribution to the backward total, float64; called before `backward`."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward_partial")
+
+
+class Merge(Component):
+    """Several branches that start at one value and end in one: a residual connection, a concatenation.
+
+    `branches` lists the layers of each branch in order; an empty branch passes its input on.
+    """
+
+    kind = "layer"
+    branches: list[list[Layer | Merge]]
+
+    def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
+        """The output's shape for the branches' output shapes, without the batch axis."""
+        raise NotImplementedError(f"{type(self).__name__} has no merge_shape")
+
+    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
+        """The output for the branches' outputs, and whatever `backward` will need."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> Sequence[Array]:
+        """The gradient of each branch's output."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+        """Write the merge into the graph and return the name of its output."""
+        raise OnnxError(f"{self!r} cannot be exported: {type(self).__name__} has no lower(graph, xs) method")
+
+
+class Loss(Component):
+    """What training makes small: one number for each sample, averaged over the batch."""
+
+    kind = "loss"
+    from_logits: ClassVar[bool] = False
+    """True if `outputs` are the values before a final Softmax, which training then leaves out."""
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
+        """The loss of each sample, (N,), and whatever `backward` will need.
+
+        outputs: (N, F); targets: (N,) class indices, or (N, F) values. Raises ShapeError if they do not fit.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, cache: Cache, weight: float) -> Array:
+        """The gradient of `weight * sum(losses)` with respect to the outputs, (N, F)."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+
+class Optimizer(Component):
+    """The rule that moves the parameters; works on one flat vector that holds all of them."""
+
+    kind = "optimizer"
+    lr: float
+    """Learning rate before the schedule's factor."""
+
+    def slots(self) -> tuple[str, ...]:
+        """Names of the state vectors, each as long as the parameters and zero at the start."""
+        return ()
+
+    def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
+        """Change `params` and `state` in place.
+
+        params, grads and each state vector: (P,), or the same slice of them; lr: the rate of this step, after the
+        schedule; step: 1 for the first. May overwrite `grads`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no update")
+
+
+class Schedule(Component):
+    """How the learning rate changes while training goes on."""
+
+    kind = "schedule"
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """What the learning rate is multiplied with at this point: 0.0 <= epoch < epochs, fractional inside one."""
+        raise NotImplementedError(f"{type(self).__name__} has no factor")
+
+
+class Metric(Component):
+    """A number that says how good predictions are, made from sums, so that it does not depend on the tiles."""
+
+    kind = "metric"
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        """What this tile adds, float64. outputs: (N, F); targets as for a loss."""
+        raise NotImplementedError(f"{type(self).__name__} has no sums")
+
+    def value(self, total: Array) -> float:
+        """The metric for the sum over all tiles."""
+        raise NotImplementedError(f"{type(self).__name__} has no value")
+
+
+class Dataset(Component):
+    """Samples to train and test on."""
+
+    kind = "dataset"
+
+    def load(self, data_dir: Path) -> Data:
+        """Read the samples, from below `data_dir` where they are files, fetching them there if that is possible.
+
+        Raises DataError for files that are missing or damaged, naming file and offset.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no load")
+
+
+class Callback(Component):
+    """Something that looks at a training after each epoch, and may end it."""
+
+    kind = "callback"
+
+    def start(self) -> None:
+        """Forget all earlier trainings; called before the first epoch."""
+
+    def after_epoch(self, history: Mapping[str, list[float]]) -> str:
+        """Return why the training should end now, or "" to go on.
+
+        history: the values of each quantity (`loss`, `accuracy`, `validation_loss`, ...), one for each epoch so far.
+        """
+        return ""
+
+
+class Runtime(Component):
+    """Something that executes an ONNX file."""
+
+    kind = "runtime"
+    requires: ClassVar[str] = ""
+    """The distribution to install for this runtime, "" if it comes with cnnkit."""
+
+    def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs of the model, by name. Raises OnnxError if the runtime cannot execute it."""
+        raise NotImplementedError(f"{type(self).__name__} has no run")

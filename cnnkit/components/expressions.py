@@ -1,0 +1,131 @@
+"""The call notation of components, `Conv2D(8, 3, padding="same")`: read with `ast`, written by `format_call`.
+
+Only literals and calls of names are allowed, so reading an expression runs no code.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from cnnkit.errors import ExpressionError
+
+MAX_LENGTH = 10_000
+MAX_DEPTH = 50
+
+
+@dataclass(frozen=True)
+class Call:
+    """A parsed expression: a component's name, the distribution it must come from ("" for any), and its arguments."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    distribution: str = ""
+
+
+def parse(text: str) -> Call:
+    """Read `Name(...)` or `distribution:Name(...)`; arguments are literals, calls, or lists and tuples of them.
+
+    A bare `Name` means `Name()`. Raises ExpressionError with the position of what is not allowed.
+    """
+    if not isinstance(text, str):
+        raise ExpressionError(f'expected an expression as text, such as "Conv2D(8, 3)", got {text!r}')
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"an expression may have {MAX_LENGTH:,} characters, this one has {len(text):,}")
+    distribution, source = _split_distribution(text.strip())
+    try:
+        tree = ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else "it cannot be read"
+        where = f" at column {error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
+        raise ExpressionError(
+            f'cannot read {_shorten(text)!r}{where}: {reason}; expected the form "Conv2D(8, 3)"'
+        ) from None
+    if not isinstance(tree, ast.Call | ast.Name):
+        raise ExpressionError(f'expected a component such as "Conv2D(8, 3)", got {_shorten(text)!r}')
+    call = _call(tree, text, 0)
+    return Call(call.name, call.args, call.kwargs, distribution)
+
+
+def format_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Write an expression that `parse` reads back to the same value."""
+    parts = [format_value(value) for value in args]
+    parts += [f"{key}={format_value(value)}" for key, value in kwargs.items()]
+    return f"{name}({', '.join(parts)})"
+
+
+def format_value(value: Any) -> str:
+    """Write one argument: a literal, a component (by its `repr`), or a list, tuple or dict of them."""
+    match value:
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case list():
+            return f"[{', '.join(map(format_value, value))}]"
+        case tuple():
+            return f"({', '.join(map(format_value, value))}{',' if len(value) == 1 else ''})"
+        case dict():
+            return f"{{{', '.join(f'{format_value(k)}: {format_value(v)}' for k, v in value.items())}}}"
+        case float() if not math.isfinite(value):
+            raise ExpressionError(f"{value} cannot be written in an expression: use a finite number")
+    return repr(value)
+
+
+def _split_distribution(text: str) -> tuple[str, str]:
+    head, colon, tail = text.partition(":")
+    if colon and head and all(c.isalnum() or c in "-_." for c in head):
+        return head, tail
+    return "", text
+
+
+def _call(node: ast.Call | ast.Name, text: str, depth: int) -> Call:
+    if depth > MAX_DEPTH:
+        raise ExpressionError(f"{_shorten(text)!r} nests deeper than {MAX_DEPTH} levels")
+    if isinstance(node, ast.Name):
+        return Call(node.id)
+    if not isinstance(node.func, ast.Name):
+        raise _refused(node.func, text)
+    args = tuple(_value(argument, text, depth + 1) for argument in node.args)
+    kwargs: dict[str, Any] = {}
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise _refused(keyword.value, text)
+        kwargs[keyword.arg] = _value(keyword.value, text, depth + 1)
+    return Call(node.func.id, args, kwargs)
+
+
+def _value(node: ast.expr, text: str, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise ExpressionError(f"{_shorten(text)!r} nests deeper than {MAX_DEPTH} levels")
+    match node:
+        case ast.Call() | ast.Name():
+            return _call(node, text, depth)
+        case ast.List(elts=elements):
+            return [_value(element, text, depth + 1) for element in elements]
+        case ast.Tuple(elts=elements):
+            return tuple(_value(element, text, depth + 1) for element in elements)
+        case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
+            return {
+                key.value: _value(value, text, depth + 1)
+                for key, value in zip(keys, values, strict=True)
+                if isinstance(key, ast.Constant)
+            }
+        case ast.Constant(value=bool() | int() | float() | str() | None):
+            return node.value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            return -number
+    raise _refused(node, text)
+
+
+def _refused(node: ast.expr, text: str) -> ExpressionError:
+    return ExpressionError(
+        f"{_shorten(ast.unparse(node))!r} is not allowed in {_shorten(text)!r}: "
+        "arguments are numbers, strings, True, False, None, lists, tuples, dicts, or other components"
+    )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:117]}..."

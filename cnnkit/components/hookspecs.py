@@ -1,0 +1,53 @@
+"""The hooks of cnnkit: a plugin implements those it needs, and each returns the classes it adds."""
+
+from __future__ import annotations
+
+import pluggy
+
+from cnnkit.components.contracts import Callback, Dataset, Layer, Loss, Merge, Metric, Optimizer, Runtime, Schedule
+
+NAMESPACE = "cnnkit"
+"""Name of pluggy's project and of the entry-point group."""
+
+hookspec = pluggy.HookspecMarker(NAMESPACE)
+hookimpl = pluggy.HookimplMarker(NAMESPACE)
+
+
+@hookspec
+def cnnkit_layers() -> list[type[Layer | Merge]]:
+    """Layers and merges, for the `layers` of a recipe."""
+
+
+@hookspec
+def cnnkit_losses() -> list[type[Loss]]:
+    """Losses, for `train.loss`."""
+
+
+@hookspec
+def cnnkit_optimizers() -> list[type[Optimizer]]:
+    """Optimizers, for `train.optimizer`."""
+
+
+@hookspec
+def cnnkit_schedules() -> list[type[Schedule]]:
+    """Learning-rate schedules, for `train.schedule`."""
+
+
+@hookspec
+def cnnkit_metrics() -> list[type[Metric]]:
+    """Metrics, for `train.metrics`."""
+
+
+@hookspec
+def cnnkit_datasets() -> list[type[Dataset]]:
+    """Datasets, for `data.dataset`."""
+
+
+@hookspec
+def cnnkit_callbacks() -> list[type[Callback]]:
+    """Callbacks, for `train.callbacks`."""
+
+
+@hookspec
+def cnnkit_runtimes() -> list[type[Runtime]]:
+    """Runtimes that execute exported files, for `validate`."""

@@ -1,0 +1,49 @@
+"""The errors that a user can mend; each message says what was expected, what came, where, and what to do."""
+
+
+class CnnkitError(Exception):
+    """Anything that the user can mend; the command line prints the message and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class ConfigError(CnnkitError):
+    """An argument or option has a value outside what it allows."""
+
+
+class ShapeError(CnnkitError):
+    """Arrays or layers do not fit together."""
+
+
+class ExpressionError(CnnkitError):
+    """A component's call notation, such as `Conv2D(8, 3)`, cannot be read."""
+
+
+class ComponentError(CnnkitError):
+    """No component has this name, several have it, or its plugin is broken."""
+
+
+class RecipeError(CnnkitError):
+    """A recipe has a wrong key or value."""
+
+
+class DataError(CnnkitError):
+    """A data file is missing, damaged, or holds something else than was expected."""
+
+
+class RegistryError(CnnkitError):
+    """A registry, a reference or a model file cannot be used."""
+
+
+class OnnxError(CnnkitError):
+    """A model cannot be expressed in ONNX, or an ONNX file cannot be read."""
+
+
+class TrainingError(CnnkitError):
+    """A training cannot go on."""
+
+
+class CheckError(CnnkitError):
+    """Everything ran, and the answer is no: a validation, verification or gradient check failed."""
+
+    exit_code = 1

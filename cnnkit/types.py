@@ -1,0 +1,127 @@
+"""The plain types that pass between the parts: arrays, shapes, data, and what a layer may ask of its surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.errors import ConfigError, DataError
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+Cache = Any
+"""What a layer's forward keeps for its backward; nobody else looks into it."""
+Grads = dict[str, Array]
+"""Gradients by the name of their parameter."""
+
+
+class Context(Protocol):
+    """What a layer may ask of the engine during one call on one tile."""
+
+    @property
+    def training(self) -> bool:
+        """True in training, False in prediction."""
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Random numbers of this call alone, the same for any number of workers."""
+
+    @property
+    def total(self) -> Array:
+        """Batch-coupled layers: the sum of all tiles' partials; float64."""
+
+    @property
+    def partial(self) -> Array:
+        """Batch-coupled layers: the partial of this tile; float64."""
+
+    def empty(self, shape: Shape) -> Array:
+        """Uninitialised memory in the network's dtype, valid until the tile has been trained on."""
+
+    def empty_like(self, x: Array) -> Array:
+        """Uninitialised memory with the shape and the axis order of `x`."""
+
+
+class Graph(Protocol):
+    """The builder that a layer lowers itself into; values are known by their names."""
+
+    @property
+    def opset(self) -> int:
+        """Version of the default ONNX operator set that is being written."""
+
+    def add(self, op_type: str, *inputs: str | Array, **attributes: Any) -> str:
+        """Append a node with one output and return the output's name; arrays become initializers."""
+
+    def shape(self, value: str) -> Shape:
+        """Shape of a value without the batch axis."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns a dataset's raw values into what the first layer sees.
+
+    y = (x * scale - mean) / std, with one mean and std for each channel, or one for all.
+
+    x: (N, C, ...) in the dataset's own units, uint8 or float; y: the same shape, the network's dtype.
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.mean) == len(self.std) or min(self.std) <= 0:
+            raise ConfigError(
+                "Preprocessing needs as many std as mean values, one or one for each channel, and every std above 0; "
+                f"it got mean={self.mean} and std={self.std}"
+            )
+
+    def affine(self, dtype: np.dtype[Any], axes: int) -> tuple[Array, Array]:
+        """The same map as a factor and an offset, y = x * factor + offset, shaped (C, 1, ...) for `axes` axes."""
+        std = np.asarray(self.std, np.float64).reshape((-1,) + (1,) * (axes - 1))
+        mean = np.asarray(self.mean, np.float64).reshape(std.shape)
+        return (self.scale / std).astype(dtype), (-mean / std).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs and their targets, in the dataset's own dtype and units.
+
+    x: (N, C, H, W) or (N, F); y: (N,) class indices (int64), or (N, F) values to regress.
+    """
+
+    x: Array
+    y: Array
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise DataError(f"expected as many targets as inputs, got {len(self.x)} inputs and {len(self.y)} targets")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: Array | slice) -> Samples:
+        """The samples at these positions."""
+        return Samples(self.x[index], self.y[index])
+
+
+@dataclass(frozen=True)
+class Data:
+    """A loaded dataset: its samples, what the classes are called, and how raw values become network input."""
+
+    train: Samples
+    test: Samples
+    validation: Samples | None = None
+    labels: tuple[str, ...] = ()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    name: str = ""
+    """The expression that loads it."""
+    digest: str = ""
+    """sha256 over the content of all samples, in hexadecimal."""
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one input, without the batch axis."""
+        return tuple(self.train.x.shape[1:])
