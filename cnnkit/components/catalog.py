@@ -52,10 +52,11 @@ class Plugin:
 
 @dataclass
 class Loaded:
-    """What importing a plugin gave: its classes by kind and name, and what is wrong with it."""
+    """An imported plugin: its hooks by kind, the classes of those that were asked, and what is wrong with it."""
 
     plugin: Plugin
-    classes: dict[tuple[str, str], type[Component]] = field(default_factory=dict)
+    hooks: dict[str, list[Callable[..., Any]]] = field(default_factory=dict)
+    classes: dict[str, dict[str, type[Component]]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -113,27 +114,42 @@ class Catalog:
         built_in = [p for p in wanted if p.distribution == BUILT_IN]
         others = [p for p in wanted if p.distribution != BUILT_IN]
         for group in (built_in, others):
-            found = [loaded for p in group if (kind, name) in (loaded := self.load(p)).classes]
+            found = [(p, classes[name]) for p in group if name in (classes := self.classes(p, kind))]
             if len(found) > 1:
-                choices = " or ".join(f"{loaded.plugin.distribution}:{name}" for loaded in found)
+                choices = " or ".join(f"{p.distribution}:{name}" for p, _ in found)
                 raise ComponentError(f"{name} is brought by more than one plugin: write {choices}")
             if found:
-                return found[0].classes[kind, name]
+                return found[0][1]
         raise self._unknown(kind, name, wanted)
 
     def names(self, kind: str) -> list[str]:
         """All names of a kind; imports every plugin."""
-        return sorted({name for p in self.plugins for k, name in self.load(p).classes if k == kind})
+        return sorted({name for p in self.plugins for name in self.classes(p, kind)})
 
     def origin(self, cls: type[Component]) -> Plugin | None:
         """The plugin among those loaded so far that brings this very class, or None."""
         for loaded in self._loaded.values():
-            if loaded.classes.get((cls.kind, cls.__name__)) is cls:
+            if loaded.classes.get(cls.kind, {}).get(cls.__name__) is cls:
                 return loaded.plugin
         return None
 
+    def classes(self, plugin: Plugin, kind: str) -> dict[str, type[Component]]:
+        """The classes of one kind that a plugin brings, by name; imports it, and asks this one hook once."""
+        loaded = self.load(plugin)
+        if kind not in loaded.classes:
+            loaded.classes[kind] = {}
+            for hook in loaded.hooks.get(kind, []):
+                self._ask(loaded, kind, hook)
+        return loaded.classes[kind]
+
+    def problems(self, plugin: Plugin) -> list[str]:
+        """What is wrong with a plugin; imports it, and asks all of its hooks."""
+        for kind in KINDS:
+            self.classes(plugin, kind)
+        return self.load(plugin).problems
+
     def load(self, plugin: Plugin) -> Loaded:
-        """Import a plugin once and collect what it brings; whatever goes wrong becomes one of its problems."""
+        """Import a plugin once; whatever goes wrong becomes one of its problems."""
         key = self.plugins.index(plugin)
         if key not in self._loaded:
             self._loaded[key] = self._import(plugin)
@@ -158,12 +174,12 @@ class Catalog:
                 continue
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is module:
-                    self._collect(loaded, hooks[caller.name], implementation.function)
+                    loaded.hooks.setdefault(hooks[caller.name], []).append(implementation.function)
         return loaded
 
-    def _collect(self, loaded: Loaded, kind: str, hook: Callable[..., object]) -> None:
+    def _ask(self, loaded: Loaded, kind: str, hook: Callable[..., Any]) -> None:
         try:
-            classes = list(hook())  # type: ignore[call-overload]
+            classes = list(hook())
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as above
@@ -172,10 +188,10 @@ class Catalog:
         for cls in classes:
             if not (inspect.isclass(cls) and issubclass(cls, KINDS[kind][1])):
                 loaded.problems.append(f"{KINDS[kind][0]}() returned {cls!r}, which is not {_a(kind)} class")
-            elif (kind, cls.__name__) in loaded.classes:
+            elif cls.__name__ in loaded.classes[kind]:
                 loaded.problems.append(f"{KINDS[kind][0]}() returned two classes named {cls.__name__}")
             else:
-                loaded.classes[kind, cls.__name__] = cls
+                loaded.classes[kind][cls.__name__] = cls
 
     def _argument(self, kind: str, value: Any) -> Any:
         match value:
@@ -188,8 +204,7 @@ class Catalog:
         return value
 
     def _unknown(self, kind: str, name: str, searched: list[Plugin]) -> ComponentError:
-        loaded = [self.load(p) for p in searched]
-        names = sorted({n for one in loaded for k, n in one.classes if k == kind})
+        names = sorted({n for p in searched for n in self.classes(p, kind)})
         lines = [f"there is no {kind} named {name!r}"]
         folded = {n.lower(): n for n in names}
         if close := difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6):
@@ -197,9 +212,9 @@ class Catalog:
         if name in KNOWN_ELSEWHERE:
             lines.append(f"{name} comes with {KNOWN_ELSEWHERE[name]}; run: pip install {KNOWN_ELSEWHERE[name]}")
         lines += [
-            f"{one.plugin.distribution} {one.plugin.version} is broken and may bring it: {problem}"
-            for one in loaded
-            for problem in one.problems
+            f"{p.distribution} {p.version} is broken and may bring it: {problem}"
+            for p in searched
+            for problem in self.load(p).problems
         ]
         if len(lines) == 1:
             lines.append(f"the {kind} names are {', '.join(names) or 'none'}")

@@ -1,0 +1,67 @@
+"""The components that come with cnnkit, through the same hooks as everyone's."""
+
+from cnnkit.components import Callback, Dataset, Layer, Loss, Merge, Metric, Optimizer, Runtime, Schedule, hookimpl
+
+
+@hookimpl
+def cnnkit_layers() -> list[type[Layer | Merge]]:
+    """Convolution, pooling, dense, activations, normalisation, merges."""
+    from cnnkit.layers import LAYERS
+
+    return list(LAYERS)
+
+
+@hookimpl
+def cnnkit_losses() -> list[type[Loss]]:
+    """Cross-entropy and squared error."""
+    from cnnkit.losses import LOSSES
+
+    return list(LOSSES)
+
+
+@hookimpl
+def cnnkit_optimizers() -> list[type[Optimizer]]:
+    """Gradient descent with momentum, Adam and AdamW."""
+    from cnnkit.optimizers import OPTIMIZERS
+
+    return list(OPTIMIZERS)
+
+
+@hookimpl
+def cnnkit_schedules() -> list[type[Schedule]]:
+    """Constant, cosine and step."""
+    from cnnkit.schedules import SCHEDULES
+
+    return list(SCHEDULES)
+
+
+@hookimpl
+def cnnkit_metrics() -> list[type[Metric]]:
+    """Accuracy."""
+    from cnnkit.metrics import METRICS
+
+    return list(METRICS)
+
+
+@hookimpl
+def cnnkit_datasets() -> list[type[Dataset]]:
+    """Digits, MNIST, Fashion-MNIST and arrays from a file."""
+    from cnnkit.data import DATASETS
+
+    return list(DATASETS)
+
+
+@hookimpl
+def cnnkit_callbacks() -> list[type[Callback]]:
+    """Early stopping and stopping at a target."""
+    from cnnkit.training.callbacks import CALLBACKS
+
+    return list(CALLBACKS)
+
+
+@hookimpl
+def cnnkit_runtimes() -> list[type[Runtime]]:
+    """ONNX's reference evaluator and ONNX Runtime."""
+    from cnnkit.onnx.runtimes import RUNTIMES
+
+    return list(RUNTIMES)

@@ -1,0 +1,102 @@
+"""From nested layers to one flat list of nodes: what runs, what is exported and what `summary` prints."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnkit.components import Layer, Merge
+from cnnkit.errors import CnnkitError, ConfigError, ShapeError
+from cnnkit.types import Shape
+
+INPUT = -1
+"""The index that stands for the network's input."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step of a network: a layer with its inputs, or a merge with the ends of its branches."""
+
+    index: int
+    name: str
+    layer: Layer | Merge
+    inputs: tuple[int, ...]
+    """Indices of the nodes whose outputs it takes; INPUT is the network's input."""
+    in_shapes: tuple[Shape, ...]
+    out_shape: Shape
+    """Shapes have no batch axis."""
+
+    def __str__(self) -> str:
+        return f"layer {self.name} = {self.layer!r}"
+
+
+def flatten(layers: Sequence[Layer | Merge], input_shape: Shape, seed: int) -> list[Node]:
+    """Build all layers for inputs of this shape and list them in the order in which they run.
+
+    A layer's initial parameters depend on the seed and on its place alone. Raises ShapeError, or what a layer's
+    `build` raises, naming the layer and the shape that it was given.
+    """
+    builder = _Builder(input_shape, seed)
+    builder.chain(layers, INPUT)
+    if not builder.nodes:
+        raise ConfigError("a network needs at least one layer, got an empty list")
+    return builder.nodes
+
+
+class _Builder:
+    def __init__(self, input_shape: Shape, seed: int) -> None:
+        self.input_shape = input_shape
+        self.seed = seed
+        self.nodes: list[Node] = []
+        self._counts: Counter[str] = Counter()
+        self._seen: set[int] = set()
+
+    def chain(self, layers: Sequence[Layer | Merge], value: int) -> int:
+        for layer in layers:
+            value = self._merge(layer, value) if isinstance(layer, Merge) else self._layer(layer, value)
+        return value
+
+    def _layer(self, layer: Layer, value: int) -> int:
+        index, name = len(self.nodes), self._name(layer)
+        if id(layer) in self._seen:
+            raise ConfigError(f"{layer!r} stands in the network twice as one object: make a layer for each place")
+        self._seen.add(id(layer))
+        in_shape = self._shape(value)
+        layer.params, layer.buffers = {}, {}
+        try:
+            out_shape = layer.build(in_shape, np.random.default_rng([self.seed, index]))
+        except CnnkitError as error:
+            raise type(error)(f"layer {name} = {layer!r}, after {self._before(value)}: {error}") from None
+        return self._append(Node(index, name, layer, (value,), (in_shape,), tuple(out_shape)))
+
+    def _merge(self, merge: Merge, value: int) -> int:
+        ends = tuple(self.chain(branch, value) for branch in merge.branches)
+        name = self._name(merge)
+        in_shapes = tuple(self._shape(end) for end in ends)
+        try:
+            out_shape = merge.merge_shape(in_shapes)
+        except CnnkitError as error:
+            raise type(error)(f"layer {name} = {merge!r}, after {self._before(value)}: {error}") from None
+        return self._append(Node(len(self.nodes), name, merge, ends, in_shapes, tuple(out_shape)))
+
+    def _append(self, node: Node) -> int:
+        if not node.out_shape or any(not isinstance(n, int) or n < 1 for n in node.out_shape):
+            raise ShapeError(f"{node} gives outputs of shape {node.out_shape}: expected whole numbers above 0")
+        self.nodes.append(node)
+        return node.index
+
+    def _shape(self, value: int) -> Shape:
+        return self.input_shape if value == INPUT else self.nodes[value].out_shape
+
+    def _before(self, value: int) -> str:
+        origin = "the input" if value == INPUT else self.nodes[value].name
+        return f"{origin} of shape {self._shape(value)}"
+
+    def _name(self, layer: Layer | Merge) -> str:
+        kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
+        self._counts[kind] += 1
+        return f"{kind}_{self._counts[kind]}"

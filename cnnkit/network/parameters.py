@@ -1,0 +1,63 @@
+"""All parameters of a network in one flat vector, with a view for each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnnkit.components import Layer
+from cnnkit.network.node import Node
+from cnnkit.types import Array, Shape
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one parameter lies in the flat vector."""
+
+    node: int
+    name: str
+    start: int
+    stop: int
+    shape: Shape
+
+
+class Parameters:
+    """Moves the parameters of all layers into one vector, so that an optimizer step is a few calls over one array.
+
+    Each layer's `params` become views of the vector; buffers are cast to the same dtype and stay where they are.
+    """
+
+    def __init__(self, nodes: Iterable[Node], dtype: np.dtype[Any]) -> None:
+        self.entries: list[Entry] = []
+        pieces: list[tuple[Layer, str, Array]] = []
+        start = 0
+        for node in nodes:
+            if not isinstance(node.layer, Layer):
+                continue
+            for name, value in node.layer.params.items():
+                self.entries.append(Entry(node.index, name, start, start + value.size, value.shape))
+                pieces.append((node.layer, name, value))
+                start += value.size
+            node.layer.buffers = {name: np.array(value, dtype) for name, value in node.layer.buffers.items()}
+        self.vector: Array = np.empty(start, dtype)
+        self._by_node: dict[int, list[Entry]] = {}
+        for entry, (layer, name, value) in zip(self.entries, pieces, strict=True):
+            view = self.view(self.vector, entry)
+            view[...] = value
+            layer.params[name] = view
+            self._by_node.setdefault(entry.node, []).append(entry)
+
+    def of_node(self, index: int) -> list[Entry]:
+        """The entries of one node's parameters, in their order."""
+        return self._by_node.get(index, [])
+
+    @staticmethod
+    def view(vector: Array, entry: Entry) -> Array:
+        """The part of a vector laid out like the parameters that belongs to one of them, in its shape."""
+        return vector[entry.start : entry.stop].reshape(entry.shape)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)

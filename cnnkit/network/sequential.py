@@ -1,0 +1,154 @@
+"""Sequential: a network with its parameters, what its inputs look like, and what its classes are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from cnnkit.components import Layer, Merge, installed_catalog
+from cnnkit.components.checks import one_of, whole
+from cnnkit.errors import ShapeError
+from cnnkit.network.engine import Engine
+from cnnkit.network.node import Node, flatten
+from cnnkit.network.parameters import Parameters
+from cnnkit.network.summary import summary
+from cnnkit.network.workers import Workers
+from cnnkit.types import Array, Preprocessing, Shape
+
+InputDtype = Literal["uint8", "float32"]
+
+
+class Sequential:
+    """A network of layers, one after another; merges such as `Residual` make branches.
+
+    Inputs x of all methods are (N, *input_shape), uint8 or float, in the dataset's own units: the preprocessing is a
+    part of the model.
+
+    layers: layers, or their expressions; input_shape: (C, H, W) or (F,), without the batch axis; labels: names of the
+    classes; input_dtype: what the dataset gives; seed: of the initial parameters; dtype: "float32", or "float64" for
+    checking.
+    Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer | Merge | str],
+        input_shape: Sequence[int],
+        *,
+        labels: Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+        input_dtype: InputDtype = "float32",
+        seed: int = 0,
+        dtype: Literal["float32", "float64"] = "float32",
+    ) -> None:
+        catalog = installed_catalog
+        self.layers = [
+            layer if isinstance(layer, Layer | Merge) else cast(Layer | Merge, catalog().build("layer", layer))
+            for layer in layers
+        ]
+        self.input_shape: Shape = _shape(input_shape)
+        self.labels = tuple(str(label) for label in labels)
+        self.preprocessing = preprocessing or Preprocessing()
+        self.input_dtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
+        self.seed = whole("seed", seed, at_least=0)
+        self.dtype = one_of("dtype", dtype, ("float32", "float64"))
+        self.nodes: list[Node] = flatten(self.layers, self.input_shape, self.seed)
+        self.output_shape: Shape = self.nodes[-1].out_shape
+        self.parameters = Parameters(self.nodes, np.dtype(self.dtype))
+        if self.labels and self.output_shape != (len(self.labels),):
+            raise ShapeError(
+                f"the network ends in {self.nodes[-1]} with outputs of shape {self.output_shape}, but there are "
+                f"{len(self.labels)} classes: the last layer must give {len(self.labels)} values, "
+                f"as Dense({len(self.labels)}) does"
+            )
+        self._engine: Engine | None = None
+
+    def engine(self, workers: int | None = None, *, logits: bool = False) -> Engine:
+        """An engine over this network's parameters; `logits` leaves a final Softmax out. Close its workers after use.
+
+        workers: how many tiles are worked on at once; all cores if None. Results do not depend on it.
+        """
+        nodes = self.nodes[:-1] if logits and self._ends_in_softmax() else self.nodes
+        return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape), Workers(workers))
+
+    def logits(self, x: Array) -> Array:
+        """What the last layer gives, or the values before it if it is a Softmax: (N, classes)."""
+        if self._engine is None:
+            self._engine = self.engine(logits=True)
+        return self._engine.predict(self._checked(x))
+
+    def predict_proba(self, x: Array) -> Array:
+        """The probability of each class, softmax(logits): (N, classes)."""
+        logits = self.logits(x)
+        shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return cast(Array, shifted / shifted.sum(axis=-1, keepdims=True))
+
+    def predict(self, x: Array) -> Array:
+        """The most probable class of each sample, as its index (N,), int64; `labels` has the names."""
+        return cast(Array, self.logits(x).argmax(axis=-1))
+
+    def trace(self, x: Array) -> list[Array]:
+        """The output of every node, in the order of `nodes`, for a few samples."""
+        engine = Engine(self.nodes, self.parameters, self.preprocessing, len(self.input_shape), Workers(1))
+        return engine.trace(self._checked(x))
+
+    def state(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers by name, such as `conv2d_1.weight`, in the order of the nodes."""
+        return {name: array.copy() for name, array in self._arrays()}
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Set all parameters and buffers. Raises ShapeError if a name is missing, too many, or has another shape."""
+        arrays = dict(self._arrays())
+        wrong = [f"{name} is missing" for name in arrays if name not in state]
+        wrong += [f"{name} is not in this network" for name in state if name not in arrays]
+        wrong += [
+            f"{name} has shape {np.shape(state[name])}, expected {array.shape}"
+            for name, array in arrays.items()
+            if name in state and np.shape(state[name]) != array.shape
+        ]
+        if wrong:
+            raise ShapeError("the state does not fit the network: " + "; ".join(wrong))
+        for name, array in arrays.items():
+            array[...] = state[name]
+
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+        return self.parameters.vector.size
+
+    def summary(self) -> str:
+        """A table of the layers with their output shapes and parameters."""
+        return summary(self.nodes, self.input_shape)
+
+    def __repr__(self) -> str:
+        return f"Sequential({self.layers!r}, input_shape={self.input_shape})"
+
+    def _ends_in_softmax(self) -> bool:
+        from cnnkit.layers import Softmax
+
+        return len(self.nodes) > 1 and isinstance(self.nodes[-1].layer, Softmax)
+
+    def _arrays(self) -> list[tuple[str, Array]]:
+        return [
+            (f"{node.name}.{name}", array)
+            for node in self.nodes
+            if isinstance(node.layer, Layer)
+            for name, array in (*node.layer.params.items(), *node.layer.buffers.items())
+        ]
+
+    def _checked(self, x: Any) -> Array:
+        array = np.asarray(x)
+        if array.dtype == np.bool_ or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+            raise ShapeError(f"expected numbers, uint8 or float, got an array of {array.dtype}")
+        if array.shape[1:] == self.input_shape and array.ndim == len(self.input_shape) + 1:
+            return array
+        hint = ": add the batch axis with x[None]" if array.shape == self.input_shape else ""
+        expected = ", ".join(map(str, ("N", *self.input_shape)))
+        raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{hint}")
+
+
+def _shape(shape: Sequence[int]) -> Shape:
+    if not isinstance(shape, Sequence) or not shape:
+        raise ShapeError(f"input_shape must be (channels, height, width) or (features,), got {shape!r}")
+    return tuple(whole("input_shape", n) for n in shape)
