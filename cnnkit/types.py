@@ -41,7 +41,16 @@ class Context(Protocol):
         """Uninitialised memory in the network's dtype, valid until the tile has been trained on."""
 
     def empty_like(self, x: Array) -> Array:
-        """Uninitialised memory with the shape and the axis order of `x`."""
+        """Uninitialised memory with the shape and the axis order of `x`, valid as long."""
+
+    def empty_bits(self, shape: Shape) -> Array:
+        """As `empty`, of bool."""
+
+    def scratch(self, shape: Shape) -> Array:
+        """As `empty`, but valid only until the call returns; it stays in the processor's cache."""
+
+    def scratch_bits(self, shape: Shape) -> Array:
+        """As `scratch`, of bool."""
 
 
 class Graph(Protocol):

@@ -201,6 +201,8 @@ class Catalog:
                 return [self._argument(kind, item) for item in value]
             case tuple():
                 return tuple(self._argument(kind, item) for item in value)
+            case dict():
+                return {key: self._argument(kind, item) for key, item in value.items()}
         return value
 
     def _unknown(self, kind: str, name: str, searched: list[Plugin]) -> ComponentError:
@@ -223,21 +225,22 @@ class Catalog:
 
 def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:
     written = format_call(cls.__name__, tuple(args), kwargs)
-    signature = inspect.signature(cls)
+    accepted = contracts.signature(cls)
     try:
-        signature.bind(*args, **kwargs)
+        accepted.bind(*args, **kwargs)
     except TypeError as error:
-        raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(signature)}") from None
+        raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(accepted)}") from None
     try:
         return cls(*args, **kwargs)
     except CnnkitError as error:
         raise type(error)(f"{written}: {error}") from None
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(signature)}") from error
+        raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(accepted)}") from error
 
 
 def _shown(signature: inspect.Signature) -> str:
-    return str(signature.replace(return_annotation=signature.empty))
+    plain = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
+    return str(signature.replace(parameters=plain))
 
 
 def _a(kind: str) -> str:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+def signature(cls: type[Component]) -> inspect.Signature:
+    """What a component is configured with: the arguments of its `__init__`."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())
+    return inspect.Signature(parameters[1:])
+
+
 class Component:
     """Something found by name whose `repr` is the expression that makes it again.
 
@@ -25,10 +31,13 @@ class Component:
 
     kind: ClassVar[str] = ""
 
+    def __init__(self) -> None:
+        """A component without configuration needs no `__init__` of its own."""
+
     def __repr__(self) -> str:
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        for parameter in inspect.signature(type(self)).parameters.values():
+        for parameter in signature(type(self)).parameters.values():
             value = self._kept(parameter.name)
             if parameter.kind is parameter.VAR_POSITIONAL:
                 args.extend(value)
@@ -191,6 +200,11 @@ class Metric(Component):
     """A number that says how good predictions are, made from sums, so that it does not depend on the tiles."""
 
     kind = "metric"
+
+    @property
+    def key(self) -> str:
+        """Its name in a history: the class name in lower case, such as "accuracy"."""
+        return type(self).__name__.lower()
 
     def sums(self, outputs: Array, targets: Array) -> Array:
         """What this tile adds, float64. outputs: (N, F); targets as for a loss."""

@@ -41,13 +41,14 @@ def parse(text: str) -> Call:
         tree = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "it cannot be read"
-        where = f" at column {error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
+        skipped = len(text.rstrip()) - len(source)
+        where = f" at column {skipped + error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
         raise ExpressionError(
             f'cannot read {_shorten(text)!r}{where}: {reason}; expected the form "Conv2D(8, 3)"'
         ) from None
     if not isinstance(tree, ast.Call | ast.Name):
         raise ExpressionError(f'expected a component such as "Conv2D(8, 3)", got {_shorten(text)!r}')
-    call = _call(tree, text, 0)
+    call = _call(tree, source, 0)
     return Call(call.name, call.args, call.kwargs, distribution)
 
 
@@ -71,6 +72,8 @@ def format_value(value: Any) -> str:
             return f"{{{', '.join(f'{format_value(k)}: {format_value(v)}' for k, v in value.items())}}}"
         case float() if not math.isfinite(value):
             raise ExpressionError(f"{value} cannot be written in an expression: use a finite number")
+        case float():
+            return repr(float(value))  # NumPy's float64 is a float, and its own repr is np.float64(...)
     return repr(value)
 
 
@@ -92,7 +95,9 @@ def _call(node: ast.Call | ast.Name, text: str, depth: int) -> Call:
     kwargs: dict[str, Any] = {}
     for keyword in node.keywords:
         if keyword.arg is None:
-            raise _refused(keyword.value, text)
+            raise _refused(keyword, text)
+        if keyword.arg in kwargs:
+            raise ExpressionError(f"{_shorten(text)!r} gives {keyword.arg} twice: leave one of them out")
         kwargs[keyword.arg] = _value(keyword.value, text, depth + 1)
     return Call(node.func.id, args, kwargs)
 
@@ -107,11 +112,11 @@ def _value(node: ast.expr, text: str, depth: int) -> Any:
             return [_value(element, text, depth + 1) for element in elements]
         case ast.Tuple(elts=elements):
             return tuple(_value(element, text, depth + 1) for element in elements)
-        case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
+        case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant | ast.UnaryOp) for key in keys):
             return {
-                key.value: _value(value, text, depth + 1)
+                _value(key, text, depth + 1): _value(value, text, depth + 1)
                 for key, value in zip(keys, values, strict=True)
-                if isinstance(key, ast.Constant)
+                if key is not None
             }
         case ast.Constant(value=bool() | int() | float() | str() | None):
             return node.value
@@ -120,9 +125,10 @@ def _value(node: ast.expr, text: str, depth: int) -> Any:
     raise _refused(node, text)
 
 
-def _refused(node: ast.expr, text: str) -> ExpressionError:
+def _refused(node: ast.expr | ast.keyword, text: str) -> ExpressionError:
+    written = ast.get_source_segment(text, node) or ""  # ast.unparse would recurse as deep as the text nests
     return ExpressionError(
-        f"{_shorten(ast.unparse(node))!r} is not allowed in {_shorten(text)!r}: "
+        f"{_shorten(written)!r} is not allowed in {_shorten(text)!r}: "
         "arguments are numbers, strings, True, False, None, lists, tuples, dicts, or other components"
     )
 

@@ -3,6 +3,6 @@
 from cnnkit.network.engine import Engine, Objective, Sums
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.sequential import Sequential
-from cnnkit.network.workers import available_cores
+from cnnkit.network.workers import available_cores, one_blas_thread
 
-__all__ = ["INPUT", "Engine", "Node", "Objective", "Sequential", "Sums", "available_cores"]
+__all__ = ["INPUT", "Engine", "Node", "Objective", "Sequential", "Sums", "available_cores", "one_blas_thread"]

@@ -12,11 +12,11 @@ from cnnkit.types import Array, Shape
 NONE = np.empty(0)
 
 
-class Workspace:
-    """Memory that is handed out again, in the same order, for every tile: pages are faulted in only once."""
+class Pool:
+    """Memory that is handed out again, in the same order, after each `reset`: pages are faulted in only once."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self._dtype = dtype
+    def __init__(self, dtype: Any) -> None:
+        self._dtype = np.dtype(dtype)
         self._blocks: list[Array] = []
         self._next = 0
 
@@ -36,6 +36,24 @@ class Workspace:
         return block[:size].reshape(shape)
 
 
+class Workspace:
+    """The memory of one tile: what lives until the tile is done, and what lives for one call."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.tile, self.tile_bits = Pool(dtype), Pool(np.bool_)
+        self.call, self.call_bits = Pool(dtype), Pool(np.bool_)
+
+    def start_tile(self) -> None:
+        """Take everything back."""
+        self.tile.reset()
+        self.tile_bits.reset()
+
+    def start_call(self) -> None:
+        """Take back what lives for one call."""
+        self.call.reset()
+        self.call_bits.reset()
+
+
 class TileContext:
     """The context of one tile's way through the network; see `cnnkit.types.Context`."""
 
@@ -43,24 +61,41 @@ class TileContext:
         self.training = training
         self.total = NONE
         self.partial = NONE
-        self.node = 0
-        """Index of the node that is being called."""
+        self._node = 0
         self._workspace = workspace
         self._key = key
+        workspace.start_tile()
+
+    def enter(self, node: int) -> None:
+        """A call of the node with this index begins: what earlier calls took for themselves is free again."""
+        self._node = node
+        self._workspace.start_call()
 
     @property
     def rng(self) -> np.random.Generator:
         """Random numbers that depend on nothing but seed, epoch, step, tile and node."""
-        return np.random.default_rng((*self._key, self.node))
+        return np.random.default_rng((*self._key, self._node))
 
     def empty(self, shape: Shape) -> Array:
         """Uninitialised memory from the workspace, in C order."""
-        return self._workspace.empty(shape)
+        return self._workspace.tile.empty(shape)
+
+    def empty_bits(self, shape: Shape) -> Array:
+        """As `empty`, of bool."""
+        return self._workspace.tile_bits.empty(shape)
+
+    def scratch(self, shape: Shape) -> Array:
+        """As `empty`, but valid only until the call returns, so that a cache keeps it."""
+        return self._workspace.call.empty(shape)
+
+    def scratch_bits(self, shape: Shape) -> Array:
+        """As `scratch`, of bool."""
+        return self._workspace.call_bits.empty(shape)
 
     def empty_like(self, x: Array) -> Array:
         """Uninitialised memory from the workspace with the shape and axis order of `x`."""
         if x.flags.c_contiguous:
-            return self._workspace.empty(x.shape)
+            return self._workspace.tile.empty(x.shape)
         order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
-        memory = self._workspace.empty(tuple(x.shape[axis] for axis in order))
+        memory = self._workspace.tile.empty(tuple(x.shape[axis] for axis in order))
         return memory.transpose([order.index(axis) for axis in range(x.ndim)])

@@ -17,8 +17,11 @@ import numpy as np
 from cnnkit.components import BatchCoupledLayer, Layer, Loss, Merge, Metric
 from cnnkit.errors import ShapeError
 from cnnkit.network.context import TileContext, Workspace
+from cnnkit.network.kernels import Kernel
+from cnnkit.network.kernels.layout import logical
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.parameters import Parameters
+from cnnkit.network.plan import plan
 from cnnkit.network.workers import Workers, one_blas_thread
 from cnnkit.types import Array, Cache, Grads, Preprocessing, Samples
 
@@ -84,6 +87,7 @@ class Engine:
         workers: Workers,
     ) -> None:
         self.nodes = list(nodes)
+        self.steps = plan(nodes)
         self.parameters = parameters
         self.workers = workers
         self.dtype: np.dtype[Any] = parameters.vector.dtype
@@ -140,9 +144,13 @@ class Engine:
         return y
 
     def trace(self, x: Array) -> list[Array]:
-        """The output of every node in prediction mode, for one tile."""
-        workspace = Workspace(self.dtype)
-        return [np.array(value) for value in self._forward(x, TileContext(workspace, False, ()))]
+        """The output of every node in prediction mode, by the plain layers, for one tile."""
+        ctx = TileContext(Workspace(self.dtype), False, ())
+        values: dict[int, Array] = {INPUT: self._prepare(x, ctx)}
+        for node in self.nodes:
+            ctx.enter(node.index)
+            values[node.index], _ = _forward(node.layer, [values[i] for i in node.inputs], ctx)
+        return [np.array(values[node.index]) for node in self.nodes]
 
     def _run(self, passes: Sequence[Pass]) -> list[tuple[Sums, Array]]:
         total = None
@@ -162,38 +170,38 @@ class Engine:
         part = samples.take(positions)
         workspace = self._take_workspace()
         ctx = TileContext(workspace, True, key)
-        values: list[Array] = []
+        values: dict[int, Array] = {INPUT: self._prepare(part.x, ctx)}
         caches: list[Cache] = []
-        x = self._prepare(part.x, ctx)
-        for node in self.nodes:
-            ctx.node = node.index
-            inputs = [x if i == INPUT else values[i] for i in node.inputs]
-            if isinstance(node.layer, BatchCoupledLayer):
-                ctx.partial = node.layer.partial(inputs[0], ctx)
-                ctx.total = yield Sync(node.layer, ctx.partial, forward=True)
-            y, cache = _forward(node.layer, inputs, ctx)
-            values.append(y)
+        for step in self.steps:
+            ctx.enter(step.node.index)
+            inputs = [values[i] for i in step.node.inputs]
+            if isinstance(step.run, BatchCoupledLayer):
+                ctx.partial = step.run.partial(inputs[0], ctx)
+                ctx.total = yield Sync(step.run, ctx.partial, forward=True)
+            values[step.output], cache = _forward(step.run, inputs, ctx)
             caches.append(cache)
 
-        losses, loss_cache = objective.loss.forward(values[-1], part.y)
-        sums = objective.sums(values[-1], part.y, losses)
+        outputs = values[self.steps[-1].output]
+        losses, loss_cache = objective.loss.forward(outputs, part.y)
+        sums = objective.sums(outputs, part.y, losses)
 
         gradient = self._take_gradient()
-        pending: dict[int, Array] = {len(self.nodes) - 1: objective.loss.backward(loss_cache, weight)}
-        for node in reversed(self.nodes):
-            ctx.node = node.index
-            dy, cache = pending.pop(node.index), caches[node.index]
-            if isinstance(node.layer, BatchCoupledLayer):
-                ctx.partial = node.layer.backward_partial(dy, cache, ctx)
-                ctx.total = yield Sync(node.layer, ctx.partial, forward=False)
-            if isinstance(node.layer, Merge):
-                dxs = node.layer.backward(dy, cache, ctx)
+        pending: dict[int, Array] = {self.steps[-1].output: objective.loss.backward(loss_cache, weight)}
+        for step, cache in zip(reversed(self.steps), reversed(caches), strict=True):
+            ctx.enter(step.node.index)
+            dy = pending.pop(step.output)
+            if isinstance(step.run, BatchCoupledLayer):
+                ctx.partial = step.run.backward_partial(dy, cache, ctx)
+                ctx.total = yield Sync(step.run, ctx.partial, forward=False)
+            if isinstance(step.run, Merge):
+                dxs: Sequence[Array | None] = step.run.backward(dy, cache, ctx)
             else:
-                dx, grads = node.layer.backward(dy, cache, ctx)
+                dx, grads = step.run.backward(dy, cache, ctx)
                 dxs = [dx]
-                self._keep(node, grads, gradient)
-            for source, dx in zip(node.inputs, dxs, strict=True):
-                pending[source] = pending[source] + dx if source in pending else dx
+                self._keep(step.node, grads, gradient)
+            for source, dx in zip(step.node.inputs, dxs, strict=True):
+                if source != INPUT and dx is not None:
+                    pending[source] = pending[source] + dx if source in pending else dx
         self._workspaces.append(workspace)
         return sums, gradient
 
@@ -209,19 +217,21 @@ class Engine:
             self.parameters.view(gradient, entry)[...] = grads[entry.name]
 
     def _predict(self, x: Array, workspace: Workspace) -> Array:
-        return self._forward(x, TileContext(workspace, False, ()))[-1]
-
-    def _forward(self, x: Array, ctx: TileContext) -> list[Array]:
-        x = self._prepare(x, ctx)
-        values: list[Array] = []
-        for node in self.nodes:
-            ctx.node = node.index
-            y, _ = _forward(node.layer, [x if i == INPUT else values[i] for i in node.inputs], ctx)
-            values.append(y)
-        return values
+        ctx = TileContext(workspace, False, ())
+        values: dict[int, Array] = {INPUT: self._prepare(x, ctx)}
+        for step in self.steps:
+            ctx.enter(step.node.index)
+            values[step.output], _ = _forward(step.run, [values[i] for i in step.node.inputs], ctx)
+        return values[self.steps[-1].output]
 
     def _prepare(self, x: Array, ctx: TileContext) -> Array:
-        y = np.multiply(x, self._factor, out=ctx.empty(x.shape), dtype=self.dtype, casting="unsafe")
+        """Raw values to network input; images get the memory order of the kernels, rows first."""
+        if x.ndim == 4:
+            samples, channels, height, width = x.shape
+            y = logical(ctx.empty((height, channels, width, samples)))
+        else:
+            y = ctx.empty(x.shape)
+        np.multiply(x, self._factor, out=y, dtype=self.dtype, casting="unsafe")
         return np.add(y, self._offset, out=y)
 
     def _tiles(self, count: int) -> list[slice]:
@@ -229,11 +239,9 @@ class Engine:
 
     def _take_workspace(self) -> Workspace:
         try:
-            workspace = self._workspaces.pop()
+            return self._workspaces.pop()
         except IndexError:
             return Workspace(self.dtype)
-        workspace.reset()
-        return workspace
 
     def _take_gradient(self) -> Array:
         try:
@@ -244,10 +252,11 @@ class Engine:
 
 def _advance(run: Pass, total: Array | None) -> Sync | tuple[Sums, Array]:
     try:
-        return run.send(total)  # type: ignore[arg-type]
+        with np.errstate(over="ignore", invalid="ignore"):  # the trainer reports what is not finite
+            return run.send(total)  # type: ignore[arg-type]
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
 
-def _forward(layer: Layer | Merge, inputs: Sequence[Array], ctx: TileContext) -> tuple[Array, Cache]:
-    return layer.forward(inputs, ctx) if isinstance(layer, Merge) else layer.forward(inputs[0], ctx)
+def _forward(run: Layer | Merge | Kernel, inputs: Sequence[Array], ctx: TileContext) -> tuple[Array, Cache]:
+    return run.forward(inputs, ctx) if isinstance(run, Merge) else run.forward(inputs[0], ctx)

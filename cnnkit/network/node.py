@@ -97,6 +97,6 @@ class _Builder:
         return f"{origin} of shape {self._shape(value)}"
 
     def _name(self, layer: Layer | Merge) -> str:
-        kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
+        kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
         self._counts[kind] += 1
         return f"{kind}_{self._counts[kind]}"

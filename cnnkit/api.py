@@ -1,0 +1,111 @@
+"""The functions that join the parts: train a recipe, load a model, export it.
+
+Each imports what it needs when it is called, so that `import cnnkit` stays light.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.components import Dataset, Layer, Merge
+from cnnkit.network import Sequential
+from cnnkit.registry import Registry
+from cnnkit.training import Run
+from cnnkit.types import Array, Data
+
+if TYPE_CHECKING:
+    from cnnkit.onnx.report import ValidationReport
+    from cnnkit.training.interruption import StopRequest
+    from cnnkit.training.progress import Progress
+    from cnnkit.training.recipe import Recipe
+
+
+def load_dataset(expression: str | Dataset, data_dir: str | Path | None = None) -> Data:
+    """The samples of a dataset, such as `load_dataset("MNIST()")`.
+
+    data_dir: where its files are; CNNKIT_DATA_DIR, or a folder in the user's cache, if None.
+    Raises DataError for files that are missing or damaged.
+    """
+    from cnnkit.data import load_dataset
+
+    return load_dataset(expression, data_dir)
+
+
+def load_recipe(source: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
+    """A recipe from a TOML file, or one that ships with cnnkit by its name.
+
+    overrides: {"train.epochs": 3}, or ["train.epochs=3"].
+    Raises RecipeError naming the file, the key, what was expected and what was found.
+    """
+    from cnnkit.training.recipe import load_recipe
+
+    return load_recipe(source, overrides)
+
+
+def train(
+    recipe: Recipe | str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    stop: StopRequest | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train what a recipe describes: `train("digits", epochs=5)`; overrides are keys of its [train] table.
+
+    The run has the trained `model`, its `history` and its `metrics` on the test samples; nothing is registered.
+    Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
+    """
+    from cnnkit.data import load_dataset
+    from cnnkit.training.assemble import model_for, trainer_for
+    from cnnkit.training.recipe import Recipe
+
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    if overrides:
+        recipe = recipe.override({f"train.{key}": value for key, value in overrides.items()})
+    trainer = trainer_for(recipe, workers, progress, stop)
+    data = load_dataset(recipe.data.dataset, data_dir, recipe.data.validation, recipe.train.seed)
+    run = trainer.fit(model_for(recipe, data), data)
+    return dataclasses.replace(run, recipe=recipe.to_dict())
+
+
+def load_model(
+    ref: str, registry: Registry | str | Path | None = None, *, components: Iterable[type[Layer | Merge]] = ()
+) -> Sequential:
+    """A registered model by its reference: `name@3`, `name@latest` or `name@ALIAS`.
+
+    components: classes of layers that no installed plugin brings, such as those of a notebook.
+    Raises RegistryError if it does not exist or is damaged, and ComponentError, saying what to install, if a layer's
+    plugin is missing.
+    """
+    if not isinstance(registry, Registry):
+        registry = Registry(registry)
+    return registry.load(ref, components=tuple(components))
+
+
+def export_onnx(
+    model: Sequential, path: str | Path, *, opset: int = 17, metadata: Mapping[str, str] | None = None
+) -> Path:
+    """Write a model as an ONNX file with its preprocessing and labels inside; see `validate_onnx` for the proof.
+
+    Raises OnnxError for a layer that cannot be expressed.
+    """
+    from cnnkit.onnx.export import export_onnx
+
+    return export_onnx(model, path, opset=opset, metadata=metadata)
+
+
+def validate_onnx(
+    path: str | Path, model: Sequential, x: Array | None = None, runtimes: Sequence[str] | None = None
+) -> ValidationReport:
+    """Compare an ONNX file with the model on other runtimes; `.ok` tells whether they agree.
+
+    x: inputs to compare on, random ones if None; runtimes: expressions, all that are installed if None.
+    """
+    from cnnkit.onnx.validate import validate_onnx
+
+    return validate_onnx(path, model, x, runtimes)

@@ -1,0 +1,47 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli import datasets, doctor, evaluate, export, gradcheck, models, plugins, predict, summary, train, validate
+
+# Plain help and usage errors: rich's boxes would cut paths at 80 columns where there is no terminal.
+app = typer.Typer(
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    train.train,
+    evaluate.evaluate,
+    predict.predict,
+    export.export,
+    validate.validate,
+    summary.summary,
+    gradcheck.gradcheck,
+    doctor.doctor,
+):
+    app.command()(command)
+app.add_typer(models.app, name="models")
+app.add_typer(plugins.app, name="plugins")
+app.add_typer(datasets.app, name="datasets")
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version of cnnkit.")] = False,
+) -> None:
+    """Train convolutional networks with NumPy, keep every model, export to ONNX with proof."""
+    if version:
+        import importlib.metadata
+
+        typer.echo(f"cnnkit {importlib.metadata.version('cnnkit')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

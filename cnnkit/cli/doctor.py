@@ -1,0 +1,57 @@
+"""`cnnkit doctor`: what this installation consists of, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cnnkit.cli.options import DataFolder, Debug, Json, RegistryFolder
+from cnnkit.cli.output import say_json, say_pairs, warn
+
+
+def doctor(
+    registry: RegistryFolder = None, data_dir: DataFolder = None, as_json: Json = False, _debug: Debug = False
+) -> None:
+    """Show what this installation consists of."""
+    import importlib.metadata
+    import platform
+
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    from cnnkit.components import installed_catalog
+    from cnnkit.data import default_data_dir
+    from cnnkit.network import available_cores
+    from cnnkit.onnx.runtimes import RUNTIMES, is_installed
+    from cnnkit.registry import Registry
+
+    catalog = installed_catalog()
+    blas = [f"{info['internal_api']} {info['version']}" for info in threadpool_info() if info["user_api"] == "blas"]
+    problems = [f"{p.distribution} {p.version}: {problem}" for p in catalog.plugins for problem in catalog.problems(p)]
+    found: dict[str, object] = {
+        "cnnkit": importlib.metadata.version("cnnkit"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "numpy": np.__version__,
+        "blas": ", ".join(blas) or "unknown",
+        "cores": available_cores(),
+        "registry": folder_state(Registry(registry).path),
+        "data": folder_state(Path(data_dir) if data_dir else default_data_dir()),
+        "runtimes": ", ".join(f"{r.__name__}{'' if is_installed(r) else ' (not installed)'}" for r in RUNTIMES),
+        "plugins": ", ".join(f"{p.distribution} {p.version}" for p in catalog.plugins),
+    }
+    if as_json:
+        say_json(found | {"problems": problems})
+        return
+    say_pairs(found)
+    for problem in problems:
+        warn(problem)
+
+
+def folder_state(path: Path) -> str:
+    """A folder with what can be done in it."""
+    if not path.exists():
+        return f"{path} (made when it is needed)"
+    if not path.is_dir():
+        return f"{path} (not a folder)"
+    return f"{path} ({'writable' if os.access(path, os.W_OK | os.X_OK) else 'read-only'})"

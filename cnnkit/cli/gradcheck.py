@@ -1,0 +1,43 @@
+"""`cnnkit gradcheck`: a layer's gradients against finite differences."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import typer
+
+from cnnkit.cli.options import Debug, Json
+from cnnkit.cli.output import say, say_json
+
+
+def gradcheck(
+    expression: Annotated[str, typer.Argument(metavar="EXPR", help='A layer, such as "Conv2D(8, 3)".')],
+    shape: Annotated[str, typer.Option("--input", metavar="SHAPE", help="Shape of one input: C,H,W or F.")] = "3,8,8",
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Check a layer's gradients.
+
+    Compares them with finite differences; exits 1 if they are wrong.
+    """
+    from cnnkit.components import Layer, Merge, installed_catalog
+    from cnnkit.testing import gradient_check
+
+    layer = cast(Layer | Merge, installed_catalog().build("layer", expression))
+    report = gradient_check(layer, _shape(shape))
+    if as_json:
+        document = {"layer": report.subject, "ok": report.ok, "threshold": report.threshold, "errors": report.errors}
+        say_json(document)
+    else:
+        say(str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    from cnnkit.errors import ShapeError
+
+    sizes = text.split(",")
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise ShapeError(f"--input must be numbers above 0 with commas between them, such as 3,8,8, got {text!r}")
+    return tuple(map(int, sizes))

@@ -1,0 +1,43 @@
+"""The options that several commands share, each with one name, one meaning and one help text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+
+@dataclass
+class Settings:
+    """What holds for the whole process."""
+
+    debug: bool = False
+
+
+def _switch_debug(context: typer.Context, value: bool) -> None:
+    if value:
+        context.find_root().obj.debug = True
+
+
+Debug = Annotated[
+    bool, typer.Option("--debug", callback=_switch_debug, is_eager=True, help="Show the traceback of an error.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs to train.")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples in a batch.")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate of the recipe's optimizer.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights, sample order and augmentation.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Threads that share the work; all cores by default. Never changes a result.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; repeatable.")
+]
+RegistryFolder = Annotated[
+    str | None, typer.Option("--registry", help="Registry folder; else CNNKIT_REGISTRY, else ./registry.")
+]
+DataFolder = Annotated[
+    str | None, typer.Option("--data-dir", help="Folder of data files; else CNNKIT_DATA_DIR, else a user cache folder.")
+]
+Reference = Annotated[str, typer.Argument(metavar="REF", help="name@3, name@latest or name@ALIAS.")]

@@ -1,0 +1,101 @@
+"""What commands print: tables and one JSON document on stdout, everything else on stderr.
+
+Nothing is wrapped or cut when the output is not a terminal, so that paths and references stay whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ENDLESS = 10_000
+"""Columns of what is not a terminal."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on the streams of this moment; square brackets in what it prints have no meaning."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = ENDLESS
+    return made
+
+
+def say(text: str = "") -> None:
+    """Print a line of the answer."""
+    console().print(text)
+
+
+def note(text: str) -> None:
+    """Print a line about the answer."""
+    console(stderr=True).print(text)
+
+
+def warn(text: str) -> None:
+    """Print a warning."""
+    _labelled("warning", "bold yellow", text)
+
+
+def fail(text: str, label: str = "error") -> None:
+    """Print why there is no answer."""
+    _labelled(label, "bold red", text)
+
+
+def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under their headings; numbers are set to the right."""
+    from rich.table import Table
+
+    cells = [list(row) for row in rows]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column, heading in enumerate(headings):
+        numbers = bool(cells) and all(isinstance(row[column], int | float) for row in cells)
+        table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(_shown, row))
+    console().print(table, soft_wrap=False)
+
+
+def say_pairs(pairs: Mapping[str, object]) -> None:
+    """Print names with their values, one pair on a line."""
+    width = max(map(len, pairs))
+    for name, value in pairs.items():
+        say(f"{name:<{width}}  {_shown(value)}")
+
+
+def say_json(document: Any) -> None:
+    """Print the one JSON document of a command; numbers that JSON does not have become null."""
+    typer.echo(json.dumps(_plain(document), indent=2))
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: "1 epoch", "2 epochs"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _labelled(label: str, style: str, text: str) -> None:
+    from rich.text import Text
+
+    console(stderr=True).print(Text.assemble((f"{label}: ", style), text))
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+    return value

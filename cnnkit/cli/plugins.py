@@ -1,0 +1,47 @@
+"""`cnnkit plugins`: who brings which components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from cnnkit.cli.options import Debug, Json
+from cnnkit.cli.output import say, say_json
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at what is installed.")
+
+
+@app.callback()
+def group() -> None:
+    """Look at what is installed."""
+
+
+@app.command(name="list")
+def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
+    """List plugins, components and problems."""
+    from cnnkit.components import installed_catalog
+    from cnnkit.components.catalog import KINDS
+
+    catalog = installed_catalog()
+    found: list[dict[str, Any]] = []
+    for plugin in catalog.plugins:
+        components = {kind: sorted(catalog.classes(plugin, kind)) for kind in KINDS}
+        found.append(
+            {
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+                "module": plugin.value,
+                "components": {kind: names for kind, names in components.items() if names},
+                "problems": catalog.problems(plugin),
+            }
+        )
+    if as_json:
+        say_json(found)
+        return
+    for one in found:
+        say(f"{one['distribution']} {one['version']} ({one['module']})")
+        for kind, names in one["components"].items():
+            say(f"  {kind:<10} {', '.join(names)}")
+        for problem in one["problems"]:
+            say(f"  broken: {problem}")

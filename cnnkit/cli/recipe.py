@@ -1,0 +1,47 @@
+"""From a command's arguments to the recipe that they mean."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cnnkit.training.recipe import Recipe
+
+
+def resolve(
+    source: str,
+    overrides: Sequence[str] | None,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+) -> Recipe:
+    """The recipe with `--set` applied first, then the flags that were given.
+
+    Raises RecipeError for a recipe, key or value that is wrong, ConfigError if the optimizer takes no learning rate.
+    """
+    from cnnkit.training.recipe import load_recipe
+
+    recipe = load_recipe(source, overrides or ())
+    flags: dict[str, object] = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+    if lr is not None:
+        flags["optimizer"] = with_learning_rate(recipe.train.optimizer, lr)
+    given = {f"train.{key}": value for key, value in flags.items() if value is not None}
+    return recipe.override(given) if given else recipe
+
+
+def with_learning_rate(optimizer: str, lr: float) -> str:
+    """An optimizer's expression with its argument `lr` replaced."""
+    from cnnkit.components import installed_catalog
+    from cnnkit.components.expressions import parse
+    from cnnkit.errors import ConfigError
+
+    component = installed_catalog().build("optimizer", optimizer)
+    if "lr" not in inspect.signature(type(component)).parameters:
+        raise ConfigError(f"{optimizer} takes no argument lr that --lr could change: use --set train.optimizer=...")
+    component.lr = lr  # type: ignore[attr-defined]  # an optimizer, and wrong values are found when it is built again
+    distribution = parse(optimizer).distribution
+    return f"{distribution}:{component!r}" if distribution else repr(component)

@@ -1,0 +1,41 @@
+"""`cnnkit validate`: does an ONNX file give the answers of a registered model?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.options import DataFolder, Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.output import say_json
+from cnnkit.cli.validation import inputs_for, show_report
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    ref: Reference,
+    registry: RegistryFolder = None,
+    data_dir: DataFolder = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Compare an ONNX file with a model.
+
+    Runs it on every installed runtime; exits 1 if one of them gives other answers.
+    """
+    from cnnkit import api
+    from cnnkit.errors import CheckError
+    from cnnkit.registry import Registry
+
+    store = Registry(registry)
+    record = store.read(ref)
+    model = store.load(record.version.ref)
+    x, inputs = inputs_for(model, record.manifest.dataset, data_dir)
+    report = api.validate_onnx(file, model, x)
+    if as_json:
+        say_json({"ref": record.version.ref, "inputs": inputs, **report.to_dict()})
+    else:
+        show_report(report, inputs)
+    if not report.ok:
+        raise CheckError(f"{file} does not give the answers of {record.version.ref}")

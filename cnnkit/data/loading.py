@@ -1,0 +1,62 @@
+"""From an expression to loaded data: where the files are, what the data is called, and what its content hashes to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from cnnkit.components.catalog import installed_catalog
+from cnnkit.components.checks import in_range
+from cnnkit.components.contracts import Dataset
+from cnnkit.data.split import split_validation
+from cnnkit.errors import ConfigError
+from cnnkit.types import Data
+
+
+def load_dataset(
+    dataset: str | Dataset, data_dir: str | os.PathLike[str] | None = None, validation: float = 0.0, seed: int = 0
+) -> Data:
+    """Load a dataset by its expression, such as `MNIST()`, with its name and digest filled in.
+
+    data_dir: the folder of data files, `default_data_dir()` if None; validation: the share of the training samples to
+    set aside, 0 for none; seed: chooses which. The digest is that of the samples before any are set aside.
+    Raises ExpressionError, ComponentError or ConfigError for the expression, DataError for the files.
+    """
+    in_range("validation", validation, 0.0, 1.0)
+    component = cast(Dataset, installed_catalog().build("dataset", dataset))
+    data = component.load(default_data_dir() if data_dir is None else Path(os.path.expanduser(data_dir)))
+    data = replace(data, name=repr(component), digest=digest(data))
+    if validation == 0:
+        return data
+    if data.validation is not None:
+        raise ConfigError(f"{data.name} brings its own validation samples: expected validation=0, got {validation!r}")
+    train, held_out = split_validation(data.train, validation, seed)
+    return replace(data, train=train, validation=held_out)
+
+
+def default_data_dir() -> Path:
+    """The folder of data files: CNNKIT_DATA_DIR if it is set, else `data` in the user's cache folder of cnnkit."""
+    if chosen := os.environ.get("CNNKIT_DATA_DIR"):
+        return Path(os.path.expanduser(chosen))
+    import platformdirs
+
+    return platformdirs.user_cache_path("cnnkit") / "data"
+
+
+def digest(data: Data) -> str:
+    """sha256 over dtype, shape and little-endian content of all x and y: train, test, then validation if there is one.
+
+    Returns hexadecimal digits, the same on every machine.
+    """
+    total = hashlib.sha256()
+    for samples in (data.train, data.test, data.validation):
+        for array in (samples.x, samples.y) if samples else ():
+            plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            total.update(f"{plain.dtype.str} {plain.shape} ".encode())
+            total.update(plain.data)
+    return total.hexdigest()

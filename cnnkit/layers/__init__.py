@@ -1,0 +1,41 @@
+"""The layers that come with cnnkit, in their plain form: the mathematics that every faster kernel must equal."""
+
+from cnnkit.components import Layer, Merge
+from cnnkit.layers.activation import ReLU, Softmax
+from cnnkit.layers.conv import Conv2D
+from cnnkit.layers.dense import Dense
+from cnnkit.layers.dropout import Dropout
+from cnnkit.layers.merge import Concat, Residual
+from cnnkit.layers.norm import BatchNorm2D
+from cnnkit.layers.pool import AvgPool2D, MaxPool2D
+from cnnkit.layers.shape import Flatten
+
+LAYERS: tuple[type[Layer | Merge], ...] = (
+    AvgPool2D,
+    BatchNorm2D,
+    Concat,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Softmax,
+)
+"""What the hook `cnnkit_layers` returns."""
+
+__all__ = [
+    "LAYERS",
+    "AvgPool2D",
+    "BatchNorm2D",
+    "Concat",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "MaxPool2D",
+    "ReLU",
+    "Residual",
+    "Softmax",
+]

@@ -1,0 +1,61 @@
+"""Activations: what is applied to each number, or to the scores of all classes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnkit.components import Layer
+from cnnkit.types import Array, Cache, Context, Grads, Graph
+
+
+class ReLU(Layer):
+    """Rectifier.
+
+    Forward:   y = max(x, 0)
+    Backward:  dx = dy where x > 0, 0 elsewhere
+
+    x, y: (N, ...), the same shape; strides are kept.
+    Source: Nair, Hinton (2010), Rectified Linear Units Improve Restricted Boltzmann Machines.
+    """
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """y = max(x, 0)."""
+        y = np.maximum(x, 0, out=ctx.empty_like(x))
+        return y, y
+
+    def backward(self, dy: Array, y: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """dx = dy where y > 0."""
+        return np.multiply(dy, y > 0, out=ctx.empty_like(y)), {}
+
+    def lower(self, graph: Graph, x: str) -> str:
+        """ONNX Relu."""
+        return graph.add("Relu", x)
+
+
+class Softmax(Layer):
+    """Scores to probabilities over the classes, axis 1.
+
+    Forward:   y = exp(x - max(x)) / sum of exp(x - max(x))
+    Backward:  dx = y * (dy - sum of dy * y)
+
+    x, y: (N, F) or (N, C, H, W), the same shape; sums and maximum run over axis 1. The maximum keeps exp finite.
+    Source: Bridle (1990), Training Stochastic Model Recognition Algorithms as Networks; ONNX operator Softmax.
+    """
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """Probabilities."""
+        y = np.subtract(x, x.max(axis=1, keepdims=True), out=ctx.empty_like(x))
+        np.exp(y, out=y)
+        y /= y.sum(axis=1, keepdims=True)
+        return y, y
+
+    def backward(self, dy: Array, y: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """dx = y * (dy - <dy, y>)."""
+        dx = np.multiply(dy, y, out=ctx.empty_like(y))
+        np.subtract(dy, dx.sum(axis=1, keepdims=True), out=dx)
+        dx *= y
+        return dx, {}
+
+    def lower(self, graph: Graph, x: str) -> str:
+        """ONNX Softmax over axis 1."""
+        return graph.add("Softmax", x, axis=1)

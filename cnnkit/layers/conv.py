@@ -1,0 +1,110 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cnnkit.components import Layer
+from cnnkit.components.checks import pair, true_or_false, whole
+from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.layers.initial import he_normal
+from cnnkit.layers.window import Padding, Pair, Window, check_padding, image_shape, window_over
+from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+
+
+class Conv2D(Layer):
+    """Convolution of images with learned filters (cross-correlation, as everywhere in the field).
+
+    Forward:   y[n,o,p,q] = bias[o] + sum over c,i,j of weight[o,c,i,j] * x[n, c, p*stride + i*dilation - padding, ...]
+    Backward:  the transposed sums; as products, with P the patches of x: dweight = dy P^T, dx = fold(weight^T dy)
+
+    x: (N, C, H, W); weight: (filters, C/groups, kh, kw); bias: (filters,); y: (N, filters, oh, ow) with
+    oh = floor((H + padding - dilation*(kh-1) - 1) / stride) + 1. kernel, stride, dilation: a number or (height, width);
+    padding: likewise, for both ends, or "same" (oh = ceil(H / stride)), or "valid" (0). Filter block g of `groups`
+    sees channel block g only. Weights start He normal, biases at zero.
+    Raises ConfigError for arguments out of range, ShapeError if the window or `groups` do not fit the input.
+    Source: Dumoulin, Visin (2016), A guide to convolution arithmetic for deep learning; ONNX operator Conv.
+    """
+
+    window: Window
+    """Where the kernel lands on the images that the layer was built for."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel: int | Pair,
+        stride: int | Pair = 1,
+        padding: Padding = 0,
+        dilation: int | Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        for name, value in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
+            pair(name, value)
+        self.filters = whole("filters", filters)
+        self.kernel = kernel
+        self.stride = stride
+        self.padding = check_padding(padding)
+        self.dilation = dilation
+        self.groups = whole("groups", groups)
+        self.bias = true_or_false("bias", bias)
+        if filters % groups:
+            raise ConfigError(f"filters must be a multiple of groups, got {filters} filters in {groups} groups")
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        """(C, H, W) -> (filters, oh, ow)."""
+        channels, image = image_shape("Conv2D", in_shape)
+        if channels % self.groups:
+            raise ShapeError(
+                f"Conv2D expects a number of input channels that is a multiple of its {self.groups} groups, "
+                f"got {channels} channels; change groups, or the filters of the layer before it"
+            )
+        self.window = window_over("Conv2D", image, self.kernel, self.stride, self.padding, self.dilation)
+        shape = (self.filters, channels // self.groups, *pair("kernel", self.kernel))
+        self.params = {"weight": he_normal(rng, shape)}
+        if self.bias:
+            self.params["bias"] = np.zeros(self.filters)
+        return self.filters, *self.window.out_size
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """Copy the patches under the window, then one product for each group."""
+        samples, channels = x.shape[:2]
+        rows, columns = self.window.rows, self.window.columns
+        padded = self.window.pad(x, 0, ctx)
+        patches = ctx.empty((channels, rows.size, columns.size, *self.window.out_size, samples))
+        for i, j, met in self.window.slices():
+            patches[:, i, j] = padded[met]
+        flat = patches.reshape(self.groups, channels // self.groups * rows.size * columns.size, -1)
+        y = ctx.empty((self.groups, self.filters // self.groups, flat.shape[2]))
+        np.matmul(self._matrices(), flat, out=y)  # (g, out/g, in/g*kh*kw) @ (g, in/g*kh*kw, oh*ow*N)
+        if self.bias:
+            y += self.params["bias"].reshape(self.groups, -1, 1)
+        return y.reshape(self.filters, *self.window.out_size, samples).transpose(3, 0, 1, 2), patches
+
+    def backward(self, dy: Array, patches: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """One product for the weights, one for the patches; then every patch is added back to where it came from."""
+        channels, samples = patches.shape[0], patches.shape[-1]
+        flat_dy = dy.transpose(1, 2, 3, 0).reshape(self.groups, self.filters // self.groups, -1)
+        flat = patches.reshape(self.groups, -1, flat_dy.shape[2])
+        weight = self.params["weight"]
+        grads = {"weight": np.matmul(flat_dy, flat.transpose(0, 2, 1)).reshape(weight.shape)}
+        if self.bias:
+            grads["bias"] = flat_dy.sum(axis=2).reshape(self.filters)
+        dflat = np.matmul(self._matrices().transpose(0, 2, 1), flat_dy, out=ctx.empty(flat.shape))
+        dpatches = dflat.reshape(patches.shape)
+        dpadded = self.window.padded_zeros(channels, samples, ctx)
+        for i, j, met in self.window.slices():
+            dpadded[met] += dpatches[:, i, j]
+        return self.window.crop(dpadded), grads
+
+    def lower(self, graph: Graph, x: str) -> str:
+        """ONNX Conv, with explicit pads."""
+        dilations = list(pair("dilation", self.dilation))
+        return graph.add("Conv", x, *self.params.values(), **self.window.onnx, dilations=dilations, group=self.groups)
+
+    def _matrices(self) -> Array:
+        """The weights as one matrix for each group: (groups, out/groups, in/groups*kh*kw)."""
+        weight = self.params["weight"]
+        return weight.reshape(self.groups, self.filters // self.groups, math.prod(weight.shape[1:]))

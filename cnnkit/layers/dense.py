@@ -1,0 +1,54 @@
+"""Fully connected layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnkit.components import Layer
+from cnnkit.components.checks import true_or_false, whole
+from cnnkit.errors import ShapeError
+from cnnkit.layers.initial import he_normal
+from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+
+
+class Dense(Layer):
+    """Fully connected layer: every output is a weighted sum of all inputs.
+
+    Forward:   y = x weight^T + bias
+    Backward:  dx = dy weight, dweight = dy^T x, dbias = sum of dy over the samples
+
+    x: (N, F); weight: (units, F); bias: (units,); y: (N, units). Weights start He normal, biases at zero.
+    Raises ConfigError for arguments out of range, ShapeError if the input has more axes than (features,).
+    Source: ONNX operator Gemm.
+    """
+
+    def __init__(self, units: int, bias: bool = True) -> None:
+        self.units = whole("units", units)
+        self.bias = true_or_false("bias", bias)
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        """(F,) -> (units,)."""
+        if len(in_shape) != 1:
+            raise ShapeError(f"Dense expects an input of shape (features,), got {in_shape}; put Flatten() before it")
+        self.params = {"weight": he_normal(rng, (self.units, *in_shape))}
+        if self.bias:
+            self.params["bias"] = np.zeros(self.units)
+        return (self.units,)
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """One product."""
+        y = np.matmul(x, self.params["weight"].T, out=ctx.empty((len(x), self.units)))
+        if self.bias:
+            y += self.params["bias"]
+        return y, x
+
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """Two products."""
+        grads = {"weight": dy.T @ x}
+        if self.bias:
+            grads["bias"] = dy.sum(axis=0)
+        return np.matmul(dy, self.params["weight"], out=ctx.empty(x.shape)), grads
+
+    def lower(self, graph: Graph, x: str) -> str:
+        """ONNX Gemm."""
+        return graph.add("Gemm", x, *self.params.values(), transB=1)

@@ -1,0 +1,108 @@
+"""Merges: several branches that start at one value and end in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from cnnkit.components import Layer, Merge
+from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.types import Array, Cache, Context, Graph, Shape
+
+Branch = Layer | Merge | list[Layer | Merge]
+
+
+class Residual(Merge):
+    """Adds what its layers compute to their input, or to a shortcut of it.
+
+    Forward:   y = body(x) + shortcut(x)
+    Backward:  dbody = dshortcut = dy
+
+    body: layers in order; shortcut: a layer or a list of layers, the input itself if None. Both ends: (N, ...) of one
+    shape, which is also that of y.
+    Raises ConfigError for a body without layers, ShapeError if the two ends differ.
+    Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition.
+    """
+
+    def __init__(self, *body: Layer | Merge, shortcut: Branch | None = None) -> None:
+        self.body = body
+        self.shortcut = shortcut
+        self.branches = [_branch("Residual", list(body)), _branch("Residual", [] if shortcut is None else shortcut)]
+        if not body:
+            raise ConfigError("Residual expects at least one layer, such as Residual(Conv2D(8, 3)), got none")
+
+    def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
+        """The shape that both ends must have."""
+        body, shortcut = in_shapes
+        if body != shortcut:
+            fitting = f"Conv2D({body[0]}, 1, ...)" if len(body) == 3 else f"Dense({body[0]})"
+            raise ShapeError(
+                f"Residual expects one shape from both of its ends, got {body} from its body and {shortcut} from its "
+                f'shortcut; keep the size in the body with padding="same", or add shortcut={fitting} that gives {body}'
+            )
+        return body
+
+    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
+        """Add the two ends."""
+        return np.add(xs[0], xs[1], out=ctx.empty_like(xs[0])), None
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> Sequence[Array]:
+        """The same gradient for both ends."""
+        return dy, dy
+
+    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+        """ONNX Add."""
+        return graph.add("Add", *xs)
+
+
+class Concat(Merge):
+    """Puts what its branches compute side by side along the channels.
+
+    Forward:   y[:, first_b : first_b + C_b] = branch_b(x)
+    Backward:  each branch gets its own part of dy
+
+    branches: each a layer or a list of layers; the empty list passes x on. Ends: (N, C_b, H, W) or (N, F_b);
+    y: (N, sum of C_b, H, W) or (N, sum of F_b).
+    Raises ConfigError for fewer than two branches, ShapeError if the ends differ in more than the channels.
+    Source: Szegedy et al. (2015), Going Deeper with Convolutions; ONNX operator Concat.
+    """
+
+    def __init__(self, *branches: Branch) -> None:
+        self.branches = [_branch("Concat", branch) for branch in branches]
+        if len(branches) < 2:
+            raise ConfigError(
+                f"Concat expects two branches or more, such as Concat(Conv2D(8, 1), [Conv2D(4, 1), ReLU()]), "
+                f"got {len(branches)}"
+            )
+
+    def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
+        """The channels of all branches together."""
+        if len({shape[1:] for shape in in_shapes}) > 1:
+            raise ShapeError(
+                "Concat expects branches that give shapes equal in all but the channels, got "
+                f'{", ".join(map(str, in_shapes))}; use padding="same" and the same strides in every branch'
+            )
+        return sum(shape[0] for shape in in_shapes), *in_shapes[0][1:]
+
+    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
+        """Copy the ends side by side; NumPy keeps their axis order."""
+        return np.concatenate(xs, axis=1), [x.shape[1] for x in xs]
+
+    def backward(self, dy: Array, channels: Cache, ctx: Context) -> Sequence[Array]:
+        """Views of dy."""
+        return np.split(dy, list(accumulate(channels))[:-1], axis=1)
+
+    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+        """ONNX Concat along the channels."""
+        return graph.add("Concat", *xs, axis=1)
+
+
+def _branch(name: str, given: Any) -> list[Layer | Merge]:
+    layers = list(given) if isinstance(given, list | tuple) else [given]
+    for layer in layers:
+        if not isinstance(layer, Layer | Merge):
+            raise ConfigError(f"{name} expects layers, such as Conv2D(8, 3), or lists of them, got {layer!r}")
+    return layers

@@ -1,0 +1,112 @@
+"""Normalisation over the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnkit.components import BatchCoupledLayer
+from cnnkit.components.checks import positive
+from cnnkit.errors import ConfigError
+from cnnkit.layers.window import image_shape
+from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+
+
+class BatchNorm2D(BatchCoupledLayer):
+    """Each channel with mean 0 and variance 1 over the whole batch, then a learned scale and offset.
+
+    Forward:   xhat = (x - mean) / sqrt(var + epsilon), y = gamma * xhat + beta
+    Backward:  dx = gamma / sqrt(var + epsilon) * (dy - mean(dy) - xhat * mean(dy * xhat)),
+               dgamma = sum of dy * xhat, dbeta = sum of dy
+    Training:  running = (1 - momentum) * running + momentum * batch, where the batch's variance is n/(n-1) * var
+    Prediction takes the running mean and variance for mean and var.
+
+    x, y: (N, C, H, W), the same shape; gamma, beta, running_mean, running_var: (C,); means run over N, H and W, n
+    numbers for each channel.
+    Raises ConfigError for arguments out of range, ShapeError if the input is no image.
+    Source: Ioffe, Szegedy (2015), Batch Normalization; ONNX operator BatchNormalization.
+    """
+
+    def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+        self.momentum = positive("momentum", momentum)
+        self.epsilon = positive("epsilon", epsilon)
+        if momentum > 1:
+            raise ConfigError(f"momentum must be a number with 0 < momentum <= 1, got {momentum!r}")
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        """The same shape; one set of numbers for each channel."""
+        channels, _ = image_shape("BatchNorm2D", in_shape)
+        self.params = {"gamma": np.ones(channels), "beta": np.zeros(channels)}
+        self.buffers = {"running_mean": np.zeros(channels), "running_var": np.ones(channels)}
+        return in_shape
+
+    def partial(self, x: Array, ctx: Context) -> Array:
+        """[n, sum of x, sum of x^2] for each channel, (3, C), float64.
+
+        A sum of float32 squares would lose var to rounding wherever |mean| is much larger than sqrt(var). The squares
+        are therefore taken about the tile's own mean, and moved to the origin in float64: sum x^2 = M2 + n * mean^2.
+        """
+        count = x.size // x.shape[1]
+        mean = x.mean(axis=(0, 2, 3), keepdims=True)
+        centred = np.subtract(x, mean, out=ctx.empty_like(x))
+        squares = np.multiply(centred, centred, out=centred).sum(axis=(0, 2, 3)).astype(np.float64)
+        mean = mean.ravel().astype(np.float64)
+        return np.stack([np.full_like(mean, count), count * mean, squares + count * mean * mean])
+
+    def absorb(self, total: Array) -> None:
+        """Move the running statistics towards those of the batch."""
+        count, mean, var = _statistics(total)
+        self._move("running_mean", mean)
+        self._move("running_var", var * count / max(count - 1, 1))  # a single number has no unbiased estimate: 0
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """Normalise with the batch's statistics in training, with the running ones in prediction."""
+        if ctx.training:
+            count, mean, var = _statistics(ctx.total)
+        else:
+            count, mean, var = 0.0, self.buffers["running_mean"], self.buffers["running_var"]
+        inverse = _per_channel(1 / np.sqrt(var + self.epsilon), x)
+        normal = np.subtract(x, _per_channel(mean, x), out=ctx.empty_like(x))
+        normal *= inverse
+        y = np.multiply(normal, _per_channel(self.params["gamma"], x), out=ctx.empty_like(x))
+        y += _per_channel(self.params["beta"], x)
+        return y, (normal, inverse, count)
+
+    def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
+        """[sum of dy, sum of dy * xhat] for each channel, (2, C), float64."""
+        normal = cache[0]
+        product = np.multiply(dy, normal, out=ctx.empty_like(normal))
+        return np.stack([dy.sum(axis=(0, 2, 3)), product.sum(axis=(0, 2, 3))]).astype(np.float64)
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """The total couples dx to the batch; the gradients of gamma and beta are this tile's own."""
+        normal, inverse, count = cache
+        mean_dy, mean_product = (_per_channel(row, dy) for row in ctx.total / count)
+        dx = np.multiply(normal, mean_product, out=ctx.empty_like(normal))
+        np.subtract(dy, dx, out=dx)
+        dx -= mean_dy
+        dx *= inverse * _per_channel(self.params["gamma"], dy)
+        dbeta, dgamma = ctx.partial.astype(dy.dtype)
+        return dx, {"gamma": dgamma, "beta": dbeta}
+
+    def lower(self, graph: Graph, x: str) -> str:
+        """ONNX BatchNormalization in its prediction form."""
+        values = [*self.params.values(), *self.buffers.values()]
+        # Prediction has no use for a momentum; but below opset 14 ONNX's reference evaluator mixes the statistics of
+        # the batch in unless it is 1 (onnx/onnx#8442).
+        return graph.add("BatchNormalization", x, *values, epsilon=self.epsilon, momentum=1.0)
+
+    def _move(self, name: str, batch: Array) -> None:
+        running = self.buffers[name]
+        running[...] = (1 - self.momentum) * running + self.momentum * batch
+
+
+def _statistics(total: Array) -> tuple[float, Array, Array]:
+    """Count, mean and variance of each channel, (C,), from a forward total."""
+    count, sums, squares = float(total[0, 0]), total[1], total[2]
+    mean = sums / count
+    return count, mean, np.maximum(squares / count - mean * mean, 0)  # rounding may pass below 0
+
+
+def _per_channel(values: Array, x: Array) -> Array:
+    """(C,) -> (1, C, 1, 1) in the dtype of x."""
+    return values.reshape(1, -1, 1, 1).astype(x.dtype, copy=False)

@@ -1,0 +1,37 @@
+"""Layers that only rearrange."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cnnkit.components import Layer
+from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+
+
+class Flatten(Layer):
+    """All axes but the samples' in one, in C order, for dense layers.
+
+    Forward:   y[n, (c*H + h)*W + w] = x[n, c, h, w]
+    Backward:  the same, the other way round
+
+    x: (N, C, H, W) or (N, F); y: (N, C*H*W), a view of x wherever its strides allow one.
+    Source: ONNX operator Flatten.
+    """
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        """(C, H, W) -> (C*H*W,)."""
+        return (math.prod(in_shape),)
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """A view of x; also where samples are the fastest axis."""
+        return x.reshape(len(x), -1), x.shape
+
+    def backward(self, dy: Array, shape: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """A view of dy."""
+        return dy.reshape(shape), {}
+
+    def lower(self, graph: Graph, x: str) -> str:
+        """ONNX Flatten."""
+        return graph.add("Flatten", x, axis=1)

@@ -1,0 +1,162 @@
+"""Where a sliding window lands on an image: the geometry that convolution and pooling share.
+
+Arrays in here have samples as the last and fastest axis, (C, H, W, N): a window's slice is then made of long
+contiguous runs, which is copied two to three times faster than the short rows of (N, C, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cnnkit.components.checks import pair
+from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.types import Array, Context, Shape
+
+Pair = tuple[int, int]
+Padding = int | Pair | str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A sliding window along one axis."""
+
+    length: int
+    size: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    """Padding at the two ends."""
+
+    @property
+    def positions(self) -> int:
+        """How often the window fits: floor((length + padding - reach) / stride) + 1."""
+        return (self.length + self.before + self.after - self.reach) // self.stride + 1
+
+    @property
+    def reach(self) -> int:
+        """Elements from the window's first to its last: dilation * (size - 1) + 1."""
+        return self.dilation * (self.size - 1) + 1
+
+    def slice(self, k: int) -> slice:
+        """The elements of the padded axis that the window's element `k` meets, one for each position."""
+        start = k * self.dilation
+        return slice(start, start + (self.positions - 1) * self.stride + 1, self.stride)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window over images of one size."""
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def out_size(self) -> Pair:
+        """(height, width) of the output."""
+        return self.rows.positions, self.columns.positions
+
+    @property
+    def onnx(self) -> dict[str, list[int]]:
+        """Attributes of the ONNX operators Conv, MaxPool and AveragePool."""
+        axes = self.rows, self.columns
+        return {
+            "kernel_shape": [axis.size for axis in axes],
+            "strides": [axis.stride for axis in axes],
+            "pads": [axis.before for axis in axes] + [axis.after for axis in axes],
+        }
+
+    def slices(self) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
+        """For each element (i, j) of the window, what it meets in a padded (C, H, W, N) array: (C, oh, ow, N)."""
+        for i in range(self.rows.size):
+            for j in range(self.columns.size):
+                yield i, j, (slice(None), self.rows.slice(i), self.columns.slice(j))
+
+    def pad(self, x: Array, value: float, ctx: Context) -> Array:
+        """(N, C, H, W) -> (C, H + padding, W + padding, N); a view of `x` if there is no padding."""
+        inner = x.transpose(1, 2, 3, 0)
+        if not any(self.onnx["pads"]):
+            return inner
+        padded = ctx.empty(self._padded_shape(inner.shape))
+        padded[...] = value
+        padded[self._interior] = inner
+        return padded
+
+    def padded_zeros(self, channels: int, samples: int, ctx: Context) -> Array:
+        """Where a backward pass adds up the gradient of what `pad` returns."""
+        zeros = ctx.empty(self._padded_shape((channels, self.rows.length, self.columns.length, samples)))
+        zeros[...] = 0
+        return zeros
+
+    def crop(self, padded: Array) -> Array:
+        """(C, H + padding, W + padding, N) -> (N, C, H, W), a view."""
+        return padded[self._interior].transpose(3, 0, 1, 2)
+
+    def _padded_shape(self, shape: Shape) -> Shape:
+        channels, height, width, samples = shape
+        rows, columns = self.rows, self.columns
+        return channels, height + rows.before + rows.after, width + columns.before + columns.after, samples
+
+    @property
+    def _interior(self) -> tuple[slice, ...]:
+        rows, columns = self.rows, self.columns
+        return (
+            slice(None),
+            slice(rows.before, rows.before + rows.length),
+            slice(columns.before, columns.before + columns.length),
+        )
+
+
+def check_padding(value: Any) -> Padding:
+    """The `padding` argument: a whole number, a pair (height, width), "same" or "valid"."""
+    if isinstance(value, str):
+        if value not in ("same", "valid"):
+            raise ConfigError(
+                f'padding must be a whole number, a pair of them (height, width), "same" or "valid", got {value!r}'
+            )
+        return value
+    pair("padding", value, at_least=0)
+    return value  # type: ignore[no-any-return]
+
+
+def image_shape(name: str, in_shape: Shape) -> tuple[int, Pair]:
+    """channels, (height, width); or a ShapeError that says what the layer `name` expected."""
+    if len(in_shape) != 3:
+        raise ShapeError(
+            f"{name} expects an input of shape (channels, height, width), got {in_shape}; "
+            f"put {name} before Flatten() and Dense(...)"
+        )
+    channels, height, width = in_shape
+    return channels, (height, width)
+
+
+def window_over(
+    name: str, image: Pair, size: int | Pair, stride: int | Pair, padding: Padding, dilation: int | Pair = 1
+) -> Window:
+    """The window of the layer `name` over images of this (height, width).
+
+    padding: for both ends of an axis; "valid" is 0; "same" gives ceil(length / stride) positions and puts an odd
+    element of padding at the end. Raises ShapeError if the window is larger than the padded image.
+    Source: the operators Conv and MaxPool of the ONNX specification (auto_pad NOTSET and SAME_UPPER).
+    """
+    sizes, strides, dilations = pair("size", size), pair("stride", stride), pair("dilation", dilation)
+    axes = []
+    for i, (length, k, s, d) in enumerate(zip(image, sizes, strides, dilations, strict=True)):
+        if padding == "same":
+            missing = max(0, (-(-length // s) - 1) * s + d * (k - 1) + 1 - length)
+            before, after = missing // 2, missing - missing // 2
+        elif isinstance(padding, str):
+            before = after = 0
+        else:
+            before = after = pair("padding", padding, at_least=0)[i]
+        axes.append(Axis(length, k, s, d, before, after))
+    if any(axis.positions < 1 for axis in axes):
+        padded = tuple(axis.length + axis.before + axis.after for axis in axes)
+        raise ShapeError(
+            f"{name} has a window of {axes[0].reach} x {axes[1].reach}, larger than its input of "
+            f"{image[0]} x {image[1]} ({padded[0]} x {padded[1]} with padding); "
+            'use a smaller window, padding="same", or fewer layers that shrink the image before it'
+        )
+    return Window(*axes)

@@ -1,0 +1,111 @@
+"""Losses: one number for each sample, and its gradient with respect to the network's outputs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from cnnkit.components.checks import in_range
+from cnnkit.components.contracts import Loss
+from cnnkit.errors import ShapeError
+from cnnkit.types import Array
+
+
+class CrossEntropy(Loss):
+    """Negative log-likelihood of the right class, from logits.
+
+    Forward:   loss = log(sum_k exp(z_k)) - sum_k q_k z_k
+    Backward:  dz = weight * (softmax(z) - q)
+
+    q is 1 for the target class and 0 elsewhere; smoothing by e mixes in the uniform distribution over the K classes,
+    q = (1 - e) * onehot + e / K. The maximum is taken out of every exponent, so that no logit overflows.
+
+    z: (N, K) logits; targets: (N,) class indices; loss: (N,), in nats.
+    Raises ConfigError unless 0 <= label_smoothing < 1, ShapeError for targets that are not class indices below K.
+    Source: Szegedy et al. (2016), Rethinking the Inception Architecture for Computer Vision, section 7.
+    """
+
+    from_logits: ClassVar[bool] = True
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = in_range("label_smoothing", label_smoothing, 0.0, 1.0)
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, tuple[Array, Array]]:
+        _check_matrix(outputs)
+        _check_classes(outputs, targets)
+        z = outputs - outputs.max(axis=1, keepdims=True)
+        p = np.exp(z)
+        total = p.sum(axis=1, keepdims=True)
+        p /= total
+        loss = np.log(total[:, 0])
+        loss -= (1 - self.label_smoothing) * z[np.arange(len(z)), targets]
+        if self.label_smoothing:
+            loss -= self.label_smoothing * z.mean(axis=1)
+        return loss, (p, targets)
+
+    def backward(self, cache: tuple[Array, Array], weight: float) -> Array:
+        p, targets = cache
+        dz = p - self.label_smoothing / p.shape[1] if self.label_smoothing else p.copy(order="K")
+        dz[np.arange(len(dz)), targets] -= 1 - self.label_smoothing
+        dz *= weight
+        return dz
+
+
+class MSE(Loss):
+    """Mean squared error over the features of a sample.
+
+    Forward:   loss = mean_f (y_f - t_f)^2
+    Backward:  dy = weight * 2 / F * (y - t)
+
+    y: (N, F) outputs; t: (N, F) values, or (N,) class indices, which are taken as one-hot rows; loss: (N,), in the
+    square of the outputs' unit. Raises ShapeError for targets of another shape, or class indices outside 0 .. F - 1.
+    Source: Bishop (2006), Pattern Recognition and Machine Learning, section 5.2.
+    """
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        _check_matrix(outputs)
+        if targets.shape == outputs.shape:
+            difference = np.subtract(outputs, targets, dtype=outputs.dtype)
+        elif targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer):
+            _check_classes(outputs, targets)
+            difference = outputs.copy(order="K")
+            difference[np.arange(len(difference)), targets] -= 1
+        else:
+            raise ShapeError(
+                f"the targets must have the shape {outputs.shape} of the outputs, or be class indices, integers of "
+                f"shape ({len(outputs)},); got {targets.dtype} of shape {targets.shape}: reshape them, or change the "
+                "number of features of the last layer"
+            )
+        return np.square(difference).mean(axis=1), difference
+
+    def backward(self, cache: Array, weight: float) -> Array:
+        dy: Array = cache * (2 / cache.shape[1])
+        dy *= weight
+        return dy
+
+
+LOSSES: tuple[type[Loss], ...] = (CrossEntropy, MSE)
+
+
+def _check_matrix(outputs: Array) -> None:
+    if outputs.ndim != 2 or outputs.shape[1] == 0:
+        raise ShapeError(
+            f"a loss needs network outputs of shape (N, F), got {outputs.shape}: end the network with a Flatten() or "
+            "Dense(...) layer"
+        )
+
+
+def _check_classes(outputs: Array, targets: Array) -> None:
+    samples, classes = outputs.shape
+    if targets.shape != (samples,) or not np.issubdtype(targets.dtype, np.integer):
+        raise ShapeError(
+            f"the targets must be class indices, integers of shape ({samples},) for outputs of shape {outputs.shape}; "
+            f"got {targets.dtype} of shape {targets.shape}"
+        )
+    wrong = np.flatnonzero((targets < 0) | (targets >= classes))
+    if wrong.size:
+        raise ShapeError(
+            f"the network has {classes} outputs, so class indices must be 0 to {classes - 1}; target {wrong[0]} is "
+            f"{targets[wrong[0]]}: give the last layer one output for each class, or correct the targets"
+        )

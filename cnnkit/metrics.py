@@ -1,0 +1,38 @@
+"""Metrics: how good predictions are, from sums that can be added up over tiles in any cut."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnkit.components.contracts import Metric
+from cnnkit.errors import ShapeError
+from cnnkit.types import Array
+
+
+class Accuracy(Metric):
+    """Share of the samples whose largest output is that of their class.
+
+    sums = [number of samples with argmax_k y_k = t, number of samples]; value = sums[0] / sums[1]
+
+    y: (N, K) outputs, logits or probabilities; t: (N,) class indices; value: 0 to 1, and NaN over no samples.
+    Raises ShapeError for targets that are not class indices.
+    Source: Bishop (2006), Pattern Recognition and Machine Learning, section 1.5.1 (the misclassification rate's
+    complement).
+    """
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        if outputs.ndim != 2 or targets.shape != outputs.shape[:1] or not np.issubdtype(targets.dtype, np.integer):
+            raise ShapeError(
+                "Accuracy needs outputs of shape (N, K) and N class indices as integers, got outputs of shape "
+                f"{outputs.shape} and {targets.dtype} targets of shape {targets.shape}; for values to regress, take "
+                "Accuracy() out of the metrics"
+            )
+        correct = np.count_nonzero(outputs.argmax(axis=1) == targets)
+        return np.array([correct, len(targets)], np.float64)
+
+    def value(self, total: Array) -> float:
+        correct, count = total.tolist()
+        return correct / count if count else float("nan")
+
+
+METRICS: tuple[type[Metric], ...] = (Accuracy,)

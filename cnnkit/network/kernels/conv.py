@@ -1,0 +1,170 @@
+"""Convolution of rows-first images, with bias, rectifier and maximum pooling in the same pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnkit.layers import Conv2D
+from cnnkit.layers.window import Axis
+from cnnkit.network.kernels.layout import logical, row_windows, rows_first
+from cnnkit.network.kernels.pool import max_pool, max_unpool
+from cnnkit.types import Array, Cache, Context, Grads
+
+
+class ConvKernel:
+    """Conv2D, then optionally MaxPool2D(pool) and ReLU; for convolutions without groups and dilation.
+
+    Equals the plain layers one after another:
+
+        y = conv.forward(x)
+        if pool > 1: y = MaxPool2D(pool).forward(y)
+        if relu: y = ReLU().forward(y)
+
+    The shifts along a row are copied, kw times; those along a column are views (`row_windows`) that BLAS reads
+    through: a third of the copies of a 3x3 kernel. Bias and rectifier commute with the maximum, so they run after it,
+    on the smaller image.
+    """
+
+    def __init__(self, conv: Conv2D, *, relu: bool, pool: int, needs_dx: bool) -> None:
+        self.conv = conv
+        self.relu = relu
+        self.pool = pool
+        """Size and stride of the pooling windows, 1 for none."""
+        self.needs_dx = needs_dx
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """One product for each output row; the patches stay for the gradient of the weights."""
+        filters, (oh, ow) = self.conv.filters, self.conv.window.out_size
+        patches = self._patches(rows_first(x, ctx), ctx)
+        windows = self._windows(patches)
+        # What is pooled is not needed again: only which of its numbers were the largest.
+        y = (ctx.scratch if self.pool > 1 else ctx.empty)((oh, filters, ow, len(x)))
+        np.matmul(self._matrix(), windows, out=y.reshape(oh, filters, -1))
+        taken = None
+        if self.pool > 1:
+            y, taken = max_pool(y, self.pool, ctx)
+        if self.conv.bias:
+            np.add(y, self.conv.params["bias"].reshape(-1, 1, 1), out=y)
+        if self.relu:
+            np.maximum(y, 0, out=y)
+        return logical(y), (patches, taken, y)
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array | None, Grads]:
+        """One product for each output row and each gradient; the input's only where someone needs it."""
+        patches, taken, y = cache
+        rows, (oh, ow) = self.conv.window.rows, self.conv.window.out_size
+        inner_dy = rows_first(dy, ctx)
+        if self.relu:
+            inner_dy = np.multiply(inner_dy, np.greater(y, 0, out=ctx.scratch_bits(y.shape)), out=ctx.scratch(y.shape))
+        grads: Grads = {}
+        if self.conv.bias:  # pooling hands every gradient to exactly one place, so it keeps their sum
+            grads["bias"] = inner_dy.sum(axis=(0, 2, 3))
+
+        margin = rows.size - 1 if rows.stride == 1 else 0  # rows of zeros that the transposed convolution reads
+        padded = ctx.scratch((oh + 2 * margin, self.conv.filters, ow, len(dy)))
+        padded[:margin] = 0
+        padded[oh + margin :] = 0
+        unpooled = padded[margin : oh + margin]
+        if self.pool > 1:
+            max_unpool(inner_dy, taken, self.pool, unpooled, ctx)
+        else:
+            unpooled[...] = inner_dy
+
+        flat = unpooled.reshape(oh, self.conv.filters, -1)
+        windows = self._windows(patches).transpose(0, 2, 1)
+        products = np.matmul(flat, windows, out=ctx.scratch((oh, self.conv.filters, windows.shape[2])))
+        grads["weight"] = self._canonical(products.sum(axis=0))
+        if not self.needs_dx:
+            return None, grads
+        inner_dx = self._transposed(padded, ctx) if rows.stride == 1 else self._scattered(flat, len(dy), ctx)
+        return logical(inner_dx), grads
+
+    def _windows(self, patches: Array) -> Array:
+        """For each output row the patches of its pixels, (oh, kh*kw*C, ow*N), a view."""
+        rows = self.conv.window.rows
+        return row_windows(patches, rows.size, rows.stride)[: rows.positions]
+
+    def _patches(self, x: Array, ctx: Context) -> Array:
+        """(H, C, W, N) -> (H + padding, kw, C, ow, N): the rows, shifted to each column of the kernel."""
+        rows, columns = self.conv.window.rows, self.conv.window.columns
+        height, channels, _, samples = x.shape
+        if columns.size == columns.stride == 1 and rows.before == rows.after == columns.before == columns.after == 0:
+            return x[:, None]
+        patches = ctx.empty((height + rows.before + rows.after, columns.size, channels, columns.positions, samples))
+        patches[: rows.before] = 0
+        patches[rows.before + height :] = 0
+        for j in range(columns.size):
+            positions, pixels = meeting(columns, j)
+            shifted = patches[rows.before : rows.before + height, j]
+            shifted[:, :, : positions.start] = 0
+            shifted[:, :, positions.stop :] = 0
+            shifted[:, :, positions] = x[:, :, pixels]
+        return patches
+
+    def _transposed(self, padded_dy: Array, ctx: Context) -> Array:
+        """dx for stride 1: a convolution of dy with the kernel turned around, (H, C, W, N).
+
+        Products for each kernel column first, then their shifted sum: the products are C * kw rows for each row of
+        dy, where copying shifted patches as in the forward pass would take filters * kw.
+        """
+        rows, columns = self.conv.window.rows, self.conv.window.columns
+        weight, samples = self.conv.params["weight"], padded_dy.shape[-1]
+        filters, channels = weight.shape[:2]
+        matrix = np.ascontiguousarray(weight[:, :, ::-1].transpose(3, 1, 2, 0)).reshape(-1, rows.size * filters)
+        windows = row_windows(padded_dy, rows.size)[rows.before : rows.before + rows.length]
+        shape = (rows.length, columns.size, channels, columns.positions, samples)
+        whole = columns.size == 1 and columns.positions == columns.length
+        parts = (ctx.empty if whole else ctx.scratch)(shape)
+        np.matmul(matrix, windows, out=parts.reshape(rows.length, columns.size * channels, -1))
+        if whole:
+            return parts[:, 0]
+        dx = ctx.empty((rows.length, channels, columns.length, samples))
+        _add_shifted(dx, parts, columns)
+        return dx
+
+    def _scattered(self, dy: Array, samples: int, ctx: Context) -> Array:
+        """dx for larger strides: the gradient of every patch, added back to where the patch came from."""
+        rows, columns = self.conv.window.rows, self.conv.window.columns
+        weight = self.conv.params["weight"]
+        filters, channels = weight.shape[:2]
+        matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, filters)
+        parts = ctx.scratch((len(dy), rows.size, columns.size, channels, columns.positions, samples))
+        np.matmul(matrix, dy, out=parts.reshape(len(dy), len(matrix), -1))
+        dx = ctx.empty((rows.length, channels, columns.length, samples))
+        dx[...] = 0
+        for i in range(rows.size):
+            for j in range(columns.size):
+                positions, pixels = meeting(rows, i)
+                across, along = meeting(columns, j)
+                dx[pixels, :, along] += parts[positions, i, j][:, :, across]
+        return dx
+
+    def _matrix(self) -> Array:
+        """The weights in the order of the patches: (filters, kh*kw*C)."""
+        weight = self.conv.params["weight"]
+        return np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(len(weight), -1)
+
+    def _canonical(self, matrix: Array) -> Array:
+        """(filters, kh*kw*C) -> (filters, C, kh, kw)."""
+        filters, channels, height, width = self.conv.params["weight"].shape
+        return matrix.reshape(filters, height, width, channels).transpose(0, 3, 1, 2)
+
+
+def meeting(axis: Axis, k: int) -> tuple[slice, slice]:
+    """The window positions whose element `k` lies inside the image, and the pixels that it meets there."""
+    offset = k * axis.dilation - axis.before
+    first = max(0, -(offset // axis.stride)) if offset < 0 else 0
+    last = min(axis.positions, (axis.length - 1 - offset) // axis.stride + 1)
+    if last <= first:
+        return slice(0, 0), slice(0, 0)
+    start = first * axis.stride + offset
+    return slice(first, last), slice(start, start + (last - first - 1) * axis.stride + 1, axis.stride)
+
+
+def _add_shifted(dx: Array, parts: Array, columns: Axis) -> None:
+    """dx[:, :, pixel] = sum over the kernel's columns of the parts that meet the pixel."""
+    dx[...] = 0
+    for j in range(columns.size):
+        positions, pixels = meeting(columns, j)
+        target = dx[:, :, pixels]
+        np.add(target, parts[:, j][:, :, positions], out=target)

@@ -1,0 +1,167 @@
+"""Writing a model as an ONNX file that is complete by itself: preprocessing, weights, labels, probabilities."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from onnx import ModelProto, TensorProto, checker, helper, shape_inference
+
+from cnnkit.components import Merge
+from cnnkit.components.checks import whole
+from cnnkit.errors import ConfigError, OnnxError
+from cnnkit.layers import Softmax
+from cnnkit.network import INPUT, Node, Sequential
+from cnnkit.onnx.graph import GraphBuilder
+from cnnkit.onnx.load import MAX_BYTES
+from cnnkit.types import Array
+
+MIN_OPSET, MAX_OPSET = 13, 22
+"""From the first opset with an axis-wise Softmax to the newest that the oldest allowed onnx package knows."""
+
+
+class Lowered(NamedTuple):
+    """A model as a graph, and where in it to find what."""
+
+    graph: GraphBuilder
+    preprocessed: str
+    """Name of the value that enters the first layer."""
+    values: list[str]
+    """Names of the nodes' outputs, in the order of `model.nodes`."""
+
+
+def export_onnx(
+    model: Sequential, path: str | os.PathLike[str], *, opset: int = 17, metadata: Mapping[str, str] | None = None
+) -> Path:
+    """Write the model in prediction mode as one ONNX file and return its path.
+
+    The file is what `to_onnx` gives. It appears complete or not at all; a file of that name is replaced.
+    Raises OnnxError if it cannot be written, and what `to_onnx` raises.
+    """
+    path = Path(path)
+    data = to_onnx(model, opset=opset, metadata=metadata).SerializeToString(deterministic=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OnnxError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # after the replacement it is gone; a failure above is already on its way
+            temporary.unlink()
+    return path
+
+
+def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] | None = None) -> ModelProto:
+    """The model in prediction mode as an ONNX model, checked in full.
+
+    Input `input` (N, *input_shape) in the dataset's dtype and units; outputs `logits` and `probabilities` (N, classes),
+    float32. The IR version is the lowest that knows the opset. The metadata holds `labels` and `preprocessing` as JSON,
+    `cnnkit_version`, and whatever `metadata` adds.
+    Raises ConfigError for an opset outside 13 to 22 or metadata that is not text, OnnxError for a layer that ONNX
+    cannot express or a model over 2 GB.
+    """
+    if not MIN_OPSET <= whole("opset", opset) <= MAX_OPSET:
+        raise ConfigError(f"opset must be a whole number from {MIN_OPSET} to {MAX_OPSET}, got {opset}")
+    graph = lower(model, opset).graph
+    size = sum(len(tensor.raw_data) for tensor in graph.initializers)
+    if size > MAX_BYTES:
+        raise OnnxError(f"the model has {size:,} bytes of weights; an ONNX file can hold {MAX_BYTES:,}")
+    body = helper.make_graph(
+        graph.nodes,
+        "cnnkit",
+        [graph.value_info("input")],
+        [graph.value_info("logits"), graph.value_info("probabilities")],
+        graph.initializers,
+    )
+    version = importlib.metadata.version("cnnkit")
+    proto = helper.make_model(
+        body,
+        opset_imports=[graph.opset_id],
+        ir_version=graph.ir_version,
+        producer_name="cnnkit",
+        producer_version=version,
+    )
+    helper.set_model_props(proto, _metadata(model, version, metadata or {}))
+    try:
+        checker.check_model(proto, full_check=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        raise OnnxError(f"the exported model is not valid ONNX: {str(error).strip()}") from error
+    return proto
+
+
+def lower(model: Sequential, opset: int) -> Lowered:
+    """Write all nodes of the model into a graph. Raises OnnxError, naming the layer that cannot be expressed."""
+    graph = GraphBuilder(opset)
+    preprocessed = _lower_preprocessing(model, graph)
+    values: list[str] = []
+    for node in model.nodes:
+        values.append(_lower_node(node, graph, [preprocessed if i == INPUT else values[i] for i in node.inputs]))
+    last = model.nodes[-1]
+    if len(values) > 1 and isinstance(last.layer, Softmax):
+        _name(graph, "logits", values[last.inputs[0]])
+        _name(graph, "probabilities", values[-1])
+    else:
+        logits = _name(graph, "logits", values[-1])
+        graph.begin("probabilities")
+        graph.add("Softmax", logits, axis=-1)
+    return Lowered(graph, preprocessed, values)
+
+
+def _name(graph: GraphBuilder, name: str, value: str) -> str:
+    """Give a value a second name, so that it keeps the one of its layer."""
+    graph.begin(name)
+    return graph.add("Identity", value)
+
+
+def _lower_preprocessing(model: Sequential, graph: GraphBuilder) -> str:
+    factor, offset = model.preprocessing.affine(np.dtype(np.float32), len(model.input_shape))
+    x = graph.input("input", model.input_dtype, model.input_shape)
+    graph.begin("preprocessing", str(model.preprocessing), {"factor": factor, "offset": offset})
+    if model.input_dtype != "float32":
+        x = graph.add("Cast", x, to=TensorProto.FLOAT)
+    if np.any(factor != 1):
+        x = graph.add("Mul", x, factor)
+    if np.any(offset != 0):
+        x = graph.add("Add", x, offset)
+    return x
+
+
+def _lower_node(node: Node, graph: GraphBuilder, inputs: Sequence[str]) -> str:
+    layer = node.layer
+    arrays: dict[str, Array] = {} if isinstance(layer, Merge) else {**layer.params, **layer.buffers}
+    graph.begin(node.name, repr(layer), arrays)
+    try:
+        value = layer.lower(graph, inputs) if isinstance(layer, Merge) else layer.lower(graph, inputs[0])
+        lowered = graph.shape(value)
+    except OnnxError as error:
+        raise OnnxError(f"{node}: {error}") from None
+    if lowered != node.out_shape:
+        raise OnnxError(f"{node}: its outputs have shape {node.out_shape}, but {lowered} when lowered to ONNX")
+    return value
+
+
+def _metadata(model: Sequential, version: str, extra: Mapping[str, str]) -> dict[str, str]:
+    own = {
+        "labels": json.dumps(model.labels, ensure_ascii=False),
+        "preprocessing": json.dumps(dataclasses.asdict(model.preprocessing)),
+        "cnnkit_version": version,
+    }
+    for key, value in extra.items():
+        if key in own or not isinstance(value, str):
+            raise ConfigError(
+                f"metadata must be text under keys other than {', '.join(own)}, which the model itself fills; "
+                f"got {key!r}: {value!r}"
+            )
+    return {**own, **extra}

@@ -1,0 +1,80 @@
+"""The runtimes that come with cnnkit: ONNX's own reference evaluator, and ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from typing import ClassVar
+
+from cnnkit.components import Runtime
+from cnnkit.errors import OnnxError
+from cnnkit.types import Array
+
+# The packages are imported by `run`: naming a runtime must not load them.
+
+
+class ReferenceEvaluator(Runtime):
+    """The evaluator of the onnx package: plain NumPy, slow, and what the operators' specification means.
+
+    Source: https://onnx.ai/onnx/api/reference.html
+    """
+
+    def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs of the model, by name. Raises OnnxError if it cannot be executed."""
+        import onnx.reference
+
+        try:
+            evaluator = onnx.reference.ReferenceEvaluator(onnx.load_model_from_string(model))
+            return dict(zip(evaluator.output_names, evaluator.run(None, dict(inputs)), strict=True))
+        except Exception as error:  # an operator may fail in any way on a model that does not fit together
+            raise OnnxError(_refused(self, error)) from error
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime on the CPU with one thread and its usual graph optimisations.
+
+    Source: https://onnxruntime.ai/docs/api/python
+    """
+
+    requires: ClassVar[str] = "onnxruntime"
+
+    def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs of the model, by name. Raises OnnxError if it is not installed or cannot execute the model."""
+        ensure_installed(self)
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised as well; stderr stays the user's
+        try:
+            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            names = [output.name for output in session.get_outputs()]
+            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        except Exception as error:  # its errors share no base class
+            raise OnnxError(_refused(self, error)) from error
+
+
+RUNTIMES: tuple[type[Runtime], ...] = (ReferenceEvaluator, OnnxRuntime)
+
+
+def is_installed(runtime: Runtime | type[Runtime]) -> bool:
+    """Whether what the runtime requires is there, as a distribution or (a variant of it) as a module."""
+    if not runtime.requires:
+        return True
+    try:
+        importlib.metadata.version(runtime.requires)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.util.find_spec(runtime.requires.replace("-", "_")) is not None
+    return True
+
+
+def ensure_installed(runtime: Runtime) -> None:
+    """Raise OnnxError, saying what to install, unless the runtime can be imported."""
+    if not is_installed(runtime):
+        what = '"cnnkit[runtimes]"' if type(runtime) in RUNTIMES else runtime.requires
+        raise OnnxError(f"{runtime!r} needs {runtime.requires}, which is not installed; run: pip install {what}")
+
+
+def _refused(runtime: Runtime, error: Exception) -> str:
+    return f"{runtime!r} cannot execute the model: {type(error).__name__}: {error}"

@@ -1,0 +1,12 @@
+"""The registry: every model that was saved, as a version that never changes."""
+
+import os
+
+os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # HDF5 reads it when h5py is imported: load no filter plugins
+
+from cnnkit.registry.files import Files
+from cnnkit.registry.manifest import Manifest, Origin
+from cnnkit.registry.store import Record, Registry, Version
+from cnnkit.registry.verification import Problem
+
+__all__ = ["Files", "Manifest", "Origin", "Problem", "Record", "Registry", "Version"]

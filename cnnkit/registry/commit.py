@@ -1,0 +1,105 @@
+"""How files appear in a model's folder: whole or not at all, whatever fails, and no number twice.
+
+The order of the steps, and why each stands where it does, is in `docs/format.md`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from cnnkit.errors import RegistryError
+from cnnkit.registry import log
+from cnnkit.registry.files import NO_HARD_LINKS, Files
+
+VERSION_FILE = re.compile(r"v([0-9]{6}|[1-9][0-9]{6,8})\.h5")
+TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
+
+
+def version_file(number: int) -> str:
+    """The name of a version's file."""
+    return f"v{number:06}.h5"
+
+
+def number_of(file_name: str) -> int | None:
+    """The number of a version by the name of its file; None if the name is another file's."""
+    match = VERSION_FILE.fullmatch(file_name)
+    return int(match[1]) or None if match else None
+
+
+def prepare(files: Files, folder: Path) -> None:
+    """Make a model's folder with an empty log, durably, unless they are there."""
+    files.make_folder(folder)
+    if not files.is_folder(folder):
+        raise RegistryError(f"{folder} must be a folder; it is a link or a file, which is never followed")
+    if files.size(folder / log.LOG) is None:
+        files.append(folder / log.LOG, b"")
+        files.sync_folder(folder)
+    files.sync_folder(folder.parent)
+
+
+def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) -> int:
+    """Give a version file the next free number, and return it once the version can no longer be lost."""
+    with temporary(files, folder, data) as path:
+        while True:
+            number = 1 + max(filter(None, map(number_of, files.names(folder))), default=0)
+            files.append(folder / log.LOG, log.record(log.INTENT, number, digest))
+            if _appear(files, path, folder / version_file(number)):
+                break
+        try:
+            files.sync_folder(folder)
+            files.append(folder / log.LOG, log.record(log.COMMIT, number, digest))
+        except OSError as error:
+            raise RegistryError(
+                f"{folder.name}@{number} was saved whole, but it may not survive a power failure: {error}"
+            ) from error
+    return number
+
+
+def put(files: Files, path: Path, data: bytes) -> None:
+    """Let a file have this content, in one step and durably; what was there before goes."""
+    with temporary(files, path.parent, data) as source:
+        files.replace(source, path)
+        files.sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def temporary(files: Files, folder: Path, data: bytes | memoryview) -> Iterator[Path]:
+    """A complete file of a temporary name, on the disk; locked while it is in use, and removed afterwards."""
+    path = folder / f".tmp-{secrets.token_hex(16)}"
+    file = files.create(path)
+    try:
+        files.write(file, data)
+        files.share(file)
+        files.sync(file)
+        yield path
+    finally:
+        with contextlib.suppress(OSError):  # it was renamed, or stays for `gc`; neither undoes what has been done
+            files.remove(path)
+        files.close(file)
+
+
+def _appear(files: Files, source: Path, target: Path) -> bool:
+    """Give a complete file its final name; False if that is taken."""
+    try:
+        files.link(source, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        return _appear_without_links(files, source, target)
+    return True
+
+
+def _appear_without_links(files: Files, source: Path, target: Path) -> bool:
+    """The same on a file system without hard links: an empty file takes the number, the complete one replaces it."""
+    try:
+        files.claim(target)
+    except FileExistsError:
+        return False
+    files.replace(source, target)
+    return True

@@ -1,0 +1,162 @@
+"""The manifest: everything about a version but its arrays, as one JSON object with exactly these keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cnnkit.errors import RegistryError
+from cnnkit.registry import text
+from cnnkit.registry.references import is_name
+from cnnkit.types import Preprocessing, Shape
+
+FORMAT = "cnnkit model"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The distribution that brings a component, and its version; both "" if it came from no plugin."""
+
+    distribution: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a version says about itself."""
+
+    name: str
+    created: str
+    """UTC, ISO 8601, such as 2026-03-01T12:00:00+00:00."""
+    layers: tuple[str, ...]
+    """Expressions, in order."""
+    components: dict[str, Origin]
+    """Where each name in the expressions comes from."""
+    input_shape: Shape
+    input_dtype: str
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    seed: int
+    dtype: str
+    state: tuple[str, ...]
+    """Names of the arrays in their canonical order."""
+    versions: dict[str, str]
+    """Of Python and of every distribution that took part."""
+    recipe: dict[str, Any] | None = None
+    history: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    dataset: dict[str, str] | None = None
+    """`name`: the expression that loads it; `digest`: the sha256 of its content."""
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What the training ran with, such as workers and tile."""
+
+    def encode(self) -> bytes:
+        """The JSON text of the manifest. Raises RegistryError for values that the format cannot hold."""
+        content = {"format": FORMAT, "format_version": VERSION} | dataclasses.asdict(self)
+        data = text.encode(content, "manifest")
+        decode(data)
+        return data
+
+
+def decode(data: bytes) -> Manifest:
+    """Read a manifest. Raises RegistryError for keys that are missing or unknown, and for values of another kind."""
+    content = text.decode(data)
+    if not isinstance(content, dict):
+        raise RegistryError(f"its manifest must be a JSON object, got {type(content).__name__}")
+    if wrong := sorted(content.keys() ^ _KEYS.keys()):
+        raise RegistryError(f"its manifest has keys too few or too many: {', '.join(map(repr, wrong))}")
+    for key, (holds, expected) in _KEYS.items():
+        if not holds(content[key]):
+            shown = repr(content[key])
+            raise RegistryError(f"its manifest has {key} = {shown[:100]}; expected {expected}")
+    del content["format"], content["format_version"]
+    preprocessing = content["preprocessing"]
+    tuples = {key: tuple(content[key]) for key in ("layers", "input_shape", "labels", "state")}
+    return Manifest(
+        **content
+        | tuples
+        | {
+            "components": {name: Origin(**origin) for name, origin in content["components"].items()},
+            "preprocessing": Preprocessing(
+                preprocessing["scale"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+            ),
+        }
+    )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+
+
+def _list_of(holds: Callable[[Any], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(map(holds, value))
+
+
+def _object_of(holds: Callable[[Any], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and all(map(holds, value.values()))
+
+
+def _fields(**kinds: Callable[[Any], bool]) -> Callable[[object], bool]:
+    return lambda value: (
+        isinstance(value, Mapping)
+        and value.keys() == kinds.keys()
+        and all(holds(value[key]) for key, holds in kinds.items())
+    )
+
+
+def _or_null(holds: Callable[[Any], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or holds(value)
+
+
+def _is_preprocessing(value: Any) -> bool:
+    return (
+        _fields(scale=_is_number, mean=_list_of(_is_number), std=_list_of(_is_number))(value)
+        and 0 < len(value["mean"]) == len(value["std"])
+        and min(value["std"]) > 0
+    )
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", value) is not None
+
+
+_KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "format": (lambda value: value == FORMAT, repr(FORMAT)),
+    "format_version": (lambda value: _is_count(value) and value == VERSION, str(VERSION)),
+    "name": (lambda value: _is_text(value) and is_name(value), "the name of a model"),
+    "created": (_is_time, "a time in UTC such as '2026-03-01T12:00:00+00:00'"),
+    "layers": (lambda value: _list_of(_is_text)(value) and bool(value), "a list of expressions"),
+    "components": (_object_of(_fields(distribution=_is_text, version=_is_text)), "distribution and version of each"),
+    "input_shape": (lambda value: _list_of(_is_count)(value) and 0 < len(value) <= 4, "1 to 4 whole numbers"),
+    "input_dtype": (lambda value: value in ("uint8", "float32"), "'uint8' or 'float32'"),
+    "labels": (_list_of(_is_text), "a list of texts"),
+    "preprocessing": (_is_preprocessing, "scale, and as many std above 0 as mean values"),
+    "seed": (_is_count, "a whole number, 0 or above"),
+    "dtype": (lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
+    "state": (lambda value: _list_of(_is_text)(value) and len(set(value)) == len(value), "a list of different names"),
+    "versions": (_object_of(_is_text), "versions as texts by name"),
+    "recipe": (_or_null(_is_object), "an object or null"),
+    "history": (_is_object, "an object"),
+    "metrics": (_is_object, "an object"),
+    "dataset": (_or_null(_fields(name=_is_text, digest=_is_text)), "name and digest as texts, or null"),
+    "settings": (_is_object, "an object"),
+}

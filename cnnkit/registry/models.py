@@ -1,0 +1,171 @@
+"""From a model to its manifest and back, with the provenance of every layer."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl, installed_catalog, installed_plugins
+from cnnkit.components.catalog import BUILT_IN
+from cnnkit.components.expressions import Call, parse
+from cnnkit.errors import CnnkitError, RegistryError
+from cnnkit.network import Sequential
+from cnnkit.registry.manifest import Manifest, Origin
+from cnnkit.types import Array
+
+GIVEN = "(given)"
+"""Stands for a distribution in `rebuild`: the classes that the caller brings."""
+
+
+def describe(model: Sequential, name: str, state: tuple[str, ...], **training: Any) -> Manifest:
+    """The manifest of a model that is being registered.
+
+    Raises RegistryError if two of its classes share a name, and what `repr` or `parse` raise for a layer that cannot
+    be written as an expression.
+    """
+    layers = tuple(repr(layer) for layer in model.layers)
+    for expression in layers:
+        parse(expression)
+    components = _origins(model.layers)
+    plugins = {origin.distribution: origin.version for origin in components.values() if origin.distribution}
+    return Manifest(
+        name=name,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        layers=layers,
+        components=components,
+        input_shape=model.input_shape,
+        input_dtype=model.input_dtype,
+        labels=model.labels,
+        preprocessing=model.preprocessing,
+        seed=model.seed,
+        dtype=model.dtype,
+        state=state,
+        versions={
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            BUILT_IN: importlib.metadata.version(BUILT_IN),
+        }
+        | plugins,
+        **training,
+    )
+
+
+def rebuild(
+    manifest: Manifest, state: Mapping[str, Array], ref: str, components: Sequence[type[Component]] = ()
+) -> Sequential:
+    """Make the model again that a manifest describes, with the parameters and buffers of `state`.
+
+    components: classes that take the place of plugins. Raises RegistryError naming what to install, or what does
+    not fit.
+    """
+    for cls in components:
+        if not (isinstance(cls, type) and issubclass(cls, Layer | Merge)):
+            raise RegistryError(f"components must be classes of layers or merges, got {cls!r}")
+    given = {cls.__name__ for cls in components}
+    catalog = _catalog(components) if given else installed_catalog()
+    try:
+        calls = [_with_origin(parse(expression), manifest, given) for expression in manifest.layers]
+        _check_installed(calls, manifest, given, {plugin.distribution for plugin in catalog.plugins})
+        model = Sequential(
+            [cast(Layer | Merge, catalog.build("layer", call)) for call in calls],
+            manifest.input_shape,
+            labels=manifest.labels,
+            preprocessing=manifest.preprocessing,
+            input_dtype=cast(Any, manifest.input_dtype),
+            seed=manifest.seed,
+            dtype=cast(Any, manifest.dtype),
+        )
+        model.load_state(state)
+    except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
+        raise RegistryError(f"{ref} cannot be loaded: {error}") from error
+    return model
+
+
+def _origins(layers: Sequence[Layer | Merge]) -> dict[str, Origin]:
+    """Where each class in a model comes from, by its name."""
+    classes: dict[str, type[Component]] = {}
+    for cls in _classes(layers):
+        if classes.setdefault(cls.__name__, cls) is not cls:
+            raise RegistryError(
+                f"two classes of this model are called {cls.__name__}, from {cls.__module__} and "
+                f"{classes[cls.__name__].__module__}; rename one of them"
+            )
+    return {name: _origin(cls) for name, cls in sorted(classes.items())}
+
+
+def _classes(value: Any) -> Iterator[type[Component]]:
+    """The classes of all components in a value: layers, those in their branches, those among their arguments."""
+    match value:
+        case Component():
+            yield type(value)
+            yield from _classes(list(vars(value).values()))
+        case list() | tuple():
+            for item in value:
+                yield from _classes(item)
+
+
+def _origin(cls: type[Component]) -> Origin:
+    """The plugin that brings a class; only plugins from the same package are imported for the answer."""
+    catalog = installed_catalog()
+    package = cls.__module__.partition(".")[0]
+    for plugin in catalog.plugins:
+        if plugin.value.partition(":")[0].partition(".")[0] == package:
+            catalog.load(plugin)
+    found = catalog.origin(cls)
+    return Origin(found.distribution, found.version) if found else Origin()
+
+
+def _with_origin(call: Call, manifest: Manifest, given: set[str]) -> Call:
+    """The same call, each name of it tied to the distribution that brought it when the model was saved."""
+
+    def tied(value: Any) -> Any:
+        match value:
+            case Call():
+                return _with_origin(value, manifest, given)
+            case list() | tuple():
+                return type(value)(map(tied, value))
+        return value
+
+    distribution = GIVEN if call.name in given else manifest.components.get(call.name, Origin()).distribution
+    return Call(call.name, tuple(map(tied, call.args)), {k: tied(v) for k, v in call.kwargs.items()}, distribution)
+
+
+def _check_installed(calls: list[Call], manifest: Manifest, given: set[str], installed: set[str]) -> None:
+    for call in _calls(calls):
+        origin = manifest.components.get(call.name, Origin())
+        if call.name in given or origin.distribution in installed:
+            continue
+        if origin.distribution:
+            raise RegistryError(
+                f"it needs {call.name} from {origin.distribution} {origin.version}, which is not installed; "
+                f"run: pip install {origin.distribution}"
+            )
+        raise RegistryError(
+            f"it needs {call.name}, which came from no plugin; give its class: load(ref, components=[{call.name}])"
+        )
+
+
+def _calls(value: Any) -> Iterator[Call]:
+    match value:
+        case Call():
+            yield value
+            yield from _calls([*value.args, *value.kwargs.values()])
+        case list() | tuple():
+            for item in value:
+                yield from _calls(item)
+
+
+def _catalog(components: Sequence[type[Component]]) -> Catalog:
+    """The installed plugins, and one more that brings the given classes."""
+
+    class Given:
+        @hookimpl
+        def cnnkit_layers(self) -> list[type[Component]]:
+            return list(components)
+
+    return Catalog([*installed_plugins(), Plugin(GIVEN, "", GIVEN, Given)])

@@ -1,0 +1,78 @@
+"""References: `name@3`, `name@latest`, `name@ALIAS`; a bare `name` is its latest version."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cnnkit.errors import RegistryError
+
+LATEST = "latest"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model's name and which of its versions: a number, or an alias, or "latest"."""
+
+    name: str
+    which: int | str = LATEST
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.which}"
+
+
+def parse(text: str) -> Reference:
+    """Read a reference. Raises RegistryError for what can be none, whatever the registry holds."""
+    if not isinstance(text, str):
+        raise RegistryError(f'expected a reference as text, such as "digits@3", got {text!r}')
+    name, at, which = text.partition("@")
+    check_name(name)
+    if not at or which == LATEST:
+        return Reference(name)
+    if _NUMBER.fullmatch(which):
+        return Reference(name, int(which))
+    if not is_name(which) or which.isdigit():
+        raise RegistryError(
+            f"in {text!r}, expected a version number, {LATEST!r} or an alias after the @, got {which!r}; "
+            f"for example {name}@3"
+        )
+    return Reference(name, which)
+
+
+def is_name(text: str) -> bool:
+    """Whether a model or an alias may be called so."""
+    return _NAME.fullmatch(text) is not None and ".." not in text
+
+
+def check_name(name: str) -> str:
+    """The name of a model, if it may be called so; else RegistryError."""
+    if not isinstance(name, str) or not is_name(name):
+        raise RegistryError(
+            f"a model is named with 1 to 64 lower-case letters, digits, '.', '_' and '-', "
+            f"beginning with a letter or digit and without '..'; got {name!r}"
+        )
+    return name
+
+
+def check_alias(alias: str) -> str:
+    """The name of an alias, if it may be called so; else RegistryError."""
+    if not isinstance(alias, str) or not is_name(alias) or alias == LATEST or alias.isdigit():
+        raise RegistryError(
+            f"an alias is named like a model, but not {LATEST!r} and not with digits alone; got {alias!r}"
+        )
+    return alias
+
+
+def choices(wanted: str, existing: Iterable[str], none: str) -> str:
+    """What to say after a name that was not found: the close ones, else some of those that exist, else `none`."""
+    names = sorted(existing)
+    if close := difflib.get_close_matches(wanted, names, n=3, cutoff=0.6):
+        return f"did you mean {' or '.join(close)}?"
+    if not names:
+        return none
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"there is {', '.join(names[:10])}{more}"

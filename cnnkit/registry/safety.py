@@ -1,0 +1,134 @@
+"""The closed-world reading of HDF5: what is not expected is refused before it is opened, decoded or allocated.
+
+The expected world is the dataset `manifest` and the group `state` with one dataset for each array, and nothing else:
+no attributes, no links but hard ones, no filters, no storage outside the file, no types but four.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+from cnnkit.errors import RegistryError
+from cnnkit.types import Array
+
+MANIFEST = "manifest"
+STATE = "state"
+MAX_ARRAYS = 10_000
+MAX_AXES = 8
+STATE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}\.[A-Za-z_][A-Za-z0-9_]{0,99}")
+"""`conv2d_1.weight`: a node's name and a parameter's."""
+DTYPES = {
+    "uint8": h5py.h5t.STD_U8LE,
+    "int64": h5py.h5t.STD_I64LE,
+    "float32": h5py.h5t.IEEE_F32LE,
+    "float64": h5py.h5t.IEEE_F64LE,
+}
+_LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS)
+
+
+@dataclass
+class _Budget:
+    """Bytes that the arrays may still have together; no more than the file, whatever it declares."""
+
+    left: int
+
+    def take(self, name: str, nbytes: int) -> None:
+        if nbytes > self.left:
+            raise RegistryError(f"{name!r} declares {nbytes:,} bytes, more than the file has left for it")
+        self.left -= nbytes
+
+
+def read_arrays(data: bytes) -> tuple[bytes, dict[str, Array]]:
+    """The manifest's text, and the arrays by name, of an HDF5 file in memory.
+
+    Raises RegistryError for whatever the format does not allow, and for everything that HDF5 cannot read.
+    """
+    try:
+        with h5py.File(io.BytesIO(data), "r", locking=False) as file:
+            return _walk(h5py.h5g.open(file.id, b"/"), _Budget(len(data)))
+    except RegistryError:
+        raise
+    except Exception as error:  # HDF5's failures come as many types; each of them means that the file is damaged
+        raise RegistryError(f"HDF5 cannot read it: {type(error).__name__}: {error}") from error
+
+
+def _walk(root: h5py.h5g.GroupID, budget: _Budget) -> tuple[bytes, dict[str, Array]]:
+    members = _names(root, 2)
+    if sorted(members) != [MANIFEST, STATE]:
+        raise RegistryError(f"its root must hold {MANIFEST!r} and {STATE!r}, it holds {members}")
+    _check_object(root, ".", h5py.h5o.TYPE_GROUP)
+    _check_object(root, STATE, h5py.h5o.TYPE_GROUP)
+    manifest = _read(root, MANIFEST, budget)
+    if manifest.dtype != np.uint8 or manifest.ndim != 1:
+        raise RegistryError(f"{MANIFEST!r} must be a vector of bytes, got {manifest.dtype} {manifest.shape}")
+    group = h5py.h5g.open(root, STATE.encode())
+    arrays = {}
+    for name in _names(group, MAX_ARRAYS):
+        if not STATE_NAME.fullmatch(name):
+            raise RegistryError(f"{name!r} is no name of an array; expected one such as 'conv2d_1.weight'")
+        arrays[name] = _read(group, name, budget)
+    return manifest.tobytes(), arrays
+
+
+def _names(group: h5py.h5g.GroupID, most: int) -> list[str]:
+    """The names of all links; refuses a link that is not hard without following it."""
+    found: list[tuple[bytes, int]] = []
+
+    def collect(name: bytes, info: h5py.h5l.LinkInfo) -> bool | None:
+        found.append((name, info.type))
+        return True if len(found) > most else None
+
+    group.links.iterate(collect, info=True)
+    if len(found) > most:
+        raise RegistryError(f"it has more than {most:,} members in one group")
+    for name, kind in found:
+        if kind != h5py.h5l.TYPE_HARD:
+            raise RegistryError(f"{name!r} is a soft or external link; only hard links are allowed")
+        if not name.isascii():
+            raise RegistryError(f"{name!r} is no name of an array; expected one such as 'conv2d_1.weight'")
+    return [name.decode() for name, _ in found]
+
+
+def _check_object(group: h5py.h5g.GroupID, name: str, kind: int) -> None:
+    info = h5py.h5o.get_info(group, name.encode())
+    if info.type != kind:
+        raise RegistryError(f"{name!r} is not the kind of object that is expected there")
+    if info.rc != 1:
+        raise RegistryError(f"{name!r} has {info.rc} names; an object may have one")
+    if info.num_attrs:
+        raise RegistryError(f"{name!r} has {info.num_attrs} attributes; none are allowed")
+
+
+def _read(group: h5py.h5g.GroupID, name: str, budget: _Budget) -> Array:
+    """Copy a dataset, once everything about it is known to be allowed."""
+    _check_object(group, name, h5py.h5o.TYPE_DATASET)
+    dataset = h5py.h5d.open(group, name.encode())
+    created = dataset.get_create_plist()
+    if created.get_layout() not in _LAYOUTS:
+        raise RegistryError(f"{name!r} is chunked or virtual; only contiguous or compact data is allowed")
+    if created.get_nfilters() or created.get_external_count():
+        raise RegistryError(f"{name!r} has filters or storage outside the file; neither is allowed")
+    datatype = dataset.get_type()
+    dtype = next((known for known, expected in DTYPES.items() if datatype.equal(expected)), None)
+    if dtype is None or datatype.committed():
+        raise RegistryError(f"{name!r} must be of one of the types {', '.join(DTYPES)}, little-endian")
+    space = dataset.get_space()
+    if space.get_simple_extent_type() not in (h5py.h5s.SIMPLE, h5py.h5s.SCALAR):
+        raise RegistryError(f"{name!r} has no extent")
+    shape = space.get_simple_extent_dims()
+    if len(shape) > MAX_AXES or space.get_simple_extent_dims(True) != shape:
+        raise RegistryError(f"{name!r} must have a fixed shape of at most {MAX_AXES} axes, got {shape}")
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if dataset.get_storage_size() != nbytes:
+        raise RegistryError(f"{name!r} declares {nbytes:,} bytes and stores {dataset.get_storage_size():,}")
+    budget.take(name, nbytes)
+    array = np.empty(shape, np.dtype(dtype).newbyteorder("<"))
+    if nbytes:
+        dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+    return array

@@ -1,0 +1,66 @@
+"""Schedules: what the learning rate is multiplied with while training goes on."""
+
+from __future__ import annotations
+
+import math
+
+from cnnkit.components.checks import not_negative, positive, whole
+from cnnkit.components.contracts import Schedule
+from cnnkit.errors import ConfigError
+
+WARMUP_START = 0.01
+"""Factor of the first step of a warm-up: small enough to be harmless, and not 0, which would waste the step."""
+
+
+class Constant(Schedule):
+    """The same learning rate from the first step to the last: factor = 1."""
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        return 1.0
+
+
+class Cosine(Schedule):
+    """A linear warm-up, then half a cosine wave down to `final`.
+
+    factor = 0.01 + 0.99 * epoch / warmup                      while epoch < warmup
+    factor = final + (1 - final) * (1 + cos(pi * done)) / 2    after it
+    done   = (epoch - warmup) / (epochs - warmup)
+
+    warmup: in epochs, may be fractional; final: the factor at the end of the last epoch. Raises ConfigError if one of
+    them is below 0, and when asked for a factor of a training that is not longer than its warm-up.
+    Source: Loshchilov, Hutter (2017), SGDR: Stochastic Gradient Descent with Warm Restarts; Goyal et al. (2017),
+    Accurate, Large Minibatch SGD, section 2.2 (warm-up).
+    """
+
+    def __init__(self, warmup: float = 0.0, final: float = 0.0) -> None:
+        self.warmup = not_negative("warmup", warmup)
+        self.final = not_negative("final", final)
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        if self.warmup >= epochs:
+            raise ConfigError(
+                f"{self!r} warms up for {self.warmup:g} epochs and needs more than that, this training has {epochs}: "
+                "shorten the warm-up or train longer"
+            )
+        if epoch < self.warmup:
+            return WARMUP_START + (1 - WARMUP_START) * epoch / self.warmup
+        done = (epoch - self.warmup) / (epochs - self.warmup)
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+class Step(Schedule):
+    """The learning rate times `gamma` after every `every` epochs: factor = gamma ^ floor(epoch / every).
+
+    every: whole epochs. Raises ConfigError for every < 1 or gamma <= 0.
+    Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 3.4.
+    """
+
+    def __init__(self, every: int, gamma: float = 0.1) -> None:
+        self.every = whole("every", every)
+        self.gamma = positive("gamma", gamma)
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        return float(self.gamma ** (epoch // self.every))
+
+
+SCHEDULES: tuple[type[Schedule], ...] = (Constant, Cosine, Step)

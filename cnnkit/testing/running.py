@@ -1,0 +1,115 @@
+"""Builds one layer or merge and takes a batch through it, cut into tiles as the engine does."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnnkit.components import BatchCoupledLayer, Layer, Merge
+from cnnkit.testing.context import PlainContext
+from cnnkit.types import Array, Cache, Grads, Shape
+
+
+@dataclass(frozen=True)
+class Built:
+    """A layer with parameters, or a merge, and the shapes that it was built for, without the batch axis."""
+
+    layer: Layer | Merge
+    in_shapes: tuple[Shape, ...]
+    """One for a layer; for a merge what each branch ends in."""
+    out_shape: Shape
+    inner: tuple[Built, ...] = ()
+    """A merge's branches, layer by layer."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile's way forward."""
+
+    y: Array
+    cache: Cache
+    ctx: PlainContext
+
+
+def build(layer: Layer | Merge, in_shape: Shape, rng: np.random.Generator) -> Built:
+    """A copy of the layer, built; its parameters are moved off their initial values, which hide wrong gradients.
+
+    A gamma of 1 that is forgotten, or a bias of 0, would not be noticed.
+    """
+    if isinstance(layer, Merge):
+        return _build_merge(layer, in_shape, rng)
+    layer = copy.deepcopy(layer)
+    layer.params, layer.buffers = {}, {}
+    out_shape = layer.build(in_shape, rng)
+    layer.params = {name: value + rng.uniform(-0.2, 0.2, value.shape) for name, value in layer.params.items()}
+    return Built(layer, (in_shape,), out_shape)
+
+
+def _build_merge(merge: Merge, in_shape: Shape, rng: np.random.Generator) -> Built:
+    inner: list[Built] = []
+    ends: list[Shape] = []
+    for branch in merge.branches:
+        shape = in_shape
+        for layer in branch:
+            inner.append(build(layer, shape, rng))
+            shape = inner[-1].out_shape
+        ends.append(shape)
+    return Built(merge, tuple(ends), merge.merge_shape(ends), tuple(inner))
+
+
+def cast_parameters(layer: Layer | Merge, dtype: str | np.dtype[Any]) -> None:
+    """Give parameters and buffers this dtype."""
+    if isinstance(layer, Layer):
+        layer.params = {name: value.astype(dtype) for name, value in layer.params.items()}
+        layer.buffers = {name: value.astype(dtype) for name, value in layer.buffers.items()}
+
+
+def forward(
+    layer: Layer | Merge, xs: Sequence[Array], *, training: bool = True, seed: int = 0, tiles: int = 2
+) -> list[Tile]:
+    """The batch's way forward; a batch-coupled layer gets the sum of its tiles' partials."""
+    inputs = list(zip(*(np.array_split(x, tiles) for x in xs), strict=True))
+    contexts = [PlainContext(training, seed + number, xs[0].dtype) for number in range(tiles)]
+    if isinstance(layer, BatchCoupledLayer) and training:
+        _share(contexts, [layer.partial(x[0], ctx) for x, ctx in zip(inputs, contexts, strict=True)])
+    results = []
+    for x, ctx in zip(inputs, contexts, strict=True):
+        y, cache = layer.forward(x, ctx) if isinstance(layer, Merge) else layer.forward(x[0], ctx)
+        ctx.end_call()
+        results.append(Tile(y, cache, ctx))
+    return results
+
+
+def backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[list[Array], Grads]:
+    """The gradients of the inputs, and of the parameters added over the tiles."""
+    dys = np.array_split(dy, len(tiles))
+    if isinstance(layer, BatchCoupledLayer):
+        partials = [layer.backward_partial(part, t.cache, t.ctx) for part, t in zip(dys, tiles, strict=True)]
+        _share([tile.ctx for tile in tiles], partials)
+    dxs: list[Sequence[Array]] = []
+    total: Grads = {}
+    for part, tile in zip(dys, tiles, strict=True):
+        if isinstance(layer, Merge):
+            dxs.append(layer.backward(part, tile.cache, tile.ctx))
+        else:
+            dx, grads = layer.backward(part, tile.cache, tile.ctx)
+            dxs.append([dx])
+            total = {name: total[name] + grad if name in total else grad for name, grad in grads.items()}
+        tile.ctx.end_call()
+    return [np.concatenate(parts) for parts in zip(*dxs, strict=True)], total
+
+
+def output(tiles: Sequence[Tile]) -> Array:
+    """The whole batch's output."""
+    return np.concatenate([tile.y for tile in tiles])
+
+
+def _share(contexts: Sequence[PlainContext], partials: Sequence[Array]) -> None:
+    total = np.sum(partials, axis=0)
+    for ctx, partial in zip(contexts, partials, strict=True):
+        ctx.end_call()
+        ctx.partial, ctx.total = partial, total

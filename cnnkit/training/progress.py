@@ -1,0 +1,97 @@
+"""Showing a training while it goes on: a live line in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+
+class Progress:
+    """Told about every step and epoch; this one shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def epoch_started(self, epoch: int, epochs: int, steps: int) -> None:
+        """Epoch numbers start at 1."""
+
+    def step_done(self, step: int, samples: int, means: Mapping[str, float]) -> None:
+        """`means` of loss and metrics over the epoch so far; `samples` were trained on in this step."""
+
+    def epoch_done(self, means: Mapping[str, float]) -> None:
+        """All of the epoch's values, those of the validation included."""
+
+
+class LiveProgress(Progress):
+    """A bar with loss, metrics, images per second and the time left; one line for each finished epoch."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[shown]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self._console = console
+        self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task: TaskID | None = None
+        self._epoch = self._epochs = self._steps = self._images = 0
+        self._started = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def epoch_started(self, epoch: int, epochs: int, steps: int) -> None:
+        """Start counting; the bar spans all epochs, so that the time left is that of the training."""
+        self._epoch, self._epochs, self._steps, self._images = epoch, epochs, steps, 0
+        self._started = time.perf_counter()
+        if self._task is None:
+            self._task = self._bar.add_task("", total=steps * epochs, shown="")
+
+    def step_done(self, step: int, samples: int, means: Mapping[str, float]) -> None:
+        """Move the bar."""
+        self._images += samples
+        if self._task is not None and not self._bar.disable:
+            self._bar.update(
+                self._task,
+                completed=(self._epoch - 1) * self._steps + step,
+                description=f"epoch {self._epoch}/{self._epochs}",
+                shown=f"{_shown(means)}  {self._speed():,.0f} images/s",
+            )
+
+    def epoch_done(self, means: Mapping[str, float]) -> None:
+        """Print the epoch's line."""
+        self._console.print(
+            f"epoch {self._epoch:>{len(str(self._epochs))}}/{self._epochs}  {_shown(means)}  "
+            f"{self._speed():,.0f} images/s",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _speed(self) -> float:
+        return self._images / max(time.perf_counter() - self._started, 1e-9)
+
+
+def _shown(means: Mapping[str, float]) -> str:
+    return "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in means.items())

@@ -1,0 +1,232 @@
+"""Recipes: everything that one training needs, as TOML that is checked when it is read."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from cnnkit.components.contracts import Component
+from cnnkit.components.expressions import parse
+from cnnkit.errors import ExpressionError, RecipeError
+
+Overrides = Mapping[str, Any] | Sequence[str]
+"""Values by dotted key, `{"train.epochs": 3}`, or as text, `["train.epochs=3"]`; a key without a dot is of [train]."""
+
+SUFFIX = ".toml"
+
+
+def _written(value: Any) -> Any:
+    return repr(value) if isinstance(value, Component) else value
+
+
+def _readable(text: str) -> str:
+    try:
+        parse(text)
+    except ExpressionError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+Expression = Annotated[str, BeforeValidator(_written), AfterValidator(_readable)]
+# A field's description is what an error says was expected. TOML has lists, a frozen section keeps tuples: not strict.
+Expressions = Annotated[tuple[Expression, ...], Field(strict=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class ModelSection(_Section):
+    """[model]: the network, without what the data decide (input shape and labels)."""
+
+    name: str = Field(
+        max_length=64,
+        pattern=r"^[a-z0-9](\.?[a-z0-9_-])*\.?$",
+        description="1 to 64 lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit and "
+        "without '..'",
+    )
+    layers: Expressions = Field(min_length=1, description='a list of layers, such as ["Flatten()", "Dense(10)"]')
+
+
+class DataSection(_Section):
+    """[data]: what to train on."""
+
+    dataset: Expression = Field(description='a dataset, such as "MNIST()"')
+    validation: float = Field(
+        0.0, ge=0.0, le=0.5, description="the share of the training samples to validate on, from 0.0 to 0.5"
+    )
+
+
+class TrainSection(_Section):
+    """[train]: how to train."""
+
+    optimizer: Expression = Field(description='an optimizer, such as "Adam(0.001)"')
+    loss: Expression = Field("CrossEntropy()", description='a loss, such as "CrossEntropy()"')
+    schedule: Expression = Field("Constant()", description='a learning-rate schedule, such as "Cosine(warmup=1.0)"')
+    metrics: Expressions = Field(("Accuracy()",), description='a list of metrics, such as ["Accuracy()"]')
+    callbacks: Expressions = Field((), description='a list of callbacks, such as ["EarlyStopping(patience=3)"]')
+    epochs: int = Field(ge=1, description="a whole number, 1 or above")
+    batch_size: int = Field(ge=1, description="a whole number of samples, 1 or above")
+    seed: int = Field(0, ge=0, lt=2**63, description="a whole number from 0 to 2^63 - 1")
+    clip_norm: float | None = Field(
+        None, gt=0.0, allow_inf_nan=False, description="the largest norm of all gradients together, a number above 0"
+    )
+    keep: Literal["last", "best"] = Field("last", description='"last" or "best": the epoch whose weights are kept')
+
+
+class Recipe(_Section):
+    """Everything that one training needs; run-time settings, such as the number of workers, are no part of it."""
+
+    model: ModelSection
+    data: DataSection
+    train: TrainSection
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], origin: str) -> Recipe:
+        """Check the sections of a recipe. Raises RecipeError, naming `origin`, with everything that is wrong."""
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            problems = [_problem(one["type"], one["loc"], one["input"], one["msg"]) for one in error.errors()]
+            raise RecipeError("\n  ".join([f"the recipe in {origin} cannot be used:", *problems])) from None
+
+    @classmethod
+    def from_toml(cls, text: str, origin: str) -> Recipe:
+        """Read a recipe from TOML. Raises RecipeError, naming `origin`, with line and column of a syntax error."""
+        try:
+            data = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            reason = str(error) if isinstance(error, ValueError) else "its values nest too deeply"
+            raise RecipeError(f"the recipe in {origin} is not valid TOML: {reason}") from None
+        return cls.from_dict(data, origin)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """The sections as plain values, defaults written out; an option that is None is left out."""
+        sections: dict[str, dict[str, Any]] = self.model_dump(mode="json", exclude_none=True)
+        return sections
+
+    def to_toml(self) -> str:
+        """The recipe as TOML, which `from_toml` reads back to an equal recipe."""
+        sections = []
+        for title, values in self.to_dict().items():
+            lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+            sections.append("\n".join([f"[{title}]", *lines, ""]))
+        return "\n".join(sections)
+
+    def override(self, overrides: Overrides) -> Recipe:
+        """This recipe with some of its values replaced.
+
+        A value of an override given as text is read as TOML, or kept as it is if it is none: `train.epochs=3` is a
+        number, `train.optimizer=Adam(0.01)` a string. Raises RecipeError for unknown keys and wrong values.
+        """
+        if not isinstance(overrides, Mapping):
+            overrides = dict(map(_split_override, overrides))
+        sections = self.to_dict()
+        for key, value in overrides.items():
+            section, dot, name = key.partition(".")
+            sections.setdefault(section if dot else "train", {})[name if dot else key] = value
+        return self.from_dict(sections, f"{self.model.name!r} with the overrides {', '.join(overrides)}")
+
+
+SECTIONS: dict[str, type[BaseModel]] = {"model": ModelSection, "data": DataSection, "train": TrainSection}
+
+
+def load_recipe(recipe: str | Path, overrides: Overrides = ()) -> Recipe:
+    """The recipe in a .toml file, or the one of that name that ships with cnnkit, with some values overridden.
+
+    Raises RecipeError for a file or name that does not exist, and for wrong keys and values in recipe or overrides.
+    """
+    if isinstance(recipe, str) and not recipe.endswith(SUFFIX):
+        text, origin = _shipped(recipe), f"the shipped {recipe}{SUFFIX}"
+    else:
+        text, origin = _file(Path(recipe)), str(recipe)
+    return Recipe.from_toml(text, origin).override(overrides)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with cnnkit."""
+    files = _shipped_folder().iterdir()
+    return sorted(file.name.removesuffix(SUFFIX) for file in files if file.name.endswith(SUFFIX))
+
+
+def _shipped_folder() -> Traversable:
+    return importlib.resources.files("cnnkit") / "recipes"
+
+
+def _shipped(name: str) -> str:
+    names = recipe_names()
+    if name in names:
+        return (_shipped_folder() / f"{name}{SUFFIX}").read_text("utf-8")
+    close = difflib.get_close_matches(name, names)
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    raise RecipeError(
+        f"no recipe named {name!r} ships with cnnkit, only {', '.join(names)} do{hint} "
+        f"(a recipe of your own is given by the path of its file, which ends in {SUFFIX})"
+    )
+
+
+def _file(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not a recipe: expected UTF-8 text, byte {error.start} is not") from None
+    except OSError as error:
+        hint = f"; {path.stem!r}, without {SUFFIX}, ships with cnnkit" if path.stem in recipe_names() else ""
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}{hint}") from None
+
+
+def _split_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f'an override has the form key=value, such as "train.epochs=3", got {text!r}')
+    try:
+        read = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):
+        read = {}
+    return key.strip(), read["value"] if len(read) == 1 else value.strip()
+
+
+def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: str) -> str:
+    """One line for one of pydantic's errors: the key, what was expected, what was found."""
+    title, *rest = map(str, location)
+    section = SECTIONS.get(title)
+    if section is None:
+        return f"there is no table [{title}]{_nearest(title, SECTIONS)}"
+    if not rest:
+        found = "found none" if kind == "missing" else f"found {_shorten(value)}"
+        return f"{title}: expected the table [{title}] with the keys {', '.join(section.model_fields)}, {found}"
+    name, *index = rest
+    key = f"{title}.{name}" + "".join(f"[{i}]" for i in index)
+    if kind == "extra_forbidden":
+        elsewhere = [other for other, fields in SECTIONS.items() if name in fields.model_fields]
+        hint = f"; did you mean {elsewhere[0]}.{name}?" if elsewhere else _nearest(name, section.model_fields)
+        return f"[{title}] has no key {name!r}{hint}"
+    if kind == "value_error":
+        return f"{key}: {message.removeprefix('Value error, ')}"
+    expected = "an expression as text" if index else section.model_fields[name].description
+    return f"{key}: expected {expected}, found {'none' if kind == 'missing' else _shorten(value)}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known := list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(known)}"
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _toml(value: Any) -> str:
+    """A string, number, bool or list of strings; JSON's notation is TOML's, but for the character DEL."""
+    if isinstance(value, list) and value:
+        return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

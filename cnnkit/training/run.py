@@ -1,0 +1,41 @@
+"""Run: what one training gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cnnkit.network import Sequential
+
+History = dict[str, list[float]]
+"""The values of each quantity, one for each epoch: loss, accuracy, validation_loss, ..., lr, seconds."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a training, with its trained model."""
+
+    model: Sequential
+    history: History
+    metrics: dict[str, float]
+    """Loss and metrics on the test samples, in prediction mode; empty if there are none."""
+    reason: str
+    """Why it ended: "all epochs done", or what a callback or the user said."""
+    signal: int | None = None
+    """The signal that ended it, or None."""
+    recipe: dict[str, Any] | None = None
+    """The resolved recipe, if it came from one."""
+    dataset: dict[str, str] = field(default_factory=dict)
+    """`name` and `digest` of the data."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What is not in the recipe: workers, tile."""
+
+    def record(self) -> dict[str, Any]:
+        """What `Registry.save` keeps beside the model: recipe, history, metrics, dataset and settings."""
+        return {
+            "recipe": self.recipe,
+            "history": self.history,
+            "metrics": self.metrics,
+            "dataset": self.dataset,
+            "settings": self.settings,
+        }

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from cnnkit.data import MNIST, FashionMNIST, default_data_dir, load_dataset
+from cnnkit.errors import DataError
+from cnnkit.types import Array
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Mirror
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+FOLDERS = [("mnist", ""), ("mnist", ".gz"), (".", ""), (".", ".gz")]
+
+
+def put(files: dict[str, bytes], folder: Path, ending: str = "") -> None:
+    folder.mkdir(exist_ok=True)
+    for name, raw in files.items():
+        (folder / f"{name}{ending}").write_bytes(gzip.compress(raw) if ending else raw)
+
+
+def refusal(data_dir: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        MNIST().load(data_dir)
+    return str(caught.value)
+
+
+def kept(data_dir: Path) -> list[str]:
+    return sorted(str(path.relative_to(data_dir)) for path in data_dir.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("folder", "ending"), FOLDERS)
+def test_files_raw_or_gzipped_in_either_folder(
+    small_mnist: dict[str, bytes], tmp_path: Path, folder: str, ending: str
+) -> None:
+    put(small_mnist, tmp_path / folder, ending)
+    data = MNIST().load(tmp_path)
+    assert (data.train.x.shape, data.test.x.shape) == ((20, 1, 28, 28), (10, 1, 28, 28))
+    assert data.train.x.dtype == np.uint8
+    assert data.train.y.dtype == np.int64
+    assert data.train.x.tobytes() == small_mnist[IMAGES][16:]
+    assert_array_equal(data.train.y, np.arange(20) % 10)
+    assert data.labels == tuple("0123456789")
+    assert (data.preprocessing.scale, data.preprocessing.mean, data.preprocessing.std) == (
+        1 / 255,
+        (0.1307,),
+        (0.3081,),
+    )
+
+
+def test_another_file_is_refused(small_mnist: dict[str, bytes], tmp_path: Path) -> None:
+    put(small_mnist, tmp_path / "mnist")
+    path = tmp_path / "mnist" / IMAGES
+    path.write_bytes(small_mnist[IMAGES][:-1] + b"\0")
+    message = refusal(tmp_path)
+    assert message.startswith(f"{path}: this is another file, or a damaged one: expected content with sha256 ")
+    assert MNIST.hashes[IMAGES].removeprefix("sha256:") in message
+    assert message.endswith(
+        f"\ndelete the file to have it downloaded into {tmp_path / 'mnist'}, "
+        "or name another folder with --data-dir or CNNKIT_DATA_DIR"
+    )
+
+
+def test_images_in_the_place_of_labels(small_mnist: dict[str, bytes], tmp_path: Path) -> None:
+    put(small_mnist, tmp_path)
+    (tmp_path / LABELS).write_bytes(small_mnist[IMAGES])
+    assert f"{tmp_path / LABELS}: wrong magic number at byte 0: expected 0x00000801" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.arange(19) % 10, "expected 20 labels, one for each image of {images}, got 19"),
+        (np.arange(20) % 11, "expected labels below 10, got 10 at index 10"),
+    ],
+)
+def test_labels_that_do_not_fit(
+    small_mnist: dict[str, bytes],
+    idx: Callable[[Array], bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    labels: Array,
+    message: str,
+) -> None:
+    put(small_mnist | {LABELS: idx(labels)}, tmp_path)
+    monkeypatch.setattr(MNIST, "hashes", dict.fromkeys(small_mnist, ""))
+    expected = f"{tmp_path / LABELS}: {message.format(images=tmp_path / IMAGES)}\ndelete the file"
+    assert refusal(tmp_path).startswith(expected)
+
+
+def test_missing_files_come_from_the_second_mirror_if_the_first_is_down(mirror: Mirror, tmp_path: Path) -> None:
+    data = MNIST().load(tmp_path / "new")
+    assert len(data.train) == 20
+    assert kept(tmp_path / "new") == sorted(f"mnist/{name}" for name in mirror.files)
+    assert mirror.asked == list(mirror.files)
+    MNIST().load(tmp_path / "new")
+    assert len(mirror.asked) == 4
+
+
+def test_only_missing_files_are_downloaded(mirror: Mirror, small_mnist: dict[str, bytes], tmp_path: Path) -> None:
+    put({name: raw for name, raw in small_mnist.items() if name != LABELS}, tmp_path)
+    MNIST().load(tmp_path)
+    assert kept(tmp_path / "mnist") == [f"{LABELS}.gz"]
+
+
+def test_no_mirror_has_the_files(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.files.clear()
+    message = refusal(tmp_path)
+    folder = tmp_path / "mnist"
+    assert message.startswith(
+        f"MNIST() needs {', '.join(MNIST.hashes)} (raw or .gz) in {folder}, and no mirror gave it:\n"
+        f"  {MNIST.mirrors[0]}{IMAGES}.gz: "
+    )
+    assert "Connection refused" in message
+    assert f"\n  {MNIST.mirrors[1]}{IMAGES}.gz: 404 Client Error: Not Found" in message
+    assert message.endswith(
+        "\nput the files there, or name the folder that has them with --data-dir or CNNKIT_DATA_DIR"
+    )
+    assert kept(tmp_path) == []
+
+
+def test_wrong_content_from_a_mirror_is_not_kept(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.files[f"{IMAGES}.gz"] = gzip.compress(gzip.decompress(mirror.files[f"{IMAGES}.gz"])[:-1] + b"\0")
+    assert f"{mirror.url}{IMAGES}.gz: this is another file, or a damaged one: expected content" in refusal(tmp_path)
+    assert list((tmp_path / "mnist").iterdir()) == []
+
+
+def test_a_login_page_in_the_place_of_a_file_is_not_kept(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.files[f"{IMAGES}.gz"] = b"<html>log in</html>"
+    assert f"{mirror.url}{IMAGES}.gz: wrong magic number at byte 0" in refusal(tmp_path)
+    assert list((tmp_path / "mnist").iterdir()) == []
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_downloads_that_are_cut_are_never_kept(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, honest: bool
+) -> None:
+    """Cut at 50 places, by a server that announces the whole length, and by one that does not."""
+    monkeypatch.setattr(MNIST, "mirrors", (mirror.url,))
+    whole = mirror.files[f"{IMAGES}.gz"]
+    mirror.promise = len(whole) if honest else None
+    for end in np.linspace(0, len(whole) - 1, 50).astype(int):
+        mirror.files[f"{IMAGES}.gz"] = whole[:end]
+        refusal(tmp_path)
+        assert list((tmp_path / "mnist").iterdir()) == []
+    mirror.files[f"{IMAGES}.gz"], mirror.promise = whole, None
+    assert len(MNIST().load(tmp_path).train) == 20
+
+
+def test_a_folder_that_cannot_be_written(mirror: Mirror, tmp_path: Path) -> None:
+    (tmp_path / "mnist").write_text("in the way")
+    assert "and the folder cannot be written: [Errno 17] File exists" in refusal(tmp_path)
+
+
+def test_fashion_mnist_is_described(tmp_path: Path) -> None:
+    assert FashionMNIST.labels[0] == "T-shirt/top"
+    assert FashionMNIST.labels[-1] == "Ankle boot"
+    assert len(FashionMNIST.labels) == 10
+    assert (FashionMNIST.preprocessing.mean, FashionMNIST.preprocessing.std) == ((0.2860,), (0.3530,))
+    assert FashionMNIST.hashes.keys() == MNIST.hashes.keys()
+
+
+def test_mnist_files_do_not_pass_for_fashion_mnist(small_mnist: dict[str, bytes], tmp_path: Path) -> None:
+    put(small_mnist, tmp_path)
+    with pytest.raises(DataError, match="expected content with md5 f4a8712d7a061bf5bd6d2ca38dc4d50a, got"):
+        FashionMNIST().load(tmp_path)
+
+
+@pytest.mark.skipif(not os.environ.get("CNNKIT_DATA_DIR"), reason="CNNKIT_DATA_DIR does not name a folder with MNIST")
+def test_the_real_mnist() -> None:
+    data = load_dataset("MNIST()", default_data_dir())
+    assert (data.train.x.shape, data.test.x.shape) == ((60000, 1, 28, 28), (10000, 1, 28, 28))
+    assert data.train.y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert data.test.y[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert np.bincount(data.train.y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert data.train.x.dtype == np.uint8
+    assert round(data.train.x.mean() / 255, 4) == 0.1307
+    assert round(data.train.x.std() / 255, 4) == 0.3081

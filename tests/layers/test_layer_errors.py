@@ -1,0 +1,96 @@
+"""What the built-in layers say about bad arguments and inputs that do not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Layer, installed_catalog
+from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.layers import AvgPool2D, BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, Residual
+from cnnkit.types import Shape
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Conv2D(0, 3)", "filters must be a whole number, 1 or above, got 0"),
+        ("Conv2D(8, (3,))", "kernel must be a whole number or a pair of them (height, width), got (3,)"),
+        ("Conv2D(8, 3, stride=0)", "stride must be a whole number, 1 or above, got 0"),
+        ("Conv2D(8, 3, dilation=-1)", "dilation must be a whole number, 1 or above, got -1"),
+        ("Conv2D(8, 3, padding=-1)", "padding must be a whole number, 0 or above, got -1"),
+        ('Conv2D(8, 3, padding="full")',
+         'padding must be a whole number, a pair of them (height, width), "same" or "valid", got \'full\''),
+        ("Conv2D(8, 3, groups=3)", "filters must be a multiple of groups, got 8 filters in 3 groups"),
+        ("Conv2D(8, 3, bias=1)", "bias must be True or False, got 1"),
+        ("MaxPool2D(2.5)", "size must be a whole number, 1 or above, got 2.5"),
+        ("MaxPool2D(2, stride=0)", "stride must be a whole number, 1 or above, got 0"),
+        ("AvgPool2D((3, 2), padding=(2, 2))",
+         "padding must be smaller than size, or a window would hold padding alone; "
+         "got padding=(2, 2) and size=(3, 2)"),
+        ('Dense("10")', "units must be a whole number, 1 or above, got '10'"),
+        ("BatchNorm2D(momentum=1.5)", "momentum must be a number with 0 < momentum <= 1, got 1.5"),
+        ("BatchNorm2D(epsilon=0)", "epsilon must be a number above 0, got 0"),
+        ("Dropout(1.0)", "rate must be a number with 0 <= rate < 1, got 1.0"),
+        ("Residual()", "Residual expects at least one layer, such as Residual(Conv2D(8, 3)), got none"),
+        ("Residual(8)", "Residual expects layers, such as Conv2D(8, 3), or lists of them, got 8"),
+        ("Residual(ReLU(), shortcut=1)", "Residual expects layers, such as Conv2D(8, 3), or lists of them, got 1"),
+        ("Concat(ReLU())",
+         "Concat expects two branches or more, such as Concat(Conv2D(8, 1), [Conv2D(4, 1), ReLU()]), got 1"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        installed_catalog().build("layer", text)
+    assert str(caught.value) == f"{text}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("layer", "in_shape", "message"),
+    [
+        (Conv2D(8, 3), (10,),
+         "Conv2D expects an input of shape (channels, height, width), got (10,); "
+         "put Conv2D before Flatten() and Dense(...)"),
+        (MaxPool2D(2), (10,),
+         "MaxPool2D expects an input of shape (channels, height, width), got (10,); "
+         "put MaxPool2D before Flatten() and Dense(...)"),
+        (BatchNorm2D(), (10,),
+         "BatchNorm2D expects an input of shape (channels, height, width), got (10,); "
+         "put BatchNorm2D before Flatten() and Dense(...)"),
+        (Dense(3), (8, 5, 5), "Dense expects an input of shape (features,), got (8, 5, 5); put Flatten() before it"),
+        (Conv2D(8, 3, dilation=2, padding=(1, 0)), (1, 2, 9),
+         "Conv2D has a window of 5 x 5, larger than its input of 2 x 9 (4 x 9 with padding); "
+         'use a smaller window, padding="same", or fewer layers that shrink the image before it'),
+        (AvgPool2D(4), (1, 4, 3),
+         "AvgPool2D has a window of 4 x 4, larger than its input of 4 x 3 (4 x 3 with padding); "
+         'use a smaller window, padding="same", or fewer layers that shrink the image before it'),
+        (Conv2D(8, 3, groups=4), (6, 9, 9),
+         "Conv2D expects a number of input channels that is a multiple of its 4 groups, got 6 channels; "
+         "change groups, or the filters of the layer before it"),
+    ],
+)  # fmt: skip
+def test_inputs_that_do_not_fit(layer: Layer, in_shape: Shape, message: str) -> None:
+    with pytest.raises(ShapeError) as caught:
+        layer.build(in_shape, np.random.default_rng(0))
+    assert str(caught.value) == message
+
+
+def test_residual_with_two_shapes() -> None:
+    with pytest.raises(ShapeError) as caught:
+        Residual(Conv2D(16, 3)).merge_shape([(16, 26, 26), (8, 28, 28)])
+    assert str(caught.value) == (
+        "Residual expects one shape from both of its ends, got (16, 26, 26) from its body and (8, 28, 28) from its "
+        'shortcut; keep the size in the body with padding="same", or add shortcut=Conv2D(16, 1, ...) that gives '
+        "(16, 26, 26)"
+    )
+    with pytest.raises(ShapeError, match=r"or add shortcut=Dense\(5\) that gives \(5,\)"):
+        Residual(Dense(5)).merge_shape([(5,), (7,)])
+
+
+def test_concat_with_two_sizes() -> None:
+    with pytest.raises(ShapeError) as caught:
+        Concat(Conv2D(4, 3), Flatten()).merge_shape([(4, 26, 26), (784,)])
+    assert str(caught.value) == (
+        "Concat expects branches that give shapes equal in all but the channels, got (4, 26, 26), (784,); "
+        'use padding="same" and the same strides in every branch'
+    )

@@ -1,0 +1,108 @@
+"""Every built-in layer against finite differences, over random configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Layer, Merge
+from cnnkit.layers import (
+    LAYERS,
+    AvgPool2D,
+    BatchNorm2D,
+    Concat,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Softmax,
+)
+from cnnkit.testing import check_layer, gradient_check
+from cnnkit.types import Shape
+
+CONFIGURATIONS = 50
+
+Rng = np.random.Generator
+Case = tuple[Layer | Merge, Shape]
+
+
+def pick(rng: Rng, low: int, high: int) -> int:
+    return int(rng.integers(low, high + 1))
+
+
+def image(rng: Rng, low: int = 1, high: int = 6) -> Shape:
+    return pick(rng, 1, 3), pick(rng, low, high), pick(rng, low, high)
+
+
+def any_shape(rng: Rng) -> Shape:
+    return image(rng) if rng.random() < 0.5 else (pick(rng, 1, 9),)
+
+
+def conv(rng: Rng) -> Case:
+    groups = pick(rng, 1, 3)
+    padding: list[int | tuple[int, int] | str] = [0, 1, (2, 1), "same", "valid"]
+    layer = Conv2D(
+        groups * pick(rng, 1, 2),
+        (pick(rng, 1, 3), pick(rng, 1, 3)),
+        stride=(pick(rng, 1, 3), pick(rng, 1, 2)),
+        padding=padding[pick(rng, 0, 4)],
+        dilation=pick(rng, 1, 2),
+        groups=groups,
+        bias=bool(rng.integers(2)),
+    )
+    return layer, (groups * pick(rng, 1, 2), pick(rng, 5, 7), pick(rng, 5, 7))
+
+
+def pool(cls: type[MaxPool2D | AvgPool2D], rng: Rng) -> Case:
+    size = pick(rng, 1, 3), pick(rng, 1, 3)
+    padding: list[tuple[int, int] | str] = [(pick(rng, 0, size[0] - 1), pick(rng, 0, size[1] - 1)), "same", "valid"]
+    stride = None if rng.random() < 0.3 else (pick(rng, 1, 3), pick(rng, 1, 3))
+    return cls(size, stride, padding[pick(rng, 0, 2)]), image(rng, 3, 7)
+
+
+def residual(rng: Rng) -> Case:
+    in_shape = channels, *_ = image(rng, 2, 4)
+    if rng.random() < 0.5:
+        return Residual(Conv2D(channels, 3, padding="same"), ReLU()), in_shape
+    return Residual(Conv2D(2, 3, 2, "same"), shortcut=[Conv2D(2, 1, 2), BatchNorm2D()]), in_shape
+
+
+def concat(rng: Rng) -> Case:
+    branches: list[list[Layer | Merge]] = [[], [Conv2D(2, 3, padding="same")], [Conv2D(1, 1), Softmax()], [ReLU()]]
+    chosen = rng.permutation(len(branches))[: pick(rng, 2, 4)]
+    return Concat(*(branches[i] for i in chosen)), image(rng, 1, 4)
+
+
+CASES: dict[type[Layer | Merge], Callable[[Rng], Case]] = {
+    AvgPool2D: lambda rng: pool(AvgPool2D, rng),
+    BatchNorm2D: lambda rng: (BatchNorm2D(epsilon=float(10 ** rng.uniform(-5, -1))), image(rng, 2, 5)),
+    Concat: concat,
+    Conv2D: conv,
+    Dense: lambda rng: (Dense(pick(rng, 1, 5), bias=bool(rng.integers(2))), (pick(rng, 1, 8),)),
+    Dropout: lambda rng: (Dropout(float(rng.uniform(0, 0.9))), any_shape(rng)),
+    Flatten: lambda rng: (Flatten(), any_shape(rng)),
+    MaxPool2D: lambda rng: pool(MaxPool2D, rng),
+    ReLU: lambda rng: (ReLU(), any_shape(rng)),
+    Residual: residual,
+    Softmax: lambda rng: (Softmax(), any_shape(rng)),
+}
+
+
+@pytest.mark.parametrize("cls", LAYERS, ids=lambda cls: cls.__name__)
+def test_gradient_over_random_configurations(cls: type[Layer | Merge]) -> None:
+    assert cls in CASES, f"write a generator of random configurations for {cls.__name__}"
+    for seed in range(CONFIGURATIONS):
+        layer, in_shape = CASES[cls](np.random.default_rng(seed))
+        report = gradient_check(layer, in_shape, batch=2 + seed % 4, seed=seed)
+        assert report.ok, f"seed {seed}, inputs {in_shape}: {report}"
+
+
+@pytest.mark.parametrize("cls", LAYERS, ids=lambda cls: cls.__name__)
+def test_conformance_over_random_configurations(cls: type[Layer | Merge]) -> None:
+    for seed in range(3):
+        check_layer(*CASES[cls](np.random.default_rng(100 + seed)))

@@ -1,0 +1,114 @@
+"""Values and gradients of the built-in layers against PyTorch's, in float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.components import BatchCoupledLayer, Layer
+from cnnkit.layers import AvgPool2D, BatchNorm2D, Conv2D, Dense, MaxPool2D
+from cnnkit.testing import PlainContext
+from cnnkit.types import Array, Grads, Shape
+
+torch = pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
+
+
+def built(layer: Layer, in_shape: Shape, rng: np.random.Generator, module: Any) -> tuple[Layer, Shape]:
+    """The layer with random parameters, the same as the module's, and its output's shape."""
+    out_shape = layer.build(in_shape, rng)
+    layer.params = {name: rng.normal(size=value.shape).astype("f4") for name, value in layer.params.items()}
+    with torch.no_grad():
+        for parameter, value in zip(module.parameters(), layer.params.values(), strict=True):
+            parameter.copy_(torch.tensor(value))
+    return layer, out_shape
+
+
+def ours(layer: Layer, x: Array, dy: Array) -> tuple[Array, Array, Grads]:
+    ctx = PlainContext(dtype="float32")
+    if isinstance(layer, BatchCoupledLayer):
+        ctx.partial = ctx.total = layer.partial(x, ctx)
+        layer.absorb(ctx.total)
+    y, cache = layer.forward(x, ctx)
+    if isinstance(layer, BatchCoupledLayer):
+        ctx.partial = ctx.total = layer.backward_partial(dy, cache, ctx)
+    dx, grads = layer.backward(dy, cache, ctx)
+    return y, dx, grads
+
+
+def theirs(module: Any, x: Array, dy: Array) -> tuple[Array, Array, list[Array]]:
+    input_ = torch.tensor(x, requires_grad=True)
+    module.zero_grad()
+    y = module(input_)
+    y.backward(torch.tensor(dy))
+    return y.detach().numpy(), input_.grad.numpy(), [p.grad.numpy() for p in module.parameters()]
+
+
+def assert_same(layer: Layer, out_shape: Shape, module: Any, x: Array, rng: np.random.Generator) -> None:
+    dy = rng.normal(size=(len(x), *out_shape)).astype("f4")
+    y, dx, grads = ours(layer, x, dy)
+    expected_y, expected_dx, expected_grads = theirs(module, x, dy)
+    for given, expected in zip([y, dx, *grads.values()], [expected_y, expected_dx, *expected_grads], strict=True):
+        assert given.dtype == np.float32
+        assert given.shape == expected.shape
+        assert np.abs(given - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
+
+
+def pair(rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
+    return int(rng.integers(low, high + 1)), int(rng.integers(low, high + 1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_conv2d(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups, inner, outer = (int(n) for n in rng.integers(1, 4, 3))
+    kernel, stride, padding, dilation = pair(rng, 1, 3), pair(rng, 1, 3), pair(rng, 0, 3), pair(rng, 1, 3)
+    channels, filters, bias = groups * inner, groups * outer, bool(seed % 2)
+    module = torch.nn.Conv2d(channels, filters, kernel, stride, padding, dilation, groups, bias)
+    layer = Conv2D(filters, kernel, stride, padding, dilation, groups, bias)
+    x = rng.normal(size=(3, channels, 9, 8)).astype("f4")
+    assert_same(*built(layer, (channels, 9, 8), rng, module), module, x, rng)
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (3, 5), (5, 1)])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_conv2d_same_padding(kernel: tuple[int, int], dilation: int) -> None:
+    rng = np.random.default_rng(0)
+    module = torch.nn.Conv2d(2, 4, kernel, padding="same", dilation=dilation)
+    layer = Conv2D(4, kernel, padding="same", dilation=dilation)
+    assert_same(*built(layer, (2, 7, 8), rng, module), module, rng.normal(size=(3, 2, 7, 8)).astype("f4"), rng)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("cls", "name"), [(MaxPool2D, "MaxPool2d"), (AvgPool2D, "AvgPool2d")])
+def test_pooling(cls: type[MaxPool2D | AvgPool2D], name: str, ties: bool) -> None:
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        size, stride = pair(rng, 1, 3), pair(rng, 1, 3)
+        padding = int(rng.integers(0, size[0] // 2 + 1)), int(rng.integers(0, size[1] // 2 + 1))
+        x = rng.integers(2, size=(3, 2, 8, 7)) if ties else rng.normal(size=(3, 2, 8, 7))
+        module = getattr(torch.nn, name)(size, stride, padding)
+        assert_same(*built(cls(size, stride, padding), (2, 8, 7), rng, module), module, x.astype("f4"), rng)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_dense(bias: bool) -> None:
+    rng = np.random.default_rng(0)
+    module = torch.nn.Linear(7, 5, bias=bias)
+    assert_same(*built(Dense(5, bias=bias), (7,), rng, module), module, rng.normal(size=(6, 7)).astype("f4"), rng)
+
+
+def test_batch_norm_2d_over_several_steps() -> None:
+    rng = np.random.default_rng(0)
+    module = torch.nn.BatchNorm2d(3, momentum=0.3, eps=1e-3)
+    layer, out_shape = built(BatchNorm2D(momentum=0.3, epsilon=1e-3), (3, 4, 5), rng, module)
+    for _ in range(4):
+        x = rng.normal(rng.normal(), 2, (4, 3, 4, 5)).astype("f4")
+        assert_same(layer, out_shape, module, x, rng)
+        for name, value in layer.buffers.items():
+            np.testing.assert_allclose(value, getattr(module, name).numpy(), rtol=1e-5, atol=1e-6)
+    layer.buffers = {name: value.astype("f4") for name, value in layer.buffers.items()}
+    y, _ = layer.forward(x, PlainContext(training=False, dtype="float32"))
+    with torch.no_grad():
+        np.testing.assert_allclose(y, module.eval()(torch.tensor(x)).numpy(), rtol=1e-5, atol=1e-5)

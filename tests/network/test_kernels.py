@@ -1,0 +1,103 @@
+"""Every kernel against the plain layers that it stands for, over random shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Layer
+from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from cnnkit.network import Sequential
+from cnnkit.network.context import TileContext, Workspace
+from cnnkit.network.kernels import kernel_for
+from cnnkit.testing import PlainContext
+from cnnkit.types import Array, Grads
+
+
+def plain(layers: Sequence[Layer], x: Array, dy: Array) -> tuple[Array, Array, Grads]:
+    """Forward and backward, one layer after another; the gradients of the first one."""
+    ctx, caches = PlainContext(training=True, seed=0), []
+    for layer in layers:
+        x, cache = layer.forward(x, ctx)
+        caches.append(cache)
+    grads: Grads = {}
+    for layer, cache in zip(reversed(layers), reversed(caches), strict=True):
+        dy, grads = layer.backward(dy, cache, ctx)
+    return x, dy, grads
+
+
+def random_chain(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, int, int]]:
+    kernel, stride = (int(n) for n in rng.integers(1, 4, 2))
+    padding = rng.choice(["same", "valid", "0", "1", "2"])
+    conv = Conv2D(
+        int(rng.integers(1, 6)),
+        (kernel, int(rng.integers(1, 4))),
+        stride=(stride, int(rng.integers(1, 3))),
+        padding=int(padding) if padding.isdigit() else padding,
+        bias=bool(rng.integers(2)),
+    )
+    tail: list[Layer] = [MaxPool2D(int(rng.integers(2, 4))), ReLU()]
+    rng.shuffle(tail)
+    channels, (height, width) = int(rng.integers(1, 4)), rng.integers(9, 14, 2)
+    return [conv, *tail[: int(rng.integers(3))]], (channels, int(height), int(width))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_convolution_equals_its_layers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layers, shape = random_chain(rng)
+    out_shape = shape
+    for layer in layers:
+        out_shape = layer.build(out_shape, rng)  # type: ignore[assignment]
+    for name, value in layers[0].params.items():
+        layers[0].params[name] = value + rng.normal(size=value.shape)
+    # Few distinct values, so that pooling windows have ties.
+    x = rng.integers(-2, 3, (5, *shape)).astype(np.float64)
+    dy = rng.normal(size=(5, *out_shape))
+    found = kernel_for(layers, needs_dx=True)
+    assert found is not None
+    kernel, used = found
+    assert used == len(layers)
+
+    y_expected, dx_expected, grads_expected = plain(layers, x, dy)
+    ctx = TileContext(Workspace(np.dtype(np.float64)), True, (0,))
+    for _ in range(2):  # the second time, the workspace holds what the first left behind
+        ctx.enter(0)
+        y, cache = kernel.forward(x, ctx)
+        np.testing.assert_allclose(y, y_expected, rtol=1e-12, atol=1e-12)
+        ctx.enter(0)
+        dx, grads = kernel.backward(dy, cache, ctx)
+        assert dx is not None
+        np.testing.assert_allclose(dx, dx_expected, rtol=1e-10, atol=1e-10)
+        assert grads.keys() == grads_expected.keys()
+        for name, grad in grads.items():
+            np.testing.assert_allclose(grad, grads_expected[name], rtol=1e-10, atol=1e-10)
+
+
+def test_the_input_of_a_network_needs_no_gradient() -> None:
+    model = Sequential([Conv2D(2, 3), ReLU(), Conv2D(2, 3), Flatten(), Dense(2)], (1, 6, 6))
+    assert [getattr(step.run, "needs_dx", None) for step in model.engine(1).steps[:2]] == [False, True]
+
+
+def test_kernels_take_what_they_can_and_leave_the_rest() -> None:
+    def steps(*layers: Layer) -> list[tuple[str, int]]:
+        model = Sequential(layers, (2, 12, 12))
+        return [(type(step.run).__name__, step.output) for step in model.engine(1).steps]
+
+    assert steps(Conv2D(2, 3), ReLU(), MaxPool2D(2), ReLU()) == [("ConvKernel", 2), ("ReLU", 3)]
+    assert steps(Conv2D(2, 3), MaxPool2D(2), ReLU()) == [("ConvKernel", 2)]
+    assert steps(Conv2D(2, 3), MaxPool2D(3, stride=2)) == [("ConvKernel", 0), ("MaxPool2D", 1)]
+    assert steps(Conv2D(2, 3), BatchNorm2D(), ReLU())[0] == ("ConvKernel", 0)
+    assert steps(Conv2D(2, 3, groups=2)) == [("Conv2D", 0)]
+    assert steps(Conv2D(2, 3, dilation=2)) == [("Conv2D", 0)]
+
+
+def test_values_that_others_use_are_not_fused_away() -> None:
+    model = Sequential(["Conv2D(2, 3, padding=1)", "Residual(ReLU())"], (1, 6, 6))
+    assert [(type(step.run).__name__, step.output) for step in model.engine(1).steps] == [
+        ("ConvKernel", 0),
+        ("ReLU", 1),
+        ("Residual", 2),
+    ]

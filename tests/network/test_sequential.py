@@ -1,0 +1,131 @@
+"""Sequential: building, naming, state, predictions, and errors that name the layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnnkit.errors import ComponentError, ConfigError, ShapeError
+from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Residual
+from cnnkit.network import INPUT, Sequential
+from cnnkit.types import Preprocessing
+
+
+def small() -> Sequential:
+    return Sequential([Conv2D(2, 3), BatchNorm2D(), ReLU(), Flatten(), Dense(3)], (1, 6, 6), labels=("a", "b", "c"))
+
+
+def test_nodes_are_flat_and_named_in_order() -> None:
+    model = Sequential(
+        [
+            Conv2D(4, 3, padding="same"),
+            Residual(Conv2D(4, 3, padding="same"), ReLU()),
+            Concat(Conv2D(1, 1), []),
+        ],
+        (1, 4, 4),
+    )
+    assert [(node.name, node.inputs) for node in model.nodes] == [
+        ("conv2d_1", (INPUT,)),
+        ("conv2d_2", (0,)),
+        ("relu_1", (1,)),
+        ("residual_1", (2, 0)),
+        ("conv2d_3", (3,)),
+        ("concat_1", (4, 3)),
+    ]
+    assert model.output_shape == (5, 4, 4)
+
+
+def test_names_of_layers_are_words() -> None:
+    model = Sequential(["MaxPool2D(2)", "BatchNorm2D()", "ReLU()", "Flatten()", "Dense(2)"], (1, 4, 4))
+    assert [node.name for node in model.nodes] == ["max_pool2d_1", "batch_norm2d_1", "relu_1", "flatten_1", "dense_1"]
+
+
+def test_parameters_are_views_of_one_vector() -> None:
+    model = small()
+    model.parameters.vector[...] = 7
+    state = model.state()
+    assert list(state) == [
+        "conv2d_1.weight",
+        "conv2d_1.bias",
+        "batch_norm2d_1.gamma",
+        "batch_norm2d_1.beta",
+        "batch_norm2d_1.running_mean",
+        "batch_norm2d_1.running_var",
+        "dense_1.weight",
+        "dense_1.bias",
+    ]
+    assert (state["dense_1.weight"] == 7).all()
+    assert (state["batch_norm2d_1.running_var"] == 1).all()
+    assert model.parameter_count() == sum(a.size for n, a in state.items() if "running" not in n)
+    assert all(array.dtype == np.float32 for array in state.values())
+
+
+def test_state_round_trip_and_misfits() -> None:
+    model, other = small(), Sequential([*small().layers[:0], "Flatten()", "Dense(3)"], (1, 6, 6))
+    state = model.state()
+    model.parameters.vector[...] = 0
+    model.load_state(state)
+    assert all((model.state()[name] == state[name]).all() for name in state)
+    with pytest.raises(
+        ShapeError, match=r"conv2d_1\.weight is not in this network.*dense_1\.weight has shape \(3, 32\)"
+    ):
+        other.load_state(state)
+    with pytest.raises(ShapeError, match=r"dense_1\.bias is missing"):
+        other.load_state({"dense_1.weight": np.zeros((3, 36))})
+
+
+def test_seed_decides_the_first_weights() -> None:
+    def weights(seed: int) -> bytes:
+        return Sequential(["Flatten()", "Dense(3)"], (1, 6, 6), seed=seed).parameters.vector.tobytes()
+
+    assert weights(1) == weights(1)
+    assert weights(1) != weights(2)
+
+
+def test_predictions_take_raw_values_of_any_number_type() -> None:
+    model = Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), preprocessing=Preprocessing(1 / 255, (0.5,), (0.2,)))
+    raw = np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2) * 30
+    by_hand = (raw / 255 - 0.5).reshape(2, 4) / 0.2 @ model.state()["dense_1.weight"].T
+    for x in (raw, raw.astype(np.float32), raw.astype(np.float64), raw.astype(np.int32), raw.tolist()):
+        np.testing.assert_allclose(model.logits(x), by_hand, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.predict_proba(raw).sum(axis=1), 1, rtol=1e-6)
+    assert (model.predict(raw) == by_hand.argmax(axis=1)).all()
+    assert model.predict(raw[:0]).shape == (0,)
+
+
+def test_wrong_inputs_are_told_what_was_expected() -> None:
+    model = small()
+    with pytest.raises(
+        ShapeError, match=r"expected inputs of shape \(N, 1, 6, 6\), got \(1, 6, 6\): add the batch axis"
+    ):
+        model.predict(np.zeros((1, 6, 6)))
+    with pytest.raises(ShapeError, match=r"expected inputs of shape \(N, 1, 6, 6\), got \(2, 1, 6, 7\)"):
+        model.predict(np.zeros((2, 1, 6, 7)))
+    with pytest.raises(ShapeError, match="expected numbers, uint8 or float, got an array of <U1"):
+        model.predict(np.array(["a"]))
+
+
+def test_misfit_names_the_layer_and_the_shapes() -> None:
+    with pytest.raises(ShapeError, match=r"layer conv2d_2 = Conv2D\(4, 3\), after max_pool2d_1 of shape \(2, 2, 2\)"):
+        Sequential([Conv2D(2, 3), MaxPool2D(2), Conv2D(4, 3)], (1, 6, 6))
+    with pytest.raises(ShapeError, match=r"there are 3 classes: the last layer must give 3 values, as Dense\(3\) does"):
+        Sequential(["Flatten()", "Dense(2)"], (1, 6, 6), labels="abc")
+
+
+def test_unknown_and_impossible_layers() -> None:
+    with pytest.raises(ComponentError, match="did you mean Conv2D"):
+        Sequential(["Conv2d(2, 3)"], (1, 6, 6))
+    with pytest.raises(ConfigError, match="a network needs at least one layer"):
+        Sequential([], (1, 6, 6))
+    relu = ReLU()
+    with pytest.raises(ConfigError, match=r"ReLU\(\) stands in the network twice as one object"):
+        Sequential([relu, relu], (1, 6, 6))
+    with pytest.raises(ShapeError, match=r"input_shape must be \(channels, height, width\)"):
+        Sequential([ReLU()], ())
+
+
+def test_summary_lists_what_runs() -> None:
+    text = small().summary()
+    assert "conv2d_1" in text
+    assert "2 x 4 x 4" in text
+    assert text.endswith("123 parameters")

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from cnnkit.errors import OnnxError
+from cnnkit.layers import Dense
+from cnnkit.network import Sequential
+from cnnkit.onnx import load
+from cnnkit.onnx.export import export_onnx, to_onnx
+from cnnkit.onnx.load import load_onnx
+
+MODEL = Sequential([Dense(3)], (4,))
+
+
+def write(path: Path, model: ModelProto) -> Path:
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def external(tensor: TensorProto, location: str) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+
+
+def in_initializer(model: ModelProto, location: str) -> None:
+    external(model.graph.initializer[0], location)
+
+
+def in_attribute(model: ModelProto, location: str) -> None:
+    tensor = numpy_helper.from_array(np.zeros(3, np.float32), "secret")
+    external(tensor, location)
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=tensor))
+
+
+def in_subgraph(model: ModelProto, location: str) -> None:
+    tensor = numpy_helper.from_array(np.zeros(3, np.float32), "secret")
+    external(tensor, location)
+    branch = helper.make_graph([], "branch", [], [], [tensor])
+    model.graph.node.append(helper.make_node("If", ["condition"], ["c"], then_branch=branch, else_branch=branch))
+
+
+def in_sparse(model: ModelProto, location: str) -> None:
+    sparse = model.graph.sparse_initializer.add()
+    sparse.values.CopyFrom(numpy_helper.from_array(np.zeros(3, np.float32), "secret"))
+    external(sparse.values, location)
+
+
+def in_function(model: ModelProto, location: str) -> None:
+    tensor = numpy_helper.from_array(np.zeros(3, np.float32), "secret")
+    external(tensor, location)
+    node = helper.make_node("Constant", [], ["c"], value=tensor)
+    model.functions.append(helper.make_function("local", "F", [], ["c"], [node], [helper.make_opsetid("", 17)]))
+
+
+def entries_only(model: ModelProto, location: str) -> None:
+    model.graph.initializer[0].external_data.add(key="location", value=location)
+
+
+def test_an_exported_file_is_read(tmp_path: Path) -> None:
+    path = export_onnx(MODEL, tmp_path / "model.onnx")
+    assert load_onnx(path) == to_onnx(MODEL)
+
+
+opened: list[str] = []
+"""Paths that Python opens while a test listens; an audit hook stays for the life of a process."""
+listening: list[bool] = []
+
+
+def listen(event: str, args: tuple[object, ...]) -> None:
+    if listening and event == "open":
+        opened.append(str(args[0]))
+
+
+@pytest.mark.parametrize(
+    "hide", [in_initializer, in_attribute, in_subgraph, in_sparse, in_function, entries_only], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("location", ["../secret.bin", "secret.bin", "/etc/passwd"])
+def test_external_data_is_refused_wherever_it_hides_and_never_opened(
+    tmp_path: Path, hide: Callable[[ModelProto, str], None], location: str
+) -> None:
+    model = to_onnx(MODEL)
+    hide(model, location)
+    (tmp_path / "secret.bin").write_bytes(bytes(48))
+    path = write(tmp_path / "model.onnx", model)
+    if not opened:
+        sys.addaudithook(listen)
+    opened.clear()
+    listening.append(True)
+    try:
+        with pytest.raises(
+            OnnxError, match=r"model\.onnx: tensor '.*' keeps its data in another file; expected all data"
+        ):
+            load_onnx(path)
+    finally:
+        listening.clear()
+    assert opened == [str(path)]
+
+
+def test_the_file_of_the_hostile_tests_is_one_that_onnx_itself_would_follow(tmp_path: Path) -> None:
+    model = to_onnx(MODEL)
+    in_initializer(model, "secret.bin")
+    (tmp_path / "secret.bin").write_bytes(np.full(12, 7, np.float32).tobytes())
+    followed = onnx.load(write(tmp_path / "model.onnx", model))
+    np.testing.assert_array_equal(numpy_helper.to_array(followed.graph.initializer[0]), np.full((3, 4), 7))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "there is no graph in it"),
+        (b"not an ONNX file at all", "is damaged or not an ONNX file"),
+        (bytes(100), "is damaged or not an ONNX file"),
+        (ModelProto(ir_version=8).SerializeToString(), "there is no graph in it"),
+    ],
+)
+def test_garbage_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "garbage.onnx"
+    path.write_bytes(data)
+    with pytest.raises(OnnxError, match=rf"garbage\.onnx .*{message}"):
+        load_onnx(path)
+
+
+def test_a_truncated_file_is_refused_unless_only_metadata_is_missing(tmp_path: Path) -> None:
+    model = to_onnx(MODEL)
+    data, path = model.SerializeToString(), tmp_path / "cut.onnx"
+    read = 0
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        try:
+            cut = load_onnx(path)
+        except OnnxError as error:
+            assert "cut.onnx" in str(error)  # noqa: PT017  # both outcomes are right, each in its place
+            continue
+        assert cut.graph == model.graph  # protobuf cannot tell that whole fields after the graph are gone
+        read += 1
+    assert read <= 1 + len(model.metadata_props)
+
+
+def test_models_that_break_the_rules_are_refused(tmp_path: Path) -> None:
+    model = to_onnx(MODEL)
+    model.graph.node[0].op_type = "Nonsense"
+    with pytest.raises(OnnxError, match=r"model\.onnx is not a valid ONNX file: No Op registered for Nonsense"):
+        load_onnx(write(tmp_path / "model.onnx", model))
+
+
+def test_negative_lengths_are_refused(tmp_path: Path) -> None:
+    model = to_onnx(MODEL)
+    model.graph.initializer[0].dims[0] = -3
+    with pytest.raises(OnnxError, match=r"model\.onnx is not a valid ONNX file"):
+        load_onnx(write(tmp_path / "model.onnx", model))
+
+
+def test_files_over_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = export_onnx(MODEL, tmp_path / "model.onnx")
+    monkeypatch.setattr(load, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(OnnxError, match=r"model\.onnx is larger than [\d,]+ bytes"):
+        load_onnx(path)
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    for name in ("missing.onnx", "pipe.onnx", "."):
+        with pytest.raises(OnnxError, match="there is no such file"):
+            load_onnx(tmp_path / name)

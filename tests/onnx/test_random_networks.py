@@ -1,0 +1,119 @@
+"""Random networks from all built-in layers give the same answers on every runtime."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Layer, Merge
+from cnnkit.layers import (
+    LAYERS,
+    AvgPool2D,
+    BatchNorm2D,
+    Concat,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Softmax,
+)
+from cnnkit.network import Sequential
+from cnnkit.onnx.export import export_onnx
+from cnnkit.onnx.validate import validate_onnx
+from cnnkit.types import Array, Preprocessing
+
+OPSETS = (13, 17, 21)
+BATCH = 8  # the first sample runs alone, the others as a batch of 7
+
+
+def convolution(rng: np.random.Generator) -> Conv2D:
+    groups = int(rng.integers(1, 3))
+    return Conv2D(
+        groups * int(rng.integers(1, 4)),
+        (int(rng.integers(1, 4)), int(rng.integers(1, 4))),
+        stride=int(rng.integers(1, 3)),
+        padding="same" if rng.random() < 0.5 else int(rng.integers(0, 3)),
+        dilation=int(rng.integers(1, 3)),
+        groups=groups,
+        bias=bool(rng.integers(2)),
+    )
+
+
+def layer(rng: np.random.Generator) -> Layer | Merge:
+    match rng.integers(8):
+        case 0:
+            return convolution(rng)
+        case 1:
+            return MaxPool2D(int(rng.integers(2, 4)), int(rng.integers(1, 3)), 1)
+        case 2:
+            return AvgPool2D(int(rng.integers(2, 4)), int(rng.integers(1, 3)), 1)
+        case 3:
+            return BatchNorm2D(epsilon=float(rng.choice([1e-5, 1e-2])))
+        case 4:
+            return Dropout(0.5)
+        case 5:
+            return Residual(Conv2D(4, 3, padding="same"), ReLU(), shortcut=Conv2D(4, 1))
+        case 6:
+            return Concat([], [Conv2D(1, 1), ReLU()], [MaxPool2D(3, 1, 1)])
+        case _:
+            return ReLU()
+
+
+def network(seed: int) -> Sequential:
+    """An even number of channels everywhere before a convolution, so that two groups fit."""
+    rng = np.random.default_rng(seed)
+    body: list[Layer | Merge] = []
+    for _ in range(rng.integers(1, 5)):
+        body += [layer(rng), Conv2D(4, 1)]
+    end: list[Layer | Merge] = [Flatten(), Dense(int(rng.integers(2, 12)), bias=bool(rng.integers(2)))]
+    end += [Softmax()] if rng.random() < 0.3 else []
+    uint8 = rng.random() < 0.5
+    model = Sequential(
+        [*body, *end],
+        (2, int(rng.integers(12, 20)), int(rng.integers(12, 20))),
+        preprocessing=Preprocessing(1 / 255 if uint8 else 1.0, (0.4, 0.6), (0.2, 0.3)),
+        input_dtype="uint8" if uint8 else "float32",
+        seed=seed,
+    )
+    spread = {name: (array + 0.2 * rng.random(array.shape)).astype(np.float32) for name, array in model.state().items()}
+    model.load_state(spread)  # also what starts as zeros and ones: biases and running statistics
+    return model
+
+
+def inputs(model: Sequential, seed: int) -> Array:
+    rng = np.random.default_rng([seed, 1])
+    shape = (BATCH, *model.input_shape)
+    return rng.integers(0, 256, shape, np.uint8) if model.input_dtype == "uint8" else rng.random(shape, np.float32)
+
+
+def check(seed: int, path: Path) -> None:
+    model = network(seed)
+    export_onnx(model, path, opset=OPSETS[seed % len(OPSETS)])
+    report = validate_onnx(path, model, inputs(model, seed))
+    assert report.ok, f"network {seed}: {model!r}\n{report}"
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_networks_agree(seed: int, tmp_path: Path) -> None:
+    check(seed, tmp_path / "model.onnx")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(24, 224))
+def test_many_random_networks_agree(seed: int, tmp_path: Path) -> None:
+    check(seed, tmp_path / "model.onnx")
+
+
+def test_the_random_networks_have_every_built_in_layer_input_and_opset() -> None:
+    models = [network(seed) for seed in range(24)]
+    counts = Counter(type(node.layer) for model in models for node in model.nodes)
+    assert min(counts[cls] for cls in LAYERS) >= 2
+    assert {(model.input_dtype, OPSETS[i % 3]) for i, model in enumerate(models)} == {
+        (dtype, opset) for dtype in ("uint8", "float32") for opset in OPSETS
+    }

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, numpy_helper
+
+from cnnkit.components import Runtime
+from cnnkit.data import load_dataset
+from cnnkit.errors import ConfigError, OnnxError, ShapeError
+from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Residual
+from cnnkit.network import Sequential
+from cnnkit.onnx import validate
+from cnnkit.onnx.export import export_onnx, to_onnx
+from cnnkit.onnx.report import COLUMNS
+from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, is_installed
+from cnnkit.onnx.validate import validate_onnx
+from cnnkit.types import Array, Preprocessing
+
+INSTALLED = [cls() for cls in RUNTIMES if is_installed(cls)]
+
+
+@pytest.fixture
+def model() -> Sequential:
+    return Sequential(
+        [
+            *(Conv2D(4, 3, padding=1), BatchNorm2D(), ReLU(), MaxPool2D(2)),
+            Residual(Conv2D(4, 3, padding=1), ReLU()),
+            Concat([Conv2D(2, 1)], [Conv2D(3, 1)]),
+            *(Flatten(), Dense(10)),
+        ],
+        (1, 8, 8),
+        preprocessing=Preprocessing(1 / 16, (0.3,), (0.4,)),
+    )
+
+
+def inputs(n: int) -> Array:
+    return np.random.default_rng(5).integers(0, 17, (n, 1, 8, 8)).astype(np.float32)
+
+
+def change(proto: ModelProto, name: str, factor: float) -> None:
+    tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == name)
+    tensor.CopyFrom(numpy_helper.from_array((numpy_helper.to_array(tensor) * factor).astype(np.float32), name))
+
+
+def save(proto: ModelProto, path: Path) -> Path:
+    onnx.save(proto, path)
+    return path
+
+
+def test_an_exported_file_passes_on_every_runtime(model: Sequential, tmp_path: Path) -> None:
+    report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(40))
+    assert report.ok
+    assert [result.runtime for result in report.results] == [repr(runtime) for runtime in INSTALLED]
+    for result in report.results:
+        assert (result.samples, result.flips, result.divergence, result.error) == (40, (), None, "")
+        assert 0 < result.max_relative < 1e-5
+    assert "passed (tolerance 1e-05)" in str(report)
+
+
+@pytest.mark.parametrize("runtime", INSTALLED)
+@pytest.mark.parametrize(
+    ("tensor", "where"),
+    [
+        ("preprocessing.offset", "the preprocessing = Preprocessing(scale=0.0625, mean=(0.3,), std=(0.4,))"),
+        ("conv2d_1.weight", "layer conv2d_1 = Conv2D(4, 3, padding=1)"),
+        ("batch_norm2d_1.running_var", "layer batch_norm2d_1 = BatchNorm2D()"),
+        ("conv2d_2.weight", "layer conv2d_2 = Conv2D(4, 3, padding=1)"),
+        ("conv2d_4.weight", "layer conv2d_4 = Conv2D(3, 1)"),
+        ("dense_1.weight", "layer dense_1 = Dense(10)"),
+    ],
+)
+def test_a_tensor_that_is_one_percent_off_fails_and_its_layer_is_named(
+    model: Sequential, tmp_path: Path, runtime: Runtime, tensor: str, where: str
+) -> None:
+    proto = to_onnx(model)
+    change(proto, tensor, 1.01)
+    report = validate_onnx(save(proto, tmp_path / "model.onnx"), model, inputs(20), [runtime])
+    (result,) = report.results
+    assert not report.ok
+    assert not result.ok
+    assert result.max_relative > 1e-4
+    assert result.divergence is not None
+    assert (result.divergence.where, result.divergence.sample) == (where, result.worst_sample)
+    assert f"{runtime!r}: {where} is the first to differ, by " in str(report)
+
+
+def test_outputs_that_are_wired_wrongly_are_named(model: Sequential, tmp_path: Path) -> None:
+    proto = to_onnx(model)
+    softmax = next(node for node in proto.graph.node if node.op_type == "Softmax")
+    softmax.op_type = "LogSoftmax"
+    (result,) = validate_onnx(save(proto, tmp_path / "model.onnx"), model, inputs(3), ["ReferenceEvaluator"]).results
+    assert result.max_absolute < 1e-4
+    assert result.max_relative > 0.1
+    assert result.divergence is not None
+    assert result.divergence.where == "the output probabilities"
+
+
+def test_label_flips_are_counted_and_the_worst_sample_is_found(model: Sequential, tmp_path: Path) -> None:
+    proto = to_onnx(model)
+    change(proto, "dense_1.weight", -1)
+    x = inputs(12)
+    report = validate_onnx(save(proto, tmp_path / "model.onnx"), model, x, [ReferenceEvaluator()])
+    logits = model.logits(x)
+    (result,) = report.results
+    assert result.flips == tuple(np.flatnonzero(logits.argmax(axis=1) != (-logits).argmax(axis=1)))
+    assert len(result.flips) == 12
+    assert "label flips at samples 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..." in str(report)
+
+
+def test_a_flip_fails_within_the_tolerance(model: Sequential, tmp_path: Path) -> None:
+    proto = to_onnx(model)
+    change(proto, "dense_1.weight", -1)
+    (result,) = validate_onnx(
+        save(proto, tmp_path / "model.onnx"), model, inputs(3), [ReferenceEvaluator()], tolerance=10
+    ).results
+    assert result.max_relative == pytest.approx(2, rel=1e-5)
+    assert (result.ok, result.divergence) == (False, None)
+
+
+class Fake(Runtime):
+    """A runtime that gives chosen outputs."""
+
+    def __init__(self, outputs: Mapping[str, Array]) -> None:
+        self.outputs = outputs
+
+    def __repr__(self) -> str:
+        return "Fake()"
+
+    def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: array[: len(inputs["input"])] for name, array in self.outputs.items()}
+
+
+def test_differences_are_what_the_documentation_says(tmp_path: Path) -> None:
+    model = Sequential([Dense(2)], (2,))
+    model.load_state({"dense_1.weight": np.eye(2), "dense_1.bias": np.zeros(2)})
+    path = export_onnx(model, tmp_path / "model.onnx")
+    x = np.array([[4.0, -8.0]], np.float32)
+    moved = {"logits": x + np.array([0.5, -0.25]), "probabilities": model.predict_proba(x)}
+    (result,) = validate_onnx(path, model, x, [Fake(moved)]).results
+    assert (result.max_absolute, result.max_relative) == (0.5, 0.5 / 8)
+    moved = {"logits": x, "probabilities": model.predict_proba(x) + np.array([0.04, 0])}
+    (result,) = validate_onnx(path, model, x, [Fake(moved)]).results
+    assert result.max_absolute == 0
+    assert result.max_relative == pytest.approx(0.04 / 8, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_fail_without_a_warning(model: Sequential, tmp_path: Path, value: float) -> None:
+    outputs = {"logits": model.logits(inputs(2)), "probabilities": model.predict_proba(inputs(2))}
+    outputs["logits"][1, 4] = value
+    report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(2)[:1], [Fake(outputs)])
+    assert report.ok
+    outputs["logits"][0, 4] = value
+    report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(2)[:1], [Fake(outputs)])
+    assert not report.ok
+    assert report.results[0].max_relative == np.inf
+    assert report.to_dict()["results"][0]["max_relative"] is None
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"scores": np.zeros((9, 10))}, r"Fake\(\): the file has no output 'logits', only 'scores'"),
+        (
+            {"logits": np.zeros((9, 5)), "probabilities": np.zeros((9, 5))},
+            r"Fake\(\): logits have shape \(1, 5\) for a batch of 1, expected \(1, 10\)",
+        ),
+    ],
+)
+def test_outputs_that_do_not_fit_are_reported(
+    model: Sequential, tmp_path: Path, outputs: dict[str, Array], message: str
+) -> None:
+    report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(9), [Fake(outputs)])
+    assert not report.ok
+    assert report.results[0].row()[2:] == ("-", "-", "-", "-", "FAIL")
+    assert re.fullmatch(message, report.remarks()[0])
+
+
+@pytest.mark.skipif(not is_installed(OnnxRuntime), reason="onnxruntime is not installed")
+def test_a_frozen_batch_axis_fails(model: Sequential, tmp_path: Path) -> None:
+    proto = to_onnx(model)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    report = validate_onnx(save(proto, tmp_path / "model.onnx"), model, inputs(8), [OnnxRuntime()])
+    assert not report.ok
+    assert "Got: 7 Expected: 1" in report.results[0].error
+
+
+def test_large_batches_run_in_parts(model: Sequential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Counting(ReferenceEvaluator):
+        def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            sizes.append(len(inputs["input"]))
+            return super().run(model, inputs)
+
+    per_sample = sum(int(np.prod(node.out_shape)) for node in model.nodes) * 4
+    monkeypatch.setattr(validate, "CHUNK_BYTES", 10 * per_sample)
+    report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(25), [Counting()])
+    assert report.ok
+    assert sizes == [1, 10, 10, 4]
+
+
+@pytest.mark.parametrize(("input_dtype", "highest"), [("uint8", 255), ("float32", 16)])
+def test_default_inputs_cover_the_datasets_range(
+    tmp_path: Path, input_dtype: str, highest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Array] = []
+
+    class Looking(ReferenceEvaluator):
+        def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            seen.append(inputs["input"])
+            return super().run(model, inputs)
+
+    model = Sequential(
+        [Dense(3)],
+        (40,),
+        preprocessing=Preprocessing(1 / highest),
+        input_dtype="uint8" if input_dtype == "uint8" else "float32",
+    )
+    assert validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, runtimes=[Looking()]).ok
+    x = np.concatenate(seen)
+    assert x.shape == (64, 40)
+    assert x.dtype == np.dtype(input_dtype)
+    assert x.min() >= 0
+    assert 0.99 * highest < x.max() <= highest
+    validate_onnx(tmp_path / "model.onnx", model, runtimes=[Looking()])
+    np.testing.assert_array_equal(np.concatenate(seen)[64:], x)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (
+            np.zeros((1, 8, 8)),
+            ShapeError,
+            r"expected x of shape \(N, 1, 8, 8\) .*, got \(1, 8, 8\)",
+        ),
+        (np.zeros((0, 1, 8, 8)), ShapeError, r"with at least one sample, got \(0, 1, 8, 8\)"),
+        (np.zeros((1, 1, 8, 8)), ConfigError, "expected x of uint8, what the model's dataset gives, got float64"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(tmp_path: Path, x: Array, error: type[Exception], message: str) -> None:
+    model = Sequential([Flatten(), Dense(3)], (1, 8, 8), input_dtype="uint8")
+    with pytest.raises(error, match=message):
+        validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, x)
+
+
+def test_runtimes_are_needed_and_tolerances_positive(model: Sequential, tmp_path: Path) -> None:
+    path = export_onnx(model, tmp_path / "model.onnx")
+    with pytest.raises(ConfigError, match="at least one runtime, got an empty list"):
+        validate_onnx(path, model, runtimes=[])
+    with pytest.raises(ConfigError, match="tolerance must be a number above 0, got 0"):
+        validate_onnx(path, model, tolerance=0)
+
+
+def test_a_missing_runtime_is_left_out_by_default_and_an_error_by_name(
+    model: Sequential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = export_onnx(model, tmp_path / "model.onnx")
+    monkeypatch.setattr(OnnxRuntime, "requires", "no-such-distribution")
+    report = validate_onnx(path, model, inputs(2))
+    assert [result.runtime for result in report.results] == ["ReferenceEvaluator()"]
+    assert report.remarks() == ['OnnxRuntime was left out: pip install "cnnkit[runtimes]"']
+    with pytest.raises(OnnxError, match=r'OnnxRuntime\(\) needs .*; run: pip install "cnnkit\[runtimes\]"'):
+        validate_onnx(path, model, inputs(2), ["OnnxRuntime()"])
+
+
+def test_a_damaged_file_is_an_error_and_stays_as_it_is(model: Sequential, tmp_path: Path) -> None:
+    path = export_onnx(model, tmp_path / "model.onnx")
+    damaged = path.read_bytes()[:-200]
+    path.write_bytes(damaged)
+    with pytest.raises(OnnxError, match=r"model\.onnx is damaged or not an ONNX file"):
+        validate_onnx(path, model)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("model.onnx", damaged)]
+
+
+def test_a_file_of_another_model_fails_without_an_exception(model: Sequential, tmp_path: Path) -> None:
+    path = export_onnx(Sequential([Flatten(), Dense(10)], (1, 8, 8)), tmp_path / "other.onnx")
+    report = validate_onnx(path, model, inputs(3))
+    assert not report.ok
+    for result in report.results:
+        assert result.divergence is not None
+
+
+def test_a_report_is_json_and_a_table(model: Sequential, tmp_path: Path) -> None:
+    path = export_onnx(model, tmp_path / "model.onnx")
+    report = validate_onnx(path, model, inputs(3), ["ReferenceEvaluator"])
+    as_json = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert (as_json["ok"], as_json["path"], as_json["tolerance"]) == (True, str(path), 1e-5)
+    assert as_json["results"][0]["runtime"] == "ReferenceEvaluator()"
+    (row,) = report.rows()
+    assert len(row) == len(COLUMNS)
+    assert row[:2] == ("ReferenceEvaluator()", "3")
+    assert row[-1] == "pass"
+
+
+def test_the_whole_digits_test_set_keeps_its_labels(tmp_path: Path) -> None:
+    data = load_dataset("Digits()")
+    model = Sequential(
+        [Conv2D(16, 3, padding="same"), ReLU(), MaxPool2D(2), Conv2D(32, 3), ReLU(), Flatten(), Dense(10)],
+        data.input_shape,
+        labels=data.labels,
+        preprocessing=data.preprocessing,
+        input_dtype="uint8" if data.test.x.dtype == np.uint8 else "float32",
+    )
+    report = validate_onnx(export_onnx(model, tmp_path / "digits.onnx"), model, data.test.x)
+    assert report.ok, str(report)
+    assert [(result.samples, result.flips) for result in report.results] == [(360, ())] * len(INSTALLED)

@@ -1,0 +1,198 @@
+"""Losses: closed forms, finite differences, parity with PyTorch, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Loss
+from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.losses import LOSSES, MSE, CrossEntropy
+from cnnkit.types import Array
+
+
+def outputs_and_classes(dtype: str = "float64", n: int = 7, k: int = 5) -> tuple[Array, Array]:
+    rng = np.random.default_rng(0)
+    return (3 * rng.standard_normal((n, k))).astype(dtype), rng.integers(0, k, n)
+
+
+def worst_gradient_error(loss: Loss, outputs: Array, targets: Array, gradient: Array) -> float:
+    """Largest difference between a gradient of 0.3 * sum(losses) and central differences."""
+    h, worst = 1e-6, 0.0
+    for index in np.ndindex(*outputs.shape):
+        up, down = outputs.copy(), outputs.copy()
+        up[index] += h
+        down[index] -= h
+        slope = 0.3 * (loss.forward(up, targets)[0] - loss.forward(down, targets)[0]).sum() / (2 * h)
+        worst = max(worst, abs(slope - gradient[index]))
+    return worst
+
+
+CASES = [CrossEntropy(), CrossEntropy(label_smoothing=0.1), MSE()]
+
+
+@pytest.mark.parametrize("loss", CASES, ids=repr)
+def test_the_gradient_equals_finite_differences(loss: Loss) -> None:
+    outputs, targets = outputs_and_classes()
+    gradient = loss.backward(loss.forward(outputs, targets)[1], 0.3)
+    assert worst_gradient_error(loss, outputs, targets, gradient) < 1e-8
+
+
+def test_the_finite_differences_catch_a_wrong_gradient() -> None:
+    outputs, targets = outputs_and_classes()
+    gradient = CrossEntropy().backward(CrossEntropy().forward(outputs, targets)[1], 0.3)
+    assert worst_gradient_error(CrossEntropy(), outputs, targets, gradient * 1.0005) > 1e-6
+
+
+def test_mse_with_values_has_the_gradient_of_finite_differences() -> None:
+    outputs, _ = outputs_and_classes()
+    targets = np.random.default_rng(1).standard_normal(outputs.shape)
+    gradient = MSE().backward(MSE().forward(outputs, targets)[1], 0.3)
+    assert worst_gradient_error(MSE(), outputs, targets, gradient) < 1e-8
+
+
+def test_cross_entropy_of_equal_logits_is_the_log_of_the_number_of_classes() -> None:
+    losses, cache = CrossEntropy().forward(np.zeros((2, 4)), np.array([0, 3]))
+    np.testing.assert_allclose(losses, [math.log(4)] * 2)
+    np.testing.assert_allclose(
+        CrossEntropy().backward(cache, 0.5), [[-0.375, 0.125, 0.125, 0.125], [0.125, 0.125, 0.125, -0.375]]
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_extreme_logits_do_not_overflow(dtype: str, smoothing: float) -> None:
+    outputs = np.array([[1e4, -1e4, 0.0], [1e4, -1e4, 0.0]], dtype)
+    loss = CrossEntropy(smoothing)
+    losses, cache = loss.forward(outputs, np.array([0, 1]))
+    mean_gap = 1e4  # of the logits below the largest: (0 + 20,000 + 10,000) / 3
+    np.testing.assert_allclose(losses, [smoothing * mean_gap, (1 - smoothing) * 2e4 + smoothing * mean_gap], rtol=1e-6)
+    assert np.isfinite(loss.backward(cache, 1.0)).all()
+
+
+def test_mse_averages_over_the_features() -> None:
+    losses, cache = MSE().forward(np.array([[1.0, 2.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [3.0, 1.0]]))
+    np.testing.assert_allclose(losses, [2.5, 5.0])
+    np.testing.assert_allclose(MSE().backward(cache, 2.0), [[2.0, 4.0], [-6.0, -2.0]])
+
+
+def test_mse_takes_class_indices_as_one_hot() -> None:
+    outputs, classes = outputs_and_classes()
+    by_class, by_value = MSE().forward(outputs, classes), MSE().forward(outputs, np.eye(5)[classes])
+    np.testing.assert_array_equal(by_class[0], by_value[0])
+    np.testing.assert_array_equal(MSE().backward(by_class[1], 1.0), MSE().backward(by_value[1], 1.0))
+
+
+@pytest.mark.parametrize("loss", CASES, ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_dtype_and_the_inputs_are_kept(loss: Loss, dtype: str) -> None:
+    outputs, targets = outputs_and_classes(dtype)
+    before = outputs.copy()
+    losses, cache = loss.forward(outputs, targets)
+    first = loss.backward(cache, 0.5)
+    assert losses.dtype == first.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(outputs, before)
+    np.testing.assert_array_equal(loss.backward(cache, 0.5), first)
+
+
+def test_mse_with_float64_values_keeps_float32() -> None:
+    losses, cache = MSE().forward(np.ones((2, 3), np.float32), np.zeros((2, 3)))
+    assert losses.dtype == MSE().backward(cache, 1.0).dtype == np.float32
+
+
+@pytest.mark.parametrize("loss", CASES, ids=repr)
+def test_strides_do_not_matter_and_are_kept(loss: Loss) -> None:
+    outputs, targets = outputs_and_classes()
+    plain, samples_fastest = loss.forward(outputs, targets), loss.forward(np.asfortranarray(outputs), targets)
+    np.testing.assert_allclose(samples_fastest[0], plain[0], rtol=1e-14)
+    gradient = loss.backward(samples_fastest[1], 1.0)
+    np.testing.assert_allclose(gradient, loss.backward(plain[1], 1.0), rtol=1e-14)
+    assert gradient.flags.f_contiguous
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_no_samples_give_no_losses(loss: type[Loss]) -> None:
+    losses, cache = loss().forward(np.empty((0, 3)), np.empty(0, np.int64))
+    assert losses.shape == (0,)
+    assert loss().backward(cache, 1.0).shape == (0, 3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cross_entropy_equals_pytorch(smoothing: float, dtype: str) -> None:
+    torch = pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
+    outputs, targets = outputs_and_classes(dtype, n=64, k=10)
+    theirs = torch.tensor(outputs, requires_grad=True)
+    expected = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(theirs, torch.tensor(targets))
+    expected.backward()
+    losses, cache = CrossEntropy(smoothing).forward(outputs, targets)
+    tolerance = 1e-6 if dtype == "float32" else 1e-14
+    np.testing.assert_allclose(losses.mean(), expected.item(), rtol=tolerance)
+    gradient = CrossEntropy(smoothing).backward(cache, 1 / 64)
+    np.testing.assert_allclose(gradient, theirs.grad.numpy(), rtol=0, atol=tolerance)
+
+
+def test_mse_equals_pytorch() -> None:
+    torch = pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
+    outputs, _ = outputs_and_classes("float32", n=64)
+    targets = np.random.default_rng(1).standard_normal(outputs.shape).astype("float32")
+    theirs = torch.tensor(outputs, requires_grad=True)
+    expected = torch.nn.MSELoss()(theirs, torch.tensor(targets))
+    expected.backward()
+    losses, cache = MSE().forward(outputs, targets)
+    np.testing.assert_allclose(losses.mean(), expected.item(), rtol=1e-6)
+    np.testing.assert_allclose(MSE().backward(cache, 1 / 64), theirs.grad.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("index", "where"), [(5, 1), (-1, 1)])
+def test_a_class_index_out_of_range_is_named(loss: type[Loss], index: int, where: int) -> None:
+    with pytest.raises(ShapeError) as error:
+        loss().forward(np.zeros((3, 5)), np.array([0, index, 4]))
+    assert str(error.value) == (
+        f"the network has 5 outputs, so class indices must be 0 to 4; target {where} is {index}: "
+        "give the last layer one output for each class, or correct the targets"
+    )
+
+
+@pytest.mark.parametrize(
+    "targets", [np.zeros(3, np.int64), np.zeros(2), np.zeros((2, 5))], ids=["count", "dtype", "2d"]
+)
+def test_cross_entropy_refuses_targets_that_are_not_class_indices(targets: Array) -> None:
+    with pytest.raises(ShapeError) as error:
+        CrossEntropy().forward(np.zeros((2, 5)), targets)
+    assert str(error.value) == (
+        "the targets must be class indices, integers of shape (2,) for outputs of shape (2, 5); "
+        f"got {targets.dtype} of shape {targets.shape}"
+    )
+
+
+@pytest.mark.parametrize("targets", [np.zeros(2), np.zeros((2, 4))], ids=["1d floats", "features"])
+def test_mse_refuses_targets_of_another_shape(targets: Array) -> None:
+    with pytest.raises(ShapeError) as error:
+        MSE().forward(np.zeros((2, 5)), targets)
+    assert str(error.value) == (
+        "the targets must have the shape (2, 5) of the outputs, or be class indices, integers of shape (2,); "
+        f"got float64 of shape {targets.shape}: reshape them, or change the number of features of the last layer"
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_outputs_that_are_not_a_matrix_are_refused(loss: type[Loss]) -> None:
+    with pytest.raises(ShapeError) as error:
+        loss().forward(np.zeros((2, 3, 4, 4)), np.zeros(2, np.int64))
+    assert str(error.value) == (
+        "a loss needs network outputs of shape (N, F), got (2, 3, 4, 4): "
+        "end the network with a Flatten() or Dense(...) layer"
+    )
+
+
+def test_label_smoothing_of_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"label_smoothing must be a number with 0 <= label_smoothing < 1, got 1\.0"):
+        CrossEntropy(1.0)
+
+
+def test_only_cross_entropy_is_computed_from_logits() -> None:
+    assert [(loss.__name__, loss.from_logits) for loss in LOSSES] == [("CrossEntropy", True), ("MSE", False)]

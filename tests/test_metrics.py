@@ -1,0 +1,49 @@
+"""Metrics: values from sums, the same for any tiles."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cnnkit.errors import ShapeError
+from cnnkit.metrics import METRICS, Accuracy
+from cnnkit.types import Array
+
+
+def test_accuracy_counts_the_largest_output() -> None:
+    outputs = np.array([[0.1, 0.9], [5.0, -1.0], [0.2, 0.3], [2.0, 1.0]], np.float32)
+    sums = Accuracy().sums(outputs, np.array([1, 0, 0, 0]))
+    assert sums.tolist() == [3.0, 4.0]
+    assert sums.dtype == np.float64
+    assert Accuracy().value(sums) == 0.75
+
+
+def test_accuracy_does_not_depend_on_tiles() -> None:
+    rng = np.random.default_rng(0)
+    outputs, targets = np.asfortranarray(rng.standard_normal((100, 10))), rng.integers(0, 10, 100)
+    whole = Accuracy().sums(outputs, targets)
+    parts = [Accuracy().sums(outputs[i : i + 32], targets[i : i + 32]) for i in range(0, 100, 32)]
+    assert np.sum(parts, axis=0).tolist() == whole.tolist()
+    assert Accuracy().value(whole) == np.mean(outputs.argmax(axis=1) == targets)
+
+
+def test_accuracy_of_no_samples_is_not_a_number() -> None:
+    assert math.isnan(Accuracy().value(Accuracy().sums(np.empty((0, 3)), np.empty(0, np.int64))))
+
+
+def test_the_key_is_the_lower_case_name() -> None:
+    assert [metric().key for metric in METRICS] == ["accuracy"]
+
+
+@pytest.mark.parametrize(
+    "targets", [np.zeros((2, 5)), np.zeros(2), np.zeros(3, np.int64)], ids=["2d", "dtype", "count"]
+)
+def test_accuracy_refuses_what_are_not_class_indices(targets: Array) -> None:
+    with pytest.raises(ShapeError) as error:
+        Accuracy().sums(np.zeros((2, 5)), targets)
+    assert str(error.value) == (
+        "Accuracy needs outputs of shape (N, K) and N class indices as integers, got outputs of shape (2, 5) and "
+        f"{targets.dtype} targets of shape {targets.shape}; for values to regress, take Accuracy() out of the metrics"
+    )

@@ -1,0 +1,220 @@
+"""The conformance suite must accept a small foreign layer and find each breach of the contract by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Catalog, Layer, Plugin, hookimpl
+from cnnkit.components.checks import in_range
+from cnnkit.errors import CheckError, ComponentError, ShapeError
+from cnnkit.layers import Dense, ReLU
+from cnnkit.testing import PlainContext, check_layer, conformance
+from cnnkit.types import Array, Cache, Context, Grads, Shape
+
+
+class LeakyReLU(Layer):
+    """The layer of the plugin guide, written by someone who knows the contract only."""
+
+    def __init__(self, slope: float = 0.01) -> None:
+        self.slope = in_range("slope", slope, 0.0, 1.0)
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        y = np.multiply(x, self.slope, out=ctx.empty_like(x))
+        return np.maximum(x, y, out=y), x
+
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return np.where(x > 0, dy, self.slope * dy), {}
+
+
+class LyingShape(LeakyReLU):
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        return (*in_shape[:-1], in_shape[-1] + 1)
+
+
+class Float64(LeakyReLU):
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return np.where(x > 0, x, np.float64(self.slope) * x), x
+
+
+class InPlaceForward(LeakyReLU):
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        positive = x > 0
+        x[~positive] *= self.slope
+        return x, positive.astype(x.dtype)
+
+
+class InPlaceBackward(LeakyReLU):
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        dy[x <= 0] *= self.slope
+        return dy, {}
+
+
+class InPlaceWeight(Dense):
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        dx, grads = super().backward(dy, x, ctx)
+        self.params["weight"] -= 0.01 * grads["weight"]
+        return dx, grads
+
+
+class CallState(LeakyReLU):
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        self.x = x
+        return super().forward(x, ctx)
+
+
+class HiddenCallState(LeakyReLU):
+    """Keeps its state where no attribute of the instance shows it."""
+
+    seen: list[Array] = []  # noqa: RUF012
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        self.seen[:] = [x]
+        return super().forward(x, ctx)
+
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return super().backward(dy, self.seen[0], ctx)
+
+
+class Counting(LeakyReLU):
+    calls = np.zeros(1, "f4")
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        self.calls[:] += 1
+        return x * self.calls, x
+
+
+class MemoryOrder(LeakyReLU):
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return x.ravel(order="K").reshape(x.shape), x
+
+
+class Neighbours(LeakyReLU):
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return x - x.mean(axis=0), x
+
+
+class Unwritten(LeakyReLU):
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        y = ctx.empty_like(x)
+        np.copyto(y, x, where=x > 0)
+        return y, x
+
+
+class KeepsScratch(LeakyReLU):
+    """Its cache is overwritten by the next layer."""
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        slopes = ctx.scratch(x.shape)
+        slopes[...] = np.where(x > 0, 1, self.slope)
+        return x * slopes, slopes
+
+    def backward(self, dy: Array, slopes: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return dy * slopes, {}
+
+
+class KeepsNothing(LeakyReLU):
+    def __init__(self, steepness: float) -> None:
+        super().__init__(steepness)
+
+
+class KeepsAnother(LeakyReLU):
+    """What `repr` says is not what it does."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__(slope)
+        self.given, self.slope = slope, 0.5
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return np.maximum(x, x * self.given), x
+
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return np.where(x > 0, dy, self.given * dy), {}
+
+
+class WrongGradient(LeakyReLU):
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return np.where(x > 0, dy, 0), {}
+
+
+class NoBackward(LeakyReLU):
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return Layer.backward(self, dy, x, ctx)
+
+
+@pytest.mark.parametrize("in_shape", [(7,), (2, 5, 4)])
+def test_a_good_layer_passes(in_shape: Shape) -> None:
+    check_layer(LeakyReLU(0.1), in_shape)
+
+
+def test_an_expression_is_built_first() -> None:
+    check_layer("Residual(Conv2D(2, 3, padding='same'), BatchNorm2D(), ReLU())", (2, 5, 4))
+    with pytest.raises(ComponentError, match="there is no layer named 'Conv2E'"):
+        check_layer("Conv2E(2, 3)", (2, 5, 4))
+    with pytest.raises(ShapeError, match="Dense expects an input of shape"):
+        check_layer("Dense(3)", (2, 5, 4))
+
+
+@pytest.mark.parametrize(
+    ("layer", "check", "reason"),
+    [
+        (LyingShape(), "shapes", r"shape of y: expected \(1, 8\), got \(1, 7\)"),
+        (NoBackward(), "shapes", "NotImplementedError: NoBackward has no backward"),
+        (Float64(), "dtype", "dtype of y: expected float32, got float64"),
+        (InPlaceForward(), "inputs unchanged", r"changed xs\[0\] in place"),
+        (InPlaceBackward(), "inputs unchanged", "changed dy in place"),
+        (InPlaceWeight(3), "inputs unchanged", "changed weight in place"),
+        (CallState(), "no call state", "changed self.x; return it in the cache instead"),
+        (HiddenCallState(), "interleaved calls", "dx 0 depends on what another tile did"),
+        (Counting(), "interleaved calls", "y depends on an earlier call"),
+        (MemoryOrder(), "strides", "y for inputs whose samples are the fastest axis"),
+        (Neighbours(), "tiles", "prediction for two halves: expected the same values"),
+        (Unwritten(), "memory", "y is not finite; write memory from ctx before it is read, and keep no ctx.scratch"),
+        (KeepsScratch(), "memory", "dx 0 is not finite; write memory"),
+        (KeepsNothing(0.01), "repr", "takes 'steepness' but keeps no attribute of that name"),
+        (WrongGradient(0.2), "gradient", r"the gradient of WrongGradient\(slope=0.2\) is wrong"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Layer) else "",
+)
+def test_each_breach_is_named(layer: Layer, check: str, reason: str) -> None:
+    with pytest.raises(CheckError, match=reason) as caught:
+        check_layer(layer, (7,))
+    start = f"{type(layer).__name__} on inputs of shape (7,) fails the check {check!r}: "
+    assert str(caught.value).startswith(start)
+
+
+def test_a_repr_that_makes_another_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Module:
+        @staticmethod
+        @hookimpl
+        def cnnkit_layers() -> list[type[Layer]]:
+            return [LeakyReLU, KeepsAnother]
+
+    catalog = Catalog([Plugin("cnnkit-leaky", "1", "leaky", Module)])
+    monkeypatch.setattr(conformance, "installed_catalog", lambda: catalog)
+    check_layer("LeakyReLU(0.2)", (7,))
+    with pytest.raises(CheckError, match=r"fails the check 'repr': y of the layer made from repr, KeepsAnother\(0.5\)"):
+        check_layer(KeepsAnother(0.2), (7,))
+
+
+def test_plain_context() -> None:
+    ctx = PlainContext(training=False, seed=3, dtype="float32")
+    x = np.moveaxis(np.zeros((4, 5, 2)), -1, 0)
+    assert not ctx.training
+    assert ctx.rng.random() == ctx.rng.random() == np.random.default_rng(3).random()
+    assert np.isnan(ctx.empty((2, 3))).all()
+    assert ctx.empty((2, 3)).dtype == np.float32
+    assert ctx.empty_like(x).strides == (4, 40, 8)
+    kept, scratch = ctx.empty((2,)), ctx.scratch((2,))
+    kept[...] = scratch[...] = 1
+    assert ctx.empty_bits((3,)).dtype == ctx.scratch_bits((3,)).dtype == np.bool_
+    ctx.end_call()
+    assert kept.all()
+    assert np.isnan(scratch).all()
+
+
+def test_a_layer_is_checked_on_a_copy() -> None:
+    layer = ReLU()
+    before = dict(vars(layer))
+    check_layer(layer, (7,))
+    assert vars(layer) == before

@@ -1,0 +1,310 @@
+"""Recipes: reading, overriding, writing, and the text of every error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cnnkit
+from cnnkit.components.expressions import parse
+from cnnkit.errors import RecipeError
+from cnnkit.losses import CrossEntropy
+from cnnkit.optimizers import SGD
+from cnnkit.training.recipe import Recipe, load_recipe, recipe_names
+
+SHIPPED = sorted((Path(cnnkit.__file__).parent / "recipes").glob("*.toml"))
+
+SMALL = """
+[model]
+name = "small"
+layers = ['Conv2D(8, 3, padding="same")', "Flatten()", "Dense(10)"]
+[data]
+dataset = "Digits()"
+[train]
+optimizer = "Adam(0.001)"
+epochs = 2
+batch_size = 32
+"""
+
+
+def small() -> Recipe:
+    return Recipe.from_toml(SMALL, "small.toml")
+
+
+def message(text: str) -> str:
+    """What reading this TOML answers."""
+    with pytest.raises(RecipeError) as error:
+        Recipe.from_toml(text, "my.toml")
+    return str(error.value)
+
+
+def problems(text: str) -> list[str]:
+    """The lines of the answer, one for each problem."""
+    first, *lines = message(text).split("\n  ")
+    assert first == "the recipe in my.toml cannot be used:"
+    return lines
+
+
+def test_values_and_defaults() -> None:
+    recipe = small()
+    assert recipe.model.name == "small"
+    assert recipe.model.layers == ('Conv2D(8, 3, padding="same")', "Flatten()", "Dense(10)")
+    assert (recipe.data.dataset, recipe.data.validation) == ("Digits()", 0.0)
+    assert dict(recipe.train) == {
+        "optimizer": "Adam(0.001)",
+        "loss": "CrossEntropy()",
+        "schedule": "Constant()",
+        "metrics": ("Accuracy()",),
+        "callbacks": (),
+        "epochs": 2,
+        "batch_size": 32,
+        "seed": 0,
+        "clip_norm": None,
+        "keep": "last",
+    }
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads_by_name_and_by_path(path: Path) -> None:
+    recipe = load_recipe(path.stem)
+    assert recipe == load_recipe(path) == load_recipe(str(path))
+    assert recipe.model.name == path.stem
+    assert path.read_text("utf-8").startswith("# ")
+
+
+def test_recipes_ship() -> None:
+    assert recipe_names() == [path.stem for path in SHIPPED]
+    assert {"digits", "fashion-compact", "mnist-compact"} <= set(recipe_names())
+
+
+def test_a_recipe_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL, "utf-8")
+    assert load_recipe(path, {"epochs": 5}) == small().override({"epochs": 5})
+
+
+def test_a_recipe_does_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        small().train.epochs = 3
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changed"),
+    [
+        ({"epochs": 3, "data.validation": 0.1}, {"train.epochs": 3, "data.validation": 0.1}),
+        (["train.epochs=3", " seed = 7 "], {"train.epochs": 3, "train.seed": 7}),
+        (["train.optimizer=SGD(0.1, momentum=0.9)"], {"train.optimizer": "SGD(0.1, momentum=0.9)"}),
+        (['optimizer="SGD(0.1)"'], {"train.optimizer": "SGD(0.1)"}),
+        (['model.layers=["Flatten()", "Dense(2)"]'], {"model.layers": ("Flatten()", "Dense(2)")}),
+        (['data.dataset=Folder("a=b")'], {"data.dataset": 'Folder("a=b")'}),
+        (["keep=best", "clip_norm=1"], {"train.keep": "best", "train.clip_norm": 1.0}),
+        ({"optimizer": SGD(0.5), "loss": CrossEntropy(0.1)}, {
+            "train.optimizer": "SGD(lr=0.5)", "train.loss": "CrossEntropy(label_smoothing=0.1)"
+        }),
+    ],
+)  # fmt: skip
+def test_overrides(overrides: Mapping[str, Any] | list[str], changed: dict[str, Any]) -> None:
+    before, after = small(), small().override(overrides)
+    for title in ("model", "data", "train"):
+        for name, value in dict(getattr(after, title)).items():
+            assert value == changed.get(f"{title}.{name}", getattr(getattr(before, title), name))
+
+
+def test_none_takes_an_option_back() -> None:
+    assert small().override({"clip_norm": 1.0}).override({"clip_norm": None}) == small()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        ({"epoch": 3}, "[train] has no key 'epoch'; did you mean epochs?"),
+        ({"name": "x"}, "[train] has no key 'name'; did you mean model.name?"),
+        ({"trian.epochs": 3}, "there is no table [trian]; did you mean train?"),
+        ({"train.epochs.x": 3}, "[train] has no key 'epochs.x'; did you mean epochs?"),
+        (["train.epochs=many"], "train.epochs: expected a whole number, 1 or above, found 'many'"),
+        (["train.epochs="], "train.epochs: expected a whole number, 1 or above, found ''"),
+        (["train.epochs=3\nseed=1"], "train.epochs: expected a whole number, 1 or above, found '3\\nseed=1'"),
+        ({"model.layers": "Dense(3)"},
+         "model.layers: expected a list of layers, such as [\"Flatten()\", \"Dense(10)\"], found 'Dense(3)'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_override_is_named(overrides: Mapping[str, Any] | list[str], problem: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        small().override(overrides)
+    key = next(iter(overrides)).partition("=")[0]
+    assert str(error.value) == f"the recipe in 'small' with the overrides {key} cannot be used:\n  {problem}"
+
+
+def test_an_override_without_a_value_is_refused() -> None:
+    with pytest.raises(RecipeError) as error:
+        small().override(["train.epochs"])
+    assert str(error.value) == "an override has the form key=value, such as \"train.epochs=3\", got 'train.epochs'"
+
+
+# Writing
+
+
+def test_the_dict_has_everything_but_options_that_are_none() -> None:
+    sections = small().to_dict()
+    assert sections["model"] == {"name": "small", "layers": ['Conv2D(8, 3, padding="same")', "Flatten()", "Dense(10)"]}
+    assert sections["data"] == {"dataset": "Digits()", "validation": 0.0}
+    assert "clip_norm" not in sections["train"]
+    assert Recipe.from_dict(sections, "memory") == small()
+
+
+def test_the_toml_is_short_to_read() -> None:
+    assert small().override({"metrics": [], "clip_norm": 5}).to_toml() == (
+        '[model]\nname = "small"\nlayers = [\n    "Conv2D(8, 3, padding=\\"same\\")",\n    "Flatten()",\n'
+        '    "Dense(10)",\n]\n\n[data]\ndataset = "Digits()"\nvalidation = 0.0\n\n[train]\n'
+        'optimizer = "Adam(0.001)"\nloss = "CrossEntropy()"\nschedule = "Constant()"\nmetrics = []\ncallbacks = []\n'
+        'epochs = 2\nbatch_size = 32\nseed = 0\nclip_norm = 5.0\nkeep = "last"\n'
+    )
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r")),
+    clip_norm=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_toml_reads_back_to_an_equal_recipe(text: str, clip_norm: float, seed: int) -> None:
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    recipe = small().override({"data.dataset": f'Folder("{quoted}\x7f")', "clip_norm": clip_norm, "seed": seed})
+    again = Recipe.from_toml(recipe.to_toml(), "memory")
+    assert again == recipe
+    assert parse(again.data.dataset).args == (f"{text}\x7f",)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_recipes_read_back_to_equal_recipes(path: Path) -> None:
+    assert Recipe.from_toml(load_recipe(path).to_toml(), "memory") == load_recipe(path)
+
+
+# Errors
+
+
+def test_a_syntax_error_has_line_and_column() -> None:
+    expected = "the recipe in my.toml is not valid TOML: Invalid value (at line 2, column 7)"
+    assert message("[model]\nname =\n") == expected
+
+
+def test_values_that_nest_too_deeply_are_refused() -> None:
+    assert message("a = " + 100_000 * "[") == "the recipe in my.toml is not valid TOML: its values nest too deeply"
+
+
+def test_an_empty_recipe_lists_the_tables() -> None:
+    assert problems("") == [
+        "model: expected the table [model] with the keys name, layers, found none",
+        "data: expected the table [data] with the keys dataset, validation, found none",
+        "train: expected the table [train] with the keys optimizer, loss, schedule, metrics, callbacks, epochs, "
+        "batch_size, seed, clip_norm, keep, found none",
+    ]
+
+
+def test_several_problems_are_listed_together() -> None:
+    text = SMALL.replace("epochs = 2", "epoch = 2").replace("32", '"big"').replace("dataset", "datset")
+    assert problems(text) == [
+        'data.dataset: expected a dataset, such as "MNIST()", found none',
+        "[data] has no key 'datset'; did you mean dataset?",
+        "train.epochs: expected a whole number, 1 or above, found none",
+        "train.batch_size: expected a whole number of samples, 1 or above, found 'big'",
+        "[train] has no key 'epoch'; did you mean epochs?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("layers = [", "layers = [3, ", "model.layers[0]: expected an expression as text, found 3"),
+        ('"Flatten()"', '"Flatten("',
+         "model.layers[1]: cannot read 'Flatten(' at column 8: '(' was never closed; "
+         'expected the form "Conv2D(8, 3)"'),
+        ("Adam(0.001)", "__import__('os').getcwd()",
+         "train.optimizer: \"__import__('os').getcwd\" is not allowed in \"__import__('os').getcwd()\": "
+         "arguments are numbers, strings, True, False, None, lists, tuples, dicts, or other components"),
+        ("[train]", "validation = 0.6\n[train]",
+         "data.validation: expected the share of the training samples to validate on, from 0.0 to 0.5, found 0.6"),
+        ("[train]", "validation = nan\n[train]",
+         "data.validation: expected the share of the training samples to validate on, from 0.0 to 0.5, found nan"),
+        ("epochs = 2", "epochs = 2.0", "train.epochs: expected a whole number, 1 or above, found 2.0"),
+        ("epochs = 2", "epochs = true", "train.epochs: expected a whole number, 1 or above, found True"),
+        ("epochs = 2", "epochs = 2\nseed = -1", "train.seed: expected a whole number from 0 to 2^63 - 1, found -1"),
+        ("epochs = 2", "epochs = 2\nclip_norm = inf",
+         "train.clip_norm: expected the largest norm of all gradients together, a number above 0, found inf"),
+        ("epochs = 2", 'epochs = 2\nkeep = "first"',
+         "train.keep: expected \"last\" or \"best\": the epoch whose weights are kept, found 'first'"),
+        ("epochs = 2", "epochs = 2\nworkers = 4",
+         "[train] has no key 'workers'; expected one of optimizer, loss, schedule, metrics, callbacks, epochs, "
+         "batch_size, seed, clip_norm, keep"),
+        ("[model]", "[mode]\n[model]", "there is no table [mode]; did you mean model?"),
+        ("[model]", "[zzz]\n[model]", "there is no table [zzz]; expected one of model, data, train"),
+    ],
+)  # fmt: skip
+def test_each_problem_names_key_expected_and_found(old: str, new: str, problem: str) -> None:
+    text = SMALL.replace(old, new)
+    assert text != SMALL
+    assert problems(text) == [problem]
+
+
+@pytest.mark.parametrize("name", ["", "Small", "../small", "a/b", "a..b", ".a", "a b", "a\n", 65 * "a"])
+def test_a_name_that_no_registry_takes_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        small().override({"model.name": name})
+    assert str(error.value).endswith(
+        "\n  model.name: expected 1 to 64 lower-case letters, digits, '.', '_' and '-', beginning with a letter or "
+        f"digit and without '..', found {name!r}"
+    )
+
+
+@pytest.mark.parametrize("name", ["a", "0.1-x_y", "a.", "a-.b", 64 * "a"])
+def test_a_name_that_a_registry_takes_is_taken(name: str) -> None:
+    assert small().override({"model.name": name}).model.name == name
+
+
+def test_a_long_value_is_shortened() -> None:
+    (problem,) = problems(SMALL.replace("epochs = 2", f'epochs = "{1000 * "x"}"'))
+    assert problem == f"train.epochs: expected a whole number, 1 or above, found '{76 * 'x'}..."
+
+
+def test_an_unknown_name_is_answered_with_the_close_ones() -> None:
+    ending = "(a recipe of your own is given by the path of its file, which ends in .toml)"
+    names = ", ".join(recipe_names())
+    with pytest.raises(RecipeError) as error:
+        load_recipe("digi")
+    assert (
+        str(error.value) == f"no recipe named 'digi' ships with cnnkit, only {names} do; did you mean digits? {ending}"
+    )
+    with pytest.raises(RecipeError) as error:
+        load_recipe("zzz")
+    assert str(error.value) == f"no recipe named 'zzz' ships with cnnkit, only {names} do {ending}"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(tmp_path / "mine.toml")
+    assert str(error.value) == f"cannot read the recipe {tmp_path / 'mine.toml'}: No such file or directory"
+    with pytest.raises(RecipeError, match=r"; 'digits', without \.toml, ships with cnnkit$"):
+        load_recipe(str(tmp_path / "digits.toml"))
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"abc\xff")
+    with pytest.raises(RecipeError) as error:
+        load_recipe(path)
+    assert str(error.value) == f"{path} is not a recipe: expected UTF-8 text, byte 3 is not"
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[model\n", "utf-8")
+    with pytest.raises(RecipeError, match=r"^the recipe in .*mine\.toml is not valid TOML: .*line 1, column 7"):
+        load_recipe(path)
