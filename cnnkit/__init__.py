@@ -1,13 +1,22 @@
-"""Train convolutional networks with NumPy, keep every model in a registry, export to ONNX with proof."""
+"""Train convolutional networks with NumPy, keep every model in a registry, export to ONNX with proof.
 
-from cnnkit import layers, losses, metrics, optimizers, schedules
-from cnnkit.api import export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
-from cnnkit.components import Layer, hookimpl
-from cnnkit.errors import CnnkitError
-from cnnkit.layers import Concat, Residual
-from cnnkit.network import Sequential
-from cnnkit.registry import Registry
-from cnnkit.training import Run, Trainer
+The public names are loaded when they are first used, so that `cnnkit --help` does not wait for NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnkit import layers, losses, metrics, optimizers, schedules, testing
+    from cnnkit.api import export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
+    from cnnkit.components import Layer, hookimpl
+    from cnnkit.errors import CnnkitError
+    from cnnkit.layers import Concat, Residual
+    from cnnkit.network import Sequential
+    from cnnkit.registry import Registry
+    from cnnkit.training import Run, Trainer
 
 __all__ = [
     "CnnkitError",
@@ -28,6 +37,30 @@ __all__ = [
     "metrics",
     "optimizers",
     "schedules",
+    "testing",
     "train",
     "validate_onnx",
 ]
+
+_MODULES = {
+    "cnnkit.api": ("export_onnx", "load_dataset", "load_model", "load_recipe", "train", "validate_onnx"),
+    "cnnkit.components": ("Layer", "hookimpl"),
+    "cnnkit.errors": ("CnnkitError",),
+    "cnnkit.layers": ("Concat", "Residual"),
+    "cnnkit.network": ("Sequential",),
+    "cnnkit.registry": ("Registry",),
+    "cnnkit.training": ("Run", "Trainer"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"cnnkit.{name}")
+    raise AttributeError(f"module 'cnnkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

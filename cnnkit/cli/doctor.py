@@ -50,8 +50,8 @@ def doctor(
 
 def folder_state(path: Path) -> str:
     """A folder with what can be done in it."""
-    if not path.exists():
+    if not os.path.exists(path):
         return f"{path} (made when it is needed)"
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return f"{path} (not a folder)"
     return f"{path} ({'writable' if os.access(path, os.W_OK | os.X_OK) else 'read-only'})"

@@ -52,12 +52,10 @@ def evaluate(
 
 def _measure(model: Sequential, manifest: Manifest, samples: Samples, workers: int | None) -> dict[str, float]:
     from cnnkit.errors import ShapeError
-    from cnnkit.training.assemble import trainer_for
-    from cnnkit.training.recipe import Recipe
     from cnnkit.training.trainer import Trainer
 
-    recipe = manifest.recipe and Recipe.from_dict(manifest.recipe, manifest.name)
-    trainer = trainer_for(recipe, workers) if recipe else Trainer(workers=workers)
+    settings = (manifest.recipe or {}).get("train", {})
+    trainer = Trainer(**{key: settings[key] for key in ("loss", "metrics") if key in settings}, workers=workers)
     if samples.x.shape[1:] != model.input_shape:
         raise ShapeError(
             f"{manifest.name} takes inputs of shape {model.input_shape}, the dataset has {tuple(samples.x.shape[1:])}: "

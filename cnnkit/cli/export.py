@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, Reference, RegistryFolder
-from cnnkit.cli.output import say, say_json, say_pairs
+from cnnkit.cli.output import say_json, say_pairs
 from cnnkit.cli.validation import inputs_for, show_report
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ def export(
     if not passed:
         raise CheckError(f"{target} was not kept: it does not give the answers of {version.ref}")
     if not as_json:
-        say_pairs({"exported": version.ref, "file": target})
-        if report is None:
-            say(f"not validated; to do it now: cnnkit validate {target} {version.ref}")
+        say_pairs({"exported": version.ref, "file": target, "validated": "no" if report is None else "yes"})
 
 
 def _draft(target: Path) -> Path:

@@ -82,11 +82,10 @@ def train(
 def _check_writable(store: Registry, name: str) -> None:
     """Find out before hours are spent on training that the model could not be registered; writes nothing."""
     from cnnkit.errors import RegistryError
-    from cnnkit.registry.references import check_name
 
-    folder = store.path.absolute() / check_name(name)
+    folder = store.path.absolute() / name
     existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+    if not (os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)):
         raise RegistryError(
             f"the registry {store.path} cannot take the model {name!r}: {existing} is not a folder that can be written "
             "to; choose another registry with --registry or CNNKIT_REGISTRY"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cnnkit.onnx.report import ValidationReport
     from cnnkit.types import Array
 
-MAX_SAMPLES = 256
+MAX_SAMPLES = 1000
 """Test samples to compare on: the reference evaluator is slow."""
 
 

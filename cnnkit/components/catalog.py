@@ -128,8 +128,8 @@ class Catalog:
 
     def origin(self, cls: type[Component]) -> Plugin | None:
         """The plugin among those loaded so far that brings this very class, or None."""
-        for loaded in self._loaded.values():
-            if loaded.classes.get(cls.kind, {}).get(cls.__name__) is cls:
+        for loaded in list(self._loaded.values()):
+            if self.classes(loaded.plugin, cls.kind).get(cls.__name__) is cls:
                 return loaded.plugin
         return None
 

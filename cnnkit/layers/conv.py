@@ -9,7 +9,7 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.components.checks import pair, true_or_false, whole
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.layers.initial import he_normal
+from cnnkit.layers.initial import glorot_uniform
 from cnnkit.layers.window import Padding, Pair, Window, check_padding, image_shape, window_over
 from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
 
@@ -23,7 +23,7 @@ class Conv2D(Layer):
     x: (N, C, H, W); weight: (filters, C/groups, kh, kw); bias: (filters,); y: (N, filters, oh, ow) with
     oh = floor((H + padding - dilation*(kh-1) - 1) / stride) + 1. kernel, stride, dilation: a number or (height, width);
     padding: likewise, for both ends, or "same" (oh = ceil(H / stride)), or "valid" (0). Filter block g of `groups`
-    sees channel block g only. Weights start He normal, biases at zero.
+    sees channel block g only. Weights start Glorot uniform, biases at zero.
     Raises ConfigError for arguments out of range, ShapeError if the window or `groups` do not fit the input.
     Source: Dumoulin, Visin (2016), A guide to convolution arithmetic for deep learning; ONNX operator Conv.
     """
@@ -63,7 +63,7 @@ class Conv2D(Layer):
             )
         self.window = window_over("Conv2D", image, self.kernel, self.stride, self.padding, self.dilation)
         shape = (self.filters, channels // self.groups, *pair("kernel", self.kernel))
-        self.params = {"weight": he_normal(rng, shape)}
+        self.params = {"weight": glorot_uniform(rng, shape)}
         if self.bias:
             self.params["bias"] = np.zeros(self.filters)
         return self.filters, *self.window.out_size

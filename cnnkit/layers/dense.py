@@ -7,7 +7,7 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.components.checks import true_or_false, whole
 from cnnkit.errors import ShapeError
-from cnnkit.layers.initial import he_normal
+from cnnkit.layers.initial import glorot_uniform
 from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
 
 
@@ -17,7 +17,7 @@ class Dense(Layer):
     Forward:   y = x weight^T + bias
     Backward:  dx = dy weight, dweight = dy^T x, dbias = sum of dy over the samples
 
-    x: (N, F); weight: (units, F); bias: (units,); y: (N, units). Weights start He normal, biases at zero.
+    x: (N, F); weight: (units, F); bias: (units,); y: (N, units). Weights start Glorot uniform, biases at zero.
     Raises ConfigError for arguments out of range, ShapeError if the input has more axes than (features,).
     Source: ONNX operator Gemm.
     """
@@ -30,7 +30,7 @@ class Dense(Layer):
         """(F,) -> (units,)."""
         if len(in_shape) != 1:
             raise ShapeError(f"Dense expects an input of shape (features,), got {in_shape}; put Flatten() before it")
-        self.params = {"weight": he_normal(rng, (self.units, *in_shape))}
+        self.params = {"weight": glorot_uniform(rng, (self.units, *in_shape))}
         if self.bias:
             self.params["bias"] = np.zeros(self.units)
         return (self.units,)

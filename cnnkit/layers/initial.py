@@ -9,10 +9,12 @@ import numpy as np
 from cnnkit.types import Array, Shape
 
 
-def he_normal(rng: np.random.Generator, shape: Shape) -> Array:
-    """Normal numbers with variance 2 / fan_in, float64; keeps the variance of activations through ReLU layers.
+def glorot_uniform(rng: np.random.Generator, shape: Shape) -> Array:
+    """Uniform numbers in +-sqrt(6 / (fan_in + fan_out)), float64; a compromise between forward and backward variance.
 
-    shape: (out, in, ...); fan_in: the product of all axes but the first.
-    Source: He, Zhang, Ren, Sun (2015), Delving Deep into Rectifiers, equation 10.
+    shape: (out, in, ...); fan_in: in times the kernel's elements, fan_out: out times the kernel's elements. Small
+    networks on MNIST learn faster from it than from He's larger weights, which suit deep ones without normalisation.
+    Source: Glorot, Bengio (2010), Understanding the Difficulty of Training Deep Feedforward Neural Networks, eq. 16.
     """
-    return rng.normal(0.0, math.sqrt(2.0 / math.prod(shape[1:])), shape)
+    bound = math.sqrt(6.0 / ((shape[0] + shape[1]) * math.prod(shape[2:])))
+    return rng.uniform(-bound, bound, shape)

@@ -25,9 +25,9 @@ from cnnkit.network.plan import plan
 from cnnkit.network.workers import Workers, one_blas_thread
 from cnnkit.types import Array, Cache, Grads, Preprocessing, Samples
 
-CACHE_BYTES = 1 << 20
-"""What a tile's activations should fit into: about the second-level cache of one core."""
-MAX_TILE, MIN_TILE = 256, 16
+CACHE_BYTES = 4 << 20
+"""What a tile's activations should fit into: about one core's share of the last-level cache."""
+MAX_TILE, MIN_TILE = 256, 32
 
 
 @dataclass(frozen=True)

@@ -118,15 +118,17 @@ class Files:
             if error.errno == errno.ELOOP:
                 raise _not_regular(path) from None
             raise
-        with open(file, "rb", buffering=0) as stream:
+        try:
             size = _regular(path, os.fstat(file))
             if whole and size > most:
                 raise RegistryError(f"{path} has {size:,} bytes; at most {most:,} are read")
             parts, left = [], min(most, size)
-            while left and (part := stream.read(left)):
+            while left and (part := os.read(file, left)):
                 parts.append(part)
                 left -= len(part)
             return parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            os.close(file)
 
     def remove(self, path: Path) -> None:
         """Delete a file."""

@@ -93,6 +93,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_distribution(value: object) -> bool:
+    """Whether a message may tell the user to install this: a plain name, or "" for none."""
+    return isinstance(value, str) and re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})?", value) is not None
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
@@ -145,7 +150,10 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda value: _is_text(value) and is_name(value), "the name of a model"),
     "created": (_is_time, "a time in UTC such as '2026-03-01T12:00:00+00:00'"),
     "layers": (lambda value: _list_of(_is_text)(value) and bool(value), "a list of expressions"),
-    "components": (_object_of(_fields(distribution=_is_text, version=_is_text)), "distribution and version of each"),
+    "components": (
+        _object_of(_fields(distribution=_is_distribution, version=_is_text)),
+        "distribution and version of each",
+    ),
     "input_shape": (lambda value: _list_of(_is_count)(value) and 0 < len(value) <= 4, "1 to 4 whole numbers"),
     "input_dtype": (lambda value: value in ("uint8", "float32"), "'uint8' or 'float32'"),
     "labels": (_list_of(_is_text), "a list of texts"),

@@ -71,7 +71,7 @@ def _walk(root: h5py.h5g.GroupID, budget: _Budget) -> tuple[bytes, dict[str, Arr
     arrays = {}
     for name in _names(group, MAX_ARRAYS):
         if not STATE_NAME.fullmatch(name):
-            raise RegistryError(f"{name!r} is no name of an array; expected one such as 'conv2d_1.weight'")
+            raise RegistryError(f"{name[:100]!r} is no name of an array; expected one such as 'conv2d_1.weight'")
         arrays[name] = _read(group, name, budget)
     return manifest.tobytes(), arrays
 
@@ -89,9 +89,9 @@ def _names(group: h5py.h5g.GroupID, most: int) -> list[str]:
         raise RegistryError(f"it has more than {most:,} members in one group")
     for name, kind in found:
         if kind != h5py.h5l.TYPE_HARD:
-            raise RegistryError(f"{name!r} is a soft or external link; only hard links are allowed")
+            raise RegistryError(f"{name[:100]!r} is a soft or external link; only hard links are allowed")
         if not name.isascii():
-            raise RegistryError(f"{name!r} is no name of an array; expected one such as 'conv2d_1.weight'")
+            raise RegistryError(f"{name[:100]!r} is no name of an array; expected one such as 'conv2d_1.weight'")
     return [name.decode() for name, _ in found]
 
 

@@ -136,13 +136,15 @@ class Registry:
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first; reads their user blocks only."""
         with _reported(f"cannot list {name}"):
-            return [self._version(name, number) for number in self._numbers(self._model(name))]
+            self._check_model(name)
+            return [self._version(name, number) for number in self._numbers(name)]
 
     def find(self, ref: str) -> Version:
         """The version that a reference means now."""
         reference = references.parse(ref)
-        name, which = self._model(reference.name), reference.which
+        name, which = reference.name, reference.which
         with _reported(f"cannot find {ref}"):
+            self._check_model(name)
             number = which if isinstance(which, int) else self._number(reference)
             if not self._exists(name, number):
                 raise self._missing(reference, number)
@@ -150,8 +152,9 @@ class Registry:
 
     def aliases(self, name: str) -> dict[str, int]:
         """The aliases of a model, with the version numbers that they point to."""
-        folder = self.path / self._model(name)
         with _reported(f"cannot list the aliases of {name}"):
+            self._check_model(name)
+            folder = self.path / name
             matches = filter(None, map(ALIAS_FILE.fullmatch, sorted(self._files.names(folder))))
             return {match[1]: read_alias(self._files, folder / match[0]) for match in matches}
 
@@ -165,8 +168,9 @@ class Registry:
 
     def remove_alias(self, name: str, alias: str) -> None:
         """Forget an alias; its version stays."""
-        self._number(Reference(self._model(name), references.check_alias(alias)))
+        references.check_alias(alias)
         with _reported(f"cannot remove the alias {alias} of {name}"):
+            self._number(Reference(name, alias))
             self._files.remove(self.path / name / f"{alias}.alias")
             self._files.sync_folder(self.path / name)
 
@@ -186,9 +190,10 @@ class Registry:
     def verify(self, name: str | None = None) -> list[verification.Problem]:
         """What is wrong with the files of a model, or of all: damaged, missing, added, renamed; empty if nothing is."""
         with _reported(f"cannot verify {self.path}"):
-            if name is not None:
-                return verification.verify(self._files, self.path / self._model(name))
-            return verification.verify_all(self._files, self.path)
+            if name is None:
+                return verification.verify_all(self._files, self.path)
+            self._check_model(name)
+            return verification.verify(self._files, self.path / name)
 
     def gc(self) -> list[Path]:
         """Remove the temporary files that ended processes have left, and say which."""
@@ -200,13 +205,12 @@ class Registry:
                         removed.append(folder / name)
         return removed
 
-    def _model(self, name: str) -> str:
+    def _check_model(self, name: str) -> None:
         references.check_name(name)
         folder = self.path / name
         if not self._files.is_folder(folder):
             hint = choices(name, self.models(), "it is empty")
             raise RegistryError(f"there is no model {name!r} in the registry {self.path}: {hint}")
-        return name
 
     def _numbers(self, name: str) -> list[int]:
         found = filter(None, map(commit.number_of, self._files.names(self.path / name)))

@@ -46,8 +46,11 @@ def _verify(files: Files, folder: Path) -> Iterator[Problem]:
     digests = log.Digests()
     try:
         digests = log.read(files.read(folder / log.LOG, MAX_LOG))
-    except (FileNotFoundError, RegistryError) as error:
-        yield Problem(folder / log.LOG, f"the digest log cannot be read: {error}")
+    except RegistryError as error:
+        yield Problem(folder / log.LOG, f"it is damaged: {error}")
+    except FileNotFoundError:
+        if any(map(commit.number_of, names)):  # else a first writer has not come that far, or died before
+            yield Problem(folder / log.LOG, "the digest log is missing")
     for line in digests.damaged:
         yield Problem(folder / log.LOG, f"line {line} is damaged")
     for name in map(commit.version_file, sorted(digests.committed)):

@@ -152,10 +152,11 @@ def test_dropout() -> None:
     assert not np.array_equal(y, Dropout(0.3).forward(x, PlainContext(seed=2, dtype="f4"))[0])
 
 
-def test_initial_weights_are_he_normal_and_biases_zero() -> None:
-    for layer, in_shape, fan_in in ((Conv2D(64, 3, groups=2), (32, 8, 8), 144), (Dense(100), (200,), 200)):
+def test_initial_weights_are_glorot_uniform_and_biases_zero() -> None:
+    for layer, in_shape, fans in ((Conv2D(64, 3, groups=2), (32, 8, 8), 720), (Dense(100), (200,), 300)):
         layer.build(in_shape, RNG(0))
-        assert abs(layer.params["weight"].std() / np.sqrt(2 / fan_in) - 1) < 0.03
+        assert abs(layer.params["weight"].std() / np.sqrt(2 / fans) - 1) < 0.03
+        assert np.abs(layer.params["weight"]).max() <= np.sqrt(6 / fans)
         assert not layer.params["bias"].any()
 
 
@@ -205,7 +206,7 @@ def test_batch_norm_of_one_number_keeps_running_statistics_finite() -> None:
          {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 0, 0], "count_include_pad": 1}),
         (Dense(3), (5,), "Gemm", [(3, 5), (3,)], {"transB": 1}),
         (Dense(3, bias=False), (5,), "Gemm", [(3, 5)], {"transB": 1}),
-        (BatchNorm2D(epsilon=0.5), (2, 8, 8), "BatchNormalization", [(2,)] * 4, {"epsilon": 0.5}),
+        (BatchNorm2D(epsilon=0.5), (2, 8, 8), "BatchNormalization", [(2,)] * 4, {"epsilon": 0.5, "momentum": 1.0}),
         (ReLU(), (5,), "Relu", [], {}),
         (Softmax(), (5,), "Softmax", [], {"axis": 1}),
         (Flatten(), (2, 8, 8), "Flatten", [], {"axis": 1}),

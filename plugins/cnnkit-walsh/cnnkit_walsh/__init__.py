@@ -1,0 +1,126 @@
+"""Structured dense layers for cnnkit: diagonals and fast Walsh-Hadamard transforms instead of a full matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnkit.components import Layer, Merge, hookimpl
+from cnnkit.components.checks import true_or_false, whole
+from cnnkit.errors import ShapeError
+from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+
+__all__ = ["HadamardDense", "hadamard_transform"]
+
+
+def hadamard_transform(x: Array) -> Array:
+    """Walsh-Hadamard transform along the first axis, in O(n log n).
+
+    y = H x, with H[i, j] = (-1)^(number of ones in the binary digits of i & j); H = H^T, and H H = n I.
+
+    x: (n, ...) with any strides, unchanged; y: the same shape and dtype. Raises ShapeError unless n is a power of two.
+    Sources: Fino, Algazi (1976), Unified Matrix Treatment of the Fast Walsh-Hadamard Transform; for the order of the
+    steps: Pease (1968), An Adaptation of the Fast Fourier Transform for Parallel Processing.
+    """
+    n = len(x)
+    if n < 1 or n & (n - 1):
+        raise ShapeError(
+            f"expected a power of two along the first axis, got an array of shape {x.shape}; pad with zeros"
+        )
+    y, spare = x.copy(), np.empty(x.shape, x.dtype)
+    # Each step adds and subtracts over the lowest binary digit of the index and makes it the highest one, so that
+    # all steps read and write whole rows, and after log2(n) of them the digits are in order again.
+    for _ in range(n.bit_length() - 1):
+        np.add(y[0::2], y[1::2], out=spare[: n // 2])
+        np.subtract(y[0::2], y[1::2], out=spare[n // 2 :])
+        y, spare = spare, y
+    return y
+
+
+class HadamardDense(Layer):
+    """Dense layer whose matrix is a product of trained diagonals and Walsh-Hadamard transforms.
+
+    Forward:   u_1 = x, padded with zeros to n values;  u_i+1 = H D_i u_i;  y = u_depth+1, cut to units, + bias
+    Backward:  with v_i = H * gradient of u_i+1:  dD_i = sum of v_i * u_i over samples;  gradient of u_i = D_i v_i
+
+    x: (N, F); y: (N, units); n: the smallest power of two that holds both F and units. Parameters: diagonals (depth, n)
+    and bias (units,), which is depth * n + units numbers instead of F * units + units, and O(depth * n log n) time.
+    H has entries 1 and -1, and the diagonals start at +-1/sqrt(n) with random signs: so the map starts as a rotation,
+    and its parameters are as large as those of a full matrix, which lets one learning rate suit both.
+    Raises ConfigError for units or depth below 1, ShapeError for inputs that are not (F,).
+    Sources: Le, Sarlos, Smola (2013), Fastfood: Approximating Kernel Expansions in Loglinear Time; Yang et al. (2015),
+    Deep Fried Convnets; Moczulski et al. (2016), ACDC: A Structured Efficient Linear Layer.
+    """
+
+    def __init__(self, units: int, bias: bool = True, depth: int = 4) -> None:
+        self.units = whole("units", units)
+        self.bias = true_or_false("bias", bias)
+        self.depth = whole("depth", depth)
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        """Create the diagonals, random signs over sqrt(n), and the bias, zeros."""
+        if len(in_shape) != 1:
+            raise ShapeError(f"{self!r} expected inputs of shape (F,), got {in_shape}: put Flatten() before it")
+        n = 1 << (max(*in_shape, self.units) - 1).bit_length()
+        self.params = {"diagonals": rng.choice([-1.0, 1.0], (self.depth, n)) / np.sqrt(n)}
+        if self.bias:
+            self.params["bias"] = np.zeros(self.units)
+        return (self.units,)
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """Samples are the last axis inside, so that each step of a transform runs over whole rows."""
+        u = _padded(x, self.params["diagonals"].shape[1], ctx)
+        inputs = []
+        for diagonal in self.params["diagonals"]:
+            inputs.append(u)
+            u = hadamard_transform(diagonal[:, None] * u)
+        y = u[: self.units].T  # (n, N) -> (N, units)
+        if self.bias:
+            y += self.params["bias"]
+        return y, (x.shape[1], inputs)
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """The same factors, last to first."""
+        diagonals = self.params["diagonals"]
+        features, inputs = cache
+        grads = {"diagonals": np.empty_like(diagonals)}
+        if self.bias:
+            grads["bias"] = dy.sum(axis=0)
+        g = _padded(dy, diagonals.shape[1], ctx)
+        for i in reversed(range(self.depth)):
+            v = hadamard_transform(g)
+            grads["diagonals"][i] = np.einsum("ij,ij->i", v, inputs[i])
+            g = np.multiply(v, diagonals[i][:, None], out=v)
+        return g[:features].T, grads
+
+    def lower(self, graph: Graph, x: str) -> str:
+        """A transform is two small products, because H of a * b values is the Kronecker product of H_a and H_b.
+
+        H x = H_a X H_b for X, the values in a rows of b: O(n sqrt(n)) time, and a^2 + b^2 constants instead of n^2.
+        """
+        (features,), n = graph.shape(x), self.params["diagonals"].shape[1]
+        a = 1 << (n.bit_length() // 2)
+        b = n // a
+        h_a, h_b = hadamard_transform(np.eye(a)), hadamard_transform(np.eye(b))
+        y = graph.add("Pad", x, np.array([0, 0, 0, n - features])) if features < n else x
+        y = graph.add("Reshape", y, np.array([-1, a, b]))  # (N, n) -> (N, a, b)
+        for diagonal in self.params["diagonals"]:
+            y = graph.add("Mul", y, diagonal.reshape(a, b))
+            y = graph.add("MatMul", y, h_b)
+            y = graph.add("MatMul", h_a, y)
+        y = graph.add("Reshape", y, np.array([-1, n]))
+        if self.units < n:
+            y = graph.add("Slice", y, np.array([0]), np.array([self.units]), np.array([1]))
+        return graph.add("Add", y, self.params["bias"]) if self.bias else y
+
+
+def _padded(x: Array, n: int, ctx: Context) -> Array:
+    padded = ctx.empty((n, len(x)))  # (N, F) -> (n, N)
+    padded[: x.shape[1]] = x.T
+    padded[x.shape[1] :] = 0
+    return padded
+
+
+@hookimpl
+def cnnkit_layers() -> list[type[Layer | Merge]]:
+    """The structured dense layer."""
+    return [HadamardDense]

@@ -1,0 +1,116 @@
+"""`export` and `validate`: a file is kept if it gives the model's answers, and only then."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import cnnkit.onnx.export
+
+
+def _damage(path: Path) -> None:
+    """Change a weight of an exported model."""
+    proto = onnx.load(path)
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense_1.weight")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.01, weight.name))
+    onnx.save(proto, path)
+
+
+@pytest.fixture
+def wrong_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every exported file have a wrong weight."""
+    original = cnnkit.onnx.export.export_onnx
+
+    def export(model: Any, path: Path, **options: Any) -> Path:
+        original(model, path, **options)
+        _damage(path)
+        return path
+
+    monkeypatch.setattr(cnnkit.onnx.export, "export_onnx", export)
+
+
+def test_export_writes_a_validated_file(trained: Any, tmp_path: Path) -> None:
+    result = trained("export", "tiny@latest")
+    assert result.code == 0, result.err
+    assert "compared on 360 test samples of Digits()" in result.err
+    assert "ReferenceEvaluator()" in result.out
+    assert "pass" in result.out
+    proto = onnx.load(tmp_path / "tiny-1.onnx")
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    assert (metadata["reference"], metadata["dataset"]) == ("tiny@1", "Digits()")
+    assert json.loads(metadata["recipe"])["model"]["name"] == "tiny"
+    assert list(tmp_path.glob(".*onnx*")) == []
+
+
+def test_export_with_options(trained: Any, tmp_path: Path) -> None:
+    result = trained("export", "tiny@1", "-o", "other.onnx", "--opset", "13", "--no-validate", "--json")
+    assert result.document == {"ref": "tiny@1", "path": "other.onnx", "opset": 13, "validation": None}
+    assert onnx.load(tmp_path / "other.onnx").opset_import[0].version == 13
+    assert trained("validate", "other.onnx", "tiny@1").code == 0
+
+
+def test_a_wrong_file_is_not_kept(trained: Any, tmp_path: Path, wrong_export: None) -> None:
+    before = sorted(tmp_path.iterdir())
+    result = trained("export", "tiny@1", "-o", "wrong.onnx")
+    assert result.code == 1
+    assert "FAIL" in result.out
+    assert "error: wrong.onnx was not kept: it does not give the answers of tiny@1" in result.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_wrong_file_does_not_replace_a_right_one(trained: Any, tmp_path: Path, wrong_export: None) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"what was there")
+    result = trained("export", "tiny@1", "-o", "model.onnx", "--json")
+    assert result.code == 1
+    assert (result.document["path"], result.document["validation"]["ok"]) == (None, False)
+    assert (tmp_path / "model.onnx").read_bytes() == b"what was there"
+
+
+def test_validate_finds_a_changed_weight(trained: Any, tmp_path: Path) -> None:
+    trained("export", "tiny@1", "-o", "model.onnx")
+    right = trained("validate", "model.onnx", "tiny@1", "--json")
+    assert (right.code, right.document["ok"]) == (0, True)
+    _damage(tmp_path / "model.onnx")
+    wrong = trained("validate", "model.onnx", "tiny@1", "--json")
+    assert (wrong.code, wrong.document["ok"]) == (1, False)
+    assert "error: model.onnx does not give the answers of tiny@1" in wrong.err
+    assert (tmp_path / "model.onnx").exists()
+
+
+def test_without_its_dataset_a_model_is_compared_on_random_inputs(cli: Any, tmp_path: Path) -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=rng.integers(256, size=(40, 1, 4, 4), dtype=np.uint8), y=np.arange(40) % 10)
+    cli("train", "tiny.toml", "--set", "data.dataset=Arrays('mine.npz')")
+    (tmp_path / "mine.npz").unlink()
+    result = cli("export", "tiny@1")
+    assert result.code == 0
+    assert 'compared on random inputs (Arrays("mine.npz") cannot be loaded: no file mine.npz' in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-o", "no/such/folder.onnx"), "cannot write no/such/folder.onnx: expected the name of a file in a folder"),
+        (("-o", "registry"), "cannot write registry: expected the name of a file in a folder that exists"),
+        (("--opset", "3"), "opset must be a whole number from 13 to 22, got 3"),
+    ],
+)
+def test_export_refuses(trained: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    before = sorted(tmp_path.iterdir())
+    result = trained("export", "tiny@1", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_validate_needs_an_onnx_file(trained: Any, tmp_path: Path) -> None:
+    result = trained("validate", "tiny.toml", "tiny@1")
+    assert (result.code, result.out) == (2, "")
+    assert "tiny.toml" in result.err

@@ -1,0 +1,60 @@
+"""The command line as a process: signals, pipes, and what stands in a terminal's absence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "cnnkit.cli"]
+
+
+def _start(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_training_and_keeps_the_model(cli: Any, tmp_path: Path, number: signal.Signals) -> None:
+    process = _start("train", "tiny.toml", "--epochs", "1000000", "--json", cwd=tmp_path)
+    assert process.stderr
+    first = process.stderr.readline()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert first.startswith("epoch "), first
+    assert process.returncode == 128 + number, err
+    document = json.loads(out)
+    assert (document["ref"], document["reason"]) == ("tiny@1", "stopped by the user")
+    assert document["epochs"] >= 1
+    assert cli("evaluate", "tiny@1", "--json").document["metrics"] == document["metrics"]
+    assert cli("models", "verify").code == 0
+
+
+def test_a_reader_that_goes_away_is_no_error(trained: Any, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*COMMAND, "models", "list"], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.stderr == ""
+
+
+def test_a_label_that_the_output_cannot_show(trained: Any, tmp_path: Path) -> None:
+    os.rename(tmp_path / "registry", tmp_path / "größe")
+    process = _start(
+        "models", "list", "--registry", "größe", cwd=tmp_path, PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0"
+    )
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "gr\\xf6\\xdfe/tiny/v000001.h5" in out

@@ -1,0 +1,99 @@
+"""`plugins`, `datasets`, `doctor` and `gradcheck`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Catalog, Layer, Plugin, hookimpl, installed_plugins
+
+
+class Backwards(Layer):
+    """A layer whose gradient has the wrong sign."""
+
+    def forward(self, x: Any, ctx: Any) -> Any:
+        return 2 * x, None
+
+    def backward(self, dy: Any, cache: Any, ctx: Any) -> Any:
+        return -2 * dy, {}
+
+
+@pytest.fixture
+def with_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two more plugins: one whose import ends the process, one with the layer `Backwards`."""
+
+    def explode() -> Any:
+        raise SystemExit(7)
+
+    module = SimpleNamespace(cnnkit_layers=hookimpl(specname="cnnkit_layers")(lambda: [Backwards]))
+    catalog = Catalog(
+        [
+            *(plugin for plugin in installed_plugins() if plugin.distribution == "cnnkit"),
+            Plugin("cnnkit-broken", "1.2", "cnnkit_broken", explode),
+            Plugin("cnnkit-backwards", "0.1", "cnnkit_backwards", lambda: module),
+        ]
+    )
+    monkeypatch.setattr("cnnkit.components.installed_catalog", lambda: catalog)
+
+
+def test_plugins_are_listed_with_what_they_bring(cli: Any, with_plugins: None) -> None:
+    result = cli("plugins", "list")
+    assert result.code == 0
+    assert "cnnkit-backwards 0.1 (cnnkit_backwards)\n  layer      Backwards\n" in result.out
+    assert "  broken: importing cnnkit_broken failed: SystemExit: 7\n" in result.out
+    entries = {entry["distribution"]: entry for entry in cli("plugins", "list", "--json").document}
+    assert "Conv2D" in entries["cnnkit"]["components"]["layer"]
+    assert entries["cnnkit"]["problems"] == []
+    assert entries["cnnkit-broken"]["version"] == "1.2"
+    assert len(entries["cnnkit-broken"]["problems"]) == 1
+
+
+def test_doctor_shows_the_installation(cli: Any, with_plugins: None, tmp_path: Path) -> None:
+    result = cli("doctor")
+    assert result.code == 0
+    for name in ("python", "numpy", "blas", "cores", "runtimes"):
+        assert f"\n{name} " in result.out
+    assert f"registry  {tmp_path / 'registry'} (made when it is needed)" in result.out
+    assert "warning: cnnkit-broken 1.2: importing cnnkit_broken failed: SystemExit: 7" in result.err
+    assert not (tmp_path / "registry").exists()
+    (tmp_path / "registry").write_text("")
+    (tmp_path / "data").mkdir()
+    document = cli("doctor", "--json").document
+    assert document["registry"] == f"{tmp_path / 'registry'} (not a folder)"
+    assert document["data"] == f"{tmp_path / 'data'} (writable)"
+    assert len(document["problems"]) == 1
+
+
+def test_datasets_are_listed_with_a_description(cli: Any) -> None:
+    found = {entry["name"]: entry["description"] for entry in cli("datasets", "list", "--json").document}
+    assert found["Digits"].startswith("1,797 handwritten digits")
+    assert found["MNIST"] in cli("datasets", "list").out  # whole, though COLUMNS is 40
+
+
+def test_fetch_says_what_a_dataset_holds(cli: Any) -> None:
+    document = cli("datasets", "fetch", "Digits()", "--json").document
+    assert (document["train"], document["test"], document["input"]) == (1437, 360, [1, 8, 8])
+    assert f"digest   {document['digest']}\n" in cli("datasets", "fetch", "Digits").out
+
+
+def test_gradcheck_passes_a_right_gradient(cli: Any) -> None:
+    assert "the gradient of Conv2D(2, 3) is right" in cli("gradcheck", "Conv2D(2, 3)", "--input", "2,5,5").out
+    assert cli("gradcheck", "Dense(3)", "--input", "4", "--json").document["ok"] is True
+
+
+def test_gradcheck_finds_a_wrong_gradient(cli: Any, with_plugins: None) -> None:
+    result = cli("gradcheck", "Backwards()", "--json")
+    assert (result.code, result.document["ok"]) == (1, False)
+    assert np.isclose(result.document["errors"]["x"], 2)
+    assert "the gradient of Backwards() is wrong" in cli("gradcheck", "Backwards").out
+
+
+@pytest.mark.parametrize("shape", ["", "3,", "3,x", "0", "-1,2", "1.5"])
+def test_gradcheck_needs_a_shape(cli: Any, shape: str) -> None:
+    result = cli("gradcheck", "ReLU()", f"--input={shape}")
+    assert (result.code, result.out) == (2, "")
+    assert f"--input must be numbers above 0 with commas between them, such as 3,8,8, got {shape!r}" in result.err

@@ -1,0 +1,158 @@
+"""`train`, and what is seen of the model afterwards: `evaluate`, `summary`."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnkit.training.trainer import Trainer
+
+
+def test_train_registers_the_model_and_says_how_to_go_on(cli: Any, tmp_path: Path) -> None:
+    result = cli("train", "tiny.toml")
+    assert result.code == 0
+    path = tmp_path / "registry" / "tiny" / "v000001.h5"
+    assert path.is_file()
+    assert f"file        {path}\n" in result.out
+    assert "accuracy" in result.out
+    assert "epoch 1/1  loss" in result.err
+    for line in ("cnnkit evaluate tiny@1", "cnnkit export tiny@1", "cnnkit predict tiny@1 IMAGES.npy"):
+        assert f"  {line}\n" in result.out
+
+
+def test_the_commands_to_go_on_with_work_as_printed(cli: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "my models"
+    result = cli("train", "tiny.toml", "--registry", folder)
+    lines = [shlex.split(line)[1:] for line in result.out.splitlines() if line.startswith("  cnnkit ")]
+    assert [line[-2:] for line in lines] == [["--registry", str(folder)]] * 3
+    evaluated, exported = (cli(*line) for line in lines[:2])
+    assert (evaluated.code, exported.code) == (0, 0)
+
+
+def test_json_is_one_document_and_progress_goes_elsewhere(cli: Any, tmp_path: Path) -> None:
+    result = cli("train", "tiny.toml", "--epochs", "2", "--json")
+    document = result.document
+    assert document["ref"] == "tiny@1"
+    assert document["path"] == str(tmp_path / "registry" / "tiny" / "v000001.h5")
+    assert len(document["digest"]) == 64
+    assert document["epochs"] == len(document["history"]["loss"]) == 2
+    assert document["reason"] == "all epochs done"
+    assert 0 <= document["metrics"]["accuracy"] <= 1
+    assert "epoch 2/2" in result.err
+
+
+def test_flags_and_set_change_the_recipe_that_is_stored(cli: Any) -> None:
+    flags = ("--lr", "0.05", "--seed", "7", "--batch-size", "500")
+    settings = ("--set", "data.validation=0.2", "--set", "model.name=other")
+    recipe = cli("train", "tiny.toml", *flags, *settings, "--json").document["recipe"]
+    assert recipe["train"]["optimizer"] == "SGD(lr=0.05, momentum=0.9)"
+    assert (recipe["train"]["seed"], recipe["train"]["batch_size"]) == (7, 500)
+    assert recipe["data"]["validation"] == 0.2
+    assert cli("models", "show", "other@latest", "--json").document["recipe"] == recipe
+
+
+def test_workers_do_not_change_a_digest(cli: Any, tmp_path: Path) -> None:
+    import numpy as np
+
+    from cnnkit.registry import Registry
+
+    for workers in ("1", "2"):
+        assert cli("train", "tiny.toml", "--workers", workers).code == 0
+    one, two = (Registry(tmp_path / "registry").read(f"tiny@{number}").state for number in (1, 2))
+    assert one.keys() == two.keys()
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(cli: Any, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    result = cli("train", "tiny.toml", "--dry-run", "--epochs", "3")
+    assert result.code == 0
+    assert "epochs = 3\n" in result.out
+    assert "650 parameters" in result.out
+    assert "training samples    1437\n" in result.out
+    assert "steps in all        18\n" in result.out
+    document = cli("train", "tiny.toml", "--dry-run", "--json").document
+    assert (document["steps_in_an_epoch"], document["steps_in_all"], document["test_samples"]) == (6, 6, 360)
+    assert document["recipe"]["model"]["name"] == "tiny"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send this process SIGTERM when an epoch begins."""
+    original = Trainer.means
+    calls: list[None] = []
+
+    def means(self: Trainer, sums: Any) -> dict[str, float]:
+        calls.append(None)
+        if len(calls) == 6 * (epoch - 1) + 1:  # six steps in an epoch
+            signal.raise_signal(signal.SIGTERM)
+        return original(self, sums)
+
+    monkeypatch.setattr(Trainer, "means", means)
+
+
+def test_an_interrupted_training_keeps_its_finished_epochs(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stop_in_epoch(3, monkeypatch)
+    result = cli("train", "tiny.toml", "--epochs", "50")
+    assert result.code == 128 + signal.SIGTERM
+    assert "ended after 2 epochs: stopped by the user" in result.out
+    assert cli("models", "show", "tiny@1", "--json").document["history"]["loss"] != []
+
+
+def test_an_interrupt_in_the_first_epoch_registers_nothing(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stop_in_epoch(1, monkeypatch)
+    result = cli("train", "tiny.toml", "--epochs", "50")
+    assert result.code == 128 + signal.SIGTERM
+    assert "interrupted before the first epoch was finished: nothing was registered" in result.err
+    assert not (tmp_path / "registry").exists()
+
+
+def test_evaluate_repeats_the_metrics_of_the_training(cli: Any) -> None:
+    metrics = cli("train", "tiny.toml", "--json").document["metrics"]
+    document = cli("evaluate", "tiny@latest", "--json").document
+    assert document["metrics"] == metrics
+    assert (document["ref"], document["samples"], document["same_data"]) == ("tiny@1", 360, True)
+    plain = cli("evaluate", "tiny")
+    assert plain.code == 0
+    assert "tiny@1 on 360 test samples of Digits()" in plain.err
+    assert f"{metrics['accuracy']:.6g}" in plain.out
+
+
+def test_evaluate_on_another_dataset_says_that_it_is_another(trained: Any) -> None:
+    result = trained("evaluate", "tiny@1", "--dataset", "Digits(test=0.5)", "--json")
+    assert (result.document["same_data"], result.document["samples"]) == (False, 899)
+    assert "warning" not in result.err
+
+
+def test_evaluate_warns_when_the_data_is_not_what_it_was(cli: Any, tmp_path: Path) -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+
+    def write() -> None:
+        x, y = rng.integers(256, size=(40, 1, 4, 4), dtype=np.uint8), np.arange(40) % 10
+        np.savez(tmp_path / "mine.npz", x=x, y=y)
+
+    write()
+    assert cli("train", "tiny.toml", "--set", "data.dataset=Arrays('mine.npz')").code == 0
+    assert "warning" not in cli("evaluate", "tiny").err
+    write()
+    assert (
+        'warning: Arrays("mine.npz") has other samples now than when tiny@1 was trained' in cli("evaluate", "tiny").err
+    )
+
+
+def test_summary_of_a_recipe_and_of_its_model_is_the_same(trained: Any) -> None:
+    described, registered = trained("summary", "tiny.toml"), trained("summary", "tiny@1")
+    assert described.code == registered.code == 0
+    assert described.out == registered.out
+    assert "dense_1    Dense(10)" in described.out
+    document = trained("summary", "tiny@1", "--json").document
+    assert document["parameters"] == 650
+    assert document["nodes"][-1] == {"name": "dense_1", "layer": "Dense(10)", "inputs": [0], "output": [10]}

@@ -1,0 +1,14 @@
+"""Every test has a registry and a cache folder of its own, whatever the user's environment says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send what is written by default below `tmp_path`; CNNKIT_DATA_DIR stays, for tests on real data."""
+    monkeypatch.setenv("CNNKIT_REGISTRY", str(tmp_path / "registry"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -1,0 +1,116 @@
+"""Writers that are killed or race each other; prints what became of their versions as one JSON object.
+
+usage: crash_driver.py kill|race safe|naive FOLDER COUNT
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cnnkit.errors import RegistryError
+from cnnkit.registry import Files, Registry, commit, sealing
+
+Save = Callable[[Path, bytes], int]
+PAYLOAD = {"dense_1.weight": np.arange(50_000, dtype=np.float32)}
+
+
+def save_safely(folder: Path, data: bytes) -> int:
+    commit.prepare(Files(), folder)
+    return commit.register(Files(), folder, data, sealing.check(data))
+
+
+def save_naively(folder: Path, data: bytes) -> int:
+    """In place, under the number after the last: what a crash tears and a race loses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1 + max(filter(None, map(commit.number_of, os.listdir(folder))), default=0)
+    with (folder / commit.version_file(number)).open("wb") as file:
+        for start in range(0, len(data), 4096):
+            file.write(data[start : start + 4096])
+            file.flush()
+    return number
+
+
+def write(save: Save, folder: Path, writer: int, count: int, acknowledged: int) -> None:
+    for i in range(count):
+        data = bytes(sealing.pack(f'"{writer} {i}"'.encode(), PAYLOAD))
+        number = save(folder, data)
+        os.write(acknowledged, f"{number} {sealing.header(data)[1]}\n".encode())
+
+
+def kill(save: Save, folder: Path, count: int) -> list[list[str]]:
+    """One writer after the other, each killed at a random moment; what they were told is saved."""
+    moments = random.Random(0)
+    acknowledged = []
+    for writer in range(count):
+        reader, sender = os.pipe()
+        if (child := os.fork()) == 0:
+            os.write(sender, b"\n")
+            write(save, folder, writer, 10_000, sender)
+            os._exit(0)
+        os.close(sender)
+        os.read(reader, 1)  # it has begun
+        time.sleep(moments.uniform(0.001, 0.04))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(reader, "rb") as stream:
+            acknowledged += [line.decode().split() for line in stream.read().splitlines()]
+    return acknowledged
+
+
+def race(save: Save, folder: Path, count: int) -> list[list[str]]:
+    """Eight writers at once, while this process reads whatever can be seen."""
+    reader, sender = os.pipe()
+    children = []
+    for writer in range(8):
+        if (child := os.fork()) == 0:
+            os.close(reader)
+            write(save, folder, writer, count, sender)
+            os._exit(0)
+        children.append(child)
+    os.close(sender)
+    with os.fdopen(reader, "rb") as stream:
+        acknowledged = []
+        for line in stream:
+            acknowledged.append(line.decode().split())
+            if save is save_safely:
+                for path in list(folder.glob("v*.h5"))[-3:]:
+                    sealing.check(path.read_bytes())
+    for child in children:
+        os.waitpid(child, 0)
+    return acknowledged
+
+
+def judge(folder: Path, acknowledged: list[list[str]]) -> dict[str, object]:
+    """What the folder holds, against what the writers were told."""
+    digests, torn = {}, 0
+    for path in sorted(folder.glob("v*.h5")):
+        try:
+            digests[str(commit.number_of(path.name))] = sealing.check(path.read_bytes())
+        except RegistryError:
+            torn += 1
+    registry = Registry(folder.parent)
+    return {
+        "acknowledged": len(acknowledged),
+        "lost": sum(digests.get(number) != digest for number, digest in acknowledged),
+        "torn": torn,
+        "numbers": sorted(map(int, digests)),
+        "problems": [str(problem) for problem in registry.verify()],
+        "removed": len(registry.gc()),
+        "left": [name for name in os.listdir(folder) if name.startswith(".tmp")],
+    }
+
+
+if __name__ == "__main__":
+    harness = {"kill": kill, "race": race}[sys.argv[1]]
+    writer = {"safe": save_safely, "naive": save_naively}[sys.argv[2]]
+    model = Path(sys.argv[3]) / "net"
+    print(json.dumps(judge(model, harness(writer, model, int(sys.argv[4])))))

@@ -1,0 +1,131 @@
+"""Reads hostile files or mutants under an audit hook; prints what happened as one JSON object.
+
+usage: hostile_driver.py corpus|mutants|control FOLDER [COUNT]
+
+Each read may take 5 seconds; a longer one ends this process by SIGALRM. The outside file that links and external
+storage point to is a named pipe: whoever opens it for reading waits until that happens.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hostile_files  # type: ignore[import-not-found]  # beside this script
+import numpy as np
+
+from cnnkit.errors import RegistryError
+from cnnkit.network import Sequential
+from cnnkit.registry import Registry
+
+FOREIGN = (
+    "open",
+    "socket",
+    "subprocess",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "exec",
+    "ctypes",
+    "import",
+)
+
+
+def load(folder: Path, data: bytes) -> str:
+    """The outcome of loading a file as net@1: its error, or "loaded"."""
+    (folder / "net" / "v000001.h5").write_bytes(data)
+    signal.alarm(5)
+    try:
+        Registry(folder).load("net@1")
+    except RegistryError as error:
+        return f"refused: {error}"
+    except Exception as error:
+        return f"failed: {type(error).__name__}: {error}"
+    finally:
+        signal.alarm(0)
+    return "loaded"
+
+
+def corpus(folder: Path) -> dict[str, Any]:
+    """What became of each hostile file, and the events outside the registry that the interpreter saw."""
+    secret = folder.parent / "secret"
+    files = hostile_files.corpus(secret)
+    os.mkfifo(secret)
+    good = hostile_files.seal(hostile_files.image(lambda file, secret: None, secret))
+    outcomes = {"good": load(folder, good)}
+    foreign: list[str] = []
+    allowed = (str(folder), "<")  # "<": the names of code that libraries compile from text
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event.startswith(FOREIGN) and not str(arguments[0]).startswith(allowed):
+            foreign.append(f"{event} {arguments}"[:200])
+
+    sys.addaudithook(watch)
+    outcomes |= {name: load(folder, data) for name, data in files.items()}
+    seen = list(foreign)
+    open(__file__).close()
+    return {"outcomes": outcomes, "foreign": seen, "hook_works": len(foreign) > len(seen)}
+
+
+def mutants(folder: Path, count: int) -> dict[str, Any]:
+    """What became of files with random damage, half of them sealed again."""
+    Registry(folder).save(Sequential(["Dense(2)"], (3,)), "valid")
+    originals = [
+        (folder / "valid" / "v000001.h5").read_bytes(),
+        hostile_files.seal(hostile_files.image(lambda file, secret: None, folder)),
+    ]
+    rng = np.random.default_rng(0)
+    outcomes: dict[str, int] = {"raw loaded": 0, "raw refused": 0, "sealed loaded": 0, "sealed refused": 0}
+    strange = []
+    for i in range(count):
+        data = bytearray(originals[i // 2 % 2])
+        start = 0 if i % 2 == 0 else 512
+        for _ in range(rng.integers(1, 6)):
+            position = int(rng.integers(start, len(data)))
+            match rng.integers(4):
+                case 0:
+                    data[position] ^= 1 << int(rng.integers(8))
+                case 1:
+                    data[position : position + 8] = rng.bytes(8)
+                case 2:
+                    data[position : position + 8] = b"\xff" * 8
+                case _:
+                    del data[position : position + int(rng.integers(1, 16))]
+        if data == originals[i // 2 % 2]:
+            data[start] ^= 1
+        outcome = load(folder, hostile_files.seal(data) if i % 2 else bytes(data)).partition(":")[0]
+        key = f"{'sealed' if i % 2 else 'raw'} {outcome}"
+        if key in outcomes:
+            outcomes[key] += 1
+        else:
+            strange.append(f"{i}: {outcome}")
+    return {"outcomes": outcomes, "strange": strange}
+
+
+def control(folder: Path) -> dict[str, Any]:
+    """What a reader that trusts HDF5 takes from a file outside the registry."""
+    secret = folder / "secret"
+    secret.write_bytes(np.arange(6, dtype=np.float32).tobytes())
+    image = hostile_files.image(hostile_files.BUILDS["external_storage"], secret)
+    with h5py.File(io.BytesIO(image), "r") as file:
+        return {"taken": file["state/dense_1.weight"][:].ravel().tolist()}
+
+
+if __name__ == "__main__":
+    registry = Path(sys.argv[2]) / "registry"
+    (registry / "net").mkdir(parents=True)
+    match sys.argv[1]:
+        case "corpus":
+            result = corpus(registry)
+        case "mutants":
+            result = mutants(registry, int(sys.argv[3]))
+        case _:
+            result = control(registry)
+    print(json.dumps(result))

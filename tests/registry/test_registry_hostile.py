@@ -1,0 +1,97 @@
+"""Hostile and mutated files: 300 mutants by default, 3,000 in full, half of them sealed again with a valid hash."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hostile_files  # type: ignore[import-not-found]  # beside this file
+import pytest
+
+from cnnkit.errors import RegistryError
+from cnnkit.registry import manifest
+from cnnkit.registry.safety import read_arrays
+
+DRIVER = Path(__file__).with_name("hostile_driver.py")
+
+
+def drive(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, str(DRIVER), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-2000:]}"  # below 0: ended by a signal
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return drive("corpus", str(tmp_path_factory.mktemp("hostile")))
+
+
+def test_every_hostile_file_is_refused(result: dict[str, Any]) -> None:
+    outcomes = dict(result["outcomes"])
+    assert outcomes.pop("good") == "loaded"
+    assert len(outcomes) > 60
+    assert [name for name, text in outcomes.items() if not text.startswith("refused: net@1 cannot be")] == []
+
+
+def test_nothing_outside_the_registry_is_opened_run_or_imported(result: dict[str, Any]) -> None:
+    assert result["foreign"] == []
+    assert result["hook_works"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("SoftLink_at_state", "soft or external link"),
+        ("ExternalLink_at_manifest", "soft or external link"),
+        ("external_storage", "filters or storage outside"),
+        ("virtual_dataset", "chunked or virtual"),
+        ("gzip_bomb", "chunked or virtual"),
+        ("huge_shape_without_storage", "declares 1,125,899,906,842,624 bytes and stores 0"),
+        ("type_vlen_strings", "must be of one of the types"),
+        ("attributes_of_the_root", "has 1000 attributes; none are allowed"),
+        ("too_many_arrays", "more than 10,000 members"),
+        ("one_array_with_two_names", "has 2 names"),
+        ("overlapping_arrays", "declares 100,000 bytes, more than the file has left for it"),
+        ("name_with_a_zero_byte", "do not name the same things"),
+        ("manifest_with_the_same_key_twice", "the same key twice"),
+        ("manifest_with_code", "is not allowed"),
+        ("manifest_with_a_distribution_that_is_a_command", "distribution and version of each"),
+    ],
+)
+def test_the_reason_is_the_right_one(result: dict[str, Any], name: str, reason: str) -> None:
+    assert reason in result["outcomes"][name]
+
+
+def test_the_walk_refuses_them_in_this_process_too(tmp_path: Path) -> None:
+    refused = 0
+    for data in hostile_files.corpus(tmp_path / "secret").values():
+        try:
+            manifest.decode(read_arrays(data)[0])
+        except RegistryError:
+            refused += 1
+    assert refused > 60
+
+
+def test_positive_control_a_trusting_reader_gives_a_foreign_file_away(tmp_path: Path) -> None:
+    assert drive("control", str(tmp_path))["taken"] == [0, 1, 2, 3, 4, 5]
+
+
+def check_mutants(folder: Path, count: int) -> None:
+    result = drive("mutants", str(folder), str(count))
+    assert result["strange"] == []
+    assert result["outcomes"]["raw loaded"] == 0
+    assert result["outcomes"]["sealed refused"] > count / 10
+    assert sum(result["outcomes"].values()) == count
+
+
+def test_mutants_are_refused_without_a_signal_or_a_hang(tmp_path: Path) -> None:
+    check_mutants(tmp_path, 300)
+
+
+@pytest.mark.full
+def test_mutants_are_refused_without_a_signal_or_a_hang_full(tmp_path: Path) -> None:
+    check_mutants(tmp_path, 3000)

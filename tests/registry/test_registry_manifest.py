@@ -1,0 +1,96 @@
+"""The manifest and its closed set of keys."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from cnnkit.errors import RegistryError
+from cnnkit.registry import manifest
+from cnnkit.registry.manifest import Manifest, Origin
+from cnnkit.types import Preprocessing
+
+MANIFEST = Manifest(
+    name="digits",
+    created="2026-03-01T12:00:00+00:00",
+    layers=("Dense(3)",),
+    components={"Dense": Origin("cnnkit", "0.1.0")},
+    input_shape=(4,),
+    input_dtype="uint8",
+    labels=("a", "ü", "c"),
+    preprocessing=Preprocessing(1 / 255, (0.1, 0.2), (1.0, 2.0)),
+    seed=2**100,
+    dtype="float32",
+    state=("dense_1.weight",),
+    versions={"python": "3.13"},
+    recipe={"train": {"epochs": 3}},
+    history={"loss": [1.5, math.inf]},
+    metrics={"accuracy": 0.5},
+    dataset={"name": "MNIST()", "digest": "00"},
+    settings={"workers": 2},
+)
+
+
+def test_what_is_written_is_read_again() -> None:
+    assert manifest.decode(MANIFEST.encode()) == MANIFEST
+
+
+def damaged(**changes: Any) -> bytes:
+    return json.dumps(json.loads(MANIFEST.encode()) | changes).encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": "other"},
+        {"format_version": 2},
+        {"format_version": True},
+        {"name": "../x"},
+        {"created": "yesterday"},
+        {"created": 3},
+        {"layers": []},
+        {"layers": [3]},
+        {"components": {"Dense": {"distribution": "x"}}},
+        {"components": {"Dense": {"distribution": "x", "version": 1}}},
+        {"components": {"Dense": {"distribution": "x; rm -rf ~", "version": "1"}}},
+        {"components": {"Dense": {"distribution": "--index-url=http://x", "version": "1"}}},
+        {"components": []},
+        {"input_shape": [1.0]},
+        {"input_shape": []},
+        {"input_shape": [-1]},
+        {"input_dtype": "object"},
+        {"labels": "abc"},
+        {"preprocessing": {"scale": 1, "mean": [0], "std": [0]}},
+        {"preprocessing": {"scale": 1, "mean": [0, 1], "std": [1]}},
+        {"preprocessing": {"scale": {"$float": "nan"}, "mean": [0], "std": [1]}},
+        {"preprocessing": {"scale": 10**400, "mean": [0], "std": [1]}},
+        {"preprocessing": {"scale": True, "mean": [0], "std": [1]}},
+        {"preprocessing": None},
+        {"seed": -1},
+        {"dtype": "float16"},
+        {"state": ["a.b", "a.b"]},
+        {"versions": {"python": 3}},
+        {"recipe": []},
+        {"history": None},
+        {"metrics": []},
+        {"dataset": {"name": "x"}},
+        {"settings": "x"},
+    ],
+    ids=str,
+)
+def test_values_of_another_kind_are_refused_with_their_key(changes: dict[str, Any]) -> None:
+    key = next(iter(changes))
+    with pytest.raises(RegistryError, match=f"its manifest has {key} = .*; expected"):
+        manifest.decode(damaged(**changes))
+
+
+def test_unknown_and_missing_keys_are_refused() -> None:
+    with pytest.raises(RegistryError, match="keys too few or too many: 'code'"):
+        manifest.decode(damaged(code="import os"))
+    with pytest.raises(RegistryError, match="keys too few or too many: 'components', 'created', "):
+        manifest.decode(b'{"format": ""}')
+    with pytest.raises(RegistryError, match="its manifest must be a JSON object, got list"):
+        manifest.decode(b"[]")

@@ -1,0 +1,190 @@
+"""`verify` finds whatever is not as it was registered, and `gc` removes what the dead have left."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnnkit.errors import RegistryError
+from cnnkit.network import Sequential
+from cnnkit.registry import Files, Registry, commit, log, sealing
+
+
+@pytest.fixture
+def folder(registry: Registry, model: Sequential) -> Path:
+    for seed in range(4):
+        registry.save(Sequential(["Dense(2)"], (3,), seed=seed), "net")
+    registry.set_alias("net@2", "champion")
+    registry.delete("net@4")
+    registry.save(model, "other")
+    assert registry.verify() == []
+    return registry.path / "net"
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def replaced(folder: Path) -> None:
+    data = sealing.pack(b"{}", {})
+    (folder / "v000002.h5").write_bytes(data)
+
+
+def swap(folder: Path) -> None:
+    (folder / "v000001.h5").rename(folder / "x")
+    (folder / "v000002.h5").rename(folder / "v000001.h5")
+    (folder / "x").rename(folder / "v000002.h5")
+
+
+def link(folder: Path) -> None:
+    (folder / "v000001.h5").rename(folder.parent / "kept.h5")
+    (folder / "v000001.h5").symlink_to(folder.parent / "kept.h5")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda f: flip(f / "v000001.h5", 700), ["v000001.h5: it is damaged: its content does not have the sha256"]),
+        (lambda f: flip(f / "v000001.h5", 30), ["v000001.h5: it is damaged"]),
+        (lambda f: flip(f / "v000004.h5", 30), ["v000004.h5: it is damaged"]),
+        (lambda f: os.truncate(f / "v000001.h5", 600), ["v000001.h5: it is damaged: it should have"]),
+        (lambda f: os.truncate(f / "v000001.h5", 0), ["v000001.h5: it is damaged: it has 0 bytes"]),
+        (lambda f: (f / "v000001.h5").unlink(), ["v000001.h5: the version is missing"]),
+        (lambda f: (f / "v000004.h5").unlink(), ["v000004.h5: the version is missing"]),
+        (
+            lambda f: (f / "v000001.h5").rename(f / "v000009.h5"),
+            ["v000001.h5: the version is missing", "v000009.h5: the digest log has no version 9 with this content"],
+        ),
+        (swap, ["v000001.h5: the digest log has no version 1", "v000002.h5: the digest log has no version 2"]),
+        (replaced, ["v000002.h5: the digest log has no version 2 with this content"]),
+        (link, ["v000001.h5: it is damaged: .*must be a regular file"]),
+        (lambda f: (f / "v1.h5").touch(), ["v1.h5: nothing in a registry is called so"]),
+        (lambda f: (f / "notes.txt").touch(), ["notes.txt: nothing in a registry is called so"]),
+        (lambda f: (f / "champion.alias").write_text("4\n"), ["champion.alias: the alias points to version 4, which"]),
+        (lambda f: (f / "champion.alias").write_text("x"), ["champion.alias: it is damaged: .*holds b'x'"]),
+        (
+            lambda f: (f / log.LOG).write_text("nonsense\n"),
+            ["digests.log: line 1 is damaged"] + [".* has no version"] * 3,
+        ),
+        (
+            lambda f: ((f / log.LOG).unlink(), (f / log.LOG).mkdir()),
+            ["digests.log: it is damaged: .* must be a regular file"] + [".* has no version"] * 3,
+        ),
+        (lambda f: (f / log.LOG).unlink(), ["digests.log: the digest log is missing"] + [".* has no version"] * 3),
+    ],
+)
+def test_every_change_is_found(
+    registry: Registry, folder: Path, change: Callable[[Path], object], found: list[str]
+) -> None:
+    change(folder)
+    problems = registry.verify("net")
+    assert len(problems) == len(found), problems
+    for problem, expected in zip(problems, found, strict=True):
+        assert problem.path.parent == folder
+        assert re.match(expected, str(problem).removeprefix(f"{folder}/")), problem
+    assert registry.verify() == problems
+
+
+def test_every_byte_of_a_version_counts(registry: Registry, folder: Path) -> None:
+    path = folder / "v000003.h5"
+    original = path.read_bytes()
+    for position in range(0, len(original), 61):
+        flip(path, position)
+        assert [problem.path for problem in registry.verify("net")] == [path]
+        path.write_bytes(original)
+
+
+def test_what_a_crash_leaves_is_no_problem(registry: Registry, folder: Path) -> None:
+    with (folder / log.LOG).open("ab") as file:
+        file.write(log.record(log.INTENT, 5, "0" * 64))  # died before the file appeared
+        file.write(b"\n\ncommit 5 00")  # died in the middle of a record
+        file.write(log.record(log.INTENT, 6, "1" * 64))
+    (folder / "v000006.h5").touch()  # took a number where there are no hard links, and died
+    (folder / f".tmp-{'0' * 32}").touch()
+    assert registry.verify() == []
+
+
+def test_a_version_that_appeared_but_was_not_acknowledged_is_no_problem(registry: Registry, folder: Path) -> None:
+    data = bytes(sealing.pack(b"{}", {}))
+    with (folder / log.LOG).open("ab") as file:
+        file.write(log.record(log.INTENT, 5, sealing.check(data)))
+    (folder / "v000005.h5").write_bytes(data)
+    assert registry.verify() == []
+    flip(folder / "v000005.h5", 600)
+    assert len(registry.verify()) == 1
+
+
+def test_a_second_commit_record_for_a_number_is_no_way_in(registry: Registry, folder: Path) -> None:
+    data = bytes(sealing.pack(b"{}", {}))
+    (folder / "v000001.h5").write_bytes(data)
+    with (folder / log.LOG).open("ab") as file:
+        file.write(log.record(log.COMMIT, 1, sealing.check(data)))
+    assert len(registry.verify("net")) == 1
+
+
+def test_an_alias_that_vanishes_meanwhile_is_no_problem(registry: Registry, folder: Path) -> None:
+    class Vanishing(Files):
+        def names(self, folder: Path) -> list[str]:
+            return [*super().names(folder), "gone.alias"]
+
+    assert Registry(registry.path, files=Vanishing()).verify("net") == []
+
+
+def test_verify_of_what_is_not_there(registry: Registry, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"there is no model 'nets' in the registry .*: did you mean net?"):
+        registry.verify("nets")
+    with pytest.raises(RegistryError, match=r"cannot verify .*none: No such file or directory"):
+        Registry(tmp_path / "none").verify()
+
+
+def test_gc_removes_temporary_files_of_the_dead_only(registry: Registry, folder: Path) -> None:
+    dead, alive = folder / f".tmp-{'0' * 32}", folder / f".tmp-{'1' * 32}"
+    program = (
+        "import sys, pathlib, time; from cnnkit.registry import Files; Files().create(pathlib.Path(sys.argv[1])); "
+    )
+    subprocess.run([sys.executable, "-c", program, dead], check=True)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program + "print(flush=True); time.sleep(60)", alive], stdout=subprocess.PIPE
+    )
+    try:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        before = set(os.listdir(folder))
+        assert registry.gc() == [dead]
+        assert before - set(os.listdir(folder)) == {dead.name}
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert registry.gc() == [alive]
+    assert registry.gc() == []
+
+
+def test_gc_leaves_a_writer_in_this_process_alone(registry: Registry, folder: Path) -> None:
+    with commit.temporary(Files(), folder, b"data") as path:
+        assert registry.gc() == []
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_a_writer_begins_again_if_gc_was_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f".tmp-{'0' * 32}"
+    taken: list[int] = []
+
+    def take(file: int, how: int) -> None:
+        if not taken:
+            taken.append(file)
+            path.unlink()
+
+    monkeypatch.setattr("fcntl.flock", take)
+    file = Files().create(path)
+    assert os.fstat(file).st_nlink == 1
+    assert taken
+    os.close(file)
