@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.components import Dataset, Layer, Merge
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry
 from cnnkit.training import Run
 from cnnkit.types import Array, Data
 
 if TYPE_CHECKING:
+    from cnnkit.registry import Registry
     from cnnkit.onnx.report import ValidationReport
     from cnnkit.training.interruption import StopRequest
     from cnnkit.training.progress import Progress
@@ -82,6 +82,8 @@ def load_model(
     Raises RegistryError if it does not exist or is damaged, and ComponentError, saying what to install, if a layer's
     plugin is missing.
     """
+    from cnnkit.registry import Registry
+
     if not isinstance(registry, Registry):
         registry = Registry(registry)
     return registry.load(ref, components=tuple(components))

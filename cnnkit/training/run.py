@@ -25,8 +25,8 @@ class Run:
     """The signal that ended it, or None."""
     recipe: dict[str, Any] | None = None
     """The resolved recipe, if it came from one."""
-    dataset: dict[str, str] = field(default_factory=dict)
-    """`name` and `digest` of the data."""
+    dataset: dict[str, str] | None = None
+    """`name` and `digest` of the data, if it is a dataset."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What is not in the recipe: workers, tile."""
 

@@ -91,7 +91,7 @@ class Trainer:
             metrics,
             reason,
             signal=self.stop.signal,
-            dataset={"name": data.name, "digest": data.digest} if isinstance(data, Data) else {},
+            dataset={"name": data.name, "digest": data.digest} if isinstance(data, Data) else None,
             settings={"workers": engine.workers.count, "tile": engine.tile},
         )
 
