@@ -16,8 +16,8 @@ from cnnkit.training import Run
 from cnnkit.types import Array, Data
 
 if TYPE_CHECKING:
-    from cnnkit.registry import Registry
     from cnnkit.onnx.report import ValidationReport
+    from cnnkit.registry import Registry
     from cnnkit.training.interruption import StopRequest
     from cnnkit.training.progress import Progress
     from cnnkit.training.recipe import Recipe

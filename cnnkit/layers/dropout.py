@@ -27,8 +27,11 @@ class Dropout(Layer):
         """x * mask."""
         if not ctx.training:
             return x, None
-        # Drawn with the samples as the last axis: the memory order that convolutions and pooling give to x.
-        random = np.moveaxis(ctx.rng.random((*x.shape[1:], x.shape[0]), dtype=np.float32), -1, 0)
+        if x.ndim == 4:  # drawn in the memory order that convolution and pooling give to x: rows first
+            random = ctx.empty((x.shape[2], x.shape[1], x.shape[3], x.shape[0])).transpose(3, 1, 0, 2)
+        else:
+            random = ctx.empty(x.shape)
+        ctx.rng.random(dtype=random.dtype.type, out=random.ravel(order="K"))  # a view
         mask = np.multiply(random >= self.rate, 1 / (1 - self.rate), out=ctx.empty_like(x))
         return np.multiply(x, mask, out=ctx.empty_like(x)), mask
 

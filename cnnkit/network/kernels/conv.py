@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from cnnkit.layers import Conv2D
@@ -31,10 +33,11 @@ class ConvKernel:
         self.pool = pool
         """Size and stride of the pooling windows, 1 for none."""
         self.needs_dx = needs_dx
+        self.rows, self.columns = (_trimmed(axis, pool) for axis in (conv.window.rows, conv.window.columns))
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """One product for each output row; the patches stay for the gradient of the weights."""
-        filters, (oh, ow) = self.conv.filters, self.conv.window.out_size
+        filters, oh, ow = self.conv.filters, self.rows.positions, self.columns.positions
         patches = self._patches(rows_first(x, ctx), ctx)
         windows = self._windows(patches)
         # What is pooled is not needed again: only which of its numbers were the largest.
@@ -52,7 +55,7 @@ class ConvKernel:
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array | None, Grads]:
         """One product for each output row and each gradient; the input's only where someone needs it."""
         patches, taken, y = cache
-        rows, (oh, ow) = self.conv.window.rows, self.conv.window.out_size
+        rows, filters, oh, ow = self.rows, self.conv.filters, self.rows.positions, self.columns.positions
         inner_dy = rows_first(dy, ctx)
         if self.relu:
             inner_dy = np.multiply(inner_dy, np.greater(y, 0, out=ctx.scratch_bits(y.shape)), out=ctx.scratch(y.shape))
@@ -60,19 +63,20 @@ class ConvKernel:
         if self.conv.bias:  # pooling hands every gradient to exactly one place, so it keeps their sum
             grads["bias"] = inner_dy.sum(axis=(0, 2, 3))
 
-        margin = rows.size - 1 if rows.stride == 1 else 0  # rows of zeros that the transposed convolution reads
-        padded = ctx.scratch((oh + 2 * margin, self.conv.filters, ow, len(dy)))
-        padded[:margin] = 0
-        padded[oh + margin :] = 0
-        unpooled = padded[margin : oh + margin]
+        # Around dy, rows of zeros that the transposed convolution reads.
+        above, below = (rows.size - 1, max(0, rows.before + rows.length - oh)) if rows.stride == 1 else (0, 0)
+        padded = ctx.scratch((above + oh + below, filters, ow, len(dy)))
+        padded[:above] = 0
+        padded[above + oh :] = 0
+        unpooled = padded[above : above + oh]
         if self.pool > 1:
             max_unpool(inner_dy, taken, self.pool, unpooled, ctx)
         else:
             unpooled[...] = inner_dy
 
-        flat = unpooled.reshape(oh, self.conv.filters, -1)
+        flat = unpooled.reshape(oh, filters, -1)
         windows = self._windows(patches).transpose(0, 2, 1)
-        products = np.matmul(flat, windows, out=ctx.scratch((oh, self.conv.filters, windows.shape[2])))
+        products = np.matmul(flat, windows, out=ctx.scratch((oh, filters, windows.shape[2])))
         grads["weight"] = self._canonical(products.sum(axis=0))
         if not self.needs_dx:
             return None, grads
@@ -81,16 +85,17 @@ class ConvKernel:
 
     def _windows(self, patches: Array) -> Array:
         """For each output row the patches of its pixels, (oh, kh*kw*C, ow*N), a view."""
-        rows = self.conv.window.rows
-        return row_windows(patches, rows.size, rows.stride)[: rows.positions]
+        return row_windows(patches, self.rows.size, self.rows.stride)[: self.rows.positions]
 
     def _patches(self, x: Array, ctx: Context) -> Array:
         """(H, C, W, N) -> (H + padding, kw, C, ow, N): the rows, shifted to each column of the kernel."""
-        rows, columns = self.conv.window.rows, self.conv.window.columns
+        rows, columns = self.rows, self.columns
         height, channels, _, samples = x.shape
+        height += min(0, rows.after)
         if columns.size == columns.stride == 1 and rows.before == rows.after == columns.before == columns.after == 0:
             return x[:, None]
-        patches = ctx.empty((height + rows.before + rows.after, columns.size, channels, columns.positions, samples))
+        padded = rows.before + height + max(0, rows.after)
+        patches = ctx.empty((padded, columns.size, channels, columns.positions, samples))
         patches[: rows.before] = 0
         patches[rows.before + height :] = 0
         for j in range(columns.size):
@@ -98,7 +103,7 @@ class ConvKernel:
             shifted = patches[rows.before : rows.before + height, j]
             shifted[:, :, : positions.start] = 0
             shifted[:, :, positions.stop :] = 0
-            shifted[:, :, positions] = x[:, :, pixels]
+            shifted[:, :, positions] = x[:height, :, pixels]
         return patches
 
     def _transposed(self, padded_dy: Array, ctx: Context) -> Array:
@@ -107,7 +112,7 @@ class ConvKernel:
         Products for each kernel column first, then their shifted sum: the products are C * kw rows for each row of
         dy, where copying shifted patches as in the forward pass would take filters * kw.
         """
-        rows, columns = self.conv.window.rows, self.conv.window.columns
+        rows, columns = self.rows, self.columns
         weight, samples = self.conv.params["weight"], padded_dy.shape[-1]
         filters, channels = weight.shape[:2]
         matrix = np.ascontiguousarray(weight[:, :, ::-1].transpose(3, 1, 2, 0)).reshape(-1, rows.size * filters)
@@ -124,7 +129,7 @@ class ConvKernel:
 
     def _scattered(self, dy: Array, samples: int, ctx: Context) -> Array:
         """dx for larger strides: the gradient of every patch, added back to where the patch came from."""
-        rows, columns = self.conv.window.rows, self.conv.window.columns
+        rows, columns = self.rows, self.columns
         weight = self.conv.params["weight"]
         filters, channels = weight.shape[:2]
         matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, filters)
@@ -148,6 +153,11 @@ class ConvKernel:
         """(filters, kh*kw*C) -> (filters, C, kh, kw)."""
         filters, channels, height, width = self.conv.params["weight"].shape
         return matrix.reshape(filters, height, width, channels).transpose(0, 3, 1, 2)
+
+
+def _trimmed(axis: Axis, pool: int) -> Axis:
+    """The axis without the positions at its end that fill no pooling window: nobody looks at them."""
+    return replace(axis, after=axis.after - axis.positions % pool * axis.stride)
 
 
 def meeting(axis: Axis, k: int) -> tuple[slice, slice]:

@@ -13,24 +13,20 @@ Taken = tuple[list[Array], list[Array]]
 def max_pool(x: Array, size: int, ctx: Context) -> tuple[Array, Taken]:
     """Windows of size x size, side by side; equals MaxPool2D(size), first of equal maxima included.
 
-    x: (H, C, W, N) -> (H // size, C, W // size, N). Along the rows first: of equal numbers the left one wins in a row,
-    and then the upper row wins, which is the window's own order.
+    x: (H, C, W, N), H and W multiples of size -> (H / size, C, W / size, N). Along the rows first: of equal numbers
+    the left one wins in a row, and then the upper row wins, which is the window's own order.
     """
-    oh, ow = x.shape[0] // size, x.shape[2] // size
-    y, taken_columns = _fold([x[: oh * size, :, j : ow * size : size] for j in range(size)], ctx)
+    y, taken_columns = _fold([x[:, :, j::size] for j in range(size)], ctx)
     y, taken_rows = _fold([y[i::size] for i in range(size)], ctx)
     return y, (taken_columns, taken_rows)
 
 
 def max_unpool(dy: Array, taken: Taken, size: int, dx: Array, ctx: Context) -> None:
     """Fill dx, (H, C, W, N), with dy where the maxima were taken and 0 elsewhere."""
-    oh, _, ow, _ = dy.shape
     taken_columns, taken_rows = taken
-    dx[oh * size :] = 0
-    dx[:, :, ow * size :] = 0
-    between = ctx.scratch((oh * size, *dy.shape[1:]))
+    between = ctx.scratch((len(dx), *dy.shape[1:]))
     _unfold(dy, taken_rows, [between[i::size] for i in range(size)], ctx)
-    _unfold(between, taken_columns, [dx[: oh * size, :, j : ow * size : size] for j in range(size)], ctx)
+    _unfold(between, taken_columns, [dx[:, :, j::size] for j in range(size)], ctx)
 
 
 def _fold(parts: list[Array], ctx: Context) -> tuple[Array, list[Array]]:
