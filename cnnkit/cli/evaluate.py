@@ -61,8 +61,4 @@ def _measure(model: Sequential, manifest: Manifest, samples: Samples, workers: i
             f"{manifest.name} takes inputs of shape {model.input_shape}, the dataset has {tuple(samples.x.shape[1:])}: "
             "choose a dataset that fits with --dataset"
         )
-    engine = model.engine(workers, logits=trainer.loss.from_logits)
-    try:
-        return trainer.means(engine.evaluate(samples, trainer.objective))
-    finally:
-        engine.workers.close()
+    return trainer.evaluate(model, samples)

@@ -43,12 +43,19 @@ class Parameters:
                 start += value.size
             node.layer.buffers = {name: np.array(value, dtype) for name, value in node.layer.buffers.items()}
         self.vector: Array = np.empty(start, dtype)
+        self._layers = [layer for layer, _, _ in pieces]
         self._by_node: dict[int, list[Entry]] = {}
-        for entry, (layer, name, value) in zip(self.entries, pieces, strict=True):
-            view = self.view(self.vector, entry)
-            view[...] = value
-            layer.params[name] = view
+        for entry, (_, _, value) in zip(self.entries, pieces, strict=True):
+            self.view(self.vector, entry)[...] = value
             self._by_node.setdefault(entry.node, []).append(entry)
+        self.move_to(self.vector)
+
+    def move_to(self, vector: Array) -> None:
+        """Let the parameters live in another vector of the same length; their values are kept."""
+        vector[...] = self.vector
+        self.vector = vector
+        for entry, layer in zip(self.entries, self._layers, strict=True):
+            layer.params[entry.name] = self.view(vector, entry)
 
     def of_node(self, index: int) -> list[Entry]:
         """The entries of one node's parameters, in their order."""

@@ -14,7 +14,7 @@ from cnnkit.network.engine import Engine
 from cnnkit.network.node import Node, flatten
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
-from cnnkit.network.workers import Workers
+from cnnkit.network.workers import Threads, available_cores
 from cnnkit.types import Array, Preprocessing, Shape
 
 InputDtype = Literal["uint8", "float32"]
@@ -64,20 +64,18 @@ class Sequential:
                 f"as Dense({len(self.labels)}) does"
             )
         self._engine: Engine | None = None
+        self._threads = Threads(available_cores())
 
-    def engine(self, workers: int | None = None, *, logits: bool = False) -> Engine:
-        """An engine over this network's parameters; `logits` leaves a final Softmax out. Close its workers after use.
-
-        workers: how many tiles are worked on at once; all cores if None. Results do not depend on it.
-        """
+    def engine(self, *, logits: bool = False) -> Engine:
+        """An engine over this network's parameters; `logits` leaves a final Softmax out."""
         nodes = self.nodes[:-1] if logits and self._ends_in_softmax() else self.nodes
-        return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape), Workers(workers))
+        return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
 
     def logits(self, x: Array) -> Array:
         """What the last layer gives, or the values before it if it is a Softmax: (N, classes)."""
         if self._engine is None:
             self._engine = self.engine(logits=True)
-        return self._engine.predict(self._checked(x))
+        return self._engine.predict(self._checked(x), self._threads)
 
     def predict_proba(self, x: Array) -> Array:
         """The probability of each class, softmax(logits): (N, classes)."""
@@ -91,8 +89,7 @@ class Sequential:
 
     def trace(self, x: Array) -> list[Array]:
         """The output of every node, in the order of `nodes`, for a few samples."""
-        engine = Engine(self.nodes, self.parameters, self.preprocessing, len(self.input_shape), Workers(1))
-        return engine.trace(self._checked(x))
+        return self.engine().trace(self._checked(x))
 
     def state(self) -> dict[str, Array]:
         """Copies of all parameters and buffers by name, such as `conv2d_1.weight`, in the order of the nodes."""

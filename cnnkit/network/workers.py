@@ -1,4 +1,4 @@
-"""Workers: who runs the tiles, and with how many BLAS threads."""
+"""How much of the machine is used: cores, threads, and BLAS's own threads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from cnnkit.components.checks import whole
-
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -20,24 +18,20 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Workers:
-    """Threads that take tiles through the network; NumPy lets others run while it is inside a large call.
+class Threads:
+    """Threads for tiles that need nothing of each other; NumPy lets others run while it is inside a large call."""
 
-    Every call runs BLAS with one thread, so that the workers do not fight over the cores and results do not depend
-    on their number.
-    """
-
-    def __init__(self, count: int | None = None) -> None:
-        self.count = available_cores() if count is None else whole("workers", count)
+    def __init__(self, count: int) -> None:
+        self.count = count
         self._pool: ThreadPoolExecutor | None = None
 
     def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
-        """The results in the order of the items; the first error is raised when all have ended."""
+        """The results in the order of the items."""
         tasks = list(items)
         if self.count == 1 or len(tasks) == 1:
             return [function(task) for task in tasks]
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="cnnkit-worker")
+            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="cnnkit")
         return list(self._pool.map(function, tasks))
 
     def close(self) -> None:
@@ -48,8 +42,11 @@ class Workers:
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """A context in which BLAS calls use one thread each."""
-    return _controller().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]
+    """A context in which BLAS calls use one thread each, so that workers do not fight over the cores.
+
+    It also keeps results independent of how BLAS would cut a product for the cores of this machine.
+    """
+    return _controller().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]  # threadpoolctl has no types
 
 
 @functools.cache

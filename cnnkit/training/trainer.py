@@ -12,7 +12,7 @@ import numpy as np
 from cnnkit.components import Callback, Component, Loss, Metric, Optimizer, Schedule, installed_catalog
 from cnnkit.components.checks import one_of, positive, whole
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
-from cnnkit.network import Engine, Objective, Sequential, Sums, one_blas_thread
+from cnnkit.network import Objective, Sequential, Session, Sums, Threads, available_cores, training_session
 from cnnkit.training.callbacks import better
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.progress import Progress
@@ -78,13 +78,18 @@ class Trainer:
             _check(model, part)
         if self.keep == "best" and validation is None:
             raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
-        engine = model.engine(self.workers, logits=self.loss.from_logits)
+        engine = model.engine(logits=self.loss.from_logits)
+        workers = self.workers or available_cores()
+        threads = Threads(workers)
         try:
-            with self.progress, one_blas_thread():
-                history, reason = self._epochs(model, engine, train, validation)
-            metrics = self.means(engine.evaluate(test, self.objective)) if test else {}
+            with (
+                training_session(engine, train, self.objective, min(self.batch_size, len(train)), workers) as session,
+                self.progress,
+            ):
+                history, reason = self._epochs(model, session, validation, threads)
+            metrics = self.means(engine.evaluate(test, self.objective, threads)) if test else {}
         finally:
-            engine.workers.close()
+            threads.close()
         return Run(
             model,
             history,
@@ -92,8 +97,17 @@ class Trainer:
             reason,
             signal=self.stop.signal,
             dataset={"name": data.name, "digest": data.digest} if isinstance(data, Data) else None,
-            settings={"workers": engine.workers.count, "tile": engine.tile},
+            settings={"workers": workers, "tile": session.tile},
         )
+
+    def evaluate(self, model: Sequential, samples: Samples) -> dict[str, float]:
+        """Loss and metrics on samples, in prediction mode. Raises ShapeError if they do not fit the model."""
+        _check(model, samples)
+        threads = Threads(self.workers or available_cores())
+        try:
+            return self.means(model.engine(logits=self.loss.from_logits).evaluate(samples, self.objective, threads))
+        finally:
+            threads.close()
 
     @property
     def objective(self) -> Objective:
@@ -106,12 +120,12 @@ class Trainer:
         return {"loss": sums.loss / sums.count} | {metric.key: metric.value(total) for metric, total in values}
 
     def _epochs(
-        self, model: Sequential, engine: Engine, train: Samples, validation: Samples | None
+        self, model: Sequential, session: Session, validation: Samples | None, threads: Threads
     ) -> tuple[History, str]:
         history: History = {}
         best: tuple[float, dict[str, Array]] | None = None
         monitor = f"validation_{self.metrics[0].key if self.metrics else 'loss'}"
-        stepper = _Stepper(self, engine, train)
+        stepper = _Stepper(self, session)
         for callback in self.callbacks:
             callback.start()
         reason = "all epochs done"
@@ -122,7 +136,7 @@ class Trainer:
                 reason = "stopped by the user"
                 break
             if validation:
-                sums = engine.evaluate(validation, self.objective)
+                sums = session.engine.evaluate(validation, self.objective, threads)
                 means |= {f"validation_{name}": value for name, value in self.means(sums).items()}
             self.progress.epoch_done(means)
             means |= {"lr": stepper.rate, "seconds": time.perf_counter() - began}
@@ -141,12 +155,12 @@ class Trainer:
 class _Stepper:
     """The steps of a training, with the optimizer's state."""
 
-    def __init__(self, trainer: Trainer, engine: Engine, train: Samples) -> None:
+    def __init__(self, trainer: Trainer, session: Session) -> None:
         self.rate = trainer.optimizer.lr
         self._trainer = trainer
-        self._engine = engine
-        self._train = train
-        self._state = {name: np.zeros_like(engine.parameters.vector) for name in trainer.optimizer.slots()}
+        self._session = session
+        self._parameters = session.engine.parameters.vector
+        self._state = {name: np.zeros_like(self._parameters) for name in trainer.optimizer.slots()}
         self._step = 0
 
     def epoch(self, epoch: int) -> tuple[dict[str, float], bool]:
@@ -157,7 +171,7 @@ class _Stepper:
         means: dict[str, float] = {}
         for number, batch in enumerate(batches):
             self.rate = trainer.optimizer.lr * trainer.schedule.factor(epoch + number / len(batches), trainer.epochs)
-            sums = self._engine.train_step(self._train, batch, trainer.objective, (trainer.seed, epoch, number))
+            sums = self._session.step(batch, (trainer.seed, epoch, number))
             self._update(sums, epoch, number)
             total = sums if total is None else total + sums
             means = trainer.means(total)
@@ -167,12 +181,12 @@ class _Stepper:
         return means, True
 
     def _batches(self, epoch: int) -> Iterator[Array]:
-        order = np.random.default_rng([self._trainer.seed, epoch]).permutation(len(self._train))
+        order = np.random.default_rng([self._trainer.seed, epoch]).permutation(len(self._session.samples))
         for start in range(0, len(order), self._trainer.batch_size):
             yield order[start : start + self._trainer.batch_size]
 
     def _update(self, sums: Sums, epoch: int, number: int) -> None:
-        gradient = self._engine.gradient
+        gradient = self._session.gradient
         norm = math.sqrt(float(np.dot(gradient, gradient)))
         if not (math.isfinite(sums.loss) and math.isfinite(norm)):
             raise TrainingError(
@@ -183,7 +197,7 @@ class _Stepper:
         if self._trainer.clip_norm is not None and norm > self._trainer.clip_norm:
             gradient *= self._trainer.clip_norm / norm
         self._step += 1
-        self._trainer.optimizer.update(self._engine.parameters.vector, gradient, self._state, self.rate, self._step)
+        self._trainer.optimizer.update(self._parameters, gradient, self._state, self.rate, self._step)
 
 
 def _component(kind: str, given: str | Component) -> Component:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from cnnkit.components import Layer
-from cnnkit.errors import ShapeError
+from cnnkit.errors import ShapeError, TrainingError
 from cnnkit.layers import (
     BatchNorm2D,
     Concat,
@@ -21,7 +25,8 @@ from cnnkit.layers import (
 )
 from cnnkit.losses import MSE, CrossEntropy
 from cnnkit.metrics import Accuracy
-from cnnkit.network import Engine, Objective, Sequential
+from cnnkit.network import Engine, Objective, Sequential, Session, Sums, Threads, training_session
+from cnnkit.network.processes import SharedSession
 from cnnkit.types import Array, Cache, Context, Grads, Preprocessing, Samples
 
 OBJECTIVE = Objective(CrossEntropy(), (Accuracy(),))
@@ -47,78 +52,148 @@ def samples(count: int = 40, seed: int = 0) -> Samples:
     return Samples(rng.integers(0, 256, (count, 2, 6, 6)).astype(np.uint8), rng.integers(0, 5, count))
 
 
-def engine_with(model: Sequential, workers: int, tile: int) -> Engine:
-    engine = model.engine(workers)
-    engine.tile = tile
-    return engine
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five tiles for forty samples, which would be one otherwise."""
+    tiles_of(8, monkeypatch)
 
 
-def step(engine: Engine, data: Samples, step_number: int = 0) -> float:
-    sums = engine.train_step(data, np.arange(len(data)), OBJECTIVE, (7, 0, step_number))
+def tiles_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "tile_for", lambda engine, batch_size: size)
+
+
+def session_for(model: Sequential, data: Samples, objective: Objective = OBJECTIVE) -> Session:
+    return Session(model.engine(), data, objective, len(data))
+
+
+def step(session: Session, number: int = 0) -> float:
+    sums = session.step(np.arange(len(session.samples)), (7, 0, number))
     return sums.loss / sums.count
 
 
 def test_gradient_is_the_derivative_of_the_mean_loss() -> None:
-    model, data = branched(), samples()
-    engine = engine_with(model, 1, 16)
-    step(engine, data)
-    vector, analytic = model.parameters.vector, engine.gradient.copy()
+    model = branched()
+    session = session_for(model, samples())
+    step(session)
+    vector, analytic = model.parameters.vector, session.gradient.copy()
     rng = np.random.default_rng(1)
     h = 1e-7  # small enough to cross no kink of a rectifier or a maximum
     for _ in range(3):
         direction = rng.normal(size=vector.size)
         start = vector.copy()
         vector[...] = start + h * direction
-        above = step(engine, data)
+        above = step(session)
         vector[...] = start - h * direction
-        below = step(engine, data)
+        below = step(session)
         vector[...] = start
         numeric = (above - below) / (2 * h)
         assert analytic @ direction == pytest.approx(numeric, rel=1e-6)
 
 
+def trained(workers: int) -> tuple[bytes, dict[str, Array], list[Sums]]:
+    model, data = branched("float32"), samples(45)
+    sums = []
+    with training_session(model.engine(), data, OBJECTIVE, 40, workers) as session:
+        assert isinstance(session, SharedSession) == (workers > 1)
+        for number in range(4):  # the last batch is smaller than the others, and than all workers' tiles
+            sums.append(session.step(np.arange(number * 10, 45), (7, 0, number)) if number else step_of(session))
+            model.parameters.vector -= np.float32(0.1) * session.gradient
+        gradient = session.gradient.tobytes()
+    return gradient, model.state(), sums
+
+
+def step_of(session: Session) -> Sums:
+    return session.step(np.arange(40), (7, 0, 0))
+
+
 @pytest.mark.parametrize("workers", [2, 3, 5])
 def test_any_number_of_workers_gives_the_same_bits(workers: int) -> None:
-    def trained(count: int) -> tuple[Array, dict[str, Array], float]:
-        model = branched("float32")
-        engine = engine_with(model, count, 8)
-        losses = []
-        for number in range(3):
-            losses.append(step(engine, samples(), number))
-            model.parameters.vector -= np.float32(0.1) * engine.gradient
-        engine.workers.close()
-        return engine.gradient, model.state(), losses[-1]
-
-    gradient, state, loss = trained(1)
-    other_gradient, other_state, other_loss = trained(workers)
-    assert gradient.tobytes() == other_gradient.tobytes()
+    gradient, state, sums = trained(1)
+    other_gradient, other_state, other_sums = trained(workers)
+    assert gradient == other_gradient
     assert all(state[name].tobytes() == other_state[name].tobytes() for name in state)
-    assert loss == other_loss
+    assert [one.pack().tobytes() for one in sums] == [one.pack().tobytes() for one in other_sums]
 
 
-def test_batch_statistics_do_not_depend_on_the_tiles() -> None:
+def children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def test_workers_end_with_the_session() -> None:
+    before = children()
+    with training_session(branched().engine(), samples(), OBJECTIVE, 40, 3) as session:
+        step(session)
+        assert len(children() - before) == 2
+    assert children() == before
+
+
+def test_a_killed_worker_is_told() -> None:
+    before = children()
+    with training_session(branched().engine(), samples(), OBJECTIVE, 40, 2) as session:
+        step(session)
+        (worker,) = children() - before
+        os.kill(int(worker), signal.SIGKILL)
+        with pytest.raises(TrainingError, match="a worker process ended unexpectedly; was it killed"):
+            step(session)
+    assert children() == before
+
+
+class FailsInWorkers(Layer):
+    """Works in one process alone."""
+
+    home = os.getpid()
+
+    def __init__(self, error: str) -> None:
+        self.error = error
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        if os.getpid() != self.home:
+            raise {"shape": ShapeError, "value": ValueError}[self.error]("too odd")
+        return x, None
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return dy, {}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [("shape", ShapeError, "^too odd$"), ("value", TrainingError, "a worker process failed: ValueError: too odd")],
+)
+def test_an_error_of_a_worker_is_raised_here(error: str, kind: type[Exception], text: str) -> None:
+    FailsInWorkers.home = os.getpid()
+    model = Sequential([FailsInWorkers(error), Flatten(), Dense(5)], (2, 6, 6))
+    with (
+        pytest.raises(kind, match=text),
+        training_session(model.engine(), samples(), OBJECTIVE, 40, 2) as session,
+    ):
+        step(session)
+
+
+def test_batch_statistics_do_not_depend_on_the_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     gradients = []
     for tile in (3, 7, 40):
+        tiles_of(tile, monkeypatch)
         model = branched(dropout=0.0)
-        engine = engine_with(model, 1, tile)
-        step(engine, samples())
-        gradients.append((engine.gradient.copy(), model.state()["batch_norm2d_1.running_var"]))
+        session = session_for(model, samples())
+        step(session)
+        gradients.append((session.gradient.copy(), model.state()["batch_norm2d_1.running_var"]))
     for gradient, variance in gradients[1:]:
         np.testing.assert_allclose(gradient, gradients[0][0], rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(variance, gradients[0][1], rtol=1e-12)
 
 
 def test_random_layers_draw_anew_in_every_step_and_again_the_same_for_its_key() -> None:
-    model = branched()
-    engine = engine_with(model, 1, 16)
-    first, second, again = (step(engine, samples(), number) for number in (0, 1, 0))
+    session = session_for(branched(), samples())
+    first, second, again = (step(session, number) for number in (0, 1, 0))
     assert first == again
     assert first != second
 
 
 def test_loss_and_metrics_are_means_over_all_samples() -> None:
     model, data = branched(), samples(37)
-    sums = engine_with(model, 2, 8).evaluate(data, OBJECTIVE)
+    threads = Threads(2)
+    sums = model.engine().evaluate(data, OBJECTIVE, threads)
+    threads.close()
     logits = model.logits(data.x)
     losses, _ = CrossEntropy().forward(logits, data.y)
     assert sums.count == 37
@@ -127,18 +202,16 @@ def test_loss_and_metrics_are_means_over_all_samples() -> None:
 
 
 def test_final_softmax_is_left_out_for_a_loss_from_logits() -> None:
-    model = Sequential([Flatten(), Dense(5), Softmax()], (2, 6, 6))
+    model, one = Sequential([Flatten(), Dense(5), Softmax()], (2, 6, 6)), Threads(1)
     x = samples().x
-    np.testing.assert_allclose(model.predict_proba(x), model.engine().predict(x), rtol=1e-5)
-    np.testing.assert_allclose(model.logits(x), model.engine(logits=True).predict(x))
+    np.testing.assert_allclose(model.predict_proba(x), model.engine().predict(x, one), rtol=1e-5)
+    np.testing.assert_allclose(model.logits(x), model.engine(logits=True).predict(x, one))
     assert not np.allclose(model.logits(x), model.predict_proba(x))
 
 
 def test_softmax_stays_for_a_loss_on_outputs() -> None:
     model = Sequential([Flatten(), Dense(5), Softmax()], (2, 6, 6))
-    engine = model.engine(1)
-    sums = engine.train_step(samples(), np.arange(40), Objective(MSE()), (0, 0, 0))
-    assert sums.loss / sums.count < 1.0  # outputs are probabilities
+    assert step(session_for(model, samples(), Objective(MSE()))) < 1.0  # outputs are probabilities
 
 
 def test_trace_gives_the_output_of_every_node() -> None:
@@ -167,4 +240,4 @@ def test_missing_gradient_is_named() -> None:
     with pytest.raises(
         ShapeError, match=r"forgets_bias_1 .* must return a gradient for each parameter.*'bias': \(5,\)"
     ):
-        step(model.engine(1), samples())
+        step(session_for(model, samples()))

@@ -78,13 +78,13 @@ def test_convolution_equals_its_layers(seed: int) -> None:
 
 def test_the_input_of_a_network_needs_no_gradient() -> None:
     model = Sequential([Conv2D(2, 3), ReLU(), Conv2D(2, 3), Flatten(), Dense(2)], (1, 6, 6))
-    assert [getattr(step.run, "needs_dx", None) for step in model.engine(1).steps[:2]] == [False, True]
+    assert [getattr(step.run, "needs_dx", None) for step in model.engine().steps[:2]] == [False, True]
 
 
 def test_kernels_take_what_they_can_and_leave_the_rest() -> None:
     def steps(*layers: Layer) -> list[tuple[str, int]]:
         model = Sequential(layers, (2, 12, 12))
-        return [(type(step.run).__name__, step.output) for step in model.engine(1).steps]
+        return [(type(step.run).__name__, step.output) for step in model.engine().steps]
 
     assert steps(Conv2D(2, 3), ReLU(), MaxPool2D(2), ReLU()) == [("ConvKernel", 2), ("ReLU", 3)]
     assert steps(Conv2D(2, 3), MaxPool2D(2), ReLU()) == [("ConvKernel", 2)]
@@ -96,7 +96,7 @@ def test_kernels_take_what_they_can_and_leave_the_rest() -> None:
 
 def test_values_that_others_use_are_not_fused_away() -> None:
     model = Sequential(["Conv2D(2, 3, padding=1)", "Residual(ReLU())"], (1, 6, 6))
-    assert [(type(step.run).__name__, step.output) for step in model.engine(1).steps] == [
+    assert [(type(step.run).__name__, step.output) for step in model.engine().steps] == [
         ("ConvKernel", 0),
         ("ReLU", 1),
         ("Residual", 2),
