@@ -54,14 +54,14 @@ class BatchNorm2D(BatchCoupledLayer):
 
     def absorb(self, total: Array) -> None:
         """Move the running statistics towards those of the batch."""
-        count, mean, var = _statistics(total)
+        count, mean, var = statistics(total)
         self._move("running_mean", mean)
         self._move("running_var", var * count / max(count - 1, 1))  # a single number has no unbiased estimate: 0
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """Normalise with the batch's statistics in training, with the running ones in prediction."""
         if ctx.training:
-            count, mean, var = _statistics(ctx.total)
+            count, mean, var = statistics(ctx.total)
         else:
             count, mean, var = 0.0, self.buffers["running_mean"], self.buffers["running_var"]
         inverse = _per_channel(1 / np.sqrt(var + self.epsilon), x)
@@ -100,7 +100,7 @@ class BatchNorm2D(BatchCoupledLayer):
         running[...] = (1 - self.momentum) * running + self.momentum * batch
 
 
-def _statistics(total: Array) -> tuple[float, Array, Array]:
+def statistics(total: Array) -> tuple[float, Array, Array]:
     """Count, mean and variance of each channel, (C,), from a forward total."""
     count, sums, squares = float(total[0, 0]), total[1], total[2]
     mean = sums / count

@@ -12,6 +12,7 @@ from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from cnnkit.network import Sequential
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.kernels import kernel_for
+from cnnkit.network.kernels.norm import BatchNormKernel
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Grads
 
@@ -74,6 +75,54 @@ def test_convolution_equals_its_layers(seed: int) -> None:
         assert grads.keys() == grads_expected.keys()
         for name, grad in grads.items():
             np.testing.assert_allclose(grad, grads_expected[name], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_batch_norm_equals_its_layers(seed: int, relu: bool) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(1, 6, 3))
+    norm = BatchNorm2D()
+    norm.build(shape, rng)
+    norm.params = {name: rng.normal(size=value.shape) for name, value in norm.params.items()}
+    norm.buffers = {name: rng.uniform(0.5, 2, value.shape) for name, value in norm.buffers.items()}
+    found = kernel_for([norm, ReLU()] if relu else [norm], needs_dx=True)
+    assert found is not None
+    kernel, used = found
+    assert isinstance(kernel, BatchNormKernel)
+    assert used == 1 + relu
+
+    # Two tiles, whose partials are added by hand; the plain layer in one context, the kernel in others.
+    tiles, dys = (rng.normal(0.7, 2, (2, 4, *shape)) for _ in range(2))
+    rectifier, plain_ctx = ReLU(), PlainContext(training=True, seed=0)
+    contexts = [TileContext(Workspace(np.dtype(np.float64)), True, (0,)) for _ in tiles]
+    total = np.sum([norm.partial(tile, plain_ctx) for tile in tiles], axis=0)
+    np.testing.assert_allclose(
+        np.sum([kernel.partial(tile, ctx) for tile, ctx in zip(tiles, contexts, strict=True)], axis=0),
+        total,
+        rtol=1e-10,
+    )
+    expected, caches, kernel_caches = [], [], []
+    for tile, dy, ctx in zip(tiles, dys, contexts, strict=True):
+        plain_ctx.total = ctx.total = total
+        y, cache = norm.forward(tile, plain_ctx)
+        y, mask = rectifier.forward(y, plain_ctx) if relu else (y, None)
+        expected.append(rectifier.backward(dy, mask, plain_ctx)[0] if relu else dy)
+        caches.append(cache)
+        actual, kernel_cache = kernel.forward(tile, ctx)
+        kernel_caches.append(kernel_cache)
+        np.testing.assert_allclose(actual, y, rtol=1e-9, atol=1e-9)
+    partials = [norm.backward_partial(dy, cache, plain_ctx) for dy, cache in zip(expected, caches, strict=True)]
+    for i, ctx in enumerate(contexts):
+        ctx.partial = kernel.backward_partial(dys[i], kernel_caches[i], ctx)
+        np.testing.assert_allclose(ctx.partial, partials[i], rtol=1e-8, atol=1e-9)
+        plain_ctx.partial, plain_ctx.total = partials[i], np.sum(partials, axis=0)
+        ctx.total = np.sum(partials, axis=0)
+        dx, grads = norm.backward(expected[i], caches[i], plain_ctx)
+        actual_dx, actual_grads = kernel.backward(dys[i], kernel_caches[i], ctx)
+        np.testing.assert_allclose(actual_dx, dx, rtol=1e-8, atol=1e-9)
+        for name, grad in grads.items():
+            np.testing.assert_allclose(actual_grads[name], grad, rtol=1e-8, atol=1e-9)
 
 
 def test_the_input_of_a_network_needs_no_gradient() -> None:

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from cnnkit.components import Layer, Merge
 from cnnkit.components.checks import pair
-from cnnkit.layers import Conv2D, MaxPool2D, ReLU
+from cnnkit.layers import BatchNorm2D, Conv2D, MaxPool2D, ReLU
 from cnnkit.network.kernels.conv import ConvKernel
+from cnnkit.network.kernels.norm import BatchNormKernel
 from cnnkit.types import Array, Cache, Context, Grads
 
 __all__ = ["Kernel", "kernel_for"]
@@ -38,6 +39,9 @@ def kernel_for(layers: Sequence[Layer | Merge], needs_dx: bool) -> tuple[Kernel,
                 break
             used += 1
         return ConvKernel(first, relu=relu, pool=pool, needs_dx=needs_dx), used
+    if type(first) is BatchNorm2D:
+        relu = len(layers) > 1 and type(layers[1]) is ReLU
+        return BatchNormKernel(first, relu=relu), 1 + relu
     return None
 
 
