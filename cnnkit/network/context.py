@@ -18,6 +18,8 @@ class Pool:
     def __init__(self, dtype: Any) -> None:
         self._dtype = np.dtype(dtype)
         self._blocks: list[Array] = []
+        self._views: list[Array] = []
+        """Of each block the part that was handed out last, as it was: the next tile mostly wants the same."""
         self._next = 0
 
     def reset(self) -> None:
@@ -26,14 +28,18 @@ class Pool:
 
     def empty(self, shape: Shape) -> Array:
         """Uninitialised memory of this shape in C order."""
-        size = math.prod(shape)
-        if self._next == len(self._blocks):
-            self._blocks.append(np.empty(size, self._dtype))
-        elif self._blocks[self._next].size < size:
-            self._blocks[self._next] = np.empty(size, self._dtype)
-        block = self._blocks[self._next]
+        place = self._next
         self._next += 1
-        return block[:size].reshape(shape)
+        if place < len(self._views) and self._views[place].shape == shape:
+            return self._views[place]
+        size = math.prod(shape)
+        if place == len(self._blocks):
+            self._blocks.append(np.empty(size, self._dtype))
+            self._views.append(self._blocks[place])
+        elif self._blocks[place].size < size:
+            self._blocks[place] = np.empty(size, self._dtype)
+        self._views[place] = self._blocks[place][:size].reshape(shape)
+        return self._views[place]
 
 
 class Workspace:

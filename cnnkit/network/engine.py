@@ -82,6 +82,9 @@ class Engine:
             y[tile] = self._predict(x[tile], workspace)
             self._workspaces.append(workspace)
 
+        if 0 < len(x) <= self.largest_tile:  # alone, a tile may have all of BLAS
+            one(slice(0, len(x)))
+            return y
         with one_blas_thread():
             threads.map(one, self._tiles(len(x)))
         return y

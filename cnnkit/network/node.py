@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError
+from cnnkit.network.limit import Limit
 from cnnkit.types import Shape
 
 INPUT = -1
@@ -34,13 +35,14 @@ class Node:
         return f"layer {self.name} = {self.layer!r}"
 
 
-def flatten(layers: Sequence[Layer | Merge], input_shape: Shape, seed: int) -> list[Node]:
+def flatten(layers: Sequence[Layer | Merge], input_shape: Shape, seed: int, limit: int | None = None) -> list[Node]:
     """Build all layers for inputs of this shape and list them in the order in which they run.
 
-    A layer's initial parameters depend on the seed and on its place alone. Raises ShapeError, or what a layer's
-    `build` raises, naming the layer and the shape that it was given.
+    A layer's initial parameters depend on the seed and on its place alone. limit: how many numbers all parameters and
+    buffers may have together, more is refused before it takes memory; None for any. Raises ShapeError, or what a
+    layer's `build` raises, naming the layer and the shape that it was given.
     """
-    builder = _Builder(input_shape, seed)
+    builder = _Builder(input_shape, seed, None if limit is None else Limit(limit))
     builder.chain(layers, INPUT)
     if not builder.nodes:
         raise ConfigError("a network needs at least one layer, got an empty list")
@@ -48,9 +50,10 @@ def flatten(layers: Sequence[Layer | Merge], input_shape: Shape, seed: int) -> l
 
 
 class _Builder:
-    def __init__(self, input_shape: Shape, seed: int) -> None:
+    def __init__(self, input_shape: Shape, seed: int, limit: Limit | None) -> None:
         self.input_shape = input_shape
         self.seed = seed
+        self.limit = limit
         self.nodes: list[Node] = []
         self._counts: Counter[str] = Counter()
         self._seen: set[int] = set()
@@ -67,8 +70,9 @@ class _Builder:
         self._seen.add(id(layer))
         in_shape = self._shape(value)
         layer.params, layer.buffers = {}, {}
+        rng = np.random.default_rng([self.seed, index])
         try:
-            out_shape = layer.build(in_shape, np.random.default_rng([self.seed, index]))
+            out_shape = self.limit.build(layer, in_shape, rng) if self.limit else layer.build(in_shape, rng)
         except CnnkitError as error:
             raise type(error)(f"layer {name} = {layer!r}, after {self._before(value)}: {error}") from None
         return self._append(Node(index, name, layer, (value,), (in_shape,), tuple(out_shape)))

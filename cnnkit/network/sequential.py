@@ -28,7 +28,7 @@ class Sequential:
 
     layers: layers, or their expressions; input_shape: (C, H, W) or (F,), without the batch axis; labels: names of the
     classes; input_dtype: what the dataset gives; seed: of the initial parameters; dtype: "float32", or "float64" for
-    checking.
+    checking; limit: how many numbers parameters and buffers may have together, for layers that a file asks for.
     Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together.
     """
 
@@ -42,6 +42,7 @@ class Sequential:
         input_dtype: InputDtype = "float32",
         seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
+        limit: int | None = None,
     ) -> None:
         catalog = installed_catalog
         self.layers = [
@@ -51,10 +52,15 @@ class Sequential:
         self.input_shape: Shape = _shape(input_shape)
         self.labels = tuple(str(label) for label in labels)
         self.preprocessing = preprocessing or Preprocessing()
+        if (values := len(self.preprocessing.mean)) not in (1, self.input_shape[0]):
+            raise ShapeError(
+                f"{self.preprocessing} is for {values} channels, but input_shape {self.input_shape} has "
+                f"{self.input_shape[0]}: give one mean and std for all channels, or one for each"
+            )
         self.input_dtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
         self.seed = whole("seed", seed, at_least=0)
         self.dtype = one_of("dtype", dtype, ("float32", "float64"))
-        self.nodes: list[Node] = flatten(self.layers, self.input_shape, self.seed)
+        self.nodes: list[Node] = flatten(self.layers, self.input_shape, self.seed, limit)
         self.output_shape: Shape = self.nodes[-1].out_shape
         self.parameters = Parameters(self.nodes, np.dtype(self.dtype))
         if self.labels and self.output_shape != (len(self.labels),):
@@ -80,12 +86,12 @@ class Sequential:
     def predict_proba(self, x: Array) -> Array:
         """The probability of each class, softmax(logits): (N, classes)."""
         logits = self.logits(x)
-        shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return cast(Array, shifted / shifted.sum(axis=-1, keepdims=True))
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return cast(Array, shifted / shifted.sum(axis=1, keepdims=True))
 
     def predict(self, x: Array) -> Array:
         """The most probable class of each sample, as its index (N,), int64; `labels` has the names."""
-        return cast(Array, self.logits(x).argmax(axis=-1))
+        return cast(Array, self.logits(x).argmax(axis=1))
 
     def trace(self, x: Array) -> list[Array]:
         """The output of every node, in the order of `nodes`, for a few samples."""

@@ -34,10 +34,14 @@ class ConvKernel:
         """Size and stride of the pooling windows, 1 for none."""
         self.needs_dx = needs_dx
         self.rows, self.columns = (_trimmed(axis, pool) for axis in (conv.window.rows, conv.window.columns))
+        self.height, self.width = self.rows.positions, self.columns.positions
+        """Of the output before pooling."""
+        self.down = [meeting(self.rows, i) for i in range(self.rows.size)]
+        self.across = [meeting(self.columns, j) for j in range(self.columns.size)]
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """One product for each output row; the patches stay for the gradient of the weights."""
-        filters, oh, ow = self.conv.filters, self.rows.positions, self.columns.positions
+        filters, oh, ow = self.conv.filters, self.height, self.width
         patches = self._patches(rows_first(x, ctx), ctx)
         windows = self._windows(patches)
         # What is pooled is not needed again: only which of its numbers were the largest.
@@ -55,7 +59,7 @@ class ConvKernel:
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array | None, Grads]:
         """One product for each output row and each gradient; the input's only where someone needs it."""
         patches, taken, y = cache
-        rows, filters, oh, ow = self.rows, self.conv.filters, self.rows.positions, self.columns.positions
+        rows, filters, oh, ow = self.rows, self.conv.filters, self.height, self.width
         inner_dy = rows_first(dy, ctx)
         if self.relu:
             inner_dy = np.multiply(inner_dy, np.greater(y, 0, out=ctx.scratch_bits(y.shape)), out=ctx.scratch(y.shape))
@@ -85,7 +89,7 @@ class ConvKernel:
 
     def _windows(self, patches: Array) -> Array:
         """For each output row the patches of its pixels, (oh, kh*kw*C, ow*N), a view."""
-        return row_windows(patches, self.rows.size, self.rows.stride)[: self.rows.positions]
+        return row_windows(patches, self.rows.size, self.rows.stride)[: self.height]
 
     def _patches(self, x: Array, ctx: Context) -> Array:
         """(H, C, W, N) -> (H + padding, kw, C, ow, N): the rows, shifted to each column of the kernel."""
@@ -95,14 +99,15 @@ class ConvKernel:
         if columns.size == columns.stride == 1 and rows.before == rows.after == columns.before == columns.after == 0:
             return x[:, None]
         padded = rows.before + height + max(0, rows.after)
-        patches = ctx.empty((padded, columns.size, channels, columns.positions, samples))
-        patches[: rows.before] = 0
-        patches[rows.before + height :] = 0
-        for j in range(columns.size):
-            positions, pixels = meeting(columns, j)
+        patches = ctx.empty((padded, columns.size, channels, self.width, samples))
+        if padded > height:
+            patches[: rows.before] = 0
+            patches[rows.before + height :] = 0
+        for j, (positions, pixels) in enumerate(self.across):
             shifted = patches[rows.before : rows.before + height, j]
-            shifted[:, :, : positions.start] = 0
-            shifted[:, :, positions.stop :] = 0
+            if positions.stop - positions.start < self.width:
+                shifted[:, :, : positions.start] = 0
+                shifted[:, :, positions.stop :] = 0
             shifted[:, :, positions] = x[:height, :, pixels]
         return patches
 
@@ -117,14 +122,17 @@ class ConvKernel:
         filters, channels = weight.shape[:2]
         matrix = np.ascontiguousarray(weight[:, :, ::-1].transpose(3, 1, 2, 0)).reshape(-1, rows.size * filters)
         windows = row_windows(padded_dy, rows.size)[rows.before : rows.before + rows.length]
-        shape = (rows.length, columns.size, channels, columns.positions, samples)
-        whole = columns.size == 1 and columns.positions == columns.length
+        shape = (rows.length, columns.size, channels, self.width, samples)
+        whole = columns.size == 1 and self.width == columns.length
         parts = (ctx.empty if whole else ctx.scratch)(shape)
         np.matmul(matrix, windows, out=parts.reshape(rows.length, columns.size * channels, -1))
         if whole:
             return parts[:, 0]
         dx = ctx.empty((rows.length, channels, columns.length, samples))
-        _add_shifted(dx, parts, columns)
+        dx[...] = 0
+        for j, (positions, pixels) in enumerate(self.across):
+            target = dx[:, :, pixels]
+            np.add(target, parts[:, j][:, :, positions], out=target)
         return dx
 
     def _scattered(self, dy: Array, samples: int, ctx: Context) -> Array:
@@ -133,14 +141,12 @@ class ConvKernel:
         weight = self.conv.params["weight"]
         filters, channels = weight.shape[:2]
         matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, filters)
-        parts = ctx.scratch((len(dy), rows.size, columns.size, channels, columns.positions, samples))
+        parts = ctx.scratch((len(dy), rows.size, columns.size, channels, self.width, samples))
         np.matmul(matrix, dy, out=parts.reshape(len(dy), len(matrix), -1))
         dx = ctx.empty((rows.length, channels, columns.length, samples))
         dx[...] = 0
-        for i in range(rows.size):
-            for j in range(columns.size):
-                positions, pixels = meeting(rows, i)
-                across, along = meeting(columns, j)
+        for i, (positions, pixels) in enumerate(self.down):
+            for j, (across, along) in enumerate(self.across):
                 dx[pixels, :, along] += parts[positions, i, j][:, :, across]
         return dx
 
@@ -169,12 +175,3 @@ def meeting(axis: Axis, k: int) -> tuple[slice, slice]:
         return slice(0, 0), slice(0, 0)
     start = first * axis.stride + offset
     return slice(first, last), slice(start, start + (last - first - 1) * axis.stride + 1, axis.stride)
-
-
-def _add_shifted(dx: Array, parts: Array, columns: Axis) -> None:
-    """dx[:, :, pixel] = sum over the kernel's columns of the parts that meet the pixel."""
-    dx[...] = 0
-    for j in range(columns.size):
-        positions, pixels = meeting(columns, j)
-        target = dx[:, :, pixels]
-        np.add(target, parts[:, j][:, :, positions], out=target)

@@ -82,7 +82,8 @@ def _products(a: Array, b: Array) -> Array:
     """Sum of a * b for each channel of (H, C, W, N), (C,), float64; no image of products is made."""
     shape = (*a.shape[:2], -1)
     products: Array = np.vecdot(a.reshape(shape), b.reshape(shape))
-    return products.sum(axis=0, dtype=np.float64)
+    total: Array = products.sum(axis=0, dtype=np.float64)
+    return total
 
 
 def _channels(values: Array, rows: Array) -> Array:

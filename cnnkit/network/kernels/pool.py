@@ -30,11 +30,12 @@ def max_unpool(dy: Array, taken: Taken, size: int, dx: Array, ctx: Context) -> N
 
 
 def _fold(parts: list[Array], ctx: Context) -> tuple[Array, list[Array]]:
-    """max(parts), and for each part but the first whether those before it won."""
+    """max(parts), and in training for each part but the first whether those before it won."""
     largest, taken = parts[0], []
     y = ctx.empty(parts[0].shape)
     for part in parts[1:]:
-        taken.append(np.greater_equal(largest, part, out=ctx.empty_bits(y.shape)))
+        if ctx.training:
+            taken.append(np.greater_equal(largest, part, out=ctx.empty_bits(y.shape)))
         largest = np.maximum(largest, part, out=y)
     return largest, taken
 
