@@ -67,9 +67,9 @@ def train(
         recipe = load_recipe(recipe)
     if overrides:
         recipe = recipe.override({f"train.{key}": value for key, value in overrides.items()})
-    trainer = trainer_for(recipe, workers, progress, stop)
+    trainer = trainer_for(recipe, workers, progress)
     data = load_dataset(recipe.data.dataset, data_dir, recipe.data.validation, recipe.train.seed)
-    run = trainer.fit(model_for(recipe, data), data)
+    run = trainer.fit(model_for(recipe, data), data, stop=stop)
     return dataclasses.replace(run, recipe=recipe.to_dict())
 
 

@@ -74,6 +74,7 @@ class Preprocessing:
     y = (x * scale - mean) / std, with one mean and std for each channel, or one for all.
 
     x: (N, C, ...) in the dataset's own units, uint8 or float; y: the same shape, the network's dtype.
+    Raises ConfigError unless 1 / scale, scale / std and mean / std are finite in float32, and every std is above 0.
     """
 
     scale: float = 1.0
@@ -81,10 +82,18 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.mean) == len(self.std) or min(self.std) <= 0:
+        if not 0 < len(self.mean) == len(self.std) or not all(std > 0 for std in self.std):
             raise ConfigError(
                 "Preprocessing needs as many std as mean values, one or one for each channel, and every std above 0; "
                 f"it got mean={self.mean} and std={self.std}"
+            )
+        smallest, largest = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+        factors = [abs(value) for value in (self.scale, *(self.scale / std for std in self.std))]
+        offsets = [abs(mean / std) for mean, std in zip(self.mean, self.std, strict=True)]
+        if not all(smallest <= factor <= largest for factor in factors) or not all(o <= largest for o in offsets):
+            raise ConfigError(
+                "Preprocessing needs a scale other than 0, and finite values that float32 can hold; "
+                f"it got scale={self.scale}, mean={self.mean} and std={self.std}"
             )
 
     def affine(self, dtype: np.dtype[Any], axes: int) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,10 +15,23 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     arguments: those of the process if None.
     """
+    terminated: list[int] = []
+
+    def terminate(number: int, _frame: object) -> None:
+        terminated.append(number)
+        raise KeyboardInterrupt  # so that what is half done is cleaned up
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    code: str | int | None
     try:
-        sys.exit(_run(arguments))
+        code = _run(arguments)
     except KeyboardInterrupt:
-        sys.exit(130)
+        code = 130
+    except SystemExit as stop:
+        code = stop.code
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    sys.exit(128 + terminated[0] if terminated else code)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -34,10 +48,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if settings.debug:
             traceback.print_exc()
-        if isinstance(error, CnnkitError):
-            fail(str(error))
-            return error.exit_code
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()) if "\n" not in note)
+        if isinstance(error, CnnkitError | OSError):  # such as a disk that is full
+            fail(f"{error}{notes}")
+            return error.exit_code if isinstance(error, CnnkitError) else 2
         hint = "" if settings.debug else "; run again with --debug for the traceback"
-        fail(f"{type(error).__name__}: {error}{hint}", label="internal error")
+        fail(f"{type(error).__name__}: {error}{notes}{hint}", label="internal error")
         return 2
     return 0

@@ -20,13 +20,14 @@ def list_datasets(as_json: Json = False, _debug: Debug = False) -> None:
 
     catalog = installed_catalog()
     rows = []
-    for name in catalog.names("dataset"):
-        text = inspect.getdoc(catalog.find("dataset", name)) or ""
-        rows.append((name, text.partition("\n")[0]))
+    for plugin in catalog.plugins:
+        for name, cls in catalog.classes(plugin, "dataset").items():
+            rows.append((name, plugin.distribution, (inspect.getdoc(cls) or "").partition("\n")[0]))
+    headings = ("dataset", "distribution", "description")
     if as_json:
-        say_json([{"name": name, "description": text} for name, text in rows])
+        say_json([dict(zip(("name", *headings[1:]), row, strict=True)) for row in sorted(rows)])
     else:
-        say_table(("dataset", "description"), rows)
+        say_table(headings, sorted(rows))
 
 
 @app.command()

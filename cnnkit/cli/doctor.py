@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import typer
+
 from cnnkit.cli.options import DataFolder, Debug, Json, RegistryFolder
 from cnnkit.cli.output import say_json, say_pairs, warn
 
@@ -12,7 +14,10 @@ from cnnkit.cli.output import say_json, say_pairs, warn
 def doctor(
     registry: RegistryFolder = None, data_dir: DataFolder = None, as_json: Json = False, _debug: Debug = False
 ) -> None:
-    """Show what this installation consists of."""
+    """Show what this installation consists of.
+
+    Exits 1 if a plugin is broken.
+    """
     import importlib.metadata
     import platform
 
@@ -42,10 +47,12 @@ def doctor(
     }
     if as_json:
         say_json(found | {"problems": problems})
-        return
-    say_pairs(found)
-    for problem in problems:
-        warn(problem)
+    else:
+        say_pairs(found)
+        for problem in problems:
+            warn(problem)
+    if problems:
+        raise typer.Exit(1)
 
 
 def folder_state(path: Path) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnkit.cli.options import DataFolder, Debug, Json, Reference, RegistryFolder, Workers
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, Workers
 from cnnkit.cli.output import counted, note, say_json, say_table, warn
+from cnnkit.cli.recorded import recorded_component, recorded_dataset
 
 if TYPE_CHECKING:
+    from cnnkit.components import Component
     from cnnkit.network import Sequential
     from cnnkit.registry import Manifest
     from cnnkit.types import Samples
@@ -17,8 +20,9 @@ if TYPE_CHECKING:
 
 def evaluate(
     ref: Reference,
-    dataset: Annotated[
-        str | None, typer.Option(metavar="EXPR", help='A dataset, such as "MNIST()"; else the one trained on.')
+    dataset: DatasetChoice = None,
+    loss: Annotated[
+        str | None, typer.Option(metavar="EXPR", help='A loss, such as "MSE()"; else the one trained with.')
     ] = None,
     workers: Workers = None,
     registry: RegistryFolder = None,
@@ -28,20 +32,16 @@ def evaluate(
 ) -> None:
     """Measure a model on test samples."""
     from cnnkit.data import load_dataset
-    from cnnkit.errors import DataError
     from cnnkit.registry import Registry
 
     store = Registry(registry)
     record = store.read(ref)
     version, trained_on = record.version.ref, record.manifest.dataset or {}
-    expression = dataset or trained_on.get("name")
-    if not expression:
-        raise DataError(f"{version} does not say what it was trained on: give a dataset, such as --dataset 'MNIST()'")
-    data = load_dataset(expression, data_dir)
+    data = load_dataset(dataset, data_dir) if dataset else recorded_dataset(trained_on, data_dir)
     same = trained_on.get("digest") == data.digest
     if data.name == trained_on.get("name") and not same:
         warn(f"{data.name} has other samples now than when {version} was trained on it: its content hash differs")
-    metrics = _measure(store.load(version), record.manifest, data.test, workers)
+    metrics = _measure(store.load(version), record.manifest, data.test, loss, workers)
     if as_json:
         document = {"ref": version, "dataset": data.name, "digest": data.digest, "same_data": same}
         say_json({**document, "samples": len(data.test), "metrics": metrics})
@@ -50,15 +50,39 @@ def evaluate(
     say_table(("metric", "value"), metrics.items())
 
 
-def _measure(model: Sequential, manifest: Manifest, samples: Samples, workers: int | None) -> dict[str, float]:
+def _measure(
+    model: Sequential, manifest: Manifest, samples: Samples, loss: str | None, workers: int | None
+) -> dict[str, float]:
     from cnnkit.errors import ShapeError
     from cnnkit.training.trainer import Trainer
 
     settings = (manifest.recipe or {}).get("train", {})
-    trainer = Trainer(**{key: settings[key] for key in ("loss", "metrics") if key in settings}, workers=workers)
+    chosen: dict[str, Any] = {"loss": loss} if loss else {}
+    if "loss" in settings and not loss:
+        chosen["loss"] = _recorded_loss(settings["loss"])
+    if isinstance(settings.get("metrics"), list):
+        chosen["metrics"] = []
+        for expression in settings["metrics"]:
+            if metric := recorded_component("metric", expression):
+                chosen["metrics"].append(metric)
+            else:
+                warn(f"the metric {expression} is left out: a model file can choose only those that come with cnnkit")
+    trainer = Trainer(**chosen, workers=workers)
     if samples.x.shape[1:] != model.input_shape:
         raise ShapeError(
             f"{manifest.name} takes inputs of shape {model.input_shape}, the dataset has {tuple(samples.x.shape[1:])}: "
             "choose a dataset that fits with --dataset"
         )
     return trainer.evaluate(model, samples)
+
+
+def _recorded_loss(expression: str) -> Component:
+    from cnnkit.errors import ConfigError
+
+    loss = recorded_component("loss", expression)
+    if not loss:
+        raise ConfigError(
+            f"the model was trained with the loss {expression}, and a model file can choose only one that comes with "
+            f"cnnkit: pass --loss {shlex.quote(str(expression))}"
+        )
+    return loss

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import say_json, say_pairs
 from cnnkit.cli.validation import inputs_for, show_report
 
@@ -27,6 +25,7 @@ def export(
     validate: Annotated[
         bool, typer.Option("--validate/--no-validate", help="Compare with the model on every installed runtime.")
     ] = True,
+    dataset: DatasetChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -34,10 +33,11 @@ def export(
 ) -> None:
     """Write a model as an ONNX file.
 
-    The file is kept only if every installed runtime gives the model's answers.
+    It is written only if every installed runtime gives the model's answers.
     """
-    from cnnkit import api
     from cnnkit.errors import CheckError
+    from cnnkit.onnx.export import to_onnx, write_onnx
+    from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
 
     store = Registry(registry)
@@ -45,19 +45,15 @@ def export(
     version = record.version
     model = store.load(version.ref)
     target = output or Path(f"{version.name}-{version.number}.onnx")
+    _check_target(target)
     report, inputs = None, None
-    # The file gets its name once it has passed, so that a file of that name is one that was seen to be right.
-    draft = _draft(target)
-    try:
-        api.export_onnx(model, draft, opset=opset, metadata=_metadata(record))
-        if validate:
-            x, inputs = inputs_for(model, record.manifest.dataset, data_dir)
-            report = dataclasses.replace(api.validate_onnx(draft, model, x), path=target)
-        passed = report is None or report.ok
-        if passed:
-            os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
+    proto = to_onnx(model, opset=opset, metadata=_metadata(record))
+    if validate:
+        x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
+        report = validate_proto(proto, target, model, x)
+    passed = report is None or report.ok
+    if passed:
+        write_onnx(proto, target)
     if as_json:
         validation = report and {"inputs": inputs, **report.to_dict()}
         say_json(
@@ -66,17 +62,17 @@ def export(
     elif report and inputs:
         show_report(report, inputs)
     if not passed:
-        raise CheckError(f"{target} was not kept: it does not give the answers of {version.ref}")
+        raise CheckError(f"{target} was not written: it would not give the answers of {version.ref}")
     if not as_json:
         say_pairs({"exported": version.ref, "file": target, "validated": "no" if report is None else "yes"})
 
 
-def _draft(target: Path) -> Path:
+def _check_target(target: Path) -> None:
+    """Find out before the validation that the file could not be written."""
     from cnnkit.errors import OnnxError
 
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise OnnxError(f"cannot write {target}: expected the name of a file in a folder that exists")
-    return target.with_name(f".{target.name}.{os.getpid()}.tmp")
 
 
 def _metadata(record: Record) -> dict[str, str]:

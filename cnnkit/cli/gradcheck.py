@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, cast
 
 import typer
 
 from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
+
+MAX_INPUTS = 1_000_000
 
 
 def gradcheck(
@@ -38,6 +41,9 @@ def _shape(text: str) -> tuple[int, ...]:
     from cnnkit.errors import ShapeError
 
     sizes = text.split(",")
-    if not all(size.isdecimal() and int(size) for size in sizes):
+    if not all(size.isdecimal() and size.strip("0") for size in sizes):
         raise ShapeError(f"--input must be numbers above 0 with commas between them, such as 3,8,8, got {text!r}")
-    return tuple(map(int, sizes))
+    shape = tuple(int(size) for size in sizes if len(size) < 10)
+    if len(shape) < len(sizes) or math.prod(shape) > MAX_INPUTS:
+        raise ShapeError(f"--input may have {MAX_INPUTS:,} numbers, as each is moved in turn, got {text[:80]!r}")
+    return shape

@@ -139,3 +139,21 @@ def delete(
         raise ConfigError(f"{version.ref} ({version.path}) would be deleted for ever: add --yes to do it")
     store.delete(version.ref)
     say(f"deleted {version.ref}")
+
+
+@app.command()
+def gc(registry: RegistryFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
+    """Remove what killed processes left behind.
+
+    Those are temporary files; one that a living process is writing stays.
+    """
+    from cnnkit.registry import Registry
+
+    store = Registry(registry)
+    removed = [str(path) for path in store.gc()]
+    if as_json:
+        say_json({"removed": removed})
+    for path in () if as_json else removed:
+        say(f"removed {path}")
+    if not removed:
+        note(f"{store.path}: nothing to remove")

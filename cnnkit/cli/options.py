@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,6 +21,11 @@ def _switch_debug(context: typer.Context, value: bool) -> None:
         context.find_root().obj.debug = True
 
 
+def _expanded(folder: str | None) -> str | None:
+    """A shell leaves `~` in `--registry=~/models` as it is."""
+    return folder and os.path.expanduser(folder)
+
+
 Debug = Annotated[
     bool, typer.Option("--debug", callback=_switch_debug, is_eager=True, help="Show the traceback of an error.")
 ]
@@ -34,10 +40,20 @@ Workers = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; repeatable.")
 ]
+DatasetChoice = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="EXPR", help='A dataset, such as "MNIST()"; else the one trained on.'),
+]
 RegistryFolder = Annotated[
-    str | None, typer.Option("--registry", help="Registry folder; else CNNKIT_REGISTRY, else ./registry.")
+    str | None,
+    typer.Option("--registry", callback=_expanded, help="Registry folder; else CNNKIT_REGISTRY, else ./registry."),
 ]
 DataFolder = Annotated[
-    str | None, typer.Option("--data-dir", help="Folder of data files; else CNNKIT_DATA_DIR, else a user cache folder.")
+    str | None,
+    typer.Option(
+        "--data-dir",
+        callback=_expanded,
+        help="Folder of data files; else CNNKIT_DATA_DIR, else a user cache folder.",
+    ),
 ]
 Reference = Annotated[str, typer.Argument(metavar="REF", help="name@3, name@latest or name@ALIAS.")]

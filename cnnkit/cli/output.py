@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 ENDLESS = 10_000
 """Columns of what is not a terminal."""
 
@@ -31,12 +33,12 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(text: str = "") -> None:
     """Print a line of the answer."""
-    console().print(text)
+    console().print(printable(text))
 
 
 def note(text: str) -> None:
     """Print a line about the answer."""
-    console(stderr=True).print(text)
+    console(stderr=True).print(printable(text))
 
 
 def warn(text: str) -> None:
@@ -47,6 +49,14 @@ def warn(text: str) -> None:
 def fail(text: str, label: str = "error") -> None:
     """Print why there is no answer."""
     _labelled(label, "bold red", text)
+
+
+def printable(text: str) -> str:
+    """The text with characters that steer a terminal, or turn the direction of writing, as escapes such as \\x1b.
+
+    Labels and names come from model files, which may come from anybody.
+    """
+    return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -83,11 +93,11 @@ def counted(count: int, noun: str) -> str:
 def _labelled(label: str, style: str, text: str) -> None:
     from rich.text import Text
 
-    console(stderr=True).print(Text.assemble((f"{label}: ", style), text))
+    console(stderr=True).print(Text.assemble((f"{label}: ", style), printable(text)))
 
 
 def _shown(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def _plain(value: Any) -> Any:

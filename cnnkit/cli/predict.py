@@ -46,7 +46,7 @@ def predict(
 def read_images(file: Path, shape: Shape) -> Array:
     """The images in a file as (N, *shape); one image may lack the batch axis, a single channel its own axis.
 
-    Raises DataError for a file that cannot be read or that has images of another shape.
+    Raises DataError for a file that cannot be read, or that has images of another shape or values that are not finite.
     """
     import numpy as np
 
@@ -55,14 +55,19 @@ def read_images(file: Path, shape: Shape) -> Array:
     if file.suffix != ".npy":
         raise DataError(f"{file}: expected a .npy file, as numpy.save writes it; no other kind can be read")
     try:
-        array = np.load(file, allow_pickle=False)
+        with file.open("rb") as opened:
+            array = np.lib.format.read_array(opened, allow_pickle=False)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{file} is not an array of numbers in NumPy's format: {error}") from None
+    except Exception as error:  # a wrong header makes NumPy and Python's parser fail in many ways
+        raise DataError(
+            f"{file} is not an array of numbers in NumPy's format: {error} ({type(error).__name__})"
+        ) from None
     accepted = [shape, shape[1:]] if len(shape) == 3 and shape[0] == 1 else [shape]
     for one in accepted:
         if array.shape == one or array.shape[1:] == one:
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise DataError(f"{file}: expected finite values, some are NaN or infinite")
             return np.asarray(array.reshape(-1, *shape))
     images = " or ".join(f"{one} or (N, {', '.join(map(str, one))})" for one in accepted)
     raise DataError(f"{file}: expected an array of shape {images}, got {array.shape}")

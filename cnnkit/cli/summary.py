@@ -26,8 +26,11 @@ def summary(
 ) -> None:
     """Print layers, shapes and parameters."""
     from cnnkit import api
+    from cnnkit.errors import ConfigError
 
     if "@" in subject and not subject.endswith(".toml"):
+        if overrides:
+            raise ConfigError(f"--set changes a recipe; {subject} is a registered model, which nothing changes")
         model = api.load_model(subject, registry)
     else:
         model = _described(subject, overrides, data_dir)

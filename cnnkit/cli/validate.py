@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import say_json
 from cnnkit.cli.validation import inputs_for, show_report
 
@@ -15,6 +15,7 @@ from cnnkit.cli.validation import inputs_for, show_report
 def validate(
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
     ref: Reference,
+    dataset: DatasetChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -31,7 +32,7 @@ def validate(
     store = Registry(registry)
     record = store.read(ref)
     model = store.load(record.version.ref)
-    x, inputs = inputs_for(model, record.manifest.dataset, data_dir)
+    x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
     report = api.validate_onnx(file, model, x)
     if as_json:
         say_json({"ref": record.version.ref, "inputs": inputs, **report.to_dict()})

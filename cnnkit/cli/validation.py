@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cnnkit.cli.output import note, say, say_table
+from cnnkit.cli.recorded import recorded_dataset
 
 if TYPE_CHECKING:
     from cnnkit.network import Sequential
@@ -16,21 +17,26 @@ MAX_SAMPLES = 1000
 """Test samples to compare on: the reference evaluator is slow."""
 
 
-def inputs_for(model: Sequential, dataset: Mapping[str, str] | None, data_dir: str | None) -> tuple[Array | None, str]:
-    """The first test samples of the model's dataset, or None for random inputs; and in words what they are."""
+def inputs_for(
+    model: Sequential, chosen: str | None, recorded: Mapping[str, str] | None, data_dir: str | None
+) -> tuple[Array | None, str]:
+    """The first test samples of the chosen dataset, else the recorded one, else None for random inputs; and in words.
+
+    Raises what `load_dataset` raises for a chosen dataset.
+    """
     from cnnkit.data import load_dataset
     from cnnkit.errors import CnnkitError
 
-    expression = (dataset or {}).get("name")
-    if not expression:
-        return None, "random inputs (the model does not say what it was trained on)"
     try:
-        x = load_dataset(expression, data_dir).test.x[:MAX_SAMPLES]
+        data = load_dataset(chosen, data_dir) if chosen else recorded_dataset(recorded, data_dir)
     except CnnkitError as error:
-        return None, f"random inputs ({expression} cannot be loaded: {error})"
-    if x.shape[1:] != model.input_shape:
-        return None, f"random inputs (the samples of {expression} do not have the shape {model.input_shape})"
-    return x, f"{len(x)} test samples of {expression}"
+        if chosen:
+            raise
+        return None, f"random inputs ({error})"
+    x = data.test.x[:MAX_SAMPLES]
+    if chosen or x.shape[1:] == model.input_shape:
+        return x, f"{len(x)} test samples of {data.name}"
+    return None, f"random inputs (the samples of {data.name} do not have the shape {model.input_shape})"
 
 
 def show_report(report: ValidationReport, inputs: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
 import importlib.metadata
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -94,6 +96,12 @@ class Catalog:
             if not isinstance(expression, KINDS[kind][1]):
                 raise ConfigError(f"expected {_a(kind)}, got {expression!r}")
             return expression
+        if isinstance(expression, type) and issubclass(expression, Component):
+            raise ConfigError(
+                f"expected {_a(kind)}, got the class {expression.__name__}: write {expression.__name__}(...)"
+            )
+        if not isinstance(expression, str | Call):
+            raise ConfigError(f"expected {_a(kind)} or its expression, got {expression!r}")
         call = parse(expression) if isinstance(expression, str) else expression
         cls = self.find(kind, call.name, call.distribution)
         args = [self._argument(kind, value) for value in call.args]
@@ -158,14 +166,15 @@ class Catalog:
     def _import(self, plugin: Plugin) -> Loaded:
         loaded = Loaded(plugin)
         try:
-            module = plugin.load()
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers
+                module = plugin.load()
             self._manager.register(module, name=f"{plugin.distribution} {plugin.value}")
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may fail in any way, even by SystemExit; it is reported, not obeyed
             if plugin.distribution == BUILT_IN and not isinstance(error, SystemExit):
                 raise
-            loaded.problems.append(f"importing {plugin.value} failed: {type(error).__name__}: {error}")
+            loaded.problems.append(f"importing {plugin.value} failed: {_told(error)}")
             return loaded
         hooks = {hook: kind for kind, (hook, _) in KINDS.items()}
         for caller in self._manager.get_hookcallers(module) or []:
@@ -179,15 +188,16 @@ class Catalog:
 
     def _ask(self, loaded: Loaded, kind: str, hook: Callable[..., Any]) -> None:
         try:
-            classes = list(hook())
+            with contextlib.redirect_stdout(sys.stderr):
+                classes = list(hook())
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as above
-            loaded.problems.append(f"{KINDS[kind][0]}() failed: {type(error).__name__}: {error}")
+            loaded.problems.append(f"{KINDS[kind][0]}() failed: {_told(error)}")
             return
         for cls in classes:
             if not (inspect.isclass(cls) and issubclass(cls, KINDS[kind][1])):
-                loaded.problems.append(f"{KINDS[kind][0]}() returned {cls!r}, which is not {_a(kind)} class")
+                loaded.problems.append(f"{KINDS[kind][0]}() returned {_named(cls)}, which is not {_a(kind)} class")
             elif cls.__name__ in loaded.classes[kind]:
                 loaded.problems.append(f"{KINDS[kind][0]}() returned two classes named {cls.__name__}")
             else:
@@ -233,9 +243,28 @@ def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:
     try:
         return cls(*args, **kwargs)
     except CnnkitError as error:
-        raise type(error)(f"{written}: {error}") from None
+        error.args = (f"{written}: {error}",)
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(accepted)}") from error
+    except Exception as error:  # whatever a foreign __init__ raises, the arguments did not suit it
+        raise ConfigError(f"{written}: {_told(error)}; expected {cls.__name__}{_shown(accepted)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """Type and text of an error, also of one that cannot say what it is."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be read)"
+    return f"{type(error).__name__}: {text}"
+
+
+def _named(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"something of type {type(value).__name__}"
 
 
 def _shown(signature: inspect.Signature) -> str:

@@ -39,6 +39,11 @@ class Component:
         kwargs: dict[str, Any] = {}
         for parameter in signature(type(self)).parameters.values():
             value = self._kept(parameter.name)
+            if parameter.kind is parameter.VAR_KEYWORD:
+                raise ComponentError(
+                    f"{type(self).__name__}.__init__ takes **{parameter.name}, which no expression can give back; "
+                    "name its arguments"
+                )
             if parameter.kind is parameter.VAR_POSITIONAL:
                 args.extend(value)
             elif parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
@@ -200,6 +205,7 @@ class Metric(Component):
     """A number that says how good predictions are, made from sums, so that it does not depend on the tiles."""
 
     kind = "metric"
+    greater_is_better: ClassVar[bool] = True
 
     @property
     def key(self) -> str:
@@ -207,7 +213,10 @@ class Metric(Component):
         return type(self).__name__.lower()
 
     def sums(self, outputs: Array, targets: Array) -> Array:
-        """What this tile adds, float64. outputs: (N, F); targets as for a loss."""
+        """What this tile adds, float64.
+
+        outputs: (N, F), what the loss takes: logits for a loss from logits; targets as for a loss.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no sums")
 
     def value(self, total: Array) -> float:
@@ -233,8 +242,12 @@ class Callback(Component):
 
     kind = "callback"
 
-    def start(self) -> None:
-        """Forget all earlier trainings; called before the first epoch."""
+    def start(self, quantities: Mapping[str, bool]) -> None:
+        """Forget all earlier trainings; called before the first epoch.
+
+        quantities: what the history will have, and whether greater is better of it. Raises ConfigError if something
+        that the callback looks at is not among them.
+        """
 
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
         """Return why the training should end now, or "" to go on.

@@ -113,16 +113,33 @@ def _value(node: ast.expr, text: str, depth: int) -> Any:
         case ast.Tuple(elts=elements):
             return tuple(_value(element, text, depth + 1) for element in elements)
         case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant | ast.UnaryOp) for key in keys):
-            return {
-                _value(key, text, depth + 1): _value(value, text, depth + 1)
+            pairs = [
+                (_value(key, text, depth + 1), _value(value, text, depth + 1))
                 for key, value in zip(keys, values, strict=True)
                 if key is not None
-            }
-        case ast.Constant(value=bool() | int() | float() | str() | None):
+            ]
+            if len(dict(pairs)) < len(pairs):
+                raise ExpressionError(f"{_shorten(text)!r} has a key twice in a dict: leave one of them out")
+            return dict(pairs)
+        case ast.Constant(value=bool() | None):
             return node.value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+        case ast.Constant(value=int() | float() | str() as value) if _can_be_written(value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)) if not isinstance(
+            number, bool
+        ) and _can_be_written(number):
             return -number
     raise _refused(node, text)
+
+
+def _can_be_written(value: float | str) -> bool:
+    """Whether `format_value` gives the value back: no endless digits, and no half of a character pair."""
+    match value:
+        case int():
+            return value.bit_length() <= 1024
+        case str():
+            return not any("\ud800" <= character <= "\udfff" for character in value)
+    return True
 
 
 def _refused(node: ast.expr | ast.keyword, text: str) -> ExpressionError:

@@ -6,13 +6,31 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import pooch
 
 from cnnkit.errors import DataError
 
+MAX_BYTES = 2**27
+"""Most bytes of a file; the largest that is known here has 26 million."""
 TIMEOUT = 30.0
 """Seconds to wait for a connection, and for each further piece of a file."""
+
+
+class _Limited:
+    """A file that takes MAX_BYTES: what a server announces, or sends without announcing, proves nothing."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, chunk: bytes) -> None:
+        if self._file.tell() + len(chunk) > MAX_BYTES:
+            raise DataError(f"{self._file.name}: expected at most {MAX_BYTES:,} bytes, the server sends more")
+        self._file.write(chunk)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def download(name: str, mirrors: Iterable[str], folder: Path, check: Callable[[Path], object]) -> None:
@@ -30,7 +48,8 @@ def download(name: str, mirrors: Iterable[str], folder: Path, check: Callable[[P
             part = Path(scratch, name)
             for url in (mirror + name for mirror in mirrors):
                 try:
-                    fetch(url, str(part), None)
+                    with part.open("wb") as file:
+                        fetch(url, _Limited(file), None)
                     check(part)
                 except DataError as error:
                     reasons.append(str(error).replace(str(part), url))

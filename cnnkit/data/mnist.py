@@ -18,7 +18,8 @@ class IdxDataset(Dataset):
     """Images and labels in the four files of MNIST, each pinned by the hash of its uncompressed content.
 
     x: (N, 1, H, W) uint8; y: (N,) int64. A file may be raw or gzipped (`.gz`), in the dataset's own folder below
-    `data_dir` or in `data_dir` itself; those that are missing are downloaded into the former.
+    `data_dir` or, if its content is right, in `data_dir` itself, which several datasets may share; those that are
+    missing are downloaded into the former.
     """
 
     folder: ClassVar[str]
@@ -33,17 +34,47 @@ class IdxDataset(Dataset):
 
         Raises DataError for a file that is damaged or another one, and if a missing one cannot be downloaded.
         """
-        missing = [name for name in self.hashes if not os.path.exists(self._path(data_dir, name))]
+        folder = data_dir / self.folder
+        paths = self._paths(data_dir)
+        missing = [name for name in self.hashes if name not in paths]
         if missing:
-            self._download(missing, data_dir / self.folder)
-        train, test = self._samples(data_dir, "train"), self._samples(data_dir, "t10k")
+            self._download(missing, folder)
+        paths |= {name: folder / f"{name}.gz" for name in missing}
+        try:
+            train, test = (
+                self._pair(paths[f"{part}-images-idx3-ubyte"], paths[f"{part}-labels-idx1-ubyte"])
+                for part in ("train", "t10k")
+            )
+        except DataError as error:
+            raise DataError(
+                f"{error}\ndelete the file to have it downloaded into {folder}, "
+                "or name another folder with --data-dir or CNNKIT_DATA_DIR"
+            ) from None
         return Data(train, test, labels=self.labels, preprocessing=self.preprocessing)
 
-    def _path(self, data_dir: Path, name: str) -> Path:
-        """Where the file is, or where its download will be."""
-        folders = (data_dir / self.folder, data_dir)
-        candidates = [folder / file for folder in folders for file in (f"{name}.gz", name)]
-        return next((path for path in candidates if os.path.exists(path)), candidates[0])
+    def is_complete(self, data_dir: Path) -> bool:
+        """Whether `load` would find all files, and so download nothing."""
+        return self._paths(data_dir).keys() == self.hashes.keys()
+
+    def _paths(self, data_dir: Path) -> dict[str, Path]:
+        """Where the files are, by name, without those that are missing."""
+        paths = {}
+        for name in self.hashes:
+            files = (f"{name}.gz", name)
+            own = [data_dir / self.folder / file for file in files if os.path.exists(data_dir / self.folder / file)]
+            if found := own or [data_dir / file for file in files if self._is_right(data_dir / file)]:
+                paths[name] = found[0]
+        return paths
+
+    def _is_right(self, path: Path) -> bool:
+        """Whether a file of the shared folder is this dataset's: others have files of the same names."""
+        if not os.path.exists(path):
+            return False
+        try:
+            self._read(path)
+        except DataError:
+            return False
+        return True
 
     def _download(self, missing: list[str], folder: Path) -> None:
         from cnnkit.data.download import download  # imports pooch
@@ -52,20 +83,11 @@ class IdxDataset(Dataset):
             for name in missing:
                 download(f"{name}.gz", self.mirrors, folder, self._read)
         except DataError as error:
+            others = [path for name in missing for path in folder.parent.glob(f"{name}*")]
+            passed_over = f"\nof another dataset, or damaged: {', '.join(map(str, others))}" if others else ""
             raise DataError(
-                f"{self!r} needs {', '.join(missing)} (raw or .gz) in {folder}, and {error}\n"
+                f"{self!r} needs {', '.join(missing)} (raw or .gz) in {folder}, and {error}{passed_over}\n"
                 "put the files there, or name the folder that has them with --data-dir or CNNKIT_DATA_DIR"
-            ) from None
-
-    def _samples(self, data_dir: Path, part: str) -> Samples:
-        images = self._path(data_dir, f"{part}-images-idx3-ubyte")
-        labels = self._path(data_dir, f"{part}-labels-idx1-ubyte")
-        try:
-            return self._pair(images, labels)
-        except DataError as error:
-            raise DataError(
-                f"{error}\ndelete the file to have it downloaded into {data_dir / self.folder}, "
-                "or name another folder with --data-dir or CNNKIT_DATA_DIR"
             ) from None
 
     def _pair(self, images_path: Path, labels_path: Path) -> Samples:
@@ -121,10 +143,10 @@ class FashionMNIST(IdxDataset):
 
     folder = "fashion-mnist"
     mirrors = (
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     )
-    hashes: ClassVar[dict[str, str]] = {
+    hashes: ClassVar[dict[str, str]] = {  # MD5 is all that its authors publish
         "train-images-idx3-ubyte": "md5:f4a8712d7a061bf5bd6d2ca38dc4d50a",
         "train-labels-idx1-ubyte": "md5:9018921c3c673c538a1fc5bad174d6f9",
         "t10k-images-idx3-ubyte": "md5:8181f5470baa50b63fa0f6fddb340f0a",

@@ -25,8 +25,8 @@ class Flatten(Layer):
         return (math.prod(in_shape),)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """A view of x; also where samples are the fastest axis."""
-        return x.reshape(len(x), -1), x.shape
+        """A view of x where its strides allow one, else a copy."""
+        return x.reshape(len(x), math.prod(x.shape[1:])), x.shape
 
     def backward(self, dy: Array, shape: Cache, ctx: Context) -> tuple[Array, Grads]:
         """A view of dy."""

@@ -1,11 +1,12 @@
 """Networks: nested layers as one flat list of nodes, and the engine that runs it over tiles."""
 
 from cnnkit.network.engine import Engine
+from cnnkit.network.keys import keyed_rng
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.sequential import Sequential
 from cnnkit.network.session import Session, training_session
-from cnnkit.network.workers import Threads, available_cores
+from cnnkit.network.workers import available_cores
 
 __all__ = [
     "INPUT",
@@ -15,7 +16,7 @@ __all__ = [
     "Sequential",
     "Session",
     "Sums",
-    "Threads",
     "available_cores",
+    "keyed_rng",
     "training_session",
 ]

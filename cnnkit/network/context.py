@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.network.keys import keyed_rng
 from cnnkit.types import Array, Shape
 
 NONE = np.empty(0)
@@ -63,24 +64,28 @@ class Workspace:
 class TileContext:
     """The context of one tile's way through the network; see `cnnkit.types.Context`."""
 
+    _rng: np.random.Generator | None
+
     def __init__(self, workspace: Workspace, training: bool, key: tuple[int, ...]) -> None:
         self.training = training
         self.total = NONE
         self.partial = NONE
-        self._node = 0
+        self._node, self._rng = 0, None
         self._workspace = workspace
         self._key = key
         workspace.start_tile()
 
     def enter(self, node: int) -> None:
         """A call of the node with this index begins: what earlier calls took for themselves is free again."""
-        self._node = node
+        self._node, self._rng = node, None
         self._workspace.start_call()
 
     @property
     def rng(self) -> np.random.Generator:
         """Random numbers that depend on nothing but seed, epoch, step, tile and node."""
-        return np.random.default_rng((*self._key, self._node))
+        if self._rng is None:
+            self._rng = keyed_rng("layers", *self._key, self._node)
+        return self._rng
 
     def empty(self, shape: Shape) -> Array:
         """Uninitialised memory from the workspace, in C order."""

@@ -21,7 +21,7 @@ from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.plan import plan
-from cnnkit.network.workers import Threads, one_blas_thread
+from cnnkit.network.workers import in_threads, one_blas_thread
 from cnnkit.types import Array, Cache, Grads, Preprocessing, Samples
 
 CACHE_BYTES = 16 << 20
@@ -58,7 +58,7 @@ class Engine:
         """How many samples a tile has in training; it depends on nothing but the network and the batch size."""
         return int(np.clip(_power_of_two(batch_size // TILES), MIN_TILE, self.largest_tile))
 
-    def evaluate(self, samples: Samples, objective: Objective, threads: Threads) -> Sums:
+    def evaluate(self, samples: Samples, objective: Objective, workers: int) -> Sums:
         """Loss and metrics in prediction mode."""
 
         def one(tile: slice) -> Sums:
@@ -71,9 +71,9 @@ class Engine:
             return sums
 
         with one_blas_thread():
-            return functools.reduce(Sums.__add__, threads.map(one, self._tiles(len(samples))))
+            return functools.reduce(Sums.__add__, in_threads(workers, one, self._tiles(len(samples))))
 
-    def predict(self, x: Array, threads: Threads) -> Array:
+    def predict(self, x: Array, workers: int) -> Array:
         """The outputs of the last node in prediction mode, (N, ...)."""
         y = np.empty((len(x), *self.nodes[-1].out_shape), self.dtype)
 
@@ -86,7 +86,7 @@ class Engine:
             one(slice(0, len(x)))
             return y
         with one_blas_thread():
-            threads.map(one, self._tiles(len(x)))
+            in_threads(workers, one, self._tiles(len(x)))
         return y
 
     def trace(self, x: Array) -> list[Array]:
@@ -120,10 +120,14 @@ class Engine:
         for step in self.steps:
             ctx.enter(step.node.index)
             inputs = [values[i] for i in step.node.inputs]
-            if isinstance(step.run, BatchCoupledLayer):
-                ctx.partial = step.run.partial(inputs[0], ctx)
-                ctx.total = yield ctx.partial
-            values[step.output], cache = _forward(step.run, inputs, ctx)
+            try:
+                if isinstance(step.run, BatchCoupledLayer):
+                    ctx.partial = step.run.partial(inputs[0], ctx)
+                    ctx.total = yield ctx.partial
+                values[step.output], cache = _forward(step.run, inputs, ctx)
+            except Exception as error:
+                error.add_note(f"in the forward pass of {step.node}")
+                raise
             caches.append(cache)
 
         outputs = values[self.steps[-1].output]
@@ -134,15 +138,19 @@ class Engine:
         for step, cache in zip(reversed(self.steps), reversed(caches), strict=True):
             ctx.enter(step.node.index)
             dy = pending.pop(step.output)
-            if isinstance(step.run, BatchCoupledLayer):
-                ctx.partial = step.run.backward_partial(dy, cache, ctx)
-                ctx.total = yield ctx.partial
-            if isinstance(step.run, Merge):
-                dxs: Sequence[Array | None] = step.run.backward(dy, cache, ctx)
-            else:
-                dx, grads = step.run.backward(dy, cache, ctx)
-                dxs = [dx]
-                self._keep(step.node, grads, gradient)
+            try:
+                if isinstance(step.run, BatchCoupledLayer):
+                    ctx.partial = step.run.backward_partial(dy, cache, ctx)
+                    ctx.total = yield ctx.partial
+                if isinstance(step.run, Merge):
+                    dxs: Sequence[Array | None] = step.run.backward(dy, cache, ctx)
+                else:
+                    dx, grads = step.run.backward(dy, cache, ctx)
+                    dxs = [dx]
+                    self._keep(step.node, grads, gradient)
+            except Exception as error:
+                error.add_note(f"in the backward pass of {step.node}")
+                raise
             for source, dx in zip(step.node.inputs, dxs, strict=True):
                 if source != INPUT and dx is not None:
                     pending[source] = pending[source] + dx if source in pending else dx
@@ -192,7 +200,8 @@ class Engine:
 def to_stop(tile: TilePass, total: Array | None) -> Array:
     """Take a tile to its next stop and return its partial there; total: of the stop before, None before the first."""
     with _unwarned():
-        return tile.send(total)  # type: ignore[arg-type]  # a generator starts with None
+        partial = tile.send(total)  # type: ignore[arg-type]  # a generator starts with None
+    return np.asarray(partial, np.float64)
 
 
 def to_end(tile: TilePass, total: Array | None) -> Sums:

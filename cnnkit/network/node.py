@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError
+from cnnkit.network.keys import keyed_rng
 from cnnkit.network.limit import Limit
 from cnnkit.types import Shape
 
@@ -70,11 +69,16 @@ class _Builder:
         self._seen.add(id(layer))
         in_shape = self._shape(value)
         layer.params, layer.buffers = {}, {}
-        rng = np.random.default_rng([self.seed, index])
+        rng = keyed_rng("weights", self.seed, index)
         try:
             out_shape = self.limit.build(layer, in_shape, rng) if self.limit else layer.build(in_shape, rng)
         except CnnkitError as error:
-            raise type(error)(f"layer {name} = {layer!r}, after {self._before(value)}: {error}") from None
+            error.args = (f"layer {name} = {layer!r}, after {self._before(value)}: {error}",)
+            raise
+        except MemoryError:
+            raise ConfigError(
+                f"layer {name} = {layer!r}, after {self._before(value)}: it needs too much memory"
+            ) from None
         return self._append(Node(index, name, layer, (value,), (in_shape,), tuple(out_shape)))
 
     def _merge(self, merge: Merge, value: int) -> int:
@@ -84,7 +88,8 @@ class _Builder:
         try:
             out_shape = merge.merge_shape(in_shapes)
         except CnnkitError as error:
-            raise type(error)(f"layer {name} = {merge!r}, after {self._before(value)}: {error}") from None
+            error.args = (f"layer {name} = {merge!r}, after {self._before(value)}: {error}",)
+            raise
         return self._append(Node(len(self.nodes), name, merge, ends, in_shapes, tuple(out_shape)))
 
     def _append(self, node: Node) -> int:

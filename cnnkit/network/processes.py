@@ -11,6 +11,7 @@ import functools
 import mmap
 import os
 import signal
+import traceback
 import warnings
 from typing import Any, NoReturn
 
@@ -24,14 +25,16 @@ from cnnkit.network.session import Session
 from cnnkit.types import Array, Samples, Shape
 
 GO, FAILED = b"g", b"f"
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class SharedSession(Session):
-    """A session whose tiles are spread over forked processes; `close` ends them."""
+    """A session whose tiles are spread over forked processes; `close` ends them, and so does an error."""
 
     def __init__(self, engine: Engine, samples: Samples, objective: Objective, batch_size: int, workers: int) -> None:
-        super().__init__(engine, samples, objective, batch_size)
         self.workers = workers
+        super().__init__(engine, samples, objective, batch_size)
+        self._like, partials = self._probe()
         parameters = engine.parameters
         parameters.move_to(_shared(parameters.vector.shape, parameters.vector.dtype))
         self.gradient = _shared(self.gradient.shape, self.gradient.dtype)
@@ -39,30 +42,37 @@ class SharedSession(Session):
         self._batch = _shared((batch_size,), np.dtype(np.int64))
         self._order = _shared((4,), np.dtype(np.int64))
         """Length of the batch, and its key."""
-        self._like, partials = self._probe()
-        tiles = len(self.slots)
-        self._sums = _shared((tiles, self._like.pack().size), np.dtype(np.float64))
-        # Two sets, used in turn: a worker that is ahead must not write where another one still reads.
-        self._partials = [[_shared((tiles, *shape), np.dtype(np.float64)) for shape in partials] for _ in range(2)]
-        self._turn = 0
+        self._sums = _shared((self.tiles, self._like.pack().size), np.dtype(np.float64))
+        self._partials = [_shared((self.tiles, *shape), np.dtype(np.float64)) for shape in partials]
+        """For each stop a place for each tile."""
         self._links: list[tuple[int, int]] = []
         """For each other worker the ends of two pipes: to hear from it, to tell it."""
         self._children: list[int] = []
-        for worker in range(1, workers):
-            self._fork(worker)
+        try:
+            for worker in range(1, workers):
+                self._fork(worker)
+        except BaseException:
+            self.close()
+            raise
 
     def step(self, batch: Array, key: tuple[int, ...]) -> Sums:
         """As `Session.step`."""
+        if not self._links:
+            raise TrainingError("this training session has ended, or failed: begin a new one")
         self._batch[: len(batch)] = batch
         self._order[:] = len(batch), *key
-        self._tell()
-        self._work(0)
-        self._hear()
+        try:
+            self._tell()
+            self._work(0)
+            self._hear()
+        except BaseException:
+            self.close()  # the workers are somewhere inside the step: there is no way back to a common start
+            raise
         tiles = -(-len(batch) // self.tile)
         return functools.reduce(Sums.__add__, map(self._like.unpack, self._sums[:tiles]))
 
     def close(self) -> None:
-        """End the other processes; the parameters stay as they are."""
+        """End the other processes, and take the parameters out of the shared memory; their values stay."""
         for hear, tell in self._links:
             os.close(hear)
             os.close(tell)
@@ -71,6 +81,9 @@ class SharedSession(Session):
                 os.kill(child, signal.SIGKILL)  # it waits for an order, or works on a step that nobody waits for
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(child, 0)
+        if self._links:
+            parameters = self.engine.parameters
+            parameters.move_to(np.empty_like(parameters.vector))
         self._links, self._children = [], []
 
     def _probe(self) -> tuple[Sums, list[Shape]]:
@@ -88,26 +101,25 @@ class SharedSession(Session):
     def _work(self, worker: int) -> None:
         """One worker's share of a step."""
         count, *key = map(int, self._order)
-        batch = self._batch[:count]
-        tiles = -(-count // self.tile)
-        mine = range(worker, tiles, self.workers)
-        passes = self.passes(batch, tuple(key), mine)
-        coupled = self.engine.coupled
-        total: Array | None = None
-        for stop, places in enumerate(self._partials[self._turn]):
-            for number, one in zip(mine, passes, strict=True):
-                places[number] = to_stop(one, total)
-            self._meet(worker)
-            total = functools.reduce(np.add, places[:tiles])
-            if stop < len(coupled):
-                coupled[stop].absorb(total)
-        for number, one in zip(mine, passes, strict=True):
-            self._sums[number] = to_end(one, total).pack()
-        self._turn = 1 - self._turn
-        self._meet(worker)
         size = self.gradient.size
         part = slice(size * worker // self.workers, size * (worker + 1) // self.workers)
-        np.add.reduce(self.slots[:tiles, part], axis=0, out=self.gradient[part])
+        for numbers in self.rounds(count):
+            mine = numbers[worker :: self.workers]
+            passes = [self.tile_pass(self._batch[:count], tuple(key), number) for number in mine]
+            total: Array | None = None
+            for stop, places in enumerate(self._partials):
+                for number, one in zip(mine, passes, strict=True):
+                    places[number] = to_stop(one, total)
+                self._meet(worker)
+                total = functools.reduce(np.add, places[: len(numbers)])
+                if stop < len(self.engine.coupled):
+                    self.engine.coupled[stop].absorb(total)
+            for number, one in zip(mine, passes, strict=True):
+                self._sums[number] = to_end(one, total).pack()
+            self._meet(worker)
+            self.add(numbers, part)
+            if numbers[-1] + 1 < -(-count // self.tile):
+                self._meet(worker)  # nobody writes into a slot of the next round that others still add
 
     def _meet(self, worker: int) -> None:
         """Wait until all workers are here."""
@@ -137,33 +149,39 @@ class SharedSession(Session):
     def _fork(self, worker: int) -> None:
         hear, up = os.pipe()
         down, tell = os.pipe()
-        with warnings.catch_warnings():
-            # Python warns where other threads run: the child must touch no lock of theirs, and it only computes.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if child:
-            os.close(up)
-            os.close(down)
+        # A signal must not lead the child back into the program that called: it waits until the child ignores it.
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            with warnings.catch_warnings():
+                # Python warns where other threads run: the child must touch no lock of theirs, and it only computes.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if not child:
+                self._serve(worker, up, down, (hear, tell, *(end for link in self._links for end in link)))
             self._links.append((hear, tell))
             self._children.append(child)
-            return
-        for other in (hear, tell, *(end for link in self._links for end in link)):
-            os.close(other)
-        self._up, self._down = up, down
-        self._serve(worker)
+        finally:
+            os.close(up)
+            os.close(down)
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
 
-    def _serve(self, worker: int) -> NoReturn:
+    def _serve(self, worker: int, up: int, down: int, others: tuple[int, ...]) -> NoReturn:
         """The life of a forked worker: it ends when its orders do, and whatever happens it never returns."""
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 signal.signal(number, signal.SIG_IGN)  # the first worker decides when to stop
-            while os.read(self._down, 1) == GO:
+            for end in others:
+                os.close(end)
+            self._up, self._down = up, down
+            while os.read(down, 1) == GO:
                 self._work(worker)
-                os.write(self._up, GO)
+                os.write(up, GO)
         except BrokenPipeError:
             pass  # the first worker has ended
         except BaseException as error:  # told to the first worker, which raises it
-            os.write(self._up, FAILED + f"{type(error).__name__}\n{error}".encode())
+            text = traceback.format_exc() if not isinstance(error, CnnkitError) else ""
+            notes = getattr(error, "__notes__", ())
+            os.write(up, FAILED + "\0".join([type(error).__name__, str(error), *notes, text]).encode())
         finally:
             os._exit(0)
 
@@ -175,10 +193,14 @@ def _shared(shape: Shape, dtype: np.dtype[Any]) -> Array:
 
 
 def _error(hear: int) -> CnnkitError:
-    """The error that a worker has told."""
+    """The error that a worker has told, with its traceback as a note where it was no mistake of the user."""
     with os.fdopen(os.dup(hear), "rb") as stream:
-        name, _, message = stream.read().decode().partition("\n")
+        name, message, *notes = stream.read().decode(errors="replace").split("\0")
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, CnnkitError):
-        return kind(message)
-    return TrainingError(f"a worker process failed: {name}: {message}")
+        error = kind(message)
+    else:
+        error = TrainingError(f"a worker process failed: {name}: {message}")
+    for note in filter(None, notes):
+        error.add_note(note)
+    return error

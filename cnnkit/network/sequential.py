@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.components.checks import one_of, whole
-from cnnkit.errors import ShapeError
+from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network.engine import Engine
 from cnnkit.network.node import Node, flatten
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
-from cnnkit.network.workers import Threads, available_cores
+from cnnkit.network.workers import available_cores
 from cnnkit.types import Array, Preprocessing, Shape
 
 InputDtype = Literal["uint8", "float32"]
@@ -44,14 +45,12 @@ class Sequential:
         dtype: Literal["float32", "float64"] = "float32",
         limit: int | None = None,
     ) -> None:
-        catalog = installed_catalog
-        self.layers = [
-            layer if isinstance(layer, Layer | Merge) else cast(Layer | Merge, catalog().build("layer", layer))
-            for layer in layers
-        ]
+        if isinstance(layers, str) or not isinstance(layers, Sequence):
+            raise ConfigError(f'expected a list of layers, such as ["Flatten()", "Dense(10)"], got {layers!r}')
+        self.layers = [cast(Layer | Merge, installed_catalog().build("layer", layer)) for layer in layers]
         self.input_shape: Shape = _shape(input_shape)
         self.labels = tuple(str(label) for label in labels)
-        self.preprocessing = preprocessing or Preprocessing()
+        self._preprocessing = preprocessing or Preprocessing()
         if (values := len(self.preprocessing.mean)) not in (1, self.input_shape[0]):
             raise ShapeError(
                 f"{self.preprocessing} is for {values} channels, but input_shape {self.input_shape} has "
@@ -60,6 +59,7 @@ class Sequential:
         self.input_dtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
         self.seed = whole("seed", seed, at_least=0)
         self.dtype = one_of("dtype", dtype, ("float32", "float64"))
+        _refuse_owned(self.layers)
         self.nodes: list[Node] = flatten(self.layers, self.input_shape, self.seed, limit)
         self.output_shape: Shape = self.nodes[-1].out_shape
         self.parameters = Parameters(self.nodes, np.dtype(self.dtype))
@@ -69,8 +69,25 @@ class Sequential:
                 f"{len(self.labels)} classes: the last layer must give {len(self.labels)} values, "
                 f"as Dense({len(self.labels)}) does"
             )
+        for node in self.nodes:
+            _owners[id(node.layer)] = self
         self._engine: Engine | None = None
-        self._threads = Threads(available_cores())
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What turns raw values into what the first layer sees; the same for the model's whole life."""
+        return self._preprocessing
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, and the processes of joblib, make the network anew: its parameters are views of one vector."""
+        options = {
+            "labels": self.labels,
+            "preprocessing": self.preprocessing,
+            "input_dtype": self.input_dtype,
+            "seed": self.seed,
+            "dtype": self.dtype,
+        }
+        return _restored, (self.layers, self.input_shape, options, self.state())
 
     def engine(self, *, logits: bool = False) -> Engine:
         """An engine over this network's parameters; `logits` leaves a final Softmax out."""
@@ -81,7 +98,7 @@ class Sequential:
         """What the last layer gives, or the values before it if it is a Softmax: (N, classes)."""
         if self._engine is None:
             self._engine = self.engine(logits=True)
-        return self._engine.predict(self._checked(x), self._threads)
+        return self._engine.predict(self.check_input(x), available_cores())
 
     def predict_proba(self, x: Array) -> Array:
         """The probability of each class, softmax(logits): (N, classes)."""
@@ -95,7 +112,7 @@ class Sequential:
 
     def trace(self, x: Array) -> list[Array]:
         """The output of every node, in the order of `nodes`, for a few samples."""
-        return self.engine().trace(self._checked(x))
+        return self.engine().trace(self.check_input(x))
 
     def state(self) -> dict[str, Array]:
         """Copies of all parameters and buffers by name, such as `conv2d_1.weight`, in the order of the nodes."""
@@ -140,7 +157,8 @@ class Sequential:
             for name, array in (*node.layer.params.items(), *node.layer.buffers.items())
         ]
 
-    def _checked(self, x: Any) -> Array:
+    def check_input(self, x: Any) -> Array:
+        """The same as an array. Raises ShapeError for a shape that the network does not take, and for no numbers."""
         array = np.asarray(x)
         if array.dtype == np.bool_ or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
             raise ShapeError(f"expected numbers, uint8 or float, got an array of {array.dtype}")
@@ -149,6 +167,32 @@ class Sequential:
         hint = ": add the batch axis with x[None]" if array.shape == self.input_shape else ""
         expected = ", ".join(map(str, ("N", *self.input_shape)))
         raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{hint}")
+
+
+_owners: WeakValueDictionary[int, Sequential] = WeakValueDictionary()
+"""Which network a layer belongs to, by the layer's id."""
+
+
+def _refuse_owned(layers: Sequence[Layer | Merge]) -> None:
+    """Building a layer gives it new parameters: another network must not lose its own by that."""
+    for layer in layers:
+        if isinstance(layer, Merge):
+            for branch in layer.branches:
+                _refuse_owned(branch)
+        owner = _owners.get(id(layer))
+        if owner is not None and any(node.layer is layer for node in owner.nodes):
+            raise ConfigError(
+                f"{layer!r} belongs to another network, which would lose its parameters: put copy.deepcopy(layer), or "
+                "its expression, into the new one, and take the values over with load_state"
+            )
+
+
+def _restored(
+    layers: list[Layer | Merge], input_shape: Shape, options: dict[str, Any], state: dict[str, Array]
+) -> Sequential:
+    model = Sequential(layers, input_shape, **options)
+    model.load_state(state)
+    return model
 
 
 def _shape(shape: Sequence[int]) -> Shape:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 A = TypeVar("A")
@@ -18,35 +19,40 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Threads:
-    """Threads for tiles that need nothing of each other; NumPy lets others run while it is inside a large call."""
+def in_threads(workers: int, function: Callable[[A], B], items: Sequence[A]) -> list[B]:
+    """The results for all items, in their order; NumPy lets other threads run while it is inside a large call.
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._pool: ThreadPoolExecutor | None = None
-
-    def map(self, function: Callable[[A], B], items: Iterable[A]) -> list[B]:
-        """The results in the order of the items."""
-        tasks = list(items)
-        if self.count == 1 or len(tasks) == 1:
-            return [function(task) for task in tasks]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="cnnkit")
-        return list(self._pool.map(function, tasks))
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """A context in which BLAS calls use one thread each, so that workers do not fight over the cores.
-
-    It also keeps results independent of how BLAS would cut a product for the cores of this machine.
+    The threads live for this call alone: none are left for a process that forks.
     """
-    return _controller().limit(limits=1, user_api="blas")  # type: ignore[no-any-return]  # threadpoolctl has no types
+    if min(workers, len(items)) <= 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(workers, len(items)), thread_name_prefix="cnnkit") as pool:
+        return list(pool.map(function, items))
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS calls use one thread each, so that workers do not fight over the cores.
+
+    It also keeps results independent of how BLAS would cut a product for the cores of this machine. The setting
+    belongs to the process: the first that enters makes it, the last that leaves takes it back.
+    """
+    with _lock:
+        if not _limits:
+            _limits.append(_controller().limit(limits=1, user_api="blas"))
+        _limits.append(None)
+    try:
+        yield
+    finally:
+        with _lock:
+            _limits.pop()
+            if len(_limits) == 1:
+                _limits.pop().restore_original_limits()
+
+
+_lock = threading.Lock()
+_limits: list[Any] = []
+"""The limit in force, and one entry for each that wants it."""
 
 
 @functools.cache

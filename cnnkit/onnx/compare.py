@@ -34,6 +34,13 @@ def subtract(theirs: Array, ours: Array) -> Array:
         return np.subtract(theirs, ours, dtype=np.float64)
 
 
+def softmax(logits: Array) -> Array:
+    """exp(logits) / sum(exp(logits)) over axis 1, in float64; NaN in samples with a logit that is NaN or +infinity."""
+    with np.errstate(invalid="ignore"):
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True).astype(np.float64))
+        return cast(Array, shifted / shifted.sum(axis=1, keepdims=True))
+
+
 def first_divergence(
     runtime: Runtime, proto: ModelProto, model: Sequential, x: Array, index: int, tolerance: float
 ) -> Divergence | None:
@@ -70,7 +77,7 @@ def _steps(model: Sequential, lowered: Lowered, x: Array) -> Iterator[tuple[str,
     for node, value, ours in zip(model.nodes, lowered.values, model.trace(x), strict=True):
         yield str(node), value, ours
     yield "the output logits", "logits", model.logits(x)
-    yield "the output probabilities", "probabilities", model.predict_proba(x)
+    yield "the output probabilities", "probabilities", softmax(model.logits(x))
 
 
 def _with_outputs(proto: ModelProto, lowered: Lowered) -> bytes:

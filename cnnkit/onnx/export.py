@@ -46,9 +46,14 @@ def export_onnx(
     The file is what `to_onnx` gives. It appears complete or not at all; a file of that name is replaced.
     Raises OnnxError if it cannot be written, and what `to_onnx` raises.
     """
+    return write_onnx(to_onnx(model, opset=opset, metadata=metadata), path)
+
+
+def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
+    """Write an ONNX model as one file, complete or not at all. Raises OnnxError if that cannot be done."""
     path = Path(path)
-    data = to_onnx(model, opset=opset, metadata=metadata).SerializeToString(deterministic=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    data = proto.SerializeToString(deterministic=True)
+    temporary = path.parent / f".onnx-{uuid.uuid4().hex}.tmp"
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -115,7 +120,7 @@ def lower(model: Sequential, opset: int) -> Lowered:
     else:
         logits = _name(graph, "logits", values[-1])
         graph.begin("probabilities")
-        graph.add("Softmax", logits, axis=-1)
+        graph.add("Softmax", logits, axis=1)
     return Lowered(graph, preprocessed, values)
 
 

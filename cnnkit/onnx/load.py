@@ -19,8 +19,9 @@ MAX_BYTES = 2_000_000_000
 def load_onnx(path: str | os.PathLike[str]) -> ModelProto:
     """Read an ONNX file that keeps all its weights inside, and check it in full.
 
-    Raises OnnxError for a file that is missing, too large, damaged, not valid ONNX, or that names other files
-    (external data), wherever in the file that stands; those files are never touched.
+    Raises OnnxError for a file that is missing, too large, damaged, not valid ONNX, that names other files (external
+    data), wherever in the file that stands, or that has more than one flat graph of ONNX's own operators: loops,
+    branches, functions. Files that it names are never touched.
     """
     path = Path(path)
     model = _parse(path, _read(path))
@@ -30,9 +31,10 @@ def load_onnx(path: str | os.PathLike[str]) -> ModelProto:
                 f"{path}: tensor {tensor.name!r} keeps its data in another file; expected all data inside the file: "
                 "export it again without external data"
             )
+    _check_flat(path, model)
     try:
         checker.check_model(model, full_check=True)
-    except (checker.ValidationError, shape_inference.InferenceError) as error:
+    except (checker.ValidationError, shape_inference.InferenceError, ValueError) as error:  # ValueError: not UTF-8
         raise OnnxError(f"{path} is not a valid ONNX file: {str(error).strip()}") from error
     return model
 
@@ -58,6 +60,22 @@ def _parse(path: Path, data: bytes) -> ModelProto:
     if not model.HasField("graph"):  # a protobuf parser accepts an empty file, and others, as an empty message
         raise OnnxError(f"{path} is damaged or not an ONNX file: there is no graph in it")
     return model
+
+
+def _check_flat(path: Path, model: ModelProto) -> None:
+    """Refuse what could run for ever: after this, each node of the file is executed once."""
+    if model.functions:
+        raise OnnxError(f"{path} defines operators of its own; expected only operators that ONNX itself defines")
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            raise OnnxError(
+                f"{path}: node {node.name!r} is {node.domain}.{node.op_type}; expected only operators that ONNX itself "
+                "defines"
+            )
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise OnnxError(
+                f"{path}: node {node.name!r} ({node.op_type}) has a graph inside; expected no loops and no branches"
+            )
 
 
 def _tensors(message: Message) -> Iterator[TensorProto]:

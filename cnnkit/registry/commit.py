@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import log
+from cnnkit.registry import log, sealing
 from cnnkit.registry.files import NO_HARD_LINKS, Files
 
 VERSION_FILE = re.compile(r"v([0-9]{6}|[1-9][0-9]{6,8})\.h5")
+MAX_NUMBER = 999_999_999
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
 
 
@@ -31,21 +32,27 @@ def number_of(file_name: str) -> int | None:
 
 
 def prepare(files: Files, folder: Path) -> None:
-    """Make a model's folder with an empty log, durably, unless they are there."""
+    """Make a model's folder with an empty log, unless they are there, and let them be durable whoever made them."""
     files.make_folder(folder)
     if not files.is_folder(folder):
         raise RegistryError(f"{folder} must be a folder; it is a link or a file, which is never followed")
     if files.size(folder / log.LOG) is None:
         files.append(folder / log.LOG, b"")
-        files.sync_folder(folder)
+    files.sync_folder(folder)  # what is there may be another writer's who has not come to this point
     files.sync_folder(folder.parent)
+    with contextlib.suppress(PermissionError):  # a folder that may not be opened: this writer made nothing in it
+        files.sync_folder(folder.parent.parent)
 
 
 def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) -> int:
     """Give a version file the next free number, and return it once the version can no longer be lost."""
+    number = 0
     with temporary(files, folder, data) as path:
         while True:
-            number = 1 + max(filter(None, map(number_of, files.names(folder))), default=0)
+            # Each attempt takes a higher number, even if the one that was taken is not listed as a version.
+            number = 1 + max(number, *filter(None, map(number_of, files.names(folder))), 0)
+            if number > MAX_NUMBER:
+                raise RegistryError(f"{folder} has no number left: {version_file(MAX_NUMBER)} is the last one")
             files.append(folder / log.LOG, log.record(log.INTENT, number, digest))
             if _appear(files, path, folder / version_file(number)):
                 break
@@ -57,6 +64,13 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
                 f"{folder.name}@{number} was saved whole, but it may not survive a power failure: {error}"
             ) from error
     return number
+
+
+def bury(files: Files, folder: Path, number: int) -> None:
+    """Let a tombstone take the place of a version, once the log says that it may."""
+    prepare(files, folder)
+    files.append(folder / log.LOG, log.record(log.DELETE, number, sealing.check(sealing.tombstone())))
+    put(files, folder / version_file(number), sealing.tombstone())
 
 
 def put(files: Files, path: Path, data: bytes) -> None:
@@ -86,8 +100,8 @@ def _appear(files: Files, source: Path, target: Path) -> bool:
     """Give a complete file its final name; False if that is taken."""
     try:
         files.link(source, target)
-    except FileExistsError:
-        return False
+    except FileExistsError:  # also if the answer to the first call was lost on the way from an NFS server
+        return files.is_same(source, target)
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise

@@ -14,6 +14,9 @@ from cnnkit.errors import RegistryError
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What `link` answers on file systems without hard links."""
 
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What `fsync` of a folder answers on file systems that have no such thing."""
+
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a named pipe must not wait for ever
 
 
@@ -54,6 +57,10 @@ class Files:
         """Give a file a second name. Raises FileExistsError if `target` exists."""
         os.link(source, target)
 
+    def is_same(self, one: Path, other: Path) -> bool:
+        """Whether two names are of one file; a symbolic link is a file of its own."""
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+
     def claim(self, path: Path) -> None:
         """Create an empty file. Raises FileExistsError if `path` exists."""
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o644))
@@ -64,12 +71,16 @@ class Files:
 
     def append(self, path: Path, line: bytes) -> None:
         """Add a line to the end of a file, which is created if need be, and wait until it is on the disk."""
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _SAFE, 0o644)
+        file = self.open_end(path)
         try:
             self.write(file, line)
-            os.fsync(file)
+            self.sync(file)
         finally:
-            os.close(file)
+            self.close(file)
+
+    def open_end(self, path: Path) -> int:
+        """Open a file to write at its end; it is created if need be."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _SAFE, 0o644)
 
     def make_folder(self, path: Path) -> None:
         """Create a folder, and those above it, durably, unless it is there."""
@@ -77,14 +88,21 @@ class Files:
             return
         self.make_folder(path.parent)
         with contextlib.suppress(FileExistsError):  # another writer was faster
-            path.mkdir()
+            self.add_folder(path)
         self.sync_folder(path.parent)
 
+    def add_folder(self, path: Path) -> None:
+        """Create one folder. Raises FileExistsError if `path` exists."""
+        path.mkdir()
+
     def sync_folder(self, path: Path) -> None:
-        """Wait until the names in a folder are on the disk."""
+        """Wait until the names in a folder are on the disk, where the file system lets anyone wait for that."""
         file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(file)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
         finally:
             os.close(file)
 

@@ -1,6 +1,7 @@
 """The digest log beside a model's versions: what was registered under which number, outside the files themselves.
 
-Two records for each version: `intent` before the file appears under its number, `commit` after that is durable.
+Two records for each version: `intent` before the file appears under its number, `commit` after that is durable; and a
+third one, `delete`, before a tombstone takes its place.
 Each record begins with a line break, so that one cut short by a crash never spoils the next.
 """
 
@@ -9,11 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnnkit.registry.files import Files
 
 LOG = "digests.log"
-INTENT, COMMIT = "intent", "commit"
-_RECORD = re.compile(r"(intent|commit) ([1-9][0-9]{0,8}) ([0-9a-f]{64})")
-_CUT = re.compile(r"(intent|commit) [0-9]{0,9}( [0-9a-f]{0,64})?")
+INTENT, COMMIT, DELETE = KINDS = "intent", "commit", "delete"
+MAX_BYTES = 2**30
+_RECORD = re.compile(rf"({'|'.join(KINDS)}) ([1-9][0-9]{{0,8}}) ([0-9a-f]{{64}})")
+_CUT = re.compile(rf"({'|'.join(KINDS)}) [0-9]{{0,9}}( [0-9a-f]{{0,64}})?")
 
 
 @dataclass
@@ -24,13 +29,22 @@ class Digests:
     """Digests of the versions that were acknowledged; one each, unless somebody wrote into the log."""
     intended: dict[int, set[str]] = field(default_factory=dict)
     """Digests that writers tried to register under a number; one of them succeeded, or none."""
+    deleted: dict[int, set[str]] = field(default_factory=dict)
+    """Digests of the tombstones that may stand in the place of versions."""
     damaged: list[int] = field(default_factory=list)
     """Lines that no writer wrote, not even one that was cut short."""
 
     def explains(self, number: int, digest: str) -> bool:
         """Whether a version file may have this digest."""
+        if digest in self.deleted.get(number, ()):
+            return True
         allowed = self.committed.get(number) or self.intended.get(number, set())
         return allowed == {digest} if number in self.committed else digest in allowed
+
+
+def stranger(number: int) -> str:
+    """What to say of a file that the log does not explain."""
+    return f"the digest log has no version {number} with this content: it was added, replaced, deleted or renamed"
 
 
 def record(kind: str, number: int, digest: str) -> bytes:
@@ -38,21 +52,30 @@ def record(kind: str, number: int, digest: str) -> bytes:
     return f"\n{kind} {number} {digest}\n".encode()
 
 
-def read(data: bytes) -> Digests:
-    """Understand a log; a line that a crash cut short says nothing."""
+def read(files: Files, folder: Path) -> Digests | None:
+    """The log of a model, None if there is none. Raises RegistryError if it is no regular file."""
+    try:
+        return understand(files.read(folder / LOG, MAX_BYTES))
+    except FileNotFoundError:
+        return None
+
+
+def understand(data: bytes) -> Digests:
+    """What the lines of a log say; one that a crash cut short says nothing."""
     digests = Digests()
+    by_kind = {INTENT: digests.intended, COMMIT: digests.committed, DELETE: digests.deleted}
     for line, text in _lines(data):
         if match := _RECORD.fullmatch(text):
             kind, number, digest = match.groups()
-            by_number = digests.committed if kind == COMMIT else digests.intended
-            by_number.setdefault(int(number), set()).add(digest)
+            by_kind[kind].setdefault(int(number), set()).add(digest)
         elif not _is_cut(text):
             digests.damaged.append(line)
     return digests
 
 
 def _is_cut(text: str) -> bool:
-    return INTENT.startswith(text) or COMMIT.startswith(text) or _CUT.fullmatch(text) is not None
+    begun = text.rstrip("\0")  # after a power failure, a file may have its new length and zeros for its new content
+    return any(kind.startswith(begun) for kind in KINDS) or _CUT.fullmatch(begun) is not None
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, str]]:

@@ -112,6 +112,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
 
 
+def _is_value(value: object) -> bool:
+    """What a history or a metric may hold: any number, also NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _list_of(holds: Callable[[Any], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list) and all(map(holds, value))
 
@@ -162,9 +167,9 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dtype": (lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
     "state": (lambda value: _list_of(_is_text)(value) and len(set(value)) == len(value), "a list of different names"),
     "versions": (_object_of(_is_text), "versions as texts by name"),
-    "recipe": (_or_null(_is_object), "an object or null"),
-    "history": (_is_object, "an object"),
-    "metrics": (_is_object, "an object"),
+    "recipe": (_or_null(_object_of(_is_object)), "sections as objects by name, or null"),
+    "history": (_object_of(_list_of(_is_value)), "lists of numbers by name"),
+    "metrics": (_object_of(_is_value), "numbers by name"),
     "dataset": (_or_null(_fields(name=_is_text, digest=_is_text)), "name and digest as texts, or null"),
     "settings": (_is_object, "an object"),
 }

@@ -21,6 +21,9 @@ from cnnkit.types import Array
 GIVEN = "(given)"
 """Stands for a distribution in `rebuild`: the classes that the caller brings."""
 
+MAX_COMPONENTS = 10_000
+"""Layers and merges of a model together; a few bytes of a file ask for each of them."""
+
 
 def describe(model: Sequential, name: str, state: tuple[str, ...], **training: Any) -> Manifest:
     """The manifest of a model that is being registered.
@@ -29,8 +32,7 @@ def describe(model: Sequential, name: str, state: tuple[str, ...], **training: A
     be written as an expression.
     """
     layers = tuple(repr(layer) for layer in model.layers)
-    for expression in layers:
-        parse(expression)
+    _parsed(layers)
     components = _origins(model.layers)
     plugins = {origin.distribution: origin.version for origin in components.values() if origin.distribution}
     return Manifest(
@@ -69,7 +71,7 @@ def rebuild(
     given = {cls.__name__ for cls in components}
     catalog = _catalog(components) if given else installed_catalog()
     try:
-        calls = [_with_origin(parse(expression), manifest, given) for expression in manifest.layers]
+        calls = [_with_origin(call, manifest, given) for call in _parsed(manifest.layers)]
         _check_installed(calls, manifest, given, {plugin.distribution for plugin in catalog.plugins})
         model = Sequential(
             [cast(Layer | Merge, catalog.build("layer", call)) for call in calls],
@@ -79,11 +81,24 @@ def rebuild(
             input_dtype=cast(Any, manifest.input_dtype),
             seed=manifest.seed,
             dtype=cast(Any, manifest.dtype),
+            limit=sum(array.size for array in state.values()),
         )
         model.load_state(state)
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
         raise RegistryError(f"{ref} cannot be loaded: {error}") from error
     return model
+
+
+def _parsed(layers: Sequence[str]) -> list[Call]:
+    """The layers as calls. Raises RegistryError for more components than a model may have."""
+    calls: list[Call] = []
+    count = 0
+    for expression in layers:
+        calls.append(parse(expression))
+        count += sum(1 for _ in _calls(calls[-1]))
+        if count > MAX_COMPONENTS:
+            raise RegistryError(f"a model may have {MAX_COMPONENTS:,} layers and merges, this one has more")
+    return calls
 
 
 def _origins(layers: Sequence[Layer | Merge]) -> dict[str, Origin]:
@@ -107,6 +122,8 @@ def _classes(value: Any) -> Iterator[type[Component]]:
         case list() | tuple():
             for item in value:
                 yield from _classes(item)
+        case dict():
+            yield from _classes(list(value.values()))
 
 
 def _origin(cls: type[Component]) -> Origin:
@@ -129,9 +146,13 @@ def _with_origin(call: Call, manifest: Manifest, given: set[str]) -> Call:
                 return _with_origin(value, manifest, given)
             case list() | tuple():
                 return type(value)(map(tied, value))
+            case dict():
+                return {key: tied(item) for key, item in value.items()}
         return value
 
-    distribution = GIVEN if call.name in given else manifest.components.get(call.name, Origin()).distribution
+    # Never "", which would search, and so import, all that is installed.
+    recorded = manifest.components.get(call.name, Origin()).distribution or BUILT_IN
+    distribution = GIVEN if call.name in given else recorded
     return Call(call.name, tuple(map(tied, call.args)), {k: tied(v) for k, v in call.kwargs.items()}, distribution)
 
 
@@ -158,6 +179,8 @@ def _calls(value: Any) -> Iterator[Call]:
         case list() | tuple():
             for item in value:
                 yield from _calls(item)
+        case dict():
+            yield from _calls(list(value.values()))
 
 
 def _catalog(components: Sequence[type[Component]]) -> Catalog:

@@ -35,7 +35,7 @@ def parse(text: str) -> Reference:
         return Reference(name)
     if _NUMBER.fullmatch(which):
         return Reference(name, int(which))
-    if not is_name(which) or which.isdigit():
+    if not is_alias(which):
         raise RegistryError(
             f"in {text!r}, expected a version number, {LATEST!r} or an alias after the @, got {which!r}; "
             f"for example {name}@3"
@@ -58,9 +58,14 @@ def check_name(name: str) -> str:
     return name
 
 
+def is_alias(text: str) -> bool:
+    """Whether an alias may be called so."""
+    return is_name(text) and text != LATEST and not text.isdigit()
+
+
 def check_alias(alias: str) -> str:
     """The name of an alias, if it may be called so; else RegistryError."""
-    if not isinstance(alias, str) or not is_name(alias) or alias == LATEST or alias.isdigit():
+    if not isinstance(alias, str) or not is_alias(alias):
         raise RegistryError(
             f"an alias is named like a model, but not {LATEST!r} and not with digits alone; got {alias!r}"
         )

@@ -29,6 +29,10 @@ DTYPES = {
     "float32": h5py.h5t.IEEE_F32LE,
     "float64": h5py.h5t.IEEE_F64LE,
 }
+_START = 512
+"""Where the superblock begins: after the user block."""
+_SIZE_OF_ADDRESSES, _END_OF_FILE = {0: 13, 2: 9, 3: 9}, {0: 40, 2: 28, 3: 28}
+"""Where a superblock of each version has these fields; HDF5 File Format Specification 3.0, section II.A."""
 _LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS)
 
 
@@ -51,11 +55,23 @@ def read_arrays(data: bytes) -> tuple[bytes, dict[str, Array]]:
     """
     try:
         with h5py.File(io.BytesIO(data), "r", locking=False) as file:
+            _check_end(data, file.userblock_size)
             return _walk(h5py.h5g.open(file.id, b"/"), _Budget(len(data)))
     except RegistryError:
         raise
     except Exception as error:  # HDF5's failures come as many types; each of them means that the file is damaged
         raise RegistryError(f"HDF5 cannot read it: {type(error).__name__}: {error}") from error
+
+
+def _check_end(data: bytes, start: int) -> None:
+    """Refuse bytes outside what the superblock declares: HDF5 ignores them, whatever they are."""
+    version = data[start + 8]
+    if start != _START or version not in _END_OF_FILE or data[start + _SIZE_OF_ADDRESSES[version]] != 8:
+        raise RegistryError(f"its superblock must have version 0, 2 or 3, 8-byte addresses, and begin at byte {_START}")
+    at = start + _END_OF_FILE[version]
+    end = int.from_bytes(data[at : at + 8], "little")
+    if end != len(data):
+        raise RegistryError(f"its HDF5 ends after {end:,} bytes, the file has {len(data):,}")
 
 
 def _walk(root: h5py.h5g.GroupID, budget: _Budget) -> tuple[bytes, dict[str, Array]]:

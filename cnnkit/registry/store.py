@@ -12,12 +12,12 @@ from typing import Any
 from cnnkit.components import Component
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import commit, manifest, models, references, sealing, verification
-from cnnkit.registry.aliases import ALIAS_FILE, read_alias
+from cnnkit.registry import commit, log, models, references, sealing, verification
+from cnnkit.registry.aliases import alias_file, alias_of, read_alias
+from cnnkit.registry.contents import unpack
 from cnnkit.registry.files import Files
 from cnnkit.registry.manifest import Manifest
 from cnnkit.registry.references import LATEST, Reference, choices
-from cnnkit.registry.safety import read_arrays
 from cnnkit.types import Array
 
 ENVIRONMENT = "CNNKIT_REGISTRY"
@@ -47,6 +47,13 @@ class Record:
     manifest: Manifest
     state: dict[str, Array]
     """Parameters and buffers by name, in canonical order."""
+
+    def model(self, components: Sequence[type[Component]] = ()) -> Sequential:
+        """The model, ready to predict or to train on; its parameters are copies.
+
+        components: classes for layers that no installed plugin brings, such as those defined in a notebook.
+        """
+        return models.rebuild(self.manifest, self.state, self.version.ref, components)
 
 
 class Registry:
@@ -97,29 +104,24 @@ class Registry:
         return Version(name, number, folder / commit.version_file(number), digest)
 
     def load(self, ref: str, components: Sequence[type[Component]] = ()) -> Sequential:
-        """The model of a version, ready to predict or to train on.
-
-        components: classes for layers that no installed plugin brings, such as those defined in a notebook.
-        """
-        record = self.read(ref)
-        return models.rebuild(record.manifest, record.state, record.version.ref, components)
+        """The model of a version: `read(ref).model(components)`."""
+        return self.read(ref).model(components)
 
     def read(self, ref: str) -> Record:
         """Everything in a version, also where the plugins of its layers are missing."""
         version = self.find(ref)
         with _reported(f"cannot read {version.ref}"):
             data = self._files.read(version.path, sealing.MAX_BYTES)
+            digests = log.read(self._files, version.path.parent)  # after the file: what can be seen has its record
         if data == sealing.tombstone():
             raise RegistryError(f"{version.ref} was deleted a moment ago")
         try:
             digest = sealing.check(data)
-            content, arrays = read_arrays(data)
-            described = manifest.decode(content)
-            if set(described.state) != arrays.keys():
-                raise RegistryError("its manifest and its arrays do not name the same things")
+            if digests and not digests.explains(version.number, digest):  # without a log, only `verify` complains
+                raise RegistryError(log.stranger(version.number))
+            described, state = unpack(data, version.name)
         except RegistryError as error:
             raise RegistryError(f"{version.ref} cannot be used, {version.path} is damaged: {error}") from error
-        state = {name: arrays[name] for name in described.state}
         return Record(Version(version.name, version.number, version.path, digest), described, state)
 
     def models(self) -> list[str]:
@@ -151,27 +153,32 @@ class Registry:
             return self._version(name, number)
 
     def aliases(self, name: str) -> dict[str, int]:
-        """The aliases of a model, with the version numbers that they point to."""
+        """The aliases of a model, with the version numbers that they point to; damaged ones are left to `verify`."""
+        found = {}
         with _reported(f"cannot list the aliases of {name}"):
             self._check_model(name)
-            folder = self.path / name
-            matches = filter(None, map(ALIAS_FILE.fullmatch, sorted(self._files.names(folder))))
-            return {match[1]: read_alias(self._files, folder / match[0]) for match in matches}
+            for alias in filter(None, map(alias_of, sorted(self._files.names(self.path / name)))):
+                with contextlib.suppress(RegistryError, FileNotFoundError):  # the latter: removed meanwhile
+                    found[alias] = read_alias(self._files, self.path / name / alias_file(alias))
+        return found
 
     def set_alias(self, ref: str, alias: str) -> Version:
         """Let an alias point to a version, from now on and in one step."""
         references.check_alias(alias)
         version = self.find(ref)
         with _reported(f"cannot set the alias {alias} of {version.name}"):
-            commit.put(self._files, version.path.with_name(f"{alias}.alias"), f"{version.number}\n".encode())
+            commit.put(self._files, version.path.with_name(alias_file(alias)), f"{version.number}\n".encode())
         return version
 
     def remove_alias(self, name: str, alias: str) -> None:
         """Forget an alias; its version stays."""
         references.check_alias(alias)
         with _reported(f"cannot remove the alias {alias} of {name}"):
-            self._number(Reference(name, alias))
-            self._files.remove(self.path / name / f"{alias}.alias")
+            self._check_model(name)
+            try:
+                self._files.remove(self.path / name / alias_file(alias))
+            except FileNotFoundError:
+                raise self._no_alias(name, alias) from None
             self._files.sync_folder(self.path / name)
 
     def delete(self, ref: str) -> Version:
@@ -184,7 +191,7 @@ class Registry:
                 f"remove the alias or set it to another version first"
             )
         with _reported(f"cannot delete {version.ref}"):
-            commit.put(self._files, version.path, sealing.tombstone())
+            commit.bury(self._files, version.path.parent, version.number)
         return version
 
     def verify(self, name: str | None = None) -> list[verification.Problem]:
@@ -196,13 +203,14 @@ class Registry:
             return verification.verify(self._files, self.path / name)
 
     def gc(self) -> list[Path]:
-        """Remove the temporary files that ended processes have left, and say which."""
+        """Remove the temporary files that ended processes have left, and say which; one that cannot be opened stays."""
         removed = []
         with _reported(f"cannot clean {self.path}"):
             for folder in verification.model_folders(self._files, self.path):
                 for name in filter(commit.TEMPORARY.fullmatch, sorted(self._files.names(folder))):
-                    if self._files.remove_unused(folder / name):
-                        removed.append(folder / name)
+                    with contextlib.suppress(OSError):  # it is gone by now, or not ours to judge
+                        if self._files.remove_unused(folder / name):
+                            removed.append(folder / name)
         return removed
 
     def _check_model(self, name: str) -> None:
@@ -240,11 +248,14 @@ class Registry:
             if not numbers:
                 raise RegistryError(f"the model {reference.name!r} has no versions left")
             return numbers[-1]
-        aliases = self.aliases(reference.name)
-        if reference.which not in aliases:
-            hint = choices(str(reference.which), aliases, "it has none")
-            raise RegistryError(f"{reference.name} has no alias {reference.which!r}: {hint}")
-        return aliases[str(reference.which)]
+        name, alias = reference.name, str(reference.which)
+        try:
+            return read_alias(self._files, self.path / name / alias_file(alias))
+        except FileNotFoundError:
+            raise self._no_alias(name, alias) from None
+
+    def _no_alias(self, name: str, alias: str) -> RegistryError:
+        return RegistryError(f"{name} has no alias {alias!r}: {choices(alias, self.aliases(name), 'it has none')}")
 
     def _missing(self, reference: Reference, number: int) -> RegistryError:
         numbers = self._numbers(reference.name)

@@ -35,7 +35,7 @@ def decode(text: bytes) -> Any:
     if len(text) > MAX_BYTES:
         raise RegistryError(f"its JSON has {len(text):,} bytes; at most {MAX_BYTES:,} are read")
     try:
-        value = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_constant)
+        value = json.loads(text.decode(), **_HOOKS)
     except (ValueError, RecursionError) as error:
         raise RegistryError(f"its JSON cannot be read: {error}") from None
     return _restored(value, 0)
@@ -106,3 +106,23 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _float(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{digits[:40]} is more than a float holds")
+    return number
+
+
+def _int(digits: str) -> int:
+    if (number := int(digits)).bit_length() > MAX_BITS:
+        raise ValueError(f"a whole number has more than {MAX_BITS} bits")
+    return number
+
+
+_HOOKS: dict[str, Any] = {
+    "object_pairs_hook": _object,
+    "parse_constant": _constant,
+    "parse_float": _float,
+    "parse_int": _int,
+}

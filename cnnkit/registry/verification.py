@@ -8,10 +8,9 @@ from pathlib import Path
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import commit, log, references, sealing
-from cnnkit.registry.aliases import ALIAS_FILE, read_alias
+from cnnkit.registry.aliases import alias_of, read_alias
+from cnnkit.registry.contents import unpack
 from cnnkit.registry.files import Files
-
-MAX_LOG = 2**30
 
 
 @dataclass(frozen=True)
@@ -42,32 +41,37 @@ def verify(files: Files, folder: Path) -> list[Problem]:
 
 
 def _verify(files: Files, folder: Path) -> Iterator[Problem]:
-    names = sorted(files.names(folder))  # before the log: what is listed here has its record by now
-    digests = log.Digests()
     try:
-        digests = log.read(files.read(folder / log.LOG, MAX_LOG))
-    except RegistryError as error:
-        yield Problem(folder / log.LOG, f"it is damaged: {error}")
-    except FileNotFoundError:
-        if any(map(commit.number_of, names)):  # else a first writer has not come that far, or died before
+        names = sorted(files.names(folder))  # before the log: what is listed here has its record by now
+    except OSError as error:
+        yield Problem(folder, _unreadable(error))
+        return
+    digests = None
+    try:
+        digests = log.read(files, folder)
+        if not digests and any(map(commit.number_of, names)):  # else a first writer has not come that far, or died
             yield Problem(folder / log.LOG, "the digest log is missing")
+    except (RegistryError, OSError) as error:
+        yield Problem(folder / log.LOG, _unreadable(error))
+    digests = digests or log.Digests()
     for line in digests.damaged:
         yield Problem(folder / log.LOG, f"line {line} is damaged")
-    for name in map(commit.version_file, sorted(digests.committed)):
-        if name not in names and files.size(folder / name) is None:  # it may have appeared after the listing
-            yield Problem(folder / name, "the version is missing")
-    for name in names:
+    for name in sorted({*names, *map(commit.version_file, digests.committed)}):
         if name == log.LOG or commit.TEMPORARY.fullmatch(name):
             continue
-        number = commit.number_of(name)
-        try:
-            text = _alias(files, folder, name) if number is None else _version(files, folder / name, number, digests)
-        except RegistryError as error:
-            text = f"it is damaged: {error}"
-        except FileNotFoundError:  # an alias that was removed after the listing
-            text = ""
-        if text:
+        if text := _file(files, folder, name, digests):
             yield Problem(folder / name, text)
+
+
+def _file(files: Files, folder: Path, name: str, digests: log.Digests) -> str:
+    """What is wrong with a file, "" if nothing is."""
+    number = commit.number_of(name)
+    try:
+        return _alias(files, folder, name) if number is None else _version(files, folder / name, number, digests)
+    except FileNotFoundError:  # an alias may have been removed after the listing; no operation removes a version
+        return "" if number is None else "the version is missing"
+    except (RegistryError, OSError) as error:
+        return _unreadable(error)
 
 
 def _version(files: Files, path: Path, number: int, digests: log.Digests) -> str:
@@ -76,16 +80,33 @@ def _version(files: Files, path: Path, number: int, digests: log.Digests) -> str
         return ""  # a writer has taken the number, and has not finished or never will
     data = files.read(path, sealing.MAX_BYTES)
     digest = sealing.check(data)
-    if data == sealing.tombstone() or digests.explains(number, digest):
-        return ""
-    return f"the digest log has no version {number} with this content: it was added or renamed"
+    if not digests.explains(number, digest) and not _explained_by_now(files, path.parent, number, digest):
+        return log.stranger(number)
+    if data != sealing.tombstone():
+        unpack(data, path.parent.name)
+    return ""
+
+
+def _explained_by_now(files: Files, folder: Path, number: int, digest: str) -> bool:
+    """Whether the log has come to explain a file: its version may have been deleted since the log was read."""
+    try:
+        digests = log.read(files, folder)
+    except (RegistryError, OSError):  # it could not be read before either, which is reported
+        return False
+    return digests is not None and digests.explains(number, digest)
 
 
 def _alias(files: Files, folder: Path, name: str) -> str:
     """What is wrong with an alias, "" if nothing is."""
-    if not ALIAS_FILE.fullmatch(name):
+    if not alias_of(name):
         return "nothing in a registry is called so"
     number = read_alias(files, folder / name)
     if (files.size(folder / commit.version_file(number)) or 0) <= sealing.BLOCK:
         return f"the alias points to version {number}, which does not exist"
     return ""
+
+
+def _unreadable(error: RegistryError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror or error}"
+    return f"it is damaged: {error}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
-from cnnkit.components import Layer, Merge, installed_catalog
+from cnnkit.components import BatchCoupledLayer, Layer, Merge, installed_catalog
 from cnnkit.components.expressions import parse
 from cnnkit.errors import CheckError, ComponentError
 from cnnkit.testing.gradient import gradient_check
+from cnnkit.testing.lowering import check_lowering
 from cnnkit.testing.running import Built, Tile, backward, build, cast_parameters, forward, output
 from cnnkit.types import Array, Grads, Shape
 
@@ -158,6 +160,17 @@ def check_tiles(layer: Layer | Merge, in_shape: Shape) -> None:
     _close("prediction for two halves", halves.forward(training=False, tiles=2), whole.forward(training=False))
 
 
+def check_training_tiles(layer: Layer | Merge, in_shape: Shape) -> None:
+    """In training, too, unless the layer says by its class that it is coupled over the batch, or draws at random."""
+    trials = [Trial.make(layer, in_shape, seed=seed) for seed in (0, 0, 0)]
+    if isinstance(layer, BatchCoupledLayer):
+        return
+    trials[2].seed = 1
+    one, two, other_seed = trials[0].forward(), trials[1].forward(tiles=2), trials[2].forward()
+    if np.array_equal(one, other_seed):  # else it draws, and two tiles draw other numbers than one
+        _close("training output for two halves; a layer that looks at the batch must be a BatchCoupledLayer", two, one)
+
+
 def check_repr(layer: Layer | Merge, in_shape: Shape) -> None:
     """`repr` is the expression that makes the layer again."""
     text = repr(layer)
@@ -189,8 +202,10 @@ CHECKS: Mapping[str, Callable[[Layer | Merge, Shape], None]] = {
     "interleaved calls": check_interleaved_calls,
     "strides": check_strides,
     "tiles": check_tiles,
+    "training tiles": check_training_tiles,
     "repr": check_repr,
     "gradient": check_gradient,
+    "lowering": check_lowering,
 }
 """By name, in the order in which they run."""
 
@@ -220,7 +235,7 @@ def _frozen(value: Any) -> Any:
             return value.copy()
         case dict():
             return {key: _frozen(item) for key, item in value.items()}
-        case list() | tuple():
+        case list() | tuple() | set() | deque():
             return [_frozen(item) for item in value]
     return value
 
@@ -235,7 +250,7 @@ def _same(before: Any, now: Any) -> bool:
                 and before.keys() == now.keys()
                 and all(_same(before[key], item) for key, item in now.items())
             )
-        case list() | tuple():
+        case list() | tuple() | set() | deque():
             return (
                 isinstance(before, list)
                 and len(before) == len(now)

@@ -25,11 +25,14 @@ class PlainContext:
         self.seed = seed
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self._scratch: list[Array] = []
+        self._rng: np.random.Generator | None = None
 
     @property
     def rng(self) -> np.random.Generator:
-        """Random numbers that depend on nothing but the seed."""
-        return np.random.default_rng(self.seed)
+        """Random numbers that depend on nothing but the seed, from the start in each call."""
+        if self._rng is None:
+            self._rng = np.random.default_rng(self.seed)
+        return self._rng
 
     def empty(self, shape: Shape) -> Array:
         """Memory of this shape in C order."""
@@ -58,3 +61,4 @@ class PlainContext:
         for memory in self._scratch:
             memory[...] = np.nan if memory.dtype == self.dtype else True
         self._scratch.clear()
+        self._rng = None

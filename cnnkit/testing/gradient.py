@@ -136,7 +136,7 @@ def _check_loss(loss: Loss, shape: Shape, rng: np.random.Generator, threshold: f
 
         try:
             losses, cache = loss.forward(outputs, targets)
-        except ShapeError as refusal:  # how a loss says that it takes the other kind of targets
+        except (ShapeError, IndexError, TypeError, ValueError) as refusal:  # a loss may take one kind of targets only
             refusals.append(refusal)
             continue
         if losses.shape != shape[:1]:

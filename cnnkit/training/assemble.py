@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cnnkit.network import Sequential
-from cnnkit.training.interruption import StopRequest
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.trainer import Trainer
@@ -22,8 +21,6 @@ def model_for(recipe: Recipe, data: Data) -> Sequential:
     )
 
 
-def trainer_for(
-    recipe: Recipe, workers: int | None = None, progress: Progress | None = None, stop: StopRequest | None = None
-) -> Trainer:
-    """The recipe's trainer; workers, progress and stop are the machine's and the user's business, not the recipe's."""
-    return Trainer(**dict(recipe.train), workers=workers, progress=progress, stop=stop)
+def trainer_for(recipe: Recipe, workers: int | None = None, progress: Progress | None = None) -> Trainer:
+    """The recipe's trainer; workers and progress are the machine's and the user's business, not the recipe's."""
+    return Trainer(**dict(recipe.train), workers=workers, progress=progress)

@@ -10,31 +10,32 @@ from cnnkit.components.contracts import Callback
 from cnnkit.errors import ConfigError
 
 
-def better(quantity: str, value: float, than: float, by_more_than: float = 0.0) -> bool:
-    """Whether a value of a history's quantity beats another: smaller if its name ends in "loss", else greater."""
-    gain = than - value if quantity.endswith("loss") else value - than
-    return gain > by_more_than
+def better(value: float, than: float, greater: bool, by_more_than: float = 0.0) -> bool:
+    """Whether a value beats another, where greater (or else smaller) is better; any number beats NaN."""
+    if math.isnan(than):
+        return not math.isnan(value)
+    return (value - than if greater else than - value) > by_more_than
 
 
-def monitored(history: Mapping[str, list[float]], quantity: str) -> list[float]:
-    """The values of a quantity so far. Raises ConfigError, listing what the history has, if it is not among them."""
-    if quantity not in history:
+def greater_is_better(quantity: str, quantities: Mapping[str, bool]) -> bool:
+    """The direction of a quantity. Raises ConfigError, listing what a history will have, if it is not among it."""
+    if quantity not in quantities:
         hint = (
             "; a validation quantity needs validation samples: set data.validation above 0"
             if quantity.startswith("validation_")
             else ""
         )
-        raise ConfigError(f"{quantity!r} is not recorded in this training, only {', '.join(history)} are{hint}")
-    return history[quantity]
+        raise ConfigError(f"{quantity!r} is not recorded in this training, only {', '.join(quantities)} are{hint}")
+    return quantities[quantity]
 
 
 class EarlyStopping(Callback):
     """Ends a training whose monitored quantity has not got better for `patience` epochs.
 
     An epoch is better if it beats the best one before it by more than `min_delta`, in the quantity's own unit; losses
-    should fall, all other quantities grow.
+    should fall, metrics say themselves which way is better.
 
-    Raises ConfigError for patience < 1 or min_delta < 0, and after the first epoch for an unknown quantity.
+    Raises ConfigError for patience < 1 or min_delta < 0, and before the first epoch for an unknown quantity.
     Source: Prechelt (1998), Early Stopping - But When?
     """
 
@@ -43,12 +44,14 @@ class EarlyStopping(Callback):
         self.patience = whole("patience", patience)
         self.min_delta = not_negative("min_delta", min_delta)
 
+    def start(self, quantities: Mapping[str, bool]) -> None:
+        self._greater = greater_is_better(self.monitor, quantities)
+
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
-        values = monitored(history, self.monitor)
+        values = history[self.monitor]
         best, best_epoch = math.nan, 0
         for epoch, value in enumerate(values, start=1):
-            first = best_epoch == 0 and not math.isnan(value)
-            if first or better(self.monitor, value, best, self.min_delta):
+            if better(value, best, self._greater, self.min_delta):
                 best, best_epoch = value, epoch
         if len(values) - best_epoch < self.patience:
             return ""
@@ -59,18 +62,21 @@ class EarlyStopping(Callback):
 class StopAt(Callback):
     """Ends a training as soon as the monitored quantity reaches `target`.
 
-    Reached means target or above; for a loss, target or below.
+    Reached means target or above; target or below where smaller is better, as for a loss.
 
-    Raises ConfigError for a target that is not a number, and after the first epoch for an unknown quantity.
+    Raises ConfigError for a target that is not a number, and before the first epoch for an unknown quantity.
     """
 
     def __init__(self, target: float, monitor: str = "validation_accuracy") -> None:
         self.target = in_range("target", target, -math.inf, math.inf)
         self.monitor = monitor
 
+    def start(self, quantities: Mapping[str, bool]) -> None:
+        self._greater = greater_is_better(self.monitor, quantities)
+
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
-        value = monitored(history, self.monitor)[-1]
-        reached = value == self.target or better(self.monitor, value, self.target)
+        value = history[self.monitor][-1]
+        reached = value == self.target or better(value, self.target, self._greater)
         return f"{self.monitor} has reached {value:.6g}, the target was {self.target:.6g}" if reached else ""
 
 

@@ -51,7 +51,8 @@ class LiveProgress(Progress):
         self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task: TaskID | None = None
         self._epoch = self._epochs = self._steps = self._images = 0
-        self._started = 0.0
+        self._started = self._trained = 0.0
+        """When the epoch began, and when its last step ended: validation is not counted."""
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -72,6 +73,7 @@ class LiveProgress(Progress):
     def step_done(self, step: int, samples: int, means: Mapping[str, float]) -> None:
         """Move the bar."""
         self._images += samples
+        self._trained = time.perf_counter()
         if self._task is not None and not self._bar.disable:
             self._bar.update(
                 self._task,
@@ -90,7 +92,7 @@ class LiveProgress(Progress):
         )
 
     def _speed(self) -> float:
-        return self._images / max(time.perf_counter() - self._started, 1e-9)
+        return self._images / max(self._trained - self._started, 1e-9)
 
 
 def _shown(means: Mapping[str, float]) -> str:

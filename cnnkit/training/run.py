@@ -24,7 +24,7 @@ class Run:
     signal: int | None = None
     """The signal that ended it, or None."""
     recipe: dict[str, Any] | None = None
-    """The resolved recipe, if it came from one."""
+    """The resolved recipe; its table [train] alone for a model that was put together in Python."""
     dataset: dict[str, str] | None = None
     """`name` and `digest` of the data, if it is a dataset."""
     settings: dict[str, Any] = field(default_factory=dict)

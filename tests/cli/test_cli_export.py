@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +15,22 @@ from onnx import numpy_helper
 import cnnkit.onnx.export
 
 
-def _damage(path: Path) -> None:
+def _damaged(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Change a weight of an exported model."""
-    proto = onnx.load(path)
     weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense_1.weight")
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.01, weight.name))
-    onnx.save(proto, path)
+    return proto
 
 
 @pytest.fixture
 def wrong_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every exported file have a wrong weight."""
-    original = cnnkit.onnx.export.export_onnx
+    original = cnnkit.onnx.export.to_onnx
 
-    def export(model: Any, path: Path, **options: Any) -> Path:
-        original(model, path, **options)
-        _damage(path)
-        return path
+    def wrong(*arguments: Any, **options: Any) -> onnx.ModelProto:
+        return _damaged(original(*arguments, **options))
 
-    monkeypatch.setattr(cnnkit.onnx.export, "export_onnx", export)
+    monkeypatch.setattr(cnnkit.onnx.export, "to_onnx", wrong)
 
 
 def test_export_writes_a_validated_file(trained: Any, tmp_path: Path) -> None:
@@ -59,7 +58,7 @@ def test_a_wrong_file_is_not_kept(trained: Any, tmp_path: Path, wrong_export: No
     result = trained("export", "tiny@1", "-o", "wrong.onnx")
     assert result.code == 1
     assert "FAIL" in result.out
-    assert "error: wrong.onnx was not kept: it does not give the answers of tiny@1" in result.err
+    assert "error: wrong.onnx was not written: it would not give the answers of tiny@1" in result.err
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -75,7 +74,7 @@ def test_validate_finds_a_changed_weight(trained: Any, tmp_path: Path) -> None:
     trained("export", "tiny@1", "-o", "model.onnx")
     right = trained("validate", "model.onnx", "tiny@1", "--json")
     assert (right.code, right.document["ok"]) == (0, True)
-    _damage(tmp_path / "model.onnx")
+    onnx.save(_damaged(onnx.load(tmp_path / "model.onnx")), tmp_path / "model.onnx")
     wrong = trained("validate", "model.onnx", "tiny@1", "--json")
     assert (wrong.code, wrong.document["ok"]) == (1, False)
     assert "error: model.onnx does not give the answers of tiny@1" in wrong.err
@@ -88,10 +87,23 @@ def test_without_its_dataset_a_model_is_compared_on_random_inputs(cli: Any, tmp_
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "mine.npz", x=rng.integers(256, size=(40, 1, 4, 4), dtype=np.uint8), y=np.arange(40) % 10)
     cli("train", "tiny.toml", "--set", "data.dataset=Arrays('mine.npz')")
-    (tmp_path / "mine.npz").unlink()
-    result = cli("export", "tiny@1")
-    assert result.code == 0
-    assert 'compared on random inputs (Arrays("mine.npz") cannot be loaded: no file mine.npz' in result.err
+    hint = "pass --dataset 'Arrays(\"mine.npz\")'"
+    for command in (("export", "tiny@1"), ("validate", "tiny-1.onnx", "tiny@1")):
+        result = cli(*command)
+        assert result.code == 0
+        assert 'compared on random inputs (the model was trained on Arrays("mine.npz"), which a model' in result.err
+        assert hint in result.err
+        result = cli(*command, "--dataset", "Arrays('mine.npz')")
+        assert 'compared on 8 test samples of Arrays("mine.npz")' in result.err
+
+
+def test_a_signal_while_writing_leaves_nothing(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(os, "fsync", lambda descriptor: os.kill(os.getpid(), signal.SIGTERM))
+    result = trained("export", "tiny@1", "--no-validate")
+    assert (result.code, result.out) == (143, "")
+    assert sorted(tmp_path.iterdir()) == before
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,18 @@ def test_verify_finds_a_flipped_bit(trained: Any, tmp_path: Path) -> None:
     assert (document["ok"], document["problems"][0]["path"]) == (False, str(path))
 
 
+def test_gc_removes_what_killed_processes_left(trained: Any, tmp_path: Path) -> None:
+    assert trained("models", "gc").out == ""
+    dead = tmp_path / "registry" / "tiny" / f".tmp-{'0' * 32}"
+    dead.touch()
+    removed = trained("models", "gc", "--json")
+    assert (removed.code, removed.document) == (0, {"removed": [str(dead)]})
+    dead.touch()
+    assert trained("models", "gc").out == f"removed {dead}\n"
+    assert not dead.exists()
+    assert trained("evaluate", "tiny@1").code == 0
+
+
 def test_a_damaged_version_is_refused(trained: Any, tmp_path: Path) -> None:
     path = tmp_path / "registry" / "tiny" / "v000001.h5"
     _flip(path)

@@ -49,6 +49,16 @@ def _text(path: Path) -> None:
     path.write_text("not an array")
 
 
+def _zip(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, x=IMAGES[:2])
+
+
+def _header(path: Path, shape: str) -> None:
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
@@ -66,6 +76,11 @@ def _text(path: Path) -> None:
             lambda path: np.save(path, np.zeros((3, 4))),
             "expected an array of shape (1, 8, 8) or (N, 1, 8, 8) or (8, 8) or (N, 8, 8), got (3, 4)",
         ),
+        ("zip.npy", _zip, "zip.npy is not an array of numbers in NumPy's format"),
+        ("huge.npy", lambda path: _header(path, "(1000000000000, 8, 8)"), "huge.npy is not an array of numbers"),
+        ("open.npy", lambda path: _header(path, "(" + "(" * 3000), "open.npy is not an array of numbers"),
+        ("nan.npy", lambda path: np.save(path, np.full((8, 8), np.nan)), "expected finite values, some are NaN or inf"),
+        ("inf.npy", lambda path: np.save(path, np.full((8, 8), np.inf)), "expected finite values, some are NaN or inf"),
         ("texts.npy", lambda path: np.save(path, np.full((8, 8), "x")), "expected numbers, uint8 or float"),
     ],
 )

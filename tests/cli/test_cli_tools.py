@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnnkit.components import Catalog, Layer, Plugin, hookimpl, installed_plugins
+from cnnkit.components import Catalog, Dataset, Layer, Plugin, hookimpl, installed_plugins
 
 
 class Backwards(Layer):
@@ -54,7 +54,7 @@ def test_plugins_are_listed_with_what_they_bring(cli: Any, with_plugins: None) -
 
 def test_doctor_shows_the_installation(cli: Any, with_plugins: None, tmp_path: Path) -> None:
     result = cli("doctor")
-    assert result.code == 0
+    assert result.code == 1
     for name in ("python", "numpy", "blas", "cores", "runtimes"):
         assert f"\n{name} " in result.out
     assert f"registry  {tmp_path / 'registry'} (made when it is needed)" in result.out
@@ -66,6 +66,43 @@ def test_doctor_shows_the_installation(cli: Any, with_plugins: None, tmp_path: P
     assert document["registry"] == f"{tmp_path / 'registry'} (not a folder)"
     assert document["data"] == f"{tmp_path / 'data'} (writable)"
     assert len(document["problems"]) == 1
+
+
+def test_doctor_is_content_with_an_installation_that_works(cli: Any) -> None:
+    result = cli("doctor", "--json")
+    assert (result.code, result.document["problems"]) == (0, [])
+
+
+class Toy(Dataset):
+    """A toy."""
+
+
+def test_two_datasets_with_one_name_are_both_listed(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plugin(name: str) -> Plugin:
+        module = ModuleType(name)
+        vars(module)["cnnkit_datasets"] = hookimpl(specname="cnnkit_datasets")(lambda: [Toy])
+        return Plugin(name, "1", name, lambda: module)
+
+    catalog = Catalog([*installed_plugins(), plugin("a-toys"), plugin("b-toys")])
+    monkeypatch.setattr("cnnkit.components.installed_catalog", lambda: catalog)
+    found = [(entry["name"], entry["distribution"]) for entry in cli("datasets", "list", "--json").document]
+    assert {("Digits", "cnnkit"), ("Toy", "a-toys"), ("Toy", "b-toys")} <= set(found)
+
+
+def test_what_a_plugin_prints_stays_out_of_the_answer(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> Any:
+        print("hello from the import")
+        return SimpleNamespace(cnnkit_layers=hookimpl(specname="cnnkit_layers")(layers))
+
+    def layers() -> Any:
+        print("hello from the hook")
+        return [Backwards]
+
+    catalog = Catalog([*installed_plugins(), Plugin("loud", "1", "loud", load)])
+    monkeypatch.setattr("cnnkit.components.installed_catalog", lambda: catalog)
+    result = cli("plugins", "list", "--json")
+    assert result.document[-1]["components"] == {"layer": ["Backwards"]}
+    assert "hello from the import\nhello from the hook\n" in result.err
 
 
 def test_datasets_are_listed_with_a_description(cli: Any) -> None:
@@ -90,6 +127,13 @@ def test_gradcheck_finds_a_wrong_gradient(cli: Any, with_plugins: None) -> None:
     assert (result.code, result.document["ok"]) == (1, False)
     assert np.isclose(result.document["errors"]["x"], 2)
     assert "the gradient of Backwards() is wrong" in cli("gradcheck", "Backwards").out
+
+
+@pytest.mark.parametrize("shape", ["9" * 30, "9" * 5000, "1000,1001", "3,8,999999999"])
+def test_gradcheck_refuses_inputs_that_would_never_end(cli: Any, shape: str) -> None:
+    result = cli("gradcheck", "Dense(3)", f"--input={shape}")
+    assert (result.code, result.out) == (2, "")
+    assert f"error: --input may have 1,000,000 numbers, as each is moved in turn, got {shape[:80]!r}" in result.err
 
 
 @pytest.mark.parametrize("shape", ["", "3,", "3,x", "0", "-1,2", "1.5"])

@@ -70,9 +70,9 @@ def test_another_file_is_refused(small_mnist: dict[str, bytes], tmp_path: Path) 
 
 
 def test_images_in_the_place_of_labels(small_mnist: dict[str, bytes], tmp_path: Path) -> None:
-    put(small_mnist, tmp_path)
-    (tmp_path / LABELS).write_bytes(small_mnist[IMAGES])
-    assert f"{tmp_path / LABELS}: wrong magic number at byte 0: expected 0x00000801" in refusal(tmp_path)
+    put(small_mnist, tmp_path / "mnist")
+    (tmp_path / "mnist" / LABELS).write_bytes(small_mnist[IMAGES])
+    assert f"{tmp_path / 'mnist' / LABELS}: wrong magic number at byte 0: expected 0x00000801" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +166,37 @@ def test_fashion_mnist_is_described(tmp_path: Path) -> None:
     assert len(FashionMNIST.labels) == 10
     assert (FashionMNIST.preprocessing.mean, FashionMNIST.preprocessing.std) == ((0.2860,), (0.3530,))
     assert FashionMNIST.hashes.keys() == MNIST.hashes.keys()
+    assert FashionMNIST.mirrors[0].startswith("https://")
 
 
 def test_mnist_files_do_not_pass_for_fashion_mnist(small_mnist: dict[str, bytes], tmp_path: Path) -> None:
-    put(small_mnist, tmp_path)
+    put(small_mnist, tmp_path / "fashion-mnist")
     with pytest.raises(DataError, match="expected content with md5 f4a8712d7a061bf5bd6d2ca38dc4d50a, got"):
         FashionMNIST().load(tmp_path)
+
+
+def test_files_of_another_dataset_in_the_shared_folder_count_as_missing(mirror: Mirror, tmp_path: Path) -> None:
+    put(dict.fromkeys(MNIST.hashes, b"of another dataset"), tmp_path)
+    assert not MNIST().is_complete(tmp_path)
+    data = MNIST().load(tmp_path)
+    assert len(data.train) == 20
+    assert MNIST().is_complete(tmp_path)
+    assert (tmp_path / IMAGES).read_bytes() == b"of another dataset"
+    assert len(mirror.asked) == 4
+
+
+def test_files_that_were_passed_over_are_named_if_the_download_fails(mirror: Mirror, tmp_path: Path) -> None:
+    put(dict.fromkeys(MNIST.hashes, b"of another dataset"), tmp_path)
+    mirror.files.clear()
+    message = refusal(tmp_path)
+    assert f"\nof another dataset, or damaged: {tmp_path / IMAGES}, " in message
+    assert "delete" not in message
+
+
+def test_downloads_stop_at_a_limit(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnkit.data.download.MAX_BYTES", 5_000)
+    assert f"{mirror.url}{IMAGES}.gz: expected at most 5,000 bytes, the server sends more" in refusal(tmp_path)
+    assert list((tmp_path / "mnist").iterdir()) == []
 
 
 @pytest.mark.skipif(not os.environ.get("CNNKIT_DATA_DIR"), reason="CNNKIT_DATA_DIR does not name a folder with MNIST")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from cnnkit.components import Layer
 from cnnkit.errors import ShapeError, TrainingError
@@ -25,8 +26,9 @@ from cnnkit.layers import (
 )
 from cnnkit.losses import MSE, CrossEntropy
 from cnnkit.metrics import Accuracy
-from cnnkit.network import Engine, Objective, Sequential, Session, Sums, Threads, training_session
+from cnnkit.network import Engine, Objective, Sequential, Session, Sums, training_session
 from cnnkit.network.processes import SharedSession
+from cnnkit.network.workers import one_blas_thread
 from cnnkit.types import Array, Cache, Context, Grads, Preprocessing, Samples
 
 OBJECTIVE = Objective(CrossEntropy(), (Accuracy(),))
@@ -115,6 +117,76 @@ def test_any_number_of_workers_gives_the_same_bits(workers: int) -> None:
     assert [one.pack().tobytes() for one in sums] == [one.pack().tobytes() for one in other_sums]
 
 
+def test_rounds_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With less memory for the gradients of tiles, they are added in several rounds."""
+
+    def one(workers: int) -> bytes:
+        model = Sequential(["Flatten()", "Dropout(0.5)", "Dense(5)"], (2, 6, 6), seed=1)
+        with training_session(model.engine(), samples(), OBJECTIVE, 40, workers) as session:
+            rounds.append(len(session.rounds(40)))
+            step(session)
+            return session.gradient.tobytes()
+
+    rounds: list[int] = []
+    expected = one(1)
+    monkeypatch.setattr("cnnkit.network.session.SLOT_BYTES", 0)
+    assert one(1) == one(2) == one(3) == expected
+    assert rounds == [1, 5, 3, 2]
+
+
+def test_tiles_draw_different_numbers() -> None:
+    masks = []
+
+    class Watch(Layer):
+        def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+            masks.append(ctx.rng.random(4))
+            masks.append(ctx.rng.random(4))  # goes on, instead of beginning again
+            return x, None
+
+        def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+            return dy, {}
+
+    step(session_for(Sequential([Watch(), Flatten(), Dense(5)], (2, 6, 6)), samples()))
+    assert len({mask.tobytes() for mask in masks}) == len(masks) == 10
+
+
+def test_parameters_leave_the_shared_memory_with_the_session() -> None:
+    model = branched()
+    with training_session(model.engine(), samples(), OBJECTIVE, 40, 2) as session:
+        step(session)
+    before = model.parameters.vector.copy()
+    if (child := os.fork()) == 0:
+        model.parameters.vector[...] = 0
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert (model.parameters.vector == before).all()
+    assert np.shares_memory(model.nodes[0].layer.params["weight"], model.parameters.vector)  # type: ignore[union-attr]
+
+
+def test_a_session_that_failed_is_over() -> None:
+    FailsInWorkers.home = os.getpid()
+    model = Sequential([FailsInWorkers("shape"), Flatten(), Dense(5)], (2, 6, 6))
+    with training_session(model.engine(), samples(), OBJECTIVE, 40, 2) as session:
+        with pytest.raises(ShapeError):
+            step(session)
+        with pytest.raises(TrainingError, match="has ended, or failed: begin a new one"):
+            step(session)
+
+
+def test_one_blas_thread_ends_with_its_last_user() -> None:
+    def threads() -> set[int]:
+        return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+    before = threads()
+    first, second = one_blas_thread(), one_blas_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert threads() == {1}
+    second.__exit__(None, None, None)
+    assert threads() == before
+
+
 def children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
@@ -157,7 +229,10 @@ class FailsInWorkers(Layer):
 
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
-    [("shape", ShapeError, "^too odd$"), ("value", TrainingError, "a worker process failed: ValueError: too odd")],
+    [
+        ("shape", ShapeError, r"^too odd\nin the forward pass of layer fails_in_workers_1"),
+        ("value", TrainingError, "a worker process failed: ValueError: too odd"),
+    ],
 )
 def test_an_error_of_a_worker_is_raised_here(error: str, kind: type[Exception], text: str) -> None:
     FailsInWorkers.home = os.getpid()
@@ -191,9 +266,7 @@ def test_random_layers_draw_anew_in_every_step_and_again_the_same_for_its_key() 
 
 def test_loss_and_metrics_are_means_over_all_samples() -> None:
     model, data = branched(), samples(37)
-    threads = Threads(2)
-    sums = model.engine().evaluate(data, OBJECTIVE, threads)
-    threads.close()
+    sums = model.engine().evaluate(data, OBJECTIVE, 2)
     logits = model.logits(data.x)
     losses, _ = CrossEntropy().forward(logits, data.y)
     assert sums.count == 37
@@ -202,10 +275,10 @@ def test_loss_and_metrics_are_means_over_all_samples() -> None:
 
 
 def test_final_softmax_is_left_out_for_a_loss_from_logits() -> None:
-    model, one = Sequential([Flatten(), Dense(5), Softmax()], (2, 6, 6)), Threads(1)
+    model = Sequential([Flatten(), Dense(5), Softmax()], (2, 6, 6))
     x = samples().x
-    np.testing.assert_allclose(model.predict_proba(x), model.engine().predict(x, one), rtol=1e-5)
-    np.testing.assert_allclose(model.logits(x), model.engine(logits=True).predict(x, one))
+    np.testing.assert_allclose(model.predict_proba(x), model.engine().predict(x, 1), rtol=1e-5)
+    np.testing.assert_allclose(model.logits(x), model.engine(logits=True).predict(x, 1))
     assert not np.allclose(model.logits(x), model.predict_proba(x))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Layer
+from cnnkit.errors import ShapeError
 from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from cnnkit.network import Sequential
 from cnnkit.network.context import TileContext, Workspace
@@ -41,22 +42,39 @@ def random_chain(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, int,
     )
     tail: list[Layer] = [MaxPool2D(int(rng.integers(2, 4))), ReLU()]
     rng.shuffle(tail)
-    channels, (height, width) = int(rng.integers(1, 4)), rng.integers(9, 14, 2)
+    channels, (height, width) = int(rng.integers(1, 4)), rng.integers(1, 14, 2)
     return [conv, *tail[: int(rng.integers(3))]], (channels, int(height), int(width))
 
 
-@pytest.mark.parametrize("seed", range(60))
+def built_chain(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, int, int], tuple[int, ...]]:
+    """Layers that fit their images, which may be as small as one pixel."""
+    while True:
+        layers, shape = random_chain(rng)
+        out_shape: tuple[int, ...] = shape
+        try:
+            for layer in layers:
+                out_shape = layer.build(out_shape, rng)
+        except ShapeError:
+            continue
+        return layers, shape, out_shape
+
+
+def in_order(x: Array, order: int) -> Array:
+    """The same images with samples first, rows first, or channels first in memory."""
+    axes = [(0, 1, 2, 3), (2, 1, 3, 0), (1, 2, 3, 0)][order]
+    return np.ascontiguousarray(x.transpose(axes)).transpose(np.argsort(axes))
+
+
+@pytest.mark.parametrize("seed", range(150))
 def test_convolution_equals_its_layers(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    layers, shape = random_chain(rng)
-    out_shape = shape
-    for layer in layers:
-        out_shape = layer.build(out_shape, rng)  # type: ignore[assignment]
+    layers, shape, out_shape = built_chain(rng)
     for name, value in layers[0].params.items():
         layers[0].params[name] = value + rng.normal(size=value.shape)
     # Few distinct values, so that pooling windows have ties.
     x = rng.integers(-2, 3, (5, *shape)).astype(np.float64)
     dy = rng.normal(size=(5, *out_shape))
+    x, dy = in_order(x, seed % 3), in_order(dy, seed // 3 % 3)
     found = kernel_for(layers, needs_dx=True)
     assert found is not None
     kernel, used = found
@@ -75,6 +93,26 @@ def test_convolution_equals_its_layers(seed: int) -> None:
         assert grads.keys() == grads_expected.keys()
         for name, grad in grads.items():
             np.testing.assert_allclose(grad, grads_expected[name], rtol=1e-10, atol=1e-10)
+
+
+def test_shifted_pixels_are_not_taken_for_their_own() -> None:
+    """A kernel one pixel wide with stride 2 and padding: as many columns come out as go in, but others."""
+    conv = Conv2D(2, (3, 1), stride=(1, 2), padding=(1, 1))
+    conv.build((2, 3, 2), np.random.default_rng(0))
+    x, dy = np.random.default_rng(1).normal(size=(2, 4, 2, 3, 2))
+    kernel, _ = kernel_for([conv], needs_dx=True) or pytest.fail("there is no kernel")
+    ctx = TileContext(Workspace(np.dtype(np.float64)), True, (0,))
+    _, cache = kernel.forward(x, ctx)
+    np.testing.assert_allclose(kernel.backward(dy, cache, ctx)[0], plain([conv], x, dy)[1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_network_that_pools_to_one_pixel(padding: int) -> None:
+    model = Sequential(
+        ["Conv2D(8, 3)", "ReLU()", "AvgPool2D(4)", f"Conv2D(10, 1, padding={padding})", "Flatten()"], (1, 6, 6)
+    )
+    x = np.random.default_rng(0).normal(size=(5, 1, 6, 6))
+    np.testing.assert_allclose(model.logits(x), model.trace(x)[-1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("relu", [False, True])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -72,6 +76,41 @@ def test_state_round_trip_and_misfits() -> None:
         other.load_state(state)
     with pytest.raises(ShapeError, match=r"dense_1\.bias is missing"):
         other.load_state({"dense_1.weight": np.zeros((3, 36))})
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_is_a_network_of_its_own(copied: Callable[[Sequential], Sequential]) -> None:
+    model = small()
+    model.parameters.vector += 1
+    before = model.state()
+    again = copied(model)
+    assert all((again.state()[name] == before[name]).all() for name in before)
+    assert (again.labels, again.input_shape) == (model.labels, model.input_shape)
+    again.parameters.vector[...] = 5  # its layers look into this vector
+    assert (again.state()["dense_1.bias"] == 5).all()
+    assert all((model.state()[name] == before[name]).all() for name in before)
+
+
+def test_layers_of_another_network_are_refused() -> None:
+    model, residual = small(), Residual(Conv2D(1, 3, padding="same"))
+    before = model.state()
+    inner = Sequential([residual], (1, 6, 6))
+    for layers in (model.layers, [*model.layers[:-1], Dense(2)], [Residual(*residual.body)]):
+        with pytest.raises(ConfigError, match=r"belongs to another network.* put copy\.deepcopy\(layer\)"):
+            Sequential(layers, (1, 6, 6))
+    assert all((model.state()[name] == before[name]).all() for name in before)
+    Sequential([*copy.deepcopy(model.layers[:-1]), Dense(2)], (1, 6, 6))
+    del inner  # what belongs to no network any more may be used
+    Sequential([residual], (1, 6, 6))
+
+
+def test_what_is_no_list_of_layers() -> None:
+    with pytest.raises(ConfigError, match=r"expected a list of layers, such as .* got 'Flatten\(\)'"):
+        Sequential("Flatten()", (1, 6, 6))
+    with pytest.raises(ConfigError, match=r"expected a layer, got the class ReLU: write ReLU\(\.\.\.\)"):
+        Sequential([ReLU], (1, 6, 6))  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="expected a layer or its expression, got 3"):
+        Sequential([3], (1, 6, 6))  # type: ignore[list-item]
 
 
 def test_seed_decides_the_first_weights() -> None:

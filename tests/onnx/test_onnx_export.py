@@ -187,6 +187,14 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("model.onnx", b"old")]
 
 
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
+    longest = "x" * 250 + ".onnx"
+    assert export_onnx(small(), tmp_path / longest).name == longest
+    with pytest.raises(OnnxError, match=r"cannot write .*xx\.onnx: File name too long"):
+        export_onnx(small(), tmp_path / f"x{longest}")
+    assert [file.name for file in tmp_path.iterdir()] == [longest]
+
+
 def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:
     with pytest.raises(OnnxError, match=r"cannot write .*model\.onnx: No such file or directory"):
         export_onnx(small(), tmp_path / "nowhere" / "model.onnx")

@@ -171,3 +171,73 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     for name in ("missing.onnx", "pipe.onnx", "."):
         with pytest.raises(OnnxError, match="there is no such file"):
             load_onnx(tmp_path / name)
+
+
+def test_four_hundred_mutants_raise_nothing_but_our_own_error(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data, path = to_onnx(MODEL).SerializeToString(), tmp_path / "mutant.onnx"
+    refused = 0
+    for _ in range(400):
+        mutant = bytearray(data)
+        for position in rng.integers(len(data) - 10, size=rng.integers(1, 4)).tolist():
+            match rng.integers(3):
+                case 0:
+                    mutant[position] ^= 1 << int(rng.integers(8))
+                case 1:
+                    mutant[position : position + 2] = rng.bytes(2)
+                case 2:
+                    del mutant[position : position + 2]
+        path.write_bytes(mutant)
+        try:
+            load_onnx(path)
+        except OnnxError:
+            refused += 1
+    assert 200 < refused < 400
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(to_onnx(MODEL).SerializeToString().replace(b"Gemm", b"Ge\xe4m"))
+    with pytest.raises(OnnxError, match=r"model\.onnx (is not a valid ONNX file|is damaged)"):
+        load_onnx(path)
+
+
+def looping(model: ModelProto) -> None:
+    """The loop of no end: while true, do nothing."""
+    condition = helper.make_tensor_value_info("c", TensorProto.BOOL, [])
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["again"])],
+        "body",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, []), condition],
+        [helper.make_tensor_value_info("again", TensorProto.BOOL, [])],
+    )
+    true = helper.make_node("Constant", [], ["t"], value=helper.make_tensor("t", TensorProto.BOOL, [], [1]))
+    model.graph.node.extend([true, helper.make_node("Loop", ["", "t"], [], "endless", body=body)])
+
+
+def calling(model: ModelProto) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    model.functions.append(helper.make_function("local", "F", ["x"], ["y"], [node], [helper.make_opsetid("", 17)]))
+
+
+def foreign(model: ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.graph.node.append(helper.make_node("Attention", ["logits"], ["y"], "strange", domain="com.microsoft"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (looping, r"node 'endless' \(Loop\) has a graph inside; expected no loops and no branches"),
+        (calling, "defines operators of its own; expected only operators that ONNX itself defines"),
+        (foreign, r"node 'strange' is com\.microsoft\.Attention; expected only operators that ONNX itself defines"),
+    ],
+    ids=["loop", "function", "foreign"],
+)
+def test_only_a_flat_graph_of_onnx_operators_is_read(
+    tmp_path: Path, change: Callable[[ModelProto], None], message: str
+) -> None:
+    model = to_onnx(MODEL)
+    change(model)
+    with pytest.raises(OnnxError, match=message):
+        load_onnx(write(tmp_path / "model.onnx", model))

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 
 from cnnkit.components import Runtime
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, OnnxError, ShapeError
-from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Residual
+from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Residual, Softmax
 from cnnkit.network import Sequential
 from cnnkit.onnx import validate
 from cnnkit.onnx.export import export_onnx, to_onnx
@@ -113,27 +113,89 @@ def test_label_flips_are_counted_and_the_worst_sample_is_found(model: Sequential
     assert "label flips at samples 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..." in str(report)
 
 
-def test_a_flip_fails_within_the_tolerance(model: Sequential, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tolerance", [0.01, 0.1])
+def test_flips_between_classes_that_are_as_good_as_equal_do_not_count(tmp_path: Path, tolerance: float) -> None:
+    model = Sequential([Dense(3)], (3,))
+    model.load_state({"dense_1.weight": np.eye(3), "dense_1.bias": np.zeros(3)})
+    path = export_onnx(model, tmp_path / "model.onnx")
+    x = np.array([[1.0, 0.9, 0.0], [0.0, 1.0, 0.0]], np.float32)
+    swapped = x[:, [1, 0, 2]]
+    outputs = {"logits": swapped, "probabilities": model.predict_proba(swapped)}
+    (result,) = validate_onnx(path, model, x, [Fake(outputs)], tolerance=tolerance).results
+    assert result.max_absolute == 1
+    assert result.flips == ((0, 1) if tolerance == 0.01 else (1,))
+    outputs = {"logits": x, "probabilities": model.predict_proba(swapped)}
+    (result,) = validate_onnx(path, model, x, [Fake(outputs)], tolerance=tolerance).results
+    assert (result.max_absolute, result.flips) == (0, (0, 1) if tolerance == 0.01 else (1,))
+
+
+def test_exact_ties_are_no_label_flips(tmp_path: Path) -> None:
+    model = Sequential([Dense(33)], (333,))
+    row = np.random.default_rng(0).normal(size=(1, 333))
+    model.load_state({"dense_1.weight": np.repeat(row, 33, 0), "dense_1.bias": np.zeros(33)})
+    x = np.random.default_rng(1).normal(size=(20, 333)).astype(np.float32)
+    assert validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, x).ok
+    moved = model.logits(x) * (1 + 1e-6 * np.random.default_rng(2).normal(size=(20, 33)))
+    assert (moved.argmax(axis=1) != model.predict(x)).sum() > 10  # it could fail
+    fake = Fake({"logits": moved, "probabilities": model.predict_proba(x)})
+    assert validate_onnx(tmp_path / "model.onnx", model, x, [fake]).ok
+
+
+def test_right_regressions_pass_though_some_outputs_are_near_zero(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(1000, 100)).astype(np.float32)
+    for seed in range(3):
+        model = Sequential([Dense(64), ReLU(), Dense(1)], (100,), seed=seed)
+        report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, x)
+        assert report.ok, str(report)
+        assert np.abs(model.logits(x)).min() < 1e-2
+        proto = to_onnx(model)
+        change(proto, "dense_2.weight", 1.001)
+        assert not validate_onnx(save(proto, tmp_path / "wrong.onnx"), model, x).ok
+
+
+def test_wrong_probabilities_fail_however_large_the_logits_are(tmp_path: Path) -> None:
+    model = Sequential([Dense(3)], (4,))
+    weight = np.random.default_rng(0).normal(size=(3, 4)) * 1e6
+    model.load_state({"dense_1.weight": weight, "dense_1.bias": np.zeros(3)})
+    x = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+    assert validate_onnx(export_onnx(model, tmp_path / "right.onnx"), model, x).ok
     proto = to_onnx(model)
-    change(proto, "dense_1.weight", -1)
-    (result,) = validate_onnx(
-        save(proto, tmp_path / "model.onnx"), model, inputs(3), [ReferenceEvaluator()], tolerance=10
-    ).results
-    assert result.max_relative == pytest.approx(2, rel=1e-5)
-    assert (result.ok, result.divergence) == (False, None)
+    softmax = next(node for node in proto.graph.node if node.op_type == "Softmax")
+    negative = helper.make_node("Neg", [softmax.input[0]], ["negative"])
+    softmax.input[0] = "negative"
+    proto.graph.node.insert(list(proto.graph.node).index(softmax), negative)
+    for result in validate_onnx(save(proto, tmp_path / "wrong.onnx"), model, x).results:
+        assert (result.ok, len(result.flips)) == (False, 20)
+        assert result.max_relative == pytest.approx(1)
+        assert result.divergence is not None
+        assert result.divergence.where == "the output probabilities"
+
+
+def test_pixelwise_classes_are_on_axis_1(tmp_path: Path) -> None:
+    model = Sequential([Conv2D(3, 1)], (2, 4, 5))
+    x = np.random.default_rng(0).normal(size=(6, 2, 4, 5)).astype(np.float32)
+    np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), np.ones((6, 4, 5)), rtol=1e-5)
+    np.testing.assert_array_equal(model.predict(x), model.logits(x).argmax(axis=1))
+    assert validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, x).ok
+    assert model.predict_proba(x).shape == (6, 3, 4, 5)
+    with_softmax = Sequential([Conv2D(3, 1), Softmax()], (2, 4, 5))
+    np.testing.assert_allclose(with_softmax.predict_proba(x), model.predict_proba(x), rtol=1e-5)
+    assert validate_onnx(export_onnx(with_softmax, tmp_path / "model.onnx"), model, x).ok
 
 
 class Fake(Runtime):
-    """A runtime that gives chosen outputs."""
+    """A runtime that gives chosen outputs, one sample of them after another."""
 
     def __init__(self, outputs: Mapping[str, Array]) -> None:
         self.outputs = outputs
+        self.given = 0
 
     def __repr__(self) -> str:
         return "Fake()"
 
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: array[: len(inputs["input"])] for name, array in self.outputs.items()}
+        start, self.given = self.given, self.given + len(inputs["input"])
+        return {name: array[start : self.given] for name, array in self.outputs.items()}
 
 
 def test_differences_are_what_the_documentation_says(tmp_path: Path) -> None:
@@ -141,13 +203,32 @@ def test_differences_are_what_the_documentation_says(tmp_path: Path) -> None:
     model.load_state({"dense_1.weight": np.eye(2), "dense_1.bias": np.zeros(2)})
     path = export_onnx(model, tmp_path / "model.onnx")
     x = np.array([[4.0, -8.0]], np.float32)
-    moved = {"logits": x + np.array([0.5, -0.25]), "probabilities": model.predict_proba(x)}
+    logits = x + np.array([0.5, -0.25])
+    moved = {"logits": logits, "probabilities": model.predict_proba(logits)}
     (result,) = validate_onnx(path, model, x, [Fake(moved)]).results
     assert (result.max_absolute, result.max_relative) == (0.5, 0.5 / 8)
+    x = np.array([[4.0, -8.0], [0.0, 1.0], [2.0, 0.0]], np.float32)  # the median of 8, 1, 2 is 2
+    logits = x + np.array([[0, 0], [0, 0.5], [0, 0]])
+    moved = {"logits": logits, "probabilities": model.predict_proba(logits)}
+    (result,) = validate_onnx(path, model, x, [Fake(moved)]).results
+    assert (result.max_absolute, result.max_relative, result.worst_sample) == (0.5, 0.5 / 2, 1)
     moved = {"logits": x, "probabilities": model.predict_proba(x) + np.array([0.04, 0])}
     (result,) = validate_onnx(path, model, x, [Fake(moved)]).results
     assert result.max_absolute == 0
-    assert result.max_relative == pytest.approx(0.04 / 8, rel=1e-4)
+    assert result.max_relative == pytest.approx(0.04, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_whose_own_values_are_no_numbers_never_passes(tmp_path: Path, value: float) -> None:
+    model = Sequential([Dense(3)], (4,))
+    state = model.state()
+    path = export_onnx(model, tmp_path / "right.onnx")
+    model.load_state(state | {"dense_1.bias": np.array([0, value, 0])})
+    x = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    for file in (path, export_onnx(model, tmp_path / "model.onnx")):
+        report = validate_onnx(file, model, x)
+        assert not report.ok
+        assert [result.max_relative for result in report.results] == [np.inf] * len(INSTALLED)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -5,6 +5,7 @@ usage: crash_driver.py kill|race safe|naive FOLDER COUNT
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -17,15 +18,43 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import Files, Registry, commit, sealing
+from cnnkit.registry import Files, Manifest, Registry, commit, sealing
+from cnnkit.types import Preprocessing
 
 Save = Callable[[Path, bytes], int]
 PAYLOAD = {"dense_1.weight": np.arange(50_000, dtype=np.float32)}
+MANIFEST = Manifest(
+    name="net",
+    created="2026-03-01T12:00:00+00:00",
+    layers=("Dense(1)",),
+    components={},
+    input_shape=(50_000,),
+    input_dtype="float32",
+    labels=(),
+    preprocessing=Preprocessing(),
+    seed=0,
+    dtype="float32",
+    state=tuple(PAYLOAD),
+    versions={},
+)
 
 
-def save_safely(folder: Path, data: bytes) -> int:
-    commit.prepare(Files(), folder)
-    return commit.register(Files(), folder, data, sealing.check(data))
+class Stopping(Files):
+    """Stops its process in the middle of the first write, so that whoever waits for that can kill it there."""
+
+    def write(self, file: int, data: bytes | memoryview) -> None:
+        super().write(file, data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def save_safely(folder: Path, data: bytes, files: Files | None = None) -> int:
+    files = files or Files()
+    commit.prepare(files, folder)
+    return commit.register(files, folder, data, sealing.check(data))
+
+
+def save_half(folder: Path, data: bytes) -> int:
+    return save_safely(folder, data, Stopping())
 
 
 def save_naively(folder: Path, data: bytes) -> int:
@@ -46,27 +75,35 @@ def save_naively(folder: Path, data: bytes) -> int:
 
 def write(save: Save, folder: Path, writer: int, count: int, acknowledged: int) -> None:
     for i in range(count):
-        data = bytes(sealing.pack(f'"{writer} {i}"'.encode(), PAYLOAD))
+        manifest = dataclasses.replace(MANIFEST, settings={"writer": writer, "i": i})
+        data = bytes(sealing.pack(manifest.encode(), PAYLOAD))
         number = save(folder, data)
         os.write(acknowledged, f"{number} {sealing.header(data)[1]}\n".encode())
 
 
 def kill(save: Save, folder: Path, count: int) -> list[list[str]]:
-    """One writer after the other, each killed at a random moment; what they were told is saved."""
+    """One writer after the other, each killed at a random moment after its first acknowledgement.
+
+    Every fourth one of the safe writers is killed where it has stopped, in the middle of a file.
+    """
     moments = random.Random(0)
     acknowledged = []
     for writer in range(count):
+        stops = save is save_safely and writer % 4 == 0
         reader, sender = os.pipe()
         if (child := os.fork()) == 0:
-            os.write(sender, b"\n")
-            write(save, folder, writer, 10_000, sender)
+            os.close(reader)
+            write(save_half if stops else save, folder, writer, 10_000, sender)
             os._exit(0)
         os.close(sender)
-        os.read(reader, 1)  # it has begun
-        time.sleep(moments.uniform(0.001, 0.04))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
         with os.fdopen(reader, "rb") as stream:
+            if stops:
+                os.waitpid(child, os.WUNTRACED)
+            else:
+                acknowledged.append(stream.readline().decode().split())
+                time.sleep(moments.uniform(0.0, 0.03))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
             acknowledged += [line.decode().split() for line in stream.read().splitlines()]
     return acknowledged
 

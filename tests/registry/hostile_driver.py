@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -53,6 +54,15 @@ def load(folder: Path, data: bytes) -> str:
     return "loaded"
 
 
+def peak() -> int:
+    """The most bytes of memory that this process has had."""
+    try:  # ru_maxrss begins with what the parent process had
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def corpus(folder: Path) -> dict[str, Any]:
     """What became of each hostile file, and the events outside the registry that the interpreter saw."""
     secret = folder.parent / "secret"
@@ -60,6 +70,7 @@ def corpus(folder: Path) -> dict[str, Any]:
     os.mkfifo(secret)
     good = hostile_files.seal(hostile_files.image(lambda file, secret: None, secret))
     outcomes = {"good": load(folder, good)}
+    before = peak()
     foreign: list[str] = []
     allowed = (str(folder), "<")  # "<": the names of code that libraries compile from text
 
@@ -71,7 +82,8 @@ def corpus(folder: Path) -> dict[str, Any]:
     outcomes |= {name: load(folder, data) for name, data in files.items()}
     seen = list(foreign)
     open(__file__).close()
-    return {"outcomes": outcomes, "foreign": seen, "hook_works": len(foreign) > len(seen)}
+    grown = peak() - before
+    return {"outcomes": outcomes, "foreign": seen, "hook_works": len(foreign) > len(seen), "memory": grown}
 
 
 def mutants(folder: Path, count: int) -> dict[str, Any]:
@@ -81,6 +93,8 @@ def mutants(folder: Path, count: int) -> dict[str, Any]:
         (folder / "valid" / "v000001.h5").read_bytes(),
         hostile_files.seal(hostile_files.image(lambda file, secret: None, folder)),
     ]
+    load(folder, originals[0])
+    before = peak()
     rng = np.random.default_rng(0)
     outcomes: dict[str, int] = {"raw loaded": 0, "raw refused": 0, "sealed loaded": 0, "sealed refused": 0}
     strange = []
@@ -106,16 +120,19 @@ def mutants(folder: Path, count: int) -> dict[str, Any]:
             outcomes[key] += 1
         else:
             strange.append(f"{i}: {outcome}")
-    return {"outcomes": outcomes, "strange": strange}
+    return {"outcomes": outcomes, "strange": strange, "memory": peak() - before}
 
 
 def control(folder: Path) -> dict[str, Any]:
-    """What a reader that trusts HDF5 takes from a file outside the registry."""
+    """What a reader that trusts HDF5 takes from a file outside the registry, and one that trusts a layer of memory."""
     secret = folder / "secret"
     secret.write_bytes(np.arange(6, dtype=np.float32).tobytes())
     image = hostile_files.image(hostile_files.BUILDS["external_storage"], secret)
     with h5py.File(io.BytesIO(image), "r") as file:
-        return {"taken": file["state/dense_1.weight"][:].ravel().tolist()}
+        taken = file["state/dense_1.weight"][:].ravel().tolist()
+    before = peak()
+    Sequential(["Dense(4_000_000)"], (3,))
+    return {"taken": taken, "memory": peak() - before}
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ GOOD = json.dumps(
         "settings": {},
     }
 )
+NORM = {name: {"distribution": "cnnkit", "version": "0.1.0"} for name in ("Dense", "Residual", "BatchNorm2D")}
 FLOATS = np.ones((2, 3), np.float32)
 Build = Callable[[h5py.File, Path], object]
 BUILDS: dict[str, Build] = {}
@@ -338,6 +339,16 @@ TEXTS: dict[str, str | bytes] = {
     "a_huge_layer": changed(layers=["Dense(100000000000000000000)"]),
     "a_negative_layer": changed(layers=["Dense(-1)"]),
     "another_network": changed(layers=["Dense(5)"]),
+    "a_component_in_a_dict": changed(layers=['Dense({"a": Foo()})']),
+    "a_component_without_origin": changed(layers=["Foo()"], components={}),
+    "a_layer_larger_than_the_file": changed(layers=["Dense(60000000)"]),
+    "many_channels": changed(layers=["BatchNorm2D()"], input_shape=[60_000_000, 1, 1], components=NORM),
+    "many_layers": changed(layers=["Dense(1)"] * 10_001),
+    "layers_in_layers": changed(layers=["Residual(" + "Dense(1)," * 1000 + ")"] * 20, components=NORM),
+    "the_name_of_another_model": changed(name="other"),
+    "a_number_beyond_floats": GOOD.replace('"scale": 1.0', '"scale": 1e999'),
+    "a_history_of_one_number": changed(history={"loss": 3}),
+    "a_recipe_without_sections": changed(recipe={"train": 3}),
 }
 
 
@@ -381,6 +392,8 @@ def corpus(secret: Path) -> dict[str, bytes]:
     plain = image(lambda file, secret: None, secret)
     files["name_with_a_zero_byte"] = seal(plain.replace(b"dense_1.weight\0", b"dense_1.w\0ight\0"))
     files["overlapping_arrays"] = overlapping_arrays(secret)
+    files["bytes_after_the_end"] = seal(plain + b"EVIL" * 1000)
+    files["bytes_before_the_beginning"] = seal(plain[:512] + bytes(512) + plain[512:])
     files["no_hdf5"] = seal(bytes(512) + b"not HDF5" * 100)
     files["hdf5_cut_short"] = seal(plain[:-200])
     return files

@@ -1,15 +1,17 @@
 """Crashes, failing disks and races.
 
-By default 40 kills, and 8 writers of 6 versions; in full 500 kills, and 8 writers of 50. Failures at every file
+By default 24 kills, and 8 writers of 6 versions; in full 500 kills, and 8 writers of 50. Failures at every file
 operation and at every 256 bytes are always complete.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +23,7 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Registry, sealing
+from cnnkit.registry import Files, Registry, commit, sealing
 from cnnkit.registry import log as digest_log
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
@@ -36,13 +38,13 @@ def drive(harness: str, writer: str, folder: Path, count: int) -> dict[str, Any]
 
 def check_kills(folder: Path, count: int) -> None:
     result = drive("kill", "safe", folder, count)
-    assert result["acknowledged"] > 0
+    assert result["acknowledged"] >= count * 3 // 4
     assert (result["lost"], result["torn"], result["problems"], result["left"]) == (0, 0, [], [])
-    assert result["removed"] > 0  # the kills did hit writers at work
+    assert result["removed"] >= count // 4  # the kills did hit writers at work
 
 
 def test_a_killed_writer_loses_nothing_and_leaves_nothing_torn(tmp_path: Path) -> None:
-    check_kills(tmp_path, 40)
+    check_kills(tmp_path, 24)
 
 
 @pytest.mark.full
@@ -51,7 +53,7 @@ def test_a_killed_writer_loses_nothing_and_leaves_nothing_torn_full(tmp_path: Pa
 
 
 def test_positive_control_a_killed_naive_writer_leaves_torn_files(tmp_path: Path) -> None:
-    assert drive("kill", "naive", tmp_path, 40)["torn"] > 0
+    assert drive("kill", "naive", tmp_path, 24)["torn"] > 0
 
 
 def check_race(folder: Path, count: int) -> None:
@@ -100,7 +102,7 @@ class Failing(Files):
                     method(args[0], memoryview(args[1])[: len(args[1]) // 2])
                 raise PowerOff if self.dead else OSError(self.number, os.strerror(self.number))
             result = method(*args, **kwargs)
-            if name == "create":
+            if name in ("create", "open_end"):
                 self.opened.append(result)
             return result
 
@@ -120,19 +122,6 @@ class FailingWithoutLinks(Failing):
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
-class NaiveFailing(Failing):
-    """The same, for a writer that writes in place: its temporary file is the version's."""
-
-    def create(self, path: Path) -> int:
-        return super().create(path.with_name(f"v{len(list(path.parent.glob('v*'))) + 1:06}.h5"))
-
-    def link(self, source: Path, target: Path) -> None:
-        pass
-
-    def remove(self, path: Path) -> None:
-        pass
-
-
 Action = Callable[[Registry], object]
 MODEL = Sequential(["Dense(2)"], (3,))
 ACTIONS: dict[str, Action] = {
@@ -142,6 +131,19 @@ ACTIONS: dict[str, Action] = {
     "remove alias": lambda registry: registry.remove_alias("net", "champion"),
     "delete": lambda registry: registry.delete("net@2"),
 }
+
+
+def save_in_place(registry: Registry) -> None:
+    """Positive control: the log is kept as it should be, but the bytes come under the version's name one by one."""
+    files, folder = registry._files, registry.path / "net"
+    described = dataclasses.replace(registry.read("net").manifest, settings={"saved": "in place"})
+    data = sealing.pack(described.encode(), MODEL.state())
+    digest = sealing.check(bytes(data))
+    files.append(folder / digest_log.LOG, digest_log.record(digest_log.INTENT, 3, digest))
+    file = files.create(folder / commit.version_file(3))
+    files.write(file, data)
+    files.close(file)
+    files.append(folder / digest_log.LOG, digest_log.record(digest_log.COMMIT, 3, digest))
 
 
 def state(folder: Path) -> tuple[object, ...]:
@@ -170,8 +172,9 @@ def fresh(folder: Path) -> Path:
 def outcomes(tmp_path: Path, action: Action, files: type[Failing], dead: bool) -> list[tuple[object, ...]]:
     """What is seen after the action failed at its first operation, its second, and so on; the last one succeeds."""
     seen = []
+    template = fresh(tmp_path / "template")
     for at in range(1, 100):
-        folder = fresh(tmp_path / str(at))
+        folder = shutil.copytree(template, tmp_path / str(at))
         failing = files(at, dead)
         try:
             action(Registry(folder, files=failing))
@@ -193,7 +196,7 @@ def test_whatever_operation_fails_the_state_is_old_or_new(tmp_path: Path, name: 
     old, new = state(fresh(tmp_path / "old")), seen[-1]
     assert old != new
     assert set(seen) == {old, new}
-    assert seen.index(new) > 3  # most operations come before the one that makes the difference
+    assert seen.index(new) > 0
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["error", "crash"])
@@ -205,8 +208,11 @@ def test_the_same_without_hard_links(tmp_path: Path, dead: bool) -> None:
 
 
 def test_positive_control_a_naive_writer_is_caught(tmp_path: Path) -> None:
-    with pytest.raises((RegistryError, AssertionError)):
-        outcomes(tmp_path, ACTIONS["save"], NaiveFailing, True)
+    folder = fresh(tmp_path / "whole")
+    save_in_place(Registry(folder))
+    assert Registry(folder).verify() == []
+    with pytest.raises(RegistryError, match=r"net@3 cannot be used, .* is damaged: it should have"):
+        outcomes(tmp_path, save_in_place, Failing, True)
 
 
 class Full(Files):

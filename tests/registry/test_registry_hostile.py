@@ -15,6 +15,8 @@ from cnnkit.errors import RegistryError
 from cnnkit.registry import manifest
 from cnnkit.registry.safety import read_arrays
 
+MEMORY = 64 * 2**20
+"""Bytes; the files have 3 MiB at most, and the interpreter itself grows while it reads them."""
 DRIVER = Path(__file__).with_name("hostile_driver.py")
 
 
@@ -42,6 +44,10 @@ def test_nothing_outside_the_registry_is_opened_run_or_imported(result: dict[str
     assert result["hook_works"]
 
 
+def test_no_hostile_file_takes_much_memory(result: dict[str, Any]) -> None:
+    assert result["memory"] < MEMORY
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -60,6 +66,18 @@ def test_nothing_outside_the_registry_is_opened_run_or_imported(result: dict[str
         ("manifest_with_the_same_key_twice", "the same key twice"),
         ("manifest_with_code", "is not allowed"),
         ("manifest_with_a_distribution_that_is_a_command", "distribution and version of each"),
+        ("manifest_with_a_component_in_a_dict", "it needs Foo, which came from no plugin"),
+        ("manifest_with_a_component_without_origin", "it needs Foo, which came from no plugin"),
+        ("manifest_with_a_layer_larger_than_the_file", "it asks for 180,000,000 numbers, more than are left of the 8"),
+        ("manifest_with_many_channels", "it asks for 60,000,000 numbers, more than are left of the 8"),
+        ("manifest_with_many_layers", "a model may have 10,000 layers and merges, this one has more"),
+        ("manifest_with_layers_in_layers", "a model may have 10,000 layers and merges, this one has more"),
+        ("manifest_with_the_name_of_another_model", "it is a version of the model 'other', in the folder of 'net'"),
+        ("manifest_with_a_number_beyond_floats", "1e999 is more than a float holds"),
+        ("manifest_with_a_history_of_one_number", "history = {'loss': 3}; expected lists of numbers by name"),
+        ("manifest_with_a_recipe_without_sections", "recipe = {'train': 3}; expected sections as objects by name"),
+        ("bytes_after_the_end", "its HDF5 ends after 4,012 bytes, the file has 8,012"),
+        ("bytes_before_the_beginning", "its superblock must have version 0, 2 or 3, 8-byte addresses, and begin at"),
     ],
 )
 def test_the_reason_is_the_right_one(result: dict[str, Any], name: str, reason: str) -> None:
@@ -77,7 +95,9 @@ def test_the_walk_refuses_them_in_this_process_too(tmp_path: Path) -> None:
 
 
 def test_positive_control_a_trusting_reader_gives_a_foreign_file_away(tmp_path: Path) -> None:
-    assert drive("control", str(tmp_path))["taken"] == [0, 1, 2, 3, 4, 5]
+    result = drive("control", str(tmp_path))
+    assert result["taken"] == [0, 1, 2, 3, 4, 5]
+    assert result["memory"] > MEMORY  # the network that a file of 4 kB may describe
 
 
 def check_mutants(folder: Path, count: int) -> None:
@@ -86,6 +106,7 @@ def check_mutants(folder: Path, count: int) -> None:
     assert result["outcomes"]["raw loaded"] == 0
     assert result["outcomes"]["sealed refused"] > count / 10
     assert sum(result["outcomes"].values()) == count
+    assert result["memory"] < MEMORY
 
 
 def test_mutants_are_refused_without_a_signal_or_a_hang(tmp_path: Path) -> None:

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import errno
 import importlib.metadata
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnnkit.components import Layer
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Origin, Registry, commit, models, sealing
+from cnnkit.registry import Files, Origin, Registry, commit, sealing
+from cnnkit.registry.contents import unpack
 from cnnkit.types import Preprocessing
-
-
-class Scale(Layer):
-    """A layer that no plugin brings."""
-
-    def __init__(self, by: float) -> None:
-        self.by = by
-
-
-def other_scale() -> Layer:
-    class Scale(Layer):
-        pass
-
-    return Scale()
 
 
 def test_a_model_comes_back_as_it_was(registry: Registry) -> None:
@@ -109,10 +91,10 @@ def test_finding_the_next_number_lists_the_folder_once(tmp_path: Path, model: Se
 
     registry = Registry(tmp_path, files=Counting())
     registry.save(model, "net")
-    for number in range(2, 2000):
+    for number in range(2, 300):
         (tmp_path / "net" / commit.version_file(number)).touch()
     Counting.listings = 0
-    assert registry.save(model, "net").number == 2000
+    assert registry.save(model, "net").number == 300
     assert Counting.listings == 1
 
 
@@ -190,158 +172,6 @@ def test_nothing_is_saved_outside(registry: Registry, model: Sequential, name: s
     assert not registry.path.exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_an_unwritable_registry_is_one_line(registry: Registry, model: Sequential) -> None:
-    registry.path.mkdir(mode=0o500)
-    with pytest.raises(RegistryError, match=r"cannot save net in .*: Permission denied"):
-        registry.save(model, "net")
-
-
-def test_a_file_in_the_place_of_a_folder_is_one_line(tmp_path: Path, model: Sequential) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(RegistryError, match=r"cannot save net in .*file: Not a directory"):
-        Registry(tmp_path / "file").save(model, "net")
-    (tmp_path / "net").touch()
-    with pytest.raises(RegistryError, match="net must be a folder; it is a link or a file"):
-        Registry(tmp_path).save(model, "net")
-
-
-def test_files_are_private_until_they_are_complete(
-    tmp_path: Path, model: Sequential, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    modes = []
-
-    class Watching(Files):
-        def write(self, file: int, data: bytes | memoryview) -> None:
-            modes.append(stat.S_IMODE(os.fstat(file).st_mode))
-            super().write(file, data)
-
-    before = os.umask(0o027)
-    try:
-        version = Registry(tmp_path / "r", files=Watching()).save(model, "net")
-    finally:
-        assert os.umask(before) == 0o027
-    assert 0o600 in modes
-    assert stat.S_IMODE(version.path.stat().st_mode) == 0o640
-
-
-def test_symbolic_links_are_refused(registry: Registry, model: Sequential, tmp_path: Path) -> None:
-    path = registry.save(model, "net").path
-    path.rename(tmp_path / "elsewhere.h5")
-    path.symlink_to(tmp_path / "elsewhere.h5")
-    with pytest.raises(RegistryError, match=r"v000001.h5 must be a regular file; it is a link"):
-        registry.load("net@1")
-    assert [version.digest for version in registry.versions("net")] == [""]
-    (registry.path / "link").symlink_to(registry.path / "net")
-    with pytest.raises(RegistryError, match="link must be a folder; it is a link"):
-        registry.save(model, "link")
-    with pytest.raises(RegistryError, match="there is no model 'link'"):
-        registry.versions("link")
-
-
-def test_the_reader_itself_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(__file__)
-    os.mkfifo(tmp_path / "pipe")
-    for name in ("link", "pipe"):
-        with pytest.raises(RegistryError, match=f"{name} must be a regular file"):
-            Files().read(tmp_path / name, 100)
-    (tmp_path / "large").write_bytes(bytes(101))
-    with pytest.raises(RegistryError, match="large has 101 bytes; at most 100 are read"):
-        Files().read(tmp_path / "large", 100)
-    assert Files().read(tmp_path / "large", 100, whole=False) == bytes(100)
-
-
-class NoLinks(Files):
-    """A file system without hard links."""
-
-    def __init__(self, number: int = errno.EPERM) -> None:
-        self.number = number
-
-    def link(self, source: Path, target: Path) -> None:
-        raise OSError(self.number, os.strerror(self.number), str(target))
-
-
-@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP])
-def test_file_systems_without_hard_links(tmp_path: Path, model: Sequential, number: int) -> None:
-    registry = Registry(tmp_path, files=NoLinks(number))
-    assert [registry.save(model, "net").number for _ in range(2)] == [1, 2]
-    registry.delete("net@2")
-    assert registry.save(model, "net").number == 3
-    assert registry.load("net").state().keys() == model.state().keys()
-    assert registry.verify() == []
-    assert not [name for name in os.listdir(tmp_path / "net") if name.startswith(".tmp")]
-
-
-@pytest.mark.parametrize("system", [Files, NoLinks])
-def test_a_number_that_is_taken_meanwhile_is_left_alone(tmp_path: Path, system: type[Files]) -> None:
-    class Late(system):  # type: ignore[misc, valid-type]
-        listings = 0
-
-        def names(self, folder: Path) -> list[str]:
-            self.listings += 1
-            return [] if self.listings == 1 else list(super().names(folder))
-
-    data = bytes(sealing.pack(b"{}", {}))
-    files = Late()
-    commit.prepare(files, tmp_path / "net")
-    (tmp_path / "net" / "v000001.h5").write_bytes(b"another writer's")
-    assert commit.register(files, tmp_path / "net", data, sealing.check(data)) == 2
-    assert (tmp_path / "net" / "v000001.h5").read_bytes() == b"another writer's"
-
-
-def test_a_layer_from_no_plugin_is_given_by_its_class(registry: Registry) -> None:
-    registry.save(Sequential([Scale(2.0), "Dense(2)"], (3,)), "net")
-    assert registry.load("net", components=[Scale]).layers[0] == Scale(2.0)
-    with pytest.raises(RegistryError, match=r"net@1 cannot be loaded: it needs Scale, which came from no plugin; give"):
-        registry.load("net")
-    with pytest.raises(RegistryError, match="components must be classes of layers or merges, got 3"):
-        registry.load("net", components=[3])  # type: ignore[list-item]
-    assert registry.read("net").state.keys() == {"dense_1.weight", "dense_1.bias"}
-
-
-class Sum(Scale):
-    """A layer whose arguments are layers and plain lists."""
-
-    def __init__(self, by: list[float], inner: tuple[Layer, ...]) -> None:
-        self.by, self.inner = by, inner  # type: ignore[assignment]
-
-
-def test_components_among_the_arguments_are_tied_to_their_origin_too(registry: Registry) -> None:
-    registry.save(Sequential([Sum([1.0], (Scale(2.0),)), "Dense(2)"], (3,)), "net")
-    assert registry.read("net").manifest.components.keys() == {"Sum", "Scale", "Dense"}
-    assert registry.load("net", components=[Scale, Sum]).layers[0] == Sum([1.0], (Scale(2.0),))
-    with pytest.raises(RegistryError, match="it needs Scale, which came from no plugin"):
-        registry.load("net", components=[Sum])
-
-
-def test_a_layer_of_a_missing_plugin_names_what_to_install(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_origin", lambda cls: Origin("cnnkit-walsh", "0.1.0"))
-    registry.save(Sequential([Scale(2.0)], (3,)), "net")
-    with pytest.raises(
-        RegistryError,
-        match=r"net@1 cannot be loaded: it needs Scale from cnnkit-walsh 0.1.0, which is not installed; "
-        r"run: pip install cnnkit-walsh$",
-    ):
-        registry.load("net")
-    assert registry.read("net").manifest.versions["cnnkit-walsh"] == "0.1.0"
-
-
-def test_two_classes_of_one_name_cannot_be_saved(registry: Registry) -> None:
-    with pytest.raises(RegistryError, match="two classes of this model are called Scale"):
-        registry.save(Sequential([Scale(1.0), other_scale()], (3,)), "net")
-
-
-def test_weights_that_do_not_fit_are_refused(registry: Registry, model: Sequential) -> None:
-    registry.save(model, "net")
-    record = registry.read("net")
-    changed = dataclasses.replace(record.manifest, layers=(*record.manifest.layers, "Dense(2)"))
-    with pytest.raises(RegistryError, match="net@1 cannot be loaded: the state does not fit the network"):
-        models.rebuild(changed, record.state, "net@1")
-    huge = dataclasses.replace(record.manifest, layers=("Flatten()", f"Dense({10**17})"))
-    with pytest.raises(RegistryError, match="net@1 cannot be loaded: "):
-        models.rebuild(huge, record.state, "net@1")
-
-
 def test_a_damaged_version_is_named_and_the_others_stay_usable(registry: Registry, model: Sequential) -> None:
     first, second = registry.save(model, "net"), registry.save(model, "net")
     data = bytearray(first.path.read_bytes())
@@ -355,12 +185,32 @@ def test_a_damaged_version_is_named_and_the_others_stay_usable(registry: Registr
 
 
 def test_a_manifest_that_names_other_arrays_is_refused(registry: Registry, model: Sequential) -> None:
-    version = registry.save(model, "net")
+    registry.save(model, "net")
     record = registry.read("net")
     state = dict(list(record.state.items())[1:])
-    version.path.write_bytes(sealing.pack(record.manifest.encode(), state))
+    data = bytes(sealing.pack(record.manifest.encode(), state))
     with pytest.raises(RegistryError, match="its manifest and its arrays do not name the same things"):
-        registry.read("net")
+        unpack(data, "net")
+
+
+def test_a_file_that_was_registered_under_another_number_is_refused(registry: Registry) -> None:
+    paths = [registry.save(Sequential(["Dense(2)"], (3,), seed=seed), "net").path for seed in (1, 2)]
+    paths[0].rename(registry.path / "net" / "x")
+    paths[1].rename(paths[0])
+    (registry.path / "net" / "x").rename(paths[1])
+    for ref in ("net@1", "net@2"):
+        with pytest.raises(RegistryError, match=f"{ref} cannot be used, .* the digest log has no version . with this"):
+            registry.load(ref)
+    (registry.path / "net" / "digests.log").unlink()  # nothing to compare with: `verify` says so
+    assert registry.load("net@1").seed == 2
+
+
+def test_a_model_whose_folder_was_renamed_is_refused(registry: Registry, model: Sequential) -> None:
+    registry.save(model, "net")
+    (registry.path / "net").rename(registry.path / "other")
+    with pytest.raises(RegistryError, match="it is a version of the model 'net', in the folder of 'other'"):
+        registry.load("other@1")
+    assert ["in the folder of 'other'" in problem.text for problem in registry.verify()] == [True]
 
 
 def test_a_version_that_is_deleted_while_it_is_read(tmp_path: Path, model: Sequential) -> None:

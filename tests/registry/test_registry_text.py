@@ -72,6 +72,8 @@ def test_deep_values_are_refused() -> None:
         (b"\xff", "cannot be read"),
         (b"{} {}", "Extra data"),
         (b"1" * 5000, "cannot be read"),
+        (b"[1e999]", "cannot be read: 1e999 is more than a float holds"),
+        (b"9" * 700, "cannot be read: a whole number has more than 1024 bits"),
         (b'"\\ud800"', "UTF-8 cannot hold"),
         (b'{"$float": "1"}', "expected one of nan, inf, -inf"),
         (b'{"$float": []}', "expected one of nan, inf, -inf"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,13 +74,23 @@ def link(folder: Path) -> None:
         (lambda f: (f / "champion.alias").write_text("x"), ["champion.alias: it is damaged: .*holds b'x'"]),
         (
             lambda f: (f / log.LOG).write_text("nonsense\n"),
-            ["digests.log: line 1 is damaged"] + [".* has no version"] * 3,
+            ["digests.log: line 1 is damaged"] + [".* has no version"] * 4,
         ),
         (
             lambda f: ((f / log.LOG).unlink(), (f / log.LOG).mkdir()),
-            ["digests.log: it is damaged: .* must be a regular file"] + [".* has no version"] * 3,
+            ["digests.log: it is damaged: .* must be a regular file"] + [".* has no version"] * 4,
         ),
-        (lambda f: (f / log.LOG).unlink(), ["digests.log: the digest log is missing"] + [".* has no version"] * 3),
+        (lambda f: (f / log.LOG).unlink(), ["digests.log: the digest log is missing"] + [".* has no version"] * 4),
+        (
+            lambda f: (f / "v000001.h5").write_bytes(sealing.tombstone()),
+            ["v000001.h5: the digest log has no version 1 with this content: it was added, replaced, deleted or rena"],
+        ),
+        (
+            lambda f: (f / "v000050.h5").write_bytes(sealing.tombstone()),
+            ["v000050.h5: the digest log has no version 50"],
+        ),
+        (lambda f: (f / "latest.alias").write_text("1\n"), ["latest.alias: nothing in a registry is called so"]),
+        (lambda f: (f / "3.alias").write_text("1\n"), ["3.alias: nothing in a registry is called so"]),
     ],
 )
 def test_every_change_is_found(
@@ -106,6 +118,9 @@ def test_what_a_crash_leaves_is_no_problem(registry: Registry, folder: Path) -> 
     with (folder / log.LOG).open("ab") as file:
         file.write(log.record(log.INTENT, 5, "0" * 64))  # died before the file appeared
         file.write(b"\n\ncommit 5 00")  # died in the middle of a record
+        file.write(b"\nintent 5 00" + bytes(60))  # the power failed: the file has its new length, not the bytes
+        file.write(b"\n" + bytes(80))
+        file.write(b"\ndelete 1")
         file.write(log.record(log.INTENT, 6, "1" * 64))
     (folder / "v000006.h5").touch()  # took a number where there are no hard links, and died
     (folder / f".tmp-{'0' * 32}").touch()
@@ -113,7 +128,7 @@ def test_what_a_crash_leaves_is_no_problem(registry: Registry, folder: Path) -> 
 
 
 def test_a_version_that_appeared_but_was_not_acknowledged_is_no_problem(registry: Registry, folder: Path) -> None:
-    data = bytes(sealing.pack(b"{}", {}))
+    data = (folder / "v000003.h5").read_bytes()
     with (folder / log.LOG).open("ab") as file:
         file.write(log.record(log.INTENT, 5, sealing.check(data)))
     (folder / "v000005.h5").write_bytes(data)
@@ -136,6 +151,62 @@ def test_an_alias_that_vanishes_meanwhile_is_no_problem(registry: Registry, fold
             return [*super().names(folder), "gone.alias"]
 
     assert Registry(registry.path, files=Vanishing()).verify("net") == []
+
+
+def test_one_file_that_cannot_be_read_hides_no_other(
+    registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Files):
+        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+            if path.name == broken:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return super().read(path, most, whole=whole)
+
+        def names(self, folder: Path) -> list[str]:
+            if folder.name == broken:
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            return super().names(folder)
+
+    flip(folder / "v000003.h5", 700)
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(folder)  # a socket's path may have 108 bytes
+        listener.bind("v000007.h5")
+    expected = {
+        "v000001.h5": ["v000001.h5: it cannot be read: Input/output error"],
+        "digests.log": ["digests.log: it cannot be read: Input/output error"],
+        "other": ["other: it cannot be read: Permission denied"],
+    }
+    for broken, first in expected.items():
+        problems = [str(problem) for problem in Registry(registry.path, files=Broken()).verify()]
+        for text in (*first, "v000003.h5: it is damaged: its content", "v000007.h5: it is damaged: "):
+            assert any(text in problem for problem in problems), (broken, text, problems)
+
+
+def test_a_bad_alias_stops_nothing_but_its_own_use(registry: Registry, folder: Path) -> None:
+    (folder / "bad.alias").write_text("x")
+    (folder / "worse.alias").symlink_to(folder / "champion.alias")
+    (folder / "latest.alias").write_text("1\n")
+    assert registry.aliases("net") == {"champion": 2}
+    assert registry.find("net@champion").number == 2
+    assert registry.find("net").number == 3
+    assert registry.delete("net@1").number == 1
+    with pytest.raises(RegistryError, match=r"the alias file .*bad.alias must hold one version number, it holds b'x'"):
+        registry.find("net@bad")
+    for alias in ("bad", "worse"):
+        registry.remove_alias("net", alias)
+    assert sorted(folder.glob("*.alias")) == [folder / "champion.alias", folder / "latest.alias"]
+
+
+def test_a_version_that_is_deleted_meanwhile_is_no_problem(registry: Registry, folder: Path) -> None:
+    class Deleting(Files):
+        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+            data = super().read(path, most, whole=whole)
+            if path.name == log.LOG and registry.versions("net")[0].number == 1:
+                registry.delete("net@1")
+            return data
+
+    assert Registry(registry.path, files=Deleting()).verify("net") == []
+    assert [version.number for version in registry.versions("net")] == [2, 3]
 
 
 def test_verify_of_what_is_not_there(registry: Registry, folder: Path, tmp_path: Path) -> None:
@@ -165,6 +236,18 @@ def test_gc_removes_temporary_files_of_the_dead_only(registry: Registry, folder:
         writer.communicate()
     assert registry.gc() == [alive]
     assert registry.gc() == []
+
+
+def test_gc_goes_on_where_it_cannot_judge(registry: Registry, folder: Path) -> None:
+    class Vanishing(Files):
+        def names(self, folder: Path) -> list[str]:
+            return [f".tmp-{'0' * 32}", *super().names(folder)]
+
+    (folder / f".tmp-{'1' * 32}").symlink_to(folder / "v000001.h5")
+    dead = folder / f".tmp-{'2' * 32}"
+    dead.touch()
+    assert Registry(registry.path, files=Vanishing()).gc() == [dead]
+    assert (folder / "v000001.h5").exists()
 
 
 def test_gc_leaves_a_writer_in_this_process_alone(registry: Registry, folder: Path) -> None:

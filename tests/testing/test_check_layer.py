@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from cnnkit.components.checks import in_range
 from cnnkit.errors import CheckError, ComponentError, ShapeError
 from cnnkit.layers import Dense, ReLU
 from cnnkit.testing import PlainContext, check_layer, conformance
-from cnnkit.types import Array, Cache, Context, Grads, Shape
+from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
 
 
 class LeakyReLU(Layer):
@@ -25,6 +27,28 @@ class LeakyReLU(Layer):
 
     def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
         return np.where(x > 0, dy, self.slope * dy), {}
+
+
+class CallStateInADeque(LeakyReLU):
+    def __init__(self) -> None:
+        self.slope, self.seen = 0.1, deque[int](maxlen=3)
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        self.seen.append(len(x))
+        return super().forward(x, ctx)
+
+
+class CentredInTraining(LeakyReLU):
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return (x - x.mean(axis=0) if ctx.training else x), None
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return dy - dy.mean(axis=0), {}
+
+
+class WrongLowering(LeakyReLU):
+    def lower(self, graph: Graph, x: str) -> str:
+        return graph.add("LeakyRelu", x, alpha=2 * self.slope)
 
 
 class LyingShape(LeakyReLU):
@@ -168,6 +192,9 @@ def test_an_expression_is_built_first() -> None:
         (HiddenCallState(), "interleaved calls", "dx 0 depends on what another tile did"),
         (Counting(), "interleaved calls", "y depends on an earlier call"),
         (MemoryOrder(), "strides", "y for inputs whose samples are the fastest axis"),
+        (CallStateInADeque(), "no call state", "changed self.seen; return it in the cache instead"),
+        (CentredInTraining(), "training tiles", "a layer that looks at the batch must be a BatchCoupledLayer"),
+        (WrongLowering(0.2), "lowering", "lower computes something else than forward does in prediction"),
         (Neighbours(), "tiles", "prediction for two halves: expected the same values"),
         (Unwritten(), "memory", "y is not finite; write memory from ctx before it is read, and keep no ctx.scratch"),
         (KeepsScratch(), "memory", "dx 0 is not finite; write memory"),
@@ -201,7 +228,10 @@ def test_plain_context() -> None:
     ctx = PlainContext(training=False, seed=3, dtype="float32")
     x = np.moveaxis(np.zeros((4, 5, 2)), -1, 0)
     assert not ctx.training
-    assert ctx.rng.random() == ctx.rng.random() == np.random.default_rng(3).random()
+    expected = np.random.default_rng(3).random(2).tolist()
+    assert [ctx.rng.random(), ctx.rng.random()] == expected
+    ctx.end_call()
+    assert ctx.rng.random() == expected[0]
     assert np.isnan(ctx.empty((2, 3))).all()
     assert ctx.empty((2, 3)).dtype == np.float32
     assert ctx.empty_like(x).strides == (4, 40, 8)

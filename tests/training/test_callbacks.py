@@ -16,20 +16,22 @@ from cnnkit.training.callbacks import CALLBACKS, EarlyStopping, StopAt, better
 
 def ends(callback: Callback, quantity: str, values: list[float]) -> tuple[int, str]:
     """The epoch after which a training with these values ends, and why; 0 if it goes through."""
-    callback.start()
+    callback.start({"loss": False, quantity: not quantity.endswith("loss")})
     for epoch in range(1, len(values) + 1):
         if reason := callback.after_epoch({"loss": [1.0] * epoch, quantity: values[:epoch]}):
             return epoch, reason
     return 0, ""
 
 
-def test_losses_should_fall_and_everything_else_grow() -> None:
-    assert better("validation_loss", 1.0, than=2.0)
-    assert not better("loss", 2.0, than=1.0)
-    assert better("validation_accuracy", 2.0, than=1.0)
-    assert not better("accuracy", 1.0, than=1.0)
-    assert not better("accuracy", 1.5, than=1.0, by_more_than=0.5)
-    assert not better("accuracy", math.nan, than=1.0)
+def test_what_is_better() -> None:
+    assert better(1.0, than=2.0, greater=False)
+    assert not better(2.0, than=1.0, greater=False)
+    assert better(2.0, than=1.0, greater=True)
+    assert not better(1.0, than=1.0, greater=True)
+    assert not better(1.5, than=1.0, greater=True, by_more_than=0.5)
+    assert not better(math.nan, than=1.0, greater=True)
+    assert better(1.0, than=math.nan, greater=True)
+    assert not better(math.nan, than=math.nan, greater=True)
 
 
 def test_early_stopping_waits_for_patience_epochs() -> None:
@@ -73,7 +75,7 @@ def test_stop_at_ends_at_the_target() -> None:
 @pytest.mark.parametrize("callback", [EarlyStopping(), StopAt(0.9)], ids=repr)
 def test_a_quantity_that_needs_validation_samples_says_so(callback: EarlyStopping | StopAt) -> None:
     with pytest.raises(ConfigError) as error:
-        callback.after_epoch({"loss": [1.0], "accuracy": [0.5]})
+        callback.start({"loss": False, "accuracy": True})
     assert str(error.value) == (
         f"{callback.monitor!r} is not recorded in this training, only loss, accuracy are; "
         "a validation quantity needs validation samples: set data.validation above 0"
@@ -82,7 +84,7 @@ def test_a_quantity_that_needs_validation_samples_says_so(callback: EarlyStoppin
 
 def test_an_unknown_quantity_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"^'acc' is not recorded in this training, only loss, accuracy are$"):
-        StopAt(0.9, monitor="acc").after_epoch({"loss": [1.0], "accuracy": [0.5]})
+        StopAt(0.9, monitor="acc").start({"loss": False, "accuracy": True})
 
 
 @pytest.mark.parametrize(

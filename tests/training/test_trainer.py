@@ -10,9 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from cnnkit.components import Metric
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.network import Sequential
 from cnnkit.training import Run, Trainer
+from cnnkit.training.callbacks import StopAt
 from cnnkit.training.interruption import StopRequest, stop_on_signals
 from cnnkit.training.progress import Progress
 from cnnkit.types import Array, Data, Samples
@@ -75,16 +77,73 @@ def test_callbacks_end_the_training_with_a_reason() -> None:
 
 
 def test_keeping_the_best_goes_back_to_it() -> None:
-    run = fit(epochs=6, optimizer="SGD(0.9)", keep="best")
+    run = fit(epochs=6, optimizer="SGD(5.0)", keep="best")
     best = max(run.history["validation_accuracy"])
+    assert best > run.history["validation_accuracy"][-1]  # else keeping the last would look the same
     validation = data().validation
     assert validation is not None
     assert np.mean(run.model.predict(validation.x) == validation.y) == pytest.approx(best)
 
 
+class ErrorRate(Metric):
+    """The share of wrong predictions."""
+
+    greater_is_better = False
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        return np.array([(outputs.argmax(axis=1) != targets).sum(), len(targets)], np.float64)
+
+    def value(self, total: Array) -> float:
+        return float(total[0] / total[1])
+
+
+def test_the_best_may_be_the_smallest() -> None:
+    run = fit(
+        epochs=6,
+        optimizer="SGD(5.0)",
+        keep="best",
+        metrics=[ErrorRate()],
+        callbacks=[StopAt(-1, "validation_errorrate")],
+    )
+    validation = data().validation
+    assert validation is not None
+    best = min(run.history["validation_errorrate"])
+    assert best < run.history["validation_errorrate"][-1]
+    assert np.mean(run.model.predict(validation.x) != validation.y) == pytest.approx(best)
+
+
+def test_every_epoch_has_an_order_of_its_own() -> None:
+    seen: list[bytes] = []
+
+    class Watch(Progress):
+        def step_done(self, step: int, samples: int, means: Mapping[str, float]) -> None:
+            seen.append(np.float64(means["loss"]).tobytes())
+
+    model = Sequential(["Dense(3)"], (3,))
+    Trainer(optimizer="SGD(1e-30)", epochs=2, batch_size=50, workers=1, progress=Watch()).fit(model, data())
+    assert len(seen) == 8
+    assert seen[:4] != seen[4:]  # the weights stay, so only the batches can make a difference
+
+
 def test_keeping_the_best_needs_validation() -> None:
     with pytest.raises(ConfigError, match=r"compares epochs by validation samples: set data\.validation"):
         Trainer(keep="best").fit(network(), (blobs(20, 0).x, blobs(20, 0).y))
+
+
+def test_callbacks_look_at_what_is_recorded() -> None:
+    progress = Recorder(StopRequest(), after=99)
+    with pytest.raises(ConfigError, match=r"'validation_loss' is not recorded .* set data\.validation above 0"):
+        Trainer(callbacks=["EarlyStopping()"], progress=progress).fit(network(), blobs(20, 0))
+    assert progress.steps == 0
+
+
+def test_a_run_says_how_it_was_trained() -> None:
+    recipe = fit(optimizer="SGD(0.1, momentum=0.5)", clip_norm=1.0).recipe
+    assert recipe is not None
+    assert recipe["train"]["optimizer"] == "SGD(lr=0.1, momentum=0.5)"
+    assert recipe["train"]["clip_norm"] == 1.0
+    again = Trainer(**recipe["train"], workers=1).fit(network(), data())
+    assert again.model.parameters.vector.tobytes() == fit(**recipe["train"]).model.parameters.vector.tobytes()
 
 
 def test_pairs_of_arrays_and_regression() -> None:
@@ -111,6 +170,10 @@ def test_misfits_are_told() -> None:
         Trainer().fit(network(), "data")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="epochs must be a whole number, 1 or above, got 0"):
         Trainer(epochs=0)
+    with pytest.raises(ConfigError, match=r"metrics must be a list, such as \['Accuracy\(\)'\], got 'Accuracy\(\)'"):
+        Trainer(metrics="Accuracy()")
+    with pytest.raises(ConfigError, match=r"expected an optimizer or its expression, got 0\.1"):
+        Trainer(optimizer=0.1)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"two metrics are called 'accuracy'"):
         Trainer(metrics=["Accuracy()", "Accuracy()"])
 
@@ -133,12 +196,23 @@ class Recorder(Progress):
 def test_a_stop_request_ends_after_the_step_and_keeps_the_best() -> None:
     stop = StopRequest()
     progress = Recorder(stop, after=25)
-    run = fit(epochs=50, keep="best", stop=stop, progress=progress)
+    trainer = Trainer(epochs=50, batch_size=20, workers=1, keep="best", progress=progress)
+    run = trainer.fit(network(), data(), stop=stop)
     assert (progress.steps, progress.lines) == (25, 2)
     assert run.signal == signal.SIGINT
     assert run.reason == "stopped by the user"
     assert len(run.history["loss"]) == 2
     assert "accuracy" in run.metrics
+    progress.after = 99
+    assert trainer.fit(network(), data()).signal is None  # the next one starts afresh
+
+
+def test_a_stop_in_the_last_step_comes_too_late() -> None:
+    stop = StopRequest()
+    run = Trainer(epochs=1, batch_size=20, workers=1, progress=Recorder(stop, after=10)).fit(
+        network(), data(), stop=stop
+    )
+    assert (run.reason, len(run.history["loss"])) == ("all epochs done", 1)
 
 
 def test_the_first_signal_is_a_request_and_the_second_is_obeyed() -> None:
@@ -164,9 +238,19 @@ def test_other_threads_cannot_be_interrupted() -> None:
     assert found == [None]
 
 
-def test_predictions_do_not_change_while_samples_are_read_only() -> None:
+def test_samples_may_be_read_only() -> None:
     samples = blobs(40, 0)
-    frozen: list[Array] = [samples.x, samples.y]
-    for array in frozen:
+    for array in (samples.x, samples.y):
         array.flags.writeable = False
-    Trainer(epochs=1, workers=2).fit(network(), samples)
+    assert Trainer(epochs=1, workers=2).fit(network(), samples).history["loss"]
+
+
+def test_what_is_no_number_is_refused() -> None:
+    for x in (np.ones((4, 3), complex), np.ones((4, 3), bool), np.ones((4, 3), object)):
+        with pytest.raises(ShapeError, match="expected numbers, uint8 or float"):
+            Trainer(epochs=1).fit(network(), (x, np.zeros(4, int)))
+
+
+def test_no_test_samples_give_no_metrics() -> None:
+    empty = Samples(np.zeros((0, 3), np.float32), np.zeros(0, int))
+    assert Trainer(epochs=1, workers=1).fit(network(), Data(blobs(40, 0), empty)).metrics == {}

@@ -123,7 +123,7 @@ class ConvKernel:
         matrix = np.ascontiguousarray(weight[:, :, ::-1].transpose(3, 1, 2, 0)).reshape(-1, rows.size * filters)
         windows = row_windows(padded_dy, rows.size)[rows.before : rows.before + rows.length]
         shape = (rows.length, columns.size, channels, self.width, samples)
-        whole = columns.size == 1 and self.width == columns.length
+        whole = columns.size == columns.stride == 1 and columns.before == 0 and self.width == columns.length
         parts = (ctx.empty if whole else ctx.scratch)(shape)
         np.matmul(matrix, windows, out=parts.reshape(rows.length, columns.size * channels, -1))
         if whole:

@@ -6,6 +6,8 @@ slowest axis, so that `kh` consecutive rows are one contiguous block: the patche
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cnnkit.types import Array, Context
@@ -34,7 +36,7 @@ def row_windows(rows: Array, height: int, stride: int = 1) -> Array:
         np.stack([rows[p * stride : p * stride + height].reshape(-1, W * N) for p in range(oh)])
     """
     count = (rows.shape[0] - height) // stride + 1
-    columns = rows.shape[-2] * rows.shape[-1]
-    step, item = rows.strides[0], rows.itemsize
-    shape = (count, height * (step // (columns * item)), columns)
+    columns, item = rows.shape[-2] * rows.shape[-1], rows.itemsize
+    step = math.prod(rows.shape[1:]) * item  # not rows.strides[0], which means nothing where there is one row
+    shape = (count, height * math.prod(rows.shape[1:-2]), columns)
     return np.ndarray(shape, rows.dtype, rows, 0, (stride * step, columns * item, item))

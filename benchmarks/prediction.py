@@ -1,0 +1,47 @@
+"""Microseconds to predict a batch of 1,000 images and a single one: cnnkit, PyTorch and ONNX Runtime in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks.job import Job, stored
+from benchmarks.machine import description
+from benchmarks.networks import NETWORKS
+from benchmarks.options import add_networks, add_turns, parser
+from benchmarks.peers.prediction import VARIANTS
+from benchmarks.report import compared, publish, table
+from benchmarks.turns import Contender, in_turn
+
+SIZES = {1_000: 10_000, 1: 500}
+"""For each batch size how many images are predicted in one turn."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    options = parser(__doc__)
+    add_networks(options, ",".join(NETWORKS))
+    add_turns(options)
+    args = options.parse_args(argv)
+    machine = description()
+    sections, results = [], []
+    for network in args.network:
+        with stored(None, NETWORKS[network].input_shape, max(SIZES.values())) as data:
+            for batch, samples in SIZES.items():
+                job = Job(network, data, samples, batch, args.workers)
+                series = in_turn(
+                    [
+                        Contender(name, "benchmarks.peers.prediction", name, replace(job, variant=name))
+                        for name in VARIANTS
+                    ],
+                    args.epochs,
+                )
+                head = ("runtime", "µs per batch (min-max)", "time / cnnkit's")
+                sections.append(f"### {network}, {batch:,} at once, {args.workers} workers\n\n")
+                sections[-1] += table(head, compared(series, 1e6 * batch / samples))
+                results += [one.to_dict() for one in series]
+    publish(args, machine, "\n".join(sections), results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""From a version back to its model: where its layers come from, and what they may ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Catalog, Layer, Plugin, hookimpl, installed_plugins
+from cnnkit.errors import RegistryError
+from cnnkit.network import Sequential
+from cnnkit.registry import Files, Origin, Registry, models
+
+
+class Scale(Layer):
+    """A layer that no plugin brings."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+
+def other_scale() -> Layer:
+    class Scale(Layer):
+        pass
+
+    return Scale()
+
+
+def test_a_record_makes_its_model(registry: Registry, model: Sequential) -> None:
+    class Counting(Files):
+        reads = 0
+
+        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+            self.reads += whole and path.suffix == ".h5"
+            return super().read(path, most, whole=whole)
+
+    registry.save(model, "net")
+    files = Counting()
+    record = Registry(registry.path, files=files).read("net")
+    x = np.random.default_rng(0).random((2, 1, 5, 5))
+    np.testing.assert_array_equal(record.model().logits(x), model.logits(x))
+    assert files.reads == 1
+
+
+def test_more_layers_than_a_file_may_describe_are_not_saved(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "MAX_COMPONENTS", 3)
+    registry.save(Sequential(["Residual(ReLU(), ReLU())"], (3,)), "net")
+    with pytest.raises(RegistryError, match="a model may have 3 layers and merges, this one has more"):
+        registry.save(Sequential(["Residual(ReLU(), ReLU())", "ReLU()"], (3,)), "net")
+
+
+def test_a_layer_from_no_plugin_is_given_by_its_class(registry: Registry) -> None:
+    registry.save(Sequential([Scale(2.0), "Dense(2)"], (3,)), "net")
+    assert registry.load("net", components=[Scale]).layers[0] == Scale(2.0)
+    with pytest.raises(RegistryError, match=r"net@1 cannot be loaded: it needs Scale, which came from no plugin; give"):
+        registry.load("net")
+    with pytest.raises(RegistryError, match="components must be classes of layers or merges, got 3"):
+        registry.load("net", components=[3])  # type: ignore[list-item]
+    assert registry.read("net").state.keys() == {"dense_1.weight", "dense_1.bias"}
+
+
+class Sum(Scale):
+    """A layer whose arguments are layers and plain lists."""
+
+    def __init__(self, by: list[float], inner: tuple[Layer, ...], named: dict[str, Layer]) -> None:
+        self.by, self.inner, self.named = by, inner, named  # type: ignore[assignment]
+
+
+class Shift(Scale):
+    """A layer that stands in a dict."""
+
+
+def test_components_among_the_arguments_are_tied_to_their_origin_too(registry: Registry) -> None:
+    layer = Sum([1.0], (Scale(2.0),), {"a": Shift(3.0)})
+    registry.save(Sequential([layer, "Dense(2)"], (3,)), "net")
+    assert registry.read("net").manifest.components.keys() == {"Sum", "Scale", "Shift", "Dense"}
+    assert registry.load("net", components=[Scale, Sum, Shift]).layers[0] == layer
+    with pytest.raises(RegistryError, match="it needs Shift, which came from no plugin"):
+        registry.load("net", components=[Sum, Scale])
+    with pytest.raises(RegistryError, match="it needs Scale, which came from no plugin"):
+        registry.load("net", components=[Sum])
+
+
+def test_only_the_plugins_that_a_file_names_are_imported(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Good:
+        @hookimpl
+        def cnnkit_layers(self) -> list[type[Layer]]:
+            return [Sum, Scale, Shift]
+
+    imported: list[str] = []
+    plugins = [Plugin("other", "1", "other", lambda: imported.append("other")), Plugin("good", "1", "good", Good)]
+    catalog = Catalog([*installed_plugins(), *plugins])
+    monkeypatch.setattr(models, "installed_catalog", lambda: catalog)
+    layer = Sum([1.0], (Scale(2.0),), {"a": Shift(3.0)})
+    registry.save(Sequential([layer], (3,)), "net")
+    record = registry.read("net")
+    named = dict.fromkeys(("Sum", "Scale", "Shift"), Origin("good", "1"))
+    manifest = dataclasses.replace(record.manifest, components=named)
+    assert models.rebuild(manifest, record.state, "net@1").layers == [layer]
+    del named["Shift"]
+    with pytest.raises(RegistryError, match="it needs Shift, which came from no plugin"):
+        models.rebuild(manifest, record.state, "net@1")
+    assert imported == []
+    catalog.build("layer", "Shift(1.0)")
+    assert imported == ["other"]
+
+
+def test_a_layer_of_a_missing_plugin_names_what_to_install(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_origin", lambda cls: Origin("cnnkit-walsh", "0.1.0"))
+    registry.save(Sequential([Scale(2.0)], (3,)), "net")
+    with pytest.raises(
+        RegistryError,
+        match=r"net@1 cannot be loaded: it needs Scale from cnnkit-walsh 0.1.0, which is not installed; "
+        r"run: pip install cnnkit-walsh$",
+    ):
+        registry.load("net")
+    assert registry.read("net").manifest.versions["cnnkit-walsh"] == "0.1.0"
+
+
+def test_two_classes_of_one_name_cannot_be_saved(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="two classes of this model are called Scale"):
+        registry.save(Sequential([Scale(1.0), other_scale()], (3,)), "net")
+
+
+def test_weights_that_do_not_fit_are_refused(registry: Registry, model: Sequential) -> None:
+    registry.save(model, "net")
+    record = registry.read("net")
+    changed = dataclasses.replace(record.manifest, layers=record.manifest.layers[:-1])
+    with pytest.raises(RegistryError, match="net@1 cannot be loaded: the state does not fit the network"):
+        models.rebuild(changed, record.state, "net@1")
+    huge = dataclasses.replace(record.manifest, layers=("Flatten()", f"Dense({10**17})"))
+    with pytest.raises(RegistryError, match="net@1 cannot be loaded: "):
+        models.rebuild(huge, record.state, "net@1")
