@@ -41,7 +41,7 @@ def evaluate(
     same = trained_on.get("digest") == data.digest
     if data.name == trained_on.get("name") and not same:
         warn(f"{data.name} has other samples now than when {version} was trained on it: its content hash differs")
-    metrics = _measure(store.load(version), record.manifest, data.test, loss, workers)
+    metrics = _measure(record.model(), record.manifest, data.test, loss, workers)
     if as_json:
         document = {"ref": version, "dataset": data.name, "digest": data.digest, "same_data": same}
         say_json({**document, "samples": len(data.test), "metrics": metrics})

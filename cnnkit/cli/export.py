@@ -43,7 +43,7 @@ def export(
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
-    model = store.load(version.ref)
+    model = record.model()
     target = output or Path(f"{version.name}-{version.number}.onnx")
     _check_target(target)
     report, inputs = None, None

@@ -31,7 +31,7 @@ def validate(
 
     store = Registry(registry)
     record = store.read(ref)
-    model = store.load(record.version.ref)
+    model = record.model()
     x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
     report = api.validate_onnx(file, model, x)
     if as_json:

@@ -225,9 +225,16 @@ class Registry:
         return [number for number in sorted(found) if self._exists(name, number)]
 
     def _exists(self, name: str, number: int) -> bool:
-        """Whether there is such a version: a file that holds more than a tombstone."""
+        """Whether there is such a version, damaged or not: a file that is no tombstone and no number merely claimed."""
+        path = self._path(name, number)
         try:
-            return (self._files.size(self._path(name, number)) or 0) > sealing.BLOCK
+            size = self._files.size(path)
+            if size is None or size > sealing.BLOCK:
+                return size is not None
+            if size and self._files.read(path, sealing.BLOCK) == sealing.tombstone():
+                return False
+            digests = log.read(self._files, path.parent)
+            return digests is not None and number in digests.committed  # what was acknowledged was cut short
         except RegistryError:  # a link or a folder: listed like a damaged version, and refused when it is read
             return True
 

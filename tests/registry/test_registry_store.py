@@ -184,6 +184,18 @@ def test_a_damaged_version_is_named_and_the_others_stay_usable(registry: Registr
     assert registry.load("net").state().keys() == model.state().keys()
 
 
+@pytest.mark.parametrize("size", [0, 300, 512])
+def test_a_version_that_was_cut_short_is_not_passed_over(registry: Registry, model: Sequential, size: int) -> None:
+    for _ in range(2):
+        registry.save(model, "net")
+    cut = registry.path / "net" / "v000002.h5"
+    cut.write_bytes(cut.read_bytes()[:size])
+    assert [version.number for version in registry.versions("net")] == [1, 2]
+    for ref in ("net", "net@latest", "net@2"):
+        with pytest.raises(RegistryError, match=r"net@2 cannot be used, .*v000002\.h5 is damaged"):
+            registry.load(ref)
+
+
 def test_a_manifest_that_names_other_arrays_is_refused(registry: Registry, model: Sequential) -> None:
     registry.save(model, "net")
     record = registry.read("net")
