@@ -24,8 +24,9 @@ class ReLU(Layer):
         return y, y
 
     def backward(self, dy: Array, y: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """dx = dy where y > 0."""
-        return np.multiply(dy, y > 0, out=ctx.empty_like(y)), {}
+        """dx = dy where y > 0; as y is never below 0, its sign is 1 there and 0 elsewhere."""
+        dx = np.sign(y, out=ctx.empty_like(y))
+        return np.multiply(dx, dy, out=dx), {}
 
     def lower(self, graph: Graph, x: str) -> str:
         """ONNX Relu."""

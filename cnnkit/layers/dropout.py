@@ -32,7 +32,8 @@ class Dropout(Layer):
         else:
             random = ctx.empty(x.shape)
         ctx.rng.random(dtype=random.dtype.type, out=random.ravel(order="K"))  # a view
-        mask = np.multiply(random >= self.rate, 1 / (1 - self.rate), out=ctx.empty_like(x))
+        mask = np.greater_equal(random, self.rate, out=ctx.empty_like(x))  # 1 or 0
+        mask *= 1 / (1 - self.rate)
         return np.multiply(x, mask, out=ctx.empty_like(x)), mask
 
     def backward(self, dy: Array, mask: Cache, ctx: Context) -> tuple[Array, Grads]:

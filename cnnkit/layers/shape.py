@@ -26,7 +26,15 @@ class Flatten(Layer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """A view of x where its strides allow one, else a copy."""
-        return x.reshape(len(x), math.prod(x.shape[1:])), x.shape
+        features = math.prod(x.shape[1:])
+        samples_last = np.moveaxis(x, 0, -1)
+        if x.flags.c_contiguous:
+            return x.reshape(len(x), features), x.shape
+        if samples_last.flags.c_contiguous:
+            return samples_last.reshape(features, len(x)).T, x.shape
+        y = ctx.empty((len(x), features))
+        y.reshape(x.shape)[...] = x
+        return y, x.shape
 
     def backward(self, dy: Array, shape: Cache, ctx: Context) -> tuple[Array, Grads]:
         """A view of dy."""

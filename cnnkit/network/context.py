@@ -47,8 +47,17 @@ class Workspace:
     """The memory of one tile: what lives until the tile is done, and what lives for one call."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.raw: Array = NONE
+        """A tile's samples as the dataset has them."""
         self.tile, self.tile_bits = Pool(dtype), Pool(np.bool_)
         self.call, self.call_bits = Pool(dtype), Pool(np.bool_)
+
+    def gather(self, x: Array, positions: Array) -> Array:
+        """x[positions], in memory that is used again for the next tile."""
+        if self.raw.dtype != x.dtype or self.raw.shape[1:] != x.shape[1:] or len(self.raw) < len(positions):
+            self.raw = np.empty((len(positions), *x.shape[1:]), x.dtype)
+        # "clip" writes straight into `out`; the positions are those of samples, nothing is clipped.
+        return np.take(x, positions, axis=0, out=self.raw[: len(positions)], mode="clip")
 
     def start_tile(self) -> None:
         """Take everything back."""

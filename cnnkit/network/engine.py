@@ -112,10 +112,10 @@ class Engine:
         positions: of the tile's samples; key: what its random numbers depend on; weight: of each sample's loss in the
         gradient, which is written to `gradient`, laid out like the parameters.
         """
-        part = samples.take(positions)
         workspace = self._take_workspace()
         ctx = TileContext(workspace, True, key)
-        values: dict[int, Array] = {INPUT: self._prepare(part.x, ctx)}
+        values: dict[int, Array] = {INPUT: self._prepare(workspace.gather(samples.x, positions), ctx)}
+        targets = samples.y[positions]
         caches: list[Cache] = []
         for step in self.steps:
             ctx.enter(step.node.index)
@@ -131,8 +131,8 @@ class Engine:
             caches.append(cache)
 
         outputs = values[self.steps[-1].output]
-        losses, loss_cache = objective.loss.forward(outputs, part.y)
-        sums = objective.sums(outputs, part.y, losses)
+        losses, loss_cache = objective.loss.forward(outputs, targets)
+        sums = objective.sums(outputs, targets, losses)
 
         pending: dict[int, Array] = {self.steps[-1].output: objective.loss.backward(loss_cache, weight)}
         for step, cache in zip(reversed(self.steps), reversed(caches), strict=True):
