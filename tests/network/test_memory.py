@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import numpy as np
+import pytest
 
 from cnnkit.components import Layer
 from cnnkit.losses import CrossEntropy
