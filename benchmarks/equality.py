@@ -13,7 +13,7 @@ from cnnkit import Trainer
 from cnnkit.training.progress import Progress
 
 TOLERANCE = 1e-4
-OPTIMIZER = "SGD(0.001, momentum=0.9)"
+OPTIMIZER = "SGD(0.0003)"
 """Not Adam: it divides by the size of a gradient, so where that is all rounding the two would walk apart."""
 
 

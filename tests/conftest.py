@@ -1,4 +1,4 @@
-"""Every test has a registry and a cache folder of its own, whatever the user's environment says."""
+"""Every test has a registry, a cache and a configuration folder of its own, whatever the user's environment says."""
 
 from __future__ import annotations
 
@@ -12,3 +12,4 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send what is written by default below `tmp_path`; CNNKIT_DATA_DIR stays, for tests on real data."""
     monkeypatch.setenv("CNNKIT_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

@@ -9,12 +9,15 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from cnnkit.cli.tuning import apply_setting
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 1 a check failed, 2 bad usage or input, 130 or 143 interrupted.
 
     arguments: those of the process if None.
     """
+    apply_setting()
     terminated: list[int] = []
 
     def terminate(number: int, _frame: object) -> None:

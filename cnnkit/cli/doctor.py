@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, RegistryFolder
-from cnnkit.cli.output import say_json, say_pairs, warn
+from cnnkit.cli.output import say_json, say_pairs, say_table, warn
 
 
 def doctor(
-    registry: RegistryFolder = None, data_dir: DataFolder = None, as_json: Json = False, _debug: Debug = False
+    registry: RegistryFolder = None,
+    data_dir: DataFolder = None,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Measure which kernels of OpenBLAS are the fastest here, and use them from now on if the default ones "
+            "are not; takes seconds. Other kernels round otherwise, as another machine does.",
+        ),
+    ] = False,
+    as_json: Json = False,
+    _debug: Debug = False,
 ) -> None:
     """Show what this installation consists of.
 
-    Exits 1 if a plugin is broken.
+    Exits 1 if a plugin is broken, or the setting that --tune stored.
     """
     import importlib.metadata
     import platform
@@ -24,21 +36,31 @@ def doctor(
     import numpy as np
     from threadpoolctl import threadpool_info
 
+    from cnnkit.cli import tuning
     from cnnkit.components import installed_catalog
     from cnnkit.data import default_data_dir
+    from cnnkit.errors import ConfigError
     from cnnkit.network import available_cores
     from cnnkit.onnx.runtimes import RUNTIMES, is_installed
     from cnnkit.registry import Registry
 
+    measured = tuning.tune() if tune else {}  # before the setting is read
     catalog = installed_catalog()
     blas = [f"{info['internal_api']} {info['version']}" for info in threadpool_info() if info["user_api"] == "blas"]
     problems = [f"{p.distribution} {p.version}: {problem}" for p in catalog.plugins for problem in catalog.problems(p)]
+    try:
+        setting = tuning.stored_setting()
+    except ConfigError as error:
+        setting = None
+        problems.append(str(error))
     found: dict[str, object] = {
         "cnnkit": importlib.metadata.version("cnnkit"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "numpy": np.__version__,
         "blas": ", ".join(blas) or "unknown",
+        "sgemm": f"{tuning.sgemm():.1f} GFLOP/s with one thread",
+        "tuned": f"{tuning.VARIABLE}={setting}" if setting else "no",
         "cores": available_cores(),
         "registry": folder_state(Registry(registry).path),
         "data": folder_state(Path(data_dir) if data_dir else default_data_dir()),
@@ -46,9 +68,11 @@ def doctor(
         "plugins": ", ".join(f"{p.distribution} {p.version}" for p in catalog.plugins),
     }
     if as_json:
-        say_json(found | {"problems": problems})
+        say_json(found | ({"gflops": measured} if tune else {}) | {"problems": problems})
     else:
         say_pairs(found)
+        if tune:
+            say_table(("coretype", "GFLOP/s"), measured.items())
         for problem in problems:
             warn(problem)
     if problems:

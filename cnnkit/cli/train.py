@@ -44,6 +44,12 @@ def train(
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained; register nothing.")] = False,
+    with_profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Show what each step of the network costs; trains with one worker unless told otherwise."
+        ),
+    ] = False,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -52,10 +58,15 @@ def train(
     Ctrl-C ends the training after the step; the epochs that were finished are kept and registered.
     """
     from cnnkit import api
+    from cnnkit.errors import ConfigError
     from cnnkit.registry import Registry
     from cnnkit.training.interruption import stop_on_signals
     from cnnkit.training.progress import LiveProgress
 
+    if dry_run and with_profile:
+        raise ConfigError("--dry-run trains nothing that --profile could measure: leave out one of them")
+    if with_profile and workers is None:
+        workers = 1
     resolved = resolve(recipe, overrides, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
     store = Registry(registry)
     _check_writable(store, resolved.model.name)
@@ -69,12 +80,15 @@ def train(
         )
         kept = bool(run.history)
         version = store.save(run.model, resolved.model.name, **run.record()) if kept else None
+    costs = _profile(run, resolved, data_dir) if with_profile and run.signal is None else None
     if as_json:
-        say_json(_document(run, version))
+        say_json(_document(run, version) | ({"profile": costs} if with_profile else {}))
     elif version is None:
         note("interrupted before the first epoch was finished: nothing was registered")
     else:
         _show_run(run, version, registry)
+    if costs and not as_json:
+        _show_profile(costs)
     if run.signal is not None:
         raise typer.Exit(128 + run.signal)
 
@@ -118,6 +132,36 @@ def _document(run: Run, version: Version | None) -> dict[str, Any]:
         "dataset": run.dataset,
         "settings": run.settings,
     }
+
+
+def _profile(run: Run, recipe: Recipe, data_dir: str | None) -> list[dict[str, Any]]:
+    from cnnkit.data import load_dataset
+    from cnnkit.network.profile import profile, rows
+    from cnnkit.training.assemble import trainer_for
+
+    trainer = trainer_for(recipe)
+    data = load_dataset(recipe.data.dataset, data_dir, recipe.data.validation, recipe.train.seed)
+    engine = run.model.engine(logits=trainer.loss.from_logits)
+    return rows(profile(engine, data.train, trainer.objective, trainer.batch_size))
+
+
+def _show_profile(costs: list[dict[str, Any]]) -> None:
+    say("\ntraining, for one sample on one worker:")
+    formats = {
+        "forward_ms": ("forward ms", ".4f"),
+        "backward_ms": ("backward ms", ".4f"),
+        "share": ("share", ".1%"),
+        "forward_gflops": ("forward GFLOP/s", ".1f"),
+        "backward_gflops": ("backward GFLOP/s", ".1f"),
+    }
+    table = [
+        [row["step"], *(_right(row[key], heading, form) for key, (heading, form) in formats.items())] for row in costs
+    ]
+    say_table(("step", *(heading for heading, _ in formats.values())), table)
+
+
+def _right(value: float | None, heading: str, form: str) -> str:
+    return ("" if value is None else format(value, form)).rjust(len(heading))
 
 
 def _epochs(run: Run) -> int:

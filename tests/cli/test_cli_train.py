@@ -155,3 +155,41 @@ def test_summary_of_a_recipe_and_of_its_model_is_the_same(trained: Any) -> None:
     document = trained("summary", "tiny@1", "--json").document
     assert document["parameters"] == 650
     assert document["nodes"][-1] == {"name": "dense_1", "layer": "Dense(10)", "inputs": [0], "output": [10]}
+
+
+def test_profile_shows_what_each_step_costs(cli: Any) -> None:
+    result = cli("train", "tiny.toml", "--profile")
+    assert result.code == 0
+    assert "\nregistered  tiny@1\n" in result.out
+    table = result.out.partition("training, for one sample on one worker:\n")[2].splitlines()
+    assert table[0].split("  ")[0] == "step"
+    assert [line.split()[0] for line in table[1:]] == ["flatten_1", "dense_1"]
+    assert [len(line.split()) for line in table[1:]] == [4, 6]  # only dense_1 has rates
+    document = cli("train", "tiny.toml", "--profile", "--json").document
+    assert [step["step"] for step in document["profile"]] == ["flatten_1", "dense_1"]
+    assert sum(step["share"] for step in document["profile"]) == pytest.approx(1)
+    assert cli("models", "show", "tiny@2", "--json").document["settings"]["workers"] == 1
+    assert "profile" not in cli("train", "tiny.toml", "--json").document
+
+
+def test_profile_does_not_change_the_model(cli: Any, tmp_path: Path) -> None:
+    import numpy as np
+
+    from cnnkit.registry import Registry
+
+    assert (cli("train", "tiny.toml").code, cli("train", "tiny.toml", "--profile").code) == (0, 0)
+    one, two = (Registry(tmp_path / "registry").read(f"tiny@{number}").state for number in (1, 2))
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_profile_needs_a_training(cli: Any, tmp_path: Path) -> None:
+    result = cli("train", "tiny.toml", "--profile", "--dry-run")
+    assert (result.code, result.out) == (2, "")
+    assert "error: --dry-run trains nothing that --profile could measure: leave out one of them" in result.err
+
+
+def test_an_interrupted_training_is_not_profiled(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stop_in_epoch(2, monkeypatch)
+    result = cli("train", "tiny.toml", "--epochs", "50", "--profile", "--json")
+    assert result.code == 128 + signal.SIGTERM
+    assert result.document["profile"] is None

@@ -1,0 +1,174 @@
+"""Which kernels OpenBLAS uses: measured once by `cnnkit doctor --tune`, applied whenever the command line starts.
+
+OpenBLAS chooses by the processor's name, and reads OPENBLAS_CORETYPE when NumPy loads it, so that the setting must be
+in the environment before. This module must not load NumPy itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnkit.errors import ConfigError
+
+VARIABLE = "OPENBLAS_CORETYPE"
+_AVX2 = {"avx2", "fma"}
+NEEDED = {
+    "HASWELL": _AVX2,
+    "ZEN": _AVX2,
+    "SKYLAKEX": _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+"""The settings that are tried, and the processor flags without which one would end the process."""
+MARGIN = 1.03
+"""How much faster than the default a setting must be: less may be noise."""
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a process with one setting measured."""
+
+    gflops: float
+    architecture: str | None
+    """Whose kernels OpenBLAS used, or None if NumPy uses another BLAS."""
+
+
+def setting_path() -> Path:
+    """The file that holds the setting."""
+    import platformdirs
+
+    return platformdirs.user_config_path("cnnkit") / "blas.json"
+
+
+def apply_setting() -> None:
+    """Put the stored setting into the environment, unless the user has set the variable or NumPy is loaded already."""
+    if VARIABLE in os.environ or "numpy" in sys.modules:
+        return
+    with contextlib.suppress(ConfigError):  # the command works without it; `cnnkit doctor` says what is wrong
+        if coretype := stored_setting():
+            os.environ[VARIABLE] = coretype
+
+
+def stored_setting() -> str | None:
+    """The stored setting, or None if there is none for this processor. Raises ConfigError if the file is damaged."""
+    path = setting_path()
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        coretype, cpu = document["coretype"], document["cpu"]
+        needed = NEEDED[coretype]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} cannot be used: expected a JSON object with cpu and a coretype, one of {', '.join(NEEDED)} "
+            f"({error!r}); run `cnnkit doctor --tune`, or remove the file"
+        ) from None
+    model, flags = processor()
+    return str(coretype) if cpu == model and needed <= flags else None
+
+
+def processor() -> tuple[str, frozenset[str]]:
+    """Name and flags of the first processor; empty where Linux does not tell them."""
+    model, flags = "", ""
+    with contextlib.suppress(OSError), CPUINFO.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            key, _, value = line.partition(":")
+            match key.strip():
+                case "model name":
+                    model = value.strip()
+                case "flags":
+                    flags = value
+                    break
+    return model, frozenset(flags.split())
+
+
+def sgemm() -> float:
+    """GFLOP/s of a product of two float32 matrices, 1024 x 1024, by one BLAS thread; the best of five."""
+    import time
+
+    import numpy as np
+
+    from cnnkit.network.workers import one_blas_thread
+
+    size = 1024
+    a, b = np.random.default_rng(0).random((2, size, size), np.float32)
+    y = np.empty_like(a)
+    seconds = []
+    with one_blas_thread():
+        for _ in range(5):
+            began = time.perf_counter()
+            np.matmul(a, b, out=y)
+            seconds.append(time.perf_counter() - began)
+    return 2e-9 * size**3 / min(seconds)
+
+
+def report() -> None:
+    """Print what this process measures, for `measure`."""
+    from threadpoolctl import threadpool_info
+
+    gflops = sgemm()
+    blas = [info["architecture"] for info in threadpool_info() if info["internal_api"] == "openblas"]
+    sys.stdout.write(json.dumps({"gflops": gflops, "architecture": blas[0] if blas else None}))
+
+
+def measure(coretype: str | None) -> Measured | None:
+    """What a new process with this setting measures, or without one for None; None if that process fails."""
+    import subprocess
+
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    if coretype:
+        environment[VARIABLE] = coretype
+    with contextlib.suppress(subprocess.TimeoutExpired, ValueError):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", "from cnnkit.cli.tuning import report; report()"],
+            env=environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        return Measured(**json.loads(done.stdout))
+    return None
+
+
+def tune() -> dict[str, float]:
+    """Measure all settings that this processor can run, store the best or remove what was stored; all GFLOP/s.
+
+    The default is the first, as "default". Raises ConfigError if NumPy does not use OpenBLAS, or cannot be measured.
+    """
+    default = measure(None)
+    if default is None or default.architecture is None:
+        raise ConfigError("--tune chooses kernels of OpenBLAS, and NumPy's BLAS is not OpenBLAS or cannot be measured")
+    model, flags = processor()
+    gflops = {"default": default.gflops}
+    for coretype, needed in NEEDED.items():
+        measured = measure(coretype) if needed <= flags else None
+        if measured and measured.architecture != default.architecture:  # else it is the default by another name
+            gflops[coretype] = measured.gflops
+    for coretype in gflops:  # a second time, later: other programs slow a whole round down
+        if again := measure(None if coretype == "default" else coretype):
+            gflops[coretype] = max(gflops[coretype], again.gflops)
+    best = max(gflops, key=lambda coretype: gflops[coretype])
+    if gflops[best] > MARGIN * gflops["default"]:
+        _store({"coretype": best, "cpu": model})
+    else:
+        setting_path().unlink(missing_ok=True)
+    return gflops
+
+
+def _store(document: dict[str, str]) -> None:
+    """Write the file so that another process sees the old one or the new one, whole."""
+    import tempfile
+
+    path = setting_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written = Path(folder, path.name)
+        with written.open("w", encoding="utf-8") as file:
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+        written.replace(path)

@@ -1,0 +1,156 @@
+"""Profiling: what each step of the plan costs in training."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cnnkit.components import BatchCoupledLayer, Merge
+from cnnkit.components.checks import whole
+from cnnkit.errors import ShapeError
+from cnnkit.layers import Conv2D, Dense
+from cnnkit.network.engine import Engine
+from cnnkit.network.node import INPUT, Node
+from cnnkit.network.objective import Objective
+from cnnkit.network.plan import Step
+from cnnkit.network.session import training_session
+from cnnkit.types import Array, Context, Samples
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """What one step of the plan costs for one sample."""
+
+    name: str
+    """The nodes that it runs, such as "conv2d_1 + relu_1"."""
+    forward_ms: float
+    backward_ms: float
+    flops: int | None
+    """Floating point operations of the forward pass, two for each multiply-add; None unless it is Conv2D or Dense."""
+    backward_flops: int | None
+    """As many for each gradient that is needed, of the weights and of the input; the network's own input needs none."""
+
+
+def profile(
+    engine: Engine, samples: Samples, objective: Objective, batch_size: int, steps: int = 10
+) -> list[StepProfile]:
+    """Time `steps` training passes over batches of the samples, in this process, with one BLAS thread.
+
+    Nothing is learned: parameters and buffers stay as they are. The steps of the result are those of the plan, in
+    their order. Raises ConfigError for numbers below 1, and ShapeError if there are no samples.
+    """
+    whole("steps", steps)
+    size = min(whole("batch_size", batch_size), len(samples))
+    if not size:
+        raise ShapeError("expected at least one sample to profile with, got none")
+    clocks = [_clock_for(step) for step in engine.steps]
+    timed = copy.copy(engine)
+    timed.steps = [replace(step, run=clock) for step, clock in zip(engine.steps, clocks, strict=True)]
+    timed.coupled = [clock for clock in clocks if isinstance(clock, BatchCoupledLayer)]
+    with training_session(timed, samples, objective, size, workers=1) as session:
+        for number in range(-1, steps):
+            if number == 0:  # the pass before was the one that faults memory in
+                for clock in clocks:
+                    clock.forward_seconds = clock.backward_seconds = 0.0
+            positions = (np.arange(size) + max(0, number) * size) % len(samples)
+            session.step(positions, (0, 0, max(0, number)))
+    return [_profile(engine.nodes, step, clock, steps * size) for step, clock in zip(engine.steps, clocks, strict=True)]
+
+
+def rows(profiles: Sequence[StepProfile]) -> list[dict[str, Any]]:
+    """A profile as a table: the times of a sample in ms, shares of the whole time, and GFLOP/s, None where unknown."""
+    whole_ms = sum(one.forward_ms + one.backward_ms for one in profiles)
+    return [
+        {
+            "step": one.name,
+            "forward_ms": one.forward_ms,
+            "backward_ms": one.backward_ms,
+            "share": (one.forward_ms + one.backward_ms) / whole_ms if whole_ms else 0.0,
+            "forward_gflops": _rate(one.flops, one.forward_ms),
+            "backward_gflops": _rate(one.backward_flops, one.backward_ms),
+        }
+        for one in profiles
+    ]
+
+
+class _Clock:
+    """Stands for what a step runs and keeps the time; the engine tells kinds of layers apart by their class."""
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+        self.forward_seconds = self.backward_seconds = 0.0
+
+    def forward(self, x: Any, ctx: Context) -> Any:
+        with self.in_forward():
+            return self.run.forward(x, ctx)
+
+    def backward(self, dy: Array, cache: Any, ctx: Context) -> Any:
+        with self.in_backward():
+            return self.run.backward(dy, cache, ctx)
+
+    @contextmanager
+    def in_forward(self) -> Iterator[None]:
+        """Add the time of a block to the forward pass."""
+        began = time.perf_counter()
+        yield
+        self.forward_seconds += time.perf_counter() - began
+
+    @contextmanager
+    def in_backward(self) -> Iterator[None]:
+        """Likewise, to the backward pass."""
+        began = time.perf_counter()
+        yield
+        self.backward_seconds += time.perf_counter() - began
+
+
+class _MergeClock(_Clock, Merge):
+    """A clock in the place of a merge."""
+
+
+class _CoupledClock(_Clock, BatchCoupledLayer):
+    """A clock in the place of a layer that is coupled over the batch; it absorbs nothing, so that no buffer moves."""
+
+    def partial(self, x: Array, ctx: Context) -> Any:
+        with self.in_forward():
+            return self.run.partial(x, ctx)
+
+    def backward_partial(self, dy: Array, cache: Any, ctx: Context) -> Any:
+        with self.in_backward():
+            return self.run.backward_partial(dy, cache, ctx)
+
+
+def _clock_for(step: Step) -> _Clock:
+    if isinstance(step.run, Merge):
+        return _MergeClock(step.run)
+    return _CoupledClock(step.run) if isinstance(step.run, BatchCoupledLayer) else _Clock(step.run)
+
+
+def _profile(nodes: Sequence[Node], step: Step, clock: _Clock, samples: int) -> StepProfile:
+    flops = _flops(step.node)
+    return StepProfile(
+        " + ".join(node.name for node in nodes[step.node.index : step.output + 1]),
+        1e3 * clock.forward_seconds / samples,
+        1e3 * clock.backward_seconds / samples,
+        flops,
+        flops and flops * (1 if step.node.inputs == (INPUT,) else 2),
+    )
+
+
+def _flops(node: Node) -> int | None:
+    """2 * weights * the places where each of them is used."""
+    layer = node.layer
+    if type(layer) is Conv2D or type(layer) is Dense:
+        return 2 * layer.params["weight"].size * math.prod(node.out_shape[1:])
+    return None
+
+
+def _rate(flops: int | None, ms: float) -> float | None:
+    """GFLOP/s."""
+    return flops / ms / 1e6 if flops and ms else None
