@@ -59,6 +59,10 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in __all__:
         return importlib.import_module(f"cnnkit.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cnnkit")
     raise AttributeError(f"module 'cnnkit' has no attribute {name!r}")
 
 

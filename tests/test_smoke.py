@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
 import numpy as np
 
+import cnnkit
 from cnnkit import Registry, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
 
 
@@ -29,3 +31,7 @@ def test_from_a_recipe_to_a_validated_file(tmp_path: Path) -> None:
     assert report.ok, str(report)
     other = train("digits", epochs=2).model
     assert not validate_onnx(tmp_path / "digits.onnx", other, x).ok
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert cnnkit.__version__ == importlib.metadata.version("cnnkit")
