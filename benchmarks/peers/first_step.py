@@ -27,7 +27,7 @@ def torch() -> None:
     x, y = torch.rand(512, 1, 28, 28), torch.randint(0, 10, (512,))
     network = nn.Sequential(
         *(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3), nn.ReLU(), nn.MaxPool2d(3)),
-        *(nn.Flatten(), nn.Linear(256, 256), nn.ReLU(), nn.Dropout(0.25), nn.Linear(256, 256), nn.Linear(256, 10)),
+        *(nn.Flatten(), nn.Linear(144, 256), nn.ReLU(), nn.Dropout(0.25), nn.Linear(256, 256), nn.Linear(256, 10)),
     )
     optimizer = torch.optim.Adam(network.parameters())
     nn.functional.cross_entropy(network(x), y).backward()

@@ -76,7 +76,7 @@ class Training:
 def converted(x: torch.Tensor) -> torch.Tensor:
     """Raw images as the first layer sees them."""
     factor, offset = PREPROCESSING.affine(np.dtype(np.float32), x.ndim)
-    return x.float().mul_(float(factor)).add_(float(offset))
+    return x.float().mul_(torch.from_numpy(factor)).add_(torch.from_numpy(offset))
 
 
 def optimizer(expression: str, network: nn.Module) -> torch.optim.Optimizer:
