@@ -160,6 +160,10 @@ class SharedSession(Session):
                 self._serve(worker, up, down, (hear, tell, *(end for link in self._links for end in link)))
             self._links.append((hear, tell))
             self._children.append(child)
+        except OSError as error:
+            os.close(hear)
+            os.close(tell)
+            raise TrainingError(f"cannot start {self.workers} workers: {error.strerror}; use fewer") from error
         finally:
             os.close(up)
             os.close(down)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -208,6 +209,25 @@ def test_a_killed_worker_is_told() -> None:
         with pytest.raises(TrainingError, match="a worker process ended unexpectedly; was it killed"):
             step(session)
     assert children() == before
+
+
+def test_workers_that_cannot_all_be_started_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, files, fork, forks = children(), os.listdir("/proc/self/fd"), os.fork, []
+
+    def limited() -> int:
+        forks.append(1)
+        if len(forks) == 3:
+            raise OSError(errno.EAGAIN, "no more processes")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", limited)
+    with (
+        pytest.raises(TrainingError, match="cannot start 4 workers: no more processes; use fewer"),
+        training_session(branched().engine(), samples(), OBJECTIVE, 40, 4),
+    ):
+        pass
+    assert children() == before
+    assert len(os.listdir("/proc/self/fd")) == len(files)
 
 
 class FailsInWorkers(Layer):
