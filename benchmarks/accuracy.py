@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.job import MNIST_SHAPE, Job, stored
 from benchmarks.machine import description
+from benchmarks.networks import NETWORKS
 from benchmarks.options import count, parser
 from benchmarks.report import publish, table
 from benchmarks.turns import Series, in_turn, variants
@@ -42,7 +43,8 @@ def _accuracy(turn: dict[str, float]) -> float:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     options = parser(__doc__)
-    options.add_argument("--network", default="mnist-compact", help="one of MNIST's")
+    fitting = [name for name, network in NETWORKS.items() if network.input_shape == MNIST_SHAPE]
+    options.add_argument("--network", default="mnist-compact", choices=fitting)
     options.add_argument("--batch", type=count, default=512)
     options.add_argument("--epochs", type=count, default=20, help="how long the schedule is; the recipe has 20")
     options.add_argument("--samples", type=count, default=MNIST_TRAINING)
