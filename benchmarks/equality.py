@@ -15,7 +15,7 @@ from cnnkit.training.progress import Progress
 TOLERANCE = 1e-4
 OPTIMIZER, OPTIMIZER_NORMALISED = "SGD(0.001)", "SGD(0.0001)"
 """The second one for networks with batch normalisation. Small steps, for large ones make training chaotic: at a rate
-of 0.01 with momentum, two memory formats of PyTorch disagree in the loss of `vgg-bn` by 1 after ten steps. Not Adam:
+of 0.01 with momentum, two memory formats of PyTorch disagree in the loss of `vgg-bn` by 0.8 after 15 steps. Not Adam:
 it divides by the size of a gradient, so where that is all rounding, the frameworks would walk apart."""
 
 

@@ -144,6 +144,5 @@ def test_it_replaces_a_dense_layer_on_mnist() -> None:
     layers = ["Conv2D(8, 3)", "ReLU()", "MaxPool2D(2)", "Conv2D(16, 3)", "ReLU()", "MaxPool2D(3)", "Flatten()"]
     layers += ["Dense(256)", "ReLU()", "Dropout(0.25)", "HadamardDense(256)", "Dense(10)"]
     model = Sequential(layers, data.input_shape, preprocessing=data.preprocessing)
-    run = Trainer(optimizer="Adam(0.001)", epochs=3, batch_size=512).fit(model, data)
-    # Two seeds gave 0.9701 and 0.9703, Dense(256) in its place 0.9665; another BLAS may move a few dozen images.
-    assert run.metrics["accuracy"] >= 0.965
+    run = Trainer(optimizer="Adam(0.004)", schedule="Cosine(warmup=0.5)", epochs=3, batch_size=512).fit(model, data)
+    assert run.metrics["accuracy"] >= 0.97
