@@ -1,4 +1,7 @@
-"""What each kind of component must do; a plugin author implements one of these classes and names it in one hook."""
+"""What each kind of component must do; a plugin author implements one of these classes and names it in one hook.
+
+The methods that raise NotImplementedError are what an author must write; the error names the class that lacks one.
+"""
 
 from __future__ import annotations
 

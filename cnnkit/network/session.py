@@ -93,9 +93,8 @@ def training_session(
 ) -> Iterator[Session]:
     """A session with as many workers as can be kept busy: processes, or this one alone.
 
-    Processes, because threads hand Python's lock to each other between NumPy calls: with two of them, tiles of 64
-    samples took 1.2 to 1.6 times as long. They are forked, so that they share the samples and need nothing sent;
-    where forking is not safe (macOS) or not possible, one worker does it all.
+    Processes, because threads hand Python's lock to each other between NumPy calls. They are forked, so that they share
+    the samples and need nothing sent; where forking is not safe (macOS) or not possible, one worker does it all.
     """
     workers = min(workers, -(-batch_size // engine.tile_for(batch_size)))
     with one_blas_thread():
