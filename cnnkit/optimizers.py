@@ -89,20 +89,18 @@ class Adam(Optimizer):
         self._step(params, grads, state, lr, step)
 
     def _step(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
+        # Both estimates are kept as plain sums, m / (1 - beta1) and v / (1 - beta2), which saves three passes.
         mean, square = state["mean"], state["square"]
-        grads *= 1 - self.beta1
         mean *= self.beta1
         mean += grads
-        # The square of the scaled gradient needs that scale taken out again; this saves a temporary vector.
         grads *= grads
-        grads *= (1 - self.beta2) / (1 - self.beta1) ** 2
         square *= self.beta2
         square += grads
+        scale = math.sqrt((1 - self.beta2) / (1 - self.beta2**step))
         move = np.sqrt(square, out=grads)
-        move /= math.sqrt(1 - self.beta2**step)
-        move += self.epsilon
+        move += self.epsilon / scale
         np.divide(mean, move, out=move)
-        move *= lr / (1 - self.beta1**step)
+        move *= lr * (1 - self.beta1) / (1 - self.beta1**step) / scale
         params -= move
 
 

@@ -1,7 +1,8 @@
 """A training session over several processes that share the parameters and the gradients.
 
 Worker w takes the tiles w, w + workers, ...; worker 0 is this process. All meet at a barrier wherever tiles wait for
-each other, read the partials from shared memory, and add them in the same order: each arrives at the same total.
+each other, read the partials from shared memory, and add them in the same order: each arrives at the same total. Then
+each adds the gradients of its part of the parameters, and updates them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import functools
 import mmap
 import os
+import select
 import signal
 import traceback
 import warnings
@@ -18,30 +20,45 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cnnkit import errors
+from cnnkit.components import Optimizer
 from cnnkit.errors import CnnkitError, TrainingError
 from cnnkit.network.engine import Engine, to_end, to_stop
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.session import Session
 from cnnkit.types import Array, Samples, Shape
 
-GO, FAILED = b"g", b"f"
+GO, UPDATE, FAILED = b"g", b"u", b"f"
+PATIENCE = 1_000
+"""How often a pipe is asked, some 0.5 ms in all, before the process sleeps: to wake up takes longer than most waits."""
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class SharedSession(Session):
     """A session whose tiles are spread over forked processes; `close` ends them, and so does an error."""
 
-    def __init__(self, engine: Engine, samples: Samples, objective: Objective, batch_size: int, workers: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        samples: Samples,
+        objective: Objective,
+        optimizer: Optimizer,
+        batch_size: int,
+        workers: int,
+    ) -> None:
         self.workers = workers
-        super().__init__(engine, samples, objective, batch_size)
+        super().__init__(engine, samples, objective, optimizer, batch_size)
         self._like, partials = self._probe()
         parameters = engine.parameters
         parameters.move_to(_shared(parameters.vector.shape, parameters.vector.dtype))
         self.gradient = _shared(self.gradient.shape, self.gradient.dtype)
         self.slots = _shared(self.slots.shape, self.slots.dtype)
+        self.squares = _shared(self.squares.shape, self.squares.dtype)
+        self.state = {name: _shared(vector.shape, vector.dtype) for name, vector in self.state.items()}
         self._batch = _shared((batch_size,), np.dtype(np.int64))
         self._order = _shared((4,), np.dtype(np.int64))
         """Length of the batch, and its key."""
+        self._update = _shared((3,), np.dtype(np.float64))
+        """What `update` was given."""
         self._sums = _shared((self.tiles, self._like.pack().size), np.dtype(np.float64))
         self._partials = [_shared((self.tiles, *shape), np.dtype(np.float64)) for shape in partials]
         """For each stop a place for each tile."""
@@ -57,19 +74,35 @@ class SharedSession(Session):
 
     def step(self, batch: Array, key: tuple[int, ...]) -> Sums:
         """As `Session.step`."""
-        if not self._links:
-            raise TrainingError("this training session has ended, or failed: begin a new one")
         self._batch[: len(batch)] = batch
         self._order[:] = len(batch), *key
-        try:
-            self._tell()
-            self._work(0)
-            self._hear()
-        except BaseException:
-            self.close()  # the workers are somewhere inside the step: there is no way back to a common start
-            raise
+        self._together(GO)
         tiles = -(-len(batch) // self.tile)
         return functools.reduce(Sums.__add__, map(self._like.unpack, self._sums[:tiles]))
+
+    def update(self, lr: float, number: int, scale: float = 1.0) -> None:
+        """As `Session.update`."""
+        self._update[:] = lr, number, scale
+        self._together(UPDATE)
+
+    def _together(self, order: bytes) -> None:
+        """All workers do what they are told."""
+        if not self._links:
+            raise TrainingError("this training session has ended, or failed: begin a new one")
+        try:
+            self._tell(order)
+            self._obey(0, order)
+            self._hear()
+        except BaseException:
+            self.close()  # the workers are somewhere inside it: there is no way back to a common start
+            raise
+
+    def _obey(self, worker: int, order: bytes) -> None:
+        if order == UPDATE:
+            lr, number, scale = map(float, self._update)
+            self.move(worker, lr, int(number), scale)
+        else:
+            self._work(worker)
 
     def close(self) -> None:
         """End the other processes, and take the parameters out of the shared memory; their values stay."""
@@ -101,8 +134,6 @@ class SharedSession(Session):
     def _work(self, worker: int) -> None:
         """One worker's share of a step."""
         count, *key = map(int, self._order)
-        size = self.gradient.size
-        part = slice(size * worker // self.workers, size * (worker + 1) // self.workers)
         for numbers in self.rounds(count):
             mine = numbers[worker :: self.workers]
             passes = [self.tile_pass(self._batch[:count], tuple(key), number) for number in mine]
@@ -117,30 +148,31 @@ class SharedSession(Session):
             for number, one in zip(mine, passes, strict=True):
                 self._sums[number] = to_end(one, total).pack()
             self._meet(worker)
-            self.add(numbers, part)
+            self.add(numbers, worker)
             if numbers[-1] + 1 < -(-count // self.tile):
                 self._meet(worker)  # nobody writes into a slot of the next round that others still add
+        self.square(worker)
 
     def _meet(self, worker: int) -> None:
         """Wait until all workers are here."""
         if worker == 0:
             self._hear()
-            self._tell()
+            self._tell(GO)
         else:
             os.write(self._up, GO)
-            if os.read(self._down, 1) != GO:
+            if _read(self._down) != GO:
                 os._exit(0)
 
-    def _tell(self) -> None:
+    def _tell(self, order: bytes) -> None:
         for _, tell in self._links:
             try:
-                os.write(tell, GO)
+                os.write(tell, order)
             except BrokenPipeError:
                 self._hear()  # it ended, and may have said why
 
     def _hear(self) -> None:
         for hear, _ in self._links:
-            heard = os.read(hear, 1)
+            heard = _read(hear)
             if heard == FAILED:
                 raise _error(hear)
             if heard != GO:
@@ -149,6 +181,8 @@ class SharedSession(Session):
     def _fork(self, worker: int) -> None:
         hear, up = os.pipe()
         down, tell = os.pipe()
+        for end in (hear, down):
+            os.set_blocking(end, False)
         # A signal must not lead the child back into the program that called: it waits until the child ignores it.
         masked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         try:
@@ -177,8 +211,8 @@ class SharedSession(Session):
             for end in others:
                 os.close(end)
             self._up, self._down = up, down
-            while os.read(down, 1) == GO:
-                self._work(worker)
+            while order := _read(down):
+                self._obey(worker, order)
                 os.write(up, GO)
         except BrokenPipeError:
             pass  # the first worker has ended
@@ -190,6 +224,18 @@ class SharedSession(Session):
             os._exit(0)
 
 
+def _read(end: int) -> bytes:
+    """The next byte of a pipe, or none if its other end is closed."""
+    for _ in range(PATIENCE):
+        with contextlib.suppress(BlockingIOError):
+            return os.read(end, 1)
+        os.sched_yield()
+    while True:
+        select.select([end], [], [])
+        with contextlib.suppress(BlockingIOError):
+            return os.read(end, 1)
+
+
 def _shared(shape: Shape, dtype: np.dtype[Any]) -> Array:
     """Zeros in memory that forked processes share."""
     size = int(np.prod(shape)) * dtype.itemsize
@@ -198,6 +244,7 @@ def _shared(shape: Shape, dtype: np.dtype[Any]) -> Array:
 
 def _error(hear: int) -> CnnkitError:
     """The error that a worker has told, with its traceback as a note where it was no mistake of the user."""
+    os.set_blocking(hear, True)
     with os.fdopen(os.dup(hear), "rb") as stream:
         name, message, *notes = stream.read().decode(errors="replace").split("\0")
     kind = getattr(errors, name, None)

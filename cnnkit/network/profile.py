@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer, Merge
+from cnnkit.components import BatchCoupledLayer, Merge, Optimizer
 from cnnkit.components.checks import whole
 from cnnkit.errors import ShapeError
 from cnnkit.layers import Conv2D, Dense
@@ -54,7 +54,7 @@ def profile(
     timed = copy.copy(engine)
     timed.steps = [replace(step, run=clock) for step, clock in zip(engine.steps, clocks, strict=True)]
     timed.coupled = [clock for clock in clocks if isinstance(clock, BatchCoupledLayer)]
-    with training_session(timed, samples, objective, size, workers=1) as session:
+    with training_session(timed, samples, objective, Optimizer(), size, workers=1) as session:  # it makes no update
         for number in range(-1, steps):
             if number == 0:  # the pass before was the one that faults memory in
                 for clock in clocks:

@@ -6,6 +6,7 @@ Partials, losses and gradients are added in tile order, so that nothing depends 
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from cnnkit.components import Optimizer
 from cnnkit.network.engine import Engine, TilePass, to_end, to_stop
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.workers import one_blas_thread
@@ -20,17 +22,25 @@ from cnnkit.types import Array, Samples
 
 SLOT_BYTES = 64 << 20
 """What the gradients of tiles that are not yet added may take, if it is more than one for each worker."""
+CHUNK = 4096
+"""Numbers whose squares are summed up together for the norm of the gradient, whoever does it."""
 
 
 class Session:
-    """Steps over batches of the same samples, towards the same objective; all tiles in this process."""
+    """Steps over batches of the same samples, towards the same objective; all in this process.
+
+    A step leaves the gradient in `self.gradient`; an update moves the parameters by it.
+    """
 
     workers = 1
 
-    def __init__(self, engine: Engine, samples: Samples, objective: Objective, batch_size: int) -> None:
+    def __init__(
+        self, engine: Engine, samples: Samples, objective: Objective, optimizer: Optimizer, batch_size: int
+    ) -> None:
         self.engine = engine
         self.samples = samples
         self.objective = objective
+        self.optimizer = optimizer
         self.tile = engine.tile_for(batch_size)
         self.tiles = -(-batch_size // self.tile)
         """In how many tiles a full batch is cut."""
@@ -41,6 +51,10 @@ class Session:
         slots = self.tiles if engine.coupled else SLOT_BYTES // max(1, parameters.nbytes)
         self.slots: Array = np.empty((min(self.tiles, max(self.workers, slots)), parameters.size), parameters.dtype)
         """The gradients of the tiles of a round."""
+        self.state = {name: np.zeros_like(parameters) for name in optimizer.slots()}
+        """The optimizer's vectors, by their names."""
+        self.squares: Array = np.zeros(-(-parameters.size // CHUNK), parameters.dtype)
+        """Of each chunk of the gradient the sum of the squares."""
 
     def step(self, batch: Array, key: tuple[int, ...]) -> Sums:
         """One forward and backward pass; leaves the gradient of the mean loss in `self.gradient`.
@@ -58,8 +72,20 @@ class Session:
             for _ in self.engine.coupled:
                 total = functools.reduce(np.add, [to_stop(one, total) for one in passes])
             sums += [to_end(one, total) for one in passes]
-            self.add(numbers, slice(None))
+            self.add(numbers, 0)
+        self.square(0)
         return functools.reduce(Sums.__add__, sums)
+
+    def norm(self) -> float:
+        """The Euclidean norm of the gradient."""
+        return math.sqrt(float(self.squares.sum(dtype=np.float64)))
+
+    def update(self, lr: float, number: int, scale: float = 1.0) -> None:
+        """Let the optimizer move the parameters by `scale` times the gradient, which it may overwrite.
+
+        lr: the rate of this step, after the schedule; number: of this update, 1 for the first.
+        """
+        self.move(0, lr, number, scale)
 
     def rounds(self, count: int) -> list[range]:
         """The numbers of the tiles of a batch with `count` samples, as many at a time as there are slots."""
@@ -77,19 +103,48 @@ class Session:
             self.slots[number % len(self.slots)],
         )
 
-    def add(self, numbers: range, part: slice) -> None:
-        """Add a round's gradients to a part of `self.gradient`, in the order of the tiles."""
-        for number in numbers:
-            slot = self.slots[number % len(self.slots), part]
-            if number == 0:
-                self.gradient[part] = slot
-            else:
-                self.gradient[part] += slot
+    def part(self, worker: int) -> slice:
+        """What one worker adds and updates of the parameters: whole chunks."""
+        chunks = len(self.squares)
+        first, last = chunks * worker // self.workers, chunks * (worker + 1) // self.workers
+        return slice(first * CHUNK, min(last * CHUNK, self.gradient.size))
+
+    def add(self, numbers: range, worker: int) -> None:
+        """Add a round's gradients to a worker's part of `self.gradient`, in the order of the tiles."""
+        part = self.part(worker)
+        gradient, slots = self.gradient[part], self.slots[:, part]
+        if numbers.start > 0:
+            gradient += slots[0]
+        elif len(numbers) == 1:
+            gradient[...] = slots[0]
+        else:
+            np.add(slots[0], slots[1], out=gradient)
+        for slot in slots[1 if numbers.start else 2 : len(numbers)]:
+            gradient += slot
+
+    def square(self, worker: int) -> None:
+        """Sum up the squares of the chunks in a worker's part."""
+        part = self.part(worker)
+        gradient, first = self.gradient[part], part.start // CHUNK
+        whole = len(gradient) // CHUNK
+        chunks, rest = gradient[: whole * CHUNK].reshape(whole, CHUNK), gradient[whole * CHUNK :]
+        with np.errstate(over="ignore", invalid="ignore"):  # the trainer reports what is not finite
+            np.vecdot(chunks, chunks, out=self.squares[first : first + whole])
+            if rest.size:
+                self.squares[first + whole] = np.vecdot(rest, rest)
+
+    def move(self, worker: int, lr: float, number: int, scale: float) -> None:
+        """Update a worker's part of the parameters."""
+        part = self.part(worker)
+        if scale != 1:
+            self.gradient[part] *= scale
+        state = {name: vector[part] for name, vector in self.state.items()}
+        self.optimizer.update(self.engine.parameters.vector[part], self.gradient[part], state, lr, number)
 
 
 @contextmanager
 def training_session(
-    engine: Engine, samples: Samples, objective: Objective, batch_size: int, workers: int
+    engine: Engine, samples: Samples, objective: Objective, optimizer: Optimizer, batch_size: int, workers: int
 ) -> Iterator[Session]:
     """A session with as many workers as can be kept busy: processes, or this one alone.
 
@@ -99,11 +154,11 @@ def training_session(
     workers = min(workers, -(-batch_size // engine.tile_for(batch_size)))
     with one_blas_thread():
         if workers == 1 or not hasattr(os, "fork") or sys.platform == "darwin":
-            yield Session(engine, samples, objective, batch_size)
+            yield Session(engine, samples, objective, optimizer, batch_size)
             return
         from cnnkit.network.processes import SharedSession
 
-        session = SharedSession(engine, samples, objective, batch_size, workers)
+        session = SharedSession(engine, samples, objective, optimizer, batch_size, workers)
         try:
             yield session
         finally:

@@ -87,7 +87,9 @@ class Trainer:
         engine = model.engine(logits=self.loss.from_logits)
         workers = self.workers or available_cores()
         with (
-            training_session(engine, train, self.objective, min(self.batch_size, len(train)), workers) as session,
+            training_session(
+                engine, train, self.objective, self.optimizer, min(self.batch_size, len(train)), workers
+            ) as session,
             self.progress,
         ):
             history, reason = self._epochs(model, session, validation, stop)
@@ -175,15 +177,13 @@ class Trainer:
 
 
 class _Stepper:
-    """The steps of a training, with the optimizer's state."""
+    """The steps of a training."""
 
     def __init__(self, trainer: Trainer, session: Session) -> None:
         self.rate = trainer.optimizer.lr
         self._trainer = trainer
         self._session = session
-        self._parameters = session.engine.parameters.vector
-        self._state = {name: np.zeros_like(self._parameters) for name in trainer.optimizer.slots()}
-        self._step = 0
+        self._updates = 0
 
     def epoch(self, epoch: int, stop: StopRequest) -> tuple[dict[str, float], bool]:
         """Train one epoch; the means of loss and metrics, and whether it was finished."""
@@ -208,18 +208,16 @@ class _Stepper:
             yield order[start : start + self._trainer.batch_size]
 
     def _update(self, sums: Sums, epoch: int, number: int) -> None:
-        gradient = self._session.gradient
-        norm = math.sqrt(float(np.dot(gradient, gradient)))
+        norm = self._session.norm()
         if not (math.isfinite(sums.loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"epoch {epoch + 1}, step {number + 1}: the loss is {sums.loss / sums.count:g} and the gradient's norm "
                 f"{norm:g} at learning rate {self.rate:g}; nothing was registered. Expected finite numbers: lower the "
                 "learning rate, or limit the gradient with clip_norm"
             )
-        if self._trainer.clip_norm is not None and norm > self._trainer.clip_norm:
-            gradient *= self._trainer.clip_norm / norm
-        self._step += 1
-        self._trainer.optimizer.update(self._parameters, gradient, self._state, self.rate, self._step)
+        limit = self._trainer.clip_norm
+        self._updates += 1
+        self._session.update(self.rate, self._updates, limit / norm if limit is not None and norm > limit else 1.0)
 
 
 def _component(kind: str, given: str | Component) -> Component:

@@ -29,8 +29,10 @@ from cnnkit.metrics import Accuracy
 from cnnkit.network import Engine, Objective, Sequential, Session, Sums, training_session
 from cnnkit.network.processes import SharedSession
 from cnnkit.network.workers import _controller, one_blas_thread
+from cnnkit.optimizers import Adam
 from cnnkit.types import Array, Cache, Context, Grads, Preprocessing, Samples
 
+RULE = Adam(0.01)
 OBJECTIVE = Objective(CrossEntropy(), (Accuracy(),))
 
 
@@ -65,7 +67,7 @@ def tiles_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def session_for(model: Sequential, data: Samples, objective: Objective = OBJECTIVE) -> Session:
-    return Session(model.engine(), data, objective, len(data))
+    return Session(model.engine(), data, objective, RULE, len(data))
 
 
 def step(session: Session, number: int = 0) -> float:
@@ -95,12 +97,12 @@ def test_gradient_is_the_derivative_of_the_mean_loss() -> None:
 def trained(workers: int) -> tuple[bytes, dict[str, Array], list[Sums]]:
     model, data = branched("float32"), samples(45)
     sums = []
-    with training_session(model.engine(), data, OBJECTIVE, 40, workers) as session:
+    with training_session(model.engine(), data, OBJECTIVE, RULE, 40, workers) as session:
         assert isinstance(session, SharedSession) == (workers > 1)
         for number in range(4):  # the last batch is smaller than the others, and than all workers' tiles
             sums.append(session.step(np.arange(number * 10, 45), (7, 0, number)) if number else step_of(session))
-            model.parameters.vector -= np.float32(0.1) * session.gradient
-        gradient = session.gradient.tobytes()
+            gradient = session.gradient.tobytes()
+            session.update(0.01, number + 1, 0.5)
     return gradient, model.state(), sums
 
 
@@ -122,7 +124,7 @@ def test_rounds_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def one(workers: int) -> bytes:
         model = Sequential(["Flatten()", "Dropout(0.5)", "Dense(5)"], (2, 6, 6), seed=1)
-        with training_session(model.engine(), samples(), OBJECTIVE, 40, workers) as session:
+        with training_session(model.engine(), samples(), OBJECTIVE, RULE, 40, workers) as session:
             rounds.append(len(session.rounds(40)))
             step(session)
             return session.gradient.tobytes()
@@ -152,7 +154,7 @@ def test_tiles_draw_different_numbers() -> None:
 
 def test_parameters_leave_the_shared_memory_with_the_session() -> None:
     model = branched()
-    with training_session(model.engine(), samples(), OBJECTIVE, 40, 2) as session:
+    with training_session(model.engine(), samples(), OBJECTIVE, RULE, 40, 2) as session:
         step(session)
     before = model.parameters.vector.copy()
     if (child := os.fork()) == 0:
@@ -166,7 +168,7 @@ def test_parameters_leave_the_shared_memory_with_the_session() -> None:
 def test_a_session_that_failed_is_over() -> None:
     FailsInWorkers.home = os.getpid()
     model = Sequential([FailsInWorkers("shape"), Flatten(), Dense(5)], (2, 6, 6))
-    with training_session(model.engine(), samples(), OBJECTIVE, 40, 2) as session:
+    with training_session(model.engine(), samples(), OBJECTIVE, RULE, 40, 2) as session:
         with pytest.raises(ShapeError):
             step(session)
         with pytest.raises(TrainingError, match="has ended, or failed: begin a new one"):
@@ -194,7 +196,7 @@ def children() -> set[str]:
 
 def test_workers_end_with_the_session() -> None:
     before = children()
-    with training_session(branched().engine(), samples(), OBJECTIVE, 40, 3) as session:
+    with training_session(branched().engine(), samples(), OBJECTIVE, RULE, 40, 3) as session:
         step(session)
         assert len(children() - before) == 2
     assert children() == before
@@ -202,7 +204,7 @@ def test_workers_end_with_the_session() -> None:
 
 def test_a_killed_worker_is_told() -> None:
     before = children()
-    with training_session(branched().engine(), samples(), OBJECTIVE, 40, 2) as session:
+    with training_session(branched().engine(), samples(), OBJECTIVE, RULE, 40, 2) as session:
         step(session)
         (worker,) = children() - before
         os.kill(int(worker), signal.SIGKILL)
@@ -223,7 +225,7 @@ def test_workers_that_cannot_all_be_started_are_ended(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "fork", limited)
     with (
         pytest.raises(TrainingError, match="cannot start 4 workers: no more processes; use fewer"),
-        training_session(branched().engine(), samples(), OBJECTIVE, 40, 4),
+        training_session(branched().engine(), samples(), OBJECTIVE, RULE, 40, 4),
     ):
         pass
     assert children() == before
@@ -259,7 +261,7 @@ def test_an_error_of_a_worker_is_raised_here(error: str, kind: type[Exception], 
     model = Sequential([FailsInWorkers(error), Flatten(), Dense(5)], (2, 6, 6))
     with (
         pytest.raises(kind, match=text),
-        training_session(model.engine(), samples(), OBJECTIVE, 40, 2) as session,
+        training_session(model.engine(), samples(), OBJECTIVE, RULE, 40, 2) as session,
     ):
         step(session)
 

@@ -77,7 +77,7 @@ def test_callbacks_end_the_training_with_a_reason() -> None:
 
 
 def test_keeping_the_best_goes_back_to_it() -> None:
-    run = fit(epochs=6, optimizer="SGD(5.0)", keep="best")
+    run = fit(epochs=6, optimizer="SGD(4.0)", keep="best")
     best = max(run.history["validation_accuracy"])
     assert best > run.history["validation_accuracy"][-1]  # else keeping the last would look the same
     validation = data().validation
@@ -100,7 +100,7 @@ class ErrorRate(Metric):
 def test_the_best_may_be_the_smallest() -> None:
     run = fit(
         epochs=6,
-        optimizer="SGD(5.0)",
+        optimizer="SGD(4.0)",
         keep="best",
         metrics=[ErrorRate()],
         callbacks=[StopAt(-1, "validation_errorrate")],
