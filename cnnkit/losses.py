@@ -103,8 +103,8 @@ def _check_classes(outputs: Array, targets: Array) -> None:
             f"the targets must be class indices, integers of shape ({samples},) for outputs of shape {outputs.shape}; "
             f"got {targets.dtype} of shape {targets.shape}"
         )
-    wrong = np.flatnonzero((targets < 0) | (targets >= classes))
-    if wrong.size:
+    if samples and not 0 <= targets.min() <= targets.max() < classes:
+        wrong = np.flatnonzero((targets < 0) | (targets >= classes))
         raise ShapeError(
             f"the network has {classes} outputs, so class indices must be 0 to {classes - 1}; target {wrong[0]} is "
             f"{targets[wrong[0]]}: give the last layer one output for each class, or correct the targets"

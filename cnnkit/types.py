@@ -38,19 +38,16 @@ class Context(Protocol):
         """Batch-coupled layers: the partial of this tile; float64."""
 
     def empty(self, shape: Shape) -> Array:
-        """Uninitialised memory in the network's dtype, valid until the tile has been trained on."""
+        """Uninitialised memory in the network's dtype, C order; it is reused when nobody refers to it any more."""
 
     def empty_like(self, x: Array) -> Array:
-        """Uninitialised memory with the shape and the axis order of `x`, valid as long."""
+        """As `empty`, with the shape and the axis order of `x`."""
 
     def empty_bits(self, shape: Shape) -> Array:
         """As `empty`, of bool."""
 
-    def scratch(self, shape: Shape) -> Array:
-        """As `empty`, but valid only until the call returns; it stays in the processor's cache."""
-
-    def scratch_bits(self, shape: Shape) -> Array:
-        """As `scratch`, of bool."""
+    def gradient(self, name: str, shape: Shape) -> Array:
+        """As `empty`, where the gradient of this parameter of the layer will be kept: what is returned in it stays."""
 
 
 class Graph(Protocol):

@@ -44,7 +44,7 @@ class Dense(Layer):
 
     def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
         """Two products."""
-        grads = {"weight": np.matmul(dy.T, x, out=ctx.empty(self.params["weight"].shape))}
+        grads = {"weight": np.matmul(dy.T, x, out=ctx.gradient("weight", self.params["weight"].shape))}
         if self.bias:
             grads["bias"] = dy.sum(axis=0)
         return np.matmul(dy, self.params["weight"], out=ctx.empty(x.shape)), grads

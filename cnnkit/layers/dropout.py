@@ -8,12 +8,19 @@ from cnnkit.components import Layer
 from cnnkit.components.checks import in_range
 from cnnkit.types import Array, Cache, Context, Grads, Graph
 
+LEVELS = 1 << 16
+"""Of the random numbers: 16 bits each, four from one draw of the bit generator."""
+PIECE = 1 << 14
+"""How many are drawn at a time: a small piece of memory that is used again and again."""
+
 
 class Dropout(Layer):
     """Sets a random part of its input to zero in training, and does nothing in prediction.
 
     Forward:   y = x * mask, with mask = 0 with probability `rate`, else 1 / (1 - rate), so that the mean stays
     Backward:  dx = dy * mask
+
+    The rate in force is the multiple of 2^-16 nearest to `rate`.
 
     x, y: (N, ...), the same shape; strides are kept. In prediction y is x.
     Raises ConfigError unless 0 <= rate < 1.
@@ -27,14 +34,20 @@ class Dropout(Layer):
         """x * mask."""
         if not ctx.training:
             return x, None
-        if x.ndim == 4:  # drawn in the memory order that convolution and pooling give to x: rows first
-            random = ctx.empty((x.shape[2], x.shape[1], x.shape[3], x.shape[0])).transpose(3, 1, 0, 2)
-        else:
-            random = ctx.empty(x.shape)
-        ctx.rng.random(dtype=random.dtype.type, out=random.ravel(order="K"))  # a view
-        mask = np.greater_equal(random, self.rate, out=ctx.empty_like(x))  # 1 or 0
-        mask *= 1 / (1 - self.rate)
-        return np.multiply(x, mask, out=ctx.empty_like(x)), mask
+        # Made in the memory order that the kernels give to x, samples last.
+        inner = x.transpose(2, 3, 1, 0) if x.ndim == 4 else x.T
+        memory = ctx.empty(inner.shape)
+        dropped = min(round(self.rate * LEVELS), LEVELS - 1)
+        flat, bits = memory.reshape(-1), ctx.rng.bit_generator
+        for start in range(0, flat.size, PIECE):
+            part = flat[start : start + PIECE]
+            drawn = bits.random_raw(-(-part.size // 4)).view(np.uint16)[: part.size]
+            np.copyto(part, drawn >= dropped)
+        memory *= LEVELS / (LEVELS - dropped)
+        y = np.multiply(inner, memory, out=ctx.empty(inner.shape))
+        if x.ndim == 4:
+            return y.transpose(3, 2, 0, 1), memory.transpose(3, 2, 0, 1)
+        return y.T, memory.T
 
     def backward(self, dy: Array, mask: Cache, ctx: Context) -> tuple[Array, Grads]:
         """Dy * mask."""

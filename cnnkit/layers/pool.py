@@ -45,13 +45,13 @@ class MaxPool2D(_Pool):
     """The largest number in each window.
 
     Forward:   y[n,c,p,q] = max over i,j of x[n, c, p*stride + i - padding, q*stride + j - padding]
-    Backward:  dx = dy where the maximum was taken; of equal maxima the first in the window's row order
+    Backward:  dx = dy where the maximum was taken; of equal maxima the first in the window's column order
 
     x: (N, C, H, W); y: (N, C, oh, ow) with oh = floor((H + padding - size) / stride) + 1. size, stride: a number or
     (height, width), stride is size if None; padding: likewise, for both ends, "same" (oh = ceil(H / stride)) or
     "valid" (0); it counts as -inf.
     Raises ConfigError for arguments out of range, ShapeError if the window does not fit the input.
-    Source: ONNX operator MaxPool; a subgradient at ties as in PyTorch.
+    Source: ONNX operator MaxPool. Which of equal maxima gets the gradient is free: each choice is a subgradient.
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
@@ -69,7 +69,7 @@ class MaxPool2D(_Pool):
         inner_dy = dy.transpose(1, 2, 3, 0)
         dpadded = self.window.padded_zeros(padded.shape[0], padded.shape[3], ctx)
         waiting = np.ones(y.shape, bool)
-        for _, _, met in self.window.slices():
+        for _, _, met in sorted(self.window.slices(), key=lambda at: (at[1], at[0])):
             first = waiting & (padded[met] == y)
             dpadded[met] += inner_dy * first
             waiting ^= first

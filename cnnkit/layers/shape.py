@@ -25,16 +25,16 @@ class Flatten(Layer):
         return (math.prod(in_shape),)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """A view of x where its strides allow one, else a copy."""
+        """A view of x where its strides allow one, else a copy that keeps the samples as the fastest axis."""
         features = math.prod(x.shape[1:])
-        samples_last = np.moveaxis(x, 0, -1)
         if x.flags.c_contiguous:
             return x.reshape(len(x), features), x.shape
-        if samples_last.flags.c_contiguous:
-            return samples_last.reshape(features, len(x)).T, x.shape
-        y = ctx.empty((len(x), features))
-        y.reshape(x.shape)[...] = x
-        return y, x.shape
+        samples_last = x.transpose(*range(1, x.ndim), 0)
+        if not samples_last.flags.c_contiguous:
+            memory = ctx.empty(samples_last.shape)
+            memory[...] = samples_last
+            samples_last = memory
+        return samples_last.reshape(features, len(x)).T, x.shape
 
     def backward(self, dy: Array, shape: Cache, ctx: Context) -> tuple[Array, Grads]:
         """A view of dy."""

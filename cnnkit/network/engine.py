@@ -7,8 +7,9 @@ it yields its partial sum and is sent the total of all tiles. Who runs the gener
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Sequence
-from typing import Any, cast
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -20,15 +21,19 @@ from cnnkit.network.kernels.layout import logical
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.parameters import Parameters
-from cnnkit.network.plan import plan
+from cnnkit.network.plan import Plan, Step, plan
 from cnnkit.network.workers import in_threads, one_blas_thread
 from cnnkit.types import Array, Cache, Grads, Preprocessing, Samples
 
-CACHE_BYTES = 16 << 20
-"""What a tile's activations should fit into: one core's share of a last-level cache."""
-MIN_TILE, MAX_TILE = 32, 256
-TILES = 8
-"""In how many tiles a batch is cut, if they get neither too small nor too large: enough for as many workers."""
+MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
+"""With fewer samples, calls cost more than they compute; with more, what a tile needs leaves the processor's cache."""
+CACHE_BYTES = 3 << 20
+"""Tiles are larger than the middle size only if the largest output of a layer takes no more than this."""
+OUTPUT_BYTES = 16 << 20
+"""What the largest output of a layer may take for a tile in any case; large images have smaller tiles."""
+BUFFER = 512
+"""Numbers in NumPy's buffer. Where operands are not contiguous as a whole, NumPy copies their runs into it if they are
+shorter than that, although each run could be worked on where it lies: with 8192, the default, at half the speed."""
 
 TilePass = Generator[Array, Array, Sums]
 """Yields partials, is sent totals, ends with the tile's sums."""
@@ -44,27 +49,34 @@ class Engine:
         self, nodes: Sequence[Node], parameters: Parameters, preprocessing: Preprocessing, input_axes: int
     ) -> None:
         self.nodes = list(nodes)
-        self.steps = plan(nodes)
+        self.steps = plan(nodes).steps
         self.parameters = parameters
         self.dtype: np.dtype[Any] = parameters.vector.dtype
         self.coupled = [step.run for step in self.steps if isinstance(step.run, BatchCoupledLayer)]
         """The layers at which tiles wait for each other, in the order of the forward pass."""
-        per_sample = sum(int(np.prod(node.out_shape)) for node in nodes) * self.dtype.itemsize
-        self.largest_tile = int(np.clip(_power_of_two(CACHE_BYTES // max(1, per_sample)), MIN_TILE, MAX_TILE))
+        largest_output = max(int(np.prod(node.out_shape)) for node in nodes) * self.dtype.itemsize
+        in_cache, at_most = (_power_of_two(size // largest_output) for size in (CACHE_BYTES, OUTPUT_BYTES))
+        self.largest_tile = min(MAX_TILE, max(in_cache, min(MIDDLE_TILE, at_most)))
         self._factor, self._offset = preprocessing.affine(self.dtype, input_axes)
         self._workspaces: list[Workspace] = []
 
     def tile_for(self, batch_size: int) -> int:
-        """How many samples a tile has in training; it depends on nothing but the network and the batch size."""
-        return int(np.clip(_power_of_two(batch_size // TILES), MIN_TILE, self.largest_tile))
+        """How many samples a tile has in training; it depends on nothing but the network and the batch size.
+
+        A batch has at least two tiles, and four if they are larger than the middle size: work for as many workers.
+        """
+        wanted = max(min(MIDDLE_TILE, batch_size // 2), batch_size // 4)
+        return min(self.largest_tile, max(MIN_TILE, _power_of_two(wanted)))
 
     def evaluate(self, samples: Samples, objective: Objective, workers: int) -> Sums:
         """Loss and metrics in prediction mode."""
 
+        prediction = self._prediction_steps()
+
         def one(tile: slice) -> Sums:
             part = samples.take(tile)
             workspace = self._take_workspace()
-            outputs = self._predict(part.x, workspace)
+            outputs = self._predict(prediction, part.x, workspace)
             losses, _ = objective.loss.forward(outputs, part.y)
             sums = objective.sums(outputs, part.y, losses)
             self._workspaces.append(workspace)
@@ -77,16 +89,19 @@ class Engine:
         """The outputs of the last node in prediction mode, (N, ...)."""
         y = np.empty((len(x), *self.nodes[-1].out_shape), self.dtype)
 
+        prediction = self._prediction_steps()
+
         def one(tile: slice) -> None:
             workspace = self._take_workspace()
-            y[tile] = self._predict(x[tile], workspace)
+            y[tile] = self._predict(prediction, x[tile], workspace)
             self._workspaces.append(workspace)
 
-        if 0 < len(x) <= self.largest_tile:  # alone, a tile may have all of BLAS
-            one(slice(0, len(x)))
+        tiles = self._tiles(len(x))
+        if len(tiles) == 1:  # alone, a tile may have all of BLAS
+            one(tiles[0])
             return y
         with one_blas_thread():
-            in_threads(workers, one, self._tiles(len(x)))
+            in_threads(workers, one, tiles)
         return y
 
     def trace(self, x: Array) -> list[Array]:
@@ -113,13 +128,13 @@ class Engine:
         gradient, which is written to `gradient`, laid out like the parameters.
         """
         workspace = self._take_workspace()
-        ctx = TileContext(workspace, True, key)
+        ctx = TileContext(workspace, True, key, len(positions))
         values: dict[int, Array] = {INPUT: self._prepare(workspace.gather(samples.x, positions), ctx)}
         targets = samples.y[positions]
         caches: list[Cache] = []
         for step in self.steps:
             ctx.enter(step.node.index)
-            inputs = [values[i] for i in step.node.inputs]
+            inputs = _taken(step, values)
             try:
                 if isinstance(step.run, BatchCoupledLayer):
                     ctx.partial = step.run.partial(inputs[0], ctx)
@@ -130,14 +145,18 @@ class Engine:
                 raise
             caches.append(cache)
 
-        outputs = values[self.steps[-1].output]
+        del inputs  # what nobody refers to any more is memory for the next step
+        outputs = values.pop(self.steps[-1].output)
         losses, loss_cache = objective.loss.forward(outputs, targets)
         sums = objective.sums(outputs, targets, losses)
 
         pending: dict[int, Array] = {self.steps[-1].output: objective.loss.backward(loss_cache, weight)}
-        for step, cache in zip(reversed(self.steps), reversed(caches), strict=True):
+        del outputs, loss_cache
+        for step in reversed(self.steps):
             ctx.enter(step.node.index)
-            dy = pending.pop(step.output)
+            dy, cache = pending.pop(step.output), caches.pop()
+            entries = self.parameters.of_node(step.node.index)
+            ctx.gradients = {entry.name: self.parameters.view(gradient, entry) for entry in entries}
             try:
                 if isinstance(step.run, BatchCoupledLayer):
                     ctx.partial = step.run.backward_partial(dy, cache, ctx)
@@ -147,47 +166,51 @@ class Engine:
                 else:
                     dx, grads = step.run.backward(dy, cache, ctx)
                     dxs = [dx]
-                    self._keep(step.node, grads, gradient)
+                    _keep(step.node, grads, ctx.gradients)
             except Exception as error:
                 error.add_note(f"in the backward pass of {step.node}")
                 raise
             for source, dx in zip(step.node.inputs, dxs, strict=True):
                 if source != INPUT and dx is not None:
-                    pending[source] = pending[source] + dx if source in pending else dx
+                    if source in pending:
+                        dx = np.add(pending[source], dx, out=ctx.empty_like(dx))
+                    pending[source] = dx
+            del dy, cache, dx, dxs
         self._workspaces.append(workspace)
         return sums
 
-    def _keep(self, node: Node, grads: Grads, gradient: Array) -> None:
-        entries = self.parameters.of_node(node.index)
-        if len(entries) != len(grads) or any(
-            entry.name not in grads or grads[entry.name].shape != entry.shape for entry in entries
-        ):
-            expected = {entry.name: entry.shape for entry in entries}
-            found = {name: grad.shape for name, grad in grads.items()}
-            raise ShapeError(f"{node}: backward must return a gradient for each parameter, {expected}; it gave {found}")
-        for entry in entries:
-            self.parameters.view(gradient, entry)[...] = grads[entry.name]
+    def _prediction_steps(self) -> list[Step]:
+        """The steps of a prediction, with the present parameters."""
+        for fold in self._prediction.folds:
+            fold.refresh()
+        return self._prediction.steps
 
-    def _predict(self, x: Array, workspace: Workspace) -> Array:
-        ctx = TileContext(workspace, False, ())
-        values: dict[int, Array] = {INPUT: self._prepare(x, ctx)}
-        for step in self.steps:
-            ctx.enter(step.node.index)
-            values[step.output], _ = _forward(step.run, [values[i] for i in step.node.inputs], ctx)
-        return values[self.steps[-1].output]
+    @functools.cached_property
+    def _prediction(self) -> Plan:
+        return plan(self.nodes, prediction=True)
+
+    def _predict(self, steps: Sequence[Step], x: Array, workspace: Workspace) -> Array:
+        ctx = TileContext(workspace, False, (), len(x))
+        with _arithmetic("warn"):
+            values: dict[int, Array] = {INPUT: self._prepare(x, ctx)}
+            for step in steps:
+                ctx.enter(step.node.index)
+                values[step.output], _ = _forward(step.run, _taken(step, values), ctx)
+        return values[steps[-1].output]
 
     def _prepare(self, x: Array, ctx: TileContext) -> Array:
-        """Raw values to network input; images get the memory order of the kernels, rows first."""
+        """Raw values to network input; images get the memory order of the kernels, pixels first."""
         if x.ndim == 4:
             samples, channels, height, width = x.shape
-            y = logical(ctx.empty((height, channels, width, samples)))
+            y = logical(ctx.empty((height, width, channels, samples)))
         else:
             y = ctx.empty(x.shape)
         np.multiply(x, self._factor, out=y, dtype=self.dtype, casting="unsafe")
         return np.add(y, self._offset, out=y)
 
     def _tiles(self, count: int) -> list[slice]:
-        size = self.largest_tile
+        """Of a prediction, which keeps nothing for a backward pass: they may be twice as large as in training."""
+        size = min(MAX_TILE, 2 * self.largest_tile)
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
     def _take_workspace(self) -> Workspace:
@@ -199,7 +222,7 @@ class Engine:
 
 def to_stop(tile: TilePass, total: Array | None) -> Array:
     """Take a tile to its next stop and return its partial there; total: of the stop before, None before the first."""
-    with _unwarned():
+    with _arithmetic("ignore"):
         partial = tile.send(total)  # type: ignore[arg-type]  # a generator starts with None
     return np.asarray(partial, np.float64)
 
@@ -207,19 +230,42 @@ def to_stop(tile: TilePass, total: Array | None) -> Array:
 def to_end(tile: TilePass, total: Array | None) -> Sums:
     """Take a tile from its last stop to its end and return its sums; total: of the last stop, None if there is none."""
     try:
-        with _unwarned():
+        with _arithmetic("ignore"):
             tile.send(total)  # type: ignore[arg-type]  # as above
     except StopIteration as end:
         return cast(Sums, end.value)
     raise RuntimeError("a tile stopped once more than there are layers that are coupled over the batch")
 
 
-def _unwarned() -> np.errstate:
-    return np.errstate(over="ignore", invalid="ignore")  # the trainer reports what is not finite
+@contextmanager
+def _arithmetic(not_finite: Literal["warn", "ignore"]) -> Iterator[None]:
+    """How NumPy computes inside a network; in training, the trainer reports what is not finite."""
+    with np.errstate(over=not_finite, invalid=not_finite):  # takes the buffer's size back, too
+        np.setbufsize(BUFFER)
+        yield
 
 
 def _power_of_two(n: int) -> int:
     return 1 << max(0, n.bit_length() - 1)
+
+
+def _keep(node: Node, grads: Grads, kept: dict[str, Array]) -> None:
+    """Copy the gradients of a node's parameters to where they are kept, unless they are there already."""
+    if grads.keys() != kept.keys() or any(grads[name].shape != place.shape for name, place in kept.items()):
+        expected = {name: place.shape for name, place in kept.items()}
+        found = {name: grad.shape for name, grad in grads.items()}
+        raise ShapeError(f"{node}: backward must return a gradient for each parameter, {expected}; it gave {found}")
+    for name, place in kept.items():
+        if grads[name] is not place:
+            place[...] = grads[name]
+
+
+def _taken(step: Step, values: dict[int, Array]) -> list[Array]:
+    """The inputs of a step; those that no later step takes leave `values`."""
+    inputs = [values[source] for source in step.node.inputs]
+    for source in step.last_use_of:
+        del values[source]
+    return inputs
 
 
 def _forward(run: Layer | Merge | Kernel, inputs: Sequence[Array], ctx: TileContext) -> tuple[Array, Cache]:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.components import Layer, Merge
+from cnnkit.layers import BatchNorm2D, Conv2D
 from cnnkit.network.kernels import Kernel, kernel_for
+from cnnkit.network.kernels.fold import Fold
 from cnnkit.network.node import INPUT, Node
 
 
@@ -20,23 +22,49 @@ class Step:
     output: int
     """Index of the last node, whose output this step gives."""
     run: Layer | Merge | Kernel
+    last_use_of: tuple[int, ...]
+    """The values that no later step takes."""
 
 
-def plan(nodes: Sequence[Node]) -> list[Step]:
-    """The steps for these nodes, with a kernel wherever there is one."""
+@dataclass(frozen=True)
+class Plan:
+    """What the engine runs, in order."""
+
+    steps: list[Step]
+    folds: list[Fold]
+    """To be refreshed before each prediction."""
+
+
+def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
+    """The steps for these nodes, with a kernel wherever there is one.
+
+    prediction: whether batch normalisation is folded into the convolution before it, which training cannot have.
+    """
     uses = Counter(source for node in nodes for source in node.inputs)
-    steps = []
+    steps: list[Step] = []
+    folds: list[Fold] = []
     at = 0
     while at < len(nodes):
         node = nodes[at]
         chain = [node]
         while chain[-1].index + 1 < len(nodes) and _follows(nodes[chain[-1].index + 1], chain[-1], uses):
             chain.append(nodes[chain[-1].index + 1])
-        found = kernel_for([link.layer for link in chain], needs_dx=node.inputs != (INPUT,))
-        run, used = found or (node.layer, 1)
-        steps.append(Step(node, node.index + used - 1, run))
+        layers, folded = [link.layer for link in chain], 0
+        match layers:
+            case [Conv2D() as conv, BatchNorm2D() as norm, *others] if prediction and _plain(conv, norm):
+                folds.append(Fold(conv, norm))
+                layers, folded = [folds[-1].folded, *others], 1
+        run, used = kernel_for(layers, needs_dx=node.inputs != (INPUT,)) or (layers[0], 1)
+        used += folded
+        last = [source for source in set(node.inputs) if not any(source in later.inputs for later in nodes[at + 1 :])]
+        steps.append(Step(node, node.index + used - 1, run, tuple(last)))
         at += used
-    return steps
+    return Plan(steps, folds)
+
+
+def _plain(*layers: Layer) -> bool:
+    """Whether these are cnnkit's own layers, not classes derived from them."""
+    return all(type(layer) in (Conv2D, BatchNorm2D) for layer in layers)
 
 
 def _follows(node: Node, before: Node, uses: Counter[int]) -> bool:

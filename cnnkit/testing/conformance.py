@@ -99,10 +99,10 @@ def check_dtype(layer: Layer | Merge, in_shape: Shape) -> None:
 
 
 def check_memory(layer: Layer | Merge, in_shape: Shape) -> None:
-    """Memory is written before it is read or returned, and scratch memory is not kept; both are NaN here otherwise."""
+    """Memory is written before it is read or returned; it is NaN here otherwise."""
     for name, value in Trial.make(layer, in_shape).results().items():
         if not np.isfinite(value).all():
-            raise CheckError(f"{name} is not finite; write memory from ctx before it is read, and keep no ctx.scratch")
+            raise CheckError(f"{name} is not finite; write memory from ctx before it is read")
 
 
 def check_inputs_unchanged(layer: Layer | Merge, in_shape: Shape) -> None:

@@ -12,8 +12,7 @@ from cnnkit.types import Array, Shape
 class PlainContext:
     """What the engine gives to a layer during one call, without an engine; see `cnnkit.types.Context`.
 
-    Fresh memory is filled with NaN, and so is scratch memory once a call has ended: a layer which reads what it did not
-    write, or keeps what it may not keep, gives itself away.
+    Memory is filled with NaN: a layer which reads what it did not write gives itself away.
     Set `partial` and `total` before calling a batch-coupled layer.
     """
 
@@ -24,7 +23,6 @@ class PlainContext:
         self.training = training
         self.seed = seed
         self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self._scratch: list[Array] = []
         self._rng: np.random.Generator | None = None
 
     @property
@@ -46,19 +44,10 @@ class PlainContext:
         """Memory of this shape in C order, of bool."""
         return np.ones(shape, np.bool_)
 
-    def scratch(self, shape: Shape) -> Array:
-        """As `empty`, until `end_call`."""
-        self._scratch.append(self.empty(shape))
-        return self._scratch[-1]
-
-    def scratch_bits(self, shape: Shape) -> Array:
-        """As `empty_bits`, until `end_call`."""
-        self._scratch.append(self.empty_bits(shape))
-        return self._scratch[-1]
+    def gradient(self, name: str, shape: Shape) -> Array:
+        """As `empty`."""
+        return self.empty(shape)
 
     def end_call(self) -> None:
-        """Spoil all scratch memory, as the next call of an engine would."""
-        for memory in self._scratch:
-            memory[...] = np.nan if memory.dtype == self.dtype else True
-        self._scratch.clear()
+        """The next call draws the same random numbers again."""
         self._rng = None

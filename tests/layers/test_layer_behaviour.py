@@ -126,7 +126,7 @@ def test_max_pool_gives_the_gradient_of_a_tie_to_the_first_element() -> None:
     x = np.array([[[[0.0, 0.0, 1.0, 2.0], [0.0, 0.0, 2.0, 2.0]]]])
     _, cache = layer.forward(x, PlainContext())
     dx, _ = layer.backward(np.array([[[[3.0, 5.0]]]]), cache, PlainContext())
-    assert dx[0, 0].tolist() == [[3, 0, 0, 5], [0, 0, 0, 0]]
+    assert dx[0, 0].tolist() == [[3, 0, 0, 0], [0, 0, 5, 0]]  # down the columns
 
 
 def test_max_pool_and_relu_pass_nan_on() -> None:
@@ -146,7 +146,8 @@ def test_dropout() -> None:
     x = np.ones((50, 4, 5, 5), "f4")
     assert Dropout(0.3).forward(x, PlainContext(training=False, dtype="f4"))[0] is x
     y, _ = Dropout(0.3).forward(x, PlainContext(seed=1, dtype="f4"))
-    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.7)}
+    kept = 1 - round(0.3 * 2**16) / 2**16
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / kept)}
     assert abs(y.mean() - 1) < 0.03
     np.testing.assert_array_equal(y, Dropout(0.3).forward(x, PlainContext(seed=1, dtype="f4"))[0])
     assert not np.array_equal(y, Dropout(0.3).forward(x, PlainContext(seed=2, dtype="f4"))[0])

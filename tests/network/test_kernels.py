@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from cnnkit.components import Layer
+from cnnkit.components import Layer, Merge
 from cnnkit.errors import ShapeError
 from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from cnnkit.network import Sequential
@@ -65,34 +65,45 @@ def in_order(x: Array, order: int) -> Array:
     return np.ascontiguousarray(x.transpose(axes)).transpose(np.argsort(axes))
 
 
-@pytest.mark.parametrize("seed", range(150))
-def test_convolution_equals_its_layers(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    layers, shape, out_shape = built_chain(rng)
+def assert_kernel_equals(layers: list[Layer], shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+    """Build the layers; forward and backward of their kernel give what they give."""
+    out_shape: tuple[int, ...] = shape
+    for layer in layers:
+        out_shape = layer.build(out_shape, rng)
     for name, value in layers[0].params.items():
         layers[0].params[name] = value + rng.normal(size=value.shape)
     # Few distinct values, so that pooling windows have ties.
-    x = rng.integers(-2, 3, (5, *shape)).astype(np.float64)
-    dy = rng.normal(size=(5, *out_shape))
-    x, dy = in_order(x, seed % 3), in_order(dy, seed // 3 % 3)
+    x = in_order(rng.integers(-2, 3, (5, *shape)).astype(np.float64), int(rng.integers(3)))
+    dy = (
+        in_order(rng.normal(size=(5, *out_shape)), int(rng.integers(3)))
+        if len(out_shape) == 3
+        else rng.normal(size=(5, *out_shape))
+    )
     found = kernel_for(layers, needs_dx=True)
     assert found is not None
     kernel, used = found
+    assert not isinstance(kernel, Merge)
     assert used == len(layers)
 
     y_expected, dx_expected, grads_expected = plain(layers, x, dy)
-    ctx = TileContext(Workspace(np.dtype(np.float64)), True, (0,))
+    workspace = Workspace(np.dtype(np.float64))
     for _ in range(2):  # the second time, the workspace holds what the first left behind
-        ctx.enter(0)
+        ctx = TileContext(workspace, True, (0,))
         y, cache = kernel.forward(x, ctx)
         np.testing.assert_allclose(y, y_expected, rtol=1e-12, atol=1e-12)
-        ctx.enter(0)
         dx, grads = kernel.backward(dy, cache, ctx)
         assert dx is not None
         np.testing.assert_allclose(dx, dx_expected, rtol=1e-10, atol=1e-10)
         assert grads.keys() == grads_expected.keys()
         for name, grad in grads.items():
             np.testing.assert_allclose(grad, grads_expected[name], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_convolution_equals_its_layers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layers, shape, _ = built_chain(rng)
+    assert_kernel_equals(layers, shape, rng)
 
 
 def test_shifted_pixels_are_not_taken_for_their_own() -> None:
@@ -173,11 +184,13 @@ def test_kernels_take_what_they_can_and_leave_the_rest() -> None:
         model = Sequential(layers, (2, 12, 12))
         return [(type(step.run).__name__, step.output) for step in model.engine().steps]
 
-    assert steps(Conv2D(2, 3), ReLU(), MaxPool2D(2), ReLU()) == [("ConvKernel", 2), ("ReLU", 3)]
+    assert steps(Conv2D(2, 3), ReLU(), MaxPool2D(2), ReLU()) == [("ConvKernel", 2), ("RectifierKernel", 3)]
     assert steps(Conv2D(2, 3), MaxPool2D(2), ReLU()) == [("ConvKernel", 2)]
     assert steps(Conv2D(2, 3), MaxPool2D(3, stride=2)) == [("ConvKernel", 0), ("MaxPool2D", 1)]
     assert steps(Conv2D(2, 3), BatchNorm2D(), ReLU())[0] == ("ConvKernel", 0)
-    assert steps(Conv2D(2, 3, groups=2)) == [("Conv2D", 0)]
+    assert steps(Conv2D(2, 3), MaxPool2D(1)) == [("ConvKernel", 1)]
+    assert steps(ReLU(), MaxPool2D(1)) == [("RectifierKernel", 0), ("MaxPool2D", 1)]
+    assert steps(Conv2D(2, 3, groups=2)) == [("GroupedConvKernel", 0)]
     assert steps(Conv2D(2, 3, dilation=2)) == [("Conv2D", 0)]
 
 
@@ -185,6 +198,16 @@ def test_values_that_others_use_are_not_fused_away() -> None:
     model = Sequential(["Conv2D(2, 3, padding=1)", "Residual(ReLU())"], (1, 6, 6))
     assert [(type(step.run).__name__, step.output) for step in model.engine().steps] == [
         ("ConvKernel", 0),
-        ("ReLU", 1),
+        ("RectifierKernel", 1),
         ("Residual", 2),
     ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_wide_convolutions_equal_their_layers(seed: int) -> None:
+    """With as many channels as Winograd's way wants."""
+    rng = np.random.default_rng(seed)
+    conv = Conv2D(int(rng.integers(16, 40)), (3, int(rng.integers(1, 4))), padding=int(rng.integers(3)))
+    tails: list[list[Layer]] = [[], [ReLU()], [MaxPool2D(2)], [MaxPool2D(3), ReLU()]]
+    channels, height, width = (int(n) for n in rng.integers((16, 6, 6), (40, 12, 12)))
+    assert_kernel_equals([conv, *tails[seed % 4]], (channels, height, width), rng)

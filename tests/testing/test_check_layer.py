@@ -125,18 +125,6 @@ class Unwritten(LeakyReLU):
         return y, x
 
 
-class KeepsScratch(LeakyReLU):
-    """Its cache is overwritten by the next layer."""
-
-    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        slopes = ctx.scratch(x.shape)
-        slopes[...] = np.where(x > 0, 1, self.slope)
-        return x * slopes, slopes
-
-    def backward(self, dy: Array, slopes: Cache, ctx: Context) -> tuple[Array, Grads]:
-        return dy * slopes, {}
-
-
 class KeepsNothing(LeakyReLU):
     def __init__(self, steepness: float) -> None:
         super().__init__(steepness)
@@ -196,8 +184,7 @@ def test_an_expression_is_built_first() -> None:
         (CentredInTraining(), "training tiles", "a layer that looks at the batch must be a BatchCoupledLayer"),
         (WrongLowering(0.2), "lowering", "lower computes something else than forward does in prediction"),
         (Neighbours(), "tiles", "prediction for two halves: expected the same values"),
-        (Unwritten(), "memory", "y is not finite; write memory from ctx before it is read, and keep no ctx.scratch"),
-        (KeepsScratch(), "memory", "dx 0 is not finite; write memory"),
+        (Unwritten(), "memory", "y is not finite; write memory from ctx before it is read"),
         (KeepsNothing(0.01), "repr", "takes 'steepness' but keeps no attribute of that name"),
         (WrongGradient(0.2), "gradient", r"the gradient of WrongGradient\(slope=0.2\) is wrong"),
     ],
@@ -235,12 +222,8 @@ def test_plain_context() -> None:
     assert np.isnan(ctx.empty((2, 3))).all()
     assert ctx.empty((2, 3)).dtype == np.float32
     assert ctx.empty_like(x).strides == (4, 40, 8)
-    kept, scratch = ctx.empty((2,)), ctx.scratch((2,))
-    kept[...] = scratch[...] = 1
-    assert ctx.empty_bits((3,)).dtype == ctx.scratch_bits((3,)).dtype == np.bool_
-    ctx.end_call()
-    assert kept.all()
-    assert np.isnan(scratch).all()
+    assert ctx.empty_bits((3,)).dtype == np.bool_
+    assert np.isnan(ctx.gradient("weight", (2, 3))).all()
 
 
 def test_a_layer_is_checked_on_a_copy() -> None:

@@ -1,4 +1,4 @@
-"""Batch normalisation of rows-first images, with the rectifier behind it."""
+"""Batch normalisation of pixels-first images, with the rectifier behind it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,23 @@ import numpy as np
 from cnnkit.components import BatchCoupledLayer
 from cnnkit.layers import BatchNorm2D
 from cnnkit.layers.norm import statistics
-from cnnkit.network.kernels.layout import logical, rows_first
+from cnnkit.network.kernels.layout import (
+    blocks,
+    channel_products,
+    channel_sums,
+    flat_pixels,
+    logical,
+    passed,
+    pixels_first,
+    rectify,
+    spread,
+)
 from cnnkit.types import Array, Cache, Context, Grads
+
+BLOCK_BYTES = 1 << 18
+"""What a block of rows may take: several passes find it in the core's own cache."""
+LARGE_MEAN = 16.0
+"""Of mean^2 to variance; up to here, float32 sums about the origin lose less than two digits of the variance."""
 
 
 class BatchNormKernel(BatchCoupledLayer):
@@ -18,9 +33,9 @@ class BatchNormKernel(BatchCoupledLayer):
 
         y = norm.forward(x); y = relu.forward(y)
 
-    With centred = x - mean and scale = gamma / sqrt(var + epsilon), forward is y = centred * scale + beta, and backward
-    is a sum of three terms, each a number for a channel times dy, centred or 1. Folding the mean into the offset would
-    save a pass, and lose digits wherever the mean is much larger than the deviation.
+    With scale = gamma / sqrt(var + epsilon), forward is y = x * scale + (beta - mean * scale), and backward is a sum of
+    three terms, each a number for a channel times dy, x or 1. Where a mean is so large that digits would be lost by
+    this, it is taken out of x first.
     """
 
     def __init__(self, norm: BatchNorm2D, *, relu: bool) -> None:
@@ -28,65 +43,87 @@ class BatchNormKernel(BatchCoupledLayer):
         self.relu = relu
 
     def partial(self, x: Array, ctx: Context) -> Array:
-        """As BatchNorm2D.partial."""
-        rows = rows_first(x, ctx)
-        count = rows.size // rows.shape[1]
-        mean = rows.mean(axis=(0, 2, 3))
-        centred = np.subtract(rows, mean[:, None, None], out=ctx.scratch(rows.shape))
-        squares = _products(centred, centred)
-        mean = mean.astype(np.float64)
-        return np.stack([np.full_like(mean, count), count * mean, squares + count * mean * mean])
+        """As BatchNorm2D.partial; about the tile's own mean only where sums about the origin would lose digits."""
+        pixels = pixels_first(x, ctx)
+        count = pixels.size // pixels.shape[2]
+        sums, squares = np.zeros((2, pixels.shape[2]))
+        for block in _blocks(pixels):
+            sums += channel_sums(pixels[block], ctx)
+            squares += channel_products(pixels[block], pixels[block], ctx)
+        mean = sums / count
+        if _is_large(mean, squares / count - mean * mean):
+            centred, mean = _centred(pixels, mean, ctx)
+            rest = channel_sums(centred, ctx)  # what the mean in the dtype of the pixels is off
+            sums = rest + count * mean
+            squares = channel_products(centred, centred, ctx) + mean * (2 * rest + count * mean)
+        return np.stack([np.full_like(sums, count), sums, squares])
 
     def absorb(self, total: Array) -> None:
         """As BatchNorm2D.absorb."""
         self.norm.absorb(total)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """Three passes, four with the rectifier."""
-        rows = rows_first(x, ctx)
+        """Two passes, three with the rectifier, over blocks that stay in the cache."""
+        pixels = pixels_first(x, ctx)
         if ctx.training:
             count, mean, var = statistics(ctx.total)
         else:
             count, mean, var = 0.0, self.norm.buffers["running_mean"], self.norm.buffers["running_var"]
+        if _is_large(mean, var):
+            pixels, rounded = _centred(pixels, mean, ctx)
+            mean = mean - rounded
         inverse = 1 / np.sqrt(var + self.norm.epsilon)
         scale = self.norm.params["gamma"] * inverse
-        centred = np.subtract(rows, _channels(mean, rows), out=ctx.empty(rows.shape))
-        y = np.multiply(centred, _channels(scale, rows), out=ctx.empty(rows.shape))
-        np.add(y, _channels(self.norm.params["beta"], rows), out=y)
-        if self.relu:
-            np.maximum(y, 0, out=y)
-        return logical(y), [centred, y, count, inverse]
+        scales, offsets = spread(scale, pixels, ctx), spread(self.norm.params["beta"] - mean * scale, pixels, ctx)
+        y = ctx.empty(pixels.shape)
+        for block in _blocks(pixels):
+            part = np.multiply(flat_pixels(pixels[block]), scales, out=flat_pixels(y[block]))
+            np.add(part, offsets, out=part)
+            if self.relu:
+                rectify(part)
+        return logical(y), [pixels, y if self.relu else None, count, mean, inverse]
 
     def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
         """As BatchNorm2D.backward_partial; what passes the rectifier is put into the cache for `backward`."""
-        centred, y, _, inverse = cache
-        passed = rows_first(dy, ctx)
-        if self.relu:
-            passed = np.multiply(passed, np.greater(y, 0, out=ctx.scratch_bits(y.shape)), out=ctx.empty(y.shape))
-        cache.append(passed)
-        return np.stack([passed.sum(axis=(0, 2, 3), dtype=np.float64), _products(passed, centred) * inverse])
+        pixels, y, _, mean, inverse = cache
+        inner_dy = pixels_first(dy, ctx)
+        through = ctx.empty(y.shape) if self.relu else inner_dy
+        sums, products = np.zeros((2, pixels.shape[2]))
+        for block in _blocks(pixels):
+            part = passed(inner_dy[block], y[block], through[block], ctx) if self.relu else inner_dy[block]
+            sums += channel_sums(part, ctx)
+            products += channel_products(part, pixels[block], ctx)
+        cache.append(through)
+        return np.stack([sums, (products - mean * sums) * inverse])
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """dx = scale * (dy - mean(dy) - xhat * mean(dy * xhat)), with xhat = centred * inverse."""
-        centred, _, count, inverse, passed = cache
+        """dx = scale * (dy - mean(dy) - xhat * mean(dy * xhat)), with xhat = (x - mean) * inverse."""
+        pixels, _, count, mean, inverse, through = cache
         mean_dy, mean_product = ctx.total / count
-        scale = self.norm.params["gamma"] * inverse
-        slope = -scale * inverse * mean_product
-        dx = np.multiply(passed, _channels(scale, passed), out=ctx.empty(passed.shape))
-        np.add(dx, np.multiply(centred, _channels(slope, passed), out=ctx.scratch(passed.shape)), out=dx)
-        np.add(dx, _channels(-scale * mean_dy, passed), out=dx)
-        dbeta, dgamma = ctx.partial.astype(passed.dtype)
+        slope = -inverse * mean_product
+        slopes, offsets = spread(slope, pixels, ctx), spread(-mean_dy - slope * mean, pixels, ctx)
+        scales = spread(self.norm.params["gamma"] * inverse, pixels, ctx)
+        dx = ctx.empty(pixels.shape)
+        for block in _blocks(pixels):
+            part = np.multiply(flat_pixels(pixels[block]), slopes, out=flat_pixels(dx[block]))
+            np.add(part, offsets, out=part)
+            np.add(part, flat_pixels(through[block]), out=part)
+            np.multiply(part, scales, out=part)
+        dbeta, dgamma = ctx.partial.astype(pixels.dtype)
         return logical(dx), {"gamma": dgamma, "beta": dbeta}
 
 
-def _products(a: Array, b: Array) -> Array:
-    """Sum of a * b for each channel of (H, C, W, N), (C,), float64; no image of products is made."""
-    shape = (*a.shape[:2], -1)
-    products: Array = np.vecdot(a.reshape(shape), b.reshape(shape))
-    total: Array = products.sum(axis=0, dtype=np.float64)
-    return total
+def _blocks(pixels: Array) -> tuple[slice, ...]:
+    return blocks(len(pixels), pixels[:1].nbytes, BLOCK_BYTES)
 
 
-def _channels(values: Array, rows: Array) -> Array:
-    """(C,) -> (C, 1, 1) in the dtype of the rows."""
-    return values.astype(rows.dtype, copy=False)[:, None, None]
+def _is_large(mean: Array, var: Array) -> bool:
+    return bool(np.any(mean * mean > LARGE_MEAN * var))
+
+
+def _centred(pixels: Array, mean: Array, ctx: Context) -> tuple[Array, Array]:
+    """The pixels without the mean, as exactly as their dtype has it; and that."""
+    rounded = mean.astype(pixels.dtype)
+    centred = ctx.empty(pixels.shape)
+    np.subtract(flat_pixels(pixels), spread(rounded, pixels, ctx), out=flat_pixels(centred))
+    return centred, rounded.astype(np.float64)

@@ -1,50 +1,142 @@
-"""Maximum pooling of rows-first images, with the winners kept as bits instead of the images."""
+"""Pooling of pixels-first images with windows side by side; of a maximum, bits tell later where it was."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from cnnkit.types import Array, Context
+from cnnkit.layers import MaxPool2D
+from cnnkit.network.kernels.layout import logical, pixels_first
+from cnnkit.types import Array, Cache, Context, Grads, Shape
 
-Taken = tuple[list[Array], list[Array]]
-"""For each further element of a row, and then of a column, where the ones before it were at least as large."""
 
+@dataclass(frozen=True)
+class Winners:
+    """For each further row of a window, and then for each further column, whether one before it was at least as large.
 
-def max_pool(x: Array, size: int, ctx: Context) -> tuple[Array, Taken]:
-    """Windows of size x size, side by side; equals MaxPool2D(size), first of equal maxima included.
-
-    x: (H, C, W, N), H and W multiples of size -> (H / size, C, W / size, N). Along the rows first: of equal numbers
-    the left one wins in a row, and then the upper row wins, which is the window's own order.
+    rows: (size - 1, H / size, W, C, N); columns: (size - 1, H / size, W / size, C, N); bool.
     """
-    y, taken_columns = _fold([x[:, :, j::size] for j in range(size)], ctx)
-    y, taken_rows = _fold([y[i::size] for i in range(size)], ctx)
-    return y, (taken_columns, taken_rows)
+
+    rows: Array
+    columns: Array
+
+    def of(self, block: slice) -> Winners:
+        """Those of some rows of windows."""
+        return Winners(self.rows[:, block], self.columns[:, block])
 
 
-def max_unpool(dy: Array, taken: Taken, size: int, dx: Array, ctx: Context) -> None:
-    """Fill dx, (H, C, W, N), with dy where the maxima were taken and 0 elsewhere."""
-    taken_columns, taken_rows = taken
-    between = ctx.scratch((len(dx), *dy.shape[1:]))
-    _unfold(dy, taken_rows, [between[i::size] for i in range(size)], ctx)
-    _unfold(between, taken_columns, [dx[:, :, j::size] for j in range(size)], ctx)
+def empty_winners(shape: Shape, size: int, ctx: Context) -> Winners:
+    """Memory for the winners of images (H, W, C, N)."""
+    height, width, *pixel = shape
+    return Winners(
+        ctx.empty_bits((size - 1, height // size, width, *pixel)),
+        ctx.empty_bits((size - 1, height // size, width // size, *pixel)),
+    )
 
 
-def _fold(parts: list[Array], ctx: Context) -> tuple[Array, list[Array]]:
-    """max(parts), and in training for each part but the first whether those before it won."""
-    largest, taken = parts[0], []
-    y = ctx.empty(parts[0].shape)
-    for part in parts[1:]:
-        if ctx.training:
-            taken.append(np.greater_equal(largest, part, out=ctx.empty_bits(y.shape)))
+def max_pool(x: Array, size: int, y: Array, winners: Winners | None, ctx: Context) -> Array:
+    """Fill y with the maxima of windows of size x size; equals MaxPool2D(size), the choice among equals included.
+
+    x: (H, W, C, N), H and W multiples of size; y: (H / size, W / size, C, N). Over the rows first, where all that is
+    compared is one long run. Of equal numbers the upper one wins in a column, then the left column.
+    """
+    between = ctx.empty((len(y), *x.shape[1:]))
+    _fold([x[i::size] for i in range(size)], between, None if winners is None else winners.rows)
+    _fold([between[:, j::size] for j in range(size)], y, None if winners is None else winners.columns)
+    return y
+
+
+def max_unpool(dy: Array, winners: Winners, size: int, dx: Array, ctx: Context) -> Array:
+    """Fill dx, (H, W, C, N), with dy where the maxima were and 0 elsewhere."""
+    between = ctx.empty((len(dy), *dx.shape[1:]))
+    _unfold(dy, winners.columns, [between[:, j::size] for j in range(size)], ctx)
+    _unfold(between, winners.rows, [dx[i::size] for i in range(size)], ctx)
+    return dx
+
+
+class MaxPoolKernel:
+    """MaxPool2D with square windows side by side.
+
+    Equals the plain layer:
+
+        y = pool.forward(x)
+    """
+
+    def __init__(self, pool: MaxPool2D, size: int) -> None:
+        self.size = size
+        self.height = pool.window.rows.length
+        self.width = pool.window.columns.length
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """Rows and columns at the end that fill no window are left out."""
+        whole, size = self._whole(pixels_first(x, ctx)), self.size
+        height, width, *pixel = whole.shape
+        y = ctx.empty((height // size, width // size, *pixel))
+        winners = empty_winners(whole.shape, size, ctx) if ctx.training else None
+        return logical(max_pool(whole, size, y, winners, ctx)), winners
+
+    def backward(self, dy: Array, winners: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """They get no gradient."""
+        inner_dy = pixels_first(dy, ctx)
+        dx = ctx.empty((self.height, self.width, *inner_dy.shape[2:]))
+        whole = self._whole(dx)
+        dx[len(whole) :] = 0
+        dx[:, whole.shape[1] :] = 0
+        max_unpool(inner_dy, winners, self.size, whole, ctx)
+        return logical(dx), {}
+
+    def _whole(self, pixels: Array) -> Array:
+        """The part of the images that windows cover."""
+        return pixels[: self.height // self.size * self.size, : self.width // self.size * self.size]
+
+
+class AvgPoolKernel:
+    """AvgPool2D with square windows side by side that leave nothing over.
+
+    Equals the plain layer:
+
+        y = pool.forward(x)
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """Sums over rows, then over columns."""
+        pixels, size = pixels_first(x, ctx), self.size
+        height, width, *pixel = pixels.shape
+        rows = ctx.empty((height // size, width, *pixel))
+        np.add.reduce(pixels.reshape(height // size, size, width, *pixel), axis=1, out=rows)
+        y = ctx.empty((height // size, width // size, *pixel))
+        np.add.reduce(rows.reshape(height // size, width // size, size, *pixel), axis=2, out=y)
+        return logical(np.multiply(y, 1 / size**2, out=y)), None
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """The same share for every element of a window."""
+        inner_dy, size = pixels_first(dy, ctx), self.size
+        height, width, *pixel = inner_dy.shape
+        share = np.multiply(inner_dy, 1 / size**2, out=ctx.empty(inner_dy.shape))
+        dx = ctx.empty((height * size, width * size, *pixel))
+        dx.reshape(height, size, width, size, *pixel)[...] = share[:, None, :, None]
+        return logical(dx), {}
+
+
+def _fold(parts: list[Array], y: Array, winners: Array | None) -> None:
+    """Y = max(parts), and for each part but the first whether one of those before it won."""
+    largest = parts[0]
+    for k, part in enumerate(parts[1:]):
+        if winners is not None:
+            np.greater_equal(largest, part, out=winners[k])
         largest = np.maximum(largest, part, out=y)
-    return largest, taken
 
 
-def _unfold(dy: Array, taken: list[Array], parts: list[Array], ctx: Context) -> None:
+def _unfold(dy: Array, winners: Array, parts: list[Array], ctx: Context) -> None:
     """Hand dy to the part that won: from the last part to the first, each time splitting off the loser's share."""
     rest = dy
     for k in range(len(parts) - 1, 0, -1):
-        before = parts[0] if k == 1 else ctx.scratch(dy.shape)
-        np.multiply(rest, taken[k - 1], out=before)
+        before = parts[0] if k == 1 else ctx.empty(dy.shape)
+        before[...] = winners[k - 1]
+        np.multiply(before, rest, out=before)
         np.subtract(rest, before, out=parts[k])
         rest = before

@@ -1,0 +1,71 @@
+"""Correlation of pixels-first images with filters, a few output rows at a time; forward pass and input gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from cnnkit.layers.window import Axis
+from cnnkit.network.kernels.patches import Patches
+from cnnkit.network.kernels.products import product
+from cnnkit.types import Array, Context
+
+
+class Correlation(Protocol):
+    """y[p, q] = the sum over i, j of weight[:, :, i, j] @ x[p*stride + i - before, q*stride + j - before]."""
+
+    rows: Axis
+    columns: Axis
+
+    def over(
+        self, x: Array, weight: Array, ctx: Context, out: Array | None = None, step: int = 1
+    ) -> Iterator[tuple[slice, Array]]:
+        """Compute some output rows at a time: their slice, and the rows.
+
+        x: (H, W, C, N); weight: (F, C, kh, kw); the rows: (count, ow, F, N), in `out`, (oh, ow, F, N), if it is given,
+        and else in memory that the next ones overwrite; step: what `count` is a multiple of, but for the last ones.
+        """
+
+
+class DirectCorrelation:
+    """One product for each output pixel, with the patch that it sees; it equals
+
+        np.einsum("pqcijn,fcij->pqfn", np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(0, 1)), weight)
+
+    for strides of 1 and no padding.
+    """
+
+    def __init__(self, rows: Axis, columns: Axis) -> None:
+        self.rows, self.columns = rows, columns
+        self.patches = Patches(rows, columns)
+
+    def over(
+        self, x: Array, weight: Array, ctx: Context, out: Array | None = None, step: int = 1
+    ) -> Iterator[tuple[slice, Array]]:
+        """As `Correlation.over`."""
+        filters, width, samples = len(weight), self.columns.positions, x.shape[3]
+        inner = weight.transpose(0, 3, 2, 1)
+        kernel = ctx.empty(inner.shape)
+        kernel[...] = inner
+        matrix = kernel.reshape(filters, -1)
+        y: Array | None = None
+        for block, windows in self.patches.over(x, ctx, width * filters * samples * x.itemsize, step):
+            if out is not None:
+                made = out[block]
+            else:
+                y = ctx.empty((len(windows), width, filters, samples)) if y is None else y
+                made = y[: len(windows)]
+            if samples == 1:
+                _rows_product(matrix, windows, made, ctx)
+            else:
+                product(matrix, windows, made)
+            yield block, made
+
+
+def _rows_product(matrix: Array, windows: Array, out: Array, ctx: Context) -> None:
+    """The same for a single sample: the pixels are the rows of one product, where each alone would be a vector."""
+    patches = ctx.empty(windows.shape[:-1])
+    patches[...] = windows[..., 0]
+    np.matmul(patches, matrix.T, out=out[..., 0])

@@ -1,0 +1,224 @@
+"""Memory for passes that ask for the same arrays again and again: planned after the first one, then reused.
+
+An array is free when nobody refers to it any more: every view of an array refers to the first array over its memory, so
+that the reference count of that one tells. The first pass of a kind gets fresh arrays, and of each it is noted when it
+became free. From then on arrays that are never in use together share memory, in one block: a training pass takes little
+more of it than what is in use at its peak, and faults in no pages. Should a pass go another way, it gets fresh arrays
+where the plan does not fit.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from sys import getrefcount, maxsize
+
+import numpy as np
+
+from cnnkit.types import Array, Shape
+
+ALIGNMENT = 64
+"""Bytes; a line of the processor's cache."""
+PLANS = 4
+"""Of how many kinds of passes the plan is kept."""
+
+
+NOTHING = np.empty(0)
+
+
+def _unshared() -> int:
+    """The reference count of an array that one list refers to."""
+    probe = [np.empty(0)]
+    return getrefcount(probe[0])
+
+
+UNSHARED = _unshared()
+
+
+@dataclass
+class Request:
+    """An array that a pass asks for."""
+
+    shape: Shape
+    dtype: np.dtype[np.generic]
+    born: int
+    died: int = maxsize
+    """The number of the first request that finds it free."""
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes, in whole lines."""
+        return -(-math.prod(self.shape) * self.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+
+    def meets(self, other: Request) -> bool:
+        """Whether both are in use at some time."""
+        return self.born < other.died and other.born < self.died
+
+    def overlaps(self, other: Request) -> bool:
+        """Whether they share memory."""
+        return self.offset < other.offset + other.size and other.offset < self.offset + self.size
+
+
+@dataclass
+class Plan:
+    """The arrays of one kind of pass, in the order in which it asks for them."""
+
+    requests: list[Request] = field(default_factory=list)
+    arrays: list[Array] = field(default_factory=list)
+    """While it is recorded: the fresh ones that are still in use. Afterwards: parts of the block."""
+    before: list[tuple[int, ...]] = field(default_factory=list)
+    """For each request the latest ones before it that had its memory; a pass follows the one before it."""
+    taken: list[bool] = field(default_factory=list)
+    """For each request whether it got its array the last time. If so, all that had the memory before it were free."""
+    done: bool = False
+
+    def size(self) -> int:
+        """Place the requests, the largest first, each as low as it fits; how many bytes they take together."""
+        placed: list[Request] = []
+        for request in sorted(self.requests, key=lambda one: (-one.size, one.born)):
+            request.offset = 0
+            for other in sorted((one for one in placed if one.meets(request)), key=lambda one: one.offset):
+                if request.overlaps(other):
+                    request.offset = other.offset + other.size
+            placed.append(request)
+        return max((one.offset + one.size for one in self.requests), default=0)
+
+    def place(self, block: mmap.mmap) -> None:
+        """Put the arrays into a block of bytes; not into an array, for their views would refer to that alone."""
+        self.arrays = [np.ndarray(one.shape, one.dtype, block, one.offset) for one in self.requests]
+        self.before = [self._before(number) for number in range(len(self.requests))]
+        self.taken = [False] * len(self.requests)
+        self.done = True
+
+    def is_free(self, number: int) -> bool:
+        """Whether nobody uses the memory of this request's array."""
+        arrays, taken = self.arrays, self.taken
+        if getrefcount(arrays[number]) > UNSHARED:
+            return False
+        for other in self.before[number]:
+            if not taken[other]:
+                return self._are_free(number)
+            if getrefcount(arrays[other]) > UNSHARED:
+                return False
+        return True
+
+    def _are_free(self, number: int) -> bool:
+        """The same where some did not get their arrays, so that those before them may still use the memory."""
+        waiting, seen = list(self.before[number]), {number}
+        while waiting:
+            other = waiting.pop()
+            if other in seen:
+                continue
+            seen.add(other)
+            if getrefcount(self.arrays[other]) > UNSHARED:
+                return False
+            if not self.taken[other]:
+                waiting.extend(self.before[other])
+        return True
+
+    def _before(self, number: int) -> tuple[int, ...]:
+        request, found = self.requests[number], []
+        free = [(request.offset, request.offset + request.size)]
+        for step in range(1, len(self.requests)):
+            other = self.requests[number - step]
+            start, stop = other.offset, other.offset + other.size
+            rest = [
+                part
+                for first, last in free
+                for part in ((first, min(last, start)), (max(first, stop), last))
+                if part[0] < part[1]
+            ]
+            if rest != free:
+                found.append((number - step) % len(self.requests))
+                free = rest
+            if not free:
+                break
+        return tuple(found)
+
+
+class Memory:
+    """Hands out arrays for one pass at a time."""
+
+    def __init__(self) -> None:
+        self._plans: dict[Hashable, Plan] = {}
+        self._plan = Plan()
+        self._block = _pages(ALIGNMENT)
+        self._next = 0
+
+    @property
+    def nbytes(self) -> int:
+        """What is held between passes."""
+        return len(self._block)
+
+    def start(self, kind: Hashable) -> None:
+        """A pass begins; passes of one kind ask for the same arrays in the same order."""
+        last, self._plan = self._plan, self._plans.get(kind, Plan())
+        if last.done:
+            last.taken[self._next :] = [False] * (len(last.taken) - self._next)
+            if last is not self._plan and any(getrefcount(array) > UNSHARED for array in last.arrays):
+                self._leave_block()
+        self._next = 0
+        if kind in self._plans:
+            if not self._plan.done:
+                self._make(self._plan)
+            return
+        if len(self._plans) == PLANS:
+            del self._plans[next(iter(self._plans))]
+        self._plans[kind] = self._plan
+
+    def empty(self, shape: Shape, dtype: np.dtype[np.generic]) -> Array:
+        """Uninitialised memory of this shape in C order."""
+        number, plan = self._next, self._plan
+        self._next = number + 1
+        if not plan.done:
+            self._notice_free()
+            plan.requests.append(Request(shape, dtype, number))
+            plan.arrays.append(_fresh(shape, dtype))
+            return plan.arrays[number]
+        if number >= len(plan.arrays):
+            return np.empty(shape, dtype)
+        request = plan.requests[number]
+        if request.shape == shape and request.dtype is dtype and plan.is_free(number):
+            plan.taken[number] = True
+            return plan.arrays[number]
+        plan.taken[number] = False
+        return np.empty(shape, dtype)
+
+    def _notice_free(self) -> None:
+        plan = self._plan
+        for number, request in enumerate(plan.requests):
+            if request.died == maxsize and getrefcount(plan.arrays[number]) <= UNSHARED:
+                request.died = self._next - 1
+                plan.arrays[number] = NOTHING  # its memory is free for others
+
+    def _make(self, plan: Plan) -> None:
+        plan.arrays = []
+        size = plan.size()
+        if size > len(self._block):
+            self._block = _pages(size)
+            self._place_again()
+        plan.place(self._block)
+
+    def _leave_block(self) -> None:
+        """Somebody still holds an array of another kind of pass: the block is his, and others begin a new one."""
+        self._block = _pages(len(self._block))
+        self._place_again()
+
+    def _place_again(self) -> None:
+        for plan in self._plans.values():
+            if plan.done:
+                plan.place(self._block)
+
+
+def _fresh(shape: Shape, dtype: np.dtype[np.generic]) -> Array:
+    """An array in pages of its own: the system has them back as soon as nobody refers to it, where `free` may not."""
+    size = math.prod(shape) * dtype.itemsize
+    return np.ndarray(shape, dtype, _pages(size)) if size else np.empty(shape, dtype)
+
+
+def _pages(size: int) -> mmap.mmap:
+    """Memory that a forked process does not share: each has a copy of what is written."""
+    return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
