@@ -1,10 +1,10 @@
 """Memory for passes that ask for the same arrays again and again: planned after the first one, then reused.
 
 An array is free when nobody refers to it any more: every view of an array refers to the first array over its memory, so
-that the reference count of that one (CPython's) tells. The first pass of a kind gets fresh arrays, and of each it is noted when it
-became free. From then on arrays that are never in use together share memory, in one block: a training pass takes little
-more of it than what is in use at its peak, and faults in no pages. Should a pass go another way, it gets fresh arrays
-where the plan does not fit.
+that the reference count of that one, as CPython has it, tells. The first pass of a kind gets fresh arrays, and of each
+it is noted when it became free. From then on arrays that are never in use together share memory, in one block: a
+training pass takes little more of it than what is in use at its peak, and faults in no pages. Should a pass go another
+way, it gets fresh arrays where the plan does not fit.
 """
 
 from __future__ import annotations
