@@ -92,7 +92,7 @@ class Plan:
         """Put the arrays into a block of bytes; not into an array, for their views would refer to that alone."""
         self.arrays = [np.ndarray(one.shape, one.dtype, block, one.offset) for one in self.requests]
         self.before = [self._before(number) for number in range(len(self.requests))]
-        self.taken = [False] * len(self.requests)
+        self.taken = [True] * len(self.requests)  # nobody has the memory
         self.done = True
 
     def is_free(self, number: int) -> bool:
@@ -112,7 +112,7 @@ class Plan:
         waiting, seen = list(self.before[number]), {number}
         while waiting:
             other = waiting.pop()
-            if other in seen:
+            if other in seen or not self.requests[other].overlaps(self.requests[number]):
                 continue
             seen.add(other)
             if getrefcount(self.arrays[other]) > UNSHARED:
