@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkit.layers import Conv2D
-from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.axes import phases, trimmed
-from cnnkit.network.kernels.correlation import Correlation, DirectCorrelation
 from cnnkit.network.kernels.gradient import weight_gradient
 from cnnkit.network.kernels.layout import (
     channel_sums,
@@ -19,7 +17,7 @@ from cnnkit.network.kernels.layout import (
     spread,
 )
 from cnnkit.network.kernels.pool import empty_winners, max_pool, max_unpool
-from cnnkit.network.kernels.winograd import WinogradCorrelation
+from cnnkit.network.kernels.winograd import fastest_correlation
 from cnnkit.types import Array, Cache, Context, Grads
 
 
@@ -46,10 +44,10 @@ class ConvKernel:
         self.rows, self.columns = (trimmed(axis, pool) for axis in (conv.window.rows, conv.window.columns))
         """Without the rows and columns that pooling would leave out."""
         filters, channels = conv.params["weight"].shape[:2]
-        self.correlation = _correlation(self.rows, self.columns, channels, filters)
+        self.correlation = fastest_correlation(self.rows, self.columns, channels, filters)
         self.weight_gradient = weight_gradient(self.rows, self.columns, channels, filters)
         self.phases = [
-            ((lines, pixels), (turned, flipped), _correlation(rows, columns, filters, channels))
+            ((lines, pixels), (turned, flipped), fastest_correlation(rows, columns, filters, channels))
             for lines, turned, rows in phases(self.rows)
             for pixels, flipped, columns in phases(self.columns)
         ]
@@ -104,10 +102,3 @@ class ConvKernel:
             for _ in correlation.over(dy, weight[:, :, *kernel], ctx, dx[place]):
                 pass
         return dx
-
-
-def _correlation(rows: Axis, columns: Axis, channels: int, filters: int) -> Correlation:
-    """The fastest way there is for these sizes."""
-    if WinogradCorrelation.fits(rows, columns, channels, filters):
-        return WinogradCorrelation(rows, columns)
-    return DirectCorrelation(rows, columns)

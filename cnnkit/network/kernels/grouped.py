@@ -12,7 +12,6 @@ import numpy as np
 from cnnkit.layers import Conv2D
 from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.axes import inside, phases
-from cnnkit.network.kernels.correlation import Correlation, DirectCorrelation
 from cnnkit.network.kernels.gradient import weight_gradient
 from cnnkit.network.kernels.layout import (
     blocks,
@@ -26,7 +25,7 @@ from cnnkit.network.kernels.layout import (
     spread,
 )
 from cnnkit.network.kernels.patches import BLOCK_BYTES
-from cnnkit.network.kernels.winograd import WinogradCorrelation
+from cnnkit.network.kernels.winograd import fastest_correlation
 from cnnkit.types import Array, Cache, Context, Grads
 
 
@@ -168,8 +167,7 @@ class GroupCorrelation:
     def __init__(self, rows: Axis, columns: Axis, channels: int, filters: int) -> None:
         """channels, filters: of a group."""
         self.rows, self.columns = rows, columns
-        winograd = WinogradCorrelation.fits(rows, columns, channels, filters)
-        self._correlation: Correlation = (WinogradCorrelation if winograd else DirectCorrelation)(rows, columns)
+        self._correlation = fastest_correlation(rows, columns, channels, filters)
 
     def over(self, x: Array, weight: Array, ctx: Context, out: Array) -> Iterator[slice]:
         """Compute all output rows: their slice.

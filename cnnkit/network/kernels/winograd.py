@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.axes import inside
-from cnnkit.network.kernels.correlation import DirectCorrelation
+from cnnkit.network.kernels.correlation import Correlation, DirectCorrelation
 from cnnkit.network.kernels.layout import blocks, constant
 from cnnkit.network.kernels.patches import BLOCK_BYTES
 from cnnkit.network.kernels.products import product
@@ -103,6 +103,13 @@ class WinogradCorrelation:
         channels, line = sums.shape[3:]
         shape = (4, pairs, self.columns.positions, self.columns.size * channels, line)
         return np.ndarray(shape, sums.dtype, sums, 0, (*sums.strides[:3], *sums.strides[3:]))
+
+
+def fastest_correlation(rows: Axis, columns: Axis, channels: int, filters: int) -> Correlation:
+    """The fastest way there is for these sizes."""
+    if WinogradCorrelation.fits(rows, columns, channels, filters):
+        return WinogradCorrelation(rows, columns)
+    return DirectCorrelation(rows, columns)
 
 
 def add_rows(rows: Array, sums: Array) -> None:
