@@ -188,7 +188,8 @@ class Optimizer(Component):
     def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
         """Change `params` and `state` in place.
 
-        params, grads and each state vector: (P,), or the same slice of them; lr: the rate of this step, after the
+        params, grads and each state vector: (P,), or the same slice of them, in one of several processes: the rule must
+        be one for each number alone, and keep what it remembers in `state`; lr: the rate of this step, after the
         schedule; step: 1 for the first. May overwrite `grads`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no update")

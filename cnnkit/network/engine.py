@@ -63,7 +63,7 @@ class Engine:
     def tile_for(self, batch_size: int) -> int:
         """How many samples a tile has in training; it depends on nothing but the network and the batch size.
 
-        A batch has at least two tiles, and four if they are larger than the middle size: work for as many workers.
+        A batch has at least two tiles, unless they get too small, and four if they are larger than the middle size.
         """
         wanted = max(min(MIDDLE_TILE, batch_size // 2), batch_size // 4)
         return min(self.largest_tile, max(MIN_TILE, _power_of_two(wanted)))
@@ -191,7 +191,7 @@ class Engine:
 
     def _predict(self, steps: Sequence[Step], x: Array, workspace: Workspace) -> Array:
         ctx = TileContext(workspace, False, (), len(x))
-        with _arithmetic("warn"):
+        with _arithmetic():
             values: dict[int, Array] = {INPUT: self._prepare(x, ctx)}
             for step in steps:
                 ctx.enter(step.node.index)
@@ -222,7 +222,7 @@ class Engine:
 
 def to_stop(tile: TilePass, total: Array | None) -> Array:
     """Take a tile to its next stop and return its partial there; total: of the stop before, None before the first."""
-    with _arithmetic("ignore"):
+    with _arithmetic(over="ignore", invalid="ignore"):
         partial = tile.send(total)  # type: ignore[arg-type]  # a generator starts with None
     return np.asarray(partial, np.float64)
 
@@ -230,7 +230,7 @@ def to_stop(tile: TilePass, total: Array | None) -> Array:
 def to_end(tile: TilePass, total: Array | None) -> Sums:
     """Take a tile from its last stop to its end and return its sums; total: of the last stop, None if there is none."""
     try:
-        with _arithmetic("ignore"):
+        with _arithmetic(over="ignore", invalid="ignore"):
             tile.send(total)  # type: ignore[arg-type]  # as above
     except StopIteration as end:
         return cast(Sums, end.value)
@@ -238,9 +238,9 @@ def to_end(tile: TilePass, total: Array | None) -> Sums:
 
 
 @contextmanager
-def _arithmetic(not_finite: Literal["warn", "ignore"]) -> Iterator[None]:
+def _arithmetic(**errors: Literal["ignore"]) -> Iterator[None]:
     """How NumPy computes inside a network; in training, the trainer reports what is not finite."""
-    with np.errstate(over=not_finite, invalid=not_finite):  # takes the buffer's size back, too
+    with np.errstate(over=errors.get("over"), invalid=errors.get("invalid")):  # takes the buffer's size back, too
         np.setbufsize(BUFFER)
         yield
 

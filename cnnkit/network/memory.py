@@ -9,6 +9,7 @@ way, it gets fresh arrays where the plan does not fit.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 from collections.abc import Hashable
@@ -107,6 +108,10 @@ class Plan:
                 return False
         return True
 
+    def all_free(self) -> bool:
+        """Whether nobody uses any of the arrays."""
+        return all(getrefcount(self.arrays[number]) <= UNSHARED for number in range(len(self.arrays)))
+
     def _are_free(self, number: int) -> bool:
         """The same where some did not get their arrays, so that those before them may still use the memory."""
         waiting, seen = list(self.before[number]), {number}
@@ -160,10 +165,11 @@ class Memory:
         last, self._plan = self._plan, self._plans.get(kind, Plan())
         if last.done:
             last.taken[self._next :] = [False] * (len(last.taken) - self._next)
-            if last is not self._plan and any(getrefcount(array) > UNSHARED for array in last.arrays):
+            if last is not self._plan and not last.all_free():
                 self._leave_block()
         self._next = 0
         if kind in self._plans:
+            self._plans[kind] = self._plans.pop(kind)  # the latest one is the last to be forgotten
             if not self._plan.done:
                 self._make(self._plan)
             return
@@ -225,5 +231,6 @@ def _pages(size: int) -> mmap.mmap:
     """Memory that a forked process does not share: each has a copy of what is written."""
     pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
-        pages.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
     return pages

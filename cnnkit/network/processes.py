@@ -230,8 +230,10 @@ def _read(end: int) -> bytes:
         with contextlib.suppress(BlockingIOError):
             return os.read(end, 1)
         os.sched_yield()
+    waiting = select.poll()  # not select, which takes no descriptor above 1023
+    waiting.register(end, select.POLLIN)
     while True:
-        select.select([end], [], [])
+        waiting.poll()
         with contextlib.suppress(BlockingIOError):
             return os.read(end, 1)
 

@@ -136,6 +136,8 @@ class Session:
     def move(self, worker: int, lr: float, number: int, scale: float) -> None:
         """Update a worker's part of the parameters."""
         part = self.part(worker)
+        if part.start == part.stop:
+            return
         if scale != 1:
             self.gradient[part] *= scale
         state = {name: vector[part] for name, vector in self.state.items()}

@@ -376,3 +376,14 @@ def test_few_kinds_are_kept() -> None:
         assert all(in_block(passes, places(passes, program, kind)))
     assert not any(in_block(passes, places(passes, program, 0)))  # the oldest, which is recorded again
     assert len(passes.memory._plans) == PLANS
+
+
+def test_passes_of_several_kinds_stay_in_one_block() -> None:
+    """Nobody holds anything, so nobody has to be left a block."""
+    program, passes = random_program(np.random.default_rng(0)), Passes()
+    for kind in ("a", "b", "a", "b"):
+        passes.run(program, kind)
+    block = passes.memory._block
+    for kind in ("a", "b", "a", "b"):
+        passes.run(program, kind)
+    assert passes.memory._block is block

@@ -32,7 +32,7 @@ class Correlation(Protocol):
 class DirectCorrelation:
     """One product for each output pixel, with the patch that it sees; it equals
 
-        np.einsum("pqcijn,fcij->pqfn", np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(0, 1)), weight)
+        np.einsum("pqcnij,fcij->pqfn", np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(0, 1)), weight)
 
     for strides of 1 and no padding.
     """

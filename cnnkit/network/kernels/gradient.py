@@ -27,7 +27,7 @@ class WeightGradient(Protocol):
 
     It equals
 
-        np.einsum("pqcijn,pqfn->fcij", np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(0, 1)), dy)
+        np.einsum("pqcnij,pqfn->fcij", np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(0, 1)), dy)
 
     for strides of 1 and no padding.
     """

@@ -63,7 +63,8 @@ def summed_products(left: Array, right: Array, ctx: Context) -> Array:
     # Each piece of rows of the one meets each of the other.
     left = left.reshape(batch, stack, shifts, k // down, 1, down, columns, copy=False)
     right = right.reshape(batch, stack, 1, 1, m // across, across, columns, copy=False).swapaxes(-1, -2)
-    pieces = max(1, -(-columns * down * across // UNPACKED))
+    cut = down * across <= UNPACKED_TRANSPOSED
+    pieces = max(1, -(-columns * down * across // UNPACKED)) if cut else 1
     width = -(-columns // pieces // LINE) * LINE
     made = ctx.empty((batch, stack, shifts, k // down, m // across, down, across))
     total, part = (ctx.empty((batch, made[0, 0].size)) for _ in range(2))
