@@ -22,7 +22,7 @@ class Dropout(Layer):
 
     The rate in force is the multiple of 2^-16 nearest to `rate`.
 
-    x, y: (N, ...), the same shape; strides are kept. In prediction y is x.
+    x, y: (N, ...), the same shape; y has the samples last in memory. In prediction y is x.
     Raises ConfigError unless 0 <= rate < 1.
     Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014), Dropout, section 10 ("inverted").
     """

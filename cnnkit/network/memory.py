@@ -23,7 +23,7 @@ from cnnkit.types import Array, Shape
 ALIGNMENT = 64
 """Bytes; a line of the processor's cache."""
 HUGE = 1 << 21
-"""Bytes; from here on, larger pages are asked for, which makes passes over it some 5 to 10 % faster."""
+"""Bytes; from here on, larger pages are asked for, so that the processor translates fewer addresses."""
 PLANS = 4
 """Of how many kinds of passes the plan is kept."""
 
