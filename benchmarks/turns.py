@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,9 @@ CONFIGURATIONS = {
 }
 """For each framework how its contenders are called; after the first word comes the job's variant."""
 PEERS = ("torch", "keras", "jax")
+REST = 0.1
+"""Seconds before each turn: the pools of some runtimes spin for tens of milliseconds after their work is done, and
+would take a core from whoever comes next."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ def in_turn(
             for number, one in enumerate(series):
                 if (working := children[number]) is None:
                     continue
+                time.sleep(REST)
                 measured = before()
                 try:
                     one.turns.append({**working.turn(), **measured})
