@@ -18,6 +18,7 @@ from cnnkit.types import Array, Data
 if TYPE_CHECKING:
     from cnnkit.onnx.report import ValidationReport
     from cnnkit.registry import Registry
+    from cnnkit.training.checkpoint import Checkpoints
     from cnnkit.training.interruption import StopRequest
     from cnnkit.training.progress import Progress
     from cnnkit.training.recipe import Recipe
@@ -52,11 +53,13 @@ def train(
     workers: int | None = None,
     progress: Progress | None = None,
     stop: StopRequest | None = None,
+    checkpoints: Checkpoints | None = None,
     **overrides: Any,
 ) -> Run:
     """Train what a recipe describes: `train("digits", epochs=5)`; overrides are keys of its [train] table.
 
     The run has the trained `model`, its `history` and its `metrics` on the test samples; nothing is registered.
+    checkpoints: as of `Trainer.fit`.
     Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
     """
     from cnnkit.data import load_dataset
@@ -69,7 +72,7 @@ def train(
         recipe = recipe.override({f"train.{key}": value for key, value in overrides.items()})
     trainer = trainer_for(recipe, workers, progress)
     data = load_dataset(recipe.data.dataset, data_dir, recipe.data.validation, recipe.train.seed)
-    run = trainer.fit(model_for(recipe, data), data, stop=stop)
+    run = trainer.fit(model_for(recipe, data), data, stop=stop, checkpoints=checkpoints)
     return dataclasses.replace(run, recipe=recipe.to_dict())
 
 

@@ -88,29 +88,31 @@ def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def means(self: Trainer, sums: Any) -> dict[str, float]:
         calls.append(None)
-        if len(calls) == 6 * (epoch - 1) + 1:  # six steps in an epoch
+        if len(calls) == 7 * (epoch - 1) + 1:  # six steps in an epoch, and its end
             signal.raise_signal(signal.SIGTERM)
         return original(self, sums)
 
     monkeypatch.setattr(Trainer, "means", means)
 
 
-def test_an_interrupted_training_keeps_its_finished_epochs(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    _stop_in_epoch(3, monkeypatch)
-    result = cli("train", "tiny.toml", "--epochs", "50")
-    assert result.code == 128 + signal.SIGTERM
-    assert "ended after 2 epochs: stopped by the user" in result.out
-    assert cli("models", "show", "tiny@1", "--json").document["history"]["loss"] != []
-
-
-def test_an_interrupt_in_the_first_epoch_registers_nothing(
+def test_an_interrupted_training_registers_nothing_and_says_how_to_go_on(
     cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _stop_in_epoch(1, monkeypatch)
-    result = cli("train", "tiny.toml", "--epochs", "50")
+    _stop_in_epoch(3, monkeypatch)
+    result = cli("train", "tiny.toml", "--epochs", "50", "--registry", "my models")
     assert result.code == 128 + signal.SIGTERM
-    assert "interrupted before the first epoch was finished: nothing was registered" in result.err
-    assert not (tmp_path / "registry").exists()
+    assert "interrupted after 2 epochs: nothing was registered" in result.err
+    assert "to go on: cnnkit train --resume tiny-" in result.err
+    assert result.err.endswith(" --registry 'my models'\n")
+    assert not (tmp_path / "my models" / "tiny").exists()
+
+
+def test_an_interrupted_training_names_its_run_as_json(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stop_in_epoch(1, monkeypatch)
+    document = cli("train", "tiny.toml", "--epochs", "3", "--json").document
+    assert (document["ref"], document["reason"], document["epochs"]) == (None, "stopped by the user", 0)
+    finished = cli("train", "--resume", document["run"], "--json").document
+    assert (finished["ref"], finished["run"], finished["epochs"]) == ("tiny@1", None, 3)
 
 
 def test_evaluate_repeats_the_metrics_of_the_training(cli: Any) -> None:
