@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -139,7 +140,7 @@ def _show_predictions(
     _section(("sample", "label", found.a, found.b), rows, "")
 
 
-def _section(headings: tuple[str, ...], rows: list[tuple[object, ...]], none: str) -> None:
+def _section(headings: tuple[str, ...], rows: Sequence[Sequence[object]], none: str) -> None:
     """A table, or one line if it would be empty."""
     if rows:
         say_table(headings, rows)

@@ -28,7 +28,7 @@ Curve = Sequence[float]
 def draw_curves(history: Mapping[str, Curve], title: str) -> bytes | None:
     """A PNG with one panel for loss and for each metric by epoch; None without matplotlib, or with nothing to draw.
 
-    history: values of each quantity by epoch, `validation_loss` beside `loss`; title: plain text above.
+    history: values of each quantity by epoch, `validation_loss` beside `loss`; title: above it, plain text without a $.
     """
     panels = [name for name in history if _is_drawn(name) and any(map(_is_finite, history[name]))][:MAX_PANELS]
     try:
@@ -40,7 +40,7 @@ def draw_curves(history: Mapping[str, Curve], title: str) -> bytes | None:
         return None
     figure = Figure(figsize=(5.2 * len(panels), 3.9), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, parse_math=False, fontsize=12)
+    figure.suptitle(title, fontsize=12)
     for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw(axes, name, history)
     file = io.BytesIO()
@@ -73,4 +73,4 @@ def _is_drawn(name: str) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return -LARGEST <= value <= LARGEST  # false for NaN, and no whole number is too large to compare
+    return bool(-LARGEST <= value <= LARGEST)  # false for NaN, and no whole number is too large to compare

@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 
 VERSION_FILE, ONNX_FILE, CARD, CURVES = MEMBERS = "model.h5", "model.onnx", "card.md", "curves.png"
 """What a bundle may hold, in this order; a reader needs the first alone."""
-MAX_BYTES = 2**32 - 1
-"""A zip file above that needs extensions of the format, which a reader would have to understand, too."""
+MAX_BYTES = 2**31 - 1
+"""A larger zip file needs extensions of the format, which a reader would have to understand, too."""
 MAGIC = b"PK\x03\x04"
 _TIME = (1980, 1, 1, 0, 0, 0)
-_END = struct.Struct(
-    "<4s4H2LH"
-)  # signature, this disk, directory's disk, entries here and in all, bytes, offset, comment
+_END = struct.Struct("<4s4H2LH")
+"""Signature, this disk, the directory's disk, entries here and in all, the directory's bytes and offset, comment."""
 _END_SIGNATURE, _END64_SIGNATURE = b"PK\x05\x06", b"PK\x06\x07"
 _END64_BYTES = 20
 _MAX_DIRECTORY = 64 * 1024
@@ -44,17 +43,17 @@ def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) 
     """
     path = Path(path)
     members = {VERSION_FILE: _version_file(record), **others}
+    if (size := sum(map(len, members.values()))) > MAX_BYTES - _MAX_DIRECTORY:
+        raise RegistryError(f"a bundle may have {MAX_BYTES:,} bytes, this one would have {size:,}")
     image = io.BytesIO()
     with zipfile.ZipFile(image, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
-        if (size := sum(map(len, members.values()))) > MAX_BYTES - _MAX_DIRECTORY:
-            raise RegistryError(f"a bundle may have {MAX_BYTES:,} bytes, this one would have {size:,}")
         for name in MEMBERS:
             if name in members:
                 entry = zipfile.ZipInfo(name, _TIME)
                 entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
                 archive.writestr(entry, members[name])
     try:
-        commit.put(Files(), path, image.getbuffer())
+        commit.put(Files(), path, image.getvalue())
     except OSError as error:
         raise RegistryError(f"cannot write {path}: {error.strerror or error}") from error
     return path
@@ -85,7 +84,7 @@ def read_version_file(path: str | Path) -> bytes:
     """
     path = Path(path)
     try:
-        data = Files().read(path.resolve(), MAX_BYTES)  # the user may name a link; nothing inside the file can
+        data = Files().read(path.resolve(), sealing.MAX_BYTES)  # the user may name a link; nothing inside the file can
     except (OSError, RuntimeError) as error:
         raise RegistryError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if data.startswith(sealing.MAGIC):
@@ -119,7 +118,7 @@ def _member(data: bytes) -> bytes:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
             for entry in entries:
-                _check_entry(entry)
+                _check_entry(entry, len(data))
             names = [entry.filename for entry in entries]
             if doubled := next((name for name in names if names.count(name) > 1), None):
                 raise RegistryError(f"it has {doubled!r} more than once")
@@ -144,7 +143,7 @@ def _check_end(data: bytes) -> None:
         raise RegistryError("its directory is not where it should be, or needs the Zip64 extension")
 
 
-def _check_entry(entry: zipfile.ZipInfo) -> None:
+def _check_entry(entry: zipfile.ZipInfo, most: int) -> None:
     name, kind = entry.orig_filename[:100], stat.S_IFMT(entry.external_attr >> 16)
     if entry.orig_filename not in MEMBERS:
         raise RegistryError(f"it has a member {name!r}; expected only {', '.join(MEMBERS)}")
@@ -154,7 +153,5 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise RegistryError(f"its member {name!r} is encrypted")
     if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
         raise RegistryError(f"its member {name!r} is compressed; a bundle's members are stored as they are")
-    if entry.file_size > sealing.MAX_BYTES:
-        raise RegistryError(
-            f"its member {name!r} has {entry.file_size:,} bytes; at most {sealing.MAX_BYTES:,} are read"
-        )
+    if entry.file_size > most:
+        raise RegistryError(f"its member {name!r} declares {entry.file_size:,} bytes, more than the bundle has")

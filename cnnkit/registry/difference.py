@@ -136,10 +136,10 @@ def _largest(x: Array) -> float:
 
 
 def _layers(a: Sequence[str], b: Sequence[str]) -> Iterator[LayerLine]:
-    blocks = [("replace", 0, len(a), 0, len(b))]  # line by line
+    blocks = [(0, len(a), 0, len(b))]  # line by line
     if max(len(a), len(b)) <= MAX_ALIGNED:
-        blocks = difflib.SequenceMatcher(a=a, b=b).get_opcodes()
-    for _, a_start, a_end, b_start, b_end in blocks:
+        blocks = [block[1:] for block in difflib.SequenceMatcher(a=a, b=b).get_opcodes()]
+    for a_start, a_end, b_start, b_end in blocks:
         common = min(a_end - a_start, b_end - b_start)
         for old, new in zip(a[a_start:a_end], b[b_start:b_end], strict=False):
             yield LayerLine("same" if old == new else "changed", old, new)
@@ -190,4 +190,4 @@ def _float(value: Any) -> float | None:
     try:
         return None if value is None else float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf

@@ -113,7 +113,8 @@ class Registry:
         if there := exchange.find(self, arrival):
             return there
         with _reported(f"cannot save {arrival.name} in {self.path}"):
-            return self._version(arrival.name, exchange.register(self._files, self.path, arrival))
+            number = exchange.register(self._files, self.path, arrival)
+        return Version(arrival.name, number, self._path(arrival.name, number), arrival.digest)
 
     def load(self, ref: str, components: Sequence[type[Component]] = ()) -> Sequential:
         """The model of a version: `read(ref).model(components)`."""
