@@ -80,7 +80,7 @@ def test_a_bad_weight_is_named() -> None:
 
 def test_a_bad_output_is_named_by_its_layer() -> None:
     text = message(["Dense(4)", Poison("forward"), "ReLU()", "Dense(2)"], rows())
-    assert "in the output of poison_1 = Poison(\"forward\")" in text
+    assert 'in the output of poison_1 = Poison("forward")' in text
 
 
 def test_a_bad_gradient_is_named_by_the_last_layer_that_has_it() -> None:
