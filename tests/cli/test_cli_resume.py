@@ -42,7 +42,7 @@ def start(folder: Path, number: int, step: str, *arguments: str) -> subprocess.P
     return subprocess.Popen(
         [sys.executable, str(DRIVER), str(number), step, "train", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CNNKIT_REGISTRY": str(folder / "registry")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
