@@ -12,7 +12,17 @@ import numpy as np
 from cnnkit.components import Callback, Component, Loss, Metric, Optimizer, Schedule, installed_catalog
 from cnnkit.components.checks import in_range, one_of, positive, whole
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
-from cnnkit.network import Objective, Sequential, Session, Sums, available_cores, keyed_rng, training_session
+from cnnkit.network import (
+    Forecast,
+    Objective,
+    Sequential,
+    Session,
+    Sums,
+    available_cores,
+    available_memory,
+    keyed_rng,
+    training_session,
+)
 from cnnkit.training.callbacks import better
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.progress import Progress
@@ -74,7 +84,8 @@ class Trainer:
 
         data: a dataset, or inputs (N, C, H, W) with their targets: (N,) class indices or (N, F) values; stop: looked
         at after each step, to end before all epochs are done.
-        Raises ShapeError if the data does not fit the model, and TrainingError if the loss is not finite.
+        Raises ShapeError if the data does not fit the model, ConfigError if the memory does not suffice, and
+        TrainingError if the loss is not finite.
         """
         stop = stop or StopRequest()
         train, validation, test = _parts(data)
@@ -86,6 +97,7 @@ class Trainer:
             raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
         engine = model.engine(logits=self.loss.from_logits)
         workers = self.workers or available_cores()
+        self.forecast(model, data).require()
         with (
             training_session(
                 engine, train, self.objective, self.optimizer, min(self.batch_size, len(train)), workers
@@ -119,6 +131,21 @@ class Trainer:
             "keep": self.keep,
         }
         return table if self.clip_norm is None else table | {"clip_norm": self.clip_norm}
+
+    def forecast(self, model: Sequential, data: Data | Samples | tuple[Array, Array]) -> Forecast:
+        """How much memory training the model on this data will take."""
+        train, *others = _parts(data)
+        return Forecast(
+            model.engine(logits=self.loss.from_logits),
+            train,
+            self.objective,
+            self.optimizer,
+            min(self.batch_size, len(train)),
+            self.workers or available_cores(),
+            evaluated=max(len(part or ()) for part in others),
+            copies=2 if self.keep == "best" else 0,
+            available=available_memory(),
+        )
 
     def evaluate(self, model: Sequential, samples: Samples) -> dict[str, float]:
         """Loss and metrics on samples, in prediction mode. Raises ShapeError if they do not fit the model."""
