@@ -30,8 +30,8 @@ from cnnkit.types import Samples
 
 MEASURED_BYTES = 256 << 20
 """What a measured pass may take, unless a single sample takes more; for larger ones it is scaled."""
-OUTPUTS = 3
-"""How often a pass has room for the outputs of all layers; an upper bound, by which a sample is found too large."""
+OUTPUTS = 2
+"""How often the outputs of all layers would go into what a pass takes, roughly; by that a sample is found too large."""
 PROCESS_BYTES = 8 << 20
 """What a forked process has of its own beside its workspaces: Python's objects, and the buffers of BLAS."""
 
@@ -43,6 +43,7 @@ class Footprint:
     program: int
     """The interpreter with its libraries and whatever else the process has now."""
     samples: int
+    """Those to train on."""
     parameters: int
     """With the copies that are kept of them."""
     gradients: int
@@ -199,10 +200,9 @@ class Forecast:
         engine.workspaces = [workspace := Workspace(engine.dtype)]
         go = run(self, engine, samples)
         with one_blas_thread(), memory_errors_told(), _traced():
-            before, _ = tracemalloc.get_traced_memory()
             go()
-            _, peak = tracemalloc.get_traced_memory()
-        self._taken[run, samples] = workspace.memory.planned() + peak - before
+            staying, peak = tracemalloc.get_traced_memory()  # such as constants that kernels share
+        self._taken[run, samples] = workspace.memory.planned() + workspace.raw.nbytes + peak - staying
         return self._taken[run, samples]
 
     def _train(self, engine: Engine, samples: int) -> Callable[[], object]:

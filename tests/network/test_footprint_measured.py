@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -50,3 +49,31 @@ def bytes_of_all(process: int) -> int:
 def sizes(process: int) -> dict[str, int]:
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
     return {name: 1024 * int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+
+
+def off(expected: float, peak: int) -> float:
+    return abs(expected / peak - 1)
+
+
+BENCHMARKED = [(name, batch) for name in NETWORKS for batch in (64, 128, 512, 4096)]
+LARGE_ONES = [("large", 4), ("large", 32), ("large-bn", 4), ("large-bn", 24), ("wide", 64), ("wide", 512)]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("network", "batch"), [*BENCHMARKED, *LARGE_ONES])
+def test_the_forecast_is_near_the_peak(network: str, batch: int, workers: int) -> None:
+    parts, peak = measure(Training(network, batch, workers))
+    assert off(parts["total"], peak) < WITHIN
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_small_forecast_is_near_the_peak(workers: int) -> None:
+    parts, peak = measure(Training("mnist-12k", 64, workers))
+    assert off(parts["total"], peak) < WITHIN
+
+
+@pytest.mark.full
+def test_positive_control_a_forecast_without_the_workspaces_is_far_off() -> None:
+    parts, peak = measure(Training("resnet-20", 128, 2))
+    assert off(parts["total"], peak) < WITHIN < off(parts["total"] - parts["workspaces"], peak)
