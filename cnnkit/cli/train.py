@@ -25,6 +25,7 @@ from cnnkit.cli.output import console, counted, note, say, say_json, say_pairs, 
 from cnnkit.cli.recipe import resolve
 
 if TYPE_CHECKING:
+    from cnnkit.network import Footprint
     from cnnkit.registry import Registry, Version
     from cnnkit.training import Run
     from cnnkit.training.recipe import Recipe
@@ -230,9 +231,24 @@ def _show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_jso
         "steps in all": steps * trainer.epochs,
         "parameters": model.parameter_count(),
     }
+    forecast = trainer.forecast(model, data)
+    memory = forecast.footprint()
     if as_json:
-        say_json({"recipe": recipe.to_dict(), **{name.replace(" ", "_"): value for name, value in plan.items()}})
-        return
-    say(recipe.to_toml())
-    say(f"{model.summary()}\n")
-    say_pairs(plan)
+        sizes = {**memory.parts, "total": memory.total, "available": forecast.available}
+        counts = {name.replace(" ", "_"): value for name, value in plan.items()}
+        say_json({"recipe": recipe.to_dict(), **counts, "memory": sizes, "largest_layer": memory.largest.name})
+    else:
+        say(recipe.to_toml())
+        say(f"{model.summary()}\n")
+        say_pairs(plan)
+        _show_memory(memory, forecast.available)
+    forecast.require()
+
+
+def _show_memory(memory: Footprint, available: int | None) -> None:
+    from cnnkit.network.footprint import readable
+
+    sizes = {**memory.parts, "in all": memory.total, "of that new": memory.added, "available": available}
+    say("\nmemory:")
+    say_pairs({f"  {name}": "unknown" if size is None else f"{readable(size):>12}" for name, size in sizes.items()})
+    say_pairs({"  largest layer": memory.largest.name})

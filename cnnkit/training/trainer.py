@@ -10,7 +10,15 @@ import numpy as np
 from cnnkit.components import Callback, Component, Loss, Metric, Optimizer, Schedule, installed_catalog
 from cnnkit.components.checks import in_range, one_of, positive, whole
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.network import Objective, Sequential, Sums, available_cores, training_session
+from cnnkit.network import (
+    Forecast,
+    Objective,
+    Sequential,
+    Sums,
+    available_cores,
+    available_memory,
+    training_session,
+)
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.loop import Loop
@@ -77,8 +85,8 @@ class Trainer:
         data: a dataset, or inputs (N, C, H, W) with their targets: (N,) class indices or (N, F) values; stop: looked
         at after each step, to end before all epochs are done; checkpoints: where they are kept, and whether to go on
         from the latest one, which gives the same bits as a training that was never interrupted.
-        Raises ShapeError if the data does not fit the model, and TrainingError, naming the layer, if a loss, gradient
-        or weight is not finite.
+        Raises ShapeError if the data does not fit the model, ConfigError if the memory does not suffice, and
+        TrainingError, naming the layer, if a loss, gradient or weight is not finite.
         """
         stop = stop or StopRequest()
         train, validation, test = _parts(data)
@@ -91,6 +99,7 @@ class Trainer:
         engine = model.engine(logits=self.loss.from_logits)
         workers = self.workers or available_cores()
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
+        self.forecast(model, data).require()
         with (
             training_session(
                 engine, train, self.objective, self.optimizer, min(self.batch_size, len(train)), workers
@@ -126,6 +135,25 @@ class Trainer:
         }
         optional = {"clip_norm": self.clip_norm, "rollback": self.rollback}
         return table | {name: value for name, value in optional.items() if value is not None}
+
+    def forecast(self, model: Sequential, data: Data | Samples | tuple[Array, Array]) -> Forecast:
+        """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
+        train, *others = _parts(data)
+        _check(model, train)
+        kept = 2 if self.keep == "best" else 0
+        if self.rollback is not None:
+            kept += 1 + len(self.optimizer.slots())
+        return Forecast(
+            model.engine(logits=self.loss.from_logits),
+            train,
+            self.objective,
+            self.optimizer,
+            min(self.batch_size, len(train)),
+            self.workers or available_cores(),
+            evaluated=max(len(part or ()) for part in others),
+            copies=kept,
+            available=available_memory(),
+        )
 
     def evaluate(self, model: Sequential, samples: Samples) -> dict[str, float]:
         """Loss and metrics on samples, in prediction mode. Raises ShapeError if they do not fit the model."""

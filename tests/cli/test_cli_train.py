@@ -11,6 +11,8 @@ import pytest
 
 from cnnkit.training.trainer import Trainer
 
+PARTS = ("program", "samples", "parameters", "gradients", "optimizer", "workspaces", "processes")
+
 
 def test_train_registers_the_model_and_says_how_to_go_on(cli: Any, tmp_path: Path) -> None:
     result = cli("train", "tiny.toml")
@@ -79,6 +81,37 @@ def test_dry_run_shows_the_plan_and_writes_nothing(cli: Any, tmp_path: Path) -> 
     assert (document["steps_in_an_epoch"], document["steps_in_all"], document["test_samples"]) == (6, 6, 360)
     assert document["recipe"]["model"]["name"] == "tiny"
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_dry_run_shows_the_memory(cli: Any) -> None:
+    shown = cli("train", "tiny.toml", "--dry-run").out.partition("\nmemory:\n")[2].splitlines()
+    names = [*PARTS, "in all", "of that new", "available", "largest layer"]
+    assert [line[2:].partition("  ")[0] for line in shown] == names
+    document = cli("train", "tiny.toml", "--dry-run", "--json").document
+    memory = document["memory"]
+    assert list(memory) == [*PARTS, "total", "available"]
+    assert memory["total"] == sum(memory[name] for name in PARTS)
+    assert memory["parameters"] == 4 * 650
+    assert document["largest_layer"] == "flatten_1"
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_training_that_does_not_fit_is_refused(cli: Any, monkeypatch: pytest.MonkeyPatch, options: Any) -> None:
+    monkeypatch.setattr("cnnkit.training.trainer.available_memory", lambda: 1000)
+    result = cli("train", "tiny.toml", *options)
+    assert result.code == 2
+    assert result.err.startswith("error: training with batch size 256 takes about ")
+    assert result.err.endswith("no batch size fits; use fewer workers, smaller inputs, or a smaller network\n")
+    assert ("memory:" in result.out) == bool(options)
+
+
+def test_memory_that_runs_out_is_one_line(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*arguments: Any, **options: Any) -> None:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(Trainer, "fit", exhausted)
+    result = cli("train", "tiny.toml")
+    assert (result.code, result.err) == (2, "error: out of memory: Unable to allocate 9 TiB\n")
 
 
 def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
