@@ -1,0 +1,73 @@
+"""Where a training took place: platform, processor, BLAS and git checkout, as texts for the manifest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+from cnnkit.network import available_cores
+
+GIT_SECONDS = 5
+"""How long git may take: a large checkout on a slow disk is no reason to wait with a trained model."""
+_REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?(-dirty)?")
+
+
+def environment() -> dict[str, str]:
+    """Platform, processor, cores, BLAS library and its kernels; in a git checkout, also its revision."""
+    from threadpoolctl import threadpool_info
+
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    found = {
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": str(available_cores()),
+        "blas": ", ".join(f"{library['internal_api']} {library['version']}" for library in libraries),
+        "blas_kernels": ", ".join(library.get("architecture", "unknown") for library in libraries),
+        "revision": revision(),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def revision() -> str:
+    """The commit that is checked out in the working folder, with `-dirty` after it if tracked files have changed.
+
+    "" outside a checkout, without git, or if git fails or takes longer than `GIT_SECONDS`.
+    """
+    import subprocess
+
+    # Tags are left out, so that it is the commit which is described. fsmonitor is a program that a checkout may name.
+    try:
+        done = subprocess.run(
+            [
+                "/usr/bin/env",
+                "git",
+                "-c",
+                "core.fsmonitor=false",
+                "describe",
+                "--always",
+                "--dirty",
+                "--abbrev=64",
+                "--exclude=*",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: what git says is no text
+        return ""
+    text = done.stdout.strip()
+    return text if done.returncode == 0 and _REVISION.fullmatch(text) else ""
