@@ -80,9 +80,8 @@ class Registry:
         version = self.find(ref)
         with _reported(f"cannot read {version.ref}"):
             data = self._files.read(version.path, sealing.MAX_BYTES)
-            digests = log.read(
-                self._files, version.path.parent, version.number
-            )  # after the file: what can be seen has its record
+            # After the file: what can be seen has its record.
+            digests = log.read(self._files, version.path.parent, version.number)
         if data == sealing.tombstone():
             raise RegistryError(f"{version.ref} was deleted a moment ago")
         try:
@@ -153,8 +152,8 @@ class Registry:
         again; "none" lifts that; None leaves the alias's requirement as it is.
         """
         references.check_alias(alias)
-        folder = self._folder(references.parse(ref).name)
-        with _reported(f"cannot set the alias {alias} of {folder.name}"), self._locked(folder):
+        name = references.parse(ref).name
+        with _reported(f"cannot set the alias {alias} of {name}"), self._locked(name) as folder:
             version = self.find(ref)
             if require is None:
                 with contextlib.suppress(FileNotFoundError):
@@ -251,8 +250,7 @@ class Registry:
 
     def delete(self, ref: str) -> Version:
         """Delete a version and its notes; its number is never used again. Refused while an alias points to it."""
-        folder = self._folder(references.parse(ref).name)
-        with _reported(f"cannot delete {ref}"), self._locked(folder):
+        with _reported(f"cannot delete {ref}"), self._locked(references.parse(ref).name) as folder:
             version = self.find(ref)
             aliases = [alias for alias, number in self.aliases(version.name).items() if number == version.number]
             if aliases:
@@ -297,11 +295,12 @@ class Registry:
         return folder
 
     @contextlib.contextmanager
-    def _locked(self, folder: Path) -> Iterator[None]:
-        """Nobody else sets an alias of this model, or deletes a version of it, meanwhile."""
+    def _locked(self, name: str) -> Iterator[Path]:
+        """The folder of a model; nobody else sets an alias of it, or deletes a version, meanwhile."""
+        folder = self._folder(name)
         lock = self._files.lock(folder)
         try:
-            yield
+            yield folder
         finally:
             self._files.close(lock)
 
