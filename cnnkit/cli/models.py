@@ -65,8 +65,8 @@ def list_models(
 def _document(entry: Entry) -> dict[str, Any]:
     version, facts = entry.version, entry.facts
     document = {"ref": version.ref, "path": str(version.path), "digest": version.digest, "damaged": facts is None}
-    about = dataclasses.asdict(facts) if facts else {}
-    kept = {key: about.get(key) for key in ("created", "dataset", "metrics", "parameters", "seed", "epochs", "recipe")}
+    keys = ("created", "dataset", "metrics", "parameters", "seed", "epochs", "recipe")
+    kept = {key: getattr(facts, key, None) for key in keys}
     return document | {"aliases": list(entry.aliases), "tags": entry.tags} | kept
 
 
