@@ -52,7 +52,7 @@ def compared(record: Record, run: Run) -> Reproduction:
         quantity,
         differing[0] if differing else "",
         max(distances, default=0.0),
-        tuple(differences(record.manifest.versions)),
+        tuple(differences(record.manifest.versions | record.manifest.environment)),
     )
 
 

@@ -9,7 +9,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import say_json, say_pairs
-from cnnkit.cli.validation import inputs_for, show_report
+from cnnkit.cli.validation import inputs_for, remember, show_report
 
 
 def export(
@@ -29,7 +29,7 @@ def export(
 ) -> None:
     """Write a model as an ONNX file.
 
-    It is written only if every installed runtime gives the model's answers.
+    It is written only if every installed runtime gives the model's answers; the verdict is kept with the version.
     """
     from cnnkit.errors import CheckError
     from cnnkit.onnx.export import to_onnx, write_onnx
@@ -48,6 +48,7 @@ def export(
     if validate:
         x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
         report = validate_proto(proto, target, model, x)
+        remember(report, store, version)
     passed = report is None or report.ok
     if passed:
         write_onnx(proto, target)

@@ -1,44 +1,88 @@
-"""`cnnkit models`: what is in the registry, and its aliases."""
+"""`cnnkit models`: what is in the registry, and its notes."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from cnnkit.cli import models_alias
+from cnnkit.cli.confirmation import Yes, confirm
 from cnnkit.cli.models_diff import diff
 from cnnkit.cli.models_exchange import export_bundle, import_version
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
-from cnnkit.cli.output import counted, note, say, say_json, say_pairs, say_table
+from cnnkit.cli.output import counted, note, say, say_json, say_pairs, say_table, warn
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the registry, and change it.")
+if TYPE_CHECKING:
+    from cnnkit.registry import Entry, Record, Registry
+
+app = typer.Typer(rich_markup_mode=None)
+app.add_typer(models_alias.app, name="alias")
 app.command()(diff)
 app.command()(export_bundle)
 app.command(name="import")(import_version)
+T = TypeVar("T")
+
+
+@app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """Look at the registry, and change it."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command(name="list")
-def list_models(registry: RegistryFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
+def list_models(
+    name: Annotated[str | None, typer.Option(metavar="MODEL", help="One model; all by default.")] = None,
+    where: Annotated[
+        str,
+        typer.Option(
+            metavar="CONDITIONS",
+            help='Such as "accuracy>0.98 and dataset=mnist". Operators: = != < <= > >= ~ (contains); fields: metrics, '
+            "name, version, created, dataset, tag.KEY, seed, epochs, parameters, keys of the recipe such as "
+            "train.optimizer.",
+        ),
+    ] = "",
+    registry: RegistryFolder = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
     """List the versions of all models."""
     from cnnkit.registry import Registry
 
     store = Registry(registry)
-    entries = []
-    for name in store.models():
-        aliases = store.aliases(name)
-        for version in store.versions(name):
-            pointing = [alias for alias, number in aliases.items() if number == version.number]
-            entries.append((version, pointing))
+    entries = store.search(where, name)
     if as_json:
-        say_json(
-            [{"ref": v.ref, "aliases": aliases, "path": str(v.path), "digest": v.digest} for v, aliases in entries]
-        )
+        say_json([_document(entry) for entry in entries])
     elif entries:
-        rows = [(v.ref, ", ".join(aliases), v.digest[:12] or "damaged", v.path) for v, aliases in entries]
-        say_table(("reference", "aliases", "digest", "file"), rows)
+        say_table(
+            ("reference", "aliases", "created", "dataset", "metric", "tags", "digest"),
+            [_row(entry) for entry in entries],
+        )
+    elif where or name:
+        note("no version meets the conditions" if where else f"the model {name} has no versions left")
     else:
-        note(f"the registry {store.path} is empty; `cnnkit train` registers a first model")
+        note(f"the registry at {store.path} is empty; `cnnkit train` registers a first model")
+
+
+def _document(entry: Entry) -> dict[str, Any]:
+    version, facts = entry.version, entry.facts
+    document = {"ref": version.ref, "path": str(version.path), "digest": version.digest, "damaged": facts is None}
+    keys = ("created", "dataset", "metrics", "parameters", "seed", "epochs", "recipe")
+    kept = {key: getattr(facts, key, None) for key in keys}
+    return document | {"aliases": list(entry.aliases), "tags": entry.tags} | kept
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    facts = entry.facts
+    aliases, tags = ", ".join(entry.aliases), ", ".join(f"{key}={value}" for key, value in entry.tags.items())
+    if facts is None:
+        return (entry.version.ref, aliases, "", "", "", tags, "damaged")
+    metric = next((name for name in ("accuracy", "loss") if name in facts.metrics), "")
+    value = f"{metric} {facts.metrics[metric]:.4g}" if metric else ""
+    return (entry.version.ref, aliases, facts.created, facts.dataset or "", value, tags, facts.digest[:12])
 
 
 @app.command()
@@ -49,16 +93,27 @@ def show(ref: Reference, registry: RegistryFolder = None, as_json: Json = False,
     """
     from cnnkit.registry import Registry
 
-    record = Registry(registry).read(ref)
+    store = Registry(registry)
+    record = store.read(ref)
     version, manifest = record.version, record.manifest
+    notes = _notes(store, record)
     if as_json:
         about = {"ref": version.ref, "path": str(version.path), "digest": version.digest}
-        say_json(about | dataclasses.asdict(manifest))
+        verdict = notes["verdict"] and dataclasses.asdict(notes["verdict"])
+        say_json(about | dataclasses.asdict(manifest) | notes | {"verdict": verdict})
         return
     pairs: dict[str, object] = {
         "reference": version.ref,
         "file": version.path,
         "digest": version.digest,
+        "description": notes["description"] or "none",
+        "aliases": ", ".join(
+            alias + ("" if require == "none" else f" (requires {require})")
+            for alias, require in notes["aliases"].items()
+        )
+        or "none",
+        "tags": ", ".join(f"{key}={value}" for key, value in notes["tags"].items()) or "none",
+        "validation": notes["verdict"] or "never",
         "created": manifest.created,
         "dataset": (manifest.dataset or {}).get("name", "unknown"),
         "input": f"{' x '.join(map(str, manifest.input_shape))} {manifest.input_dtype}",
@@ -67,35 +122,93 @@ def show(ref: Reference, registry: RegistryFolder = None, as_json: Json = False,
         "epochs": len(manifest.history.get("loss", ())),
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
     }
+    pairs |= manifest.environment
     say_pairs(pairs | {f"test {name}": value for name, value in manifest.metrics.items()})
     say("layers")
     for layer in manifest.layers:
         say(f"  {layer}")
 
 
+def _notes(store: Registry, record: Record) -> dict[str, Any]:
+    """What stands beside a version; what is damaged is warned of and left out."""
+    name, number, ref = record.version.name, record.version.number, record.version.ref
+    pointing = [alias for alias, to in store.aliases(name).items() if to == number]
+    return {
+        "description": _unless_damaged(lambda: store.description(ref), ""),
+        "aliases": {alias: store.requirement(name, alias) for alias in pointing},
+        "tags": store.tags(ref),
+        "verdict": _unless_damaged(lambda: store.verdict(ref), None),
+    }
+
+
+def _unless_damaged(read: Callable[[], T], otherwise: T) -> T:
+    from cnnkit.errors import RegistryError
+
+    try:
+        return read()
+    except RegistryError as error:
+        warn(str(error))
+        return otherwise
+
+
 @app.command()
-def alias(
+def describe(
     ref: Reference,
-    name: Annotated[str, typer.Argument(metavar="ALIAS", help="Its new name, such as production.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Forget the alias; REF may be the model's name.")] = False,
+    text: Annotated[str | None, typer.Argument(help='A new description; "" removes it.')] = None,
     registry: RegistryFolder = None,
+    as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Let an alias point to a version.
-
-    Afterwards name@ALIAS means that version, until the alias is set to another one.
-    """
+    """Print or write a version's description."""
     from cnnkit.registry import Registry
-    from cnnkit.registry.references import parse
 
     store = Registry(registry)
-    if remove:
-        model = parse(ref).name
-        store.remove_alias(model, name)
-        say(f"removed {model}@{name}")
+    version = store.find(ref) if text is None else store.describe(ref, text)
+    kept = store.description(version.ref)
+    if as_json:
+        say_json({"ref": version.ref, "description": kept})
+    elif text is None and kept:
+        say(kept)
+    elif text is None:
+        note(f"{version.ref} has no description")
     else:
-        version = store.set_alias(ref, name)
-        say(f"{version.name}@{name} is {version.ref}")
+        say(f"{'described' if kept else 'removed the description of'} {version.ref}")
+
+
+@app.command()
+def tag(
+    ref: Reference,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Tags to set; repeatable.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(metavar="KEY", help="A tag to remove; repeatable.")] = None,
+    yes: Yes = False,
+    registry: RegistryFolder = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Print, set or remove a version's tags."""
+    from cnnkit.errors import ConfigError
+    from cnnkit.registry import Registry
+
+    store = Registry(registry)
+    version = store.find(ref)
+    new = [text.partition("=") for text in tags or ()]
+    if wrong := [key for key, equals, value in new if not (key and equals and value)]:
+        raise ConfigError(
+            f"expected a tag as KEY=VALUE, such as stage=candidate, got {wrong[0]!r}; --remove removes one"
+        )
+    if remove:
+        confirm(f"remove {counted(len(remove), 'tag')} of {version.ref}: {', '.join(remove)}", yes)
+    for key in remove or ():
+        store.remove_tag(version.ref, key)
+    for key, _, value in new:
+        store.set_tag(version.ref, key, value)
+    kept = store.tags(version.ref)
+    if as_json:
+        say_json({"ref": version.ref, "tags": kept})
+    elif kept:
+        say_pairs(kept)
+    else:
+        note(f"{version.ref} has no tags")
 
 
 @app.command()
@@ -119,7 +232,7 @@ def verify(
     for problem in () if as_json else problems:
         say(str(problem))
     if problems:
-        raise CheckError(f"{counted(len(problems), 'problem')} in the registry {store.path}")
+        raise CheckError(f"{counted(len(problems), 'problem')} in the registry at {store.path}")
     if not as_json:
         say(f"{store.path}: everything is as it was registered")
 
@@ -127,35 +240,40 @@ def verify(
 @app.command()
 def delete(
     ref: Reference,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete it; without this nothing is done.")] = False,
+    yes: Yes = False,
     registry: RegistryFolder = None,
+    as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
     """Delete a version for ever.
 
-    Its number is not used again.
+    Its notes go with it; its number is not used again.
     """
-    from cnnkit.errors import ConfigError
     from cnnkit.registry import Registry
 
     store = Registry(registry)
     version = store.find(ref)
-    if not yes:
-        raise ConfigError(f"{version.ref} ({version.path}) would be deleted for ever: add --yes to do it")
+    confirm(f"delete {version.ref} ({version.path}) and its notes for ever", yes)
     store.delete(version.ref)
-    say(f"deleted {version.ref}")
+    if as_json:
+        say_json({"deleted": version.ref, "path": str(version.path), "digest": version.digest})
+    else:
+        say(f"deleted {version.ref}")
 
 
 @app.command()
-def gc(registry: RegistryFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
+def gc(yes: Yes = False, registry: RegistryFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
     """Remove what killed processes left behind.
 
-    Those are temporary files; one that a living process is writing stays.
+    Those are temporary files, and notes of deleted versions; what a living process is writing stays.
     """
     from cnnkit.registry import Registry
 
     store = Registry(registry)
-    removed = [str(path) for path in store.gc()]
+    found = store.leftovers()
+    if found:
+        confirm(f"remove {counted(len(found), 'file')}: {', '.join(map(str, found))}", yes)
+    removed = [str(path) for path in store.gc()] if found else []
     if as_json:
         say_json({"removed": removed})
     for path in () if as_json else removed:

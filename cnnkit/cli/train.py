@@ -136,8 +136,8 @@ def _check_writable(store: Registry, name: str) -> None:
     existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not (os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)):
         raise RegistryError(
-            f"the registry {store.path} cannot take the model {name!r}: {existing} is not a folder that can be written "
-            "to; choose another registry with --registry or CNNKIT_REGISTRY"
+            f"the registry at {store.path} cannot take the model {name!r}: {existing} is not a folder that can be "
+            "written to; choose another registry with --registry or CNNKIT_REGISTRY"
         )
 
 

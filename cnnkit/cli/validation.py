@@ -1,16 +1,17 @@
-"""What `export` and `validate` share: the inputs to compare on, and how a report is shown."""
+"""What `export` and `validate` share: the inputs to compare on, how a report is shown, and how it is remembered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cnnkit.cli.output import note, say, say_table
+from cnnkit.cli.output import note, say, say_table, warn
 from cnnkit.cli.recorded import recorded_dataset
 
 if TYPE_CHECKING:
     from cnnkit.network import Sequential
     from cnnkit.onnx.report import ValidationReport
+    from cnnkit.registry import Registry, Version
     from cnnkit.types import Array
 
 MAX_SAMPLES = 1000
@@ -47,3 +48,26 @@ def show_report(report: ValidationReport, inputs: str) -> None:
     say_table(COLUMNS, report.rows())
     for remark in report.remarks():
         say(remark)
+
+
+def remember(report: ValidationReport, store: Registry, version: Version) -> None:
+    """Store the verdict of a report beside the version; warns where the registry cannot be written to."""
+    import datetime
+    import math
+
+    from cnnkit.errors import RegistryError
+    from cnnkit.registry import Verdict
+
+    errors = [result.max_relative for result in report.results]
+    verdict = Verdict(
+        digest=version.digest,
+        ok=report.ok,
+        runtimes=tuple(result.runtime for result in report.results),
+        max_relative=max(errors) if errors and all(map(math.isfinite, errors)) else None,
+        flips=sum(len(result.flips) for result in report.results),
+        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    try:
+        store.set_verdict(version.ref, verdict)
+    except RegistryError as error:
+        warn(f"the verdict is not remembered: {error}")

@@ -141,6 +141,12 @@ class Catalog:
                 return loaded.plugin
         return None
 
+    def bringing(self, kind: str, name: str, distribution: str = "") -> Plugin | None:
+        """The plugin among those loaded so far that `find` would take the name from, or None; imports nothing."""
+        loaded = [one.plugin for one in list(self._loaded.values()) if distribution in ("", one.plugin.distribution)]
+        found = [plugin for plugin in loaded if name in self.classes(plugin, kind)]
+        return min(found, key=lambda plugin: plugin.distribution != BUILT_IN, default=None)
+
     def classes(self, plugin: Plugin, kind: str) -> dict[str, type[Component]]:
         """The classes of one kind that a plugin brings, by name; imports it, and asks this one hook once."""
         loaded = self.load(plugin)

@@ -45,7 +45,11 @@ class Limit:
 
 
 class _Sparing(np.random.Generator):
-    """A generator that checks how much is drawn before anything is."""
+    """A generator that checks how much is drawn before anything is, and gives zeros in place of uniform weights.
+
+    What the file holds takes their place at once. To draw them takes longer than to read the file, and in float64 twice
+    its memory; zeros take none until they are written to.
+    """
 
     def __init__(self, bits: np.random.BitGenerator, limit: Limit) -> None:
         super().__init__(bits)
@@ -60,6 +64,8 @@ class _Sparing(np.random.Generator):
             given = inspect.signature(method).bind(*args, **kwargs).arguments
             size = given.get("size")
             self._limit.check(math.prod(size) if isinstance(size, tuple | list) else int(size or 1))
+            if name == "uniform" and size is not None:
+                return np.zeros(size)
             return method(*args, **kwargs)
 
         return draw

@@ -29,7 +29,8 @@ class Sequential:
 
     layers: layers, or their expressions; input_shape: (C, H, W) or (F,), without the batch axis; labels: names of the
     classes; input_dtype: what the dataset gives; seed: of the initial parameters; dtype: "float32", or "float64" for
-    checking; limit: how many numbers parameters and buffers may have together, for layers that a file asks for.
+    checking; limit: how many numbers parameters and buffers may have together, for layers that a file asks for; weights
+    are zeros then, until the file's are loaded.
     Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together.
     """
 

@@ -6,8 +6,22 @@ os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # HDF5 reads it when h5py is
 
 from cnnkit.registry.files import Files
 from cnnkit.registry.manifest import Manifest, Origin
+from cnnkit.registry.notes import Verdict
+from cnnkit.registry.records import Entry, Record, Version
 from cnnkit.registry.runs import RunFolder, Runs
-from cnnkit.registry.store import Record, Registry, Version
+from cnnkit.registry.store import Registry
 from cnnkit.registry.verification import Problem
 
-__all__ = ["Files", "Manifest", "Origin", "Problem", "Record", "Registry", "RunFolder", "Runs", "Version"]
+__all__ = [
+    "Entry",
+    "Files",
+    "Manifest",
+    "Origin",
+    "Problem",
+    "Record",
+    "Registry",
+    "RunFolder",
+    "Runs",
+    "Verdict",
+    "Version",
+]

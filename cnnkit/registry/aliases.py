@@ -1,16 +1,32 @@
-"""Alias files: the number of a version as text, beside the versions."""
+"""Alias files: the number of a version as text, and what every version must fulfil that the alias is set to."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry.files import Files
 from cnnkit.registry.references import is_alias
 
+VALIDATED, NOTHING = "validated", "none"
+"""What may be required of a version: that its stored verdict is a pass, or nothing."""
 _SUFFIX = ".alias"
-_CONTENT = re.compile(rb"[1-9][0-9]{0,8}\n")
+_CONTENT = re.compile(rb"([1-9][0-9]{0,8})\n(?:require (validated)\n)?")
+
+
+@dataclass(frozen=True)
+class Alias:
+    """What an alias file holds."""
+
+    number: int
+    require: str = NOTHING
+
+    def encode(self) -> bytes:
+        """The content of the file."""
+        requirement = "" if self.require == NOTHING else f"require {self.require}\n"
+        return f"{self.number}\n{requirement}".encode()
 
 
 def alias_file(alias: str) -> str:
@@ -24,9 +40,20 @@ def alias_of(file_name: str) -> str | None:
     return alias if alias != file_name and is_alias(alias) else None
 
 
-def read_alias(files: Files, path: Path) -> int:
-    """The number that an alias points to. Raises RegistryError if the file holds anything else."""
-    content = files.read(path, 32)
-    if not _CONTENT.fullmatch(content):
-        raise RegistryError(f"the alias file {path} must hold one version number, it holds {content!r}")
-    return int(content)
+def read_alias(files: Files, path: Path) -> Alias:
+    """What an alias points to, and what it requires. Raises RegistryError if the file holds anything else."""
+    content = files.read(path, 64)
+    match = _CONTENT.fullmatch(content)
+    if not match:
+        raise RegistryError(
+            f"the alias file {path} must hold one version number, and perhaps a line 'require {VALIDATED}'; "
+            f"it holds {content!r}"
+        )
+    return Alias(int(match[1]), match[2].decode() if match[2] else NOTHING)
+
+
+def check_require(require: str) -> str:
+    """A requirement, if there is such a one; else RegistryError."""
+    if require not in (VALIDATED, NOTHING):
+        raise RegistryError(f"an alias can require {VALIDATED!r} or {NOTHING!r}, got {require!r}")
+    return require

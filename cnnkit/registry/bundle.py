@@ -20,7 +20,7 @@ from cnnkit.registry import commit, sealing
 from cnnkit.registry.files import Files
 
 if TYPE_CHECKING:
-    from cnnkit.registry.store import Record
+    from cnnkit.registry.records import Record
 
 VERSION_FILE, ONNX_FILE, CARD, CURVES = MEMBERS = "model.h5", "model.onnx", "card.md", "curves.png"
 """What a bundle may hold, in this order; a reader needs the first alone."""

@@ -14,7 +14,7 @@ from cnnkit.network import Sequential
 from cnnkit.registry.values import recipe_rows, shown
 
 if TYPE_CHECKING:
-    from cnnkit.registry.store import Record
+    from cnnkit.registry.records import Record
 
 MAX_TEXT = 300
 """Characters of one text."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import log, sealing
 from cnnkit.registry.files import NO_HARD_LINKS, Files
 
-VERSION_FILE = re.compile(r"v([0-9]{6}|[1-9][0-9]{6,8})\.h5")
+VERSION_FILE = re.compile(r"^v([0-9]{6}|[1-9][0-9]{6,8})\.h5$", re.MULTILINE)
 MAX_NUMBER = 999_999_999
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
 
@@ -29,6 +29,11 @@ def number_of(file_name: str) -> int | None:
     """The number of a version by the name of its file; None if the name is another file's."""
     match = VERSION_FILE.fullmatch(file_name)
     return int(match[1]) or None if match else None
+
+
+def highest(names: Iterable[str]) -> int:
+    """The highest number that a version file among the names has; 0 if there is none."""
+    return max(map(int, VERSION_FILE.findall("\n".join(names))), default=0)  # one search, for many thousand names
 
 
 def prepare(files: Files, folder: Path) -> None:
@@ -50,7 +55,7 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
     with temporary(files, folder, data) as path:
         while True:
             # Each attempt takes a higher number, even if the one that was taken is not listed as a version.
-            number = 1 + max(number, *filter(None, map(number_of, files.names(folder))), 0)
+            number = 1 + max(number, highest(files.names(folder)))
             if number > MAX_NUMBER:
                 raise RegistryError(f"{folder} has no number left: {version_file(MAX_NUMBER)} is the last one")
             files.append(folder / log.LOG, log.record(log.INTENT, number, digest))

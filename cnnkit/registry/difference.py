@@ -16,7 +16,7 @@ from cnnkit.types import Array, Shape
 
 if TYPE_CHECKING:
     from cnnkit.registry.manifest import Manifest
-    from cnnkit.registry.store import Record
+    from cnnkit.registry.records import Record
 
 MAX_ALIGNED = 2000
 """Layers to align: a file may have millions, and the time grows with the square of their number."""

@@ -13,7 +13,8 @@ from cnnkit.registry.contents import unpack_any
 from cnnkit.registry.files import Files
 
 if TYPE_CHECKING:
-    from cnnkit.registry.store import Registry, Version
+    from cnnkit.registry.records import Version
+    from cnnkit.registry.store import Registry
 
 
 @dataclass(frozen=True)

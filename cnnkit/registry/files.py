@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
@@ -106,6 +107,13 @@ class Files:
         finally:
             os.close(file)
 
+    def lock(self, folder: Path) -> int:
+        """Hold a folder's lock until `close` or the end of the process; wait for whoever has it."""
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # a file system without locks: changes at once may undo each other
+            fcntl.flock(file, fcntl.LOCK_EX)
+        return file
+
     def names(self, folder: Path) -> list[str]:
         """The names in a folder, in no order."""
         return os.listdir(folder)
@@ -156,12 +164,19 @@ class Files:
         """Delete an empty folder."""
         os.rmdir(path)
 
+    def is_unused(self, path: Path) -> bool:
+        """Whether no living process holds the lock of a file that `create` made."""
+        return self._unlocked(path, lambda: None)
+
     def remove_unused(self, path: Path) -> bool:
         """Delete a file that `create` made, unless a living process still holds its lock; say whether it is gone."""
+        return self._unlocked(path, lambda: os.unlink(path))
+
+    def _unlocked(self, path: Path, action: Callable[[], None]) -> bool:
         file = os.open(path, os.O_RDONLY | _SAFE)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)
+            action()
         except BlockingIOError:
             return False
         finally:

@@ -52,12 +52,18 @@ def record(kind: str, number: int, digest: str) -> bytes:
     return f"\n{kind} {number} {digest}\n".encode()
 
 
-def read(files: Files, folder: Path) -> Digests | None:
-    """The log of a model, None if there is none. Raises RegistryError if it is no regular file."""
+def read(files: Files, folder: Path, number: int | None = None) -> Digests | None:
+    """The log of a model, None if there is none; of one version, which is faster, if `number` is given.
+
+    Raises RegistryError if it is no regular file.
+    """
     try:
-        return understand(files.read(folder / LOG, MAX_BYTES))
+        data = files.read(folder / LOG, MAX_BYTES)
     except FileNotFoundError:
         return None
+    if number is not None:
+        data = b"\n".join(line for line in data.split(b"\n") if b" %d " % number in line)
+    return understand(data)
 
 
 def understand(data: bytes) -> Digests:

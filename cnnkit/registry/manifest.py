@@ -47,6 +47,8 @@ class Manifest:
     """Names of the arrays in their canonical order."""
     versions: dict[str, str]
     """Of Python and of every distribution that took part."""
+    environment: dict[str, str]
+    """Where the training took place, such as the processor, and the `revision` of the git checkout."""
     recipe: dict[str, Any] | None = None
     history: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -145,7 +147,8 @@ def _is_preprocessing(value: Any) -> bool:
     )
 
 
-def _is_time(value: object) -> bool:
+def is_time(value: object) -> bool:
+    """Whether it is a time as a manifest has them: UTC, ISO 8601 to the second."""
     return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", value) is not None
 
 
@@ -153,7 +156,7 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "format": (lambda value: value == FORMAT, repr(FORMAT)),
     "format_version": (lambda value: _is_count(value) and value == VERSION, str(VERSION)),
     "name": (lambda value: _is_text(value) and is_name(value), "the name of a model"),
-    "created": (_is_time, "a time in UTC such as '2026-03-01T12:00:00+00:00'"),
+    "created": (is_time, "a time in UTC such as '2026-03-01T12:00:00+00:00'"),
     "layers": (lambda value: _list_of(_is_text)(value) and bool(value), "a list of expressions"),
     "components": (
         _object_of(_fields(distribution=_is_distribution, version=_is_text)),
@@ -167,6 +170,7 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dtype": (lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
     "state": (lambda value: _list_of(_is_text)(value) and len(set(value)) == len(value), "a list of different names"),
     "versions": (_object_of(_is_text), "versions as texts by name"),
+    "environment": (_object_of(_is_text), "texts by name"),
     "recipe": (_or_null(_object_of(_is_object)), "sections as objects by name, or null"),
     "history": (_object_of(_list_of(_is_value)), "lists of numbers by name"),
     "metrics": (_object_of(_is_value), "numbers by name"),

@@ -1,25 +1,35 @@
-"""From a model to its manifest and back, with the provenance of every layer."""
+"""From a model to its manifest and back, with the provenance of every component."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import importlib.metadata
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
-
-import numpy as np
 
 from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl, installed_catalog, installed_plugins
 from cnnkit.components.catalog import BUILT_IN
 from cnnkit.components.expressions import Call, parse
 from cnnkit.errors import CnnkitError, RegistryError
 from cnnkit.network import Sequential
+from cnnkit.registry.environment import environment, versions
 from cnnkit.registry.manifest import Manifest, Origin
 from cnnkit.types import Array
 
 GIVEN = "(given)"
 """Stands for a distribution in `rebuild`: the classes that the caller brings."""
+
+RECIPE_KINDS = {
+    "data": {"dataset": "dataset"},
+    "train": {
+        "optimizer": "optimizer",
+        "loss": "loss",
+        "schedule": "schedule",
+        "metrics": "metric",
+        "callbacks": "callback",
+    },
+}
+"""The keys of a recipe that hold expressions, beside the layers, with the kind of component."""
 
 MAX_COMPONENTS = 10_000
 """Layers and merges of a model together; a few bytes of a file ask for each of them."""
@@ -35,6 +45,7 @@ def describe(model: Sequential, name: str, state: tuple[str, ...], **training: A
     _parsed(layers)
     components = _origins(model.layers)
     plugins = {origin.distribution: origin.version for origin in components.values() if origin.distribution}
+    plugins |= _plugins(training)
     return Manifest(
         name=name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -47,12 +58,8 @@ def describe(model: Sequential, name: str, state: tuple[str, ...], **training: A
         seed=model.seed,
         dtype=model.dtype,
         state=state,
-        versions={
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            BUILT_IN: importlib.metadata.version(BUILT_IN),
-        }
-        | plugins,
+        versions=versions() | plugins,
+        environment=environment(),
         **training,
     )
 
@@ -135,6 +142,30 @@ def _origin(cls: type[Component]) -> Origin:
             catalog.load(plugin)
     found = catalog.origin(cls)
     return Origin(found.distribution, found.version) if found else Origin()
+
+
+def _plugins(training: Mapping[str, Any]) -> dict[str, str]:
+    """The distributions that bring what a training used beside layers, with their versions.
+
+    Only plugins that are loaded are asked: the training has loaded those that it needed.
+    """
+    found = {}
+    for kind, expression in _named(training):
+        with contextlib.suppress(CnnkitError):  # the text of a component of the user's own may be anything
+            for call in _calls(parse(expression)):
+                if plugin := installed_catalog().bringing(kind, call.name, call.distribution):
+                    found[plugin.distribution] = plugin.version
+    return found
+
+
+def _named(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Kind and expression of the dataset, and of each component in the recipe."""
+    if training["dataset"]:
+        yield "dataset", training["dataset"].get("name")
+    for section, kinds in RECIPE_KINDS.items():
+        for key, value in dict((training["recipe"] or {}).get(section, {})).items():
+            if key in kinds:
+                yield from ((kinds[key], one) for one in (value if isinstance(value, list | tuple) else [value]))
 
 
 def _with_origin(call: Call, manifest: Manifest, given: set[str]) -> Call:

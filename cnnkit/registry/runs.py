@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import commit, references, safety, sealing, text
-from cnnkit.registry.environment import environment
+from cnnkit.registry.environment import deciding
 from cnnkit.registry.files import Files
 from cnnkit.registry.references import choices
 from cnnkit.types import Array
@@ -47,7 +47,7 @@ class RunFolder:
 
     def save(self, record: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         """Replace the checkpoint; the one before is kept until this one is safe. Raises RegistryError or OSError."""
-        content = text.encode({**HEAD, "environment": environment(), **record}, "checkpoint")
+        content = text.encode({**HEAD, "environment": deciding(), **record}, "checkpoint")
         data = sealing.pack(content, arrays)
         self._files.make_folder(self.folder)
         self._claim()

@@ -3,57 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cnnkit.components import Component
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import commit, exchange, log, models, references, sealing, verification
-from cnnkit.registry.aliases import alias_file, alias_of, read_alias
+from cnnkit.registry import (
+    commit,
+    exchange,
+    facts,
+    listing,
+    log,
+    models,
+    notes,
+    references,
+    sealing,
+    search,
+    verification,
+)
+from cnnkit.registry.aliases import NOTHING, Alias, alias_file, check_require, read_alias
 from cnnkit.registry.contents import unpack
 from cnnkit.registry.files import Files
-from cnnkit.registry.manifest import Manifest
+from cnnkit.registry.notes import Verdict
+from cnnkit.registry.records import Entry, Record, Version
 from cnnkit.registry.references import LATEST, Reference, choices
-from cnnkit.types import Array
 
 ENVIRONMENT = "CNNKIT_REGISTRY"
-
-
-@dataclass(frozen=True)
-class Version:
-    """One registered model; its file never changes."""
-
-    name: str
-    number: int
-    path: Path
-    digest: str
-    """sha256 of the payload, in hexadecimal; "" in a listing if the file's user block is damaged."""
-
-    @property
-    def ref(self) -> str:
-        """Its reference, such as `digits@3`."""
-        return f"{self.name}@{self.number}"
-
-
-@dataclass(frozen=True)
-class Record:
-    """The whole content of a version; needs no plugin."""
-
-    version: Version
-    manifest: Manifest
-    state: dict[str, Array]
-    """Parameters and buffers by name, in canonical order."""
-
-    def model(self, components: Sequence[type[Component]] = ()) -> Sequential:
-        """The model, ready to predict or to train on; its parameters are copies.
-
-        components: classes for layers that no installed plugin brings, such as those defined in a notebook.
-        """
-        return models.rebuild(self.manifest, self.state, self.version.ref, components)
 
 
 class Registry:
@@ -101,6 +80,7 @@ class Registry:
         with _reported(f"cannot save {name} in {self.path}"):
             commit.prepare(self._files, folder)
             number = commit.register(self._files, folder, data, digest)
+        facts.add(self._files, folder, [facts.facts_of(content, state.values(), number, digest, len(data))])
         return Version(name, number, folder / commit.version_file(number), digest)
 
     def add(self, data: bytes, name: str | None = None) -> Version:
@@ -114,7 +94,7 @@ class Registry:
             return there
         with _reported(f"cannot save {arrival.name} in {self.path}"):
             number = exchange.register(self._files, self.path, arrival)
-        return Version(arrival.name, number, self._path(arrival.name, number), arrival.digest)
+        return Version(arrival.name, number, self.path / arrival.name / commit.version_file(number), arrival.digest)
 
     def load(self, ref: str, components: Sequence[type[Component]] = ()) -> Sequential:
         """The model of a version: `read(ref).model(components)`."""
@@ -125,7 +105,8 @@ class Registry:
         version = self.find(ref)
         with _reported(f"cannot read {version.ref}"):
             data = self._files.read(version.path, sealing.MAX_BYTES)
-            digests = log.read(self._files, version.path.parent)  # after the file: what can be seen has its record
+            # After the file: what can be seen has its record.
+            digests = log.read(self._files, version.path.parent, version.number)
         if data == sealing.tombstone():
             raise RegistryError(f"{version.ref} was deleted a moment ago")
         try:
@@ -139,72 +120,173 @@ class Registry:
 
     def models(self) -> list[str]:
         """The names of all models that have a version."""
-        with _reported(f"cannot read the registry {self.path}"):
+        with _reported(f"cannot read the registry at {self.path}"):
             if not self.path.is_dir():
                 raise RegistryError(
-                    f"there is no registry at {self.path}; it is created when a model is saved, "
+                    f"there is no registry at {self.path.absolute()}; it is created when a model is saved, "
                     f"and chosen by --registry or {ENVIRONMENT}"
                 )
-            names = sorted(filter(references.is_name, self._files.names(self.path)))
-            return [name for name in names if self._files.is_folder(self.path / name) and self._numbers(name)]
+            folders = verification.model_folders(self._files, self.path)
+            return [folder.name for folder in folders if any(listing.numbers(self._files, folder))]
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first; reads their user blocks only."""
         with _reported(f"cannot list {name}"):
-            self._check_model(name)
-            return [self._version(name, number) for number in self._numbers(name)]
+            folder = self._folder(name)
+            return [self._version(name, number) for number in sorted(listing.numbers(self._files, folder))]
+
+    def search(self, where: str = "", name: str | None = None) -> list[Entry]:
+        """The versions of a model, or of all, by name and number, with what a listing shows of each.
+
+        where: conditions such as "accuracy>0.98 and dataset=mnist", as `cnnkit.registry.search` has them. Raises
+        ConfigError if they cannot be read.
+        """
+        conditions = search.parse(where)
+        found = []
+        for model in self.models() if name is None else [name]:
+            with _reported(f"cannot list {model}"):
+                found += listing.entries(self._files, self._folder(model))
+        return search.select(found, conditions)
 
     def find(self, ref: str) -> Version:
         """The version that a reference means now."""
         reference = references.parse(ref)
         name, which = reference.name, reference.which
         with _reported(f"cannot find {ref}"):
-            self._check_model(name)
+            folder = self._folder(name)
             number = which if isinstance(which, int) else self._number(reference)
-            if not self._exists(name, number):
+            if not listing.exists(self._files, folder, number):
                 raise self._missing(reference, number)
             return self._version(name, number)
 
     def aliases(self, name: str) -> dict[str, int]:
         """The aliases of a model, with the version numbers that they point to; damaged ones are left to `verify`."""
-        found = {}
         with _reported(f"cannot list the aliases of {name}"):
-            self._check_model(name)
-            for alias in filter(None, map(alias_of, sorted(self._files.names(self.path / name)))):
-                with contextlib.suppress(RegistryError, FileNotFoundError):  # the latter: removed meanwhile
-                    found[alias] = read_alias(self._files, self.path / name / alias_file(alias))
-        return found
+            folder = self._folder(name)
+            return listing.aliases(self._files, folder, self._files.names(folder))
 
-    def set_alias(self, ref: str, alias: str) -> Version:
-        """Let an alias point to a version, from now on and in one step."""
+    def requirement(self, name: str, alias: str) -> str:
+        """What an alias requires of its versions: "validated" or "none"."""
+        with _reported(f"cannot read the alias {alias} of {name}"):
+            return self._alias(name, references.check_alias(alias)).require
+
+    def set_alias(self, ref: str, alias: str, require: str | None = None) -> Version:
+        """Let an alias point to a version, from now on and in one step.
+
+        require: "validated" refuses a version whose stored verdict is not a pass, now and whenever the alias is set
+        again; "none" lifts that; None leaves the alias's requirement as it is.
+        """
         references.check_alias(alias)
-        version = self.find(ref)
-        with _reported(f"cannot set the alias {alias} of {version.name}"):
-            commit.put(self._files, version.path.with_name(alias_file(alias)), f"{version.number}\n".encode())
+        name = references.parse(ref).name
+        with _reported(f"cannot set the alias {alias} of {name}"), self._locked(name) as folder:
+            version = self.find(ref)
+            if require is None:
+                with contextlib.suppress(FileNotFoundError):
+                    require = read_alias(self._files, folder / alias_file(alias)).require
+            new = Alias(version.number, check_require(NOTHING if require is None else require))
+            if objection := verification.objection(self._files, version.path, version.digest, new.require):
+                raise RegistryError(
+                    f"{version.name}@{alias} requires a validated version, and {version.ref} is not: {objection}; "
+                    f"run `cnnkit export {version.ref}`, or lift the requirement with --require none"
+                )
+            commit.put(self._files, folder / alias_file(alias), new.encode())
         return version
 
     def remove_alias(self, name: str, alias: str) -> None:
-        """Forget an alias; its version stays."""
+        """Forget an alias and its requirement; its version stays."""
         references.check_alias(alias)
         with _reported(f"cannot remove the alias {alias} of {name}"):
-            self._check_model(name)
             try:
-                self._files.remove(self.path / name / alias_file(alias))
+                self._files.remove(self._folder(name) / alias_file(alias))
             except FileNotFoundError:
                 raise self._no_alias(name, alias) from None
             self._files.sync_folder(self.path / name)
 
-    def delete(self, ref: str) -> Version:
-        """Delete a version; its number is never used again. Refused while an alias points to it."""
+    def description(self, ref: str) -> str:
+        """The description of a version; "" if it has none."""
         version = self.find(ref)
-        aliases = [alias for alias, number in self.aliases(version.name).items() if number == version.number]
-        if aliases:
+        with _reported(f"cannot read the description of {version.ref}"):
+            try:
+                return notes.read_text(self._files, notes.note_file(version.path, "description"))
+            except FileNotFoundError:
+                return ""
+
+    def describe(self, ref: str, text: str) -> Version:
+        """Keep a description of a version, in place of the one before; "" removes it."""
+        version = self.find(ref)
+        with _reported(f"cannot describe {version.ref}"):
+            path = notes.note_file(version.path, "description")
+            if text:
+                commit.put(self._files, path, notes.encode_text(text, "a description"))
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.remove(path)
+                    self._files.sync_folder(path.parent)
+        return version
+
+    def tags(self, ref: str) -> dict[str, str]:
+        """The tags of a version by key; damaged ones are left to `verify`."""
+        version = self.find(ref)
+        with _reported(f"cannot read the tags of {version.ref}"):
+            names = self._files.names(version.path.parent)
+            return listing.tags(self._files, version.path.parent, names).get(version.number, {})
+
+    def set_tag(self, ref: str, key: str, value: str) -> Version:
+        """Give a version a tag; a value that the key had before goes."""
+        notes.check_key(key)
+        version = self.find(ref)
+        with _reported(f"cannot tag {version.ref}"):
+            path = notes.note_file(version.path, f"{key}.tag")
+            commit.put(self._files, path, notes.encode_text(value, f"the tag {key}"))
+        return version
+
+    def remove_tag(self, ref: str, key: str) -> Version:
+        """Remove a tag of a version."""
+        notes.check_key(key)
+        version = self.find(ref)
+        with _reported(f"cannot remove the tag {key} of {version.ref}"):
+            try:
+                self._files.remove(notes.note_file(version.path, f"{key}.tag"))
+            except FileNotFoundError:
+                hint = choices(key, self.tags(version.ref), "it has none")
+                raise RegistryError(f"{version.ref} has no tag {key!r}: {hint}") from None
+            self._files.sync_folder(version.path.parent)
+        return version
+
+    def verdict(self, ref: str) -> Verdict | None:
+        """The verdict of the last validation that was stored for a version; None if there was none."""
+        version = self.find(ref)
+        with _reported(f"cannot read the verdict of {version.ref}"):
+            try:
+                return notes.read_verdict(self._files, notes.note_file(version.path, "verdict"))
+            except FileNotFoundError:
+                return None
+
+    def set_verdict(self, ref: str, verdict: Verdict) -> Version:
+        """Keep the verdict of a validation, in place of the one before."""
+        version = self.find(ref)
+        if verdict.digest != version.digest:
             raise RegistryError(
-                f"{version.ref} cannot be deleted while the alias {', '.join(aliases)} points to it; "
-                f"remove the alias or set it to another version first"
+                f"the verdict is of a version with the digest {verdict.digest}, {version.ref} has {version.digest}"
             )
-        with _reported(f"cannot delete {version.ref}"):
-            commit.bury(self._files, version.path.parent, version.number)
+        with _reported(f"cannot store the verdict of {version.ref}"):
+            commit.put(self._files, notes.note_file(version.path, "verdict"), notes.encode_verdict(verdict))
+        return version
+
+    def delete(self, ref: str) -> Version:
+        """Delete a version and its notes; its number is never used again. Refused while an alias points to it."""
+        with _reported(f"cannot delete {ref}"), self._locked(references.parse(ref).name) as folder:
+            version = self.find(ref)
+            aliases = [alias for alias, number in self.aliases(version.name).items() if number == version.number]
+            if aliases:
+                raise RegistryError(
+                    f"{version.ref} cannot be deleted while the alias {', '.join(aliases)} points to it; "
+                    f"remove the alias or set it to another version first"
+                )
+            commit.bury(self._files, folder, version.number)
+            with contextlib.suppress(OSError):  # they mean nothing any more, and `gc` removes them
+                for note in listing.notes_of(self._files, version.path, version.number):
+                    self._files.remove(note)
         return version
 
     def verify(self, name: str | None = None) -> list[verification.Problem]:
@@ -212,50 +294,43 @@ class Registry:
         with _reported(f"cannot verify {self.path}"):
             if name is None:
                 return verification.verify_all(self._files, self.path)
-            self._check_model(name)
-            return verification.verify(self._files, self.path / name)
+            return verification.verify(self._files, self._folder(name))
+
+    def leftovers(self) -> list[Path]:
+        """What `gc` would remove: temporary files that ended processes have left, and notes of deleted versions."""
+        with _reported(f"cannot look through {self.path}"):
+            folders = verification.model_folders(self._files, self.path)
+            return [path for folder in folders for path in verification.leftovers(self._files, folder)]
 
     def gc(self) -> list[Path]:
-        """Remove the temporary files that ended processes have left, and say which; one that cannot be opened stays."""
+        """Remove the leftovers, and say which; one that cannot be opened stays."""
         removed = []
-        with _reported(f"cannot clean {self.path}"):
-            for folder in verification.model_folders(self._files, self.path):
-                for name in filter(commit.TEMPORARY.fullmatch, sorted(self._files.names(folder))):
-                    with contextlib.suppress(OSError):  # it is gone by now, or not ours to judge
-                        if self._files.remove_unused(folder / name):
-                            removed.append(folder / name)
+        for path in self.leftovers():
+            with contextlib.suppress(OSError):  # it is gone by now, or not ours to judge
+                if self._files.remove_unused(path):
+                    removed.append(path)
         return removed
 
-    def _check_model(self, name: str) -> None:
-        references.check_name(name)
-        folder = self.path / name
+    def _folder(self, name: str) -> Path:
+        """The folder of a model, if there is such a model."""
+        folder = self.path / references.check_name(name)
         if not self._files.is_folder(folder):
             hint = choices(name, self.models(), "it is empty")
-            raise RegistryError(f"there is no model {name!r} in the registry {self.path}: {hint}")
+            raise RegistryError(f"there is no model {name!r} in the registry at {self.path.absolute()}: {hint}")
+        return folder
 
-    def _numbers(self, name: str) -> list[int]:
-        found = filter(None, map(commit.number_of, self._files.names(self.path / name)))
-        return [number for number in sorted(found) if self._exists(name, number)]
-
-    def _exists(self, name: str, number: int) -> bool:
-        """Whether there is such a version, damaged or not: a file that is no tombstone and no number merely claimed."""
-        path = self._path(name, number)
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[Path]:
+        """The folder of a model; nobody else sets an alias of it, or deletes a version, meanwhile."""
+        folder = self._folder(name)
+        lock = self._files.lock(folder)
         try:
-            size = self._files.size(path)
-            if size is None or size > sealing.BLOCK:
-                return size is not None
-            if size and self._files.read(path, sealing.BLOCK) == sealing.tombstone():
-                return False
-            digests = log.read(self._files, path.parent)
-            return digests is not None and number in digests.committed  # what was acknowledged was cut short
-        except RegistryError:  # a link or a folder: listed like a damaged version, and refused when it is read
-            return True
-
-    def _path(self, name: str, number: int) -> Path:
-        return self.path / name / commit.version_file(number)
+            yield folder
+        finally:
+            self._files.close(lock)
 
     def _version(self, name: str, number: int) -> Version:
-        path = self._path(name, number)
+        path = self.path / name / commit.version_file(number)
         try:
             digest = sealing.header(self._files.read(path, sealing.BLOCK, whole=False))[1]
         except RegistryError:  # reading or verifying the version says what is wrong; a listing shows the others too
@@ -263,14 +338,16 @@ class Registry:
         return Version(name, number, path, digest)
 
     def _number(self, reference: Reference) -> int:
-        if reference.which == LATEST:
-            numbers = self._numbers(reference.name)
-            if not numbers:
-                raise RegistryError(f"the model {reference.name!r} has no versions left")
-            return numbers[-1]
-        name, alias = reference.name, str(reference.which)
+        if reference.which != LATEST:
+            return self._alias(reference.name, str(reference.which)).number
+        number = next(listing.numbers(self._files, self.path / reference.name), None)
+        if number is None:
+            raise RegistryError(f"the model {reference.name!r} has no versions left")
+        return number
+
+    def _alias(self, name: str, alias: str) -> Alias:
         try:
-            return read_alias(self._files, self.path / name / alias_file(alias))
+            return read_alias(self._files, self._folder(name) / alias_file(alias))
         except FileNotFoundError:
             raise self._no_alias(name, alias) from None
 
@@ -278,11 +355,16 @@ class Registry:
         return RegistryError(f"{name} has no alias {alias!r}: {choices(alias, self.aliases(name), 'it has none')}")
 
     def _missing(self, reference: Reference, number: int) -> RegistryError:
-        numbers = self._numbers(reference.name)
-        was = "was deleted" if self._files.size(self._path(reference.name, number)) else "does not exist"
+        folder = self.path / reference.name
+        was = "was deleted" if self._files.size(folder / commit.version_file(number)) else "does not exist"
         through = "" if reference.which == number else f", to which {reference} points,"
-        there = ", ".join(map(str, numbers[-10:])) or "none"
-        return RegistryError(f"{reference.name}@{number}{through} {was}; the latest versions are {there}")
+        return RegistryError(f"{reference.name}@{number}{through} {was}; {self._latest(folder)}")
+
+    def _latest(self, folder: Path) -> str:
+        latest = sorted(itertools.islice(listing.numbers(self._files, folder), 10))
+        if len(latest) < 2:
+            return f"the only version is {latest[0]}" if latest else "there are no versions"
+        return f"the latest versions are {', '.join(map(str, latest))}"
 
 
 @contextlib.contextmanager

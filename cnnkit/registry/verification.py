@@ -1,16 +1,19 @@
-"""Verification: every file of a model against its own seal and against the digest log."""
+"""Verification: every file of a model against its own seal and against the digest log, and the notes beside them."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import commit, log, references, sealing
-from cnnkit.registry.aliases import alias_of, read_alias
+from cnnkit.registry.aliases import NOTHING, alias_of, read_alias
 from cnnkit.registry.contents import unpack
+from cnnkit.registry.facts import FACTS
 from cnnkit.registry.files import Files
+from cnnkit.registry.notes import Note, note_file, note_of, read_text, read_verdict
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,29 @@ def verify(files: Files, folder: Path) -> list[Problem]:
     return list(_verify(files, folder))
 
 
+def leftovers(files: Files, folder: Path) -> Iterator[Path]:
+    """The temporary files of ended processes, and the notes of deleted versions; what cannot be opened is left out."""
+    for name in sorted(files.names(folder)):
+        note = note_of(name)
+        with contextlib.suppress(OSError, RegistryError):  # it is gone by now, or not ours to judge
+            if note and files.read(folder / commit.version_file(note.number), sealing.BLOCK) != sealing.tombstone():
+                continue
+            if note or (commit.TEMPORARY.fullmatch(name) and files.is_unused(folder / name)):
+                yield folder / name
+
+
+def objection(files: Files, version: Path, digest: str, require: str) -> str:
+    """Why a version of this digest does not fulfil what an alias requires; "" if it does."""
+    if require == NOTHING:
+        return ""
+    try:
+        return read_verdict(files, note_file(version, "verdict")).objection(digest)
+    except FileNotFoundError:
+        return "it was never validated"
+    except RegistryError as error:
+        return str(error)
+
+
 def _verify(files: Files, folder: Path) -> Iterator[Problem]:
     try:
         names = sorted(files.names(folder))  # before the log: what is listed here has its record by now
@@ -67,8 +93,10 @@ def _file(files: Files, folder: Path, name: str, digests: log.Digests) -> str:
     """What is wrong with a file, "" if nothing is."""
     number = commit.number_of(name)
     try:
-        return _alias(files, folder, name) if number is None else _version(files, folder / name, number, digests)
-    except FileNotFoundError:  # an alias may have been removed after the listing; no operation removes a version
+        if note := note_of(name):
+            return _note(files, folder / name, note)
+        return _plain(files, folder, name) if number is None else _version(files, folder / name, number, digests)
+    except FileNotFoundError:  # a note or an alias may have been removed meanwhile; no operation removes a version
         return "" if number is None else "the version is missing"
     except (RegistryError, OSError) as error:
         return _unreadable(error)
@@ -96,14 +124,44 @@ def _explained_by_now(files: Files, folder: Path, number: int, digest: str) -> b
     return digests is not None and digests.explains(number, digest)
 
 
-def _alias(files: Files, folder: Path, name: str) -> str:
-    """What is wrong with an alias, "" if nothing is."""
+def _note(files: Files, path: Path, note: Note) -> str:
+    """What is wrong with a note, "" if nothing is."""
+    version = path.with_name(commit.version_file(note.number))
+    size = files.size(version)
+    if size is None:
+        return f"it is a note of version {note.number}, which does not exist"
+    if size <= sealing.BLOCK:
+        return ""  # the version was deleted, or is damaged itself
+    if note.kind != "verdict":
+        read_text(files, path)
+        return ""
+    verdict = read_verdict(files, path)
+    if _digest(files, version) in ("", verdict.digest):
+        return ""
+    return f"it is the verdict of other content than that of version {note.number}"
+
+
+def _digest(files: Files, version: Path) -> str:
+    """The digest in a version's user block, "" if that is damaged, which is reported by itself."""
+    try:
+        return sealing.header(files.read(version, sealing.BLOCK, whole=False))[1]
+    except RegistryError:
+        return ""
+
+
+def _plain(files: Files, folder: Path, name: str) -> str:
+    """What is wrong with an alias or the file of facts, "" if nothing is."""
+    if name == FACTS:
+        files.size(folder / name)  # it must be a regular file; what it says is never relied on
+        return ""
     if not alias_of(name):
         return "nothing in a registry is called so"
-    number = read_alias(files, folder / name)
-    if (files.size(folder / commit.version_file(number)) or 0) <= sealing.BLOCK:
-        return f"the alias points to version {number}, which does not exist"
-    return ""
+    alias = read_alias(files, folder / name)
+    version = folder / commit.version_file(alias.number)
+    if (files.size(version) or 0) <= sealing.BLOCK:
+        return f"the alias points to version {alias.number}, which does not exist"
+    unfulfilled = objection(files, version, _digest(files, version), alias.require)
+    return unfulfilled and f"the alias requires a validated version, and version {alias.number} is not: {unfulfilled}"
 
 
 def _unreadable(error: RegistryError | OSError) -> str:

@@ -92,7 +92,7 @@ def test_a_data_folder_without_the_files(cli: Any, tmp_path: Path, monkeypatch: 
     ("reference", "message"),
     [
         ("tine@1", "there is no model 'tine' in the registry"),
-        ("tiny@2", "tiny@2 does not exist; the latest versions are 1"),
+        ("tiny@2", "tiny@2 does not exist; the only version is 1"),
         ("tiny@best", "tiny has no alias 'best'"),
         ("../tiny", "a model is named with 1 to 64 lower-case letters"),
     ],

@@ -126,3 +126,77 @@ def test_validate_needs_an_onnx_file(trained: Any, tmp_path: Path) -> None:
     result = trained("validate", "tiny.toml", "tiny@1")
     assert (result.code, result.out) == (2, "")
     assert "tiny.toml" in result.err
+
+
+def test_the_verdict_is_kept_with_the_version(trained: Any, tmp_path: Path) -> None:
+    assert trained("models", "show", "tiny@1", "--json").document["verdict"] is None
+    trained("export", "tiny@1", "--no-validate", "-o", "model.onnx")
+    assert trained("models", "show", "tiny@1", "--json").document["verdict"] is None
+    trained("export", "tiny@1")
+    shown = trained("models", "show", "tiny@1", "--json").document
+    verdict = shown["verdict"]
+    assert (verdict["ok"], verdict["digest"], verdict["flips"]) == (True, shown["digest"], 0)
+    assert "ReferenceEvaluator()" in verdict["runtimes"]
+    assert 0 <= verdict["max_relative"] < 1e-5
+    onnx.save(_damaged(onnx.load(tmp_path / "model.onnx")), tmp_path / "model.onnx")
+    trained("validate", "model.onnx", "tiny@1")
+    verdict = trained("models", "show", "tiny@1", "--json").document["verdict"]
+    assert (verdict["ok"], verdict["max_relative"] > 1e-5) == (False, True)
+    assert "validation     FAILED on " in trained("models", "show", "tiny@1").out
+    trained("validate", "tiny-1.onnx", "tiny@1")
+    assert trained("models", "show", "tiny@1", "--json").document["verdict"]["ok"]
+
+
+def test_a_file_of_another_version_says_nothing_of_this_one(trained: Any, tmp_path: Path) -> None:
+    trained("train", "tiny.toml", "--seed", "1")
+    trained("export", "tiny@2", "--no-validate")
+    assert trained("validate", "tiny-2.onnx", "tiny@1").code == 1
+    assert trained("models", "show", "tiny@1", "--json").document["verdict"] is None
+    proto = onnx.load(tmp_path / "tiny-2.onnx")
+    del proto.metadata_props[:]
+    onnx.save(proto, tmp_path / "plain.onnx")
+    assert trained("validate", "plain.onnx", "tiny@2").code == 0
+    assert trained("models", "show", "tiny@2", "--json").document["verdict"] is None
+
+
+def test_a_failed_export_is_kept_too_and_a_protected_alias_refuses_it(trained: Any, wrong_export: None) -> None:
+    trained("export", "tiny@1")
+    refused = trained("models", "alias", "set", "tiny@1", "production", "--require", "validated")
+    assert refused.code == 2
+    assert (
+        "tiny@production requires a validated version, and tiny@1 is not: its last validation failed (" in refused.err
+    )
+
+
+def test_a_protected_alias(trained: Any) -> None:
+    trained("train", "tiny.toml")
+    trained("export", "tiny@1")
+    set_alias = ("models", "alias", "set")
+    assert trained(*set_alias, "tiny@1", "production", "--require", "validated").code == 0
+    assert "aliases        production (requires validated)\n" in trained("models", "show", "tiny@1").out
+    refused = trained(*set_alias, "tiny@2", "production", "--yes")
+    assert (refused.code, refused.out) == (2, "")
+    assert "tiny@2 is not: it was never validated; run `cnnkit export tiny@2`, or lift the requirement" in refused.err
+    asked = trained(*set_alias, "tiny@1", "production", "--require", "none")
+    assert asked.code == 2
+    assert "this would let tiny@production take versions that are not validated, and without a terminal" in asked.err
+    lifted = trained(*set_alias, "tiny@2", "production", "--require", "none", "--yes", "--json")
+    assert lifted.document == {"alias": "production", "ref": "tiny@2", "require": "none"}
+    wrong = trained(*set_alias, "tiny@2", "production", "--require", "perfect")
+    assert "an alias can require 'validated' or 'none', got 'perfect'" in wrong.err
+
+
+def test_a_registry_that_cannot_be_written_to_is_no_reason_not_to_export(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cnnkit.errors import RegistryError
+    from cnnkit.registry import Registry
+
+    def refuse(*arguments: Any) -> None:
+        raise RegistryError("cannot store the verdict of tiny@1: Read-only file system")
+
+    monkeypatch.setattr(Registry, "set_verdict", refuse)
+    result = trained("export", "tiny@1")
+    assert result.code == 0
+    assert "warning: the verdict is not remembered: cannot store the verdict of tiny@1: Read-only" in result.err
+    assert (tmp_path / "tiny-1.onnx").exists()

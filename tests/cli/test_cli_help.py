@@ -25,7 +25,7 @@ COMMANDS = _commands(typer.main.get_command(app))
 def test_the_tree_has_the_commands_that_are_documented() -> None:
     paths = {" ".join(path) for path, _ in COMMANDS}
     assert {"train", "evaluate", "predict", "export", "validate", "summary", "gradcheck", "doctor"} <= paths
-    assert {"models list", "models show", "models alias", "models verify", "models delete"} <= paths
+    assert {"models list", "models show", "models alias set", "models verify", "models delete"} <= paths
     assert {"plugins list", "datasets list", "datasets fetch"} <= paths
 
 
@@ -54,7 +54,8 @@ def test_a_shared_option_has_the_same_help_everywhere() -> None:
 
 def test_without_a_command_there_is_help(cli: Any) -> None:
     assert cli() == cli("--help")
-    assert "Usage: cnnkit models" in "".join(cli("models").err + cli("models").out)
+    assert cli("models") == cli("models", "--help")
+    assert cli("models", "alias") == cli("models", "alias", "--help")
 
 
 def test_version(cli: Any) -> None:

@@ -63,7 +63,7 @@ def test_a_full_disk_behind_the_output_is_said(trained: Any, tmp_path: Path, as_
 def test_a_label_that_the_output_cannot_show(trained: Any, tmp_path: Path) -> None:
     os.rename(tmp_path / "registry", tmp_path / "größe")
     process = _start(
-        "models", "list", "--registry", "größe", cwd=tmp_path, PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0"
+        "models", "show", "tiny", "--registry", "größe", cwd=tmp_path, PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0"
     )
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")

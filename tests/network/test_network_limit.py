@@ -17,12 +17,13 @@ from cnnkit.types import Shape
 LAYERS = ["Conv2D(2, 3)", "BatchNorm2D()", "ReLU()", "Flatten()", "Dense(3)"]
 
 
-def test_a_network_within_its_limit_is_the_same() -> None:
+def test_a_network_within_its_limit_is_the_same_but_for_its_weights() -> None:
     free = Sequential(LAYERS, (1, 5, 5), seed=3).state()
     count = sum(array.size for array in free.values())
     limited = Sequential(LAYERS, (1, 5, 5), seed=3, limit=count).state()
     for name, array in free.items():
-        np.testing.assert_array_equal(limited[name], array)
+        assert limited[name].shape == array.shape
+        np.testing.assert_array_equal(limited[name], np.zeros_like(array) if name.endswith("weight") else array)
     with pytest.raises(ShapeError, match=f"layer dense_1 = .*it asks for 57 numbers, more .* of the {count - 1} that"):
         Sequential(LAYERS, (1, 5, 5), limit=count - 1)
 

@@ -36,6 +36,7 @@ MANIFEST = Manifest(
     dtype="float32",
     state=tuple(PAYLOAD),
     versions={},
+    environment={},
 )
 
 

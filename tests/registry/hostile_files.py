@@ -29,6 +29,7 @@ GOOD = json.dumps(
         "dtype": "float32",
         "state": ["dense_1.weight", "dense_1.bias"],
         "versions": {},
+        "environment": {},
         "recipe": None,
         "history": {},
         "metrics": {},

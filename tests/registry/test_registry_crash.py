@@ -237,7 +237,8 @@ def test_a_disk_that_fills_up_at_every_256_bytes(tmp_path: Path) -> None:
         with pytest.raises(RegistryError, match=r"cannot save net in .*: No space left on device"):
             Registry(folder, files=Full(left)).save(MODEL, "net")
         assert state(folder) == before
-        assert sorted(os.listdir(folder / "net")) == ["champion.alias", "digests.log", "v000001.h5", "v000002.h5"]
+        files = ["champion.alias", "digests.log", "facts.log", "v000001.h5", "v000002.h5"]
+        assert sorted(os.listdir(folder / "net")) == files
     assert Registry(folder).verify() == []
     assert Registry(folder).save(MODEL, "net").number == 3
 

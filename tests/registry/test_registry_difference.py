@@ -22,7 +22,7 @@ from cnnkit.registry.predictions import (
     OutputDifference,
     diff_predictions,
 )
-from cnnkit.registry.store import Version
+from cnnkit.registry.records import Version
 from cnnkit.types import Array, Preprocessing, Samples
 
 PLAIN = Manifest(
@@ -38,6 +38,7 @@ PLAIN = Manifest(
     dtype="float32",
     state=(),
     versions={"python": "3.11.1", "numpy": "2.1.0"},
+    environment={},
 )
 
 

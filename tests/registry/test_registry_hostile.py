@@ -76,7 +76,7 @@ def test_no_hostile_file_takes_much_memory(result: dict[str, Any]) -> None:
         ("manifest_with_a_number_beyond_floats", "1e999 is more than a float holds"),
         ("manifest_with_a_history_of_one_number", "history = {'loss': 3}; expected lists of numbers by name"),
         ("manifest_with_a_recipe_without_sections", "recipe = {'train': 3}; expected sections as objects by name"),
-        ("bytes_after_the_end", "its HDF5 ends after 4,012 bytes, the file has 8,012"),
+        ("bytes_after_the_end", "its HDF5 ends after 4,031 bytes, the file has 8,031"),
         ("bytes_before_the_beginning", "its superblock must have version 0, 2 or 3, 8-byte addresses, and begin at"),
     ],
 )

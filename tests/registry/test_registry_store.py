@@ -48,7 +48,7 @@ def test_what_a_training_tells_is_kept(registry: Registry, model: Sequential) ->
     registry.save(model, "net", **told)
     record = registry.read("net@1")
     assert {key: getattr(record.manifest, key) for key in told} == told
-    assert record.manifest.versions.keys() == {"python", "numpy", "cnnkit"}
+    assert record.manifest.versions.keys() == {"python", "numpy", "h5py", "cnnkit"}
     assert record.manifest.components["Conv2D"] == Origin("cnnkit", importlib.metadata.version("cnnkit"))
     assert list(record.state) == list(model.state())
     assert record.version == registry.find("net@1")
@@ -136,7 +136,9 @@ def test_an_alias_to_a_version_that_vanished_says_so(registry: Registry, model: 
     path = registry.save(model, "net").path
     registry.set_alias("net@1", "champion")
     path.unlink()
-    with pytest.raises(RegistryError, match=r"net@1, to which net@champion points, does not exist; .* are none"):
+    with pytest.raises(
+        RegistryError, match=r"net@1, to which net@champion points, does not exist; there are no versions"
+    ):
         registry.load("net@champion")
 
 
@@ -146,7 +148,7 @@ def test_unknown_references_say_what_exists(registry: Registry, model: Sequentia
     for ref, message in {
         "digit": "there is no model 'digit' in the registry .*: did you mean digits?",
         "faces@2": "there is no model 'faces' in the registry .*: there is digits",
-        "digits@9": "digits@9 does not exist; the latest versions are 1",
+        "digits@9": "digits@9 does not exist; the only version is 1",
         "digits@champ": "digits has no alias 'champ': did you mean champion?",
     }.items():
         with pytest.raises(RegistryError, match=message):

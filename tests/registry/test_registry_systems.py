@@ -230,4 +230,4 @@ def test_only_the_owner_may_write_whatever_the_umask(tmp_path: Path, model: Sequ
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "net").iterdir()}
-    assert modes == dict.fromkeys(("digests.log", "v000001.h5", "v000002.h5"), 0o644)
+    assert modes == dict.fromkeys(("digests.log", "facts.log", "v000001.h5", "v000002.h5"), 0o644)

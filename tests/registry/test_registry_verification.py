@@ -190,7 +190,9 @@ def test_a_bad_alias_stops_nothing_but_its_own_use(registry: Registry, folder: P
     assert registry.find("net@champion").number == 2
     assert registry.find("net").number == 3
     assert registry.delete("net@1").number == 1
-    with pytest.raises(RegistryError, match=r"the alias file .*bad.alias must hold one version number, it holds b'x'"):
+    with pytest.raises(
+        RegistryError, match=r"the alias file .*bad.alias must hold one version number, .*; it holds b'x'"
+    ):
         registry.find("net@bad")
     for alias in ("bad", "worse"):
         registry.remove_alias("net", alias)

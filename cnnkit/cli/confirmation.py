@@ -1,0 +1,29 @@
+"""Asking before something is lost."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.output import note, warn
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def confirm(action: str, yes: bool) -> None:
+    """Say what will be done, such as "delete digits@3", and go on only if the user agrees or has said so by `--yes`.
+
+    Raises ConfigError if there is nobody to ask, CheckError if the answer is no.
+    """
+    from cnnkit.errors import CheckError, ConfigError
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError(f"this would {action}, and without a terminal nobody can be asked: add --yes to do it")
+    warn(f"this will {action}")
+    note("go on? [y/N]")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CheckError("nothing was done")

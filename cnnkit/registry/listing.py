@@ -1,0 +1,111 @@
+"""Which versions a model has, and what a listing shows of each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cnnkit.errors import RegistryError
+from cnnkit.registry import commit, facts, log, sealing
+from cnnkit.registry.aliases import alias_file, alias_of, read_alias
+from cnnkit.registry.contents import unpack
+from cnnkit.registry.facts import Facts
+from cnnkit.registry.files import Files
+from cnnkit.registry.notes import note_of, read_text
+from cnnkit.registry.records import Entry, Version
+
+
+def numbers(files: Files, folder: Path) -> Iterator[int]:
+    """The numbers of a model's versions, the highest first."""
+    taken = filter(None, map(commit.number_of, files.names(folder)))
+    return (number for number in sorted(taken, reverse=True) if exists(files, folder, number))
+
+
+def exists(files: Files, folder: Path, number: int) -> bool:
+    """Whether there is such a version, damaged or not: a file that is no tombstone and no number merely claimed."""
+    path = folder / commit.version_file(number)
+    try:
+        size = files.size(path)
+        if size is None or size > sealing.BLOCK:
+            return size is not None
+        if size and files.read(path, sealing.BLOCK) == sealing.tombstone():
+            return False
+        digests = log.read(files, folder, number)
+        return digests is not None and number in digests.committed  # what was acknowledged was cut short
+    except RegistryError:  # a link or a folder: listed like a damaged version, and refused when it is read
+        return True
+
+
+def aliases(files: Files, folder: Path, names: Iterable[str]) -> dict[str, int]:
+    """The aliases among the names in a model's folder, with their numbers; damaged ones are left to `verify`."""
+    found = {}
+    for alias in filter(None, map(alias_of, sorted(names))):
+        with contextlib.suppress(RegistryError, FileNotFoundError):  # the latter: removed meanwhile
+            found[alias] = read_alias(files, folder / alias_file(alias)).number
+    return found
+
+
+def tags(files: Files, folder: Path, names: Iterable[str]) -> dict[int, dict[str, str]]:
+    """The tags among the names in a model's folder, by number and key; damaged ones are left to `verify`."""
+    found: dict[int, dict[str, str]] = {}
+    for name in sorted(names):
+        note = note_of(name) if name.endswith(".tag") else None
+        if note:
+            with contextlib.suppress(RegistryError, FileNotFoundError):
+                found.setdefault(note.number, {})[note.key] = read_text(files, folder / name)
+    return found
+
+
+def notes_of(files: Files, version: Path, number: int) -> list[Path]:
+    """The files of all notes of a version."""
+    return [
+        version.with_name(name)
+        for name in sorted(files.names(version.parent))
+        if (note := note_of(name)) and note.number == number
+    ]
+
+
+def entries(files: Files, folder: Path) -> list[Entry]:
+    """All versions of a model, oldest first; reads the files of those alone whose facts are not kept."""
+    names = files.names(folder)  # before the logs: what can be seen here has its record by now
+    digests = log.read(files, folder)
+    kept = facts.read(files, folder) if digests else {}
+    pointing: dict[int, list[str]] = {}
+    for alias, number in aliases(files, folder, names).items():
+        pointing.setdefault(number, []).append(alias)
+    tagged = tags(files, folder, names)
+    found, new = [], []
+    for number in sorted(filter(None, map(commit.number_of, names))):
+        path = folder / commit.version_file(number)
+        one = kept.get(number)
+        if not (one and digests and digests.explains(number, one.digest) and _has_size(files, path, one.nbytes)):
+            if not exists(files, folder, number):
+                continue
+            one = _read(files, path, number, digests)
+            new += [one] if one else []
+        version = Version(folder.name, number, path, one.digest if one else "")
+        found.append(Entry(version, one, tuple(pointing.get(number, ())), tagged.get(number, {})))
+    if new:
+        facts.add(files, folder, new)
+    return found
+
+
+def _has_size(files: Files, path: Path, nbytes: int) -> bool:
+    try:
+        return files.size(path) == nbytes
+    except RegistryError:
+        return False
+
+
+def _read(files: Files, path: Path, number: int, digests: log.Digests | None) -> Facts | None:
+    """The facts of a version from its file; None if that is damaged."""
+    try:
+        data = files.read(path, sealing.MAX_BYTES)
+        digest = sealing.check(data)
+        if digests and not digests.explains(number, digest):
+            return None
+        manifest, state = unpack(data, path.parent.name)
+    except (RegistryError, FileNotFoundError):
+        return None
+    return facts.facts_of(manifest, state.values(), number, digest, len(data))

@@ -1,0 +1,58 @@
+"""What the registry hands out: a version, its whole content, and what a listing shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnnkit.components import Component
+from cnnkit.network import Sequential
+from cnnkit.registry import models
+from cnnkit.registry.facts import Facts
+from cnnkit.registry.manifest import Manifest
+from cnnkit.types import Array
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model; its file never changes."""
+
+    name: str
+    number: int
+    path: Path
+    digest: str
+    """sha256 of the payload, in hexadecimal; "" in a listing if the file's user block is damaged."""
+
+    @property
+    def ref(self) -> str:
+        """Its reference, such as `digits@3`."""
+        return f"{self.name}@{self.number}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The whole content of a version; needs no plugin."""
+
+    version: Version
+    manifest: Manifest
+    state: dict[str, Array]
+    """Parameters and buffers by name, in canonical order."""
+
+    def model(self, components: Sequence[type[Component]] = ()) -> Sequential:
+        """The model, ready to predict or to train on; its parameters are copies.
+
+        components: classes for layers that no installed plugin brings, such as those defined in a notebook.
+        """
+        return models.rebuild(self.manifest, self.state, self.version.ref, components)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version in a listing."""
+
+    version: Version
+    facts: Facts | None
+    """None if the version's file is damaged."""
+    aliases: tuple[str, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
