@@ -324,6 +324,7 @@ TEXTS: dict[str, str | bytes] = {
     "deep": GOOD.replace('"history": {}', '"history": {"a": ' + "[" * 5000 + "]" * 5000 + "}"),
     "nan": GOOD.replace('"scale": 1.0', '"scale": NaN'),
     "no_json": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+    "a_command": "import os; os.system('true')",
     "empty": "",
     "another_key": changed(code="import os"),
     "another_format": changed(format_version=2),
