@@ -5,6 +5,7 @@ usage: crash_driver.py kill|race safe|naive|renaming FOLDER COUNT
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import os
@@ -58,7 +59,7 @@ def save_half(folder: Path, data: bytes) -> int:
     return save_safely(folder, data, Stopping())
 
 
-def save_naively(folder: Path, data: bytes) -> int:
+def save_naively(folder: Path, data: bytes, pause: float = 0.002) -> int:
     """In place, under the number after the last: what a crash tears and a race loses.
 
     It pauses where it is vulnerable, so that the harnesses meet it there on any machine, however busy.
@@ -69,7 +70,7 @@ def save_naively(folder: Path, data: bytes) -> int:
     with (folder / commit.version_file(number)).open("wb") as file:
         file.write(data[: len(data) // 2])
         file.flush()
-        time.sleep(0.002)
+        time.sleep(pause)
         file.write(data[len(data) // 2 :])
     return number
 
@@ -120,30 +121,34 @@ def kill(save: Save, folder: Path, count: int) -> tuple[list[list[str]], dict[st
     return acknowledged, {}
 
 
-def read(save: Save, folder: Path, finished: int) -> dict[str, int]:
-    """Read the latest versions, and verify all of them, until the writers have finished."""
-    seen = {"reads": 0, "parts": 0, "complaints": 0}
-    while not select.select([finished], [], [], 0)[0]:
-        for path in sorted(folder.glob("v*.h5"))[-3:]:
-            try:
-                sealing.check(path.read_bytes())
-            except RegistryError:
-                seen["parts"] += 1
-            seen["reads"] += 1
-        if save is save_safely and folder.exists():
-            seen["complaints"] += len(Registry(folder.parent).verify())
+def read_latest(folder: Path) -> dict[str, int]:
+    seen = {"reads": 0, "parts": 0}
+    for path in sorted(folder.glob("v*.h5"))[-3:]:
+        try:
+            sealing.check(path.read_bytes())
+        except RegistryError:
+            seen["parts"] += 1
+        seen["reads"] += 1
     return seen
 
 
+def verify(folder: Path) -> dict[str, int]:
+    problems = Registry(folder.parent).verify() if folder.parent.exists() else []
+    return {"verifications": 1, "complaints": len(problems)}
+
+
 def race(save: Save, folder: Path, count: int) -> tuple[list[list[str]], dict[str, int]]:
-    """Eight writers at once, and two readers that read all the time."""
+    """Eight writers at once, and two readers: one reads the latest versions all the time, one verifies all."""
     finished, finish = os.pipe()
     readers = []
-    for _ in range(2):
+    for read in (read_latest, verify):
         answer, sender = os.pipe()
         if os.fork() == 0:
             os.close(finish)
-            os.write(sender, json.dumps(read(save, folder, finished)).encode())
+            seen: collections.Counter[str] = collections.Counter()
+            while not select.select([finished], [], [], 0)[0]:
+                seen.update(read(folder))
+            os.write(sender, json.dumps(seen).encode())
             os._exit(0)
         os.close(sender)
         readers.append(answer)
@@ -157,13 +162,13 @@ def race(save: Save, folder: Path, count: int) -> tuple[list[list[str]], dict[st
     with os.fdopen(told, "rb") as stream:
         acknowledged = [line.decode().split() for line in stream]
     os.close(finish)
-    seen: dict[str, int] = {}
+    told_by_readers = {}
     for answer in readers:
         with os.fdopen(answer, "rb") as stream:
-            seen = {key: value + seen.get(key, 0) for key, value in json.load(stream).items()}
+            told_by_readers |= json.load(stream)
     for _ in range(10):
         assert os.wait()[1] == 0
-    return acknowledged, seen
+    return acknowledged, told_by_readers
 
 
 def judge(folder: Path, acknowledged: list[list[str]]) -> dict[str, object]:

@@ -11,7 +11,7 @@ from cnnkit.registry import Files, commit, log
 
 
 def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) -> int:
-    number: int = save_naively(folder, bytes(data))
+    number: int = save_naively(folder, bytes(data), pause=0.2)
     files.append(folder / log.LOG, log.record(log.COMMIT, number, digest))
     return number
 

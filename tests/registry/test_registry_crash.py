@@ -47,6 +47,7 @@ def check_race(folder: Path, count: int) -> None:
     assert (result["lost"], result["torn"], result["problems"], result["removed"]) == (0, 0, [], 0)
     assert (result["parts"], result["complaints"]) == (0, 0)
     assert result["reads"] > count
+    assert result["verifications"] > 0
 
 
 def test_writers_at_once_get_a_number_each_and_readers_see_no_part(tmp_path: Path) -> None:
