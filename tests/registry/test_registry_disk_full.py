@@ -43,7 +43,7 @@ def test_a_disk_that_fails_at_every_256_bytes(tmp_path: Path, number: int) -> No
     size = (folder / "net" / "v000001.h5").stat().st_size
     before = state(folder)
     for left in range(0, size, 256):
-        with pytest.raises(RegistryError, match=rf"cannot save net in .*: {os.strerror(number)}"):
+        with pytest.raises(RegistryError, match=rf"cannot save net in .*: {os.strerror(number)}$"):
             Registry(folder, files=Full(left, number)).save(MODEL, "net")
         assert state(folder) == before
         assert sorted(os.listdir(folder / "net")) == ["champion.alias", "digests.log", "v000001.h5", "v000002.h5"]
@@ -78,7 +78,7 @@ def drive(folder: Path, harness: str, writer: str) -> dict[str, Any]:
 def may_mount() -> bool:
     if shutil.which(MOUNTING[0]) is None:
         return False
-    command = [*MOUNTING, "mount", "-t", "tmpfs", "none", "/mnt"]
+    command = [*MOUNTING, "mount", "-t", "tmpfs", "none", "/tmp"]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
@@ -99,7 +99,7 @@ def test_a_save_that_finds_no_room_leaves_nothing_and_says_so(tmp_path: Path, ha
     assert result["wrong"] == []
     assert 0 < result["saved"] < result["count"]
     assert result["refused"]
-    assert [text for text in result["refused"] if REASON[harness] not in text] == []
+    assert [text for text in result["refused"] if REASON[harness] not in text or "None" in text] == []
 
 
 @BOTH
