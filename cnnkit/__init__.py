@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnkit import layers, losses, metrics, optimizers, schedules, testing
-    from cnnkit.api import export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
+    from cnnkit.api import export_bundle, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
     from cnnkit.components import Layer, hookimpl
     from cnnkit.errors import CnnkitError
     from cnnkit.layers import Concat, Residual
@@ -27,6 +27,7 @@ __all__ = [
     "Run",
     "Sequential",
     "Trainer",
+    "export_bundle",
     "export_onnx",
     "hookimpl",
     "layers",
@@ -43,7 +44,15 @@ __all__ = [
 ]
 
 _MODULES = {
-    "cnnkit.api": ("export_onnx", "load_dataset", "load_model", "load_recipe", "train", "validate_onnx"),
+    "cnnkit.api": (
+        "export_bundle",
+        "export_onnx",
+        "load_dataset",
+        "load_model",
+        "load_recipe",
+        "train",
+        "validate_onnx",
+    ),
     "cnnkit.components": ("Layer", "hookimpl"),
     "cnnkit.errors": ("CnnkitError",),
     "cnnkit.layers": ("Concat", "Residual"),

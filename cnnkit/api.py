@@ -17,7 +17,8 @@ from cnnkit.types import Array, Data
 
 if TYPE_CHECKING:
     from cnnkit.onnx.report import ValidationReport
-    from cnnkit.registry import Registry
+    from cnnkit.registry import Record, Registry
+    from cnnkit.training.checkpoint import Checkpoints
     from cnnkit.training.interruption import StopRequest
     from cnnkit.training.progress import Progress
     from cnnkit.training.recipe import Recipe
@@ -52,11 +53,13 @@ def train(
     workers: int | None = None,
     progress: Progress | None = None,
     stop: StopRequest | None = None,
+    checkpoints: Checkpoints | None = None,
     **overrides: Any,
 ) -> Run:
     """Train what a recipe describes: `train("digits", epochs=5)`; overrides are keys of its [train] table.
 
     The run has the trained `model`, its `history` and its `metrics` on the test samples; nothing is registered.
+    checkpoints: as of `Trainer.fit`.
     Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
     """
     from cnnkit.data import load_dataset
@@ -69,7 +72,7 @@ def train(
         recipe = recipe.override({f"train.{key}": value for key, value in overrides.items()})
     trainer = trainer_for(recipe, workers, progress)
     data = load_dataset(recipe.data.dataset, data_dir, recipe.data.validation, recipe.train.seed)
-    run = trainer.fit(model_for(recipe, data), data, stop=stop)
+    run = trainer.fit(model_for(recipe, data), data, stop=stop, checkpoints=checkpoints)
     return dataclasses.replace(run, recipe=recipe.to_dict())
 
 
@@ -111,3 +114,55 @@ def validate_onnx(
     from cnnkit.onnx.validate import validate_onnx
 
     return validate_onnx(path, model, x, runtimes)
+
+
+def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | None = None) -> Path:
+    """Write a version as one zip file: its own file, its ONNX file and a model card; see `Registry.add` for the way in.
+
+    Raises CheckError if the ONNX file does not give the model's answers on random inputs on every installed runtime,
+    RegistryError if the version or the file cannot be used; nothing is written then.
+    """
+    from cnnkit.errors import CheckError
+    from cnnkit.registry import Registry
+
+    if not isinstance(registry, Registry):
+        registry = Registry(registry)
+    record = registry.read(ref)
+    report = write_bundle(record, record.model(), path)
+    if not report.ok:
+        raise CheckError(
+            f"{path} was not written: its ONNX file would not give the answers of {record.version.ref}\n{report}"
+        )
+    return Path(path)
+
+
+def write_bundle(
+    record: Record, model: Sequential, path: str | Path, x: Array | None = None, inputs: str = "random inputs"
+) -> ValidationReport:
+    """What `export_bundle` does, for a record and its model; the file is written only if the report's `.ok`.
+
+    x: inputs to compare on, random ones if None; inputs: what they are, in words for the model card.
+    """
+    from cnnkit.onnx.export import to_onnx
+    from cnnkit.onnx.report import COLUMNS
+    from cnnkit.onnx.validate import validate_proto
+    from cnnkit.plotting.curves import draw_curves
+    from cnnkit.registry import bundle
+    from cnnkit.registry.card import write_card
+
+    bundle.check_target(path)
+    proto = to_onnx(model, metadata=bundle.provenance(record))
+    report = validate_proto(proto, Path(path), model, x)
+    if report.ok:
+        curves = draw_curves(record.manifest.history, record.version.ref)
+        card = write_card(
+            record,
+            model,
+            inputs=inputs,
+            results=(COLUMNS, *report.rows()),
+            remarks=report.remarks(),
+            curves=bundle.CURVES if curves else None,
+        )
+        members = {bundle.ONNX_FILE: proto.SerializeToString(deterministic=True), bundle.CARD: card.encode()}
+        bundle.write_bundle(path, record, members | ({bundle.CURVES: curves} if curves else {}))
+    return report

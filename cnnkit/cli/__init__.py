@@ -55,6 +55,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(error, CnnkitError | OSError):  # such as a disk that is full
             fail(f"{error}{notes}")
             return error.exit_code if isinstance(error, CnnkitError) else 2
+        if isinstance(error, MemoryError):
+            fail(f"out of memory: {str(error) or type(error).__name__}{notes}")
+            return 2
         hint = "" if settings.debug else "; run again with --debug for the traceback"
         fail(f"{type(error).__name__}: {error}{notes}{hint}", label="internal error")
         return 2

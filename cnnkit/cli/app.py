@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli import datasets, doctor, evaluate, export, gradcheck, models, plugins, predict, summary, train, validate
+from cnnkit.cli import (
+    datasets,
+    doctor,
+    evaluate,
+    export,
+    gradcheck,
+    models,
+    plugins,
+    predict,
+    reproduce,
+    summary,
+    train,
+    validate,
+)
 
 # Plain help and usage errors: rich's boxes would cut paths at 80 columns where there is no terminal.
 app = typer.Typer(
@@ -24,6 +37,7 @@ for command in (
     validate.validate,
     summary.summary,
     gradcheck.gradcheck,
+    reproduce.reproduce,
     doctor.doctor,
 ):
     app.command()(command)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, Workers
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, LossChoice, Reference, RegistryFolder, Workers
 from cnnkit.cli.output import counted, note, say_json, say_table, warn
 from cnnkit.cli.recorded import recorded_component, recorded_dataset
 
@@ -21,9 +19,7 @@ if TYPE_CHECKING:
 def evaluate(
     ref: Reference,
     dataset: DatasetChoice = None,
-    loss: Annotated[
-        str | None, typer.Option(metavar="EXPR", help='A loss, such as "MSE()"; else the one trained with.')
-    ] = None,
+    loss: LossChoice = None,
     workers: Workers = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
@@ -41,7 +37,7 @@ def evaluate(
     same = trained_on.get("digest") == data.digest
     if data.name == trained_on.get("name") and not same:
         warn(f"{data.name} has other samples now than when {version} was trained on it: its content hash differs")
-    metrics = _measure(record.model(), record.manifest, data.test, loss, workers)
+    metrics = measure(record.model(), record.manifest, data.test, loss, workers)
     if as_json:
         document = {"ref": version, "dataset": data.name, "digest": data.digest, "same_data": same}
         say_json({**document, "samples": len(data.test), "metrics": metrics})
@@ -50,9 +46,10 @@ def evaluate(
     say_table(("metric", "value"), metrics.items())
 
 
-def _measure(
-    model: Sequential, manifest: Manifest, samples: Samples, loss: str | None, workers: int | None
+def measure(
+    model: Sequential, manifest: Manifest, samples: Samples, loss: str | None, workers: int | None = None
 ) -> dict[str, float]:
+    """Loss and metrics on samples: those that it was trained with, as far as they come with cnnkit."""
     from cnnkit.errors import ShapeError
     from cnnkit.training.trainer import Trainer
 

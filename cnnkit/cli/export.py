@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import say_json, say_pairs
 from cnnkit.cli.validation import inputs_for, show_report
-
-if TYPE_CHECKING:
-    from cnnkit.registry import Record
 
 
 def export(
@@ -39,6 +35,7 @@ def export(
     from cnnkit.onnx.export import to_onnx, write_onnx
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
+    from cnnkit.registry.bundle import provenance
 
     store = Registry(registry)
     record = store.read(ref)
@@ -47,7 +44,7 @@ def export(
     target = output or Path(f"{version.name}-{version.number}.onnx")
     _check_target(target)
     report, inputs = None, None
-    proto = to_onnx(model, opset=opset, metadata=_metadata(record))
+    proto = to_onnx(model, opset=opset, metadata=provenance(record))
     if validate:
         x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
         report = validate_proto(proto, target, model, x)
@@ -73,13 +70,3 @@ def _check_target(target: Path) -> None:
 
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise OnnxError(f"cannot write {target}: expected the name of a file in a folder that exists")
-
-
-def _metadata(record: Record) -> dict[str, str]:
-    manifest = record.manifest
-    entries = {"reference": record.version.ref, "digest": record.version.digest}
-    if manifest.recipe:
-        entries["recipe"] = json.dumps(manifest.recipe, ensure_ascii=False)
-    if manifest.dataset:
-        entries |= {"dataset": manifest.dataset["name"], "dataset_digest": manifest.dataset["digest"]}
-    return entries

@@ -7,10 +7,15 @@ from typing import Annotated
 
 import typer
 
+from cnnkit.cli.models_diff import diff
+from cnnkit.cli.models_exchange import export_bundle, import_version
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import counted, note, say, say_json, say_pairs, say_table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the registry, and change it.")
+app.command()(diff)
+app.command()(export_bundle)
+app.command(name="import")(import_version)
 
 
 @app.command(name="list")

@@ -44,6 +44,9 @@ DatasetChoice = Annotated[
     str | None,
     typer.Option("--dataset", metavar="EXPR", help='A dataset, such as "MNIST()"; else the one trained on.'),
 ]
+LossChoice = Annotated[
+    str | None, typer.Option("--loss", metavar="EXPR", help='A loss, such as "MSE()"; else the one trained with.')
+]
 RegistryFolder = Annotated[
     str | None,
     typer.Option("--registry", callback=_expanded, help="Registry folder; else CNNKIT_REGISTRY, else ./registry."),

@@ -21,10 +21,11 @@ from cnnkit.cli.options import (
     Seed,
     Workers,
 )
-from cnnkit.cli.output import console, counted, note, say, say_json, say_pairs, say_table
+from cnnkit.cli.output import console, counted, note, say, say_json, say_pairs, say_table, warn
 from cnnkit.cli.recipe import resolve
 
 if TYPE_CHECKING:
+    from cnnkit.network import Footprint
     from cnnkit.registry import Registry, Version
     from cnnkit.training import Run
     from cnnkit.training.recipe import Recipe
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="Name of a recipe that ships with cnnkit, or path of a .toml file."),
-    ] = "digits",
+        str | None,
+        typer.Argument(
+            metavar="RECIPE", help="Name of a recipe that ships with cnnkit, or path of a .toml file; else digits."
+        ),
+    ] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -50,41 +53,73 @@ def train(
             "--profile", help="Show what each step of the network costs; trains with one worker unless told otherwise."
         ),
     ] = False,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with an interrupted run: its name, or latest.")
+    ] = None,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(help="Steps between checkpoints; no limit by default.")
+    ] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(help="Minutes between checkpoints.")] = 5.0,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
     """Train a recipe and register the model.
 
-    Ctrl-C ends the training after the step; the epochs that were finished are kept and registered.
+    Ctrl-C ends the training after the step and keeps a checkpoint, from which --resume goes on to the same bits; a
+    second Ctrl-C ends it at once.
     """
     from cnnkit import api
+    from cnnkit.cli.runs import interrupted, registered
     from cnnkit.errors import ConfigError
-    from cnnkit.registry import Registry
+    from cnnkit.registry import Registry, Runs
+    from cnnkit.training import Checkpoints
     from cnnkit.training.interruption import stop_on_signals
+    from cnnkit.training.loop import STOPPED
     from cnnkit.training.progress import LiveProgress
 
     if dry_run and with_profile:
         raise ConfigError("--dry-run trains nothing that --profile could measure: leave out one of them")
     if with_profile and workers is None:
         workers = 1
-    resolved = resolve(recipe, overrides, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
     store = Registry(registry)
+    if resume is None:
+        resolved = resolve(recipe or "digits", overrides, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+        place = Runs(store.path).new(resolved.model.name)
+    else:
+        given = {"RECIPE": recipe, "--set": overrides, "--epochs": epochs, "--batch-size": batch_size, "--lr": lr}
+        given |= {"--seed": seed, "--dry-run": dry_run or None}
+        resolved, place = interrupted(store.path, resume, [name for name, value in given.items() if value is not None])
     _check_writable(store, resolved.model.name)
     if dry_run:
         _show_plan(resolved, workers, data_dir, as_json)
         return
-    with stop_on_signals() as stop, warnings.catch_warnings():
+    checkpoints = Checkpoints(
+        place,
+        steps=checkpoint_steps,
+        minutes=checkpoint_minutes,
+        resume=resume is not None,
+        recipe=resolved.to_dict(),
+    )
+    with place, stop_on_signals() as stop, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the trainer reports an overflow itself, and better
         run = api.train(
-            resolved, data_dir=data_dir, workers=workers, progress=LiveProgress(console(stderr=True)), stop=stop
+            resolved,
+            data_dir=data_dir,
+            workers=workers,
+            progress=LiveProgress(console(stderr=True)),
+            stop=stop,
+            checkpoints=checkpoints,
         )
-        kept = bool(run.history)
-        version = store.save(run.model, resolved.model.name, **run.record()) if kept else None
+        version = None
+        if run.reason != STOPPED:
+            version = registered(store, run, resolved.model.name, stop)
+            place.remove()
     costs = _profile(run, resolved, data_dir) if with_profile and run.signal is None else None
     if as_json:
-        say_json(_document(run, version) | ({"profile": costs} if with_profile else {}))
+        unfinished = {"run": place.name if version is None and not checkpoints.failure else None}
+        say_json(_document(run, version) | unfinished | ({"profile": costs} if with_profile else {}))
     elif version is None:
-        note("interrupted before the first epoch was finished: nothing was registered")
+        _show_interrupted(run, place.name, checkpoints.failure, registry)
     else:
         _show_run(run, version, registry)
     if costs and not as_json:
@@ -113,10 +148,22 @@ def _show_run(run: Run, version: Version, registry: str | None) -> None:
         say_table(("test", "value"), run.metrics.items())
     say()
     say_pairs({"registered": version.ref, "file": version.path})
-    ending = f" --registry {shlex.quote(registry)}" if registry else ""
     say("\nnext:")
     for command in (f"evaluate {version.ref}", f"export {version.ref}", f"predict {version.ref} IMAGES.npy"):
-        say(f"  cnnkit {command}{ending}")
+        say(f"  cnnkit {command}{_at(registry)}")
+
+
+def _at(registry: str | None) -> str:
+    """The end of a command for the same registry."""
+    return f" --registry {shlex.quote(registry)}" if registry else ""
+
+
+def _show_interrupted(run: Run, name: str, failure: str, registry: str | None) -> None:
+    note(f"interrupted after {counted(_epochs(run), 'epoch')}: nothing was registered")
+    if failure:
+        warn("the last steps are lost, because no checkpoint could be written")
+        return
+    note(f"to go on: cnnkit train --resume {name}{_at(registry)}")
 
 
 def _document(run: Run, version: Version | None) -> dict[str, Any]:
@@ -184,9 +231,24 @@ def _show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_jso
         "steps in all": steps * trainer.epochs,
         "parameters": model.parameter_count(),
     }
+    forecast = trainer.forecast(model, data)
+    memory = forecast.footprint()
     if as_json:
-        say_json({"recipe": recipe.to_dict(), **{name.replace(" ", "_"): value for name, value in plan.items()}})
-        return
-    say(recipe.to_toml())
-    say(f"{model.summary()}\n")
-    say_pairs(plan)
+        sizes = {**memory.parts, "total": memory.total, "available": forecast.available}
+        counts = {name.replace(" ", "_"): value for name, value in plan.items()}
+        say_json({"recipe": recipe.to_dict(), **counts, "memory": sizes, "largest_layer": memory.largest.name})
+    else:
+        say(recipe.to_toml())
+        say(f"{model.summary()}\n")
+        say_pairs(plan)
+        _show_memory(memory, forecast.available)
+    forecast.require()
+
+
+def _show_memory(memory: Footprint, available: int | None) -> None:
+    from cnnkit.network.footprint import readable
+
+    sizes = {**memory.parts, "in all": memory.total, "of that new": memory.added, "available": available}
+    say("\nmemory:")
+    say_pairs({f"  {name}": "unknown" if size is None else f"{readable(size):>12}" for name, size in sizes.items()})
+    say_pairs({"  largest layer": memory.largest.name})

@@ -175,7 +175,7 @@ class Loss(Component):
 
 
 class Optimizer(Component):
-    """The rule that moves the parameters; works on one flat vector that holds all of them."""
+    """The rule that moves the parameters, each number by itself; it works on flat vectors of them."""
 
     kind = "optimizer"
     lr: float

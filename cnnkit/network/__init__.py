@@ -1,6 +1,8 @@
 """Networks: nested layers as one flat list of nodes, and the engine that runs it over tiles."""
 
+from cnnkit.network.available import available_memory
 from cnnkit.network.engine import Engine
+from cnnkit.network.footprint import Footprint, Forecast
 from cnnkit.network.keys import keyed_rng
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective, Sums
@@ -11,12 +13,15 @@ from cnnkit.network.workers import available_cores
 __all__ = [
     "INPUT",
     "Engine",
+    "Footprint",
+    "Forecast",
     "Node",
     "Objective",
     "Sequential",
     "Session",
     "Sums",
     "available_cores",
+    "available_memory",
     "keyed_rng",
     "training_session",
 ]

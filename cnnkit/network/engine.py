@@ -57,8 +57,11 @@ class Engine:
         largest_output = max(int(np.prod(node.out_shape)) for node in nodes) * self.dtype.itemsize
         in_cache, at_most = (_power_of_two(size // largest_output) for size in (CACHE_BYTES, OUTPUT_BYTES))
         self.largest_tile = min(MAX_TILE, max(in_cache, min(MIDDLE_TILE, at_most)))
+        self.largest_prediction_tile = min(MAX_TILE, 2 * self.largest_tile)
+        """A prediction keeps nothing for a backward pass: its tiles may be twice as large."""
         self._factor, self._offset = preprocessing.affine(self.dtype, input_axes)
-        self._workspaces: list[Workspace] = []
+        self.workspaces: list[Workspace] = []
+        """Those that no tile has now."""
 
     def tile_for(self, batch_size: int) -> int:
         """How many samples a tile has in training; it depends on nothing but the network and the batch size.
@@ -79,7 +82,7 @@ class Engine:
             outputs = self._predict(prediction, part.x, workspace)
             losses, _ = objective.loss.forward(outputs, part.y)
             sums = objective.sums(outputs, part.y, losses)
-            self._workspaces.append(workspace)
+            self.workspaces.append(workspace)
             return sums
 
         with one_blas_thread():
@@ -94,7 +97,7 @@ class Engine:
         def one(tile: slice) -> None:
             workspace = self._take_workspace()
             y[tile] = self._predict(prediction, x[tile], workspace)
-            self._workspaces.append(workspace)
+            self.workspaces.append(workspace)
 
         tiles = self._tiles(len(x))
         if len(tiles) == 1:  # alone, a tile may have all of BLAS
@@ -176,7 +179,7 @@ class Engine:
                         dx = np.add(pending[source], dx, out=ctx.empty_like(dx))
                     pending[source] = dx
             del dy, cache, dx, dxs
-        self._workspaces.append(workspace)
+        self.workspaces.append(workspace)
         return sums
 
     def _prediction_steps(self) -> list[Step]:
@@ -209,13 +212,13 @@ class Engine:
         return np.add(y, self._offset, out=y)
 
     def _tiles(self, count: int) -> list[slice]:
-        """Of a prediction, which keeps nothing for a backward pass: they may be twice as large as in training."""
-        size = min(MAX_TILE, 2 * self.largest_tile)
+        """Of a prediction."""
+        size = self.largest_prediction_tile
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
     def _take_workspace(self) -> Workspace:
         try:
-            return self._workspaces.pop()
+            return self.workspaces.pop()
         except IndexError:
             return Workspace(self.dtype)
 
@@ -235,6 +238,14 @@ def to_end(tile: TilePass, total: Array | None) -> Sums:
     except StopIteration as end:
         return cast(Sums, end.value)
     raise RuntimeError("a tile stopped once more than there are layers that are coupled over the batch")
+
+
+def alone(tile: TilePass, stops: int) -> tuple[Sums, list[Array]]:
+    """Take a tile through as if it were the whole batch; its sums, and its partial at each stop."""
+    partials: list[Array] = []
+    for _ in range(stops):
+        partials.append(to_stop(tile, partials[-1] if partials else None))
+    return to_end(tile, partials[-1] if partials else None), partials
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from sys import getrefcount, maxsize
 
 import numpy as np
 
+from cnnkit.errors import TrainingError
 from cnnkit.types import Array, Shape
 
 ALIGNMENT = 64
@@ -152,13 +153,17 @@ class Memory:
     def __init__(self) -> None:
         self._plans: dict[Hashable, Plan] = {}
         self._plan = Plan()
-        self._block = _pages(ALIGNMENT)
+        self._block = pages(ALIGNMENT)
         self._next = 0
 
     @property
     def nbytes(self) -> int:
         """What is held between passes."""
         return len(self._block)
+
+    def planned(self) -> int:
+        """What passes like the latest one take, in bytes."""
+        return self._plan.size()
 
     def start(self, kind: Hashable) -> None:
         """A pass begins; passes of one kind ask for the same arrays in the same order."""
@@ -206,13 +211,13 @@ class Memory:
         plan.arrays = []
         size = plan.size()
         if size > len(self._block):
-            self._block = _pages(size)
+            self._block = pages(size)
             self._place_again()
         plan.place(self._block)
 
     def _leave_block(self) -> None:
         """Somebody still holds an array of another kind of pass: the block is his, and others begin a new one."""
-        self._block = _pages(len(self._block))
+        self._block = pages(len(self._block))
         self._place_again()
 
     def _place_again(self) -> None:
@@ -224,13 +229,33 @@ class Memory:
 def _fresh(shape: Shape, dtype: np.dtype[np.generic]) -> Array:
     """An array in pages of its own: the system has them back as soon as nobody refers to it, where `free` may not."""
     size = math.prod(shape) * dtype.itemsize
-    return np.ndarray(shape, dtype, _pages(size)) if size else np.empty(shape, dtype)
+    return np.ndarray(shape, dtype, pages(size)) if size else np.empty(shape, dtype)
 
 
-def _pages(size: int) -> mmap.mmap:
-    """Memory that a forked process does not share: each has a copy of what is written."""
-    pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
+def pages(size: int, sharing: int = mmap.MAP_PRIVATE) -> mmap.mmap:
+    """Zeros, in memory that forked processes have copies of, or share: mmap.MAP_SHARED. Raises MemoryError."""
+    try:
+        made = mmap.mmap(-1, size, sharing | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as error:
+        raise MemoryError(f"the system does not give {size:,} bytes") from error
+    if sharing == mmap.MAP_PRIVATE and size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
         with contextlib.suppress(OSError):  # a kernel without them
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return pages
+            made.madvise(mmap.MADV_HUGEPAGE)
+    return made
+
+
+@contextlib.contextmanager
+def memory_errors_told() -> Iterator[None]:
+    """A MemoryError of the block becomes a TrainingError that says where it was."""
+    try:
+        yield
+    except MemoryError as error:
+        raise out_of_memory(str(error), getattr(error, "__notes__", ())) from error
+
+
+def out_of_memory(message: str, notes: Sequence[str]) -> TrainingError:
+    """The error for a MemoryError with this message and these notes, which say where it was."""
+    where = "; ".join(notes) or "between the layers"
+    return TrainingError(
+        f"out of memory {where}{message and ': '}{message}; use a smaller batch size, fewer workers, or smaller inputs"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import mmap
 import os
 import select
@@ -22,7 +23,8 @@ import numpy as np
 from cnnkit import errors
 from cnnkit.components import Optimizer
 from cnnkit.errors import CnnkitError, TrainingError
-from cnnkit.network.engine import Engine, to_end, to_stop
+from cnnkit.network.engine import Engine, alone, to_end, to_stop
+from cnnkit.network.memory import out_of_memory, pages
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.session import Session
 from cnnkit.types import Array, Samples, Shape
@@ -124,12 +126,8 @@ class SharedSession(Session):
         one = self.engine.training_pass(
             self.samples, np.arange(1), self.objective, (0, 0, 0, 0), 1.0, np.empty_like(self.gradient)
         )
-        shapes: list[Shape] = []
-        total: Array | None = None
-        for _ in range(2 * len(self.engine.coupled)):
-            total = to_stop(one, total)
-            shapes.append(total.shape)
-        return to_end(one, total), shapes
+        sums, partials = alone(one, 2 * len(self.engine.coupled))
+        return sums, [partial.shape for partial in partials]
 
     def _work(self, worker: int) -> None:
         """One worker's share of a step."""
@@ -240,8 +238,8 @@ def _read(end: int) -> bytes:
 
 def _shared(shape: Shape, dtype: np.dtype[Any]) -> Array:
     """Zeros in memory that forked processes share."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    return np.frombuffer(mmap.mmap(-1, max(1, size)), dtype, count=int(np.prod(shape))).reshape(shape)
+    count = math.prod(shape)
+    return np.frombuffer(pages(max(1, count * dtype.itemsize), mmap.MAP_SHARED), dtype, count=count).reshape(shape)
 
 
 def _error(hear: int) -> CnnkitError:
@@ -252,6 +250,8 @@ def _error(hear: int) -> CnnkitError:
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, CnnkitError):
         error = kind(message)
+    elif name.endswith("MemoryError"):  # NumPy has one of its own
+        return out_of_memory(message, notes[:-1])
     else:
         error = TrainingError(f"a worker process failed: {name}: {message}")
     for note in filter(None, notes):

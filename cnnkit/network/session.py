@@ -16,6 +16,7 @@ import numpy as np
 
 from cnnkit.components import Optimizer
 from cnnkit.network.engine import Engine, TilePass, to_end, to_stop
+from cnnkit.network.memory import memory_errors_told
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.workers import one_blas_thread
 from cnnkit.types import Array, Samples
@@ -47,9 +48,8 @@ class Session:
         parameters = engine.parameters.vector
         self.gradient: Array = np.zeros_like(parameters)
         """The gradient of the mean loss after a step, laid out like the parameters."""
-        # Coupled tiles are all on their way at once. Others end one after the other, and are added in rounds.
-        slots = self.tiles if engine.coupled else SLOT_BYTES // max(1, parameters.nbytes)
-        self.slots: Array = np.empty((min(self.tiles, max(self.workers, slots)), parameters.size), parameters.dtype)
+        slots = slot_count(engine, batch_size, self.workers)
+        self.slots: Array = np.empty((slots, parameters.size), parameters.dtype)
         """The gradients of the tiles of a round."""
         self.state = {name: np.zeros_like(parameters) for name in optimizer.slots()}
         """The optimizer's vectors, by their names."""
@@ -144,6 +144,21 @@ class Session:
         self.optimizer.update(self.engine.parameters.vector[part], self.gradient[part], state, lr, number)
 
 
+def slot_count(engine: Engine, batch_size: int, workers: int) -> int:
+    """How many tiles of a batch have room for their gradients at once."""
+    tiles = -(-batch_size // engine.tile_for(batch_size))
+    if engine.coupled:  # they are all on their way at once; others end one after the other, and are added in rounds
+        return tiles
+    return min(tiles, max(workers, SLOT_BYTES // max(1, engine.parameters.vector.nbytes)))
+
+
+def busy_workers(engine: Engine, batch_size: int, workers: int) -> int:
+    """How many of the workers can be kept busy; one where forking is not safe (macOS) or not possible."""
+    if not hasattr(os, "fork") or sys.platform == "darwin":
+        return 1
+    return min(workers, -(-batch_size // engine.tile_for(batch_size)))
+
+
 @contextmanager
 def training_session(
     engine: Engine, samples: Samples, objective: Objective, optimizer: Optimizer, batch_size: int, workers: int
@@ -151,11 +166,11 @@ def training_session(
     """A session with as many workers as can be kept busy: processes, or this one alone.
 
     Processes, because threads hand Python's lock to each other between NumPy calls. They are forked, so that they share
-    the samples and need nothing sent; where forking is not safe (macOS) or not possible, one worker does it all.
+    the samples and need nothing sent. Raises TrainingError where memory runs out.
     """
-    workers = min(workers, -(-batch_size // engine.tile_for(batch_size)))
-    with one_blas_thread():
-        if workers == 1 or not hasattr(os, "fork") or sys.platform == "darwin":
+    workers = busy_workers(engine, batch_size, workers)
+    with one_blas_thread(), memory_errors_told():
+        if workers == 1:
             yield Session(engine, samples, objective, optimizer, batch_size)
             return
         from cnnkit.network.processes import SharedSession

@@ -6,7 +6,8 @@ os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # HDF5 reads it when h5py is
 
 from cnnkit.registry.files import Files
 from cnnkit.registry.manifest import Manifest, Origin
+from cnnkit.registry.runs import RunFolder, Runs
 from cnnkit.registry.store import Record, Registry, Version
 from cnnkit.registry.verification import Problem
 
-__all__ = ["Files", "Manifest", "Origin", "Problem", "Record", "Registry", "Version"]
+__all__ = ["Files", "Manifest", "Origin", "Problem", "Record", "Registry", "RunFolder", "Runs", "Version"]

@@ -73,7 +73,7 @@ def bury(files: Files, folder: Path, number: int) -> None:
     put(files, folder / version_file(number), sealing.tombstone())
 
 
-def put(files: Files, path: Path, data: bytes) -> None:
+def put(files: Files, path: Path, data: bytes | memoryview) -> None:
     """Let a file have this content, in one step and durably; what was there before goes."""
     with temporary(files, path.parent, data) as source:
         files.replace(source, path)

@@ -14,10 +14,16 @@ def unpack(data: bytes, name: str) -> tuple[Manifest, dict[str, Array]]:
 
     Raises RegistryError for what the format does not allow, and for a version of another model.
     """
+    described, arrays = unpack_any(data)
+    if described.name != name:
+        raise RegistryError(f"it is a version of the model {described.name!r}, in the folder of {name!r}")
+    return described, arrays
+
+
+def unpack_any(data: bytes) -> tuple[Manifest, dict[str, Array]]:
+    """The same of a version that stands in no folder: any model's. Raises RegistryError as `unpack` does."""
     text, arrays = read_arrays(data)
     described = manifest.decode(text)
     if set(described.state) != arrays.keys():
         raise RegistryError("its manifest and its arrays do not name the same things")
-    if described.name != name:
-        raise RegistryError(f"it is a version of the model {described.name!r}, in the folder of {name!r}")
     return described, {array: arrays[array] for array in described.state}

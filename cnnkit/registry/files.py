@@ -152,6 +152,10 @@ class Files:
         """Delete a file."""
         os.unlink(path)
 
+    def remove_folder(self, path: Path) -> None:
+        """Delete an empty folder."""
+        os.rmdir(path)
+
     def remove_unused(self, path: Path) -> bool:
         """Delete a file that `create` made, unless a living process still holds its lock; say whether it is gone."""
         file = os.open(path, os.O_RDONLY | _SAFE)

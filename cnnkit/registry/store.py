@@ -12,7 +12,7 @@ from typing import Any
 from cnnkit.components import Component
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import commit, log, models, references, sealing, verification
+from cnnkit.registry import commit, exchange, log, models, references, sealing, verification
 from cnnkit.registry.aliases import alias_file, alias_of, read_alias
 from cnnkit.registry.contents import unpack
 from cnnkit.registry.files import Files
@@ -102,6 +102,19 @@ class Registry:
             commit.prepare(self._files, folder)
             number = commit.register(self._files, folder, data, digest)
         return Version(name, number, folder / commit.version_file(number), digest)
+
+    def add(self, data: bytes, name: str | None = None) -> Version:
+        """Register the bytes of a version file, from this registry or another, unless that very version is there.
+
+        name: the model that it becomes a version of, its own if None; another name is written into its manifest, and
+        the file is sealed anew, so that its digest changes. Nothing is written unless the bytes could be loaded.
+        """
+        arrival = exchange.receive(data, name)
+        if there := exchange.find(self, arrival):
+            return there
+        with _reported(f"cannot save {arrival.name} in {self.path}"):
+            number = exchange.register(self._files, self.path, arrival)
+        return Version(arrival.name, number, self._path(arrival.name, number), arrival.digest)
 
     def load(self, ref: str, components: Sequence[type[Component]] = ()) -> Sequential:
         """The model of a version: `read(ref).model(components)`."""

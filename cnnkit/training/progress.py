@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -31,6 +32,10 @@ class Progress:
 
     def epoch_done(self, means: Mapping[str, float]) -> None:
         """All of the epoch's values, those of the validation included."""
+
+    def warn(self, text: str) -> None:
+        """Something went wrong, and the training goes on."""
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 class LiveProgress(Progress):
@@ -90,6 +95,10 @@ class LiveProgress(Progress):
             highlight=False,
             soft_wrap=True,
         )
+
+    def warn(self, text: str) -> None:
+        """Print it."""
+        self._console.print(f"warning: {text}", style="yellow", highlight=False, soft_wrap=True, markup=False)
 
     def _speed(self) -> float:
         return self._images / max(self._trained - self._started, 1e-9)

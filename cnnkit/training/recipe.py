@@ -79,6 +79,12 @@ class TrainSection(_Section):
     clip_norm: float | None = Field(
         None, gt=0.0, allow_inf_nan=False, description="the largest norm of all gradients together, a number above 0"
     )
+    rollback: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        description="what the rate is multiplied with, above 0 and below 1, when a training that has met NaN goes back",
+    )
     keep: Literal["last", "best"] = Field("last", description='"last" or "best": the epoch whose weights are kept')
 
 

@@ -1,28 +1,30 @@
-"""Trainer: the loop over epochs and batches."""
+"""Trainer: how a model is trained."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from cnnkit.components import Callback, Component, Loss, Metric, Optimizer, Schedule, installed_catalog
 from cnnkit.components.checks import in_range, one_of, positive, whole
-from cnnkit.errors import ConfigError, ShapeError, TrainingError
-from cnnkit.network import Objective, Sequential, Session, Sums, available_cores, keyed_rng, training_session
-from cnnkit.training.callbacks import better
+from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.network import (
+    Forecast,
+    Objective,
+    Sequential,
+    Sums,
+    available_cores,
+    available_memory,
+    training_session,
+)
+from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.interruption import StopRequest
+from cnnkit.training.loop import Loop
 from cnnkit.training.progress import Progress
-from cnnkit.training.run import History, Run
+from cnnkit.training.run import Run
 from cnnkit.types import Array, Data, Samples
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-STOPPED = "stopped by the user"
 
 
 class Trainer:
@@ -30,8 +32,9 @@ class Trainer:
 
     optimizer, loss, schedule, metrics, callbacks: components, or their expressions; clip_norm: the largest Euclidean
     norm that the whole gradient may have (Pascanu et al. 2013), None for no limit; keep: "best" goes back to the epoch
-    with the best validation in the end; seed: of the order of samples and of every random layer; workers: how many
-    tiles are worked on at once, all cores if None, never changing a result.
+    with the best validation in the end; rollback: where a loss, gradient or weight is not finite, begin the epoch anew
+    at this many times the rate, None to end with an error; seed: of the order of samples and of every random layer;
+    workers: how many tiles are worked on at once, all cores if None, never changing a result.
     Raises ConfigError for values outside what is allowed.
     """
 
@@ -47,6 +50,7 @@ class Trainer:
         callbacks: Sequence[str | Callback] = (),
         clip_norm: float | None = None,
         keep: Literal["last", "best"] = "last",
+        rollback: float | None = None,
         seed: int = 0,
         workers: int | None = None,
         progress: Progress | None = None,
@@ -63,18 +67,26 @@ class Trainer:
         self.batch_size = whole("batch_size", batch_size)
         self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
         self.keep = one_of("keep", keep, ("last", "best"))
+        self.rollback = None if rollback is None else in_range("rollback", positive("rollback", rollback), 0.0, 1.0)
         self.seed = int(in_range("seed", whole("seed", seed, at_least=0), 0, 2**63))
         self.workers = None if workers is None else whole("workers", workers)
         self.progress = progress or Progress()
 
     def fit(
-        self, model: Sequential, data: Data | Samples | tuple[Array, Array], *, stop: StopRequest | None = None
+        self,
+        model: Sequential,
+        data: Data | Samples | tuple[Array, Array],
+        *,
+        stop: StopRequest | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> Run:
         """Train the model in place and say how it went.
 
         data: a dataset, or inputs (N, C, H, W) with their targets: (N,) class indices or (N, F) values; stop: looked
-        at after each step, to end before all epochs are done.
-        Raises ShapeError if the data does not fit the model, and TrainingError if the loss is not finite.
+        at after each step, to end before all epochs are done; checkpoints: where they are kept, and whether to go on
+        from the latest one, which gives the same bits as a training that was never interrupted.
+        Raises ShapeError if the data does not fit the model, ConfigError if the memory does not suffice, and
+        TrainingError, naming the layer, if a loss, gradient or weight is not finite.
         """
         stop = stop or StopRequest()
         train, validation, test = _parts(data)
@@ -86,13 +98,16 @@ class Trainer:
             raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
         engine = model.engine(logits=self.loss.from_logits)
         workers = self.workers or available_cores()
+        dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
+        self.forecast(model, data).require()
         with (
             training_session(
                 engine, train, self.objective, self.optimizer, min(self.batch_size, len(train)), workers
             ) as session,
             self.progress,
         ):
-            history, reason = self._epochs(model, session, validation, stop)
+            about = {"train": self.recipe(), "layers": list(map(repr, model.layers)), "dataset": dataset}
+            history, reason = Loop(self, model, session, validation, stop, checkpoints, about).run()
         metrics = self.means(engine.evaluate(test, self.objective, workers)) if test else {}
         return Run(
             model,
@@ -101,7 +116,7 @@ class Trainer:
             reason,
             signal=stop.signal,
             recipe={"train": self.recipe()},
-            dataset={"name": data.name, "digest": data.digest} if isinstance(data, Data) else None,
+            dataset=dataset,
             settings={"workers": session.workers, "tile": session.tile},
         )
 
@@ -118,7 +133,27 @@ class Trainer:
             "seed": self.seed,
             "keep": self.keep,
         }
-        return table if self.clip_norm is None else table | {"clip_norm": self.clip_norm}
+        optional = {"clip_norm": self.clip_norm, "rollback": self.rollback}
+        return table | {name: value for name, value in optional.items() if value is not None}
+
+    def forecast(self, model: Sequential, data: Data | Samples | tuple[Array, Array]) -> Forecast:
+        """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
+        train, *others = _parts(data)
+        _check(model, train)
+        kept = 2 if self.keep == "best" else 0
+        if self.rollback is not None:
+            kept += 1 + len(self.optimizer.slots())
+        return Forecast(
+            model.engine(logits=self.loss.from_logits),
+            train,
+            self.objective,
+            self.optimizer,
+            min(self.batch_size, len(train)),
+            self.workers or available_cores(),
+            evaluated=max(len(part or ()) for part in others),
+            copies=kept,
+            available=available_memory(),
+        )
 
     def evaluate(self, model: Sequential, samples: Samples) -> dict[str, float]:
         """Loss and metrics on samples, in prediction mode. Raises ShapeError if they do not fit the model."""
@@ -135,89 +170,6 @@ class Trainer:
         """The mean loss and the metrics, by name, of what was summed up."""
         values = zip(self.metrics, sums.metrics, strict=True)
         return {"loss": sums.loss / sums.count} | {metric.key: metric.value(total) for metric, total in values}
-
-    def _epochs(
-        self, model: Sequential, session: Session, validation: Samples | None, stop: StopRequest
-    ) -> tuple[History, str]:
-        history: History = {}
-        best: tuple[float, dict[str, Array]] | None = None
-        monitor = f"validation_{self.metrics[0].key if self.metrics else 'loss'}"
-        stepper = _Stepper(self, session)
-        quantities = {"loss": False} | {metric.key: metric.greater_is_better for metric in self.metrics}
-        if validation:
-            quantities |= {f"validation_{name}": greater for name, greater in quantities.items()}
-        quantities |= {"lr": True, "seconds": False}
-        for callback in self.callbacks:
-            callback.start(quantities)
-        reason = "all epochs done"
-        for epoch in range(self.epochs):
-            began = time.perf_counter()
-            means, finished = stepper.epoch(epoch, stop)
-            if not finished:
-                reason = STOPPED
-                break
-            if validation:
-                sums = session.engine.evaluate(validation, self.objective, self.workers or available_cores())
-                means |= {f"validation_{name}": value for name, value in self.means(sums).items()}
-            self.progress.epoch_done(means)
-            means |= {"lr": stepper.rate, "seconds": time.perf_counter() - began}
-            for name, value in means.items():
-                history.setdefault(name, []).append(value)
-            if self.keep == "best" and (best is None or better(means[monitor], best[0], quantities[monitor])):
-                best = means[monitor], model.state()
-            if reasons := [text for callback in self.callbacks if (text := callback.after_epoch(history))]:
-                reason = "; ".join(reasons)
-                break
-            if stop.signal is not None and epoch + 1 < self.epochs:
-                reason = STOPPED
-                break
-        if best is not None:
-            model.load_state(best[1])
-        return history, reason
-
-
-class _Stepper:
-    """The steps of a training."""
-
-    def __init__(self, trainer: Trainer, session: Session) -> None:
-        self.rate = trainer.optimizer.lr
-        self._trainer = trainer
-        self._session = session
-        self._updates = 0
-
-    def epoch(self, epoch: int, stop: StopRequest) -> tuple[dict[str, float], bool]:
-        """Train one epoch; the means of loss and metrics, and whether it was finished."""
-        trainer, total = self._trainer, None
-        batches = list(self._batches(epoch))
-        trainer.progress.epoch_started(epoch + 1, trainer.epochs, len(batches))
-        means: dict[str, float] = {}
-        for number, batch in enumerate(batches):
-            self.rate = trainer.optimizer.lr * trainer.schedule.factor(epoch + number / len(batches), trainer.epochs)
-            sums = self._session.step(batch, (trainer.seed, epoch, number))
-            self._update(sums, epoch, number)
-            total = sums if total is None else total + sums
-            means = trainer.means(total)
-            trainer.progress.step_done(number + 1, len(batch), means)
-            if stop.signal is not None and number + 1 < len(batches):
-                return means, False
-        return means, True
-
-    def _batches(self, epoch: int) -> Iterator[Array]:
-        order = keyed_rng("order", self._trainer.seed, epoch).permutation(len(self._session.samples))
-        for start in range(0, len(order), self._trainer.batch_size):
-            yield order[start : start + self._trainer.batch_size]
-
-    def _update(self, sums: Sums, epoch: int, number: int) -> None:
-        norm = self._session.norm()
-        if not (math.isfinite(sums.loss) and math.isfinite(norm)):
-            raise TrainingError(
-                f"epoch {epoch + 1}, step {number + 1}: the loss is {sums.loss / sums.count:g} and the gradient's norm "
-                f"{norm:g} at learning rate {self.rate:g}; nothing was registered. Expected finite numbers: lower the "
-                "learning rate, or limit the gradient with clip_norm"
-            )
-        limit = self._trainer.clip_norm
-        self._updates += 1
-        self._session.update(self.rate, self._updates, limit / norm if limit is not None and norm > limit else 1.0)
 
 
 def _component(kind: str, given: str | Component) -> Component:

@@ -11,6 +11,8 @@ import pytest
 
 from cnnkit.training.trainer import Trainer
 
+PARTS = ("program", "samples", "parameters", "gradients", "optimizer", "workspaces", "processes")
+
 
 def test_train_registers_the_model_and_says_how_to_go_on(cli: Any, tmp_path: Path) -> None:
     result = cli("train", "tiny.toml")
@@ -81,6 +83,37 @@ def test_dry_run_shows_the_plan_and_writes_nothing(cli: Any, tmp_path: Path) -> 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_dry_run_shows_the_memory(cli: Any) -> None:
+    shown = cli("train", "tiny.toml", "--dry-run").out.partition("\nmemory:\n")[2].splitlines()
+    names = [*PARTS, "in all", "of that new", "available", "largest layer"]
+    assert [line[2:].partition("  ")[0] for line in shown] == names
+    document = cli("train", "tiny.toml", "--dry-run", "--json").document
+    memory = document["memory"]
+    assert list(memory) == [*PARTS, "total", "available"]
+    assert memory["total"] == sum(memory[name] for name in PARTS)
+    assert memory["parameters"] == 4 * 650
+    assert document["largest_layer"] == "flatten_1"
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_training_that_does_not_fit_is_refused(cli: Any, monkeypatch: pytest.MonkeyPatch, options: Any) -> None:
+    monkeypatch.setattr("cnnkit.training.trainer.available_memory", lambda: 1000)
+    result = cli("train", "tiny.toml", *options)
+    assert result.code == 2
+    assert result.err.startswith("error: training with batch size 256 takes about ")
+    assert result.err.endswith("no batch size fits; use fewer workers, smaller inputs, or a smaller network\n")
+    assert ("memory:" in result.out) == bool(options)
+
+
+def test_memory_that_runs_out_is_one_line(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*arguments: Any, **options: Any) -> None:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(Trainer, "fit", exhausted)
+    result = cli("train", "tiny.toml")
+    assert (result.code, result.err) == (2, "error: out of memory: Unable to allocate 9 TiB\n")
+
+
 def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send this process SIGTERM when an epoch begins."""
     original = Trainer.means
@@ -88,29 +121,31 @@ def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def means(self: Trainer, sums: Any) -> dict[str, float]:
         calls.append(None)
-        if len(calls) == 6 * (epoch - 1) + 1:  # six steps in an epoch
+        if len(calls) == 7 * (epoch - 1) + 1:  # six steps in an epoch, and its end
             signal.raise_signal(signal.SIGTERM)
         return original(self, sums)
 
     monkeypatch.setattr(Trainer, "means", means)
 
 
-def test_an_interrupted_training_keeps_its_finished_epochs(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    _stop_in_epoch(3, monkeypatch)
-    result = cli("train", "tiny.toml", "--epochs", "50")
-    assert result.code == 128 + signal.SIGTERM
-    assert "ended after 2 epochs: stopped by the user" in result.out
-    assert cli("models", "show", "tiny@1", "--json").document["history"]["loss"] != []
-
-
-def test_an_interrupt_in_the_first_epoch_registers_nothing(
+def test_an_interrupted_training_registers_nothing_and_says_how_to_go_on(
     cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _stop_in_epoch(1, monkeypatch)
-    result = cli("train", "tiny.toml", "--epochs", "50")
+    _stop_in_epoch(3, monkeypatch)
+    result = cli("train", "tiny.toml", "--epochs", "50", "--registry", "my models")
     assert result.code == 128 + signal.SIGTERM
-    assert "interrupted before the first epoch was finished: nothing was registered" in result.err
-    assert not (tmp_path / "registry").exists()
+    assert "interrupted after 2 epochs: nothing was registered" in result.err
+    assert "to go on: cnnkit train --resume tiny-" in result.err
+    assert result.err.endswith(" --registry 'my models'\n")
+    assert not (tmp_path / "my models" / "tiny").exists()
+
+
+def test_an_interrupted_training_names_its_run_as_json(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stop_in_epoch(1, monkeypatch)
+    document = cli("train", "tiny.toml", "--epochs", "3", "--json").document
+    assert (document["ref"], document["reason"], document["epochs"]) == (None, "stopped by the user", 0)
+    finished = cli("train", "--resume", document["run"], "--json").document
+    assert (finished["ref"], finished["run"], finished["epochs"]) == ("tiny@1", None, 3)
 
 
 def test_evaluate_repeats_the_metrics_of_the_training(cli: Any) -> None:

@@ -65,6 +65,7 @@ def test_values_and_defaults() -> None:
         "batch_size": 32,
         "seed": 0,
         "clip_norm": None,
+        "rollback": None,
         "keep": "last",
     }
 
@@ -205,7 +206,7 @@ def test_an_empty_recipe_lists_the_tables() -> None:
         "model: expected the table [model] with the keys name, layers, found none",
         "data: expected the table [data] with the keys dataset, validation, found none",
         "train: expected the table [train] with the keys optimizer, loss, schedule, metrics, callbacks, epochs, "
-        "batch_size, seed, clip_norm, keep, found none",
+        "batch_size, seed, clip_norm, rollback, keep, found none",
     ]
 
 
@@ -243,7 +244,7 @@ def test_several_problems_are_listed_together() -> None:
          "train.keep: expected \"last\" or \"best\": the epoch whose weights are kept, found 'first'"),
         ("epochs = 2", "epochs = 2\nworkers = 4",
          "[train] has no key 'workers'; expected one of optimizer, loss, schedule, metrics, callbacks, epochs, "
-         "batch_size, seed, clip_norm, keep"),
+         "batch_size, seed, clip_norm, rollback, keep"),
         ("[model]", "[mode]\n[model]", "there is no table [mode]; did you mean model?"),
         ("[model]", "[zzz]\n[model]", "there is no table [zzz]; expected one of model, data, train"),
     ],

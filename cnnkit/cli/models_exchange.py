@@ -1,0 +1,84 @@
+"""`cnnkit models export-bundle` and `import`: versions that go from one registry to another, as one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.output import say, say_json, say_pairs
+from cnnkit.cli.validation import inputs_for, show_report
+
+
+def export_bundle(
+    ref: Reference,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: <name>-<number>.zip.")
+    ] = None,
+    dataset: DatasetChoice = None,
+    registry: RegistryFolder = None,
+    data_dir: DataFolder = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Write a version as one zip file.
+
+    With its own file, its ONNX file and a model card; only if every installed runtime gives the model's answers.
+    """
+    from cnnkit import api
+    from cnnkit.errors import CheckError
+    from cnnkit.registry import Registry
+
+    record = Registry(registry).read(ref)
+    version = record.version
+    target = output or Path(f"{version.name}-{version.number}.zip")
+    model = record.model()
+    x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
+    report = api.write_bundle(record, model, target, x, inputs)
+    if as_json:
+        path = str(target) if report.ok else None
+        say_json({"ref": version.ref, "path": path, "validation": {"inputs": inputs, **report.to_dict()}})
+    else:
+        show_report(report, inputs)
+    if not report.ok:
+        raise CheckError(f"{target} was not written: its ONNX file would not give the answers of {version.ref}")
+    if not as_json:
+        say_pairs({"exported": version.ref, "file": target})
+
+
+def import_version(
+    file: Annotated[Path, typer.Argument(help="A version file (.h5), or a bundle (.zip) of export-bundle.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Model that it becomes a version of; else its own.")
+    ] = None,
+    registry: RegistryFolder = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Register a version from a file.
+
+    It becomes the next version of its model, unless that very version is there already.
+    """
+    from cnnkit.errors import RegistryError
+    from cnnkit.registry import Registry
+    from cnnkit.registry.bundle import read_version_file
+    from cnnkit.registry.exchange import find, receive
+
+    store = Registry(registry)
+    data = read_version_file(file)
+    try:
+        arrival = receive(data, name)
+    except RegistryError as error:
+        error.add_note(f"in {file}")
+        raise
+    there = find(store, arrival)
+    version = there or store.add(data, name)
+    if as_json:
+        document = {"ref": version.ref, "path": str(version.path), "digest": version.digest}
+        say_json({**document, "file": str(file), "new": there is None})
+    elif there:
+        say(f"{file} is there already, as {version.ref}")
+    else:
+        say_pairs({"imported": version.ref, "file": version.path, "digest": version.digest})

@@ -1,0 +1,66 @@
+"""What `cnnkit train` does around a training: going on with an interrupted run, and registering the model."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnkit.cli.output import note, warn
+
+if TYPE_CHECKING:
+    from cnnkit.registry import Registry, RunFolder, Version
+    from cnnkit.training import Run
+    from cnnkit.training.interruption import StopRequest
+    from cnnkit.training.recipe import Recipe
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system answers where there is no room."""
+PATIENCE, PAUSE = 300.0, 2.0
+"""Seconds for which a full disk is waited for, and between two attempts."""
+
+
+def interrupted(registry: Path, name: str, given: Sequence[str]) -> tuple[Recipe, RunFolder]:
+    """The recipe and the place of an interrupted run; warns of what is not as it was.
+
+    given: names of arguments that would change the recipe. Raises ConfigError if there are any, RegistryError for a run
+    that is not there, is damaged, or goes on elsewhere.
+    """
+    from cnnkit.errors import ConfigError
+    from cnnkit.registry import Runs
+    from cnnkit.registry.environment import differences
+    from cnnkit.training.recipe import Recipe
+
+    if given:
+        raise ConfigError(f"--resume goes on with what the run was begun with: leave out {', '.join(given)}")
+    place = Runs(registry).find(name)
+    record, _ = place.load()
+    for difference in differences(record.get("environment")):
+        warn(f"{difference}: the result may differ in its last bits from that of an uninterrupted run")
+    return Recipe.from_dict(record.get("recipe") or {}, f"the run {place.name}"), place
+
+
+def registered(store: Registry, run: Run, name: str, stop: StopRequest) -> Version:
+    """Register the model of a run; while the disk is full, try again and again for some minutes, or until stopped."""
+    from cnnkit.errors import RegistryError
+
+    until = time.monotonic() + PATIENCE
+    waiting = False
+    while True:
+        try:
+            return store.save(run.model, name, **run.record())
+        except RegistryError as error:
+            if not _is_full(error) or time.monotonic() > until or stop.signal is not None:
+                raise
+            if not waiting:
+                warn(str(error))
+                note(f"make room, and it is registered; waiting for {PATIENCE / 60:g} minutes (Ctrl-C gives up)")
+                waiting = True
+        time.sleep(PAUSE)
+
+
+def _is_full(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in FULL

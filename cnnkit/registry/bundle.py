@@ -1,0 +1,157 @@
+"""Bundles: one zip file with a version's own file, its ONNX file and its model card. Nothing is compressed.
+
+A bundle that is read may come from anybody: it is judged by its directory before any member is read, only the version
+file is read, and nothing is ever extracted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnkit.errors import RegistryError
+from cnnkit.registry import commit, sealing
+from cnnkit.registry.files import Files
+
+if TYPE_CHECKING:
+    from cnnkit.registry.store import Record
+
+VERSION_FILE, ONNX_FILE, CARD, CURVES = MEMBERS = "model.h5", "model.onnx", "card.md", "curves.png"
+"""What a bundle may hold, in this order; a reader needs the first alone."""
+MAX_BYTES = 2**31 - 1
+"""A larger zip file needs extensions of the format, which a reader would have to understand, too."""
+MAGIC = b"PK\x03\x04"
+_TIME = (1980, 1, 1, 0, 0, 0)
+_END = struct.Struct("<4s4H2LH")
+"""Signature, this disk, the directory's disk, entries here and in all, the directory's bytes and offset, comment."""
+_END_SIGNATURE, _END64_SIGNATURE = b"PK\x05\x06", b"PK\x06\x07"
+_END64_BYTES = 20
+_MAX_DIRECTORY = 64 * 1024
+_ENCRYPTED = 0x1
+
+
+def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) -> Path:
+    """Write a bundle, whole or not at all; a file of that name is replaced. Equal content gives equal bytes.
+
+    others: the members beside the version's own file. Raises RegistryError if it cannot be written, or is too large.
+    """
+    path = Path(path)
+    members = {VERSION_FILE: _version_file(record), **others}
+    if (size := sum(map(len, members.values()))) > MAX_BYTES - _MAX_DIRECTORY:
+        raise RegistryError(f"a bundle may have {MAX_BYTES:,} bytes, this one would have {size:,}")
+    image = io.BytesIO()
+    with zipfile.ZipFile(image, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+        for name in MEMBERS:
+            if name in members:
+                entry = zipfile.ZipInfo(name, _TIME)
+                entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+                archive.writestr(entry, members[name])
+    try:
+        commit.put(Files(), path, image.getvalue())
+    except OSError as error:
+        raise RegistryError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def check_target(path: str | Path) -> None:
+    """Find out, before the work is done, that a bundle could not be written there. Raises RegistryError."""
+    path = Path(path)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise RegistryError(f"cannot write {path}: expected the name of a file in a folder that exists")
+
+
+def provenance(record: Record) -> dict[str, str]:
+    """Where an ONNX file comes from, for its metadata: reference, digest, recipe as JSON, dataset and its digest."""
+    manifest = record.manifest
+    entries = {"reference": record.version.ref, "digest": record.version.digest}
+    if manifest.recipe:
+        entries["recipe"] = json.dumps(manifest.recipe, ensure_ascii=False)
+    if manifest.dataset:
+        entries |= {"dataset": manifest.dataset["name"], "dataset_digest": manifest.dataset["digest"]}
+    return entries
+
+
+def read_version_file(path: str | Path) -> bytes:
+    """The bytes of the version file at `path`, or of the one in the bundle at `path`; they are yet to be checked.
+
+    Raises RegistryError for any other file, and for a bundle that does not look exactly as `write_bundle` makes it.
+    """
+    path = Path(path)
+    try:
+        data = Files().read(path.resolve(), sealing.MAX_BYTES)  # the user may name a link; nothing inside the file can
+    except (OSError, RuntimeError) as error:
+        raise RegistryError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if data.startswith(sealing.MAGIC):
+        return data
+    if not data.startswith(MAGIC):
+        raise RegistryError(
+            f"expected a version file (.h5) or a bundle (.zip) of cnnkit, {path} begins with {data[:16]!r}"
+        )
+    try:
+        return _member(data)
+    except RegistryError as error:
+        raise RegistryError(f"{path} is no bundle of cnnkit that can be used: {error}") from error
+
+
+def _version_file(record: Record) -> bytes:
+    """The bytes of a version, unless they are no longer those of the record."""
+    version = record.version
+    try:
+        data = Files().read(version.path, sealing.MAX_BYTES)
+    except OSError as error:
+        raise RegistryError(f"cannot read {version.ref}: {error.strerror or error} ({version.path})") from error
+    if sealing.check(data) != version.digest:
+        raise RegistryError(f"{version.ref} was deleted or replaced a moment ago: {version.path} has other content")
+    return data
+
+
+def _member(data: bytes) -> bytes:
+    """The version file in a bundle."""
+    _check_end(data)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            for entry in entries:
+                _check_entry(entry, len(data))
+            names = [entry.filename for entry in entries]
+            if doubled := next((name for name in names if names.count(name) > 1), None):
+                raise RegistryError(f"it has {doubled!r} more than once")
+            if VERSION_FILE not in names:
+                raise RegistryError(f"it has no {VERSION_FILE!r}, only {', '.join(map(repr, names)) or 'nothing'}")
+            return archive.read(VERSION_FILE)
+    except RegistryError:
+        raise
+    except Exception as error:  # the module's failures come as many types; each of them means that it is damaged
+        raise RegistryError(f"it is damaged: {type(error).__name__}: {error}") from error
+
+
+def _check_end(data: bytes) -> None:
+    """Judge the size of the directory before the module reads it: a small file may declare millions of members."""
+    at = len(data) - _END.size
+    if at < 0 or not data.startswith(_END_SIGNATURE, at):
+        raise RegistryError("it is cut short, or has a comment or other bytes at its end")
+    _, *disks, here, entries, size, offset, _ = _END.unpack_from(data, at)
+    if any(disks) or here != entries or not 0 < entries <= len(MEMBERS) or size > _MAX_DIRECTORY:
+        raise RegistryError(f"it must be one part with 1 to {len(MEMBERS)} members, it declares {entries:,}")
+    if data.startswith(_END64_SIGNATURE, at - _END64_BYTES) or offset + size != at:
+        raise RegistryError("its directory is not where it should be, or needs the Zip64 extension")
+
+
+def _check_entry(entry: zipfile.ZipInfo, most: int) -> None:
+    name, kind = entry.orig_filename[:100], stat.S_IFMT(entry.external_attr >> 16)
+    if entry.orig_filename not in MEMBERS:
+        raise RegistryError(f"it has a member {name!r}; expected only {', '.join(MEMBERS)}")
+    if kind not in (0, stat.S_IFREG):
+        raise RegistryError(f"its member {name!r} must be a regular file; it is a link, a folder or a device")
+    if entry.flag_bits & _ENCRYPTED:
+        raise RegistryError(f"its member {name!r} is encrypted")
+    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+        raise RegistryError(f"its member {name!r} is compressed; a bundle's members are stored as they are")
+    if entry.file_size > most:
+        raise RegistryError(f"its member {name!r} declares {entry.file_size:,} bytes, more than the bundle has")

@@ -1,0 +1,174 @@
+"""Checkpoints: all that a training needs to go on as if it had never stopped.
+
+Random numbers are keyed by seed, epoch, step, tile and layer, and schedules depend on the epoch alone: there is no
+generator and no schedule whose state would have to be kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from cnnkit.components.checks import positive, whole
+from cnnkit.errors import ConfigError, RegistryError, ShapeError, TrainingError
+from cnnkit.network import Sequential, Session, Sums
+from cnnkit.training.run import History
+from cnnkit.types import Array
+
+OPTIMIZER, BEST, BEGAN = "Optimizer.", "Best_", "Began_"
+"""What the names of other arrays than the model's begin with; names of layers are lower case."""
+AGAIN = 10.0
+"""Seconds after which a checkpoint that could not be written is tried again."""
+
+
+class CheckpointStore(Protocol):
+    """Keeps the latest checkpoint of a run: plain values as in JSON, and arrays by name."""
+
+    def save(self, record: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        """Replace the checkpoint in one step. Raises RegistryError or OSError; the one before is kept then."""
+
+    def load(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """The latest checkpoint. Raises RegistryError if there is none, or if it is damaged."""
+
+
+@dataclass
+class Position:
+    """How far a training is: what changes from step to step, beside the model and the optimizer's vectors."""
+
+    epoch: int = 0
+    """Epochs that are done."""
+    step: int = 0
+    """Steps that are done in the next one."""
+    updates: int = 0
+    seconds: float = 0.0
+    """Spent in the epoch before it was interrupted."""
+    rate_factor: float = 1.0
+    """What the learning rate is multiplied with after rollbacks."""
+    rollbacks: int = 0
+    """How often the epoch was begun again."""
+    history: History = field(default_factory=dict)
+    best: float | None = None
+    """The monitored quantity of the best epoch so far, if that is kept."""
+    sums: Sums | None = None
+    """What the steps of the epoch add up to."""
+    best_state: dict[str, Array] = field(default_factory=dict)
+    """The model's in that epoch."""
+    began: dict[str, Array] = field(default_factory=dict)
+    """All arrays as they were when the epoch began, if the training may go back there."""
+
+    def to_record(self) -> dict[str, Any]:
+        """All of it but the arrays, as plain values."""
+        record = {name: value for name, value in vars(self).items() if name not in ("sums", "best_state", "began")}
+        if self.sums is not None:
+            record["sums"] = asdict(self.sums) | {"metrics": [metric.tolist() for metric in self.sums.metrics]}
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Position:
+        """What `to_record` has written. Raises TrainingError for anything else."""
+        try:
+            values = dict(record)
+            sums = values.pop("sums", None)
+            position = cls(**values)
+            if sums is not None:
+                metrics = tuple(np.array(metric, np.float64) for metric in sums["metrics"])
+                position.sums = Sums(int(sums["count"]), float(sums["loss"]), metrics)
+            if min(position.epoch, position.step, position.updates) < 0:
+                raise ValueError("a count is below 0")
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrainingError(f"the checkpoint does not say how far the training was: {error}") from error
+        return position
+
+
+class Checkpoints:
+    """When checkpoints of a training are written, and whether it goes on from the latest one.
+
+    store: keeps them; steps, minutes: how far they are apart, whichever is reached first, None for no limit of that
+    kind; resume: go on from the store's checkpoint instead of beginning anew; recipe: the whole recipe, kept beside.
+    Raises ConfigError for limits that are not above 0.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        *,
+        steps: int | None = None,
+        minutes: float | None = 5.0,
+        resume: bool = False,
+        recipe: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.store = store
+        self.steps = None if steps is None else whole("steps", steps)
+        self.minutes = None if minutes is None else positive("minutes", minutes)
+        self.resume = resume
+        self.recipe = None if recipe is None else dict(recipe)
+        self.failure = ""
+        """Why the latest attempt to write one failed, "" if it did not."""
+        self._begin()
+
+    def is_due(self) -> bool:
+        """Asked once after each step."""
+        self._steps_since += 1
+        waited = time.monotonic() - self._last
+        if self.failure:
+            return waited >= AGAIN
+        by_steps = self.steps is not None and self._steps_since >= self.steps
+        return by_steps or (self.minutes is not None and waited >= 60 * self.minutes)
+
+    def write(self, arrays: Mapping[str, Array], position: Position, about: Mapping[str, Any]) -> bool:
+        """Keep where a training is; whether that worked. A failure, such as a full disk, does not end a training.
+
+        arrays: of the model and the optimizer; about: what must be the same when the training goes on.
+        """
+        prefixed = {f"{BEST}{name}": array for name, array in position.best_state.items()}
+        prefixed |= {f"{BEGAN}{name}": array for name, array in position.began.items()}
+        record = {"recipe": self.recipe, **about, "position": position.to_record()}
+        try:
+            self.store.save(record, {**arrays, **prefixed})
+            self.failure = ""
+        except (RegistryError, OSError) as error:
+            self.failure = str(error)
+        self._begin()
+        return not self.failure
+
+    def read(self, about: Mapping[str, Any]) -> tuple[dict[str, Array], Position]:
+        """The arrays and the position to go on from. Raises ConfigError for the checkpoint of another training."""
+        record, arrays = self.store.load()
+        for key, here in about.items():
+            if (there := record.get(key)) != here:
+                raise ConfigError(
+                    f"the checkpoint is of another training: its {key} is {there!r:.300}, here it is {here!r:.300}"
+                )
+        position = Position.from_record(record.get("position", {}))
+        position.best_state, position.began = _taken(arrays, BEST), _taken(arrays, BEGAN)
+        return arrays, position
+
+    def _begin(self) -> None:
+        self._steps_since, self._last = 0, time.monotonic()
+
+
+def arrays_of(model: Sequential, session: Session) -> dict[str, Array]:
+    """Everything that steps change in place: copies of the model's arrays, and the optimizer's vectors."""
+    return model.state() | {f"{OPTIMIZER}{name}": vector for name, vector in session.state.items()}
+
+
+def put_back(arrays: Mapping[str, Array], model: Sequential, session: Session) -> None:
+    """Set what `arrays_of` gave. Raises ShapeError if it does not fit."""
+    arrays = dict(arrays)
+    vectors = _taken(arrays, OPTIMIZER)
+    here = {name: vector.shape for name, vector in session.state.items()}
+    if (there := {name: vector.shape for name, vector in vectors.items()}) != here:
+        raise ShapeError(f"the checkpoint has the optimizer's vectors {there}, this training has {here}")
+    model.load_state(arrays)
+    for name, vector in vectors.items():
+        session.state[name][...] = vector
+
+
+def _taken(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
+    """Those whose names begin so, without that; `arrays` keeps the others."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}

@@ -1,0 +1,201 @@
+"""The loop over epochs and batches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.errors import TrainingError
+from cnnkit.network import Sequential, Session, Sums, available_cores, keyed_rng
+from cnnkit.training import diagnosis
+from cnnkit.training.callbacks import better
+from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back
+from cnnkit.training.interruption import StopRequest
+from cnnkit.training.run import History
+from cnnkit.types import Array, Samples
+
+if TYPE_CHECKING:
+    from cnnkit.training.trainer import Trainer
+
+STOPPED = "stopped by the user"
+MOST_ROLLBACKS = 5
+"""How often one epoch is begun again before the training is given up."""
+
+
+class Loop:
+    """One training, from its beginning or from a checkpoint to its end."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        model: Sequential,
+        session: Session,
+        validation: Samples | None,
+        stop: StopRequest,
+        checkpoints: Checkpoints | None,
+        about: dict[str, Any],
+    ) -> None:
+        self._trainer = trainer
+        self._model = model
+        self._session = session
+        self._validation = validation
+        self._stop = stop
+        self._checkpoints = checkpoints
+        self._about = about
+        """What must be the same when a checkpoint is resumed."""
+        self._position = Position()
+        self._rate = trainer.optimizer.lr
+
+    def run(self) -> tuple[History, str]:
+        """Train; the history, and why it ended."""
+        quantities = self._quantities()
+        for callback in self._trainer.callbacks:
+            callback.start(quantities)
+        if self._checkpoints and self._checkpoints.resume:
+            arrays, self._position = self._checkpoints.read(self._about)
+            put_back(arrays, self._model, self._session)
+        reason = self._epochs(quantities)
+        if self._position.best_state:
+            self._model.load_state(self._position.best_state)
+        return self._position.history, reason
+
+    def _epochs(self, quantities: dict[str, bool]) -> str:
+        trainer, position = self._trainer, self._position
+        reason = self._verdict() if position.epoch else ""  # resumed
+        while not reason and position.epoch < trainer.epochs:
+            if trainer.rollback is not None and position.step == 0:
+                position.began = {name: array.copy() for name, array in arrays_of(self._model, self._session).items()}
+            try:
+                sums = self._epoch()
+            except NotFiniteError as error:
+                self._roll_back(error)
+                continue
+            if sums:
+                self._end_epoch(sums, quantities)
+                reason = self._verdict()
+            if not reason and position.epoch < trainer.epochs and self._stop.signal is not None:
+                self._checkpoint()
+                return STOPPED
+        return reason or "all epochs done"
+
+    def _epoch(self) -> Sums | None:
+        """Train the rest of an epoch; what its steps add up to, None if it was stopped before its end."""
+        trainer, position = self._trainer, self._position
+        batches = list(self._batches(position.epoch))
+        if position.step >= len(batches):
+            raise TrainingError(f"the checkpoint is of step {position.step}, an epoch has {len(batches)}")
+        trainer.progress.epoch_started(position.epoch + 1, trainer.epochs, len(batches))
+        began = time.perf_counter() - position.seconds
+        while True:
+            batch = batches[position.step]
+            sums = self._step(batch, len(batches))
+            position.seconds = time.perf_counter() - began
+            trainer.progress.step_done(position.step, len(batch), trainer.means(sums))
+            if position.step == len(batches):
+                return sums
+            if self._stop.signal is not None:
+                return None
+            if self._checkpoints and self._checkpoints.is_due():
+                self._checkpoint()
+
+    def _step(self, batch: Array, steps: int) -> Sums:
+        """One step and its update; what the steps of the epoch add up to."""
+        trainer, position, session = self._trainer, self._position, self._session
+        factor = trainer.schedule.factor(position.epoch + position.step / steps, trainer.epochs)
+        self._rate = trainer.optimizer.lr * factor * position.rate_factor
+        sums = session.step(batch, (trainer.seed, position.epoch, position.step))
+        norm = session.norm()
+        if not (math.isfinite(sums.loss) and math.isfinite(norm)):
+            found = f"the loss is {sums.loss / sums.count:g} and the gradient's norm {norm:g}"
+            raise self._not_finite(found, diagnosis.first_not_finite(session, batch))
+        limit = trainer.clip_norm
+        scale = limit / norm if limit is not None and norm > limit else 1.0
+        session.update(self._rate, position.updates + 1, scale)
+        if not diagnosis.weights_are_finite(session.engine):
+            raise self._not_finite("the update went beyond all numbers", diagnosis.first_weights(session.engine))
+        position.updates += 1
+        position.step += 1
+        position.sums = sums if position.sums is None else position.sums + sums
+        return position.sums
+
+    def _end_epoch(self, sums: Sums, quantities: dict[str, bool]) -> None:
+        """Measure the epoch, record it, and move on to the next one."""
+        trainer, position = self._trainer, self._position
+        began = time.perf_counter()
+        means = trainer.means(sums)
+        if self._validation:
+            workers = trainer.workers or available_cores()
+            measured = self._session.engine.evaluate(self._validation, trainer.objective, workers)
+            means |= {f"validation_{name}": value for name, value in trainer.means(measured).items()}
+        trainer.progress.epoch_done(means)
+        means |= {"lr": self._rate, "seconds": position.seconds + time.perf_counter() - began}
+        for name, value in means.items():
+            position.history.setdefault(name, []).append(value)
+        monitor = f"validation_{trainer.metrics[0].key if trainer.metrics else 'loss'}"
+        if trainer.keep == "best" and (
+            position.best is None or better(means[monitor], position.best, quantities[monitor])
+        ):
+            position.best, position.best_state = means[monitor], self._model.state()
+        position.epoch += 1
+        position.step, position.sums, position.seconds, position.rollbacks = 0, None, 0.0, 0
+        if self._checkpoints and position.epoch < trainer.epochs and self._checkpoints.is_due():
+            self._checkpoint()
+
+    def _verdict(self) -> str:
+        """Why callbacks end the training, "" if they do not."""
+        told = [callback.after_epoch(self._position.history) for callback in self._trainer.callbacks]
+        return "; ".join(filter(None, told))
+
+    def _quantities(self) -> dict[str, bool]:
+        """What the history will have, and whether greater is better."""
+        quantities = {"loss": False} | {metric.key: metric.greater_is_better for metric in self._trainer.metrics}
+        if self._validation:
+            quantities |= {f"validation_{name}": greater for name, greater in quantities.items()}
+        return quantities | {"lr": True, "seconds": False}
+
+    def _batches(self, epoch: int) -> Iterator[Array]:
+        order = keyed_rng("order", self._trainer.seed, epoch).permutation(len(self._session.samples))
+        for start in range(0, len(order), self._trainer.batch_size):
+            yield order[start : start + self._trainer.batch_size]
+
+    def _checkpoint(self) -> None:
+        if self._checkpoints is None:
+            return
+        if not self._checkpoints.write(arrays_of(self._model, self._session), self._position, self._about):
+            self._trainer.progress.warn(
+                f"no checkpoint could be written, the last one is kept: {self._checkpoints.failure}"
+            )
+
+    def _roll_back(self, error: NotFiniteError) -> None:
+        """Go back to where the epoch began, with a lower rate; or give up."""
+        factor, position = self._trainer.rollback, self._position
+        if factor is None or position.rollbacks == MOST_ROLLBACKS:
+            raise error
+        put_back(position.began, self._model, self._session)
+        position.rate_factor *= factor
+        position.rollbacks += 1
+        position.updates -= position.step
+        position.step, position.sums, position.seconds = 0, None, 0.0
+        self._trainer.progress.warn(
+            f"{error.place}; the epoch begins anew with {position.rate_factor:g} times the rate"
+        )
+
+    def _not_finite(self, found: str, place: str) -> NotFiniteError:
+        position = self._position
+        at = f"epoch {position.epoch + 1}, step {position.step + 1}"
+        return NotFiniteError(
+            f"{at}: {found} at learning rate {self._rate:g}; nothing was registered. What is not finite was first seen "
+            f"in {place}. Expected finite numbers: lower the learning rate, limit the gradient with clip_norm, or set "
+            "rollback = 0.5 to go back and try half the rate",
+            f"{at}: {place} is not finite",
+        )
+
+
+class NotFiniteError(TrainingError):
+    """A loss, gradient or weight is NaN or infinite."""
+
+    def __init__(self, message: str, place: str) -> None:
+        super().__init__(message)
+        self.place = place

@@ -1,0 +1,228 @@
+"""Trainings that are stopped, killed or run into a full disk, and go on: always to the same bits."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.registry import Files, Registry, Runs
+
+DRIVER = Path(__file__).with_name("stopping_driver.py")
+ROOT = Path(__file__).parents[2]
+EPOCHS, STEPS = 4, 6
+RECIPE = f"""\
+[model]
+name = "stoppable"
+layers = ["Conv2D(4, 3)", "BatchNorm2D()", "ReLU()", "Flatten()", "Dropout(0.2)", "Dense(10)"]
+[data]
+dataset = "Digits()"
+validation = 0.1
+[train]
+optimizer = "Adam(0.01)"
+schedule = "Cosine()"
+epochs = {EPOCHS}
+batch_size = 256
+keep = "best"
+"""
+
+
+def start(folder: Path, number: int, step: str, *arguments: str) -> subprocess.Popen[str]:
+    """`cnnkit train` in a process of its own, which gets this signal after this step; 0 for none."""
+    (folder / "stoppable.toml").write_text(RECIPE)
+    return subprocess.Popen(
+        [sys.executable, str(DRIVER), str(number), step, "train", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CNNKIT_REGISTRY": str(folder / "registry")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def train(folder: Path, number: int, step: int, *arguments: str) -> tuple[int, str]:
+    """Its exit code and messages."""
+    process = start(folder, number, str(step), *arguments)
+    _, err = process.communicate(timeout=120)
+    return process.returncode, err
+
+
+def bits(folder: Path) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in Registry(folder / "registry").read("stoppable@1").state.items()}
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    code, err = train(folder, 0, 0, "stoppable.toml")
+    assert code == 0, err
+    return bits(folder)
+
+
+def steps_done(folder: Path) -> int:
+    """Of all steps, how many the latest checkpoint has."""
+    runs = Runs(folder / "registry")
+    place = runs.find("latest")
+    record, _ = place.load()
+    place.release()
+    return int(record["position"]["epoch"] * STEPS + record["position"]["step"])
+
+
+def check_stop(folder: Path, number: signal.Signals, step: int, expected: dict[str, bytes]) -> None:
+    code, err = train(folder, number, step, "stoppable.toml", "--workers", "2")
+    assert code == 128 + number, err
+    assert steps_done(folder) == step
+    assert not (folder / "registry" / "stoppable").exists()
+    (name,) = Runs(folder / "registry").names()
+    assert f"to go on: cnnkit train --resume {name}\n" in err
+    code, err = train(folder, 0, 0, "--resume", name, "--workers", "1")
+    assert code == 0, err
+    assert bits(folder) == expected
+    assert not list((folder / "registry" / ".runs").iterdir())
+
+
+def check_kill(folder: Path, choice: random.Random, expected: dict[str, bytes]) -> int:
+    """Kill a training again and again until it reaches its end; how often."""
+    arguments, kills = ["stoppable.toml"], 0
+    while True:
+        step = choice.randrange(2, 14)
+        code, err = train(folder, signal.SIGKILL, step, *arguments, "--checkpoint-steps", "2", "--workers", "2")
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, err
+        kills += 1
+        if Runs(folder / "registry").names():  # else it was killed before its first checkpoint
+            arguments = ["--resume", "latest"]
+    assert bits(folder) == expected
+    assert Registry(folder / "registry").verify() == []
+    return kills
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_a_checkpoint_of_this_very_step(
+    tmp_path: Path, uninterrupted: dict[str, bytes], number: signal.Signals
+) -> None:
+    check_stop(tmp_path, number, 9 if number == signal.SIGINT else 12, uninterrupted)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("attempt", range(30))
+def test_a_signal_at_any_step(
+    tmp_path: Path, uninterrupted: dict[str, bytes], number: signal.Signals, attempt: int
+) -> None:
+    check_stop(tmp_path, number, random.Random(31 * attempt + number).randrange(1, EPOCHS * STEPS), uninterrupted)
+
+
+def test_a_training_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
+    assert check_kill(tmp_path, random.Random(0), uninterrupted) > 0
+
+
+@pytest.mark.full
+def test_fifty_kills(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
+    kills = 0
+    for attempt in range(50):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        kills += check_kill(folder, random.Random(attempt), uninterrupted)
+    assert kills >= 50
+
+
+def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    process = start(tmp_path, signal.SIGTERM, "3hang", "stoppable.toml", "--workers", "2")
+    assert process.stdout
+    assert process.stdout.readline() == "hanging\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_what_a_run_was_begun_with_cannot_be_changed(cli: Any, tmp_path: Path) -> None:
+    train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
+    result = cli("train", "tiny.toml", "--resume", "latest", "--epochs", "3", "--lr", "0.1")
+    assert result.code == 2
+    assert "--resume goes on with what the run was begun with: leave out RECIPE, --epochs, --lr" in result.err
+    result = cli("train", "--resume", "stopable")
+    assert result.code == 2
+    assert "there is no interrupted run 'stopable'" in result.err
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnkit.registry import runs
+
+    train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
+    monkeypatch.setattr(runs, "PATIENCE", 0.0)
+    other = Runs(tmp_path / "registry").find("latest")
+    other.load()
+    result = cli("train", "--resume", "latest")
+    assert (result.code, "is being trained by another process" in result.err) == (2, True)
+    other.release()
+    assert cli("train", "--resume", "latest").code == 0
+
+
+def test_a_damaged_checkpoint_is_refused(cli: Any, tmp_path: Path) -> None:
+    train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
+    (path,) = (tmp_path / "registry").glob(".runs/*/checkpoint.h5")
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    result = cli("train", "--resume", "latest")
+    assert result.code == 2
+    assert "cannot be used: its content does not have the sha256" in result.err
+
+
+def test_a_resumed_run_warns_of_another_environment(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
+    monkeypatch.setattr(np, "__version__", "9.9.9")
+    result = cli("train", "--resume", "latest")
+    assert result.code == 0
+    assert "it is 9.9.9: the result may differ in its last bits" in result.err
+
+
+class Full(Files):
+    """A disk without room, for some calls of `sync`."""
+
+    left = 0
+
+    def sync(self, file: int) -> None:
+        if Full.left:
+            Full.left -= 1
+            raise OSError(errno.ENOSPC, "No space left on device", "file")
+        super().sync(file)
+
+
+def test_a_full_disk_is_waited_for(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnkit.cli import runs
+    from cnnkit.registry import store
+
+    monkeypatch.setattr(runs, "PAUSE", 0.0)
+    monkeypatch.setattr(store, "Files", Full)
+    monkeypatch.setattr(Full, "left", 3)
+    result = cli("train", "tiny.toml", "--json")
+    assert (result.code, Full.left) == (0, 0)
+    assert json.loads(result.out)["ref"] == "tiny@1"
+    assert result.err.count("No space left on device") == 1
+    assert "make room, and it is registered" in result.err
+    assert cli("models", "verify").code == 0
+
+
+def test_a_disk_that_stays_full_is_told(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnkit.cli import runs
+    from cnnkit.registry import store
+
+    monkeypatch.setattr(runs, "PATIENCE", 0.0)
+    monkeypatch.setattr(store, "Files", Full)
+    monkeypatch.setattr(Full, "left", 10**6)
+    result = cli("train", "tiny.toml")
+    assert result.code == 2
+    assert "cannot save tiny" in result.err
+    assert "No space left on device" in result.err

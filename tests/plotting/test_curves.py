@@ -1,0 +1,112 @@
+"""Training curves: a picture that can be read, whatever a history holds, and none without matplotlib."""
+
+from __future__ import annotations
+
+import io
+import math
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.plotting.curves import MAX_PANELS, draw_curves
+
+pytest.importorskip("matplotlib")
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TRAINED: dict[str, list[float]] = {
+    "loss": [2.0, 1.0, 0.5],
+    "accuracy": [0.3, 0.6, 0.8],
+    "validation_loss": [2.1, 1.2, 0.7],
+    "validation_accuracy": [0.3, 0.5, 0.7],
+    "lr": [0.1, 0.1, 0.1],
+    "seconds": [1.0, 1.0, 1.0],
+}
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every figure that is made."""
+    import matplotlib.figure
+
+    made: list[Any] = []
+
+    class Kept(matplotlib.figure.Figure):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(self)
+
+    monkeypatch.setattr(matplotlib.figure, "Figure", Kept)
+    return made
+
+
+def _pixels(data: bytes | None) -> np.ndarray[Any, Any]:
+    from matplotlib.image import imread
+
+    assert data
+    assert data.startswith(SIGNATURE)
+    return np.asarray(imread(io.BytesIO(data)))
+
+
+def test_loss_and_metrics_have_a_panel_each_with_axes_and_a_legend(figures: list[Any]) -> None:
+    pixels = _pixels(draw_curves(TRAINED, "digits@3"))
+    assert pixels.shape[1] > 1000
+    colours = {tuple(np.round(pixel[:3] * 255).astype(int)) for pixel in pixels.reshape(-1, pixels.shape[2])}
+    assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)} <= colours
+    loss, accuracy = figures[0].axes
+    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss (mean per sample)", "accuracy (share of samples)")
+    for axes in (loss, accuracy):
+        assert axes.get_xlabel() == "epoch"
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "validation"]
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    training, validation = loss.get_lines()
+    assert list(training.get_xdata()) == [1, 2, 3]
+    assert list(validation.get_ydata()) == TRAINED["validation_loss"]
+    assert training.get_linestyle() != validation.get_linestyle()  # told apart in black and white, too
+
+
+def test_the_same_history_gives_the_same_bytes() -> None:
+    assert draw_curves(TRAINED, "digits@3") == draw_curves(TRAINED, "digits@3")
+    assert draw_curves(TRAINED, "digits@3") != draw_curves(TRAINED, "digits@4")
+
+
+def test_without_matplotlib_there_is_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert draw_curves(TRAINED, "digits@3") is None
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {},
+        {"loss": []},
+        {"loss": [math.nan, math.inf]},
+        {"lr": [0.1], "seconds": [1.0]},
+        {"$\\frac{$": [1.0], "a b": [1.0], "x\n": [1.0], "": [1.0], "a" * 99: [1.0]},
+    ],
+)
+def test_there_may_be_nothing_to_draw(history: dict[str, list[float]]) -> None:
+    assert draw_curves(history, "net@1") is None
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {"loss": [1.0]},
+        {"loss": [1.0, math.nan, math.inf, 1e308, -1e308, 2.0]},
+        {"loss": [1, 2**1023, -(2**1023)]},
+        {"loss": [1.0] * 5, "validation_loss": [1.0]},
+        {"loss": [1e-300, 1e-310]},
+        {f"metric_{number}": [1.0, 2.0] for number in range(50)},
+    ],
+)
+def test_whatever_a_file_says_can_be_drawn(history: dict[str, list[float]], figures: list[Any]) -> None:
+    assert _pixels(draw_curves(history, "net@1")).std() > 0
+    assert len(figures[0].axes) <= MAX_PANELS
+
+
+def test_a_long_history_is_thinned(figures: list[Any]) -> None:
+    draw_curves({"loss": [1.0 / (1 + i) for i in range(100_000)]}, "net@1")
+    (line,) = figures[0].axes[0].get_lines()
+    assert len(line.get_xdata()) <= 2000
+    assert line.get_xdata()[0] == 1

@@ -1,0 +1,231 @@
+"""Checkpoints: a training that goes on from one gives the same bits as one that was never interrupted."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Callback, Metric
+from cnnkit.errors import ConfigError, RegistryError, ShapeError, TrainingError
+from cnnkit.network import Sequential
+from cnnkit.training import Checkpoints, Run, Trainer
+from cnnkit.training import checkpoint as module
+from cnnkit.training.interruption import StopRequest
+from cnnkit.training.progress import Progress
+from cnnkit.types import Array, Data, Samples
+
+EPOCHS, STEPS = 3, 5
+
+
+class InMemory:
+    """A store; what it was given is copied, as a file would be."""
+
+    def __init__(self) -> None:
+        self.content: tuple[dict[str, Any], dict[str, Array]] | None = None
+        self.saved = 0
+        self.error: Exception | None = None
+
+    def save(self, record: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        if self.error:
+            raise self.error
+        self.content = dict(record), {name: np.array(array) for name, array in arrays.items()}
+        self.saved += 1
+
+    def load(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        if self.content is None:
+            raise RegistryError("no checkpoint")
+        record, arrays = self.content
+        return dict(record), {name: np.array(array) for name, array in arrays.items()}
+
+
+class StopsAfter(Progress):
+    """Asks for a stop after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.request, self.left = StopRequest(), steps
+        self.warnings: list[str] = []
+
+    def step_done(self, step: int, samples: int, means: Mapping[str, float]) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.request.signal = signal.SIGINT
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+class ErrorRate(Metric):
+    """The share of wrong predictions."""
+
+    greater_is_better = False
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        return np.array([(outputs.argmax(axis=1) != targets).sum(), len(targets)], np.float64)
+
+    def value(self, total: Array) -> float:
+        return float(total[0] / total[1])
+
+
+def images(count: int, seed: int) -> Samples:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, count)
+    return Samples((rng.integers(0, 100, (count, 1, 6, 6)) + 60 * y[:, None, None, None]).astype(np.uint8), y)
+
+
+DATA = Data(images(96, 0), images(30, 1), images(30, 2), name="Images()", digest="d")
+
+
+def network() -> Sequential:
+    layers = ["Conv2D(4, 3)", "BatchNorm2D()", "ReLU()", "Flatten()", "Dropout(0.3)", "Dense(3)"]
+    return Sequential(layers, (1, 6, 6), seed=1)
+
+
+def trainer(progress: Progress | None = None, **options: Any) -> Trainer:
+    settings: dict[str, Any] = {
+        "optimizer": "Adam(0.02)",
+        "schedule": "Cosine(warmup=0.5)",
+        "metrics": ["Accuracy()", ErrorRate()],
+        "epochs": EPOCHS,
+        "batch_size": 20,
+        "workers": 1,
+        "keep": "best",
+    }
+    return Trainer(**settings | options, progress=progress)
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """All that two equal trainings have in common."""
+    history = {name: values for name, values in run.history.items() if name != "seconds"}
+    state = {name: array.tobytes() for name, array in run.model.state().items()}
+    return {"state": state, "history": history, "metrics": run.metrics, "reason": run.reason}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("steps", range(1, EPOCHS * STEPS))
+def test_an_interrupted_training_goes_on_to_the_same_bits(steps: int, workers: int) -> None:
+    expected = outcome(trainer().fit(network(), DATA))
+    store, progress = InMemory(), StopsAfter(steps)
+    stopped = trainer(progress, workers=workers).fit(
+        network(), DATA, stop=progress.request, checkpoints=Checkpoints(store)
+    )
+    assert (stopped.reason, store.saved) == ("stopped by the user", 1)
+    resumed = trainer(workers=3 - workers).fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
+    assert outcome(resumed) == expected
+
+
+@pytest.mark.parametrize("forgotten", ["updates", "sums", "Optimizer.mean", "conv2d_1.weight"])
+def test_positive_control_what_a_checkpoint_forgets_is_noticed(forgotten: str) -> None:
+    expected = outcome(trainer().fit(network(), DATA))
+    store, progress = InMemory(), StopsAfter(7)
+    trainer(progress).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
+    assert store.content is not None
+    record, arrays = store.content
+    if forgotten in arrays:
+        arrays[forgotten] *= 0
+    else:
+        record["position"] = {name: value for name, value in record["position"].items() if name != forgotten}
+    resumed = trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
+    assert outcome(resumed) != expected
+
+
+def test_checkpoints_are_written_every_so_many_steps_and_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_steps, by_time, never = InMemory(), InMemory(), InMemory()
+    trainer().fit(network(), DATA, checkpoints=Checkpoints(by_steps, steps=4, minutes=None))
+    assert by_steps.saved == (EPOCHS * STEPS - 1) // 4
+    clock = iter(range(0, 10**6, 30))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    trainer().fit(network(), DATA, checkpoints=Checkpoints(by_time, minutes=1.0))
+    assert by_time.saved == (EPOCHS * STEPS - 1) // 2
+    trainer().fit(network(), DATA, checkpoints=Checkpoints(never, minutes=None))
+    assert never.saved == 0
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    store, progress = InMemory(), StopsAfter(99)
+    store.error = OSError(errno.ENOSPC, "No space left on device")
+    checkpoints = Checkpoints(store, steps=3, minutes=None)
+    run = trainer(progress).fit(network(), DATA, checkpoints=checkpoints)
+    assert outcome(run) == outcome(trainer().fit(network(), DATA))
+    assert len(progress.warnings) > 2  # it is tried again after each step
+    assert "No space left on device" in progress.warnings[0]
+    assert "No space left on device" in checkpoints.failure
+
+
+def test_a_retry_that_succeeds_ends_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    store = InMemory()
+
+    class Recovers(StopsAfter):
+        def warn(self, text: str) -> None:
+            store.error = None
+
+    store.error = OSError(errno.ENOSPC, "full")
+    checkpoints = Checkpoints(store, steps=100, minutes=None)
+    monkeypatch.setattr(checkpoints, "_steps_since", 99)
+    trainer(Recovers(99)).fit(network(), DATA, checkpoints=checkpoints)
+    assert (store.saved, checkpoints.failure) == (1, "")
+
+
+def test_another_training_is_not_continued() -> None:
+    store, progress = InMemory(), StopsAfter(3)
+    trainer(progress).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
+    resume = Checkpoints(store, resume=True)
+    with pytest.raises(ConfigError, match=r"of another training: its train is .*Adam\(lr=0.02.*here it is .*0.05"):
+        trainer(optimizer="Adam(0.05)").fit(network(), DATA, checkpoints=resume)
+    with pytest.raises(ConfigError, match="of another training: its layers is"):
+        trainer().fit(Sequential(["Flatten()", "Dense(3)"], (1, 6, 6)), DATA, checkpoints=resume)
+    other = Data(DATA.train, DATA.test, DATA.validation, name="Images()", digest="e")
+    with pytest.raises(ConfigError, match="of another training: its dataset is"):
+        trainer().fit(network(), other, checkpoints=resume)
+
+
+@pytest.mark.parametrize(
+    "position",
+    [{"epoch": "1"}, {"epoch": 0, "step": -1}, {"unknown": 1}, {"sums": {"count": 1}}, {"epoch": 1, "step": 99}],
+)
+def test_a_checkpoint_with_a_wrong_position_is_refused(position: dict[str, Any]) -> None:
+    store, progress = InMemory(), StopsAfter(3)
+    trainer(progress).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
+    assert store.content is not None
+    store.content[0]["position"] = position
+    with pytest.raises(TrainingError, match="the checkpoint"):
+        trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
+
+
+def test_a_checkpoint_with_other_vectors_is_refused() -> None:
+    store, progress = InMemory(), StopsAfter(3)
+    trainer(progress).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
+    assert store.content is not None
+    store.content[1]["Optimizer.mean"] = np.zeros(3, np.float32)
+    with pytest.raises(ShapeError, match="the checkpoint has the optimizer's vectors"):
+        trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
+
+
+class StopsAtHalf(Callback):
+    """Ends a training after two epochs."""
+
+    def after_epoch(self, history: Mapping[str, list[float]]) -> str:
+        return "half" if len(history["loss"]) == 2 else ""
+
+
+def test_callbacks_see_the_whole_history_again() -> None:
+    options: dict[str, Any] = {"epochs": 4, "callbacks": [StopsAtHalf()]}
+    expected = outcome(trainer(**options).fit(network(), DATA))
+    for steps in (4, 5, 6, 9):
+        store, progress = InMemory(), StopsAfter(steps)
+        trainer(progress, **options).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
+        assert outcome(trainer(**options).fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))) == expected
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ConfigError, match="steps must be a whole number, 1 or above"):
+        Checkpoints(InMemory(), steps=0)
+    with pytest.raises(ConfigError, match="minutes must be a number above 0"):
+        Checkpoints(InMemory(), minutes=0)

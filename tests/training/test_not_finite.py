@@ -1,0 +1,157 @@
+"""NaN and infinities: a training stops at the step in which they appear, says where, or goes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Layer, Optimizer
+from cnnkit.errors import ConfigError, TrainingError
+from cnnkit.network import Sequential
+from cnnkit.training import Checkpoints, Trainer
+from cnnkit.training.loop import MOST_ROLLBACKS
+from cnnkit.types import Array, Cache, Context, Grads, Samples
+from tests.training.test_checkpoint import DATA, InMemory, StopsAfter, network, outcome, trainer
+
+
+class Poison(Layer):
+    """The identity, but for one infinity in forward or backward."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return self._poisoned(x, "forward"), None
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return self._poisoned(dy, "backward"), {}
+
+    def _poisoned(self, x: Array, where: str) -> Array:
+        y = np.array(x)
+        if where == self.where:
+            y[0, 0] = np.inf
+        return y
+
+
+class Leaps(Optimizer):
+    """Plain gradient descent that once makes a step beyond all numbers."""
+
+    def __init__(self, lr: float = 0.1, at: int = 2) -> None:
+        self.lr = lr
+        self.at = at
+
+    def slots(self) -> tuple[str, ...]:
+        return ()
+
+    def update(self, params: Array, grads: Array, state: Any, lr: float, step: int) -> None:
+        params -= lr * grads
+        if step == self.at and lr > self.lr / 3:
+            params[-1] = np.inf
+
+
+def rows(count: int = 40, dtype: type = np.float32) -> Samples:
+    rng = np.random.default_rng(0)
+    return Samples(rng.normal(size=(count, 3)).astype(dtype), rng.integers(0, 2, count))
+
+
+def message(layers: list[Layer | str], samples: Samples, **options: Any) -> str:
+    model = Sequential(layers, (3,))
+    with pytest.raises(TrainingError) as caught:
+        Trainer(**{"epochs": 2, "batch_size": 10, "workers": 1} | options).fit(model, samples)
+    assert "nothing was registered" in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_bad_input_is_named_by_its_sample(value: float) -> None:
+    samples = rows()
+    samples.x[17, 1] = value
+    assert "first seen in the input of the training sample 17" in message(["Dense(2)"], samples)
+
+
+def test_a_bad_weight_is_named() -> None:
+    model = Sequential(["Dense(4)", "ReLU()", "Dense(2)"], (3,))
+    model.parameters.vector[13] = np.nan  # of Dense(4) there are 16
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1: .* in the weights 'bias' of dense_1 = Dense\(4"):
+        Trainer(epochs=1, workers=1).fit(model, rows())
+
+
+def test_a_bad_output_is_named_by_its_layer() -> None:
+    text = message(["Dense(4)", Poison("forward"), "ReLU()", "Dense(2)"], rows())
+    assert 'in the output of poison_1 = Poison("forward")' in text
+
+
+def test_a_bad_gradient_is_named_by_the_last_layer_that_has_it() -> None:
+    text = message(["Dense(4)", "Dense(5)", Poison("backward"), "Dense(2)"], rows())
+    assert "in the gradient 'bias' of dense_2 = Dense(5" in text
+
+
+def test_a_bad_target_is_named_by_its_sample() -> None:
+    samples = Samples(rows().x, np.ones((40, 1), np.float32))
+    samples.y[5] = np.nan
+    assert "in the target of the training sample 5" in message(["Dense(1)"], samples, loss="MSE()", metrics=[])
+
+
+def test_an_update_beyond_all_numbers_stops_at_once() -> None:
+    text = message(["Dense(4)", "Dense(2)"], rows(), optimizer=Leaps())
+    assert text.startswith("epoch 1, step 2: the update went beyond all numbers at learning rate 0.1")
+    assert "in the weights 'bias' of dense_2" in text
+
+
+def test_weights_whose_square_overflows_are_no_mistake() -> None:
+    model = Sequential(["Dense(2, bias=False)"], (3,))
+    model.parameters.vector[...] = 1e25
+    samples = Samples(np.zeros((10, 3), np.float32), np.zeros(10, np.int64))
+    run = Trainer(optimizer="SGD(0.1)", epochs=1, workers=1).fit(model, samples)
+    assert run.reason == "all epochs done"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_training_goes_back_and_tries_a_lower_rate(workers: int) -> None:
+    progress = StopsAfter(99)
+    model = Sequential(["Dense(4)", "Dense(2)"], (3,))
+    options: dict[str, Any] = {"optimizer": Leaps(at=6), "epochs": 3, "batch_size": 10, "workers": workers}
+    run = Trainer(**options, rollback=0.5, progress=progress).fit(model, rows())
+    assert len(progress.warnings) == 2
+    assert "epoch 2, step 2: the weights 'bias' of dense_2" in progress.warnings[0]
+    assert "the epoch begins anew with 0.5 times the rate" in progress.warnings[0]
+    assert run.history["lr"] == [0.1, 0.025, 0.025]
+    assert np.isfinite(model.parameters.vector).all()
+
+
+def test_a_rollback_goes_back_to_where_the_epoch_began() -> None:
+    """The second epoch at a quarter of the rate, after two attempts, is the second epoch at a quarter of the rate."""
+    model = Sequential(["Dense(4)", "Dense(2)"], (3,))
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 10, "workers": 1}
+    Trainer(**options, optimizer=Leaps(at=6), rollback=0.25, progress=StopsAfter(99)).fit(model, rows())
+    other = Sequential(["Dense(4)", "Dense(2)"], (3,))
+    Trainer(**options | {"epochs": 2}, optimizer="SGD(0.1)", schedule="Step(1, 0.25)").fit(other, rows())
+    assert model.parameters.vector.tobytes() == other.parameters.vector.tobytes()
+
+
+def test_an_epoch_is_begun_again_only_so_often() -> None:
+    samples = rows()
+    samples.x[17, 1] = np.nan
+    progress = StopsAfter(99)
+    message(["Dense(2)"], samples, rollback=0.5, progress=progress)
+    assert len(progress.warnings) == MOST_ROLLBACKS
+
+
+def test_a_resumed_training_rolls_back_as_the_uninterrupted_one() -> None:
+    options: dict[str, Any] = {"optimizer": Leaps(at=8), "rollback": 0.25, "progress": StopsAfter(99)}
+    expected = outcome(trainer(**options).fit(network(), DATA))
+    for steps in (6, 7, 8, 11):
+        store, progress = InMemory(), StopsAfter(steps)
+        trainer(**options | {"progress": progress}).fit(
+            network(), DATA, stop=progress.request, checkpoints=Checkpoints(store)
+        )
+        resumed = trainer(**options).fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
+        assert outcome(resumed) == expected
+
+
+def test_rollback_is_a_factor() -> None:
+    for wrong in (0.0, 1.0, 2.0, -0.5):
+        with pytest.raises(ConfigError, match="rollback must be a number"):
+            Trainer(rollback=wrong)
