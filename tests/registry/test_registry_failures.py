@@ -11,9 +11,9 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
+from failing import OPERATIONS, Failing, PowerOff  # type: ignore[import-not-found]  # beside this file
 from states import (  # type: ignore[import-not-found]  # beside this file
     ACTIONS,
     DEAD,
@@ -25,62 +25,17 @@ from states import (  # type: ignore[import-not-found]  # beside this file
 )
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import Files, Registry
-
-OPERATIONS = [name for name in vars(Files) if not name.startswith("_")]
+from cnnkit.registry import Registry, Runs
 
 
-class PowerOff(BaseException):
-    """The process ends here; not even its clean-up runs."""
-
-
-class Failing(Files):
-    """Files whose operation number `at` fails: once with an error, or, if `dead`, with all that follow.
-
-    A write that fails has written half of its data.
-    """
-
-    called: ClassVar[set[str]] = set()
-    """The operations that any of these objects was asked for."""
-
-    def __init__(self, at: int, dead: bool) -> None:
-        self.at, self.dead, self.count = at, dead, 0
-        self.opened: list[int] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        method = super().__getattribute__(name)
-        if name not in OPERATIONS:
-            return method
-
-        def operation(*args: Any, **kwargs: Any) -> Any:
-            self.called.add(name)
-            self.count += 1
-            if self.count == self.at or (self.dead and self.count > self.at):
-                if name == "write" and self.count == self.at:
-                    method(args[0], memoryview(args[1])[: len(args[1]) // 2])
-                raise PowerOff if self.dead else OSError(errno.EIO, os.strerror(errno.EIO))
-            result = method(*args, **kwargs)
-            if name in ("create", "open_end"):
-                self.opened.append(result)
-            return result
-
-        return operation
-
-    def end(self) -> None:
-        """Close what the dead process had open, and so give up its locks."""
-        for file in self.opened:
-            with contextlib.suppress(OSError):
-                os.close(file)
-
-
-class FailingWithoutLinks(Failing):
+class FailingWithoutLinks(Failing):  # type: ignore[misc]
     """The same on a file system without hard links."""
 
     def link(self, source: Path, target: Path) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
-class FailingOnANetwork(Failing):
+class FailingOnANetwork(Failing):  # type: ignore[misc]
     """The same on a file system that loses the answer to the first call, and so answers to the second."""
 
     def link(self, source: Path, target: Path) -> None:
@@ -194,6 +149,9 @@ def test_the_changes_above_use_every_operation(tmp_path: Path) -> None:
     actions += [(system, ACTIONS["save"]) for system in SYSTEMS[1:]]
     for number, (system, action) in enumerate(actions):
         action(Registry(shutil.copytree(template, tmp_path / str(number)), files=system(10**6, dead=False)))
+    run = Runs(template, Failing(10**6, dead=False)).new("net")
+    run.save({}, {})
+    run.remove()
     assert Failing.called == set(OPERATIONS)
 
 
