@@ -162,7 +162,7 @@ def race(save: Save, folder: Path, count: int) -> tuple[list[list[str]], dict[st
     with os.fdopen(told, "rb") as stream:
         acknowledged = [line.decode().split() for line in stream]
     os.close(finish)
-    told_by_readers = {}
+    told_by_readers: dict[str, int] = {}
     for answer in readers:
         with os.fdopen(answer, "rb") as stream:
             told_by_readers |= json.load(stream)
@@ -193,7 +193,7 @@ def judge(folder: Path, acknowledged: list[list[str]]) -> dict[str, object]:
 
 if __name__ == "__main__":
     harness = {"kill": kill, "race": race}[sys.argv[1]]
-    writer = {"safe": save_safely, "naive": save_naively, "renaming": save_by_renaming}[sys.argv[2]]
+    writers: dict[str, Save] = {"safe": save_safely, "naive": save_naively, "renaming": save_by_renaming}
     model = Path(sys.argv[3]) / "net"
-    acknowledged, seen = harness(writer, model, int(sys.argv[4]))
+    acknowledged, seen = harness(writers[sys.argv[2]], model, int(sys.argv[4]))
     print(json.dumps(judge(model, acknowledged) | seen))

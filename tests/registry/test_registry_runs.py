@@ -83,6 +83,18 @@ def test_a_run_is_trained_by_one_process(folder: Path, monkeypatch: pytest.Monke
     assert load(folder) == 1
 
 
+def test_a_checkpoint_that_cannot_be_read_is_one_line(folder: Path) -> None:
+    class Broken(Files):
+        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    with (
+        RunFolder(Broken(), folder) as run,
+        pytest.raises(RegistryError, match=r"cannot read the checkpoint .*checkpoint\.h5: Input/output error$"),
+    ):
+        run.load()
+
+
 def test_a_file_system_without_locks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(file: int, how: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
