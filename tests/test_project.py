@@ -57,6 +57,8 @@ def test_dangerous_calls_are_found(tmp_path: Path) -> None:
         "import subprocess; subprocess.run(command, shell=True)",
         "import pickle; pickle.loads(data)",
         "import marshal; marshal.loads(data)",
+        "import shelve; shelve.open(path)",
+        "import yaml; yaml.load(text)",
     ]
     source = tmp_path / "bad.py"
     source.write_text("\n".join(lines))
@@ -97,6 +99,7 @@ def test_nothing_is_unpickled_or_imported_by_name(path: Path) -> None:
     [
         "import pickle",
         "import os, marshal as m",
+        "from shelve import open",
         "import _pickle",
         "from joblib.numpy_pickle import load",
         "from torch import load",
@@ -104,6 +107,7 @@ def test_nothing_is_unpickled_or_imported_by_name(path: Path) -> None:
         "np.load(path)",
         "np.load(path, None, True)",
         "np.load(path, allow_pickle=flag)",
+        "numpy.load(path, allow_pickle=True)",
         "np.lib.format.read_array(file, True)",
         "def f():\n    __import__(text)",
         "compile(text, '', 'exec')",

@@ -28,7 +28,7 @@ def doctor(
 ) -> None:
     """Show what this installation consists of.
 
-    Exits 1 if a plugin is broken, or the setting that --tune stored.
+    Exits 1 if a plugin has a problem, or the setting that --tune stored.
     """
     import importlib.metadata
     import platform

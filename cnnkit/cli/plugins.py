@@ -44,4 +44,4 @@ def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
         for kind, names in one["components"].items():
             say(f"  {kind:<10} {', '.join(names)}")
         for problem in one["problems"]:
-            say(f"  broken: {problem}")
+            say(f"  problem: {problem}")

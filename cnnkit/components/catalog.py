@@ -9,7 +9,8 @@ import importlib
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -38,7 +39,11 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
 KNOWN_ELSEWHERE = {"HadamardDense": "cnnkit-walsh"}
 """Names of components that a distribution of ours brings, for the hint what to install."""
 
+PATIENCE = 30.0
+"""Seconds in which a plugin must answer; a large import from a slow disk takes a few."""
+
 C = TypeVar("C", bound=Component)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -157,10 +162,9 @@ class Catalog:
         return loaded.classes[kind]
 
     def problems(self, plugin: Plugin) -> list[str]:
-        """What is wrong with a plugin; imports it, and asks all of its hooks."""
-        for kind in KINDS:
-            self.classes(plugin, kind)
-        return self.load(plugin).problems
+        """What is wrong with a plugin, and which of its names others have; imports all, and asks all hooks."""
+        shared = [text for kind in KINDS for text in self._shared(plugin, kind)]
+        return [*self.load(plugin).problems, *shared]
 
     def load(self, plugin: Plugin) -> Loaded:
         """Import a plugin once; whatever goes wrong becomes one of its problems."""
@@ -172,8 +176,7 @@ class Catalog:
     def _import(self, plugin: Plugin) -> Loaded:
         loaded = Loaded(plugin)
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers
-                module = plugin.load()
+            module = _answer(plugin, plugin.load)
             self._manager.register(module, name=f"{plugin.distribution} {plugin.value}")
         except KeyboardInterrupt:
             raise
@@ -194,8 +197,7 @@ class Catalog:
 
     def _ask(self, loaded: Loaded, kind: str, hook: Callable[..., Any]) -> None:
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                classes = list(hook())
+            classes = _answer(loaded.plugin, lambda: list(hook()))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as above
@@ -208,6 +210,13 @@ class Catalog:
                 loaded.problems.append(f"{KINDS[kind][0]}() returned two classes named {cls.__name__}")
             else:
                 loaded.classes[kind][cls.__name__] = cls
+
+    def _shared(self, plugin: Plugin, kind: str) -> Iterator[str]:
+        for name in self.classes(plugin, kind):
+            owners = [p.distribution for p in self.plugins if p is not plugin and name in self.classes(p, kind)]
+            if owners and plugin.distribution != BUILT_IN:
+                owner = "cnnkit itself" if BUILT_IN in owners else " and ".join(owners)
+                yield f"{owner} has {_a(kind)} {name} too: write {plugin.distribution}:{name} for this one"
 
     def _argument(self, kind: str, value: Any) -> Any:
         match value:
@@ -255,6 +264,39 @@ def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:
         raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(accepted)}") from error
     except Exception as error:  # whatever a foreign __init__ raises, the arguments did not suit it
         raise ConfigError(f"{written}: {_told(error)}; expected {cls.__name__}{_shown(accepted)}") from error
+
+
+def _answer(plugin: Plugin, call: Callable[[], T]) -> T:
+    """What a plugin's own code returns or raises; TimeoutError if it does neither within PATIENCE.
+
+    It runs in a thread, which is left behind if it waits for ever: nothing can end foreign code from outside.
+    """
+    returned: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            returned.append(call())
+        except BaseException as error:  # also SystemExit, which a thread would keep to itself
+            raised.append(error)
+
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers
+        if plugin.distribution == BUILT_IN or _is_being_imported(plugin):
+            return call()
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+    if raised:
+        raise raised[0]
+    if not returned:
+        raise TimeoutError(f"no answer within {PATIENCE:g} seconds")
+    return returned[0]
+
+
+def _is_being_imported(plugin: Plugin) -> bool:
+    """Whether this thread may hold the import lock of a plugin's package, for which another would wait for ever."""
+    package = sys.modules.get(plugin.value.partition(":")[0].partition(".")[0])
+    return bool(getattr(getattr(package, "__spec__", None), "_initializing", False))
 
 
 def _told(error: BaseException) -> str:

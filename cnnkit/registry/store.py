@@ -373,4 +373,5 @@ def _reported(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RegistryError(f"{action}: {error.strerror or error} ({error.filename})") from error
+        where = f" ({error.filename})" if error.filename else ""  # writing to an open file names none
+        raise RegistryError(f"{action}: {error.strerror or error}{where}") from error

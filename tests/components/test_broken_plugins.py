@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,63 @@ def test_ctrl_c_is_no_broken_plugin(make_plugin: MakePlugin) -> None:
         Catalog([make_plugin("slow", error=KeyboardInterrupt())]).names("layer")
     with pytest.raises(KeyboardInterrupt):
         Catalog([make_plugin("slow", hooks={"cnnkit_losses": fails(KeyboardInterrupt())})]).names("loss")
+
+
+def test_one_that_does_not_answer_is_reported_and_left_behind(
+    make_plugin: MakePlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never() -> Any:
+        threading.Event().wait()
+
+    monkeypatch.setattr("cnnkit.components.catalog.PATIENCE", 0.1)
+    hangs = Plugin("hangs", "1.2", "hangs_module", never)
+    asks = make_plugin("asks", Fine, hooks={"cnnkit_losses": never})
+    catalog = Catalog([hangs, asks, make_plugin("other", Good)])
+    assert catalog.find("layer", "Good") is Good
+    assert catalog.problems(hangs) == ["importing hangs_module failed: TimeoutError: no answer within 0.1 seconds"]
+    assert catalog.problems(asks) == ["cnnkit_losses() failed: TimeoutError: no answer within 0.1 seconds"]
+    assert catalog.find("layer", "Fine") is Fine
+    with pytest.raises(ComponentError, match=r"hangs 1\.2 is broken and may bring it: importing hangs_module failed"):
+        catalog.find("layer", "Wanted")
+
+
+def test_a_package_that_uses_its_own_plugin_while_it_is_imported_waits_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "cnnkit_selfish"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import importlib\n"
+        "from cnnkit.components import Catalog, Plugin\n"
+        "plugin = Plugin('selfish', '1', f'{__name__}.own', lambda: importlib.import_module(f'{__name__}.own'))\n"
+        "found = Catalog([plugin]).find('layer', 'Own')\n"
+    )
+    (package / "own.py").write_text(
+        "import cnnkit_selfish\n"
+        "from cnnkit import Layer, hookimpl\n"
+        "class Own(Layer): pass\n"
+        "@hookimpl\n"
+        "def cnnkit_layers():\n"
+        "    from cnnkit_selfish.own import Own\n"
+        "    return [Own]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("cnnkit.components.catalog.PATIENCE", 5.0)
+    assert importlib.import_module("cnnkit_selfish").found.__name__ == "Own"
+
+
+def test_names_that_another_has_too_are_reported(make_plugin: MakePlugin) -> None:
+    cnnkit, one, other = make_plugin("cnnkit", Good), make_plugin("one", Good, Fine), make_plugin("other", Fine)
+    catalog = Catalog([cnnkit, one, other])
+    assert catalog.problems(cnnkit) == []
+    assert catalog.problems(one) == [
+        "cnnkit itself has a layer Good too: write one:Good for this one",
+        "other has a layer Fine too: write one:Fine for this one",
+    ]
+    assert catalog.problems(other) == ["one has a layer Fine too: write other:Fine for this one"]
+    with pytest.raises(ComponentError) as caught:
+        catalog.find("layer", "Wanted")
+    assert "broken" not in str(caught.value)
 
 
 def test_an_error_in_cnnkit_itself_is_not_hidden(make_plugin: MakePlugin) -> None:

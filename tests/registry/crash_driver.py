@@ -1,14 +1,16 @@
 """Writers that are killed or race each other; prints what became of their versions as one JSON object.
 
-usage: crash_driver.py kill|race safe|naive FOLDER COUNT
+usage: crash_driver.py kill|race safe|naive|renaming FOLDER COUNT
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import os
 import random
+import select
 import signal
 import sys
 import time
@@ -58,7 +60,7 @@ def save_half(folder: Path, data: bytes) -> int:
     return save_safely(folder, data, Stopping())
 
 
-def save_naively(folder: Path, data: bytes) -> int:
+def save_naively(folder: Path, data: bytes, pause: float = 0.002) -> int:
     """In place, under the number after the last: what a crash tears and a race loses.
 
     It pauses where it is vulnerable, so that the harnesses meet it there on any machine, however busy.
@@ -69,8 +71,19 @@ def save_naively(folder: Path, data: bytes) -> int:
     with (folder / commit.version_file(number)).open("wb") as file:
         file.write(data[: len(data) // 2])
         file.flush()
-        time.sleep(0.002)
+        time.sleep(pause)
         file.write(data[len(data) // 2 :])
+    return number
+
+
+def save_by_renaming(folder: Path, data: bytes) -> int:
+    """Whole files, but renamed to the number after the last: what two writers that saw the same last one lose."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1 + max(filter(None, map(commit.number_of, os.listdir(folder))), default=0)
+    path = folder / f"{os.getpid()}.tmp"
+    path.write_bytes(data)
+    time.sleep(0.001)
+    path.rename(folder / commit.version_file(number))
     return number
 
 
@@ -82,7 +95,7 @@ def write(save: Save, folder: Path, writer: int, count: int, acknowledged: int) 
         os.write(acknowledged, f"{number} {sealing.header(data)[1]}\n".encode())
 
 
-def kill(save: Save, folder: Path, count: int) -> list[list[str]]:
+def kill(save: Save, folder: Path, count: int) -> tuple[list[list[str]], dict[str, int]]:
     """One writer after the other, each killed at a random moment after its first acknowledgement.
 
     Every fourth one of the safe writers is killed where it has stopped, in the middle of a file.
@@ -106,30 +119,57 @@ def kill(save: Save, folder: Path, count: int) -> list[list[str]]:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             acknowledged += [line.decode().split() for line in stream.read().splitlines()]
-    return acknowledged
+    return acknowledged, {}
 
 
-def race(save: Save, folder: Path, count: int) -> list[list[str]]:
-    """Eight writers at once, while this process reads whatever can be seen."""
-    reader, sender = os.pipe()
-    children = []
-    for writer in range(8):
-        if (child := os.fork()) == 0:
-            os.close(reader)
-            write(save, folder, writer, count, sender)
+def read_latest(folder: Path) -> dict[str, int]:
+    seen = {"reads": 0, "parts": 0}
+    for path in sorted(folder.glob("v*.h5"))[-3:]:
+        try:
+            sealing.check(path.read_bytes())
+        except RegistryError:
+            seen["parts"] += 1
+        seen["reads"] += 1
+    return seen
+
+
+def verify(folder: Path) -> dict[str, int]:
+    problems = Registry(folder.parent).verify() if folder.parent.exists() else []
+    return {"verifications": 1, "complaints": len(problems)}
+
+
+def race(save: Save, folder: Path, count: int) -> tuple[list[list[str]], dict[str, int]]:
+    """Eight writers at once, and two readers: one reads the latest versions all the time, one verifies all."""
+    finished, finish = os.pipe()
+    readers = []
+    for read in (read_latest, verify):
+        answer, sender = os.pipe()
+        if os.fork() == 0:
+            os.close(finish)
+            seen: collections.Counter[str] = collections.Counter()
+            while not select.select([finished], [], [], 0)[0]:
+                seen.update(read(folder))
+            os.write(sender, json.dumps(seen).encode())
             os._exit(0)
-        children.append(child)
-    os.close(sender)
-    with os.fdopen(reader, "rb") as stream:
-        acknowledged = []
-        for line in stream:
-            acknowledged.append(line.decode().split())
-            if save is save_safely:
-                for path in list(folder.glob("v*.h5"))[-3:]:
-                    sealing.check(path.read_bytes())
-    for child in children:
-        os.waitpid(child, 0)
-    return acknowledged
+        os.close(sender)
+        readers.append(answer)
+    told, tell = os.pipe()
+    for writer in range(8):
+        if os.fork() == 0:
+            os.close(told)
+            write(save, folder, writer, count, tell)
+            os._exit(0)
+    os.close(tell)
+    with os.fdopen(told, "rb") as stream:
+        acknowledged = [line.decode().split() for line in stream]
+    os.close(finish)
+    told_by_readers: dict[str, int] = {}
+    for answer in readers:
+        with os.fdopen(answer, "rb") as stream:
+            told_by_readers |= json.load(stream)
+    for _ in range(10):
+        assert os.wait()[1] == 0
+    return acknowledged, told_by_readers
 
 
 def judge(folder: Path, acknowledged: list[list[str]]) -> dict[str, object]:
@@ -154,6 +194,7 @@ def judge(folder: Path, acknowledged: list[list[str]]) -> dict[str, object]:
 
 if __name__ == "__main__":
     harness = {"kill": kill, "race": race}[sys.argv[1]]
-    writer = {"safe": save_safely, "naive": save_naively}[sys.argv[2]]
+    writers: dict[str, Save] = {"safe": save_safely, "naive": save_naively, "renaming": save_by_renaming}
     model = Path(sys.argv[3]) / "net"
-    print(json.dumps(judge(model, harness(writer, model, int(sys.argv[4])))))
+    acknowledged, seen = harness(writers[sys.argv[2]], model, int(sys.argv[4]))
+    print(json.dumps(judge(model, acknowledged) | seen))

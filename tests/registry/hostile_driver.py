@@ -1,9 +1,10 @@
 """Reads hostile files or mutants under an audit hook; prints what happened as one JSON object.
 
-usage: hostile_driver.py corpus|mutants|control FOLDER [COUNT]
+usage: hostile_driver.py corpus|mutants|mutants-trusted|control|CONTROL FOLDER [COUNT]; CONTROL: a careless reader
 
 Each read may take 5 seconds; a longer one ends this process by SIGALRM. The outside file that links and external
-storage point to is a named pipe: whoever opens it for reading waits until that happens.
+storage point to is a named pipe: whoever opens it for reading waits until that happens. That is how HDF5 is watched,
+whose calls of the operating system the audit hook does not see.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +29,68 @@ from cnnkit.network import Sequential
 from cnnkit.registry import Registry
 
 FOREIGN = (
+    "ctypes",
+    "exec",
+    "import",
+    "marshal",
     "open",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "os.system",
+    "pickle",
+    "shutil",
     "socket",
     "subprocess",
-    "os.system",
-    "os.exec",
-    "os.posix_spawn",
-    "os.fork",
-    "exec",
-    "ctypes",
-    "import",
+    "urllib",
 )
+"""Audit events that reading a file has no business with; `open` is allowed inside the registry."""
+SECONDS = 5
 
 
-def load(folder: Path, data: bytes) -> str:
-    """The outcome of loading a file as net@1: its error, or "loaded"."""
+def load_safely(folder: Path, data: bytes) -> object:
     (folder / "net" / "v000001.h5").write_bytes(data)
-    signal.alarm(5)
+    return Registry(folder).load("net@1")
+
+
+def trust(folder: Path, data: bytes) -> object:
+    """Positive control: everything in the file is read with h5py, its seal is not looked at."""
+    with h5py.File(io.BytesIO(data), "r") as file:
+        return [file["manifest"][:], *(array[:] for array in file["state"].values())]
+
+
+def follow(folder: Path, data: bytes) -> object:
+    """Positive control: the file that a link names is opened."""
+    with h5py.File(io.BytesIO(data), "r") as file:
+        return os.open(file.get("state/dense_1.weight", getlink=True).filename, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def unpickle(folder: Path, data: bytes) -> object:
+    """Positive control: the manifest is unpickled."""
+    with h5py.File(io.BytesIO(data), "r") as file:
+        return pickle.loads(file["manifest"][:].tobytes())
+
+
+def execute(folder: Path, data: bytes) -> None:
+    """Positive control: the manifest is run as code."""
+    with h5py.File(io.BytesIO(data), "r") as file:
+        exec(file["manifest"][:].tobytes(), {})
+
+
+CONTROLS: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
+    "trust": (trust, "external_storage"),
+    "follow": (follow, "ExternalLink_at_state_dense_1_weight"),
+    "unpickle": (unpickle, "manifest_with_no_json"),
+    "execute": (execute, "manifest_with_a_command"),
+}
+"""Each careless reader, and the hostile file that it falls for."""
+
+
+def load(folder: Path, data: bytes, reader: Callable[[Path, bytes], object] = load_safely) -> str:
+    """The outcome of loading a file as net@1: its error, or "loaded"."""
+    signal.alarm(SECONDS)
     try:
-        Registry(folder).load("net@1")
+        reader(folder, data)
     except RegistryError as error:
         return f"refused: {error}"
     except Exception as error:
@@ -63,37 +109,51 @@ def peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def watched(folder: Path) -> list[str]:
+    """A list that is filled with the events outside the registry that the interpreter sees from now on."""
+    foreign: list[str] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        inside = event == "open" and str(arguments[0]).startswith(f"{folder}/")
+        if event.startswith(FOREIGN) and not inside:
+            foreign.append(f"{event} {arguments}"[:200])
+
+    sys.addaudithook(watch)
+    return foreign
+
+
 def corpus(folder: Path) -> dict[str, Any]:
-    """What became of each hostile file, and the events outside the registry that the interpreter saw."""
+    """What became of each hostile file, and the events outside the registry."""
     secret = folder.parent / "secret"
     files = hostile_files.corpus(secret)
     os.mkfifo(secret)
     good = hostile_files.seal(hostile_files.image(lambda file, secret: None, secret))
     outcomes = {"good": load(folder, good)}
     before = peak()
-    foreign: list[str] = []
-    allowed = (str(folder), "<")  # "<": the names of code that libraries compile from text
-
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event.startswith(FOREIGN) and not str(arguments[0]).startswith(allowed):
-            foreign.append(f"{event} {arguments}"[:200])
-
-    sys.addaudithook(watch)
+    foreign = watched(folder)
     outcomes |= {name: load(folder, data) for name, data in files.items()}
-    seen = list(foreign)
-    open(__file__).close()
-    grown = peak() - before
-    return {"outcomes": outcomes, "foreign": seen, "hook_works": len(foreign) > len(seen), "memory": grown}
+    seen = list(foreign)  # before `peak`, which opens a file itself
+    return {"outcomes": outcomes, "foreign": seen, "memory": peak() - before}
 
 
-def mutants(folder: Path, count: int) -> dict[str, Any]:
+def careless(name: str, folder: Path) -> dict[str, Any]:
+    """The events that a careless reader of one hostile file causes."""
+    secret = folder.parent / "secret"
+    reader, file = CONTROLS[name]
+    data = hostile_files.corpus(secret)[file]
+    os.mkfifo(secret)
+    foreign = watched(folder)
+    return {"outcome": load(folder, data, reader), "foreign": foreign}
+
+
+def mutants(folder: Path, count: int, reader: Callable[[Path, bytes], object]) -> dict[str, Any]:
     """What became of files with random damage, half of them sealed again."""
     Registry(folder).save(Sequential(["Dense(2)"], (3,)), "valid")
     originals = [
         (folder / "valid" / "v000001.h5").read_bytes(),
         hostile_files.seal(hostile_files.image(lambda file, secret: None, folder)),
     ]
-    load(folder, originals[0])
+    load(folder, originals[0], reader)
     before = peak()
     rng = np.random.default_rng(0)
     outcomes: dict[str, int] = {"raw loaded": 0, "raw refused": 0, "sealed loaded": 0, "sealed refused": 0}
@@ -114,7 +174,7 @@ def mutants(folder: Path, count: int) -> dict[str, Any]:
                     del data[position : position + int(rng.integers(1, 16))]
         if data == originals[i // 2 % 2]:
             data[start] ^= 1
-        outcome = load(folder, hostile_files.seal(data) if i % 2 else bytes(data)).partition(":")[0]
+        outcome = load(folder, hostile_files.seal(data) if i % 2 else bytes(data), reader).partition(":")[0]
         key = f"{'sealed' if i % 2 else 'raw'} {outcome}"
         if key in outcomes:
             outcomes[key] += 1
@@ -142,7 +202,13 @@ if __name__ == "__main__":
         case "corpus":
             result = corpus(registry)
         case "mutants":
-            result = mutants(registry, int(sys.argv[3]))
-        case _:
+            result = mutants(registry, int(sys.argv[3]), load_safely)
+        case "mutants-trusted":
+            resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, resource.RLIM_INFINITY))
+            result = mutants(registry, int(sys.argv[3]), trust)
+        case "control":
             result = control(registry)
+        case name:
+            SECONDS = 1  # of which each is waited for
+            result = careless(name, registry)
     print(json.dumps(result))

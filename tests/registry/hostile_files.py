@@ -325,7 +325,7 @@ TEXTS: dict[str, str | bytes] = {
     "deep": GOOD.replace('"history": {}', '"history": {"a": ' + "[" * 5000 + "]" * 5000 + "}"),
     "nan": GOOD.replace('"scale": 1.0', '"scale": NaN'),
     "no_json": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
-    "empty": "",
+    "a_command": "import os; os.system('true')",
     "another_key": changed(code="import os"),
     "another_format": changed(format_version=2),
     "a_path_for_a_name": changed(name="../../etc"),

@@ -105,6 +105,25 @@ def test_every_change_is_found(
     assert registry.verify() == problems
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: (f / "v000001.h5").unlink(),
+        lambda f: (f / "v000001.h5").rename(f / "v000009.h5"),
+        lambda f: (f / "v000001.h5").write_bytes(sealing.tombstone()),
+        swap,
+        replaced,
+    ],
+)
+def test_positive_control_seals_alone_miss_what_is_missing_renamed_or_replaced(
+    registry: Registry, folder: Path, change: Callable[[Path], object]
+) -> None:
+    change(folder)
+    for path in folder.glob("v*.h5"):
+        sealing.check(path.read_bytes())  # finds nothing
+    assert registry.verify() != []
+
+
 def test_every_byte_of_a_version_counts(registry: Registry, folder: Path) -> None:
     path = folder / "v000003.h5"
     original = path.read_bytes()
@@ -238,6 +257,14 @@ def test_gc_removes_temporary_files_of_the_dead_only(registry: Registry, folder:
         writer.communicate()
     assert registry.gc() == [alive]
     assert registry.gc() == []
+
+
+def test_positive_control_a_gc_that_asks_for_no_lock_harms_a_writer(folder: Path) -> None:
+    with commit.temporary(Files(), folder, b"data") as path:
+        for temporary in folder.glob(".tmp-*"):
+            temporary.unlink()
+        with pytest.raises(FileNotFoundError):
+            Files().link(path, folder / "v000009.h5")
 
 
 def test_gc_goes_on_where_it_cannot_judge(registry: Registry, folder: Path) -> None:

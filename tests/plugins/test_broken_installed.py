@@ -1,0 +1,133 @@
+"""Installed plugins that are broken, each in its own way, and the commands as processes: all of them at once by
+default, each alone and with cnnkit's own patience in full."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+LAYER = """\
+from cnnkit import Layer, hookimpl
+
+
+class {name}(Layer):
+    def forward(self, x, ctx):
+        return x, None
+
+    def backward(self, dy, cache, ctx):
+        return dy, {{}}
+
+
+@hookimpl
+def cnnkit_layers():
+    return [{name}]
+"""
+HOOK = "from cnnkit import hookimpl\n\n\n@hookimpl\ndef "
+BROKEN = {
+    "import-error": ("from cnnkit import Convolution", "ImportError: cannot import name 'Convolution'"),
+    "missing-dependency": ("import not_installed_here", "ModuleNotFoundError: No module named 'not_installed_here'"),
+    "missing-module": (None, "ModuleNotFoundError: No module named 'cnnkit_missing_module'"),
+    "syntax-error": ("def cnnkit_layers(:", "SyntaxError: "),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "raises": ("1 / 0", "ZeroDivisionError: division by zero"),
+    "raises-anything": ("class Odd(BaseException): pass\nraise Odd('odd')", "Odd: odd"),
+    "hangs": ("import threading\nthreading.Event().wait()", "TimeoutError: no answer within "),
+    "hook-hangs": (
+        f"{HOOK}cnnkit_losses():\n    import threading\n    threading.Event().wait()",
+        "cnnkit_losses() failed: TimeoutError: no answer within ",
+    ),
+    "hook-raises": (f"{HOOK}cnnkit_layers():\n    raise RuntimeError('not today')", "RuntimeError: not today"),
+    "wrong-type": (f"{HOOK}cnnkit_layers():\n    return [dict]", "<class 'dict'>, which is not a layer class"),
+    "returns-nothing": (f"{HOOK}cnnkit_layers():\n    pass", "'NoneType' object is not iterable"),
+    "wrong-api": (f"{HOOK}cnnkit_layers(model):\n    return []", "PluginValidationError: "),
+    "unknown-hook": (f"{HOOK}cnnkit_kernels():\n    return []", "cnnkit_kernels is not a hook of cnnkit"),
+    "built-in-name": (LAYER.format(name="Dense"), "cnnkit itself has a layer Dense too: write cnnkit-built-in-name:De"),
+    "shared-name": (LAYER.format(name="Good"), "cnnkit-good has a layer Good too: write cnnkit-shared-name:Good for t"),
+}
+"""Module of each broken plugin, None if there is none, and what must be said of it."""
+RECIPE = """\
+[model]
+name = "tiny"
+layers = ["{layer}", "Flatten()", "Dense(10)"]
+[data]
+dataset = "Digits()"
+[train]
+optimizer = "SGD(0.1)"
+epochs = 1
+batch_size = 256
+"""
+IMPATIENT = "from cnnkit.components import catalog; catalog.PATIENCE = 2.0; from cnnkit.cli import main; main()"
+
+
+def install(folder: Path, distribution: str, source: str | None) -> None:
+    """What pip leaves of a distribution with one module."""
+    module = distribution.replace("-", "_")
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[cnnkit]\nplugin = {module}\n")
+    if source is not None:
+        (folder / f"{module}.py").write_text(source)
+
+
+def run(folder: Path, *arguments: str, patient: bool) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, *(("-m", "cnnkit.cli") if patient else ("-c", IMPATIENT)), *arguments]
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def check(folder: Path, names: Iterable[str], *, patient: bool) -> None:
+    for name in names:
+        install(folder / "site", f"cnnkit-{name}", BROKEN[name][0])
+    install(folder / "site", "cnnkit-good", LAYER.format(name="Good"))
+    for layer in ("ReLU()", "cnnkit-good:Good()"):
+        (folder / "tiny.toml").write_text(RECIPE.format(layer=layer))
+        trained = run(folder, "train", "tiny.toml", "--json", patient=patient)
+        assert trained.returncode == 0, trained.stderr
+    helped = run(folder, "--help", patient=patient)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "plugins" in helped.stdout
+    listed = run(folder, "plugins", "list", "--json", patient=patient)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    problems = {entry["distribution"]: entry["problems"] for entry in json.loads(listed.stdout)}
+    asked = run(folder, "doctor", "--json", patient=patient)
+    assert (asked.returncode, asked.stderr) == (1, "")
+    diagnosed = json.loads(asked.stdout)["problems"]
+    for name in names:
+        (problem,) = problems[f"cnnkit-{name}"]
+        assert BROKEN[name][1] in problem
+        assert [text for text in diagnosed if text.startswith(f"cnnkit-{name} 1.0: ")] == [
+            f"cnnkit-{name} 1.0: {problem}"
+        ]
+    assert problems["cnnkit"] == []
+    (folder / "tiny.toml").write_text(RECIPE.format(layer="Godo()"))
+    unknown = run(folder, "train", "tiny.toml", patient=patient)
+    assert unknown.returncode == 2
+    assert "there is no layer named 'Godo'" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
+
+
+def test_every_command_works_beside_all_of_them(tmp_path: Path) -> None:
+    assert len(BROKEN) >= 12
+    check(tmp_path, BROKEN, patient=False)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", BROKEN)
+def test_every_command_works_beside_each_of_them_full(tmp_path: Path, name: str) -> None:
+    check(tmp_path, [name], patient=True)
+
+
+def test_positive_control_a_plugin_that_ends_the_process_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BROKEN, "ends-the-process", ("import os\nos._exit(9)", "whatever"))
+    with pytest.raises(AssertionError):
+        check(tmp_path, ["ends-the-process"], patient=False)

@@ -1,0 +1,110 @@
+"""Disks that fill up or fail, at every 256 bytes of a save: as errors of `Files`, as a limit of the operating system,
+and, a page at a time, on a small file system of its own. The counts are always complete."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from states import MODEL, fresh, state, temporary_files  # type: ignore[import-not-found]  # beside this file
+
+from cnnkit.errors import RegistryError
+from cnnkit.registry import Files, Registry, sealing
+from cnnkit.registry import log as digest_log
+
+DRIVER = Path(__file__).with_name("disk_full_driver.py")
+MOUNTING = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+
+
+class Full(Files):
+    """A disk with so many bytes left; the log of digests counts too."""
+
+    def __init__(self, left: int, number: int = errno.ENOSPC) -> None:
+        self.left, self.number = left, number
+
+    def write(self, file: int, data: bytes | memoryview) -> None:
+        fits = memoryview(data)[: self.left]
+        super().write(file, fits)
+        self.left -= len(fits)
+        if len(fits) < len(data):
+            raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fails_at_every_256_bytes(tmp_path: Path, number: int) -> None:
+    folder = fresh(tmp_path)
+    size = (folder / "net" / "v000001.h5").stat().st_size
+    before = state(folder)
+    for left in range(0, size, 256):
+        with pytest.raises(RegistryError, match=rf"cannot save net in .*: {os.strerror(number)}$"):
+            Registry(folder, files=Full(left, number)).save(MODEL, "net")
+        assert state(folder) == before
+        names = ["champion.alias", "digests.log", "facts.log", "v000001.h5", "v000002.h5"]
+        assert sorted(os.listdir(folder / "net")) == names
+    assert Registry(folder).verify() == []
+    assert Registry(folder).save(MODEL, "net").number == 3
+
+
+def test_a_disk_that_fills_up_after_the_version_appeared(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    size = len(sealing.pack(Registry(folder).read("net").manifest.encode(), MODEL.state()))
+    intent = len(digest_log.record("intent", 3, "0" * 64))
+    with pytest.raises(
+        RegistryError, match=r"net@3 was saved whole, but it may not survive a power failure: .*No space"
+    ):
+        Registry(folder, files=Full(size + intent + 10)).save(MODEL, "net")
+    assert Registry(folder).find("net").number == 3
+    assert Registry(folder).verify() == []
+    assert Registry(folder).save(MODEL, "net").number == 4
+    assert Registry(folder).verify() == []
+    assert temporary_files(folder) == []
+
+
+def drive(folder: Path, harness: str, writer: str) -> dict[str, Any]:
+    command = [sys.executable, str(DRIVER), harness, writer, str(folder)]
+    if harness == "mount":
+        command = [*MOUNTING, *command]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def may_mount() -> bool:
+    if shutil.which(MOUNTING[0]) is None:
+        return False
+    command = [*MOUNTING, "mount", "-t", "tmpfs", "none", "/tmp"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def harness(request: pytest.FixtureRequest) -> str:
+    if request.param == "mount" and not may_mount():
+        pytest.skip("this process may not mount a file system in a namespace of its own")
+    return str(request.param)
+
+
+BOTH = pytest.mark.parametrize("harness", ["limit", "mount"], indirect=True)
+REASON = {"limit": "File too large", "mount": "No space left on device"}
+
+
+@BOTH
+def test_a_save_that_finds_no_room_leaves_nothing_and_says_so(tmp_path: Path, harness: str) -> None:
+    result = drive(tmp_path, harness, "safe")
+    assert result["wrong"] == []
+    assert 0 < result["saved"] < result["count"]
+    assert result["refused"]
+    assert [text for text in result["refused"] if REASON[harness] not in text or "None" in text] == []
+
+
+@BOTH
+def test_positive_control_h5py_straight_to_the_path_leaves_a_part_or_ends_the_process(
+    tmp_path: Path, harness: str
+) -> None:
+    assert len(drive(tmp_path, harness, "naive")["wrong"]) > 0
