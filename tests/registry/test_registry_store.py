@@ -237,3 +237,10 @@ def test_a_version_that_is_deleted_while_it_is_read(tmp_path: Path, model: Seque
     Registry(tmp_path).save(model, "net")
     with pytest.raises(RegistryError, match="net@1 was deleted a moment ago"):
         Registry(tmp_path, files=Deleting()).read("net")
+
+
+@pytest.mark.parametrize("recipe", [{"train": 3}, {"data": []}])
+def test_a_recipe_of_another_form_is_refused(registry: Registry, model: Sequential, recipe: dict[str, Any]) -> None:
+    with pytest.raises(RegistryError, match=r"its manifest has recipe = .*; expected sections as objects by name"):
+        registry.save(model, "net", recipe=recipe)
+    assert not registry.path.exists()
