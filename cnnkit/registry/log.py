@@ -66,6 +66,16 @@ def read(files: Files, folder: Path, number: int | None = None) -> Digests | Non
     return understand(data)
 
 
+def last(files: Files, folder: Path) -> int:
+    """The highest number that was committed or deleted according to the end of the log; 0 if that does not say."""
+    try:
+        end = files.read(folder / LOG, MAX_BYTES).rsplit(b"\n", 32)[1:]
+    except FileNotFoundError:
+        return 0
+    digests = understand(b"\n".join(end))
+    return max((*digests.committed, *digests.deleted), default=0)
+
+
 def understand(data: bytes) -> Digests:
     """What the lines of a log say; one that a crash cut short says nothing."""
     digests = Digests()
