@@ -51,16 +51,16 @@ def prepare(files: Files, folder: Path) -> None:
 
 def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) -> int:
     """Give a version file the next free number, and return it once the version can no longer be lost."""
-    number = 0
     with temporary(files, folder, data) as path:
+        number = _next(files, folder)
         while True:
-            # Each attempt takes a higher number, even if the one that was taken is not listed as a version.
-            number = 1 + max(number, highest(files.names(folder)))
             if number > MAX_NUMBER:
                 raise RegistryError(f"{folder} has no number left: {version_file(MAX_NUMBER)} is the last one")
             files.append(folder / log.LOG, log.record(log.INTENT, number, digest))
             if _appear(files, path, folder / version_file(number)):
                 break
+            # Each attempt takes a higher number, even if the one that was taken is not listed as a version.
+            number = 1 + max(number, highest(files.names(folder)))
         try:
             files.sync_folder(folder)
             files.append(folder / log.LOG, log.record(log.COMMIT, number, digest))
@@ -69,6 +69,19 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
                 f"{folder.name}@{number} was saved whole, but it may not survive a power failure: {error}"
             ) from error
     return number
+
+
+def _next(files: Files, folder: Path) -> int:
+    """The number after the highest one; from the end of the log if the folder bears it out.
+
+    To list a folder of 10,000 versions takes half as long as the rest of a save.
+    """
+    last = log.last(files, folder)
+    with contextlib.suppress(RegistryError):  # something else has a version's name: the list shows it
+        at, after = (files.size(folder / version_file(number)) for number in (last, last + 1))
+        if last and at is not None and after is None:
+            return last + 1
+    return 1 + highest(files.names(folder))
 
 
 def bury(files: Files, folder: Path, number: int) -> None:

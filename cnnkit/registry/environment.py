@@ -16,6 +16,7 @@ from cnnkit.network import available_cores
 
 GIT_SECONDS = 5
 """How long git may take: a large checkout on a slow disk is no reason to wait with a trained model."""
+CPUINFO = Path("/proc/cpuinfo")
 _REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?(-dirty)?")
 
 
@@ -71,7 +72,7 @@ def machine() -> dict[str, str]:
 def processor() -> str:
     """The processor's name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        lines = CPUINFO.read_text("utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

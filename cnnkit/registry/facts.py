@@ -80,7 +80,7 @@ def add(files: Files, folder: Path, new: Iterable[Facts]) -> None:
             files.write(file, lines)
         finally:
             files.close(file)
-    except (OSError, RegistryError):
+    except OSError:
         return
 
 

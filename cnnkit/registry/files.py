@@ -156,6 +156,14 @@ class Files:
         finally:
             os.close(file)
 
+    def read_end(self, path: Path, most: int) -> bytes:
+        """The last `most` bytes of a regular file, or all if it has less. Raises RegistryError for anything else."""
+        file = os.open(path, os.O_RDONLY | _SAFE)
+        try:
+            return os.pread(file, most, max(0, _regular(path, os.fstat(file)) - most))
+        finally:
+            os.close(file)
+
     def remove(self, path: Path) -> None:
         """Delete a file."""
         os.unlink(path)

@@ -66,6 +66,16 @@ def read(files: Files, folder: Path, number: int | None = None) -> Digests | Non
     return understand(data)
 
 
+def last(files: Files, folder: Path) -> int:
+    """The highest number that was committed or deleted according to the end of the log; 0 if that does not say."""
+    try:
+        end = files.read_end(folder / LOG, 4096)
+    except FileNotFoundError:
+        return 0
+    digests = understand(end[end.find(b"\n") :])  # it begins in the middle of a record, or with a line break
+    return max((*digests.committed, *digests.deleted), default=0)
+
+
 def understand(data: bytes) -> Digests:
     """What the lines of a log say; one that a crash cut short says nothing."""
     digests = Digests()

@@ -163,7 +163,8 @@ def _named(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if training["dataset"]:
         yield "dataset", training["dataset"].get("name")
     for section, kinds in RECIPE_KINDS.items():
-        for key, value in dict((training["recipe"] or {}).get(section, {})).items():
+        table = (training["recipe"] or {}).get(section)
+        for key, value in table.items() if isinstance(table, Mapping) else ():
             if key in kinds:
                 yield from ((kinds[key], one) for one in (value if isinstance(value, list | tuple) else [value]))
 

@@ -82,8 +82,12 @@ def test_a_git_that_is_missing_hangs_or_babbles_is_no_error(tmp_path: Path, monk
         assert revision() == ""
 
 
-def test_the_processor_has_a_name() -> None:
+def test_the_processor_has_a_name_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert processor().strip() != ""
+    monkeypatch.setattr(environment, "CPUINFO", tmp_path / "cpuinfo")
+    assert processor().strip() != ""
+    (tmp_path / "cpuinfo").write_text("flags : a\nmodel name\t: A Processor: 3\nmodel name\t: other\n")
+    assert processor() == "A Processor: 3"
 
 
 class Lazy(Optimizer):

@@ -6,11 +6,13 @@ import dataclasses
 import errno
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from test_registry_crash import Failing, PowerOff  # type: ignore[import-not-found]  # beside this file
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
@@ -61,8 +63,8 @@ def test_tags_are_one_file_each(saved: Registry) -> None:
     assert saved.verify() == []
     saved.remove_tag("net@1", "stage")
     assert saved.tags("net@1") == {"is.tag.x": "x=y"}
-    with pytest.raises(RegistryError, match=r"net@1 has no tag 'colour': there is is\.tag\.x"):
-        saved.remove_tag("net@1", "colour")
+    with pytest.raises(RegistryError, match=r"net@1 has no tag 'stage': .* is\.tag\.x"):
+        saved.remove_tag("net@1", "stage")
 
 
 @pytest.mark.parametrize(
@@ -171,6 +173,15 @@ def test_a_verdict_of_other_content_is_found(saved: Registry) -> None:
     (saved.path / "net" / "v000001.verdict").rename(saved.path / "net" / "v000002.verdict")
     (problem,) = saved.verify()
     assert problem.text == "it is the verdict of other content than that of version 2"
+
+
+def test_a_damaged_version_is_reported_once_whatever_stands_beside_it(saved: Registry) -> None:
+    saved.set_verdict("net@1", verdict(saved))
+    path = saved.find("net@1").path
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    assert [problem.path for problem in saved.verify()] == [path]
+    path.write_bytes(b"")
+    assert [problem.path for problem in saved.verify()] == [path]
 
 
 def test_deletion_takes_the_notes_along(saved: Registry) -> None:
@@ -301,6 +312,46 @@ def test_a_note_is_written_in_one_step(saved: Registry) -> None:
         Registry(saved.path, files=Full()).describe("net@1", "after")
     assert saved.description("net@1") == "before"
     assert saved.leftovers() == []
+
+
+CHANGES: dict[str, Callable[[Registry], object]] = {
+    "description": lambda registry: registry.describe("net@1", "after"),
+    "no description": lambda registry: registry.describe("net@1", ""),
+    "tag": lambda registry: registry.set_tag("net@1", "stage", "after"),
+    "no tag": lambda registry: registry.remove_tag("net@1", "stage"),
+    "verdict": lambda registry: registry.set_verdict("net@1", verdict(registry, ok=False)),
+    "protected alias": lambda registry: registry.set_alias("net@1", "best", "validated"),
+}
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["error", "crash"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_operation_fails_a_note_is_old_or_new(
+    saved: Registry, tmp_path: Path, change: str, dead: bool
+) -> None:
+    def state(registry: Registry) -> tuple[object, ...]:
+        ref = "net@1"
+        aliases = {name: registry.requirement("net", name) for name in registry.aliases("net")}
+        return registry.description(ref), registry.tags(ref), registry.verdict(ref), aliases
+
+    saved.describe("net@1", "before")
+    saved.set_tag("net@1", "stage", "before")
+    saved.set_verdict("net@1", verdict(saved))
+    seen = []
+    for at in range(1, 100):
+        folder = shutil.copytree(saved.path, tmp_path / str(at))
+        failing = Failing(at, dead)
+        try:
+            CHANGES[change](Registry(folder, files=failing))
+        except (RegistryError, PowerOff):
+            failing.end()
+        seen.append(state(Registry(folder)))
+        assert Registry(folder).verify() == []
+        if failing.count < at:
+            break
+    assert state(saved) == seen[0] != seen[-1]
+    assert all(one in (seen[0], seen[-1]) for one in seen)
+    assert 3 < len(seen) < 99
 
 
 def test_the_file_of_a_note_stands_beside_its_version() -> None:

@@ -94,8 +94,19 @@ def test_finding_the_next_number_lists_the_folder_once(tmp_path: Path, model: Se
     for number in range(2, 300):
         (tmp_path / "net" / commit.version_file(number)).touch()
     Counting.listings = 0
-    assert registry.save(model, "net").number == 300
+    assert registry.save(model, "net").number == 300  # the log ends with version 1
     assert Counting.listings == 1
+    Counting.listings = 0
+    assert [registry.save(model, "net").number for _ in range(2)] == [301, 302]
+    registry.delete("net@302")
+    registry.delete("net@1")
+    Counting.listings = 0
+    assert registry.save(model, "net").number == 303
+    assert Counting.listings == 0
+    (tmp_path / "net" / "v000303.h5").rename(tmp_path / "net" / "v000500.h5")  # not where the log has it
+    assert registry.save(model, "net").number == 501
+    (tmp_path / "net" / "v000502.h5").symlink_to("v000501.h5")
+    assert registry.save(model, "net").number == 503
 
 
 def test_numbers_beyond_six_digits() -> None:
@@ -237,3 +248,10 @@ def test_a_version_that_is_deleted_while_it_is_read(tmp_path: Path, model: Seque
     Registry(tmp_path).save(model, "net")
     with pytest.raises(RegistryError, match="net@1 was deleted a moment ago"):
         Registry(tmp_path, files=Deleting()).read("net")
+
+
+@pytest.mark.parametrize("recipe", [{"train": 3}, {"data": []}])
+def test_a_recipe_of_another_form_is_refused(registry: Registry, model: Sequential, recipe: dict[str, Any]) -> None:
+    with pytest.raises(RegistryError, match=r"its manifest has recipe = .*; expected sections as objects by name"):
+        registry.save(model, "net", recipe=recipe)
+    assert not registry.path.exists()
