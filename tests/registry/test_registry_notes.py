@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_registry_crash import Failing, PowerOff  # type: ignore[import-not-found]  # beside this file
+from failing import Failing, PowerOff  # type: ignore[import-not-found]  # beside this file
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
