@@ -23,7 +23,7 @@ from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.plan import Plan, Step, plan
 from cnnkit.network.workers import in_threads, one_blas_thread
-from cnnkit.types import Array, Cache, Grads, Preprocessing, Samples
+from cnnkit.types import Array, Cache, Grads, Preprocessing, Samples, Shape
 
 MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
 """With fewer samples, calls cost more than they compute; with more, what a tile needs leaves the processor's cache."""
@@ -113,7 +113,7 @@ class Engine:
         values: dict[int, Array] = {INPUT: self._prepare(x, ctx)}
         for node in self.nodes:
             ctx.enter(node.index)
-            values[node.index], _ = _forward(node.layer, [values[i] for i in node.inputs], ctx)
+            values[node.index], _ = _forward(node.layer, node.out_shape, [values[i] for i in node.inputs], ctx)
         return [np.array(values[node.index]) for node in self.nodes]
 
     def training_pass(
@@ -142,7 +142,7 @@ class Engine:
                 if isinstance(step.run, BatchCoupledLayer):
                     ctx.partial = step.run.partial(inputs[0], ctx)
                     ctx.total = yield ctx.partial
-                values[step.output], cache = _forward(step.run, inputs, ctx)
+                values[step.output], cache = _forward(step.run, step.out_shape, inputs, ctx)
             except Exception as error:
                 error.add_note(f"in the forward pass of {step.node}")
                 raise
@@ -167,7 +167,7 @@ class Engine:
                 if isinstance(step.run, Merge):
                     dxs: Sequence[Array | None] = step.run.backward(dy, cache, ctx)
                 else:
-                    dx, grads = step.run.backward(dy, cache, ctx)
+                    dx, grads = _backward(step, dy, cache, ctx)
                     dxs = [dx]
                     _keep(step.node, grads, ctx.gradients)
             except Exception as error:
@@ -198,7 +198,7 @@ class Engine:
             values: dict[int, Array] = {INPUT: self._prepare(x, ctx)}
             for step in steps:
                 ctx.enter(step.node.index)
-                values[step.output], _ = _forward(step.run, _taken(step, values), ctx)
+                values[step.output], _ = _forward(step.run, step.out_shape, _taken(step, values), ctx)
         return values[steps[-1].output]
 
     def _prepare(self, x: Array, ctx: TileContext) -> Array:
@@ -279,5 +279,28 @@ def _taken(step: Step, values: dict[int, Array]) -> list[Array]:
     return inputs
 
 
-def _forward(run: Layer | Merge | Kernel, inputs: Sequence[Array], ctx: TileContext) -> tuple[Array, Cache]:
-    return run.forward(inputs, ctx) if isinstance(run, Merge) else run.forward(inputs[0], ctx)
+def _forward(
+    run: Layer | Merge | Kernel, out_shape: Shape, inputs: Sequence[Array], ctx: TileContext
+) -> tuple[Array, Cache]:
+    """What `forward` gives. Raises ShapeError, for the authors of layers, if it is not what the contract says."""
+    given = run.forward(inputs, ctx) if isinstance(run, Merge) else run.forward(inputs[0], ctx)
+    expected = len(inputs[0]), *out_shape
+    if not isinstance(given, tuple) or len(given) != 2 or getattr(given[0], "shape", None) != expected:
+        raise ShapeError(f"forward must return (y, cache) with y of shape {expected}; it gave {_described(given)}")
+    return given
+
+
+def _backward(step: Step, dy: Array, cache: Cache, ctx: TileContext) -> tuple[Array | None, Grads]:
+    """The same for `backward` of a layer or kernel; only a kernel may leave out a dx that nobody needs."""
+    run = cast(Layer | Kernel, step.run)
+    given = run.backward(dy, cache, ctx)
+    expected = len(dy), *step.node.in_shapes[0]
+    if not isinstance(given, tuple) or len(given) != 2 or getattr(given[0], "shape", expected) != expected:
+        raise ShapeError(f"backward must return (dx, grads) with dx of shape {expected}; it gave {_described(given)}")
+    return given
+
+
+def _described(given: object) -> str:
+    if isinstance(given, tuple):
+        return f"({', '.join(map(_described, given))})"
+    return f"an array of shape {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__

@@ -11,6 +11,7 @@ from cnnkit.layers import BatchNorm2D, Conv2D
 from cnnkit.network.kernels import Kernel, kernel_for
 from cnnkit.network.kernels.fold import Fold
 from cnnkit.network.node import INPUT, Node
+from cnnkit.types import Shape
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Step:
     """The first node; the only one that may have parameters."""
     output: int
     """Index of the last node, whose output this step gives."""
+    out_shape: Shape
+    """Of that output, without the batch axis."""
     run: Layer | Merge | Kernel
     last_use_of: tuple[int, ...]
     """The values that no later step takes."""
@@ -57,7 +60,8 @@ def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
         run, used = kernel_for(layers, needs_dx=node.inputs != (INPUT,)) or (layers[0], 1)
         used += folded
         last = [source for source in set(node.inputs) if not any(source in later.inputs for later in nodes[at + 1 :])]
-        steps.append(Step(node, node.index + used - 1, run, tuple(last)))
+        end = nodes[node.index + used - 1]
+        steps.append(Step(node, end.index, end.out_shape, run, tuple(last)))
         at += used
     return Plan(steps, folds)
 

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from cnnkit.network import Engine, Objective, Sequential, Session, Sums, trainin
 from cnnkit.network.processes import SharedSession
 from cnnkit.network.workers import _controller, one_blas_thread
 from cnnkit.optimizers import Adam
+from cnnkit.training import Trainer
 from cnnkit.types import Array, Cache, Context, Grads, Preprocessing, Samples
 
 RULE = Adam(0.01)
@@ -336,3 +338,36 @@ def test_missing_gradient_is_named() -> None:
         ShapeError, match=r"forgets_bias_1 .* must return a gradient for each parameter.*'bias': \(5,\)"
     ):
         step(session_for(model, samples()))
+
+
+class Returns(Layer):
+    """A layer whose author has misread the contract."""
+
+    def __init__(self, ahead: str = "", back: str = "") -> None:
+        self.ahead = ahead
+        self.back = back
+
+    def forward(self, x: Array, ctx: Context) -> Any:
+        return {"": (x, None), "array": x, "none": None, "row": (x[0], None), "number": (1.0, None)}[self.ahead]
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> Any:
+        return {"": (dy, {}), "array": dy, "none": None, "row": (dy[:, :1], {})}[self.back]
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Returns(ahead="array"), r"forward must return \(y, cache\) with y of shape \(\d, 3\); it gave an array of"),
+        (Returns(ahead="none"), r"with y of shape \(\d, 3\); it gave NoneType"),
+        (Returns(ahead="row"), r"with y of shape \(\d, 3\); it gave \(an array of shape \(3,\), NoneType\)"),
+        (Returns(ahead="number"), r"it gave \(float, NoneType\)"),
+        (Returns(back="array"), r"backward must return \(dx, grads\) with dx of shape \(\d, 3\); it gave an array of"),
+        (Returns(back="none"), r"with dx of shape \(\d, 3\); it gave NoneType"),
+        (Returns(back="row"), r"with dx of shape \(\d, 3\); it gave \(an array of shape \(\d, 1\), dict\)"),
+    ],
+)
+def test_a_layer_that_returns_something_else_is_told_what_to_return(layer: Layer, message: str) -> None:
+    model = Sequential(["Dense(3)", layer, "Dense(2)"], (3,))
+    with pytest.raises(ShapeError, match=message) as caught:
+        Trainer(epochs=1, workers=1).fit(model, (np.ones((4, 3), np.float32), np.zeros(4, np.int64)))
+    assert "pass of layer returns_1" in "".join(caught.value.__notes__)
