@@ -70,6 +70,8 @@ def train(
         recipe = load_recipe(recipe)
     if overrides:
         recipe = recipe.override({f"train.{key}": value for key, value in overrides.items()})
+    if checkpoints and checkpoints.recipe is None:
+        checkpoints.recipe = recipe.to_dict()
     trainer = trainer_for(recipe, workers, progress)
     data = load_dataset(recipe.data.dataset, data_dir, recipe.data.validation, recipe.train.seed)
     run = trainer.fit(model_for(recipe, data), data, stop=stop, checkpoints=checkpoints)

@@ -45,7 +45,10 @@ def compared(record: Record, run: Run) -> Reproduction:
     epoch, quantity = _first_difference(record.manifest.history, run.history)
     again = run.model.state()
     differing = [name for name, array in record.state.items() if not _same(array, again.get(name))]
-    distances = [_distance(again[name], record.state[name]) for name in differing if name in again]
+    differing += [name for name in again if name not in record.state]
+    distances = [
+        _distance(again[name], record.state[name]) for name in differing if name in again and name in record.state
+    ]
     return Reproduction(
         record.version.ref,
         epoch,

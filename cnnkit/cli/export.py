@@ -32,7 +32,7 @@ def export(
     It is written only if every installed runtime gives the model's answers; the verdict is kept with the version.
     """
     from cnnkit.errors import CheckError
-    from cnnkit.onnx.export import to_onnx, write_onnx
+    from cnnkit.onnx.export import check_target, to_onnx, write_onnx
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
@@ -42,7 +42,7 @@ def export(
     version = record.version
     model = record.model()
     target = output or Path(f"{version.name}-{version.number}.onnx")
-    _check_target(target)
+    check_target(target)
     report, inputs = None, None
     proto = to_onnx(model, opset=opset, metadata=provenance(record))
     if validate:
@@ -63,11 +63,3 @@ def export(
         raise CheckError(f"{target} was not written: it would not give the answers of {version.ref}")
     if not as_json:
         say_pairs({"exported": version.ref, "file": target, "validated": "no" if report is None else "yes"})
-
-
-def _check_target(target: Path) -> None:
-    """Find out before the validation that the file could not be written."""
-    from cnnkit.errors import OnnxError
-
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        raise OnnxError(f"cannot write {target}: expected the name of a file in a folder that exists")

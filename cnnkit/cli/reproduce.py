@@ -42,7 +42,7 @@ def reproduce(
 
     record = Registry(registry).read(ref)
     recipe = _recipe(record, dataset)
-    _check_samples(record, dataset, data_dir)
+    _check_samples(record, recipe, dataset, data_dir)
     with stop_on_signals() as stop, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # as in `cnnkit train`
         progress = LiveProgress(console(stderr=True))
@@ -88,18 +88,29 @@ def _recipe(record: Record, dataset: str | None) -> Recipe:
     return recipe
 
 
-def _check_samples(record: Record, dataset: str | None, data_dir: str | None) -> None:
+def _check_samples(record: Record, recipe: Recipe, dataset: str | None, data_dir: str | None) -> None:
     """Raise CheckError unless the samples are those that the model was trained on."""
     from cnnkit.data import load_dataset
-    from cnnkit.errors import CheckError
+    from cnnkit.errors import CheckError, RegistryError
 
     trained_on = record.manifest.dataset
     data = load_dataset(dataset, data_dir) if dataset else recorded_dataset(trained_on, data_dir)
+    if not dataset and _written(recipe.data.dataset) != data.name:  # only what was checked is loaded
+        raise RegistryError(
+            f"{record.version.ref} cannot be trained again: its recipe names the dataset {recipe.data.dataset}, but it "
+            f"was trained on {data.name}"
+        )
     if trained_on and data.digest != trained_on["digest"]:
         raise CheckError(
             f"{record.version.ref} cannot be reproduced: {data.name} has other samples now, with the content hash "
             f"{data.digest[:12]}, and the model was trained on {trained_on['digest'][:12]}"
         )
+
+
+def _written(expression: str) -> str:
+    """A dataset's expression as its name is written, "" if it is none of cnnkit's own."""
+    component = recorded_component("dataset", expression)
+    return repr(component) if component else ""
 
 
 def _report(result: Reproduction) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from cnnkit.cli.output import note, warn
 if TYPE_CHECKING:
     from cnnkit.registry import Registry, RunFolder, Version
     from cnnkit.training import Run
-    from cnnkit.training.interruption import StopRequest
     from cnnkit.training.recipe import Recipe
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -36,29 +36,49 @@ def interrupted(registry: Path, name: str, given: Sequence[str]) -> tuple[Recipe
     if given:
         raise ConfigError(f"--resume goes on with what the run was begun with: leave out {', '.join(given)}")
     place = Runs(registry).find(name)
-    record, _ = place.load()
+    with contextlib.ExitStack() as stack:
+        stack.callback(place.release)
+        record, _ = place.load()
+        recipe = Recipe.from_dict(record.get("recipe") or {}, f"the run {place.name}")
+        stack.pop_all()
     for difference in differences(record.get("environment")):
         warn(f"{difference}: the result may differ in its last bits from that of an uninterrupted run")
-    return Recipe.from_dict(record.get("recipe") or {}, f"the run {place.name}"), place
+    return recipe, place
 
 
-def registered(store: Registry, run: Run, name: str, stop: StopRequest) -> Version:
-    """Register the model of a run; while the disk is full, try again and again for some minutes, or until stopped."""
+def registered(store: Registry, run: Run, name: str) -> Version:
+    """Register the model of a run; while the disk is full, try again and again for some minutes."""
     from cnnkit.errors import RegistryError
+    from cnnkit.registry.commit import NotDurableError
 
     until = time.monotonic() + PATIENCE
     waiting = False
     while True:
         try:
             return store.save(run.model, name, **run.record())
+        except NotDurableError as error:
+            warn(str(error))
+            return store.find(f"{name}@{error.number}")
         except RegistryError as error:
-            if not _is_full(error) or time.monotonic() > until or stop.signal is not None:
+            if not _is_full(error) or time.monotonic() > until:
                 raise
             if not waiting:
                 warn(str(error))
                 note(f"make room, and it is registered; waiting for {PATIENCE / 60:g} minutes (Ctrl-C gives up)")
                 waiting = True
         time.sleep(PAUSE)
+
+
+def registered_before(store: Registry, run: Run, name: str) -> Version | None:
+    """The latest version, if it is this very model: the run was killed after it had been registered."""
+    from cnnkit.errors import RegistryError
+    from cnnkit.reproduction import compared
+
+    try:
+        record = store.read(name)
+    except RegistryError:
+        return None
+    return record.version if record.manifest.recipe == run.recipe and compared(record, run).identical else None
 
 
 def _is_full(error: BaseException) -> bool:

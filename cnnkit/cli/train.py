@@ -26,7 +26,7 @@ from cnnkit.cli.recipe import resolve
 
 if TYPE_CHECKING:
     from cnnkit.network import Footprint
-    from cnnkit.registry import Registry, Version
+    from cnnkit.registry import Registry, RunFolder, Version
     from cnnkit.training import Run
     from cnnkit.training.recipe import Recipe
 
@@ -69,12 +69,11 @@ def train(
     second Ctrl-C ends it at once.
     """
     from cnnkit import api
-    from cnnkit.cli.runs import interrupted, registered
+    from cnnkit.cli.runs import interrupted
     from cnnkit.errors import ConfigError
     from cnnkit.registry import Registry, Runs
     from cnnkit.training import Checkpoints
     from cnnkit.training.interruption import stop_on_signals
-    from cnnkit.training.loop import STOPPED
     from cnnkit.training.progress import LiveProgress
 
     if dry_run and with_profile:
@@ -93,6 +92,7 @@ def train(
     if dry_run:
         _show_plan(resolved, workers, data_dir, as_json)
         return
+    ending = _at(registry) + (f" --data-dir {shlex.quote(data_dir)}" if data_dir else "")
     checkpoints = Checkpoints(
         place,
         steps=checkpoint_steps,
@@ -100,26 +100,24 @@ def train(
         resume=resume is not None,
         recipe=resolved.to_dict(),
     )
-    with place, stop_on_signals() as stop, warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the trainer reports an overflow itself, and better
-        run = api.train(
-            resolved,
-            data_dir=data_dir,
-            workers=workers,
-            progress=LiveProgress(console(stderr=True)),
-            stop=stop,
-            checkpoints=checkpoints,
-        )
-        version = None
-        if run.reason != STOPPED:
-            version = registered(store, run, resolved.model.name, stop)
-            place.remove()
+    with place:
+        with stop_on_signals() as stop, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the trainer reports an overflow itself, and better
+            run = api.train(
+                resolved,
+                data_dir=data_dir,
+                workers=workers,
+                progress=LiveProgress(console(stderr=True)),
+                stop=stop,
+                checkpoints=checkpoints,
+            )
+        version = _register(store, run, resolved.model.name, place, resume is not None, ending)
     costs = _profile(run, resolved, data_dir) if with_profile and run.signal is None else None
     if as_json:
-        unfinished = {"run": place.name if version is None and not checkpoints.failure else None}
+        unfinished = {"run": place.name if version is None and place.has_checkpoint() else None}
         say_json(_document(run, version) | unfinished | ({"profile": costs} if with_profile else {}))
     elif version is None:
-        _show_interrupted(run, place.name, checkpoints.failure, registry)
+        _show_interrupted(run, place, checkpoints.failure, ending)
     else:
         _show_run(run, version, registry)
     if costs and not as_json:
@@ -158,12 +156,29 @@ def _at(registry: str | None) -> str:
     return f" --registry {shlex.quote(registry)}" if registry else ""
 
 
-def _show_interrupted(run: Run, name: str, failure: str, registry: str | None) -> None:
+def _register(store: Registry, run: Run, name: str, place: RunFolder, resumed: bool, ending: str) -> Version | None:
+    """The version that the run becomes, None if it was stopped; its checkpoint is kept until that is safe."""
+    from cnnkit.cli.runs import registered, registered_before
+    from cnnkit.training.loop import STOPPED
+
+    if run.reason == STOPPED:
+        return None
+    try:
+        version = (registered_before(store, run, name) if resumed else None) or registered(store, run, name)
+    except BaseException:
+        if place.has_checkpoint():
+            note(f"the trained model is kept; to register it: cnnkit train --resume {place.name}{ending}")
+        raise
+    place.remove()
+    return version
+
+
+def _show_interrupted(run: Run, place: RunFolder, failure: str, ending: str) -> None:
     note(f"interrupted after {counted(_epochs(run), 'epoch')}: nothing was registered")
     if failure:
         warn("the last steps are lost, because no checkpoint could be written")
-        return
-    note(f"to go on: cnnkit train --resume {name}{_at(registry)}")
+    if place.has_checkpoint():
+        note(f"to go on: cnnkit train --resume {place.name}{ending}")
 
 
 def _document(run: Run, version: Version | None) -> dict[str, Any]:

@@ -78,7 +78,10 @@ class Session:
 
     def norm(self) -> float:
         """The Euclidean norm of the gradient."""
-        return math.sqrt(float(self.squares.sum(dtype=np.float64)))
+        norm = math.sqrt(float(self.squares.sum(dtype=np.float64)))
+        if math.isfinite(norm):
+            return norm
+        return float(np.linalg.norm(self.gradient.astype(np.float64)))  # squares overflow before numbers do
 
     def update(self, lr: float, number: int, scale: float = 1.0) -> None:
         """Let the optimizer move the parameters by `scale` times the gradient, which it may overwrite.

@@ -52,6 +52,7 @@ def export_onnx(
 def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
     """Write an ONNX model as one file, complete or not at all. Raises OnnxError if that cannot be done."""
     path = Path(path)
+    check_target(path)
     data = proto.SerializeToString(deterministic=True)
     temporary = path.parent / f".onnx-{uuid.uuid4().hex}.tmp"
     try:
@@ -66,6 +67,13 @@ def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
         with contextlib.suppress(OSError):  # after the replacement it is gone; a failure above is already on its way
             temporary.unlink()
     return path
+
+
+def check_target(path: Path) -> None:
+    """Raise OnnxError if no file can appear under this name: a folder or device is not replaced by one."""
+    with contextlib.suppress(OSError):  # such as a name that is too long: writing says what is wrong
+        if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
+            raise OnnxError(f"cannot write {path}: expected the name of a file in a folder that exists")
 
 
 def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] | None = None) -> ModelProto:

@@ -42,6 +42,7 @@ def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) 
     others: the members beside the version's own file. Raises RegistryError if it cannot be written, or is too large.
     """
     path = Path(path)
+    check_target(path)
     members = {VERSION_FILE: _version_file(record), **others}
     if (size := sum(map(len, members.values()))) > MAX_BYTES - _MAX_DIRECTORY:
         raise RegistryError(f"a bundle may have {MAX_BYTES:,} bytes, this one would have {size:,}")
@@ -62,7 +63,7 @@ def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) 
 def check_target(path: str | Path) -> None:
     """Find out, before the work is done, that a bundle could not be written there. Raises RegistryError."""
     path = Path(path)
-    if path.is_dir() or not path.absolute().parent.is_dir():
+    if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
         raise RegistryError(f"cannot write {path}: expected the name of a file in a folder that exists")
 
 

@@ -20,6 +20,14 @@ MAX_NUMBER = 999_999_999
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
 
 
+class NotDurableError(RegistryError):
+    """A version was saved, and the system did not confirm that it is on the disk."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.number = number
+
+
 def version_file(number: int) -> str:
     """The name of a version's file."""
     return f"v{number:06}.h5"
@@ -65,8 +73,8 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
             files.sync_folder(folder)
             files.append(folder / log.LOG, log.record(log.COMMIT, number, digest))
         except OSError as error:
-            raise RegistryError(
-                f"{folder.name}@{number} was saved whole, but it may not survive a power failure: {error}"
+            raise NotDurableError(
+                f"{folder.name}@{number} was saved whole, but it may not survive a power failure: {error}", number
             ) from error
     return number
 

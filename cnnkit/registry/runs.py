@@ -80,39 +80,70 @@ class RunFolder:
         self.release()
 
     def remove(self) -> None:
-        """Forget the run: its model is registered."""
-        with contextlib.suppress(FileNotFoundError):
+        """Forget the run: its model is registered. What cannot be removed stays."""
+        with contextlib.suppress(OSError):
             for name in self._files.names(self.folder):
                 self._files.remove(self.folder / name)
             self._files.remove_folder(self.folder)
         self.release()
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return bool(self._files.size(self.folder / CHECKPOINT))
+
+    def is_free(self) -> bool:
+        """Take the run if no process has it; whether that worked."""
+        try:
+            self._claim(0.0)
+        except (OSError, RegistryError):
+            return False
+        return True
+
     def release(self) -> None:
         """Let others have it."""
         if self._lock is not None:
+            _held.discard(self._lock)
             os.close(self._lock)
             self._lock = None
 
-    def _claim(self) -> None:
+    def _claim(self, patience: float | None = None) -> None:
         if self._lock is not None:
-            return
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._lock), os.lstat(self.folder)):
+                    return
+            self.release()  # somebody has removed the folder; there may be another one by now
         lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + (PATIENCE if patience is None else patience)
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > until:
+                if time.monotonic() >= until:
                     os.close(lock)
                     raise RegistryError(f"the run {self.name} is being trained by another process") from None
                 time.sleep(0.02)
             except OSError:  # a file system without locks
                 break
         self._lock = lock
+        _held.add(lock)
         for name in filter(commit.TEMPORARY.fullmatch, self._files.names(self.folder)):
             with contextlib.suppress(OSError):
                 self._files.remove_unused(self.folder / name)
+
+
+_held: set[int] = set()
+"""The locks of this process."""
+
+
+def _leave_to_parent() -> None:
+    """A forked worker that outlives its parent must not keep the run from whoever goes on with it."""
+    for lock in _held:
+        os.close(lock)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 class Runs:
@@ -123,26 +154,39 @@ class Runs:
         self._files = files or Files()
 
     def new(self, model: str) -> RunFolder:
-        """A run that nothing is written for yet."""
+        """A run that nothing is written for yet; what is left of runs that were killed before that is removed."""
         references.check_name(model)
+        for run in map(self._run, self._folders()):
+            if not run.has_checkpoint() and run.is_free():
+                run.remove()
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
         return RunFolder(self._files, self.folder / f"{model}-{now}-{secrets.token_hex(2)}")
 
     def names(self) -> list[str]:
         """The runs that have a checkpoint, the one written last at the end."""
-        try:
-            names = [name for name in self._files.names(self.folder) if _NAME.fullmatch(name)]
-        except FileNotFoundError:
-            return []
-        paths = [path for name in names if (path := self.folder / name / CHECKPOINT).is_file()]
-        return [path.parent.name for path in sorted(paths, key=lambda path: path.lstat().st_mtime_ns)]
+        written = []
+        for name in self._folders():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                written.append(((self.folder / name / CHECKPOINT).lstat().st_mtime_ns, name))
+        return [name for _, name in sorted(written)]
 
     def find(self, name: str) -> RunFolder:
-        """A run by its name; `latest` is the one whose checkpoint was written last. Raises RegistryError."""
+        """A run by its name; `latest`: of those that nobody trains, the one written last. Raises RegistryError."""
         names = self.names()
-        wanted = names[-1] if name == LATEST and names else name
-        if wanted not in names:
+        if name == LATEST and names:
+            free = (run for run in map(self._run, reversed(names)) if run.is_free())
+            return next(free, self._run(names[-1]))
+        if name not in names:
             raise RegistryError(
                 f"there is no interrupted run {name!r} in {self.folder.parent}: {choices(name, names, 'there is none')}"
             )
-        return RunFolder(self._files, self.folder / wanted)
+        return self._run(name)
+
+    def _run(self, name: str) -> RunFolder:
+        return RunFolder(self._files, self.folder / name)
+
+    def _folders(self) -> list[str]:
+        try:
+            return [name for name in self._files.names(self.folder) if _NAME.fullmatch(name)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []

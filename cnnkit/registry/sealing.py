@@ -6,6 +6,7 @@ import hashlib
 import io
 import struct
 from collections.abc import Mapping
+from typing import Any
 
 import h5py
 import numpy as np
@@ -26,9 +27,9 @@ def pack(manifest: bytes, state: Mapping[str, Array]) -> memoryview:
     if len(state) > MAX_ARRAYS:
         raise RegistryError(f"a model may have {MAX_ARRAYS:,} arrays, this one has {len(state):,}")
     image = io.BytesIO()
-    with h5py.File(image, "w", userblock_size=BLOCK, libver=("v108", "v108")) as file:
+    with _created(image) as file:
         file.create_dataset(MANIFEST, data=np.frombuffer(manifest, np.uint8))
-        group = file.create_group(STATE)
+        group = h5py.Group(h5py.h5g.create(file.id, STATE.encode(), gcpl=_without_times(h5py.h5p.GROUP_CREATE)))
         for name, array in state.items():
             group.create_dataset(name, data=_storable(name, array))
     data = image.getbuffer()
@@ -68,6 +69,23 @@ def header(data: bytes) -> tuple[int, str]:
     if any(data[_HEADER.size : BLOCK]):
         raise RegistryError("its user block has bytes other than zero where the format has none")
     return length, digest.hex()
+
+
+def _created(image: io.BytesIO) -> h5py.File:
+    """An empty HDF5 file in memory; through the low level, for only there the times of groups can be left out."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, image)
+    creation = _without_times(h5py.h5p.FILE_CREATE)
+    creation.set_userblock(BLOCK)
+    return h5py.File(h5py.h5f.create(b"version", h5py.h5f.ACC_TRUNC, creation, access))
+
+
+def _without_times(kind: object) -> Any:
+    """Properties for creating something whose bytes do not depend on when it is created."""
+    properties = h5py.h5p.create(kind)
+    properties.set_obj_track_times(False)
+    return properties
 
 
 def _block(payload: bytes | memoryview) -> bytes:

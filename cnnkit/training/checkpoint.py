@@ -7,14 +7,14 @@ generator and no schedule whose state would have to be kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from cnnkit.components.checks import positive, whole
-from cnnkit.errors import ConfigError, RegistryError, ShapeError, TrainingError
+from cnnkit.errors import CnnkitError, ConfigError, ShapeError, TrainingError
 from cnnkit.network import Sequential, Session, Sums
 from cnnkit.training.run import History
 from cnnkit.types import Array
@@ -68,20 +68,32 @@ class Position:
         return record
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Position:
+    def from_record(cls, record: Any) -> Position:
         """What `to_record` has written. Raises TrainingError for anything else."""
-        try:
-            values = dict(record)
-            sums = values.pop("sums", None)
-            position = cls(**values)
-            if sums is not None:
-                metrics = tuple(np.array(metric, np.float64) for metric in sums["metrics"])
-                position.sums = Sums(int(sums["count"]), float(sums["loss"]), metrics)
-            if min(position.epoch, position.step, position.updates) < 0:
-                raise ValueError("a count is below 0")
-        except (KeyError, TypeError, ValueError) as error:
-            raise TrainingError(f"the checkpoint does not say how far the training was: {error}") from error
-        return position
+        from cnnkit.training.position_record import checked
+
+        values = dict(checked(record))
+        if sums := values.pop("sums"):
+            try:
+                sums["metrics"] = tuple(np.array(metric, np.float64) for metric in sums["metrics"])
+            except (TypeError, ValueError) as error:
+                raise TrainingError(f"the checkpoint has sums of metrics that are no numbers: {error}") from error
+        return cls(**values, sums=Sums(**sums) if sums else None)
+
+    def check(self, epochs: int, quantities: Iterable[str], state: Mapping[str, Array]) -> None:
+        """Raises TrainingError if a training of so many epochs, with this history and model, cannot have been here."""
+        recorded = {name: len(values) for name, values in self.history.items()}
+        expected = dict.fromkeys(quantities, self.epoch) if self.epoch else {}
+        problems = {
+            f"epoch {self.epoch} of {epochs}": self.epoch > epochs,
+            f"a history of {recorded}": recorded != expected,
+            "sums of the steps, or none": (self.sums is not None) != (self.step > 0),
+            "the state of the best epoch, or none": self.best_state.keys()
+            != (state.keys() if self.best is not None else set()),
+            "weights that are not finite": not all(np.isfinite(array).all() for array in state.values()),
+        }
+        if wrong := [text for text, is_so in problems.items() if is_so]:
+            raise TrainingError(f"the checkpoint cannot be one of this training: it has {', '.join(wrong)}")
 
 
 class Checkpoints:
@@ -130,8 +142,8 @@ class Checkpoints:
         try:
             self.store.save(record, {**arrays, **prefixed})
             self.failure = ""
-        except (RegistryError, OSError) as error:
-            self.failure = str(error)
+        except (CnnkitError, OSError, MemoryError) as error:
+            self.failure = str(error) or type(error).__name__
         self._begin()
         return not self.failure
 
@@ -143,7 +155,7 @@ class Checkpoints:
                 raise ConfigError(
                     f"the checkpoint is of another training: its {key} is {there!r:.300}, here it is {here!r:.300}"
                 )
-        position = Position.from_record(record.get("position", {}))
+        position = Position.from_record(record.get("position"))
         position.best_state, position.began = _taken(arrays, BEST), _taken(arrays, BEGAN)
         return arrays, position
 
@@ -156,16 +168,20 @@ def arrays_of(model: Sequential, session: Session) -> dict[str, Array]:
     return model.state() | {f"{OPTIMIZER}{name}": vector for name, vector in session.state.items()}
 
 
-def put_back(arrays: Mapping[str, Array], model: Sequential, session: Session) -> None:
-    """Set what `arrays_of` gave. Raises ShapeError if it does not fit."""
-    arrays = dict(arrays)
-    vectors = _taken(arrays, OPTIMIZER)
-    here = {name: vector.shape for name, vector in session.state.items()}
-    if (there := {name: vector.shape for name, vector in vectors.items()}) != here:
-        raise ShapeError(f"the checkpoint has the optimizer's vectors {there}, this training has {here}")
-    model.load_state(arrays)
-    for name, vector in vectors.items():
-        session.state[name][...] = vector
+def put_back_vectors(arrays: Mapping[str, Array], session: Session) -> None:
+    """Set the optimizer's vectors among what `arrays_of` gave. Raises ShapeError if they do not fit."""
+    vectors = {name: array for name, array in arrays.items() if name.startswith(OPTIMIZER)}
+    here = {f"{OPTIMIZER}{name}": vector for name, vector in session.state.items()}
+    shapes = [{name: array.shape for name, array in some.items()} for some in (vectors, here)]
+    if shapes[0] != shapes[1]:
+        raise ShapeError(f"the checkpoint has the optimizer's vectors {shapes[0]}, this training has {shapes[1]}")
+    for name, vector in here.items():
+        vector[...] = vectors[name]
+
+
+def state_of(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The model's arrays among what `arrays_of` gave."""
+    return {name: array for name, array in arrays.items() if not name.startswith(OPTIMIZER)}
 
 
 def _taken(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.network import Engine, Session
+from cnnkit.components import Layer
+from cnnkit.network import Engine, Sequential, Session
 from cnnkit.network.node import Node
-from cnnkit.types import Array
+from cnnkit.types import Array, Samples
 
-CHUNK = 32
-"""Samples that are looked at together."""
+CHUNK, MANY = 32, 1024
+"""Samples that are taken through the network, or looked at, together."""
 
 
 def first_not_finite(session: Session, batch: Array) -> str:
     """The first place of a step at which NaN or an infinity appears, in words; after `session.step(batch, ...)`.
 
-    In the order in which a step computes: inputs, weights, the outputs of the layers by the plain forward pass, loss,
-    and then gradients, from the last layer to the first.
+    In the order in which a step computes: weights, the outputs of the layers by the plain forward pass, loss, and then
+    gradients, from the last layer to the first.
     """
     engine, samples = session.engine, session.samples
     x = samples.x[batch]
-    if (bad := _rows(x)).size:
-        return f"the input of the training sample {batch[bad[0]]}"
     if place := _parameter(engine, engine.parameters.vector, "weights"):
         return place
-    with np.errstate(all="ignore"):
-        for start in range(0, len(x), CHUNK):
-            for node, output in zip(engine.nodes, engine.trace(x[start : start + CHUNK]), strict=True):
-                if (bad := _rows(output)).size:
-                    return f"the output of {_of(node)}, for the training sample {batch[start + bad[0]]}"
+    found = [
+        (node.index, start + bad[0])
+        for start in range(0, len(x), CHUNK)
+        for node, output in zip(engine.nodes, _traced(engine, x[start : start + CHUNK]), strict=True)
+        if (bad := _rows(output)).size
+    ]
+    if found:
+        index, row = min(found)
+        return f"the output of {_of(engine.nodes[index])}, for the training sample {batch[row]}"
     if (bad := _rows(samples.y[batch])).size:
         return f"the target of the training sample {batch[bad[0]]}"
     return _parameter(engine, session.gradient, "gradient", backwards=True) or "the loss"
@@ -45,6 +48,28 @@ def weights_are_finite(engine: Engine) -> bool:
 def first_weights(engine: Engine) -> str:
     """The first parameter that is not finite, in words; "" if there is none."""
     return _parameter(engine, engine.parameters.vector, "weights")
+
+
+def first_buffer(model: Sequential) -> str:
+    """The first buffer that is not finite, in words; "" if there is none."""
+    for node in model.nodes:
+        for name, buffer in node.layer.buffers.items() if isinstance(node.layer, Layer) else ():
+            if not np.isfinite(buffer).all():
+                return f"the buffer {name!r} of {_of(node)}"
+    return ""
+
+
+def first_input(samples: Samples) -> int | None:
+    """The first sample whose input is not finite; None if there is none."""
+    for start in range(0, len(samples) if samples.x.dtype.kind == "f" else 0, MANY):
+        if (bad := _rows(samples.x[start : start + MANY])).size:
+            return int(start + bad[0])
+    return None
+
+
+def _traced(engine: Engine, x: Array) -> list[Array]:
+    with np.errstate(all="ignore"):
+        return engine.trace(x)
 
 
 def _parameter(engine: Engine, vector: Array, what: str, *, backwards: bool = False) -> str:

@@ -25,7 +25,9 @@ def stop_on_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may set handlers
         return
-    previous = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    # Who started this process may have told it to ignore a signal, as `nohup` and `&` do.
+    previous = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in previous.items():
@@ -35,7 +37,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         request.signal = number
         restore()
 
-    for number in SIGNALS:
+    for number in previous:
         signal.signal(number, note)
     try:
         yield request

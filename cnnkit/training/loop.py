@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import TrainingError
 from cnnkit.network import Sequential, Session, Sums, available_cores, keyed_rng
 from cnnkit.training import diagnosis
 from cnnkit.training.callbacks import better
-from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back
+from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.run import History
 from cnnkit.types import Array, Samples
@@ -31,15 +32,17 @@ class Loop:
         self,
         trainer: Trainer,
         model: Sequential,
-        session: Session,
+        sessions: Callable[[], AbstractContextManager[Session]],
         validation: Samples | None,
         stop: StopRequest,
         checkpoints: Checkpoints | None,
         about: dict[str, Any],
     ) -> None:
+        self.settings: dict[str, int] = {}
+        """What the sessions had: workers, tile."""
         self._trainer = trainer
         self._model = model
-        self._session = session
+        self._sessions = sessions
         self._validation = validation
         self._stop = stop
         self._checkpoints = checkpoints
@@ -53,31 +56,47 @@ class Loop:
         quantities = self._quantities()
         for callback in self._trainer.callbacks:
             callback.start(quantities)
-        if self._checkpoints and self._checkpoints.resume:
-            arrays, self._position = self._checkpoints.read(self._about)
-            put_back(arrays, self._model, self._session)
-        reason = self._epochs(quantities)
+        arrays, reason = self._resumed(quantities)
+        while True:
+            # Workers have buffers of their own from when they are forked: whoever goes back begins a new session.
+            if arrays is not None:
+                self._model.load_state(state_of(arrays))
+            with self._sessions() as self._session:
+                self.settings = {"workers": self._session.workers, "tile": self._session.tile}
+                if arrays is not None:
+                    put_back_vectors(arrays, self._session)
+                try:
+                    reason = self._epochs(quantities, reason)
+                    break
+                except NotFiniteError as error:
+                    arrays = self._rolled_back(error)
         if self._position.best_state:
             self._model.load_state(self._position.best_state)
         return self._position.history, reason
 
-    def _epochs(self, quantities: dict[str, bool]) -> str:
+    def _resumed(self, quantities: dict[str, bool]) -> tuple[dict[str, Array] | None, str]:
+        """Go to where the latest checkpoint is, if one is to be resumed: its arrays, and why it had ended, if so."""
+        if self._checkpoints is None or not self._checkpoints.resume:
+            return None, ""
+        arrays, self._position = self._checkpoints.read(self._about)
+        self._position.check(self._trainer.epochs, quantities, state_of(arrays))
+        reason = ""
+        for epoch in range(1, self._position.epoch + 1):  # callbacks may remember what they have seen
+            reason = self._verdict({name: values[:epoch] for name, values in self._position.history.items()})
+        return arrays, reason
+
+    def _epochs(self, quantities: dict[str, bool], reason: str) -> str:
         trainer, position = self._trainer, self._position
-        reason = self._verdict() if position.epoch else ""  # resumed
         while not reason and position.epoch < trainer.epochs:
             if trainer.rollback is not None and position.step == 0:
-                position.began = {name: array.copy() for name, array in arrays_of(self._model, self._session).items()}
-            try:
-                sums = self._epoch()
-            except NotFiniteError as error:
-                self._roll_back(error)
-                continue
-            if sums:
+                position.began = {name: array.copy() for name, array in self._arrays().items()}
+            if sums := self._epoch():
                 self._end_epoch(sums, quantities)
-                reason = self._verdict()
+                reason = self._verdict(position.history)
             if not reason and position.epoch < trainer.epochs and self._stop.signal is not None:
                 self._checkpoint()
                 return STOPPED
+        self._checkpoint()  # until the model is registered, this is where it is safe
         return reason or "all epochs done"
 
     def _epoch(self) -> Sums | None:
@@ -123,6 +142,8 @@ class Loop:
     def _end_epoch(self, sums: Sums, quantities: dict[str, bool]) -> None:
         """Measure the epoch, record it, and move on to the next one."""
         trainer, position = self._trainer, self._position
+        if place := diagnosis.first_buffer(self._model):
+            raise self._not_finite("running statistics have gone beyond all numbers", place)
         began = time.perf_counter()
         means = trainer.means(sums)
         if self._validation:
@@ -139,13 +160,13 @@ class Loop:
         ):
             position.best, position.best_state = means[monitor], self._model.state()
         position.epoch += 1
-        position.step, position.sums, position.seconds, position.rollbacks = 0, None, 0.0, 0
+        position.step, position.sums, position.seconds, position.rollbacks, position.began = 0, None, 0.0, 0, {}
         if self._checkpoints and position.epoch < trainer.epochs and self._checkpoints.is_due():
             self._checkpoint()
 
-    def _verdict(self) -> str:
+    def _verdict(self, history: History) -> str:
         """Why callbacks end the training, "" if they do not."""
-        told = [callback.after_epoch(self._position.history) for callback in self._trainer.callbacks]
+        told = [callback.after_epoch(history) for callback in self._trainer.callbacks]
         return "; ".join(filter(None, told))
 
     def _quantities(self) -> dict[str, bool]:
@@ -160,20 +181,18 @@ class Loop:
         for start in range(0, len(order), self._trainer.batch_size):
             yield order[start : start + self._trainer.batch_size]
 
-    def _checkpoint(self) -> None:
-        if self._checkpoints is None:
-            return
-        if not self._checkpoints.write(arrays_of(self._model, self._session), self._position, self._about):
-            self._trainer.progress.warn(
-                f"no checkpoint could be written, the last one is kept: {self._checkpoints.failure}"
-            )
+    def _arrays(self) -> dict[str, Array]:
+        return arrays_of(self._model, self._session)
 
-    def _roll_back(self, error: NotFiniteError) -> None:
-        """Go back to where the epoch began, with a lower rate; or give up."""
+    def _checkpoint(self) -> None:
+        if self._checkpoints and not self._checkpoints.write(self._arrays(), self._position, self._about):
+            self._trainer.progress.warn(f"no checkpoint could be written: {self._checkpoints.failure}")
+
+    def _rolled_back(self, error: NotFiniteError) -> dict[str, Array]:
+        """Go back to where the epoch began, with a lower rate; the arrays of that moment. Raises `error` in the end."""
         factor, position = self._trainer.rollback, self._position
         if factor is None or position.rollbacks == MOST_ROLLBACKS:
             raise error
-        put_back(position.began, self._model, self._session)
         position.rate_factor *= factor
         position.rollbacks += 1
         position.updates -= position.step
@@ -181,14 +200,16 @@ class Loop:
         self._trainer.progress.warn(
             f"{error.place}; the epoch begins anew with {position.rate_factor:g} times the rate"
         )
+        return position.began
 
     def _not_finite(self, found: str, place: str) -> NotFiniteError:
         position = self._position
         at = f"epoch {position.epoch + 1}, step {position.step + 1}"
+        advice = "" if self._trainer.clip_norm else ", limit the gradient with clip_norm"
+        advice += "" if self._trainer.rollback else ", or set rollback = 0.5 to go back and try half the rate"
         return NotFiniteError(
             f"{at}: {found} at learning rate {self._rate:g}; nothing was registered. What is not finite was first seen "
-            f"in {place}. Expected finite numbers: lower the learning rate, limit the gradient with clip_norm, or set "
-            "rollback = 0.5 to go back and try half the rate",
+            f"in {place}. Expected finite numbers: lower the learning rate{advice}",
             f"{at}: {place} is not finite",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Callback, Component, Loss, Metric, Optimizer, Schedule, installed_catalog
 from cnnkit.components.checks import in_range, one_of, positive, whole
-from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.network import (
     Forecast,
     Objective,
@@ -19,9 +20,10 @@ from cnnkit.network import (
     available_memory,
     training_session,
 )
+from cnnkit.training import diagnosis
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.interruption import StopRequest
-from cnnkit.training.loop import Loop
+from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
 from cnnkit.types import Array, Data, Samples
@@ -94,21 +96,31 @@ class Trainer:
             raise ShapeError("expected at least one sample to train on, got none")
         for part in filter(None, (train, validation, test)):
             _check(model, part)
+        if (bad := diagnosis.first_input(train)) is not None:
+            raise TrainingError(
+                f"the input of the training sample {bad} is not finite; expected numbers other than NaN and "
+                "infinities: mend the sample or leave it out"
+            )
         if self.keep == "best" and not validation:
             raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
         engine = model.engine(logits=self.loss.from_logits)
         workers = self.workers or available_cores()
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         self.forecast(model, data).require()
-        with (
-            training_session(
-                engine, train, self.objective, self.optimizer, min(self.batch_size, len(train)), workers
-            ) as session,
-            self.progress,
-        ):
-            about = {"train": self.recipe(), "layers": list(map(repr, model.layers)), "dataset": dataset}
-            history, reason = Loop(self, model, session, validation, stop, checkpoints, about).run()
-        metrics = self.means(engine.evaluate(test, self.objective, workers)) if test else {}
+        sessions = functools.partial(
+            training_session, engine, train, self.objective, self.optimizer, min(self.batch_size, len(train)), workers
+        )
+        about = {
+            "train": self.recipe(),
+            "layers": list(map(repr, model.layers)),
+            "dataset": dataset,
+            "samples": list(train.x.shape),
+        }
+        loop = Loop(self, model, sessions, validation, stop, checkpoints, about)
+        with self.progress:
+            history, reason = loop.run()
+        stopped = reason == STOPPED and checkpoints is not None  # who goes on measures in the end
+        metrics = self.means(engine.evaluate(test, self.objective, workers)) if test and not stopped else {}
         return Run(
             model,
             history,
@@ -117,7 +129,7 @@ class Trainer:
             signal=stop.signal,
             recipe={"train": self.recipe()},
             dataset=dataset,
-            settings={"workers": session.workers, "tile": session.tile},
+            settings=loop.settings,
         )
 
     def recipe(self) -> dict[str, Any]:

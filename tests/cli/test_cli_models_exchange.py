@@ -194,6 +194,16 @@ def test_import_of_what_is_there_says_so(trained: Any, tmp_path: Path) -> None:
     assert [path.name for path in file.parent.glob("*.h5")] == ["v000001.h5"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_what_is_no_file_is_not_replaced(trained: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # as /dev/null would be, for a user who may write there
+    for command in ("export", "models export-bundle"):
+        result = trained(*command.split(), "tiny@1", "-o", "pipe")
+        assert result.code == 2
+        assert "cannot write pipe: expected the name of a file in a folder that exists" in result.err
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_import_under_another_name(trained: Any, tmp_path: Path) -> None:
     file = tmp_path / "registry" / "tiny" / "v000001.h5"
     document = trained("models", "import", file, "--name", "mine", "--json").document

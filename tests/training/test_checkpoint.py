@@ -128,8 +128,10 @@ def test_positive_control_what_a_checkpoint_forgets_is_noticed(forgotten: str) -
     record, arrays = store.content
     if forgotten in arrays:
         arrays[forgotten] *= 0
+    elif forgotten == "updates":
+        record["position"]["updates"] = 0
     else:
-        record["position"] = {name: value for name, value in record["position"].items() if name != forgotten}
+        record["position"]["sums"]["loss"] = 0.0
     resumed = trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
     assert outcome(resumed) != expected
 
@@ -137,13 +139,13 @@ def test_positive_control_what_a_checkpoint_forgets_is_noticed(forgotten: str) -
 def test_checkpoints_are_written_every_so_many_steps_and_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     by_steps, by_time, never = InMemory(), InMemory(), InMemory()
     trainer().fit(network(), DATA, checkpoints=Checkpoints(by_steps, steps=4, minutes=None))
-    assert by_steps.saved == (EPOCHS * STEPS - 1) // 4
+    assert by_steps.saved == (EPOCHS * STEPS - 1) // 4 + 1  # and one in the end
     clock = iter(range(0, 10**6, 30))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     trainer().fit(network(), DATA, checkpoints=Checkpoints(by_time, minutes=1.0))
-    assert by_time.saved == (EPOCHS * STEPS - 1) // 2
+    assert by_time.saved == (EPOCHS * STEPS - 1) // 2 + 1
     trainer().fit(network(), DATA, checkpoints=Checkpoints(never, minutes=None))
-    assert never.saved == 0
+    assert never.saved == 1
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +172,7 @@ def test_a_retry_that_succeeds_ends_the_failure(monkeypatch: pytest.MonkeyPatch)
     checkpoints = Checkpoints(store, steps=100, minutes=None)
     monkeypatch.setattr(checkpoints, "_steps_since", 99)
     trainer(Recovers(99)).fit(network(), DATA, checkpoints=checkpoints)
-    assert (store.saved, checkpoints.failure) == (1, "")
+    assert (store.saved, checkpoints.failure) == (2, "")
 
 
 def test_another_training_is_not_continued() -> None:
@@ -188,13 +190,36 @@ def test_another_training_is_not_continued() -> None:
 
 @pytest.mark.parametrize(
     "position",
-    [{"epoch": "1"}, {"epoch": 0, "step": -1}, {"unknown": 1}, {"sums": {"count": 1}}, {"epoch": 1, "step": 99}],
+    [
+        {"epoch": "1"},
+        {"epoch": 1.5},
+        {"epoch": 2**63},
+        {"epoch": 4},
+        {"step": -1},
+        {"step": 99},
+        {"step": 0},
+        {"updates": True},
+        {"unknown": 1},
+        {"sums": {"count": 1}},
+        {"sums": {"count": -256, "loss": 1.0, "metrics": []}},
+        {"sums": {"count": 20, "loss": 1.0, "metrics": [{"a": 1}]}},
+        {"sums": None},
+        {"history": {"loss": "low"}},
+        {"history": {"loss": [1.0] * 50}},
+        {"history": []},
+        {"rate_factor": -1.0},
+        {"rate_factor": 2.0},
+        {"best": "good"},
+        {"best": 0.5},
+        {"seconds": -1.0},
+    ],
+    ids=str,
 )
 def test_a_checkpoint_with_a_wrong_position_is_refused(position: dict[str, Any]) -> None:
     store, progress = InMemory(), StopsAfter(3)
     trainer(progress).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
     assert store.content is not None
-    store.content[0]["position"] = position
+    store.content[0]["position"] |= position
     with pytest.raises(TrainingError, match="the checkpoint"):
         trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
 
@@ -208,17 +233,22 @@ def test_a_checkpoint_with_other_vectors_is_refused() -> None:
         trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
 
 
-class StopsAtHalf(Callback):
-    """Ends a training after two epochs."""
+class Remembers(Callback):
+    """Ends a training after three epochs that it has seen, which it counts itself."""
+
+    def start(self, quantities: Mapping[str, bool]) -> None:
+        self.seen = 0
 
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
-        return "half" if len(history["loss"]) == 2 else ""
+        self.seen += 1
+        return "enough" if self.seen == 3 else ""
 
 
-def test_callbacks_see_the_whole_history_again() -> None:
-    options: dict[str, Any] = {"epochs": 4, "callbacks": [StopsAtHalf()]}
+def test_callbacks_see_every_epoch_again() -> None:
+    options: dict[str, Any] = {"epochs": 6, "callbacks": [Remembers()]}
     expected = outcome(trainer(**options).fit(network(), DATA))
-    for steps in (4, 5, 6, 9):
+    assert expected["reason"] == "enough"
+    for steps in (4, 5, 6, 9, 10, 14):
         store, progress = InMemory(), StopsAfter(steps)
         trainer(progress, **options).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
         assert outcome(trainer(**options).fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))) == expected
@@ -229,3 +259,19 @@ def test_options_are_checked() -> None:
         Checkpoints(InMemory(), steps=0)
     with pytest.raises(ConfigError, match="minutes must be a number above 0"):
         Checkpoints(InMemory(), minutes=0)
+
+
+def test_a_training_that_is_done_is_done() -> None:
+    store = InMemory()
+    done = trainer().fit(network(), DATA, checkpoints=Checkpoints(store))
+    again = trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
+    assert outcome(again) == outcome(done)
+
+
+def test_weights_that_are_not_finite_are_not_continued() -> None:
+    store = InMemory()
+    trainer().fit(network(), DATA, checkpoints=Checkpoints(store))
+    assert store.content is not None
+    store.content[1]["dense_1.weight"][0, 0] = np.nan
+    with pytest.raises(TrainingError, match="it has weights that are not finite"):
+        trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
