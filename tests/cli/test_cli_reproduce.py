@@ -20,7 +20,7 @@ def changed(registry: Path, **manifest: Any) -> None:
     content, state = unpack(path.read_bytes(), "tiny")
     state = manifest.pop("state", state)
     path.write_bytes(sealing.pack(dataclasses.replace(content, **manifest).encode(), state))
-    (registry / "tiny" / "digests.log").unlink()
+    (registry / "tiny" / "digests.log").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -58,14 +58,32 @@ def test_other_samples_are_no_reproduction(trained: Any, tmp_path: Path) -> None
     assert "has other samples now" in result.err
 
 
-def test_a_model_file_chooses_no_plugin(trained: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["optimizer", "loss", "schedule", "metrics", "callbacks"])
+def test_a_model_file_chooses_no_plugin(trained: Any, tmp_path: Path, key: str) -> None:
     recipe = Registry(tmp_path / "registry").read("tiny@1").manifest.recipe
     assert recipe is not None
-    recipe["train"]["loss"] = "somewhere:Evil()"
+    recipe["train"][key] = ["somewhere:Evil()"] if key.endswith("s") and key != "loss" else "somewhere:Evil()"
     changed(tmp_path / "registry", recipe=recipe)
     result = trained("reproduce", "tiny@1")
     assert result.code == 2
-    assert "was trained with the loss somewhere:Evil(), and a model file can choose only those that come" in result.err
+    assert "somewhere:Evil(), and a model file can choose only those that come with cnnkit" in result.err
+
+
+def test_a_model_file_opens_no_other_samples(trained: Any, tmp_path: Path) -> None:
+    recipe = Registry(tmp_path / "registry").read("tiny@1").manifest.recipe
+    assert recipe is not None
+    for other in ('Arrays("secret.npz")', "FashionMNIST()", "Digits(test=0.5)"):
+        recipe["data"]["dataset"] = other
+        changed(tmp_path / "registry", recipe=recipe)
+        result = trained("reproduce", "tiny@1")
+        assert result.code == 2
+        assert f"its recipe names the dataset {other}, but it was trained on Digits()" in result.err
+
+
+def test_other_samples_may_be_asked_for(trained: Any) -> None:
+    result = trained("reproduce", "tiny@1", "--dataset", "Digits(test=0.5)")
+    assert result.code == 1
+    assert "Digits(test=0.5) has other samples now" in result.err
 
 
 def test_a_model_that_python_put_together_has_no_whole_recipe(trained: Any, tmp_path: Path) -> None:

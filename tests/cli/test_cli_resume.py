@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.registry import Files, Registry, Runs
+from cnnkit.errors import RegistryError
+from cnnkit.registry import Files, Registry, RunFolder, Runs
 
 DRIVER = Path(__file__).with_name("stopping_driver.py")
 ROOT = Path(__file__).parents[2]
@@ -213,6 +215,115 @@ def test_a_full_disk_is_waited_for(cli: Any, tmp_path: Path, monkeypatch: pytest
     assert result.err.count("No space left on device") == 1
     assert "make room, and it is registered" in result.err
     assert cli("models", "verify").code == 0
+
+
+class NotDurable(Files):
+    """A disk that fills up between a version and its record in the log."""
+
+    def append(self, path: Path, line: bytes) -> None:
+        if b"commit" in line:
+            raise OSError(errno.ENOSPC, "No space left on device", "file")
+        super().append(path, line)
+
+
+def test_a_version_that_may_not_survive_is_registered_once(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cnnkit.registry import store
+
+    monkeypatch.setattr(store, "Files", NotDurable)
+    result = cli("train", "tiny.toml", "--json")
+    assert (result.code, result.document["ref"]) == (0, "tiny@1")
+    assert "tiny@1 was saved whole, but it may not survive a power failure" in result.err
+    assert [version.number for version in Registry(tmp_path / "registry").versions("tiny")] == [1]
+
+
+def test_a_model_that_cannot_be_registered_is_kept(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "registry").mkdir()
+    with monkeypatch.context() as failing:
+        failing.setattr(Registry, "save", _refuse)
+        result = cli("train", "tiny.toml", "--epochs", "3")
+    assert result.code == 2
+    (name,) = Runs(tmp_path / "registry").names()
+    assert f"the trained model is kept; to register it: cnnkit train --resume {name}\n" in result.err
+    assert cli("train", "tiny.toml", "--epochs", "3", "--registry", "elsewhere").code == 0
+    assert cli("train", "--resume", name).code == 0
+    kept, other = (Registry(tmp_path / folder).read("tiny@1") for folder in ("registry", "elsewhere"))
+    assert all(array.tobytes() == other.state[name].tobytes() for name, array in kept.state.items())
+    assert kept.manifest.metrics == other.manifest.metrics
+
+
+def _refuse(*arguments: Any, **options: Any) -> None:
+    raise RegistryError("cannot save tiny")
+
+
+def test_a_run_that_was_killed_after_it_was_registered_is_not_registered_again(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(RunFolder, "remove", lambda self: None)
+        assert cli("train", "tiny.toml").code == 0
+    assert cli("train", "--resume", "latest", "--json").document["ref"] == "tiny@1"
+    assert cli("train", "tiny.toml", "--json").document["ref"] == "tiny@2"  # this is another training
+
+
+def test_the_latest_run_is_one_that_nobody_trains(cli: Any, tmp_path: Path) -> None:
+    train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
+    (first,) = Runs(tmp_path / "registry").names()
+    train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
+    second = next(name for name in Runs(tmp_path / "registry").names() if name != first)
+    with Runs(tmp_path / "registry").find(second) as other:
+        other.load()
+        assert Runs(tmp_path / "registry").find("latest").name == first
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child only waits
+def test_a_worker_that_outlives_its_parent_keeps_no_run(tmp_path: Path) -> None:
+    train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
+    place = Runs(tmp_path / "registry").find("latest")
+    place.load()
+    told, tell = os.pipe()
+    if (child := os.fork()) == 0:
+        os.read(told, 1)
+        os._exit(0)
+    place.release()
+    assert Runs(tmp_path / "registry").find("latest").is_free()
+    os.write(tell, b"x")
+    os.waitpid(child, 0)
+    os.close(told)
+    os.close(tell)
+
+
+def test_a_folder_that_was_removed_meanwhile_is_no_lock(tmp_path: Path) -> None:
+    place = Runs(tmp_path / "registry").new("net")
+    place.save({}, {"dense_1.weight": np.zeros(2, np.float32)})
+    shutil.rmtree(place.folder)
+    place.save({}, {"dense_1.weight": np.zeros(2, np.float32)})
+    assert not Runs(tmp_path / "registry").find(place.name).is_free()
+    place.release()
+
+
+def test_what_runs_that_were_killed_early_have_left_is_removed(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "registry")
+    left = runs.new("net").folder
+    left.mkdir(parents=True)
+    (left / f".tmp-{'0' * 32}").touch()
+    runs.new("net")
+    assert not left.exists()
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As for a process that a shell has put into the background."""
+    (tmp_path / "stoppable.toml").write_text(RECIPE)
+    code = subprocess.run(
+        [sys.executable, str(DRIVER), str(int(signal.SIGINT)), "3", "train", "stoppable.toml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        capture_output=True,
+        timeout=120,
+    ).returncode
+    assert code == 0
 
 
 def test_a_disk_that_stays_full_is_told(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
