@@ -13,7 +13,7 @@ from cnnkit.cli.confirmation import Yes, confirm
 from cnnkit.cli.models_diff import diff
 from cnnkit.cli.models_exchange import export_bundle, import_version
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
-from cnnkit.cli.output import counted, note, say, say_json, say_pairs, say_table, warn
+from cnnkit.cli.output import counted, note, on_one_line, say, say_json, say_pairs, say_table, warn
 
 if TYPE_CHECKING:
     from cnnkit.registry import Entry, Record, Registry
@@ -82,7 +82,8 @@ def _row(entry: Entry) -> tuple[str, ...]:
         return (entry.version.ref, aliases, "", "", "", tags, "damaged")
     metric = next((name for name in ("accuracy", "loss") if name in facts.metrics), "")
     value = f"{metric} {facts.metrics[metric]:.4g}" if metric else ""
-    return (entry.version.ref, aliases, facts.created, facts.dataset or "", value, tags, facts.digest[:12])
+    created = facts.created[:16].replace("T", " ")  # UTC, as everywhere
+    return (entry.version.ref, aliases, created, facts.dataset or "", value, tags, facts.digest[:12])
 
 
 @app.command()
@@ -122,11 +123,13 @@ def show(ref: Reference, registry: RegistryFolder = None, as_json: Json = False,
         "epochs": len(manifest.history.get("loss", ())),
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
     }
-    pairs |= manifest.environment
     say_pairs(pairs | {f"test {name}": value for name, value in manifest.metrics.items()})
+    if manifest.environment:
+        say("saved on")
+        say_pairs({f"  {name}": text for name, text in manifest.environment.items()})
     say("layers")
     for layer in manifest.layers:
-        say(f"  {layer}")
+        say(f"  {on_one_line(layer)}")
 
 
 def _notes(store: Registry, record: Record) -> dict[str, Any]:
@@ -155,6 +158,7 @@ def _unless_damaged(read: Callable[[], T], otherwise: T) -> T:
 def describe(
     ref: Reference,
     text: Annotated[str | None, typer.Argument(help='A new description; "" removes it.')] = None,
+    yes: Yes = False,
     registry: RegistryFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
@@ -163,7 +167,11 @@ def describe(
     from cnnkit.registry import Registry
 
     store = Registry(registry)
-    version = store.find(ref) if text is None else store.describe(ref, text)
+    version = store.find(ref)
+    if text == "" and store.description(version.ref):
+        confirm(f"this removes the description of {version.ref}", yes)
+    if text is not None:
+        store.describe(version.ref, text)
     kept = store.description(version.ref)
     if as_json:
         say_json({"ref": version.ref, "description": kept})
@@ -188,14 +196,19 @@ def tag(
     """Print, set or remove a version's tags."""
     from cnnkit.errors import ConfigError
     from cnnkit.registry import Registry
+    from cnnkit.registry.notes import check_key
 
     store = Registry(registry)
     version = store.find(ref)
     new = [text.partition("=") for text in tags or ()]
-    if wrong := [key for key, equals, value in new if not (key and equals and value)]:
+    if wrong := ["".join(parts) for parts in new if not all(parts)]:
         raise ConfigError(
             f"expected a tag as KEY=VALUE, such as stage=candidate, got {wrong[0]!r}; --remove removes one"
         )
+    if missing := [key for key in remove or () if key not in store.tags(version.ref)]:
+        raise ConfigError(f"{version.ref} has no tag {missing[0]!r}; nothing was changed")
+    for key, _, _ in new:
+        check_key(key)
     if remove:
         confirm(f"remove {counted(len(remove), 'tag')} of {version.ref}: {', '.join(remove)}", yes)
     for key in remove or ():

@@ -9,7 +9,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import say, say_json, say_pairs
-from cnnkit.cli.validation import inputs_for, show_report
+from cnnkit.cli.validation import inputs_for, remember, show_report
 
 
 def export_bundle(
@@ -31,12 +31,14 @@ def export_bundle(
     from cnnkit.errors import CheckError
     from cnnkit.registry import Registry
 
-    record = Registry(registry).read(ref)
+    store = Registry(registry)
+    record = store.read(ref)
     version = record.version
     target = output or Path(f"{version.name}-{version.number}.zip")
     model = record.model()
     x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
     report = api.write_bundle(record, model, target, x, inputs)
+    remember(report, store, version)
     if as_json:
         path = str(target) if report.ok else None
         say_json({"ref": version.ref, "path": path, "validation": {"inputs": inputs, **report.to_dict()}})
@@ -69,11 +71,10 @@ def import_version(
     store = Registry(registry)
     data = read_version_file(file)
     try:
-        arrival = receive(data, name)
+        there = find(store, receive(data, name))
     except RegistryError as error:
         error.add_note(f"in {file}")
         raise
-    there = find(store, arrival)
     version = there or store.add(data, name)
     if as_json:
         document = {"ref": version.ref, "path": str(version.path), "digest": version.digest}

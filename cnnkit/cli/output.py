@@ -16,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 ENDLESS = 10_000
 """Columns of what is not a terminal."""
 MANY = 1_000
@@ -120,8 +120,13 @@ def _labelled(label: str, style: str, text: str) -> None:
     console(stderr=True).print(Text.assemble((f"{label}: ", style), printable(text)))
 
 
+def on_one_line(text: str) -> str:
+    """The same with line breaks as \\n: a text from a file must not look like a row of its own."""
+    return text.replace("\n", "\\n")
+
+
 def _shown(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
+    return f"{value:.6g}" if isinstance(value, float) else on_one_line(printable(str(value)))
 
 
 def _plain(value: Any) -> Any:

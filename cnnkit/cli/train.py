@@ -103,14 +103,19 @@ def train(
     with place:
         with stop_on_signals() as stop, warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the trainer reports an overflow itself, and better
-            run = api.train(
-                resolved,
-                data_dir=data_dir,
-                workers=workers,
-                progress=LiveProgress(console(stderr=True)),
-                stop=stop,
-                checkpoints=checkpoints,
-            )
+            try:
+                run = api.train(
+                    resolved,
+                    data_dir=data_dir,
+                    workers=workers,
+                    progress=LiveProgress(console(stderr=True)),
+                    stop=stop,
+                    checkpoints=checkpoints,
+                )
+            except KeyboardInterrupt:
+                note("ended at once: what was trained since the last checkpoint is lost, and nothing was registered")
+                _show_resume(place, ending)
+                raise
         version = _register(store, run, resolved.model.name, place, resume is not None, ending)
     costs = _profile(run, resolved, data_dir) if with_profile and run.signal is None else None
     if as_json:
@@ -177,6 +182,10 @@ def _show_interrupted(run: Run, place: RunFolder, failure: str, ending: str) -> 
     note(f"interrupted after {counted(_epochs(run), 'epoch')}: nothing was registered")
     if failure:
         warn("the last steps are lost, because no checkpoint could be written")
+    _show_resume(place, ending)
+
+
+def _show_resume(place: RunFolder, ending: str) -> None:
     if place.has_checkpoint():
         note(f"to go on: cnnkit train --resume {place.name}{ending}")
 

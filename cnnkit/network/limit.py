@@ -1,4 +1,7 @@
-"""A limit on what layers make when they are built, for networks that a file describes: it may ask for anything."""
+"""A limit on what layers make when they are built, for networks that a file or recipe describes.
+
+They may ask for anything, and are refused before it is there.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,10 @@ SMALL = 2**16
 """Values along the first axis of an input that no layer is refused for."""
 
 
+class LimitError(ShapeError):
+    """A network asks for more numbers than it may have."""
+
+
 class Limit:
     """How many numbers the parameters and buffers of a network may still have together."""
 
@@ -27,7 +34,9 @@ class Limit:
         # Weights are drawn, and that is checked; what is not drawn, as in a normalisation, has one value per channel.
         if in_shape[0] > max(self.numbers, SMALL) and type(layer).build is not Layer.build:
             raise self._exceeded(in_shape[0])
-        out_shape = layer.build(in_shape, _Sparing(rng.bit_generator, self))
+        # A layer of somebody else may make something of what it draws, and keep it where no file has it.
+        own = type(layer).__module__.startswith("cnnkit.layers")
+        out_shape = layer.build(in_shape, _Sparing(rng.bit_generator, self, zeros=own))
         made = sum(array.size for array in (*layer.params.values(), *layer.buffers.values()))
         self.check(made)
         self.left -= made
@@ -38,22 +47,23 @@ class Limit:
         if numbers > self.left:
             raise self._exceeded(numbers)
 
-    def _exceeded(self, numbers: int) -> ShapeError:
-        return ShapeError(
+    def _exceeded(self, numbers: int) -> LimitError:
+        return LimitError(
             f"it asks for {numbers:,} numbers, more than are left of the {self.numbers:,} that the network may have"
         )
 
 
 class _Sparing(np.random.Generator):
-    """A generator that checks how much is drawn before anything is, and gives zeros in place of uniform weights.
+    """A generator that checks how much is drawn before anything is, and may give zeros in place of uniform weights.
 
     What the file holds takes their place at once. To draw them takes longer than to read the file, and in float64 twice
     its memory; zeros take none until they are written to.
     """
 
-    def __init__(self, bits: np.random.BitGenerator, limit: Limit) -> None:
+    def __init__(self, bits: np.random.BitGenerator, limit: Limit, *, zeros: bool) -> None:
         super().__init__(bits)
         self._limit = limit
+        self._zeros = zeros
 
     def __getattribute__(self, name: str) -> Any:
         method = super().__getattribute__(name)
@@ -63,8 +73,8 @@ class _Sparing(np.random.Generator):
         def draw(*args: Any, **kwargs: Any) -> Any:
             given = inspect.signature(method).bind(*args, **kwargs).arguments
             size = given.get("size")
-            self._limit.check(math.prod(size) if isinstance(size, tuple | list) else int(size or 1))
-            if name == "uniform" and size is not None:
+            self._limit.check(1 if size is None else math.prod(map(int, np.atleast_1d(size))))
+            if name == "uniform" and size is not None and self._zeros:
                 return np.zeros(size)
             return method(*args, **kwargs)
 

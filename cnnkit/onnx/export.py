@@ -54,13 +54,14 @@ def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     check_target(path)
     data = proto.SerializeToString(deterministic=True)
-    temporary = path.parent / f".onnx-{uuid.uuid4().hex}.tmp"
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = target.parent / f".onnx-{uuid.uuid4().hex}.tmp"
     try:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         raise OnnxError(f"cannot write {path}: {error.strerror}") from error
     finally:

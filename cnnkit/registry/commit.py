@@ -41,7 +41,7 @@ def number_of(file_name: str) -> int | None:
 
 def highest(names: Iterable[str]) -> int:
     """The highest number that a version file among the names has; 0 if there is none."""
-    return max(map(int, VERSION_FILE.findall("\n".join(names))), default=0)  # one search, for many thousand names
+    return max(filter(None, map(number_of, names)), default=0)
 
 
 def prepare(files: Files, folder: Path) -> None:
@@ -50,6 +50,11 @@ def prepare(files: Files, folder: Path) -> None:
     if not files.is_folder(folder):
         raise RegistryError(f"{folder} must be a folder; it is a link or a file, which is never followed")
     if files.size(folder / log.LOG) is None:
+        if any(map(number_of, files.names(folder))):
+            raise RegistryError(
+                f"the digest log {folder / log.LOG} is missing, and a new one would not know the versions that are "
+                "there: bring it back from a copy; `cnnkit models verify` says what else is wrong"
+            )
         files.append(folder / log.LOG, b"")
     files.sync_folder(folder)  # what is there may be another writer's who has not come to this point
     files.sync_folder(folder.parent)
@@ -80,16 +85,18 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
 
 
 def _next(files: Files, folder: Path) -> int:
-    """The number after the highest one; from the end of the log if the folder bears it out.
+    """The number after the highest one that any version ever had; from the end of the log if the folder bears it out.
 
-    To list a folder of 10,000 versions takes half as long as the rest of a save.
+    To list a folder of 10,000 versions takes half as long as the rest of a save. What is deleted or lost keeps its
+    number: the log has it, though the folder may not.
     """
-    last = log.last(files, folder)
+    last = log.last_tried(files, folder)
     with contextlib.suppress(RegistryError):  # something else has a version's name: the list shows it
         at, after = (files.size(folder / version_file(number)) for number in (last, last + 1))
         if last and at is not None and after is None:
             return last + 1
-    return 1 + highest(files.names(folder))
+    digests = log.read(files, folder) or log.Digests()
+    return 1 + max(highest(files.names(folder)), *digests.committed, *digests.deleted, 0)
 
 
 def bury(files: Files, folder: Path, number: int) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import commit, references, sealing
+from cnnkit.registry import references, sealing
 from cnnkit.registry.contents import unpack_any
-from cnnkit.registry.files import Files
 
 if TYPE_CHECKING:
     from cnnkit.registry.records import Version
@@ -60,10 +58,3 @@ def find(registry: Registry, arrival: Arrival) -> Version | None:
                 continue
             return version
     return None
-
-
-def register(files: Files, registry: Path, arrival: Arrival) -> int:
-    """Make it the next version of its model, in the same steps as a model that is saved; its number."""
-    folder = registry / arrival.name
-    commit.prepare(files, folder)
-    return commit.register(files, folder, arrival.data, arrival.digest)

@@ -73,8 +73,8 @@ def read(files: Files, folder: Path) -> dict[int, Facts]:
 
 def add(files: Files, folder: Path, new: Iterable[Facts]) -> None:
     """Keep the facts of some versions; if the file cannot be written, the next listing is slower, and no more."""
-    lines = b"".join(map(_line, new))
     try:
+        lines = b"".join(map(_line, new))
         file = files.open_end(folder / FACTS)
         try:
             files.write(file, lines)

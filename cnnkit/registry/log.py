@@ -66,14 +66,17 @@ def read(files: Files, folder: Path, number: int | None = None) -> Digests | Non
     return understand(data)
 
 
-def last(files: Files, folder: Path) -> int:
-    """The highest number that was committed or deleted according to the end of the log; 0 if that does not say."""
+def last_tried(files: Files, folder: Path) -> int:
+    """The highest number that a version was registered under, or tried to be, by the end of the log.
+
+    0 if that tells of deletions only. Numbers rise, so that none that the end does not show is higher.
+    """
     try:
         end = files.read_end(folder / LOG, 4096)
     except FileNotFoundError:
         return 0
     digests = understand(end[end.find(b"\n") :])  # it begins in the middle of a record, or with a line break
-    return max((*digests.committed, *digests.deleted), default=0)
+    return max((*digests.committed, *digests.intended), default=0)
 
 
 def understand(data: bytes) -> Digests:

@@ -115,8 +115,15 @@ def _is_number(value: object) -> bool:
 
 
 def _is_value(value: object) -> bool:
-    """What a history or a metric may hold: any number, also NaN."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """What a history or a metric may hold: any number that a float holds, also NaN."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53)
+
+
+def _is_environment(value: object) -> bool:
+    return _object_of(_is_text)(value) and all(
+        re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) and len(text) <= 1000
+        for name, text in dict(value).items()  # type: ignore[call-overload]
+    )
 
 
 def _list_of(holds: Callable[[Any], bool]) -> Callable[[object], bool]:
@@ -170,7 +177,7 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dtype": (lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
     "state": (lambda value: _list_of(_is_text)(value) and len(set(value)) == len(value), "a list of different names"),
     "versions": (_object_of(_is_text), "versions as texts by name"),
-    "environment": (_object_of(_is_text), "texts by name"),
+    "environment": (_is_environment, "texts of at most 1,000 characters by plain names"),
     "recipe": (_or_null(_object_of(_is_object)), "sections as objects by name, or null"),
     "history": (_object_of(_list_of(_is_value)), "lists of numbers by name"),
     "metrics": (_object_of(_is_value), "numbers by name"),

@@ -70,7 +70,9 @@ class RunFolder:
             if not isinstance(record, dict) or [record.get(key) for key in HEAD] != list(HEAD.values()):
                 raise RegistryError(f"expected {HEAD}")
         except RegistryError as error:
-            raise RegistryError(f"the checkpoint {path} cannot be used: {error}") from error
+            raise RegistryError(
+                f"the checkpoint {path} cannot be used: {error}; to forget the run, remove the folder {self.folder}"
+            ) from error
         return record, arrays
 
     def __enter__(self) -> Self:
@@ -177,9 +179,8 @@ class Runs:
             free = (run for run in map(self._run, reversed(names)) if run.is_free())
             return next(free, self._run(names[-1]))
         if name not in names:
-            raise RegistryError(
-                f"there is no interrupted run {name!r} in {self.folder.parent}: {choices(name, names, 'there is none')}"
-            )
+            hint = choices(name, names, "a training leaves one when it is interrupted, or after its first checkpoint")
+            raise RegistryError(f"there is no interrupted run {name!r} in {self.folder.parent}: {hint}")
         return self._run(name)
 
     def _run(self, name: str) -> RunFolder:

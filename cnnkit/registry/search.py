@@ -59,7 +59,7 @@ class Condition:
 
     def _number(self) -> float:
         try:
-            return float(self.value)
+            return int(self.value) if self.value.lstrip("+-").isdecimal() else float(self.value)
         except ValueError:
             raise ConfigError(
                 f"the field {self.field} is a number: expected one after {self.operator}, got {self.value!r}"
@@ -84,11 +84,11 @@ def parse(where: str) -> list[Condition]:
 
 def select(entries: list[Entry], conditions: Iterable[Condition]) -> list[Entry]:
     """The versions that meet all conditions. Raises ConfigError for a field that none of them has."""
+    conditions, fields = list(conditions), _fields(entries)
     for condition in conditions:
-        if entries and not condition.field.startswith(TAG) and condition.field not in (fields := _fields(entries)):
+        if entries and not condition.field.startswith(TAG) and condition.field not in fields:
             raise ConfigError(f"no version has the field {condition.field!r}: {choices(condition.field, fields, '')}")
-        entries = [entry for entry in entries if condition.holds(entry)]
-    return entries
+    return [entry for entry in entries if all(condition.holds(entry) for condition in conditions)]
 
 
 def field_of(entry: Entry, field: str) -> object:

@@ -18,6 +18,7 @@ from cnnkit.registry import (
     facts,
     listing,
     log,
+    manifest,
     models,
     notes,
     references,
@@ -25,7 +26,7 @@ from cnnkit.registry import (
     search,
     verification,
 )
-from cnnkit.registry.aliases import NOTHING, Alias, alias_file, check_require, read_alias
+from cnnkit.registry.aliases import NOTHING, Alias, alias_file, alias_of, check_require, read_alias
 from cnnkit.registry.contents import unpack
 from cnnkit.registry.files import Files
 from cnnkit.registry.notes import Verdict
@@ -74,13 +75,15 @@ class Registry:
             dataset=None if dataset is None else dict(dataset),
             settings=dict(settings or {}),
         )
-        data = sealing.pack(content.encode(), state)
+        encoded = content.encode()
+        data = sealing.pack(encoded, state)
         digest = sealing.header(bytes(data[: sealing.BLOCK]))[1]
         folder = self.path / name
         with _reported(f"cannot save {name} in {self.path}"):
             commit.prepare(self._files, folder)
             number = commit.register(self._files, folder, data, digest)
-        facts.add(self._files, folder, [facts.facts_of(content, state.values(), number, digest, len(data))])
+        written = manifest.decode(encoded)  # numbers as the file has them, whatever they were
+        facts.add(self._files, folder, [facts.facts_of(written, state.values(), number, digest, len(data))])
         return Version(name, number, folder / commit.version_file(number), digest)
 
     def add(self, data: bytes, name: str | None = None) -> Version:
@@ -90,10 +93,13 @@ class Registry:
         the file is sealed anew, so that its digest changes. Nothing is written unless the bytes could be loaded.
         """
         arrival = exchange.receive(data, name)
-        if there := exchange.find(self, arrival):
-            return there
+        folder = self.path / arrival.name
         with _reported(f"cannot save {arrival.name} in {self.path}"):
-            number = exchange.register(self._files, self.path, arrival)
+            commit.prepare(self._files, folder)
+            with self._locked(arrival.name):  # two that bring the same file must not both find that it is not there
+                if there := exchange.find(self, arrival):
+                    return there
+                number = commit.register(self._files, folder, arrival.data, arrival.digest)
         return Version(arrival.name, number, self.path / arrival.name / commit.version_file(number), arrival.digest)
 
     def load(self, ref: str, components: Sequence[type[Component]] = ()) -> Sequential:
@@ -213,8 +219,8 @@ class Registry:
 
     def describe(self, ref: str, text: str) -> Version:
         """Keep a description of a version, in place of the one before; "" removes it."""
-        version = self.find(ref)
-        with _reported(f"cannot describe {version.ref}"):
+        with _reported(f"cannot describe {ref}"), self._locked(references.parse(ref).name):
+            version = self.find(ref)
             path = notes.note_file(version.path, "description")
             if text:
                 commit.put(self._files, path, notes.encode_text(text, "a description"))
@@ -234,8 +240,8 @@ class Registry:
     def set_tag(self, ref: str, key: str, value: str) -> Version:
         """Give a version a tag; a value that the key had before goes."""
         notes.check_key(key)
-        version = self.find(ref)
-        with _reported(f"cannot tag {version.ref}"):
+        with _reported(f"cannot tag {ref}"), self._locked(references.parse(ref).name):
+            version = self.find(ref)
             path = notes.note_file(version.path, f"{key}.tag")
             commit.put(self._files, path, notes.encode_text(value, f"the tag {key}"))
         return version
@@ -264,12 +270,12 @@ class Registry:
 
     def set_verdict(self, ref: str, verdict: Verdict) -> Version:
         """Keep the verdict of a validation, in place of the one before."""
-        version = self.find(ref)
-        if verdict.digest != version.digest:
-            raise RegistryError(
-                f"the verdict is of a version with the digest {verdict.digest}, {version.ref} has {version.digest}"
-            )
-        with _reported(f"cannot store the verdict of {version.ref}"):
+        with _reported(f"cannot store the verdict of {ref}"), self._locked(references.parse(ref).name):
+            version = self.find(ref)
+            if verdict.digest != version.digest:
+                raise RegistryError(
+                    f"the verdict is of a version with the digest {verdict.digest}, {version.ref} has {version.digest}"
+                )
             commit.put(self._files, notes.note_file(version.path, "verdict"), notes.encode_verdict(verdict))
         return version
 
@@ -277,8 +283,8 @@ class Registry:
         """Delete a version and its notes; its number is never used again. Refused while an alias points to it."""
         with _reported(f"cannot delete {ref}"), self._locked(references.parse(ref).name) as folder:
             version = self.find(ref)
-            aliases = [alias for alias, number in self.aliases(version.name).items() if number == version.number]
-            if aliases:
+            pointing = {alias: self._alias(version.name, alias).number for alias in self._alias_names(folder)}
+            if aliases := [alias for alias, number in pointing.items() if number == version.number]:
                 raise RegistryError(
                     f"{version.ref} cannot be deleted while the alias {', '.join(aliases)} points to it; "
                     f"remove the alias or set it to another version first"
@@ -288,6 +294,9 @@ class Registry:
                 for note in listing.notes_of(self._files, version.path, version.number):
                     self._files.remove(note)
         return version
+
+    def _alias_names(self, folder: Path) -> list[str]:
+        return sorted(filter(None, map(alias_of, self._files.names(folder))))
 
     def verify(self, name: str | None = None) -> list[verification.Problem]:
         """What is wrong with the files of a model, or of all: damaged, missing, added, renamed; empty if nothing is."""

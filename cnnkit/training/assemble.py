@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from cnnkit.network import Sequential
+from typing import cast
+
+from cnnkit.components import Layer, Merge, installed_catalog
+from cnnkit.errors import ConfigError
+from cnnkit.network import Sequential, available_memory
+from cnnkit.network.footprint import readable
+from cnnkit.network.limit import LimitError
+from cnnkit.network.node import flatten
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.trainer import Trainer
 from cnnkit.types import Data
 
+VECTORS, BYTES = 3, 4
+"""How many numbers a training has at least for each parameter, and what each takes in float32."""
+
 
 def model_for(recipe: Recipe, data: Data) -> Sequential:
-    """The recipe's network, with new parameters, for inputs like the data's."""
+    """The recipe's network, with new parameters, for inputs like the data's.
+
+    Raises ConfigError, before they are there, for more parameters than the memory can hold.
+    """
+    _check_memory(recipe, data)
     return Sequential(
         recipe.model.layers,
         data.input_shape,
@@ -19,6 +33,21 @@ def model_for(recipe: Recipe, data: Data) -> Sequential:
         input_dtype="uint8" if data.train.x.dtype == "uint8" else "float32",
         seed=recipe.train.seed,
     )
+
+
+def _check_memory(recipe: Recipe, data: Data) -> None:
+    """Build the network as one that is loaded, which draws no weights and so takes no memory for them."""
+    available = available_memory()
+    if available is None:
+        return
+    layers = [cast(Layer | Merge, installed_catalog().build("layer", layer)) for layer in recipe.model.layers]
+    try:
+        flatten(layers, data.input_shape, recipe.train.seed, available // (VECTORS * BYTES))
+    except LimitError as error:
+        raise ConfigError(
+            f"{error}: each takes {VECTORS * BYTES} bytes in training, for itself, its gradient and the optimizer, and "
+            f"{readable(available)} of memory are available; no batch size fits, use fewer units or filters"
+        ) from None
 
 
 def trainer_for(recipe: Recipe, workers: int | None = None, progress: Progress | None = None) -> Trainer:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -25,7 +26,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may set handlers
         return
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     # Who started this process may have told it to ignore a signal, as `nohup` and `&` do.
     previous = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
@@ -33,9 +34,16 @@ def stop_on_signals() -> Iterator[StopRequest]:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        request.signal = number
-        restore()
+    def note(number: int, frame: FrameType | None) -> None:
+        if request.signal is None:
+            request.signal = number
+            return
+        for one in previous:  # whoever is impatient may send more of them: they must not break what the second begins
+            signal.signal(one, signal.SIG_IGN)
+        if callable(handler := previous[number]):
+            handler(number, frame)
+        signal.signal(number, handler)
+        signal.raise_signal(number)
 
     for number in previous:
         signal.signal(number, note)

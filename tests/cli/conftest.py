@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,10 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     (tmp_path / "tiny.toml").write_text(RECIPE)
 
     def run(*arguments: str | Path) -> Result:
+        handler = signal.getsignal(signal.SIGINT)
         with pytest.raises(SystemExit) as stop:
             main(list(map(str, arguments)))
+        signal.signal(signal.SIGINT, handler)  # a process that was interrupted does not listen any more
         out, err = capsys.readouterr()
         assert isinstance(stop.value.code, int)
         return Result(stop.value.code, out, err)

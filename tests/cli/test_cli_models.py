@@ -34,7 +34,8 @@ def test_list_names_every_version_with_its_aliases(trained: Any, tmp_path: Path)
     assert heading.split() == ["reference", "aliases", "created", "dataset", "metric", "tags", "digest"]
     assert first.split()[:2] == ["tiny@1", "good"]
     accuracy = f"accuracy {entries[1]['metrics']['accuracy']:.4g}"
-    columns = ["tiny@2", entries[1]["created"], "Digits()", accuracy, "stage=candidate", entries[1]["digest"][:12]]
+    created = entries[1]["created"][:16].replace("T", " ")
+    columns = ["tiny@2", created, "Digits()", accuracy, "stage=candidate", entries[1]["digest"][:12]]
     assert re.split(r"  +", second) == columns  # whole, though COLUMNS is 40
 
 
@@ -155,7 +156,9 @@ def test_a_description_is_printed_written_and_removed(trained: Any) -> None:
         "ref": "tiny@1",
         "description": "other",
     }
-    assert trained("models", "describe", "tiny@1", "").out == "removed the description of tiny@1\n"
+    asked = trained("models", "describe", "tiny@1", "")
+    assert (asked.code, "this removes the description of tiny@1" in asked.err) == (2, True)
+    assert trained("models", "describe", "tiny@1", "", "--yes").out == "removed the description of tiny@1\n"
     assert trained("models", "describe", "tiny@1", "--json").document["description"] == ""
 
 

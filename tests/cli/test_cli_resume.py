@@ -283,15 +283,19 @@ def test_a_worker_that_outlives_its_parent_keeps_no_run(tmp_path: Path) -> None:
     place = Runs(tmp_path / "registry").find("latest")
     place.load()
     told, tell = os.pipe()
+    ready, is_ready = os.pipe()
     if (child := os.fork()) == 0:
+        os.close(tell)
+        os.write(is_ready, b"x")
         os.read(told, 1)
         os._exit(0)
+    os.read(ready, 1)
     place.release()
-    assert Runs(tmp_path / "registry").find("latest").is_free()
-    os.write(tell, b"x")
+    free = Runs(tmp_path / "registry").find("latest").is_free()
+    for end in (told, tell, ready, is_ready):  # which ends the child
+        os.close(end)
     os.waitpid(child, 0)
-    os.close(told)
-    os.close(tell)
+    assert free
 
 
 def test_a_folder_that_was_removed_meanwhile_is_no_lock(tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def test_a_checkpoint_comes_back_and_is_replaced(folder: Path) -> None:
 def test_runs_that_are_not_there_are_named(tmp_path: Path, folder: Path) -> None:
     assert Runs(tmp_path).names() == []
     for name in ("latest", "other"):
-        with pytest.raises(RegistryError, match=f"there is no interrupted run '{name}' in .*: there is none"):
+        with pytest.raises(
+            RegistryError, match=f"there is no interrupted run '{name}' in .*: a training leaves one when it is"
+        ):
             Runs(tmp_path).find(name)
     with pytest.raises(RegistryError, match=f"there is no interrupted run 'ne' in .*: there is {NAME}"):
         Runs(folder.parents[1]).find("ne")
