@@ -71,10 +71,7 @@ def last_tried(files: Files, folder: Path) -> int:
 
     0 if that tells of deletions only. Numbers rise, so that none that the end does not show is higher.
     """
-    try:
-        end = files.read_end(folder / LOG, 4096)
-    except FileNotFoundError:
-        return 0
+    end = files.read_end(folder / LOG, 4096)
     digests = understand(end[end.find(b"\n") :])  # it begins in the middle of a record, or with a line break
     return max((*digests.committed, *digests.intended), default=0)
 

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -296,24 +295,6 @@ def test_a_worker_that_outlives_its_parent_keeps_no_run(tmp_path: Path) -> None:
         os.close(end)
     os.waitpid(child, 0)
     assert free
-
-
-def test_a_folder_that_was_removed_meanwhile_is_no_lock(tmp_path: Path) -> None:
-    place = Runs(tmp_path / "registry").new("net")
-    place.save({}, {"dense_1.weight": np.zeros(2, np.float32)})
-    shutil.rmtree(place.folder)
-    place.save({}, {"dense_1.weight": np.zeros(2, np.float32)})
-    assert not Runs(tmp_path / "registry").find(place.name).is_free()
-    place.release()
-
-
-def test_what_runs_that_were_killed_early_have_left_is_removed(tmp_path: Path) -> None:
-    runs = Runs(tmp_path / "registry")
-    left = runs.new("net").folder
-    left.mkdir(parents=True)
-    (left / f".tmp-{'0' * 32}").touch()
-    runs.new("net")
-    assert not left.exists()
 
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:

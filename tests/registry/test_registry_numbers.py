@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +13,7 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry, log
+from cnnkit.registry import Files, Registry, log
 
 
 def test_numbers_of_numpy_are_kept_as_numbers(registry: Registry, model: Sequential) -> None:
@@ -63,3 +65,35 @@ def test_an_imported_file_is_added_once_however_often_at_once(
     with ThreadPoolExecutor(6) as pool:
         versions = list(pool.map(lambda _: other.add(data).number, range(6)))
     assert versions == [1] * 6
+
+
+class Taken(Files):
+    """A file system without hard links, on which somebody else is always faster once."""
+
+    faster = True
+
+    def link(self, source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def claim(self, path: Path) -> None:
+        if self.faster:
+            self.faster = False
+            path.touch()
+        super().claim(path)
+
+
+def test_a_number_that_is_taken_at_this_moment_is_left(registry: Registry, model: Sequential) -> None:
+    assert Registry(registry.path, files=Taken()).save(model, "net").number == 2
+    assert [version.number for version in registry.versions("net")] == [2]
+    assert registry.verify() == []
+
+
+def test_a_listing_has_aliases_and_keeps_the_notes_of_what_is_there(registry: Registry, model: Sequential) -> None:
+    registry.save(model, "net")
+    registry.set_alias("net@1", "champion")
+    registry.set_tag("net@1", "stage", "live")
+    (entry,) = registry.search()
+    assert (entry.aliases, entry.tags) == (("champion",), {"stage": "live"})
+    assert registry.leftovers() == []
+    os.truncate(entry.version.path, 100)  # damaged is not deleted
+    assert registry.leftovers() == []

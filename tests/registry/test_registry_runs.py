@@ -16,6 +16,7 @@ from states import temporary_files  # type: ignore[import-not-found]  # beside t
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import Files, RunFolder, Runs, sealing
+from cnnkit.registry import runs as module
 
 ARRAYS = {"dense_1.weight": np.arange(6.0)}
 NAME = "net-20260301T120000-a1b2"
@@ -141,3 +142,46 @@ def test_positive_control_a_checkpoint_written_in_place_is_caught(tmp_path: Path
     _, written_half, *_ = attempts(tmp_path, folder, in_place, True)
     with pytest.raises(RegistryError, match="cannot be used: it should have"):
         load(written_half)
+
+
+def test_a_folder_that_was_removed_meanwhile_is_no_lock(tmp_path: Path) -> None:
+    place = Runs(tmp_path / "registry").new("net")
+    place.save({}, {"dense_1.weight": np.zeros(2, np.float32)})
+    shutil.rmtree(place.folder)
+    place.save({}, {"dense_1.weight": np.zeros(2, np.float32)})
+    assert not Runs(tmp_path / "registry").find(place.name).is_free()
+    place.release()
+
+
+def test_what_runs_that_were_killed_early_have_left_is_removed(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "registry")
+    left = runs.new("net").folder
+    left.mkdir(parents=True)
+    (left / f".tmp-{'0' * 32}").touch()
+    runs.new("net")
+    assert not left.exists()
+
+
+def test_the_latest_run_is_one_that_nobody_trains(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    first, second = runs.new("net"), runs.new("net")
+    for run in (first, second):
+        run.save({"step": 1}, ARRAYS)
+    first.release()
+    assert runs.find("latest").name == first.name
+    second.release()
+    with second:
+        second.load()
+        with runs.find(second.name) as other:
+            assert not other.is_free()
+
+
+def test_a_forked_process_leaves_the_locks_to_its_parent(folder: Path) -> None:
+    run = RunFolder(Files(), folder)
+    run.load()
+    other = RunFolder(Files(), folder)
+    assert not other.is_free()
+    module._leave_to_parent()  # as in the child
+    run._lock = None
+    assert other.is_free()
+    other.release()
