@@ -87,7 +87,7 @@ def _show(found: Difference) -> None:
             say(f"  {MARKS[line.kind]} {'  ->  '.join(texts)}")
     rows = [(change.key, shown(change.a), shown(change.b)) for change in found.changes]
     _section(("value", found.a, found.b), rows, "recipe, settings and versions: the same")
-    _show_metrics(found, found.metrics)
+    _show_metrics("recorded metric", found, found.metrics)
     shapes = [
         (array.name, *("x".join(map(str, shape)) if shape is not None else "-" for shape in shapes))
         for array in found.arrays
@@ -103,12 +103,12 @@ def _show(found: Difference) -> None:
         _section(("array", "relative change", "cosine"), weights, "")
 
 
-def _show_metrics(found: Difference, metrics: tuple[MetricPair, ...]) -> None:
+def _show_metrics(heading: str, found: Difference, metrics: tuple[MetricPair, ...]) -> None:
     rows = [
         (pair.name, *("-" if value is None else value for value in (pair.a, pair.b, pair.difference)))
         for pair in metrics
     ]
-    _section(("metric", found.a, found.b, "difference"), rows, "")
+    _section((heading, found.a, found.b, "difference"), rows, "")
 
 
 def _show_predictions(
@@ -118,7 +118,7 @@ def _show_predictions(
 
     say()
     say(f"on {counted(changes.samples, 'test sample')} of {data.name}")
-    _show_metrics(found, metrics)
+    _show_metrics("metric", found, metrics)
     if isinstance(changes, OutputDifference):
         say(
             f"largest difference of an output: {changes.largest:.6g}, sample {changes.index}, output "

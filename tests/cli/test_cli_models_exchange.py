@@ -39,7 +39,7 @@ def test_diff_shows_what_differs(two: Any) -> None:
     assert ["value", "tiny@1", "tiny@2"] in lines
     assert ["dense_1.weight", "10x64", "16x64"] in lines
     assert ["dense_2.weight", "-", "10x16"] in lines
-    assert ["metric", "tiny@1", "tiny@2", "difference"] in lines
+    assert ["recorded", "metric", "tiny@1", "tiny@2", "difference"] in lines
     assert "model.layers" not in result.out
 
 
@@ -66,7 +66,7 @@ def test_a_version_does_not_differ_from_itself(trained: Any) -> None:
     assert "layers: the same 2" in result.err
     assert "recipe, settings and versions: the same" in result.err
     assert "values: the same in all 2 arrays that both have" in result.err
-    assert [line.split()[0] for line in result.out.splitlines()] == ["metric", "loss", "accuracy"]
+    assert [line.split()[0] for line in result.out.splitlines()] == ["recorded", "loss", "accuracy"]
 
 
 def test_diff_on_samples_counts_the_changed_predictions(two: Any) -> None:

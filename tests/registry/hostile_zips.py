@@ -198,6 +198,19 @@ def zip64(version: bytes) -> bytes:
     return data[:at] + record + locator + data[at:]
 
 
+@hostile("needs the Zip64 extension", naive=True)
+def zip64_in_a_comment(version: bytes) -> bytes:
+    """The same inside the directory, whose place and size are then right."""
+    info = entry(VERSION_FILE)
+    info.comment = bytes(56 + 20)
+    data = zipped((info, version))
+    at = data.rindex(b"PK\x05\x06")
+    size, offset = struct.unpack_from("<LL", data, at + 12)
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, size - len(info.comment), offset)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, at - len(info.comment), 1)
+    return data[: at - len(info.comment)] + record + locator + data[at:]
+
+
 @hostile("it is damaged")
 def another_name_before_the_member(version: bytes) -> bytes:
     return zipped((VERSION_FILE, version)).replace(VERSION_FILE.encode(), b"MODEL.h5", 1)
