@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from cnnkit.components.checks import pair
 from cnnkit.errors import ConfigError, ShapeError
@@ -118,7 +118,7 @@ def check_padding(value: Any) -> Padding:
             )
         return value
     pair("padding", value, at_least=0)
-    return value  # type: ignore[no-any-return]
+    return cast(Padding, value)
 
 
 def image_shape(name: str, in_shape: Shape) -> tuple[int, Pair]:

@@ -120,9 +120,9 @@ def _is_value(value: object) -> bool:
 
 
 def _is_environment(value: object) -> bool:
-    return _object_of(_is_text)(value) and all(
-        re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) and len(text) <= 1000
-        for name, text in dict(value).items()  # type: ignore[call-overload]
+    return isinstance(value, dict) and all(
+        re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) and _is_text(text) and len(text) <= 1000
+        for name, text in value.items()
     )
 
 

@@ -28,7 +28,7 @@ def stop(number: int, step: int, hang: bool) -> None:
                 print("hanging", flush=True)
                 time.sleep(600)
 
-    LiveProgress.step_done = step_done  # type: ignore[assignment,method-assign]
+    LiveProgress.step_done = step_done  # type: ignore[assignment,method-assign]  # in place of the method
 
 
 if __name__ == "__main__":

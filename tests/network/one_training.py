@@ -51,7 +51,7 @@ class Training:
         return Data(samples(2 * self.batch + 5), samples(64), samples(64))
 
     def trainer(self) -> Trainer:
-        return Trainer(optimizer=self.optimizer, epochs=1, batch_size=self.batch, workers=self.workers, keep=self.keep)  # type: ignore[arg-type]
+        return Trainer(optimizer=self.optimizer, epochs=1, batch_size=self.batch, workers=self.workers, keep=self.keep)  # type: ignore[arg-type]  # a text from the command line
 
 
 def main(text: str) -> None:

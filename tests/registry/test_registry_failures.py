@@ -28,14 +28,14 @@ from cnnkit.errors import RegistryError
 from cnnkit.registry import Registry, Runs
 
 
-class FailingWithoutLinks(Failing):  # type: ignore[misc]
+class FailingWithoutLinks(Failing):  # type: ignore[misc]  # which mypy does not find, see above
     """The same on a file system without hard links."""
 
     def link(self, source: Path, target: Path) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
-class FailingOnANetwork(Failing):  # type: ignore[misc]
+class FailingOnANetwork(Failing):  # type: ignore[misc]  # which mypy does not find, see above
     """The same on a file system that loses the answer to the first call, and so answers to the second."""
 
     def link(self, source: Path, target: Path) -> None:
