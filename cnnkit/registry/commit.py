@@ -15,7 +15,7 @@ from cnnkit.errors import RegistryError
 from cnnkit.registry import log, sealing
 from cnnkit.registry.files import NO_HARD_LINKS, Files
 
-VERSION_FILE = re.compile(r"^v([0-9]{6}|[1-9][0-9]{6,8})\.h5$", re.MULTILINE)
+VERSION_FILE = re.compile(r"v([0-9]{6}|[1-9][0-9]{6,8})\.h5")
 MAX_NUMBER = 999_999_999
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
 
