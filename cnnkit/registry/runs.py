@@ -49,6 +49,12 @@ class RunFolder:
         """Replace the checkpoint; the one before is kept until this one is safe. Raises RegistryError or OSError."""
         content = text.encode({**HEAD, "environment": deciding(), **record}, "checkpoint")
         data = sealing.pack(content, arrays)
+        try:
+            self._put(data)
+        except FileNotFoundError:  # a training that began has taken the folder, still empty, for what a dead one left
+            self._put(data)
+
+    def _put(self, data: memoryview) -> None:
         self._files.make_folder(self.folder)
         self._claim()
         commit.put(self._files, self.folder / CHECKPOINT, data)

@@ -185,3 +185,21 @@ def test_a_forked_process_leaves_the_locks_to_its_parent(folder: Path) -> None:
     run._lock = None
     assert other.is_free()
     other.release()
+
+
+class Swept(Files):
+    """Another training begins at the very moment in which the folder of this one is made."""
+
+    times = 1
+
+    def make_folder(self, path: Path) -> None:
+        super().make_folder(path)
+        if self.times and path.parent.name == ".runs":
+            self.times -= 1
+            Runs(path.parents[1]).new("net")
+
+
+def test_the_first_checkpoint_is_written_although_its_folder_was_swept_away(tmp_path: Path) -> None:
+    with Runs(tmp_path, Swept()).new("net") as run:
+        run.save({"step": 1}, ARRAYS)
+    assert load(run.folder) == 1
