@@ -23,10 +23,12 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = [path for folder in ("cnnkit", "plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
 SOURCES = [*SHIPPED, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
 MAX_LINES = 400
-HEAVY = {"h5py", "matplotlib", "onnx", "onnxruntime", "pooch", "pydantic", "rich", "typer"}
+HEAVY = {"PIL", "h5py", "joblib", "matplotlib", "onnx", "onnxruntime", "pooch", "pydantic", "rich", "typer"}
 """Packages that cnnkit must not load before they are needed: each costs a start-up what only some commands need."""
 UNPICKLERS = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "pickle", "runpy", "shelve", "torch"}
 """Modules whose loaders run code that is in the file."""
+SPREADING = {"Parallel", "delayed", "parallel_config"}
+"""What joblib has to spread work over processes; whatever else it has may read a file."""
 LAZY = {"cnnkit/__init__.py"}
 """Files that import modules by computed names: they take the names from a table of their own."""
 
@@ -75,6 +77,7 @@ def unpickling(source: str) -> list[str]:
                 found += [alias.name for alias in names if alias.name.split(".")[0] in UNPICKLERS]
             case ast.ImportFrom(module=str(module), names=names):
                 unsafe = module.split(".")[0] in UNPICKLERS
+                unsafe &= module != "joblib" or not {alias.name for alias in names} <= SPREADING
                 unsafe |= (module, "load") in {("numpy", alias.name) for alias in names}
                 found += [ast.unparse(node)] * unsafe
             case ast.Call(func=ast.Name(id="__import__" | "compile" | "import_module")):
@@ -102,6 +105,7 @@ def test_nothing_is_unpickled_or_imported_by_name(path: Path) -> None:
         "from shelve import open",
         "import _pickle",
         "from joblib.numpy_pickle import load",
+        "from joblib import Parallel, load",
         "from torch import load",
         "from numpy import load as read",
         "np.load(path)",
@@ -119,6 +123,7 @@ def test_unpickling_is_found(source: str) -> None:
 
 
 def test_harmless_calls_pass() -> None:
+    assert unpickling("from joblib import Parallel, delayed") == []
     assert unpickling("import ast\nast.parse(t)\nnp.load(p, allow_pickle=False)\nre.compile('x')\nd.load(p)") == []
 
 
