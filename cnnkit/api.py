@@ -62,8 +62,7 @@ def train(
     checkpoints: as of `Trainer.fit`.
     Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
     """
-    from cnnkit.data import load_dataset
-    from cnnkit.training.assemble import model_for, trainer_for
+    from cnnkit.training.assemble import data_for, model_for, trainer_for
     from cnnkit.training.recipe import Recipe
 
     if not isinstance(recipe, Recipe):
@@ -73,7 +72,7 @@ def train(
     if checkpoints and checkpoints.recipe is None:
         checkpoints.recipe = recipe.to_dict()
     trainer = trainer_for(recipe, workers, progress)
-    data = load_dataset(recipe.data.dataset, data_dir, recipe.data.validation, recipe.train.seed)
+    data = data_for(recipe, data_dir)
     run = trainer.fit(model_for(recipe, data), data, stop=stop, checkpoints=checkpoints)
     return dataclasses.replace(run, recipe=recipe.to_dict())
 

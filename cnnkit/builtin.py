@@ -1,6 +1,19 @@
 """The components that come with cnnkit, through the same hooks as everyone's."""
 
-from cnnkit.components import Callback, Dataset, Layer, Loss, Merge, Metric, Optimizer, Runtime, Schedule, hookimpl
+from cnnkit.components import (
+    Augmentation,
+    Callback,
+    Dataset,
+    Layer,
+    Loss,
+    Merge,
+    Metric,
+    Mixing,
+    Optimizer,
+    Runtime,
+    Schedule,
+    hookimpl,
+)
 
 
 @hookimpl
@@ -49,6 +62,14 @@ def cnnkit_datasets() -> list[type[Dataset]]:
     from cnnkit.data import DATASETS
 
     return list(DATASETS)
+
+
+@hookimpl
+def cnnkit_augmentations() -> list[type[Augmentation | Mixing]]:
+    """Shifting, cropping, flipping, rotating, erasing, mixing."""
+    from cnnkit.augmentations import AUGMENTATIONS
+
+    return list(AUGMENTATIONS)
 
 
 @hookimpl

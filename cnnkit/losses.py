@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnkit.components.checks import in_range
+from cnnkit.components.checks import are_shares, in_range
 from cnnkit.components.contracts import Loss
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array
@@ -18,11 +18,12 @@ class CrossEntropy(Loss):
     Forward:   loss = log(sum_k exp(z_k)) - sum_k q_k z_k
     Backward:  dz = weight * (softmax(z) - q)
 
-    q is 1 for the target class and 0 elsewhere; smoothing by e mixes in the uniform distribution over the K classes,
-    q = (1 - e) * onehot + e / K. The maximum is taken out of every exponent, so that no logit overflows.
+    q is 1 for the target class and 0 elsewhere, or the shares of the classes as they are given; smoothing by e mixes in
+    the uniform distribution over the K classes, (1 - e) * q + e / K. The maximum is taken out of every exponent, so
+    that no logit overflows.
 
-    z: (N, K) logits; targets: (N,) class indices; loss: (N,), in nats.
-    Raises ConfigError unless 0 <= label_smoothing < 1, ShapeError for targets that are not class indices below K.
+    z: (N, K) logits; targets: (N,) class indices, or (N, K) shares that add up to 1; loss: (N,), in nats.
+    Raises ConfigError unless 0 <= label_smoothing < 1, ShapeError for targets that are neither.
     Source: Szegedy et al. (2016), Rethinking the Inception Architecture for Computer Vision, section 7.
     """
 
@@ -33,13 +34,18 @@ class CrossEntropy(Loss):
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, tuple[Array, Array]]:
         _check_matrix(outputs)
-        _check_classes(outputs, targets)
+        shares = targets.shape == outputs.shape
+        if shares:
+            _check_shares(targets)
+        else:
+            _check_classes(outputs, targets)
         z = outputs - outputs.max(axis=1, keepdims=True)
         p = np.exp(z)
         total = p.sum(axis=1, keepdims=True)
         p /= total
         loss = np.log(total[:, 0])
-        loss -= (1 - self.label_smoothing) * z[np.arange(len(z)), targets]
+        right = np.vecdot(z, targets.astype(z.dtype, copy=False)) if shares else z[np.arange(len(z)), targets]
+        loss -= (1 - self.label_smoothing) * right
         if self.label_smoothing:
             loss -= self.label_smoothing * z.mean(axis=1)
         return loss, (p, targets)
@@ -47,7 +53,10 @@ class CrossEntropy(Loss):
     def backward(self, cache: tuple[Array, Array], weight: float) -> Array:
         p, targets = cache
         dz = p - self.label_smoothing / p.shape[1] if self.label_smoothing else p.copy(order="K")
-        dz[np.arange(len(dz)), targets] -= 1 - self.label_smoothing
+        if targets.shape == p.shape:
+            dz -= (1 - self.label_smoothing) * targets
+        else:
+            dz[np.arange(len(dz)), targets] -= 1 - self.label_smoothing
         dz *= weight
         return dz
 
@@ -93,6 +102,15 @@ def _check_matrix(outputs: Array) -> None:
         raise ShapeError(
             f"a loss needs network outputs of shape (N, F), got {outputs.shape}: end the network with a Flatten() or "
             "Dense(...) layer"
+        )
+
+
+def _check_shares(targets: Array) -> None:
+    wrong = np.flatnonzero(~are_shares(targets))
+    if wrong.size:
+        raise ShapeError(
+            f"the targets must be class indices, or for each sample shares of the classes that add up to 1; target "
+            f"{wrong[0]} is {targets[wrong[0]]}: for values to regress, take the loss MSE()"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cnnkit.components.checks import are_shares
 from cnnkit.components.contracts import Metric
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array
@@ -14,13 +15,15 @@ class Accuracy(Metric):
 
     sums = [number of samples with argmax_k y_k = t, number of samples]; value = sums[0] / sums[1]
 
-    y: (N, K) outputs, logits or probabilities; t: (N,) class indices; value: 0 to 1, and NaN over no samples.
-    Raises ShapeError for targets that are not class indices.
+    y: (N, K) outputs, logits or probabilities; t: (N,) class indices, or (N, K) shares of the classes, of which the
+    largest is taken; value: 0 to 1, and NaN over no samples. Raises ShapeError for other targets.
     Source: Bishop (2006), Pattern Recognition and Machine Learning, section 1.5.1 (the misclassification rate's
     complement).
     """
 
     def sums(self, outputs: Array, targets: Array) -> Array:
+        if targets.shape == outputs.shape and outputs.ndim == 2 and are_shares(targets).all():
+            targets = targets.argmax(axis=1)
         if outputs.ndim != 2 or targets.shape != outputs.shape[:1] or not np.issubdtype(targets.dtype, np.integer):
             raise ShapeError(
                 "Accuracy needs outputs of shape (N, K) and N class indices as integers, got outputs of shape "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cnnkit.components.checks import not_negative, positive, whole
+from cnnkit.components.checks import in_range, not_negative, positive, whole
 from cnnkit.components.contracts import Schedule
 from cnnkit.errors import ConfigError
 
@@ -48,6 +48,32 @@ class Cosine(Schedule):
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2
 
 
+class OneCycle(Schedule):
+    """Up to the full learning rate and down again to almost nothing, on half cosine waves.
+
+    factor = start + (1 - start) * (1 - cos(pi * done / warmup)) / 2                while done < warmup
+    factor = final + (1 - final) * (1 + cos(pi * (done - warmup) / (1 - warmup))) / 2    after it
+    done   = epoch / epochs
+
+    warmup: the share of the training that goes up; start, final: the factors at both ends.
+    Raises ConfigError unless 0 < warmup < 1, and for start or final below 0.
+    Source: Smith, Topin (2018), Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates;
+    the momentum stays as it is.
+    """
+
+    def __init__(self, warmup: float = 0.3, start: float = 0.04, final: float = 0.0001) -> None:
+        self.warmup = in_range("warmup", positive("warmup", warmup), 0.0, 1.0)
+        self.start = not_negative("start", start)
+        self.final = not_negative("final", final)
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        done = epoch / epochs
+        if done < self.warmup:
+            return self.start + (1 - self.start) * (1 - math.cos(math.pi * done / self.warmup)) / 2
+        fallen = (done - self.warmup) / (1 - self.warmup)
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * fallen)) / 2
+
+
 class Step(Schedule):
     """The learning rate times `gamma` after every `every` epochs: factor = gamma ^ floor(epoch / every).
 
@@ -63,4 +89,4 @@ class Step(Schedule):
         return float(self.gamma ** (epoch // self.every))
 
 
-SCHEDULES: tuple[type[Schedule], ...] = (Constant, Cosine, Step)
+SCHEDULES: tuple[type[Schedule], ...] = (Constant, Cosine, OneCycle, Step)

@@ -50,6 +50,22 @@ class Context(Protocol):
         """As `empty`, where the gradient of this parameter of the layer will be kept: what is returned in it stays."""
 
 
+class Draws(Protocol):
+    """Random numbers for the samples of a tile: a row for each, which depends on seed, epoch and sample alone."""
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, *size: int) -> Array:
+        """Numbers with low <= value < high, (N, *size) float64."""
+
+    def integers(self, low: int, high: int, *size: int) -> Array:
+        """Whole numbers with low <= value < high, (N, *size) int64."""
+
+    def normal(self, *size: int) -> Array:
+        """Numbers of the standard normal distribution, (N, *size) float64."""
+
+    def where(self, mask: Array) -> Draws:
+        """Fresh draws for some of the samples; mask: (N,) bool."""
+
+
 class Graph(Protocol):
     """The builder that a layer lowers itself into; values are known by their names."""
 

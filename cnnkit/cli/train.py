@@ -206,12 +206,11 @@ def _document(run: Run, version: Version | None) -> dict[str, Any]:
 
 
 def _profile(run: Run, recipe: Recipe, data_dir: str | None) -> list[dict[str, Any]]:
-    from cnnkit.data import load_dataset
     from cnnkit.network.profile import profile, rows
-    from cnnkit.training.assemble import trainer_for
+    from cnnkit.training.assemble import data_for, trainer_for
 
     trainer = trainer_for(recipe)
-    data = load_dataset(recipe.data.dataset, data_dir, recipe.data.validation, recipe.train.seed)
+    data = data_for(recipe, data_dir)
     engine = run.model.engine(logits=trainer.loss.from_logits)
     return rows(profile(engine, data.train, trainer.objective, trainer.batch_size))
 
@@ -240,11 +239,10 @@ def _epochs(run: Run) -> int:
 
 
 def _show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
-    from cnnkit.data import load_dataset
-    from cnnkit.training.assemble import model_for, trainer_for
+    from cnnkit.training.assemble import data_for, model_for, trainer_for
 
     trainer = trainer_for(recipe, workers)
-    data = load_dataset(recipe.data.dataset, data_dir, recipe.data.validation, recipe.train.seed)
+    data = data_for(recipe, data_dir)
     model = model_for(recipe, data)
     steps = -(-len(data.train) // trainer.batch_size)
     plan = {

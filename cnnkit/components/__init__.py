@@ -2,6 +2,7 @@
 
 from cnnkit.components.catalog import Catalog, Plugin, installed_catalog, installed_plugins
 from cnnkit.components.contracts import (
+    Augmentation,
     BatchCoupledLayer,
     Callback,
     Component,
@@ -10,6 +11,7 @@ from cnnkit.components.contracts import (
     Loss,
     Merge,
     Metric,
+    Mixing,
     Optimizer,
     Runtime,
     Schedule,
@@ -17,6 +19,7 @@ from cnnkit.components.contracts import (
 from cnnkit.components.hookspecs import hookimpl
 
 __all__ = [
+    "Augmentation",
     "BatchCoupledLayer",
     "Callback",
     "Catalog",
@@ -26,6 +29,7 @@ __all__ = [
     "Loss",
     "Merge",
     "Metric",
+    "Mixing",
     "Optimizer",
     "Plugin",
     "Runtime",

@@ -31,6 +31,7 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
     "schedule": ("cnnkit_schedules", (contracts.Schedule,)),
     "metric": ("cnnkit_metrics", (contracts.Metric,)),
     "dataset": ("cnnkit_datasets", (contracts.Dataset,)),
+    "augmentation": ("cnnkit_augmentations", (contracts.Augmentation, contracts.Mixing)),
     "callback": ("cnnkit_callbacks", (contracts.Callback,)),
     "runtime": ("cnnkit_runtimes", (contracts.Runtime,)),
 }

@@ -6,7 +6,13 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from cnnkit.errors import ConfigError
+from cnnkit.types import Array
+
+SHARES_ADD_UP = 1e-3
+"""How far from 1 the sum of a sample's shares may be: float32 adds up a thousand of them no better."""
 
 
 def in_range(name: str, value: Any, low: float, high: float) -> float:
@@ -16,10 +22,24 @@ def in_range(name: str, value: Any, low: float, high: float) -> float:
     return value
 
 
+def finite(name: str, value: Any) -> float:
+    """A number that is neither NaN nor infinite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be a finite number, got {value!r}")
+    return value
+
+
 def positive(name: str, value: Any) -> float:
     """A finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"{name} must be a number above 0, got {value!r}")
+    return value
+
+
+def probability(name: str, value: Any) -> float:
+    """A number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(f"{name} must be a number from 0 to 1, got {value!r}")
     return value
 
 
@@ -58,3 +78,8 @@ def pair(name: str, value: Any, at_least: int = 1) -> tuple[int, int]:
     if isinstance(value, list | tuple):
         raise ConfigError(f"{name} must be a whole number or a pair of them (height, width), got {value!r}")
     return (whole(name, value, at_least),) * 2
+
+
+def are_shares(targets: Array) -> Array:
+    """For each row whether it can be shares of classes, numbers from 0 on that add up to 1: (N, K) -> (N,) bool."""
+    return np.asarray((targets >= 0).all(axis=1) & (np.abs(targets.sum(axis=1) - 1) < SHARES_ADD_UP))

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
-from cnnkit.types import Array, Cache, Context, Data, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Data, Draws, Grads, Graph, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -239,6 +239,34 @@ class Dataset(Component):
         Raises DataError for files that are missing or damaged, naming file and offset.
         """
         raise NotImplementedError(f"{type(self).__name__} has no load")
+
+
+class Augmentation(Component):
+    """A random change of training images after which they still show what they showed."""
+
+    kind = "augmentation"
+
+    def apply(self, x: Array, draws: Draws) -> Array:
+        """The changed images, of the same shape.
+
+        x: (N, C, H, W) float32 in C order, in the dataset's own units, may be overwritten; draws: a row of random
+        numbers for each image, the same whatever tile it is in. Raises ConfigError for images that it cannot take.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no apply")
+
+
+class Mixing(Component):
+    """An augmentation that makes each training sample from two, such as mixup."""
+
+    kind = "augmentation"
+
+    def mix(self, x: Array, y: Array, other_x: Array, other_y: Array, draws: Draws) -> tuple[Array, Array]:
+        """The mixed images and targets.
+
+        x, other_x: (N, C, H, W) float32 in C order, after the augmentations before this one, may be overwritten;
+        y, other_y: (N, K) shares of the classes, or values to regress; draws: as for `Augmentation.apply`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no mix")
 
 
 class Callback(Component):

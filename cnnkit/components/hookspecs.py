@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pluggy
 
-from cnnkit.components.contracts import Callback, Dataset, Layer, Loss, Merge, Metric, Optimizer, Runtime, Schedule
+from cnnkit.components.contracts import (
+    Augmentation,
+    Callback,
+    Dataset,
+    Layer,
+    Loss,
+    Merge,
+    Metric,
+    Mixing,
+    Optimizer,
+    Runtime,
+    Schedule,
+)
 
 NAMESPACE = "cnnkit"
 """Name of pluggy's project and of the entry-point group."""
@@ -41,6 +53,11 @@ def cnnkit_metrics() -> list[type[Metric]]:
 @hookspec
 def cnnkit_datasets() -> list[type[Dataset]]:
     """Datasets, for `data.dataset`."""
+
+
+@hookspec
+def cnnkit_augmentations() -> list[type[Augmentation | Mixing]]:
+    """Augmentations, for `train.augmentations`."""
 
 
 @hookspec

@@ -13,24 +13,34 @@ import numpy as np
 from cnnkit.components.catalog import installed_catalog
 from cnnkit.components.checks import in_range
 from cnnkit.components.contracts import Dataset
-from cnnkit.data.split import split_validation
+from cnnkit.data.split import proper_fraction, split_validation
 from cnnkit.errors import ConfigError
 from cnnkit.types import Data
 
 
 def load_dataset(
-    dataset: str | Dataset, data_dir: str | os.PathLike[str] | None = None, validation: float = 0.0, seed: int = 0
+    dataset: str | Dataset,
+    data_dir: str | os.PathLike[str] | None = None,
+    validation: float = 0.0,
+    seed: int = 0,
+    *,
+    fraction: float = 1.0,
 ) -> Data:
     """Load a dataset by its expression, such as `MNIST()`, with its name and digest filled in.
 
     data_dir: the folder of data files, `default_data_dir()` if None; validation: the share of the training samples to
-    set aside, 0 for none; seed: chooses which. The digest is that of the samples before any are set aside.
+    set aside, 0 for none; fraction: the share of the training samples to use, those to validate on among them, chosen
+    evenly over the classes; seed: chooses which. The digest is that of all samples.
     Raises ExpressionError, ComponentError or ConfigError for the expression, DataError for the files.
     """
     in_range("validation", validation, 0.0, 1.0)
+    if fraction != 1:
+        proper_fraction("fraction", fraction)
     component = cast(Dataset, installed_catalog().build("dataset", dataset))
     data = component.load(default_data_dir() if data_dir is None else Path(os.path.expanduser(data_dir)))
     data = replace(data, name=repr(component), digest=digest(data))
+    if fraction != 1:
+        data = replace(data, train=split_validation(data.train, fraction, seed)[1])
     if validation == 0:
         return data
     if data.validation is not None:

@@ -1,5 +1,6 @@
 """Networks: nested layers as one flat list of nodes, and the engine that runs it over tiles."""
 
+from cnnkit.network.augmented import Augmented
 from cnnkit.network.available import available_memory
 from cnnkit.network.engine import Engine
 from cnnkit.network.footprint import Footprint, Forecast
@@ -12,6 +13,7 @@ from cnnkit.network.workers import available_cores
 
 __all__ = [
     "INPUT",
+    "Augmented",
     "Engine",
     "Footprint",
     "Forecast",

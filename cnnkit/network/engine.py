@@ -15,6 +15,7 @@ import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.errors import ShapeError
+from cnnkit.network.augmented import Augmented
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.kernels import Kernel
 from cnnkit.network.kernels.layout import logical
@@ -127,13 +128,18 @@ class Engine:
     ) -> TilePass:
         """One tile's way forward and backward.
 
-        positions: of the tile's samples; key: what its random numbers depend on; weight: of each sample's loss in the
-        gradient, which is written to `gradient`, laid out like the parameters.
+        positions: of the tile's samples; key: what its random numbers depend on, seed and epoch first; weight: of each
+        sample's loss in the gradient, which is written to `gradient`, laid out like the parameters.
         """
         workspace = self._take_workspace()
         ctx = TileContext(workspace, True, key, len(positions))
-        values: dict[int, Array] = {INPUT: self._prepare(workspace.gather(samples.x, positions), ctx)}
-        targets = samples.y[positions]
+        if isinstance(samples, Augmented):
+            seed, epoch, *_ = key
+            batch = samples.at(positions, seed, epoch)
+        else:
+            batch = Samples(workspace.gather(samples.x, positions), samples.y[positions])
+        values: dict[int, Array] = {INPUT: self._prepare(batch.x, ctx)}
+        targets = batch.y
         caches: list[Cache] = []
         for step in self.steps:
             ctx.enter(step.node.index)

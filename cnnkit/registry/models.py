@@ -22,6 +22,7 @@ GIVEN = "(given)"
 RECIPE_KINDS = {
     "data": {"dataset": "dataset"},
     "train": {
+        "augmentations": "augmentation",
         "optimizer": "optimizer",
         "loss": "loss",
         "schedule": "schedule",

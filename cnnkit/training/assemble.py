@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 from cnnkit.components import Layer, Merge, installed_catalog
+from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 from cnnkit.network import Sequential, available_memory
 from cnnkit.network.footprint import readable
@@ -17,6 +19,12 @@ from cnnkit.types import Data
 
 VECTORS, BYTES = 3, 4
 """How many numbers a training has at least for each parameter, and what each takes in float32."""
+
+
+def data_for(recipe: Recipe, data_dir: str | Path | None = None) -> Data:
+    """The samples that the recipe trains, validates and tests on. Raises DataError for files that are not right."""
+    section = recipe.data
+    return load_dataset(section.dataset, data_dir, section.validation, recipe.train.seed, fraction=section.fraction)
 
 
 def model_for(recipe: Recipe, data: Data) -> Sequential:

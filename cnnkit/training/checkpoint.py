@@ -16,10 +16,11 @@ import numpy as np
 from cnnkit.components.checks import positive, whole
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError, TrainingError
 from cnnkit.network import Sequential, Session, Sums
+from cnnkit.training.averaging import Average
 from cnnkit.training.run import History
 from cnnkit.types import Array
 
-OPTIMIZER, BEST, BEGAN = "Optimizer.", "Best_", "Began_"
+OPTIMIZER, AVERAGE, BEST, BEGAN = "Optimizer.", "Average_", "Best_", "Began_"
 """What the names of other arrays than the model's begin with; names of layers are lower case."""
 AGAIN = 10.0
 """Seconds after which a checkpoint that could not be written is tried again."""
@@ -163,25 +164,31 @@ class Checkpoints:
         self._steps_since, self._last = 0, time.monotonic()
 
 
-def arrays_of(model: Sequential, session: Session) -> dict[str, Array]:
-    """Everything that steps change in place: copies of the model's arrays, and the optimizer's vectors."""
-    return model.state() | {f"{OPTIMIZER}{name}": vector for name, vector in session.state.items()}
+def arrays_of(model: Sequential, session: Session, average: Average | None) -> dict[str, Array]:
+    """Everything that steps change in place: copies of the model's arrays, the vectors of optimizer and average."""
+    return model.state() | _vectors(session, average)
 
 
-def put_back_vectors(arrays: Mapping[str, Array], session: Session) -> None:
-    """Set the optimizer's vectors among what `arrays_of` gave. Raises ShapeError if they do not fit."""
-    vectors = {name: array for name, array in arrays.items() if name.startswith(OPTIMIZER)}
-    here = {f"{OPTIMIZER}{name}": vector for name, vector in session.state.items()}
+def put_back_vectors(arrays: Mapping[str, Array], session: Session, average: Average | None) -> None:
+    """Set the vectors of optimizer and average among what `arrays_of` gave. Raises ShapeError if they do not fit."""
+    vectors = {name: array for name, array in arrays.items() if name.startswith((OPTIMIZER, AVERAGE))}
+    here = _vectors(session, average)
     shapes = [{name: array.shape for name, array in some.items()} for some in (vectors, here)]
     if shapes[0] != shapes[1]:
-        raise ShapeError(f"the checkpoint has the optimizer's vectors {shapes[0]}, this training has {shapes[1]}")
+        raise ShapeError(f"the checkpoint has the vectors {shapes[0]}, this training has {shapes[1]}")
     for name, vector in here.items():
         vector[...] = vectors[name]
 
 
 def state_of(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The model's arrays among what `arrays_of` gave."""
-    return {name: array for name, array in arrays.items() if not name.startswith(OPTIMIZER)}
+    return {name: array for name, array in arrays.items() if not name.startswith((OPTIMIZER, AVERAGE))}
+
+
+def _vectors(session: Session, average: Average | None) -> dict[str, Array]:
+    vectors = {f"{OPTIMIZER}{name}": vector for name, vector in session.state.items()}
+    averaged = average.vectors if average else {}
+    return vectors | {f"{AVERAGE}{name}": vector for name, vector in averaged.items()}
 
 
 def _taken(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:

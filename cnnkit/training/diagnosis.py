@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkit.components import Layer
-from cnnkit.network import Engine, Sequential, Session
+from cnnkit.network import Augmented, Engine, Sequential, Session
 from cnnkit.network.node import Node
 from cnnkit.types import Array, Samples
 
@@ -13,14 +13,16 @@ CHUNK, MANY = 32, 1024
 """Samples that are taken through the network, or looked at, together."""
 
 
-def first_not_finite(session: Session, batch: Array) -> str:
-    """The first place of a step at which NaN or an infinity appears, in words; after `session.step(batch, ...)`.
+def first_not_finite(session: Session, batch: Array, key: tuple[int, ...]) -> str:
+    """The first place of a step at which NaN or an infinity appears, in words; after `session.step(batch, key)`.
 
     In the order in which a step computes: weights, the outputs of the layers by the plain forward pass, loss, and then
     gradients, from the last layer to the first.
     """
     engine, samples = session.engine, session.samples
-    x = samples.x[batch]
+    seed, epoch, *_ = key
+    part = samples.at(batch, seed, epoch) if isinstance(samples, Augmented) else samples.take(batch)
+    x = part.x
     if place := _parameter(engine, engine.parameters.vector, "weights"):
         return place
     found = [
@@ -32,7 +34,7 @@ def first_not_finite(session: Session, batch: Array) -> str:
     if found:
         index, row = min(found)
         return f"the output of {_of(engine.nodes[index])}, for the training sample {batch[row]}"
-    if (bad := _rows(samples.y[batch])).size:
+    if (bad := _rows(part.y)).size:
         return f"the target of the training sample {batch[bad[0]]}"
     return _parameter(engine, session.gradient, "gradient", backwards=True) or "the loss"
 

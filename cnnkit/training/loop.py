@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import TrainingError
 from cnnkit.network import Sequential, Session, Sums, available_cores, keyed_rng
 from cnnkit.training import diagnosis
+from cnnkit.training.averaging import Average
 from cnnkit.training.callbacks import better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.interruption import StopRequest
@@ -48,6 +49,7 @@ class Loop:
         self._checkpoints = checkpoints
         self._about = about
         """What must be the same when a checkpoint is resumed."""
+        self._average = None if trainer.average is None else Average(model, trainer.average)
         self._position = Position()
         self._rate = trainer.optimizer.lr
 
@@ -64,12 +66,14 @@ class Loop:
             with self._sessions() as self._session:
                 self.settings = {"workers": self._session.workers, "tile": self._session.tile}
                 if arrays is not None:
-                    put_back_vectors(arrays, self._session)
+                    put_back_vectors(arrays, self._session, self._average)
                 try:
                     reason = self._epochs(quantities, reason)
                     break
                 except NotFiniteError as error:
                     arrays = self._rolled_back(error)
+        if self._average:
+            self._average.keep()
         if self._position.best_state:
             self._model.load_state(self._position.best_state)
         return self._position.history, reason
@@ -124,23 +128,35 @@ class Loop:
         trainer, position, session = self._trainer, self._position, self._session
         factor = trainer.schedule.factor(position.epoch + position.step / steps, trainer.epochs)
         self._rate = trainer.optimizer.lr * factor * position.rate_factor
-        sums = session.step(batch, (trainer.seed, position.epoch, position.step))
+        key = (trainer.seed, position.epoch, position.step)
+        sums = session.step(batch, key)
         norm = session.norm()
         if not (math.isfinite(sums.loss) and math.isfinite(norm)):
             found = f"the loss is {sums.loss / sums.count:g} and the gradient's norm {norm:g}"
-            raise self._not_finite(found, diagnosis.first_not_finite(session, batch))
+            raise self._not_finite(found, diagnosis.first_not_finite(session, batch, key))
         limit = trainer.clip_norm
         scale = limit / norm if limit is not None and norm > limit else 1.0
         session.update(self._rate, position.updates + 1, scale)
         if not diagnosis.weights_are_finite(session.engine):
             raise self._not_finite("the update went beyond all numbers", diagnosis.first_weights(session.engine))
         position.updates += 1
+        if self._average:
+            self._average.update(position.updates)
         position.step += 1
         position.sums = sums if position.sums is None else position.sums + sums
         return position.sums
 
     def _end_epoch(self, sums: Sums, quantities: dict[str, bool]) -> None:
         """Measure the epoch, record it, and move on to the next one."""
+        trainer, position = self._trainer, self._position
+        with self._average.in_place() if self._average else nullcontext():
+            self._measure(sums, quantities)
+        position.epoch += 1
+        position.step, position.sums, position.seconds, position.rollbacks, position.began = 0, None, 0.0, 0, {}
+        if self._checkpoints and position.epoch < trainer.epochs and self._checkpoints.is_due():
+            self._checkpoint()
+
+    def _measure(self, sums: Sums, quantities: dict[str, bool]) -> None:
         trainer, position = self._trainer, self._position
         if place := diagnosis.first_buffer(self._model):
             raise self._not_finite("running statistics have gone beyond all numbers", place)
@@ -159,10 +175,6 @@ class Loop:
             position.best is None or better(means[monitor], position.best, quantities[monitor])
         ):
             position.best, position.best_state = means[monitor], self._model.state()
-        position.epoch += 1
-        position.step, position.sums, position.seconds, position.rollbacks, position.began = 0, None, 0.0, 0, {}
-        if self._checkpoints and position.epoch < trainer.epochs and self._checkpoints.is_due():
-            self._checkpoint()
 
     def _verdict(self, history: History) -> str:
         """Why callbacks end the training, "" if they do not."""
@@ -182,7 +194,7 @@ class Loop:
             yield order[start : start + self._trainer.batch_size]
 
     def _arrays(self) -> dict[str, Array]:
-        return arrays_of(self._model, self._session)
+        return arrays_of(self._model, self._session, self._average)
 
     def _checkpoint(self) -> None:
         if self._checkpoints and not self._checkpoints.write(self._arrays(), self._position, self._about):

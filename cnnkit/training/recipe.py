@@ -60,6 +60,9 @@ class DataSection(_Section):
     """[data]: what to train on."""
 
     dataset: Expression = Field(description='a dataset, such as "MNIST()"')
+    fraction: float = Field(
+        1.0, gt=0.0, le=1.0, description="the share of the training samples to use, above 0.0 and up to 1.0"
+    )
     validation: float = Field(
         0.0, ge=0.0, le=0.5, description="the share of the training samples to validate on, from 0.0 to 0.5"
     )
@@ -73,6 +76,7 @@ class TrainSection(_Section):
     schedule: Expression = Field("Constant()", description='a learning-rate schedule, such as "Cosine(warmup=1.0)"')
     metrics: Expressions = Field(("Accuracy()",), description='a list of metrics, such as ["Accuracy()"]')
     callbacks: Expressions = Field((), description='a list of callbacks, such as ["EarlyStopping(patience=3)"]')
+    augmentations: Expressions = Field((), description='a list of augmentations, such as ["Shift(2)", "Flip()"]')
     epochs: int = Field(ge=1, description="a whole number, 1 or above")
     batch_size: int = Field(ge=1, description="a whole number of samples, 1 or above")
     seed: int = Field(0, ge=0, lt=2**63, description="a whole number from 0 to 2^63 - 1")
@@ -84,6 +88,12 @@ class TrainSection(_Section):
         gt=0.0,
         lt=1.0,
         description="what the rate is multiplied with, above 0 and below 1, when a training that has met NaN goes back",
+    )
+    average: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        description="how much of the moving average of the weights a step keeps, above 0 and below 1, such as 0.999",
     )
     keep: Literal["last", "best"] = Field("last", description='"last" or "best": the epoch whose weights are kept')
 

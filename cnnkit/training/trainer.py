@@ -8,10 +8,21 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from cnnkit.components import Callback, Component, Loss, Metric, Optimizer, Schedule, installed_catalog
+from cnnkit.components import (
+    Augmentation,
+    Callback,
+    Component,
+    Loss,
+    Metric,
+    Mixing,
+    Optimizer,
+    Schedule,
+    installed_catalog,
+)
 from cnnkit.components.checks import in_range, one_of, positive, whole
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.network import (
+    Augmented,
     Forecast,
     Objective,
     Sequential,
@@ -32,11 +43,13 @@ from cnnkit.types import Array, Data, Samples
 class Trainer:
     """Trains a model: `Trainer(optimizer="Adam(0.001)", epochs=5).fit(model, data)`.
 
-    optimizer, loss, schedule, metrics, callbacks: components, or their expressions; clip_norm: the largest Euclidean
-    norm that the whole gradient may have (Pascanu et al. 2013), None for no limit; keep: "best" goes back to the epoch
-    with the best validation in the end; rollback: where a loss, gradient or weight is not finite, begin the epoch anew
-    at this many times the rate, None to end with an error; seed: of the order of samples and of every random layer;
-    workers: how many tiles are worked on at once, all cores if None, never changing a result.
+    optimizer, loss, schedule, metrics, augmentations, callbacks: components, or their expressions; clip_norm: the
+    largest Euclidean norm that the whole gradient may have (Pascanu et al. 2013), None for no limit; average: how much
+    of the moving average of the weights each step keeps, None to end with the weights of the last step; keep: "best"
+    goes back to the epoch with the best validation in the end; rollback: where a loss, gradient or weight is not
+    finite, begin the epoch anew at this many times the rate, None to end with an error; seed: of the order of samples,
+    of augmentations and of every random layer; workers: how many tiles are worked on at once, all cores if None, never
+    changing a result.
     Raises ConfigError for values outside what is allowed.
     """
 
@@ -49,8 +62,10 @@ class Trainer:
         batch_size: int = 64,
         schedule: str | Schedule = "Constant()",
         metrics: Sequence[str | Metric] = ("Accuracy()",),
+        augmentations: Sequence[str | Augmentation | Mixing] = (),
         callbacks: Sequence[str | Callback] = (),
         clip_norm: float | None = None,
+        average: float | None = None,
         keep: Literal["last", "best"] = "last",
         rollback: float | None = None,
         seed: int = 0,
@@ -61,6 +76,10 @@ class Trainer:
         self.loss = cast(Loss, _component("loss", loss))
         self.schedule = cast(Schedule, _component("schedule", schedule))
         self.metrics = [cast(Metric, _component("metric", metric)) for metric in _listed("metrics", metrics)]
+        self.augmentations = [
+            cast(Augmentation | Mixing, _component("augmentation", one))
+            for one in _listed("augmentations", augmentations)
+        ]
         self.callbacks = [cast(Callback, _component("callback", one)) for one in _listed("callbacks", callbacks)]
         keys = [metric.key for metric in self.metrics]
         if doubled := next((key for key in keys if keys.count(key) > 1), ""):
@@ -68,6 +87,7 @@ class Trainer:
         self.epochs = whole("epochs", epochs)
         self.batch_size = whole("batch_size", batch_size)
         self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
+        self.average = None if average is None else in_range("average", positive("average", average), 0.0, 1.0)
         self.keep = one_of("keep", keep, ("last", "best"))
         self.rollback = None if rollback is None else in_range("rollback", positive("rollback", rollback), 0.0, 1.0)
         self.seed = int(in_range("seed", whole("seed", seed, at_least=0), 0, 2**63))
@@ -108,7 +128,13 @@ class Trainer:
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         self.forecast(model, data).require()
         sessions = functools.partial(
-            training_session, engine, train, self.objective, self.optimizer, min(self.batch_size, len(train)), workers
+            training_session,
+            engine,
+            self._augmented(model, train),
+            self.objective,
+            self.optimizer,
+            min(self.batch_size, len(train)),
+            workers,
         )
         about = {
             "train": self.recipe(),
@@ -139,13 +165,14 @@ class Trainer:
             "loss": repr(self.loss),
             "schedule": repr(self.schedule),
             "metrics": list(map(repr, self.metrics)),
+            "augmentations": list(map(repr, self.augmentations)),
             "callbacks": list(map(repr, self.callbacks)),
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seed": self.seed,
             "keep": self.keep,
         }
-        optional = {"clip_norm": self.clip_norm, "rollback": self.rollback}
+        optional = {"clip_norm": self.clip_norm, "rollback": self.rollback, "average": self.average}
         return table | {name: value for name, value in optional.items() if value is not None}
 
     def forecast(self, model: Sequential, data: Data | Samples | tuple[Array, Array]) -> Forecast:
@@ -153,11 +180,12 @@ class Trainer:
         train, *others = _parts(data)
         _check(model, train)
         kept = 2 if self.keep == "best" else 0
+        kept += 0 if self.average is None else 3
         if self.rollback is not None:
             kept += 1 + len(self.optimizer.slots())
         return Forecast(
             model.engine(logits=self.loss.from_logits),
-            train,
+            self._augmented(model, train),
             self.objective,
             self.optimizer,
             min(self.batch_size, len(train)),
@@ -172,6 +200,11 @@ class Trainer:
         _check(model, samples)
         workers = self.workers or available_cores()
         return self.means(model.engine(logits=self.loss.from_logits).evaluate(samples, self.objective, workers))
+
+    def _augmented(self, model: Sequential, samples: Samples) -> Samples:
+        if not self.augmentations:
+            return samples
+        return Augmented(samples.x, samples.y, self.augmentations, model.output_shape[0])
 
     @property
     def objective(self) -> Objective:
