@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.components import Schedule
 from cnnkit.errors import ConfigError
-from cnnkit.schedules import SCHEDULES, Constant, Cosine, Step
+from cnnkit.schedules import SCHEDULES, Constant, Cosine, OneCycle, Step
 
 
 def test_constant_is_one() -> None:
@@ -53,9 +53,22 @@ def test_a_warm_up_as_long_as_the_training_is_refused() -> None:
     )
 
 
+def test_one_cycle_goes_up_to_one_and_down_to_almost_nothing() -> None:
+    schedule = OneCycle(warmup=0.25, start=0.1, final=0.01)
+    assert schedule.factor(0.0, 8) == pytest.approx(0.1)
+    assert schedule.factor(1.0, 8) == pytest.approx(0.55)
+    assert schedule.factor(2.0, 8) == pytest.approx(1.0)
+    assert schedule.factor(5.0, 8) == pytest.approx(0.505)
+    assert schedule.factor(8.0 - 1e-9, 8) == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: OneCycle(warmup=1.0), "warmup must be a number with 0 <= warmup < 1, got 1.0"),
+        (lambda: OneCycle(warmup=0.0), "warmup must be a number above 0, got 0.0"),
+        (lambda: OneCycle(start=-1), "start must be a number, 0 or above, got -1"),
+        (lambda: OneCycle(final=-1), "final must be a number, 0 or above, got -1"),
         (lambda: Cosine(warmup=-1), "warmup must be a number, 0 or above, got -1"),
         (lambda: Cosine(final=-0.1), "final must be a number, 0 or above, got -0.1"),
         (lambda: Step(0), "every must be a whole number, 1 or above, got 0"),
@@ -68,4 +81,4 @@ def test_arguments_are_checked(make: Callable[[], Schedule], message: str) -> No
 
 
 def test_the_built_in_schedules_are_listed() -> None:
-    assert [schedule.__name__ for schedule in SCHEDULES] == ["Constant", "Cosine", "Step"]
+    assert [schedule.__name__ for schedule in SCHEDULES] == ["Constant", "Cosine", "OneCycle", "Step"]

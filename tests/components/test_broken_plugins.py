@@ -16,7 +16,7 @@ from cnnkit.errors import ComponentError
 MakePlugin = Callable[..., Plugin]
 HOOKS = (
     "cnnkit_layers, cnnkit_losses, cnnkit_optimizers, cnnkit_schedules, cnnkit_metrics, cnnkit_datasets, "
-    "cnnkit_callbacks, cnnkit_runtimes"
+    "cnnkit_augmentations, cnnkit_callbacks, cnnkit_runtimes"
 )
 
 

@@ -99,3 +99,26 @@ def test_importing_the_datasets_does_not_import_what_only_downloads_need() -> No
     script = "import sys, cnnkit.data; print({'pooch', 'requests', 'platformdirs', 'h5py', 'onnx'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
+
+
+def test_a_fraction_takes_that_share_of_each_class_and_leaves_the_test_samples() -> None:
+    whole, part = load_dataset("Digits()"), load_dataset("Digits()", fraction=0.25, seed=3)
+    assert len(part.train) == -(-len(whole.train) // 4)
+    shares = np.bincount(part.train.y) / np.bincount(whole.train.y)
+    np.testing.assert_allclose(shares, 0.25, atol=0.01)
+    assert np.array_equal(part.test.x, whole.test.x)
+    assert part.digest == whole.digest
+    other = load_dataset("Digits()", fraction=0.25, seed=4)
+    assert not np.array_equal(other.train.x, part.train.x)
+
+
+def test_validation_samples_are_taken_from_the_fraction() -> None:
+    part = load_dataset("Digits()", None, 0.1, 0, fraction=0.5)
+    assert part.validation is not None
+    assert len(part.train) + len(part.validation) == -(-len(load_dataset("Digits()").train) // 2)
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.5, 1.5, "half"])
+def test_a_wrong_fraction_is_refused(fraction: float) -> None:
+    with pytest.raises(ConfigError, match="fraction must be a number"):
+        load_dataset("Digits()", fraction=fraction)

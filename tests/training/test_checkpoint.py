@@ -106,24 +106,38 @@ def outcome(run: Run) -> dict[str, Any]:
     return {"state": state, "history": history, "metrics": run.metrics, "reason": run.reason}
 
 
+AVERAGED = {"average": 0.8, "augmentations": ["Shift(1)"], "rollback": 0.5}
+
+
+@pytest.mark.parametrize("options", [{}, AVERAGED, AVERAGED | {"keep": "last"}], ids=["plain", "averaged", "last"])
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("steps", range(1, EPOCHS * STEPS))
-def test_an_interrupted_training_goes_on_to_the_same_bits(steps: int, workers: int) -> None:
-    expected = outcome(trainer().fit(network(), DATA))
+def test_an_interrupted_training_goes_on_to_the_same_bits(steps: int, workers: int, options: dict[str, Any]) -> None:
+    expected = outcome(trainer(**options).fit(network(), DATA))
     store, progress = InMemory(), StopsAfter(steps)
-    stopped = trainer(progress, workers=workers).fit(
+    stopped = trainer(progress, workers=workers, **options).fit(
         network(), DATA, stop=progress.request, checkpoints=Checkpoints(store)
     )
     assert (stopped.reason, store.saved) == ("stopped by the user", 1)
-    resumed = trainer(workers=3 - workers).fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
+    resumed = trainer(workers=3 - workers, **options).fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
     assert outcome(resumed) == expected
 
 
-@pytest.mark.parametrize("forgotten", ["updates", "sums", "Optimizer.mean", "conv2d_1.weight"])
+@pytest.mark.parametrize(
+    "forgotten",
+    [
+        "updates",
+        "sums",
+        "Optimizer.mean",
+        "conv2d_1.weight",
+        "Average_all.parameters",
+        "Average_batch_norm2d_1.running_mean",
+    ],
+)
 def test_positive_control_what_a_checkpoint_forgets_is_noticed(forgotten: str) -> None:
-    expected = outcome(trainer().fit(network(), DATA))
+    expected = outcome(trainer(**AVERAGED).fit(network(), DATA))
     store, progress = InMemory(), StopsAfter(7)
-    trainer(progress).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
+    trainer(progress, **AVERAGED).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
     assert store.content is not None
     record, arrays = store.content
     if forgotten in arrays:
@@ -132,7 +146,7 @@ def test_positive_control_what_a_checkpoint_forgets_is_noticed(forgotten: str) -
         record["position"]["updates"] = 0
     else:
         record["position"]["sums"]["loss"] = 0.0
-    resumed = trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
+    resumed = trainer(**AVERAGED).fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
     assert outcome(resumed) != expected
 
 
@@ -229,7 +243,7 @@ def test_a_checkpoint_with_other_vectors_is_refused() -> None:
     trainer(progress).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
     assert store.content is not None
     store.content[1]["Optimizer.mean"] = np.zeros(3, np.float32)
-    with pytest.raises(ShapeError, match="the checkpoint has the optimizer's vectors"):
+    with pytest.raises(ShapeError, match="the checkpoint has the vectors"):
         trainer().fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
 
 

@@ -61,11 +61,13 @@ def test_values_and_defaults() -> None:
         "schedule": "Constant()",
         "metrics": ("Accuracy()",),
         "callbacks": (),
+        "augmentations": (),
         "epochs": 2,
         "batch_size": 32,
         "seed": 0,
         "clip_norm": None,
         "rollback": None,
+        "average": None,
         "keep": "last",
     }
 
@@ -156,7 +158,7 @@ def test_an_override_without_a_value_is_refused() -> None:
 def test_the_dict_has_everything_but_options_that_are_none() -> None:
     sections = small().to_dict()
     assert sections["model"] == {"name": "small", "layers": ['Conv2D(8, 3, padding="same")', "Flatten()", "Dense(10)"]}
-    assert sections["data"] == {"dataset": "Digits()", "validation": 0.0}
+    assert sections["data"] == {"dataset": "Digits()", "fraction": 1.0, "validation": 0.0}
     assert "clip_norm" not in sections["train"]
     assert Recipe.from_dict(sections, "memory") == small()
 
@@ -164,8 +166,9 @@ def test_the_dict_has_everything_but_options_that_are_none() -> None:
 def test_the_toml_is_short_to_read() -> None:
     assert small().override({"metrics": [], "clip_norm": 5}).to_toml() == (
         '[model]\nname = "small"\nlayers = [\n    "Conv2D(8, 3, padding=\\"same\\")",\n    "Flatten()",\n'
-        '    "Dense(10)",\n]\n\n[data]\ndataset = "Digits()"\nvalidation = 0.0\n\n[train]\n'
+        '    "Dense(10)",\n]\n\n[data]\ndataset = "Digits()"\nfraction = 1.0\nvalidation = 0.0\n\n[train]\n'
         'optimizer = "Adam(0.001)"\nloss = "CrossEntropy()"\nschedule = "Constant()"\nmetrics = []\ncallbacks = []\n'
+        "augmentations = []\n"
         'epochs = 2\nbatch_size = 32\nseed = 0\nclip_norm = 5.0\nkeep = "last"\n'
     )
 
@@ -204,9 +207,9 @@ def test_values_that_nest_too_deeply_are_refused() -> None:
 def test_an_empty_recipe_lists_the_tables() -> None:
     assert problems("") == [
         "model: expected the table [model] with the keys name, layers, found none",
-        "data: expected the table [data] with the keys dataset, validation, found none",
-        "train: expected the table [train] with the keys optimizer, loss, schedule, metrics, callbacks, epochs, "
-        "batch_size, seed, clip_norm, rollback, keep, found none",
+        "data: expected the table [data] with the keys dataset, fraction, validation, found none",
+        "train: expected the table [train] with the keys optimizer, loss, schedule, metrics, callbacks, "
+        "augmentations, epochs, batch_size, seed, clip_norm, rollback, average, keep, found none",
     ]
 
 
@@ -243,8 +246,8 @@ def test_several_problems_are_listed_together() -> None:
         ("epochs = 2", 'epochs = 2\nkeep = "first"',
          "train.keep: expected \"last\" or \"best\": the epoch whose weights are kept, found 'first'"),
         ("epochs = 2", "epochs = 2\nworkers = 4",
-         "[train] has no key 'workers'; expected one of optimizer, loss, schedule, metrics, callbacks, epochs, "
-         "batch_size, seed, clip_norm, rollback, keep"),
+         "[train] has no key 'workers'; expected one of optimizer, loss, schedule, metrics, callbacks, "
+         "augmentations, epochs, batch_size, seed, clip_norm, rollback, average, keep"),
         ("[model]", "[mode]\n[model]", "there is no table [mode]; did you mean model?"),
         ("[model]", "[zzz]\n[model]", "there is no table [zzz]; expected one of model, data, train"),
     ],
