@@ -147,7 +147,7 @@ def write_bundle(
     from cnnkit.onnx.export import to_onnx
     from cnnkit.onnx.report import COLUMNS
     from cnnkit.onnx.validate import validate_proto
-    from cnnkit.plotting.curves import draw_curves
+    from cnnkit.plotting.curves import curves_png
     from cnnkit.registry import bundle
     from cnnkit.registry.card import write_card
 
@@ -155,7 +155,7 @@ def write_bundle(
     proto = to_onnx(model, metadata=bundle.provenance(record))
     report = validate_proto(proto, Path(path), model, x)
     if report.ok:
-        curves = draw_curves(record.manifest.history, record.version.ref)
+        curves = curves_png(record.manifest.history, record.version.ref)
         card = write_card(
             record,
             model,

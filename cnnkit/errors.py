@@ -39,6 +39,10 @@ class OnnxError(CnnkitError):
     """A model cannot be expressed in ONNX, or an ONNX file cannot be read."""
 
 
+class PlotError(CnnkitError):
+    """A picture cannot be drawn or written."""
+
+
 class TrainingError(CnnkitError):
     """A training cannot go on."""
 

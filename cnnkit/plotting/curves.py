@@ -1,15 +1,19 @@
-"""Training curves: what a history holds by epoch, as one picture."""
+"""Training curves: what a history holds by epoch."""
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.errors import PlotError
+from cnnkit.plotting.saving import encoded
+from cnnkit.plotting.style import BLUE, VERMILION, integer_axis, new_figure, picture
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MAX_PANELS = 4
 MAX_POINTS = 2000
@@ -20,57 +24,71 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 """What is drawn: nothing in such a name has a meaning for matplotlib, whoever wrote the history."""
 _NOT_DRAWN = ("lr", "seconds")
 _UNITS = {"loss": "loss (mean per sample)", "accuracy": "accuracy (share of samples)"}
-_BLUE, _VERMILION = "#0072B2", "#D55E00"  # told apart with every kind of colour vision: Okabe, Ito (2008)
 
 Curve = Sequence[float]
 
 
-def draw_curves(history: Mapping[str, Curve], title: str) -> bytes | None:
-    """A PNG with one panel for loss and for each metric by epoch; None without matplotlib, or with nothing to draw.
+@picture
+def draw_curves(history: Mapping[str, Curve], title: str) -> Figure:
+    """One panel for loss and for each metric by epoch.
 
-    history: values of each quantity by epoch, `validation_loss` beside `loss`; title: above it, plain text without a $.
+    history: values of each quantity by epoch, `validation_loss` beside `loss`. Raises PlotError with nothing to draw.
     """
-    panels = [name for name in history if _is_drawn(name) and any(map(_is_finite, history[name]))][:MAX_PANELS]
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
+    panels = drawn_quantities([history])
     if not panels:
-        return None
-    figure = Figure(figsize=(5.2 * len(panels), 3.9), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=12)
-    for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        raise PlotError("there are no training curves: the history has no finite value of a loss or metric")
+    figure = new_figure(title)
+    rows = 1 if len(panels) <= 2 else 2
+    grid = figure.subplots(rows, math.ceil(len(panels) / rows), squeeze=False).flat
+    for axes, name in zip(grid, panels, strict=False):
         _draw(axes, name, history)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    for axes in grid:  # the iterator goes on behind the last panel
+        axes.set_visible(False)
+    return figure
+
+
+def curves_png(history: Mapping[str, Curve], title: str) -> bytes | None:
+    """The same as a PNG file; None without matplotlib, or with nothing to draw."""
+    try:
+        return encoded(draw_curves(history, title), "png")
+    except PlotError:
+        return None
+
+
+def drawn_quantities(histories: Sequence[Mapping[str, Curve]]) -> list[str]:
+    """The loss and the metrics of which any of these histories has a finite value, at most MAX_PANELS."""
+    names = dict.fromkeys(name for history in histories for name in history if _is_drawn(name))
+    return [name for name in names if any(any(map(is_finite, h.get(name, ()))) for h in histories)][:MAX_PANELS]
+
+
+def with_unit(quantity: str) -> str:
+    """The label of an axis for a quantity of a history."""
+    return _UNITS.get(quantity, quantity)
+
+
+def plot_curve(axes: Axes, values: Curve, label: str, colour: str, line: str, marker: str) -> None:
+    """One curve by epoch, with a point for each if they are few; gaps where a value is not finite."""
+    step = max(1, math.ceil(len(values) / MAX_POINTS))
+    shown = [float(value) if is_finite(value) else math.nan for value in values[::step]]
+    few = marker if len(values) <= 40 else ""
+    axes.plot(range(1, len(values) + 1, step), shown, color=colour, linestyle=line, marker=few, label=label)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether an axis can show it: false for NaN, and no whole number is too large to compare."""
+    return bool(-LARGEST <= value <= LARGEST)
 
 
 def _draw(axes: Axes, name: str, history: Mapping[str, Curve]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    curves = [("training", history[name], _BLUE, "-", "o")]
+    plot_curve(axes, history[name], "training", BLUE, "-", "o")
     if validation := history.get(VALIDATION + name):
-        curves.append(("validation", validation, _VERMILION, "--", "s"))
-    for label, values, colour, line, marker in curves:
-        step = max(1, math.ceil(len(values) / MAX_POINTS))
-        epochs = range(1, len(values) + 1, step)
-        shown = [float(value) if _is_finite(value) else math.nan for value in values[::step]]
-        few = marker if len(values) <= 40 else ""
-        axes.plot(epochs, shown, color=colour, linestyle=line, marker=few, markersize=4, linewidth=1.8, label=label)
+        plot_curve(axes, validation, "validation", VERMILION, "--", "s")
     axes.set_xlabel("epoch")
-    axes.set_ylabel(_UNITS.get(name, name))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(visible=True, alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.set_ylabel(with_unit(name))
+    integer_axis(axes)
+    axes.grid(visible=True)
+    axes.legend()
 
 
 def _is_drawn(name: str) -> bool:
     return bool(_NAME.fullmatch(name)) and name not in _NOT_DRAWN and not name.startswith(VALIDATION)
-
-
-def _is_finite(value: Any) -> bool:
-    return bool(-LARGEST <= value <= LARGEST)  # false for NaN, and no whole number is too large to compare

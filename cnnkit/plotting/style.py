@@ -1,0 +1,131 @@
+"""The common look of all pictures: size, type, colours, and text that nothing in it has a meaning for matplotlib."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ParamSpec
+
+from cnnkit.errors import PlotError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+
+SLIDE = (40 / 3, 7.5)
+"""Inches: 1600 x 900 pixels at DPI, the shape of a slide."""
+DPI = 120
+TITLE, SUBTITLE, NORMAL, SMALL = 18, 14, 13, 11
+"""Points; nothing is set smaller than SMALL, except in the cells of a large matrix."""
+
+# Told apart with every kind of colour vision: Okabe, Ito (2008), Color Universal Design
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK = "#E69F00", "#56B4E9", "#000000"
+GREY = "#767676"
+CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+LINES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+MAX_TEXT = 60
+"""Characters of a text that a file brings."""
+
+
+def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A drawing function in the common look; it raises PlotError where matplotlib is missing."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with look():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Let matplotlib draw in the common look, whatever the user's own settings are."""
+    try:
+        import matplotlib.figure
+        import matplotlib.style
+    except ImportError as error:
+        raise PlotError('pictures need matplotlib: pip install "cnnkit[plots]"') from error
+    settings = {
+        "font.size": NORMAL,
+        "figure.titlesize": TITLE,
+        "axes.titlesize": SUBTITLE,
+        "axes.labelsize": SUBTITLE,
+        "xtick.labelsize": NORMAL,
+        "ytick.labelsize": NORMAL,
+        "legend.fontsize": NORMAL,
+        "legend.frameon": False,
+        "lines.linewidth": 2.2,
+        "lines.markersize": 6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.alpha": 0.3,
+        "svg.fonttype": "none",  # text stays text
+        "svg.hashsalt": "cnnkit",  # the same picture has the same bytes
+        "pdf.fonttype": 42,
+    }
+    with matplotlib.style.context(["default", settings]):
+        yield
+
+
+def new_figure(title: str) -> Figure:
+    """An empty slide with its title."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SLIDE, dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]
+    figure.suptitle(plain(title, 100), fontweight="bold")
+    return figure
+
+
+def integer_axis(axes: Axes) -> None:
+    """Whole numbers alone at the ticks of the x axis, such as epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def diverging() -> Colormap:
+    """Blue below 0, white at 0, vermilion above; grey for what is not a number."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = ["#00304D", BLUE, "#FFFFFF", VERMILION, "#5A2800"]
+    colour_map = LinearSegmentedColormap.from_list("diverging", colours)
+    colour_map.set_bad("#9A9A9A")
+    return colour_map
+
+
+def plain(text: str, most: int = MAX_TEXT) -> str:
+    """A text of a file, of at most `most` characters, as matplotlib shows it letter by letter.
+
+    A dollar sign begins no formula, and what has no shape in the font is written as an escape such as \\x1b.
+    """
+    if len(text) > most:
+        text = text[: most - 1] + "…"
+    known = _glyphs()
+    shown = "".join(c if c.isprintable() and ord(c) in known else c.encode("unicode_escape").decode() for c in text)
+    return shown.replace("$", r"\$")
+
+
+def class_names(labels: Sequence[str], classes: int, most: int = 16) -> list[str]:
+    """What the classes are called in pictures: their labels, or their indices where there are none."""
+    return [plain(label, most) for label in labels] if labels else [str(index) for index in range(classes)]
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    """The characters that the font has, upright and bold."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    fonts = [findfont(FontProperties(family="DejaVu Sans", weight=weight)) for weight in ("normal", "bold")]
+    upright, bold = (frozenset(get_font(font).get_charmap()) for font in fonts)
+    return upright & bold
