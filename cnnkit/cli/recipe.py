@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cnnkit.training.recipe import Recipe
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+"""Seconds in a unit of time."""
 
 
 def resolve(
@@ -18,6 +22,7 @@ def resolve(
     batch_size: int | None = None,
     lr: float | None = None,
     seed: int | None = None,
+    fraction: float | None = None,
 ) -> Recipe:
     """The recipe with `--set` applied first, then the flags that were given.
 
@@ -29,8 +34,20 @@ def resolve(
     flags: dict[str, object] = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     if lr is not None:
         flags["optimizer"] = with_learning_rate(recipe.train.optimizer, lr)
-    given = {f"train.{key}": value for key, value in flags.items() if value is not None}
+    flags = {f"train.{key}": value for key, value in flags.items()} | {"data.fraction": fraction}
+    given = {key: value for key, value in flags.items() if value is not None}
     return recipe.override(given) if given else recipe
+
+
+def seconds_in(text: str) -> float:
+    """A time such as "90s", "5m", "1.5h" or "90" in seconds. Raises ConfigError for anything else, and for no time."""
+    from cnnkit.errors import ConfigError
+
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smh]?)", text.strip())
+    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if not seconds:
+        raise ConfigError(f"expected a time such as 90s, 5m or 1.5h, got {text!r}")
+    return seconds
 
 
 def with_learning_rate(optimizer: str, lr: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,12 +23,14 @@ from cnnkit.cli.options import (
     Workers,
 )
 from cnnkit.cli.output import console, counted, note, say, say_json, say_pairs, say_table, warn
+from cnnkit.cli.plan import show_plan
+from cnnkit.cli.profile import costs_of, show_costs
 from cnnkit.cli.recipe import resolve
+from cnnkit.cli.trials import find_learning_rate, overfit_one_batch
 
 if TYPE_CHECKING:
-    from cnnkit.network import Footprint
     from cnnkit.registry import Registry, RunFolder, Version
-    from cnnkit.training import Run
+    from cnnkit.training import Checkpoints, Run
     from cnnkit.training.recipe import Recipe
 
 
@@ -42,11 +45,25 @@ def train(
     batch_size: BatchSize = None,
     lr: LearningRate = None,
     seed: Seed = None,
+    fraction: Annotated[float | None, typer.Option(help="Share of the training samples to use.")] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Train for as many epochs as fit into a time, such as 90s, 5m or 1h."),
+    ] = None,
     workers: Workers = None,
     overrides: Overrides = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained; register nothing.")] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Find a learning rate by a short training; register nothing.")
+    ] = False,
+    one_batch: Annotated[
+        bool,
+        typer.Option(
+            "--overfit-one-batch", help="Check that the network can learn one batch by heart; register nothing."
+        ),
+    ] = False,
     with_profile: Annotated[
         bool,
         typer.Option(
@@ -68,31 +85,37 @@ def train(
     Ctrl-C ends the training after the step and keeps a checkpoint, from which --resume goes on to the same bits; a
     second Ctrl-C ends it at once.
     """
-    from cnnkit import api
     from cnnkit.cli.runs import interrupted
-    from cnnkit.errors import ConfigError
     from cnnkit.registry import Registry, Runs
     from cnnkit.training import Checkpoints
-    from cnnkit.training.interruption import stop_on_signals
-    from cnnkit.training.progress import LiveProgress
 
-    if dry_run and with_profile:
-        raise ConfigError("--dry-run trains nothing that --profile could measure: leave out one of them")
-    if with_profile and workers is None:
-        workers = 1
+    trials = {"--dry-run": dry_run, "--find-lr": find_lr, "--overfit-one-batch": one_batch}
+    _check_alone([name for name, chosen in (trials | {"--profile": with_profile}).items() if chosen])
     store = Registry(registry)
     if resume is None:
-        resolved = resolve(recipe or "digits", overrides, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+        resolved = resolve(
+            recipe or "digits", overrides, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, fraction=fraction
+        )
         place = Runs(store.path).new(resolved.model.name)
     else:
         given = {"RECIPE": recipe, "--set": overrides, "--epochs": epochs, "--batch-size": batch_size, "--lr": lr}
-        given |= {"--seed": seed, "--dry-run": dry_run or None}
+        given |= {"--seed": seed, "--fraction": fraction, "--time": time}
+        given |= {name: chosen or None for name, chosen in trials.items()}
         resolved, place = interrupted(store.path, resume, [name for name, value in given.items() if value is not None])
+    if time is not None:
+        resolved = _within(resolved, time, workers, data_dir, epochs)
+    if find_lr:
+        find_learning_rate(resolved, workers, data_dir, as_json)
+        return
+    if one_batch:
+        overfit_one_batch(resolved, workers, data_dir, as_json)
+        return
     _check_writable(store, resolved.model.name)
     if dry_run:
-        _show_plan(resolved, workers, data_dir, as_json)
+        show_plan(resolved, workers, data_dir, as_json)
         return
-    ending = _at(registry) + (f" --data-dir {shlex.quote(data_dir)}" if data_dir else "")
+    if with_profile and workers is None:
+        workers = 1
     checkpoints = Checkpoints(
         place,
         steps=checkpoint_steps,
@@ -100,24 +123,11 @@ def train(
         resume=resume is not None,
         recipe=resolved.to_dict(),
     )
+    ending = _at(registry) + (f" --data-dir {shlex.quote(data_dir)}" if data_dir else "")
     with place:
-        with stop_on_signals() as stop, warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the trainer reports an overflow itself, and better
-            try:
-                run = api.train(
-                    resolved,
-                    data_dir=data_dir,
-                    workers=workers,
-                    progress=LiveProgress(console(stderr=True)),
-                    stop=stop,
-                    checkpoints=checkpoints,
-                )
-            except KeyboardInterrupt:
-                note("ended at once: what was trained since the last checkpoint is lost, and nothing was registered")
-                _show_resume(place, ending)
-                raise
+        run = _trained(resolved, place, checkpoints, workers, data_dir, ending)
         version = _register(store, run, resolved.model.name, place, resume is not None, ending)
-    costs = _profile(run, resolved, data_dir) if with_profile and run.signal is None else None
+    costs = costs_of(run, resolved, data_dir) if with_profile and run.signal is None else None
     if as_json:
         unfinished = {"run": place.name if version is None and place.has_checkpoint() else None}
         say_json(_document(run, version) | unfinished | ({"profile": costs} if with_profile else {}))
@@ -126,9 +136,56 @@ def train(
     else:
         _show_run(run, version, registry)
     if costs and not as_json:
-        _show_profile(costs)
+        show_costs(costs)
     if run.signal is not None:
         raise typer.Exit(128 + run.signal)
+
+
+def _trained(
+    recipe: Recipe, place: RunFolder, checkpoints: Checkpoints, workers: int | None, data_dir: str | None, ending: str
+) -> Run:
+    """Train with a live progress; the first Ctrl-C ends it after the step, the second at once."""
+    from cnnkit import api
+    from cnnkit.training.interruption import stop_on_signals
+    from cnnkit.training.progress import LiveProgress
+
+    with stop_on_signals() as stop, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the trainer reports an overflow itself, and better
+        try:
+            return api.train(
+                recipe,
+                data_dir=data_dir,
+                workers=workers,
+                progress=LiveProgress(console(stderr=True)),
+                stop=stop,
+                checkpoints=checkpoints,
+            )
+        except KeyboardInterrupt:
+            note("ended at once: what was trained since the last checkpoint is lost, and nothing was registered")
+            _show_resume(place, ending)
+            raise
+
+
+def _check_alone(chosen: Sequence[str]) -> None:
+    from cnnkit.errors import ConfigError
+
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)} cannot be had at once: give one of them")
+
+
+def _within(recipe: Recipe, time: str, workers: int | None, data_dir: str | None, epochs: int | None) -> Recipe:
+    """The recipe with as many epochs as fit into a time."""
+    from cnnkit.cli.recipe import seconds_in
+    from cnnkit.errors import ConfigError
+    from cnnkit.training.assemble import data_for
+    from cnnkit.training.budget import within
+
+    if epochs is not None:
+        raise ConfigError("--time says how many epochs there are: leave out --epochs")
+    limited = within(recipe, data_for(recipe, data_dir), seconds_in(time), workers)
+    share = f" of {limited.data.fraction:.2%} of the samples" if limited.data != recipe.data else ""
+    note(f"{time}: {counted(limited.train.epochs, 'epoch')}{share}")
+    return limited
 
 
 def _check_writable(store: Registry, name: str) -> None:
@@ -205,72 +262,5 @@ def _document(run: Run, version: Version | None) -> dict[str, Any]:
     }
 
 
-def _profile(run: Run, recipe: Recipe, data_dir: str | None) -> list[dict[str, Any]]:
-    from cnnkit.network.profile import profile, rows
-    from cnnkit.training.assemble import data_for, trainer_for
-
-    trainer = trainer_for(recipe)
-    data = data_for(recipe, data_dir)
-    engine = run.model.engine(logits=trainer.loss.from_logits)
-    return rows(profile(engine, data.train, trainer.objective, trainer.batch_size))
-
-
-def _show_profile(costs: list[dict[str, Any]]) -> None:
-    say("\ntraining, for one sample on one worker:")
-    formats = {
-        "forward_ms": ("forward ms", ".4f"),
-        "backward_ms": ("backward ms", ".4f"),
-        "share": ("share", ".1%"),
-        "forward_gflops": ("forward GFLOP/s", ".1f"),
-        "backward_gflops": ("backward GFLOP/s", ".1f"),
-    }
-    table = [
-        [row["step"], *(_right(row[key], heading, form) for key, (heading, form) in formats.items())] for row in costs
-    ]
-    say_table(("step", *(heading for heading, _ in formats.values())), table)
-
-
-def _right(value: float | None, heading: str, form: str) -> str:
-    return ("" if value is None else format(value, form)).rjust(len(heading))
-
-
 def _epochs(run: Run) -> int:
     return len(run.history.get("loss", ()))
-
-
-def _show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
-    from cnnkit.training.assemble import data_for, model_for, trainer_for
-
-    trainer = trainer_for(recipe, workers)
-    data = data_for(recipe, data_dir)
-    model = model_for(recipe, data)
-    steps = -(-len(data.train) // trainer.batch_size)
-    plan = {
-        "training samples": len(data.train),
-        "validation samples": len(data.validation or ()),
-        "test samples": len(data.test),
-        "steps in an epoch": steps,
-        "steps in all": steps * trainer.epochs,
-        "parameters": model.parameter_count(),
-    }
-    forecast = trainer.forecast(model, data)
-    memory = forecast.footprint()
-    if as_json:
-        sizes = {**memory.parts, "total": memory.total, "available": forecast.available}
-        counts = {name.replace(" ", "_"): value for name, value in plan.items()}
-        say_json({"recipe": recipe.to_dict(), **counts, "memory": sizes, "largest_layer": memory.largest.name})
-    else:
-        say(recipe.to_toml())
-        say(f"{model.summary()}\n")
-        say_pairs(plan)
-        _show_memory(memory, forecast.available)
-    forecast.require()
-
-
-def _show_memory(memory: Footprint, available: int | None) -> None:
-    from cnnkit.network.footprint import readable
-
-    sizes = {**memory.parts, "in all": memory.total, "of that new": memory.added, "available": available}
-    say("\nmemory:")
-    say_pairs({f"  {name}": "unknown" if size is None else f"{readable(size):>12}" for name, size in sizes.items()})
-    say_pairs({"  largest layer": memory.largest.name})

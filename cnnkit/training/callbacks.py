@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from cnnkit.components.checks import in_range, not_negative, whole
+from cnnkit.components.checks import in_range, not_negative, positive, whole
 from cnnkit.components.contracts import Callback
 from cnnkit.errors import ConfigError
 
@@ -80,4 +80,23 @@ class StopAt(Callback):
         return f"{self.monitor} has reached {value:.6g}, the target was {self.target:.6g}" if reached else ""
 
 
-CALLBACKS: tuple[type[Callback], ...] = (EarlyStopping, StopAt)
+class TimeLimit(Callback):
+    """Ends a training before an epoch that would take it beyond `seconds`, counted from the first step on.
+
+    The next epoch is expected to take as long as the mean of those before it. What is kept depends on how fast the
+    machine is: two trainings with the same seed may end after different epochs.
+
+    Raises ConfigError for seconds <= 0.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = positive("seconds", seconds)
+
+    def after_epoch(self, history: Mapping[str, list[float]]) -> str:
+        taken = history["seconds"]
+        if sum(taken) * (1 + 1 / len(taken)) <= self.seconds:
+            return ""
+        return f"one more epoch would take it beyond {self.seconds:g} s, {sum(taken):.1f} s are used"
+
+
+CALLBACKS: tuple[type[Callback], ...] = (EarlyStopping, StopAt, TimeLimit)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import TrainingError
-from cnnkit.network import Sequential, Session, Sums, available_cores, keyed_rng
+from cnnkit.network import Sequential, Session, Sums, available_cores
 from cnnkit.training import diagnosis
 from cnnkit.training.averaging import Average
 from cnnkit.training.callbacks import better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.run import History
+from cnnkit.training.steps import batches, clipping
 from cnnkit.types import Array, Samples
 
 if TYPE_CHECKING:
@@ -106,17 +107,17 @@ class Loop:
     def _epoch(self) -> Sums | None:
         """Train the rest of an epoch; what its steps add up to, None if it was stopped before its end."""
         trainer, position = self._trainer, self._position
-        batches = list(self._batches(position.epoch))
-        if position.step >= len(batches):
-            raise TrainingError(f"the checkpoint is of step {position.step}, an epoch has {len(batches)}")
-        trainer.progress.epoch_started(position.epoch + 1, trainer.epochs, len(batches))
+        each = batches(trainer.seed, position.epoch, len(self._session.samples), trainer.batch_size)
+        if position.step >= len(each):
+            raise TrainingError(f"the checkpoint is of step {position.step}, an epoch has {len(each)}")
+        trainer.progress.epoch_started(position.epoch + 1, trainer.epochs, len(each))
         began = time.perf_counter() - position.seconds
         while True:
-            batch = batches[position.step]
-            sums = self._step(batch, len(batches))
+            batch = each[position.step]
+            sums = self._step(batch, len(each))
             position.seconds = time.perf_counter() - began
             trainer.progress.step_done(position.step, len(batch), trainer.means(sums))
-            if position.step == len(batches):
+            if position.step == len(each):
                 return sums
             if self._stop.signal is not None:
                 return None
@@ -134,9 +135,7 @@ class Loop:
         if not (math.isfinite(sums.loss) and math.isfinite(norm)):
             found = f"the loss is {sums.loss / sums.count:g} and the gradient's norm {norm:g}"
             raise self._not_finite(found, diagnosis.first_not_finite(session, batch, key))
-        limit = trainer.clip_norm
-        scale = limit / norm if limit is not None and norm > limit else 1.0
-        session.update(self._rate, position.updates + 1, scale)
+        session.update(self._rate, position.updates + 1, clipping(norm, trainer.clip_norm))
         if not diagnosis.weights_are_finite(session.engine):
             raise self._not_finite("the update went beyond all numbers", diagnosis.first_weights(session.engine))
         position.updates += 1
@@ -187,11 +186,6 @@ class Loop:
         if self._validation:
             quantities |= {f"validation_{name}": greater for name, greater in quantities.items()}
         return quantities | {"lr": True, "seconds": False}
-
-    def _batches(self, epoch: int) -> Iterator[Array]:
-        order = keyed_rng("order", self._trainer.seed, epoch).permutation(len(self._session.samples))
-        for start in range(0, len(order), self._trainer.batch_size):
-            yield order[start : start + self._trainer.batch_size]
 
     def _arrays(self) -> dict[str, Array]:
         return arrays_of(self._model, self._session, self._average)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -26,6 +27,7 @@ from cnnkit.network import (
     Forecast,
     Objective,
     Sequential,
+    Session,
     Sums,
     available_cores,
     available_memory,
@@ -123,19 +125,9 @@ class Trainer:
             )
         if self.keep == "best" and not validation:
             raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
-        engine = model.engine(logits=self.loss.from_logits)
-        workers = self.workers or available_cores()
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         self.forecast(model, data).require()
-        sessions = functools.partial(
-            training_session,
-            engine,
-            self._augmented(model, train),
-            self.objective,
-            self.optimizer,
-            min(self.batch_size, len(train)),
-            workers,
-        )
+        sessions = functools.partial(self.session, model, train)
         about = {
             "train": self.recipe(),
             "layers": list(map(repr, model.layers)),
@@ -146,7 +138,7 @@ class Trainer:
         with self.progress:
             history, reason = loop.run()
         stopped = reason == STOPPED and checkpoints is not None  # who goes on measures in the end
-        metrics = self.means(engine.evaluate(test, self.objective, workers)) if test and not stopped else {}
+        metrics = self.evaluate(model, test) if test and not stopped else {}
         return Run(
             model,
             history,
@@ -156,6 +148,19 @@ class Trainer:
             recipe={"train": self.recipe()},
             dataset=dataset,
             settings=loop.settings,
+        )
+
+    def session(
+        self, model: Sequential, samples: Samples, *, augmented: bool = True
+    ) -> AbstractContextManager[Session]:
+        """The steps of a training on these samples; schedule, clipping and averages are the caller's business."""
+        return training_session(
+            model.engine(logits=self.loss.from_logits),
+            self._augmented(model, samples) if augmented else samples,
+            self.objective,
+            self.optimizer,
+            min(self.batch_size, len(samples)),
+            self.workers or available_cores(),
         )
 
     def recipe(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from cnnkit.components import Callback
 from cnnkit.errors import ConfigError
-from cnnkit.training.callbacks import CALLBACKS, EarlyStopping, StopAt, better
+from cnnkit.training.callbacks import CALLBACKS, EarlyStopping, StopAt, TimeLimit, better
 
 
 def ends(callback: Callback, quantity: str, values: list[float]) -> tuple[int, str]:
@@ -93,6 +93,7 @@ def test_an_unknown_quantity_is_answered_with_the_known_ones() -> None:
         (lambda: EarlyStopping(patience=0), "patience must be a whole number, 1 or above, got 0"),
         (lambda: EarlyStopping(min_delta=-1), "min_delta must be a number, 0 or above, got -1"),
         (lambda: StopAt(cast(Any, "high")), "target must be a number with -inf <= target < inf, got 'high'"),
+        (lambda: TimeLimit(0), "seconds must be a number above 0, got 0"),
         (lambda: StopAt(math.nan), "target must be a number with -inf <= target < inf, got nan"),
     ],
 )
@@ -101,6 +102,13 @@ def test_arguments_are_checked(make: Callable[[], Callback], message: str) -> No
         make()
 
 
+def test_a_time_limit_ends_before_an_epoch_that_would_not_fit() -> None:
+    assert ends(TimeLimit(9.4), "seconds", [2.0, 2.0, 3.0])[0] == 0
+    epoch, reason = ends(TimeLimit(9), "seconds", [2.0, 2.0, 3.0, 3.0])
+    assert epoch == 3  # one more is expected to take 2.3 s
+    assert reason == "one more epoch would take it beyond 9 s, 7.0 s are used"
+
+
 def test_the_expression_is_kept() -> None:
-    assert [callback.__name__ for callback in CALLBACKS] == ["EarlyStopping", "StopAt"]
+    assert [callback.__name__ for callback in CALLBACKS] == ["EarlyStopping", "StopAt", "TimeLimit"]
     assert repr(StopAt(0.9, monitor="accuracy")) == 'StopAt(0.9, monitor="accuracy")'

@@ -106,7 +106,7 @@ def outcome(run: Run) -> dict[str, Any]:
     return {"state": state, "history": history, "metrics": run.metrics, "reason": run.reason}
 
 
-AVERAGED = {"average": 0.8, "augmentations": ["Shift(1)"], "rollback": 0.5}
+AVERAGED: dict[str, Any] = {"average": 0.8, "augmentations": ["Shift(1)"], "rollback": 0.5}
 
 
 @pytest.mark.parametrize("options", [{}, AVERAGED, AVERAGED | {"keep": "last"}], ids=["plain", "averaged", "last"])

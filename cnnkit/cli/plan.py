@@ -1,0 +1,50 @@
+"""What `cnnkit train --dry-run` prints: the recipe, the network, the steps and the memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnnkit.cli.output import say, say_json, say_pairs
+
+if TYPE_CHECKING:
+    from cnnkit.network import Footprint
+    from cnnkit.training.recipe import Recipe
+
+
+def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
+    """Print what would be trained. Raises ConfigError, after that, if it does not fit into the memory."""
+    from cnnkit.training.assemble import data_for, model_for, trainer_for
+
+    trainer = trainer_for(recipe, workers)
+    data = data_for(recipe, data_dir)
+    model = model_for(recipe, data)
+    steps = -(-len(data.train) // trainer.batch_size)
+    plan = {
+        "training samples": len(data.train),
+        "validation samples": len(data.validation or ()),
+        "test samples": len(data.test),
+        "steps in an epoch": steps,
+        "steps in all": steps * trainer.epochs,
+        "parameters": model.parameter_count(),
+    }
+    forecast = trainer.forecast(model, data)
+    memory = forecast.footprint()
+    if as_json:
+        sizes = {**memory.parts, "total": memory.total, "available": forecast.available}
+        counts = {name.replace(" ", "_"): value for name, value in plan.items()}
+        say_json({"recipe": recipe.to_dict(), **counts, "memory": sizes, "largest_layer": memory.largest.name})
+    else:
+        say(recipe.to_toml())
+        say(f"{model.summary()}\n")
+        say_pairs(plan)
+        _show_memory(memory, forecast.available)
+    forecast.require()
+
+
+def _show_memory(memory: Footprint, available: int | None) -> None:
+    from cnnkit.network.footprint import readable
+
+    sizes = {**memory.parts, "in all": memory.total, "of that new": memory.added, "available": available}
+    say("\nmemory:")
+    say_pairs({f"  {name}": "unknown" if size is None else f"{readable(size):>12}" for name, size in sizes.items()})
+    say_pairs({"  largest layer": memory.largest.name})

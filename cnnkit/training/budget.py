@@ -1,0 +1,75 @@
+"""Training within a time budget: how many epochs fit into it, found out before the training begins."""
+
+from __future__ import annotations
+
+import time
+
+from cnnkit.components.checks import positive
+from cnnkit.errors import ConfigError
+from cnnkit.network import Sequential
+from cnnkit.training.assemble import model_for, trainer_for
+from cnnkit.training.callbacks import TimeLimit
+from cnnkit.training.recipe import Recipe
+from cnnkit.training.steps import endless_batches
+from cnnkit.training.trainer import Trainer
+from cnnkit.types import Data, Samples
+
+MEASURED = 1.0
+"""Seconds of training by which the speed is measured, unless the budget is short."""
+SHARE = 0.1
+"""The most of the budget that measuring may take."""
+FEWEST = 3
+"""Steps that are measured at least."""
+USED = 0.9
+"""How much of the budget is planned for: speed differs from minute to minute."""
+
+
+def within(recipe: Recipe, data: Data, seconds: float, workers: int | None = None) -> Recipe:
+    """The recipe with as many epochs as fit into the seconds, so that its schedule spans just that time.
+
+    Where not even one epoch fits, it takes one over a fraction of the samples. A `TimeLimit` ends it in time should the
+    machine get slower. data: what the recipe trains on.
+    Raises ConfigError if the time does not suffice for a single batch.
+    Source: Li, Yumer, Ramanan (2020), Budgeted Training: Rethinking Deep Neural Network Training Under Resource
+    Constraints.
+    """
+    began = time.perf_counter()
+    positive("seconds", seconds)
+    epoch = _epoch_seconds(trainer_for(recipe, workers), model_for(recipe, data), data, seconds)
+    room = USED * (seconds - (time.perf_counter() - began))
+    callbacks = [*recipe.train.callbacks, repr(TimeLimit(round(room / USED, 3)))] if room > 0 else []
+    if room >= epoch:
+        return recipe.override({"train.epochs": int(room / epoch), "train.callbacks": callbacks})
+    share = recipe.data.fraction * max(0.0, room) / epoch
+    batch = min(recipe.train.batch_size, len(data.train))
+    if share * len(data.train) / recipe.data.fraction < batch:
+        raise ConfigError(
+            f"{seconds:g} s are not enough to train on one batch of {batch} samples: an epoch of {len(data.train):,} "
+            f"samples takes about {epoch:.1f} s; allow more time, or take a smaller network or batch size"
+        )
+    return recipe.override({"train.epochs": 1, "data.fraction": round(share, 4), "train.callbacks": callbacks})
+
+
+def _epoch_seconds(trainer: Trainer, model: Sequential, data: Data, budget: float) -> float:
+    """How long an epoch takes with its validation, measured on a model that is thrown away."""
+    limit = min(MEASURED, SHARE * budget)
+    with trainer.session(model, data.train) as session:
+        began, done = 0.0, 0
+        for key, batch in endless_batches(trainer.seed, len(data.train), trainer.batch_size):
+            if done == 1:  # the first step takes memory, which the others have
+                began = time.perf_counter()
+            session.step(batch, key)
+            session.update(0.0, done + 1)
+            done += 1
+            if done > FEWEST and time.perf_counter() - began > limit:
+                break
+        taken = (time.perf_counter() - began) / (done - 1)
+    steps = -(-len(data.train) // trainer.batch_size)
+    return steps * taken + (_evaluation_seconds(trainer, model, data.validation) if data.validation else 0.0)
+
+
+def _evaluation_seconds(trainer: Trainer, model: Sequential, samples: Samples) -> float:
+    some = samples.take(slice(trainer.batch_size))
+    began = time.perf_counter()
+    trainer.evaluate(model, some)
+    return (time.perf_counter() - began) * len(samples) / len(some)

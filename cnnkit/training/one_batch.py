@@ -1,0 +1,55 @@
+"""Learning one batch by heart: the quickest proof that a network, its loss and its gradients work together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnnkit.components.checks import whole
+from cnnkit.network import Sequential
+from cnnkit.training.steps import batches, clipping
+from cnnkit.training.trainer import Trainer
+from cnnkit.types import Data
+
+EVERY = 5
+"""Steps between two looks at the batch in prediction mode."""
+ENOUGH = 0.01
+"""Where there is no accuracy, the batch is learned when its loss is this share of what it was."""
+
+
+@dataclass(frozen=True)
+class OneBatch:
+    """How a training on a single batch went."""
+
+    samples: int
+    steps: int
+    before: dict[str, float]
+    """Loss and metrics of the batch before the first step, in prediction mode."""
+    after: dict[str, float]
+    """Likewise, after the last one."""
+    learned: bool
+    """Whether every sample is classified right or, without an accuracy, the loss is a hundredth of what it was."""
+
+
+def overfit_one_batch(trainer: Trainer, model: Sequential, data: Data, steps: int = 500) -> OneBatch:
+    """Train on the first batch alone, without augmentations, until it is known by heart or the steps are used up.
+
+    The learning rate is the optimizer's, whatever the schedule. The model is changed: give one that is not needed.
+    Raises ConfigError for steps < 1.
+    """
+    whole("steps", steps)
+    positions = batches(trainer.seed, 0, len(data.train), trainer.batch_size)[0]
+    batch = data.train.take(positions)
+    before = after = trainer.evaluate(model, batch)
+    done, learned = 0, False
+    with trainer.session(model, batch, augmented=False) as session:
+        while done < steps and not learned and math.isfinite(after["loss"]):
+            session.step(np.arange(len(batch)), (trainer.seed, 0, done))
+            session.update(trainer.optimizer.lr, done + 1, clipping(session.norm(), trainer.clip_norm))
+            done += 1
+            if done % EVERY == 0 or done == steps:
+                after = trainer.evaluate(model, batch)
+                learned = after["accuracy"] == 1.0 if "accuracy" in after else after["loss"] <= ENOUGH * before["loss"]
+    return OneBatch(len(batch), done, before, after, learned)
