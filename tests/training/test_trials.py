@@ -170,6 +170,6 @@ def test_a_fraction_is_taken_where_no_epoch_fits() -> None:
 @pytest.mark.usefixtures("clock")
 def test_no_time_for_a_batch_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match="0.5 s are not enough to train on one batch of 64 samples: an epoch of 1,437"
+        ConfigError, match="not enough to train on one batch of 1000 samples: an epoch of 1,437 samples"
     ):
-        budget.within(recipe(), DATA, 0.5)
+        budget.within(recipe(batch_size=1000), DATA, 1.0)
