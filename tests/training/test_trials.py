@@ -172,4 +172,4 @@ def test_no_time_for_a_batch_is_refused() -> None:
     with pytest.raises(
         ConfigError, match="not enough to train on one batch of 1000 samples: an epoch of 1,437 samples"
     ):
-        budget.within(recipe(batch_size=1000), DATA, 1.0)
+        budget.within(recipe(batch_size=1000), DATA, 0.3)
