@@ -54,7 +54,7 @@ class Draws(Protocol):
     """Random numbers for the samples of a tile: a row for each, which depends on seed, epoch and sample alone."""
 
     def uniform(self, low: float = 0.0, high: float = 1.0, *size: int) -> Array:
-        """Numbers with low <= value < high, (N, *size) float64."""
+        """Numbers with low <= value < high, which rounding may reach, (N, *size) float64."""
 
     def integers(self, low: int, high: int, *size: int) -> Array:
         """Whole numbers with low <= value < high, (N, *size) int64."""
@@ -63,7 +63,10 @@ class Draws(Protocol):
         """Numbers of the standard normal distribution, (N, *size) float64."""
 
     def where(self, mask: Array) -> Draws:
-        """Fresh draws for some of the samples; mask: (N,) bool."""
+        """Fresh draws for some of the samples; mask: (N,) bool.
+
+        It takes a number of every sample: call it also where the mask is empty, for other tiles may differ in that.
+        """
 
 
 class Graph(Protocol):

@@ -1,9 +1,44 @@
 """Augmentations: random changes of training images, one family per file."""
 
-from cnnkit.augmentations.moving import Flip, Shift
+from cnnkit.augmentations.choosing import Choose
+from cnnkit.augmentations.erasing import Cutout, Erase
+from cnnkit.augmentations.mixing import CutMix, Mixup
+from cnnkit.augmentations.moving import Flip, PadCrop, Shift
+from cnnkit.augmentations.photometric import Brightness, Contrast
+from cnnkit.augmentations.resampling import blocks, resample
+from cnnkit.augmentations.warping import Affine, Rotate
 from cnnkit.components.contracts import Augmentation, Mixing
 
-AUGMENTATIONS: tuple[type[Augmentation | Mixing], ...] = (Flip, Shift)
+AUGMENTATIONS: tuple[type[Augmentation | Mixing], ...] = (
+    Flip,
+    Shift,
+    PadCrop,
+    Rotate,
+    Affine,
+    Brightness,
+    Contrast,
+    Cutout,
+    Erase,
+    Choose,
+    Mixup,
+    CutMix,
+)
 """The built-in augmentations."""
 
-__all__ = ["AUGMENTATIONS", "Flip", "Shift"]
+__all__ = [
+    "AUGMENTATIONS",
+    "Affine",
+    "Brightness",
+    "Choose",
+    "Contrast",
+    "CutMix",
+    "Cutout",
+    "Erase",
+    "Flip",
+    "Mixup",
+    "PadCrop",
+    "Rotate",
+    "Shift",
+    "blocks",
+    "resample",
+]

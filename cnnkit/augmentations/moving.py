@@ -1,4 +1,4 @@
-"""Augmentations that move whole pixels: flipping and shifting."""
+"""Augmentations that move whole pixels: flipping, shifting and cropping."""
 
 from __future__ import annotations
 
@@ -27,23 +27,47 @@ class Flip(Augmentation):
 
 
 class Shift(Augmentation):
-    """Move an image by up to `by` pixels along each axis: y[c, i, j] = x[c, i + a, j + b], a, b in -by .. by.
+    """Move an image by up to `by` whole pixels along each axis: y[c, i, j] = x[c, i + a, j + b], a, b in -by .. by.
 
     What comes in from outside is `fill`, in the dataset's own units. Equal to cropping a random window of the old size
-    out of the image with a border of `by` pixels around it.
-    Raises ConfigError for by < 1.
+    out of the image with a border of `by` pixels of `fill` around it.
+    Raises ConfigError for by < 0.
     Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2.
     """
 
     def __init__(self, by: int, fill: float = 0.0) -> None:
-        self.by = whole("by", by)
+        self.by = whole("by", by, at_least=0)
         self.fill = finite("fill", fill)
 
     def apply(self, x: Array, draws: Draws) -> Array:
         samples, channels, height, width = x.shape
-        around = (samples, channels, height + 2 * self.by, width + 2 * self.by)
-        bordered = np.full(around, self.fill, x.dtype)
-        bordered[:, :, self.by : -self.by, self.by : -self.by] = x
-        windows = np.lib.stride_tricks.sliding_window_view(bordered, (height, width), axis=(2, 3))  # (N, C, a, b, H, W)
-        a, b = draws.integers(0, 2 * self.by + 1, 2).T
-        return np.ascontiguousarray(windows[np.arange(samples), :, a, b])
+        bordered = np.full((samples, channels, height + 2 * self.by, width + 2 * self.by), self.fill, x.dtype)
+        bordered[:, :, self.by : self.by + height, self.by : self.by + width] = x
+        return _cropped(bordered, x, draws)
+
+
+class PadCrop(Augmentation):
+    """Crop a random window of the old size out of the image with its mirror image, `padding` pixels wide, around it.
+
+    y[c, i, j] = x[c, r(i + a), r(j + b)], a, b in -padding .. padding, r(-k) = k and r(H - 1 + k) = H - 1 - k
+
+    Nothing foreign comes in: for photographs, whose edges are rarely dark. With a constant border it is `Shift`.
+    Raises ConfigError for padding < 0.
+    Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2, where the border is 0.
+    """
+
+    def __init__(self, padding: int = 4) -> None:
+        self.padding = whole("padding", padding, at_least=0)
+
+    def apply(self, x: Array, draws: Draws) -> Array:
+        return _cropped(np.pad(x, [(0, 0), (0, 0), *[(self.padding,) * 2] * 2], mode="reflect"), x, draws)
+
+
+def _cropped(bordered: Array, x: Array, draws: Draws) -> Array:
+    """A window as large as x at a random place of each bordered image."""
+    room = bordered.shape[2] - x.shape[2]
+    tops, lefts = draws.integers(0, room + 1, 2).T
+    height, width = x.shape[2:]
+    for image, window, top, left in zip(x, bordered, tops.tolist(), lefts.tolist(), strict=True):
+        image[...] = window[:, top : top + height, left : left + width]
+    return x

@@ -80,6 +80,15 @@ def pair(name: str, value: Any, at_least: int = 1) -> tuple[int, int]:
     return (whole(name, value, at_least),) * 2
 
 
+def interval(name: str, value: Any) -> tuple[float, float]:
+    """A pair of finite numbers, 0 or above, the smaller one first."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        low, high = (not_negative(f"{name}[{i}]", one) for i, one in enumerate(value))
+        if low <= high:
+            return low, high
+    raise ConfigError(f"{name} must be a pair of numbers, such as (0.5, 1.5), the smaller one first, got {value!r}")
+
+
 def are_shares(targets: Array) -> Array:
     """For each row whether it can be shares of classes, numbers from 0 on that add up to 1: (N, K) -> (N,) bool."""
     return np.asarray((targets >= 0).all(axis=1) & (np.abs(targets.sum(axis=1) - 1) < SHARES_ADD_UP))

@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.components import Augmentation, Mixing
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network.draws import Draws
-from cnnkit.types import Array, Samples
+from cnnkit.types import Array, Samples, Shape
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,49 @@ class Augmented(Samples):
             x = np.ascontiguousarray(self.x.take(positions, axis=0), np.float32)
             return Samples(x, self._targets(self.y[positions]))
         before = self._after(count - 1, positions, seed, epoch)
-        augmentation, draws = self.augmentations[count - 1], Draws(seed, epoch, count, positions)
-        if isinstance(augmentation, Augmentation):
-            x, y = augmentation.apply(before.x, draws), before.y
-        else:
-            others = self._after(count - 1, draws.integers(0, len(self)), seed, epoch)
-            x, y = augmentation.mix(before.x, before.y, others.x, others.y, draws)
-        if getattr(x, "shape", None) != before.x.shape:
-            found = getattr(x, "shape", type(x).__name__)
-            raise ShapeError(f"{augmentation!r} must give images of shape {before.x.shape}, it gave {found}")
-        return Samples(x, y)
+        one, draws = self.augmentations[count - 1], Draws(seed, epoch, count, positions)
+        shapes = before.x.shape, before.y.shape
+        try:
+            if isinstance(one, Augmentation):
+                given = one.apply(before.x, draws), before.y
+            else:
+                others = self._after(count - 1, draws.integers(0, len(self)), seed, epoch)
+                given = one.mix(before.x, before.y, others.x, others.y, draws)
+        except Exception as error:
+            error.add_note(f"in the augmentation {one!r}")
+            raise
+        return _checked(one, given, shapes)
 
     def _targets(self, y: Array) -> Array:
         """Class indices as they are or, where samples are mixed, as shares of the classes."""
         if y.ndim > 1 or not any(isinstance(one, Mixing) for one in self.augmentations):
             return y
-        if len(y) and not 0 <= y.min() <= y.max() < self.outputs:
-            raise ShapeError(f"the network has {self.outputs} outputs, the training samples have class {y.max()}")
+        if not np.issubdtype(y.dtype, np.integer):
+            raise ShapeError(f"samples are mixed by their class indices, integers, or values (N, F); got {y.dtype} (N,)")
+        wrong = y[(y < 0) | (y >= self.outputs)]
+        if wrong.size:
+            raise ShapeError(
+                f"the network has {self.outputs} outputs, so class indices must be 0 to {self.outputs - 1}; there is "
+                f"the target {wrong[0]}: give the last layer one output for each class, or correct the targets"
+            )
         return np.eye(self.outputs, dtype=np.float32)[y]
+
+
+def _checked(one: Augmentation | Mixing, given: object, shapes: tuple[Shape, Shape]) -> Samples:
+    """What an augmentation gave, as the next one expects it."""
+    match given:
+        case (np.ndarray() as x, np.ndarray() as y) if (x.shape, y.shape) == shapes:
+            return Samples(np.ascontiguousarray(x, np.float32), y)
+    expected = f"images of shape {shapes[0]}"
+    if isinstance(one, Mixing):
+        expected = f"a pair: {expected} and targets of shape {shapes[1]}"
+    elif isinstance(given, tuple):
+        given = given[0]
+    raise ShapeError(f"{one!r} must give {expected}; it gave {described(given)}")
+
+
+def described(given: object) -> str:
+    """What came instead of what was expected, in words."""
+    if isinstance(given, tuple):
+        return f"({', '.join(map(_described, given))})"
+    return f"an array of shape {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__

@@ -49,9 +49,9 @@ class Draws:
         return np.asarray(radius * np.cos(self.uniform(0.0, 2.0 * math.pi, *size)))
 
     def where(self, mask: Array) -> Draws:
-        """As the protocol says."""
+        """As the protocol says: a number of each sample's stream begins a new one, as `split` does in the paper."""
         some = object.__new__(Draws)
-        some._streams, some._used = self._streams[mask], self._used
+        some._streams, some._used = self._bits(())[mask], 0
         return some
 
     def _bits(self, size: tuple[int, ...]) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.errors import ShapeError
-from cnnkit.network.augmented import Augmented
+from cnnkit.network.augmented import Augmented, described
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.kernels import Kernel
 from cnnkit.network.kernels.layout import logical
@@ -292,7 +292,7 @@ def _forward(
     given = run.forward(inputs, ctx) if isinstance(run, Merge) else run.forward(inputs[0], ctx)
     expected = len(inputs[0]), *out_shape
     if not isinstance(given, tuple) or len(given) != 2 or getattr(given[0], "shape", None) != expected:
-        raise ShapeError(f"forward must return (y, cache) with y of shape {expected}; it gave {_described(given)}")
+        raise ShapeError(f"forward must return (y, cache) with y of shape {expected}; it gave {described(given)}")
     return given
 
 
@@ -302,11 +302,5 @@ def _backward(step: Step, dy: Array, cache: Cache, ctx: TileContext) -> tuple[Ar
     given = run.backward(dy, cache, ctx)
     expected = len(dy), *step.node.in_shapes[0]
     if not isinstance(given, tuple) or len(given) != 2 or getattr(given[0], "shape", expected) != expected:
-        raise ShapeError(f"backward must return (dx, grads) with dx of shape {expected}; it gave {_described(given)}")
+        raise ShapeError(f"backward must return (dx, grads) with dx of shape {expected}; it gave {described(given)}")
     return given
-
-
-def _described(given: object) -> str:
-    if isinstance(given, tuple):
-        return f"({', '.join(map(_described, given))})"
-    return f"an array of shape {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__

@@ -1,0 +1,40 @@
+"""A random choice among augmentations."""
+
+from __future__ import annotations
+
+from cnnkit.components.checks import whole
+from cnnkit.components.contracts import Augmentation
+from cnnkit.errors import ConfigError
+from cnnkit.types import Array, Draws
+
+
+class Choose(Augmentation):
+    """Apply `count` of these augmentations to each image, one after the other, each drawn anew from all of them.
+
+    As RandAugment does: all are equally probable, and one may be drawn twice. Raises ConfigError for no augmentations,
+    for those that mix two samples, and for count < 0.
+    Source: Cubuk, Zoph, Shlens, Le (2020), RandAugment: Practical Automated Data Augmentation with a Reduced Search
+    Space.
+    """
+
+    def __init__(self, *augmentations: Augmentation, count: int = 1) -> None:
+        if not augmentations:
+            raise ConfigError("Choose needs augmentations to choose from, such as Choose(Shift(2), Rotate(10)), got none")
+        for one in augmentations:
+            if not isinstance(one, Augmentation):
+                raise ConfigError(
+                    "Choose takes augmentations of single images, such as Choose(Shift(2), Rotate(10)), got "
+                    f"{one!r}: what mixes two samples stands beside it in the list of augmentations"
+                )
+        self.augmentations = augmentations
+        self.count = whole("count", count, at_least=0)
+
+    def apply(self, x: Array, draws: Draws) -> Array:
+        for _ in range(self.count):
+            number = draws.integers(0, len(self.augmentations))
+            for i, augmentation in enumerate(self.augmentations):
+                chosen = number == i
+                own = draws.where(chosen)  # of every image, also if none is chosen: it moves the others' numbers on
+                if chosen.any():
+                    x[chosen] = augmentation.apply(x[chosen], own)
+        return x
