@@ -15,6 +15,7 @@ from cnnkit.training.averaging import Average
 from cnnkit.training.callbacks import better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.interruption import StopRequest
+from cnnkit.training.recording import Recorder
 from cnnkit.training.run import History
 from cnnkit.training.steps import batches, clipping
 from cnnkit.types import Array, Samples
@@ -51,6 +52,7 @@ class Loop:
         self._about = about
         """What must be the same when a checkpoint is resumed."""
         self._average = None if trainer.average is None else Average(model, trainer.average)
+        self._recorder = Recorder(model, trainer.record)
         self._position = Position()
         self._rate = trainer.optimizer.lr
 
@@ -167,7 +169,7 @@ class Loop:
             means |= {f"validation_{name}": value for name, value in trainer.means(measured).items()}
         trainer.progress.epoch_done(means)
         means |= {"lr": self._rate, "seconds": position.seconds + time.perf_counter() - began}
-        for name, value in means.items():
+        for name, value in (means | self._recorder.values()).items():
             position.history.setdefault(name, []).append(value)
         monitor = f"validation_{trainer.metrics[0].key if trainer.metrics else 'loss'}"
         if trainer.keep == "best" and (
@@ -185,7 +187,7 @@ class Loop:
         quantities = {"loss": False} | {metric.key: metric.greater_is_better for metric in self._trainer.metrics}
         if self._validation:
             quantities |= {f"validation_{name}": greater for name, greater in quantities.items()}
-        return quantities | {"lr": True, "seconds": False}
+        return quantities | {"lr": True, "seconds": False} | dict.fromkeys(self._recorder.values(), False)
 
     def _arrays(self) -> dict[str, Array]:
         return arrays_of(self._model, self._session, self._average)

@@ -77,6 +77,9 @@ class TrainSection(_Section):
     metrics: Expressions = Field(("Accuracy()",), description='a list of metrics, such as ["Accuracy()"]')
     callbacks: Expressions = Field((), description='a list of callbacks, such as ["EarlyStopping(patience=3)"]')
     augmentations: Expressions = Field((), description='a list of augmentations, such as ["Shift(2)", "Flip()"]')
+    record: tuple[str, ...] = Field(
+        (), strict=False, description='a list of arrays to keep from every epoch, such as ["conv2d_1.weight"]'
+    )
     epochs: int = Field(ge=1, description="a whole number, 1 or above")
     batch_size: int = Field(ge=1, description="a whole number of samples, 1 or above")
     seed: int = Field(0, ge=0, lt=2**63, description="a whole number from 0 to 2^63 - 1")

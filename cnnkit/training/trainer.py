@@ -47,11 +47,12 @@ class Trainer:
 
     optimizer, loss, schedule, metrics, augmentations, callbacks: components, or their expressions; clip_norm: the
     largest Euclidean norm that the whole gradient may have (Pascanu et al. 2013), None for no limit; average: how much
-    of the moving average of the weights each step keeps, None to end with the weights of the last step; keep: "best"
-    goes back to the epoch with the best validation in the end; rollback: where a loss, gradient or weight is not
-    finite, begin the epoch anew at this many times the rate, None to end with an error; seed: of the order of samples,
-    of augmentations and of every random layer; workers: how many tiles are worked on at once, all cores if None, never
-    changing a result.
+    of the moving average of the weights each step keeps, None to end with the weights of the last step; record: names
+    of arrays, such as "conv2d_1.weight", whose numbers the history keeps from every epoch; keep: "best" goes back to
+    the epoch with the best validation in the end; rollback: where a loss, gradient or weight is not finite, begin the
+    epoch anew at this many times the rate, None to end with an error; seed: of the order of samples, of augmentations
+    and of every random layer; workers: how many tiles are worked on at once, all cores if None, never changing a
+    result.
     Raises ConfigError for values outside what is allowed.
     """
 
@@ -66,6 +67,7 @@ class Trainer:
         metrics: Sequence[str | Metric] = ("Accuracy()",),
         augmentations: Sequence[str | Augmentation | Mixing] = (),
         callbacks: Sequence[str | Callback] = (),
+        record: Sequence[str] = (),
         clip_norm: float | None = None,
         average: float | None = None,
         keep: Literal["last", "best"] = "last",
@@ -83,6 +85,7 @@ class Trainer:
             for one in _listed("augmentations", augmentations)
         ]
         self.callbacks = [cast(Callback, _component("callback", one)) for one in _listed("callbacks", callbacks)]
+        self.record = tuple(map(str, _listed("record", record)))
         keys = [metric.key for metric in self.metrics]
         if doubled := next((key for key in keys if keys.count(key) > 1), ""):
             raise ConfigError(f"two metrics are called {doubled!r}, and a history can hold only one of them")
@@ -172,6 +175,7 @@ class Trainer:
             "metrics": list(map(repr, self.metrics)),
             "augmentations": list(map(repr, self.augmentations)),
             "callbacks": list(map(repr, self.callbacks)),
+            "record": list(self.record),
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seed": self.seed,

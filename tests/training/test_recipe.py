@@ -62,6 +62,7 @@ def test_values_and_defaults() -> None:
         "metrics": ("Accuracy()",),
         "callbacks": (),
         "augmentations": (),
+        "record": (),
         "epochs": 2,
         "batch_size": 32,
         "seed": 0,
@@ -81,7 +82,7 @@ def test_every_shipped_recipe_loads_by_name_and_by_path(path: Path) -> None:
 
 
 def test_recipes_ship() -> None:
-    assert recipe_names() == [path.stem for path in SHIPPED]
+    assert recipe_names() == sorted(path.stem for path in SHIPPED)
     assert {"digits", "fashion-compact", "mnist-compact"} <= set(recipe_names())
 
 
@@ -168,7 +169,7 @@ def test_the_toml_is_short_to_read() -> None:
         '[model]\nname = "small"\nlayers = [\n    "Conv2D(8, 3, padding=\\"same\\")",\n    "Flatten()",\n'
         '    "Dense(10)",\n]\n\n[data]\ndataset = "Digits()"\nfraction = 1.0\nvalidation = 0.0\n\n[train]\n'
         'optimizer = "Adam(0.001)"\nloss = "CrossEntropy()"\nschedule = "Constant()"\nmetrics = []\ncallbacks = []\n'
-        "augmentations = []\n"
+        "augmentations = []\nrecord = []\n"
         'epochs = 2\nbatch_size = 32\nseed = 0\nclip_norm = 5.0\nkeep = "last"\n'
     )
 
@@ -209,7 +210,7 @@ def test_an_empty_recipe_lists_the_tables() -> None:
         "model: expected the table [model] with the keys name, layers, found none",
         "data: expected the table [data] with the keys dataset, fraction, validation, found none",
         "train: expected the table [train] with the keys optimizer, loss, schedule, metrics, callbacks, "
-        "augmentations, epochs, batch_size, seed, clip_norm, rollback, average, keep, found none",
+        "augmentations, record, epochs, batch_size, seed, clip_norm, rollback, average, keep, found none",
     ]
 
 
@@ -247,7 +248,7 @@ def test_several_problems_are_listed_together() -> None:
          "train.keep: expected \"last\" or \"best\": the epoch whose weights are kept, found 'first'"),
         ("epochs = 2", "epochs = 2\nworkers = 4",
          "[train] has no key 'workers'; expected one of optimizer, loss, schedule, metrics, callbacks, "
-         "augmentations, epochs, batch_size, seed, clip_norm, rollback, average, keep"),
+         "augmentations, record, epochs, batch_size, seed, clip_norm, rollback, average, keep"),
         ("[model]", "[mode]\n[model]", "there is no table [mode]; did you mean model?"),
         ("[model]", "[zzz]\n[model]", "there is no table [zzz]; expected one of model, data, train"),
     ],
