@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import accuracy, memory, prediction, scaling, startup, training
+from benchmarks import accuracy, memory, prediction, recipes, scaling, startup, training
 from benchmarks.job import Job
 from benchmarks.machine import cores, cpu_model, description, sgemm_peak
 from benchmarks.report import compared, spread, table
@@ -104,3 +104,19 @@ def test_memory_is_seen() -> None:
     with memory.Watch(os.getpid()) as watch:
         pass
     assert watch.peak >= 0
+
+
+def test_recipes_are_trained_and_their_medians_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipes.main(["--recipes", "digits-notebook", "--seeds", "2", "--workers", "1", "--json", str(tmp_path / "r.json")])
+    runs = json.loads((tmp_path / "r.json").read_text())["results"]["digits-notebook"]
+    assert [run["seed"] for run in runs] == [0, 1]
+    assert all(run["accuracy"] > 0.9 for run in runs)
+    assert "| digits-notebook | 1,610 | " in capsys.readouterr().out
+
+
+def test_a_row_has_medians_over_the_seeds() -> None:
+    runs = [
+        {"accuracy": accuracy, "epochs": epochs, "seconds": 1.0, "parameters": 1234}
+        for accuracy, epochs in ((0.9, 3), (0.95, 5), (1.0, 3))
+    ]
+    assert recipes.row("r", runs) == ["r", "1,234", "3-5", "95.00 (90.00-100.00)", "1.0 (1.0-1.0)"]
