@@ -19,7 +19,7 @@ class Choose(Augmentation):
 
     def __init__(self, *augmentations: Augmentation, count: int = 1) -> None:
         if not augmentations:
-            raise ConfigError("Choose needs augmentations to choose from, such as Choose(Shift(2), Rotate(10)), got none")
+            raise ConfigError("Choose needs augmentations, such as Choose(Shift(2), Rotate(10)), got none")
         for one in augmentations:
             if not isinstance(one, Augmentation):
                 raise ConfigError(

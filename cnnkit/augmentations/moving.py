@@ -53,7 +53,7 @@ class PadCrop(Augmentation):
 
     Nothing foreign comes in: for photographs, whose edges are rarely dark. With a constant border it is `Shift`.
     Raises ConfigError for padding < 0.
-    Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2, where the border is 0.
+    Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2 (with zeros around).
     """
 
     def __init__(self, padding: int = 4) -> None:
