@@ -31,7 +31,7 @@ def check_augmentation(augmentation: Augmentation | Mixing | str, in_shape: Shap
     ConfigError for an expression that describes no augmentation.
     """
     component = cast("Augmentation | Mixing", installed_catalog().build("augmentation", augmentation))
-    run_checks(f"{component!r} on images of shape {in_shape}", CHECKS, component, in_shape)
+    run_checks(f"{type(component).__name__} on images of shape {in_shape}", CHECKS, component, in_shape)
 
 
 def result(one: Augmentation | Mixing, in_shape: Shape, positions: Array = ALL, epoch: int = 0) -> dict[str, Array]:
@@ -74,10 +74,10 @@ def check_targets(one: Augmentation | Mixing, in_shape: Shape) -> None:
 
 def check_own_draws(one: Augmentation | Mixing, in_shape: Shape) -> None:
     """Random numbers come from `draws` alone: equal draws, equal results, and nobody else's generator is moved."""
-    before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    before = _global_generators()
     first = result(one, in_shape)
     result(one, in_shape, epoch=1)
-    if (random.getstate(), np.random.get_state()[1].tolist()) != before:  # type: ignore[index]
+    if _global_generators() != before:
         raise CheckError("global random numbers were drawn: take them from `draws`")
     for name, value in result(one, in_shape).items():
         _same_bits(f"the {name} of the same samples in the same epoch, asked for again,", value, first[name])
@@ -148,12 +148,17 @@ CHECKS: Mapping[str, Callable[[Augmentation | Mixing, Shape], None]] = {
     "finite": check_finite,
     "targets": check_targets,
     "own draws": check_own_draws,
-    "tiles": check_tiles,
     "own memory": check_own_memory,
+    "tiles": check_tiles,
     "no call state": check_no_call_state,
     "repr": check_repr,
 }
 """By name, in the order in which they run."""
+
+
+def _global_generators() -> object:
+    state = np.random.get_state(legacy=False)["state"]
+    return random.getstate(), state["pos"], state["key"].tolist()
 
 
 def _images(in_shape: Shape, positions: Array) -> Array:

@@ -103,7 +103,11 @@ class WrongMSE(MSE):
         (NoGradient(), IMAGE, ["x", "x with ties"]),
         (LopsidedResidual(ReLU()), IMAGE, ["xs[1]", "xs[1] with ties"]),
         (Residual(ReLU(), WrongInput(2, 3, padding="same")), IMAGE, INNER),
-        (WrongMSE(), (5,), ["outputs, targets are classes", "outputs, targets are values", "outputs, targets are shares"]),
+        (
+            WrongMSE(),
+            (5,),
+            ["outputs, targets are classes", "outputs, targets are values", "outputs, targets are shares"],
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
