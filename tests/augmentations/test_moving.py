@@ -46,8 +46,3 @@ def test_all_moves_are_equally_probable(one: Shift | PadCrop) -> None:
     counts = np.bincount(5 * (rows + 2) + columns + 2)
     assert counts.size == 25
     assert ((counts - n / 25) ** 2 / (n / 25)).sum() < 24 + 5 * np.sqrt(48)
-
-
-def test_a_shift_by_more_than_the_image_leaves_nothing() -> None:
-    y = Shift(20, fill=4.0).apply(images(), Scripted(5, [0.0, 0.5]))
-    np.testing.assert_array_equal(y, np.full_like(y, 4))
