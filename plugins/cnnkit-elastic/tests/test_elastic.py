@@ -121,7 +121,7 @@ def test_it_learns_the_digits_with_any_number_of_workers() -> None:
         layers = ["Conv2D(8, 3)", "ReLU()", "MaxPool2D(2)", "Flatten()", "Dense(10)"]
         model = Sequential(layers, data.input_shape, preprocessing=data.preprocessing)
         trainer = Trainer(
-            optimizer="Adam(0.003)", epochs=8, batch_size=128, workers=workers, augmentations=["Elastic(4, sigma=2)"]
+            optimizer="Adam(0.01)", epochs=10, batch_size=128, workers=workers, augmentations=["Elastic(4, sigma=2)"]
         )
         run = trainer.fit(model, data)
         assert run.metrics["accuracy"] >= 0.9
