@@ -148,7 +148,7 @@ class Same(Augmentation):
         (
             "Choose(Flip(), Mixup())",
             "Choose takes augmentations of single images, such as Choose(Shift(2), Rotate(10)), got Mixup(): what "
-            "mixes two samples stands beside it in the list of augmentations",
+            "mixes two samples stands beside it in the list",
         ),
         ("Choose(3)", "Choose takes augmentations of single images, such as Choose(Shift(2), Rotate(10)), got 3"),
     ],
