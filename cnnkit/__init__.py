@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnkit import layers, losses, metrics, optimizers, schedules, testing
+    from cnnkit import augmentations, layers, losses, metrics, optimizers, schedules, testing
     from cnnkit.api import export_bundle, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
-    from cnnkit.components import Layer, hookimpl
+    from cnnkit.components import Augmentation, Layer, Mixing, hookimpl
     from cnnkit.errors import CnnkitError
     from cnnkit.layers import Concat, Residual
     from cnnkit.network import Sequential
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from cnnkit.training import Run, Trainer
 
 __all__ = [
+    "Augmentation",
     "CnnkitError",
     "Concat",
     "Layer",
+    "Mixing",
     "Registry",
     "Residual",
     "Run",
     "Sequential",
     "Trainer",
+    "augmentations",
     "export_bundle",
     "export_onnx",
     "hookimpl",
@@ -53,7 +56,7 @@ _MODULES = {
         "train",
         "validate_onnx",
     ),
-    "cnnkit.components": ("Layer", "hookimpl"),
+    "cnnkit.components": ("Augmentation", "Layer", "Mixing", "hookimpl"),
     "cnnkit.errors": ("CnnkitError",),
     "cnnkit.layers": ("Concat", "Residual"),
     "cnnkit.network": ("Sequential",),

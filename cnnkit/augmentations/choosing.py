@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnkit.components.checks import whole
-from cnnkit.components.contracts import Augmentation
+from cnnkit.components.contracts import Augmentation, Mixing
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array, Draws
 
@@ -19,13 +19,12 @@ class Choose(Augmentation):
 
     def __init__(self, *augmentations: Augmentation, count: int = 1) -> None:
         if not augmentations:
-            raise ConfigError("Choose needs augmentations to choose from, such as Choose(Shift(2), Rotate(10)), got none")
+            raise ConfigError("Choose needs augmentations, such as Choose(Shift(2), Rotate(10)), got none")
         for one in augmentations:
             if not isinstance(one, Augmentation):
-                raise ConfigError(
-                    "Choose takes augmentations of single images, such as Choose(Shift(2), Rotate(10)), got "
-                    f"{one!r}: what mixes two samples stands beside it in the list of augmentations"
-                )
+                hint = ": what mixes two samples stands beside it in the list" if isinstance(one, Mixing) else ""
+                expected = "augmentations of single images, such as Choose(Shift(2), Rotate(10))"
+                raise ConfigError(f"Choose takes {expected}, got {one!r}{hint}")
         self.augmentations = augmentations
         self.count = whole("count", count, at_least=0)
 

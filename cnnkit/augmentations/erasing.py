@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.components.checks import finite, interval, probability, whole
+from cnnkit.components.checks import finite, fits_into, interval, probability, whole
 from cnnkit.components.contracts import Augmentation
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array, Draws
@@ -15,7 +15,7 @@ class Cutout(Augmentation):
 
     y[c, i, j] = fill where the square is, x[c, i, j] elsewhere
 
-    `fill` is in the dataset's own units. Raises ConfigError for size < 0.
+    `fill` is in the dataset's own units. Raises ConfigError for size < 0, and for images that are smaller.
     Source: DeVries, Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout.
     """
 
@@ -24,6 +24,7 @@ class Cutout(Augmentation):
         self.fill = finite("fill", fill)
 
     def apply(self, x: Array, draws: Draws) -> Array:
+        fits_into(x, self.size - 1, self)
         height, width = x.shape[2:]
         tops, lefts = (draws.integers(0, size) - self.size // 2 for size in (height, width))
         return filled(x, tops, lefts, tops + self.size, lefts + self.size, self.fill)

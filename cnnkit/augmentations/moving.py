@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.components.checks import finite, probability, whole
+from cnnkit.components.checks import finite, fits_into, probability, whole
 from cnnkit.components.contracts import Augmentation
 from cnnkit.types import Array, Draws
 
@@ -31,7 +31,7 @@ class Shift(Augmentation):
 
     What comes in from outside is `fill`, in the dataset's own units. Equal to cropping a random window of the old size
     out of the image with a border of `by` pixels of `fill` around it.
-    Raises ConfigError for by < 0.
+    Raises ConfigError for by < 0, and for images that are not larger than that.
     Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2.
     """
 
@@ -40,6 +40,7 @@ class Shift(Augmentation):
         self.fill = finite("fill", fill)
 
     def apply(self, x: Array, draws: Draws) -> Array:
+        fits_into(x, self.by, self)
         samples, channels, height, width = x.shape
         bordered = np.full((samples, channels, height + 2 * self.by, width + 2 * self.by), self.fill, x.dtype)
         bordered[:, :, self.by : self.by + height, self.by : self.by + width] = x
@@ -52,14 +53,15 @@ class PadCrop(Augmentation):
     y[c, i, j] = x[c, r(i + a), r(j + b)], a, b in -padding .. padding, r(-k) = k and r(H - 1 + k) = H - 1 - k
 
     Nothing foreign comes in: for photographs, whose edges are rarely dark. With a constant border it is `Shift`.
-    Raises ConfigError for padding < 0.
-    Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2, where the border is 0.
+    Raises ConfigError for padding < 0, and for images that are not larger than that.
+    Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2 (with zeros around).
     """
 
     def __init__(self, padding: int = 4) -> None:
         self.padding = whole("padding", padding, at_least=0)
 
     def apply(self, x: Array, draws: Draws) -> Array:
+        fits_into(x, self.padding, self)
         return _cropped(np.pad(x, [(0, 0), (0, 0), *[(self.padding,) * 2] * 2], mode="reflect"), x, draws)
 
 

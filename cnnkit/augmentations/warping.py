@@ -10,6 +10,9 @@ from cnnkit.components.contracts import Augmentation
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array, Draws
 
+SMALLEST = 0.01
+"""Scale; beyond, and above its inverse, an image is a dot or one pixel."""
+
 
 class Rotate(Augmentation):
     """Rotate an image about its centre by an angle from -degrees to degrees, counterclockwise if it is above 0.
@@ -40,7 +43,7 @@ class Affine(Augmentation):
     of width and height, either way; scale: s is between these two; shear: from -shear to shear, in degrees. What comes
     in from outside is `fill`, in the dataset's own units.
     Raises ConfigError for degrees below 0, translate or shear outside 0 .. 1 and 0 .. 90, and a scale that is not two
-    numbers above 0 in order.
+    numbers from 0.01 to 100 in order.
     Source: Simard, Steinkraus, Platt (2003), Best Practices for Convolutional Neural Networks Applied to Visual
     Document Analysis, section 2.
     """
@@ -56,8 +59,8 @@ class Affine(Augmentation):
         self.degrees = not_negative("degrees", degrees)
         self.translate = in_range("translate", translate, 0, 1)
         self.scale = interval("scale", scale)
-        if self.scale[0] == 0:
-            raise ConfigError(f"scale must be a pair of numbers above 0, got {scale!r}")
+        if self.scale[0] < SMALLEST or self.scale[1] > 1 / SMALLEST:
+            raise ConfigError(f"scale must be a pair of numbers from {SMALLEST} to {1 / SMALLEST:g}, got {scale!r}")
         self.shear = in_range("shear", shear, 0, 90)
         self.fill = finite("fill", fill)
 

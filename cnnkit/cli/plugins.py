@@ -42,6 +42,6 @@ def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
     for one in found:
         say(f"{one['distribution']} {one['version']} ({one['module']})")
         for kind, names in one["components"].items():
-            say(f"  {kind:<10} {', '.join(names)}")
+            say(f"  {kind:<12} {', '.join(names)}")
         for problem in one["problems"]:
             say(f"  problem: {problem}")

@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
 }
 """Each kind's hook, and the classes that its components must inherit from."""
 
-KNOWN_ELSEWHERE = {"HadamardDense": "cnnkit-walsh"}
+KNOWN_ELSEWHERE = {"HadamardDense": "cnnkit-walsh", "Elastic": "cnnkit-elastic"}
 """Names of components that a distribution of ours brings, for the hint what to install."""
 
 PATIENCE = 30.0

@@ -14,6 +14,8 @@ from cnnkit.types import Array
 SHARES_ADD_UP = 1e-3
 """How far from 1 the sum of a sample's shares may be: float32 adds up a thousand of them no better."""
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 def in_range(name: str, value: Any, low: float, high: float) -> float:
     """A number with low <= value < high."""
@@ -23,8 +25,8 @@ def in_range(name: str, value: Any, low: float, high: float) -> float:
 
 
 def finite(name: str, value: Any) -> float:
-    """A number that is neither NaN nor infinite."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """A number that is neither NaN nor infinite, in float32 either."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise ConfigError(f"{name} must be a finite number, got {value!r}")
     return value
 
@@ -78,6 +80,16 @@ def pair(name: str, value: Any, at_least: int = 1) -> tuple[int, int]:
     if isinstance(value, list | tuple):
         raise ConfigError(f"{name} must be a whole number or a pair of them (height, width), got {value!r}")
     return (whole(name, value, at_least),) * 2
+
+
+def fits_into(x: Array, pixels: int, component: object) -> None:
+    """Raises ConfigError unless the images, (N, C, H, W), are larger than so many pixels along both axes."""
+    height, width = x.shape[2:]
+    if pixels >= min(height, width):
+        raise ConfigError(
+            f"{component!r} needs images that are higher and wider than {pixels} pixels, these have {height} x {width}"
+            ": take a smaller number"
+        )
 
 
 def interval(name: str, value: Any) -> tuple[float, float]:

@@ -60,7 +60,10 @@ class Augmented(Samples):
         if y.ndim > 1 or not any(isinstance(one, Mixing) for one in self.augmentations):
             return y
         if not np.issubdtype(y.dtype, np.integer):
-            raise ShapeError(f"samples are mixed by their class indices, integers, or values (N, F); got {y.dtype} (N,)")
+            raise ShapeError(
+                "to be mixed, samples need targets that are class indices, integers of shape (N,), or values of shape "
+                f"(N, F); got {y.dtype} of shape {y.shape}: reshape the targets"
+            )
         wrong = y[(y < 0) | (y >= self.outputs)]
         if wrong.size:
             raise ShapeError(
@@ -86,5 +89,5 @@ def _checked(one: Augmentation | Mixing, given: object, shapes: tuple[Shape, Sha
 def described(given: object) -> str:
     """What came instead of what was expected, in words."""
     if isinstance(given, tuple):
-        return f"({', '.join(map(_described, given))})"
+        return f"({', '.join(map(described, given))})"
     return f"an array of shape {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__

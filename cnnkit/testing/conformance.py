@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge, installed_catalog
 from cnnkit.components.expressions import parse
 from cnnkit.errors import CheckError, ComponentError
+from cnnkit.testing.comparing import equal, frozen, run_checks, same
 from cnnkit.testing.gradient import gradient_check
 from cnnkit.testing.lowering import check_lowering
 from cnnkit.testing.running import Built, Tile, backward, build, cast_parameters, forward, output
@@ -31,14 +31,7 @@ def check_layer(layer: Layer | Merge | str, in_shape: Shape) -> None:
     """
     component = cast("Layer | Merge", installed_catalog().build("layer", layer))
     build(component, in_shape, np.random.default_rng(0))
-    for name, check in CHECKS.items():
-        try:
-            check(component, in_shape)
-        except Exception as error:  # whatever a foreign layer raises, it is reported under the name of the check
-            reason = str(error) if isinstance(error, CheckError) else f"{type(error).__name__}: {error}"
-            raise CheckError(
-                f"{type(component).__name__} on inputs of shape {in_shape} fails the check {name!r}: {reason}"
-            ) from error
+    run_checks(f"{type(component).__name__} on inputs of shape {in_shape}", CHECKS, component, in_shape)
 
 
 @dataclass
@@ -82,20 +75,20 @@ def check_shapes(layer: Layer | Merge, in_shape: Shape) -> None:
     """Outputs have the shape that `build` returned, gradients those of inputs and parameters, for any batch size."""
     for batch in (1, 3):
         trial = Trial.make(layer, in_shape, batch=batch)
-        _equal("type of the sizes that build returns", {type(size) for size in trial.built.out_shape}, {int})
+        equal("type of the sizes that build returns", {type(size) for size in trial.built.out_shape}, {int})
         for training in (True, False):
-            _equal("shape of y", trial.forward(training=training).shape, (batch, *trial.built.out_shape))
+            equal("shape of y", trial.forward(training=training).shape, (batch, *trial.built.out_shape))
         trial.forward()
         dxs, grads = trial.backward()
-        _equal("shapes of dx", [dx.shape for dx in dxs], [x.shape for x in trial.xs])
+        equal("shapes of dx", [dx.shape for dx in dxs], [x.shape for x in trial.xs])
         params = _params(trial.built.layer)
-        _equal("shapes of gradients", {k: g.shape for k, g in grads.items()}, {k: p.shape for k, p in params.items()})
+        equal("shapes of gradients", {k: g.shape for k, g in grads.items()}, {k: p.shape for k, p in params.items()})
 
 
 def check_dtype(layer: Layer | Merge, in_shape: Shape) -> None:
     """float32 in, float32 out: one float64 constant would make everything after it slow."""
     for name, value in Trial.make(layer, in_shape).results().items():
-        _equal(f"dtype of {name}", str(value.dtype), DTYPE)
+        equal(f"dtype of {name}", str(value.dtype), DTYPE)
 
 
 def check_memory(layer: Layer | Merge, in_shape: Shape) -> None:
@@ -119,11 +112,11 @@ def check_inputs_unchanged(layer: Layer | Merge, in_shape: Shape) -> None:
 def check_no_call_state(layer: Layer | Merge, in_shape: Shape) -> None:
     """A call leaves no trace on the layer: several workers use it at once."""
     trial = Trial.make(layer, in_shape)
-    before = {name: _frozen(value) for name, value in vars(trial.built.layer).items()}
+    before = {name: frozen(value) for name, value in vars(trial.built.layer).items()}
     trial.results()
     trial.forward(training=False)
     after = vars(trial.built.layer)
-    changed = [name for name in {**before, **after} if name not in after or not _same(before.get(name), after[name])]
+    changed = [name for name in {**before, **after} if name not in after or not same(before.get(name), after[name])]
     if changed:
         raise CheckError(f"forward or backward changed self.{', self.'.join(changed)}; return it in the cache instead")
 
@@ -180,7 +173,7 @@ def check_repr(layer: Layer | Merge, in_shape: Shape) -> None:
         return  # not installed as a plugin: nothing can make it from its expression yet
     if found is type(layer):
         again = cast("Layer | Merge", installed_catalog().build("layer", text))
-        _equal("repr of the layer made from repr", repr(again), text)
+        equal("repr of the layer made from repr", repr(again), text)
         expected = Trial.make(layer, in_shape).results()
         for name, value in Trial.make(again, in_shape).results().items():
             _close(f"{name} of the layer made from repr, {text},", value, expected[name])
@@ -218,42 +211,6 @@ def _samples_fastest(x: Array) -> Array:
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
 
 
-def _equal(what: str, given: object, expected: object) -> None:
-    if given != expected:
-        raise CheckError(f"{what}: expected {expected}, got {given}")
-
-
 def _close(what: str, given: Array, expected: Array) -> None:
     if not np.allclose(given, expected, RELATIVE, ABSOLUTE):
         raise CheckError(f"{what}: expected the same values, they differ by up to {np.abs(given - expected).max():.1e}")
-
-
-def _frozen(value: Any) -> Any:
-    """What `value` holds now: arrays are copied, containers taken apart, everything else is kept as it is."""
-    match value:
-        case np.ndarray():
-            return value.copy()
-        case dict():
-            return {key: _frozen(item) for key, item in value.items()}
-        case list() | tuple() | set() | deque():
-            return [_frozen(item) for item in value]
-    return value
-
-
-def _same(before: Any, now: Any) -> bool:
-    match now:
-        case np.ndarray():
-            return isinstance(before, np.ndarray) and np.array_equal(before, now)
-        case dict():
-            return (
-                isinstance(before, dict)
-                and before.keys() == now.keys()
-                and all(_same(before[key], item) for key, item in now.items())
-            )
-        case list() | tuple() | set() | deque():
-            return (
-                isinstance(before, list)
-                and len(before) == len(now)
-                and all(_same(a, b) for a, b in zip(before, now, strict=True))
-            )
-    return before is now or bool(before == now)

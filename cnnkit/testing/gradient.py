@@ -126,10 +126,9 @@ def _check_loss(loss: Loss, shape: Shape, rng: np.random.Generator, threshold: f
     weight = rng.uniform(0.2, 0.8)
     errors: dict[str, float] = {}
     refusals = []
-    for kind, targets in (
-        ("classes", rng.integers(shape[1], size=shape[0])),
-        ("values", rng.uniform(0.05, 0.95, shape)),
-    ):
+    classes, values = rng.integers(shape[1], size=shape[0]), rng.uniform(0.05, 0.95, shape)
+    shares = values / values.sum(axis=1, keepdims=True)
+    for kind, targets in (("classes", classes), ("values", values), ("shares", shares)):
 
         def value(point: Mapping[str, Array], targets: Array = targets) -> float:
             return weight * float(loss.forward(point["outputs"], targets)[0].sum())

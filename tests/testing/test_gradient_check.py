@@ -103,7 +103,11 @@ class WrongMSE(MSE):
         (NoGradient(), IMAGE, ["x", "x with ties"]),
         (LopsidedResidual(ReLU()), IMAGE, ["xs[1]", "xs[1] with ties"]),
         (Residual(ReLU(), WrongInput(2, 3, padding="same")), IMAGE, INNER),
-        (WrongMSE(), (5,), ["outputs, targets are classes", "outputs, targets are values"]),
+        (
+            WrongMSE(),
+            (5,),
+            ["outputs, targets are classes", "outputs, targets are values", "outputs, targets are shares"],
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -127,6 +131,7 @@ def test_losses(loss: Loss, in_shape: Shape) -> None:
         report = gradient_check(loss, in_shape, seed=seed)
         assert report.ok, str(report)
     assert "outputs, targets are classes" in report.errors
+    assert "outputs, targets are shares" in report.errors
     assert ("outputs, targets are values" in report.errors) == isinstance(loss, MSE)
 
 
