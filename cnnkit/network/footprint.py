@@ -32,6 +32,8 @@ MEASURED_BYTES = 256 << 20
 """What a measured pass may take, unless a single sample takes more; for larger ones it is scaled."""
 OUTPUTS = 2
 """How often the outputs of all layers would go into what a pass takes, roughly; by that a sample is found too large."""
+EVALUATIONS = 4
+"""What a gradient method has of each tile, in passes of backpropagation: two evaluations, in twice as many bytes."""
 PROCESS_BYTES = 8 << 20
 """What a forked process has of its own beside its workspaces: Python's objects, and the buffers of BLAS."""
 
@@ -73,7 +75,7 @@ class Forecast:
     """What training on these samples will take.
 
     workers: how many are wished for; evaluated: how many samples the largest evaluation has; copies: how many of the
-    parameters are kept beside; available: bytes, None if unknown.
+    parameters are kept beside; available: bytes, None if unknown; numeric: whether a gradient method is asked.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Forecast:
         evaluated: int = 0,
         copies: int = 0,
         available: int | None = None,
+        numeric: bool = False,
     ) -> None:
         self.engine = engine
         self.samples = samples
@@ -98,6 +101,7 @@ class Forecast:
         self.evaluated = evaluated
         self.copies = copies
         self.available = available
+        self.numeric = numeric
         self._present = present_memory()
         self._taken: dict[tuple[Run, int], int] = {}
 
@@ -105,9 +109,9 @@ class Forecast:
         """For this batch size, the training's own if None."""
         batch, engine, vector = batch_size or self.batch_size, self.engine, self.engine.parameters.vector
         tile = engine.tile_for(batch)
-        tiles, workers = -(-batch // tile), busy_workers(engine, batch, self.workers)
+        tiles, workers = -(-batch // tile), 1 if self.numeric else busy_workers(engine, batch, self.workers)
         slots, states = slot_count(engine, batch, workers), len(self.optimizer.slots())
-        at_once = tiles if engine.coupled else workers
+        at_once = EVALUATIONS * tiles if self.numeric else tiles if engine.coupled else workers
         in_a_tile = min(tile, batch)
         of_a_tile = self._pass(Forecast._train, in_a_tile)
         # The first pass of another kind gets fresh memory, while the workspaces stay what they are.

@@ -12,6 +12,7 @@ from cnnkit.components import (
     Augmentation,
     Callback,
     Component,
+    GradientMethod,
     Loss,
     Metric,
     Mixing,
@@ -43,7 +44,8 @@ from cnnkit.types import Array, Data, Samples
 class Trainer:
     """Trains a model: `Trainer(optimizer="Adam(0.001)", epochs=5).fit(model, data)`.
 
-    optimizer, loss, schedule, metrics, augmentations, callbacks: components, or their expressions; clip_norm: the
+    optimizer, loss, schedule, metrics, augmentations, callbacks: components, or their expressions; gradient: likewise a
+    gradient method, None for backpropagation; clip_norm: the
     largest Euclidean norm that the whole gradient may have (Pascanu et al. 2013), None for no limit; average: how much
     of the moving average of the weights each step keeps, None to end with the weights of the last step; keep: "best"
     goes back to the epoch with the best validation in the end; rollback: where a loss, gradient or weight is not
@@ -60,6 +62,7 @@ class Trainer:
         loss: str | Loss = "CrossEntropy()",
         epochs: int = 10,
         batch_size: int = 64,
+        gradient: str | GradientMethod | None = None,
         schedule: str | Schedule = "Constant()",
         metrics: Sequence[str | Metric] = ("Accuracy()",),
         augmentations: Sequence[str | Augmentation | Mixing] = (),
@@ -74,6 +77,7 @@ class Trainer:
     ) -> None:
         self.optimizer = cast(Optimizer, _component("optimizer", optimizer))
         self.loss = cast(Loss, _component("loss", loss))
+        self.gradient = None if gradient is None else cast(GradientMethod, _component("gradient", gradient))
         self.schedule = cast(Schedule, _component("schedule", schedule))
         self.metrics = [cast(Metric, _component("metric", metric)) for metric in _listed("metrics", metrics)]
         self.augmentations = [
@@ -135,6 +139,7 @@ class Trainer:
             self.optimizer,
             min(self.batch_size, len(train)),
             workers,
+            self.gradient,
         )
         about = {
             "train": self.recipe(),
@@ -172,7 +177,12 @@ class Trainer:
             "seed": self.seed,
             "keep": self.keep,
         }
-        optional = {"clip_norm": self.clip_norm, "rollback": self.rollback, "average": self.average}
+        optional = {
+            "gradient": self.gradient and repr(self.gradient),
+            "clip_norm": self.clip_norm,
+            "rollback": self.rollback,
+            "average": self.average,
+        }
         return table | {name: value for name, value in optional.items() if value is not None}
 
     def forecast(self, model: Sequential, data: Data | Samples | tuple[Array, Array]) -> Forecast:
@@ -192,6 +202,7 @@ class Trainer:
             self.workers or available_cores(),
             evaluated=max(len(part or ()) for part in others),
             copies=kept,
+            numeric=self.gradient is not None,
             available=available_memory(),
         )
 
