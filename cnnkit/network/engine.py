@@ -209,7 +209,7 @@ class Engine:
                         ctx.total = totals[-1]
                 for values, xs, ctx in zip(tiles, inputs, contexts, strict=True):
                     try:
-                        values[step.output], _ = _forward(step.run, step.out_shape, xs, ctx)
+                        values[step.output] = _forward(step.run, step.out_shape, xs, ctx)[0]
                     except Exception as error:
                         error.add_note(f"in the forward pass of {step.node}")
                         raise

@@ -19,10 +19,11 @@ import numpy as np
 from cnnkit.components import Optimizer
 from cnnkit.errors import ConfigError
 from cnnkit.network.available import present_memory
-from cnnkit.network.context import Workspace
+from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.engine import Engine, alone
 from cnnkit.network.memory import memory_errors_told
-from cnnkit.network.node import Node
+from cnnkit.network.node import INPUT, Node
+from cnnkit.network.numeric import in_float64
 from cnnkit.network.objective import Objective
 from cnnkit.network.session import busy_workers, slot_count
 from cnnkit.network.workers import one_blas_thread
@@ -32,8 +33,8 @@ MEASURED_BYTES = 256 << 20
 """What a measured pass may take, unless a single sample takes more; for larger ones it is scaled."""
 OUTPUTS = 2
 """How often the outputs of all layers would go into what a pass takes, roughly; by that a sample is found too large."""
-EVALUATIONS = 4
-"""What a gradient method has of each tile, in passes of backpropagation: two evaluations, in twice as many bytes."""
+EVALUATIONS, VECTORS = 2, 10
+"""What a gradient method has at once: evaluations of the loss, and vectors, five in float64."""
 PROCESS_BYTES = 8 << 20
 """What a forked process has of its own beside its workspaces: Python's objects, and the buffers of BLAS."""
 
@@ -113,12 +114,12 @@ class Forecast:
         slots, states = slot_count(engine, batch, workers), len(self.optimizer.slots())
         at_once = EVALUATIONS * tiles if self.numeric else tiles if engine.coupled else workers
         in_a_tile = min(tile, batch)
-        of_a_tile = self._pass(Forecast._train, in_a_tile)
+        of_a_tile = self._pass(Forecast._evaluate if self.numeric else Forecast._train, in_a_tile)
         # The first pass of another kind gets fresh memory, while the workspaces stay what they are.
         rest = max(batch % tile, len(self.samples) % batch % tile)
         fresh = max(of_a_tile * rest // in_a_tile, self._evaluation())
         added = {
-            "gradients": (1 + slots) * vector.nbytes,
+            "gradients": (1 + slots + VECTORS * self.numeric) * vector.nbytes,
             "optimizer": states * vector.nbytes,
             "workspaces": at_once * of_a_tile + fresh,
             "processes": (workers - 1) * PROCESS_BYTES,
@@ -213,6 +214,12 @@ class Forecast:
         gradient = np.empty_like(engine.parameters.vector)  # counted with the other gradients
         one = engine.training_pass(self.samples, np.arange(samples), self.objective, (0, 0, 0, 0), 1.0, gradient)
         return lambda: alone(one, 2 * len(engine.coupled))
+
+    def _evaluate(self, engine: Engine, samples: int) -> Callable[[], object]:
+        exact, (workspace,) = in_float64(engine), engine.workspaces
+        workspace.dtype = exact.dtype
+        ctx = TileContext(workspace, True, (0, 0, 0, 0), samples)
+        return lambda: exact.forward(0, [{INPUT: exact.prepare(self.samples.x[:samples], ctx)}], [ctx])
 
     def _predict(self, engine: Engine, samples: int) -> Callable[[], object]:
         return lambda: engine.predict(self.samples.x[:samples], 1)
