@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
     "layer": ("cnnkit_layers", (contracts.Layer, contracts.Merge)),
     "loss": ("cnnkit_losses", (contracts.Loss,)),
     "optimizer": ("cnnkit_optimizers", (contracts.Optimizer,)),
+    "gradient": ("cnnkit_gradients", (contracts.GradientMethod,)),
     "schedule": ("cnnkit_schedules", (contracts.Schedule,)),
     "metric": ("cnnkit_metrics", (contracts.Metric,)),
     "dataset": ("cnnkit_datasets", (contracts.Dataset,)),
@@ -37,7 +38,13 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
 }
 """Each kind's hook, and the classes that its components must inherit from."""
 
-KNOWN_ELSEWHERE = {"HadamardDense": "cnnkit-walsh", "Elastic": "cnnkit-elastic"}
+KNOWN_ELSEWHERE = {
+    "Elastic": "cnnkit-elastic",
+    "FiniteDifference": "cnnkit-finite-difference",
+    "HadamardDense": "cnnkit-walsh",
+    "LoopConv2D": "cnnkit-finite-difference",
+    "SPSA": "cnnkit-finite-difference",
+}
 """Names of components that a distribution of ours brings, for the hint what to install."""
 
 PATIENCE = 30.0

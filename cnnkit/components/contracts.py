@@ -16,7 +16,7 @@ from cnnkit.errors import ComponentError, OnnxError
 from cnnkit.types import Array, Cache, Context, Data, Draws, Grads, Graph, Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def signature(cls: type[Component]) -> inspect.Signature:
@@ -193,6 +193,20 @@ class Optimizer(Component):
         schedule; step: 1 for the first. May overwrite `grads`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no update")
+
+
+class GradientMethod(Component):
+    """How the gradient of a batch's loss is found where it is not backpropagation: from values of the loss alone."""
+
+    kind = "gradient"
+
+    def gradient(self, loss: Callable[[Array], float], params: Array, rng: np.random.Generator) -> Array:
+        """The gradient of the loss at `params`, (P,).
+
+        loss: the mean loss of the batch in float64 for any parameters, (P,), with the same random numbers, such as
+        those of dropout, each time; params: (P,) float64, may be overwritten; rng: random numbers of this step alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
 
 class Schedule(Component):

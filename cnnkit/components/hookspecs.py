@@ -8,6 +8,7 @@ from cnnkit.components.contracts import (
     Augmentation,
     Callback,
     Dataset,
+    GradientMethod,
     Layer,
     Loss,
     Merge,
@@ -38,6 +39,11 @@ def cnnkit_losses() -> list[type[Loss]]:
 @hookspec
 def cnnkit_optimizers() -> list[type[Optimizer]]:
     """Optimizers, for `train.optimizer`."""
+
+
+@hookspec
+def cnnkit_gradients() -> list[type[GradientMethod]]:
+    """Gradient methods, for `train.gradient`."""
 
 
 @hookspec

@@ -55,13 +55,13 @@ class Conv2D(Layer):
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """(C, H, W) -> (filters, oh, ow)."""
-        channels, image = image_shape("Conv2D", in_shape)
+        channels, image = image_shape(type(self).__name__, in_shape)
         if channels % self.groups:
             raise ShapeError(
-                f"Conv2D expects a number of input channels that is a multiple of its {self.groups} groups, "
-                f"got {channels} channels; change groups, or the filters of the layer before it"
+                f"{type(self).__name__} expects a number of input channels that is a multiple of its {self.groups} "
+                f"groups, got {channels} channels; change groups, or the filters of the layer before it"
             )
-        self.window = window_over("Conv2D", image, self.kernel, self.stride, self.padding, self.dilation)
+        self.window = window_over(type(self).__name__, image, self.kernel, self.stride, self.padding, self.dilation)
         shape = (self.filters, channels // self.groups, *pair("kernel", self.kernel))
         self.params = {"weight": glorot_uniform(rng, shape)}
         if self.bias:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ class TileContext:
 
     _rng: np.random.Generator | None
 
-    def __init__(self, workspace: Workspace, training: bool, key: tuple[int, ...], samples: int = 0) -> None:
+    def __init__(self, workspace: Workspace, training: bool, key: tuple[int, ...], kind: Hashable = 0) -> None:
+        """kind: of the pass, such as its number of samples; those of one kind ask for the same memory."""
         self.training = training
         self.total = NONE
         self.partial = NONE
@@ -45,7 +47,7 @@ class TileContext:
         self._node, self._rng = 0, None
         self._memory, self._dtype = workspace.memory, workspace.dtype
         self._key = key
-        self._memory.start((training, samples))
+        self._memory.start((training, kind))
 
     def enter(self, node: int) -> None:
         """A call of the node with this index begins."""

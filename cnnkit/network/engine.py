@@ -60,6 +60,7 @@ class Engine:
         self.largest_tile = min(MAX_TILE, max(in_cache, min(MIDDLE_TILE, at_most)))
         self.largest_prediction_tile = min(MAX_TILE, 2 * self.largest_tile)
         """A prediction keeps nothing for a backward pass: its tiles may be twice as large."""
+        self.preprocessing, self.input_axes = preprocessing, input_axes
         self._factor, self._offset = preprocessing.affine(self.dtype, input_axes)
         self.workspaces: list[Workspace] = []
         """Those that no tile has now."""
@@ -111,7 +112,7 @@ class Engine:
     def trace(self, x: Array) -> list[Array]:
         """The output of every node in prediction mode, by the plain layers, for one tile."""
         ctx = TileContext(Workspace(self.dtype), False, ())
-        values: dict[int, Array] = {INPUT: self._prepare(x, ctx)}
+        values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
         for node in self.nodes:
             ctx.enter(node.index)
             values[node.index], _ = _forward(node.layer, node.out_shape, [values[i] for i in node.inputs], ctx)
@@ -138,7 +139,7 @@ class Engine:
             batch = samples.at(positions, seed, epoch)
         else:
             batch = Samples(workspace.gather(samples.x, positions), samples.y[positions])
-        values: dict[int, Array] = {INPUT: self._prepare(batch.x, ctx)}
+        values: dict[int, Array] = {INPUT: self.prepare(batch.x, ctx)}
         targets = batch.y
         caches: list[Cache] = []
         for step in self.steps:
@@ -188,6 +189,32 @@ class Engine:
         self.workspaces.append(workspace)
         return sums
 
+    def forward(self, first: int, tiles: Sequence[dict[int, Array]], contexts: Sequence[TileContext]) -> list[Array]:
+        """Take all tiles of a batch forward in training mode, one step after the other; the totals of coupled layers.
+
+        first: of the steps, where to begin; tiles: the values of each tile by their nodes, to which the outputs are
+        added; contexts: one for each tile.
+        """
+        totals = []
+        with _arithmetic(over="ignore", invalid="ignore"):
+            for step in self.steps[first:]:
+                inputs = [[values[source] for source in step.node.inputs] for values in tiles]
+                for ctx in contexts:
+                    ctx.enter(step.node.index)
+                if isinstance(step.run, BatchCoupledLayer):
+                    for (x,), ctx in zip(inputs, contexts, strict=True):
+                        ctx.partial = np.asarray(step.run.partial(x, ctx), np.float64)
+                    totals.append(functools.reduce(np.add, [ctx.partial for ctx in contexts]))
+                    for ctx in contexts:
+                        ctx.total = totals[-1]
+                for values, xs, ctx in zip(tiles, inputs, contexts, strict=True):
+                    try:
+                        values[step.output] = _forward(step.run, step.out_shape, xs, ctx)[0]
+                    except Exception as error:
+                        error.add_note(f"in the forward pass of {step.node}")
+                        raise
+        return totals
+
     def _prediction_steps(self) -> list[Step]:
         """The steps of a prediction, with the present parameters."""
         for fold in self._prediction.folds:
@@ -201,13 +228,13 @@ class Engine:
     def _predict(self, steps: Sequence[Step], x: Array, workspace: Workspace) -> Array:
         ctx = TileContext(workspace, False, (), len(x))
         with _arithmetic():
-            values: dict[int, Array] = {INPUT: self._prepare(x, ctx)}
+            values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
             for step in steps:
                 ctx.enter(step.node.index)
                 values[step.output], _ = _forward(step.run, step.out_shape, _taken(step, values), ctx)
         return values[steps[-1].output]
 
-    def _prepare(self, x: Array, ctx: TileContext) -> Array:
+    def prepare(self, x: Array, ctx: TileContext) -> Array:
         """Raw values to network input; images get the memory order of the kernels, pixels first."""
         if x.ndim == 4:
             samples, channels, height, width = x.shape

@@ -19,10 +19,11 @@ import numpy as np
 from cnnkit.components import Optimizer
 from cnnkit.errors import ConfigError
 from cnnkit.network.available import present_memory
-from cnnkit.network.context import Workspace
+from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.engine import Engine, alone
 from cnnkit.network.memory import memory_errors_told
-from cnnkit.network.node import Node
+from cnnkit.network.node import INPUT, Node
+from cnnkit.network.numeric import in_float64
 from cnnkit.network.objective import Objective
 from cnnkit.network.session import busy_workers, slot_count
 from cnnkit.network.workers import one_blas_thread
@@ -32,6 +33,8 @@ MEASURED_BYTES = 256 << 20
 """What a measured pass may take, unless a single sample takes more; for larger ones it is scaled."""
 OUTPUTS = 2
 """How often the outputs of all layers would go into what a pass takes, roughly; by that a sample is found too large."""
+EVALUATIONS, VECTORS = 2, 10
+"""What a gradient method has at once: evaluations of the loss, and vectors, five in float64."""
 PROCESS_BYTES = 8 << 20
 """What a forked process has of its own beside its workspaces: Python's objects, and the buffers of BLAS."""
 
@@ -73,7 +76,7 @@ class Forecast:
     """What training on these samples will take.
 
     workers: how many are wished for; evaluated: how many samples the largest evaluation has; copies: how many of the
-    parameters are kept beside; available: bytes, None if unknown.
+    parameters are kept beside; available: bytes, None if unknown; numeric: whether a gradient method is asked.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Forecast:
         evaluated: int = 0,
         copies: int = 0,
         available: int | None = None,
+        numeric: bool = False,
     ) -> None:
         self.engine = engine
         self.samples = samples
@@ -98,6 +102,7 @@ class Forecast:
         self.evaluated = evaluated
         self.copies = copies
         self.available = available
+        self.numeric = numeric
         self._present = present_memory()
         self._taken: dict[tuple[Run, int], int] = {}
 
@@ -105,16 +110,16 @@ class Forecast:
         """For this batch size, the training's own if None."""
         batch, engine, vector = batch_size or self.batch_size, self.engine, self.engine.parameters.vector
         tile = engine.tile_for(batch)
-        tiles, workers = -(-batch // tile), busy_workers(engine, batch, self.workers)
+        tiles, workers = -(-batch // tile), 1 if self.numeric else busy_workers(engine, batch, self.workers)
         slots, states = slot_count(engine, batch, workers), len(self.optimizer.slots())
-        at_once = tiles if engine.coupled else workers
+        at_once = EVALUATIONS * tiles if self.numeric else tiles if engine.coupled else workers
         in_a_tile = min(tile, batch)
-        of_a_tile = self._pass(Forecast._train, in_a_tile)
+        of_a_tile = self._pass(Forecast._evaluate if self.numeric else Forecast._train, in_a_tile)
         # The first pass of another kind gets fresh memory, while the workspaces stay what they are.
         rest = max(batch % tile, len(self.samples) % batch % tile)
         fresh = max(of_a_tile * rest // in_a_tile, self._evaluation())
         added = {
-            "gradients": (1 + slots) * vector.nbytes,
+            "gradients": (1 + slots + VECTORS * self.numeric) * vector.nbytes,
             "optimizer": states * vector.nbytes,
             "workspaces": at_once * of_a_tile + fresh,
             "processes": (workers - 1) * PROCESS_BYTES,
@@ -209,6 +214,12 @@ class Forecast:
         gradient = np.empty_like(engine.parameters.vector)  # counted with the other gradients
         one = engine.training_pass(self.samples, np.arange(samples), self.objective, (0, 0, 0, 0), 1.0, gradient)
         return lambda: alone(one, 2 * len(engine.coupled))
+
+    def _evaluate(self, engine: Engine, samples: int) -> Callable[[], object]:
+        exact, (workspace,) = in_float64(engine), engine.workspaces
+        workspace.dtype = exact.dtype
+        ctx = TileContext(workspace, True, (0, 0, 0, 0), samples)
+        return lambda: exact.forward(0, [{INPUT: exact.prepare(self.samples.x[:samples], ctx)}], [ctx])
 
     def _predict(self, engine: Engine, samples: int) -> Callable[[], object]:
         return lambda: engine.predict(self.samples.x[:samples], 1)

@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-PURPOSES = ("weights", "order", "layers")
+PURPOSES = ("weights", "order", "layers", "gradient")
 
 
-def keyed_rng(purpose: Literal["weights", "order", "layers"], *key: int) -> np.random.Generator:
+def keyed_rng(purpose: Literal["weights", "order", "layers", "gradient"], *key: int) -> np.random.Generator:
     """A generator for one purpose and key, such as ("order", seed, epoch).
 
     The purpose keeps apart what has equal keys: a node's weights and an epoch's order.

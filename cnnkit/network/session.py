@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from cnnkit.components import Optimizer
+from cnnkit.components import GradientMethod, Optimizer
 from cnnkit.network.engine import Engine, TilePass, to_end, to_stop
 from cnnkit.network.memory import memory_errors_told
 from cnnkit.network.objective import Objective, Sums
@@ -164,15 +164,26 @@ def busy_workers(engine: Engine, batch_size: int, workers: int) -> int:
 
 @contextmanager
 def training_session(
-    engine: Engine, samples: Samples, objective: Objective, optimizer: Optimizer, batch_size: int, workers: int
+    engine: Engine,
+    samples: Samples,
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+    workers: int,
+    method: GradientMethod | None = None,
 ) -> Iterator[Session]:
-    """A session with as many workers as can be kept busy: processes, or this one alone.
+    """A session with as many workers as can be kept busy: processes, or this one alone; with a method, always alone.
 
     Processes, because threads hand Python's lock to each other between NumPy calls. They are forked, so that they share
     the samples and need nothing sent. Raises TrainingError where memory runs out.
     """
     workers = busy_workers(engine, batch_size, workers)
     with one_blas_thread(), memory_errors_told():
+        if method is not None:
+            from cnnkit.network.numeric import NumericSession
+
+            yield NumericSession(engine, samples, objective, optimizer, batch_size, method)
+            return
         if workers == 1:
             yield Session(engine, samples, objective, optimizer, batch_size)
             return

@@ -24,6 +24,7 @@ RECIPE_KINDS = {
     "train": {
         "augmentations": "augmentation",
         "optimizer": "optimizer",
+        "gradient": "gradient",
         "loss": "loss",
         "schedule": "schedule",
         "metrics": "metric",

@@ -73,6 +73,9 @@ class TrainSection(_Section):
 
     optimizer: Expression = Field(description='an optimizer, such as "Adam(0.001)"')
     loss: Expression = Field("CrossEntropy()", description='a loss, such as "CrossEntropy()"')
+    gradient: Expression | None = Field(
+        None, description='a gradient method, such as "FiniteDifference()"; without one it is backpropagation'
+    )
     schedule: Expression = Field("Constant()", description='a learning-rate schedule, such as "Cosine(warmup=1.0)"')
     metrics: Expressions = Field(("Accuracy()",), description='a list of metrics, such as ["Accuracy()"]')
     callbacks: Expressions = Field((), description='a list of callbacks, such as ["EarlyStopping(patience=3)"]')

@@ -13,6 +13,7 @@ from cnnkit.components import (
     Augmentation,
     Callback,
     Component,
+    GradientMethod,
     Loss,
     Metric,
     Mixing,
@@ -45,14 +46,14 @@ from cnnkit.types import Array, Data, Samples
 class Trainer:
     """Trains a model: `Trainer(optimizer="Adam(0.001)", epochs=5).fit(model, data)`.
 
-    optimizer, loss, schedule, metrics, augmentations, callbacks: components, or their expressions; clip_norm: the
-    largest Euclidean norm that the whole gradient may have (Pascanu et al. 2013), None for no limit; average: how much
-    of the moving average of the weights each step keeps, None to end with the weights of the last step; record: names
-    of arrays, such as "conv2d_1.weight", whose numbers the history keeps from every epoch; keep: "best" goes back to
-    the epoch with the best validation in the end; rollback: where a loss, gradient or weight is not finite, begin the
-    epoch anew at this many times the rate, None to end with an error; seed: of the order of samples, of augmentations
-    and of every random layer; workers: how many tiles are worked on at once, all cores if None, never changing a
-    result.
+    optimizer, loss, schedule, metrics, augmentations, callbacks: components, or their expressions; gradient: likewise a
+    gradient method, None for backpropagation; clip_norm: the largest Euclidean norm that the whole gradient may have
+    (Pascanu et al. 2013), None for no limit; average: how much of the moving average of the weights each step keeps,
+    None to end with the weights of the last step; record: names of arrays, such as "conv2d_1.weight", whose numbers the
+    history keeps from every epoch; keep: "best" goes back to the epoch with the best validation in the end; rollback:
+    where a loss, gradient or weight is not finite, begin the epoch anew at this many times the rate, None to end with
+    an error; seed: of the order of samples, of augmentations and of every random layer; workers: how many tiles are
+    worked on at once, all cores if None, never changing a result.
     Raises ConfigError for values outside what is allowed.
     """
 
@@ -63,6 +64,7 @@ class Trainer:
         loss: str | Loss = "CrossEntropy()",
         epochs: int = 10,
         batch_size: int = 64,
+        gradient: str | GradientMethod | None = None,
         schedule: str | Schedule = "Constant()",
         metrics: Sequence[str | Metric] = ("Accuracy()",),
         augmentations: Sequence[str | Augmentation | Mixing] = (),
@@ -78,6 +80,7 @@ class Trainer:
     ) -> None:
         self.optimizer = cast(Optimizer, _component("optimizer", optimizer))
         self.loss = cast(Loss, _component("loss", loss))
+        self.gradient = None if gradient is None else cast(GradientMethod, _component("gradient", gradient))
         self.schedule = cast(Schedule, _component("schedule", schedule))
         self.metrics = [cast(Metric, _component("metric", metric)) for metric in _listed("metrics", metrics)]
         self.augmentations = [
@@ -164,6 +167,7 @@ class Trainer:
             self.optimizer,
             min(self.batch_size, len(samples)),
             self.workers or available_cores(),
+            self.gradient,
         )
 
     def recipe(self) -> dict[str, Any]:
@@ -181,7 +185,12 @@ class Trainer:
             "seed": self.seed,
             "keep": self.keep,
         }
-        optional = {"clip_norm": self.clip_norm, "rollback": self.rollback, "average": self.average}
+        optional = {
+            "gradient": self.gradient and repr(self.gradient),
+            "clip_norm": self.clip_norm,
+            "rollback": self.rollback,
+            "average": self.average,
+        }
         return table | {name: value for name, value in optional.items() if value is not None}
 
     def forecast(self, model: Sequential, data: Data | Samples | tuple[Array, Array]) -> Forecast:
@@ -201,6 +210,7 @@ class Trainer:
             self.workers or available_cores(),
             evaluated=max(len(part or ()) for part in others),
             copies=kept,
+            numeric=self.gradient is not None,
             available=available_memory(),
         )
 

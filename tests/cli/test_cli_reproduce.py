@@ -58,7 +58,7 @@ def test_other_samples_are_no_reproduction(trained: Any, tmp_path: Path) -> None
     assert "has other samples now" in result.err
 
 
-@pytest.mark.parametrize("key", ["optimizer", "loss", "schedule", "metrics", "callbacks"])
+@pytest.mark.parametrize("key", ["optimizer", "loss", "gradient", "schedule", "metrics", "callbacks"])
 def test_a_model_file_chooses_no_plugin(trained: Any, tmp_path: Path, key: str) -> None:
     recipe = Registry(tmp_path / "registry").read("tiny@1").manifest.recipe
     assert recipe is not None
