@@ -194,7 +194,7 @@ def test_files_that_were_passed_over_are_named_if_the_download_fails(mirror: Mir
 
 
 def test_downloads_stop_at_a_limit(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.download.MAX_BYTES", 5_000)
+    monkeypatch.setattr("cnnkit.data.transfer.MAX_BYTES", 5_000)
     assert f"{mirror.url}{IMAGES}.gz: expected at most 5,000 bytes, the server sends more" in refusal(tmp_path)
     assert list((tmp_path / "mnist").iterdir()) == []
 
