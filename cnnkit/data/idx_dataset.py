@@ -85,7 +85,7 @@ class IdxDataset(PublishedDataset):
                 for name in missing
             ),
             data_dir,
-            ", ".join(name if name.endswith(".gz") else f"{name} (raw or .gz)" for name in missing),
+            ", ".join(missing) + ("" if missing[0].endswith(".gz") else " (raw or .gz)"),
             f"\nof another dataset, or damaged: {', '.join(map(str, others))}" if others else "",
         )
 

@@ -67,7 +67,7 @@ class FashionMNIST(IdxDataset):
 
 
 class KMNIST(IdxDataset):
-    """Cursive Japanese characters, 60,000 to train and 10,000 to test on, looked for in `data_dir/kmnist` and `data_dir`.
+    """Japanese characters, 60,000 to train and 10,000 to test on, looked for in `data_dir/kmnist` and `data_dir`.
 
     x: (N, 1, 28, 28) uint8; y: (N,) int64, 0 (o) to 9 (wo). Preprocessing: divided by 255, then the training set's mean
     taken off and divided by its standard deviation.

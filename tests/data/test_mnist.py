@@ -78,8 +78,8 @@ def test_images_in_the_place_of_labels(small_mnist: dict[str, bytes], tmp_path: 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.arange(19) % 10, "expected 20 labels, one for each image of {images}, got 19"),
-        (np.arange(20) % 11, "expected labels below 10, got 10 at index 10"),
+        (np.arange(19) % 10, "expected 20 labels, one for each image, got 19"),
+        (np.arange(20) % 11, "expected labels from 0 to 9, got 10 at index 10"),
     ],
 )
 def test_labels_that_do_not_fit(
@@ -92,7 +92,7 @@ def test_labels_that_do_not_fit(
 ) -> None:
     put(small_mnist | {LABELS: idx(labels)}, tmp_path)
     monkeypatch.setattr(MNIST, "hashes", dict.fromkeys(small_mnist, ""))
-    expected = f"{tmp_path / LABELS}: {message.format(images=tmp_path / IMAGES)}\ndelete the file"
+    expected = f"{tmp_path / LABELS}: {message}\ndelete the file"
     assert refusal(tmp_path).startswith(expected)
 
 
@@ -120,7 +120,7 @@ def test_no_mirror_has_the_files(mirror: Mirror, tmp_path: Path) -> None:
         f"  {MNIST.mirrors[0]}{IMAGES}.gz: "
     )
     assert "Connection refused" in message
-    assert f"\n  {MNIST.mirrors[1]}{IMAGES}.gz: 404 Client Error: Not Found" in message
+    assert f"\n  {MNIST.mirrors[1]}{IMAGES}.gz: 404 Not Found" in message
     assert message.endswith(
         "\nput the files there, or name the folder that has them with --data-dir or CNNKIT_DATA_DIR"
     )
@@ -137,22 +137,6 @@ def test_a_login_page_in_the_place_of_a_file_is_not_kept(mirror: Mirror, tmp_pat
     mirror.files[f"{IMAGES}.gz"] = b"<html>log in</html>"
     assert f"{mirror.url}{IMAGES}.gz: wrong magic number at byte 0" in refusal(tmp_path)
     assert list((tmp_path / "mnist").iterdir()) == []
-
-
-@pytest.mark.parametrize("honest", [True, False])
-def test_downloads_that_are_cut_are_never_kept(
-    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, honest: bool
-) -> None:
-    """Cut at 50 places, by a server that announces the whole length, and by one that does not."""
-    monkeypatch.setattr(MNIST, "mirrors", (mirror.url,))
-    whole = mirror.files[f"{IMAGES}.gz"]
-    mirror.promise = len(whole) if honest else None
-    for end in np.linspace(0, len(whole) - 1, 50).astype(int):
-        mirror.files[f"{IMAGES}.gz"] = whole[:end]
-        refusal(tmp_path)
-        assert list((tmp_path / "mnist").iterdir()) == []
-    mirror.files[f"{IMAGES}.gz"], mirror.promise = whole, None
-    assert len(MNIST().load(tmp_path).train) == 20
 
 
 def test_a_folder_that_cannot_be_written(mirror: Mirror, tmp_path: Path) -> None:
@@ -191,12 +175,6 @@ def test_files_that_were_passed_over_are_named_if_the_download_fails(mirror: Mir
     message = refusal(tmp_path)
     assert f"\nof another dataset, or damaged: {tmp_path / IMAGES}, " in message
     assert "delete" not in message
-
-
-def test_downloads_stop_at_a_limit(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.transfer.MAX_BYTES", 5_000)
-    assert f"{mirror.url}{IMAGES}.gz: expected at most 5,000 bytes, the server sends more" in refusal(tmp_path)
-    assert list((tmp_path / "mnist").iterdir()) == []
 
 
 @pytest.mark.skipif(not os.environ.get("CNNKIT_DATA_DIR"), reason="CNNKIT_DATA_DIR does not name a folder with MNIST")
