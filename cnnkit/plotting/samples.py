@@ -24,9 +24,10 @@ MOST_CLASSES = 120
 MOST_OF_A_CLASS = 8
 WIDTH, HEIGHT, DPI = 12.8, 7.2, 150
 """Inches of a slide, and points of an inch: 1920 x 1080."""
-LABEL = 3.0
-"""The room for a class's name, in images."""
 MOST_LETTERS = 18
+"""Of the name of a class."""
+LETTER = 0.25
+"""The room that a letter takes, in images, at the size that is chosen."""
 _INK = "#222222"
 
 
@@ -79,25 +80,27 @@ def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str)
         raise DataError(f"expected images of shape (N, 1, H, W) or (N, 3, H, W) to draw, got {images.shape}")
     groups = [(int(index), np.flatnonzero(labels == index)) for index in np.unique(labels)]
     across = max(len(members) for _, members in groups)
-    columns, rows = _grid(len(groups), across)
+    shown = [_shortened(names[index] if index < len(names) else str(index)) for index, _ in groups]
+    room = 0.4 + LETTER * max(map(len, shown))
+    columns, rows = _grid(len(groups), room + across)
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.91))
     axes.set_axis_off()
-    axes.set_xlim(0, columns * (LABEL + across))
+    axes.set_xlim(0, columns * (room + across))
     axes.set_ylim(rows, 0)
     axes.set_aspect("equal", anchor="C")
-    size = min(15.0, 0.45 * 72 * min(HEIGHT * 0.91 / rows, WIDTH * 0.98 / (columns * (LABEL + across))))
+    size = min(15.0, 0.4 * 72 * min(HEIGHT * 0.91 / rows, WIDTH * 0.98 / (columns * (room + across))))
     figure.text(0.5, 0.96, title, fontsize=16, color=_INK, ha="center", va="center", parse_math=False)
     pixels = _scaled(images)
-    for place, (index, members) in enumerate(groups):
-        left, top = place // rows * (LABEL + across) + LABEL, place % rows
-        name = _shortened(names[index] if index < len(names) else str(index))
+    high, wide = 0.47 * np.array(images.shape[2:]) / max(images.shape[2:])  # half of an image, with a gap
+    for place, (name, (_, members)) in enumerate(zip(shown, groups, strict=True)):
+        left, top = place // rows * (room + across) + room, place % rows
         axes.text(left - 0.2, top + 0.5, name, fontsize=size, color=_INK, ha="right", va="center", parse_math=False)
         for step, member in enumerate(members):
-            box = (left + step + 0.03, left + step + 0.97, top + 0.97, top + 0.03)
+            box = (left + step + 0.5 - wide, left + step + 0.5 + wide, top + 0.5 + high, top + 0.5 - high)
             axes.imshow(pixels[member], cmap="gray", vmin=0, vmax=1, extent=box, interpolation="nearest", zorder=2)
-    axes.set_xlim(0, columns * (LABEL + across))  # imshow changes them
+    axes.set_xlim(0, columns * (room + across))  # imshow changes them
     axes.set_ylim(rows, 0)
     return figure
 
@@ -105,19 +108,19 @@ def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str)
 def _chosen(data: Data) -> tuple[Array, Array]:
     """The first training samples of each class, and their labels; values to regress are one class without a name."""
     x, y = data.train.x, data.train.y
-    classes = np.unique(y)[:MOST_CLASSES] if y.dtype.kind == "i" else np.zeros(1)
     if y.dtype.kind != "i":
         return x[:MOST_OF_A_CLASS], np.zeros(len(x[:MOST_OF_A_CLASS]), np.int64)
+    classes = np.unique(y)[:MOST_CLASSES]
     each = max(1, min(MOST_OF_A_CLASS, MOST_IMAGES // len(classes)))
     index = np.concatenate([np.flatnonzero(y == label)[:each] for label in classes])
     return x[index], y[index]
 
 
-def _grid(groups: int, across: int) -> tuple[int, int]:
+def _grid(groups: int, across: float) -> tuple[int, int]:
     """The columns and rows that show the images largest."""
 
     def scale(columns: int) -> float:
-        return min(WIDTH / (columns * (LABEL + across)), HEIGHT * 0.91 / math.ceil(groups / columns))
+        return min(WIDTH / (columns * across), HEIGHT * 0.91 / math.ceil(groups / columns))
 
     columns = max(range(1, groups + 1), key=scale)
     return columns, math.ceil(groups / columns)
