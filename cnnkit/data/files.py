@@ -51,7 +51,7 @@ def open_published(path: Path, published: Published) -> BinaryIO:
             raise DataError(f"{path}: expected the {published.size:,} bytes of {published.name}, got {size:,}: {what}")
         if published.hash:
             algorithm = published.hash.partition(":")[0]
-            _compare(hashlib.file_digest(file, lambda: _hasher(algorithm)).hexdigest(), published.hash, "", path)
+            _compare(hashlib.file_digest(file, lambda: _hasher(algorithm)).hexdigest(), published.hash, "a file ", path)
         file.seek(0)
     except BaseException as error:
         file.close()

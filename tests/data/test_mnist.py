@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cnnkit.data import MNIST, FashionMNIST, default_data_dir, load_dataset
+from cnnkit.data import KMNIST, MNIST, FashionMNIST, default_data_dir, load_dataset
 from cnnkit.errors import DataError
 from cnnkit.types import Array
 
@@ -151,6 +152,33 @@ def test_fashion_mnist_is_described(tmp_path: Path) -> None:
     assert (FashionMNIST.preprocessing.mean, FashionMNIST.preprocessing.std) == ((0.2860,), (0.3530,))
     assert FashionMNIST.hashes.keys() == MNIST.hashes.keys()
     assert FashionMNIST.mirrors[0].startswith("https://")
+
+
+def test_kuzushiji_is_pinned_by_its_compressed_files(
+    small_mnist: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert KMNIST.hashes.keys() == KMNIST.sizes.keys() == {f"{name}.gz" for name in MNIST.hashes}
+    assert KMNIST.labels == ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    stored = {f"{name}.gz": gzip.compress(raw, mtime=0) for name, raw in small_mnist.items()}
+    hashes = {name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in stored.items()}
+    monkeypatch.setattr(KMNIST, "hashes", hashes)
+    put(stored, tmp_path / "kmnist")
+    assert KMNIST().is_complete(tmp_path)
+    data = KMNIST().load(tmp_path)
+    assert data.train.x.tobytes() == small_mnist[IMAGES][16:]
+    assert data.preprocessing.mean == (round(data.train.x.mean() / 255, 4),)
+    path = tmp_path / "kmnist" / f"{IMAGES}.gz"
+    path.write_bytes(gzip.compress(small_mnist[IMAGES], 1))  # the same content, and another file
+    with pytest.raises(DataError, match="this is another file, or a damaged one: expected a file with sha256"):
+        KMNIST().load(tmp_path)
+    path.unlink()
+    put(small_mnist, tmp_path / "kmnist")  # raw, of which no hash is known
+    assert not KMNIST().is_complete(tmp_path)
+    monkeypatch.setattr(KMNIST, "mirrors", ("http://127.0.0.1:9/",))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(DataError) as caught:
+        KMNIST().load(tmp_path)
+    assert str(caught.value).startswith(f"KMNIST() needs {IMAGES}.gz in {tmp_path / 'kmnist'}, and no mirror gave it:")
 
 
 def test_mnist_files_do_not_pass_for_fashion_mnist(small_mnist: dict[str, bytes], tmp_path: Path) -> None:
