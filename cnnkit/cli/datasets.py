@@ -12,7 +12,7 @@ from cnnkit.cli.options import DataFolder, Debug, Json
 from cnnkit.cli.output import note, say, say_json, say_pairs, say_table
 
 if TYPE_CHECKING:
-    from cnnkit.components import Dataset
+    from cnnkit.components import Component
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and show datasets.")
 Expression = Annotated[str, typer.Argument(metavar="EXPR", help='A dataset, such as "MNIST()".')]
@@ -120,14 +120,16 @@ def _say_classes(classes: list[dict[str, Any]], parts: list[str]) -> None:
     )
 
 
-def _in_place(cls: type[Dataset], folder: Path) -> bool | None:
+def _in_place(cls: type[Component], folder: Path) -> bool | None:
     """Whether a dataset, as it is without arguments, has its files; None if it does not say, or needs arguments."""
+    from cnnkit.components import Dataset
     from cnnkit.components.contracts import signature
 
     parameters = signature(cls).parameters.values()
     if any(one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters):
         return None
-    return cls().is_complete(folder)
+    dataset = cls()
+    return dataset.is_complete(folder) if isinstance(dataset, Dataset) else None
 
 
 def _by_part(values: dict[str, Any], shown: Any) -> str:

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from cnnkit.data.files import MAX_BYTES
 from cnnkit.errors import DataError
@@ -52,7 +52,7 @@ def read_tar(file: BinaryIO, path: Path, sizes: Mapping[str, int]) -> Iterator[t
     try:
         with gzip.GzipFile(fileobj=file) as stream:
             limited = _Limited(stream, sum(sizes.values()) + SLACK, path)
-            with tarfile.open(fileobj=limited, mode="r|") as archive:
+            with tarfile.open(fileobj=cast(BinaryIO, limited), mode="r|") as archive:
                 for number, member in enumerate(archive):
                     name = _tar_name(member, path)
                     if number >= MAX_MEMBERS:

@@ -6,8 +6,8 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from cnnkit.errors import DataError
 
@@ -25,7 +25,7 @@ class Published:
     """The hash of its bytes, after the algorithm's name and a colon."""
 
 
-def open_regular(path: Path, kind: str) -> BinaryIO:
+def open_regular(path: Path, kind: str) -> BufferedReader:
     """Open a file for reading; kind: what it is expected to be, for the message, such as "an IDX file".
 
     Raises DataError if it cannot be read, is no regular file, or is larger than MAX_BYTES.
@@ -41,7 +41,7 @@ def open_regular(path: Path, kind: str) -> BinaryIO:
         raise DataError(f"{path}: expected {kind}, it cannot be read: {error.strerror}") from error
 
 
-def open_published(path: Path, published: Published) -> BinaryIO:
+def open_published(path: Path, published: Published) -> BufferedReader:
     """Open a file that has the size and the hash of the published one. Raises DataError for any other."""
     file = open_regular(path, published.name)
     try:
@@ -49,9 +49,8 @@ def open_published(path: Path, published: Published) -> BinaryIO:
         if size != published.size:
             what = "it is cut short, or another file" if size < published.size else "it is another file, or has more"
             raise DataError(f"{path}: expected the {published.size:,} bytes of {published.name}, got {size:,}: {what}")
-        if published.hash:
-            algorithm = published.hash.partition(":")[0]
-            _compare(hashlib.file_digest(file, lambda: _hasher(algorithm)).hexdigest(), published.hash, "a file ", path)
+        algorithm = published.hash.partition(":")[0]
+        _compare(hashlib.file_digest(file, lambda: _hasher(algorithm)).hexdigest(), published.hash, "a file ", path)
         file.seek(0)
     except BaseException as error:
         file.close()

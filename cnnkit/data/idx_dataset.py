@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -80,10 +81,7 @@ class IdxDataset(PublishedDataset):
     def _download_files(self, missing: list[str], data_dir: Path) -> None:
         others = [path for name in missing for path in data_dir.glob(f"{name}*")]
         self._download(
-            (
-                Wanted(_gzipped(name), self.sizes.get(name), lambda path, name=name: self._read(name, path))
-                for name in missing
-            ),
+            (Wanted(_gzipped(name), self.sizes.get(name), partial(self._read, name)) for name in missing),
             data_dir,
             ", ".join(missing) + ("" if missing[0].endswith(".gz") else " (raw or .gz)"),
             f"\nof another dataset, or damaged: {', '.join(map(str, others))}" if others else "",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-import requests  # type: ignore[import-untyped]
+import requests
 import urllib3
 
 from cnnkit.errors import DataError

@@ -7,6 +7,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def cifar_files(cls: type[CifarDataset]) -> dict[str, bytes]:
     return files
 
 
-def tar_gz(members: list[tuple[tarfile.TarInfo | str, bytes]], trailing: bytes = b"") -> bytes:
+def tar_gz(members: Sequence[tuple[tarfile.TarInfo | str, bytes]], trailing: bytes = b"") -> bytes:
     """A gzipped tar archive; a name stands for a regular file."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:

@@ -33,7 +33,8 @@ def test_cifar10_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: 
     data = load_dataset("CIFAR10()", tmp_path)
     assert sorted(tmp_path.rglob("*")) == before  # nothing is extracted
     assert (data.train.x.shape, data.test.x.shape) == ((5 * RECORDS, 3, 32, 32), (RECORDS, 3, 32, 32))
-    assert (data.train.x.dtype, data.train.y.dtype) == (np.uint8, np.int64)
+    assert data.train.x.dtype == np.uint8
+    assert data.train.y.dtype == np.int64
     raw = b"".join(files[file.name] for file in CIFAR10.train_files)
     assert_array_equal(data.train.x, images_of(raw, 1))
     assert_array_equal(data.train.y, np.concatenate([(np.arange(RECORDS) + i) % 10 for i in range(5)]))

@@ -24,7 +24,8 @@ def test_each_split_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spl
     use_emnist(monkeypatch, tmp_path, emnist_archive(files))
     data = load_dataset(f'EMNIST(split="{split}")', tmp_path)
     assert (data.train.x.shape, data.test.x.shape) == ((30, 1, 28, 28), (10, 1, 28, 28))
-    assert (data.train.x.dtype, data.train.y.dtype) == (np.uint8, np.int64)
+    assert data.train.x.dtype == np.uint8
+    assert data.train.y.dtype == np.int64
     assert data.train.x.flags.c_contiguous
     assert_array_equal(data.train.y, np.arange(30) % CLASSES[split])
     assert len(data.labels) == CLASSES[split]

@@ -34,8 +34,9 @@ def test_each_class_has_its_name_and_its_images() -> None:
     assert figure.texts[0].get_text() == "Mine()"
     drawn = figure.axes[0].images
     assert len(drawn) == 12
-    scaled = (x[5, 0].astype(float) - x.min()) / (int(x.max()) - int(x.min()))
-    assert np.allclose(drawn[5].get_array(), scaled)
+    shown, scaled = drawn[5].get_array(), (x[5, 0].astype(float) - x.min()) / (int(x.max()) - int(x.min()))
+    assert shown is not None
+    assert np.allclose(shown, scaled)
     left, right, bottom, top = drawn[5].get_extent()
     name = figure.axes[0].texts[1]
     assert top < name.get_position()[1] < bottom  # beside its name; y grows downwards
@@ -45,7 +46,9 @@ def test_each_class_has_its_name_and_its_images() -> None:
 def test_colour_images_keep_their_channels_and_their_proportions() -> None:
     x, y = some(2, 1, (3, 4, 8))
     drawn = draw_samples(x, y, (), "t").axes[0].images
-    assert drawn[0].get_array().shape == (4, 8, 3)
+    shown = drawn[0].get_array()
+    assert shown is not None
+    assert shown.shape == (4, 8, 3)
     left, right, bottom, top = drawn[0].get_extent()
     assert abs((right - left) / (bottom - top)) == pytest.approx(2)
 
@@ -54,7 +57,7 @@ def test_colour_images_keep_their_channels_and_their_proportions() -> None:
 def test_any_number_of_classes_fits_on_the_page(classes: int) -> None:
     x, y = some(classes, 2, (1, 4, 4))
     figure = draw_samples(x, y, [f"class {i} with a long name" for i in range(classes)], "t")
-    figure.canvas.draw()  # type: ignore[attr-defined]
+    figure.canvas.draw()
     page = figure.bbox
     for artist in (*figure.axes[0].texts, *figure.axes[0].images):
         box = artist.get_window_extent()
@@ -65,7 +68,7 @@ def test_any_number_of_classes_fits_on_the_page(classes: int) -> None:
 def test_names_overlap_no_images() -> None:
     x, y = some(40, 2, (1, 4, 4))
     figure = draw_samples(x, y, ["W" * MOST_LETTERS if i % 2 else "mushroom" for i in range(40)], "t")
-    figure.canvas.draw()  # type: ignore[attr-defined]
+    figure.canvas.draw()
     names = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text() == "mushroom"]
     assert names
     for image in figure.axes[0].images:
