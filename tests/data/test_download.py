@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def check(path):
     if hashlib.sha256(path.read_bytes()).hexdigest() != sys.argv[3]:
         raise DataError("another file")
 
+print("ready", flush=True)
 try:
     download("images.gz", [sys.argv[1]], Path(sys.argv[2]), check)
 except KeyboardInterrupt:
@@ -187,6 +189,12 @@ def test_a_part_that_is_whole_is_taken_and_one_that_is_wrong_is_replaced(
         assert outcome(fetch, server, tmp_path, size) == "right"
         assert server.asked == asked
         (tmp_path / NAME).unlink()
+        server.answer, server.asked = servers.ignores_ranges, []
+        (tmp_path / f"{NAME}.part").write_bytes(part)
+        assert outcome(fetch, server, tmp_path, size) == "right"
+        assert server.asked == asked[:1]
+        (tmp_path / NAME).unlink()
+        server.answer = honest
 
 
 def test_too_much_is_refused_before_it_comes_and_while_it_comes(
@@ -214,9 +222,10 @@ def test_a_link_in_the_place_of_the_part_is_not_followed(server: Server, tmp_pat
     assert precious.read_bytes() == b"mine"
 
 
-def start(server: Server, folder: Path) -> subprocess.Popen[bytes]:
+def start(server: Server, folder: Path, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", PROCESS, server.url, str(folder), hashlib.sha256(CONTENT).hexdigest()]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"NO_PROXY": "127.0.0.1"})
+    environment = os.environ | {"NO_PROXY": "127.0.0.1", "TERM": "xterm"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
@@ -243,10 +252,32 @@ def test_an_interrupted_process_leaves_a_part_that_is_continued(
 def test_two_processes_that_want_one_file_fetch_it_once(server: Server, tmp_path: Path) -> None:
     server.answer = stalls(1000)
     processes = [start(server, tmp_path) for _ in range(3)]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
     assert server.stalled.wait(20)
+    time.sleep(0.3)  # for the others to ask, if they did not wait
     server.go_on.set()
     assert [process.wait(20) for process in processes] == [0, 0, 0]
     assert all(process.communicate()[1] == b"" for process in processes)
     assert server.asked == [None]
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_a_terminal_shows_the_progress(server: Server, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    terminal, stderr = pty.openpty()
+    process = start(server, tmp_path, stderr)
+    os.close(stderr)
+    shown = b""
+    try:
+        while piece := os.read(terminal, 2**16):
+            shown += piece
+    except OSError:  # how Linux says that nobody writes to it any more
+        pass
+    os.close(terminal)
+    assert process.wait(20) == 0
+    assert process.communicate()[0] == b"ready\n"
+    assert NAME.encode() in shown
+    assert b"200.0" in shown
