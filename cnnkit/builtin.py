@@ -58,7 +58,7 @@ def cnnkit_metrics() -> list[type[Metric]]:
 
 @hookimpl
 def cnnkit_datasets() -> list[type[Dataset]]:
-    """Digits, MNIST, Fashion-MNIST and arrays from a file."""
+    """Digits, MNIST and its kin, CIFAR, and arrays from a file."""
     from cnnkit.data import DATASETS
 
     return list(DATASETS)

@@ -1,45 +1,53 @@
-"""`cnnkit datasets`: which there are, and fetching their files."""
+"""`cnnkit datasets`: which there are, fetching their files, and what they hold."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json
-from cnnkit.cli.output import say_json, say_pairs, say_table
+from cnnkit.cli.output import note, say, say_json, say_pairs, say_table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List datasets and fetch their files.")
+if TYPE_CHECKING:
+    from cnnkit.components import Component
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and show datasets.")
+Expression = Annotated[str, typer.Argument(metavar="EXPR", help='A dataset, such as "MNIST()".')]
 
 
 @app.command(name="list")
-def list_datasets(as_json: Json = False, _debug: Debug = False) -> None:
-    """List the datasets that are installed."""
-    from cnnkit.components import installed_catalog
+def list_datasets(data_dir: DataFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
+    """List the datasets that are installed.
 
+    Says of each whether its files are in place.
+    """
+    from cnnkit.components import installed_catalog
+    from cnnkit.data import default_data_dir
+
+    folder = Path(data_dir) if data_dir else default_data_dir()
     catalog = installed_catalog()
     rows = []
     for plugin in catalog.plugins:
         for name, cls in catalog.classes(plugin, "dataset").items():
-            rows.append((name, plugin.distribution, (inspect.getdoc(cls) or "").partition("\n")[0]))
-    headings = ("dataset", "distribution", "description")
+            about = (inspect.getdoc(cls) or "").partition("\n")[0]
+            rows.append((name, plugin.distribution, _in_place(cls, folder), about))
+    rows.sort(key=lambda row: row[:2])
     if as_json:
-        say_json([dict(zip(("name", *headings[1:]), row, strict=True)) for row in sorted(rows)])
-    else:
-        say_table(headings, sorted(rows))
+        say_json([dict(zip(("name", "distribution", "in_place", "description"), row, strict=True)) for row in rows])
+        return
+    words = {True: "in place", False: "missing", None: ""}
+    say_table(("dataset", "distribution", "files", "description"), [(*row[:2], words[row[2]], row[3]) for row in rows])
+    note(f"files are looked for in {folder}")
 
 
 @app.command()
-def fetch(
-    expression: Annotated[str, typer.Argument(metavar="EXPR", help='A dataset, such as "MNIST()".')],
-    data_dir: DataFolder = None,
-    as_json: Json = False,
-    _debug: Debug = False,
-) -> None:
+def fetch(expression: Expression, data_dir: DataFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
     """Fetch a dataset and show what it holds.
 
-    Downloads the files that are missing into the data folder.
+    Downloads the files that are missing into the data folder; a download that was interrupted goes on.
     """
     from cnnkit.data import load_dataset
 
@@ -57,3 +65,80 @@ def fetch(
         say_json(about)
     else:
         say_pairs(about | {"input": " x ".join(map(str, data.input_shape)), "labels": ", ".join(data.labels)})
+
+
+@app.command()
+def show(
+    expression: Expression,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Draw samples of each class there: .png, .svg or .pdf.")
+    ] = None,
+    data_dir: DataFolder = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Show shapes, ranges and classes of a dataset.
+
+    Downloads the files that are missing into the data folder, as fetch does.
+    """
+    from cnnkit.data import describe, load_dataset
+
+    if output:
+        from cnnkit.plotting.samples import check_target, write_samples
+
+        check_target(output)
+    data = load_dataset(expression, data_dir)
+    about = describe(data)
+    if output:
+        write_samples(data, output)
+        about["picture"] = str(output)
+    if as_json:
+        say_json(about)
+        return
+    say_pairs(
+        about
+        | {"input": " x ".join(map(str, about["input"])), "samples": _by_part(about["samples"], "{:,}".format)}
+        | {name: _by_part(about[name], _interval) for name in ("input_range", "target_range") if name in about}
+        | {"classes": len(about["classes"])}
+    )
+    if about["classes"]:
+        say()
+        _say_classes(about["classes"], list(about["samples"]))
+
+
+def _say_classes(classes: list[dict[str, Any]], parts: list[str]) -> None:
+    headings = ["class", *(heading for part in parts for heading in (part, "share"))]
+    say_table(
+        headings,
+        [
+            (
+                entry["label"],
+                *(cell for part in parts for cell in (entry[part]["samples"], _percent(entry[part]["share"]))),
+            )
+            for entry in classes
+        ],
+    )
+
+
+def _in_place(cls: type[Component], folder: Path) -> bool | None:
+    """Whether a dataset, as it is without arguments, has its files; None if it does not say, or needs arguments."""
+    from cnnkit.components import Dataset
+    from cnnkit.components.contracts import signature
+
+    parameters = signature(cls).parameters.values()
+    if any(one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters):
+        return None
+    dataset = cls()
+    return dataset.is_complete(folder) if isinstance(dataset, Dataset) else None
+
+
+def _by_part(values: dict[str, Any], shown: Any) -> str:
+    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
+
+
+def _interval(bounds: list[float]) -> str:
+    return f"{bounds[0]:g} to {bounds[1]:g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"

@@ -31,17 +31,18 @@ def recorded_component(kind: str, expression: str) -> Component | None:
 
 def recorded_dataset(dataset: Mapping[str, str] | None, data_dir: str | None) -> Data:
     """The samples that a model was trained on. Raises DataError, saying what to give, if they must be asked for."""
-    from cnnkit.data import Digits, default_data_dir, load_dataset
-    from cnnkit.data.mnist import IdxDataset
+    from cnnkit.components import Dataset
+    from cnnkit.data import default_data_dir, load_dataset
     from cnnkit.errors import DataError
 
     if not dataset:
         raise DataError("the model does not say what it was trained on: give a dataset, such as --dataset 'MNIST()'")
     component = recorded_component("dataset", dataset["name"])
     folder = Path(data_dir) if data_dir else default_data_dir()
-    if isinstance(component, Digits) or (isinstance(component, IdxDataset) and component.is_complete(folder)):
+    complete = component.is_complete(folder) if isinstance(component, Dataset) else None
+    if isinstance(component, Dataset) and complete:
         return load_dataset(component, folder)
-    if isinstance(component, IdxDataset):
+    if complete is False:
         reason = f"is not complete in {folder}, and a model file starts no download"
     else:
         reason = "a model file may not load by itself, as that opens files or runs a plugin"

@@ -254,6 +254,10 @@ class Dataset(Component):
         """
         raise NotImplementedError(f"{type(self).__name__} has no load")
 
+    def is_complete(self, data_dir: Path) -> bool | None:
+        """Whether `load` would find all of its files, and so fetch nothing; None where only `load` can tell."""
+        return None
+
 
 class Augmentation(Component):
     """A random change of training images after which they still show what they showed."""

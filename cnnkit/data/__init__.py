@@ -1,22 +1,30 @@
-"""Datasets: digits that come with the package, MNIST and Fashion-MNIST, arrays of your own; loading and splitting."""
+"""Datasets: digits that come with the package, those that others publish, arrays of your own; loading and splitting."""
 
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.arrays import Arrays
+from cnnkit.data.cifar import CIFAR10, CIFAR100
+from cnnkit.data.description import describe
 from cnnkit.data.digits import Digits
+from cnnkit.data.emnist import EMNIST
 from cnnkit.data.loading import default_data_dir, digest, load_dataset
-from cnnkit.data.mnist import MNIST, FashionMNIST
+from cnnkit.data.mnist import KMNIST, MNIST, FashionMNIST
 from cnnkit.data.split import split_validation
 
-DATASETS: tuple[type[Dataset], ...] = (Digits, MNIST, FashionMNIST, Arrays)
+DATASETS: tuple[type[Dataset], ...] = (Digits, MNIST, FashionMNIST, KMNIST, EMNIST, CIFAR10, CIFAR100, Arrays)
 """The built-in datasets."""
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "DATASETS",
+    "EMNIST",
+    "KMNIST",
     "MNIST",
     "Arrays",
     "Digits",
     "FashionMNIST",
     "default_data_dir",
+    "describe",
     "digest",
     "load_dataset",
     "split_validation",

@@ -35,3 +35,7 @@ class Digits(Dataset):
             samples = Samples(arrays["x"], arrays["y"].astype(np.int64))
         train, test = split_test(samples, self.test, self.seed)
         return Data(train, test, labels=tuple("0123456789"), preprocessing=Preprocessing(scale=1 / 16))
+
+    def is_complete(self, data_dir: Path) -> bool:
+        """They come with the package."""
+        return True

@@ -1,63 +1,119 @@
-"""Downloading files from mirrors; the only place that talks to the network."""
+"""Downloading files from mirrors into a folder, where a file is whole and right, or not there."""
 
 from __future__ import annotations
 
+import fcntl
 import os
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import pooch
-
+from cnnkit.data.transfer import Report, receive
 from cnnkit.errors import DataError
 
-MAX_BYTES = 2**27
-"""Most bytes of a file; the largest that is known here has 26 million."""
-TIMEOUT = 30.0
-"""Seconds to wait for a connection, and for each further piece of a file."""
+PART = ".part"
+"""What the name of a file ends in until all of it is there."""
 
 
-class _Limited:
-    """A file that takes MAX_BYTES: what a server announces, or sends without announcing, proves nothing."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, chunk: bytes) -> None:
-        if self._file.tell() + len(chunk) > MAX_BYTES:
-            raise DataError(f"{self._file.name}: expected at most {MAX_BYTES:,} bytes, the server sends more")
-        self._file.write(chunk)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-
-def download(name: str, mirrors: Iterable[str], folder: Path, check: Callable[[Path], object]) -> None:
+def download(
+    name: str, mirrors: Iterable[str], folder: Path, check: Callable[[Path], object], size: int | None = None
+) -> None:
     """Bring one file into a folder, from the first mirror that gives it whole and right.
 
-    check: raises DataError for wrong content; it sees the file before it gets its place, so that what lies there is
-    always complete and right.
+    What has come of it lies beside it as NAME.part, also after an interruption, and the next download goes on from
+    there. Of several processes that want one file, one fetches it, and the others wait.
+    check: raises DataError for wrong content; it sees the file before it gets its name, so that what lies there is
+    always complete and right. size: the file's bytes, if they are known.
     Raises DataError with the reason of each mirror.
     """
-    fetch = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=2**16)
-    reasons = []
+    part = folder / f"{name}{PART}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
-            part = Path(scratch, name)
-            for url in (mirror + name for mirror in mirrors):
-                try:
-                    with part.open("wb") as file:
-                        fetch(url, _Limited(file), None)
-                    check(part)
-                except DataError as error:
-                    reasons.append(str(error).replace(str(part), url))
-                except (OSError, ValueError) as error:  # those of requests are OSErrors; pooch parses a header's number
-                    reasons.append(f"{url}: {error}")
+        with _bar(name) as report, _held(part) as file:
+            if (folder / name).exists():  # another process has brought it in the meantime
+                file.truncate(0)
+                return
+            reasons: list[str] = []
+            for mirror in mirrors:
+                if reason := _fetch(mirror + name, file, part, check, size, report):
+                    reasons.append(reason)
                 else:
                     os.replace(part, folder / name)
                     return
+            if kept := file.seek(0, os.SEEK_END):
+                reasons.append(f"{kept:,} bytes have come and are kept in {part}: the next attempt goes on from there")
     except OSError as error:
         raise DataError(f"the folder cannot be written: {error}") from error
     raise DataError("\n  ".join(["no mirror gave it:", *reasons]))
+
+
+def _fetch(
+    url: str, file: BinaryIO, part: Path, check: Callable[[Path], object], size: int | None, report: Report
+) -> str:
+    """Complete the part from one mirror; why that did not work, or ""."""
+    for last in (False, True):
+        try:
+            continued = receive(url, file, size, report)
+            file.flush()
+        except DataError as error:
+            return str(error)
+        try:
+            check(part)
+        except DataError as error:
+            file.seek(0)
+            file.truncate()
+            reason = str(error).replace(str(part), url)
+            if last or not continued:
+                break
+            # The beginning may be another server's, or of another day: once more, without it.
+        else:
+            return ""
+    return reason
+
+
+@contextmanager
+def _held(part: Path) -> Iterator[BinaryIO]:
+    """A part that no other process writes; it is removed in the end if nothing is in it."""
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # a link could lead to a file of the user's
+        with os.fdopen(os.open(part, flags, 0o666), "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(part, file):  # who held it has finished or removed it
+                continue
+            try:
+                yield file
+            finally:
+                if _is_at(part, file) and file.seek(0, os.SEEK_END) == 0:
+                    part.unlink()
+            return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Report]:
+    """A progress bar on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=None)
+
+        def report(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield report

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
-import stat
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from cnnkit.data.files import MAX_BYTES, check_hash, open_regular
 from cnnkit.errors import DataError
 from cnnkit.types import Array, Shape
 
-MAX_BYTES = 2**30
-"""Neither a file nor its content may be larger; MNIST's largest has 47 million bytes."""
 CHUNK = 2**14
 """Compressed bytes taken at a time; deflate shrinks at most 1,032 times, so 17 MB may come out."""
 GZIP_MAGIC = b"\x1f\x8b"
 UNSIGNED_BYTE = 0x08
 
 
-def read_idx(path: Path, axes: int, content_hash: str = "") -> Array:
+def read_idx(path: Path, axes: int, *, content_hash: str = "", file_hash: str = "") -> Array:
     """The array of unsigned bytes in an IDX file, raw or gzipped, whatever its name ends in.
 
     Layout: 0x00, 0x00, the type 0x08, the number of axes; the length of each axis as big-endian uint32; the values,
     last axis fastest, one byte each.
-    content_hash: what the uncompressed file must hash to, such as "sha256:0fa7...", or "" for anything.
+    content_hash, file_hash: what the uncompressed content, or the file as it is, must hash to, such as
+    "sha256:0fa7..."; "" for anything.
     Raises DataError, with file and byte offset, for a file that is missing, damaged, too long or short, or another one.
     Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits, section on file formats; RFC 1952 (gzip).
     """
-    stored = _read(path)
+    with open_regular(path, "an IDX file") as file:
+        try:
+            stored = bytearray(file.read())
+        except OSError as error:
+            raise DataError(f"{path}: expected an IDX file, it cannot be read: {error.strerror}") from error
+    if file_hash:
+        check_hash(stored, file_hash, path, "a file ")
+    return parse_idx(stored, path, axes, content_hash)
+
+
+def parse_idx(stored: bytearray, path: Path, axes: int, content_hash: str = "") -> Array:
+    """As `read_idx`, for the bytes of a file that is at `path`, or in the archive there."""
     gzipped = stored.startswith(GZIP_MAGIC)
     header = 4 + 4 * axes
     shape = _shape(_gunzip(path, stored, header) if gzipped else stored, path, axes)
@@ -49,20 +58,8 @@ def read_idx(path: Path, axes: int, content_hash: str = "") -> Array:
             f"expected {expected} bytes for shape {shape}, the file has more"
         )
     if content_hash:
-        _check_hash(content, content_hash, path)
+        check_hash(content, content_hash, path)
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _read(path: Path) -> bytearray:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # asked before opening, because opening a pipe would wait for ever
-            raise DataError(f"{path}: expected an IDX file, this is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise DataError(f"{path}: expected an IDX file of at most {MAX_BYTES:,} bytes, got {status.st_size:,}")
-        return bytearray(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: expected an IDX file, it cannot be read: {error.strerror}") from error
 
 
 def _shape(content: bytearray, path: Path, axes: int) -> Shape:
@@ -113,12 +110,3 @@ def _offset(stream: zlib._Decompress, chunk: bytearray) -> int:
         for offset in range(len(chunk)):
             stream.decompress(chunk[offset : offset + 1])
     return offset
-
-
-def _check_hash(content: bytearray, expected: str, path: Path) -> None:
-    algorithm, _, digits = expected.partition(":")
-    got = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
-    if got != digits:
-        raise DataError(
-            f"{path}: this is another file, or a damaged one: expected content with {algorithm} {digits}, got {got}"
-        )

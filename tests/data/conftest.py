@@ -42,11 +42,10 @@ def small_mnist(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
 
 class Mirror:
-    """Serves `files` by name; `promise` bytes are announced, if given, whatever is sent."""
+    """Serves `files` by name."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
-        self.promise: int | None = None
         self.asked: list[str] = []
         mirror = self
 
@@ -59,7 +58,7 @@ class Mirror:
                     return
                 content = mirror.files[name]
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(content) if mirror.promise is None else mirror.promise))
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
 

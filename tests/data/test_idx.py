@@ -25,7 +25,7 @@ IMAGES = np.random.default_rng(3).integers(0, 256, (7, 28, 28)).astype(np.uint8)
 def refusal(path: Path, content: bytes, content_hash: str = "") -> str:
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
-        read_idx(path, 3, content_hash)
+        read_idx(path, 3, content_hash=content_hash)
     assert str(caught.value).startswith(f"{path}: ")
     return str(caught.value).removeprefix(f"{path}: ")
 
@@ -48,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda raw: gzip.compress(raw, 0)])
 def test_reads_raw_and_gzipped_files(raw: bytes, path: Path, pack: Callable[[bytes], bytes]) -> None:
     path.write_bytes(pack(raw))
-    got = read_idx(path, 3, f"sha256:{hashlib.sha256(raw).hexdigest()}")
+    got = read_idx(path, 3, content_hash=f"sha256:{hashlib.sha256(raw).hexdigest()}")
     assert_array_equal(got, IMAGES)
     assert got.dtype == np.uint8
     assert got.flags.writeable
@@ -140,7 +140,7 @@ def test_every_flipped_bit_is_refused_or_harmless(
     damaged[position % len(damaged)] ^= 1 << bit
     path.write_bytes(damaged)
     try:
-        got = read_idx(path, 3, f"sha256:{hashlib.sha256(raw).hexdigest()}")
+        got = read_idx(path, 3, content_hash=f"sha256:{hashlib.sha256(raw).hexdigest()}")
     except DataError:
         return
     assert packed  # gzip's header has bytes without meaning, such as the time
@@ -176,7 +176,7 @@ def test_a_gzip_bomb_is_not_uncompressed_to_its_end(path: Path) -> None:
 
 
 def test_a_file_that_is_too_large(raw: bytes, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    monkeypatch.setattr("cnnkit.data.files.MAX_BYTES", 1000)
     assert refusal(path, raw) == "expected an IDX file of at most 1,000 bytes, got 5,504"
 
 

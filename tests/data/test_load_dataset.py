@@ -92,7 +92,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_built_in_datasets_have_a_name_each() -> None:
-    assert [cls.__name__ for cls in DATASETS] == ["Digits", "MNIST", "FashionMNIST", "Arrays"]
+    assert [cls.__name__ for cls in DATASETS] == [
+        "Digits",
+        "MNIST",
+        "FashionMNIST",
+        "KMNIST",
+        "EMNIST",
+        "CIFAR10",
+        "CIFAR100",
+        "Arrays",
+    ]
 
 
 def test_importing_the_datasets_does_not_import_what_only_downloads_need() -> None:

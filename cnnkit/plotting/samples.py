@@ -1,0 +1,139 @@
+"""Samples of a dataset: a few images of each class, as one picture."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnkit.errors import ConfigError, DataError
+from cnnkit.types import Array, Data
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+MOST_IMAGES = 240
+MOST_CLASSES = 120
+MOST_OF_A_CLASS = 8
+WIDTH, HEIGHT, DPI = 12.8, 7.2, 150
+"""Inches of a slide, and points of an inch: 1920 x 1080."""
+MOST_LETTERS = 18
+"""Of the name of a class."""
+LETTER = 0.25
+"""The room that a letter takes, in images, at the size that is chosen."""
+_INK = "#222222"
+
+
+def write_samples(data: Data, path: str | Path) -> Path:
+    """Write a picture with a few training samples of each class; a file of that name is replaced.
+
+    path: ends in .png, .svg or .pdf. Raises ConfigError for a path that cannot be, or if matplotlib is missing, and
+    DataError for inputs that are no images.
+    """
+    path = Path(path)
+    check_target(path)
+    figure = draw_samples(*_chosen(data), data.labels, data.name)
+    scratch = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a label in letters that the font lacks has boxes
+            figure.savefig(scratch)
+        os.replace(scratch, path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    return path
+
+
+def check_target(path: str | Path) -> None:
+    """Find out, before the work is done, that a picture could not be written there. Raises ConfigError."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"cannot write {path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
+        raise ConfigError(f"cannot write {path}: expected the name of a file in a folder that exists")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ConfigError('pictures need matplotlib: pip install "cnnkit[plots]"') from error
+
+
+def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str) -> Figure:
+    """Draw images grouped by class, each class beside its name.
+
+    images: (N, C, H, W) with one channel, drawn in grey, or three, in colour; all are scaled alike, from their lowest
+    value to their highest. labels: (N,) class indices; names: of the classes, by index, or none, to show the indices.
+    Raises DataError for other images.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.size:
+        raise DataError(f"expected images of shape (N, 1, H, W) or (N, 3, H, W) to draw, got {images.shape}")
+    groups = [(int(index), np.flatnonzero(labels == index)) for index in np.unique(labels)]
+    across = max(len(members) for _, members in groups)
+    shown = [_shortened(names[index] if index < len(names) else str(index)) for index, _ in groups]
+    room = 0.4 + LETTER * max(map(len, shown))
+    columns, rows = _grid(len(groups), room + across)
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.91))
+    axes.set_axis_off()
+    axes.set_xlim(0, columns * (room + across))
+    axes.set_ylim(rows, 0)
+    axes.set_aspect("equal", anchor="C")
+    size = min(15.0, 0.4 * 72 * min(HEIGHT * 0.91 / rows, WIDTH * 0.98 / (columns * (room + across))))
+    figure.text(0.5, 0.96, title, fontsize=16, color=_INK, ha="center", va="center", parse_math=False)
+    pixels = _scaled(images)
+    high, wide = 0.47 * np.array(images.shape[2:]) / max(images.shape[2:])  # half of an image, with a gap
+    for place, (name, (_, members)) in enumerate(zip(shown, groups, strict=True)):
+        left, top = place // rows * (room + across) + room, place % rows
+        axes.text(left - 0.2, top + 0.5, name, fontsize=size, color=_INK, ha="right", va="center", parse_math=False)
+        for step, member in enumerate(members):
+            box = (left + step + 0.5 - wide, left + step + 0.5 + wide, top + 0.5 + high, top + 0.5 - high)
+            axes.imshow(pixels[member], cmap="gray", vmin=0, vmax=1, extent=box, interpolation="nearest", zorder=2)
+    axes.set_xlim(0, columns * (room + across))  # imshow changes them
+    axes.set_ylim(rows, 0)
+    return figure
+
+
+def _chosen(data: Data) -> tuple[Array, Array]:
+    """The first training samples of each class, and their labels; values to regress are one class without a name."""
+    x, y = data.train.x, data.train.y
+    if y.dtype.kind != "i":
+        return x[:MOST_OF_A_CLASS], np.zeros(len(x[:MOST_OF_A_CLASS]), np.int64)
+    classes = np.unique(y)[:MOST_CLASSES]
+    each = max(1, min(MOST_OF_A_CLASS, MOST_IMAGES // len(classes)))
+    index = np.concatenate([np.flatnonzero(y == label)[:each] for label in classes])
+    return x[index], y[index]
+
+
+def _grid(groups: int, across: float) -> tuple[int, int]:
+    """The columns and rows that show the images largest."""
+
+    def scale(columns: int) -> float:
+        return min(WIDTH / (columns * across), HEIGHT * 0.91 / math.ceil(groups / columns))
+
+    columns = max(range(1, groups + 1), key=scale)
+    return columns, math.ceil(groups / columns)
+
+
+def _scaled(images: Array) -> Array:
+    """Values from 0 to 1, (N, H, W) or (N, H, W, 3)."""
+    values = images.astype(np.float64)
+    low, high = values.min(), values.max()
+    values = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return values[:, 0] if values.shape[1] == 1 else values.transpose(0, 2, 3, 1)
+
+
+def _shortened(name: str) -> str:
+    plain = "".join(letter if letter.isprintable() else " " for letter in name)
+    return plain if len(plain) <= MOST_LETTERS else f"{plain[: MOST_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"

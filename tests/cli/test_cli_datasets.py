@@ -1,0 +1,77 @@
+"""`datasets list`, `fetch` and `show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.data import MNIST
+
+
+def test_the_list_says_whether_files_are_in_place(cli: Any, tmp_path: Path) -> None:
+    def in_place() -> dict[str, bool | None]:
+        return {entry["name"]: entry["in_place"] for entry in cli("datasets", "list", "--json").document}
+
+    assert in_place() == {
+        "Arrays": None,  # needs a path
+        "CIFAR10": False,
+        "CIFAR100": False,
+        "Digits": True,
+        "EMNIST": False,
+        "FashionMNIST": False,
+        "KMNIST": False,
+        "MNIST": False,
+    }
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    for name in MNIST.hashes:
+        (tmp_path / "data" / "mnist" / f"{name}.gz").touch()
+    assert in_place()["MNIST"] is True
+    result = cli("datasets", "list", "--data-dir", tmp_path / "empty")
+    assert result.err == f"files are looked for in {tmp_path / 'empty'}\n"
+    lines = {line.split()[0]: line for line in result.out.splitlines()}
+    assert " missing " in lines["MNIST"]
+    assert " in place " in lines["Digits"]
+
+
+def test_show_counts_the_samples_of_each_class(cli: Any) -> None:
+    result = cli("datasets", "show", "Digits()")
+    assert result.code == 0
+    assert (
+        "samples      train 1,437, test 360\ninput_range  train 0 to 16, test 0 to 16\nclasses      10\n" in result.out
+    )
+    assert "\nclass  train  share  test  share\n0        145  10.1%    33  9.2%\n" in result.out
+    document = cli("datasets", "show", "Digits()", "--json").document
+    assert document["classes"][0]["train"] == {"samples": 145, "share": 145 / 1437}
+
+
+def test_show_draws_samples(cli: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    document = cli("datasets", "show", "Digits()", "-o", "digits.png", "--json").document
+    assert document["picture"] == "digits.png"
+    assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_show_of_values_to_regress(cli: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=rng.random((10, 3), np.float32), y=np.linspace(0, 1, 10))
+    result = cli("datasets", "show", 'Arrays("mine.npz")')
+    assert (result.code, result.err) == (0, "")
+    assert "target_range  train 0 to 1, test 0.222222 to 0.888889\nclasses       0\n" in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Nothing()",), "there is no dataset named 'Nothing'"),
+        (("Digits()", "-o", "a.txt"), "cannot write a.txt: expected a name that ends in .png, .svg, .pdf"),
+        (("EMNIST(split='x')",), "split must be one of 'balanced', "),
+        (("CIFAR100(labels=3)",), "labels must be one of 'fine', 'coarse', got 3"),
+    ],
+)
+def test_what_cannot_be_shown(cli: Any, arguments: tuple[str, ...], message: str) -> None:
+    result = cli("datasets", "show", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err

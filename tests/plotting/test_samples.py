@@ -1,0 +1,129 @@
+"""Pictures of samples: each class with its name and a few images, whatever is drawn."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.data import load_dataset
+from cnnkit.errors import ConfigError, DataError
+from cnnkit.plotting.samples import MOST_CLASSES, MOST_LETTERS, draw_samples, write_samples
+from cnnkit.types import Data, Samples
+
+pytest.importorskip("matplotlib")
+MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+
+
+def texts(figure: Any) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def some(classes: int, each: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    y = np.repeat(np.arange(classes), each)
+    return np.random.default_rng(0).integers(0, 256, (len(y), *shape), dtype=np.uint8), y
+
+
+def test_each_class_has_its_name_and_its_images() -> None:
+    x, y = some(3, 4, (1, 5, 5))
+    figure = draw_samples(x, y, ("cat", "dog", "bird"), "Mine()")
+    assert texts(figure) == ["cat", "dog", "bird"]
+    assert figure.texts[0].get_text() == "Mine()"
+    drawn = figure.axes[0].images
+    assert len(drawn) == 12
+    shown, scaled = drawn[5].get_array(), (x[5, 0].astype(float) - x.min()) / (int(x.max()) - int(x.min()))
+    assert shown is not None
+    assert np.allclose(shown, scaled)
+    left, right, bottom, top = drawn[5].get_extent()
+    name = figure.axes[0].texts[1]
+    assert top < name.get_position()[1] < bottom  # beside its name; y grows downwards
+    assert name.get_position()[0] < left < right
+
+
+def test_colour_images_keep_their_channels_and_their_proportions() -> None:
+    x, y = some(2, 1, (3, 4, 8))
+    drawn = draw_samples(x, y, (), "t").axes[0].images
+    shown = drawn[0].get_array()
+    assert shown is not None
+    assert shown.shape == (4, 8, 3)
+    left, right, bottom, top = drawn[0].get_extent()
+    assert abs((right - left) / (bottom - top)) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("classes", [1, 10, 47, 100, 120])
+def test_any_number_of_classes_fits_on_the_page(classes: int) -> None:
+    x, y = some(classes, 2, (1, 4, 4))
+    figure = draw_samples(x, y, [f"class {i} with a long name" for i in range(classes)], "t")
+    figure.canvas.draw()
+    page = figure.bbox
+    for artist in (*figure.axes[0].texts, *figure.axes[0].images):
+        box = artist.get_window_extent()
+        assert page.x0 - 1 <= box.x0 < box.x1 <= page.x1 + 1
+        assert page.y0 - 1 <= box.y0 < box.y1 <= page.y1 + 1
+
+
+def test_names_overlap_no_images() -> None:
+    x, y = some(40, 2, (1, 4, 4))
+    figure = draw_samples(x, y, ["W" * MOST_LETTERS if i % 2 else "mushroom" for i in range(40)], "t")
+    figure.canvas.draw()
+    names = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text() == "mushroom"]
+    assert names
+    for image in figure.axes[0].images:
+        box = image.get_window_extent()
+        assert not any(box.overlaps(name) for name in names)
+
+
+@pytest.mark.parametrize("suffix", MAGIC)
+def test_the_suffix_decides_the_format(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    path = write_samples(load_dataset("Digits()", tmp_path), folder / f"samples{suffix}")
+    assert path.read_bytes().startswith(MAGIC[suffix])
+    assert list(folder.iterdir()) == [path]
+
+
+def test_names_may_be_anything(tmp_path: Path) -> None:
+    x, y = some(4, 1, (1, 4, 4))
+    samples = Samples(x, y)
+    names = ("$\\frac{$", "\u3042\x1b[31m", "a" * 50, "")
+    write_samples(Data(samples, samples, labels=names, name="$x$"), tmp_path / "a.png")
+    assert texts(draw_samples(x, y, names, "t"))[2] == "a" * (MOST_LETTERS - 1) + "\u2026"
+
+
+def test_many_classes_and_targets_to_regress(tmp_path: Path) -> None:
+    x, y = some(MOST_CLASSES + 5, 1, (1, 2, 2))
+    samples = Samples(x, y)
+    write_samples(Data(samples, samples), tmp_path / "many.png")
+    values = Samples(x, y.astype(np.float32)[:, None])
+    write_samples(Data(values, values), tmp_path / "values.png")
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (4, 2, 3, 3), (0, 1, 3, 3)])
+def test_what_is_no_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"expected images of shape \(N, 1, H, W\) or \(N, 3, H, W\) to draw, got"):
+        draw_samples(np.zeros(shape), np.zeros(len(np.zeros(shape)), np.int64), (), "t")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.gif", "expected a name that ends in .png, .svg, .pdf"),
+        ("no/a.png", "expected the name of a file in a folder that exists"),
+        ("folder.png", "expected the name of a file in a folder that exists"),
+    ],
+)
+def test_a_path_that_cannot_be(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        write_samples(load_dataset("Digits()", tmp_path), tmp_path / name)
+    assert str(caught.value) == f"cannot write {tmp_path / name}: {message}"
+
+
+def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ConfigError) as caught:
+        write_samples(load_dataset("Digits()", tmp_path), tmp_path / "a.png")
+    assert str(caught.value) == 'pictures need matplotlib: pip install "cnnkit[plots]"'
