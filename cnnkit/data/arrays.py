@@ -52,7 +52,8 @@ class Arrays(Dataset):
     def load(self, data_dir: Path) -> Data:
         """Read the file, or where its rows are, and check everything in it."""
         path = self._find(self.path, data_dir)
-        arrays = self._read(path, data_dir)
+        targets = self._find(self.targets, data_dir) if self.targets else path
+        arrays = self._read(path, targets)
         if "x_train" in arrays:
             train, test = (_samples(path, arrays, f"_{part}") for part in ("train", "test"))
             _check_alike(path, train, test, "test")
@@ -60,7 +61,7 @@ class Arrays(Dataset):
             if validation:
                 _check_alike(path, train, validation, "validation")
         else:
-            train, test = split_test(_samples(path, arrays, ""), self.test, self.seed)
+            train, test = split_test(_samples(path, arrays, "", targets), self.test, self.seed)
             validation = None
         labels = _labels(path, arrays, max(_classes(part) for part in (train, test, validation) if part))
         scale = 1 / 255 if train.x.dtype == np.uint8 else 1.0
@@ -70,10 +71,10 @@ class Arrays(Dataset):
     def _kind(self) -> str:
         return os.path.splitext(self.path)[1].lower()
 
-    def _read(self, path: Path, data_dir: Path) -> dict[str, Stored]:
+    def _read(self, path: Path, targets: Path) -> dict[str, Stored]:
         if self._kind in (".h5", ".hdf5"):
             return read_hdf5(StoredFile(path))
-        return read_npy(path, self._find(self.targets, data_dir)) if self._kind == ".npy" else read_npz(path)
+        return read_npy(path, targets) if self._kind == ".npy" else read_npz(path)
 
     def _find(self, name: str, data_dir: Path) -> Path:
         given = Path(os.path.expanduser(name))
@@ -89,9 +90,10 @@ class Arrays(Dataset):
         return found
 
 
-def _samples(path: Path, arrays: dict[str, Stored], suffix: str) -> Samples:
+def _samples(path: Path, arrays: dict[str, Stored], suffix: str, targets: Path | None = None) -> Samples:
+    """targets: the file of y, if it is another one."""
     x_name, y_name = f"x{suffix}", f"y{suffix}"
-    x, y = _inputs(path, x_name, arrays[x_name]), _targets(path, y_name, np.asarray(arrays[y_name]))
+    x, y = _inputs(path, x_name, arrays[x_name]), _targets(targets or path, y_name, np.asarray(arrays[y_name]))
     if len(x) != len(y):
         raise DataError(f"{path}: expected as many targets as inputs, got {len(x)} {x_name} and {len(y)} {y_name}")
     return Samples(x, y)

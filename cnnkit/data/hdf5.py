@@ -48,6 +48,8 @@ def _dataset(file: StoredFile, name: str, source: Any) -> Any:
         raise DataError(f"{refused}, it is a {type(dataset).__name__.lower()}")
     if dataset.external or dataset.is_virtual:
         raise DataError(f"{refused}, its values are in other files; copy them into the file")
+    if dataset.shape is None:
+        raise DataError(f"{file.path}: expected {name} with values, it is empty")
     if dataset.dtype.kind not in ("S" if name == LABELS else "iuf"):
         expected = 'strings of a fixed length, such as np.array(["cat", "dog"], "S")' if name == LABELS else "numbers"
         found = "strings or arrays of varying length, or references" if dataset.dtype.hasobject else dataset.dtype
