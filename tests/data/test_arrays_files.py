@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.testing import assert_array_equal
 from cnnkit.data import Arrays, load_dataset
 from cnnkit.data.rows import StoredRows
 from cnnkit.errors import ConfigError, DataError
+from cnnkit.training.diagnosis import first_input
 from cnnkit.types import Array
 
 X = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), np.uint8)
@@ -358,3 +360,16 @@ def test_arguments() -> None:
         with pytest.raises(ConfigError) as caught:
             make()
         assert str(caught.value) == message
+
+
+def test_a_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    """Loading, splitting, looking for NaN, and the digest."""
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (1000, 1, 180, 180))  # 130 MB of holes
+    x.flush()
+    np.save(tmp_path / "y.npy", np.arange(1000) % 2)
+    tracemalloc.start()
+    data = load_dataset('Arrays("x.npy", targets="y.npy")', tmp_path, 0.1)
+    assert first_input(data.train) is None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40e6
