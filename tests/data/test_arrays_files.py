@@ -373,3 +373,28 @@ def test_a_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40e6
+
+
+def test_values_that_hdf5_must_convert_are_read_by_it(tmp_path: Path) -> None:
+    """Four bits, two bits up in their byte: the bytes of the file are not the values."""
+    bits = h5py.h5t.STD_U8LE.copy()
+    bits.set_precision(4)
+    bits.set_offset(2)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        x = h5py.Dataset(h5py.h5d.create(file.id, b"x", bits, h5py.h5s.create_simple(X.shape)))
+        x[...] = X % 16
+        assert x.dtype == np.uint8
+        file["y"] = Y
+    write(tmp_path / "b.h5", {"x": X % 16, "y": Y})
+    assert_array_equal(*(Arrays(name).load(tmp_path).train.x for name in ("a.h5", "b.h5")))
+
+
+def test_a_dataset_that_would_end_beyond_the_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", {"y": Y, "x": X})
+    with h5py.File(tmp_path / "a.h5") as file:
+        offset = file["x"].id.get_offset()
+    whole = (tmp_path / "a.h5").read_bytes()
+    here, beyond = (number.to_bytes(8, "little") for number in (offset, len(whole) - 100))
+    assert whole.count(here) == 1
+    (tmp_path / "a.h5").write_bytes(whole.replace(here, beyond))
+    assert refusal(Arrays("a.h5"), tmp_path) == "x declares 640 bytes, more than the file has for it"
