@@ -62,8 +62,6 @@ def _array(file: StoredFile, name: str, dataset: Any) -> Stored:
 
     created, offset = dataset.id.get_create_plist(), dataset.id.get_offset()
     in_one_piece = created.get_layout() == h5py.h5d.CONTIGUOUS and offset is not None
-    if in_one_piece and (offset + dataset.nbytes > file.size or dataset.id.get_storage_size() != dataset.nbytes):
-        raise DataError(f"{file.path}: {name} declares {dataset.nbytes:,} bytes, more than the file has for it")
     plain = dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype))  # else HDF5 must convert the values
     if in_one_piece and plain and name.startswith("x") and dataset.ndim:
         return all_rows(file, offset, dataset.dtype, dataset.shape)

@@ -134,6 +134,16 @@ def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert str(caught.value) == f"cannot read {tmp_path / 'rows'}: Input/output error"
 
 
+def test_rows_that_the_file_never_had(tmp_path: Path) -> None:
+    made = stored(tmp_path)
+    beyond = all_rows(made.file, made.offset, X.dtype, (301, *X.shape[1:]))
+    assert_array_equal(beyond[:300], X)
+    with pytest.raises(DataError) as caught:
+        beyond[298:]
+    size = len(HEAD) + X.nbytes
+    assert str(caught.value) == f"{tmp_path / 'rows'}: expected 64 bytes at byte {size:,}, the file ends before"
+
+
 # Training from it
 
 
