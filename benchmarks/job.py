@@ -16,7 +16,7 @@ from benchmarks.networks import CLASSES, NETWORKS, PREPROCESSING
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 from cnnkit.network import Sequential, keyed_rng
-from cnnkit.types import Array, Samples, Shape
+from cnnkit.types import Array, Inputs, Samples, Shape
 
 MNIST_SHAPE = (1, 28, 28)
 
@@ -104,7 +104,7 @@ def load(folder: str, part: str) -> Samples:
     return Samples(np.load(Path(folder) / f"{part}_x.npy"), np.load(Path(folder) / f"{part}_y.npy"))
 
 
-def prepared(x: Array) -> Array:
+def prepared(x: Inputs) -> Array:
     """Raw images as the first layer sees them, float32, (N, C, H, W)."""
     factor, offset = PREPROCESSING.affine(np.dtype(np.float32), x.ndim)
     return np.add(np.multiply(x, factor, dtype=np.float32), offset)

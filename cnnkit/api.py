@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cnnkit.components import Dataset, Layer, Merge
 from cnnkit.network import Sequential
 from cnnkit.training import Run
-from cnnkit.types import Array, Data
+from cnnkit.types import Array, Data, Inputs
 
 if TYPE_CHECKING:
     from cnnkit.onnx.report import ValidationReport
@@ -106,7 +106,7 @@ def export_onnx(
 
 
 def validate_onnx(
-    path: str | Path, model: Sequential, x: Array | None = None, runtimes: Sequence[str] | None = None
+    path: str | Path, model: Sequential, x: Inputs | None = None, runtimes: Sequence[str] | None = None
 ) -> ValidationReport:
     """Compare an ONNX file with the model on other runtimes; `.ok` tells whether they agree.
 

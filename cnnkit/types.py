@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,14 +121,63 @@ class Preprocessing:
         return (self.scale / std).astype(dtype), (-mean / std).astype(dtype)
 
 
+@runtime_checkable
+class Rows(Protocol):
+    """Inputs that are not in memory, (N, ...): an index reads rows, and `np.asarray` all of them."""
+
+    @property
+    def shape(self) -> Shape:
+        """(N, ...)."""
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the arrays that are given."""
+
+    @property
+    def nbytes(self) -> int:
+        """What is in memory, in bytes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Array: ...
+
+    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> Array: ...
+
+    def select(self, index: slice | Array) -> Rows:
+        """The rows at these positions, not read."""
+
+    def read(self, positions: Array, out: Array) -> Array:
+        """Read the rows at these positions into `out`, and return it."""
+
+
+Inputs = Array | Rows
+BLOCK_BYTES = 16 << 20
+"""What of inputs is looked at together, unless a single one takes more."""
+
+
+def as_inputs(x: Any) -> Inputs:
+    """An array of whatever NumPy makes one of; rows that are not in memory stay where they are."""
+    return x if isinstance(x, Rows) else np.asarray(x)
+
+
+def blocks(x: Inputs) -> Iterator[slice]:
+    """Slices of the first axis, in order, that are small enough to be read together."""
+    step = max(1, BLOCK_BYTES // max(1, math.prod(x.shape[1:]) * x.dtype.itemsize))
+    return (slice(start, min(start + step, len(x))) for start in range(0, len(x), step))
+
+
 @dataclass(frozen=True)
 class Samples:
     """Inputs and their targets, in the dataset's own dtype and units.
 
-    x: (N, C, H, W) or (N, F); y: (N,) class indices (int64), or (N, F) values to regress.
+    x: (N, C, H, W) or (N, F), in memory or not; y: (N,) class indices (int64), or (N, F) values to regress.
     """
 
-    x: Array
+    x: Inputs
     y: Array
 
     def __post_init__(self) -> None:
@@ -137,8 +188,9 @@ class Samples:
         return len(self.x)
 
     def take(self, index: Array | slice) -> Samples:
-        """The samples at these positions."""
-        return Samples(self.x[index], self.y[index])
+        """The samples at these positions; inputs that are not in memory stay where they are."""
+        x = self.x[index] if isinstance(self.x, np.ndarray) else self.x.select(index)
+        return Samples(x, self.y[index])
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Training:
         self.job = job
         self.format = torch.channels_last if job.variant == "channels_last" else torch.contiguous_format
         samples = job.train()
-        self.x, self.y = self._images(samples.x), torch.from_numpy(samples.y)
+        self.x, self.y = self._images(np.asarray(samples.x)), torch.from_numpy(samples.y)
         self.network = chain(job.model().layers).train()
         self.network.to(memory_format=self.format)
         self.run = torch.compile(self.network) if job.variant == "compiled" else self.network

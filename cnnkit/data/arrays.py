@@ -1,113 +1,117 @@
-"""Arrays of your own, from a NumPy archive."""
+"""Arrays of your own, from a file."""
 
 from __future__ import annotations
 
 import os
-import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cnnkit.components.contracts import Dataset
+from cnnkit.data.archive import LABELS, read_npy, read_npz
+from cnnkit.data.hdf5 import read_hdf5
+from cnnkit.data.rows import Stored, StoredFile, StoredRows
 from cnnkit.data.split import legacy_seed, proper_fraction, split_test
 from cnnkit.errors import ConfigError, DataError
-from cnnkit.types import Array, Data, Preprocessing, Samples
+from cnnkit.types import Array, Data, Inputs, Preprocessing, Samples, blocks
 
-SPLIT = ("x_train", "y_train", "x_test", "y_test")
-WHOLE = ("x", "y")
+FLOAT = np.dtype(np.float32)
 
 
 class Arrays(Dataset):
-    """The arrays of an .npz file: x_train, y_train, x_test and y_test; or x and y, which are then split.
+    """The arrays of a file: x_train, y_train, x_test and y_test; or x and y, which are then split.
 
     x: (N, C, H, W), (N, H, W) which gets a channel axis, or (N, F); uint8 (preprocessing divides by 255), float32, or
     float64, which becomes float32. y: (N,) integer class indices, or (N,) or (N, F) floats to regress.
-    labels (optional in the file): the names of the classes, an array of strings.
-    path: looked for in `data_dir`, then in the working directory; test, seed: as for `Digits`.
+    x_validation, y_validation (optional beside x_train): to validate on. labels (optional): the names of the classes,
+    an array of strings.
+    path: .npz; .h5 or .hdf5, with datasets of these names; or .npy, which is x, and `targets` is the .npy file of y.
+    Looked for in `data_dir`, then in the working directory. The x of .npy files, and of HDF5 datasets without chunks,
+    stay in the file, which may be larger than memory: rows are read when they are needed.
+    test, seed: as for `Digits`.
     Raises ConfigError for arguments, DataError for a file or array that is none of this, or has NaN or infinite values.
     """
 
-    def __init__(self, path: str | os.PathLike[str], test: float = 0.2, seed: int = 0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], test: float = 0.2, seed: int = 0, targets: str | os.PathLike[str] = ""
+    ) -> None:
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-            raise ConfigError(f'path must be the name of an .npz file, such as "shapes.npz", got {path!r}')
+            raise ConfigError(f'path must be the name of a file, such as "shapes.npz", got {path!r}')
+        if not isinstance(targets, str | os.PathLike):
+            raise ConfigError(f'targets must be the name of an .npy file, such as "classes.npy", got {targets!r}')
         self.path = os.fspath(path)
         self.test = proper_fraction("test", test)
         self.seed = legacy_seed("seed", seed)
+        self.targets = os.fspath(targets)
+        if self._kind == ".npy" and not self.targets:
+            raise ConfigError(f"{self.path} is one array, the inputs: name the .npy file of their targets with targets")
+        if self._kind != ".npy" and self.targets:
+            raise ConfigError(f"targets goes with a path that ends in .npy; {self.path} has its targets inside")
 
     def load(self, data_dir: Path) -> Data:
-        """Read the archive and check everything in it."""
-        path = self._find(data_dir)
-        arrays = _read(path)
+        """Read the file, or where its rows are, and check everything in it."""
+        path = self._find(self.path, data_dir)
+        targets = self._find(self.targets, data_dir) if self.targets else path
+        arrays = self._read(path, targets)
         if "x_train" in arrays:
             train, test = (_samples(path, arrays, f"_{part}") for part in ("train", "test"))
-            _check_alike(path, train, test)
+            _check_alike(path, train, test, "test")
+            validation = _samples(path, arrays, "_validation") if "x_validation" in arrays else None
+            if validation:
+                _check_alike(path, train, validation, "validation")
         else:
-            train, test = split_test(_samples(path, arrays, ""), self.test, self.seed)
-        labels = _labels(path, arrays, max(_classes(train), _classes(test)))
+            train, test = split_test(_samples(path, arrays, "", targets), self.test, self.seed)
+            validation = None
+        labels = _labels(path, arrays, max(_classes(part) for part in (train, test, validation) if part))
         scale = 1 / 255 if train.x.dtype == np.uint8 else 1.0
-        return Data(train, test, labels=labels, preprocessing=Preprocessing(scale=scale))
+        return Data(train, test, validation, labels=labels, preprocessing=Preprocessing(scale=scale))
 
-    def _find(self, data_dir: Path) -> Path:
-        given = Path(os.path.expanduser(self.path))
+    @property
+    def _kind(self) -> str:
+        return os.path.splitext(self.path)[1].lower()
+
+    def _read(self, path: Path, targets: Path) -> dict[str, Stored]:
+        if self._kind in (".h5", ".hdf5"):
+            return read_hdf5(StoredFile(path))
+        return read_npy(path, targets) if self._kind == ".npy" else read_npz(path)
+
+    def _find(self, name: str, data_dir: Path) -> Path:
+        given = Path(os.path.expanduser(name))
         candidates = dict.fromkeys((data_dir / given, given.absolute()))
         found = next((path for path in candidates if os.path.exists(path)), None)
         if found is None:
             raise DataError(
-                f"no file {self.path}: looked for {' and '.join(map(str, candidates))}; "
+                f"no file {name}: looked for {' and '.join(map(str, candidates))}; "
                 "name its folder with --data-dir or CNNKIT_DATA_DIR"
             )
         if not found.is_file():
-            raise DataError(f"{found}: expected an .npz file, this is not a regular file")
+            raise DataError(f"{found}: expected a file, this is not a regular one")
         return found
 
 
-def _read(path: Path) -> dict[str, Array]:
-    """The arrays that are needed, by name."""
-    name = ""
-    try:
-        with path.open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise DataError(
-                    f"{path}: expected an .npz file as np.savez writes it, this is something else or has lost its end"
-                )
-            file.seek(0)
-            archive = np.load(file, allow_pickle=False)
-            wanted = next((names for names in (SPLIT, WHOLE) if set(names) <= set(archive.files)), None)
-            if wanted is None:
-                raise DataError(
-                    f"{path}: expected the arrays {', '.join(SPLIT)}, or {' and '.join(WHOLE)}; "
-                    f"it has {', '.join(archive.files) or 'none'}"
-                )
-            arrays = {}
-            for name in (*wanted, "labels"):
-                if name in archive.files:
-                    arrays[name] = archive[name]
-            return arrays
-    except DataError:
-        raise
-    except Exception as error:  # a damaged archive makes zipfile, zlib and NumPy fail in a dozen ways
-        what = f"the array {name} cannot be read" if name else "the archive cannot be read"
-        raise DataError(
-            f"{path}: {what}: {error} ({type(error).__name__}); expected undamaged arrays of numbers, no Python objects"
-        ) from error
-
-
-def _samples(path: Path, arrays: dict[str, Array], suffix: str) -> Samples:
+def _samples(path: Path, arrays: dict[str, Stored], suffix: str, targets: Path | None = None) -> Samples:
+    """targets: the file of y, if it is another one."""
     x_name, y_name = f"x{suffix}", f"y{suffix}"
-    x, y = _inputs(path, x_name, arrays[x_name]), _targets(path, y_name, arrays[y_name])
+    x, y = _inputs(path, x_name, arrays[x_name]), _targets(targets or path, y_name, np.asarray(arrays[y_name]))
     if len(x) != len(y):
         raise DataError(f"{path}: expected as many targets as inputs, got {len(x)} {x_name} and {len(y)} {y_name}")
     return Samples(x, y)
 
 
-def _inputs(path: Path, name: str, x: Array) -> Array:
-    if x.ndim not in (2, 3, 4) or x.size == 0:
+def _inputs(path: Path, name: str, x: Stored) -> Stored:
+    if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(f"{path}: expected {name} of shape (N, C, H, W), (N, H, W) or (N, F), got {x.shape}")
     if x.dtype != np.uint8:
         if x.dtype.kind != "f" or x.dtype.itemsize not in (4, 8):
             raise DataError(f"{path}: expected {name} of uint8, float32 or float64, got {x.dtype}")
-        x = _finite(path, name, x)
-    return x[:, np.newaxis] if x.ndim == 3 else x  # (N, H, W) -> (N, 1, H, W)
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is found below
+            x = replace(x, dtype=FLOAT) if isinstance(x, StoredRows) else x.astype(FLOAT, copy=False)
+        _check_finite(path, name, x)
+    if x.ndim != 3:
+        return x
+    # (N, H, W) -> (N, 1, H, W)
+    return replace(x, row=(1, *x.row)) if isinstance(x, StoredRows) else x[:, np.newaxis]
 
 
 def _targets(path: Path, name: str, y: Array) -> Array:
@@ -121,33 +125,37 @@ def _targets(path: Path, name: str, y: Array) -> Array:
             )
         return y
     if y.dtype.kind == "f" and y.ndim in (1, 2):
-        return _finite(path, name, y).reshape(len(y), -1)  # (N,) -> (N, 1)
+        with np.errstate(over="ignore"):  # as above
+            y = y.astype(FLOAT, copy=False)
+        _check_finite(path, name, y)
+        return y.reshape(len(y), -1)  # (N,) -> (N, 1)
     raise DataError(
         f"{path}: expected {name} of shape (N,) with integers, or (N,) or (N, F) with floats, "
         f"got {y.shape} with {y.dtype}"
     )
 
 
-def _finite(path: Path, name: str, values: Array) -> Array:
-    """The values as float32."""
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is found below
-        values = values.astype(np.float32, copy=False)
-    finite = np.isfinite(values)
-    if not finite.all():
-        first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), values.shape))
+def _check_finite(path: Path, name: str, values: Inputs) -> None:
+    wrong, first = 0, ""
+    for block in blocks(values):
+        finite = np.isfinite(values[block])
+        if not finite.all():
+            row, *rest = (int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
+            first = first or str((block.start + row, *rest))
+            wrong += int(np.count_nonzero(~finite))
+    if wrong:
         raise DataError(
-            f"{path}: expected finite float32 values in {name}, got {np.count_nonzero(~finite)} "
-            f"that are NaN, infinite or too large, the first at index {first}"
+            f"{path}: expected finite float32 values in {name}, got {wrong} that are NaN, infinite or too large, "
+            f"the first at index {first}"
         )
-    return values
 
 
-def _check_alike(path: Path, train: Samples, test: Samples) -> None:
-    for name, one, other in (("x", train.x, test.x), ("y", train.y, test.y)):
+def _check_alike(path: Path, train: Samples, others: Samples, part: str) -> None:
+    for name, one, other in (("x", train.x, others.x), ("y", train.y, others.y)):
         if (one.shape[1:], one.dtype) != (other.shape[1:], other.dtype):
             raise DataError(
                 f"{path}: expected samples of one shape and dtype, got {one.shape[1:]} {one.dtype} in {name}_train "
-                f"and {other.shape[1:]} {other.dtype} in {name}_test"
+                f"and {other.shape[1:]} {other.dtype} in {name}_{part}"
             )
 
 
@@ -155,10 +163,10 @@ def _classes(samples: Samples) -> int:
     return int(samples.y.max()) + 1 if samples.y.dtype.kind == "i" else 0
 
 
-def _labels(path: Path, arrays: dict[str, Array], classes: int) -> tuple[str, ...]:
-    labels = arrays.get("labels")
-    if labels is None:
+def _labels(path: Path, arrays: dict[str, Stored], classes: int) -> tuple[str, ...]:
+    if LABELS not in arrays:
         return ()
+    labels = np.asarray(arrays[LABELS])
     if labels.ndim != 1 or labels.dtype.kind != "U" or not 0 < classes <= len(labels):
         raise DataError(
             f"{path}: expected labels of strings, one for each of {classes} classes, "

@@ -15,7 +15,7 @@ from cnnkit.components.checks import in_range
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.split import proper_fraction, split_validation
 from cnnkit.errors import ConfigError
-from cnnkit.types import Data
+from cnnkit.types import Data, blocks
 
 
 def load_dataset(
@@ -66,7 +66,8 @@ def digest(data: Data) -> str:
     total = hashlib.sha256()
     for samples in (data.train, data.test, data.validation):
         for array in (samples.x, samples.y) if samples else ():
-            plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            total.update(f"{plain.dtype.str} {plain.shape} ".encode())
-            total.update(plain.data)
+            dtype = array.dtype.newbyteorder("<")
+            total.update(f"{dtype.str} {array.shape} ".encode())
+            for block in blocks(array):
+                total.update(np.ascontiguousarray(array[block], dtype).data)
     return total.hexdigest()

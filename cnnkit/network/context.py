@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkit.network.keys import keyed_rng
 from cnnkit.network.memory import Memory
-from cnnkit.types import Array, Shape
+from cnnkit.types import Array, Inputs, Shape
 
 NONE = np.empty(0)
 BITS = np.dtype(np.bool_)
@@ -24,12 +24,15 @@ class Workspace:
         self.raw: Array = NONE
         """A tile's samples as the dataset has them."""
 
-    def gather(self, x: Array, positions: Array) -> Array:
+    def gather(self, x: Inputs, positions: Array) -> Array:
         """x[positions], in memory that is used again for the next tile."""
         if self.raw.dtype != x.dtype or self.raw.shape[1:] != x.shape[1:] or len(self.raw) < len(positions):
             self.raw = np.empty((len(positions), *x.shape[1:]), x.dtype)
+        out = self.raw[: len(positions)]
+        if not isinstance(x, np.ndarray):
+            return x.read(positions, out)
         # "clip" writes straight into `out`; the positions are those of samples, nothing is clipped.
-        return np.take(x, positions, axis=0, out=self.raw[: len(positions)], mode="clip")
+        return np.take(x, positions, axis=0, out=out, mode="clip")
 
 
 class TileContext:

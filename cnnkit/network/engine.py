@@ -24,7 +24,7 @@ from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.plan import Plan, Step, plan
 from cnnkit.network.workers import in_threads, one_blas_thread
-from cnnkit.types import Array, Cache, Grads, Preprocessing, Samples, Shape
+from cnnkit.types import Array, Cache, Grads, Inputs, Preprocessing, Samples, Shape
 
 MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
 """With fewer samples, calls cost more than they compute; with more, what a tile needs leaves the processor's cache."""
@@ -79,18 +79,18 @@ class Engine:
         prediction = self._prediction_steps()
 
         def one(tile: slice) -> Sums:
-            part = samples.take(tile)
+            targets = samples.y[tile]
             workspace = self._take_workspace()
-            outputs = self._predict(prediction, part.x, workspace)
-            losses, _ = objective.loss.forward(outputs, part.y)
-            sums = objective.sums(outputs, part.y, losses)
+            outputs = self._predict(prediction, samples.x[tile], workspace)
+            losses, _ = objective.loss.forward(outputs, targets)
+            sums = objective.sums(outputs, targets, losses)
             self.workspaces.append(workspace)
             return sums
 
         with one_blas_thread():
             return functools.reduce(Sums.__add__, in_threads(workers, one, self._tiles(len(samples))))
 
-    def predict(self, x: Array, workers: int) -> Array:
+    def predict(self, x: Inputs, workers: int) -> Array:
         """The outputs of the last node in prediction mode, (N, ...)."""
         y = np.empty((len(x), *self.nodes[-1].out_shape), self.dtype)
 

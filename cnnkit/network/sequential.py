@@ -16,7 +16,7 @@ from cnnkit.network.node import Node, flatten
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
 from cnnkit.network.workers import available_cores
-from cnnkit.types import Array, Preprocessing, Shape
+from cnnkit.types import Array, Inputs, Preprocessing, Shape, as_inputs
 
 InputDtype = Literal["uint8", "float32"]
 
@@ -95,25 +95,25 @@ class Sequential:
         nodes = self.nodes[:-1] if logits and self._ends_in_softmax() else self.nodes
         return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
 
-    def logits(self, x: Array) -> Array:
+    def logits(self, x: Inputs) -> Array:
         """What the last layer gives, or the values before it if it is a Softmax: (N, classes)."""
         if self._engine is None:
             self._engine = self.engine(logits=True)
         return self._engine.predict(self.check_input(x), available_cores())
 
-    def predict_proba(self, x: Array) -> Array:
+    def predict_proba(self, x: Inputs) -> Array:
         """The probability of each class, softmax(logits): (N, classes)."""
         logits = self.logits(x)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return cast(Array, shifted / shifted.sum(axis=1, keepdims=True))
 
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Inputs) -> Array:
         """The most probable class of each sample, as its index (N,), int64; `labels` has the names."""
         return cast(Array, self.logits(x).argmax(axis=1))
 
-    def trace(self, x: Array) -> list[Array]:
+    def trace(self, x: Inputs) -> list[Array]:
         """The output of every node, in the order of `nodes`, for a few samples."""
-        return self.engine().trace(self.check_input(x))
+        return self.engine().trace(np.asarray(self.check_input(x)))
 
     def state(self) -> dict[str, Array]:
         """Copies of all parameters and buffers by name, such as `conv2d_1.weight`, in the order of the nodes."""
@@ -158,10 +158,10 @@ class Sequential:
             for name, array in (*node.layer.params.items(), *node.layer.buffers.items())
         ]
 
-    def check_input(self, x: Any) -> Array:
+    def check_input(self, x: Any) -> Inputs:
         """The same as an array. Raises ShapeError for a shape that the network does not take, and for no numbers."""
-        array = np.asarray(x)
-        if array.dtype == np.bool_ or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+        array = as_inputs(x)
+        if array.dtype.kind not in "iuf":
             raise ShapeError(f"expected numbers, uint8 or float, got an array of {array.dtype}")
         if array.shape[1:] == self.input_shape and array.ndim == len(self.input_shape) + 1:
             return array

@@ -18,7 +18,7 @@ from cnnkit.onnx.compare import first_divergence, magnitude, relative, softmax, 
 from cnnkit.onnx.load import load_onnx
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
 from cnnkit.onnx.runtimes import RUNTIMES, ensure_installed, is_installed
-from cnnkit.types import Array
+from cnnkit.types import Array, Inputs
 
 DEFAULT_SAMPLES = 64
 CHUNK_BYTES = 32 * 2**20
@@ -28,7 +28,7 @@ CHUNK_BYTES = 32 * 2**20
 def validate_onnx(
     path: str | os.PathLike[str],
     model: Sequential,
-    x: Array | None = None,
+    x: Inputs | None = None,
     runtimes: Sequence[Runtime | str] | None = None,
     *,
     tolerance: float = 1e-5,
@@ -62,18 +62,18 @@ def validate_proto(
     proto: ModelProto,
     path: Path,
     model: Sequential,
-    x: Array | None = None,
+    x: Inputs | None = None,
     runtimes: Sequence[Runtime | str] | None = None,
     *,
     tolerance: float = 1e-5,
 ) -> ValidationReport:
     """What `validate_onnx` does, for a model that is in memory; `path` is its name in the report."""
     positive("tolerance", tolerance)
-    x = _random_inputs(model) if x is None else _as_input(model, x)
+    inputs = _random_inputs(model) if x is None else _as_input(model, x)
     not_installed = () if runtimes is not None else tuple(cls.__name__ for cls in RUNTIMES if not is_installed(cls))
     chosen = _choose(runtimes)
-    expected = model.logits(x)
-    results = tuple(_validate(runtime, proto, model, x, expected, tolerance) for runtime in chosen)
+    expected = model.logits(inputs)
+    results = tuple(_validate(runtime, proto, model, inputs, expected, tolerance) for runtime in chosen)
     return ValidationReport(path, tolerance, results, not_installed)
 
 
@@ -170,8 +170,8 @@ def _random_inputs(model: Sequential) -> Array:
     return (rng.random(shape) / model.preprocessing.scale).astype(np.float32)
 
 
-def _as_input(model: Sequential, x: Array) -> Array:
-    x = np.asarray(x)
+def _as_input(model: Sequential, given: Inputs) -> Array:
+    x = np.asarray(given)
     if x.shape[1:] != model.input_shape or not len(x):
         expected = ", ".join(map(str, ("N", *model.input_shape)))
         raise ShapeError(f"expected x of shape ({expected}) with at least one sample, got {x.shape}")

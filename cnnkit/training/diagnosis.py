@@ -7,10 +7,10 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.network import Augmented, Engine, Sequential, Session
 from cnnkit.network.node import Node
-from cnnkit.types import Array, Samples
+from cnnkit.types import Array, Samples, blocks
 
-CHUNK, MANY = 32, 1024
-"""Samples that are taken through the network, or looked at, together."""
+CHUNK = 32
+"""Samples that are taken through the network together."""
 
 
 def first_not_finite(session: Session, batch: Array, key: tuple[int, ...]) -> str:
@@ -63,9 +63,9 @@ def first_buffer(model: Sequential) -> str:
 
 def first_input(samples: Samples) -> int | None:
     """The first sample whose input is not finite; None if there is none."""
-    for start in range(0, len(samples) if samples.x.dtype.kind == "f" else 0, MANY):
-        if (bad := _rows(samples.x[start : start + MANY])).size:
-            return int(start + bad[0])
+    for block in blocks(samples.x) if samples.x.dtype.kind == "f" else ():
+        if (bad := _rows(samples.x[block])).size:
+            return int(block.start + bad[0])
     return None
 
 

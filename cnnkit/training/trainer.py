@@ -40,7 +40,7 @@ from cnnkit.training.interruption import StopRequest
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
-from cnnkit.types import Array, Data, Samples
+from cnnkit.types import Array, Data, Inputs, Samples, as_inputs
 
 
 class Trainer:
@@ -105,7 +105,7 @@ class Trainer:
     def fit(
         self,
         model: Sequential,
-        data: Data | Samples | tuple[Array, Array],
+        data: Data | Samples | tuple[Inputs, Array],
         *,
         stop: StopRequest | None = None,
         checkpoints: Checkpoints | None = None,
@@ -193,7 +193,7 @@ class Trainer:
         }
         return table | {name: value for name, value in optional.items() if value is not None}
 
-    def forecast(self, model: Sequential, data: Data | Samples | tuple[Array, Array]) -> Forecast:
+    def forecast(self, model: Sequential, data: Data | Samples | tuple[Inputs, Array]) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
         train, *others = _parts(data)
         _check(model, train)
@@ -253,7 +253,7 @@ def _parts(data: Any) -> tuple[Samples, Samples | None, Samples | None]:
         case Samples():
             return data, None, None
         case (x, y):
-            return Samples(np.asarray(x), np.asarray(y)), None, None
+            return Samples(as_inputs(x), np.asarray(y)), None, None
     raise ConfigError(f"expected a dataset, or a pair of arrays (inputs, targets), got {type(data).__name__}")
 
 

@@ -60,7 +60,9 @@ def test_stored_samples_and_their_preparation() -> None:
     assert samples.x.shape == (5, 3, 32, 32)
     x = prepared(samples.x)
     assert x.dtype == np.float32
-    np.testing.assert_allclose(x, (samples.x / 255 - PREPROCESSING.mean[0]) / PREPROCESSING.std[0], atol=1e-5)
+    np.testing.assert_allclose(
+        x, (np.asarray(samples.x) / 255 - PREPROCESSING.mean[0]) / PREPROCESSING.std[0], atol=1e-5
+    )
 
 
 def test_mnist_has_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ def test_what_is_not_an_archive(tmp_path: Path) -> None:
         )
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", ""):
-        with pytest.raises(DataError, match=r"expected an \.npz file, this is not a regular file"):
+        with pytest.raises(DataError, match="expected a file, this is not a regular one"):
             Arrays(str(tmp_path / name)).load(tmp_path)
 
 
@@ -188,6 +188,6 @@ def test_arguments() -> None:
     for path in bad:
         with pytest.raises(ConfigError) as caught:
             Arrays(path)
-        assert str(caught.value) == f'path must be the name of an .npz file, such as "shapes.npz", got {path!r}'
+        assert str(caught.value) == f'path must be the name of a file, such as "shapes.npz", got {path!r}'
     with pytest.raises(ConfigError, match="test must be a number above 0, got 0"):
         Arrays("a.npz", test=0)

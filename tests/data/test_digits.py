@@ -28,7 +28,7 @@ def test_what_comes_with_the_package(tmp_path: Path) -> None:
     assert (data.train.x.shape, data.test.x.shape) == ((1437, 1, 8, 8), (360, 1, 8, 8))
     assert data.train.x.dtype == np.uint8
     assert data.train.y.dtype == np.int64
-    assert (data.train.x.min(), data.train.x.max()) == (0, 16)
+    assert (np.min(data.train.x), np.max(data.train.x)) == (0, 16)
     assert data.labels == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     assert data.preprocessing.scale == 1 / 16
     assert data.test.y[:5].tolist() == [6, 9, 3, 7, 2]

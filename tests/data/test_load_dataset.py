@@ -54,7 +54,7 @@ def test_the_digest_is_fixed() -> None:
 
 def test_the_digest_sees_every_part_and_nothing_but_content() -> None:
     data = Tiny().load(Path())
-    x, y = data.train.x, data.train.y
+    x, y = np.asarray(data.train.x), data.train.y
     others = [
         replace(data, train=Samples(x + 1, y)),
         replace(data, train=Samples(x, y + 1)),

@@ -67,7 +67,7 @@ def message(layers: list[Layer | str], samples: Samples, **options: Any) -> str:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_bad_input_is_named_by_its_sample(value: float) -> None:
     samples = rows()
-    samples.x[17, 1] = value
+    np.asarray(samples.x)[17, 1] = value
     text = message(["ReLU()", "Dense(2)"], samples)  # which would hide -inf
     assert text.startswith("the input of the training sample 17 is not finite; expected numbers other than NaN")
 

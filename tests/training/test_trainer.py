@@ -240,7 +240,7 @@ def test_other_threads_cannot_be_interrupted() -> None:
 
 def test_samples_may_be_read_only() -> None:
     samples = blobs(40, 0)
-    for array in (samples.x, samples.y):
+    for array in map(np.asarray, (samples.x, samples.y)):
         array.flags.writeable = False
     assert Trainer(epochs=1, workers=2).fit(network(), samples).history["loss"]
 

@@ -1,0 +1,192 @@
+"""Rows of a file that are read when they are asked for, so that samples may be larger than memory.
+
+Measured with 5 GB of rows of 784 bytes in random order, on ext4 with 2 cores, per row:
+
+    from memory, for comparison                                 0.1 µs
+    positional reads                                            1.0 µs    46 µs where the file is not cached
+    positional reads, those that would wait asked for together  0.9 µs    11 µs
+    memory map, its pages released after each 128 rows          2.3 µs    50 µs and more
+
+A map that keeps its pages is as fast as memory, and counts in it as much as the file has. A map that gives them back
+takes its page faults again; and where a mapped file is cut short, the process dies. Positional reads need no shared
+file offset, so that forked workers read with one descriptor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import math
+import os
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkit.errors import DataError
+from cnnkit.types import Array, Shape
+
+AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
+"""Read what is in memory, and refuse to wait for more; 0 where the system (macOS) cannot be asked for that."""
+WOULD_WAIT = (errno.EAGAIN, errno.EOPNOTSUPP)
+"""How that is refused; the latter by file systems that do not know the question."""
+
+Span = tuple[memoryview, int]
+"""Where bytes go, and their offset in the file."""
+Stamp = tuple[int, int]
+"""A file's size, and when it was last written to, in ns."""
+
+
+class StoredFile:
+    """A file that is open for reading and must stay as it is; one that is deleted or replaced keeps its content.
+
+    Raises DataError if it cannot be read, and from `read` and `check` once it is another than when it was opened.
+    """
+
+    def __init__(self, path: Path, stamp: Stamp | None = None) -> None:
+        self.path = path
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from None
+        weakref.finalize(self, os.close, self.descriptor)
+        self.stamp = stamp or self._stamp()
+        self.check()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file anew, and it must be the same."""
+        return StoredFile, (self.path, self.stamp)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.stamp[0]
+
+    def read(self, spans: Iterable[Span]) -> None:
+        """Fill all spans. What is not in the system's cache is asked for together, and then waited for."""
+        try:
+            waiting = [rest for span in spans if (rest := self._read_at_once(*span))]
+            for view, offset in waiting if AT_ONCE else ():
+                os.posix_fadvise(self.descriptor, offset, len(view), os.POSIX_FADV_WILLNEED)
+            for view, offset in waiting:
+                self._read_all(view, offset)
+        except OSError as error:
+            raise DataError(f"cannot read {self.path}: {error.strerror}") from error
+        self.check()
+
+    def check(self) -> None:
+        """Raises DataError if the file was written to, or cut, since it was opened."""
+        if (now := self._stamp()) != self.stamp:
+            raise DataError(
+                f"{self.path} has changed since it was opened: it had {self.size:,} bytes then and has {now[0]:,} now; "
+                "expected a file that stays as it is while it is used: begin again when nothing writes to it any more"
+            )
+
+    def _stamp(self) -> Stamp:
+        about = os.fstat(self.descriptor)
+        return about.st_size, about.st_mtime_ns
+
+    def _read_at_once(self, view: memoryview, offset: int) -> Span | None:
+        """What is left of the span."""
+        try:
+            count = os.preadv(self.descriptor, [view], offset, AT_ONCE)
+        except OSError as error:
+            if error.errno not in WOULD_WAIT:
+                raise
+            count = 0
+        return (view[count:], offset + count) if count < len(view) else None
+
+    def _read_all(self, view: memoryview, offset: int) -> None:
+        while view:
+            count = os.preadv(self.descriptor, [view], offset)
+            if not count:
+                self.check()
+                raise DataError(f"{self.path}: expected {len(view):,} bytes at byte {offset:,}, the file ends before")
+            view, offset = view[count:], offset + count
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StoredRows:
+    """Some rows of an array in a file, (N, *row): an index reads rows, `select` chooses rows and reads none."""
+
+    file: StoredFile
+    offset: int
+    """Of the array in the file, in bytes; its rows follow each other without gaps."""
+    stored: np.dtype[Any]
+    """What the file has."""
+    dtype: np.dtype[Any]
+    """What is given."""
+    row: Shape
+    """The shape of one row."""
+    rows: Array
+    """Which rows of the array these are, (N,) int64."""
+
+    @property
+    def shape(self) -> Shape:
+        """(N, *row)."""
+        return (len(self.rows), *self.row)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return 1 + len(self.row)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory: of the rows' numbers alone."""
+        return self.rows.nbytes
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Array:
+        """Read rows as NumPy indexes an array; of further axes, whole rows are read and then cut."""
+        first, *further = index if isinstance(index, tuple) else (index,)
+        rows = self.rows[first]
+        out = np.empty((*rows.shape, *self.row), self.dtype)
+        self._fill(rows.reshape(-1), out.reshape(-1, *self.row))
+        return out[(slice(None),) * rows.ndim + tuple(further)]
+
+    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> Array:
+        """Read all rows."""
+        if copy is False:
+            raise ValueError("rows of a file become an array in memory by a copy alone")
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def select(self, index: slice | Array) -> StoredRows:
+        """The rows at these positions, not read."""
+        return dataclasses.replace(self, rows=self.rows[index])
+
+    def read(self, positions: Array, out: Array) -> Array:
+        """Read the rows at these positions into `out`, and return it."""
+        self._fill(self.rows[positions], out)
+        return out
+
+    def _fill(self, rows: Array, out: Array) -> None:
+        """Rows that follow each other in the file, and in `out`, are read as one."""
+        if not out.size:
+            return
+        direct = self.stored == out.dtype and out.flags.c_contiguous
+        raw = out if direct else np.empty(out.shape, self.stored)
+        size = math.prod(self.row) * self.stored.itemsize
+        view = raw.reshape(-1).view(np.uint8).data
+        begins = np.flatnonzero(np.diff(rows, prepend=rows[0]) != 1)
+        ends = [*begins[1:].tolist(), len(rows)]
+        self.file.read(
+            (view[begin * size : end * size], self.offset + row * size)
+            for begin, end, row in zip(begins.tolist(), ends, rows[begins].tolist(), strict=True)
+        )
+        if not direct:
+            with np.errstate(over="ignore"):  # what is too large becomes infinite
+                np.copyto(out, raw, casting="same_kind")
+
+
+Stored = Array | StoredRows
+"""What a file's array becomes: in memory, or rows that stay in the file."""
+
+
+def all_rows(file: StoredFile, offset: int, stored: np.dtype[Any], shape: Shape) -> StoredRows:
+    """All rows of an array in C order that begins at this byte."""
+    return StoredRows(file, offset, stored, stored, tuple(shape[1:]), np.arange(shape[0]))
