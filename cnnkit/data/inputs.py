@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from typing import cast
 
 import numpy as np
@@ -51,7 +51,8 @@ def _read(stream: BufferedReader, shape: Shape, full_scale: float) -> tuple[Arra
 def _array(stream: BufferedReader, shape: Shape) -> Array:
     name = stream.name
     try:
-        array = np.lib.format.read_array(stream, allow_pickle=False)
+        source = stream if stream.seekable() else BytesIO(stream.read())  # NumPy asks a file for its position
+        array = np.lib.format.read_array(source, allow_pickle=False)
     except Exception as error:  # a wrong header makes NumPy and Python's parser fail in many ways
         raise DataError(
             f"{name} is not an array of numbers in NumPy's format: {error} ({type(error).__name__})"
