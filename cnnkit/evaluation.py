@@ -50,8 +50,7 @@ def evaluate_classes(model: Sequential, samples: Samples, labels: tuple[str, ...
         return None
     count = model.output_shape[0]
     names = next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
-    with np.errstate(invalid="ignore"):  # of a model that has diverged
-        probabilities = model.predict_proba(samples.x)
+    probabilities = model.predict_proba(samples.x)
     confusion = confusion_matrix(samples.y, probabilities.argmax(axis=1), count)
     calibrated = calibration(probabilities, samples.y) if np.isfinite(probabilities).all() else None
     return ClassEvaluation(names, confusion, class_report(confusion), calibrated)

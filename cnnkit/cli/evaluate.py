@@ -27,7 +27,10 @@ def evaluate(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Measure a model on test samples: loss, metrics, calibration, and each class."""
+    """Measure a model on test samples.
+
+    Loss and metrics; of a classifier also each class, what it is taken for, and whether confidence is earned.
+    """
     from cnnkit.data import load_dataset
     from cnnkit.evaluation import evaluate_classes
     from cnnkit.registry import Registry

@@ -118,7 +118,7 @@ def _decode(name: str, content: bytes, channels: int) -> Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what else is in the file
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(content), formats=FORMATS)
+            picture: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
             if picture.width * picture.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             if picture.mode not in (*EIGHT_BITS, *SIXTEEN_BITS):
