@@ -36,7 +36,8 @@ def npy() -> bytes:
 def test_an_array_is_taken_as_it_is_whatever_it_is_called(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(npy())
     x, is_image = read_inputs(tmp_path / name, SHAPE, 1.0)
-    assert (x.dtype, is_image) == (np.uint8, False)
+    assert x.dtype == np.uint8
+    assert not is_image
     assert_array_equal(x, IMAGE[None, None])
 
 
