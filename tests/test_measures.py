@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,8 +37,9 @@ def test_the_confusion_matrix_has_true_classes_in_rows() -> None:
     assert_array_equal(matrix, CONFUSION)
 
 
-def test_small_integers_do_not_overflow() -> None:
-    targets = np.full(3, 200, np.uint8)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint64])
+def test_any_integers_will_do(dtype: type[np.integer[Any]]) -> None:
+    targets = np.full(3, 200, dtype)
     matrix = confusion_matrix(targets, targets, 201)
     assert (matrix[200, 200], matrix.sum()) == (3, 3)
 

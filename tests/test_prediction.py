@@ -82,6 +82,16 @@ def test_all_files_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -
     assert all(name in line for name, line in zip(names, lines, strict=True))
 
 
+def test_after_the_first_such_file_no_time_is_spent_on_predictions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "0.png").write_bytes(b"")
+    monkeypatch.setattr(prediction, "BATCH_BYTES", 1)
+    monkeypatch.setattr(Sequential, "predict_proba", lambda self, x: pytest.fail("the model was asked"))
+    with pytest.raises(DataError, match=r"0\.png: expected an image"):
+        predict_files(MODEL, [folder])
+
+
 def test_one_file_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^cannot read .*gone\.png: No such file or directory$"):
         predict_files(MODEL, [tmp_path / "gone.png"])

@@ -255,6 +255,12 @@ def test_the_limit_holds_where_pillow_has_none(monkeypatch: pytest.MonkeyPatch) 
         read_image(png(60_000, 60_000), 1, 8, 1)
 
 
+def test_where_pillow_would_warn_of_a_bomb_the_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+    with pytest.raises(DataError, match="it has more"):
+        read_image(encoded(GREY), 1, 8, 1)
+
+
 def test_a_file_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cnnkit.data.images.MAX_BYTES", 50)
     with pytest.raises(DataError, match="the image: expected an image of at most 50 bytes, it has more"):
@@ -273,9 +279,12 @@ def test_values_without_a_white_are_refused() -> None:
 
 
 def test_pillow_warns_of_nothing_that_the_user_has_not_asked_for() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        read_image(encoded(palette(), transparency=bytes([0, 255, 255, 255])), 3, SIZE, 255)
+    broken_exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x0e\x01"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Image.open(encoded(GREY, "JPEG", exif=broken_exif)).getexif()
+    assert caught
+    read_image(encoded(GREY, "JPEG", exif=broken_exif), 1, SIZE, 255)
 
 
 def test_without_pillow_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,3 +338,6 @@ def test_dark_on_light_looks_inverted() -> None:
     for level in (0, 16):
         assert not looks_inverted(np.full((1, 8, 8), level, np.float32), 16)  # nothing is on it
     assert not looks_inverted(np.zeros((1, 1, 1), np.float32), 16)
+    dim = np.full((1, 8, 8), 7, np.float32)
+    dim[0, 3:5, 3:5] = 0
+    assert not looks_inverted(dim, 16)  # the ground is dark, too
