@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.cli.classes import say_classes
 from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, LossChoice, Reference, RegistryFolder, Workers
 from cnnkit.cli.output import counted, note, say_json, say_table, warn
 from cnnkit.cli.recorded import recorded_component, recorded_dataset
@@ -26,8 +27,12 @@ def evaluate(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Measure a model on test samples."""
+    """Measure a model on test samples.
+
+    Loss and metrics; of a classifier also each class, what it is taken for, and whether confidence is earned.
+    """
     from cnnkit.data import load_dataset
+    from cnnkit.evaluation import evaluate_classes
     from cnnkit.registry import Registry
 
     store = Registry(registry)
@@ -37,13 +42,21 @@ def evaluate(
     same = trained_on.get("digest") == data.digest
     if data.name == trained_on.get("name") and not same:
         warn(f"{data.name} has other samples now than when {version} was trained on it: its content hash differs")
-    metrics = measure(record.model(), record.manifest, data.test, loss, workers)
+    model = record.model()
+    metrics = measure(model, record.manifest, data.test, loss, workers)
+    classes = evaluate_classes(model, data.test, data.labels)
     if as_json:
         document = {"ref": version, "dataset": data.name, "digest": data.digest, "same_data": same}
-        say_json({**document, "samples": len(data.test), "metrics": metrics})
+        by_class = classes.to_dict() if classes else {}
+        say_json({**document, "samples": len(data.test), "metrics": metrics, **by_class})
         return
     note(f"{version} on {counted(len(data.test), 'test sample')} of {data.name}")
+    calibration = classes and classes.calibration
+    if calibration:
+        metrics |= {"mean confidence": calibration.mean_confidence, "calibration error": calibration.error}
     say_table(("metric", "value"), metrics.items())
+    if classes:
+        say_classes(classes)
 
 
 def measure(

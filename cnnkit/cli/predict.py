@@ -2,72 +2,83 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
-from cnnkit.cli.output import say_json, say_table
+from cnnkit.cli.output import counted, on_one_line, say_json, say_table, warn
+from cnnkit.cli.recorded import recorded_dataset
 
 if TYPE_CHECKING:
-    from cnnkit.types import Array, Shape
+    from collections.abc import Iterable
+
+    from cnnkit.network import Sequential
+    from cnnkit.prediction import Prediction
+    from cnnkit.registry import Manifest
+
+NAMED = 3
+"""Files that a hint names."""
 
 
 def predict(
     ref: Reference,
     files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE...", help=".npy arrays of one image or many, in the dataset's own units."),
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Image files, folders of them, .npy arrays in the dataset's own units, or - for standard input.",
+        ),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many labels to show for each image.")] = 1,
+    invert: Annotated[bool, typer.Option("--invert", help="Turn light and dark in image files.")] = False,
     registry: RegistryFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
     """Print the most probable labels of images."""
-    from cnnkit import api
+    from cnnkit.prediction import predict_files
+    from cnnkit.registry import Registry
 
-    model = api.load_model(ref, registry)
-    images = [(file, read_images(file, model.input_shape)) for file in files]
-    rows = []
-    for file, x in images:
-        for index, probabilities in enumerate(model.predict_proba(x)):
-            for place in (-probabilities).argsort(kind="stable")[:top].tolist():
-                label = model.labels[place] if model.labels else str(place)
-                rows.append((str(file), index, label, float(probabilities[place])))
-    headings = ("file", "index", "label", "probability")
+    record = Registry(registry).read(ref)
+    model = record.model()
+    level = _level(model, record.manifest)
+    predictions = predict_files(model, files, top=top, invert=invert, level=level)
+    _warn_of_hints(predictions)
     if as_json:
-        say_json({"ref": ref, "predictions": [dict(zip(headings, row, strict=True)) for row in rows]})
+        say_json({"ref": ref, "predictions": list(map(_entry, predictions))})
     else:
-        say_table(headings, rows)
+        pairs = [(one, *pair) for one in predictions for pair in zip(one.labels, one.probabilities, strict=True)]
+        rows = [(one.file, one.index, label, probability) for one, label, probability in pairs]
+        say_table(("file", "index", "label", "probability"), rows)
 
 
-def read_images(file: Path, shape: Shape) -> Array:
-    """The images in a file as (N, *shape); one image may lack the batch axis, a single channel its own axis.
+def _entry(prediction: Prediction) -> dict[str, object]:
+    pairs = zip(prediction.labels, prediction.probabilities, strict=True)
+    top = [{"label": label, "probability": probability} for label, probability in pairs]
+    return {"file": prediction.file, "index": prediction.index, **top[0], "top": top, "hints": list(prediction.hints)}
 
-    Raises DataError for a file that cannot be read, or that has images of another shape or values that are not finite.
-    """
-    import numpy as np
 
-    from cnnkit.errors import DataError
+def _level(model: Sequential, manifest: Manifest) -> float | None:
+    """How light the training images were, 0 to 1: of the samples themselves where the preprocessing says nothing."""
+    from cnnkit.errors import CnnkitError
+    from cnnkit.prediction import trained_level
 
-    if file.suffix != ".npy":
-        raise DataError(f"{file}: expected a .npy file, as numpy.save writes it; no other kind can be read")
-    try:
-        with file.open("rb") as opened:
-            array = np.lib.format.read_array(opened, allow_pickle=False)
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}") from None
-    except Exception as error:  # a wrong header makes NumPy and Python's parser fail in many ways
-        raise DataError(
-            f"{file} is not an array of numbers in NumPy's format: {error} ({type(error).__name__})"
-        ) from None
-    accepted = [shape, shape[1:]] if len(shape) == 3 and shape[0] == 1 else [shape]
-    for one in accepted:
-        if array.shape == one or array.shape[1:] == one:
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise DataError(f"{file}: expected finite values, some are NaN or infinite")
-            return np.asarray(array.reshape(-1, *shape))
-    images = " or ".join(f"{one} or (N, {', '.join(map(str, one))})" for one in accepted)
-    raise DataError(f"{file}: expected an array of shape {images}, got {array.shape}")
+    level = trained_level(model.preprocessing)
+    if level is None:
+        try:
+            level = float(recorded_dataset(manifest.dataset, None).train.x.mean()) * model.preprocessing.scale
+        except CnnkitError:  # nothing says so, and then there are no hints
+            return None
+    return level
+
+
+def _warn_of_hints(predictions: Iterable[Prediction]) -> None:
+    files: dict[str, list[str]] = {}
+    for prediction in predictions:
+        for hint in prediction.hints:
+            files.setdefault(hint, []).append(on_one_line(prediction.file))
+    for hint, names in files.items():
+        each = "each of " if len(names) > 1 else ""
+        more = f" and {counted(len(names) - NAMED, 'other file')}" if len(names) > NAMED else ""
+        warn(f"{each}{', '.join(names[:NAMED])}{more} {hint}")

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnnkit import api
 from cnnkit.data import load_dataset
 
 IMAGES = load_dataset("Digits()").test.x
+
+
+def _png(path: Path, image: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8)).save(path)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +41,10 @@ def test_predictions_are_those_of_the_library(trained: Any, tmp_path: Path, shap
 def test_top_gives_the_most_probable_labels_in_order(trained: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", IMAGES[0])
     rows = trained("predict", "tiny", "one.npy", "--top", "99", "--json").document["predictions"]
-    values = [row["probability"] for row in rows]
-    assert len(rows) == 10
+    assert len(rows) == 1
+    values = [entry["probability"] for entry in rows[0]["top"]]
+    assert len(values) == 10
+    assert rows[0]["top"][0] == {"label": rows[0]["label"], "probability": rows[0]["probability"]}
     assert values == sorted(values, reverse=True)
     assert sum(values) == pytest.approx(1)
 
@@ -63,7 +76,11 @@ def _header(path: Path, shape: str) -> None:
     ("name", "write", "message"),
     [
         ("missing.npy", lambda path: None, "cannot read missing.npy: No such file or directory"),
-        ("image.png", _text, "image.png: expected a .npy file, as numpy.save writes it"),
+        (
+            "image.png",
+            _text,
+            "image.png: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), this seems to be text",
+        ),
         ("text.npy", _text, "text.npy is not an array of numbers in NumPy's format"),
         ("empty.npy", Path.touch, "empty.npy is not an array of numbers in NumPy's format"),
         (
@@ -89,3 +106,82 @@ def test_a_file_that_cannot_be_used(trained: Any, tmp_path: Path, name: str, wri
     result = trained("predict", "tiny@1", name)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
+
+
+def test_image_files_and_folders(trained: Any, tmp_path: Path) -> None:
+    for index in range(3):
+        _png(tmp_path / "images" / f"{index}.png", IMAGES[index, 0])
+    np.save(tmp_path / "same.npy", IMAGES[:3])
+    result = trained("predict", "tiny@1", "images", "images/1.png", "--json")
+    rows = result.document["predictions"]
+    same = trained("predict", "tiny@1", "same.npy", "--json").document["predictions"]
+    assert result.err == ""
+    assert [row["file"] for row in rows] == ["images/0.png", "images/1.png", "images/2.png", "images/1.png"]
+    assert [row["label"] for row in rows[:3]] == [row["label"] for row in same]
+    assert all(row["hints"] == [] for row in rows + same)
+
+
+def test_inverted_digits_get_one_warning_and_a_hint_each(trained: Any, tmp_path: Path) -> None:
+    _png(tmp_path / "all" / "right.png", IMAGES[0, 0])
+    _png(tmp_path / "all" / "a.png", 16 - IMAGES[0, 0])
+    one = trained("predict", "tiny@1", "all")
+    assert one.code == 0
+    assert one.err == (
+        "warning: all/a.png looks inverted: dark on a light ground, and the model was trained on light on dark; "
+        "--invert turns it\n"
+    )
+    for name in "bcde":
+        _png(tmp_path / "all" / f"{name}.png", 16 - IMAGES[0, 0])
+    many = trained("predict", "tiny@1", "all", "--json")
+    assert many.err.startswith(
+        "warning: each of all/a.png, all/b.png, all/c.png and 2 other files looks inverted: dark on a light ground"
+    )
+    assert [len(row["hints"]) for row in many.document["predictions"]] == [1, 1, 1, 1, 1, 0]
+    (tmp_path / "all" / "right.png").unlink()
+    turned = trained("predict", "tiny@1", "all", "--invert")
+    assert (turned.code, turned.err) == (0, "")
+
+
+def test_nothing_is_said_of_images_whose_dataset_is_not_known(trained: Any, tmp_path: Path) -> None:
+    """Samples of one's own may be dark on light: their preprocessing says nothing, and they are not opened."""
+    np.savez(tmp_path / "own.npz", x=255 - IMAGES, y=np.arange(len(IMAGES)) % 10)
+    recipe = (tmp_path / "tiny.toml").read_text().replace("Digits()", "Arrays('own.npz')").replace("tiny", "own")
+    (tmp_path / "own.toml").write_text(recipe)
+    assert trained("train", "own.toml").code == 0
+    _png(tmp_path / "a.png", 16 - IMAGES[0, 0])
+    assert trained("predict", "own@1", "a.png").err == ""
+
+
+def test_all_bad_files_are_named_and_nothing_is_predicted(trained: Any, tmp_path: Path) -> None:
+    _png(tmp_path / "all" / "good.png", IMAGES[0, 0])
+    (tmp_path / "all" / "cut.png").write_bytes((tmp_path / "all" / "good.png").read_bytes()[:70])
+    (tmp_path / "table.png").write_text("a,b\n1,2\n")
+    result = trained("predict", "tiny@1", "all", "table.png")
+    assert (result.code, result.out) == (2, "")
+    first, cut, table = result.err.splitlines()
+    assert first == "error: 2 files cannot be used, so nothing is predicted:"
+    assert cut.startswith("  all/cut.png: the image is damaged or cut off: ")
+    assert table == (
+        "  table.png: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), this seems to be a table as text (CSV)"
+    )
+
+
+@pytest.mark.parametrize("kind", ["png", "npy"])
+def test_standard_input(trained: Any, tmp_path: Path, kind: str) -> None:
+    _png(tmp_path / "one.png", IMAGES[0, 0])
+    np.save(tmp_path / "one.npy", IMAGES[0])
+    file = tmp_path / f"one.{kind}"
+    expected = trained("predict", "tiny@1", file, "--json").document["predictions"][0]
+    command = [sys.executable, "-m", "cnnkit.cli", "predict", "tiny@1", "-", "--json"]
+    piped = subprocess.run(command, input=file.read_bytes(), capture_output=True, cwd=tmp_path, env=os.environ)
+    assert (piped.returncode, piped.stderr) == (0, b"")
+    assert json.load(io.BytesIO(piped.stdout))["predictions"] == [expected | {"file": "-"}]
+    empty = subprocess.run(command, input=b"", capture_output=True, cwd=tmp_path, env=os.environ)
+    assert (empty.returncode, empty.stdout) == (2, b"")
+    assert empty.stderr.startswith(b"error: <stdin>: expected an image")
+
+
+def test_a_file_that_is_called_like_standard_input(trained: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", IMAGES[0])
+    (tmp_path / "x.npy").rename(tmp_path / "-")
+    assert trained("predict", "tiny@1", "./-", "--json").document["predictions"][0]["file"] == "./-"

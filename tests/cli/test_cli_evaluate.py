@@ -1,0 +1,99 @@
+"""`evaluate`: what it shows of a classifier, and that regression stays as plain as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit import Registry, Sequential, api, load_dataset
+from cnnkit.measures import calibration, confusion_matrix
+
+DIGITS = load_dataset("Digits()")
+
+
+def _tables(out: str) -> list[list[str]]:
+    return [table.splitlines() for table in out.split("\n\n")]
+
+
+def test_tables_of_a_classifier(trained: Any) -> None:
+    result = trained("evaluate", "tiny@1")
+    metrics, classes, confusion = _tables(result.out)
+    model = api.load_model("tiny@1")
+    matrix = confusion_matrix(DIGITS.test.y, model.predict(DIGITS.test.x), 10)
+    error = calibration(model.predict_proba(DIGITS.test.x), DIGITS.test.y).error
+    assert [line.rsplit(None, 1)[0] for line in metrics] == [
+        "metric",
+        "loss",
+        "accuracy",
+        "mean confidence",
+        "calibration error",
+    ]
+    assert metrics[4].split()[-1] == f"{error:.6g}"
+    assert classes[0].split() == ["class", "samples", "precision", "recall", "F1", "most", "confused", "with"]
+    assert [line.split()[:2] for line in classes[1:]] == [[str(k), str(n)] for k, n in enumerate(matrix.sum(axis=1))]
+    assert [list(map(int, line.split())) for line in confusion[1:]] == [[k, *row] for k, row in enumerate(matrix)]
+    assert all(len(line) <= 80 for line in result.out.splitlines())
+    assert len(result.out.splitlines()) <= 30
+
+
+def test_the_document_has_all_of_it(trained: Any) -> None:
+    document = trained("evaluate", "tiny@1", "--json").document
+    assert list(document["metrics"]) == ["loss", "accuracy"]
+    assert sum(map(sum, document["confusion"])) == document["samples"] == 360
+    assert set(document["classes"][0]) == {"label", "samples", "precision", "recall", "f1", "confused_with"}
+    assert set(document["calibration"]) == {"error", "mean_confidence", "bins"}
+    assert len(document["calibration"]["bins"]) == 15
+    empty = next(one for one in document["calibration"]["bins"] if not one["samples"])
+    assert (empty["confidence"], empty["accuracy"]) == (None, None)
+    right = sum(document["confusion"][k][k] for k in range(10))
+    assert document["metrics"]["accuracy"] == pytest.approx(right / 360)
+
+
+def _own(classes: int, labels: tuple[str, ...] = ()) -> None:
+    """A model that takes everything for class 0, and samples of its own."""
+    targets = np.arange(classes).repeat(2)
+    images = np.zeros((len(targets), 1, 2, 2), np.uint8)
+    np.savez("own.npz", x_train=images, y_train=targets, x_test=images, y_test=targets)
+    model = Sequential(["Flatten()", f"Dense({classes})"], (1, 2, 2), labels=labels)
+    state = model.state()
+    state["dense_1.bias"][0] = 1
+    model.load_state(state)
+    Registry().save(model, "own")
+
+
+def test_many_classes_are_shown_by_the_worst(cli: Any) -> None:
+    _own(40)
+    result = cli("evaluate", "own", "--dataset", "Arrays('own.npz')")
+    _, classes = _tables(result.out)
+    assert len(classes) == 16
+    assert "0 " not in {line[:2] for line in classes[1:]}
+    assert "the 15 classes with the lowest F1 of 40; --json has all, and the confusion matrix" in result.err
+    document = cli("evaluate", "own", "--dataset", "Arrays('own.npz')", "--json").document
+    assert len(document["classes"]) == len(document["confusion"]) == 40
+
+
+def test_long_labels_are_numbered_so_that_the_matrix_stays_narrow(cli: Any) -> None:
+    _own(3, ("a cat", "[bold]dog", "horse\x1b[2J"))
+    result = cli("evaluate", "own", "--dataset", "Arrays('own.npz')")
+    _, classes, confusion = _tables(result.out)
+    assert classes[2].startswith("1 [bold]dog")
+    assert classes[2].endswith("0 a cat (2)")
+    assert confusion[0].split() == ["true", "\\", "predicted", "0", "1", "2"]
+    assert confusion[3].startswith("2 horse\\x1b[2J")
+    assert "nan" in classes[2]  # nothing is taken for a dog, so that there is no precision
+
+
+def test_regression_has_loss_and_metrics_alone(cli: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20, 4)).astype(np.float32)
+    np.savez(tmp_path / "values.npz", x=x, y=x[:, :2])
+    model = Sequential(["Dense(2)"], (4,))
+    Registry().save(model, "line", recipe={"train": {"loss": "MSE()", "metrics": []}})
+    plain = cli("evaluate", "line", "--dataset", "Arrays('values.npz')")
+    assert [line.split()[0] for line in plain.out.splitlines()] == ["metric", "loss"]
+    document = cli("evaluate", "line", "--dataset", "Arrays('values.npz')", "--json").document
+    assert "classes" not in document
+    assert list(document["metrics"]) == ["loss"]

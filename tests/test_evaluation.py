@@ -1,0 +1,84 @@
+"""Evaluation of a classifier class by class: consistent with its predictions, and none for regression."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from cnnkit.data import load_dataset
+from cnnkit.errors import ShapeError
+from cnnkit.evaluation import evaluate_classes
+from cnnkit.network import Sequential
+from cnnkit.types import Samples
+
+DIGITS = load_dataset("Digits()")
+
+
+def network(classes: int = 10) -> Sequential:
+    return Sequential(["Flatten()", f"Dense({classes})"], (1, 8, 8), preprocessing=DIGITS.preprocessing)
+
+
+def test_it_agrees_with_the_predictions() -> None:
+    model = network()
+    evaluation = evaluate_classes(model, DIGITS.test, DIGITS.labels)
+    assert evaluation is not None
+    predicted, targets = model.predict(DIGITS.test.x), DIGITS.test.y
+    document = evaluation.to_dict()
+    assert evaluation.confusion.sum() == len(targets)
+    assert np.trace(evaluation.confusion) == (predicted == targets).sum()
+    for k, entry in enumerate(document["classes"]):
+        assert (entry["label"], entry["samples"]) == (str(k), (targets == k).sum())
+        assert entry["recall"] == pytest.approx((predicted[targets == k] == k).mean())
+        others = np.bincount(predicted[(targets == k) & (predicted != k)], minlength=10)
+        assert entry["confused_with"] == {"label": str(others.argmax()), "times": others.max()}
+    bins = document["calibration"]["bins"]
+    assert sum(one["samples"] for one in bins) == len(targets)
+    assert [one["above"] for one in bins[1:]] == [one["up_to"] for one in bins[:-1]]
+    confidence = model.predict_proba(DIGITS.test.x).max(axis=1)
+    assert document["calibration"]["mean_confidence"] == pytest.approx(confidence.mean())
+    json.dumps(document)
+
+
+def test_names_are_the_models_then_those_of_the_dataset_then_numbers() -> None:
+    own = Sequential(["Flatten()", "Dense(10)"], (1, 8, 8), labels=list("abcdefghij"))
+    for model, given, expected in (
+        (own, DIGITS.labels, tuple("abcdefghij")),
+        (network(), tuple("klmnopqrst"), tuple("klmnopqrst")),
+        (network(), ("too", "few"), DIGITS.labels),
+        (network(), (), DIGITS.labels),
+    ):
+        evaluation = evaluate_classes(model, DIGITS.test, given)
+        assert evaluation is not None
+        assert evaluation.labels == expected
+
+
+def test_a_class_without_samples_has_no_recall() -> None:
+    evaluation = evaluate_classes(network(11), DIGITS.test)
+    assert evaluation is not None
+    entry = evaluation.to_dict()["classes"][10]
+    assert (entry["samples"], entry["confused_with"]) == (0, None)
+    assert math.isnan(entry["recall"])
+
+
+def test_a_model_that_has_diverged_has_no_calibration() -> None:
+    model = network()
+    model.parameters.vector[:] = np.nan
+    evaluation = evaluate_classes(model, DIGITS.test)
+    assert evaluation is not None
+    assert evaluation.calibration is None
+    assert evaluation.to_dict()["calibration"] is None
+
+
+def test_values_to_regress_have_no_classes() -> None:
+    x, y = DIGITS.test.x, DIGITS.test.y
+    assert evaluate_classes(network(1), Samples(x, y.astype(np.float32)[:, None])) is None
+    assert evaluate_classes(network(1), Samples(x, y.astype(np.float32))) is None
+    assert evaluate_classes(Sequential(["ReLU()"], (1, 8, 8)), DIGITS.test) is None
+
+
+def test_more_classes_than_the_model_has() -> None:
+    with pytest.raises(ShapeError, match="the targets must be 0 to 4 for 5 classes"):
+        evaluate_classes(network(5), DIGITS.test)

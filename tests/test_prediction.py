@@ -1,0 +1,171 @@
+"""Predictions for files: the library's own, of all files or of none, and hints where an image looks inverted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from PIL import Image
+
+from cnnkit import prediction
+from cnnkit.data import MNIST, default_data_dir, load_dataset
+from cnnkit.errors import CnnkitError, ConfigError, DataError
+from cnnkit.network import Sequential
+from cnnkit.prediction import INVERTED, TURNED, predict_files, trained_level
+from cnnkit.types import Array, Preprocessing
+
+DIGITS = load_dataset("Digits()")
+X = DIGITS.test.x[:5]
+MODEL = Sequential(
+    ["Flatten()", "Dense(10)"], DIGITS.input_shape, labels=DIGITS.labels, preprocessing=DIGITS.preprocessing
+)
+
+
+def write(path: Path, image: Array, white: float = 16) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.round(image * (255 / white)).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for index, image in enumerate(X):
+        write(tmp_path / "images" / f"{index}.png", image[0])
+    return tmp_path / "images"
+
+
+def test_images_are_predicted_as_the_arrays_that_they_show(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "all.npy", X)
+    first, array, again = folder / "3.png", tmp_path / "all.npy", folder
+    predictions = predict_files(MODEL, [first, array, again], top=10)
+    expected = MODEL.predict_proba(X[[3, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4]])
+    files = [first, *[array] * 5, *(folder / f"{index}.png" for index in range(5))]
+    assert [one.file for one in predictions] == list(map(str, files))
+    assert [one.index for one in predictions] == [0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0]
+    for one, row in zip(predictions, expected, strict=True):
+        order = (-row).argsort()
+        assert one.labels == tuple(map(str, order))
+        assert_allclose(one.probabilities, row[order], rtol=0.05)  # pixels have 256 levels, not 17
+    assert all(len(one.labels) == len(one.probabilities) == 1 for one in predict_files(MODEL, [folder]))
+
+
+def test_batches_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = predict_files(MODEL, [folder])
+    sizes, predict_proba = [], Sequential.predict_proba
+
+    def counting(model: Sequential, x: Array) -> Array:
+        sizes.append(len(x))
+        return predict_proba(model, x)
+
+    monkeypatch.setattr(prediction, "BATCH_BYTES", 2 * 64 * 4)
+    monkeypatch.setattr(Sequential, "predict_proba", counting)
+    cut = predict_files(MODEL, [folder])
+    assert sizes == [2, 2, 1]
+    assert [one.labels for one in cut] == [one.labels for one in whole]
+    assert_allclose([one.probabilities for one in cut], [one.probabilities for one in whole], rtol=1e-6)
+
+
+def test_all_files_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:60])
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "wrong.npy", np.zeros((3, 3)))
+    with pytest.raises(DataError) as caught:
+        predict_files(MODEL, [tmp_path / "gone.png", folder, tmp_path / "empty", tmp_path / "wrong.npy"])
+    first, *lines = str(caught.value).splitlines()
+    assert first == "4 files cannot be used, so nothing is predicted:"
+    names = ("gone.png", "images/2.png", "empty", "wrong.npy")
+    assert len(lines) == 4
+    assert all(name in line for name, line in zip(names, lines, strict=True))
+
+
+def test_after_the_first_such_file_no_time_is_spent_on_predictions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "0.png").write_bytes(b"")
+    monkeypatch.setattr(prediction, "BATCH_BYTES", 1)
+    monkeypatch.setattr(Sequential, "predict_proba", lambda self, x: pytest.fail("the model was asked"))
+    with pytest.raises(DataError, match=r"0\.png: expected an image"):
+        predict_files(MODEL, [folder])
+
+
+def test_one_file_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^cannot read .*gone\.png: No such file or directory$"):
+        predict_files(MODEL, [tmp_path / "gone.png"])
+
+
+def test_without_pillow_one_message_is_enough(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(CnnkitError, match=r"^image files are read by Pillow, which is missing"):
+        predict_files(MODEL, [folder])
+
+
+def test_no_images_are_no_error(tmp_path: Path) -> None:
+    np.save(tmp_path / "none.npy", np.zeros((0, 1, 8, 8)))
+    assert predict_files(MODEL, [tmp_path / "none.npy"]) == []
+    assert predict_files(MODEL, []) == []
+
+
+def test_a_model_without_labels_has_numbers(folder: Path) -> None:
+    model = Sequential(["Flatten()", "Dense(2)"], (1, 8, 8))
+    assert {one.labels[0] for one in predict_files(model, [folder])} <= {"0", "1"}
+
+
+def test_what_looks_inverted_gets_a_hint_and_invert_turns_it(folder: Path) -> None:
+    inverted = write(folder / "9.png", 16 - X[0, 0])
+    assert [one.hints for one in predict_files(MODEL, [folder], level=0.3)] == [()] * 5 + [(INVERTED,)]
+    right, turned = predict_files(MODEL, [folder / "0.png", inverted]), predict_files(MODEL, [inverted], invert=True)
+    assert turned[0].hints == ()
+    assert turned[0].labels == right[0].labels
+    assert turned[0].probabilities == pytest.approx(right[0].probabilities, rel=0.01)
+    assert predict_files(MODEL, [folder / "0.png"], invert=True, level=0.3)[0].hints == (TURNED,)
+
+
+@pytest.mark.parametrize("level", [None, 0.5, 0.9])
+def test_no_hint_unless_the_training_images_are_known_to_be_dark(folder: Path, level: float | None) -> None:
+    inverted = write(folder / "9.png", 16 - X[0, 0])
+    assert predict_files(MODEL, [inverted], level=level)[0].hints == ()
+
+
+def test_colour_gets_no_hint(tmp_path: Path) -> None:
+    write(tmp_path / "9.png", 16 - X[0, 0])
+    model = Sequential(["Flatten()", "Dense(2)"], (3, 8, 8), preprocessing=Preprocessing(1 / 255, (0.1,), (1.0,)))
+    assert predict_files(model, [tmp_path / "9.png"])[0].hints == ()
+
+
+def test_the_level_is_the_mean_that_is_taken_off() -> None:
+    assert trained_level(MNIST.preprocessing) == 0.1307
+    assert trained_level(DIGITS.preprocessing) is None
+    assert trained_level(Preprocessing(1, (0.2, 0.4, 0.6), (1, 1, 1))) == pytest.approx(0.4)
+
+
+def test_arrays_are_not_inverted(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", X)
+    with pytest.raises(DataError, match="--invert turns image files, and this is an array"):
+        predict_files(MODEL, [tmp_path / "one.npy"], invert=True)
+
+
+def test_top_must_be_a_number_of_labels() -> None:
+    with pytest.raises(ConfigError, match="top must be a whole number"):
+        predict_files(MODEL, [], top=0)
+
+
+@pytest.mark.skipif(not os.environ.get("CNNKIT_DATA_DIR"), reason="CNNKIT_DATA_DIR does not name a folder with MNIST")
+def test_real_digits_as_files_both_ways(tmp_path: Path) -> None:
+    data = load_dataset("MNIST()", default_data_dir())
+    model = Sequential(["Flatten()", "Dense(10)"], data.input_shape, preprocessing=data.preprocessing)
+    x = data.test.x[:200]
+    for index, image in enumerate(x):
+        write(tmp_path / "right" / f"{index:03}.png", image[0], 255)
+        write(tmp_path / "inverted" / f"{index:03}.png", 255 - image[0], 255)
+    expected = model.predict_proba(x).max(axis=1)
+    right = predict_files(model, [tmp_path / "right"])
+    inverted = predict_files(model, [tmp_path / "inverted"])
+    turned = predict_files(model, [tmp_path / "inverted"], invert=True)
+    assert {one.hints for one in right} == {one.hints for one in turned} == {()}
+    assert {one.hints for one in inverted} == {(INVERTED,)}
+    for predictions in (right, turned):
+        assert_allclose([one.probabilities[0] for one in predictions], expected, rtol=1e-6)
