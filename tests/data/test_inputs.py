@@ -1,0 +1,85 @@
+"""Inputs: arrays and images from files, pipes and standard input."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image
+
+from cnnkit.data.inputs import read_inputs
+from cnnkit.errors import DataError
+
+SHAPE = (1, 8, 8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(IMAGE).save(file, "PNG")
+    return file.getvalue()
+
+
+def npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, IMAGE)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.NPY", "a", "a.png"])
+def test_an_array_is_taken_as_it_is_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(npy())
+    x, is_image = read_inputs(tmp_path / name, SHAPE, 1.0)
+    assert x.dtype == np.uint8
+    assert not is_image
+    assert_array_equal(x, IMAGE[None, None])
+
+
+def test_an_image_comes_in_the_units_of_the_dataset(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(png())
+    x, is_image = read_inputs(tmp_path / "a", SHAPE, 510.0)
+    assert is_image
+    assert_array_equal(x, IMAGE[None, None] * 2.0)
+
+
+@pytest.mark.parametrize(("content", "is_image"), [(png(), True), (npy(), False)])
+def test_a_pipe_and_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, is_image: bool
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for file in (pipe, "-"):
+        writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+        writer.start()
+        if file == "-":
+            monkeypatch.setattr(sys, "stdin", pipe.open())
+        x, told = read_inputs(file, SHAPE, 255.0)
+        writer.join()
+        assert told == is_image
+        assert_array_equal(x, IMAGE[None, None])
+    sys.stdin.close()
+
+
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="expected an image on standard input, which is closed"):
+        read_inputs("-", SHAPE, 1.0)
+
+
+@pytest.mark.parametrize("shape", [(64,), (2, 8, 8), (3, 4)])
+def test_a_model_that_takes_no_images(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    with pytest.raises(DataError) as caught:
+        read_inputs(tmp_path / "a.png", shape, 1.0)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.png'}: an image gives inputs of shape (1, H, W) or (3, H, W), the model takes {shape}: "
+        "give a .npy file with such an array"
+    )
+    np.save(tmp_path / "a.npy", np.ones((2, *shape)))
+    assert read_inputs(tmp_path / "a.npy", shape, 1.0)[0].shape == (2, *shape)
