@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnkit.components import Loss, installed_catalog
 from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.explanation.markup import cut
 from cnnkit.explanation.tracing import Trace, trace
 from cnnkit.network import Sequential
 from cnnkit.types import Array
@@ -46,7 +47,7 @@ class Explanation:
 
     def label(self, index: int) -> str:
         """What a class is called."""
-        return self.model.labels[index] if self.model.labels else str(index)
+        return cut(self.model.labels[index]) if self.model.labels else str(index)
 
 
 def explain(

@@ -57,11 +57,12 @@ def gallery(
 def signed_picture(channel: Array, limit: float, alt: str, label: str = "", box: Box | None = None) -> Html:
     """One channel, (H, W), blue and orange, with its range under it."""
     told = f"{_range(channel)}" if channel.size > 1 else number(channel.item())
-    wide = " wide" if channel.shape[1] > 3 * channel.shape[0] else ""
+    wide = channel.shape[1] > 3 * channel.shape[0]
+    width = f"width:{1.5 * channel.shape[1]}rem" if wide else None
     picture = tag("img", src=Html(pictures.signed(channel, limit)), alt=f"{alt}: {told}".strip())
     marked = tag("span", picture, outline(box, channel) if box else None, class_="marked")
     caption = tag("figcaption", tag("b", label) if label else None, " " if label else None, told)
-    return tag("figure", marked, caption, class_=f"map{wide}")
+    return tag("figure", marked, caption, class_="map wide" if wide else "map", style=width)
 
 
 def image_picture(image: Array, low: float, high: float, alt: str, box: Box | None = None) -> Html:

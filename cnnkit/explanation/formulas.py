@@ -7,8 +7,12 @@ import re
 from dataclasses import dataclass
 
 from cnnkit.components import Component
+from cnnkit.explanation.markup import cut
 
 _FORMULA = re.compile(r"(Forward|Backward):\s+\S")
+
+MOST = 2000
+"""Characters of each part."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ def describe(component: Component) -> Description:
     blocks = [block.splitlines() for block in re.split(r"\n\s*\n", inspect.cleandoc(written))]
     formulas = [line for block in blocks for line in _formula_lines(block)]
     source = [line for block in blocks for line in _from(block, "Source:")]
-    return Description(" ".join(blocks[0]), "\n".join(formulas), " ".join(source))
+    return Description(*(cut(part, MOST) for part in (" ".join(blocks[0]), "\n".join(formulas), " ".join(source))))
 
 
 def _formula_lines(block: list[str]) -> list[str]:

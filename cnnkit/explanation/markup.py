@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 MAX_TEXT = 300
-"""Characters of one text."""
+"""Characters of a text that comes from elsewhere."""
 
 
 class Html(str):
@@ -17,10 +17,12 @@ def text(value: object) -> Html:
     """A value as text: markup in it means nothing, and what steers or turns the writing shows as an escape."""
     if isinstance(value, Html):
         return value
-    plain = str(value)
-    if len(plain) > MAX_TEXT:
-        plain = plain[:MAX_TEXT] + " ..."
-    return Html(html.escape("".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in plain)))
+    return Html(html.escape("".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in str(value))))
+
+
+def cut(value: str, most: int = MAX_TEXT) -> str:
+    """A text from elsewhere, such as a label of a model file, no longer than it should be."""
+    return value if len(value) <= most else f"{value[:most]} ..."
 
 
 def tag(name: str, *children: object, **attributes: object) -> Html:

@@ -42,6 +42,7 @@ def input_section(explanation: Explanation) -> Html:
         tag("p", "The values of the image are brought to a common scale before anything else is computed."),
         tag("pre", formula, class_="formula"),
         input_picture(explanation),
+        tag("p", "After that, in the colours of this page:"),
         figures.gallery(prepared, "the input after preprocessing", most),
         id="input",
     )

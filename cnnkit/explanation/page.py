@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cnnkit.errors import DataError
 from cnnkit.explanation.explanation import Explanation
-from cnnkit.explanation.markup import Html, counted, joined, milliseconds, shape, table, tag
+from cnnkit.explanation.markup import Html, counted, cut, joined, milliseconds, shape, table, tag
 from cnnkit.explanation.outcome import input_picture, input_section, outcome_section, verdict
 from cnnkit.explanation.sections import check_words, expression, layer_section, parameter_count
 from cnnkit.explanation.style import STYLE
@@ -21,7 +21,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri
 
 def page(explanation: Explanation) -> str:
     """The whole page as HTML."""
-    title = f"How {explanation.title} sees one image"
+    title = f"How {cut(explanation.title)} sees one image"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -73,7 +73,7 @@ def _layers(explanation: Explanation) -> list[Html]:
 
 def _summary(explanation: Explanation, title: str) -> Html:
     model, layers = explanation.model, explanation.trace.layers
-    source = f"Image: {explanation.source}. " if explanation.source else ""
+    source = f"Image: {cut(explanation.source)}. " if explanation.source else ""
     size = f"{counted(len(layers), 'layer')}, {counted(model.parameter_count(), 'parameter')}."
     return tag(
         "header",
@@ -100,7 +100,7 @@ def _reading(explanation: Explanation) -> Html:
             tag(
                 "p",
                 "In all pictures white is 0, ",
-                tag("strong", "orange is above 0 and blue is below 0", class_=None),
+                tag("strong", "orange is above 0 and blue is below 0"),
                 "; the pictures of one group share the scale under them, and each has its own range in its caption.",
             ),
             tag(

@@ -10,7 +10,7 @@ from cnnkit.explanation import figures
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import describe
 from cnnkit.explanation.lessons import lesson_for
-from cnnkit.explanation.markup import Html, joined, milliseconds, shape, tag
+from cnnkit.explanation.markup import Html, cut, joined, milliseconds, shape, tag
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import Conv2D, Flatten
 from cnnkit.network import INPUT
@@ -54,7 +54,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
 def expression(trace: LayerTrace) -> str:
     """The layer's expression; of a merge its name, as its branches are listed before it."""
     layer = trace.node.layer
-    return repr(layer) if isinstance(layer, Layer) else f"{type(layer).__name__}(...)"
+    return cut(repr(layer)) if isinstance(layer, Layer) else f"{type(layer).__name__}(...)"
 
 
 def parameter_count(trace: LayerTrace) -> int:
@@ -105,8 +105,8 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
 
 def _check(trace: LayerTrace) -> Html | str:
     if trace.check is None:
-        return f"not checked. {trace.remark}"
-    errors = ", ".join(f"{name} {error:.1e}" for name, error in trace.check.errors.items())
+        return f"not checked. {cut(trace.remark)}"
+    errors = ", ".join(f"{name.removeprefix('params.')} {error:.1e}" for name, error in trace.check.errors.items())
     verdict = tag("strong", "right" if trace.check.ok else "WRONG", class_="ok" if trace.check.ok else "wrong")
     return joined([verdict, f": the largest relative error is {trace.check.error:.1e} (for {errors})"])
 
@@ -145,8 +145,8 @@ def _pictures(trace: LayerTrace, name: str, array: Array) -> Html:
 
 def _backward(trace: LayerTrace, most: int) -> Iterator[Html]:
     if trace.gradient is None:
-        yield tag("p", trace.remark, class_="remark")
+        yield tag("p", cut(trace.remark), class_="remark")
         return
     yield figures.gallery(trace.gradient, f"gradient at {trace.node.name}", most)
     if trace.remark:
-        yield tag("p", trace.remark, class_="remark")
+        yield tag("p", cut(trace.remark), class_="remark")

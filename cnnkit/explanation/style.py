@@ -28,7 +28,7 @@ dd { margin: 0; }
 .filter { display: flex; gap: .3rem; border: 1px solid var(--line); padding: .3rem; }
 figure { margin: 0; }
 figure.map { width: 8rem; }
-figure.map.wide { width: 100%; max-width: 46rem; }
+figure.map.wide { min-width: 8rem; max-width: min(100%, 46rem); }
 figure.map.image { width: 14rem; margin-bottom: 1rem; }
 .filter figure.map { width: 4.6rem; }
 .filter figcaption { font-size: .75rem; line-height: 1.25; }
