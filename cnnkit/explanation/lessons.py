@@ -40,7 +40,9 @@ def lesson_for(trace: LayerTrace, unflattened: Shape | None) -> Lesson:
     if type(layer) is Dense:
         return _dense(layer, trace, unflattened)
     teach = _LESSONS.get(type(layer))
-    return teach(layer, trace) if teach else Lesson(["This layer comes from a plugin; what it says of itself is above."])
+    return (
+        teach(layer, trace) if teach else Lesson(["This layer comes from a plugin; what it says of itself is above."])
+    )
 
 
 def _dense(layer: Dense, trace: LayerTrace, maps: Shape | None) -> Lesson:
@@ -113,7 +115,9 @@ def _softmax(layer: Softmax, trace: LayerTrace) -> Lesson:
     order = np.argsort(-x, kind="stable")[:LARGEST]
     rows = [(str(k), number(x[k]), number(powers[k]), number(float(y[k]))) for k in order.tolist()]
     after = tag("p", f"The sum of all {len(x)} powers is {number(float(powers.sum()))}.")
-    return Lesson(words, joined([table(("class", "score x", "exp(x - max x)", "probability y"), rows, "numbers"), after]))
+    return Lesson(
+        words, joined([table(("class", "score x", "exp(x - max x)", "probability y"), rows, "numbers"), after])
+    )
 
 
 def _norm(layer: BatchNorm2D, trace: LayerTrace) -> Lesson:

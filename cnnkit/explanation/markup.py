@@ -28,7 +28,9 @@ def cut(value: str, most: int = MAX_TEXT) -> str:
 def tag(name: str, *children: object, **attributes: object) -> Html:
     """An element; `class_` is the attribute class, an underscore inside a name a hyphen, and None leaves one out."""
     given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"' for key, value in attributes.items() if value is not None
+        f' {key.rstrip("_").replace("_", "-")}="{text(value)}"'
+        for key, value in attributes.items()
+        if value is not None
     )
     if name in ("img", "meta"):
         return Html(f"<{name}{given}>")
@@ -43,16 +45,14 @@ def joined(parts: Iterable[object], between: str = "") -> Html:
 def table(headings: Sequence[object], rows: Iterable[Sequence[object]], class_: str | None = None) -> Html:
     """A table; the first cell of a row is its heading. It scrolls by itself where the screen is narrow."""
     head = tag("tr", *(tag("th", heading, scope="col") for heading in headings))
-    body = [
-        tag("tr", tag("th", first, scope="row"), *(tag("td", cell) for cell in others)) for first, *others in rows
-    ]
+    body = [tag("tr", tag("th", first, scope="row"), *(tag("td", cell) for cell in others)) for first, *others in rows]
     whole = tag("table", tag("thead", head) if headings else None, tag("tbody", *body), class_=class_)
     return tag("div", whole, class_="scroll")
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number, short: 4 significant digits unless told otherwise."""
-    return f"{float(value):.{digits}g}".replace("-", "\N{MINUS SIGN}")
+    """A number, short: 4 significant digits unless told otherwise; zero has no sign."""
+    return f"{float(value) + 0.0:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
 def milliseconds(value: float | None) -> str:

@@ -83,7 +83,9 @@ def verdict(explanation: Explanation) -> Html:
         return tag("p", f"The loss is {number(explanation.trace.loss)}.", class_="verdict")
     name = tag("strong", explanation.label(explanation.target_class))
     known = explanation.target_known
-    truth = ["The true label is ", name, ". "] if known else ["No true label was given: the loss takes ", name, " for it. "]
+    truth = (
+        ["The true label is ", name, ". "] if known else ["No true label was given: the loss takes ", name, " for it. "]
+    )
     loss = f"The loss is {number(explanation.trace.loss)}."
     hint = " It is so small that the gradients on this page are tiny." if explanation.trace.loss < SMALL else ""
     return tag("p", said, *truth, loss, hint, class_="verdict")
@@ -103,14 +105,18 @@ def _bars(explanation: Explanation) -> Html:
         named = joined([explanation.label(index), tag("b", " (target)") if index == target else None])
         rows.append((named, number(float(scores[index])), f"{share:.4f}", tag("span", bar, class_="track")))
     more = len(explanation.probabilities) - len(order)
-    after = tag("p", f"{len(order)} of {len(explanation.probabilities)} classes shown", class_="remark") if more else None
+    after = (
+        tag("p", f"{len(order)} of {len(explanation.probabilities)} classes shown", class_="remark") if more else None
+    )
     heading = "score z" if explanation.loss.from_logits else "output"
     return joined([table(("class", heading, "probability", ""), rows, "numbers bars"), after])
 
 
 def _values(explanation: Explanation, outputs: Any) -> Html:
     pairs = zip(outputs.ravel()[:CLASSES], explanation.target.ravel()[:CLASSES], strict=False)
-    rows = [(f"y[{i}]", number(float(y)), number(float(t)), number(float(y) - float(t))) for i, (y, t) in enumerate(pairs)]
+    rows = [
+        (f"y[{i}]", number(float(y)), number(float(t)), number(float(y) - float(t))) for i, (y, t) in enumerate(pairs)
+    ]
     return table(("output", "value", "target", "difference"), rows, "numbers")
 
 

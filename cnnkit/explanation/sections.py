@@ -120,7 +120,10 @@ def _parameters(trace: LayerTrace) -> Iterator[Html]:
         grad = trace.grads.get(name)
         parts = [tag("h4", tag("code", name), " ", shape(array.shape)), _pictures(trace, name, array)]
         if grad is not None:
-            parts += [tag("h4", "its gradient: how the loss answers to it"), _pictures(trace, f"gradient of {name}", grad)]
+            parts += [
+                tag("h4", "its gradient: how the loss answers to it"),
+                _pictures(trace, f"gradient of {name}", grad),
+            ]
         yield tag("div", *parts, class_="parameter")
 
 
@@ -135,7 +138,8 @@ def _pictures(trace: LayerTrace, name: str, array: Array) -> Html:
         rows = []
         for index in range(outer):
             cells = [
-                figures.signed_picture(array[index, c], figures.reach(array), alt, f"{index}, {c}") for c in range(inner)
+                figures.signed_picture(array[index, c], figures.reach(array), alt, f"{index}, {c}")
+                for c in range(inner)
             ]
             rows.append(tag("div", *cells, class_="filter"))
         remark = f"[filter, input channel]: {outer} of {filters} filters, {inner} of {channels} input channels shown"

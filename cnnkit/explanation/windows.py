@@ -99,7 +99,7 @@ def _pool_steps(example: WindowExample, trace: LayerTrace, is_max: bool) -> Html
         class_="steps",
     )
     total = float(patch.max()) if is_max else float(patch.mean())
-    said = "the largest" if is_max else f"the sum {number(float(patch.sum()))} / {patch.size}"
+    said = "The largest of them" if is_max else f"The sum {number(float(patch.sum()))} / {patch.size}"
     return joined([_place(example), row, _total(said, total, example)])
 
 
