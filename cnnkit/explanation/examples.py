@@ -34,7 +34,7 @@ class WindowExample:
     """What the layer gave."""
     kernel: Array | None = None
     """(channels, kh, kw), of a convolution."""
-    bias: float = 0.0
+    bias: float | None = None
 
     @property
     def sums(self) -> Array:
@@ -89,7 +89,7 @@ def conv_example(layer: Conv2D, x: Array, y: Array) -> WindowExample:
     channels = weight.shape[1]
     first = channel // (layer.filters // layer.groups) * channels
     patch, inside = _patch(layer.window, x[first : first + channels], row, column, 0.0)
-    bias = float(layer.params["bias"][channel]) if layer.bias else 0.0
+    bias = float(layer.params["bias"][channel]) if layer.bias else None
     top, left = _start(layer.window.rows, row), _start(layer.window.columns, column)
     value = float(y[channel, row, column])
     return WindowExample(channel, row, column, first, top, left, patch, inside, value, weight[channel], bias)
@@ -133,7 +133,7 @@ def _patch(window: Window, x: Array, row: int, column: int, filling: float) -> t
         for axis, position in ((window.rows, row), (window.columns, column))
     )
     inside = np.logical_and.outer(
-        (0 <= rows) & (rows < window.rows.length), (0 <= columns) & (columns < window.columns.length)
+        (rows >= 0) & (rows < window.rows.length), (columns >= 0) & (columns < window.columns.length)
     )
     found = x[:, np.clip(rows, 0, window.rows.length - 1)[:, None], np.clip(columns, 0, window.columns.length - 1)]
     return np.where(inside, found.astype(np.float64), filling), inside

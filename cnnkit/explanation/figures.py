@@ -1,4 +1,4 @@
-"""Pictures with their captions: the channels of an array, one scale of colours for all of them, and numbers in grids."""
+"""Pictures with their captions: the channels of an array on one scale of colours, and numbers in grids."""
 
 from __future__ import annotations
 

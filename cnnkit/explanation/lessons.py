@@ -16,7 +16,7 @@ from cnnkit.explanation import windows
 from cnnkit.explanation.examples import LARGEST, dense_example, largest, norm_example
 from cnnkit.explanation.figures import Box
 from cnnkit.explanation.lesson import Lesson
-from cnnkit.explanation.markup import Html, joined, number, shape, table, tag
+from cnnkit.explanation.markup import Html, joined, number, shape, table, tag, term
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import (
     AvgPool2D,
@@ -74,15 +74,18 @@ def _dense(layer: Dense, trace: LayerTrace, maps: Shape | None) -> Lesson:
                 tag("code", f"y[{example.unit}]"),
                 ", the largest output, and the inputs that contribute most to it.",
             ),
-            table(("input", "its value", "its weight", "value × weight"), rows, "numbers"),
+            table(("input", "its value", "its weight", "value * weight"), rows, "numbers"),
             tag("p", f"The layer itself gave {number(example.value)}.", class_="remark"),
         ]
     )
-    back = "A weight's gradient is (its input) * (gradient of its output); an input's is the sum of (weight) * (gradient) over all outputs."
+    back = (
+        "A weight's gradient is (its input) * (gradient of its output); an input's is the sum of (weight) * (gradient "
+        "of the output) over all outputs."
+    )
     return Lesson(words, detail, back)
 
 
-def _relu(layer: ReLU, trace: LayerTrace) -> Lesson:
+def _relu(_layer: ReLU, trace: LayerTrace) -> Lesson:
     x = trace.inputs[0]
     negative = int((x < 0).sum())
     words = [
@@ -106,7 +109,7 @@ def _relu(layer: ReLU, trace: LayerTrace) -> Lesson:
     return Lesson(words, example, back)
 
 
-def _softmax(layer: Softmax, trace: LayerTrace) -> Lesson:
+def _softmax(_layer: Softmax, trace: LayerTrace) -> Lesson:
     words = ["Scores become probabilities: e to the power of each score, divided by the sum of all these powers."]
     x, y = trace.inputs[0].astype(np.float64), trace.output
     if x.ndim != 1:
@@ -131,8 +134,8 @@ def _norm(layer: BatchNorm2D, trace: LayerTrace) -> Lesson:
     total = normal * one.gamma + one.beta
     place = f"y[{one.channel}, {one.row}, {one.column}]"
     steps = [
-        f"({number(one.x)} - {number(one.mean)}) / sqrt({number(one.var)} + {layer.epsilon:g}) = {number(normal)}",
-        f"{number(one.gamma)} * {number(normal)} + {number(one.beta)} = ",
+        f"({number(one.x)} - {term(one.mean)}) / sqrt({number(one.var)} + {layer.epsilon:g}) = {number(normal)}",
+        f"{number(one.gamma)} * {term(normal)} + {term(one.beta)} = ",
     ]
     example = joined(
         [
@@ -150,17 +153,17 @@ def _norm(layer: BatchNorm2D, trace: LayerTrace) -> Lesson:
     return Lesson(words, example, back, {one.channel: Box(one.row, one.column, 1, 1)})
 
 
-def _dropout(layer: Dropout, trace: LayerTrace) -> Lesson:
+def _dropout(layer: Dropout, _trace: LayerTrace) -> Lesson:
     return Lesson(
         [
-            f"In training, a random share of {layer.rate:g} of the numbers is set to 0, so that the network does not rely "
-            "on single ones. In prediction, as here, nothing happens: the output is the input."
+            f"In training, a random share of {layer.rate:g} of the numbers is set to 0, so that the network does not "
+            "rely on single ones. In prediction, as here, nothing happens: the output is the input."
         ],
         back="The gradient passes as it is.",
     )
 
 
-def _flatten(layer: Flatten, trace: LayerTrace) -> Lesson:
+def _flatten(_layer: Flatten, trace: LayerTrace) -> Lesson:
     x = trace.inputs[0]
     words = [f"The {shape(x.shape)} numbers are written one after the other, as one vector. Nothing is computed."]
     example = None
@@ -175,13 +178,13 @@ def _flatten(layer: Flatten, trace: LayerTrace) -> Lesson:
     return Lesson(words, example, "The gradient goes back to where each number came from.")
 
 
-def _residual(layer: Residual, trace: LayerTrace) -> Lesson:
+def _residual(_layer: Residual, trace: LayerTrace) -> Lesson:
     body, shortcut = trace.inputs
     place = largest(trace.output)
     at = ", ".join(map(str, place))
     text = (
         f"One number in detail, y[{at}], the largest output: {number(float(body[place]))} (body) + "
-        f"{number(float(shortcut[place]))} (shortcut) = "
+        f"{term(float(shortcut[place]))} (shortcut) = "
     )
     example = tag("p", text, tag("strong", number(float(body[place]) + float(shortcut[place]))))
     words = [
@@ -192,7 +195,7 @@ def _residual(layer: Residual, trace: LayerTrace) -> Lesson:
     return Lesson(words, example, back, {place[0]: Box(place[1], place[2], 1, 1)} if len(place) == 3 else {})
 
 
-def _concat(layer: Concat, trace: LayerTrace) -> Lesson:
+def _concat(_layer: Concat, trace: LayerTrace) -> Lesson:
     ends = np.cumsum([0, *(len(x) for x in trace.inputs)]).tolist()
     rows = [
         (f"branch {number}", f"{shape(x.shape)}", f"{first} to {last - 1}")

@@ -55,6 +55,11 @@ def number(value: float, digits: int = 4) -> str:
     return f"{float(value) + 0.0:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
+def term(value: float) -> str:
+    """A number inside a sum or product: in brackets if it is below 0."""
+    return f"({number(value)})" if value < 0 else number(value)
+
+
 def milliseconds(value: float | None) -> str:
     """A time, in the unit that suits it."""
     if value is None:

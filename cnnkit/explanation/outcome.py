@@ -125,6 +125,7 @@ def _loss(explanation: Explanation) -> Html:
     if type(loss) is CrossEntropy and loss.label_smoothing == 0 and target is not None:
         share = float(explanation.probabilities[target])
         value = -math.log(share) if share > 0 else math.inf
-        words = f"Without smoothing this is -log of the target's probability: -log({number(share, 6)}) = {number(abs(value))}"
-        return tag("p", f"{words}; the network's own is ", tag("strong", number(explanation.trace.loss)), ".")
+        words = f"For this image, minus the logarithm of the target's probability: -log({number(share, 6)}) = "
+        own = f" (the loss itself gave {number(explanation.trace.loss)})"
+        return tag("p", words, tag("strong", number(abs(value))), tag("span", own, class_="remark"))
     return tag("p", "For this image: ", tag("strong", number(explanation.trace.loss)), ".")

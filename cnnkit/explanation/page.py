@@ -32,7 +32,13 @@ def page(explanation: Explanation) -> str:
     )
     body = tag(
         "body",
-        tag("main", _summary(explanation, title), input_section(explanation), *_layers(explanation)),
+        tag(
+            "main",
+            _summary(explanation, title),
+            input_section(explanation),
+            *(layer_section(explanation, trace) for trace in explanation.trace.layers),
+            outcome_section(explanation),
+        ),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
@@ -63,12 +69,6 @@ def check_target(path: Path) -> None:
     with contextlib.suppress(OSError):  # such as a name that is too long: writing says what is wrong
         if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
             raise DataError(f"cannot write {path}: expected the name of a file in a folder that exists")
-
-
-def _layers(explanation: Explanation) -> list[Html]:
-    """The sections in order; the outcome comes after the layer whose output the loss takes, and those behind it."""
-    sections = [layer_section(explanation, trace) for trace in explanation.trace.layers]
-    return [*sections, outcome_section(explanation)]
 
 
 def _summary(explanation: Explanation, title: str) -> Html:
@@ -108,9 +108,9 @@ def _reading(explanation: Explanation) -> Html:
                 tag("strong", "Forward"),
                 " pictures show what a layer gives. ",
                 tag("strong", "Backward"),
-                " pictures show the gradient: how much the loss (a number that is small when the network is right) would "
-                "grow if this number grew a little. Orange: the loss would grow; blue: it would shrink; white: nothing "
-                "would change. Training moves every weight against its gradient.",
+                " pictures show the gradient: how much the loss (a number that is small when the network is right) "
+                "would grow if this number grew a little. Orange: the loss would grow; blue: it would shrink; white: "
+                "nothing would change. Training moves every weight against its gradient.",
             ),
             tag(
                 "p",

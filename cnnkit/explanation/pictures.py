@@ -54,7 +54,8 @@ def _palette() -> bytes:
     white = np.array(WHITE)
     below = (1 - shares) * np.array(BLUE) + shares * white
     above = (1 - shares) * white + shares * np.array(ORANGE)
-    return np.rint(np.concatenate([below, above[1:], [MISSING]])).astype(np.uint8).tobytes()
+    colours: Array = np.rint(np.concatenate([below, above[1:], [MISSING]])).astype(np.uint8)
+    return colours.tobytes()
 
 
 def _uri(pixels: Array, colour_type: int, palette: bytes = b"") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cnnkit.components import Layer
@@ -33,6 +33,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
     node, most = trace.node, channels_shown(len(explanation.trace.layers))
     lesson = lesson_for(trace, _unflattened(explanation, trace))
     said = describe(node.layer)
+    arrays = {**node.layer.params, **node.layer.buffers} if isinstance(node.layer, Layer) else {}
     parts: list[Any] = [
         tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace))),
         tag("p", said.sentence) if said.sentence else None,
@@ -43,7 +44,8 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
         tag("h3", "Forward: what it gives"),
         figures.gallery(trace.output, f"output of {node.name}", most, also=lesson.boxes, boxes=lesson.boxes),
         lesson.example,
-        *_parameters(trace),
+        tag("h3", "What it has learned") if arrays else None,
+        tag("div", *_parameters(trace, arrays), class_="parameters") if arrays else None,
         tag("h3", "Backward: the gradient of the loss with respect to its output"),
         *_backward(trace, most),
         tag("p", lesson.back) if lesson.back and trace.gradient is not None else None,
@@ -89,12 +91,17 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
     takes = " and ".join(f"{shape(size)} from {name}" for size, name in zip(node.in_shapes, names, strict=True))
     counted = operations(node)
     layer = node.layer
-    arrays = {**layer.params, **layer.buffers} if isinstance(layer, Layer) else {}
-    sizes = ", ".join(f"{name} {shape(array.shape)}" for name, array in arrays.items())
+    sizes = ""
+    if isinstance(layer, Layer) and (layer.params or layer.buffers):
+        params, buffers = (
+            ", ".join(f"{name} {shape(array.shape)}" for name, array in arrays.items())
+            for arrays in (layer.params, layer.buffers)
+        )
+        sizes = f" ({params})" if not buffers else f" ({params}); kept besides: {buffers}"
     facts = {
         "takes": takes,
         "gives": shape(node.out_shape),
-        "parameters": f"{parameter_count(trace):,}" + (f" ({sizes})" if sizes else ""),
+        "parameters": f"{parameter_count(trace):,}{sizes}",
         "operations": f"{counted.count:,}: {counted.what}" if counted else "not known for this kind of layer",
         "time": f"{milliseconds(trace.forward_ms)} forward, {milliseconds(trace.backward_ms)} backward, measured",
         "gradient check": _check(trace),
@@ -111,12 +118,8 @@ def _check(trace: LayerTrace) -> Html | str:
     return joined([verdict, f": the largest relative error is {trace.check.error:.1e} (for {errors})"])
 
 
-def _parameters(trace: LayerTrace) -> Iterator[Html]:
-    layer = trace.node.layer
-    if not isinstance(layer, Layer) or not (layer.params or layer.buffers):
-        return
-    yield tag("h3", "What it has learned")
-    for name, array in {**layer.params, **layer.buffers}.items():
+def _parameters(trace: LayerTrace, arrays: Mapping[str, Array]) -> Iterator[Html]:
+    for name, array in arrays.items():
         grad = trace.grads.get(name)
         parts = [tag("h4", tag("code", name), " ", shape(array.shape)), _pictures(trace, name, array)]
         if grad is not None:

@@ -34,6 +34,7 @@ figure.map.image { width: 14rem; margin-bottom: 1rem; }
 .filter figcaption { font-size: .75rem; line-height: 1.25; }
 figure img { width: 100%; display: block; image-rendering: pixelated; border: 1px solid var(--line); }
 figcaption { font-size: .85rem; line-height: 1.3; margin-top: .2rem; }
+.parameters { display: flex; flex-wrap: wrap; gap: 0 2.5rem; }
 .titled figcaption { margin: 0 0 .2rem; }
 .titled figure.map { width: 8rem; }
 .marked { position: relative; display: block; }
@@ -62,6 +63,7 @@ thead th:not(:first-child) { text-align: right; }
   print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 .ok { color: var(--blue); }
 .wrong { color: var(--orange); }
-@media print { body { max-width: none; font-size: 10pt; } section { break-inside: auto; } h2, h3, h4 { break-after: avoid; }
+@media print { body { max-width: none; font-size: 10pt; }
+  h2, h3, h4 { break-after: avoid; }
   figure, tr, .steps { break-inside: avoid; } a { color: inherit; text-decoration: none; } }
 """

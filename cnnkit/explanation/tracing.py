@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer, Layer, Loss, Merge
+from cnnkit.components import BatchCoupledLayer, Loss, Merge
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.workers import one_blas_thread

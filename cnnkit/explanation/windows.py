@@ -8,7 +8,7 @@ from cnnkit.explanation import figures
 from cnnkit.explanation.examples import WindowExample, conv_example, pool_example
 from cnnkit.explanation.figures import Box
 from cnnkit.explanation.lesson import Lesson
-from cnnkit.explanation.markup import Html, counted, joined, number, tag
+from cnnkit.explanation.markup import Html, counted, joined, number, tag, term
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import AvgPool2D, Conv2D, MaxPool2D
 from cnnkit.layers.window import Window
@@ -24,9 +24,10 @@ def conv(layer: Conv2D, trace: LayerTrace) -> Lesson:
     channels = len(example.patch)
     rows, columns = layer.window.rows.size, layer.window.columns.size
     stack = f"{counted(channels, 'grid')} of {rows} x {columns} weights, one for each input channel that it reads"
+    bias = " and the filter's bias" if layer.bias else ""
     words = [
         f"Each of the {layer.filters} filters is {stack}. A filter is laid on every place of the input. There, each "
-        "number under it is multiplied with the weight on it, and all products and the filter's bias are added up. "
+        f"number under it is multiplied with the weight on it, and all products{bias} are added up. "
         f"The sums of one filter make one channel of the output.{_padding(layer.window, 'zeros')}"
     ]
     back = (
@@ -69,7 +70,7 @@ def _conv_steps(example: WindowExample, trace: LayerTrace) -> Html:
                 "div",
                 _where(example, trace, channel),
                 _titled(f"the input there, x[{channel}]", figures.grid(patch, inside=example.inside, alt="patch")),
-                tag("span", "×", class_="sign"),
+                tag("span", "*", class_="sign"),
                 _titled(f"weights[{example.channel}, {index}]", figures.grid(kernel[index], alt="weights")),
                 tag("span", "=", class_="sign"),
                 _titled("products", figures.grid(patch * kernel[index], inside=example.inside, alt="products")),
@@ -77,11 +78,12 @@ def _conv_steps(example: WindowExample, trace: LayerTrace) -> Html:
                 class_="steps",
             )
         )
-    terms = [number(float(sums[index])) for index in shown]
+    terms = [term(float(sums[index])) for index in shown]
     if len(shown) < len(sums):
-        terms.append(f"{number(float(sums.sum() - sums[shown].sum()))} (the other {len(sums) - len(shown)} channels)")
-    terms.append(f"{number(example.bias)} (bias)")
-    total = float(sums.sum()) + example.bias
+        terms.append(f"{term(float(sums.sum() - sums[shown].sum()))} (the other {len(sums) - len(shown)} channels)")
+    if example.bias is not None:
+        terms.append(f"{term(example.bias)} (bias)")
+    total = float(sums.sum()) + (example.bias or 0.0)
     return joined([_place(example), *rows, _total(" + ".join(terms), total, example)])
 
 
