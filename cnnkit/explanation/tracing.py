@@ -81,7 +81,9 @@ def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
             inputs = [values[i] for i in node.inputs]
             check = None
             if way.passed and exact_way.dy is not None:
-                check = gradient_check_at(node.layer, [exact_values[i] for i in node.inputs], exact_way.dy)
+                check = gradient_check_at(
+                    exact.layers[node.index], [exact_values[i] for i in node.inputs], exact_way.dy
+                )
             layers.append(
                 LayerTrace(
                     node,
@@ -122,7 +124,7 @@ class _Network:
         self.ctx = TileContext(Workspace(self.dtype), False, (), 1)
         self.layers = [node.layer for node in model.nodes]
         if dtype != model.dtype:
-            self.layers = [layer if isinstance(layer, Merge) else copy.deepcopy(layer) for layer in self.layers]
+            self.layers = [layer if isinstance(layer, Merge) else copy.copy(layer) for layer in self.layers]
             for layer in self.layers:
                 cast_parameters(layer, dtype)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.testing.gradient import GradientReport, Point
-from cnnkit.testing.running import Tile, backward, cast_parameters, forward, output
+from cnnkit.testing.running import Tile, backward, forward, output
 from cnnkit.types import Array
 
 DIRECTIONS = 2
@@ -37,8 +37,9 @@ def gradient_check_at(
     """
     rng = np.random.default_rng(seed)
     if isinstance(layer, Layer):
-        layer = copy.deepcopy(layer)
-        cast_parameters(layer, "float64")
+        layer = copy.copy(layer)
+        layer.params = {name: np.asarray(value, np.float64) for name, value in layer.params.items()}
+        layer.buffers = {name: np.asarray(value, np.float64) for name, value in layer.buffers.items()}
     place = _Place(layer, xs, dy)
     errors: dict[str, float] = {}
     for name, value in place.point.items():
@@ -69,7 +70,7 @@ class _Place:
         size = float(np.abs(value).max(initial=0.0)) or 1.0
         worst = 0.0
         for _ in range(DIRECTIONS):
-            direction = _direction(rng, value, size)
+            direction = _tied(rng, value, size) if name in self.inputs else _free(rng, value)
             if hold_zeros:
                 direction[value == 0] = 0
             error = math.inf
@@ -100,7 +101,15 @@ class _Place:
         return forward(self.layer, [point[name] for name in self.inputs], training=False, tiles=1)
 
 
-def _direction(rng: np.random.Generator, value: Array, size: float) -> Array:
+def _free(rng: np.random.Generator, value: Array) -> Array:
+    """Random numbers in [-1, 1] at some places, and 0 at the others."""
+    direction = np.zeros(value.shape)
+    places = rng.choice(value.size, min(MOVED, value.size), replace=False, shuffle=False)
+    direction.reshape(-1)[places] = rng.uniform(-1, 1, len(places))
+    return direction
+
+
+def _tied(rng: np.random.Generator, value: Array, size: float) -> Array:
     """Random numbers in [-1, 1] for some groups of equal numbers, one for each group, and 0 for the others."""
     _, group = np.unique(np.round(value / (EQUAL * size)), return_inverse=True)
     moves = rng.uniform(-1, 1, int(group.max(initial=-1)) + 1)
