@@ -69,7 +69,7 @@ def measure(
     settings = (manifest.recipe or {}).get("train", {})
     chosen: dict[str, Any] = {"loss": loss} if loss else {}
     if "loss" in settings and not loss:
-        chosen["loss"] = _recorded_loss(settings["loss"])
+        chosen["loss"] = recorded_loss(settings["loss"])
     if isinstance(settings.get("metrics"), list):
         chosen["metrics"] = []
         for expression in settings["metrics"]:
@@ -86,7 +86,8 @@ def measure(
     return trainer.evaluate(model, samples)
 
 
-def _recorded_loss(expression: str) -> Component:
+def recorded_loss(expression: str) -> Component:
+    """The loss that a version was trained with. Raises ConfigError if it does not come with cnnkit."""
     from cnnkit.errors import ConfigError
 
     loss = recorded_component("loss", expression)

@@ -114,7 +114,8 @@ class BatchCoupledLayer(Layer):
     """A layer whose training output depends on the whole batch, such as batch normalisation.
 
     Each tile contributes a partial sum; the engine adds the partials in tile order and hands the total to every
-    tile, so that the statistics are those of the whole batch however it is cut.
+    tile, so that the statistics are those of the whole batch however it is cut. After a forward pass in prediction,
+    where no sample depends on the others, `backward` is given a total of zeros.
     """
 
     def partial(self, x: Array, ctx: Context) -> Array:

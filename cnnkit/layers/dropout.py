@@ -50,7 +50,9 @@ class Dropout(Layer):
         return y.T, memory.T
 
     def backward(self, dy: Array, mask: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """Dy * mask."""
+        """Dy * mask; dy itself after a forward pass in prediction."""
+        if mask is None:
+            return dy, {}
         return np.multiply(dy, mask, out=ctx.empty_like(mask)), {}
 
     def lower(self, graph: Graph, x: str) -> str:

@@ -18,7 +18,7 @@ class BatchNorm2D(BatchCoupledLayer):
     Backward:  dx = gamma / sqrt(var + epsilon) * (dy - mean(dy) - xhat * mean(dy * xhat)),
                dgamma = sum of dy * xhat, dbeta = sum of dy
     Training:  running = (1 - momentum) * running + momentum * batch, where the batch's variance is n/(n-1) * var
-    Prediction takes the running mean and variance for mean and var.
+    Prediction takes the running mean and variance for mean and var; both means in dx are 0 then.
 
     x, y: (N, C, H, W), the same shape; gamma, beta, running_mean, running_var: (C,); means run over N, H and W, n
     numbers for each channel.
@@ -63,7 +63,7 @@ class BatchNorm2D(BatchCoupledLayer):
         if ctx.training:
             count, mean, var = statistics(ctx.total)
         else:
-            count, mean, var = 0.0, self.buffers["running_mean"], self.buffers["running_var"]
+            count, mean, var = 1.0, self.buffers["running_mean"], self.buffers["running_var"]
         inverse = _per_channel(1 / np.sqrt(var + self.epsilon), x)
         normal = np.subtract(x, _per_channel(mean, x), out=ctx.empty_like(x))
         normal *= inverse

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,10 @@ import numpy as np
 from cnnkit.components import BatchCoupledLayer, Merge, Optimizer
 from cnnkit.components.checks import whole
 from cnnkit.errors import ShapeError
-from cnnkit.layers import Conv2D, Dense
 from cnnkit.network.engine import Engine
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective
+from cnnkit.network.operations import multiply_adds
 from cnnkit.network.plan import Step
 from cnnkit.network.session import training_session
 from cnnkit.types import Array, Context, Samples
@@ -133,7 +132,8 @@ def _clock_for(step: Step) -> _Clock:
 
 
 def _profile(nodes: Sequence[Node], step: Step, clock: _Clock, samples: int) -> StepProfile:
-    flops = _flops(step.node)
+    products = multiply_adds(step.node)
+    flops = products and 2 * products
     return StepProfile(
         " + ".join(node.name for node in nodes[step.node.index : step.output + 1]),
         1e3 * clock.forward_seconds / samples,
@@ -141,14 +141,6 @@ def _profile(nodes: Sequence[Node], step: Step, clock: _Clock, samples: int) -> 
         flops,
         flops and flops * (1 if step.node.inputs == (INPUT,) else 2),
     )
-
-
-def _flops(node: Node) -> int | None:
-    """2 * weights * the places where each of them is used."""
-    layer = node.layer
-    if type(layer) is Conv2D or type(layer) is Dense:
-        return 2 * layer.params["weight"].size * math.prod(node.out_shape[1:])
-    return None
 
 
 def _rate(flops: int | None, ms: float) -> float | None:

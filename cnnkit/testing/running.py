@@ -85,11 +85,16 @@ def forward(
 
 
 def backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[list[Array], Grads]:
-    """The gradients of the inputs, and of the parameters added over the tiles."""
+    """The gradients of the inputs, and of the parameters added over the tiles.
+
+    After a forward pass in prediction, a batch-coupled layer gets a total of zeros: nothing depends on the batch then.
+    """
     dys = np.array_split(dy, len(tiles))
     if isinstance(layer, BatchCoupledLayer):
         partials = [layer.backward_partial(part, t.cache, t.ctx) for part, t in zip(dys, tiles, strict=True)]
         _share([tile.ctx for tile in tiles], partials)
+        for tile in tiles:
+            tile.ctx.total = tile.ctx.total * tile.ctx.training
     dxs: list[Sequence[Array]] = []
     total: Grads = {}
     for part, tile in zip(dys, tiles, strict=True):

@@ -1,0 +1,161 @@
+"""`cnnkit explain`: a page that shows how a registered model sees one image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnkit.cli.evaluate import recorded_loss
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, LossChoice, Reference, RegistryFolder
+from cnnkit.cli.output import say_json, say_pairs, warn
+from cnnkit.cli.recorded import recorded_dataset
+
+if TYPE_CHECKING:
+    from cnnkit.explanation import Explanation
+    from cnnkit.network import Sequential
+    from cnnkit.registry import Manifest
+    from cnnkit.types import Array, Samples
+
+
+def explain(
+    ref: Reference,
+    image: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An image file, or a .npy array in the dataset's own units.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(metavar="N", help="Instead of a file: the test sample with this number, from 0 on.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: <name>-<number>.html.")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|INDEX", help="The true class; else the sample's, or for a file the predicted one."),
+    ] = None,
+    loss: LossChoice = None,
+    dataset: DatasetChoice = None,
+    registry: RegistryFolder = None,
+    data_dir: DataFolder = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Show how a model sees one image.
+
+    Writes a page that needs nothing else: each layer's formula, cost, pictures forward and backward, one number worked
+    out, and a gradient check.
+    """
+    from cnnkit.errors import ConfigError
+    from cnnkit.explanation import explain, write_page
+    from cnnkit.explanation.page import check_target
+    from cnnkit.registry import Registry
+
+    record = Registry(registry).read(ref)
+    version, manifest = record.version, record.manifest
+    target_file = output or Path(f"{version.name}-{version.number}.html")
+    check_target(target_file)
+    model = record.model()
+    target: Any = None
+    if image is not None and sample is None:
+        x, source = _from_file(image, model), str(image)
+    elif sample is not None and image is None:
+        x, target, source = _from_dataset(sample, dataset, model, manifest, data_dir)
+    else:
+        raise ConfigError("expected one image to explain: give either --image FILE or --sample N")
+    if label is not None:
+        target = _class(label, model)
+    settings = (manifest.recipe or {}).get("train", {})
+    chosen: Any = loss or (recorded_loss(settings["loss"]) if "loss" in settings else "CrossEntropy()")
+    explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source)
+    write_page(explanation, target_file)
+    wrong = [trace.node.name for trace in explanation.trace.layers if trace.check and not trace.check.ok]
+    if wrong:
+        warn(f"the gradient check failed in {', '.join(wrong)}")
+    if as_json:
+        say_json(_document(explanation, target_file))
+        return
+    share = 100 * float(explanation.probabilities[explanation.predicted])
+    facts = {
+        "explained": version.ref,
+        "image": source,
+        "predicted": f"{explanation.label(explanation.predicted)} ({share:.1f} %)",
+        "target": f"{_target(explanation)}{'' if explanation.target_known else ' (the predicted class; see --label)'}",
+        "loss": explanation.trace.loss,
+        "file": target_file,
+    }
+    say_pairs(facts)
+
+
+def _from_file(file: Path, model: Sequential) -> Array:
+    from cnnkit.data.inputs import read_inputs
+    from cnnkit.errors import DataError
+
+    x, _ = read_inputs(file, model.input_shape, 1 / model.preprocessing.scale)
+    if len(x) != 1:
+        raise DataError(f"{file}: expected one image, it has {len(x)}: save the one to explain as a file of its own")
+    return x
+
+
+def _from_dataset(
+    number: int, dataset: str | None, model: Sequential, manifest: Manifest, data_dir: str | None
+) -> tuple[Array, Any, str]:
+    """The test sample with this number, its target, and where it is from."""
+    from cnnkit.data import load_dataset
+    from cnnkit.errors import ConfigError, ShapeError
+
+    data = load_dataset(dataset, data_dir) if dataset else recorded_dataset(manifest.dataset, data_dir)
+    samples: Samples = data.test
+    if not 0 <= number < len(samples):
+        raise ConfigError(f"{data.name} has test samples 0 to {len(samples) - 1}, got --sample {number}")
+    x, y = samples.x[number], samples.y[number]
+    if x.shape != model.input_shape:
+        raise ShapeError(
+            f"{manifest.name} takes inputs of shape {model.input_shape}, the dataset has {x.shape}: choose a dataset "
+            "that fits with --dataset"
+        )
+    return x, int(y) if samples.y.ndim == 1 else y, f"test sample {number} of {data.name}"
+
+
+def _class(label: str, model: Sequential) -> int:
+    """The index of a class, by its name or else by its index."""
+    from cnnkit.errors import ConfigError
+
+    if label in model.labels:
+        return model.labels.index(label)
+    classes = model.output_shape[0]
+    if label.isascii() and label.isdecimal() and int(label[:10]) < classes:
+        return int(label)
+    names = model.labels or tuple(map(str, range(classes)))
+    more = ", ..." if len(names) > 10 else ""
+    raise ConfigError(f"the model has no class {label!r}; expected an index below {classes}, or one of: "
+                      f"{', '.join(names[:10])}{more}")  # fmt: skip
+
+
+def _target(explanation: Explanation) -> str:
+    return "values" if explanation.target_class is None else explanation.label(explanation.target_class)
+
+
+def _document(explanation: Explanation, file: Path) -> dict[str, object]:
+    layers = [
+        {
+            "name": trace.node.name,
+            "layer": repr(trace.node.layer),
+            "forward_ms": trace.forward_ms,
+            "backward_ms": trace.backward_ms,
+            "gradient_error": trace.check and trace.check.error,
+            "gradient_ok": trace.check and trace.check.ok,
+        }
+        for trace in explanation.trace.layers
+    ]
+    return {
+        "ref": explanation.title,
+        "path": str(file),
+        "image": explanation.source,
+        "predicted": explanation.label(explanation.predicted),
+        "probability": float(explanation.probabilities[explanation.predicted]),
+        "target": _target(explanation),
+        "target_known": explanation.target_known,
+        "loss": explanation.trace.loss,
+        "layers": layers,
+    }

@@ -1,0 +1,21 @@
+"""What is taught about one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cnnkit.explanation.figures import Box
+from cnnkit.explanation.markup import Html
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Words for someone who knows what a matrix is, and one number of the output taken apart."""
+
+    words: Sequence[str]
+    example: Html | None = None
+    back: str = ""
+    """What the backward pass does, in words."""
+    boxes: Mapping[int, Box] = field(default_factory=dict)
+    """By channel of the output: where the number of the example is."""

@@ -1,0 +1,131 @@
+"""The sections before the first layer and after the last: the image, and what the loss says."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from cnnkit.explanation import figures
+from cnnkit.explanation.explanation import Explanation
+from cnnkit.explanation.formulas import describe
+from cnnkit.explanation.markup import Html, joined, number, shape, table, tag
+from cnnkit.explanation.sections import channels_shown
+from cnnkit.losses import CrossEntropy
+
+CLASSES = 12
+"""Classes that are listed, the most probable first."""
+SMALL = 1e-3
+"""A loss below this leaves next to nothing to learn from the image."""
+
+
+def input_picture(explanation: Explanation) -> Html:
+    """The image as it came."""
+    image = explanation.image
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        return figures.gallery(image.astype(np.float64), "the input", channels_shown(1))
+    low, high = min(0.0, float(image.min())), float(image.max())
+    alt = f"the image, {shape(image.shape)}, values from {number(float(image.min()))} to {number(high)}"
+    return tag("figure", figures.image_picture(image, low, high, alt), tag("figcaption", alt), class_="map image")
+
+
+def input_section(explanation: Explanation) -> Html:
+    """From the values in the file to what the first layer sees."""
+    preprocessing = explanation.model.preprocessing
+    means, stds = (", ".join(f"{v:g}" for v in values) for values in (preprocessing.mean, preprocessing.std))
+    formula = f"x = (value * {preprocessing.scale:.6g} - mean) / std      mean = {means}, std = {stds}"
+    prepared, most = explanation.trace.prepared, channels_shown(len(explanation.trace.layers))
+    return tag(
+        "section",
+        tag("h2", "0. The image, as the first layer sees it"),
+        tag("p", "The values of the image are brought to a common scale before anything else is computed."),
+        tag("pre", formula, class_="formula"),
+        input_picture(explanation),
+        tag("p", "After that, in the colours of this page:"),
+        figures.gallery(prepared, "the input after preprocessing", most),
+        id="input",
+    )
+
+
+def outcome_section(explanation: Explanation) -> Html:
+    """Probabilities as bars, and the loss."""
+    last = explanation.trace.layers[explanation.trace.scored]
+    parts: list[Any] = [tag("h2", "The outcome: probabilities and loss")]
+    if explanation.target_class is None:
+        parts.append(_values(explanation, last.output))
+    else:
+        parts += [
+            tag("p", "The scores z of the classes become probabilities: exp(z), divided by the sum over all classes."),
+            _bars(explanation),
+        ]
+    said = describe(explanation.loss)
+    parts += [
+        tag("h3", "The loss: ", tag("code", repr(explanation.loss))),
+        tag("p", said.sentence) if said.sentence else None,
+        tag("pre", said.formulas, class_="formula") if said.formulas else None,
+        _loss(explanation),
+    ]
+    return tag("section", *parts, id="outcome")
+
+
+def verdict(explanation: Explanation) -> Html:
+    """What the network says, and what is true as far as that is known."""
+    probability = explanation.probabilities[explanation.predicted]
+    said = joined(
+        [
+            "The network says ",
+            tag("strong", explanation.label(explanation.predicted)),
+            f" with probability {100 * probability:.1f} %. ",
+        ]
+    )
+    if explanation.target_class is None:
+        return tag("p", f"The loss is {number(explanation.trace.loss)}.", class_="verdict")
+    name = tag("strong", explanation.label(explanation.target_class))
+    known = explanation.target_known
+    truth = (
+        ["The true label is ", name, ". "] if known else ["No true label was given: the loss takes ", name, " for it. "]
+    )
+    loss = f"The loss is {number(explanation.trace.loss)}."
+    hint = " It is so small that the gradients on this page are tiny." if explanation.trace.loss < SMALL else ""
+    return tag("p", said, *truth, loss, hint, class_="verdict")
+
+
+def _bars(explanation: Explanation) -> Html:
+    scores = explanation.trace.layers[explanation.trace.scored].output
+    order = np.argsort(-explanation.probabilities, kind="stable")[:CLASSES].tolist()
+    target = explanation.target_class
+    if target is not None and target not in order:
+        order = [*order[:-1], target]
+    rows = []
+    for index in order:
+        share = float(explanation.probabilities[index])
+        width = 100 * share if math.isfinite(share) else 0.0
+        bar = tag("span", class_="probability", style=f"width:{width:.2f}%")
+        named = joined([explanation.label(index), tag("b", " (target)") if index == target else None])
+        rows.append((named, number(float(scores[index])), f"{share:.4f}", tag("span", bar, class_="track")))
+    more = len(explanation.probabilities) - len(order)
+    after = (
+        tag("p", f"{len(order)} of {len(explanation.probabilities)} classes shown", class_="remark") if more else None
+    )
+    heading = "score z" if explanation.loss.from_logits else "output"
+    return joined([table(("class", heading, "probability", ""), rows, "numbers bars"), after])
+
+
+def _values(explanation: Explanation, outputs: Any) -> Html:
+    pairs = zip(outputs.ravel()[:CLASSES], explanation.target.ravel()[:CLASSES], strict=False)
+    rows = [
+        (f"y[{i}]", number(float(y)), number(float(t)), number(float(y) - float(t))) for i, (y, t) in enumerate(pairs)
+    ]
+    return table(("output", "value", "target", "difference"), rows, "numbers")
+
+
+def _loss(explanation: Explanation) -> Html:
+    loss, target = explanation.loss, explanation.target_class
+    if type(loss) is CrossEntropy and loss.label_smoothing == 0 and target is not None:
+        share = float(explanation.probabilities[target])
+        value = -math.log(share) if share > 0 else math.inf
+        words = f"For this image, minus the logarithm of the target's probability: -log({number(share, 6)}) = "
+        own = f" (the loss itself gave {number(explanation.trace.loss)})"
+        return tag("p", words, tag("strong", number(abs(value))), tag("span", own, class_="remark"))
+    return tag("p", "For this image: ", tag("strong", number(explanation.trace.loss)), ".")

@@ -1,0 +1,151 @@
+"""The page: one file that needs nothing else, with everything in it that a reader looks at."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+
+from cnnkit.errors import DataError
+from cnnkit.explanation.explanation import Explanation
+from cnnkit.explanation.markup import Html, counted, cut, joined, milliseconds, shape, table, tag
+from cnnkit.explanation.outcome import input_picture, input_section, outcome_section, verdict
+from cnnkit.explanation.sections import check_words, expression, layer_section, parameter_count
+from cnnkit.explanation.style import STYLE
+from cnnkit.network.operations import operations
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""The browser loads nothing and runs nothing, whatever a model's labels say."""
+
+
+def page(explanation: Explanation) -> str:
+    """The whole page as HTML."""
+    title = f"How {cut(explanation.title)} sees one image"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=Html(POLICY)),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("style", Html(STYLE)),
+    )
+    body = tag(
+        "body",
+        tag(
+            "main",
+            _summary(explanation, title),
+            input_section(explanation),
+            *(layer_section(explanation, trace) for trace in explanation.trace.layers),
+            outcome_section(explanation),
+        ),
+    )
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def write_page(explanation: Explanation, path: str | os.PathLike[str]) -> Path:
+    """Write the page as one file, complete or not at all, and return its path; a file of that name is replaced.
+
+    Raises DataError if it cannot be written.
+    """
+    path = Path(path)
+    check_target(path)
+    data = page(explanation).encode()
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = target.parent / f".page-{uuid.uuid4().hex}.tmp"
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(target)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # after the replacement it is gone
+            temporary.unlink()
+    return path
+
+
+def check_target(path: Path) -> None:
+    """Raise DataError if no file can appear under this name: a folder or device is not replaced by one."""
+    with contextlib.suppress(OSError):  # such as a name that is too long: writing says what is wrong
+        if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
+            raise DataError(f"cannot write {path}: expected the name of a file in a folder that exists")
+
+
+def _summary(explanation: Explanation, title: str) -> Html:
+    model, layers = explanation.model, explanation.trace.layers
+    source = f"Image: {cut(explanation.source)}. " if explanation.source else ""
+    size = f"{counted(len(layers), 'layer')}, {counted(model.parameter_count(), 'parameter')}."
+    return tag(
+        "header",
+        tag("h1", title),
+        tag("p", f"{source}{size}"),
+        input_picture(explanation),
+        verdict(explanation),
+        _reading(explanation),
+        tag("h2", "The way through the network"),
+        _overview(explanation),
+    )
+
+
+def _reading(explanation: Explanation) -> Html:
+    """How to read the page."""
+    return joined(
+        [
+            tag("h2", "How to read this page"),
+            tag(
+                "p",
+                "A network is a chain of layers. Each takes numbers and gives numbers: an image-like stack of channels "
+                "(channels x rows x columns), or a vector. This page follows one image through all of them, in order.",
+            ),
+            tag(
+                "p",
+                "In all pictures white is 0, ",
+                tag("strong", "orange is above 0 and blue is below 0"),
+                "; the pictures of one group share the scale under them, and each has its own range in its caption.",
+            ),
+            tag(
+                "p",
+                tag("strong", "Forward"),
+                " pictures show what a layer gives. ",
+                tag("strong", "Backward"),
+                " pictures show the gradient: how much the loss (a number that is small when the network is right) "
+                "would grow if this number grew a little. Orange: the loss would grow; blue: it would shrink; white: "
+                "nothing would change. Training moves every weight against its gradient.",
+            ),
+            tag(
+                "p",
+                "In the formulas, x is what a layer takes and y what it gives; dx, dy and dweight are the gradients of "
+                "the loss with respect to them; n counts images, and here there is one. Times are medians over a few "
+                "runs of the plain layer, in prediction mode, on one core of this machine; the engine runs several "
+                "layers and images together and is faster. The gradient check moves inputs and parameters a little, in "
+                "float64, at the very values that this image gives, and compares how the outputs change with what the "
+                f"backward pass says; a relative error up to {_threshold(explanation)} is right.",
+            ),
+        ]
+    )
+
+
+def _threshold(explanation: Explanation) -> str:
+    found = [trace.check.threshold for trace in explanation.trace.layers if trace.check]
+    return f"{found[0]:g}" if found else "1e-06"
+
+
+def _overview(explanation: Explanation) -> Html:
+    rows = []
+    for trace in explanation.trace.layers:
+        node, count = trace.node, operations(trace.node)
+        rows.append(
+            (
+                tag("a", f"{node.index + 1}. {node.name}", href=f"#{node.name}"),
+                tag("code", expression(trace)),
+                shape(node.out_shape),
+                f"{parameter_count(trace):,}",
+                f"{count.count:,}" if count else "?",
+                milliseconds(trace.forward_ms),
+                milliseconds(trace.backward_ms),
+                check_words(trace),
+            )
+        )
+    headings = ("layer", "expression", "output", "parameters", "operations", "forward", "backward", "gradient check")
+    last = tag("p", tag("a", "The outcome: probabilities and loss", href="#outcome"))
+    return joined([tag("nav", table(headings, rows, "overview"), last, aria_label="layers")])

@@ -1,0 +1,76 @@
+"""Arrays as pictures inside the page: small PNG files, written by hand, as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+from cnnkit.types import Array
+
+MOST = 56
+"""Pixels along a side; larger arrays are drawn as means of squares."""
+LEVELS = 64
+"""Steps of colour on either side of 0."""
+BLUE, WHITE, ORANGE, MISSING = (8, 81, 156), (255, 255, 255), (217, 72, 1), (70, 70, 70)
+"""Less than 0, 0, more than 0, and not a finite number; told apart with every kind of colour vision."""
+
+
+def shrunk(channel: Array) -> tuple[Array, tuple[int, int]]:
+    """(H, W) with no side above `MOST`, as means over rectangles, and the rectangles' size."""
+    steps = [math.ceil(size / MOST) for size in channel.shape]
+    for axis, step in enumerate(steps):
+        if step > 1:
+            starts = np.arange(0, channel.shape[axis], step)
+            widths = np.diff([*starts, channel.shape[axis]])
+            channel = np.add.reduceat(channel, starts, axis) / (widths[:, None] if axis == 0 else widths)
+    return channel, (steps[0], steps[1])
+
+
+def signed(channel: Array, limit: float) -> str:
+    """(H, W) as a picture: blue below 0, white at 0, orange above; `limit` is where the colours are full."""
+    small, _ = shrunk(np.asarray(channel, np.float64))
+    with np.errstate(invalid="ignore", over="ignore"):
+        scaled = small / (limit or 1.0)
+    index = np.full(small.shape, 2 * LEVELS + 1)
+    finite = np.isfinite(scaled)
+    index[finite] = np.rint((np.clip(scaled[finite], -1, 1) + 1) * LEVELS)
+    return _uri(index.astype(np.uint8), 3, _palette())
+
+
+def plain(channels: Array, low: float, high: float) -> str:
+    """(1, H, W) as shades of grey, or (3, H, W) as colours; `low` is dark and `high` is light."""
+    small = np.stack([shrunk(np.asarray(channel, np.float64))[0] for channel in channels], axis=-1)
+    scaled = np.nan_to_num((small - low) / ((high - low) or 1.0), posinf=1.0, neginf=0.0)
+    return _uri(np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8), 2 if len(channels) == 3 else 0)
+
+
+def _palette() -> bytes:
+    shares = np.linspace(0, 1, LEVELS + 1)[:, None]
+    white = np.array(WHITE)
+    below = (1 - shares) * np.array(BLUE) + shares * white
+    above = (1 - shares) * white + shares * np.array(ORANGE)
+    colours: Array = np.rint(np.concatenate([below, above[1:], [MISSING]])).astype(np.uint8)
+    return colours.tobytes()
+
+
+def _uri(pixels: Array, colour_type: int, palette: bytes = b"") -> str:
+    """A PNG of 8 bits; colour type 0 is grey, 2 is RGB and 3 an index into the palette.
+
+    Source: W3C (2003), Portable Network Graphics Specification, second edition.
+    """
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, -1)
+    unfiltered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)  # each row says that it has no filter
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    chunks: list[tuple[bytes, Any]] = [(b"IHDR", header)]
+    chunks += [(b"PLTE", palette)] if palette else []
+    chunks += [(b"IDAT", zlib.compress(unfiltered.tobytes(), 9)), (b"IEND", b"")]
+    data = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + data).decode("ascii")

@@ -1,0 +1,159 @@
+"""The sections of the page on the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cnnkit.components import Layer
+from cnnkit.explanation import figures
+from cnnkit.explanation.explanation import Explanation
+from cnnkit.explanation.formulas import describe
+from cnnkit.explanation.lessons import lesson_for
+from cnnkit.explanation.markup import Html, cut, joined, milliseconds, shape, tag
+from cnnkit.explanation.tracing import LayerTrace
+from cnnkit.layers import Conv2D, Flatten
+from cnnkit.network import INPUT
+from cnnkit.network.operations import operations
+from cnnkit.types import Array, Shape
+
+MAX_CHANNELS = 8
+MAX_PICTURES = 400
+"""Channels shown in all layers together: a network of hundreds of layers has fewer in each."""
+MAX_PARAMETER_PICTURES = 16
+
+
+def channels_shown(layers: int) -> int:
+    """How many channels of each layer are shown."""
+    return max(1, min(MAX_CHANNELS, MAX_PICTURES // layers))
+
+
+def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
+    """All about one node."""
+    node, most = trace.node, channels_shown(len(explanation.trace.layers))
+    lesson = lesson_for(trace, _unflattened(explanation, trace))
+    said = describe(node.layer)
+    arrays = {**node.layer.params, **node.layer.buffers} if isinstance(node.layer, Layer) else {}
+    parts: list[Any] = [
+        tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace))),
+        tag("p", said.sentence) if said.sentence else None,
+        *(tag("p", words) for words in lesson.words),
+        tag("pre", said.formulas, class_="formula") if said.formulas else None,
+        tag("p", said.source, class_="remark") if said.source else None,
+        _facts(explanation, trace),
+        tag("h3", "Forward: what it gives"),
+        figures.gallery(trace.output, f"output of {node.name}", most, also=lesson.boxes, boxes=lesson.boxes),
+        lesson.example,
+        tag("h3", "What it has learned") if arrays else None,
+        tag("div", *_parameters(trace, arrays), class_="parameters") if arrays else None,
+        tag("h3", "Backward: the gradient of the loss with respect to its output"),
+        *_backward(trace, most),
+        tag("p", lesson.back) if lesson.back and trace.gradient is not None else None,
+    ]
+    return tag("section", *parts, id=node.name)
+
+
+def expression(trace: LayerTrace) -> str:
+    """The layer's expression; of a merge its name, as its branches are listed before it."""
+    layer = trace.node.layer
+    return cut(repr(layer)) if isinstance(layer, Layer) else f"{type(layer).__name__}(...)"
+
+
+def parameter_count(trace: LayerTrace) -> int:
+    """How many numbers of the layer are trained."""
+    layer = trace.node.layer
+    return sum(array.size for array in layer.params.values()) if isinstance(layer, Layer) else 0
+
+
+def check_words(trace: LayerTrace) -> str:
+    """The verdict of the gradient check, short."""
+    if trace.check is None:
+        return "not checked"
+    return f"{'right' if trace.check.ok else 'WRONG'}, {trace.check.error:.1e}"
+
+
+def _unflattened(explanation: Explanation, trace: LayerTrace) -> Shape | None:
+    """The shape before the Flatten whose output, through layers that keep places, the layer takes; None without."""
+    source = trace.node.inputs[0]
+    while source != INPUT:
+        node = explanation.trace.layers[source].node
+        if type(node.layer) is Flatten:
+            return node.in_shapes[0]
+        if len(node.inputs) != 1 or type(node.layer).__name__ not in ("ReLU", "Dropout"):
+            return None
+        source = node.inputs[0]
+    return None
+
+
+def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
+    node = trace.node
+    names = ["the input" if i == INPUT else explanation.trace.layers[i].node.name for i in node.inputs]
+    takes = " and ".join(f"{shape(size)} from {name}" for size, name in zip(node.in_shapes, names, strict=True))
+    counted = operations(node)
+    layer = node.layer
+    sizes = ""
+    if isinstance(layer, Layer) and (layer.params or layer.buffers):
+        params, buffers = (
+            ", ".join(f"{name} {shape(array.shape)}" for name, array in arrays.items())
+            for arrays in (layer.params, layer.buffers)
+        )
+        sizes = f" ({params})" if not buffers else f" ({params}); kept besides: {buffers}"
+    facts = {
+        "takes": takes,
+        "gives": shape(node.out_shape),
+        "parameters": f"{parameter_count(trace):,}{sizes}",
+        "operations": f"{counted.count:,}: {counted.what}" if counted else "not known for this kind of layer",
+        "time": f"{milliseconds(trace.forward_ms)} forward, {milliseconds(trace.backward_ms)} backward, measured",
+        "gradient check": _check(trace),
+    }
+    pairs = [part for name, value in facts.items() for part in (tag("dt", name), tag("dd", value))]
+    return tag("dl", *pairs)
+
+
+def _check(trace: LayerTrace) -> Html | str:
+    if trace.check is None:
+        return f"not checked. {cut(trace.remark)}"
+    errors = ", ".join(f"{name.removeprefix('params.')} {error:.1e}" for name, error in trace.check.errors.items())
+    verdict = tag("strong", "right" if trace.check.ok else "WRONG", class_="ok" if trace.check.ok else "wrong")
+    return joined([verdict, f": the largest relative error is {trace.check.error:.1e} (for {errors})"])
+
+
+def _parameters(trace: LayerTrace, arrays: Mapping[str, Array]) -> Iterator[Html]:
+    for name, array in arrays.items():
+        grad = trace.grads.get(name)
+        parts = [tag("h4", tag("code", name), " ", shape(array.shape)), _pictures(trace, name, array)]
+        if grad is not None:
+            parts += [
+                tag("h4", "its gradient: how the loss answers to it"),
+                _pictures(trace, f"gradient of {name}", grad),
+            ]
+        yield tag("div", *parts, class_="parameter")
+
+
+def _pictures(trace: LayerTrace, name: str, array: Array) -> Html:
+    """Of convolutions one picture for each filter and input channel."""
+    alt = f"{name} of {trace.node.name}"
+    if type(trace.node.layer) is Conv2D and array.ndim == 4:
+        filters, channels = array.shape[:2]
+        # The same number of input channels of each filter, so that a picture's place says what it is.
+        inner = min(channels, 4)
+        outer = min(filters, max(1, MAX_PARAMETER_PICTURES // inner))
+        rows = []
+        for index in range(outer):
+            cells = [
+                figures.signed_picture(array[index, c], figures.reach(array), alt, f"{index}, {c}")
+                for c in range(inner)
+            ]
+            rows.append(tag("div", *cells, class_="filter"))
+        remark = f"[filter, input channel]: {outer} of {filters} filters, {inner} of {channels} input channels shown"
+        return tag("div", tag("div", *rows, class_="kernels"), figures.scale(figures.reach(array), [remark]))
+    return figures.gallery(array, alt, MAX_PARAMETER_PICTURES, part="part")
+
+
+def _backward(trace: LayerTrace, most: int) -> Iterator[Html]:
+    if trace.gradient is None:
+        yield tag("p", cut(trace.remark), class_="remark")
+        return
+    yield figures.gallery(trace.gradient, f"gradient at {trace.node.name}", most)
+    if trace.remark:
+        yield tag("p", cut(trace.remark), class_="remark")

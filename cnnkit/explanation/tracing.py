@@ -1,0 +1,207 @@
+"""One image on its way through a network and back: what every layer takes and gives, what it costs, and a check of it.
+
+The layers run in prediction mode and in their plain form, one node after the other. On the way back each layer runs
+forward once more for what its backward pass needs, so that the intermediate results of one layer alone are in memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cnnkit.components import BatchCoupledLayer, Loss, Merge
+from cnnkit.network import INPUT, Node, Sequential
+from cnnkit.network.context import TileContext, Workspace
+from cnnkit.network.workers import one_blas_thread
+from cnnkit.testing import GradientReport, gradient_check_at
+from cnnkit.testing.running import cast_parameters
+from cnnkit.types import Array, Cache, Grads
+
+REPEATS = 5
+SECONDS = 0.2
+"""After so long no further repetition begins."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """What one node did with the image; arrays have no batch axis."""
+
+    node: Node
+    inputs: tuple[Array, ...]
+    output: Array
+    gradient: Array | None
+    """Of the loss, with respect to the output; None if nobody can say."""
+    input_gradients: tuple[Array, ...]
+    grads: Grads
+    """Of the loss, with respect to the parameters."""
+    forward_ms: float
+    backward_ms: float | None
+    check: GradientReport | None
+    remark: str
+    """Why something is missing."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What all nodes did, and what the loss says about the outcome."""
+
+    prepared: Array
+    """The image as the first layer sees it, without batch axis."""
+    layers: tuple[LayerTrace, ...]
+    scored: int
+    """Index of the node whose output the loss takes."""
+    loss: float
+
+
+def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
+    """Take one image, (1, *input_shape) in the dataset's own units, through the network and back.
+
+    target: (1,) class index, or (1, F) values. A backward pass that fails, as that of a plugin's layer may in
+    prediction mode, is a remark; what comes before it in the network has no gradient then. The gradient check runs in
+    float64, at the values that the layer has for this image.
+    Raises ShapeError if the image does not fit the network, or the outputs and the target not the loss.
+    """
+    x = model.check_input(x)
+    scored = len(model.engine(logits=loss.from_logits).nodes) - 1
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+        network, exact = _Network(model, model.dtype), _Network(model, "float64")
+        values, losses, ways = network.there_and_back(x, loss, target, scored)
+        exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored)
+        layers = []
+        for node in model.nodes:
+            way, exact_way = ways[node.index], exact_ways[node.index]
+            inputs = [values[i] for i in node.inputs]
+            check = None
+            if way.passed and exact_way.dy is not None:
+                check = gradient_check_at(
+                    exact.layers[node.index], [exact_values[i] for i in node.inputs], exact_way.dy
+                )
+            layers.append(
+                LayerTrace(
+                    node,
+                    tuple(value[0] for value in inputs),
+                    values[node.index][0],
+                    None if way.dy is None else way.dy[0],
+                    tuple(dx[0] for dx in way.dxs),
+                    way.grads,
+                    network.forward_ms(node, inputs),
+                    network.backward_ms(node, inputs, way.dy) if way.passed and way.dy is not None else None,
+                    check,
+                    way.remark,
+                )
+            )
+    return Trace(values[INPUT][0], tuple(layers), scored, float(losses[0]))
+
+
+@dataclass
+class _Way:
+    """What came back through a node."""
+
+    dy: Array | None = None
+    dxs: Sequence[Array] = ()
+    grads: Grads = field(default_factory=dict)
+    remark: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.dxs)
+
+
+class _Network:
+    """The nodes of a model, to be run for one image in one dtype."""
+
+    def __init__(self, model: Sequential, dtype: str) -> None:
+        self.model = model
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.ctx = TileContext(Workspace(self.dtype), False, (), 1)
+        self.layers = [node.layer for node in model.nodes]
+        if dtype != model.dtype:
+            self.layers = [layer if isinstance(layer, Merge) else copy.copy(layer) for layer in self.layers]
+            for layer in self.layers:
+                cast_parameters(layer, dtype)
+
+    def there_and_back(
+        self, x: Array, loss: Loss, target: Array, scored: int
+    ) -> tuple[dict[int, Array], Array, dict[int, _Way]]:
+        """The value of each node, the loss, and what came back through each node."""
+        factor, offset = self.model.preprocessing.affine(self.dtype, len(self.model.input_shape))
+        values: dict[int, Array] = {INPUT: np.multiply(x, factor, dtype=self.dtype, casting="unsafe") + offset}
+        for node in self.model.nodes:
+            values[node.index], _ = self.forward(node, [values[i] for i in node.inputs])
+        losses, cache = loss.forward(values[scored], target)
+        return values, losses, self._back(values, scored, loss.backward(cache, 1.0))
+
+    def _back(self, values: Mapping[int, Array], scored: int, dy: Array) -> dict[int, _Way]:
+        ways = {node.index: _Way() for node in self.model.nodes}
+        ways[scored].dy = dy
+        for node in reversed(self.model.nodes):
+            way = ways[node.index]
+            if node.index > scored:
+                way.remark = "The loss takes the values before this layer: no gradient comes back through it."
+            elif way.remark or way.dy is None:
+                way.dy, way.remark = None, way.remark or "Nothing that the loss looks at depends on this layer."
+            else:
+                try:
+                    _, cache = self.forward(node, [values[i] for i in node.inputs])
+                    way.dxs, way.grads = self.backward(node, way.dy, cache)
+                except Exception as error:  # code of a plugin, which may not know how to go back in prediction mode
+                    way.remark = f"Its backward pass failed in prediction mode: {type(error).__name__}: {error}"
+            for place, source in enumerate(node.inputs):
+                if source == INPUT or node.index > scored:
+                    continue
+                before = ways[source]
+                if not way.passed:
+                    before.remark = f"The gradient was lost in {node.name}, on the way back."
+                else:
+                    before.dy = way.dxs[place] if before.dy is None else before.dy + way.dxs[place]
+        return ways
+
+    def forward(self, node: Node, inputs: Sequence[Array]) -> tuple[Array, Cache]:
+        """What the node gives for its inputs."""
+        layer = self.layers[node.index]
+        self.ctx.enter(node.index)
+        try:
+            return layer.forward(inputs, self.ctx) if isinstance(layer, Merge) else layer.forward(inputs[0], self.ctx)
+        except Exception as error:
+            error.add_note(f"in the forward pass of {node}")
+            raise
+
+    def backward(self, node: Node, dy: Array, cache: Cache) -> tuple[Sequence[Array], Grads]:
+        """The gradients of the node's inputs and of its parameters."""
+        layer = self.layers[node.index]
+        self.ctx.enter(node.index)
+        if isinstance(layer, Merge):
+            return layer.backward(dy, cache, self.ctx), {}
+        if isinstance(layer, BatchCoupledLayer):
+            self.ctx.partial = layer.backward_partial(dy, cache, self.ctx)
+            self.ctx.total = np.zeros_like(self.ctx.partial)  # in prediction nothing depends on a batch
+        dx, grads = layer.backward(dy, cache, self.ctx)
+        return [dx], grads
+
+    def forward_ms(self, node: Node, inputs: Sequence[Array]) -> float:
+        """The time of a forward pass: the median of a few."""
+        return _median_ms(lambda: None, lambda _: self.forward(node, inputs))
+
+    def backward_ms(self, node: Node, inputs: Sequence[Array], dy: Array) -> float:
+        """The same for the backward pass; each is given a new cache."""
+        return _median_ms(lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache))
+
+
+def _median_ms(prepare: Callable[[], T], run: Callable[[T], object]) -> float:
+    times: list[float] = []
+    end = time.perf_counter() + SECONDS
+    run(prepare())  # memory is faulted in
+    while not times or (len(times) < REPEATS and time.perf_counter() < end):
+        prepared = prepare()
+        began = time.perf_counter()
+        run(prepared)
+        times.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(times)

@@ -1,0 +1,111 @@
+"""`explain`: from a reference and an image to a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnkit import api
+from cnnkit.cli.evaluate import recorded_loss
+from cnnkit.data import load_dataset
+from cnnkit.network import Sequential
+from cnnkit.registry import Registry
+
+DIGITS = load_dataset("Digits()").test
+
+
+def test_a_test_sample_has_its_label(trained: Any, tmp_path: Path) -> None:
+    result = trained("explain", "tiny@1", "--sample", "3", "--json")
+    assert (result.code, result.err) == (0, "")
+    document = result.document
+    model = api.load_model("tiny@1")
+    probabilities = model.predict_proba(DIGITS.x[3:4])[0]
+    assert document["target"] == str(DIGITS.y[3])
+    assert document["target_known"] is True
+    assert document["predicted"] == str(probabilities.argmax())
+    assert document["loss"] == pytest.approx(-np.log(probabilities[DIGITS.y[3]]), rel=1e-4)
+    assert [layer["name"] for layer in document["layers"]] == ["flatten_1", "dense_1"]
+    assert all(layer["gradient_ok"] for layer in document["layers"])
+    assert document["path"] == "tiny-1.html"
+    assert "How tiny@1 sees one image" in (tmp_path / "tiny-1.html").read_text("utf-8")
+
+
+def test_an_array_or_an_image_file(trained: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", DIGITS.x[0])
+    Image.fromarray((DIGITS.x[0, 0] * 15).astype(np.uint8)).save(tmp_path / "one.png")
+    array = trained("explain", "tiny@1", "--image", "one.npy", "-o", "a.html", "--json").document
+    picture = trained("explain", "tiny@1", "--image", "one.png", "-o", "b.html", "--json").document
+    assert array["target"] == array["predicted"] == picture["predicted"]
+    assert array["target_known"] is False
+    assert "No true label was given" in (tmp_path / "b.html").read_text("utf-8")
+    shown = trained("explain", "tiny@1", "--image", "one.npy")
+    assert "(the predicted class; see --label)" in shown.out
+    assert "tiny-1.html" in shown.out
+
+
+def test_a_label_by_name_comes_before_one_by_index(cli: Any, tmp_path: Path) -> None:
+    model = Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), labels=["2", "cat", "dog"])
+    Registry().save(model, "animals")
+    np.save(tmp_path / "one.npy", np.zeros((2, 2)))
+    for label, expected in (("cat", "cat"), ("2", "2"), ("1", "cat")):
+        result = cli("explain", "animals", "--image", "one.npy", "--label", label, "--json")
+        assert result.document["target"] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "expected one image to explain: give either --image FILE or --sample N"),
+        (("--image", "one.npy", "--sample", "0"), "give either --image FILE or --sample N"),
+        (("--sample", "360"), "Digits() has test samples 0 to 359, got --sample 360"),
+        (("--sample", "-1"), "Digits() has test samples 0 to 359, got --sample -1"),
+        (
+            ("--sample", "0", "--label", "eleven"),
+            "the model has no class 'eleven'; expected an index below 10, or one of:",
+        ),
+        (("--sample", "0", "--label", "10"), "the model has no class '10'"),
+        (("--sample", "0", "--label", "9" * 5000), "the model has no class '999"),
+        (("--sample", "0", "--dataset", "Nope()"), "Nope"),
+        (("--sample", "0", "--loss", "Nope()"), "Nope"),
+        (("--sample", "0", "-o", "no/page.html"), "cannot write no/page.html: expected the name of a file in a folder"),
+        (("--image", "missing.png"), "cannot read missing.png: No such file or directory"),
+        (("--image", "two.npy"), "two.npy: expected one image, it has 2"),
+        (("--image", "wide.npy"), "wide.npy: expected an array of shape (1, 8, 8)"),
+        (("--image", "text.png"), "text.png: expected an image"),
+        (("--sample", "0", "--dataset", "Arrays('wide.npz')"), "tiny takes inputs of shape (1, 8, 8), the dataset has"),
+    ],
+)
+def test_what_cannot_be_explained_writes_nothing(
+    trained: Any, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    np.save(tmp_path / "one.npy", DIGITS.x[0])
+    np.save(tmp_path / "two.npy", DIGITS.x[:2])
+    np.save(tmp_path / "wide.npy", np.zeros((4, 4)))
+    np.savez(tmp_path / "wide.npz", x=np.zeros((40, 1, 4, 4), np.uint8), y=np.arange(40) % 10)
+    (tmp_path / "text.png").write_text("no image")
+    result = trained("explain", "tiny@1", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert list(tmp_path.glob("*.html")) == []
+
+
+def test_a_model_file_chooses_no_foreign_dataset_or_loss(cli: Any) -> None:
+    model = Sequential(["Flatten()", "Dense(10)"], (1, 8, 8))
+    dataset = {"name": "Arrays('secret.npz')", "digest": ""}
+    Registry().save(model, "net", dataset=dataset, recipe={"train": {"loss": "Nope()"}})
+    assert "a model file may not load by itself" in cli("explain", "net", "--sample", "0").err
+    result = cli("explain", "net", "--sample", "0", "--dataset", "Digits()")
+    assert "a model file can choose only one that comes with cnnkit: pass --loss 'Nope()'" in result.err
+    assert cli("explain", "net", "--sample", "0", "--dataset", "Digits()", "--loss", "MSE()").code == 0
+
+
+def test_the_loss_is_the_one_trained_with(trained: Any) -> None:
+    recorded = trained("explain", "tiny@1", "--sample", "0", "--json").document["loss"]
+    other = trained("explain", "tiny@1", "--sample", "0", "--loss", "MSE()", "--json").document["loss"]
+    assert recorded != other
+    assert repr(recorded_loss("MSE()")) == "MSE()"

@@ -1,0 +1,146 @@
+"""Traces: what is told of a network is what the network computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Layer
+from cnnkit.errors import ShapeError
+from cnnkit.explanation.tracing import Trace, trace
+from cnnkit.layers import ReLU
+from cnnkit.losses import MSE, CrossEntropy
+from cnnkit.network import Objective, Sequential
+from cnnkit.network.engine import to_end
+from cnnkit.types import Array, Cache, Context, Grads, Samples
+from tests.explanation.networks import image, network
+
+TARGET = np.array([3])
+
+
+def traced(model: Sequential, loss: Any = None, target: Array = TARGET) -> Trace:
+    return trace(model, image(model.input_shape)[None], loss or CrossEntropy(), target)
+
+
+def test_outputs_are_those_of_the_network() -> None:
+    model = network()
+    found = traced(model)
+    expected = model.trace(image()[None])
+    assert [one.node for one in found.layers] == model.nodes
+    for one, value in zip(found.layers, expected, strict=True):
+        np.testing.assert_allclose(one.output, value[0], rtol=1e-5, atol=1e-6)
+        assert one.output.dtype == np.float32
+        for source, taken in zip(one.node.inputs, one.inputs, strict=True):
+            assert np.array_equal(taken, found.prepared if source < 0 else found.layers[source].output)
+
+
+def test_parameter_gradients_are_those_of_training() -> None:
+    model = network("Conv2D(4, 3)", "ReLU()", "MaxPool2D(2)", "Residual(ReLU())", "Flatten()", "Dense(5)")
+    engine = model.engine(logits=True)
+    gradient = np.zeros_like(model.parameters.vector)
+    tile = engine.training_pass(
+        Samples(image()[None], TARGET), np.array([0]), Objective(CrossEntropy()), (0, 0, 0, 0), 1.0, gradient
+    )
+    sums = to_end(tile, None)
+    found = traced(model)
+    assert found.loss == pytest.approx(sums.loss, rel=1e-5)
+    for entry in model.parameters:
+        grads = found.layers[entry.node].grads
+        np.testing.assert_allclose(grads[entry.name], model.parameters.view(gradient, entry), rtol=1e-3, atol=1e-6)
+
+
+def test_gradients_are_those_of_the_loss_in_prediction_mode() -> None:
+    model = network(dtype="float64")
+    found = traced(model)
+    rng = np.random.default_rng(0)
+    for entry in model.parameters:  # batch normalisation with its running statistics, dropout without effect
+        place = model.parameters.view(model.parameters.vector, entry)
+        direction = rng.normal(size=place.shape)
+        losses = []
+        for step in (1e-6, -2e-6):
+            place += step * direction
+            losses.append(float(CrossEntropy().forward(model.trace(image()[None])[-1], TARGET)[0][0]))
+        place += 1e-6 * direction
+        analytic = float(np.vdot(found.layers[entry.node].grads[entry.name], direction))
+        assert analytic == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-4, abs=1e-8), entry
+
+
+def test_gradients_of_outputs_flow_from_node_to_node() -> None:
+    found = traced(network())
+    for one in found.layers[:-1]:
+        takers = [
+            (other, place)
+            for other in found.layers
+            for place, source in enumerate(other.node.inputs)
+            if source == one.node.index
+        ]
+        total = sum(other.input_gradients[place] for other, place in takers)
+        np.testing.assert_allclose(one.gradient, total, rtol=1e-5, atol=1e-7)
+
+
+def test_every_node_is_timed_and_checked() -> None:
+    for one in traced(network()).layers:
+        assert one.forward_ms > 0
+        assert one.backward_ms is not None
+        assert one.check is not None
+        assert one.check.ok, one.check
+
+
+def test_a_final_softmax_is_left_out_by_a_loss_from_logits_alone() -> None:
+    model = network("Flatten()", "Dense(5)", "Softmax()")
+    found = traced(model)
+    assert found.scored == 1
+    assert found.layers[2].gradient is None
+    assert found.layers[2].remark == "The loss takes the values before this layer: no gradient comes back through it."
+    assert found.loss == pytest.approx(-np.log(model.predict_proba(image()[None])[0, 3]), rel=1e-5)
+    whole = traced(model, MSE())
+    assert whole.scored == 2
+    assert whole.layers[2].check is not None
+
+
+def test_values_are_targets_too() -> None:
+    target = np.arange(5.0)[None]
+    found = traced(network("Flatten()", "Dense(5)"), MSE(), target)
+    assert found.loss == pytest.approx(float(np.square(found.layers[1].output - target).mean()), rel=1e-5)
+
+
+class Wrong(ReLU):
+    """Its gradient is wrong by a thousandth."""
+
+    def backward(self, dy: Array, y: Cache, ctx: Context) -> tuple[Array, Grads]:
+        dx, grads = super().backward(dy, y, ctx)
+        return dx * 1.001, grads
+
+
+def test_a_wrong_layer_fails_its_check_and_no_other_does() -> None:
+    found = traced(network("Conv2D(3, 3)", Wrong(), "Flatten()", "Dense(5)"))
+    assert [one.check is not None and one.check.ok for one in found.layers] == [True, False, True, True]
+
+
+class OneWay(Layer):
+    """A layer of a plugin that can only go back after a forward pass in training."""
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return x * 2, (x if ctx.training else None)
+
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return dy * 2 * np.ones(x.shape), {}
+
+
+def test_a_backward_pass_that_fails_is_told_and_loses_what_comes_before() -> None:
+    first, one_way, _, last = traced(network("ReLU()", OneWay(), "Flatten()", "Dense(5)")).layers
+    assert last.check is not None
+    assert one_way.gradient is not None
+    assert (one_way.check, one_way.backward_ms) == (None, None)
+    assert one_way.remark.startswith("Its backward pass failed in prediction mode: AttributeError: 'NoneType'")
+    assert first.gradient is None
+    assert first.remark == "The gradient was lost in one_way_1, on the way back."
+
+
+def test_what_does_not_fit_the_loss() -> None:
+    with pytest.raises(ShapeError, match="class indices must be 0 to 4"):
+        traced(network(), target=np.array([5]))
+    with pytest.raises(ShapeError, match=r"expected inputs of shape \(N, 2, 9, 7\)"):
+        trace(network(), np.zeros((1, 3, 3)), CrossEntropy(), TARGET)

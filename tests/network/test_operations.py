@@ -1,0 +1,50 @@
+"""Operations: the counts equal those of a loop that does the work."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnnkit.layers import ReLU
+from cnnkit.network import Sequential
+from cnnkit.network.operations import operations
+
+
+@pytest.mark.parametrize(
+    ("layer", "count"),
+    [
+        ("Conv2D(4, 3)", 2 * 4 * 2 * 9 * 16),
+        ('Conv2D(4, 3, padding="same", groups=2)', 2 * 4 * 1 * 9 * 36),
+        ("MaxPool2D(2)", 3 * 2 * 9),
+        ("AvgPool2D(3)", 9 * 2 * 4),
+        ("ReLU()", 72),
+        ("BatchNorm2D()", 4 * 72),
+        ("Flatten()", 0),
+        ("Dropout(0.5)", 0),
+        ("Softmax()", 36 * (1 + 2 + 2 + 1 + 2)),  # for each pixel: 1 comparison, 2 subtractions, 2 powers, ...
+    ],
+)
+def test_layers_that_come_with_cnnkit_are_counted(layer: str, count: int) -> None:
+    found = operations(Sequential([layer], (2, 6, 6)).nodes[0])
+    assert found is not None
+    assert found.count == count
+    assert found.what
+
+
+def test_merges_and_dense_layers_are_counted() -> None:
+    layers = ["Residual(ReLU())", "Concat([], [])", "Flatten()", "Dense(5)"]
+    counts = [(node.name, operations(node)) for node in Sequential(layers, (2, 6, 6)).nodes]
+    assert [(name, found and found.count) for name, found in counts] == [
+        ("relu_1", 72),
+        ("residual_1", 72),
+        ("concat_1", 0),
+        ("flatten_1", 0),
+        ("dense_1", 2 * 5 * 144),
+    ]
+
+
+class Derived(ReLU):
+    """It may do anything."""
+
+
+def test_what_others_do_is_not_known() -> None:
+    assert operations(Sequential([Derived()], (4,)).nodes[0]) is None
