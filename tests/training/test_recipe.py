@@ -246,7 +246,7 @@ def test_several_problems_are_listed_together() -> None:
          "[train] has no key 'workers'; expected one of optimizer, loss, schedule, metrics, callbacks, epochs, "
          "batch_size, seed, clip_norm, rollback, keep"),
         ("[model]", "[mode]\n[model]", "there is no table [mode]; did you mean model?"),
-        ("[model]", "[zzz]\n[model]", "there is no table [zzz]; expected one of model, data, train"),
+        ("[model]", "[zzz]\n[model]", "there is no table [zzz]; expected one of model, data, train, compare"),
     ],
 )  # fmt: skip
 def test_each_problem_names_key_expected_and_found(old: str, new: str, problem: str) -> None:
