@@ -58,12 +58,11 @@ class ComparisonFolder(Place):
         except OSError as error:
             raise RegistryError(f"cannot keep a run in {self.folder}: {error.strerror or error}") from error
 
-    def kept(self, run: str) -> bytes | None:
-        """The version file of a run that is done; None if it is not, or if the file is damaged."""
+    def kept(self, run: str) -> tuple[bytes, Manifest] | None:
+        """The version file of a run that is done, and what it says; None if there is none, or a damaged one."""
         with contextlib.suppress(RegistryError, OSError):
             data = self._files.read(self._file(run), sealing.MAX_BYTES)
-            manifest_of(data)
-            return data
+            return data, manifest_of(data)
         return None
 
     def _file(self, run: str) -> Path:

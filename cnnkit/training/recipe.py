@@ -108,10 +108,12 @@ class CompareSection(_Section):
     """[compare]: what `cnnkit compare` makes of the recipe; a training does not look at it."""
 
     codes: tuple[str, ...] = Field(
-        (), strict=False, description='a list of short codes of networks, such as ["c16pc16", "c8p"]'
+        default=(), strict=False, description='a list of short codes of networks, such as ["c16pc16", "c8p"]'
     )
     grid: tuple[str, ...] = Field(
-        (), strict=False, description='a list of keys with their values, such as ["train.optimizer=SGD(0.1),Adam()"]'
+        default=(),
+        strict=False,
+        description='a list of keys with their values, such as ["train.optimizer=SGD(0.1),Adam()"]',
     )
     seeds: Annotated[tuple[int, ...], BeforeValidator(read_seeds)] = (0, 1, 2)
 
@@ -162,7 +164,7 @@ class Recipe(_Section):
         number, `train.optimizer=Adam(0.01)` a string. Raises RecipeError for unknown keys and wrong values.
         """
         if not isinstance(overrides, Mapping):
-            overrides = dict(map(_split_override, overrides))
+            overrides = dict(map(read_override, overrides))
         sections = self._sections()
         for key, value in overrides.items():
             section, dot, name = key.partition(".")
@@ -223,7 +225,8 @@ def _file(path: Path) -> str:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}{hint}") from None
 
 
-def _split_override(text: str) -> tuple[str, Any]:
+def read_override(text: str) -> tuple[str, Any]:
+    """Key and value of `key=value`; the value is read as TOML, or kept as text if it is none. Raises RecipeError."""
     key, equals, value = text.partition("=")
     if not equals:
         raise RecipeError(f'an override has the form key=value, such as "train.epochs=3", got {text!r}')
