@@ -12,6 +12,7 @@ from cnnkit.comparison.plan import Datasets, Plan, Register, Source, make_plan
 from cnnkit.comparison.progress import ComparisonProgress
 from cnnkit.comparison.result import Comparison, Row, RunResult
 from cnnkit.comparison.runs import Task, outcomes
+from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Metric
 from cnnkit.errors import CnnkitError, RegistryError
 from cnnkit.registry import ComparisonFolder, Comparisons, Registry
@@ -48,6 +49,8 @@ def compare(
     `go_on` does the rest.
     Raises CnnkitError of the kind that fits, before anything is trained if an argument is wrong.
     """
+    if jobs is not None:
+        whole("jobs", jobs)
     store = registry if isinstance(registry, Registry) else Registry(registry)
     datasets = Datasets(data_dir)
     plan = make_plan(
@@ -70,6 +73,8 @@ def go_on(
     name: of the comparison; "latest" is the one that was begun last, of those that nobody carries out.
     Raises RegistryError if there is none.
     """
+    if jobs is not None:
+        whole("jobs", jobs)
     store = registry if isinstance(registry, Registry) else Registry(registry)
     with Comparisons(store.path).find(name) as place:
         plan = Plan.from_record(place.load(), place.name)

@@ -36,6 +36,6 @@ def draw_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     for quantity in comparison.quantities:
         measured, runs = comparison.curves(quantity)
         samples = "validation" if measured.startswith(VALIDATION) else "training"
-        figure = draw_quantity_by_configuration(names, runs, measured, f"{quantity} on {samples} samples")
+        figure = draw_quantity_by_configuration(names, runs, quantity, f"{quantity} on {samples} samples")
         written.append(save(figure, folder / f"{quantity}.png"))
     return written

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
+
 from cnnkit.comparison.codes import layers_of
 from cnnkit.comparison.grid import Grid, points, read_grid
 from cnnkit.components.checks import one_of
@@ -153,11 +155,19 @@ def _network(code: str, recipe: Recipe, datasets: Datasets) -> list[str]:
         hint = f"did you mean the recipe {close[0]}?" if close else f"the recipes are {', '.join(recipe_names())}"
         raise ConfigError(f"{error}; {hint} (one of your own is given by its file, which ends in {SUFFIX})") from None
     data = datasets.of(recipe)
-    if not data.labels:
+    classes = len(data.labels) or _classes(data)
+    if not classes:
         raise ConfigError(
             f"the code {code!r} ends with one output for each class, and {data.name} has no classes: compare recipes"
         )
-    return [*layers, "Flatten()", f"Dense({len(data.labels)})"]
+    return [*layers, "Flatten()", f"Dense({classes})"]
+
+
+def _classes(data: Data) -> int:
+    """How many classes there are, if nobody has named them; 0 if the targets are no classes."""
+    targets = [samples.y for samples in (data.train, data.test, data.validation) if samples and len(samples)]
+    is_class = all(y.ndim == 1 and np.issubdtype(y.dtype, np.integer) for y in targets)
+    return 1 + max(int(y.max()) for y in targets) if is_class else 0
 
 
 def _seeds(given: int | Sequence[int] | None, sections: Sequence[CompareSection]) -> tuple[int, ...]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.api import train
-from cnnkit.components.checks import whole
 from cnnkit.errors import CnnkitError, TrainingError
 from cnnkit.network import available_cores
 from cnnkit.registry.contents import pack
@@ -77,8 +76,6 @@ def outcomes(tasks: Sequence[Task], jobs: int | None) -> Generator[Outcome, None
     """
     from joblib import Parallel, delayed
 
-    if jobs is not None:
-        whole("jobs", jobs)
     try:
         try:
             parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
@@ -99,8 +96,9 @@ def outcomes(tasks: Sequence[Task], jobs: int | None) -> Generator[Outcome, None
     except CnnkitError:
         raise
     except Exception as error:
+        reason = str(error).partition("\n")[0]
         raise TrainingError(
-            f"the runs cannot be carried out: {type(error).__name__}: {error}\n  what is done is kept; "
+            f"the runs cannot be carried out: {type(error).__name__}: {reason}\n  what is done is kept; "
             "if a process was ended because memory ran out, fewer jobs at once take less"
         ) from error
 
