@@ -77,7 +77,7 @@ def compare(
     from cnnkit.comparison.pictures import check_folder
     from cnnkit.comparison.plan import Datasets, make_plan
     from cnnkit.comparison.progress import LiveComparison
-    from cnnkit.errors import CheckError
+    from cnnkit.errors import CheckError, CnnkitError
     from cnnkit.registry import Registry
 
     if output:
@@ -113,7 +113,13 @@ def compare(
                 note("interrupted: nothing was registered")
             _show_resume(place, registry, data_dir)
             raise
-    pictures = draw_comparison(comparison, output) if output and comparison.best else []
+    pictures: list[Path] = []
+    trouble: CnnkitError | None = None
+    if output:
+        try:
+            pictures = draw_comparison(comparison, output)
+        except CnnkitError as error:  # what was trained is shown all the same
+            trouble = error
     if as_json:
         say_json(_document(comparison) | {"pictures": list(map(str, pictures))})
     else:
@@ -123,6 +129,8 @@ def compare(
         reasons = "".join(f"\n  {row.name}, seed {run.seed}: {run.error}" for row, run in failures)
         total = len(comparison.rows) * len(comparison.seeds)
         raise CheckError(f"{len(failures)} of {counted(total, 'run')} failed{reasons}")
+    if trouble:
+        raise trouble
 
 
 def _overrides(given: list[str] | None, epochs: int | None, batch_size: int | None) -> list[str]:

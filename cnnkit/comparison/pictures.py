@@ -8,6 +8,7 @@ from pathlib import Path
 from cnnkit.comparison.result import VALIDATION, Comparison
 from cnnkit.errors import PlotError
 from cnnkit.plotting.comparison import draw_quantity_by_configuration
+from cnnkit.plotting.curves import is_finite
 from cnnkit.plotting.saving import save
 from cnnkit.plotting.style import look
 
@@ -29,12 +30,15 @@ def check_folder(folder: str | Path) -> Path:
 def draw_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
     """Write accuracy.png and loss.png, or what else the runs were measured by. Raises PlotError.
 
-    The curves are those of the validation samples if there are any, else of the training samples.
+    The curves are those of the validation samples if there are any, else of the training samples. A quantity without a
+    finite value has no picture.
     """
     folder, written = check_folder(folder), []
     names = [row.name for row in comparison.rows]
     for quantity in comparison.quantities:
         measured, runs = comparison.curves(quantity)
+        if not any(is_finite(value) for row in runs for values in row for value in values):
+            continue
         samples = "validation" if measured.startswith(VALIDATION) else "training"
         figure = draw_quantity_by_configuration(names, runs, quantity, f"{quantity} on {samples} samples")
         written.append(save(figure, folder / f"{quantity}.png"))

@@ -69,7 +69,7 @@ class LiveComparison(ComparisonProgress):
         if run.error:
             self._print(f"{number}  {row.name}  seed {run.seed}  failed: {run.error}")
         elif not self._console.is_terminal:
-            values = "  ".join(f"{name} {run.metrics[name]:.4f}" for name in comparison.quantities)
+            values = "  ".join(f"{name} {_written(run.metrics[name])}" for name in comparison.quantities)
             self._print(f"{number}  {row.name}  seed {run.seed}  {values}  {run.seconds:.1f} s")
 
     def _print(self, text: str) -> None:
@@ -101,4 +101,8 @@ def spread(row: Row, quantity: str) -> str:
     mean, deviation = row.mean(quantity), row.deviation(quantity)
     if mean is None:
         return ""
-    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+    return _written(mean) if deviation is None else f"{_written(mean)} ± {_written(deviation)}"
+
+
+def _written(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1e5 else f"{value:.4g}"

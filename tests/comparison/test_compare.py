@@ -71,10 +71,11 @@ def test_other_backends_give_the_same_bits(tmp_path: Path, one_by_one: Any, back
 def test_a_dask_cluster_gives_the_same_bits(tmp_path: Path, one_by_one: Any) -> None:
     from distributed import Client, LocalCluster
 
-    cluster: Any = LocalCluster  # which has no types
+    cluster: Any = LocalCluster
+    client: Any = Client  # which have no types
     with (
         cluster(processes=True, n_workers=2, threads_per_worker=1, dashboard_address=None) as two,
-        Client(two),
+        client(two),
         parallel_config("dask"),
     ):
         assert all_of(tmp_path)[1:] == one_by_one[1:]
@@ -276,6 +277,12 @@ def test_pictures_show_every_configuration(tmp_path: Path) -> None:
     written = draw_comparison(made, tmp_path / "new" / "pictures")
     assert [path.name for path in written] == ["accuracy.png", "loss.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
+
+
+def test_what_is_not_finite_has_no_picture(tmp_path: Path) -> None:
+    run = RunResult(0, {"accuracy": 0.5, "loss": math.inf}, {"accuracy": [0.5], "loss": [math.inf]})
+    made = Comparison("net-1", "accuracy", True, (Row(0, "p", "net-p", 1, (run,)),), (0,))
+    assert [path.name for path in draw_comparison(made, tmp_path)] == ["accuracy.png"]
 
 
 def test_what_the_pictures_show(tmp_path: Path, one_by_one: Any, monkeypatch: pytest.MonkeyPatch) -> None:

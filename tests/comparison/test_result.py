@@ -37,6 +37,10 @@ def test_mean_and_deviation_over_the_seeds() -> None:
     assert (one.seconds, one.seconds_per_epoch) == (6.0, 1.0)
 
 
+def test_numbers_without_measure_are_short() -> None:
+    assert spread(row(0, 1.8809e30, 3e29), "accuracy") == "1.09e+30 ± 1.118e+30"
+
+
 def test_a_single_run_has_no_deviation() -> None:
     assert row(0, 0.5, None).deviation("accuracy") is None
     assert spread(row(0, 0.5, None), "accuracy") == "0.5000"
