@@ -113,7 +113,7 @@ class CompareSection(_Section):
     grid: tuple[str, ...] = Field(
         default=(),
         strict=False,
-        description='a list of keys with their values, such as ["train.optimizer=SGD(0.1),Adam()"]',
+        description='a list of keys with their values, such as ["train.epochs=3,6"]',
     )
     seeds: Annotated[tuple[int, ...], BeforeValidator(read_seeds)] = (0, 1, 2)
 
