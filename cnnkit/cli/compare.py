@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,14 +187,25 @@ def _spread(backend: str, jobs: int | None) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             if backend == "dask":
-                from distributed import Client
-
-                client: Any = Client  # which has no types
-                stack.enter_context(client(n_workers=jobs, threads_per_worker=1, dashboard_address=None))
+                stack.enter_context(_dask_client(jobs))
             stack.enter_context(parallel_config(backend, n_jobs=jobs or -1))
         except (ImportError, ValueError) as error:
             raise ConfigError(f"the backend {backend!r} cannot be used: {error}") from None
         yield
+
+
+def _dask_client(jobs: int | None) -> Any:
+    import logging
+
+    from distributed import Client
+
+    from cnnkit.comparison.runs import deaf_to_interrupts
+
+    client: Any = Client  # which has no types
+    if address := os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        return client(address)
+    with deaf_to_interrupts():
+        return client(n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR)
 
 
 def _show(comparison: Comparison, pictures: list[Path]) -> None:

@@ -7,6 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,61 +73,81 @@ def outcomes(tasks: Sequence[Task], jobs: int | None) -> Generator[Outcome, None
 
     jobs: how many are carried out at once, joblib's configuration if None. Then each has one worker, because more
     processes than cores only get in each other's way; one at a time has them all. Nothing depends on it.
-    Raises TrainingError if a process is lost, or if the backend cannot be used.
+    Raises TrainingError if the backend cannot be used.
     """
-    from joblib import Parallel, delayed
-
+    left = {task.key: task for task in tasks}
     try:
-        try:
-            parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-            rounds = [tasks]
-        except ValueError:  # Ray and multiprocessing give results only when all are there: let that be often
-            parallel = Parallel(n_jobs=jobs, batch_size=1)
+        while left:
+            parallel = _parallel(jobs)
             size = parallel.n_jobs if parallel.n_jobs > 0 else available_cores()
-            rounds = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-        workers = None if parallel.n_jobs == 1 else 1
-        for some in rounds:
-            results = _begun(parallel, [delayed(carry_out)(task, workers) for task in some])
+            waiting = list(left.values())
             try:
-                for _ in some:
-                    outcome = next(results)
-                    yield outcome
-            finally:
-                _end(results)
+                some = waiting if parallel.return_generator else waiting[:size]
+                with contextlib.closing(_results(parallel, some)) as results:
+                    for outcome in results:
+                        del left[outcome.key]
+                        yield outcome
+            except BrokenExecutor:  # a process is lost, with what it trained: one of the first that were waiting
+                for task in list(left.values())[:size]:
+                    del left[task.key]
+                    yield _alone(task, jobs)
     except CnnkitError:
         raise
     except Exception as error:
         reason = str(error).partition("\n")[0]
-        raise TrainingError(
-            f"the runs cannot be carried out: {type(error).__name__}: {reason}\n  what is done is kept; "
-            "if a process was ended because memory ran out, fewer jobs at once take less"
-        ) from error
+        raise TrainingError(f"the runs cannot be carried out: {type(error).__name__}: {reason}") from error
 
 
-def _begun(parallel: Any, calls: list[Any]) -> Iterator[Outcome]:
+def _parallel(jobs: int | None) -> Any:
+    """One that gives results as they come; if the backend cannot do that (multiprocessing, Ray), all at the end."""
+    from joblib import Parallel
+
+    try:
+        return Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+    except ValueError:
+        return Parallel(n_jobs=jobs, batch_size=1)
+
+
+def _results(parallel: Any, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+    from joblib import delayed
+
+    calls = [delayed(carry_out)(task, None if parallel.n_jobs == 1 else 1) for task in tasks]
     if not parallel.return_generator:
-        return iter(parallel(calls))
-    with _interrupts_blocked():
-        results: Iterator[Outcome] = parallel(calls)
-    return results
-
-
-def _end(results: Any) -> None:
-    """End the processes, if not all results were waited for."""
-    if close := getattr(results, "close", None):
+        yield from parallel(calls)
+        return
+    with deaf_to_interrupts():
+        results = parallel(calls)
+    try:
+        for _ in calls:
+            outcome = next(results)
+            yield outcome
+        next(results, None)  # so that the processes are kept for the next comparison
+    finally:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib warns of those that nobody has waited for
-            close()
+            warnings.simplefilter("ignore")  # joblib warns of results that nobody has waited for
+            results.close()
+
+
+def _alone(task: Task, jobs: int | None) -> Outcome:
+    """The outcome of a task with no other beside it, which shows whether its process is lost because of it."""
+    try:
+        (outcome,) = _results(_parallel(jobs), [task])
+    except BrokenExecutor:
+        return Outcome(task.key, error="its process was ended from outside, perhaps because memory ran out")
+    return outcome
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Processes that are started here never see Ctrl-C, which a terminal sends to all: this one ends them itself."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started here never hear Ctrl-C, which a terminal sends to all: this one ends them itself.
+
+    A new program goes on to ignore what the one before it ignores.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -253,22 +255,35 @@ def test_two_comparisons_in_one_registry_do_not_meet(tmp_path: Path) -> None:
     assert Registry(tmp_path).verify() == []
 
 
-def end_process(task: runs.Task, workers: int | None) -> runs.Outcome:
-    """As a system does whose memory has run out."""
-    import os
-    import signal
+def test_a_run_whose_process_is_lost_does_not_end_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_by_one: Any
+) -> None:
+    original = runs.carry_out
 
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
+    def deadly(task: runs.Task, workers: int | None) -> runs.Outcome:
+        if task.recipe["model"]["name"] == "tiny-c2":
+            os.kill(os.getpid(), signal.SIGKILL)  # as a system does whose memory has run out
+        return original(task, workers)
+
+    monkeypatch.setattr(runs, "carry_out", deadly)
+    told = Told()
+    made = compare(["c4p", "c2", "pc2"], base=base(), seeds=2, registry=tmp_path, jobs=2, progress=told)
+    assert {row.name: len(row.failed) for row in made.rows} == {"c4p": 0, "pc2": 0, "c2": 2}
+    assert {run.error for _, run in made.failures} == {
+        "its process was ended from outside, perhaps because memory ran out"
+    }
+    assert len(told.runs) == 6
+    assert all(numbers(made)[key] == value for key, value in one_by_one[1].items())
 
 
-def test_a_process_that_is_lost_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "carry_out", end_process)
-    with pytest.raises(
-        TrainingError,
-        match=r"the runs cannot be carried out: TerminatedWorkerError: A worker .*\n  what is done is kept; ",
-    ):
-        compare(["c4p", "c2"], base=base(), registry=tmp_path, jobs=2)
+def test_a_backend_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any) -> None:
+        raise OSError("no route to host\nand a long story")
+
+    monkeypatch.setattr(runs, "_parallel", broken)
+    with pytest.raises(TrainingError) as error:
+        compare(["c4p"], base=base(), registry=tmp_path)
+    assert str(error.value) == "the runs cannot be carried out: OSError: no route to host"
     assert len(Comparisons(tmp_path).names()) == 1
 
 
