@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli import (
+    compare,
     datasets,
     doctor,
     evaluate,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 for command in (
     train.train,
+    compare.compare,
     evaluate.evaluate,
     predict.predict,
     explain.explain,

@@ -65,10 +65,10 @@ def reproduce(
 def _recipe(record: Record, dataset: str | None) -> Recipe:
     """The stored recipe, if it is whole and a model file may choose what it names."""
     from cnnkit.errors import ConfigError, RegistryError
-    from cnnkit.training.recipe import SECTIONS, Recipe
+    from cnnkit.training.recipe import TRAINED, Recipe
 
     ref, stored = record.version.ref, record.manifest.recipe or {}
-    if missing := [section for section in SECTIONS if section not in stored]:
+    if missing := [section for section in TRAINED if section not in stored]:
         raise RegistryError(
             f"{ref} cannot be trained again: its recipe has no {', '.join(f'[{title}]' for title in missing)}, as of "
             "models that were put together in Python; those that `cnnkit train` or cnnkit.train made have all"

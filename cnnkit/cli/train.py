@@ -129,7 +129,7 @@ def train(
         version = _register(store, run, resolved.model.name, place, resume is not None, ending)
     costs = costs_of(run, resolved, data_dir) if with_profile and run.signal is None else None
     if as_json:
-        unfinished = {"run": place.name if version is None and place.has_checkpoint() else None}
+        unfinished = {"run": place.name if version is None and place.has_begun() else None}
         say_json(_document(run, version) | unfinished | ({"profile": costs} if with_profile else {}))
     elif version is None:
         _show_interrupted(run, place, checkpoints.failure, ending)
@@ -228,7 +228,7 @@ def _register(store: Registry, run: Run, name: str, place: RunFolder, resumed: b
     try:
         version = (registered_before(store, run, name) if resumed else None) or registered(store, run, name)
     except BaseException:
-        if place.has_checkpoint():
+        if place.has_begun():
             note(f"the trained model is kept; to register it: cnnkit train --resume {place.name}{ending}")
         raise
     place.remove()
@@ -243,7 +243,7 @@ def _show_interrupted(run: Run, place: RunFolder, failure: str, ending: str) -> 
 
 
 def _show_resume(place: RunFolder, ending: str) -> None:
-    if place.has_checkpoint():
+    if place.has_begun():
         note(f"to go on: cnnkit train --resume {place.name}{ending}")
 
 

@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # HDF5 reads it when h5py is imported: load no filter plugins
 
+from cnnkit.registry.comparisons import ComparisonFolder, Comparisons
 from cnnkit.registry.files import Files
 from cnnkit.registry.manifest import Manifest, Origin
 from cnnkit.registry.notes import Verdict
@@ -13,6 +14,8 @@ from cnnkit.registry.store import Registry
 from cnnkit.registry.verification import Problem
 
 __all__ = [
+    "ComparisonFolder",
+    "Comparisons",
     "Entry",
     "Files",
     "Manifest",

@@ -1,12 +1,44 @@
-"""The content of a version file that has proved whole: its manifest and its arrays, checked against each other."""
+"""The content of a version file, its manifest and its arrays: put together, and checked against each other."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from cnnkit.errors import RegistryError
-from cnnkit.registry import manifest
+from cnnkit.network import Sequential
+from cnnkit.registry import manifest, models, sealing
 from cnnkit.registry.manifest import Manifest
 from cnnkit.registry.safety import read_arrays
 from cnnkit.types import Array
+
+
+def pack(
+    model: Sequential,
+    name: str,
+    state: Mapping[str, Array],
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    history: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    dataset: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[bytes, memoryview]:
+    """The manifest of a model that is being registered, and its version file; the arguments are `Registry.save`'s.
+
+    state: the model's, as it is now. Raises RegistryError for what the format cannot hold.
+    """
+    encoded = models.describe(
+        model,
+        name,
+        tuple(state),
+        recipe=None if recipe is None else dict(recipe),
+        history=dict(history or {}),
+        metrics=dict(metrics or {}),
+        dataset=None if dataset is None else dict(dataset),
+        settings=dict(settings or {}),
+    ).encode()
+    return encoded, sealing.pack(encoded, state)
 
 
 def unpack(data: bytes, name: str) -> tuple[Manifest, dict[str, Array]]:

@@ -19,7 +19,6 @@ from cnnkit.registry import (
     listing,
     log,
     manifest,
-    models,
     notes,
     references,
     sealing,
@@ -27,7 +26,7 @@ from cnnkit.registry import (
     verification,
 )
 from cnnkit.registry.aliases import NOTHING, Alias, alias_file, alias_of, check_require, read_alias
-from cnnkit.registry.contents import unpack
+from cnnkit.registry.contents import pack, unpack
 from cnnkit.registry.files import Files
 from cnnkit.registry.notes import Verdict
 from cnnkit.registry.records import Entry, Record, Version
@@ -65,18 +64,9 @@ class Registry:
         """
         references.check_name(name)
         state = model.state()
-        content = models.describe(
-            model,
-            name,
-            tuple(state),
-            recipe=None if recipe is None else dict(recipe),
-            history=dict(history or {}),
-            metrics=dict(metrics or {}),
-            dataset=None if dataset is None else dict(dataset),
-            settings=dict(settings or {}),
+        encoded, data = pack(
+            model, name, state, recipe=recipe, history=history, metrics=metrics, dataset=dataset, settings=settings
         )
-        encoded = content.encode()
-        data = sealing.pack(encoded, state)
         digest = sealing.header(bytes(data[: sealing.BLOCK]))[1]
         folder = self.path / name
         with _reported(f"cannot save {name} in {self.path}"):

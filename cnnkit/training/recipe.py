@@ -104,12 +104,43 @@ class TrainSection(_Section):
     keep: Literal["last", "best"] = Field("last", description='"last" or "best": the epoch whose weights are kept')
 
 
+MAX_SEEDS = 1000
+
+
+def read_seeds(given: Any) -> tuple[int, ...]:
+    """The seeds 0, 1, ... if their number is given, else those that are listed. Raises ValueError for anything else."""
+    seeds = range(min(given, MAX_SEEDS + 1)) if type(given) is int else given
+    if isinstance(seeds, range | list | tuple) and 0 < len(seeds) <= MAX_SEEDS:
+        seeds = tuple(seeds)
+        if all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) and len(set(seeds)) == len(seeds):
+            return seeds
+    raise ValueError(
+        f"expected how many seeds, 1 to {MAX_SEEDS:,}, or a list of different whole numbers from 0 to 2^63 - 1, "
+        f"found {_shorten(given)}"
+    )
+
+
+class CompareSection(_Section):
+    """[compare]: what `cnnkit compare` makes of the recipe; a training does not look at it."""
+
+    codes: tuple[str, ...] = Field(
+        default=(), strict=False, description='a list of short codes of networks, such as ["c16pc16", "c8p"]'
+    )
+    grid: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description='a list of keys with their values, such as ["train.epochs=3,6"]',
+    )
+    seeds: Annotated[tuple[int, ...], BeforeValidator(read_seeds)] = (0, 1, 2)
+
+
 class Recipe(_Section):
     """Everything that one training needs; run-time settings, such as the number of workers, are no part of it."""
 
     model: ModelSection
     data: DataSection
     train: TrainSection
+    compare: CompareSection | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], origin: str) -> Recipe:
@@ -131,14 +162,13 @@ class Recipe(_Section):
         return cls.from_dict(data, origin)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """The sections as plain values, defaults written out; an option that is None is left out."""
-        sections: dict[str, dict[str, Any]] = self.model_dump(mode="json", exclude_none=True)
-        return sections
+        """What a training needs, as plain values: defaults are written out, options that are None are left out."""
+        return {title: values for title, values in self._sections().items() if title in TRAINED}
 
     def to_toml(self) -> str:
         """The recipe as TOML, which `from_toml` reads back to an equal recipe."""
         sections = []
-        for title, values in self.to_dict().items():
+        for title, values in self._sections().items():
             lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
             sections.append("\n".join([f"[{title}]", *lines, ""]))
         return "\n".join(sections)
@@ -150,15 +180,21 @@ class Recipe(_Section):
         number, `train.optimizer=Adam(0.01)` a string. Raises RecipeError for unknown keys and wrong values.
         """
         if not isinstance(overrides, Mapping):
-            overrides = dict(map(_split_override, overrides))
-        sections = self.to_dict()
+            overrides = dict(map(read_override, overrides))
+        sections = self._sections()
         for key, value in overrides.items():
             section, dot, name = key.partition(".")
             sections.setdefault(section if dot else "train", {})[name if dot else key] = value
         return self.from_dict(sections, f"{self.model.name!r} with the overrides {', '.join(overrides)}")
 
+    def _sections(self) -> dict[str, dict[str, Any]]:
+        sections: dict[str, dict[str, Any]] = self.model_dump(mode="json", exclude_none=True)
+        return sections
 
-SECTIONS: dict[str, type[BaseModel]] = {"model": ModelSection, "data": DataSection, "train": TrainSection}
+
+TRAINED: dict[str, type[BaseModel]] = {"model": ModelSection, "data": DataSection, "train": TrainSection}
+"""What every recipe has."""
+SECTIONS = TRAINED | {"compare": CompareSection}
 
 
 def load_recipe(recipe: str | Path, overrides: Overrides = ()) -> Recipe:
@@ -205,7 +241,8 @@ def _file(path: Path) -> str:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}{hint}") from None
 
 
-def _split_override(text: str) -> tuple[str, Any]:
+def read_override(text: str) -> tuple[str, Any]:
+    """Key and value of `key=value`; the value is read as TOML, or kept as text if it is none. Raises RecipeError."""
     key, equals, value = text.partition("=")
     if not equals:
         raise RecipeError(f'an override has the form key=value, such as "train.epochs=3", got {text!r}')
@@ -233,7 +270,9 @@ def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: st
         return f"[{title}] has no key {name!r}{hint}"
     if kind == "value_error":
         return f"{key}: {message.removeprefix('Value error, ')}"
-    expected = "an expression as text" if index else section.model_fields[name].description
+    expected = section.model_fields[name].description
+    if index:
+        expected = "text" if title == "compare" else "an expression as text"
     return f"{key}: expected {expected}, found {'none' if kind == 'missing' else _shorten(value)}"
 
 

@@ -24,7 +24,7 @@ COMMANDS = _commands(typer.main.get_command(app))
 
 def test_the_tree_has_the_commands_that_are_documented() -> None:
     paths = {" ".join(path) for path, _ in COMMANDS}
-    assert {"train", "evaluate", "predict", "export", "validate", "summary", "gradcheck", "doctor"} <= paths
+    assert {"train", "compare", "evaluate", "predict", "export", "validate", "summary", "gradcheck", "doctor"} <= paths
     assert {"models list", "models show", "models alias set", "models verify", "models delete"} <= paths
     assert {"plugins list", "datasets list", "datasets fetch", "datasets show"} <= paths
 

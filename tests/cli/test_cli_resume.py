@@ -158,10 +158,10 @@ def test_what_a_run_was_begun_with_cannot_be_changed(cli: Any, tmp_path: Path) -
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit.registry import runs
+    from cnnkit.registry import places
 
     train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
-    monkeypatch.setattr(runs, "PATIENCE", 0.0)
+    monkeypatch.setattr(places, "PATIENCE", 0.0)
     other = Runs(tmp_path / "registry").find("latest")
     other.load()
     result = cli("train", "--resume", "latest")

@@ -15,7 +15,7 @@ from cnnkit.components.expressions import parse
 from cnnkit.errors import RecipeError
 from cnnkit.losses import CrossEntropy
 from cnnkit.optimizers import SGD
-from cnnkit.training.recipe import Recipe, load_recipe, recipe_names
+from cnnkit.training.recipe import CompareSection, Recipe, load_recipe, recipe_names
 
 SHIPPED = sorted((Path(cnnkit.__file__).parent / "recipes").glob("*.toml"))
 
@@ -90,6 +90,17 @@ def test_a_recipe_is_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     path.write_text(SMALL, "utf-8")
     assert load_recipe(path, {"epochs": 5}) == small().override({"epochs": 5})
+
+
+def test_a_comparison_stands_in_a_table_of_its_own() -> None:
+    recipe = Recipe.from_toml(f'{SMALL}[compare]\ncodes = ["c4p"]\ngrid = ["epochs=1,2"]\nseeds = 2\n', "small.toml")
+    assert recipe.compare is not None
+    assert (recipe.compare.codes, recipe.compare.grid, recipe.compare.seeds) == (("c4p",), ("epochs=1,2",), (0, 1))
+    assert recipe.override({"compare.seeds": [3, 5]}).compare == recipe.compare.model_copy(update={"seeds": (3, 5)})
+    assert recipe.override({"epochs": 9}).compare == recipe.compare
+    assert Recipe.from_toml(recipe.to_toml(), "memory") == recipe
+    assert recipe.to_dict() == small().to_dict()  # what a training needs, and what is kept with its model
+    assert small().override({"compare.codes": ["p"]}).compare == CompareSection(codes=("p",))
 
 
 def test_a_recipe_does_not_change() -> None:
@@ -247,10 +258,20 @@ def test_several_problems_are_listed_together() -> None:
         ("epochs = 2", 'epochs = 2\nkeep = "first"',
          "train.keep: expected \"last\" or \"best\": the epoch whose weights are kept, found 'first'"),
         ("epochs = 2", "epochs = 2\nworkers = 4",
-         "[train] has no key 'workers'; expected one of optimizer, loss, schedule, metrics, callbacks, "
+         "[train] has no key 'workers'; expected one of optimizer, loss, gradient, schedule, metrics, callbacks, "
          "augmentations, record, epochs, batch_size, seed, clip_norm, rollback, average, keep"),
+         ("[train]", "[compare]\nseeds = 0\n[train]",
+          "compare.seeds: expected how many seeds, 1 to 1,000, or a list of different whole numbers from 0 to 2^63 - 1, "
+          "found 0"),
+         ("[train]", "[compare]\nseeds = [1, 1]\n[train]",
+          "compare.seeds: expected how many seeds, 1 to 1,000, or a list of different whole numbers from 0 to 2^63 - 1, "
+          "found [1, 1]"),
+         ("[train]", "[compare]\ncodes = [8]\n[train]", "compare.codes[0]: expected text, found 8"),
+         ("[train]", "[compare]\ngrid = 3\n[train]",
+          'compare.grid: expected a list of keys with their values, such as ["train.epochs=3,6"], found 3'),
+         ("[train]", "[compare]\ncode = []\n[train]", "[compare] has no key 'code'; did you mean codes?"),
         ("[model]", "[mode]\n[model]", "there is no table [mode]; did you mean model?"),
-        ("[model]", "[zzz]\n[model]", "there is no table [zzz]; expected one of model, data, train"),
+        ("[model]", "[zzz]\n[model]", "there is no table [zzz]; expected one of model, data, train, compare"),
     ],
 )  # fmt: skip
 def test_each_problem_names_key_expected_and_found(old: str, new: str, problem: str) -> None:

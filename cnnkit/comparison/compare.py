@@ -1,0 +1,178 @@
+"""Comparing: the runs of a plan are trained, kept one by one, ranked, and registered."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cnnkit.comparison.grid import Grid
+from cnnkit.comparison.plan import Datasets, Plan, Register, Source, make_plan
+from cnnkit.comparison.progress import ComparisonProgress
+from cnnkit.comparison.result import Comparison, Row, RunResult
+from cnnkit.comparison.runs import Task, outcomes
+from cnnkit.components.checks import whole
+from cnnkit.components.contracts import Metric
+from cnnkit.errors import CnnkitError, RegistryError
+from cnnkit.registry import ComparisonFolder, Comparisons, Registry
+from cnnkit.registry.comparisons import manifest_of
+from cnnkit.registry.manifest import Manifest
+from cnnkit.training.assemble import model_for, trainer_for
+from cnnkit.training.recipe import Overrides
+
+TAG = "comparison"
+"""The tag of registered versions that holds the comparison's name."""
+
+
+def compare(
+    configurations: Sequence[Source] = (),
+    *,
+    base: Source | None = None,
+    grid: Grid = (),
+    overrides: Overrides = (),
+    seeds: int | Sequence[int] | None = None,
+    register: Register = "best",
+    registry: Registry | str | Path | None = None,
+    data_dir: str | Path | None = None,
+    jobs: int | None = None,
+    progress: ComparisonProgress | None = None,
+) -> Comparison:
+    """Train configurations with several seeds each: `compare(["c16pc16", "c8p"], base="digits", seeds=3, jobs=2)`.
+
+    configurations: recipes, or short codes of networks that take the place of the base's layers; the base itself if
+    there are none; base: a recipe, "mnist-configs" if None; grid: values of keys, of which every combination is
+    trained; overrides: as of `load_recipe`; seeds: how many, or which, those of [compare] in the recipe if None;
+    register: the best run, all, or none; jobs: how many runs are trained at once, as joblib is configured if None
+    (`joblib.parallel_config`), never changing a result.
+    A run that fails is in its row, and the others go on. What is done is kept until the end: after an interruption,
+    `go_on` does the rest.
+    Raises CnnkitError of the kind that fits, before anything is trained if an argument is wrong.
+    """
+    if jobs is not None:
+        whole("jobs", jobs)
+    store = registry if isinstance(registry, Registry) else Registry(registry)
+    datasets = Datasets(data_dir)
+    plan = make_plan(
+        configurations, datasets, base=base, grid=grid, overrides=overrides, seeds=seeds, register=register
+    )
+    with begin(plan, store, datasets) as place:
+        return carry_out(plan, place, store, datasets, jobs=jobs, progress=progress)
+
+
+def go_on(
+    name: str = "latest",
+    *,
+    registry: Registry | str | Path | None = None,
+    data_dir: str | Path | None = None,
+    jobs: int | None = None,
+    progress: ComparisonProgress | None = None,
+) -> Comparison:
+    """Do what is left of a comparison that was interrupted, or that has failed runs.
+
+    name: of the comparison; "latest" is the one that was begun last, of those that nobody carries out.
+    Raises RegistryError if there is none.
+    """
+    if jobs is not None:
+        whole("jobs", jobs)
+    store = registry if isinstance(registry, Registry) else Registry(registry)
+    with Comparisons(store.path).find(name) as place:
+        plan = Plan.from_record(place.load(), place.name)
+        return carry_out(plan, place, store, Datasets(data_dir), jobs=jobs, progress=progress)
+
+
+def begin(plan: Plan, store: Registry, datasets: Datasets) -> ComparisonFolder:
+    """Keep a plan, from which one can go on after anything that happens; raises what can be seen before a training."""
+    _empty(plan, "", datasets)
+    place = Comparisons(store.path).new(plan.name)
+    place.begin(plan.to_record())
+    return place
+
+
+def carry_out(
+    plan: Plan,
+    place: ComparisonFolder,
+    store: Registry,
+    datasets: Datasets,
+    *,
+    jobs: int | None = None,
+    progress: ComparisonProgress | None = None,
+) -> Comparison:
+    """Train the runs of a plan that are not kept yet, and register what it says."""
+    progress = progress or ComparisonProgress()
+    comparison = _empty(plan, place.name, datasets)
+    rows = list(comparison.rows)
+    tasks = []
+    for key, at, task in _tasks(plan, datasets):
+        if (kept := place.kept(key)) and kept[1].recipe == task.recipe:
+            rows[at] = _with(rows[at], _result(kept[1]))
+        else:
+            tasks.append(task)
+    comparison = comparison.ranked(rows)
+    with progress, contextlib.closing(outcomes(tasks, jobs)) as results:
+        progress.begun(comparison)
+        for outcome in results:
+            at, seed = map(int, outcome.key.split("-"))
+            if outcome.data:
+                place.keep(outcome.key, outcome.data)
+            result = _result(manifest_of(outcome.data)) if outcome.data else RunResult(seed, error=outcome.error)
+            rows[at] = _with(rows[at], result)
+            comparison = comparison.ranked(rows)
+            progress.run_done(comparison, rows[at], result, outcome.warnings)
+    comparison = _registered(comparison, plan.register, place, store)
+    if not comparison.failures:
+        place.remove()
+    return comparison
+
+
+def _empty(plan: Plan, name: str, datasets: Datasets) -> Comparison:
+    """The comparison before its first run. Raises what a training would, for what can be seen before."""
+    rows, metrics = [], []
+    for position, configuration in enumerate(plan.configurations):
+        try:
+            recipe = configuration.recipe
+            metrics.append(trainer_for(recipe).metrics)
+            parameters = model_for(recipe, datasets.of(recipe)).parameter_count()
+        except CnnkitError as error:
+            error.add_note(f"in the configuration {configuration.name}")
+            raise
+        rows.append(Row(position, configuration.name, recipe.model.name, parameters))
+    first: Metric | None = metrics[0][0] if metrics[0] else None
+    shared = first is not None and all(first.key in [metric.key for metric in some] for some in metrics)
+    quantity, greater = (first.key, first.greater_is_better) if first and shared else ("loss", False)
+    return Comparison(name, quantity, greater, tuple(rows), plan.seeds)
+
+
+def _tasks(plan: Plan, datasets: Datasets) -> Iterator[tuple[str, int, Task]]:
+    """Every run, with its key and its configuration's position; all configurations of a seed before the next seed."""
+    for seed in plan.seeds:
+        for at, configuration in enumerate(plan.configurations):
+            recipe = configuration.recipe.override({"train.seed": seed}).to_dict()
+            yield f"{at}-{seed}", at, Task(f"{at}-{seed}", recipe, datasets.folder)
+
+
+def _result(manifest: Manifest) -> RunResult:
+    return RunResult(manifest.seed, manifest.metrics, manifest.history)
+
+
+def _with(row: Row, result: RunResult) -> Row:
+    others = [run for run in row.runs if run.seed != result.seed]
+    return dataclasses.replace(row, runs=tuple(sorted([*others, result], key=lambda run: run.seed)))
+
+
+def _registered(comparison: Comparison, register: Register, place: ComparisonFolder, store: Registry) -> Comparison:
+    """The same with the references of what is registered; what a process has registered that died is found again."""
+    best = comparison.best and (comparison.best.position, comparison.best_run)
+    rows = []
+    for row in sorted(comparison.rows, key=lambda row: row.position):
+        for run in row.done if register != "none" else ():
+            if register == "best" and best != (row.position, run):
+                continue
+            kept = place.kept(f"{row.position}-{run.seed}")
+            if kept is None:
+                raise RegistryError(f"the run {row.position}-{run.seed} in {place.folder} is damaged or gone")
+            version = store.add(kept[0])
+            store.set_tag(version.ref, TAG, place.name)
+            row = _with(row, dataclasses.replace(run, ref=version.ref))
+        rows.append(row)
+    return comparison.ranked(rows)

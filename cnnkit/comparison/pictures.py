@@ -1,0 +1,45 @@
+"""Pictures of a comparison: each quantity by epoch, and where it ends, for all configurations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cnnkit.comparison.result import VALIDATION, Comparison
+from cnnkit.errors import PlotError
+from cnnkit.plotting.comparison import draw_quantity_by_configuration
+from cnnkit.plotting.curves import is_finite
+from cnnkit.plotting.saving import save
+from cnnkit.plotting.style import look
+
+
+def check_folder(folder: str | Path) -> Path:
+    """Make the folder for pictures, before anything is trained. Raises PlotError if no picture could be written."""
+    folder = Path(folder)
+    with look():  # that matplotlib is there
+        pass
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlotError(f"cannot write pictures into {folder}: {error.strerror or error}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PlotError(f"cannot write pictures into {folder}: expected a folder that can be written to")
+    return folder
+
+
+def draw_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
+    """Write accuracy.png and loss.png, or what else the runs were measured by. Raises PlotError.
+
+    The curves are those of the validation samples if there are any, else of the training samples. A quantity without a
+    finite value has no picture.
+    """
+    folder, written = check_folder(folder), []
+    names = [row.name for row in comparison.rows]
+    for quantity in comparison.quantities:
+        measured, runs = comparison.curves(quantity)
+        if not any(is_finite(value) for row in runs for values in row for value in values):
+            continue
+        samples = "validation" if measured.startswith(VALIDATION) else "training"
+        figure = draw_quantity_by_configuration(names, runs, quantity, f"{quantity} on {samples} samples")
+        written.append(save(figure, folder / f"{quantity}.png"))
+    return written

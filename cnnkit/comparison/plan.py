@@ -1,0 +1,182 @@
+"""Plans: which configurations are compared, with which seeds, and what is registered in the end."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from cnnkit.comparison.codes import layers_of
+from cnnkit.comparison.grid import Grid, points, read_grid
+from cnnkit.components.checks import one_of
+from cnnkit.data import load_dataset
+from cnnkit.errors import ConfigError, DataError, RegistryError
+from cnnkit.training.recipe import SUFFIX, CompareSection, Overrides, Recipe, load_recipe, read_seeds, recipe_names
+from cnnkit.types import Data
+
+Register = Literal["best", "all", "none"]
+Source = str | Path | Recipe
+"""A recipe, its name or file; or a short code, such as `c16pc8p`."""
+
+BASE = "mnist-configs"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One of those that are compared."""
+
+    name: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the result of a comparison."""
+
+    name: str
+    """The model's of its first recipe."""
+    configurations: tuple[Configuration, ...]
+    seeds: tuple[int, ...]
+    register: Register = "best"
+
+    def to_record(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        listed = [{"name": one.name, "recipe": one.recipe.to_dict()} for one in self.configurations]
+        return {"name": self.name, "configurations": listed, "seeds": list(self.seeds), "register": self.register}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], origin: str) -> Plan:
+        """What `to_record` has written. Raises RegistryError, naming `origin`, for anything else."""
+        try:
+            listed = [
+                Configuration(str(one["name"]), Recipe.from_dict(one["recipe"], f"{origin}, {one['name']}"))
+                for one in record["configurations"]
+            ]
+            register = one_of("register", record["register"], get_args(Register))
+            return cls(str(record["name"]), tuple(listed), read_seeds(record["seeds"]), cast(Register, register))
+        except (LookupError, TypeError, ValueError, ConfigError) as error:
+            raise RegistryError(f"the plan of {origin} cannot be used: {error!r}") from error
+
+
+class Datasets:
+    """Datasets by their expressions, each loaded once."""
+
+    def __init__(self, data_dir: str | Path | None) -> None:
+        self.folder = data_dir
+        self._loaded: dict[str, Data] = {}
+
+    def of(self, recipe: Recipe) -> Data:
+        """The samples that a recipe names. Raises DataError if there are none to test on."""
+        expression = recipe.data.dataset
+        if expression not in self._loaded:
+            self._loaded[expression] = load_dataset(expression, self.folder)
+        data = self._loaded[expression]
+        if not len(data.test):
+            raise DataError(
+                f"{data.name} has no test samples, and configurations are compared by what they reach there"
+            )
+        return data
+
+
+def make_plan(
+    sources: Sequence[Source],
+    datasets: Datasets,
+    *,
+    base: Source | None = None,
+    grid: Grid = (),
+    overrides: Overrides = (),
+    seeds: int | Sequence[int] | None = None,
+    register: Register = "best",
+) -> Plan:
+    """The plan of a comparison; the arguments are those of `compare`. Raises ConfigError or RecipeError."""
+    one_of("register", register, get_args(Register))
+    codes = [str(source) for source in sources if not _is_recipe(source)]
+    recipes = [_load(source, overrides) for source in sources if _is_recipe(source)]
+    if base is not None and recipes:
+        raise ConfigError(
+            "a base is what codes are applied to, and recipes are given: leave out --base, or the recipes"
+        )
+    if not sources:
+        recipes = [_load(BASE if base is None else base, overrides)]
+    wanted = [(recipe, recipe.compare or CompareSection()) for recipe in recipes]
+    if codes:
+        section = CompareSection(codes=tuple(codes))
+        wanted.append((_load(BASE if base is None else base, overrides), section))
+    given = read_grid(grid)
+    configurations = [
+        configuration
+        for recipe, section in wanted
+        for configuration in _configurations(recipe, section.codes, read_grid(section.grid) | given, datasets)
+    ]
+    names = [configuration.name for configuration in configurations]
+    if doubled := next((name for name in names if names.count(name) > 1), ""):
+        raise ConfigError(f"two configurations are called {doubled}: leave one out, or give one another model.name")
+    chosen = _seeds(seeds, [section for _, section in wanted])
+    return Plan(wanted[0][0].model.name, tuple(configurations), chosen, register)
+
+
+def _is_recipe(source: Source) -> bool:
+    return not isinstance(source, str) or source.endswith(SUFFIX) or source in recipe_names()
+
+
+def _load(source: Source, overrides: Overrides) -> Recipe:
+    return source.override(overrides) if isinstance(source, Recipe) else load_recipe(source, overrides)
+
+
+def _configurations(
+    recipe: Recipe, codes: Sequence[str], grid: Mapping[str, Sequence[Any]], datasets: Datasets
+) -> list[Configuration]:
+    """Each code, or the recipe's own network, with each point of the grid."""
+    if codes and "model.layers" in grid:
+        raise ConfigError("codes and the grid both say model.layers: leave out one of them")
+    plain = recipe.model_copy(update={"compare": None})
+    found = []
+    for code in codes or ("",):
+        for point in points(grid):
+            one = plain.override(point) if point else plain
+            if code:
+                layers = _network(code, one, datasets)
+                one = one.override({"model.layers": layers, "model.name": f"{one.model.name}-{code}"})
+            parts = [f"{key.partition('.')[2]}={value}" for key, value in point.items()]
+            found.append(Configuration(" ".join([code or one.model.name, *parts]), one))
+    return found
+
+
+def _network(code: str, recipe: Recipe, datasets: Datasets) -> list[str]:
+    """All layers of a code's network, for the classes of the recipe's dataset."""
+    try:
+        layers = layers_of(code)
+    except ConfigError as error:
+        close = difflib.get_close_matches(code, recipe_names(), n=1)
+        hint = f"did you mean the recipe {close[0]}?" if close else f"the recipes are {', '.join(recipe_names())}"
+        raise ConfigError(f"{error}; {hint} (one of your own is given by its file, which ends in {SUFFIX})") from None
+    data = datasets.of(recipe)
+    classes = len(data.labels) or _classes(data)
+    if not classes:
+        raise ConfigError(
+            f"the code {code!r} ends with one output for each class, and {data.name} has no classes: compare recipes"
+        )
+    return [*layers, "Flatten()", f"Dense({classes})"]
+
+
+def _classes(data: Data) -> int:
+    """How many classes there are, if nobody has named them; 0 if the targets are no classes."""
+    targets = [samples.y for samples in (data.train, data.test, data.validation) if samples and len(samples)]
+    is_class = all(y.ndim == 1 and np.issubdtype(y.dtype, np.integer) for y in targets)
+    return 1 + max(int(y.max()) for y in targets) if is_class else 0
+
+
+def _seeds(given: int | Sequence[int] | None, sections: Sequence[CompareSection]) -> tuple[int, ...]:
+    if given is not None:
+        try:
+            return read_seeds(given)
+        except ValueError as error:
+            raise ConfigError(f"seeds: {error}") from None
+    chosen = {section.seeds for section in sections}
+    if len(chosen) > 1:
+        raise ConfigError("the recipes have different seeds in [compare]: say which by --seeds")
+    return chosen.pop()

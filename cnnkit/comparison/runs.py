@@ -1,0 +1,153 @@
+"""The runs of a comparison: each is one task, carried out by joblib in whatever process it chooses."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnkit.api import train
+from cnnkit.errors import CnnkitError, TrainingError
+from cnnkit.network import available_cores
+from cnnkit.registry.contents import pack
+from cnnkit.training.progress import Progress
+from cnnkit.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: what goes to the process that does it, which may be on another machine."""
+
+    key: str
+    recipe: dict[str, Any]
+    data_dir: str | Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What comes back."""
+
+    key: str
+    data: bytes = b""
+    """The version file of the model; empty if the run has failed."""
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class _Quiet(Progress):
+    """Shows nothing, and remembers what it was warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def carry_out(task: Task, workers: int | None) -> Outcome:
+    """Train what a task says. A failure is an outcome too: it must not end the other runs."""
+    told = _Quiet()
+    try:
+        recipe = Recipe.from_dict(task.recipe, f"the run {task.key}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # as in `cnnkit train`
+            run = train(recipe, data_dir=task.data_dir, workers=workers, progress=told)
+        _, data = pack(run.model, recipe.model.name, run.model.state(), **run.record())
+    except CnnkitError as error:
+        return Outcome(task.key, error=str(error), warnings=tuple(told.warnings))
+    except MemoryError as error:
+        return Outcome(task.key, error=f"out of memory: {error}".removesuffix(": "), warnings=tuple(told.warnings))
+    except Exception as error:  # such as a mistake in a plugin
+        return Outcome(task.key, error=f"{type(error).__name__}: {error}", warnings=tuple(told.warnings))
+    return Outcome(task.key, bytes(data), warnings=tuple(told.warnings))
+
+
+def outcomes(tasks: Sequence[Task], jobs: int | None) -> Generator[Outcome, None, None]:
+    """The outcome of each task as soon as it is there, in any order.
+
+    jobs: how many are carried out at once, joblib's configuration if None. Then each has one worker, because more
+    processes than cores only get in each other's way; one at a time has them all. Nothing depends on it.
+    Raises TrainingError if the backend cannot be used.
+    """
+    left = {task.key: task for task in tasks}
+    try:
+        while left:
+            parallel = _parallel(jobs)
+            size = parallel.n_jobs if parallel.n_jobs > 0 else available_cores()
+            waiting = list(left.values())
+            try:
+                some = waiting if parallel.return_generator else waiting[:size]
+                with contextlib.closing(_results(parallel, some)) as results:
+                    for outcome in results:
+                        del left[outcome.key]
+                        yield outcome
+            except BrokenExecutor:  # a process is lost, with what it trained: one of the first that were waiting
+                for task in list(left.values())[:size]:
+                    del left[task.key]
+                    yield _alone(task, jobs)
+    except CnnkitError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise TrainingError(f"the runs cannot be carried out: {type(error).__name__}: {reason}") from error
+
+
+def _parallel(jobs: int | None) -> Any:
+    """One that gives results as they come; if the backend cannot do that (multiprocessing, Ray), all at the end."""
+    from joblib import Parallel
+
+    try:
+        return Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+    except ValueError:
+        return Parallel(n_jobs=jobs, batch_size=1)
+
+
+def _results(parallel: Any, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+    from joblib import delayed
+
+    calls = [delayed(carry_out)(task, None if parallel.n_jobs == 1 else 1) for task in tasks]
+    if not parallel.return_generator:
+        yield from parallel(calls)
+        return
+    with deaf_to_interrupts():
+        results = parallel(calls)
+    try:
+        for _ in calls:
+            outcome = next(results)
+            yield outcome
+        next(results, None)  # so that the processes are kept for the next comparison
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib warns of results that nobody has waited for
+            results.close()
+
+
+def _alone(task: Task, jobs: int | None) -> Outcome:
+    """The outcome of a task with no other beside it, which shows whether its process is lost because of it."""
+    try:
+        (outcome,) = _results(_parallel(jobs), [task])
+    except BrokenExecutor:
+        return Outcome(task.key, error="its process was ended from outside, perhaps because memory ran out")
+    return outcome
+
+
+@contextlib.contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started here never hear Ctrl-C, which a terminal sends to all: this one ends them itself.
+
+    A new program goes on to ignore what the one before it ignores.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
