@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec
@@ -30,6 +31,8 @@ CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+TITLE_LINE = 76
+"""Characters of a title that stand on one line."""
 MAX_TEXT = 60
 """Characters of a text that a file brings."""
 
@@ -76,14 +79,14 @@ def look() -> Iterator[None]:
 
 
 def new_figure(title: str) -> Figure:
-    """An empty slide with its title."""
+    """An empty slide with its title, on two lines if it is long."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SLIDE, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]
-    figure.suptitle(plain(title, 100), fontweight="bold")
+    figure.suptitle("\n".join(textwrap.wrap(plain(title, 2 * TITLE_LINE), TITLE_LINE)), fontweight="bold")
     return figure
 
 
