@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -177,11 +177,8 @@ def _filters(subject: Subject) -> Figure:
     from cnnkit.plotting.filters import draw_filters
 
     node = subject.node(_has_kernels, "kernels (out, in, kh, kw)")
-    assert isinstance(node.layer, Layer)  # noqa: S101 - what has kernels is a layer
-    rgb = node.inputs == (INPUT,)
-    return draw_filters(
-        node.layer.params["weight"], f"{subject.name}: filters of {node.name} = {node.layer!r}", rgb=rgb
-    )
+    weight = cast(Layer, node.layer).params["weight"]
+    return draw_filters(weight, f"{subject.name}: filters of {_described(node)}", rgb=node.inputs == (INPUT,))
 
 
 def _feature_maps(subject: Subject) -> Figure:
@@ -192,7 +189,7 @@ def _feature_maps(subject: Subject) -> Figure:
     if not 0 <= at < len(samples):
         raise PlotError(f"there is no test sample {at}: the dataset has {len(samples):,}, from 0 to {len(samples) - 1}")
     maps = subject.model.trace(samples.x[at : at + 1])[node.index][0]
-    title = f"{subject.name}: outputs of {node.name} = {node.layer!r}"
+    title = f"{subject.name}: outputs of {_described(node)}"
     return draw_feature_maps(samples.x[at], maps, title, f"test sample {at}\n{_told(subject, at)}")
 
 
@@ -257,6 +254,11 @@ def _has_maps(subject: Subject) -> Callable[[Node], bool]:
     """Whether a node's outputs are maps; without a choice, convolutions go first if there are any."""
     convolutions = subject.layer is None and any(map(_has_kernels, subject.model.nodes))
     return lambda node: len(node.out_shape) == 3 and (_has_kernels(node) or not convolutions)
+
+
+def _described(node: Node) -> str:
+    """The name of a node with its expression; that of a merge would repeat whole branches."""
+    return f"{node.name} = {node.layer!r}" if isinstance(node.layer, Layer) else node.name
 
 
 def _told(subject: Subject, at: int) -> str:

@@ -46,7 +46,7 @@ def draw_calibration(calibration: Calibration, name: str) -> Figure:
     accuracy.plot([0, 1], [0, 1], "--", color=GREY, label="right as often as sure")
     accuracy.set_ylim(0, 1.02)
     accuracy.set_ylabel("accuracy (share of samples)")
-    accuracy.legend(loc="upper left")
+    accuracy.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)  # above: bars may be anywhere below
     samples.bar(left, calibration.count[filled], color=GREY, **style)
     samples.set_yscale("log")
     samples.set_ylim(0.7, calibration.count.max() * 3)

@@ -46,7 +46,7 @@ def draw_comparison(entries: Sequence[Entry]) -> Figure:
     if not 2 <= len(entries) <= MAX_ENTRIES:
         raise PlotError(f"2 to {MAX_ENTRIES} models can be compared in one picture, got {len(entries)}")
     quantities = drawn_quantities([entry.history for entry in entries])[:2]
-    figure = new_figure(f"{len(entries)} models compared")
+    figure = new_figure(", ".join(entry.name for entry in entries))
     above, below = figure.subfigures(2, 1, height_ratios=[3, 2]) if quantities else (None, figure)
     if above:
         for axes, quantity in zip(above.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):

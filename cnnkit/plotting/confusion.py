@@ -37,7 +37,7 @@ def draw_confusion(matrix: Array, labels: Sequence[str], name: str) -> Figure:
     samples, right, classes = int(matrix.sum()), int(np.trace(matrix)), len(matrix)
     if not samples:
         raise PlotError("there is no confusion to show: there are no test samples")
-    title = f"{name}: {right:,} of {samples:,} test samples are right ({right / samples:.2%})"
+    title = f"{name}: {right:,} of {samples:,} test samples right ({right / samples:.2%})"
     figure = new_figure(title)
     counted = classes <= MAX_COUNTED
     axes, *beside = figure.subplots(1, 1 if counted else 2, width_ratios=None if counted else [5, 2], squeeze=False)[0]

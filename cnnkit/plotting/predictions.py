@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_SAMPLES, MAX_LONG = 21, 15
 """How many are shown, and how many if the labels are longer than SHORT."""
 SHORT = 5
+MIN_PLACES = 10
+"""Places of the grid at least, so that a single sample does not fill it."""
 CAPTION = 0.42
 """Height of the two lines of text over a tile, in heights of its image."""
 
@@ -32,7 +34,7 @@ def draw_predictions(images: Array, targets: Array, probabilities: Array, labels
     check_images(images)
     first = np.arange(min(len(images), _most(labels)))
     right = int((probabilities.argmax(axis=1) == targets)[first].sum())
-    title = f"{name}: {right} of the first {len(first)} test samples are right"
+    title = f"{name}: {right} of the first {len(first)} test samples right"
     return _grid(images, targets, probabilities, labels, first, title)
 
 
@@ -47,7 +49,7 @@ def draw_misclassified(images: Array, targets: Array, probabilities: Array, labe
     if not len(wrong):
         raise PlotError(f"{name} has none of the {len(targets):,} test samples wrong: there is nothing to show")
     order = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
-    share = f"{len(wrong):,} of {len(targets):,} test samples are wrong ({len(wrong) / len(targets):.2%})"
+    share = f"{len(wrong):,} of {len(targets):,} test samples wrong ({len(wrong) / len(targets):.2%})"
     most = _most(labels)
     which = "the most confident first" if len(wrong) <= most else f"the {most} most confident of them"
     return _grid(images, targets, probabilities, labels, order[:most], f"{name}: {share}, {which}")
@@ -63,7 +65,7 @@ def _grid(
     figure = new_figure(title)
     names = class_names(labels, probabilities.shape[1], 14)
     height, width = images.shape[2:]
-    places = tiles(figure, len(index), shape=(height + CAPTION * width, width * 1.05))
+    places = tiles(figure, len(index), shape=(height + CAPTION * width, width * 1.05), least=MIN_PLACES)
     shown = show_images(places, images[index])
     for axes, at in zip(places, index.tolist(), strict=True):
         predicted, target = int(probabilities[at].argmax()), int(targets[at])
