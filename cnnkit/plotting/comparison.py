@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,7 +23,7 @@ MAX_ENTRIES = len(CYCLE)
 """Models beside each other; each has a colour of its own."""
 MAX_BARS = 2
 """Test metrics with bars, beside parameters and time."""
-KINDS = {"training": "-", "validation": "--"}
+KINDS: dict[str, Literal["-", "--"]] = {"training": "-", "validation": "--"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def draw_comparison(entries: Sequence[Entry]) -> Figure:
         raise PlotError(f"2 to {MAX_ENTRIES} models can be compared in one picture, got {len(entries)}")
     quantities = drawn_quantities([entry.history for entry in entries])[:2]
     figure = new_figure(", ".join(entry.name for entry in entries))
-    above, below = figure.subfigures(2, 1, height_ratios=[3, 2]) if quantities else (None, figure)
+    above, below = figure.subfigures(2, 1, height_ratios=[3, 2], squeeze=False)[:, 0] if quantities else (None, figure)
     if above:
         for axes, quantity in zip(above.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
             _draw_curves(axes, entries, quantity)

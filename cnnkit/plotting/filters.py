@@ -101,8 +101,10 @@ def _draw_grid(weight: Array, title: str) -> Figure:
     for place in range(1, rows):
         axes.axhline(place * height - 0.5, color="white", linewidth=4)
     step = 1 if columns <= 20 else 2
-    axes.set_xticks([(i + 0.5) * width - 0.5 for i in range(0, columns, step)], range(1, columns + 1, step))
-    axes.set_yticks([(i + 0.5) * height - 0.5 for i in range(rows)], range(1, rows + 1))
+    axes.set_xticks(
+        [(i + 0.5) * width - 0.5 for i in range(0, columns, step)], [str(i + 1) for i in range(0, columns, step)]
+    )
+    axes.set_yticks([(i + 0.5) * height - 0.5 for i in range(rows)], [str(i + 1) for i in range(rows)])
     axes.tick_params(length=0, labelsize=SMALL)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("filter (output channel)")

@@ -65,7 +65,8 @@ def _grid(
     figure = new_figure(title)
     names = class_names(labels, probabilities.shape[1], 14)
     height, width = images.shape[2:]
-    places = tiles(figure, len(index), shape=(height + CAPTION * width, width * 1.05), least=MIN_PLACES)
+    room = 1.05 if _most(labels) == MAX_SAMPLES else 1.8  # for the labels
+    places = tiles(figure, len(index), shape=(height + CAPTION * width, width * room), least=MIN_PLACES)
     shown = show_images(places, images[index])
     for axes, at in zip(places, index.tolist(), strict=True):
         predicted, target = int(probabilities[at].argmax()), int(targets[at])
@@ -75,7 +76,7 @@ def _grid(
         else:
             axes.set_title(f"✗ {text}\ntrue: {names[target]}", color=VERMILION, fontweight="bold")
     if shown:
-        figure.colorbar(shown, ax=places, label=VALUE, fraction=0.02, aspect=40, pad=0.02)
+        figure.colorbar(shown, ax=figure.axes, label=VALUE, fraction=0.02, aspect=40, pad=0.02)
     return figure
 
 

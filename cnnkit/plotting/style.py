@@ -112,11 +112,13 @@ def plain(text: str, most: int = MAX_TEXT) -> str:
 
     A dollar sign begins no formula, and what has no shape in the font is written as an escape such as \\x1b.
     """
-    if len(text) > most:
-        text = text[: most - 1] + "…"
     known = _glyphs()
-    shown = "".join(c if c.isprintable() and ord(c) in known else c.encode("unicode_escape").decode() for c in text)
-    return shown.replace("$", r"\$")
+    parts = [c if c.isprintable() and ord(c) in known else c.encode("unicode_escape").decode() for c in text[:most]]
+    if len(text) > most or sum(map(len, parts)) > most:
+        while parts and sum(map(len, parts)) > most - 1:
+            parts.pop()
+        parts.append("…")
+    return "".join(parts).replace("$", r"\$")
 
 
 def class_names(labels: Sequence[str], classes: int, most: int = 16) -> list[str]:

@@ -94,4 +94,4 @@ def value_range(images: Array) -> tuple[float, float]:
 
 def thinned(count: int, most: int) -> list[int]:
     """At most `most` of `count` positions, evenly, with the first and the last."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
+    return [round(place) for place in np.linspace(0, count - 1, min(count, most)).tolist()]
