@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnkit.errors import CnnkitError
     from cnnkit.layers import Concat, Residual
     from cnnkit.network import Sequential
+    from cnnkit.pictures import plot
     from cnnkit.registry import Registry
     from cnnkit.training import Run, Trainer
 
@@ -40,6 +41,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "plot",
     "schedules",
     "testing",
     "train",
@@ -60,6 +62,7 @@ _MODULES = {
     "cnnkit.errors": ("CnnkitError",),
     "cnnkit.layers": ("Concat", "Residual"),
     "cnnkit.network": ("Sequential",),
+    "cnnkit.pictures": ("plot",),
     "cnnkit.registry": ("Registry",),
     "cnnkit.training": ("Run", "Trainer"),
 }

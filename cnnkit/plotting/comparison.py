@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from cnnkit.errors import PlotError
-from cnnkit.plotting.curves import is_finite, with_unit
-from cnnkit.plotting.style import CYCLE, LINES, MARKERS, integer_axis, new_figure, picture, plain
+from cnnkit.plotting.curves import VALIDATION, Curve, drawn_quantities, is_finite, plot_curve, with_unit
+from cnnkit.plotting.style import BLACK, CYCLE, LINES, MARKERS, integer_axis, new_figure, picture, plain
 from cnnkit.types import Array
 
 if TYPE_CHECKING:
@@ -18,6 +19,83 @@ if TYPE_CHECKING:
 
 MAX_CONFIGURATIONS = 28
 """More have no names that can be read."""
+MAX_ENTRIES = len(CYCLE)
+"""Models beside each other; each has a colour of its own."""
+MAX_BARS = 2
+"""Test metrics with bars, beside parameters and time."""
+KINDS: dict[str, Literal["-", "--"]] = {"training": "-", "validation": "--"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trained model in a comparison."""
+
+    name: str
+    history: Mapping[str, Curve]
+    metrics: Mapping[str, float]
+    """On the test samples."""
+    parameters: int
+
+
+@picture
+def draw_comparison(entries: Sequence[Entry]) -> Figure:
+    """The curves of all models, a panel for each quantity, over bars of test metrics, parameters and training time.
+
+    Raises PlotError unless there are 2 to MAX_ENTRIES models.
+    """
+    if not 2 <= len(entries) <= MAX_ENTRIES:
+        raise PlotError(f"2 to {MAX_ENTRIES} models can be compared in one picture, got {len(entries)}")
+    quantities = drawn_quantities([entry.history for entry in entries])[:2]
+    figure = new_figure(", ".join(entry.name for entry in entries))
+    above, below = figure.subfigures(2, 1, height_ratios=[3, 2], squeeze=False)[:, 0] if quantities else (None, figure)
+    if above:
+        for axes, quantity in zip(above.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
+            _draw_curves(axes, entries, quantity)
+    bars = _bars(entries)
+    panels = below.subplots(1, len(bars), sharey=True, squeeze=False)[0]
+    for axes, (label, values) in zip(panels, bars.items(), strict=True):
+        _draw_bars(axes, label, values)
+    panels[0].set_yticks(range(len(entries)), [plain(entry.name, 24) for entry in entries])
+    panels[0].set_ylim(len(entries) - 0.4, -0.6)
+    return figure
+
+
+def _draw_curves(axes: Axes, entries: Sequence[Entry], quantity: str) -> None:
+    from matplotlib.lines import Line2D
+
+    for entry, colour, marker in zip(entries, CYCLE, MARKERS, strict=False):
+        for name, line in ((quantity, "-"), (VALIDATION + quantity, "--")):
+            if values := entry.history.get(name):
+                plot_curve(axes, values, name, colour, line, marker)
+    kinds = [Line2D([], [], color=BLACK, linestyle=line, label=kind) for kind, line in KINDS.items()]
+    axes.legend(handles=kinds)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(with_unit(quantity))
+    integer_axis(axes)
+    axes.grid(visible=True)
+
+
+def _bars(entries: Sequence[Entry]) -> dict[str, list[float]]:
+    """What has bars, by its label; NaN where a model does not say it."""
+    metrics = drawn_quantities([{name: [value] for name, value in e.metrics.items()} for e in entries])[:MAX_BARS]
+    bars = {f"test {name}": [entry.metrics.get(name, np.nan) for entry in entries] for name in metrics}
+    bars["parameters"] = [entry.parameters for entry in entries]
+    times = [sum(filter(is_finite, entry.history.get("seconds", ()))) or np.nan for entry in entries]
+    if any(map(is_finite, times)):
+        bars["training time (s)"] = times
+    return bars
+
+
+def _draw_bars(axes: Axes, label: str, values: list[float]) -> None:
+    shown = [value if is_finite(value) else 0.0 for value in values]
+    axes.barh(range(len(values)), shown, color=CYCLE[: len(values)], height=0.7)
+    for place, (value, length) in enumerate(zip(values, shown, strict=True)):
+        text = (f"{value:,}" if isinstance(value, int) else f"{value:.4g}") if is_finite(value) else "unknown"
+        axes.annotate(text, (max(length, 0.0), place), (4, 0), textcoords="offset points", va="center")
+    axes.set_xlabel(label)
+    axes.margins(x=0.35)  # room for the numbers
+    axes.locator_params(axis="x", nbins=3)
+    axes.tick_params(axis="y", length=0)
 
 
 @picture

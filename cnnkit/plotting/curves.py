@@ -39,10 +39,10 @@ def draw_curves(history: Mapping[str, Curve], title: str) -> Figure:
         raise PlotError("there are no training curves: the history has no finite value of a loss or metric")
     figure = new_figure(title)
     rows = 1 if len(panels) <= 2 else 2
-    grid = figure.subplots(rows, math.ceil(len(panels) / rows), squeeze=False).flat
+    grid = figure.subplots(rows, math.ceil(len(panels) / rows), squeeze=False).ravel()
     for axes, name in zip(grid, panels, strict=False):
         _draw(axes, name, history)
-    for axes in grid:  # the iterator goes on behind the last panel
+    for axes in grid[len(panels) :]:
         axes.set_visible(False)
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec
@@ -30,6 +31,8 @@ CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+TITLE_LINE = 76
+"""Characters of a title that stand on one line."""
 MAX_TEXT = 60
 """Characters of a text that a file brings."""
 
@@ -76,14 +79,14 @@ def look() -> Iterator[None]:
 
 
 def new_figure(title: str) -> Figure:
-    """An empty slide with its title."""
+    """An empty slide with its title, on two lines if it is long."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SLIDE, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]
-    figure.suptitle(plain(title, 100), fontweight="bold")
+    figure.suptitle("\n".join(textwrap.wrap(plain(title, 2 * TITLE_LINE), TITLE_LINE)), fontweight="bold")
     return figure
 
 
@@ -109,11 +112,13 @@ def plain(text: str, most: int = MAX_TEXT) -> str:
 
     A dollar sign begins no formula, and what has no shape in the font is written as an escape such as \\x1b.
     """
-    if len(text) > most:
-        text = text[: most - 1] + "…"
     known = _glyphs()
-    shown = "".join(c if c.isprintable() and ord(c) in known else c.encode("unicode_escape").decode() for c in text)
-    return shown.replace("$", r"\$")
+    parts = [c if c.isprintable() and ord(c) in known else c.encode("unicode_escape").decode() for c in text[:most]]
+    if len(text) > most or sum(map(len, parts)) > most:
+        while parts and sum(map(len, parts)) > most - 1:
+            parts.pop()
+        parts.append("…")
+    return "".join(parts).replace("$", r"\$")
 
 
 def class_names(labels: Sequence[str], classes: int, most: int = 16) -> list[str]:

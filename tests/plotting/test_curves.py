@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.plotting.curves import MAX_PANELS, draw_curves
+from cnnkit.errors import PlotError
+from cnnkit.plotting.curves import MAX_PANELS, curves_png, draw_curves
 
 pytest.importorskip("matplotlib")
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -49,7 +50,8 @@ def _pixels(data: bytes | None) -> np.ndarray[Any, Any]:
 
 
 def test_loss_and_metrics_have_a_panel_each_with_axes_and_a_legend(figures: list[Any]) -> None:
-    pixels = _pixels(draw_curves(TRAINED, "digits@3"))
+    pixels = _pixels(curves_png(TRAINED, "digits@3"))
+    assert figures[0].get_suptitle() == "digits@3"
     assert pixels.shape[1] > 1000
     colours = {tuple(np.round(pixel[:3] * 255).astype(int)) for pixel in pixels.reshape(-1, pixels.shape[2])}
     assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)} <= colours
@@ -66,13 +68,20 @@ def test_loss_and_metrics_have_a_panel_each_with_axes_and_a_legend(figures: list
 
 
 def test_the_same_history_gives_the_same_bytes() -> None:
-    assert draw_curves(TRAINED, "digits@3") == draw_curves(TRAINED, "digits@3")
-    assert draw_curves(TRAINED, "digits@3") != draw_curves(TRAINED, "digits@4")
+    assert curves_png(TRAINED, "digits@3") == curves_png(TRAINED, "digits@3")
+    assert curves_png(TRAINED, "digits@3") != curves_png(TRAINED, "digits@4")
 
 
 def test_without_matplotlib_there_is_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert draw_curves(TRAINED, "digits@3") is None
+    assert curves_png(TRAINED, "digits@3") is None
+
+
+def test_three_quantities_make_two_rows(figures: list[Any]) -> None:
+    draw_curves({name: [1.0, 2.0] for name in ("a", "b", "c")}, "net@1")
+    shown = [axes.get_ylabel() for axes in figures[0].axes if axes.get_visible()]
+    assert shown == ["a", "b", "c"]
+    assert figures[0].axes[0].get_gridspec().get_geometry() == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +95,9 @@ def test_without_matplotlib_there_is_no_picture(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_there_may_be_nothing_to_draw(history: dict[str, list[float]]) -> None:
-    assert draw_curves(history, "net@1") is None
+    with pytest.raises(PlotError, match="no training curves: the history has no finite value of a loss or metric"):
+        draw_curves(history, "net@1")
+    assert curves_png(history, "net@1") is None
 
 
 @pytest.mark.parametrize(
@@ -101,12 +112,12 @@ def test_there_may_be_nothing_to_draw(history: dict[str, list[float]]) -> None:
     ],
 )
 def test_whatever_a_file_says_can_be_drawn(history: dict[str, list[float]], figures: list[Any]) -> None:
-    assert _pixels(draw_curves(history, "net@1")).std() > 0
+    assert _pixels(curves_png(history, "net@1")).std() > 0
     assert len(figures[0].axes) <= MAX_PANELS
 
 
 def test_a_long_history_is_thinned(figures: list[Any]) -> None:
-    draw_curves({"loss": [1.0 / (1 + i) for i in range(100_000)]}, "net@1")
+    curves_png({"loss": [1.0 / (1 + i) for i in range(100_000)]}, "net@1")
     (line,) = figures[0].axes[0].get_lines()
     assert len(line.get_xdata()) <= 2000
     assert line.get_xdata()[0] == 1

@@ -261,11 +261,11 @@ def test_several_problems_are_listed_together() -> None:
          "[train] has no key 'workers'; expected one of optimizer, loss, gradient, schedule, metrics, callbacks, "
          "augmentations, record, epochs, batch_size, seed, clip_norm, rollback, average, keep"),
          ("[train]", "[compare]\nseeds = 0\n[train]",
-          "compare.seeds: expected how many seeds, 1 to 1,000, or a list of different whole numbers from 0 to 2^63 - 1, "
-          "found 0"),
+          "compare.seeds: expected how many seeds, 1 to 1,000, or a list of different whole numbers from 0 to "
+          "2^63 - 1, found 0"),
          ("[train]", "[compare]\nseeds = [1, 1]\n[train]",
-          "compare.seeds: expected how many seeds, 1 to 1,000, or a list of different whole numbers from 0 to 2^63 - 1, "
-          "found [1, 1]"),
+          "compare.seeds: expected how many seeds, 1 to 1,000, or a list of different whole numbers from 0 to "
+          "2^63 - 1, found [1, 1]"),
          ("[train]", "[compare]\ncodes = [8]\n[train]", "compare.codes[0]: expected text, found 8"),
          ("[train]", "[compare]\ngrid = 3\n[train]",
           'compare.grid: expected a list of keys with their values, such as ["train.epochs=3,6"], found 3'),

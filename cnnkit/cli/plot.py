@@ -1,0 +1,81 @@
+"""`cnnkit plot`: pictures of a registered model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, RegistryFolder
+from cnnkit.cli.output import note, say, say_json
+
+if TYPE_CHECKING:
+    from cnnkit.pictures import Subject
+
+
+def plot(
+    refs: Annotated[
+        list[str], typer.Argument(metavar="REF...", help="name@3, name@latest or name@ALIAS; several to compare.")
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="curves, filters, feature-maps, predictions, misclassified, confusion or calibration; compare for "
+            "several models. Without it: all that fit.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="A file that ends in .png, .svg or .pdf for one picture; else a folder, made if need be, for files "
+            "<name>-<number>-<kind>.png. Default: the working directory.",
+        ),
+    ] = Path(),
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="For filters and feature-maps, as in summary; else the first convolution."),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="The test sample of feature-maps, from 0.")] = 0,
+    dataset: DatasetChoice = None,
+    registry: RegistryFolder = None,
+    data_dir: DataFolder = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
+    """Draw pictures of models, as files."""
+    from cnnkit import pictures
+    from cnnkit.cli.recorded import recorded_dataset
+    from cnnkit.data import load_dataset
+    from cnnkit.registry import Record, Registry
+    from cnnkit.types import Data
+
+    def subject(record: Record) -> Subject:
+        def load() -> Data:
+            if dataset:
+                return load_dataset(dataset, data_dir)
+            return recorded_dataset(record.manifest.dataset, data_dir)
+
+        return pictures.Subject(record, load, layer, sample)
+
+    store = Registry(registry)
+    subjects = [subject(store.read(ref)) for ref in refs]
+    files, left_out = pictures.write(subjects, kind, output)
+    if as_json:
+        say_json(
+            {
+                "refs": [subject.name for subject in subjects],
+                "files": {kind: str(file) for kind, file in files.items()},
+                "left_out": left_out,
+            }
+        )
+        return
+    for file in files.values():
+        say(str(file))
+    for reason in dict.fromkeys(left_out.values()):
+        kinds = ", ".join(kind for kind, why in left_out.items() if why == reason)
+        note(f"left out {kinds}: {reason}")

@@ -1,0 +1,97 @@
+"""Confusion matrix: which class is taken for which."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnkit.errors import PlotError
+from cnnkit.plotting.style import SMALL, class_names, new_figure, picture
+from cnnkit.types import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_COUNTED = 30
+"""With more classes, no cell has place for its count; the most frequent confusions stand beside the matrix then."""
+MAX_NAMED = 25
+"""Ticks of a matrix without counts, so that their names can be read."""
+MAX_PAIRS = 16
+WIDTH, HEIGHT = 777, 446
+"""Points that a matrix with counts has at least, to fit the type into its cells."""
+
+
+@picture
+def draw_confusion(matrix: Array, labels: Sequence[str], name: str) -> Figure:
+    """The counts, coloured by their share of the samples of the true class.
+
+    matrix: (K, K) counts, rows true, columns predicted; labels: K names, or none; name: of the model.
+    Raises PlotError if it counts no samples.
+    """
+    from matplotlib.colors import Normalize, PowerNorm
+
+    samples, right, classes = int(matrix.sum()), int(np.trace(matrix)), len(matrix)
+    if not samples:
+        raise PlotError("there is no confusion to show: there are no test samples")
+    title = f"{name}: {right:,} of {samples:,} test samples right ({right / samples:.2%})"
+    figure = new_figure(title)
+    counted = classes <= MAX_COUNTED
+    axes, *beside = figure.subplots(1, 1 if counted else 2, width_ratios=None if counted else [5, 2], squeeze=False)[0]
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    scale = Normalize(0, 1) if counted else PowerNorm(0.5, 0, 1)  # without counts, colour must tell 1 % from none
+    shown = axes.imshow(share, cmap="Blues", norm=scale, aspect="auto", interpolation="nearest")
+    names = class_names(labels, classes, 16)
+    _name_axes(axes, names)
+    if counted:
+        _write_counts(axes, matrix, share)
+    else:
+        _write_pairs(beside[0], matrix, names)
+    figure.colorbar(shown, ax=axes, label="share of the true class", fraction=0.03, aspect=40, pad=0.02)
+    return figure
+
+
+def _name_axes(axes: Axes, names: list[str]) -> None:
+    step = 1 if len(names) <= MAX_COUNTED else math.ceil(len(names) / MAX_NAMED)
+    places = range(0, len(names), step)
+    long = max(map(len, names)) > (6 if len(names) <= 12 else 2)
+    axes.set_xticks(places, names[::step], fontsize=SMALL, rotation=90 if long else 0)
+    axes.set_yticks(places, names[::step], fontsize=SMALL)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _write_counts(axes: Axes, matrix: Array, share: Array) -> None:
+    """The counts of all cells that have one; off the diagonal they are bold."""
+    digits = len(str(matrix.max()))
+    size = min(14, WIDTH / len(matrix) / (0.68 * digits), HEIGHT / len(matrix) * 0.75)
+    for row, column in np.argwhere(matrix).tolist():
+        axes.text(
+            column,
+            row,
+            str(matrix[row, column]),
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="white" if share[row, column] > 0.5 else "black",
+            fontweight="normal" if row == column else "bold",
+        )
+    for edge in np.arange(len(matrix) - 1) + 0.5:
+        axes.axhline(edge, color="#E0E0E0", linewidth=0.6)
+        axes.axvline(edge, color="#E0E0E0", linewidth=0.6)
+
+
+def _write_pairs(axes: Axes, matrix: Array, names: list[str]) -> None:
+    """The most frequent confusions in words."""
+    wrong = matrix - np.diag(np.diagonal(matrix))
+    places = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
+    pairs = [divmod(int(place), len(matrix)) for place in places if wrong.flat[place]]
+    lines = [f"{wrong[pair]:,}  {names[pair[0]]} → {names[pair[1]]}" for pair in pairs]
+    axes.set_axis_off()
+    axes.set_title("most frequent\n(true → predicted)" if lines else "none is wrong", loc="left")
+    axes.text(0, 0.98, "\n".join(lines), va="top", linespacing=1.6, fontsize=SMALL, transform=axes.transAxes)

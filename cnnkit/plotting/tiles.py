@@ -1,0 +1,97 @@
+"""Many small images in one picture, as large as they can be."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnkit.errors import PlotError
+from cnnkit.types import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import FigureBase
+
+VALUE = "pixel value (units of the dataset)"
+
+
+def tiles(
+    figure: FigureBase, count: int, *, shape: tuple[float, float] = (1, 1), area: float = 16 / 8, least: int = 1
+) -> list[Axes]:
+    """Axes without ticks in as many columns as make each of them largest.
+
+    shape: height and width of a tile, in any unit; area: width of the place for all of them, for a height of 1; least:
+    how many must have a place, so that a few do not fill the slide.
+    """
+    places = max(count, least)
+
+    def size(columns: int) -> float:
+        return min(area / (columns * shape[1]), 1 / (math.ceil(places / columns) * shape[0]))
+
+    columns = max(range(1, places + 1), key=size)
+    grid: list[Axes] = figure.subplots(math.ceil(places / columns), columns, squeeze=False).ravel().tolist()
+    for axes in grid[:count]:
+        frame(axes)
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return grid[:count]
+
+
+def frame(axes: Axes) -> None:
+    """A thin frame, which shows where an image ends that is white at its edge, and no ticks."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set(visible=True, color="#B0B0B0", linewidth=0.8)
+
+
+def check_images(images: Array) -> None:
+    """Raise PlotError unless these are images (N, C, H, W) that a screen can show."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise PlotError(f"images of 1 or 3 channels can be shown, inputs of shape {images.shape[1:]} cannot")
+    if not len(images):
+        raise PlotError("there are no samples to show: the test set is empty")
+
+
+def show_images(places: list[Axes], images: Array) -> ScalarMappable | None:
+    """One image in each place: (N, C, H, W) in the dataset's units, grey or RGB on one scale.
+
+    Returns what a colour bar needs; None for RGB, which has no one scale.
+    """
+    low, high = value_range(images)
+    if images.shape[1] == 3:
+        for axes, image in zip(places, images, strict=True):
+            shown = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
+            axes.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
+        return None
+    return show_maps(places, images[:, 0], "gray", low, high)
+
+
+def show_maps(places: list[Axes], maps: Array, colours: str | Colormap, low: float, high: float) -> ScalarMappable:
+    """One map (H, W) in each place, all on one scale."""
+    made: Any = None
+    for axes, values in zip(places, maps, strict=True):
+        made = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    return made  # type: ignore[no-any-return]
+
+
+def value_range(images: Array) -> tuple[float, float]:
+    """The scale on which images are shown: all of uint8, 0 to 1 if all values are in it, else what there is."""
+    finite = images[np.isfinite(images)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    if images.shape[1] == 3 and images.dtype == np.uint8:
+        return 0.0, 255.0
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    low = min(0.0, low)
+    return low, high if high > low else low + 1.0
+
+
+def thinned(count: int, most: int) -> list[int]:
+    """At most `most` of `count` positions, evenly, with the first and the last."""
+    return [round(place) for place in np.linspace(0, count - 1, min(count, most)).tolist()]

@@ -1,0 +1,78 @@
+"""The common look: text from anywhere, type that can be read, colours that can be told apart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cnnkit.plotting.style import CYCLE, DPI, SLIDE, class_names, look, new_figure, plain
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("$x$", "$x$"),
+        (r"\frac{$a$", r"\frac{$a$"),
+        (r"\$", r"\$"),
+        ("a\nb\x1b", r"a\nb\x1b"),
+        ("\u202e", r"\u202e"),
+        ("日", r"\u65e5"),
+        ("é ü ✓ ±", "é ü ✓ ±"),
+        ("", ""),
+        ("a" * 70, "a" * 59 + "…"),
+        ("日" * 30, r"\u65e5" * 9 + "…"),
+    ],
+)
+def test_a_text_is_shown_letter_by_letter(text: str, shown: str) -> None:
+    from matplotlib.text import Text
+
+    made, is_formula = Text(0, 0, plain(text))._preprocess_math(plain(text))  # type: ignore[attr-defined]
+    assert (made, is_formula) == (shown, False)
+
+
+def test_classes_without_labels_are_called_by_their_indices() -> None:
+    assert class_names([], 3) == ["0", "1", "2"]
+    assert class_names(["a$", "b" * 40], 2, 5) == ["a\\$", "bbbb…"]
+
+
+def test_a_slide_has_its_size_and_a_long_title_two_lines() -> None:
+    with look():
+        figure = new_figure("word " * 24)
+    assert tuple(figure.get_size_inches() * DPI) == pytest.approx((1600, 900))
+    assert SLIDE[0] / SLIDE[1] == pytest.approx(16 / 9)
+    assert figure.get_suptitle().count("\n") == 1
+    assert figure._suptitle.get_fontsize() == 18  # type: ignore[attr-defined]
+
+
+def test_the_users_own_settings_do_not_matter() -> None:
+    import matplotlib as mpl
+
+    with mpl.rc_context({"font.size": 3, "figure.facecolor": "black"}):
+        with look():
+            figure = new_figure("title")
+        assert figure.get_facecolor() == (1, 1, 1, 1)
+        assert mpl.rcParams["font.size"] == 3
+
+
+def test_colours_are_those_of_okabe_and_ito() -> None:
+    palette = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
+    assert set(CYCLE) <= palette
+    assert len(set(CYCLE)) == 7
+
+
+def test_pyplot_is_never_loaded_and_matplotlib_only_to_draw() -> None:
+    code = (
+        "import sys\n"
+        "import cnnkit.pictures, cnnkit.plotting.confusion, cnnkit.plotting.comparison, cnnkit.cli.plot\n"
+        "print('matplotlib' in sys.modules)\n"
+        "import numpy\n"
+        "cnnkit.plotting.confusion.draw_confusion(numpy.eye(2, dtype=int), [], 'net@1')\n"
+        "print('matplotlib' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "False"]
