@@ -156,6 +156,13 @@ def test_a_wrong_tar_archive_has_the_wrong_hash(monkeypatch: pytest.MonkeyPatch,
         assert "no mirror gave it" in refusal(CIFAR10().load, elsewhere)
 
 
+def test_what_is_no_regular_file(elsewhere: Path) -> None:
+    (elsewhere / "emnist").mkdir()
+    for cls, path in ((CIFAR10, elsewhere / CIFAR10.archive.name), (EMNIST, elsewhere / "emnist" / "gzip.zip")):
+        os.mkfifo(path)
+        assert refusal(cls().load, elsewhere).startswith(f"{path}: expected {cls.archive.name}, this is not a regular")
+
+
 def test_the_right_archive_passes(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:
     """The control of the tests above."""
     use_cifar(monkeypatch, CIFAR10, FILES, RIGHT)
