@@ -101,8 +101,8 @@ def test_shares_of_many_classes_add_up_although_they_are_rounded() -> None:
 
 def test_accuracy_takes_the_largest_share() -> None:
     outputs = np.array([[0.1, 0.9], [5.0, -1.0], [0.2, 0.3], [2.0, 1.0]], np.float32)
-    shares = np.array([[0.4, 0.6], [0.9, 0.1], [1.0, 0.0], [0.2, 0.8]])
-    assert Accuracy().sums(outputs, shares).tolist() == [2.0, 4.0]
+    shares = np.array([[0.4, 0.6], [0.9, 0.1], [0.0, 1.0], [0.2, 0.8]])
+    assert Accuracy().sums(outputs, shares).tolist() == [3.0, 4.0]
 
 
 def test_mse_takes_shares_as_values() -> None:
