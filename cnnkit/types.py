@@ -194,6 +194,13 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Batch(Samples):
+    """Samples that are in memory."""
+
+    x: Array
+
+
+@dataclass(frozen=True)
 class Data:
     """A loaded dataset: its samples, what the classes are called, and how raw values become network input."""
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = [path for folder in ("cnnkit", "plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
 SOURCES = [*SHIPPED, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
 MAX_LINES = 400
-HEAVY = {"PIL", "h5py", "joblib", "matplotlib", "onnx", "onnxruntime", "pooch", "pydantic", "rich", "typer"}
+HEAVY = {"PIL", "h5py", "joblib", "matplotlib", "onnx", "onnxruntime", "pydantic", "requests", "rich", "typer"}
 """Packages that cnnkit must not load before they are needed: each costs a start-up what only some commands need."""
 UNPICKLERS = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "pickle", "runpy", "shelve", "torch"}
 """Modules whose loaders run code that is in the file."""

@@ -61,13 +61,15 @@ def _entry(prediction: Prediction) -> dict[str, object]:
 
 def _level(model: Sequential, manifest: Manifest) -> float | None:
     """How light the training images were, 0 to 1: of the samples themselves where the preprocessing says nothing."""
+    import numpy as np
+
     from cnnkit.errors import CnnkitError
     from cnnkit.prediction import trained_level
 
     level = trained_level(model.preprocessing)
     if level is None:
         try:
-            level = float(recorded_dataset(manifest.dataset, None).train.x.mean()) * model.preprocessing.scale
+            level = float(np.mean(recorded_dataset(manifest.dataset, None).train.x)) * model.preprocessing.scale
         except CnnkitError:  # nothing says so, and then there are no hints
             return None
     return level

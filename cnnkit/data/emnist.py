@@ -67,7 +67,7 @@ class EMNIST(PublishedDataset):
                 train, test = (self._samples(file, path, part) for part in ("train", "test"))
         except DataError as error:
             raise self._advised(error, data_dir) from None
-        return Data(train, test, labels=LABELS[self.split], preprocessing=standardizing(train.x))
+        return Data(train, test, labels=LABELS[self.split], preprocessing=standardizing(np.asarray(train.x)))
 
     def is_complete(self, data_dir: Path) -> bool:
         """Whether `load` would find the archive, and so download nothing."""

@@ -51,7 +51,7 @@ class IdxDataset(PublishedDataset):
             train, test = (self._samples(part, paths) for part in PARTS)
         except DataError as error:
             raise self._advised(error, data_dir) from None
-        preprocessing = standardizing(train.x) if self.preprocessing is None else self.preprocessing
+        preprocessing = standardizing(np.asarray(train.x)) if self.preprocessing is None else self.preprocessing
         return Data(train, test, labels=self.labels, preprocessing=preprocessing)
 
     def is_complete(self, data_dir: Path) -> bool:

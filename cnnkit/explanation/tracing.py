@@ -69,7 +69,7 @@ def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
     float64, at the values that the layer has for this image.
     Raises ShapeError if the image does not fit the network, or the outputs and the target not the loss.
     """
-    x = model.check_input(x)
+    x = np.asarray(model.check_input(x))
     scored = len(model.engine(logits=loss.from_logits).nodes) - 1
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         network, exact = _Network(model, model.dtype), _Network(model, "float64")

@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.components import Augmentation, Mixing
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network.draws import Draws
-from cnnkit.types import Array, Samples, Shape
+from cnnkit.types import Array, Batch, Samples, Shape
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,14 @@ class Augmented(Samples):
                 "train without them"
             )
 
-    def at(self, positions: Array, seed: int, epoch: int) -> Samples:
+    def at(self, positions: Array, seed: int, epoch: int) -> Batch:
         """The samples at these positions as they are in this epoch; inputs are float32."""
         return self._after(len(self.augmentations), positions, seed, epoch)
 
-    def _after(self, count: int, positions: Array, seed: int, epoch: int) -> Samples:
+    def _after(self, count: int, positions: Array, seed: int, epoch: int) -> Batch:
         """After so many of the augmentations."""
         if count == 0:
-            x = np.ascontiguousarray(self.x.take(positions, axis=0), np.float32)
-            return Samples(x, self._targets(self.y[positions]))
+            return Batch(np.ascontiguousarray(self.x[positions], np.float32), self._targets(self.y[positions]))
         before = self._after(count - 1, positions, seed, epoch)
         one, draws = self.augmentations[count - 1], Draws(seed, epoch, count, positions)
         shapes = before.x.shape, before.y.shape
@@ -73,11 +72,11 @@ class Augmented(Samples):
         return np.eye(self.outputs, dtype=np.float32)[y]
 
 
-def _checked(one: Augmentation | Mixing, given: object, shapes: tuple[Shape, Shape]) -> Samples:
+def _checked(one: Augmentation | Mixing, given: object, shapes: tuple[Shape, Shape]) -> Batch:
     """What an augmentation gave, as the next one expects it."""
     match given:
         case (np.ndarray() as x, np.ndarray() as y) if (x.shape, y.shape) == shapes:
-            return Samples(np.ascontiguousarray(x, np.float32), y)
+            return Batch(np.ascontiguousarray(x, np.float32), y)
     expected = f"images of shape {shapes[0]}"
     if isinstance(one, Mixing):
         expected = f"a pair: {expected} and targets of shape {shapes[1]}"

@@ -24,7 +24,7 @@ from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.plan import Plan, Step, plan
 from cnnkit.network.workers import in_threads, one_blas_thread
-from cnnkit.types import Array, Cache, Grads, Inputs, Preprocessing, Samples, Shape
+from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples, Shape
 
 MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
 """With fewer samples, calls cost more than they compute; with more, what a tile needs leaves the processor's cache."""
@@ -138,7 +138,7 @@ class Engine:
             seed, epoch, *_ = key
             batch = samples.at(positions, seed, epoch)
         else:
-            batch = Samples(workspace.gather(samples.x, positions), samples.y[positions])
+            batch = Batch(workspace.gather(samples.x, positions), samples.y[positions])
         values: dict[int, Array] = {INPUT: self.prepare(batch.x, ctx)}
         targets = batch.y
         caches: list[Cache] = []

@@ -20,7 +20,7 @@ from cnnkit.network.node import INPUT
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.session import Session
-from cnnkit.types import Array, Samples
+from cnnkit.types import Array, Batch, Samples
 
 Workspaces = defaultdict[tuple[int, bool], Workspace]
 """By the tile, and by whether it is for the evaluation whose values are kept for the others."""
@@ -34,7 +34,7 @@ class BatchLoss:
     """
 
     def __init__(
-        self, engine: Engine, objective: Objective, tiles: Sequence[Samples], key: tuple[int, ...], places: Workspaces
+        self, engine: Engine, objective: Objective, tiles: Sequence[Batch], key: tuple[int, ...], places: Workspaces
     ) -> None:
         self._engine, self._objective, self._tiles = engine, objective, tiles
         self._key, self._places = key, places
@@ -122,11 +122,13 @@ class NumericSession(Session):
         self.square(0)
         return loss.sums
 
-    def _cut(self, batch: Array, key: tuple[int, ...]) -> list[Samples]:
+    def _cut(self, batch: Array, key: tuple[int, ...]) -> list[Batch]:
         seed, epoch, *_ = key
         whole = self.samples
-        part = whole.at(batch, seed, epoch) if isinstance(whole, Augmented) else whole.take(batch)
-        return [part.take(slice(start, start + self.tile)) for start in range(0, len(part), self.tile)]
+        tiles = [batch[start : start + self.tile] for start in range(0, len(batch), self.tile)]
+        if isinstance(whole, Augmented):
+            return [whole.at(tile, seed, epoch) for tile in tiles]
+        return [Batch(whole.x[tile], whole.y[tile]) for tile in tiles]
 
 
 def in_float64(engine: Engine) -> Engine:

@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.errors import PlotError
 from cnnkit.plotting.style import GREEN, VERMILION, class_names, new_figure, picture
 from cnnkit.plotting.tiles import VALUE, check_images, show_images, tiles
-from cnnkit.types import Array
+from cnnkit.types import Array, Inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ CAPTION = 0.42
 
 
 @picture
-def draw_predictions(images: Array, targets: Array, probabilities: Array, labels: Sequence[str], name: str) -> Figure:
+def draw_predictions(images: Inputs, targets: Array, probabilities: Array, labels: Sequence[str], name: str) -> Figure:
     """The first samples, each with its predicted label and probability, and the true label where that is another.
 
     images: (N, C, H, W), 1 or 3 channels, in the dataset's units; targets: (N,) class indices; probabilities: (N, K);
@@ -39,7 +39,9 @@ def draw_predictions(images: Array, targets: Array, probabilities: Array, labels
 
 
 @picture
-def draw_misclassified(images: Array, targets: Array, probabilities: Array, labels: Sequence[str], name: str) -> Figure:
+def draw_misclassified(
+    images: Inputs, targets: Array, probabilities: Array, labels: Sequence[str], name: str
+) -> Figure:
     """The samples that a model has wrong, those first of which it is most sure; arguments as of `draw_predictions`.
 
     Raises PlotError if it has none wrong.

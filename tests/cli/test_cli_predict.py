@@ -144,7 +144,7 @@ def test_inverted_digits_get_one_warning_and_a_hint_each(trained: Any, tmp_path:
 
 def test_nothing_is_said_of_images_whose_dataset_is_not_known(trained: Any, tmp_path: Path) -> None:
     """Samples of one's own may be dark on light: their preprocessing says nothing, and they are not opened."""
-    np.savez(tmp_path / "own.npz", x=255 - IMAGES, y=np.arange(len(IMAGES)) % 10)
+    np.savez(tmp_path / "own.npz", x=255 - np.asarray(IMAGES), y=np.arange(len(IMAGES)) % 10)
     recipe = (tmp_path / "tiny.toml").read_text().replace("Digits()", "Arrays('own.npz')").replace("tiny", "own")
     (tmp_path / "own.toml").write_text(recipe)
     assert trained("train", "own.toml").code == 0

@@ -70,7 +70,12 @@ def test_three_formats_give_the_same_data(tmp_path: Path, dtype: str, shape: tup
 
 @pytest.mark.parametrize("name", ["a.npz", "a.h5", "a.HDF5"])
 def test_arrays_that_are_split_already(tmp_path: Path, name: str) -> None:
-    arrays = SPLIT | {"x_validation": X[9:13], "y_validation": Y[9:13], "labels": LABELS, "other": np.arange(3)}
+    arrays: dict[str, Any] = SPLIT | {
+        "x_validation": X[9:13],
+        "y_validation": Y[9:13],
+        "labels": LABELS,
+        "other": np.arange(3),
+    }
     if name == "a.npz":
         np.savez(tmp_path / name, **arrays)
     else:
@@ -386,7 +391,8 @@ def test_values_that_hdf5_must_convert_are_read_by_it(tmp_path: Path) -> None:
         assert x.dtype == np.uint8
         file["y"] = Y
     write(tmp_path / "b.h5", {"x": X % 16, "y": Y})
-    assert_array_equal(*(Arrays(name).load(tmp_path).train.x for name in ("a.h5", "b.h5")))
+    a, b = (Arrays(name).load(tmp_path).train.x for name in ("a.h5", "b.h5"))
+    assert_array_equal(a, b)
 
 
 def test_a_dataset_that_would_end_beyond_the_file(tmp_path: Path) -> None:

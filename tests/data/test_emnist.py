@@ -26,7 +26,7 @@ def test_each_split_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spl
     assert (data.train.x.shape, data.test.x.shape) == ((30, 1, 28, 28), (10, 1, 28, 28))
     assert data.train.x.dtype == np.uint8
     assert data.train.y.dtype == np.int64
-    assert data.train.x.flags.c_contiguous
+    assert np.asarray(data.train.x).flags.c_contiguous
     assert_array_equal(data.train.y, np.arange(30) % CLASSES[split])
     assert len(data.labels) == CLASSES[split]
     raw = gzip.decompress(files[f"gzip/emnist-{split}-train-images-idx3-ubyte.gz"])[16:]

@@ -59,9 +59,9 @@ def test_the_same_augmentation_at_two_places_draws_other_numbers() -> None:
 
 def test_the_samples_themselves_stay_as_they_are() -> None:
     samples = digits()
-    floats = Samples(samples.x.astype(np.float32), samples.y)
+    floats = Samples(np.asarray(samples.x, np.float32), samples.y)
     for given in (samples, floats):
-        before = given.x.copy(), given.y.copy()
+        before = np.array(given.x), given.y.copy()
         augmented(Flip(1.0), *MANY, samples=given).at(np.arange(300), 0, 0)
         np.testing.assert_array_equal(given.x, before[0])
         np.testing.assert_array_equal(given.y, before[1])

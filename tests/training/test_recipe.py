@@ -58,6 +58,7 @@ def test_values_and_defaults() -> None:
     assert dict(recipe.train) == {
         "optimizer": "Adam(0.001)",
         "loss": "CrossEntropy()",
+        "gradient": None,
         "schedule": "Constant()",
         "metrics": ("Accuracy()",),
         "callbacks": (),
@@ -220,7 +221,7 @@ def test_an_empty_recipe_lists_the_tables() -> None:
     assert problems("") == [
         "model: expected the table [model] with the keys name, layers, found none",
         "data: expected the table [data] with the keys dataset, fraction, validation, found none",
-        "train: expected the table [train] with the keys optimizer, loss, schedule, metrics, callbacks, "
+        "train: expected the table [train] with the keys optimizer, loss, gradient, schedule, metrics, callbacks, "
         "augmentations, record, epochs, batch_size, seed, clip_norm, rollback, average, keep, found none",
     ]
 
