@@ -11,6 +11,7 @@ from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import describe
 from cnnkit.explanation.lessons import lesson_for
 from cnnkit.explanation.markup import Html, cut, joined, milliseconds, shape, tag
+from cnnkit.explanation.script import HINT, geometry
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import Conv2D, Flatten
 from cnnkit.network import INPUT
@@ -34,6 +35,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
     lesson = lesson_for(trace, _unflattened(explanation, trace))
     said = describe(node.layer)
     arrays = {**node.layer.params, **node.layer.buffers} if isinstance(node.layer, Layer) else {}
+    pictures = figures.gallery(trace.output, f"output of {node.name}", most, also=lesson.boxes, boxes=lesson.boxes)
     parts: list[Any] = [
         tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace))),
         tag("p", said.sentence) if said.sentence else None,
@@ -42,7 +44,8 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
         tag("p", said.source, class_="remark") if said.source else None,
         _facts(explanation, trace),
         tag("h3", "Forward: what it gives"),
-        figures.gallery(trace.output, f"output of {node.name}", most, also=lesson.boxes, boxes=lesson.boxes),
+        tag("div", pictures, class_="output"),
+        tag("p", HINT, class_="remark", hidden="") if lesson.window else None,
         lesson.example,
         tag("h3", "What it has learned") if arrays else None,
         tag("div", *_parameters(trace, arrays), class_="parameters") if arrays else None,
@@ -50,7 +53,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
         *_backward(trace, most),
         tag("p", lesson.back) if lesson.back and trace.gradient is not None else None,
     ]
-    return tag("section", *parts, id=node.name)
+    return tag("section", *parts, id=node.name, data_window=lesson.window and geometry(lesson.window))
 
 
 def expression(trace: LayerTrace) -> str:
