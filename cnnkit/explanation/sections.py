@@ -13,7 +13,7 @@ from cnnkit.explanation.lessons import lesson_for
 from cnnkit.explanation.markup import Html, cut, joined, milliseconds, shape, tag
 from cnnkit.explanation.script import HINT, geometry
 from cnnkit.explanation.tracing import LayerTrace
-from cnnkit.layers import Conv2D, Flatten
+from cnnkit.layers import Conv2D, Dense, Flatten
 from cnnkit.network import INPUT
 from cnnkit.network.operations import operations
 from cnnkit.types import Array, Shape
@@ -101,12 +101,13 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
             for arrays in (layer.params, layer.buffers)
         )
         sizes = f" ({params})" if not buffers else f" ({params}); kept besides: {buffers}"
+    back = "" if trace.backward_ms is None else f", {milliseconds(trace.backward_ms)} backward"
     facts = {
         "takes": takes,
         "gives": shape(node.out_shape),
         "parameters": f"{parameter_count(trace):,}{sizes}",
         "operations": f"{counted.count:,}: {counted.what}" if counted else "not known for this kind of layer",
-        "time": f"{milliseconds(trace.forward_ms)} forward, {milliseconds(trace.backward_ms)} backward, measured",
+        "time": f"{milliseconds(trace.forward_ms)} forward{back}, measured",
         "gradient check": _check(trace),
     }
     pairs = [part for name, value in facts.items() for part in (tag("dt", name), tag("dd", value))]
@@ -124,7 +125,8 @@ def _check(trace: LayerTrace) -> Html | str:
 def _parameters(trace: LayerTrace, arrays: Mapping[str, Array]) -> Iterator[Html]:
     for name, array in arrays.items():
         grad = trace.grads.get(name)
-        parts = [tag("h4", tag("code", name), " ", shape(array.shape)), _pictures(trace, name, array)]
+        rows = " (a row for each output)" if type(trace.node.layer) is Dense and array.ndim == 2 else ""
+        parts = [tag("h4", tag("code", name), " ", shape(array.shape), rows), _pictures(trace, name, array)]
         if grad is not None:
             parts += [
                 tag("h4", "its gradient: how the loss answers to it"),

@@ -214,6 +214,7 @@ def test_large_networks_stay_bounded() -> None:
     text = page(explained(model))
     assert len(text) < 1_500_000
     assert "8 of 64 channels shown" in text
+    assert "each pixel is the mean of 2 x 2 numbers" in text
     assert "12 of 1000 classes shown" in text
     many = network("Flatten()", *["ReLU()"] * 300, "Dense(5)")
     assert len(page(explained(many))) < 3_000_000
