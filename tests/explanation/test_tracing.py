@@ -77,6 +77,7 @@ def test_gradients_of_outputs_flow_from_node_to_node() -> None:
             if source == one.node.index
         ]
         total = sum(other.input_gradients[place] for other, place in takers)
+        assert one.gradient is not None
         np.testing.assert_allclose(one.gradient, total, rtol=1e-5, atol=1e-7)
 
 
