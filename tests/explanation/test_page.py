@@ -18,6 +18,7 @@ from cnnkit.explanation import Explanation, explain, page, write_page
 from cnnkit.explanation.examples import conv_example
 from cnnkit.explanation.markup import number
 from cnnkit.explanation.script import SCRIPT
+from cnnkit.explanation.sections import channels_shown
 from cnnkit.layers import ReLU
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Sequential
@@ -218,6 +219,10 @@ def test_large_networks_stay_bounded() -> None:
     assert "12 of 1000 classes shown" in text
     many = network("Flatten()", *["ReLU()"] * 300, "Dense(5)")
     assert len(page(explained(many))) < 3_000_000
+
+
+def test_networks_of_many_layers_show_fewer_channels() -> None:
+    assert [channels_shown(layers) for layers in (1, 50, 100, 10_000)] == [8, 8, 4, 1]
 
 
 def test_numbers_that_are_not_finite_are_shown_as_such() -> None:
