@@ -41,6 +41,8 @@ def gallery(
 
     name: what it is, for those who cannot see it; most: channels shown; also: channels that are shown in any case.
     """
+    if not array.size:
+        return tag("p", "nothing", class_="remark")
     channels = as_channels(array)
     limit = reach(array)
     shown = chosen(len(channels), most, also)
@@ -104,6 +106,7 @@ def grid(values: Array, *, inside: Array | None = None, mark: tuple[int, ...] | 
 
 def as_channels(array: Array) -> Array:
     """(C, H, W) for an array of any number of axes; a vector becomes rows of one channel, NaN after its end."""
+    array = np.atleast_1d(array)
     if array.ndim == 1:
         width = _width(len(array))
         filled = np.full(-(-len(array) // width) * width, np.nan)

@@ -189,14 +189,16 @@ def test_texts_from_elsewhere_are_escaped() -> None:
 
 class Plain(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        return x * self.params["factor"], x
+        return x * self.params["factor"] * self.params["one"], x
 
     def build(self, in_shape: Any, rng: np.random.Generator) -> Any:
-        self.params = {"factor": np.ones(in_shape[-1])}
+        self.params = {"factor": np.ones(in_shape[-1]), "one": np.array(2.0), "none": np.ones((0, 3))}
         return in_shape
 
     def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
-        return dy * self.params["factor"], {"factor": (dy * x).reshape(-1, x.shape[-1]).sum(axis=0)}
+        factor, one = self.params["factor"], self.params["one"]
+        of_factor = (dy * x * one).reshape(-1, x.shape[-1]).sum(axis=0)
+        return dy * factor * one, {"factor": of_factor, "one": (dy * x * factor).sum(), "none": np.ones((0, 3))}
 
 
 def test_a_layer_without_a_docstring_has_all_but_words() -> None:

@@ -140,6 +140,28 @@ def test_a_backward_pass_that_fails_is_told_and_loses_what_comes_before() -> Non
     assert first.remark == "The gradient was lost in one_way_1, on the way back."
 
 
+class Careless(ReLU):
+    """It has a parameter, and forgets its gradient; or it gives one of a wrong shape for its input."""
+
+    def __init__(self, flat: bool = False) -> None:
+        self.flat = flat
+
+    def build(self, in_shape: Any, rng: np.random.Generator) -> Any:
+        self.params = {"unused": np.ones(2)}
+        return in_shape
+
+    def backward(self, dy: Array, y: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return dy.reshape(len(dy), -1) if self.flat else dy, {}
+
+
+def test_gradients_that_are_missing_or_misshapen_are_told() -> None:
+    forgotten = traced(network(Careless(), "Flatten()", "Dense(5)")).layers[0]
+    assert forgotten.check is None
+    assert "backward must give gradients of the shapes" in forgotten.remark
+    flat = traced(network(Careless(True), "Flatten()", "Dense(5)")).layers[0]
+    assert "expected gradients of the inputs' shapes [(1, 2, 9, 7)], it gave [(1, 126)]" in flat.remark
+
+
 def test_what_does_not_fit_the_loss() -> None:
     with pytest.raises(ShapeError, match="class indices must be 0 to 4"):
         traced(network(), target=np.array([5]))
