@@ -127,9 +127,8 @@ def _class(label: str, model: Sequential) -> int:
     if label.isascii() and label.isdecimal() and int(label[:10]) < classes:
         return int(label)
     names = model.labels or tuple(map(str, range(classes)))
-    more = ", ..." if len(names) > 10 else ""
-    raise ConfigError(f"the model has no class {label!r}; expected an index below {classes}, or one of: "
-                      f"{', '.join(names[:10])}{more}")  # fmt: skip
+    listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    raise ConfigError(f"the model has no class {label!r}; expected an index below {classes}, or one of: {listed}")
 
 
 def _target(explanation: Explanation) -> str:

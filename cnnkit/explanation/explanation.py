@@ -84,7 +84,5 @@ def explain(
         targets = np.array([wanted], np.int64)
     else:
         targets = np.asarray(wanted)[None]
-    return Explanation(
-        model, title, source, x[0], component, targets, target is not None, probabilities,
-        trace(model, x, component, targets),
-    )  # fmt: skip
+    found = trace(model, x, component, targets)
+    return Explanation(model, title, source, x[0], component, targets, target is not None, probabilities, found)

@@ -41,6 +41,8 @@ def gallery(
 
     name: what it is, for those who cannot see it; most: channels shown; also: channels that are shown in any case.
     """
+    if not array.size:
+        return tag("p", "nothing", class_="remark")
     channels = as_channels(array)
     limit = reach(array)
     shown = chosen(len(channels), most, also)
@@ -49,6 +51,9 @@ def gallery(
         label = f"{part} {index}" if len(channels) > 1 else ""
         cells.append(signed_picture(channels[index], limit, f"{name} {label}", label, (boxes or {}).get(index)))
     remarks = [f"{len(shown)} of {len(channels)} {part}s shown"] if len(shown) < len(channels) else []
+    rows, columns = pictures.rectangle(*channels.shape[1:])
+    if rows * columns > 1:
+        remarks.append(f"each pixel is the mean of {rows} x {columns} numbers")
     if array.ndim == 1 and len(array) > ROW:
         remarks.append(f"{counted(len(array), 'number')}, in reading order")
     return tag("div", tag("div", *cells, class_="maps"), scale(limit, remarks), class_="gallery")
@@ -58,7 +63,7 @@ def signed_picture(channel: Array, limit: float, alt: str, label: str = "", box:
     """One channel, (H, W), blue and orange, with its range under it."""
     told = f"{_range(channel)}" if channel.size > 1 else number(channel.item())
     wide = channel.shape[1] > 3 * channel.shape[0]
-    width = f"width:{1.5 * channel.shape[1]}rem" if wide else None
+    width = f"width:{min(46, 1.5 * channel.shape[1]):g}rem" if wide else None
     picture = tag("img", src=Html(pictures.signed(channel, limit)), alt=f"{alt}: {told}".strip())
     marked = tag("span", picture, outline(box, channel) if box else None, class_="marked")
     caption = tag("figcaption", tag("b", label) if label else None, " " if label else None, told)
@@ -101,6 +106,7 @@ def grid(values: Array, *, inside: Array | None = None, mark: tuple[int, ...] | 
 
 def as_channels(array: Array) -> Array:
     """(C, H, W) for an array of any number of axes; a vector becomes rows of one channel, NaN after its end."""
+    array = np.atleast_1d(array)
     if array.ndim == 1:
         width = _width(len(array))
         filled = np.full(-(-len(array) // width) * width, np.nan)

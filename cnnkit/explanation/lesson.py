@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cnnkit.explanation.figures import Box
 from cnnkit.explanation.markup import Html
+from cnnkit.layers.window import Window
 
 
 @dataclass(frozen=True)
@@ -19,3 +20,5 @@ class Lesson:
     """What the backward pass does, in words."""
     boxes: Mapping[int, Box] = field(default_factory=dict)
     """By channel of the output: where the number of the example is."""
+    window: Window | None = None
+    """What every number of the output looks through."""

@@ -11,12 +11,16 @@ from cnnkit.errors import DataError
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.markup import Html, counted, cut, joined, milliseconds, shape, table, tag
 from cnnkit.explanation.outcome import input_picture, input_section, outcome_section, verdict
+from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.sections import check_words, expression, layer_section, parameter_count
 from cnnkit.explanation.style import STYLE
 from cnnkit.network.operations import operations
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""The browser loads nothing and runs nothing, whatever a model's labels say."""
+POLICY = (
+    f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed()}; base-uri 'none'; "
+    "form-action 'none'"
+)
+"""The browser loads nothing and runs nothing but the page's own script, whatever a model's labels say."""
 
 
 def page(explanation: Explanation) -> str:
@@ -39,6 +43,7 @@ def page(explanation: Explanation) -> str:
             *(layer_section(explanation, trace) for trace in explanation.trace.layers),
             outcome_section(explanation),
         ),
+        tag("script", Html(SCRIPT)),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 

@@ -20,20 +20,24 @@ BLUE, WHITE, ORANGE, MISSING = (8, 81, 156), (255, 255, 255), (217, 72, 1), (70,
 """Less than 0, 0, more than 0, and not a finite number; told apart with every kind of colour vision."""
 
 
-def shrunk(channel: Array) -> tuple[Array, tuple[int, int]]:
-    """(H, W) with no side above `MOST`, as means over rectangles, and the rectangles' size."""
-    steps = [math.ceil(size / MOST) for size in channel.shape]
-    for axis, step in enumerate(steps):
+def rectangle(height: int, width: int) -> tuple[int, int]:
+    """How many rows and columns of an array become one pixel."""
+    return math.ceil(height / MOST), math.ceil(width / MOST)
+
+
+def shrunk(channel: Array) -> Array:
+    """(H, W) with no side above `MOST`, as means over rectangles; those at the end may be smaller."""
+    for axis, step in enumerate(rectangle(*channel.shape)):
         if step > 1:
             starts = np.arange(0, channel.shape[axis], step)
             widths = np.diff([*starts, channel.shape[axis]])
             channel = np.add.reduceat(channel, starts, axis) / (widths[:, None] if axis == 0 else widths)
-    return channel, (steps[0], steps[1])
+    return channel
 
 
 def signed(channel: Array, limit: float) -> str:
     """(H, W) as a picture: blue below 0, white at 0, orange above; `limit` is where the colours are full."""
-    small, _ = shrunk(np.asarray(channel, np.float64))
+    small = shrunk(np.asarray(channel, np.float64))
     with np.errstate(invalid="ignore", over="ignore"):
         scaled = small / (limit or 1.0)
     index = np.full(small.shape, 2 * LEVELS + 1)
@@ -44,7 +48,7 @@ def signed(channel: Array, limit: float) -> str:
 
 def plain(channels: Array, low: float, high: float) -> str:
     """(1, H, W) as shades of grey, or (3, H, W) as colours; `low` is dark and `high` is light."""
-    small = np.stack([shrunk(np.asarray(channel, np.float64))[0] for channel in channels], axis=-1)
+    small = np.stack([shrunk(np.asarray(channel, np.float64)) for channel in channels], axis=-1)
     scaled = np.nan_to_num((small - low) / ((high - low) or 1.0), posinf=1.0, neginf=0.0)
     return _uri(np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8), 2 if len(channels) == 3 else 0)
 

@@ -11,8 +11,9 @@ from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import describe
 from cnnkit.explanation.lessons import lesson_for
 from cnnkit.explanation.markup import Html, cut, joined, milliseconds, shape, tag
+from cnnkit.explanation.script import HINT, geometry
 from cnnkit.explanation.tracing import LayerTrace
-from cnnkit.layers import Conv2D, Flatten
+from cnnkit.layers import Conv2D, Dense, Flatten
 from cnnkit.network import INPUT
 from cnnkit.network.operations import operations
 from cnnkit.types import Array, Shape
@@ -34,6 +35,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
     lesson = lesson_for(trace, _unflattened(explanation, trace))
     said = describe(node.layer)
     arrays = {**node.layer.params, **node.layer.buffers} if isinstance(node.layer, Layer) else {}
+    pictures = figures.gallery(trace.output, f"output of {node.name}", most, also=lesson.boxes, boxes=lesson.boxes)
     parts: list[Any] = [
         tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace))),
         tag("p", said.sentence) if said.sentence else None,
@@ -42,7 +44,8 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
         tag("p", said.source, class_="remark") if said.source else None,
         _facts(explanation, trace),
         tag("h3", "Forward: what it gives"),
-        figures.gallery(trace.output, f"output of {node.name}", most, also=lesson.boxes, boxes=lesson.boxes),
+        tag("div", pictures, class_="output"),
+        tag("p", HINT, class_="remark", hidden="") if lesson.window else None,
         lesson.example,
         tag("h3", "What it has learned") if arrays else None,
         tag("div", *_parameters(trace, arrays), class_="parameters") if arrays else None,
@@ -50,7 +53,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
         *_backward(trace, most),
         tag("p", lesson.back) if lesson.back and trace.gradient is not None else None,
     ]
-    return tag("section", *parts, id=node.name)
+    return tag("section", *parts, id=node.name, data_window=lesson.window and geometry(lesson.window))
 
 
 def expression(trace: LayerTrace) -> str:
@@ -98,12 +101,13 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
             for arrays in (layer.params, layer.buffers)
         )
         sizes = f" ({params})" if not buffers else f" ({params}); kept besides: {buffers}"
+    back = "" if trace.backward_ms is None else f", {milliseconds(trace.backward_ms)} backward"
     facts = {
         "takes": takes,
         "gives": shape(node.out_shape),
         "parameters": f"{parameter_count(trace):,}{sizes}",
         "operations": f"{counted.count:,}: {counted.what}" if counted else "not known for this kind of layer",
-        "time": f"{milliseconds(trace.forward_ms)} forward, {milliseconds(trace.backward_ms)} backward, measured",
+        "time": f"{milliseconds(trace.forward_ms)} forward{back}, measured",
         "gradient check": _check(trace),
     }
     pairs = [part for name, value in facts.items() for part in (tag("dt", name), tag("dd", value))]
@@ -121,7 +125,8 @@ def _check(trace: LayerTrace) -> Html | str:
 def _parameters(trace: LayerTrace, arrays: Mapping[str, Array]) -> Iterator[Html]:
     for name, array in arrays.items():
         grad = trace.grads.get(name)
-        parts = [tag("h4", tag("code", name), " ", shape(array.shape)), _pictures(trace, name, array)]
+        rows = " (a row for each output)" if type(trace.node.layer) is Dense and array.ndim == 2 else ""
+        parts = [tag("h4", tag("code", name), " ", shape(array.shape), rows), _pictures(trace, name, array)]
         if grad is not None:
             parts += [
                 tag("h4", "its gradient: how the loss answers to it"),

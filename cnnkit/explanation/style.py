@@ -28,13 +28,14 @@ dd { margin: 0; }
 .filter { display: flex; gap: .3rem; border: 1px solid var(--line); padding: .3rem; }
 figure { margin: 0; }
 figure.map { width: 8rem; }
-figure.map.wide { min-width: 8rem; max-width: min(100%, 46rem); }
+figure.map.wide { min-width: 8rem; max-width: 100%; }
 figure.map.image { width: 14rem; margin-bottom: 1rem; }
 .filter figure.map { width: 4.6rem; }
 .filter figcaption { font-size: .75rem; line-height: 1.25; }
 figure img { width: 100%; display: block; image-rendering: pixelated; border: 1px solid var(--line); }
 figcaption { font-size: .85rem; line-height: 1.3; margin-top: .2rem; }
 .parameters { display: flex; flex-wrap: wrap; gap: 0 2.5rem; }
+.parameter, .gallery { min-width: 0; max-width: 100%; }
 .titled figcaption { margin: 0 0 .2rem; }
 .titled figure.map { width: 8rem; }
 .marked { position: relative; display: block; }
@@ -46,7 +47,7 @@ figcaption { font-size: .85rem; line-height: 1.3; margin-top: .2rem; }
   border: 1px solid var(--line); background: linear-gradient(90deg, #08519c, #fff, #d94801);
   print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; }
+table { border-collapse: collapse; overflow-wrap: normal; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; vertical-align: top; }
 th { text-align: left; font-weight: 600; }

@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Loss, Merge
+from cnnkit.errors import CheckError, ShapeError
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.workers import one_blas_thread
 from cnnkit.testing import GradientReport, gradient_check_at
 from cnnkit.testing.running import cast_parameters
-from cnnkit.types import Array, Cache, Grads
+from cnnkit.types import Array, Cache, Grads, Shape
 
 REPEATS = 5
 SECONDS = 0.2
@@ -81,9 +82,11 @@ def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
             inputs = [values[i] for i in node.inputs]
             check = None
             if way.passed and exact_way.dy is not None:
-                check = gradient_check_at(
-                    exact.layers[node.index], [exact_values[i] for i in node.inputs], exact_way.dy
-                )
+                try:
+                    at = [exact_values[i] for i in node.inputs]
+                    check = gradient_check_at(exact.layers[node.index], at, exact_way.dy)
+                except CheckError as error:
+                    way.remark = str(error)
             layers.append(
                 LayerTrace(
                     node,
@@ -152,6 +155,7 @@ class _Network:
                 try:
                     _, cache = self.forward(node, [values[i] for i in node.inputs])
                     way.dxs, way.grads = self.backward(node, way.dy, cache)
+                    _require_shapes(way, [values[i].shape for i in node.inputs])
                 except Exception as error:  # code of a plugin, which may not know how to go back in prediction mode
                     way.remark = f"Its backward pass failed in prediction mode: {type(error).__name__}: {error}"
             for place, source in enumerate(node.inputs):
@@ -193,6 +197,13 @@ class _Network:
     def backward_ms(self, node: Node, inputs: Sequence[Array], dy: Array) -> float:
         """The same for the backward pass; each is given a new cache."""
         return _median_ms(lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache))
+
+
+def _require_shapes(way: _Way, expected: Sequence[Shape]) -> None:
+    found = [dx.shape for dx in way.dxs]
+    if found != list(expected):
+        way.dxs = ()
+        raise ShapeError(f"expected gradients of the inputs' shapes {expected}, it gave {found}")
 
 
 def _median_ms(prepare: Callable[[], T], run: Callable[[T], object]) -> float:

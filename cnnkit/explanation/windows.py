@@ -34,7 +34,8 @@ def conv(layer: Conv2D, trace: LayerTrace) -> Lesson:
         "Every weight collects (number under it) * (gradient of the output) over all places where it was used; every "
         "input number collects (weight on it) * (gradient of the output) over all filters and places that read it."
     )
-    return Lesson(words, _conv_steps(example, trace), back, {example.channel: Box(example.row, example.column, 1, 1)})
+    box = Box(example.row, example.column, 1, 1)
+    return Lesson(words, _conv_steps(example, trace), back, {example.channel: box}, layer.window)
 
 
 def pool(layer: MaxPool2D | AvgPool2D, trace: LayerTrace) -> Lesson:
@@ -49,8 +50,8 @@ def pool(layer: MaxPool2D | AvgPool2D, trace: LayerTrace) -> Lesson:
     )
     padding = _padding(layer.window, "places that can never be the largest" if is_max else "zeros")
     words = [f"Of each {rows} x {columns} window of a channel, {kept} is kept. Channels do not mix.{padding}"]
-    example_html = _pool_steps(example, trace, is_max)
-    return Lesson(words, example_html, back, {example.channel: Box(example.row, example.column, 1, 1)})
+    box = Box(example.row, example.column, 1, 1)
+    return Lesson(words, _pool_steps(example, trace, is_max), back, {example.channel: box}, layer.window)
 
 
 def _padding(window: Window, filling: str) -> str:

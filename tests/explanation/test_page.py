@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +17,8 @@ from cnnkit.errors import ConfigError, DataError, ShapeError
 from cnnkit.explanation import Explanation, explain, page, write_page
 from cnnkit.explanation.examples import conv_example
 from cnnkit.explanation.markup import number
+from cnnkit.explanation.script import SCRIPT
+from cnnkit.explanation.sections import channels_shown
 from cnnkit.layers import ReLU
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Sequential
@@ -126,9 +130,24 @@ def outside(text: str) -> list[str]:
 
 def test_nothing_reaches_out() -> None:
     text = page(explained(network(labels=[HOSTILE, *"bcde"]), title=HOSTILE, source=HOSTILE))
-    assert outside(text) == []
-    policy = next(a for tag, a in Reader(text).elements if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy["content"].startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline';")  # type: ignore[union-attr]
+    assert outside(text) == ["script"]
+    assert outside(text.replace(f"<script>{SCRIPT}</script>", "")) == []
+    policy = next(a["content"] for _, a in Reader(text).elements if a.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    rules = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+    assert policy == rules + "base-uri 'none'; form-action 'none'"
+
+
+def test_the_script_has_nothing_to_reach_out_with() -> None:
+    for word in ("fetch", "XMLHttpRequest", "WebSocket", "import", "eval", "Function", "innerHTML", "src", "location"):
+        assert word not in SCRIPT
+
+
+def test_windows_are_told_to_the_script() -> None:
+    told = {a["id"]: a.get("data-window") for tag, a in read(explained()).elements if tag == "section"}
+    assert told["conv2d_1"] == "[[9, 9, 1, 1, 3], [7, 7, 1, 1, 3]]"
+    assert told["max_pool2d_1"] == "[[5, 9, 2, 0, 2], [4, 7, 2, 0, 2]]"
+    assert told["relu_1"] is None
 
 
 @pytest.mark.parametrize(
@@ -159,7 +178,7 @@ def test_texts_from_elsewhere_are_escaped() -> None:
     model = network(Strange(HOSTILE), "Flatten()", "Dense(5)", labels=[HOSTILE, "x" * 10_000, *"cde"])
     text = page(explained(model, target=0, title=HOSTILE, source=HOSTILE))
     found = Reader(text)
-    assert "script" not in {tag for tag, _ in found.elements}
+    assert [tag for tag, _ in found.elements].count("script") == 1  # the page's own
     assert not any("onerror" in attributes for _, attributes in found.elements)
     assert "\u202e" not in text
     assert "\x00" not in text
@@ -170,14 +189,16 @@ def test_texts_from_elsewhere_are_escaped() -> None:
 
 class Plain(Layer):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        return x * self.params["factor"], x
+        return x * self.params["factor"] * self.params["one"], x
 
     def build(self, in_shape: Any, rng: np.random.Generator) -> Any:
-        self.params = {"factor": np.ones(in_shape[-1])}
+        self.params = {"factor": np.ones(in_shape[-1]), "one": np.array(2.0), "none": np.ones((0, 3))}
         return in_shape
 
     def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
-        return dy * self.params["factor"], {"factor": (dy * x).reshape(-1, x.shape[-1]).sum(axis=0)}
+        factor, one = self.params["factor"], self.params["one"]
+        of_factor = (dy * x * one).reshape(-1, x.shape[-1]).sum(axis=0)
+        return dy * factor * one, {"factor": of_factor, "one": (dy * x * factor).sum(), "none": np.ones((0, 3))}
 
 
 def test_a_layer_without_a_docstring_has_all_but_words() -> None:
@@ -196,9 +217,14 @@ def test_large_networks_stay_bounded() -> None:
     text = page(explained(model))
     assert len(text) < 1_500_000
     assert "8 of 64 channels shown" in text
+    assert "each pixel is the mean of 2 x 2 numbers" in text
     assert "12 of 1000 classes shown" in text
     many = network("Flatten()", *["ReLU()"] * 300, "Dense(5)")
     assert len(page(explained(many))) < 3_000_000
+
+
+def test_networks_of_many_layers_show_fewer_channels() -> None:
+    assert [channels_shown(layers) for layers in (1, 50, 100, 10_000)] == [8, 8, 4, 1]
 
 
 def test_numbers_that_are_not_finite_are_shown_as_such() -> None:

@@ -76,7 +76,7 @@ def test_gradients_of_outputs_flow_from_node_to_node() -> None:
             for place, source in enumerate(other.node.inputs)
             if source == one.node.index
         ]
-        total = sum(np.asarray(other.input_gradients[place]) for other, place in takers)
+        total = sum(other.input_gradients[place] for other, place in takers)
         assert one.gradient is not None
         np.testing.assert_allclose(one.gradient, total, rtol=1e-5, atol=1e-7)
 
@@ -138,6 +138,28 @@ def test_a_backward_pass_that_fails_is_told_and_loses_what_comes_before() -> Non
     assert one_way.remark.startswith("Its backward pass failed in prediction mode: AttributeError: 'NoneType'")
     assert first.gradient is None
     assert first.remark == "The gradient was lost in one_way_1, on the way back."
+
+
+class Careless(ReLU):
+    """It has a parameter, and forgets its gradient; or it gives one of a wrong shape for its input."""
+
+    def __init__(self, flat: bool = False) -> None:
+        self.flat = flat
+
+    def build(self, in_shape: Any, rng: np.random.Generator) -> Any:
+        self.params = {"unused": np.ones(2)}
+        return in_shape
+
+    def backward(self, dy: Array, y: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return dy.reshape(len(dy), -1) if self.flat else dy, {}
+
+
+def test_gradients_that_are_missing_or_misshapen_are_told() -> None:
+    forgotten = traced(network(Careless(), "Flatten()", "Dense(5)")).layers[0]
+    assert forgotten.check is None
+    assert "backward must give gradients of the shapes" in forgotten.remark
+    flat = traced(network(Careless(True), "Flatten()", "Dense(5)")).layers[0]
+    assert "expected gradients of the inputs' shapes [(1, 2, 9, 7)], it gave [(1, 126)]" in flat.remark
 
 
 def test_what_does_not_fit_the_loss() -> None:

@@ -57,5 +57,5 @@ def test_a_name_that_is_none_is_refused() -> None:
 
 def test_too_many_numbers_are_refused() -> None:
     model = Sequential(["Flatten()", "Dense(400)", "Dense(10)"], DATA.input_shape)
-    with pytest.raises(ConfigError, match="at most 20,000 numbers in all, dense_1[.]weight have 25,600"):
+    with pytest.raises(ConfigError, match=r"at most 20,000 numbers in all, dense_1\.weight have 25,600"):
         fit(model, record=["dense_1.weight"])
