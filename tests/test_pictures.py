@@ -33,7 +33,7 @@ def _network(layers: list[str] = LAYERS, **options: Any) -> Sequential:
 
 def test_the_confusion_is_that_of_the_model(tmp_path: Path) -> None:
     model = _network(labels=DIGITS.labels)
-    figure = draw("confusion", [_subject(tmp_path, model)])
+    figure: Any = draw("confusion", [_subject(tmp_path, model)])
     written = np.zeros((10, 10), np.int64)
     for text in figure.axes[0].texts:
         column, row = map(int, text.get_position())
@@ -46,7 +46,7 @@ def test_the_confusion_is_that_of_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("layer", "node"), [(None, 0), ("conv2d_1", 0), ("conv2d_2", 2)])
 def test_filters_are_those_of_the_layer(tmp_path: Path, layer: str | None, node: int) -> None:
     model = _network()
-    figure = draw("filters", [_subject(tmp_path, model, layer=layer)])
+    figure: Any = draw("filters", [_subject(tmp_path, model, layer=layer)])
     name = layer or "conv2d_1"
     assert figure.get_suptitle().startswith(f"net@1: filters of {name} = Conv2D(")
     weight = model.state()[f"{name}.weight"]
@@ -57,7 +57,7 @@ def test_filters_are_those_of_the_layer(tmp_path: Path, layer: str | None, node:
 @pytest.mark.parametrize(("layer", "node"), [(None, 0), ("relu_1", 1), ("conv2d_2", 2)])
 def test_feature_maps_are_those_of_the_layer_for_the_sample(tmp_path: Path, layer: str | None, node: int) -> None:
     model = _network(labels=DIGITS.labels)
-    figure = draw("feature-maps", [_subject(tmp_path, model, layer=layer, sample=5)])
+    figure: Any = draw("feature-maps", [_subject(tmp_path, model, layer=layer, sample=5)])
     sample, *maps = [np.ma.getdata(axes.images[0].get_array()) for axes in figure.axes if axes.images]
     assert (sample == DIGITS.test.x[5, 0]).all()
     assert np.array_equal(np.stack(maps), model.trace(DIGITS.test.x[5:6])[node][0])
@@ -68,7 +68,7 @@ def test_feature_maps_are_those_of_the_layer_for_the_sample(tmp_path: Path, laye
 
 def test_a_merge_has_feature_maps(tmp_path: Path) -> None:
     model = _network(['Residual(Conv2D(1, 3, padding="same"))', "Flatten()", "Dense(10)"])
-    figure = draw("feature-maps", [_subject(tmp_path, model, layer="residual_1")])
+    figure: Any = draw("feature-maps", [_subject(tmp_path, model, layer="residual_1")])
     assert figure.get_suptitle() == "net@1: outputs of residual_1"
 
 

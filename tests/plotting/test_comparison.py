@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ B = Entry("b@2", {"loss": [3.0]}, {}, 7)
 
 
 def test_models_share_panels_and_have_bars() -> None:
-    figure = draw_comparison([A, B])
+    figure: Any = draw_comparison([A, B])
     loss, accuracy, parameters, time = figure.axes
     assert figure.get_suptitle() == "a@1, b@2"
     assert [list(line.get_ydata()) for line in loss.get_lines()] == [[2, 1], [2.5, 1.5], [3]]
@@ -41,7 +42,7 @@ def test_models_share_panels_and_have_bars() -> None:
 
 
 def test_models_without_a_history_have_bars_alone() -> None:
-    figure = draw_comparison([Entry("a$@1", {"loss": [math.nan]}, {"loss": math.nan}, 1), Entry("b@1", {}, {}, 2)])
+    figure: Any = draw_comparison([Entry("a$@1", {"loss": [math.nan]}, {"loss": math.nan}, 1), Entry("b@1", {}, {}, 2)])
     assert [axes.get_xlabel() for axes in figure.axes] == ["parameters"]
     figure.savefig(io.BytesIO())
 
@@ -54,7 +55,7 @@ def test_one_model_or_too_many_are_refused(count: int) -> None:
 
 def test_configurations_show_mean_and_deviation_over_their_seeds() -> None:
     runs = [[[0.1, 0.5], [0.3, 0.9]], [[0.2, 0.4, 0.6]]]
-    figure = draw_quantity_by_configuration(["small", "large"], runs, "accuracy", "Two sizes")
+    figure: Any = draw_quantity_by_configuration(["small", "large"], runs, "accuracy", "Two sizes")
     curves, last = figure.axes
     assert figure.get_suptitle() == "Two sizes"
     assert [list(line.get_ydata()) for line in curves.get_lines()] == [pytest.approx([0.2, 0.7]), [0.2, 0.4, 0.6]]
@@ -71,7 +72,7 @@ def test_configurations_show_mean_and_deviation_over_their_seeds() -> None:
 
 def test_seeds_of_different_length_and_without_a_number_are_drawn() -> None:
     runs = [[[1.0, math.nan], [2.0, 3.0, 4.0], []], [[math.inf]], []]
-    figure = draw_quantity_by_configuration(["a", "b", "c"], runs, "loss", "Broken")
+    figure: Any = draw_quantity_by_configuration(["a", "b", "c"], runs, "loss", "Broken")
     curves, last = figure.axes
     assert list(curves.get_lines()[0].get_ydata()) == pytest.approx([1.5, 3.0, 4.0])
     assert [text.get_text() for text in last.texts] == ["not finite", "not finite"]
@@ -80,12 +81,13 @@ def test_seeds_of_different_length_and_without_a_number_are_drawn() -> None:
 
 def test_many_configurations_are_cut_and_none_refused() -> None:
     names = [f"c{i}" for i in range(50)]
-    figure = draw_quantity_by_configuration(names, [[[1.0]]] * 50, "loss", "Fifty")
+    figure: Any = draw_quantity_by_configuration(names, [[[1.0]]] * 50, "loss", "Fifty")
     assert figure.get_suptitle() == f"Fifty (the first {MAX_CONFIGURATIONS} of 50)"
     assert len(figure.axes[1].get_yticks()) == MAX_CONFIGURATIONS
     styles = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].get_lines()}
     assert len(styles) == MAX_CONFIGURATIONS
-    for runs in ([], [[[math.nan]]], [[]]):
+    nothing: list[list[list[list[float]]]] = [[], [[[math.nan]]], [[]]]
+    for runs in nothing:
         with pytest.raises(PlotError, match="no configuration has a finite value of loss"):
             draw_quantity_by_configuration(["a"], runs, "loss", "None")
 
@@ -93,7 +95,7 @@ def test_many_configurations_are_cut_and_none_refused() -> None:
 def test_the_learning_rate_test_marks_the_suggestion() -> None:
     rates = np.geomspace(1e-5, 1, 50)
     losses = np.where(rates < 0.1, 2 - rates * 10, 1e9)
-    axes = draw_learning_rates(rates.tolist(), losses.tolist(), 0.03).axes[0]
+    axes: Any = draw_learning_rates(rates.tolist(), losses.tolist(), 0.03).axes[0]
     raw, smooth, mark = axes.get_lines()
     assert list(raw.get_ydata()) == losses.tolist()
     assert np.asarray(smooth.get_ydata()) == pytest.approx(smoothed(losses))
@@ -112,6 +114,6 @@ def test_broken_learning_rate_tests() -> None:
         draw_learning_rates([0.1], [1.0, 2.0], None)
     with pytest.raises(PlotError, match="no loss is finite"):
         draw_learning_rates([0.1, 0.2], [math.nan, math.inf], None)
-    figure = draw_learning_rates([0.1, 0.2, 0.3], [1.0, math.nan, 1.0], None)
+    figure: Any = draw_learning_rates([0.1, 0.2, 0.3], [1.0, math.nan, 1.0], None)
     assert len(figure.axes[0].get_lines()) == 2
     figure.savefig(io.BytesIO())

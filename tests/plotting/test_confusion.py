@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ pytest.importorskip("matplotlib")
 def test_every_count_stands_in_its_cell(classes: int) -> None:
     matrix = np.random.default_rng(0).integers(0, 3, (classes, classes)) * 50
     np.fill_diagonal(matrix, 800)
-    figure = draw_confusion(matrix, [f"c{i}" for i in range(classes)], "net@1")
+    figure: Any = draw_confusion(matrix, [f"c{i}" for i in range(classes)], "net@1")
     axes = figure.axes[0]
     written = np.zeros_like(matrix)
     for text in axes.texts:
@@ -39,7 +40,7 @@ def test_every_count_stands_in_its_cell(classes: int) -> None:
 def test_with_many_classes_the_most_frequent_confusions_stand_beside(classes: int) -> None:
     matrix = np.eye(classes, dtype=np.int64) * 90
     matrix[7, 3], matrix[4, 5] = 12, 30
-    figure = draw_confusion(matrix, [], "net@1")
+    figure: Any = draw_confusion(matrix, [], "net@1")
     axes, beside = figure.axes[:2]
     assert not axes.texts
     assert beside.texts[0].get_text() == "30  4 → 5\n12  7 → 3"
@@ -48,7 +49,7 @@ def test_with_many_classes_the_most_frequent_confusions_stand_beside(classes: in
 
 
 def test_names_of_anybody_and_classes_without_samples_are_drawn() -> None:
-    figure = draw_confusion(np.array([[0, 0], [1, 0]]), ["$\\frac{$", "x" * 500], "net@1")
+    figure: Any = draw_confusion(np.array([[0, 0], [1, 0]]), ["$\\frac{$", "x" * 500], "net@1")
     assert np.isfinite(np.asarray(figure.axes[0].images[0].get_array())).all()
     assert all(len(tick.get_text()) <= 16 for tick in figure.axes[0].get_xticklabels())
     figure.savefig(io.BytesIO())
@@ -64,7 +65,7 @@ def test_without_samples_there_is_nothing_to_draw() -> None:
 def test_the_reliability_diagram_shows_the_bins() -> None:
     probabilities = np.array([[0.95, 0.05], [0.95, 0.05], [0.6, 0.4], [0.4, 0.6]])
     measured = calibration(probabilities, np.array([0, 1, 0, 1]), bins=10)
-    figure = draw_calibration(measured, "net@1")
+    figure: Any = draw_calibration(measured, "net@1")
     accuracy, samples = figure.axes
     assert figure.get_suptitle() == f"net@1: expected calibration error {measured.error:.2%}"
     heights = {round(bar.get_x(), 1): bar.get_height() for bar in accuracy.containers[0]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def _shown(axes: object) -> Array:
 
 def test_one_channel_makes_an_image_for_each_filter() -> None:
     weight = RNG.normal(size=(8, 1, 3, 5)).astype(np.float32)
-    figure = draw_filters(weight, "net@1: filters")
+    figure: Any = draw_filters(weight, "net@1: filters")
     *images, bar = figure.axes
     assert [axes.title.get_text() for axes in images] == [str(i) for i in range(1, 9)]
     for axes, kernel in zip(images, weight, strict=True):
@@ -36,7 +37,7 @@ def test_one_channel_makes_an_image_for_each_filter() -> None:
 def test_three_channels_of_the_input_are_one_colour_image() -> None:
     weight = np.zeros((2, 3, 2, 2), np.float32)
     weight[1, 0], weight[1, 2] = 0.5, -0.5
-    figure = draw_filters(weight, "net@1: filters", rgb=True)
+    figure: Any = draw_filters(weight, "net@1: filters", rgb=True)
     assert (_shown(figure.axes[0]) == 0.5).all()
     assert (_shown(figure.axes[1])[0, 0] == [1, 0.5, 0]).all()
     assert figure.get_supxlabel() == "red, green and blue: grey is 0, full colour is ±0.5"
@@ -56,7 +57,7 @@ def test_more_channels_make_a_grid(shape: tuple[int, ...]) -> None:
 
 
 def test_large_layers_are_cut_and_the_title_says_so() -> None:
-    figure = draw_filters(np.ones((512, 256, 3, 3), np.float32), "net@1")
+    figure: Any = draw_filters(np.ones((512, 256, 3, 3), np.float32), "net@1")
     title = figure.get_suptitle().replace("\n", " ")
     assert f"the first {MAX_COLUMNS} of 512 filters, the first {MAX_ROWS} of 256 input channels" in title
     assert _shown(figure.axes[0]).shape == (MAX_ROWS * 3, MAX_COLUMNS * 3)
@@ -68,7 +69,7 @@ def test_large_layers_are_cut_and_the_title_says_so() -> None:
 def test_weights_that_are_not_finite_are_grey(channels: int) -> None:
     weight = np.ones((2, channels, 3, 3), np.float32)
     weight[0, 0, 0, 0] = np.nan
-    figure = draw_filters(weight, "net@1")
+    figure: Any = draw_filters(weight, "net@1")
     image = figure.axes[0].images[0]
     assert image.cmap(image.norm(np.ma.masked_invalid([np.nan])))[0][:3] == pytest.approx((0x9A / 255,) * 3)
     assert image.get_clim() == (-1, 1)
@@ -83,7 +84,7 @@ def test_what_has_no_filters_is_refused(weight: Array) -> None:
 
 def test_a_history_has_filters_in_rows_and_epochs_in_columns() -> None:
     weights = RNG.normal(size=(3, 2, 4, 3, 3))
-    figure = draw_filter_history(weights, "Filters", epochs=[0, 5, 10], channel=1)
+    figure: Any = draw_filter_history(weights, "Filters", epochs=[0, 5, 10], channel=1)
     grid = np.array(figure.axes[:6]).reshape(2, 3)
     for row in range(2):
         for column in range(3):
@@ -94,7 +95,7 @@ def test_a_history_has_filters_in_rows_and_epochs_in_columns() -> None:
 
 
 def test_a_long_history_keeps_its_first_and_last_epoch() -> None:
-    figure = draw_filter_history(RNG.normal(size=(40, 1, 1, 2, 2)), "Filters")
+    figure: Any = draw_filter_history(RNG.normal(size=(40, 1, 1, 2, 2)), "Filters")
     titles = [axes.title.get_text() for axes in figure.axes if axes.images]
     assert (len(titles), titles[0], titles[-1]) == (12, "1", "40")
 
@@ -103,7 +104,7 @@ def test_a_long_history_keeps_its_first_and_last_epoch() -> None:
 def test_feature_maps_stand_beside_their_sample(low: float, limits: tuple[float, float]) -> None:
     maps = np.linspace(low, 3, 5 * 4).reshape(5, 2, 2)
     image = np.array([[[0, 16], [8, 4]]], np.uint8)
-    figure = draw_feature_maps(image, maps, "net@1: outputs of relu_1", "test sample 0\ntrue $, predicted $")
+    figure: Any = draw_feature_maps(image, maps, "net@1: outputs of relu_1", "test sample 0\ntrue $, predicted $")
     sample, *rest = [axes for axes in figure.axes if axes.images]
     assert (_shown(sample) == image[0]).all()
     assert sample.title.get_text() == "test sample 0\ntrue \\$, predicted \\$"
@@ -116,7 +117,7 @@ def test_feature_maps_stand_beside_their_sample(low: float, limits: tuple[float,
 
 
 def test_many_maps_are_cut_and_broken_ones_refused() -> None:
-    figure = draw_feature_maps(np.zeros((3, 4, 4), np.uint8), np.ones((200, 2, 2)), "net@1", "s")
+    figure: Any = draw_feature_maps(np.zeros((3, 4, 4), np.uint8), np.ones((200, 2, 2)), "net@1", "s")
     assert sum(bool(axes.images) for axes in figure.axes) == MAX_MAPS + 1
     assert f"the first {MAX_MAPS} of 200 channels" in figure.get_suptitle()
     with pytest.raises(PlotError, match="none of their values is finite"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ IMAGES = np.arange(4 * 6, dtype=np.uint8).reshape(4, 1, 2, 3)
 
 
 def test_right_and_wrong_samples_differ_in_colour_weight_and_words() -> None:
-    figure = draw_predictions(IMAGES, TARGETS, PROBABILITIES, LABELS, "net@1")
+    figure: Any = draw_predictions(IMAGES, TARGETS, PROBABILITIES, LABELS, "net@1")
     assert figure.get_suptitle() == "net@1: 2 of the first 4 test samples right"
     right, wrong = figure.axes[0].title, figure.axes[1].title
     assert (right.get_text(), right.get_color(), right.get_fontweight()) == ("✓ cat  90%", GREEN, "normal")
@@ -28,7 +30,7 @@ def test_right_and_wrong_samples_differ_in_colour_weight_and_words() -> None:
 
 
 def test_the_pixels_are_those_of_the_samples_in_the_units_of_the_dataset() -> None:
-    figure = draw_predictions(IMAGES, TARGETS, PROBABILITIES, LABELS, "net@1")
+    figure: Any = draw_predictions(IMAGES, TARGETS, PROBABILITIES, LABELS, "net@1")
     for axes, image in zip(figure.axes, IMAGES, strict=False):
         assert (np.asarray(axes.images[0].get_array()) == image[0]).all()
         assert axes.images[0].get_clim() == (0, 23)
@@ -36,7 +38,7 @@ def test_the_pixels_are_those_of_the_samples_in_the_units_of_the_dataset() -> No
 
 
 def test_errors_come_with_the_most_confident_first() -> None:
-    figure = draw_misclassified(IMAGES, TARGETS, PROBABILITIES, LABELS, "net@1")
+    figure: Any = draw_misclassified(IMAGES, TARGETS, PROBABILITIES, LABELS, "net@1")
     assert figure.get_suptitle() == "net@1: 2 of 4 test samples wrong (50.00%), the most confident first"
     titles = [axes.title.get_text() for axes in figure.axes if axes.images]
     assert titles == ["✗ dog  80%\ntrue: cat", "✗ cat  60%\ntrue: dog"]
@@ -52,7 +54,7 @@ def test_a_model_without_errors_has_no_picture_of_them() -> None:
 def test_many_samples_are_cut_to_what_can_be_read(labels: list[str], most: int) -> None:
     many = np.zeros((100, 1, 2, 2), np.float32)
     probabilities = np.tile([[0.7, 0.3]], (100, 1))
-    figure = draw_misclassified(many, np.ones(100, np.int64), probabilities, labels, "net@1")
+    figure: Any = draw_misclassified(many, np.ones(100, np.int64), probabilities, labels, "net@1")
     assert sum(bool(axes.images) for axes in figure.axes) == most
     assert f"the {most} most confident of them" in figure.get_suptitle().replace("\n", " ")
     assert all(len(line) < 30 for axes in figure.axes for line in axes.title.get_text().split("\n"))
@@ -60,7 +62,7 @@ def test_many_samples_are_cut_to_what_can_be_read(labels: list[str], most: int) 
 
 @pytest.mark.parametrize(("p", "shown"), [(0.9, "90%"), (0.994, "99.4%"), (0.9999, ">99.9%"), (1.0, "100%")])
 def test_almost_sure_is_not_shown_as_sure(p: float, shown: str) -> None:
-    figure = draw_predictions(IMAGES[:1], TARGETS[:1], np.array([[p, 1 - p]]), LABELS, "net@1")
+    figure: Any = draw_predictions(IMAGES[:1], TARGETS[:1], np.array([[p, 1 - p]]), LABELS, "net@1")
     assert figure.axes[0].title.get_text() == f"✓ cat  {shown}"
 
 
@@ -73,7 +75,7 @@ def test_almost_sure_is_not_shown_as_sure(p: float, shown: str) -> None:
     ],
 )
 def test_three_channels_are_shown_in_colour(images: Array, white: float | None) -> None:
-    figure = draw_predictions(images, TARGETS[:2], PROBABILITIES[:2], LABELS, "net@1")
+    figure: Any = draw_predictions(images, TARGETS[:2], PROBABILITIES[:2], LABELS, "net@1")
     shown = np.ma.getdata(figure.axes[0].images[0].get_array())
     assert shown.shape == (2, 2, 3)
     assert white is None or (shown == white).all()
