@@ -47,7 +47,7 @@ def test_a_slide_has_its_size_and_a_long_title_two_lines() -> None:
     assert tuple(figure.get_size_inches() * DPI) == pytest.approx((1600, 900))
     assert SLIDE[0] / SLIDE[1] == pytest.approx(16 / 9)
     assert figure.get_suptitle().count("\n") == 1
-    assert figure._suptitle.get_fontsize() == 18  # type: ignore[attr-defined]
+    assert figure._suptitle.get_fontsize() == 18
 
 
 def test_the_users_own_settings_do_not_matter() -> None:
