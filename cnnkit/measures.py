@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,12 @@ class Calibration:
     """Samples in the bin."""
     error: float
     """The expected calibration error, 0 (as often right as sure) to 1; NaN without samples."""
+
+    @property
+    def mean_confidence(self) -> float:
+        """Mean probability of the predicted class over all samples, to compare with their accuracy; NaN without any."""
+        total = int(self.count.sum())
+        return float(np.nansum(self.confidence * self.count) / total) if total else math.nan
 
 
 def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
