@@ -32,6 +32,7 @@ def plot(
             "--output",
             "-o",
             metavar="PATH",
+            show_default=False,
             help="A file that ends in .png, .svg or .pdf for one picture; else a folder, made if need be, for files "
             "<name>-<number>-<kind>.png. Default: the working directory.",
         ),

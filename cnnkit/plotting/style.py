@@ -102,9 +102,7 @@ def diverging() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = ["#00304D", BLUE, "#FFFFFF", VERMILION, "#5A2800"]
-    colour_map = LinearSegmentedColormap.from_list("diverging", colours)
-    colour_map.set_bad("#9A9A9A")
-    return colour_map
+    return LinearSegmentedColormap.from_list("diverging", colours).with_extremes(bad="#9A9A9A")
 
 
 def plain(text: str, most: int = MAX_TEXT) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -42,11 +43,11 @@ def test_classes_without_labels_are_called_by_their_indices() -> None:
 
 def test_a_slide_has_its_size_and_a_long_title_two_lines() -> None:
     with look():
-        figure = new_figure("word " * 24)
+        figure: Any = new_figure("word " * 24)
     assert tuple(figure.get_size_inches() * DPI) == pytest.approx((1600, 900))
     assert SLIDE[0] / SLIDE[1] == pytest.approx(16 / 9)
     assert figure.get_suptitle().count("\n") == 1
-    assert figure._suptitle.get_fontsize() == 18  # type: ignore[attr-defined]
+    assert figure._suptitle.get_fontsize() == 18
 
 
 def test_the_users_own_settings_do_not_matter() -> None:
@@ -54,7 +55,7 @@ def test_the_users_own_settings_do_not_matter() -> None:
 
     with mpl.rc_context({"font.size": 3, "figure.facecolor": "black"}):
         with look():
-            figure = new_figure("title")
+            figure: Any = new_figure("title")
         assert figure.get_facecolor() == (1, 1, 1, 1)
         assert mpl.rcParams["font.size"] == 3
 

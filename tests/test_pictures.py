@@ -1,0 +1,167 @@
+"""Pictures of registered models: the model's own numbers reach them, and what does not fit is refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cnnkit
+from cnnkit import Registry, Sequential, load_dataset
+from cnnkit.errors import CnnkitError, PlotError, ShapeError
+from cnnkit.pictures import KINDS, Subject, draw, plot, write
+from cnnkit.types import Data, Samples
+
+pytest.importorskip("matplotlib")
+DIGITS = load_dataset("Digits()")
+LAYERS = ["Conv2D(4, 3)", "ReLU()", "Conv2D(2, 3)", "Flatten()", "Dense(10)"]
+
+
+def _subject(
+    tmp_path: Path, model: Sequential, data: Data = DIGITS, *, layer: str | None = None, sample: int = 0, **record: Any
+) -> Subject:
+    registry = Registry(tmp_path / "registry")
+    version = registry.save(model, "net", **record)
+    return Subject(registry.read(version.ref), lambda: data, layer, sample)
+
+
+def _network(layers: list[str] = LAYERS, **options: Any) -> Sequential:
+    return Sequential(layers, DIGITS.input_shape, preprocessing=DIGITS.preprocessing, **options)
+
+
+def test_the_confusion_is_that_of_the_model(tmp_path: Path) -> None:
+    model = _network(labels=DIGITS.labels)
+    figure: Any = draw("confusion", [_subject(tmp_path, model)])
+    written = np.zeros((10, 10), np.int64)
+    for text in figure.axes[0].texts:
+        column, row = map(int, text.get_position())
+        written[row, column] = int(text.get_text())
+    predicted = model.predict(DIGITS.test.x)
+    expected = [[np.sum((DIGITS.test.y == i) & (predicted == j)) for j in range(10)] for i in range(10)]
+    assert (written == expected).all()
+
+
+@pytest.mark.parametrize(("layer", "node"), [(None, 0), ("conv2d_1", 0), ("conv2d_2", 2)])
+def test_filters_are_those_of_the_layer(tmp_path: Path, layer: str | None, node: int) -> None:
+    model = _network()
+    figure: Any = draw("filters", [_subject(tmp_path, model, layer=layer)])
+    name = layer or "conv2d_1"
+    assert figure.get_suptitle().startswith(f"net@1: filters of {name} = Conv2D(")
+    weight = model.state()[f"{name}.weight"]
+    shown = np.ma.getdata(figure.axes[0].images[0].get_array())
+    assert (shown[:3, :3] == weight[0, 0]).all()
+
+
+@pytest.mark.parametrize(("layer", "node"), [(None, 0), ("relu_1", 1), ("conv2d_2", 2)])
+def test_feature_maps_are_those_of_the_layer_for_the_sample(tmp_path: Path, layer: str | None, node: int) -> None:
+    model = _network(labels=DIGITS.labels)
+    figure: Any = draw("feature-maps", [_subject(tmp_path, model, layer=layer, sample=5)])
+    sample, *maps = [np.ma.getdata(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    assert (sample == DIGITS.test.x[5, 0]).all()
+    assert np.array_equal(np.stack(maps), model.trace(DIGITS.test.x[5:6])[node][0])
+    caption = next(axes.title.get_text() for axes in figure.axes if axes.images)
+    predicted = model.predict(DIGITS.test.x[5:6])[0]
+    assert caption.startswith(f"test sample 5\ntrue {DIGITS.test.y[5]}, predicted {predicted} (")
+
+
+def test_a_merge_has_feature_maps(tmp_path: Path) -> None:
+    model = _network(['Residual(Conv2D(1, 3, padding="same"))', "Flatten()", "Dense(10)"])
+    figure: Any = draw("feature-maps", [_subject(tmp_path, model, layer="residual_1")])
+    assert figure.get_suptitle() == "net@1: outputs of residual_1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (
+            "filters",
+            {"layer": "dense_1"},
+            "'dense_1' with kernels (out, in, kh, kw); choose one of conv2d_1, conv2d_2",
+        ),
+        ("feature-maps", {"layer": "x"}, "choose one of conv2d_1, relu_1, conv2d_2"),
+        ("feature-maps", {"sample": 360}, "there is no test sample 360: the dataset has 360, from 0 to 359"),
+        ("curves", {}, "there are no training curves"),
+        ("poster", {}, "expected a kind of picture, curves, filters, feature-maps, predictions, misclassified, "),
+        ("compare", {}, "2 to 7 models can be compared in one picture, got 1"),
+    ],
+)
+def test_what_is_asked_for_and_cannot_be_drawn(
+    tmp_path: Path, kind: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PlotError) as caught:
+        draw(kind, [_subject(tmp_path, _network(), **options)])
+    assert message in str(caught.value)
+
+
+def test_one_kind_shows_one_model(tmp_path: Path) -> None:
+    subject = _subject(tmp_path, _network())
+    with pytest.raises(PlotError, match="curves shows one model, got 2: several models can be shown with compare"):
+        draw("curves", [subject, subject])
+
+
+def test_a_network_of_vectors_has_what_needs_no_images(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    samples = Samples(x, np.arange(20) % 3)
+    model = Sequential(["Dense(3)"], (6,))
+    subject = _subject(tmp_path, model, Data(samples, samples), history={"loss": [1.0]})
+    files, left_out = write([subject], None, tmp_path)
+    assert set(files) == {"curves", "confusion", "calibration"}
+    assert left_out["filters"] == "net@1 has no layer with kernels (out, in, kh, kw)"
+    assert left_out["predictions"] == "images of 1 or 3 channels can be shown, inputs of shape (6,) cannot"
+    assert files["confusion"] == tmp_path / "net-1-confusion.png"
+
+
+def test_a_network_for_regression_shows_no_classes(tmp_path: Path) -> None:
+    samples = Samples(DIGITS.test.x, np.zeros((len(DIGITS.test), 2), np.float32))
+    model = _network(["Conv2D(4, 3)", "Flatten()", "Dense(2)"])
+    files, left_out = write([_subject(tmp_path, model, Data(samples, samples))], None, tmp_path)
+    assert set(files) == {"filters", "feature-maps"}
+    assert left_out["confusion"] == "net@1 does not tell classes apart: its targets or outputs are no class indices"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the threads of a prediction
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite(tmp_path: Path, bad: float) -> None:
+    model = _network()
+    state = model.state()
+    state["conv2d_1.weight"][0, 0, 0, 0] = bad
+    model.load_state(state)
+    files, left_out = write([_subject(tmp_path, model)], None, tmp_path)
+    assert "filters" in files
+    assert "gives NaN for test samples: its weights are not finite" in left_out["confusion"]
+
+
+def test_data_that_do_not_fit(tmp_path: Path) -> None:
+    many = Data(DIGITS.test, Samples(DIGITS.test.x, DIGITS.test.y + 5))
+    with pytest.raises(PlotError, match="net@1 knows the classes 0 to 9, the dataset has others"):
+        draw("confusion", [_subject(tmp_path, _network(), many)])
+    large = Data(DIGITS.test, Samples(np.zeros((2, 1, 9, 9)), np.zeros(2, np.int64)))
+    with pytest.raises(ShapeError, match=r"takes inputs of shape \(1, 8, 8\), the dataset has \(1, 9, 9\)"):
+        draw("predictions", [_subject(tmp_path, _network(), large)])
+    none = Data(DIGITS.test, DIGITS.test.take(slice(0, 0)))
+    for kind in ("predictions", "misclassified", "confusion", "calibration", "feature-maps"):
+        with pytest.raises(CnnkitError):
+            draw(kind, [_subject(tmp_path, _network(), none)])
+
+
+def test_labels_of_anybody_do_no_harm(tmp_path: Path) -> None:
+    labels = ["$\\frac{$", "x" * 10_000, "\n\n", "_hidden", "日本", "\x1b[31m", "%s{}", "$", "\\", ""]
+    subject = _subject(tmp_path, _network(labels=labels), history={"$": [1.0], "loss": [1.0]})
+    files, left_out = write([subject], None, tmp_path)
+    assert (set(files), left_out) == (set(KINDS), {})
+
+
+def test_the_public_function_writes_one_picture(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    history = {"loss": [1.0, 0.5]}
+    ref = registry.save(_network(), "net", history=history, dataset={"name": "Digits()", "digest": ""}).ref
+    assert cnnkit.plot is plot
+    path = plot(ref, "curves", tmp_path / "a.svg", registry=registry)
+    assert "net@1: training" in path.read_text()
+    plot(ref, "predictions", tmp_path / "b.pdf", registry=registry, data="Digits()")
+    plot([ref, ref], "compare", tmp_path / "c.png", registry=tmp_path / "registry")
+    with pytest.raises(PlotError, match=r'confusion shows test samples: give the dataset, such as data="Digits\(\)"'):
+        plot(ref, "confusion", tmp_path / "d.png", registry=registry)
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["a.svg", "b.pdf", "c.png"]
