@@ -331,6 +331,16 @@ def test_what_is_no_npy_file(tmp_path: Path, content: bytes, message: str) -> No
     assert refusal(Arrays("x.npy", targets="y.npy"), tmp_path, "x.npy") == start + message
 
 
+def test_many_rows_of_nothing(tmp_path: Path) -> None:
+    """Nothing is allocated for them."""
+    none = npy(np.empty((0, 0), np.uint8))
+    (tmp_path / "x.npy").write_bytes(none.replace(b"(0, 0), }" + b" " * 12, b"(1000000000000, 0), }"))
+    np.save(tmp_path / "y.npy", Y)
+    assert refusal(Arrays("x.npy", targets="y.npy"), tmp_path, "x.npy") == (
+        "expected x of shape (N, C, H, W), (N, H, W) or (N, F), got (1000000000000, 0)"
+    )
+
+
 def test_targets_of_their_own(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     (tmp_path / "y.npy").write_bytes(npy(Y)[:-1])
