@@ -357,7 +357,7 @@ def test_targets_of_their_own(tmp_path: Path) -> None:
 def test_arguments() -> None:
     assert repr(Arrays("x.npy", targets="y.npy")) == 'Arrays("x.npy", targets="y.npy")'
     bad: Any = 3
-    for make, message in (
+    refused: list[tuple[Callable[[], Arrays], str]] = [
         (lambda: Arrays("x.npy"), "x.npy is one array, the inputs: name the .npy file of their targets with targets"),
         (
             lambda: Arrays("a.h5", targets="y.npy"),
@@ -367,7 +367,8 @@ def test_arguments() -> None:
             lambda: Arrays("x.npy", targets=bad),
             'targets must be the name of an .npy file, such as "classes.npy", got 3',
         ),
-    ):
+    ]
+    for make, message in refused:
         with pytest.raises(ConfigError) as caught:
             make()
         assert str(caught.value) == message
