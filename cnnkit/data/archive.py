@@ -71,7 +71,7 @@ def read_npy(path: Path, targets: Path) -> dict[str, Stored]:
         nbytes = math.prod(shape) * dtype.itemsize
         if offset + nbytes > file.size:
             raise ValueError(f"it declares {nbytes:,} bytes of values and has {file.size - offset:,}")
-        if in_columns or not shape:
+        if in_columns or not nbytes or not shape:
             too_large(path, "the array", "in Fortran order", nbytes, "write it in C order, with np.ascontiguousarray")
             return {"x": _whole(path), "y": _whole(targets)}
     except DataError:

@@ -67,7 +67,7 @@ class StoredFile:
     def read(self, spans: Iterable[Span]) -> None:
         """Fill all spans. What is not in the system's cache is asked for together, and then waited for."""
         try:
-            waiting = [rest for span in spans if (rest := self._read_at_once(*span))]
+            waiting = self._read_at_once(spans)
             for view, offset in waiting if AT_ONCE else ():
                 os.posix_fadvise(self.descriptor, offset, len(view), os.POSIX_FADV_WILLNEED)
             for view, offset in waiting:
@@ -88,15 +88,19 @@ class StoredFile:
         about = os.fstat(self.descriptor)
         return about.st_size, about.st_mtime_ns
 
-    def _read_at_once(self, view: memoryview, offset: int) -> Span | None:
-        """What is left of the span."""
-        try:
-            count = os.preadv(self.descriptor, [view], offset, AT_ONCE)
-        except OSError as error:
-            if error.errno not in WOULD_WAIT:
-                raise
-            count = 0
-        return (view[count:], offset + count) if count < len(view) else None
+    def _read_at_once(self, spans: Iterable[Span]) -> list[Span]:
+        """Read what need not be waited for, and return the rest."""
+        waiting, preadv, descriptor = [], os.preadv, self.descriptor
+        for view, offset in spans:
+            try:
+                count = preadv(descriptor, (view,), offset, AT_ONCE)
+            except OSError as error:
+                if error.errno not in WOULD_WAIT:
+                    raise
+                count = 0
+            if count < len(view):
+                waiting.append((view[count:], offset + count))
+        return waiting
 
     def _read_all(self, view: memoryview, offset: int) -> None:
         while view:
@@ -172,12 +176,10 @@ class StoredRows:
         raw = out if direct else np.empty(out.shape, self.stored)
         size = math.prod(self.row) * self.stored.itemsize
         view = raw.reshape(-1).view(np.uint8).data
-        begins = np.flatnonzero(np.diff(rows, prepend=rows[0]) != 1)
-        ends = [*begins[1:].tolist(), len(rows)]
-        self.file.read(
-            (view[begin * size : end * size], self.offset + row * size)
-            for begin, end, row in zip(begins.tolist(), ends, rows[begins].tolist(), strict=True)
-        )
+        first = np.flatnonzero(np.diff(rows, prepend=rows[0]) != 1)  # of each run of rows
+        begins, offsets = (size * first).tolist(), (self.offset + size * rows[first]).tolist()
+        ends = [*begins[1:], len(view)]
+        self.file.read([(view[begin:end], at) for begin, end, at in zip(begins, ends, offsets, strict=True)])
         if not direct:
             with np.errstate(over="ignore"):  # what is too large becomes infinite
                 np.copyto(out, raw, casting="same_kind")

@@ -62,7 +62,7 @@ def _most(labels: Sequence[str]) -> int:
 
 
 def _grid(
-    images: Array, targets: Array, probabilities: Array, labels: Sequence[str], index: Array, title: str
+    images: Inputs, targets: Array, probabilities: Array, labels: Sequence[str], index: Array, title: str
 ) -> Figure:
     figure = new_figure(title)
     names = class_names(labels, probabilities.shape[1], 14)

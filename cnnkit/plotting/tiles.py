@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit.errors import PlotError
-from cnnkit.types import Array
+from cnnkit.types import Array, Inputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def frame(axes: Axes) -> None:
     axes.spines[:].set(visible=True, color="#B0B0B0", linewidth=0.8)
 
 
-def check_images(images: Array) -> None:
+def check_images(images: Inputs) -> None:
     """Raise PlotError unless these are images (N, C, H, W) that a screen can show."""
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise PlotError(f"images of 1 or 3 channels can be shown, inputs of shape {images.shape[1:]} cannot")
