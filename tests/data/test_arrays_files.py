@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import os
 import re
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,6 @@ from numpy.testing import assert_array_equal
 from cnnkit.data import Arrays, load_dataset
 from cnnkit.data.rows import StoredRows
 from cnnkit.errors import ConfigError, DataError
-from cnnkit.training.diagnosis import first_input
 from cnnkit.types import Array
 
 X = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), np.uint8)
@@ -110,15 +106,6 @@ def test_what_does_not_lie_in_one_piece_is_read_into_memory(tmp_path: Path, way:
     assert isinstance(train.x, np.ndarray)
     write(tmp_path / "b.h5", {"x": X, "y": Y})
     assert_array_equal(train.x, Arrays("b.h5").load(tmp_path).train.x)
-
-
-def test_fortran_order_is_read_into_memory(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", np.asfortranarray(X))
-    np.save(tmp_path / "y.npy", Y)
-    data = Arrays("x.npy", test=0.5, targets="y.npy").load(tmp_path)
-    assert isinstance(data.train.x, np.ndarray)
-    np.save(tmp_path / "x.npy", X)
-    assert_array_equal(data.train.x, Arrays("x.npy", test=0.5, targets="y.npy").load(tmp_path).train.x)
 
 
 # What is refused
@@ -308,52 +295,6 @@ def test_no_flipped_bit_gives_anything_but_data_or_its_error(tmp_path: Path, pos
     np.asarray(data.train.x)
 
 
-def npy(values: Array, *, allow_pickle: bool = False) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, values, allow_pickle=allow_pickle)
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "EOF: reading magic string, expected 8 bytes got 0 (ValueError)"),
-        (b"x,y\n1,2\n3,4\n", "the magic string is not correct; expected b'\\x93NUMPY', got b'x,y\\n1,' (ValueError)"),
-        (npy(X)[:-1], "it declares 640 bytes of values and has 639 (ValueError)"),
-        (npy(X)[:40], "EOF: reading array header, expected 118 bytes got 30 (ValueError)"),
-        (npy(np.array([{}]), allow_pickle=True), "it has Python objects (ValueError)"),
-    ],
-)
-def test_what_is_no_npy_file(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "x.npy").write_bytes(content)
-    np.save(tmp_path / "y.npy", Y)
-    start = "expected an undamaged .npy file of numbers, as np.save writes it: "
-    assert refusal(Arrays("x.npy", targets="y.npy"), tmp_path, "x.npy") == start + message
-
-
-def test_many_rows_of_nothing(tmp_path: Path) -> None:
-    """Nothing is allocated for them."""
-    none = npy(np.empty((0, 0), np.uint8))
-    (tmp_path / "x.npy").write_bytes(none.replace(b"(0, 0), }" + b" " * 12, b"(1000000000000, 0), }"))
-    np.save(tmp_path / "y.npy", Y)
-    assert refusal(Arrays("x.npy", targets="y.npy"), tmp_path, "x.npy") == (
-        "expected x of shape (N, C, H, W), (N, H, W) or (N, F), got (1000000000000, 0)"
-    )
-
-
-def test_targets_of_their_own(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", X)
-    (tmp_path / "y.npy").write_bytes(npy(Y)[:-1])
-    text = refusal(Arrays("x.npy", targets="y.npy"), tmp_path, "y.npy")
-    assert text.startswith("expected an undamaged .npy file of numbers, as np.save writes it: ")
-    with pytest.raises(DataError, match=r"no file gone\.npy: looked for"):
-        Arrays("x.npy", targets="gone.npy").load(tmp_path)
-    np.save(tmp_path / "y.npy", Y - 1)
-    assert refusal(Arrays("x.npy", targets="y.npy"), tmp_path, "y.npy").startswith("expected class indices from 0 on")
-    (tmp_path / "y.npy").write_bytes(npy(np.array([{}] * 40), allow_pickle=True))
-    assert "Object arrays cannot be loaded" in refusal(Arrays("x.npy", targets="y.npy"), tmp_path, "y.npy")
-
-
 def test_arguments() -> None:
     assert repr(Arrays("x.npy", targets="y.npy")) == 'Arrays("x.npy", targets="y.npy")'
     bad: Any = 3
@@ -372,20 +313,6 @@ def test_arguments() -> None:
         with pytest.raises(ConfigError) as caught:
             make()
         assert str(caught.value) == message
-
-
-def test_a_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
-    """Loading, splitting, looking for NaN, and the digest."""
-    header = npy(np.empty((0, 1, 180, 180), np.float32)).replace(b"(0, 1, 180, 180), }   ", b"(1000, 1, 180, 180), }")
-    (tmp_path / "x.npy").write_bytes(header)
-    os.truncate(tmp_path / "x.npy", len(header) + 1000 * 180 * 180 * 4)  # 130 MB of holes
-    np.save(tmp_path / "y.npy", np.arange(1000) % 2)
-    tracemalloc.start()
-    data = load_dataset('Arrays("x.npy", targets="y.npy")', tmp_path, 0.1)
-    assert first_input(data.train) is None
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 40e6
 
 
 def test_values_that_hdf5_must_convert_are_read_by_it(tmp_path: Path) -> None:
