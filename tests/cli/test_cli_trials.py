@@ -15,7 +15,7 @@ def test_find_lr_prints_a_rate_and_writes_a_picture(cli: Any, tmp_path: Path) ->
     assert result.code == 0, result.err
     found = re.search(r"suggested +([\d.e-]+)\n", result.out)
     assert found
-    assert f"add --lr {found[1]}: the optimizer is then Adam({float(found[1])!r})" in result.out
+    assert f"add --lr {found[1]}: the optimizer is then Adam(lr={found[1]})" in result.out
     assert (tmp_path / "digits-learning-rates.png").read_bytes().startswith(b"\x89PNG")
     assert not (tmp_path / "registry").exists()
 
