@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,7 +13,7 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
 from cnnkit.network import INPUT, Node, Sequential
-from cnnkit.types import Array, Data, Samples
+from cnnkit.types import Array, Data, Samples, Shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -174,11 +175,23 @@ def _curves(subject: Subject) -> Figure:
 
 
 def _filters(subject: Subject) -> Figure:
-    from cnnkit.plotting.filters import draw_filters
+    from cnnkit.plotting.filters import draw_filter_history, draw_filters
 
     node = subject.node(_has_kernels, "kernels (out, in, kh, kw)")
     weight = cast(Layer, node.layer).params["weight"]
+    recorded = _recorded(subject.record.manifest.history, f"{node.name}.weight", weight.shape)
+    if recorded is not None:
+        return draw_filter_history(recorded, f"{subject.name}: filters of {_described(node)}")
     return draw_filters(weight, f"{subject.name}: filters of {_described(node)}", rgb=node.inputs == (INPUT,))
+
+
+def _recorded(history: Mapping[str, Sequence[float]], name: str, shape: Shape) -> Array | None:
+    """What a training has recorded of an array, (epochs, *shape); None if it has not."""
+    numbers = [history.get(f"{name}[{index}]", ()) for index in range(math.prod(shape))]
+    lengths = {len(values) for values in numbers}
+    if len(lengths) != 1 or lengths == {0}:  # a file may hold anything
+        return None
+    return np.array(numbers, np.float64).T.reshape(-1, *shape)
 
 
 def _feature_maps(subject: Subject) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -73,6 +73,10 @@ def show(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Draw samples of each class there: .png, .svg or .pdf.")
     ] = None,
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EXPR", help='Draw the samples augmented, such as by "Shift(2)"; repeatable, in order.'),
+    ] = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
@@ -81,16 +85,21 @@ def show(
 
     Downloads the files that are missing into the data folder, as fetch does.
     """
+    from cnnkit.components import installed_catalog
     from cnnkit.data import describe, load_dataset
+    from cnnkit.errors import ConfigError
+    from cnnkit.plotting.samples import write_samples
+    from cnnkit.plotting.saving import check_target
 
+    if augment and not output:
+        raise ConfigError("--augment changes the picture: say with -o where it is to be drawn, such as -o samples.png")
+    augmentations = [cast(Any, installed_catalog().build("augmentation", one)) for one in augment or ()]
     if output:
-        from cnnkit.plotting.samples import check_target, write_samples
-
         check_target(output)
     data = load_dataset(expression, data_dir)
     about = describe(data)
     if output:
-        write_samples(data, output)
+        write_samples(data, output, augmentations)
         about["picture"] = str(output)
     if as_json:
         say_json(about)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
-import secrets
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnkit.errors import ConfigError, DataError
+from cnnkit.components import Augmentation, Mixing
+from cnnkit.errors import DataError
+from cnnkit.network import Augmented
+from cnnkit.plotting.saving import save
+from cnnkit.plotting.style import picture
 from cnnkit.types import Array, Data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".svg", ".pdf")
 MOST_IMAGES = 240
 MOST_CLASSES = 120
 MOST_OF_A_CLASS = 8
+EPOCHS = MOST_OF_A_CLASS - 1
+"""In which an augmented sample is shown."""
 WIDTH, HEIGHT, DPI = 12.8, 7.2, 150
 """Inches of a slide, and points of an inch: 1920 x 1080."""
 MOST_LETTERS = 18
@@ -31,41 +33,21 @@ LETTER = 0.25
 _INK = "#222222"
 
 
-def write_samples(data: Data, path: str | Path) -> Path:
+def write_samples(data: Data, path: str | Path, augmentations: Sequence[Augmentation | Mixing] = ()) -> Path:
     """Write a picture with a few training samples of each class; a file of that name is replaced.
 
-    path: ends in .png, .svg or .pdf. Raises ConfigError for a path that cannot be, or if matplotlib is missing, and
+    path: ends in .png, .svg or .pdf; augmentations: if there are any, one sample of each class is shown as it is, and
+    then as it is in several epochs. Raises PlotError for a path that cannot be, or if matplotlib is missing, and
     DataError for inputs that are no images.
     """
-    path = Path(path)
-    check_target(path)
-    figure = draw_samples(*_chosen(data), data.labels, data.name)
-    scratch = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # a label in letters that the font lacks has boxes
-            figure.savefig(scratch)
-        os.replace(scratch, path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
-    return path
+    images, labels = _augmented(data, augmentations) if augmentations else _chosen(data)
+    title = data.name
+    if augmentations:
+        title += f": as it is, and in {EPOCHS} epochs with {', '.join(map(repr, augmentations))}"
+    return save(draw_samples(images, labels, data.labels, title), path)
 
 
-def check_target(path: str | Path) -> None:
-    """Find out, before the work is done, that a picture could not be written there. Raises ConfigError."""
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"cannot write {path}: expected a name that ends in {', '.join(SUFFIXES)}")
-    if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
-        raise ConfigError(f"cannot write {path}: expected the name of a file in a folder that exists")
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ConfigError('pictures need matplotlib: pip install "cnnkit[plots]"') from error
-
-
+@picture
 def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str) -> Figure:
     """Draw images grouped by class, each class beside its name.
 
@@ -114,6 +96,17 @@ def _chosen(data: Data) -> tuple[Array, Array]:
     each = max(1, min(MOST_OF_A_CLASS, MOST_IMAGES // len(classes)))
     index = np.concatenate([np.flatnonzero(y == label)[:each] for label in classes])
     return x[index], y[index]
+
+
+def _augmented(data: Data, augmentations: Sequence[Augmentation | Mixing]) -> tuple[Array, Array]:
+    """The first training sample of each class, and the same in several epochs; in the order of the epochs."""
+    x, y = data.train.x, data.train.y
+    classes = np.unique(y)[:MOST_CLASSES] if y.dtype.kind == "i" else [None]
+    first = np.array([0 if label is None else int(np.argmax(y == label)) for label in classes])
+    samples = Augmented(x, y, augmentations, max(len(data.labels), int(y.max(initial=0)) + 1))
+    epochs = [samples.at(first, 0, epoch).x for epoch in range(EPOCHS)]
+    labels = np.arange(len(first)) if y.dtype.kind != "i" else y[first]
+    return np.concatenate([x[first].astype(np.float32), *epochs]), np.tile(labels, 1 + EPOCHS)
 
 
 def _grid(groups: int, across: float) -> tuple[int, int]:
