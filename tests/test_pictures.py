@@ -54,6 +54,26 @@ def test_filters_are_those_of_the_layer(tmp_path: Path, layer: str | None, node:
     assert (shown[:3, :3] == weight[0, 0]).all()
 
 
+def test_filters_that_were_recorded_are_shown_through_the_epochs(tmp_path: Path) -> None:
+    model = _network()
+    run = cnnkit.Trainer(epochs=3, batch_size=500, record=["conv2d_1.weight"]).fit(model, DIGITS)
+    figure: Any = draw("filters", [_subject(tmp_path, model, history=run.history)])
+    kernels = figure.axes[: 4 * 3]  # filters by epochs
+    assert [axes.get_title() for axes in kernels[:3]] == ["1", "2", "3"]
+    last = np.ma.getdata(kernels[5].images[0].get_array())  # the second filter in the third epoch
+    assert (last == model.state()["conv2d_1.weight"][1, 0]).all()
+    other: Any = draw("filters", [_subject(tmp_path, model, history=run.history, layer="conv2d_2")])
+    assert other.get_suptitle().startswith("net@2: filters of conv2d_2")
+    assert len(other.axes) < 12  # nothing was recorded of that layer
+
+
+@pytest.mark.parametrize("lengths", [[], [2, 3]])
+def test_what_a_file_says_was_recorded_may_be_anything(tmp_path: Path, lengths: list[int]) -> None:
+    history = {f"conv2d_1.weight[{index}]": [0.5] * length for index, length in enumerate(lengths)}
+    figure: Any = draw("filters", [_subject(tmp_path, _network(), history=history)])
+    assert "filters of conv2d_1" in figure.get_suptitle()
+
+
 @pytest.mark.parametrize(("layer", "node"), [(None, 0), ("relu_1", 1), ("conv2d_2", 2)])
 def test_feature_maps_are_those_of_the_layer_for_the_sample(tmp_path: Path, layer: str | None, node: int) -> None:
     model = _network(labels=DIGITS.labels)

@@ -13,7 +13,7 @@ from cnnkit.components import Augmentation, Mixing
 from cnnkit.errors import DataError
 from cnnkit.network import Augmented
 from cnnkit.plotting.saving import save
-from cnnkit.plotting.style import picture
+from cnnkit.plotting.style import picture, plain
 from cnnkit.types import Array, Data
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str)
         raise DataError(f"expected images of shape (N, 1, H, W) or (N, 3, H, W) to draw, got {images.shape}")
     groups = [(int(index), np.flatnonzero(labels == index)) for index in np.unique(labels)]
     across = max(len(members) for _, members in groups)
-    shown = [_shortened(names[index] if index < len(names) else str(index)) for index, _ in groups]
+    shown = [plain(names[index] if index < len(names) else str(index), MOST_LETTERS) for index, _ in groups]
     room = 0.4 + LETTER * max(map(len, shown))
     columns, rows = _grid(len(groups), room + across)
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
@@ -73,12 +73,12 @@ def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str)
     axes.set_ylim(rows, 0)
     axes.set_aspect("equal", anchor="C")
     size = min(15.0, 0.4 * 72 * min(HEIGHT * 0.91 / rows, WIDTH * 0.98 / (columns * (room + across))))
-    figure.text(0.5, 0.96, title, fontsize=16, color=_INK, ha="center", va="center", parse_math=False)
+    figure.text(0.5, 0.96, plain(title, 100), fontsize=16, color=_INK, ha="center", va="center")
     pixels = _scaled(images)
     high, wide = 0.47 * np.array(images.shape[2:]) / max(images.shape[2:])  # half of an image, with a gap
     for place, (name, (_, members)) in enumerate(zip(shown, groups, strict=True)):
         left, top = place // rows * (room + across) + room, place % rows
-        axes.text(left - 0.2, top + 0.5, name, fontsize=size, color=_INK, ha="right", va="center", parse_math=False)
+        axes.text(left - 0.2, top + 0.5, name, fontsize=size, color=_INK, ha="right", va="center")
         for step, member in enumerate(members):
             box = (left + step + 0.5 - wide, left + step + 0.5 + wide, top + 0.5 + high, top + 0.5 - high)
             axes.imshow(pixels[member], cmap="gray", vmin=0, vmax=1, extent=box, interpolation="nearest", zorder=2)
@@ -125,8 +125,3 @@ def _scaled(images: Array) -> Array:
     low, high = values.min(), values.max()
     values = (values - low) / (high - low) if high > low else np.zeros_like(values)
     return values[:, 0] if values.shape[1] == 1 else values.transpose(0, 2, 3, 1)
-
-
-def _shortened(name: str) -> str:
-    plain = "".join(letter if letter.isprintable() else " " for letter in name)
-    return plain if len(plain) <= MOST_LETTERS else f"{plain[: MOST_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"

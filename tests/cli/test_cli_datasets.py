@@ -75,3 +75,27 @@ def test_what_cannot_be_shown(cli: Any, arguments: tuple[str, ...], message: str
     result = cli("datasets", "show", *arguments)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
+
+
+def test_samples_are_shown_augmented(cli: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    plain = cli("datasets", "show", "Digits()", "-o", "plain.png")
+    shown = cli("datasets", "show", "Digits()", "--augment", "Shift(2)", "--augment", "Rotate(10)", "-o", "shown.png")
+    assert (plain.code, shown.code) == (0, 0)
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "shown.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--augment", "Shift(2)"], "--augment changes the picture: say with -o where it is to be drawn"),
+        (["--augment", "Shfit(2)", "-o", "a.png"], "Shift"),
+        (["--augment", "Shift(9)", "-o", "a.png"], "8"),
+        (["-o", "a.gif"], "cannot write a.gif: expected a name that ends in .png, .svg, .pdf"),
+    ],
+)
+def test_pictures_that_cannot_be(cli: Any, tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = cli("datasets", "show", "Digits()", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert not (tmp_path / "a.png").exists()

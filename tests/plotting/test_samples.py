@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnkit.augmentations import Shift
 from cnnkit.data import load_dataset
-from cnnkit.errors import ConfigError, DataError
+from cnnkit.errors import DataError, PlotError
+from cnnkit.network import Augmented
 from cnnkit.plotting.samples import MOST_CLASSES, MOST_LETTERS, draw_samples, write_samples
-from cnnkit.types import Data, Samples
+from cnnkit.types import Array, Data, Samples
 
 pytest.importorskip("matplotlib")
 MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
@@ -117,13 +119,33 @@ def test_what_is_no_image(shape: tuple[int, ...]) -> None:
 )
 def test_a_path_that_cannot_be(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(PlotError) as caught:
         write_samples(load_dataset("Digits()", tmp_path), tmp_path / name)
     assert str(caught.value) == f"cannot write {tmp_path / name}: {message}"
 
 
 def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(PlotError) as caught:
         write_samples(load_dataset("Digits()", tmp_path), tmp_path / "a.png")
     assert str(caught.value) == 'pictures need matplotlib: pip install "cnnkit[plots]"'
+
+
+def test_one_sample_of_each_class_is_shown_in_several_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_dataset("Digits()", tmp_path)
+    drawn: list[tuple[Array, Array, str]] = []
+    monkeypatch.setattr(
+        "cnnkit.plotting.samples.draw_samples",
+        lambda images, labels, names, title: (
+            drawn.append((images, labels, title)) or draw_samples(images, labels, names, title)
+        ),
+    )
+    write_samples(data, tmp_path / "a.png", [Shift(2)])
+    ((images, labels, title),) = drawn
+    assert title.endswith(": as it is, and in 7 epochs with Shift(2)")
+    assert np.array_equal(labels, np.tile(np.arange(10), 8))
+    first = [int(np.argmax(data.train.y == label)) for label in range(10)]
+    samples = Augmented(data.train.x, data.train.y, [Shift(2)], 10)
+    assert np.array_equal(images[:10], data.train.x[np.array(first)])
+    for epoch in range(7):
+        assert np.array_equal(images[10 * epoch + 10 : 10 * epoch + 20], samples.at(np.array(first), 0, epoch).x)
