@@ -98,7 +98,7 @@ def plot(
     convolution; sample: the test sample of "feature-maps", from 0.
     Raises PlotError if the kind does not fit the model, and for a file that cannot be written.
     """
-    from cnnkit.api import load_dataset
+    from cnnkit.data import load_dataset
     from cnnkit.plotting.saving import check_target, save
     from cnnkit.registry import Registry
 

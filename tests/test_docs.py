@@ -28,7 +28,7 @@ from cnnkit.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SET_UP = {'pip install ".[runtimes]"', 'pip install -e ".[dev]"', "pytest", "bash .ci/run"}
+SET_UP = {'pip install ".[all]"', 'pip install -e ".[dev]"', "pytest", "bash .ci/run"}
 """Lines that change the reader's environment or run this very test; they are checked, not run."""
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 INFO = re.compile(r'(?P<language>python|sh|toml|text)(?: title="(?P<title>[\w./-]+)")?')
@@ -167,7 +167,7 @@ def test_the_readme_has_two_set_up_commands_one_to_run_and_one_to_test() -> None
     text = (ROOT / "README.md").read_text("utf-8")
     said = [command for block in blocks(text, "README.md") if block.language == "sh" for command in commands(block)]
     assert [command for command in said if command in SET_UP] == [
-        'pip install ".[runtimes]"',
+        'pip install ".[all]"',
         'pip install -e ".[dev]"',
         "pytest",
     ]

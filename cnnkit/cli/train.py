@@ -209,7 +209,7 @@ def _show_run(run: Run, version: Version, registry: str | None) -> None:
     say()
     say_pairs({"registered": version.ref, "file": version.path})
     say("\nnext:")
-    for command in (f"evaluate {version.ref}", f"export {version.ref}", f"predict {version.ref} IMAGES.npy"):
+    for command in (f"evaluate {version.ref}", f"export {version.ref}", f"plot {version.ref}"):
         say(f"  cnnkit {command}{_at(registry)}")
 
 

@@ -22,7 +22,7 @@ def test_train_registers_the_model_and_says_how_to_go_on(cli: Any, tmp_path: Pat
     assert f"file        {path}\n" in result.out
     assert "accuracy" in result.out
     assert "epoch 1/1  loss" in result.err
-    for line in ("cnnkit evaluate tiny@1", "cnnkit export tiny@1", "cnnkit predict tiny@1 IMAGES.npy"):
+    for line in ("cnnkit evaluate tiny@1", "cnnkit export tiny@1", "cnnkit plot tiny@1"):
         assert f"  {line}\n" in result.out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +135,12 @@ def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_one_sample_of_each_class_is_shown_in_several_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load_dataset("Digits()", tmp_path)
     drawn: list[tuple[Array, Array, str]] = []
-    monkeypatch.setattr(
-        "cnnkit.plotting.samples.draw_samples",
-        lambda images, labels, names, title: (
-            drawn.append((images, labels, title)) or draw_samples(images, labels, names, title)
-        ),
-    )
+
+    def remember(images: Array, labels: Array, names: Sequence[str], title: str) -> Any:
+        drawn.append((images, labels, title))
+        return draw_samples(images, labels, names, title)
+
+    monkeypatch.setattr("cnnkit.plotting.samples.draw_samples", remember)
     write_samples(data, tmp_path / "a.png", [Shift(2)])
     ((images, labels, title),) = drawn
     assert title.endswith(": as it is, and in 7 epochs with Shift(2)")
