@@ -46,15 +46,15 @@ def explain(
     Writes a page that needs nothing else: each layer's formula, cost, pictures forward and backward, one number worked
     out, and a gradient check.
     """
-    from cnnkit.errors import ConfigError
+    from cnnkit.errors import ConfigError, DataError
     from cnnkit.explanation import explain, write_page
-    from cnnkit.explanation.page import check_target
     from cnnkit.registry import Registry
+    from cnnkit.writing import check_target
 
     record = Registry(registry).read(ref)
     version, manifest = record.version, record.manifest
     target_file = output or Path(f"{version.name}-{version.number}.html")
-    check_target(target_file)
+    check_target(target_file, DataError)
     model = record.model()
     target: Any = None
     if image is not None and sample is None:

@@ -31,18 +31,19 @@ def export(
 
     It is written only if every installed runtime gives the model's answers; the verdict is kept with the version.
     """
-    from cnnkit.errors import CheckError
-    from cnnkit.onnx.export import check_target, to_onnx, write_onnx
+    from cnnkit.errors import CheckError, OnnxError
+    from cnnkit.onnx.export import to_onnx, write_onnx
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
+    from cnnkit.writing import check_target
 
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
     model = record.model()
     target = output or Path(f"{version.name}-{version.number}.onnx")
-    check_target(target)
+    check_target(target, OnnxError)
     report, inputs = None, None
     proto = to_onnx(model, opset=opset, metadata=provenance(record))
     if validate:

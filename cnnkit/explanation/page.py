@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import uuid
 from pathlib import Path
 
 from cnnkit.errors import DataError
@@ -15,6 +13,7 @@ from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.sections import check_words, expression, layer_section, parameter_count
 from cnnkit.explanation.style import STYLE
 from cnnkit.network.operations import operations
+from cnnkit.writing import write_whole
 
 POLICY = (
     f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed()}; base-uri 'none'; "
@@ -54,26 +53,8 @@ def write_page(explanation: Explanation, path: str | os.PathLike[str]) -> Path:
     Raises DataError if it cannot be written.
     """
     path = Path(path)
-    check_target(path)
-    data = page(explanation).encode()
-    target = Path(os.path.realpath(path))  # a link stays one
-    temporary = target.parent / f".page-{uuid.uuid4().hex}.tmp"
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(target)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # after the replacement it is gone
-            temporary.unlink()
+    write_whole(path, page(explanation).encode(), DataError)
     return path
-
-
-def check_target(path: Path) -> None:
-    """Raise DataError if no file can appear under this name: a folder or device is not replaced by one."""
-    with contextlib.suppress(OSError):  # such as a name that is too long: writing says what is wrong
-        if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
-            raise DataError(f"cannot write {path}: expected the name of a file in a folder that exists")
 
 
 def _summary(explanation: Explanation, title: str) -> Html:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +21,7 @@ from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.onnx.load import MAX_BYTES
 from cnnkit.types import Array
+from cnnkit.writing import write_whole
 
 MIN_OPSET, MAX_OPSET = 13, 22
 """From the first opset with an axis-wise Softmax to the newest that the oldest allowed onnx package knows."""
@@ -52,29 +51,8 @@ def export_onnx(
 def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
     """Write an ONNX model as one file, complete or not at all. Raises OnnxError if that cannot be done."""
     path = Path(path)
-    check_target(path)
-    data = proto.SerializeToString(deterministic=True)
-    target = Path(os.path.realpath(path))  # a link stays one
-    temporary = target.parent / f".onnx-{uuid.uuid4().hex}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise OnnxError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # after the replacement it is gone; a failure above is already on its way
-            temporary.unlink()
+    write_whole(path, proto.SerializeToString(deterministic=True), OnnxError)
     return path
-
-
-def check_target(path: Path) -> None:
-    """Raise OnnxError if no file can appear under this name: a folder or device is not replaced by one."""
-    with contextlib.suppress(OSError):  # such as a name that is too long: writing says what is wrong
-        if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
-            raise OnnxError(f"cannot write {path}: expected the name of a file in a folder that exists")
 
 
 def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] | None = None) -> ModelProto:

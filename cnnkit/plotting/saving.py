@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnkit import writing
 from cnnkit.errors import PlotError
 from cnnkit.plotting.style import look
+from cnnkit.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,20 +31,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     check_target(path)
-    data = encoded(figure, path.suffix.lower()[1:])
-    target = Path(os.path.realpath(path))  # a link stays one
-    temporary = target.parent / f".picture-{uuid.uuid4().hex}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise PlotError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # after the replacement it is gone; a failure above is already on its way
-            temporary.unlink()
+    write_whole(path, encoded(figure, path.suffix.lower()[1:]), PlotError)
     return path
 
 
@@ -52,9 +39,7 @@ def check_target(path: Path) -> None:
     """Find out, before anything is drawn, that no picture could be written there. Raises PlotError."""
     if path.suffix.lower() not in UNDATED:
         raise PlotError(f"cannot write {path}: expected a name that ends in {', '.join(UNDATED)}")
-    with contextlib.suppress(OSError):  # such as a name that is too long: writing says what is wrong
-        if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
-            raise PlotError(f"cannot write {path}: expected the name of a file in a folder that exists")
+    writing.check_target(path, PlotError)
 
 
 def encoded(figure: Figure, picture_format: str) -> bytes:

@@ -259,11 +259,10 @@ def test_a_page_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
     assert write_page(explanation, file) == file
     assert file.read_text("utf-8") == page(explanation)
 
-    def full(self: Path, data: bytes) -> int:
-        self.touch()
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DataError, match=r"cannot write .*page.html: No space left on device"):
         write_page(explanation, file)
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]

@@ -1,0 +1,35 @@
+"""Writing what a user asked for as a file: whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+
+from cnnkit.errors import CnnkitError
+
+
+def write_whole(path: Path, data: bytes, error: type[CnnkitError]) -> None:
+    """Write a file in one step; one of that name is replaced, and kept if that fails. Raises `error`, saying why."""
+    check_target(path, error)
+    target = Path(os.path.realpath(path))  # a link stays one
+    temporary = target.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as problem:
+        raise error(f"cannot write {path}: {problem.strerror or problem}") from problem
+    finally:
+        with contextlib.suppress(OSError):  # after the replacement it is gone; a failure above is already on its way
+            temporary.unlink()
+
+
+def check_target(path: Path, error: type[CnnkitError]) -> None:
+    """Find out, before the work is done, that no file can appear there: a folder or device is not replaced by one."""
+    with contextlib.suppress(OSError):  # such as a name that is too long: writing says what is wrong
+        if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
+            raise error(f"cannot write {path}: expected the name of a file in a folder that exists")

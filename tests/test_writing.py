@@ -1,0 +1,53 @@
+"""Files appear whole or not at all, links stay links, and nothing is left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cnnkit.errors import OnnxError, PlotError
+from cnnkit.writing import check_target, write_whole
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    write_whole(path, b"one", PlotError)
+    write_whole(path, b"two", PlotError)
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_whole(tmp_path / "link", b"x", PlotError)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
+def test_what_was_there_is_kept_if_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(step, full)
+    with pytest.raises(OnnxError) as error:
+        write_whole(path, b"new", OnnxError)
+    assert str(error.value) == f"cannot write {path}: No space left on device"
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", [".", "missing/a.bin"])
+def test_what_can_be_no_file_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
+    for write in (check_target, lambda path, error: write_whole(path, b"", error)):
+        with pytest.raises(PlotError, match=r"expected the name of a file in a folder that exists$"):
+            write(tmp_path / name, PlotError)
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(PlotError, match="cannot write /dev/null: expected the name of a file"):
+        write_whole(Path("/dev/null"), b"", PlotError)
