@@ -82,3 +82,10 @@ def test_arguments_are_checked(make: Callable[[], Schedule], message: str) -> No
 
 def test_the_built_in_schedules_are_listed() -> None:
     assert [schedule.__name__ for schedule in SCHEDULES] == ["Constant", "Cosine", "OneCycle", "Step"]
+
+
+def test_one_cycle_by_default() -> None:
+    schedule = OneCycle()
+    assert schedule.factor(0.0, 10) == pytest.approx(0.04)
+    assert schedule.factor(3.0, 10) == pytest.approx(1.0)
+    assert schedule.factor(10.0 - 1e-9, 10) == pytest.approx(0.0001)

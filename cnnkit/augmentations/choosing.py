@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Augmentation, Mixing
-from cnnkit.errors import ConfigError
+from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.types import Array, Draws
 
 
@@ -35,5 +37,10 @@ class Choose(Augmentation):
                 chosen = number == i
                 own = draws.where(chosen)  # of every image, also if none is chosen: it moves the others' numbers on
                 if chosen.any():
-                    x[chosen] = augmentation.apply(x[chosen], own)
+                    given = augmentation.apply(x[chosen], own)
+                    if np.shape(given) != (int(chosen.sum()), *x.shape[1:]):
+                        raise ShapeError(
+                            f"{augmentation!r} must give images of shape {x[chosen].shape}; it gave {np.shape(given)}"
+                        )
+                    x[chosen] = given
         return x

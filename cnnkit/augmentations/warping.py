@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkit.augmentations.resampling import blocks, resample
-from cnnkit.components.checks import finite, in_range, interval, not_negative
+from cnnkit.components.checks import finite, from_to, in_range, interval
 from cnnkit.components.contracts import Augmentation
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array, Draws
@@ -19,12 +19,13 @@ class Rotate(Augmentation):
 
     y[c, p] = x[c, q] with p - m = R(angle) (q - m), m the centre of the image, R a rotation; bilinear.
 
-    What comes in from outside is `fill`, in the dataset's own units. Raises ConfigError for degrees below 0.
+    What comes in from outside is `fill`, in the dataset's own units. Raises ConfigError unless degrees are
+    from 0 to 180.
     Source: Shorten, Khoshgoftaar (2019), A survey on Image Data Augmentation for Deep Learning.
     """
 
     def __init__(self, degrees: float, fill: float = 0.0) -> None:
-        self.degrees = not_negative("degrees", degrees)
+        self.degrees = from_to("degrees", degrees, 0, 180)
         self.fill = finite("fill", fill)
 
     def apply(self, x: Array, draws: Draws) -> Array:
@@ -42,7 +43,7 @@ class Affine(Augmentation):
     degrees: the angle is from -degrees to degrees, counterclockwise if it is above 0; translate: t is up to this share
     of width and height, either way; scale: s is between these two; shear: from -shear to shear, in degrees. What comes
     in from outside is `fill`, in the dataset's own units.
-    Raises ConfigError for degrees below 0, translate or shear outside 0 .. 1 and 0 .. 90, and a scale that is not two
+    Raises ConfigError for degrees, translate or shear outside 0 .. 180, 0 .. 1 and 0 .. 90, and a scale that is not two
     numbers from 0.01 to 100 in order.
     Source: Simard, Steinkraus, Platt (2003), Best Practices for Convolutional Neural Networks Applied to Visual
     Document Analysis, section 2.
@@ -56,7 +57,7 @@ class Affine(Augmentation):
         shear: float = 0.0,
         fill: float = 0.0,
     ) -> None:
-        self.degrees = not_negative("degrees", degrees)
+        self.degrees = from_to("degrees", degrees, 0, 180)
         self.translate = in_range("translate", translate, 0, 1)
         self.scale = interval("scale", scale)
         if self.scale[0] < SMALLEST or self.scale[1] > 1 / SMALLEST:

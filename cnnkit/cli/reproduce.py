@@ -78,7 +78,7 @@ def _recipe(record: Record, dataset: str | None) -> Recipe:
         recipe = recipe.override({"data.dataset": dataset})
     train = recipe.train
     chosen = [("optimizer", train.optimizer), ("loss", train.loss), ("schedule", train.schedule)]
-    chosen += [("gradient", train.gradient)] if train.gradient else []
+    chosen += [("gradient method", train.gradient)] if train.gradient else []
     chosen += [("augmentation", one) for one in train.augmentations]
     chosen += [("metric", one) for one in train.metrics] + [("callback", one) for one in train.callbacks]
     for kind, expression in chosen:

@@ -102,6 +102,8 @@ def train(
         given |= {"--seed": seed, "--fraction": fraction, "--time": time}
         given |= {name: chosen or None for name, chosen in trials.items()}
         resolved, place = interrupted(store.path, resume, [name for name, value in given.items() if value is not None])
+    if with_profile and workers is None:
+        workers = 1
     if time is not None:
         resolved = _within(resolved, time, workers, data_dir, epochs)
     if find_lr:
@@ -114,8 +116,6 @@ def train(
     if dry_run:
         show_plan(resolved, workers, data_dir, as_json)
         return
-    if with_profile and workers is None:
-        workers = 1
     checkpoints = Checkpoints(
         place,
         steps=checkpoint_steps,

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnkit.cli.output import counted, note, say, say_json, say_pairs
+from cnnkit.cli.output import counted, note, say, say_json, say_pairs, warn
 
 if TYPE_CHECKING:
     from cnnkit.training.range_test import RangeTest
@@ -28,7 +28,7 @@ def find_learning_rate(recipe: Recipe, workers: int | None, data_dir: str | None
         say_json({"suggestion": suggestion, **values, "picture": picture and str(picture)})
         return
     lowest = found.rates[found.smoothed.index(min(found.smoothed))]
-    say_pairs({"lowest loss at": lowest, "suggested": suggestion, "picture": picture or "none, without matplotlib"})
+    say_pairs({"lowest loss at": lowest, "suggested": suggestion, "picture": picture or "none"})
     optimizer = with_learning_rate(recipe.train.optimizer, suggestion)
     say(f"\nto train with it, add --lr {suggestion:g}: the optimizer is then {optimizer}")
 
@@ -37,13 +37,18 @@ def _picture(found: RangeTest, suggestion: float, name: str) -> Path | None:
     """The picture of a range test, in the working directory; None without matplotlib."""
     import importlib.util
 
+    from cnnkit.errors import PlotError
     from cnnkit.plotting.learning_rate import draw_learning_rates
     from cnnkit.plotting.saving import save
 
     if importlib.util.find_spec("matplotlib") is None:
         return None
     figure = draw_learning_rates(found.rates, found.losses, suggestion, f"{name}: learning-rate range test")
-    return save(figure, f"{name}-learning-rates.png")
+    try:
+        return save(figure, f"{name}-learning-rates.png")
+    except PlotError as error:  # the numbers are what counts
+        warn(str(error))
+        return None
 
 
 def overfit_one_batch(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:

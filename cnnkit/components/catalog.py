@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
     "layer": ("cnnkit_layers", (contracts.Layer, contracts.Merge)),
     "loss": ("cnnkit_losses", (contracts.Loss,)),
     "optimizer": ("cnnkit_optimizers", (contracts.Optimizer,)),
-    "gradient": ("cnnkit_gradients", (contracts.GradientMethod,)),
+    "gradient method": ("cnnkit_gradients", (contracts.GradientMethod,)),
     "schedule": ("cnnkit_schedules", (contracts.Schedule,)),
     "metric": ("cnnkit_metrics", (contracts.Metric,)),
     "dataset": ("cnnkit_datasets", (contracts.Dataset,)),

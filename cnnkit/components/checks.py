@@ -40,8 +40,13 @@ def positive(name: str, value: Any) -> float:
 
 def probability(name: str, value: Any) -> float:
     """A number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ConfigError(f"{name} must be a number from 0 to 1, got {value!r}")
+    return from_to(name, value, 0, 1)
+
+
+def from_to(name: str, value: Any, low: float, high: float) -> float:
+    """A number with low <= value <= high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
     return value
 
 

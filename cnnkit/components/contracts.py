@@ -199,7 +199,7 @@ class Optimizer(Component):
 class GradientMethod(Component):
     """How the gradient of a batch's loss is found where it is not backpropagation: from values of the loss alone."""
 
-    kind = "gradient"
+    kind = "gradient method"
 
     def gradient(self, loss: Callable[[Array], float], params: Array, rng: np.random.Generator) -> Array:
         """The gradient of the loss at `params`, (P,).

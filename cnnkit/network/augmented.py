@@ -12,6 +12,9 @@ from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network.draws import Draws
 from cnnkit.types import Array, Batch, Samples, Shape
 
+MOST, MOST_MIXING = 100, 4
+"""Augmentations in a list, and those among them that mix samples."""
+
 
 @dataclass(frozen=True)
 class Augmented(Samples):
@@ -30,6 +33,11 @@ class Augmented(Samples):
             raise ConfigError(
                 f"augmentations need images of shape (N, C, H, W), the training samples have {self.x.shape}: "
                 "train without them"
+            )
+        if len(self.augmentations) > MOST or sum(isinstance(one, Mixing) for one in self.augmentations) > MOST_MIXING:
+            raise ConfigError(
+                f"expected at most {MOST} augmentations, and {MOST_MIXING} of them that mix samples, each of which "
+                f"doubles the work of those before it; got {len(self.augmentations)}"
             )
 
     def at(self, positions: Array, seed: int, epoch: int) -> Batch:
@@ -69,7 +77,9 @@ class Augmented(Samples):
                 f"the network has {self.outputs} outputs, so class indices must be 0 to {self.outputs - 1}; there is "
                 f"the target {wrong[0]}: give the last layer one output for each class, or correct the targets"
             )
-        return np.eye(self.outputs, dtype=np.float32)[y]
+        shares = np.zeros((len(y), self.outputs), np.float32)
+        shares[np.arange(len(y)), y] = 1
+        return shares
 
 
 def _checked(one: Augmentation | Mixing, given: object, shapes: tuple[Shape, Shape]) -> Batch:

@@ -37,7 +37,7 @@ class Draws:
 
     def uniform(self, low: float = 0.0, high: float = 1.0, *size: int) -> Array:
         """As the protocol says; 53 random bits each."""
-        return low + (high - low) * (self._bits(size) >> np.uint64(11)) * 2.0**-53
+        return low + float(high - low) * (self._bits(size) >> np.uint64(11)) * 2.0**-53
 
     def integers(self, low: int, high: int, *size: int) -> Array:
         """As the protocol says; for ranges below 2^32, where the bias of rounding is below 2^-21."""

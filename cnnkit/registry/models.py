@@ -24,7 +24,7 @@ RECIPE_KINDS = {
     "train": {
         "augmentations": "augmentation",
         "optimizer": "optimizer",
-        "gradient": "gradient",
+        "gradient": "gradient method",
         "loss": "loss",
         "schedule": "schedule",
         "metrics": "metric",

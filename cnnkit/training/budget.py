@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError
@@ -27,27 +28,37 @@ USED = 0.9
 def within(recipe: Recipe, data: Data, seconds: float, workers: int | None = None) -> Recipe:
     """The recipe with as many epochs as fit into the seconds, so that its schedule spans just that time.
 
-    Where not even one epoch fits, it takes one over a fraction of the samples. A `TimeLimit` ends it in time should the
-    machine get slower. data: what the recipe trains on.
-    Raises ConfigError if the time does not suffice for a single batch.
+    Where not even one epoch fits, it takes one over a fraction of the samples. Should the machine get slower, a
+    `TimeLimit` ends it before the epoch that would take too long. data: what the recipe trains on.
+    Raises ConfigError if the time does not suffice for a single batch, or for the warm-up of the schedule, and what
+    `Trainer.check` raises.
     Source: Li, Yumer, Ramanan (2020), Budgeted Training: Rethinking Deep Neural Network Training Under Resource
     Constraints.
     """
     began = time.perf_counter()
     positive("seconds", seconds)
-    epoch = _epoch_seconds(trainer_for(recipe, workers), model_for(recipe, data), data, seconds)
-    room = USED * (seconds - (time.perf_counter() - began))
-    callbacks = [*recipe.train.callbacks, repr(TimeLimit(round(room / USED, 3)))] if room > 0 else []
-    if room >= epoch:
-        return recipe.override({"train.epochs": int(room / epoch), "train.callbacks": callbacks})
-    share = recipe.data.fraction * max(0.0, room) / epoch
+    trainer, model = trainer_for(recipe, workers), model_for(recipe, data)
+    trainer.check(model, data)
+    epoch = _epoch_seconds(trainer, model, data, seconds)
+    left = seconds - (time.perf_counter() - began)
+    epochs = max(1, int(USED * left / epoch))
+    try:
+        trainer.schedule.factor(0.0, epochs)
+    except ConfigError as error:
+        raise ConfigError(f"{seconds:g} s are enough for so many epochs: {epochs}; {error}") from None
+    planned: dict[str, Any] = {"train.epochs": epochs}
+    if left > 0:
+        planned["train.callbacks"] = [*recipe.train.callbacks, repr(TimeLimit(float(f"{left:.4g}")))]
+    if epochs * epoch <= USED * left:
+        return recipe.override(planned)
+    share = float(f"{max(0.0, USED * left / epoch):.4g}")
     batch = min(recipe.train.batch_size, len(data.train))
-    if share * len(data.train) / recipe.data.fraction < batch:
+    if share * len(data.train) < batch:
         raise ConfigError(
             f"{seconds:g} s are not enough to train on one batch of {batch} samples: an epoch of {len(data.train):,} "
             f"samples takes about {epoch:.1f} s; allow more time, or take a smaller network or batch size"
         )
-    return recipe.override({"train.epochs": 1, "data.fraction": round(share, 4), "train.callbacks": callbacks})
+    return recipe.override(planned | {"data.fraction": recipe.data.fraction * share})
 
 
 def _epoch_seconds(trainer: Trainer, model: Sequential, data: Data, budget: float) -> float:

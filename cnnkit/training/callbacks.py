@@ -25,7 +25,8 @@ def greater_is_better(quantity: str, quantities: Mapping[str, bool]) -> bool:
             if quantity.startswith("validation_")
             else ""
         )
-        raise ConfigError(f"{quantity!r} is not recorded in this training, only {', '.join(quantities)} are{hint}")
+        named = [name for name in quantities if "[" not in name]  # without the numbers of recorded arrays
+        raise ConfigError(f"{quantity!r} is not recorded in this training, only {', '.join(named)} are{hint}")
     return quantities[quantity]
 
 

@@ -87,7 +87,7 @@ class Position:
         expected = dict.fromkeys(quantities, self.epoch) if self.epoch else {}
         problems = {
             f"epoch {self.epoch} of {epochs}": self.epoch > epochs,
-            f"a history of {recorded}": recorded != expected,
+            f"a history of {recorded!r:.300}": recorded != expected,
             "sums of the steps, or none": (self.sums is not None) != (self.step > 0),
             "the state of the best epoch, or none": self.best_state.keys()
             != (state.keys() if self.best is not None else set()),

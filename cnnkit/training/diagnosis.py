@@ -22,7 +22,9 @@ def first_not_finite(session: Session, batch: Array, key: tuple[int, ...]) -> st
     engine, samples = session.engine, session.samples
     seed, epoch, *_ = key
     part = samples.at(batch, seed, epoch) if isinstance(samples, Augmented) else samples.take(batch)
-    x = part.x
+    x = np.asarray(part.x)
+    if (bad := _rows(x)).size:
+        return f"the training sample {batch[bad[0]]}, after its augmentations"
     if place := _parameter(engine, engine.parameters.vector, "weights"):
         return place
     found = [

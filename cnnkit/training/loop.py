@@ -52,7 +52,7 @@ class Loop:
         self._about = about
         """What must be the same when a checkpoint is resumed."""
         self._average = None if trainer.average is None else Average(model, trainer.average)
-        self._recorder = Recorder(model, trainer.record)
+        self._recorder = Recorder(model, trainer.record, trainer.epochs)
         self._position = Position()
         self._rate = trainer.optimizer.lr
 
@@ -90,7 +90,7 @@ class Loop:
         reason = ""
         for epoch in range(1, self._position.epoch + 1):  # callbacks may remember what they have seen
             reason = self._verdict({name: values[:epoch] for name, values in self._position.history.items()})
-        return arrays, reason
+        return arrays, reason if self._position.epoch < self._trainer.epochs else ""
 
     def _epochs(self, quantities: dict[str, bool], reason: str) -> str:
         trainer, position = self._trainer, self._position
@@ -99,7 +99,8 @@ class Loop:
                 position.began = {name: array.copy() for name, array in self._arrays().items()}
             if sums := self._epoch():
                 self._end_epoch(sums, quantities)
-                reason = self._verdict(position.history)
+                told = self._verdict(position.history)
+                reason = told if position.epoch < trainer.epochs else ""  # nothing is left to be ended
             if not reason and position.epoch < trainer.epochs and self._stop.signal is not None:
                 self._checkpoint()
                 return STOPPED

@@ -11,12 +11,12 @@ from cnnkit.components.checks import whole
 from cnnkit.network import Sequential
 from cnnkit.training.steps import batches, clipping
 from cnnkit.training.trainer import Trainer
-from cnnkit.types import Data
+from cnnkit.types import Data, Samples
 
 EVERY = 5
 """Steps between two looks at the batch in prediction mode."""
 ENOUGH = 0.01
-"""Where there is no accuracy, the batch is learned when its loss is this share of what it was."""
+"""Values to regress are learned when their loss is this share of what it was."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,17 @@ class OneBatch:
     after: dict[str, float]
     """Likewise, after the last one."""
     learned: bool
-    """Whether every sample is classified right or, without an accuracy, the loss is a hundredth of what it was."""
+    """Whether every sample is classified right or, for values to regress, the loss is a hundredth of what it was."""
 
 
 def overfit_one_batch(trainer: Trainer, model: Sequential, data: Data, steps: int = 500) -> OneBatch:
     """Train on the first batch alone, without augmentations, until it is known by heart or the steps are used up.
 
     The learning rate is the optimizer's, whatever the schedule. The model is changed: give one that is not needed.
-    Raises ConfigError for steps < 1.
+    Raises ConfigError for steps < 1, and what `Trainer.check` raises.
     """
     whole("steps", steps)
+    trainer.check(model, data)
     positions = batches(trainer.seed, 0, len(data.train), trainer.batch_size)[0]
     batch = data.train.take(positions)
     before = after = trainer.evaluate(model, batch)
@@ -51,5 +52,11 @@ def overfit_one_batch(trainer: Trainer, model: Sequential, data: Data, steps: in
             done += 1
             if done % EVERY == 0 or done == steps:
                 after = trainer.evaluate(model, batch)
-                learned = after["accuracy"] == 1.0 if "accuracy" in after else after["loss"] <= ENOUGH * before["loss"]
+                learned = _is_learned(model, batch, before["loss"], after["loss"])
     return OneBatch(len(batch), done, before, after, learned)
+
+
+def _is_learned(model: Sequential, batch: Samples, before: float, after: float) -> bool:
+    if batch.y.ndim == 1 and np.issubdtype(batch.y.dtype, np.integer):
+        return bool((model.predict(batch.x) == batch.y).all())
+    return after <= ENOUGH * before

@@ -58,13 +58,15 @@ def range_test(
     rate of step n = low * (high / low) ^ (n / (steps - 1)),  n = 0 .. steps - 1
 
     It ends early where the loss leaves all bounds; schedule and averages play no part. The model is changed: give one
-    that is not needed. Raises ConfigError for rates that do not grow and for fewer than 10 steps.
+    that is not needed. Raises ConfigError for rates that do not grow and for fewer than 11
+    steps, and what `Trainer.check` raises.
     Source: Smith (2017), Cyclical Learning Rates for Training Neural Networks, section 3.3; the suggestion is that of
     Howard, Gugger (2020), Deep Learning for Coders, chapter 5.
     """
     if positive("low", low) >= positive("high", high):
         raise ConfigError(f"expected low < high, got low = {low:g} and high = {high:g}")
-    whole("steps", steps, at_least=FEWEST)
+    whole("steps", steps, at_least=FEWEST + 1)
+    trainer.check(model, data)
     found, total = RangeTest(), 0.0
     with trainer.session(model, data.train) as session:
         each = endless_batches(trainer.seed, len(data.train), trainer.batch_size)

@@ -7,26 +7,28 @@ from collections.abc import Sequence
 from cnnkit.errors import ConfigError
 from cnnkit.network import Sequential
 
-MOST = 20_000
-"""Numbers of an epoch; each becomes a text of some 20 bytes in the model's file."""
+MOST = 500_000
+"""Numbers of a training; each becomes a text of some 20 bytes in a model's file, whose texts may have 16 MiB."""
 
 
 class Recorder:
     """The numbers of some of a model's arrays, as quantities of the history: `conv2d_1.weight[0]`, row by row.
 
-    arrays: their names, as in `model.state()`. Raises ConfigError for a name that is none of them, and for more than
-    20,000 numbers in all.
+    arrays: their names, as in `model.state()`. Raises ConfigError for a name that is none of them, or stands there
+    twice, and for more than 500,000 numbers in all epochs together.
     """
 
-    def __init__(self, model: Sequential, arrays: Sequence[str]) -> None:
+    def __init__(self, model: Sequential, arrays: Sequence[str], epochs: int) -> None:
         self._model, self._arrays = model, arrays
         sizes = {name: array.size for name, array in model.state().items()} if arrays else {}
         if unknown := [name for name in arrays if name not in sizes]:
             raise ConfigError(f"record: expected names among {', '.join(sizes)}; got {', '.join(map(repr, unknown))}")
-        if (numbers := sum(sizes[name] for name in arrays)) > MOST:
+        if len(set(arrays)) < len(arrays):
+            raise ConfigError(f"record: expected each name once, got {', '.join(arrays)}")
+        if (numbers := sum(sizes[name] for name in arrays) * epochs) > MOST:
             raise ConfigError(
-                f"record: expected arrays of at most {MOST:,} numbers in all, {', '.join(arrays)} have {numbers:,}: "
-                "record smaller ones, such as the kernels of the first layer"
+                f"record: expected at most {MOST:,} numbers in all, {', '.join(arrays)} have {numbers:,} in "
+                f"{epochs:,} epochs: record smaller arrays, such as the kernels of the first layer"
             )
 
     def values(self) -> dict[str, float]:

@@ -80,7 +80,7 @@ class Trainer:
     ) -> None:
         self.optimizer = cast(Optimizer, _component("optimizer", optimizer))
         self.loss = cast(Loss, _component("loss", loss))
-        self.gradient = None if gradient is None else cast(GradientMethod, _component("gradient", gradient))
+        self.gradient = None if gradient is None else cast(GradientMethod, _component("gradient method", gradient))
         self.schedule = cast(Schedule, _component("schedule", schedule))
         self.metrics = [cast(Metric, _component("metric", metric)) for metric in _listed("metrics", metrics)]
         self.augmentations = [
@@ -119,20 +119,10 @@ class Trainer:
         TrainingError, naming the layer, if a loss, gradient or weight is not finite.
         """
         stop = stop or StopRequest()
-        train, validation, test = _parts(data)
-        if not train:
-            raise ShapeError("expected at least one sample to train on, got none")
-        for part in filter(None, (train, validation, test)):
-            _check(model, part)
-        if (bad := diagnosis.first_input(train)) is not None:
-            raise TrainingError(
-                f"the input of the training sample {bad} is not finite; expected numbers other than NaN and "
-                "infinities: mend the sample or leave it out"
-            )
+        train, validation, test = self.check(model, data)
         if self.keep == "best" and not validation:
             raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
-        self.forecast(model, data).require()
         sessions = functools.partial(self.session, model, train)
         about = {
             "train": self.recipe(),
@@ -155,6 +145,27 @@ class Trainer:
             dataset=dataset,
             settings=loop.settings,
         )
+
+    def check(
+        self, model: Sequential, data: Data | Samples | tuple[Inputs, Array]
+    ) -> tuple[Samples, Samples | None, Samples | None]:
+        """The samples to train, validate and test on, if the model can be trained on them here.
+
+        Raises ShapeError if the data does not fit the model, TrainingError for an input that is not finite, and
+        ConfigError if the memory does not suffice.
+        """
+        train, validation, test = _parts(data)
+        if not train:
+            raise ShapeError("expected at least one sample to train on, got none")
+        for part in filter(None, (train, validation, test)):
+            _check(model, part)
+        if (bad := diagnosis.first_input(train)) is not None:
+            raise TrainingError(
+                f"the input of the training sample {bad} is not finite; expected numbers other than NaN and "
+                "infinities: mend the sample or leave it out"
+            )
+        self.forecast(model, data).require()
+        return train, validation, test
 
     def session(
         self, model: Sequential, samples: Samples, *, augmented: bool = True

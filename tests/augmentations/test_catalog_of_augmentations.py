@@ -124,7 +124,7 @@ class Same(Augmentation):
         ("Shift(1.5)", "by must be a whole number, 0 or above, got 1.5"),
         ('Shift(1, fill="black")', "fill must be a finite number, got 'black'"),
         ("PadCrop(-1)", "padding must be a whole number, 0 or above, got -1"),
-        ("Rotate(-10)", "degrees must be a number, 0 or above, got -10"),
+        ("Rotate(-10)", "degrees must be a number from 0 to 180, got -10"),
         ("Affine(translate=3)", "translate must be a number with 0 <= translate < 1, got 3"),
         ("Affine(shear=90)", "shear must be a number with 0 <= shear < 90, got 90"),
         ("Affine(scale=1.2)", "scale must be a pair of numbers, such as (0.5, 1.5), the smaller one first, got 1.2"),

@@ -213,3 +213,28 @@ def test_targets_that_cannot_be_mixed_are_refused(targets: Array, message: str) 
     with pytest.raises(ShapeError) as caught:
         augmented(Mixup(), samples=Samples(digits().x, targets)).at(np.arange(4), 0, 0)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("many", [[Mixup()] * 5, [Shift(1)] * 101])
+def test_lists_that_would_take_for_ever_are_refused(many: list[Augmentation | Mixing]) -> None:
+    with pytest.raises(ConfigError, match="expected at most 100 augmentations, and 4 of them that mix samples"):
+        augmented(*many)
+    assert len(augmented(*[Mixup()] * 4).at(np.arange(3), 0, 0)) == 3
+
+
+def test_shares_of_many_classes_take_no_more_than_they_need() -> None:
+    """A square of all classes would take 10 GB."""
+    samples = Augmented(digits().x, digits().y, [Mixup()], 50_000)
+    assert samples.at(np.arange(2), 0, 0).y.shape == (2, 50_000)
+
+
+class Squeezes(Augmentation):
+    """Gives one number for each image."""
+
+    def apply(self, x: Array, draws: Draws) -> Array:
+        return np.asarray(x.mean(axis=(1, 2, 3), keepdims=True))
+
+
+def test_what_is_chosen_is_checked_as_well() -> None:
+    with pytest.raises(ShapeError, match=r"Squeezes\(\) must give images of shape \(\d+, 1, 8, 8\); it gave"):
+        augmented(Choose(Squeezes())).at(np.arange(4), 0, 0)

@@ -147,3 +147,11 @@ def test_some_samples_get_streams_that_do_not_depend_on_which_they_are() -> None
     for numbers in (after[mask][:, np.newaxis], again):
         assert not (numbers == some).any()
     assert abs(np.corrcoef(some[:, 0], again[:, 0])[0, 1]) < 5 / np.sqrt(len(some))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 65_535), (5, 0), (0, 2**40), (-3, 3)])
+def test_bounds_may_be_whole_numbers(low: int, high: int) -> None:
+    """Widths above 2,048 would not fit beside 53 bits in 64."""
+    numbers = Draws(0, 0, 1, np.arange(100_000)).uniform(low, high)
+    assert abs(numbers.mean() - (low + high) / 2) < 0.01 * abs(high - low)
+    assert abs(np.ptp(numbers) - abs(high - low)) < 0.01 * abs(high - low)

@@ -212,7 +212,7 @@ def test_a_repr_that_makes_another_augmentation(monkeypatch: pytest.MonkeyPatch)
 def test_what_is_no_augmentation_is_refused() -> None:
     with pytest.raises(ComponentError, match="there is no augmentation named 'Rotat'"):
         check_augmentation("Rotat(10)")
-    with pytest.raises(ConfigError, match="degrees must be a number, 0 or above"):
+    with pytest.raises(ConfigError, match="degrees must be a number from 0 to 180"):
         check_augmentation("Rotate(-1)")
 
 

@@ -146,9 +146,9 @@ def test_a_run_says_which_gradient_method_it_had() -> None:
 
 
 def test_a_gradient_method_must_be_one() -> None:
-    with pytest.raises(ConfigError, match=r"^expected a gradient or its expression, got 3$"):
+    with pytest.raises(ConfigError, match=r"^expected a gradient method or its expression, got 3$"):
         Trainer(gradient=3)  # type: ignore[arg-type]
-    with pytest.raises(ComponentError, match=r"^there is no gradient named 'Adam'"):
+    with pytest.raises(ComponentError, match=r"^there is no gradient method named 'Adam'"):
         Trainer(gradient="Adam()")
 
 
@@ -160,6 +160,6 @@ def test_without_its_plugin_the_shipped_recipe_tells_what_to_install() -> None:
     with pytest.raises(ComponentError) as caught:
         train(load_recipe("mnist-numeric"))
     assert str(caught.value) == (
-        "there is no gradient named 'FiniteDifference'\n"
+        "there is no gradient method named 'FiniteDifference'\n"
         "  FiniteDifference comes with cnnkit-finite-difference; run: pip install cnnkit-finite-difference"
     )

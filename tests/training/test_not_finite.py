@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.components import Layer, Optimizer
+from cnnkit.components import Augmentation, Layer, Optimizer
 from cnnkit.errors import ConfigError, TrainingError
 from cnnkit.layers import BatchNorm2D
 from cnnkit.network import Sequential
 from cnnkit.training import Checkpoints, Trainer
 from cnnkit.training.loop import MOST_ROLLBACKS
-from cnnkit.types import Array, Cache, Context, Grads, Samples
+from cnnkit.types import Array, Cache, Context, Draws, Grads, Samples
 from tests.training.test_checkpoint import DATA, InMemory, StopsAfter, network, outcome, trainer
 
 
@@ -200,3 +200,33 @@ def test_a_large_gradient_is_clipped_although_its_squares_overflow() -> None:
     options: dict[str, Any] = {"loss": "MSE()", "metrics": [], "epochs": 1, "batch_size": 10, "workers": 1}
     run = Trainer(**options, optimizer="SGD(1e-3)", clip_norm=1.0).fit(model, (x, y))
     assert run.reason == "all epochs done"
+
+
+class Spoils(Augmentation):
+    """Makes NaN of the third training sample."""
+
+    def apply(self, x: Array, draws: Draws) -> Array:
+        x[x[:, 0, 0, 0] == 3] = np.nan
+        return x
+
+
+def test_nan_from_an_augmentation_is_told_as_such() -> None:
+    x = np.zeros((20, 1, 2, 2), np.float32) + np.arange(20, dtype=np.float32)[:, None, None, None]
+    trainer = Trainer(augmentations=[Spoils()], epochs=1, batch_size=20)
+    with pytest.raises(TrainingError, match="first seen in the training sample 3, after its augmentations"):
+        trainer.fit(Sequential(["Flatten()", "Dense(2)"], (1, 2, 2)), Samples(x, np.arange(20) % 2))
+
+
+def test_after_a_rollback_updates_are_counted_from_where_the_epoch_began() -> None:
+    """Adam's first steps are corrected by their number: a wrong one gives other weights."""
+    numbers: list[int] = []
+
+    class Counts(Leaps):
+        def update(self, params: Array, grads: Array, state: Any, lr: float, step: int) -> None:
+            numbers.append(step)
+            super().update(params, grads, state, lr, step)
+
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 10, "rollback": 0.25, "workers": 1}
+    with pytest.warns(RuntimeWarning, match="the epoch begins anew"):
+        Trainer(optimizer=Counts(at=6), **options).fit(Sequential(["Dense(2)"], (3,)), rows())
+    assert numbers == [1, 2, 3, 4, 5, 6, 5, 6, 7, 8]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnnkit import Sequential, Trainer
+from cnnkit import Registry, Sequential, Trainer
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 
@@ -57,5 +58,23 @@ def test_a_name_that_is_none_is_refused() -> None:
 
 def test_too_many_numbers_are_refused() -> None:
     model = Sequential(["Flatten()", "Dense(400)", "Dense(10)"], DATA.input_shape)
-    with pytest.raises(ConfigError, match=r"at most 20,000 numbers in all, dense_1\.weight have 25,600"):
-        fit(model, record=["dense_1.weight"])
+    with pytest.raises(ConfigError, match=r"at most 500,000 numbers in all, dense_1\.weight have 512,000 in 20 epochs"):
+        Trainer(epochs=20, record=["dense_1.weight"]).fit(model, DATA)
+
+
+def test_a_name_that_stands_there_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"expected each name once, got dense_1\.bias, dense_1\.bias"):
+        fit(network(), record=["dense_1.bias"] * 2)
+
+
+def test_a_model_with_as_much_recorded_as_may_be_can_be_registered(tmp_path: Path) -> None:
+    model = Sequential(["Flatten()", "Dense(390)", "Dense(10)"], DATA.input_shape, preprocessing=DATA.preprocessing)
+    run = Trainer(epochs=20, batch_size=1437, record=["dense_1.weight"]).fit(model, DATA)
+    version = Registry(tmp_path).save(model, "wide", **run.record())
+    assert Registry(tmp_path).read(version.ref).manifest.history == run.history
+
+
+def test_a_wrong_quantity_lists_those_that_are_no_recorded_numbers() -> None:
+    with pytest.raises(ConfigError) as error:
+        fit(network(), record=["dense_1.bias"], callbacks=["EarlyStopping('los')"])
+    assert str(error.value) == "'los' is not recorded in this training, only loss, accuracy, lr, seconds are"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from cnnkit.training import budget
 from cnnkit.training.one_batch import overfit_one_batch
 from cnnkit.training.range_test import RangeTest, range_test
 from cnnkit.training.recipe import Recipe
-from cnnkit.types import Array, Context, Data, Grads
+from cnnkit.types import Array, Context, Data, Grads, Samples
 
 DATA = load_dataset("Digits()")
 
@@ -91,12 +92,46 @@ def test_a_loss_that_only_grows_suggests_nothing() -> None:
     [
         ({"low": 1.0, "high": 0.1}, "low < high, got low = 1 and high = 0.1"),
         ({"low": 0}, "low must be a number above 0, got 0"),
-        ({"steps": 9}, "steps must be a whole number, 10 or above, got 9"),
+        ({"steps": 10}, "steps must be a whole number, 11 or above, got 10"),
     ],
 )
 def test_a_range_that_is_none_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         range_test(Trainer(), network(), DATA, **options)
+
+
+def test_the_suggestion_is_a_tenth_of_the_rate_of_the_lowest_loss() -> None:
+    rates = np.geomspace(1e-4, 1.0, 41).tolist()
+    smoothed = [abs(number - 30) / 30 + 0.5 for number in range(41)]
+    assert RangeTest(rates, smoothed, smoothed).suggestion == pytest.approx(rates[30] / 10)
+
+
+def test_gradients_are_clipped_as_in_training() -> None:
+    """With a norm of almost nothing, nothing is learned."""
+    options: dict[str, Any] = {"optimizer": "SGD(1.0)", "batch_size": 64, "clip_norm": 1e-9}
+    losses = range_test(Trainer(**options), network(), DATA, low=0.5, high=1.0, steps=40).losses
+    plain = range_test(Trainer(**options | {"clip_norm": None}), network(), DATA, low=0.5, high=1.0, steps=40).losses
+    assert np.mean(losses[-5:]) > 2 > np.mean(plain[-5:])
+    assert not overfit_one_batch(Trainer(**options), network(), DATA, steps=30).learned
+    assert overfit_one_batch(Trainer(**options | {"clip_norm": None}), network(), DATA, steps=300).learned
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [
+        lambda data: range_test(Trainer(), network(), data),
+        lambda data: overfit_one_batch(Trainer(), network(), data),
+        lambda data: budget.within(recipe(), data, 5.0),
+    ],
+)
+def test_trials_check_what_trainings_check(trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.array(DATA.train.x, np.float32)
+    x[7, 0, 3, 3] = np.nan
+    with pytest.raises(TrainingError, match="the input of the training sample 7 is not finite"):
+        trial(replace(DATA, train=Samples(x, DATA.train.y)))
+    monkeypatch.setattr("cnnkit.training.trainer.available_memory", lambda: 1000)
+    with pytest.raises(ConfigError, match="training with batch size 64 takes about"):
+        trial(DATA)
 
 
 # One batch
@@ -120,16 +155,19 @@ def test_broken_gradients_are_noticed(layers: tuple[Any, ...]) -> None:
 def test_a_regression_is_learned_when_its_loss_is_a_hundredth() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 3)).astype(np.float32)
-    data = Data(*[_regression(x)] * 2)
+    data = Data(_regression(x), _regression(x))
     trainer = Trainer(optimizer="Adam(0.05)", loss="MSE()", metrics=[], batch_size=20)
     result = overfit_one_batch(trainer, Sequential(["Dense(2)"], (3,)), data)
     assert result.learned
     assert result.after["loss"] <= 0.01 * result.before["loss"]
 
 
-def _regression(x: Array) -> Any:
-    from cnnkit.types import Samples
+def test_smoothed_labels_do_not_hide_that_a_batch_is_known() -> None:
+    trainer = Trainer(optimizer="Adam(0.01)", loss="CrossEntropy(label_smoothing=0.3)", metrics=[], batch_size=64)
+    assert overfit_one_batch(trainer, network("Flatten()", "Dense(32)", "ReLU()", "Dense(10)"), DATA).learned
 
+
+def _regression(x: Array) -> Samples:
     return Samples(x, np.stack([x.sum(axis=1), x[:, 0] - 2], axis=1))
 
 
@@ -173,3 +211,18 @@ def test_no_time_for_a_batch_is_refused() -> None:
         ConfigError, match="not enough to train on one batch of 1000 samples: an epoch of 1,437 samples"
     ):
         budget.within(recipe(batch_size=1000), DATA, 0.3)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_time_that_is_too_short_for_the_warm_up_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^5 s are enough for so many epochs: \d; Cosine\(warmup=30\) warms up for 30"
+    ):
+        budget.within(recipe(schedule="Cosine(warmup=30)"), DATA, 5.0)
+
+
+def test_a_time_limit_ends_nothing_that_is_at_its_end() -> None:
+    run = Trainer(epochs=2, batch_size=500, callbacks=["TimeLimit(1e-9)"]).fit(network(), DATA)
+    assert (len(run.history["loss"]), run.reason[:14]) == (1, "one more epoch")
+    run = Trainer(epochs=1, batch_size=500, callbacks=["TimeLimit(1e-9)"]).fit(network(), DATA)
+    assert run.reason == "all epochs done"

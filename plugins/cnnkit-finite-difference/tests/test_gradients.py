@@ -77,7 +77,7 @@ def test_wrong_arguments_are_explained() -> None:
 
 @pytest.mark.parametrize("expression", ['FiniteDifference(h=1e-05, scheme="central")', "SPSA(directions=3)"])
 def test_the_catalog_finds_them(expression: str) -> None:
-    method = installed_catalog().build("gradient", expression)
+    method = installed_catalog().build("gradient method", expression)
     assert repr(method) == expression
     origin = installed_catalog().origin(type(method))
     assert origin is not None
