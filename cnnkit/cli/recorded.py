@@ -29,6 +29,18 @@ def recorded_component(kind: str, expression: str) -> Component | None:
         return None
 
 
+def dataset_option(dataset: Mapping[str, str] | None, data_dir: str | None) -> str:
+    """What must be added to a command that needs the samples again: "" if a model file may choose them by itself."""
+    from cnnkit.components import Dataset
+    from cnnkit.data import default_data_dir
+
+    component = recorded_component("dataset", dataset["name"]) if dataset else None
+    folder = Path(data_dir) if data_dir else default_data_dir()
+    if not dataset or (isinstance(component, Dataset) and component.is_complete(folder)):
+        return ""
+    return f" --dataset {shlex.quote(dataset['name'])}"
+
+
 def recorded_dataset(dataset: Mapping[str, str] | None, data_dir: str | None) -> Data:
     """The samples that a model was trained on. Raises DataError, saying what to give, if they must be asked for."""
     from cnnkit.components import Dataset

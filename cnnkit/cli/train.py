@@ -26,6 +26,7 @@ from cnnkit.cli.output import console, counted, note, say, say_json, say_pairs, 
 from cnnkit.cli.plan import show_plan
 from cnnkit.cli.profile import costs_of, show_costs
 from cnnkit.cli.recipe import resolve
+from cnnkit.cli.recorded import dataset_option
 from cnnkit.cli.trials import find_learning_rate, overfit_one_batch
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def train(
     elif version is None:
         _show_interrupted(run, place, checkpoints.failure, ending)
     else:
-        _show_run(run, version, registry)
+        _show_run(run, version, registry, data_dir)
     if costs and not as_json:
         show_costs(costs)
     if run.signal is not None:
@@ -201,7 +202,7 @@ def _check_writable(store: Registry, name: str) -> None:
         )
 
 
-def _show_run(run: Run, version: Version, registry: str | None) -> None:
+def _show_run(run: Run, version: Version, registry: str | None, data_dir: str | None) -> None:
     if run.reason != "all epochs done":
         say(f"ended after {counted(_epochs(run), 'epoch')}: {run.reason}")
     if run.metrics:
@@ -209,8 +210,9 @@ def _show_run(run: Run, version: Version, registry: str | None) -> None:
     say()
     say_pairs({"registered": version.ref, "file": version.path})
     say("\nnext:")
+    needed = dataset_option(run.dataset, data_dir) + (f" --data-dir {shlex.quote(data_dir)}" if data_dir else "")
     for command in (f"evaluate {version.ref}", f"export {version.ref}", f"plot {version.ref}"):
-        say(f"  cnnkit {command}{_at(registry)}")
+        say(f"  cnnkit {command}{needed}{_at(registry)}")
 
 
 def _at(registry: str | None) -> str:

@@ -245,7 +245,8 @@ class Catalog:
         if close := difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6):
             lines.append(f"did you mean {' or '.join(folded[n] for n in close)}?")
         if name in KNOWN_ELSEWHERE:
-            lines.append(f"{name} comes with {KNOWN_ELSEWHERE[name]}; run: pip install {KNOWN_ELSEWHERE[name]}")
+            plugin = KNOWN_ELSEWHERE[name]
+            lines.append(f"{name} comes with {plugin}; from cnnkit's source, run: pip install ./plugins/{plugin}")
         lines += [
             f"{p.distribution} {p.version} is broken and may bring it: {problem}"
             for p in searched

@@ -102,6 +102,11 @@ def _samples(path: Path, arrays: dict[str, Stored], suffix: str, targets: Path |
 def _inputs(path: Path, name: str, x: Stored) -> Stored:
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(f"{path}: expected {name} of shape (N, C, H, W), (N, H, W) or (N, F), got {x.shape}")
+    if x.ndim == 4 and x.shape[1] == x.shape[2] and x.shape[3] in (1, 3, 4) and x.shape[1] > 4:
+        raise DataError(
+            f"{path}: expected {name} of shape (N, C, H, W), with the channels before height and width; {x.shape} seem "
+            "to be images with their channels last: save x.transpose(0, 3, 1, 2)"
+        )
     if x.dtype != np.uint8:
         if x.dtype.kind != "f" or x.dtype.itemsize not in (4, 8):
             raise DataError(f"{path}: expected {name} of uint8, float32 or float64, got {x.dtype}")

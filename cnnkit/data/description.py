@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.types import Array, Data
+from cnnkit.types import Array, Data, Inputs, blocks
 
 
 def describe(data: Data) -> dict[str, Any]:
@@ -46,5 +46,7 @@ def _unique(y: Array) -> tuple[list[int], list[int]]:
     return values.tolist(), counts.tolist()
 
 
-def _range(values: Array) -> list[float]:
-    return [values.min().item(), values.max().item()]
+def _range(values: Inputs) -> list[float]:
+    """The lowest and the highest, of inputs that may not be in memory."""
+    bounds = [(values[block].min().item(), values[block].max().item()) for block in blocks(values)]
+    return [min(low for low, _ in bounds), max(high for _, high in bounds)]

@@ -13,7 +13,7 @@ from cnnkit.components import Augmentation, Mixing
 from cnnkit.errors import DataError
 from cnnkit.network import Augmented
 from cnnkit.plotting.saving import save
-from cnnkit.plotting.style import picture, plain
+from cnnkit.plotting.style import DPI, SLIDE, TITLE, picture, plain, wrapped
 from cnnkit.types import Array, Data
 
 if TYPE_CHECKING:
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 MOST_IMAGES = 240
 MOST_CLASSES = 120
-MOST_OF_A_CLASS = 8
+MOST_OF_A_CLASS = 16
 EPOCHS = MOST_OF_A_CLASS - 1
 """In which an augmented sample is shown."""
-WIDTH, HEIGHT, DPI = 12.8, 7.2, 150
-"""Inches of a slide, and points of an inch: 1920 x 1080."""
+WIDTH, HEIGHT = SLIDE
 MOST_LETTERS = 18
 """Of the name of a class."""
 LETTER = 0.25
@@ -73,7 +72,7 @@ def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str)
     axes.set_ylim(rows, 0)
     axes.set_aspect("equal", anchor="C")
     size = min(15.0, 0.4 * 72 * min(HEIGHT * 0.91 / rows, WIDTH * 0.98 / (columns * (room + across))))
-    figure.text(0.5, 0.96, plain(title, 100), fontsize=16, color=_INK, ha="center", va="center")
+    figure.text(0.5, 0.955, wrapped(title), fontsize=TITLE, fontweight="bold", color=_INK, ha="center", va="center")
     pixels = _scaled(images)
     high, wide = 0.47 * np.array(images.shape[2:]) / max(images.shape[2:])  # half of an image, with a gap
     for place, (name, (_, members)) in enumerate(zip(shown, groups, strict=True)):

@@ -86,8 +86,13 @@ def new_figure(title: str) -> Figure:
     figure = Figure(figsize=SLIDE, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]
-    figure.suptitle("\n".join(textwrap.wrap(plain(title, 2 * TITLE_LINE), TITLE_LINE)), fontweight="bold")
+    figure.suptitle(wrapped(title), fontweight="bold")
     return figure
+
+
+def wrapped(title: str) -> str:
+    """A title on one line, or two if it is long."""
+    return "\n".join(textwrap.wrap(plain(title, 2 * TITLE_LINE), TITLE_LINE))
 
 
 def integer_axis(axes: Axes) -> None:

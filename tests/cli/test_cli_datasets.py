@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -99,3 +100,28 @@ def test_pictures_that_cannot_be(cli: Any, tmp_path: Path, arguments: list[str],
     assert (result.code, result.out) == (2, "")
     assert message in result.err
     assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.h5", "x.npy"])
+def test_show_of_arrays_in_files(cli: Any, tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(3, 200, (40, 1, 6, 6), dtype=np.uint8), np.arange(40) % 4
+    np.savez(tmp_path / "mine.npz", x=x, y=y)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["x"], file["y"] = x, y
+    targets = ', targets="y.npy"' if name == "x.npy" else ""
+    shown = cli("datasets", "show", f'Arrays("{name}"{targets})', "-o", "a.png", "--augment", "Shift(1)", "--json")
+    assert shown.code == 0, shown.err
+    ranges = shown.document["input_range"]
+    lows, highs = zip(*ranges.values(), strict=True)
+    assert (min(lows), max(highs)) == (x.min(), x.max())
+    assert (tmp_path / "a.png").exists()
+
+
+def test_channels_that_come_last_are_told(cli: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", x=np.zeros((10, 20, 20, 3), np.uint8), y=np.arange(10) % 2)
+    result = cli("datasets", "show", 'Arrays("mine.npz")')
+    assert result.code == 2
+    assert "(10, 20, 20, 3) seem to be images with their channels last: save x.transpose(0, 3, 1, 2)" in result.err

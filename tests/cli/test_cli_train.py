@@ -228,3 +228,17 @@ def test_an_interrupted_training_is_not_profiled(cli: Any, monkeypatch: pytest.M
     result = cli("train", "tiny.toml", "--epochs", "50", "--profile", "--json")
     assert result.code == 128 + signal.SIGTERM
     assert result.document["profile"] is None
+
+
+def test_the_next_commands_name_what_a_model_file_may_not_open(cli: Any, tmp_path: Path) -> None:
+    import numpy as np
+
+    np.savez(tmp_path / "own.npz", x=np.zeros((20, 8, 8), np.uint8), y=np.arange(20) % 10)
+    recipe = (tmp_path / "tiny.toml").read_text().replace("Digits()", "Arrays('own.npz')")
+    (tmp_path / "own.toml").write_text(recipe)
+    result = cli("train", "own.toml")
+    line = next(line for line in result.out.splitlines() if "evaluate" in line)
+    command = shlex.split(line)
+    assert command[3:] == ["--dataset", 'Arrays("own.npz")']
+    assert cli(*command[1:]).code == 0
+    assert "--dataset" not in cli("train", "tiny.toml").out

@@ -114,7 +114,7 @@ class TestUnknownNames:
     def test_the_distribution_that_brings_a_known_name_is_told(self, make_plugin: MakePlugin) -> None:
         assert complaint(Catalog([make_plugin("cnnkit", Chain)]), "HadamardDense(3)") == (
             "there is no layer named 'HadamardDense'\n"
-            "  HadamardDense comes with cnnkit-walsh; run: pip install cnnkit-walsh"
+            "  HadamardDense comes with cnnkit-walsh; from cnnkit's source, run: pip install ./plugins/cnnkit-walsh"
         )
 
     def test_a_distribution_that_is_missing_is_named(self, make_plugin: MakePlugin, imported: list[str]) -> None:

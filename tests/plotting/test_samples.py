@@ -14,7 +14,7 @@ from cnnkit.augmentations import Shift
 from cnnkit.data import load_dataset
 from cnnkit.errors import DataError, PlotError
 from cnnkit.network import Augmented
-from cnnkit.plotting.samples import MOST_CLASSES, MOST_LETTERS, draw_samples, write_samples
+from cnnkit.plotting.samples import EPOCHS, MOST_CLASSES, MOST_LETTERS, draw_samples, write_samples
 from cnnkit.types import Array, Data, Samples
 
 pytest.importorskip("matplotlib")
@@ -143,10 +143,10 @@ def test_one_sample_of_each_class_is_shown_in_several_epochs(tmp_path: Path, mon
     monkeypatch.setattr("cnnkit.plotting.samples.draw_samples", remember)
     write_samples(data, tmp_path / "a.png", [Shift(2)])
     ((images, labels, title),) = drawn
-    assert title.endswith(": as it is, and in 7 epochs with Shift(2)")
-    assert np.array_equal(labels, np.tile(np.arange(10), 8))
+    assert title.endswith(f": as it is, and in {EPOCHS} epochs with Shift(2)")
+    assert np.array_equal(labels, np.tile(np.arange(10), 1 + EPOCHS))
     first = [int(np.argmax(data.train.y == label)) for label in range(10)]
     samples = Augmented(data.train.x, data.train.y, [Shift(2)], 10)
     assert np.array_equal(images[:10], data.train.x[np.array(first)])
-    for epoch in range(7):
+    for epoch in range(EPOCHS):
         assert np.array_equal(images[10 * epoch + 10 : 10 * epoch + 20], samples.at(np.array(first), 0, epoch).x)

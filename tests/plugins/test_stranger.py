@@ -80,7 +80,7 @@ def test_without_the_plugin_the_catalog_tells_what_to_install() -> None:
     assert "cnnkit-walsh" not in [distribution for distribution, _, _ in answer["listed"]]
     assert answer["error"] == (
         "there is no layer named 'HadamardDense'\n"
-        "  HadamardDense comes with cnnkit-walsh; run: pip install cnnkit-walsh"
+        "  HadamardDense comes with cnnkit-walsh; from cnnkit's source, run: pip install ./plugins/cnnkit-walsh"
     )
     answer = ask(Path(sys.executable), "cnnkit-walsh:HadamardDense(8)")
     assert answer["error"] == (

@@ -161,5 +161,6 @@ def test_without_its_plugin_the_shipped_recipe_tells_what_to_install() -> None:
         train(load_recipe("mnist-numeric"))
     assert str(caught.value) == (
         "there is no gradient method named 'FiniteDifference'\n"
-        "  FiniteDifference comes with cnnkit-finite-difference; run: pip install cnnkit-finite-difference"
+        "  FiniteDifference comes with cnnkit-finite-difference; from cnnkit's source, run: "
+        "pip install ./plugins/cnnkit-finite-difference"
     )
