@@ -111,7 +111,7 @@ def compare(
             comparison = carry_out(plan, place, store, datasets, progress=live)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
-                note("interrupted: nothing was registered")
+                note("interrupted")
             _show_resume(place, registry, data_dir)
             raise
     pictures: list[Path] = []

@@ -6,20 +6,21 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from cnnkit.comparison.grid import Grid
 from cnnkit.comparison.plan import Datasets, Plan, Register, Source, make_plan
 from cnnkit.comparison.progress import ComparisonProgress
 from cnnkit.comparison.result import Comparison, Row, RunResult
-from cnnkit.comparison.runs import Task, outcomes
+from cnnkit.comparison.runs import Outcome, Task, outcomes
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Metric
-from cnnkit.errors import CnnkitError, RegistryError
+from cnnkit.errors import CnnkitError, DataError, RegistryError
 from cnnkit.registry import ComparisonFolder, Comparisons, Registry
 from cnnkit.registry.comparisons import manifest_of
 from cnnkit.registry.manifest import Manifest
 from cnnkit.training.assemble import model_for, trainer_for
-from cnnkit.training.recipe import Overrides
+from cnnkit.training.recipe import Overrides, Recipe
 
 TAG = "comparison"
 """The tag of registered versions that holds the comparison's name."""
@@ -45,7 +46,7 @@ def compare(
     trained; overrides: as of `load_recipe`; seeds: how many, or which, those of [compare] in the recipe if None;
     register: the best run, all, or none; jobs: how many runs are trained at once, as joblib is configured if None
     (`joblib.parallel_config`), never changing a result.
-    A run that fails is in its row, and the others go on. What is done is kept until the end: after an interruption,
+    A run that fails is in its row, and the others go on; one whose data have changed since the begin fails. What is done is kept until the end: after an interruption,
     `go_on` does the rest.
     Raises CnnkitError of the kind that fits, before anything is trained if an argument is wrong.
     """
@@ -104,7 +105,7 @@ def carry_out(
     rows = list(comparison.rows)
     tasks = []
     for key, at, task in _tasks(plan, datasets):
-        if (kept := place.kept(key)) and kept[1].recipe == task.recipe:
+        if (kept := place.kept(key)) and _is_of(kept[1], task.recipe, plan.data[task.recipe["data"]["dataset"]]):
             rows[at] = _with(rows[at], _result(kept[1]))
         else:
             tasks.append(task)
@@ -113,9 +114,7 @@ def carry_out(
         progress.begun(comparison)
         for outcome in results:
             at, seed = map(int, outcome.key.split("-"))
-            if outcome.data:
-                place.keep(outcome.key, outcome.data)
-            result = _result(manifest_of(outcome.data)) if outcome.data else RunResult(seed, error=outcome.error)
+            result = _keep(outcome, seed, plan.configurations[at].recipe, plan, place)
             rows[at] = _with(rows[at], result)
             comparison = comparison.ranked(rows)
             progress.run_done(comparison, rows[at], result, outcome.warnings)
@@ -131,6 +130,7 @@ def _empty(plan: Plan, name: str, datasets: Datasets) -> Comparison:
     for position, configuration in enumerate(plan.configurations):
         try:
             recipe = configuration.recipe
+            plan.check_data(recipe, datasets.of(recipe).digest)
             metrics.append(trainer_for(recipe).metrics)
             parameters = model_for(recipe, datasets.of(recipe)).parameter_count()
         except CnnkitError as error:
@@ -151,6 +151,24 @@ def _tasks(plan: Plan, datasets: Datasets) -> Iterator[tuple[str, int, Task]]:
             yield f"{at}-{seed}", at, Task(f"{at}-{seed}", recipe, datasets.folder)
 
 
+def _is_of(manifest: Manifest, recipe: dict[str, Any], digest: str) -> bool:
+    """Whether a run that is kept is of this recipe and these data; anybody may have put its file there."""
+    return manifest.recipe == recipe and manifest.dataset is not None and manifest.dataset["digest"] == digest
+
+
+def _keep(outcome: Outcome, seed: int, recipe: Recipe, plan: Plan, place: ComparisonFolder) -> RunResult:
+    """The result of a run, which is kept unless it has failed, or has seen other data than those before it."""
+    if not outcome.data:
+        return RunResult(seed, error=outcome.error)
+    manifest = manifest_of(outcome.data)
+    try:
+        plan.check_data(recipe, (manifest.dataset or {}).get("digest", ""))
+    except DataError as error:
+        return RunResult(seed, error=str(error))
+    place.keep(outcome.key, outcome.data)
+    return _result(manifest)
+
+
 def _result(manifest: Manifest) -> RunResult:
     return RunResult(manifest.seed, manifest.metrics, manifest.history)
 
@@ -163,7 +181,7 @@ def _with(row: Row, result: RunResult) -> Row:
 def _registered(comparison: Comparison, register: Register, place: ComparisonFolder, store: Registry) -> Comparison:
     """The same with the references of what is registered; what a process has registered that died is found again."""
     best = comparison.best and (comparison.best.position, comparison.best_run)
-    rows = []
+    rows, refs = [], set()
     for row in sorted(comparison.rows, key=lambda row: row.position):
         for run in row.done if register != "none" else ():
             if register == "best" and best != (row.position, run):
@@ -173,6 +191,11 @@ def _registered(comparison: Comparison, register: Register, place: ComparisonFol
                 raise RegistryError(f"the run {row.position}-{run.seed} in {place.folder} is damaged or gone")
             version = store.add(kept[0])
             store.set_tag(version.ref, TAG, place.name)
+            refs.add(version.ref)
             row = _with(row, dataclasses.replace(run, ref=version.ref))
         rows.append(row)
+    for model in {row.model for row in rows} & set(store.models()) if register == "best" else ():
+        for version in store.versions(model):  # the best of before, when some runs had failed that have not now
+            if version.ref not in refs and store.tags(version.ref).get(TAG) == place.name:
+                store.remove_tag(version.ref, TAG)
     return comparison.ranked(rows)

@@ -41,12 +41,29 @@ class Plan:
     """The model's of its first recipe."""
     configurations: tuple[Configuration, ...]
     seeds: tuple[int, ...]
+    data: Mapping[str, str]
+    """The digest of each dataset, by its expression."""
     register: Register = "best"
+
+    def check_data(self, recipe: Recipe, digest: str) -> None:
+        """Raises DataError for other data than the plan was made with: results of both could not be ranked."""
+        expression = recipe.data.dataset
+        if digest != self.data[expression]:
+            raise DataError(
+                f"{expression} has changed since the comparison began: expected data with the digest "
+                f"{self.data[expression]}, got {digest}; bring the files of before back, or begin another comparison"
+            )
 
     def to_record(self) -> dict[str, Any]:
         """The plan as plain values."""
         listed = [{"name": one.name, "recipe": one.recipe.to_dict()} for one in self.configurations]
-        return {"name": self.name, "configurations": listed, "seeds": list(self.seeds), "register": self.register}
+        return {
+            "name": self.name,
+            "configurations": listed,
+            "seeds": list(self.seeds),
+            "data": dict(self.data),
+            "register": self.register,
+        }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], origin: str) -> Plan:
@@ -57,7 +74,9 @@ class Plan:
                 for one in record["configurations"]
             ]
             register = one_of("register", record["register"], get_args(Register))
-            return cls(str(record["name"]), tuple(listed), read_seeds(record["seeds"]), cast(Register, register))
+            data = {one.recipe.data.dataset: str(record["data"][one.recipe.data.dataset]) for one in listed}
+            seeds = read_seeds(record["seeds"])
+            return cls(str(record["name"]), tuple(listed), seeds, data, cast(Register, register))
         except (LookupError, TypeError, ValueError, ConfigError) as error:
             raise RegistryError(f"the plan of {origin} cannot be used: {error!r}") from error
 
@@ -116,7 +135,8 @@ def make_plan(
     if doubled := next((name for name in names if names.count(name) > 1), ""):
         raise ConfigError(f"two configurations are called {doubled}: leave one out, or give one another model.name")
     chosen = _seeds(seeds, [section for _, section in wanted])
-    return Plan(wanted[0][0].model.name, tuple(configurations), chosen, register)
+    data = {one.recipe.data.dataset: datasets.of(one.recipe).digest for one in configurations}
+    return Plan(wanted[0][0].model.name, tuple(configurations), chosen, data, register)
 
 
 def _is_recipe(source: Source) -> bool:

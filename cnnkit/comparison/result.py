@@ -56,7 +56,10 @@ class Row:
     def mean(self, quantity: str) -> float | None:
         """The mean over the seeds of a quantity on the test samples; None before a run is done."""
         values = self._values(quantity)
-        return math.fsum(values) / len(values) if values else None
+        if not values:
+            return None
+        total = sum(values)  # which may be infinite or NaN, where fsum fails
+        return (math.fsum(values) if math.isfinite(total) else total) / len(values)
 
     def deviation(self, quantity: str) -> float | None:
         """The standard deviation over the seeds, that of a sample, with n - 1; None with less than two runs."""

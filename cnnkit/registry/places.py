@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 import time
 from pathlib import Path
 from typing import Generic, Self, TypeVar
@@ -64,8 +65,11 @@ class Place:
         self.release()
 
     def remove(self) -> None:
-        """Forget it: what it led to is registered. What cannot be removed stays."""
+        """Forget it: what it led to is registered. What cannot be removed stays, and is swept away by the next `new`."""
         with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):
+                self._files.remove(self.folder / self.FILE)  # first: nobody goes on with half of the rest
+                self._files.sync_folder(self.folder)
             for name in self._files.names(self.folder):
                 self._files.remove(self.folder / name)
             self._files.remove_folder(self.folder)
@@ -150,8 +154,9 @@ class Places(Generic[P]):
         """One that nothing is written for yet; what is left of those that were killed before that is removed."""
         references.check_name(model)
         for place in map(self._place, self._folders()):
-            if not place.has_begun() and place.is_free():
-                place.remove()
+            with contextlib.suppress(RegistryError):  # a folder or a link in the place of the file: left alone
+                if not place.has_begun() and place.is_free():
+                    place.remove()
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
         return self._place(f"{model}-{now}-{secrets.token_hex(2)}")
 
@@ -160,7 +165,9 @@ class Places(Generic[P]):
         written = []
         for name in self._folders():
             with contextlib.suppress(OSError):  # it has ended meanwhile
-                written.append(((self.folder / name / self.PLACE.FILE).lstat().st_mtime_ns, name))
+                status = (self.folder / name / self.PLACE.FILE).lstat()
+                if stat.S_ISREG(status.st_mode):
+                    written.append((status.st_mtime_ns, name))
         return [name for _, name in sorted(written)]
 
     def find(self, name: str) -> P:

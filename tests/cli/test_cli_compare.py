@@ -195,7 +195,7 @@ def test_an_interruption_names_registry_and_data(cli: Any, tmp_path: Path, monke
     (name,) = Comparisons(tmp_path / "my models").names()
     assert (result.code, result.out) == (130, "")
     assert result.err == (
-        "interrupted: nothing was registered\nwhat is done is kept; to go on: "
+        "interrupted\nwhat is done is kept; to go on: "
         f"cnnkit compare --resume {name} --registry 'my models' --data-dir here\n"
     )
 

@@ -173,7 +173,16 @@ def test_a_plan_comes_back_from_its_record() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"configurations": 3}, {"configurations": [{}]}, {"seeds": "x"}, {"register": "x"}, {"register": []}]
+    "change",
+    [
+        {"configurations": 3},
+        {"configurations": [{}]},
+        {"seeds": "x"},
+        {"register": "x"},
+        {"register": []},
+        {"data": {}},
+        {"data": 3},
+    ],
 )
 def test_a_record_that_is_none_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RegistryError, match="the plan of here cannot be used"):

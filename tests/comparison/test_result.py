@@ -47,6 +47,12 @@ def test_a_single_run_has_no_deviation() -> None:
     assert row(0, 0.5, math.inf).deviation("accuracy") is None
 
 
+def test_what_is_not_finite_has_a_mean_too() -> None:
+    assert row(0, 0.5, math.inf).mean("accuracy") == math.inf
+    assert math.isnan(row(0, math.inf, -math.inf).mean("accuracy") or 0.0)
+    assert row(0, 1e308, 1e308).mean("accuracy") == math.inf
+
+
 def test_without_a_run_there_is_nothing() -> None:
     empty = row(0, None)
     assert (empty.mean("accuracy"), empty.deviation("accuracy"), empty.seconds_per_epoch) == (None, None, None)

@@ -190,7 +190,7 @@ def test_an_interrupted_comparison_says_how_to_go_on(
     assert (code, out) == (128 + number, "")
     assert not process.has_left_processes()
     (name,) = Comparisons(registry).names()
-    assert "interrupted: nothing was registered\n" in err
+    assert "interrupted\n" in err
     assert err.endswith(f"what is done is kept; to go on: cnnkit compare --resume {name}\n")
     assert "Traceback" not in err
     assert "Warning" not in err
