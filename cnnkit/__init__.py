@@ -6,6 +6,7 @@ The public names are loaded when they are first used, so that `cnnkit --help` do
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from cnnkit.pictures import plot
     from cnnkit.registry import Registry
     from cnnkit.training import Run, Trainer
+
+os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # HDF5 reads it when h5py is imported: load no filter plugins
 
 __all__ = [
     "Augmentation",

@@ -1,9 +1,5 @@
 """The registry: every model that was saved, as a version that never changes."""
 
-import os
-
-os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # HDF5 reads it when h5py is imported: load no filter plugins
-
 from cnnkit.registry.comparisons import ComparisonFolder, Comparisons
 from cnnkit.registry.files import Files
 from cnnkit.registry.manifest import Manifest, Origin

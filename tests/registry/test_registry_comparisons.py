@@ -171,6 +171,50 @@ def test_whatever_operation_fails_a_run_is_there_whole_or_not_at_all(tmp_path: P
     assert found[-1]
 
 
+@pytest.mark.parametrize("dead", [False, True], ids=["error", "crash"])
+def test_whatever_operation_fails_it_is_removed_with_all_runs_or_cannot_be_gone_on_with(
+    tmp_path: Path, folder: Path, dead: bool
+) -> None:
+    found = []
+    for copy in attempts(tmp_path, folder, lambda place: place.remove(), dead):
+        begun = (copy / "plan.json").exists()
+        assert not begun or (copy / "0-0.h5").exists()
+        root = copy.parent / "registry"
+        (root / ".comparisons").mkdir(parents=True)
+        if copy.exists():
+            copy.rename(root / ".comparisons" / NAME)
+        Comparisons(root).new("net")  # sweeps what is left
+        assert (root / ".comparisons" / NAME).exists() == begun
+        found.append(begun)
+    assert set(found) == {False, True}
+    assert not found[-1]
+
+
+class InOrder(Files):
+    """Gives the plan last, as a folder may, and tells what is done."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def names(self, folder: Path) -> list[str]:
+        return sorted(super().names(folder), key=lambda name: (name == "plan.json", name))
+
+    def remove(self, path: Path) -> None:
+        self.done.append(path.name)
+        super().remove(path)
+
+    def sync_folder(self, path: Path) -> None:
+        self.done.append("sync")
+        super().sync_folder(path)
+
+
+def test_the_plan_is_removed_durably_before_any_run(folder: Path) -> None:
+    files = InOrder()
+    ComparisonFolder(files, folder).remove()
+    assert files.done == ["plan.json", "sync", "0-0.h5"]
+    assert not folder.exists()
+
+
 def test_positive_control_a_run_written_in_place_is_half(tmp_path: Path, folder: Path) -> None:
     data = version(1)
 

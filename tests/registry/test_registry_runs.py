@@ -181,10 +181,48 @@ def test_a_forked_process_leaves_the_locks_to_its_parent(folder: Path) -> None:
     run.load()
     other = RunFolder(Files(), folder)
     assert not other.is_free()
-    module._leave_to_parent()  # as in the child
+    module._leave_to_parent()  # as in the child, whose coverage nobody measures
     run._lock = None
     assert other.is_free()
     other.release()
+
+
+def test_a_forked_process_that_outlives_its_parent_keeps_no_lock(folder: Path) -> None:
+    run = RunFolder(Files(), folder)
+    run.load()
+    (begun, tell), (wait, end) = os.pipe(), os.pipe()
+    if not (child := os.fork()):
+        os.close(end)
+        os.write(tell, b".")
+        os.read(wait, 1)
+        os._exit(0)
+    try:
+        os.read(begun, 1)
+        run.release()
+        with RunFolder(Files(), folder) as other:
+            assert other.is_free()
+    finally:
+        os.close(end)
+        os.waitpid(child, 0)
+        for pipe in (begun, tell, wait):
+            os.close(pipe)
+
+
+@pytest.mark.parametrize("odd", ["folder", "link"])
+def test_what_has_no_regular_file_is_left_alone(tmp_path: Path, folder: Path, odd: str) -> None:
+    path = folder / "checkpoint.h5"
+    if odd == "link":
+        path.rename(folder / "other.h5")
+        path.symlink_to("other.h5")
+    else:
+        path.unlink()
+        path.mkdir()
+    runs = Runs(folder.parents[1])
+    with runs.new("net") as run:
+        run.save({"step": 1}, ARRAYS)
+    assert runs.names() == [run.name]
+    assert runs.find("latest").name == run.name
+    assert os.path.lexists(path)
 
 
 class Swept(Files):
