@@ -46,8 +46,8 @@ def compare(
     trained; overrides: as of `load_recipe`; seeds: how many, or which, those of [compare] in the recipe if None;
     register: the best run, all, or none; jobs: how many runs are trained at once, as joblib is configured if None
     (`joblib.parallel_config`), never changing a result.
-    A run that fails is in its row, and the others go on; one whose data have changed since the begin fails. What is done is kept until the end: after an interruption,
-    `go_on` does the rest.
+    A run that fails is in its row, and the others go on; one whose data have changed since the begin fails. What is
+    done is kept until the end: after an interruption, `go_on` does the rest.
     Raises CnnkitError of the kind that fits, before anything is trained if an argument is wrong.
     """
     if jobs is not None:

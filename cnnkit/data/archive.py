@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import IO
 
-import numpy as np
-
+from cnnkit.data.npy import read_header, read_values
 from cnnkit.data.rows import Stored, StoredFile, all_rows
 from cnnkit.errors import DataError
-from cnnkit.types import Array
+from cnnkit.types import Array, Shape
 
 SPLIT = ("x_train", "y_train", "x_test", "y_test")
 VALIDATION = ("x_validation", "y_validation")
 WHOLE = ("x", "y")
 LABELS = "labels"
+_ONE_BY_ONE = "write it as .npy, with its targets in another such file"
 SMALL = 1 << 30
 """Bytes of an array that is read into memory where its rows cannot be taken from the file."""
 
@@ -42,11 +42,11 @@ def read_npz(path: Path) -> dict[str, Stored]:
                 raise DataError(
                     f"{path}: expected an .npz file as np.savez writes it, this is something else or has lost its end"
                 )
-            file.seek(0)
-            archive = np.load(file, allow_pickle=False)
             arrays: dict[str, Stored] = {}
-            for name in wanted(path, archive.files):
-                arrays[name] = archive[name]
+            with zipfile.ZipFile(file) as archive:
+                for name in wanted(path, [member.removesuffix(".npy") for member in archive.namelist()]):
+                    with archive.open(f"{name}.npy") as member:
+                        arrays[name] = _small(member, path, f"the array {name}", "in an archive", _ONE_BY_ONE)
             return arrays
     except DataError:
         raise
@@ -62,23 +62,21 @@ def read_npy(path: Path, targets: Path) -> dict[str, Stored]:
     file = StoredFile(path)
     try:
         with open(file.descriptor, "rb", closefd=False) as opened:
-            version = np.lib.format.read_magic(opened)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, in_columns, dtype = header(opened)
+            header = read_header(opened)
             offset = opened.tell()
-        if dtype.hasobject:
-            raise ValueError("it has Python objects")
-        nbytes = math.prod(shape) * dtype.itemsize
-        if offset + nbytes > file.size:
-            raise ValueError(f"it declares {nbytes:,} bytes of values and has {file.size - offset:,}")
-        if in_columns or not nbytes or not shape:
-            too_large(path, "the array", "in Fortran order", nbytes, "write it in C order, with np.ascontiguousarray")
-            return {"x": _whole(path), "y": _whole(targets)}
+            if offset + header.nbytes > file.size:
+                raise ValueError(f"it declares {header.nbytes:,} bytes of values and has {file.size - offset:,}")
+            y = _whole(targets)
+            if header.in_columns or not header.nbytes or not header.shape:
+                advice = "write it in C order, with np.ascontiguousarray"
+                opened.seek(0)
+                return {"x": _small(opened, path, "the array", "in Fortran order", advice), "y": y}
     except DataError:
         raise
     except Exception as error:  # a wrong header makes NumPy and Python's parser fail in many ways
         raise _not_npy(path, error) from error
-    return {"x": all_rows(file, offset, dtype, shape), "y": _whole(targets)}
+    check_counts(path, "x", header.shape, "y", y.shape)
+    return {"x": all_rows(file, offset, header.dtype, header.shape), "y": y}
 
 
 def too_large(path: Path, name: str, what: str, nbytes: int, advice: str) -> None:
@@ -90,10 +88,24 @@ def too_large(path: Path, name: str, what: str, nbytes: int, advice: str) -> Non
         )
 
 
+def check_counts(path: Path, x_name: str, x: Shape, y_name: str, y: Shape) -> None:
+    """Raises DataError unless there are as many targets as inputs: asked before anything is made for each of them."""
+    if x[:1] != y[:1]:
+        counts = (f"{shape[0]} {name}" if shape else f"a single {name}" for name, shape in ((x_name, x), (y_name, y)))
+        raise DataError(f"{path}: expected as many targets as inputs, got {' and '.join(counts)}")
+
+
+def _small(stream: IO[bytes], path: Path, name: str, what: str, advice: str) -> Array:
+    """An array that is read into memory; the arguments are those of `too_large`."""
+    header = read_header(stream)
+    too_large(path, name, what, header.nbytes, advice)
+    return read_values(stream, header)
+
+
 def _whole(path: Path) -> Array:
     try:
         with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+            return read_values(file, read_header(file))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
     except Exception as error:  # as above

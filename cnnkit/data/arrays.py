@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.components.contracts import Dataset
-from cnnkit.data.archive import LABELS, read_npy, read_npz
+from cnnkit.data.archive import LABELS, check_counts, read_npy, read_npz
 from cnnkit.data.hdf5 import read_hdf5
 from cnnkit.data.rows import Stored, StoredFile, StoredRows
 from cnnkit.data.split import legacy_seed, proper_fraction, split_test
@@ -94,8 +94,7 @@ def _samples(path: Path, arrays: dict[str, Stored], suffix: str, targets: Path |
     """targets: the file of y, if it is another one."""
     x_name, y_name = f"x{suffix}", f"y{suffix}"
     x, y = _inputs(path, x_name, arrays[x_name]), _targets(targets or path, y_name, np.asarray(arrays[y_name]))
-    if len(x) != len(y):
-        raise DataError(f"{path}: expected as many targets as inputs, got {len(x)} {x_name} and {len(y)} {y_name}")
+    check_counts(path, x_name, x.shape, y_name, y.shape)
     return Samples(x, y)
 
 

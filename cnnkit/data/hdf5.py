@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.data.archive import LABELS, too_large, wanted
+from cnnkit.data.archive import LABELS, check_counts, too_large, wanted
+from cnnkit.data.chunks import can_read, filters_of, read_chunks
 from cnnkit.data.rows import Stored, StoredFile, all_rows
 from cnnkit.errors import DataError
 
@@ -16,7 +17,8 @@ def read_hdf5(file: StoredFile) -> dict[str, Stored]:
     """The arrays that are needed, by name; those named x... stay in the file if they lie there in one piece.
 
     Raises DataError for links, for storage outside the file, and for types other than numbers and strings of a fixed
-    length; and for chunked or compressed datasets that are too large for memory.
+    length; for filters other than gzip and shuffle; and for chunked or compressed datasets that are too large for
+    memory.
     """
     import h5py
 
@@ -25,8 +27,12 @@ def read_hdf5(file: StoredFile) -> dict[str, Stored]:
         # Of the file that is open already, so that what is found here is where its rows are read later.
         with open(file.descriptor, "rb", closefd=False) as opened, h5py.File(opened, "r") as source:
             arrays: dict[str, Stored] = {}
-            for name in wanted(file.path, list(source)):
-                arrays[name] = _array(file, name, _dataset(file, name, source))
+            for name in sorted(wanted(file.path, list(source)), reverse=True):  # each y before its x
+                dataset = _dataset(file, name, source)
+                if name.startswith("x"):
+                    targets = f"y{name[1:]}"
+                    check_counts(file.path, name, dataset.shape, targets, arrays[targets].shape)
+                arrays[name] = _array(file, name, dataset)
         file.check()
         return arrays
     except DataError:
@@ -70,5 +76,12 @@ def _array(file: StoredFile, name: str, dataset: Any) -> Stored:
         what = "chunked or compressed" if dataset.chunks else "not stored as plain numbers in one piece"
         advice = "write it as a dataset of plain numbers without chunks and compression"
         too_large(file.path, name, what, max(dataset.nbytes, chunk), advice)
-    values = dataset[()]
+    filters = filters_of(dataset)
+    if filters and not (plain and can_read(filters)):
+        raise DataError(
+            f"{file.path}: expected {name} of plain numbers, with the filters gzip and shuffle or without any, it has "
+            f"others; to write it anew, with h5py: values = file[{name!r}][()]; del file[{name!r}]; "
+            f"file[{name!r}] = values"
+        )
+    values = read_chunks(dataset, filters, file.size) if filters else dataset[()]
     return np.char.decode(values, "utf-8") if name == LABELS else values

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from io import BufferedReader, BytesIO
+from io import BufferedReader
 from typing import cast
 
 import numpy as np
 
 from cnnkit.data.images import read_image
+from cnnkit.data.npy import read_header, read_values
 from cnnkit.errors import DataError
 from cnnkit.types import Array, Shape
 
@@ -51,19 +52,23 @@ def _read(stream: BufferedReader, shape: Shape, full_scale: float) -> tuple[Arra
 def _array(stream: BufferedReader, shape: Shape) -> Array:
     name = stream.name
     try:
-        source = stream if stream.seekable() else BytesIO(stream.read())  # NumPy asks a file for its position
-        array = np.lib.format.read_array(source, allow_pickle=False)
+        header = read_header(stream)
     except Exception as error:  # a wrong header makes NumPy and Python's parser fail in many ways
-        raise DataError(
-            f"{name} is not an array of numbers in NumPy's format: {error} ({type(error).__name__})"
-        ) from None
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"{name}: expected numbers, uint8 or float, got an array of {array.dtype}")
+        raise _no_array(name, error) from None
+    if header.dtype.kind not in "iuf":
+        raise DataError(f"{name}: expected numbers, uint8 or float, got an array of {header.dtype}")
     accepted = [shape, shape[1:]] if len(shape) == 3 and shape[0] == 1 else [shape]
-    for one in accepted:
-        if array.shape == one or array.shape[1:] == one:
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise DataError(f"{name}: expected finite values, some are NaN or infinite")
-            return np.asarray(array.reshape(-1, *shape))
-    images = " or ".join(f"{one} or (N, {', '.join(map(str, one))})" for one in accepted)
-    raise DataError(f"{name}: expected an array of shape {images}, got {array.shape}")
+    if not any(header.shape == one or header.shape[1:] == one for one in accepted):
+        images = " or ".join(f"{one} or (N, {', '.join(map(str, one))})" for one in accepted)
+        raise DataError(f"{name}: expected an array of shape {images}, got {header.shape}")
+    try:
+        array = read_values(stream, header)
+    except (ValueError, MemoryError) as error:
+        raise _no_array(name, error) from None
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"{name}: expected finite values, some are NaN or infinite")
+    return array.reshape(-1, *shape)
+
+
+def _no_array(name: str, error: Exception) -> DataError:
+    return DataError(f"{name} is not an array of numbers in NumPy's format: {error} ({type(error).__name__})")

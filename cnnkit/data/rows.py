@@ -146,12 +146,32 @@ class StoredRows:
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> Array:
-        """Read rows as NumPy indexes an array; of further axes, whole rows are read and then cut."""
-        first, *further = index if isinstance(index, tuple) else (index,)
+        """Read rows as NumPy does, chosen by a number, a slice, or one array of numbers or a mask.
+
+        Of further axes, whole rows are read and then cut by numbers, slices, `...` and None. Raises DataError for any
+        other index, and IndexError for one out of range.
+        """
+        first, *further = self._expanded(index if isinstance(index, tuple) else (index,))
         rows = self.rows[first]
         out = np.empty((*rows.shape, *self.row), self.dtype)
         self._fill(rows.reshape(-1), out.reshape(-1, *self.row))
-        return out[(slice(None),) * rows.ndim + tuple(further)]
+        found: Array = out[(slice(None),) * rows.ndim + tuple(further)]
+        return found
+
+    def _expanded(self, index: tuple[Any, ...]) -> list[Any]:
+        """An index that begins with that of the rows, and has no `...`."""
+        given = list(index)
+        if (at := next((at for at, one in enumerate(given) if one is ...), None)) is not None:
+            left_out = self.ndim - sum(one is not None for one in given) + 1
+            given[at : at + 1] = [slice(None)] * left_out
+        given = given or [slice(None)]
+        cuts = all(one is None or isinstance(one, slice) or _is_number(one) for one in given[1:])
+        if not cuts or not (isinstance(given[0], slice) or _is_number(given[0]) or _chooses_rows(given[0])):
+            raise DataError(
+                f"rows of {self.file.path} are chosen by a number, a slice, or one array of numbers or a mask, and cut "
+                "by numbers and slices: for any other index, read the rows first, then index what is read"
+            )
+        return given
 
     def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> Array:
         """Read all rows."""
@@ -183,6 +203,16 @@ class StoredRows:
         if not direct:
             with np.errstate(over="ignore"):  # what is too large becomes infinite
                 np.copyto(out, raw, casting="same_kind")
+
+
+def _is_number(index: object) -> bool:
+    return isinstance(index, int | np.integer) and not isinstance(index, bool)
+
+
+def _chooses_rows(index: Any) -> bool:
+    """Whether this is an array of positions, or a mask with one value for each row."""
+    array = np.asarray(index)
+    return array.ndim > 0 and (array.dtype.kind in "iu" or not array.size or (array.dtype == bool and array.ndim == 1))
 
 
 Stored = Array | StoredRows

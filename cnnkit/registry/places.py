@@ -65,7 +65,7 @@ class Place:
         self.release()
 
     def remove(self) -> None:
-        """Forget it: what it led to is registered. What cannot be removed stays, and is swept away by the next `new`."""
+        """Forget it: what it led to is registered. What cannot be removed stays until the next `new`."""
         with contextlib.suppress(OSError):
             with contextlib.suppress(FileNotFoundError):
                 self._files.remove(self.folder / self.FILE)  # first: nobody goes on with half of the rest

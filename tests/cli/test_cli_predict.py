@@ -86,7 +86,7 @@ def _header(path: Path, shape: str) -> None:
         (
             "objects.npy",
             lambda path: np.save(path, np.array([{}]), allow_pickle=True),
-            "Object arrays cannot be loaded",
+            "it has Python objects",
         ),
         (
             "shape.npy",

@@ -125,7 +125,7 @@ def test_missing_arrays_and_python_objects(tmp_path: Path) -> None:
     )
     assert refusal(tmp_path).endswith("; it has none")
     assert refusal(tmp_path, x=np.array([{}, {}]), y=Y[:2]) == (
-        "the array x cannot be read: Object arrays cannot be loaded when allow_pickle=False (ValueError); "
+        "the array x cannot be read: it has Python objects (ValueError); "
         "expected undamaged arrays of numbers, no Python objects"
     )
 

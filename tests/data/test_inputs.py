@@ -66,6 +66,24 @@ def test_a_pipe_and_standard_input(
     sys.stdin.close()
 
 
+def test_an_array_from_standard_input_is_judged_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, more = os.pipe()
+    with os.fdopen(begun, "rb") as pipe, os.fdopen(more, "wb", buffering=0) as writer:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe))
+        for shape, message in (((10**12, 9, 9), "expected an array of shape"), ((-1, 8, 8), "whole numbers from 0")):
+            np.lib.format.write_array_header_1_0(writer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            with pytest.raises(DataError, match=message):
+                read_inputs("-", SHAPE, 255.0)  # which ends although the pipe does not
+
+
+def test_an_array_that_is_declared_and_not_there(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (10**15, *SHAPE)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(DataError, match=r"is not an array of numbers in NumPy's format: .* \((_Array)?MemoryError\)"):
+        read_inputs(tmp_path / "a.npy", SHAPE, 255.0)
+
+
 def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(DataError, match="expected an image on standard input, which is closed"):

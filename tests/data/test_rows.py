@@ -45,10 +45,24 @@ def test_rows_are_those_of_the_array(tmp_path: Path) -> None:
     for index in indices:
         assert_array_equal(x[index], X[index])
     assert_array_equal(np.asarray(x), X)
-    with pytest.raises(IndexError):
-        x[300]
+    indices += [(..., 0), (..., slice(2), 1), (3, ...), (slice(2), ..., None), (), [], [1, 2], ([1, 2], ..., 0)]
+    indices += [(np.array([[1, 2], [3, 4]]), 0, slice(3)), (np.int64(3), 0)]
+    for index in indices:
+        assert_array_equal(x[index], X[index])
+    for index in (300, (0, 0, 0, 0, 0), (..., 0, 0, 0, 0, 0), mask[:7]):
+        with pytest.raises(IndexError):
+            x[index]
     with pytest.raises(ValueError, match="by a copy alone"):
         np.asarray(x, copy=False)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [([0, 1], [0, 0]), (0, slice(None), [1, 2]), (..., [0, 1]), (..., ..., 0), X > 9, None, (None, 0), True, 1.5, "x"],
+)
+def test_indices_that_would_need_more_are_refused(tmp_path: Path, index: Any) -> None:
+    with pytest.raises(DataError, match="are chosen by a number, a slice, or one array of numbers or a mask, and cut"):
+        stored(tmp_path)[index]
 
 
 @pytest.mark.parametrize(("dtype", "given"), [("<f4", "f4"), (">f4", "f4"), ("<f8", "f4"), ("u1", "u1")])
