@@ -39,6 +39,7 @@ def download(
                 if reason := _fetch(mirror + name, file, part, check, size, report):
                     reasons.append(reason)
                 else:
+                    os.fsync(file.fileno())  # what has its name is whole, also after a crash of the system
                     os.replace(part, folder / name)
                     return
             if kept := file.seek(0, os.SEEK_END):
@@ -54,7 +55,7 @@ def _fetch(
     """Complete the part from one mirror; why that did not work, or ""."""
     for last in (False, True):
         try:
-            continued = receive(url, file, size, report)
+            continued = receive(url, file, part.parent, size, report)
             file.flush()
         except DataError as error:
             return str(error)

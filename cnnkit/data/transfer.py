@@ -7,24 +7,30 @@ asked for next, never what is right.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import requests
-import urllib3
 
+from cnnkit.data.arrivals import CutError, arrivals
 from cnnkit.errors import DataError
 
 MAX_BYTES = 2**27
 """Most bytes of a file whose size is not known; the largest of them has 26 million."""
-TIMEOUT = 30.0
-"""Seconds to wait for a connection, and for each further piece of a file."""
-CHUNK = 2**16
+PROGRESS = 2**16
+"""Bytes that a connection must bring so that it does not count as one of those in vain."""
+CONNECTIONS = 1000
+"""Most connections for one file."""
 TRIES = 4
-"""Connections in a row that bring nothing new, after which a server is given up."""
+"""Connections in a row that are in vain, after which a server is given up."""
 PAUSE = 1.0
 """Seconds before the second of them; each further one waits twice as long."""
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
@@ -33,61 +39,46 @@ Report = Callable[[int, int | None], None]
 """Told how many bytes there are, and how many there will be, if that is known."""
 
 
-class _CutError(Exception):
-    """A connection ended before the file did; what has come is right as far as it goes."""
-
-
-def receive(url: str, file: BinaryIO, size: int | None, report: Report) -> bool:
+def receive(url: str, file: BinaryIO, folder: Path, size: int | None, report: Report) -> bool:
     """Append to a file what it lacks of the one at `url`; return whether its beginning is from another connection.
 
-    size: bytes of the whole file, None if that is not known. A connection that is cut is made again, as long as that
-    brings something. Whatever the server sends, `file` never grows beyond `size`, or else MAX_BYTES.
+    folder: for what comes from the start again; size: bytes of the whole file, None if that is not known. A connection
+    that is cut, or too slow, is made again, as long as that brings something. Whatever the server sends, `file` never
+    grows beyond `size`, or else MAX_BYTES, and loses nothing before more has come.
     Raises DataError if the server does not give the rest; what has come stays in `file`.
     """
     begun = _length(file)
     failures = 0
-    while True:
+    for _ in range(CONNECTIONS):
         before = _length(file)
         try:
-            return _request(url, file, before, size, report) > 0
-        except _CutError as error:
+            return _request(url, file, folder, before, size, report) > 0
+        except CutError as error:
             now = _length(file)
-            failures = 0 if now > before else failures + 1
+            failures = 0 if now - before >= PROGRESS else failures + 1
             if now <= begun or failures >= TRIES:
                 raise DataError(f"{url}: {error}") from error
             if failures:
                 time.sleep(PAUSE * 2 ** (failures - 1))
+    raise DataError(f"{url}: the connection was cut {CONNECTIONS:,} times")
 
 
-def _request(url: str, file: BinaryIO, offset: int, size: int | None, report: Report) -> int:
+def _request(url: str, file: BinaryIO, folder: Path, offset: int, size: int | None, report: Report) -> int:
     """Receive from `offset` on, or from the start if the server knows no ranges; where it began."""
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
-    with _get(url, headers) as response:
+    with contextlib.closing(arrivals(url, headers)) as arriving:
+        response = next(arriving)
         if offset and response.status_code == requests.codes.range_not_satisfiable:
             return offset  # there is no more: whether this is the file, its hash will say
         begins, total = _extent(url, response)
         if begins in (0, offset):
             _check_total(url, total, size)
-            file.seek(begins)
-            file.truncate()
-            _store(url, response, file, size or total, size or MAX_BYTES, report)
+            receiver = _store if begins == _length(file) else partial(_restart, folder)
+            receiver(url, arriving, file, size or total, size or MAX_BYTES, report)
             return begins
     if offset:
-        return _request(url, file, 0, size, report)
+        return _request(url, file, folder, 0, size, report)
     raise DataError(f"{url}: expected the whole file, the server sends a part of it")
-
-
-def _get(url: str, headers: dict[str, str]) -> Any:
-    try:
-        response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise _CutError(str(error)) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise DataError(f"{url}: {error}") from error
-    if response.status_code in (200, 206, 416):
-        return response
-    response.close()
-    raise DataError(f"{url}: {response.status_code} {response.reason}")
 
 
 def _extent(url: str, response: Any) -> tuple[int | None, int | None]:
@@ -111,25 +102,52 @@ def _check_total(url: str, total: int | None, size: int | None) -> None:
         raise DataError(f"{url}: expected at most {MAX_BYTES:,} bytes, the server has {total:,}")
 
 
-def _store(url: str, response: Any, file: BinaryIO, whole: int | None, most: int, report: Report) -> None:
-    report(file.tell(), whole)
-    for chunk in _chunks(response):
+def _store(url: str, arriving: Iterator[bytes], file: BinaryIO, whole: int | None, most: int, report: Report) -> None:
+    """Write at the end of the file what comes."""
+    report(_length(file), whole)
+    for chunk in arriving:
         if file.tell() + len(chunk) > most:
             file.seek(0)
             file.truncate()
             raise DataError(f"{url}: expected at most {most:,} bytes, the server sends more")
         file.write(chunk)
+        file.flush()
         report(file.tell(), whole)
     if whole is not None and file.tell() < whole:
-        raise _CutError(f"the connection was cut after {file.tell():,} of {whole:,} bytes")
+        raise CutError(f"the connection was cut after {file.tell():,} of {whole:,} bytes")
 
 
-def _chunks(response: Any) -> Iterator[bytes]:
-    """What comes over the wire, as it comes: a `Content-Encoding` would not keep the file's bytes."""
-    try:
-        yield from response.raw.stream(CHUNK, decode_content=False)
-    except urllib3.exceptions.HTTPError as error:
-        raise _CutError(f"the connection was cut: {error}") from error
+def _restart(
+    folder: Path,
+    url: str,
+    arriving: Iterator[bytes],
+    file: BinaryIO,
+    whole: int | None,
+    most: int,
+    report: Report,
+) -> None:
+    """Put what comes from the start in the file's place once it is all, or more than was there: it may be a login page.
+
+    That a server ends without having said how much it has, says nothing.
+    """
+    there = _length(file)
+    with tempfile.TemporaryFile(dir=folder) as anew:
+        try:
+            _store(url, arriving, anew, whole, most, report)
+            if whole is None and _length(anew) < there:
+                raise CutError(f"the server ends after {_length(anew):,} bytes, and {there:,} have come before")
+        except CutError:
+            if _length(anew) > there:
+                _replace(file, anew)
+            raise
+        _replace(file, anew)
+
+
+def _replace(file: BinaryIO, other: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()
+    other.seek(0)
+    shutil.copyfileobj(other, file)
 
 
 def _length(file: BinaryIO) -> int:

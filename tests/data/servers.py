@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -130,6 +131,45 @@ def is_broken(server: Server, handler: BaseHTTPRequestHandler, offset: int | Non
     send(handler, 503, length(0), b"")
 
 
+def compresses(server: Server, handler: BaseHTTPRequestHandler, offset: int | None) -> None:
+    if "gzip" not in handler.headers.get("Accept-Encoding", "gzip"):
+        return honest(server, handler, offset)
+    content = gzip.compress(server.content)
+    return send(handler, 200, length(len(content)) | {"Content-Encoding": "gzip"}, content)
+
+
+def sends_a_login_page_without_a_length(server: Server, handler: BaseHTTPRequestHandler, offset: int | None) -> None:
+    chunk = b"13\r\n<html>log in</html>\r\n0\r\n\r\n"
+    handler.protocol_version = "HTTP/1.1"
+    send(handler, 200, {"Transfer-Encoding": "chunked", "Connection": "close"}, chunk)
+
+
+def sends_a_byte_for_each_connection(server: Server, handler: BaseHTTPRequestHandler, offset: int | None) -> None:
+    cuts((offset or 0) + 1, once=False)(server, handler, offset)
+
+
+def drips(head: bytes, drop: bytes) -> Answer:
+    """Send something, and then a little for ever."""
+
+    def answer(server: Server, handler: BaseHTTPRequestHandler, offset: int | None) -> None:
+        handler.wfile.write(head)
+        while not server.go_on.wait(0.02):
+            handler.wfile.write(drop)
+
+    return answer
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+DRIPPING = {
+    "in the status": drips(b"", b"H"),
+    "in the headers": drips(b"HTTP/1.1 200 OK\r\n", b"a"),
+    "in the file": drips(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n", b"x"),
+    "in a chunk's size": drips(CHUNKED, b"0"),
+    "in the trailer": drips(CHUNKED + b"1\r\nx\r\n0\r\n", b"a: b\r\n"),
+}
+"""Where a server lets drip what it sends."""
+
+
 def cuts(end: int, *, known: bool = True, ranges: bool = True, once: bool = True) -> Answer:
     """Close the connection at that byte of the file: the first time, or every time."""
 
@@ -170,5 +210,7 @@ MISBEHAVIOUR: tuple[Answer, ...] = (
     announces_nonsense,
     refuses_ranges,
     sends_a_login_page,
+    sends_a_login_page_without_a_length,
+    compresses,
     is_broken,
 )

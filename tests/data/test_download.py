@@ -113,7 +113,7 @@ def test_a_server_that_misbehaves_leaves_no_wrong_file(
 ) -> None:
     found = outcomes(fetch, answer, server, tmp_path, size)
     assert "bad" not in found
-    if answer in (servers.ignores_ranges, servers.sends_another_range, servers.refuses_ranges):
+    if answer in (servers.ignores_ranges, servers.sends_another_range, servers.refuses_ranges, servers.compresses):
         assert set(found) == {"right"}
     server.answer = honest
     assert outcome(fetch, server, tmp_path, size) == "right"  # and what it left is no obstacle
@@ -209,6 +209,75 @@ def test_too_much_is_refused_before_it_comes_and_while_it_comes(
     with pytest.raises(DataError, match="expected at most 5,000 bytes, the server sends more"):
         fetch(server.url, tmp_path, None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", servers.DRIPPING)
+def test_a_server_that_lets_it_drip_is_left_for_the_next(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr("cnnkit.data.arrivals.TIMEOUT", 0.3)
+    server.answer = servers.DRIPPING[where]
+    with serving(CONTENT) as second:
+        begun = time.monotonic()
+        download(NAME, [server.url, second.url], tmp_path, check)
+        assert time.monotonic() - begun < 5
+        assert len(server.asked) <= 5
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_connections_that_bring_a_byte_each_are_in_vain(server: Server, tmp_path: Path) -> None:
+    server.answer = servers.sends_a_byte_for_each_connection
+    with pytest.raises(DataError, match="4 bytes have come and are kept in"):
+        fetch(server.url, tmp_path, len(CONTENT))
+    assert server.asked == [None, 1, 2, 3]
+
+
+def test_connections_are_counted(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnkit.data.transfer.PROGRESS", 1)
+    monkeypatch.setattr("cnnkit.data.transfer.CONNECTIONS", 7)
+    server.answer = servers.sends_a_byte_for_each_connection
+    with pytest.raises(DataError, match="the connection was cut 7 times\n  7 bytes have come"):
+        fetch(server.url, tmp_path, None)
+    assert len(server.asked) == 7
+
+
+@pytest.mark.parametrize("size", [None, len(CONTENT)], ids=["size unknown", "size known"])
+def test_a_login_page_takes_nothing_from_what_has_come(server: Server, tmp_path: Path, size: int | None) -> None:
+    part = tmp_path / f"{NAME}.part"
+    part.write_bytes(CONTENT[:150_000])
+    server.answer = servers.sends_a_login_page_without_a_length
+    with pytest.raises(
+        DataError, match=r"(server ends|was cut) after 19 .*\n  150,000 bytes have come and are"
+    ):
+        fetch(server.url, tmp_path, size)
+    assert part.read_bytes() == CONTENT[:150_000]
+    assert [path.name for path in tmp_path.iterdir()] == [part.name]
+    server.answer, server.asked = honest, []
+    fetch(server.url, tmp_path, size)
+    assert server.asked == [150_000]
+
+
+def test_a_start_again_that_is_cut_is_kept_if_it_is_further(server: Server, tmp_path: Path) -> None:
+    part = tmp_path / f"{NAME}.part"
+    for end, kept in ((100_000, 150_000), (180_000, 180_000)):
+        part.write_bytes(b"?" * 150_000)
+        server.answer, server.asked = cuts(end, ranges=False, once=False), []
+        with pytest.raises(DataError, match=f"{kept:,} bytes have come and are kept"):
+            fetch(server.url, tmp_path, None)
+        assert part.read_bytes() == (CONTENT[:end] if kept == end else b"?" * 150_000)
+
+
+def test_what_has_come_is_in_the_part_at_once(server: Server, tmp_path: Path) -> None:
+    server.answer = stalls(1000)
+    process = start(server, tmp_path)
+    part = tmp_path / f"{NAME}.part"
+    until = time.monotonic() + 20
+    while not part.exists() or part.stat().st_size < 1000:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    server.go_on.set()
+    assert process.wait(20) == 0
+    process.communicate()
 
 
 def test_a_link_in_the_place_of_the_part_is_not_followed(server: Server, tmp_path: Path) -> None:
