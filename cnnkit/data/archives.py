@@ -37,7 +37,7 @@ class _Limited:
     path: Path
 
     def read(self, size: int) -> bytes:
-        content = self.stream.read(min(size, self.most + 1))
+        content = self.stream.read(size)
         if self.stream.tell() > self.most:
             raise DataError(f"{self.path}: expected at most {self.most:,} bytes in the archive, it has more")
         return content

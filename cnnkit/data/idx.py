@@ -20,13 +20,13 @@ GZIP_MAGIC = b"\x1f\x8b"
 UNSIGNED_BYTE = 0x08
 
 
-def read_idx(path: Path, axes: int, *, content_hash: str = "", file_hash: str = "") -> Array:
+def read_idx(path: Path, axes: int, *, content_hash: str = "", file_hash: str = "", most: int = MAX_BYTES) -> Array:
     """The array of unsigned bytes in an IDX file, raw or gzipped, whatever its name ends in.
 
     Layout: 0x00, 0x00, the type 0x08, the number of axes; the length of each axis as big-endian uint32; the values,
     last axis fastest, one byte each.
     content_hash, file_hash: what the uncompressed content, or the file as it is, must hash to, such as
-    "sha256:0fa7..."; "" for anything.
+    "sha256:0fa7..."; "" for anything. most: bytes of the uncompressed content.
     Raises DataError, with file and byte offset, for a file that is missing, damaged, too long or short, or another one.
     Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits, section on file formats; RFC 1952 (gzip).
     """
@@ -37,14 +37,14 @@ def read_idx(path: Path, axes: int, *, content_hash: str = "", file_hash: str = 
             raise DataError(f"{path}: expected an IDX file, it cannot be read: {error.strerror}") from error
     if file_hash:
         check_hash(stored, file_hash, path, "a file ")
-    return parse_idx(stored, path, axes, content_hash)
+    return parse_idx(stored, path, axes, content_hash, most)
 
 
-def parse_idx(stored: bytearray, path: Path, axes: int, content_hash: str = "") -> Array:
+def parse_idx(stored: bytearray, path: Path, axes: int, content_hash: str = "", most: int = MAX_BYTES) -> Array:
     """As `read_idx`, for the bytes of a file that is at `path`, or in the archive there."""
     gzipped = stored.startswith(GZIP_MAGIC)
     header = 4 + 4 * axes
-    shape = _shape(_gunzip(path, stored, header) if gzipped else stored, path, axes)
+    shape = _shape(_gunzip(path, stored, header) if gzipped else stored, path, axes, most)
     expected = header + math.prod(shape)
     content = _gunzip(path, stored, expected) if gzipped else stored
     if len(content) < expected:
@@ -62,7 +62,7 @@ def parse_idx(stored: bytearray, path: Path, axes: int, content_hash: str = "") 
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _shape(content: bytearray, path: Path, axes: int) -> Shape:
+def _shape(content: bytearray, path: Path, axes: int, most: int) -> Shape:
     magic = bytes((0, 0, UNSIGNED_BYTE, axes))
     if content[:4] != magic:
         raise DataError(
@@ -75,8 +75,8 @@ def _shape(content: bytearray, path: Path, axes: int) -> Shape:
             f"{path}: truncated at byte {len(content)}: expected a header of {header} bytes, got {len(content)}"
         )
     shape = struct.unpack_from(f">{axes}I", content, 4)
-    if header + math.prod(shape) > MAX_BYTES:
-        raise DataError(f"{path}: at byte 4: expected a shape of at most {MAX_BYTES:,} bytes, got {shape}")
+    if header + math.prod(shape) > most:
+        raise DataError(f"{path}: at byte 4: expected a shape of at most {most:,} bytes, got {shape}")
     return shape
 
 

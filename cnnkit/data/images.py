@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from cnnkit.components.checks import pair, positive
+from cnnkit.data.jpeg import check_scans
 from cnnkit.data.kinds import kind_of
 from cnnkit.errors import CnnkitError, ConfigError, DataError
 from cnnkit.types import Array
@@ -74,7 +75,8 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     found = []
     for place, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        named = [Path(place, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        found += filter(Path.is_file, named)  # opening a pipe would wait for ever
     if not found:
         raise DataError(f"{folder}: expected images in this folder, files ending in {', '.join(SUFFIXES)}; found none")
     return sorted(found)
@@ -126,6 +128,7 @@ def _decode(name: str, content: bytes, channels: int) -> Image:
                     f"{name}: expected pixels of 8 or 16 bits, grey or colour, got an image of mode {picture.mode}: "
                     "save it as one of these, or its values as a .npy file"
                 )
+            check_scans(name, content)
             picture = ImageOps.exif_transpose(picture)
             if picture.mode in SIXTEEN_BITS:
                 return Image.fromarray((np.asarray(picture) / 257).astype(np.float32))  # 65535 / 257 = 255

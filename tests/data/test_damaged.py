@@ -58,6 +58,14 @@ def pax_bomb() -> bytes:
     return gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + bytes(2**26), 1)
 
 
+def sparse(name: str, content: bytes) -> tuple[tarfile.TarInfo, bytes]:
+    """A file with holes, of which there are none: all of its content is there."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    member.pax_headers = {"GNU.sparse.size": str(len(content)), "GNU.sparse.map": f"0,{len(content)}"}
+    return member, content
+
+
 TARS: dict[str, tuple[bytes, str]] = {
     "a name that leads out": (
         tar_gz([*GOOD, ("../outside", b"x")]),
@@ -80,6 +88,7 @@ TARS: dict[str, tuple[bytes, str]] = {
         f"of {len(GOOD[0][1]):,} bytes, got {len(GOOD[0][1]) - 1:,}",
     ),
     "a member that is too long": (tar_gz([(GOOD[0][0], GOOD[0][1] + b"x"), *GOOD[1:]]), "bytes, got"),
+    "a member with holes": (tar_gz([sparse(*GOOD[0]), *GOOD[1:]]), f"expected '{GOOD[0][0]}' of "),
     "a member twice": (tar_gz([*GOOD, GOOD[0]]), f"expected '{GOOD[0][0]}' once, it is there again"),
     "a member that is missing": (tar_gz(GOOD[1:]), f"expected the members {GOOD[0][0]}, they are not in it"),
     "another folder": (tar_gz([(f"x/{name}", raw) for name, raw in GOOD]), "they are not in it"),

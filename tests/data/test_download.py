@@ -246,9 +246,7 @@ def test_a_login_page_takes_nothing_from_what_has_come(server: Server, tmp_path:
     part = tmp_path / f"{NAME}.part"
     part.write_bytes(CONTENT[:150_000])
     server.answer = servers.sends_a_login_page_without_a_length
-    with pytest.raises(
-        DataError, match=r"(server ends|was cut) after 19 .*\n  150,000 bytes have come and are"
-    ):
+    with pytest.raises(DataError, match=r"(server ends|was cut) after 19 .*\n  150,000 bytes have come and are"):
         fetch(server.url, tmp_path, size)
     assert part.read_bytes() == CONTENT[:150_000]
     assert [path.name for path in tmp_path.iterdir()] == [part.name]

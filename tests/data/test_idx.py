@@ -54,6 +54,13 @@ def test_reads_raw_and_gzipped_files(raw: bytes, path: Path, pack: Callable[[byt
     assert got.flags.writeable
 
 
+def test_no_more_is_uncompressed_than_there_may_be(path: Path, raw: bytes, gz: bytes) -> None:
+    path.write_bytes(gz)
+    assert len(read_idx(path, 3, most=len(raw))) == 7
+    with pytest.raises(DataError, match=rf"at byte 4: expected a shape of at most {len(raw) - 1:,} bytes, got \(7, 28"):
+        read_idx(path, 3, most=len(raw) - 1)
+
+
 def test_a_file_of_many_chunks(idx: Callable[[Array], bytes], path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (100, 28, 28))  # random, so that gzip cannot make it one chunk
     path.write_bytes(gzip.compress(idx(images)))

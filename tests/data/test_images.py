@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import sys
 import warnings
@@ -249,6 +250,35 @@ def test_an_image_with_too_many_pixels_is_not_decoded(side: int) -> None:
         read_image(png(side, side), 1, 8, 1)
 
 
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def test_a_jpeg_with_more_scans_than_anybody_needs_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them may cost a pass over all pixels."""
+    jpeg = encoded(COLOUR, "JPEG", progressive=True).getvalue()
+    first = jpeg.index(b"\xff\xda")
+    scan = jpeg[first : jpeg.index(b"\xff", first + 2)]
+    assert read_image(io.BytesIO(jpeg), 3, SIZE, 255).shape == (3, *SIZE)
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.ImageFile.ImageFile.load", None)  # calling it is an error
+        for bomb, message in (
+            (jpeg[:first] + 101 * scan + jpeg[first:], "expected a JPEG image of at most 100 scans, it has more"),
+            (b"\xff\xd8" + 10_000 * segment(0xFE, b"") + jpeg[2:], "of at most 10,000 segments, it has more"),
+        ):
+            with pytest.raises(DataError, match=message):
+                read_image(io.BytesIO(bomb), 3, SIZE, 255)
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_what_looks_like_a_scan_and_is_none(restarts: int) -> None:
+    """In the data of a segment, and behind the end, where telephones put films."""
+    jpeg = encoded(COLOUR, "JPEG", progressive=True, restart_marker_blocks=restarts).getvalue()
+    comment = segment(0xFE, 200 * b"\xff\xda")
+    odd = jpeg[:2] + comment + jpeg[2:] + 200 * b"\xff\xda\x00\x02"
+    assert_array_equal(read_image(io.BytesIO(odd), 3, SIZE, 255), read_image(io.BytesIO(jpeg), 3, SIZE, 255))
+
+
 def test_the_limit_holds_where_pillow_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(DataError, match="it has more"):
@@ -320,6 +350,13 @@ def test_images_of_a_folder(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "deep" / "loop").symlink_to(tmp_path)
     assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == kept
+
+
+def test_a_pipe_in_a_folder_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(GREY).getvalue())
+    (tmp_path / "link.png").symlink_to("a.png")
+    os.mkfifo(tmp_path / "b.png")
+    assert find_images(tmp_path) == [tmp_path / "a.png", tmp_path / "link.png"]
 
 
 def test_a_folder_without_images(tmp_path: Path) -> None:

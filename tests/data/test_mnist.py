@@ -215,3 +215,11 @@ def test_the_real_mnist() -> None:
     assert data.train.x.dtype == np.uint8
     assert round(np.mean(data.train.x) / 255, 4) == 0.1307
     assert round(np.std(data.train.x) / 255, 4) == 0.3081
+
+
+def test_a_file_that_would_be_larger_than_any_is_not_uncompressed(tmp_path: Path) -> None:
+    header = bytes((0, 0, 8, 3)) + np.array([60_000, 28, 29], ">u4").tobytes()
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / f"{IMAGES}.gz").write_bytes(gzip.compress(header + bytes(2**22)))
+    with pytest.raises(DataError, match=r"expected a shape of at most 47,040,016 bytes, got \(60000, 28, 29\)"):
+        MNIST()._read(IMAGES, tmp_path / "mnist" / f"{IMAGES}.gz")
