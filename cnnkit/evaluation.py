@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.measures import Calibration, ClassReport, calibration, class_report, confusion_matrix
+from cnnkit.measures import Calibration, ClassReport, ConfusionPairs, calibration, confusion_pairs
 from cnnkit.network import Sequential
-from cnnkit.types import Array, Samples
+from cnnkit.types import Samples
+
+MAX_MATRIX = 1000
+"""Classes of a confusion matrix in the document: of more it would have millions of zeros."""
 
 
 @dataclass(frozen=True)
@@ -17,25 +20,26 @@ class ClassEvaluation:
     """What a model confuses, how each class fares, and how far its probabilities can be believed."""
 
     labels: tuple[str, ...]
-    confusion: Array
-    """(K, K) counts, rows true, columns predicted."""
+    confusion: ConfusionPairs
     report: ClassReport
     calibration: Calibration | None
     """None if the model has probabilities that are not finite."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The evaluation as JSON values; a share of no samples is NaN."""
-        report, calibrated = self.report, self.calibration
+        """The evaluation as JSON values; a share of no samples is NaN, and of many classes there is no matrix."""
+        report, calibrated, confusion = self.report, self.calibration, self.confusion
         columns = (report.samples, report.precision, report.recall, report.f1)
         names = ("samples", "precision", "recall", "f1")
         rows = zip(self.labels, *(column.tolist() for column in columns), strict=True)
         classes: list[dict[str, Any]] = [dict(zip(("label", *names), row, strict=True)) for row in rows]
-        for place, (entry, other) in enumerate(zip(classes, report.confused_with.tolist(), strict=True)):
-            times = int(self.confusion[place, other])
-            entry["confused_with"] = {"label": self.labels[other], "times": times} if other >= 0 else None
+        for entry in classes:
+            entry["confused_with"] = None
+        for place, other, times in confusion.rows():
+            if report.confused_with[place] == other:
+                classes[place]["confused_with"] = {"label": self.labels[other], "times": times}
         return {
             "classes": classes,
-            "confusion": self.confusion.tolist(),
+            "confusion": confusion.matrix().tolist() if confusion.classes <= MAX_MATRIX else None,
             "calibration": _calibration_dict(calibrated) if calibrated else None,
         }
 
@@ -51,9 +55,9 @@ def evaluate_classes(model: Sequential, samples: Samples, labels: tuple[str, ...
     count = model.output_shape[0]
     names = next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
     probabilities = model.predict_proba(samples.x)
-    confusion = confusion_matrix(samples.y, probabilities.argmax(axis=1), count)
+    confusion = confusion_pairs(samples.y, probabilities.argmax(axis=1), count)
     calibrated = calibration(probabilities, samples.y) if np.isfinite(probabilities).all() else None
-    return ClassEvaluation(names, confusion, class_report(confusion), calibrated)
+    return ClassEvaluation(names, confusion, confusion.report(), calibrated)
 
 
 def _calibration_dict(calibrated: Calibration) -> dict[str, Any]:

@@ -30,6 +30,49 @@ class ClassReport:
 
 
 @dataclass(frozen=True)
+class ConfusionPairs:
+    """The counts of a confusion matrix that are not 0: their number grows with the samples, not with the classes.
+
+    Arrays (P,), in the order of the matrix: by true class, then by predicted class.
+    """
+
+    true: Array
+    predicted: Array
+    times: Array
+    classes: int
+
+    def matrix(self) -> Array:
+        """The confusion matrix, (classes, classes)."""
+        matrix = np.zeros((self.classes, self.classes), np.int64)
+        matrix[self.true, self.predicted] = self.times
+        return matrix
+
+    def rows(self) -> list[tuple[int, int, int]]:
+        """True class, predicted class and how often."""
+        return list(zip(self.true.tolist(), self.predicted.tolist(), self.times.tolist(), strict=True))
+
+    def report(self) -> ClassReport:
+        """Precision, recall and F1 of each class, as of `class_report`."""
+        hit = self.true == self.predicted
+        right, samples, predicted = (
+            np.bincount(index, self.times[chosen], self.classes).astype(np.int64)
+            for index, chosen in ((self.true[hit], hit), (self.true, slice(None)), (self.predicted, slice(None)))
+        )
+        true, other, times = self.true[~hit], self.predicted[~hit], self.times[~hit]
+        order = np.lexsort((other, -times, true))  # of each class the most frequent confusion first
+        first, place = np.unique(true[order], return_index=True)
+        confused_with = np.full(self.classes, -1)
+        confused_with[first] = other[order][place]
+        return ClassReport(
+            samples,
+            _share(right, predicted),
+            _share(right, samples),
+            _share(2 * right, samples + predicted),
+            confused_with,
+        )
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Confidence beside accuracy, in bins of confidence; arrays (bins,), with NaN in a bin without samples."""
 
@@ -58,12 +101,17 @@ def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
     Raises ShapeError unless both are as many whole numbers from 0 to classes - 1.
     Source: Stehman (1997), Selecting and Interpreting Measures of Thematic Classification Accuracy.
     """
+    return confusion_pairs(targets, predictions, classes).matrix()
+
+
+def confusion_pairs(targets: Array, predictions: Array, classes: int) -> ConfusionPairs:
+    """The same without the zeros, for any number of classes; arguments and errors as of `confusion_matrix`."""
     whole("classes", classes)
     targets, predictions = np.asarray(targets), np.asarray(predictions)
     _check_classes("targets", targets, len(predictions) if predictions.ndim else 0, classes)
     _check_classes("predictions", predictions, len(targets), classes)
-    pairs = targets.astype(np.int64) * classes + predictions.astype(np.int64)
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+    cells, times = np.unique(targets.astype(np.int64) * classes + predictions.astype(np.int64), return_counts=True)
+    return ConfusionPairs(*np.divmod(cells, classes), times.astype(np.int64), classes)
 
 
 def class_report(confusion: Array) -> ClassReport:
@@ -81,15 +129,8 @@ def class_report(confusion: Array) -> ClassReport:
         raise ShapeError(
             f"expected a confusion matrix of shape (K, K), got {confusion.shape}: take the one of confusion_matrix"
         )
-    right, samples, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    wrong = confusion - np.diag(right)
-    return ClassReport(
-        samples,
-        _share(right, predicted),
-        _share(right, samples),
-        _share(2 * right, samples + predicted),
-        np.where(wrong.any(axis=1), wrong.argmax(axis=1), -1),
-    )
+    true, predicted = np.nonzero(confusion)
+    return ConfusionPairs(true, predicted, confusion[true, predicted], len(confusion)).report()
 
 
 def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibration:

@@ -157,6 +157,8 @@ def _drawn(subjects: Sequence[Subject], kind: str | None) -> tuple[list[tuple[st
             figures.append((name, draw(name, subjects)))
         except CnnkitError as error:
             left_out[name] = str(error)
+        except MemoryError:
+            left_out[name] = "the memory is too small for it"
     if not figures:
         reasons = "; ".join(dict.fromkeys(left_out.values()))
         raise PlotError(f"no picture of {subjects[0].name} can be drawn: {reasons}")
@@ -222,8 +224,9 @@ def _misclassified(subject: Subject) -> Figure:
 
 def _confusion(subject: Subject) -> Figure:
     from cnnkit.measures import confusion_matrix
-    from cnnkit.plotting.confusion import draw_confusion
+    from cnnkit.plotting.confusion import check_classes, draw_confusion
 
+    check_classes(subject.model.output_shape[-1])
     probabilities = subject.probabilities
     matrix = confusion_matrix(subject.samples.y, probabilities.argmax(axis=1), probabilities.shape[1])
     return draw_confusion(matrix, subject.model.labels, subject.name)

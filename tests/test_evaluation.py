@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -27,8 +28,8 @@ def test_it_agrees_with_the_predictions() -> None:
     assert evaluation is not None
     predicted, targets = model.predict(DIGITS.test.x), DIGITS.test.y
     document = evaluation.to_dict()
-    assert evaluation.confusion.sum() == len(targets)
-    assert np.trace(evaluation.confusion) == (predicted == targets).sum()
+    assert evaluation.confusion.times.sum() == len(targets)
+    assert np.trace(evaluation.confusion.matrix()) == (predicted == targets).sum()
     for k, entry in enumerate(document["classes"]):
         assert (entry["label"], entry["samples"]) == (str(k), (targets == k).sum())
         assert entry["recall"] == pytest.approx((predicted[targets == k] == k).mean())
@@ -61,6 +62,23 @@ def test_a_class_without_samples_has_no_recall() -> None:
     entry = evaluation.to_dict()["classes"][10]
     assert (entry["samples"], entry["confused_with"]) == (0, None)
     assert math.isnan(entry["recall"])
+
+
+def test_many_classes_need_no_matrix() -> None:
+    model = Sequential(["Flatten()", "Dense(2, bias=False)", "Dense(6000, bias=False)"], (1, 8, 8))
+    tracemalloc.start()
+    evaluation = evaluate_classes(model, DIGITS.test)
+    assert evaluation is not None
+    document = evaluation.to_dict()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150e6  # the matrix would have 288 MB
+    assert document["confusion"] is None
+    predicted = model.predict(DIGITS.test.x)
+    other = next(k for k in range(10) if (predicted[DIGITS.test.y == k] != k).any())
+    times = np.bincount(predicted[(DIGITS.test.y == other) & (predicted != other)])
+    assert document["classes"][other]["confused_with"] == {"label": str(times.argmax()), "times": times.max()}
+    assert len(document["classes"]) == 6000
 
 
 def test_a_model_that_has_diverged_has_no_calibration() -> None:

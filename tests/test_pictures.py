@@ -133,6 +133,23 @@ def test_a_network_of_vectors_has_what_needs_no_images(tmp_path: Path) -> None:
     assert files["confusion"] == tmp_path / "net-1-confusion.png"
 
 
+def test_many_classes_have_no_confusion_and_the_other_pictures_are_drawn(tmp_path: Path) -> None:
+    model = _network(["Flatten()", "Dense(2, bias=False)", "Dense(1001, bias=False)"])
+    files, left_out = write([_subject(tmp_path, model)], None, tmp_path)
+    assert "calibration" in files
+    assert left_out["confusion"] == "the confusion of up to 1,000 classes can be shown, the model has 1,001"
+
+
+def test_a_picture_that_does_not_fit_into_memory_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Subject) -> None:
+        raise MemoryError
+
+    monkeypatch.setitem(KINDS, "predictions", full)
+    files, left_out = write([_subject(tmp_path, _network())], None, tmp_path)
+    assert left_out["predictions"] == "the memory is too small for it"
+    assert "confusion" in files
+
+
 def test_a_network_for_regression_shows_no_classes(tmp_path: Path) -> None:
     samples = Samples(DIGITS.test.x, np.zeros((len(DIGITS.test), 2), np.float32))
     model = _network(["Conv2D(4, 3)", "Flatten()", "Dense(2)"])

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MAX_CLASSES = 1000
+"""A picture of more has no point for a cell, and the matrix of a large model fills the memory."""
 MAX_COUNTED = 30
 """With more classes, no cell has place for its count; the most frequent confusions stand beside the matrix then."""
 MAX_NAMED = 25
 """Ticks of a matrix without counts, so that their names can be read."""
+MAX_CELLS = 240
+"""Rows and columns without counts: a cell of several points is never dropped when the picture is made."""
 MAX_PAIRS = 16
 WIDTH, HEIGHT = 777, 446
 """Points that a matrix with counts has at least, to fit the type into its cells."""
@@ -30,10 +34,11 @@ def draw_confusion(matrix: Array, labels: Sequence[str], name: str) -> Figure:
     """The counts, coloured by their share of the samples of the true class.
 
     matrix: (K, K) counts, rows true, columns predicted; labels: K names, or none; name: of the model.
-    Raises PlotError if it counts no samples.
+    Raises PlotError if it counts no samples, and for more than MAX_CLASSES classes.
     """
     from matplotlib.colors import Normalize, PowerNorm
 
+    check_classes(len(matrix))
     samples, right, classes = int(matrix.sum()), int(np.trace(matrix)), len(matrix)
     if not samples:
         raise PlotError("there is no confusion to show: there are no test samples")
@@ -42,8 +47,13 @@ def draw_confusion(matrix: Array, labels: Sequence[str], name: str) -> Figure:
     counted = classes <= MAX_COUNTED
     axes, *beside = figure.subplots(1, 1 if counted else 2, width_ratios=None if counted else [5, 2], squeeze=False)[0]
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    blocks, step = _blocks(share)
     scale = Normalize(0, 1) if counted else PowerNorm(0.5, 0, 1)  # without counts, colour must tell 1 % from none
-    shown = axes.imshow(share, cmap="Blues", norm=scale, aspect="auto", interpolation="nearest")
+    edges = (-0.5, len(blocks) * step - 0.5, len(blocks) * step - 0.5, -0.5)  # in classes, a block at the end in full
+    shown = axes.imshow(blocks, cmap="Blues", norm=scale, aspect="auto", interpolation="nearest", extent=edges)
+    axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5))
+    if step > 1:
+        figure.supxlabel(f"each point is the largest share of {step} x {step} classes", fontsize=SMALL)
     names = class_names(labels, classes, 16)
     _name_axes(axes, names)
     if counted:
@@ -52,6 +62,21 @@ def draw_confusion(matrix: Array, labels: Sequence[str], name: str) -> Figure:
         _write_pairs(beside[0], matrix, names)
     figure.colorbar(shown, ax=axes, label="share of the true class", fraction=0.03, aspect=40, pad=0.02)
     return figure
+
+
+def check_classes(classes: int) -> None:
+    """Raise PlotError for more classes than a picture can show."""
+    if classes > MAX_CLASSES:
+        raise PlotError(f"the confusion of up to {MAX_CLASSES:,} classes can be shown, the model has {classes:,}")
+
+
+def _blocks(share: Array) -> tuple[Array, int]:
+    """The largest of each `step` x `step` shares: a point of the picture shows one cell, and would drop the others."""
+    step = math.ceil(len(share) / MAX_CELLS)
+    rest = -len(share) % step
+    sides = (len(share) + rest) // step
+    padded = np.pad(share, (0, rest)).reshape(sides, step, sides, step)
+    return padded.max(axis=(1, 3)), step
 
 
 def _name_axes(axes: Axes, names: list[str]) -> None:

@@ -75,6 +75,19 @@ def test_many_classes_are_shown_by_the_worst(cli: Any) -> None:
     assert len(document["classes"]) == len(document["confusion"]) == 40
 
 
+def test_loss_and_metrics_are_shown_where_the_classes_do_not_fit_into_memory(
+    trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("cnnkit.evaluation.evaluate_classes", full)
+    result = trained("evaluate", "tiny@1")
+    assert result.code == 0
+    assert [line.split()[0] for line in result.out.splitlines()] == ["metric", "loss", "accuracy"]
+    assert "the classes are left out: the memory is too small for 10 outputs of each sample" in result.err
+
+
 def test_long_labels_are_numbered_so_that_the_matrix_stays_narrow(cli: Any) -> None:
     _own(3, ("a cat", "[bold]dog", "horse\x1b[2J"))
     result = cli("evaluate", "own", "--dataset", "Arrays('own.npz')")

@@ -48,6 +48,24 @@ def test_with_many_classes_the_most_frequent_confusions_stand_beside(classes: in
     figure.savefig(io.BytesIO())
 
 
+def test_each_count_among_many_classes_is_to_be_seen_in_its_place() -> None:
+    matrix = np.zeros((990, 990), np.int64)
+    places = [(21 * k + 5, 970 - 20 * k) for k in range(46)]
+    matrix[tuple(np.transpose(places))] = 1
+    figure: Any = draw_confusion(matrix, [], "net@1")
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[::-1, :, :3].sum(axis=2)
+    transform = figure.axes[0].transData.transform
+    for row, column in places:
+        x, y = transform((column, row)).astype(int)
+        assert pixels[y - 5 : y + 6, x - 5 : x + 6].min() < 300, (row, column)
+
+
+def test_too_many_classes_are_refused() -> None:
+    with pytest.raises(PlotError, match="the confusion of up to 1,000 classes can be shown, the model has 1,001"):
+        draw_confusion(np.ones((1001, 1001), np.int8), [], "net@1")
+
+
 def test_names_of_anybody_and_classes_without_samples_are_drawn() -> None:
     figure: Any = draw_confusion(np.array([[0, 0], [1, 0]]), ["$\\frac{$", "x" * 500], "net@1")
     assert np.isfinite(np.asarray(figure.axes[0].images[0].get_array())).all()
