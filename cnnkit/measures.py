@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components.checks import whole
 from cnnkit.errors import ShapeError
-from cnnkit.types import Array
+from cnnkit.types import Array, Shape
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,20 @@ def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibra
     accuracy = _share(np.bincount(place, right, bins), inside)
     error = np.nansum(inside / count * np.abs(accuracy - confidence)) if count else np.nan
     return Calibration(confidence, accuracy, inside, float(error))
+
+
+def check_scores(outputs: Shape) -> None:
+    """Raise ShapeError for outputs, without batch axis, that are no vector: those have no probabilities of classes."""
+    if len(outputs) != 1:
+        raise ShapeError(
+            f"expected a network that ends in one vector of scores, got outputs of shape {outputs}: end it with a "
+            "Flatten() or Dense(...) layer"
+        )
+
+
+def not_finite(who: str, what: str) -> str:
+    """What to say of a model whose probabilities are NaN: no class is the most probable one then."""
+    return f"{who} gives NaN for {what}: its weights are not finite, or an input is not"
 
 
 def _share(part: Array, of: Array) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
+from cnnkit.measures import not_finite
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.types import Array, Data, Samples, Shape
 
@@ -64,7 +65,7 @@ class Subject:
             raise PlotError(f"{self.name} knows the classes 0 to {outputs[0] - 1}, the dataset has others")
         probabilities = self.model.predict_proba(self.samples.x)
         if not np.isfinite(probabilities).all():
-            raise PlotError(f"{self.name} gives NaN for test samples: its weights are not finite, or an input is not")
+            raise PlotError(not_finite(self.name, "test samples"))
         return probabilities
 
     def node(self, fits: Callable[[Node], bool], what: str) -> Node:

@@ -12,6 +12,7 @@ from cnnkit.components.checks import whole
 from cnnkit.data.images import find_images, looks_inverted
 from cnnkit.data.inputs import STDIN, read_inputs
 from cnnkit.errors import DataError
+from cnnkit.measures import check_scores, not_finite
 from cnnkit.network import Sequential
 from cnnkit.types import Array, Preprocessing
 
@@ -53,18 +54,24 @@ def predict_files(
     top: how many labels; invert: turn light and dark in image files; level: how light the images were on average that
     the model was trained on, 0 (black) to 1 (white), what `trained_level` says if None. Where that is dark, an image of
     one channel that is dark on a light ground gets a hint.
-    Raises DataError, with every file that cannot be used and why, and CnnkitError for image files without Pillow.
+    Raises DataError, with every file that cannot be used and why, and for probabilities that are NaN; ShapeError for a
+    model that gives no scores of classes, and CnnkitError for image files without Pillow.
     """
     whole("top", top)
+    check_scores(model.output_shape)
     level = trained_level(model.preprocessing) if level is None else level
     dark = level is not None and level < 0.5 and model.input_shape[0] == 1
     labels = model.labels or tuple(map(str, range(model.output_shape[-1])))
     predictions = []
     for batch in _batches(_read(model, files, invert, dark)):
         x = batch[0].x if len(batch) == 1 else np.concatenate([one.x for one in batch])
-        rows = iter(model.predict_proba(x))
+        with np.errstate(over="ignore", invalid="ignore"):
+            probabilities = model.predict_proba(x)
+        rows = iter(probabilities)
         for one in batch:
             for index, row in zip(range(len(one.x)), rows, strict=False):
+                if not np.isfinite(row).all():
+                    raise DataError(not_finite("the model", one.file))
                 places = (-row).argsort(kind="stable")[:top].tolist()
                 best = tuple(labels[place] for place in places), tuple(row[places].tolist())
                 predictions.append(Prediction(one.file, index, *best, one.hints))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnnkit import prediction
 from cnnkit.data import MNIST, default_data_dir, load_dataset
-from cnnkit.errors import CnnkitError, ConfigError, DataError
+from cnnkit.errors import CnnkitError, ConfigError, DataError, ShapeError
 from cnnkit.network import Sequential
 from cnnkit.prediction import INVERTED, TURNED, predict_files, trained_level
 from cnnkit.types import Array, Preprocessing
@@ -134,6 +134,20 @@ def test_colour_gets_no_hint(tmp_path: Path) -> None:
     write(tmp_path / "9.png", 16 - X[0, 0])
     model = Sequential(["Flatten()", "Dense(2)"], (3, 8, 8), preprocessing=Preprocessing(1 / 255, (0.1,), (1.0,)))
     assert predict_files(model, [tmp_path / "9.png"])[0].hints == ()
+
+
+def test_maps_are_no_scores(folder: Path) -> None:
+    model = Sequential(["Conv2D(10, 3)"], (1, 8, 8))
+    with pytest.raises(ShapeError, match=r"ends in one vector of scores, got outputs of shape \(10, 6, 6\)"):
+        predict_files(model, [folder])
+
+
+def test_weights_that_are_not_finite_predict_nothing(tmp_path: Path) -> None:
+    model = Sequential(["Flatten()", "Dense(10)"], (1, 8, 8))
+    model.parameters.vector[:] = np.nan
+    np.save(tmp_path / "one.npy", np.zeros((1, 8, 8)))
+    with pytest.raises(DataError, match=r"the model gives NaN for .*one.npy: its weights are not finite"):
+        predict_files(model, [tmp_path / "one.npy"])
 
 
 def test_the_level_is_the_mean_that_is_taken_off() -> None:

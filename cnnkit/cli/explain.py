@@ -46,8 +46,11 @@ def explain(
     Writes a page that needs nothing else: each layer's formula, cost, pictures forward and backward, one number worked
     out, and a gradient check.
     """
+    import numpy as np
+
     from cnnkit.errors import ConfigError, DataError
     from cnnkit.explanation import explain, write_page
+    from cnnkit.measures import not_finite
     from cnnkit.registry import Registry
     from cnnkit.writing import check_target
 
@@ -69,17 +72,19 @@ def explain(
     chosen: Any = loss or (recorded_loss(settings["loss"]) if "loss" in settings else "CrossEntropy()")
     explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source)
     write_page(explanation, target_file)
+    if not np.isfinite(explanation.probabilities).all():
+        warn(not_finite(version.ref, "the image"))
     wrong = [trace.node.name for trace in explanation.trace.layers if trace.check and not trace.check.ok]
     if wrong:
         warn(f"the gradient check failed in {', '.join(wrong)}")
     if as_json:
         say_json(_document(explanation, target_file))
         return
-    share = 100 * float(explanation.probabilities[explanation.predicted])
-    facts = {
-        "explained": version.ref,
-        "image": source,
-        "predicted": f"{explanation.label(explanation.predicted)} ({share:.1f} %)",
+    facts: dict[str, object] = {"explained": version.ref, "image": source}
+    if explanation.predicted is not None:
+        share = 100 * float(explanation.probabilities[explanation.predicted])
+        facts["predicted"] = f"{explanation.label(explanation.predicted)} ({share:.1f} %)"
+    facts |= {
         "target": f"{_target(explanation)}{'' if explanation.target_known else ' (the predicted class; see --label)'}",
         "loss": explanation.trace.loss,
         "file": target_file,
@@ -124,7 +129,7 @@ def _class(label: str, model: Sequential) -> int:
     if label in model.labels:
         return model.labels.index(label)
     classes = model.output_shape[0]
-    if label.isascii() and label.isdecimal() and int(label[:10]) < classes:
+    if label.isascii() and label.isdecimal() and len(label) < 10 and int(label) < classes:
         return int(label)
     names = model.labels or tuple(map(str, range(classes)))
     listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
@@ -147,12 +152,13 @@ def _document(explanation: Explanation, file: Path) -> dict[str, object]:
         }
         for trace in explanation.trace.layers
     ]
+    predicted = explanation.predicted
     return {
         "ref": explanation.title,
         "path": str(file),
         "image": explanation.source,
-        "predicted": explanation.label(explanation.predicted),
-        "probability": float(explanation.probabilities[explanation.predicted]),
+        "predicted": None if predicted is None else explanation.label(predicted),
+        "probability": None if predicted is None else float(explanation.probabilities[predicted]),
         "target": _target(explanation),
         "target_known": explanation.target_known,
         "loss": explanation.trace.loss,

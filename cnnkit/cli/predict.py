@@ -42,7 +42,8 @@ def predict(
 
     record = Registry(registry).read(ref)
     model = record.model()
-    level = _level(model, record.manifest)
+    arrays_only = all(file.lower().endswith(".npy") for file in files)  # only images can be inverted
+    level = None if arrays_only else _level(model, record.manifest)
     predictions = predict_files(model, files, top=top, invert=invert, level=level)
     _warn_of_hints(predictions)
     if as_json:

@@ -11,6 +11,7 @@ from cnnkit.components import Loss, installed_catalog
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.explanation.markup import cut
 from cnnkit.explanation.tracing import Trace, trace
+from cnnkit.measures import check_scores, not_finite
 from cnnkit.network import Sequential
 from cnnkit.types import Array
 
@@ -36,8 +37,10 @@ class Explanation:
     trace: Trace
 
     @property
-    def predicted(self) -> int:
-        """The most probable class."""
+    def predicted(self) -> int | None:
+        """The most probable class; None for values to regress, and for probabilities that are NaN."""
+        if self.target_class is None or not np.isfinite(self.probabilities).all():
+            return None
         return int(self.probabilities.argmax())
 
     @property
@@ -63,20 +66,19 @@ def explain(
 
     image: (*input_shape), or (1, *input_shape), in the dataset's own units; target: index of the true class, or (F,)
     values; the predicted class if None; loss: what the gradients are of.
-    Raises ShapeError if image, network and loss do not fit, ConfigError for a class that the network does not have.
+    Raises ShapeError if image, network and loss do not fit, ConfigError for a class that the network does not have, and
+    for probabilities that are NaN, without a target.
     """
     x = np.asarray(image)
     x = x[None] if x.shape == model.input_shape else x
     if model.check_input(x).shape[0] != 1:
         raise ShapeError(f"expected one image, got {len(x)}: explain them one after the other")
-    if len(model.output_shape) != 1:
-        raise ShapeError(
-            f"expected a network that ends in one vector of scores, got outputs of shape {model.output_shape}: end it "
-            "with a Flatten() or Dense(...) layer"
-        )
+    check_scores(model.output_shape)
     component = cast(Loss, installed_catalog().build("loss", loss))
     with np.errstate(over="ignore", invalid="ignore"):
         probabilities = model.predict_proba(x)[0]
+    if target is None and not np.isfinite(probabilities).all():
+        raise ConfigError(f"{not_finite(title, 'the image')}. So it predicts no class: give the true one")
     wanted: Any = int(probabilities.argmax()) if target is None else target
     if isinstance(wanted, int | np.integer):
         if not 0 <= wanted < len(probabilities):

@@ -12,8 +12,8 @@ from cnnkit.explanation import pictures
 from cnnkit.explanation.markup import Html, counted, joined, number, shape, tag
 from cnnkit.types import Array
 
-ROW = 64
-"""Numbers in a row of a picture of a vector."""
+ROW = pictures.MOST
+"""Numbers in a row of a picture of a vector: each has a pixel of its own, as signs would cancel in a mean."""
 MAX_GRID = 49
 """Numbers that are written out; more are drawn."""
 

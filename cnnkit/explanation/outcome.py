@@ -10,9 +10,11 @@ import numpy as np
 from cnnkit.explanation import figures
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import describe
-from cnnkit.explanation.markup import Html, joined, number, shape, table, tag
+from cnnkit.explanation.markup import Html, joined, number, shape, table, tag, text
 from cnnkit.explanation.sections import channels_shown
 from cnnkit.losses import CrossEntropy
+from cnnkit.measures import not_finite
+from cnnkit.types import Array
 
 CLASSES = 12
 """Classes that are listed, the most probable first."""
@@ -71,16 +73,14 @@ def outcome_section(explanation: Explanation) -> Html:
 
 def verdict(explanation: Explanation) -> Html:
     """What the network says, and what is true as far as that is known."""
-    probability = explanation.probabilities[explanation.predicted]
-    said = joined(
-        [
-            "The network says ",
-            tag("strong", explanation.label(explanation.predicted)),
-            f" with probability {100 * probability:.1f} %. ",
-        ]
-    )
     if explanation.target_class is None:
         return tag("p", f"The loss is {number(explanation.trace.loss)}.", class_="verdict")
+    predicted = explanation.predicted
+    if predicted is None:
+        said = Html(text(f"{not_finite('The network', 'this image')}. It says no class. "))
+    else:
+        share = f" with probability {100 * explanation.probabilities[predicted]:.1f} %. "
+        said = joined(["The network says ", tag("strong", explanation.label(predicted)), share])
     name = tag("strong", explanation.label(explanation.target_class))
     known = explanation.target_known
     truth = (
@@ -120,12 +120,20 @@ def _values(explanation: Explanation, outputs: Any) -> Html:
     return table(("output", "value", "target", "difference"), rows, "numbers")
 
 
+def _log_sum_exp(scores: Array) -> float:
+    top = float(scores.max())
+    with np.errstate(invalid="ignore"):
+        return top + float(np.log(np.exp(scores - top).sum()))
+
+
 def _loss(explanation: Explanation) -> Html:
     loss, target = explanation.loss, explanation.target_class
     if type(loss) is CrossEntropy and loss.label_smoothing == 0 and target is not None:
-        share = float(explanation.probabilities[target])
-        value = -math.log(share) if share > 0 else math.inf
-        words = f"For this image, minus the logarithm of the target's probability: -log({number(share, 6)}) = "
+        scores = explanation.trace.layers[explanation.trace.scored].output.astype(np.float64)
+        value = _log_sum_exp(scores) - float(scores[target])  # a probability of 1e-2000 would be 0
+        share = math.exp(-value) if value < 700 else 0.0
+        what = f"-log({number(share, 6)})" if share else "log(sum of all exp(z)) - z of the target"
+        words = f"For this image, minus the logarithm of the target's probability: {what} = "
         own = f" (the loss itself gave {number(explanation.trace.loss)})"
         return tag("p", words, tag("strong", number(abs(value))), tag("span", own, class_="remark"))
     return tag("p", "For this image: ", tag("strong", number(explanation.trace.loss)), ".")

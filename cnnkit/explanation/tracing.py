@@ -1,7 +1,8 @@
 """One image on its way through a network and back: what every layer takes and gives, what it costs, and a check of it.
 
 The layers run in prediction mode and in their plain form, one node after the other. On the way back each layer runs
-forward once more for what its backward pass needs, so that the intermediate results of one layer alone are in memory.
+forward once more for what its backward pass needs: that is in memory for one layer alone, while inputs, outputs and
+gradients of all layers stay, in both dtypes.
 """
 
 from __future__ import annotations
@@ -81,9 +82,11 @@ def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
             way, exact_way = ways[node.index], exact_ways[node.index]
             inputs = [values[i] for i in node.inputs]
             check = None
-            if way.passed and exact_way.dy is not None:
+            at = [exact_values[i] for i in node.inputs]
+            if way.passed and exact_way.dy is not None and not _all_finite(*at, exact_values[node.index], exact_way.dy):
+                way.remark = "There is nothing to compare: its inputs, outputs or gradients are not finite."
+            elif way.passed and exact_way.dy is not None:
                 try:
-                    at = [exact_values[i] for i in node.inputs]
                     check = gradient_check_at(exact.layers[node.index], at, exact_way.dy)
                 except CheckError as error:
                     way.remark = str(error)
@@ -197,6 +200,10 @@ class _Network:
     def backward_ms(self, node: Node, inputs: Sequence[Array], dy: Array) -> float:
         """The same for the backward pass; each is given a new cache."""
         return _median_ms(lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache))
+
+
+def _all_finite(*arrays: Array) -> bool:
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 def _require_shapes(way: _Way, expected: Sequence[Shape]) -> None:

@@ -69,6 +69,7 @@ def test_a_label_by_name_comes_before_one_by_index(cli: Any, tmp_path: Path) -> 
         ),
         (("--sample", "0", "--label", "10"), "the model has no class '10'"),
         (("--sample", "0", "--label", "9" * 5000), "the model has no class '999"),
+        (("--sample", "0", "--label", "0" * 5000), "the model has no class '000"),
         (("--sample", "0", "--dataset", "Nope()"), "Nope"),
         (("--sample", "0", "--loss", "Nope()"), "Nope"),
         (("--sample", "0", "-o", "no/page.html"), "cannot write no/page.html: expected the name of a file in a folder"),
@@ -109,3 +110,25 @@ def test_the_loss_is_the_one_trained_with(trained: Any) -> None:
     other = trained("explain", "tiny@1", "--sample", "0", "--loss", "MSE()", "--json").document["loss"]
     assert recorded != other
     assert repr(recorded_loss("MSE()")) == "MSE()"
+
+
+def test_values_have_no_predicted_class(cli: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 1, 2, 2)).astype(np.float32)
+    np.savez(tmp_path / "own.npz", x=x, y=np.ones((20, 3), np.float32))
+    Registry().save(Sequential(["Flatten()", "Dense(3)"], (1, 2, 2)), "net")
+    given = ("explain", "net", "--sample", "0", "--dataset", "Arrays('own.npz')", "--loss", "MSE()")
+    document = cli(*given, "--json").document
+    assert (document["target"], document["predicted"], document["probability"]) == ("values", None, None)
+    result = cli(*given)
+    assert result.code == 0
+    assert "predicted" not in result.out
+
+
+def test_weights_that_are_not_finite_get_one_warning(trained: Any) -> None:
+    model = Sequential(["Flatten()", "Dense(10)"], (1, 8, 8))
+    model.parameters.vector[:] = np.nan
+    Registry().save(model, "gone")
+    result = trained("explain", "gone", "--sample", "0", "--dataset", "Digits()", "--json")
+    assert result.code == 0
+    assert result.err == "warning: gone@1 gives NaN for the image: its weights are not finite, or an input is not\n"
+    assert result.document["predicted"] is None

@@ -121,6 +121,19 @@ def test_image_files_and_folders(trained: Any, tmp_path: Path) -> None:
     assert all(row["hints"] == [] for row in rows + same)
 
 
+def test_arrays_are_predicted_without_the_samples_that_were_trained_on(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("cnnkit.cli.predict._level", lambda *given: asked.append(given))
+    np.save(tmp_path / "one.npy", IMAGES[0])
+    assert trained("predict", "tiny@1", "one.npy").code == 0
+    assert not asked
+    _png(tmp_path / "one.png", IMAGES[0, 0])
+    assert trained("predict", "tiny@1", "one.npy", "one.png").code == 0
+    assert len(asked) == 1
+
+
 def test_inverted_digits_get_one_warning_and_a_hint_each(trained: Any, tmp_path: Path) -> None:
     _png(tmp_path / "all" / "right.png", IMAGES[0, 0])
     _png(tmp_path / "all" / "a.png", 16 - IMAGES[0, 0])

@@ -54,9 +54,16 @@ def test_vectors_stand_in_rows() -> None:
     assert as_channels(np.arange(10.0)).shape == (1, 1, 10)
     assert as_channels(np.arange(144.0)).shape == (1, 3, 48)
     prime = as_channels(np.arange(131.0))
-    assert prime.shape == (1, 3, 64)
-    assert np.isnan(prime[0, 2, 3:]).all()
+    assert prime.shape == (1, 3, 56)
+    assert np.isnan(prime[0, 2, 19:]).all()
     assert as_channels(np.zeros((2, 3, 4, 5))).shape == (6, 4, 5)
+
+
+@pytest.mark.parametrize("length", range(50, 140))
+def test_signs_in_a_vector_never_cancel(length: int) -> None:
+    values = np.where(np.arange(length) % 2, 1.0, -1.0)
+    assert rectangle(*as_channels(values).shape[1:])[1] == 1
+    assert np.array_equal(shrunk(as_channels(values)[0]).ravel()[:length], values)
 
 
 def test_channels_that_must_be_shown_are() -> None:

@@ -233,9 +233,39 @@ def test_numbers_that_are_not_finite_are_shown_as_such() -> None:
     state["batch_norm2d_1.gamma"][:] = np.nan
     state["dense_1.bias"][:] = np.inf
     model.load_state(state)
-    found = read(explained(model))
+    with pytest.raises(
+        ConfigError, match=r"gives NaN for the image: its weights .* predicts no class: give the true one"
+    ):
+        explained(model)
+    explanation = explained(model, target=0)
+    assert explanation.predicted is None
+    found = read(explanation)
     assert "not finite" in found.sections["relu_1"]
-    assert "WRONG" in found.sections["batch_norm2d_1"]
+    assert "not checked. There is nothing to compare" in found.sections["batch_norm2d_1"]
+    text = page(explanation)
+    assert "The network gives NaN for this image: its weights are not finite" in text
+    assert "WRONG" not in text
+
+
+def test_a_loss_beyond_all_probabilities_is_worked_out() -> None:
+    model = network("Flatten()", "Dense(5)")
+    state = model.state()
+    state["dense_1.bias"][:] = (4000, 0, 0, 0, 0)
+    model.load_state(state)
+    explanation = explained(model, target=1)
+    loss = number(explanation.trace.loss)
+    found = read(explanation).sections["outcome"]
+    assert f"log(sum of all exp(z)) - z of the target = {loss} (the loss itself gave {loss})" in found
+    assert "inf" not in found.split("The loss:")[1]
+
+
+def test_a_likely_target_has_its_logarithm() -> None:
+    explanation = explained(target=2)
+    loss = number(explanation.trace.loss)
+    found = read(explanation).sections["outcome"]
+    share = re.findall(r"-log\((.+?)\)", found)[-1]
+    assert float(share.replace("\N{MINUS SIGN}", "-")) == pytest.approx(float(explanation.probabilities[2]), rel=1e-4)
+    assert f"= {loss} (the loss itself gave {loss})" in found
 
 
 def test_values_instead_of_classes() -> None:
