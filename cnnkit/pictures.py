@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -111,7 +112,9 @@ def plot(
     store = registry if isinstance(registry, Registry) else Registry(registry)
     check_target(Path(path))
     records = [store.read(one) for one in ([ref] if isinstance(ref, str) else ref)]
-    return save(draw(kind, [Subject(record, load, layer, sample) for record in records]), path)
+    subjects = [Subject(record, load, layer, sample) for record in records]
+    _check_used(kind, subjects[0])
+    return save(draw(kind, subjects), path)
 
 
 def draw(kind: str, subjects: Sequence[Subject]) -> Figure:
@@ -131,9 +134,33 @@ def write(subjects: Sequence[Subject], kind: str | None, path: Path) -> tuple[di
     path: a file for one picture if it ends in .png, .svg or .pdf; else a folder, which is made, for files such as
     digits-1-curves.png. Raises PlotError if nothing can be drawn, or what is asked for cannot.
     """
-    from cnnkit.plotting.saving import UNDATED, check_target, save
+    from cnnkit.plotting.saving import save
 
     one = kind or (COMPARE if len(subjects) > 1 else None)
+    if one:
+        _check_used(one, subjects[0])
+    with _writing(path):
+        is_file = _is_file(path, one)
+    figures, left_out = _drawn(subjects, one)
+    if not is_file:
+        with _writing(path):
+            path.mkdir(exist_ok=True)
+    return {name: save(figure, path if is_file else path / _file(subjects, name)) for name, figure in figures}, left_out
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns what a file system says, such as that a name is too long, into PlotError."""
+    try:
+        yield
+    except OSError as problem:
+        raise PlotError(f"cannot write {path}: {problem.strerror or problem}") from problem
+
+
+def _is_file(path: Path, one: str | None) -> bool:
+    """Whether the path is that of one picture, else it is a folder. Raises PlotError if it can be neither."""
+    from cnnkit.plotting.saving import UNDATED, check_target
+
     is_file = path.suffix.lower() in UNDATED and not path.is_dir()
     if is_file and not one:
         raise PlotError(f"{path} is one file, and there are several pictures: choose one with --kind, or give a folder")
@@ -143,10 +170,17 @@ def write(subjects: Sequence[Subject], kind: str | None, path: Path) -> tuple[di
         raise PlotError(
             f"cannot write {path}: expected a file that ends in {', '.join(UNDATED)}, or a folder in one that exists"
         )
-    figures, left_out = _drawn(subjects, one)
-    if not is_file:
-        path.mkdir(exist_ok=True)
-    return {name: save(figure, path if is_file else path / _file(subjects, name)) for name, figure in figures}, left_out
+    return is_file
+
+
+def _check_used(kind: str, subject: Subject) -> None:
+    """Raise PlotError if a layer or sample was chosen, and this kind does not show one."""
+    if kind not in (*KINDS, COMPARE):
+        return  # `draw` says so
+    if subject.layer is not None and kind not in ("filters", "feature-maps"):
+        raise PlotError(f"{kind} shows no layer: leave {subject.layer!r} out, or choose filters or feature-maps")
+    if subject.sample and kind != "feature-maps":
+        raise PlotError(f"{kind} shows no single sample: leave {subject.sample} out, or choose feature-maps")
 
 
 def _drawn(subjects: Sequence[Subject], kind: str | None) -> tuple[list[tuple[str, Figure]], dict[str, str]]:
@@ -182,10 +216,13 @@ def _filters(subject: Subject) -> Figure:
 
     node = subject.node(_has_kernels, "kernels (out, in, kh, kw)")
     weight = cast(Layer, node.layer).params["weight"]
-    recorded = _recorded(subject.record.manifest.history, f"{node.name}.weight", weight.shape)
+    title = f"{subject.name}: filters of {_described(node)}"
+    history = subject.record.manifest.history
+    one_channel = weight.shape[1] == 1  # a row of epochs has no place for the kernels of several
+    recorded = _recorded(history, f"{node.name}.weight", weight.shape) if one_channel else None
     if recorded is not None:
-        return draw_filter_history(recorded, f"{subject.name}: filters of {_described(node)}")
-    return draw_filters(weight, f"{subject.name}: filters of {_described(node)}", rgb=node.inputs == (INPUT,))
+        return draw_filter_history(recorded, f"{title} through {len(recorded)} epochs{_kept(recorded, weight)}")
+    return draw_filters(weight, title, rgb=node.inputs == (INPUT,))
 
 
 def _recorded(history: Mapping[str, Sequence[float]], name: str, shape: Shape) -> Array | None:
@@ -195,6 +232,12 @@ def _recorded(history: Mapping[str, Sequence[float]], name: str, shape: Shape) -
     if len(lengths) != 1 or lengths == {0}:  # a file may hold anything
         return None
     return np.array(numbers, np.float64).T.reshape(-1, *shape)
+
+
+def _kept(recorded: Array, weight: Array) -> str:
+    """The epoch whose weights the model has, where that is not the last one."""
+    same = np.flatnonzero((recorded.astype(weight.dtype) == weight).all(axis=(1, 2, 3, 4)))
+    return f", epoch {same[-1] + 1} kept" if len(same) and same[-1] + 1 < len(recorded) else ""
 
 
 def _feature_maps(subject: Subject) -> Figure:
@@ -280,12 +323,16 @@ def _described(node: Node) -> str:
 
 def _told(subject: Subject, at: int) -> str:
     """What the model says about a sample, and what it is."""
+    from cnnkit.plotting.predictions import percent
+
     if not np.issubdtype(subject.samples.y.dtype, np.integer) or len(subject.model.output_shape) != 1:
         return ""
     probabilities = subject.model.predict_proba(subject.samples.x[at : at + 1])[0]
     predicted, target, labels = int(probabilities.argmax()), int(subject.samples.y[at]), subject.model.labels
     true, said = (labels[i][:14] if i < len(labels) else str(i) for i in (target, predicted))
-    return f"true {true}, predicted {said} ({probabilities[predicted]:.0%})"
+    if not np.isfinite(probabilities).all():
+        return f"true {true}, the model gives NaN"
+    return f"true {true}, predicted {said} ({percent(probabilities[predicted])})"
 
 
 def _trained_on(record: Record) -> str:

@@ -56,7 +56,8 @@ def test_filters_are_those_of_the_layer(tmp_path: Path, layer: str | None, node:
 
 def test_filters_that_were_recorded_are_shown_through_the_epochs(tmp_path: Path) -> None:
     model = _network()
-    run = cnnkit.Trainer(epochs=3, batch_size=500, record=["conv2d_1.weight"]).fit(model, DIGITS)
+    record = ["conv2d_1.weight", "conv2d_2.weight"]
+    run = cnnkit.Trainer(epochs=3, batch_size=500, record=record).fit(model, DIGITS)
     figure: Any = draw("filters", [_subject(tmp_path, model, history=run.history)])
     kernels = figure.axes[: 4 * 3]  # filters by epochs
     assert [axes.get_title() for axes in kernels[:3]] == ["1", "2", "3"]
@@ -64,7 +65,18 @@ def test_filters_that_were_recorded_are_shown_through_the_epochs(tmp_path: Path)
     assert (last == model.state()["conv2d_1.weight"][1, 0]).all()
     other: Any = draw("filters", [_subject(tmp_path, model, history=run.history, layer="conv2d_2")])
     assert other.get_suptitle().startswith("net@2: filters of conv2d_2")
-    assert len(other.axes) < 12  # nothing was recorded of that layer
+    assert other.axes[0].get_ylabel() == "input channel"  # of several channels, all are shown
+    assert "through 3 epochs" in figure.get_suptitle()
+    assert "kept" not in figure.get_suptitle()
+
+
+def test_the_epoch_that_was_kept_is_named(tmp_path: Path) -> None:
+    model = _network()
+    weight = model.state()["conv2d_1.weight"].astype(np.float64)
+    recorded = np.stack([weight - 1, weight, weight + 1, weight + 2]).reshape(4, -1).T
+    history = {f"conv2d_1.weight[{place}]": values.tolist() for place, values in enumerate(recorded)}
+    figure: Any = draw("filters", [_subject(tmp_path, model, history=history)])
+    assert figure.get_suptitle().replace("\n", " ").endswith(" through 4 epochs, epoch 2 kept")
 
 
 @pytest.mark.parametrize("lengths", [[], [2, 3]])
@@ -84,6 +96,16 @@ def test_feature_maps_are_those_of_the_layer_for_the_sample(tmp_path: Path, laye
     caption = next(axes.title.get_text() for axes in figure.axes if axes.images)
     predicted = model.predict(DIGITS.test.x[5:6])[0]
     assert caption.startswith(f"test sample 5\ntrue {DIGITS.test.y[5]}, predicted {predicted} (")
+
+
+def test_almost_sure_is_told_as_such(tmp_path: Path) -> None:
+    model = _network(["Conv2D(1, 3)", "Flatten()", "Dense(10)"])
+    state = model.state()
+    state["dense_1.weight"][:] = 0
+    state["dense_1.bias"][0] = 10.0  # of ten classes: 0.9996
+    model.load_state(state)
+    figure: Any = draw("feature-maps", [_subject(tmp_path, model)])
+    assert "predicted 0 (>99.9%)" in next(axes.title.get_text() for axes in figure.axes if axes.images)
 
 
 def test_a_merge_has_feature_maps(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cnnkit.cli.classes import say_classes
 from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, LossChoice, Reference, RegistryFolder, Workers
 from cnnkit.cli.output import counted, note, say_json, say_table, warn
-from cnnkit.cli.recorded import recorded_component, recorded_dataset
+from cnnkit.cli.recorded import chosen_dataset, recorded_component
 
 if TYPE_CHECKING:
     from cnnkit.components import Component
@@ -31,17 +31,14 @@ def evaluate(
 
     Loss and metrics; of a classifier also each class, what it is taken for, and whether confidence is earned.
     """
-    from cnnkit.data import load_dataset
     from cnnkit.evaluation import evaluate_classes
     from cnnkit.registry import Registry
 
     store = Registry(registry)
     record = store.read(ref)
     version, trained_on = record.version.ref, record.manifest.dataset or {}
-    data = load_dataset(dataset, data_dir) if dataset else recorded_dataset(trained_on, data_dir)
+    data = chosen_dataset(dataset, version, trained_on, data_dir)
     same = trained_on.get("digest") == data.digest
-    if data.name == trained_on.get("name") and not same:
-        warn(f"{data.name} has other samples now than when {version} was trained on it: its content hash differs")
     model = record.model()
     metrics = measure(model, record.manifest, data.test, loss, workers)
     try:
@@ -81,6 +78,8 @@ def measure(
                 chosen["metrics"].append(metric)
             else:
                 warn(f"the metric {expression} is left out: a model file can choose only those that come with cnnkit")
+    elif samples.y.dtype.kind == "f":
+        chosen["metrics"] = []  # the usual one counts right classes
     trainer = Trainer(**chosen, workers=workers)
     if samples.x.shape[1:] != model.input_shape:
         raise ShapeError(

@@ -10,7 +10,7 @@ import typer
 from cnnkit.cli.evaluate import recorded_loss
 from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, LossChoice, Reference, RegistryFolder
 from cnnkit.cli.output import say_json, say_pairs, warn
-from cnnkit.cli.recorded import recorded_dataset
+from cnnkit.cli.recorded import chosen_dataset
 
 if TYPE_CHECKING:
     from cnnkit.explanation import Explanation
@@ -63,7 +63,7 @@ def explain(
     if image is not None and sample is None:
         x, source = _from_file(image, model), str(image)
     elif sample is not None and image is None:
-        x, target, source = _from_dataset(sample, dataset, model, manifest, data_dir)
+        x, target, source = _from_dataset(sample, dataset, version.ref, model, manifest, data_dir)
     else:
         raise ConfigError("expected one image to explain: give either --image FILE or --sample N")
     if label is not None:
@@ -103,13 +103,12 @@ def _from_file(file: Path, model: Sequential) -> Array:
 
 
 def _from_dataset(
-    number: int, dataset: str | None, model: Sequential, manifest: Manifest, data_dir: str | None
+    number: int, dataset: str | None, ref: str, model: Sequential, manifest: Manifest, data_dir: str | None
 ) -> tuple[Array, Any, str]:
     """The test sample with this number, its target, and where it is from."""
-    from cnnkit.data import load_dataset
     from cnnkit.errors import ConfigError, ShapeError
 
-    data = load_dataset(dataset, data_dir) if dataset else recorded_dataset(manifest.dataset, data_dir)
+    data = chosen_dataset(dataset, ref, manifest.dataset, data_dir)
     samples: Samples = data.test
     if not 0 <= number < len(samples):
         raise ConfigError(f"{data.name} has test samples 0 to {len(samples) - 1}, got --sample {number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,16 +51,14 @@ def plot(
 ) -> None:
     """Draw pictures of models, as files."""
     from cnnkit import pictures
-    from cnnkit.cli.recorded import recorded_dataset
-    from cnnkit.data import load_dataset
+    from cnnkit.cli.recorded import chosen_dataset
     from cnnkit.registry import Record, Registry
     from cnnkit.types import Data
 
     def subject(record: Record) -> Subject:
+        @functools.cache  # samples that do not fit are asked for again by each kind
         def load() -> Data:
-            if dataset:
-                return load_dataset(dataset, data_dir)
-            return recorded_dataset(record.manifest.dataset, data_dir)
+            return chosen_dataset(dataset, record.version.ref, record.manifest.dataset, data_dir)
 
         return pictures.Subject(record, load, layer, sample)
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnkit.cli.output import warn
+
 if TYPE_CHECKING:
     from cnnkit.components import Component
     from cnnkit.types import Data
@@ -39,6 +41,17 @@ def dataset_option(dataset: Mapping[str, str] | None, data_dir: str | None) -> s
     if not dataset or (isinstance(component, Dataset) and component.is_complete(folder)):
         return ""
     return f" --dataset {shlex.quote(dataset['name'])}"
+
+
+def chosen_dataset(choice: str | None, ref: str, recorded: Mapping[str, str] | None, data_dir: str | None) -> Data:
+    """The dataset that the user gives, else the recorded one; a warning if its samples are not those trained on."""
+    from cnnkit.data import load_dataset
+
+    data = load_dataset(choice, data_dir) if choice else recorded_dataset(recorded, data_dir)
+    known = recorded or {}
+    if data.name == known.get("name") and data.digest != known.get("digest"):
+        warn(f"{data.name} has other samples now than when {ref} was trained on it: its content hash differs")
+    return data
 
 
 def recorded_dataset(dataset: Mapping[str, str] | None, data_dir: str | None) -> Data:

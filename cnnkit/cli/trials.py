@@ -43,7 +43,9 @@ def _picture(found: RangeTest, suggestion: float, name: str) -> Path | None:
 
     if importlib.util.find_spec("matplotlib") is None:
         return None
-    figure = draw_learning_rates(found.rates, found.losses, suggestion, f"{name}: learning-rate range test")
+    figure = draw_learning_rates(
+        found.rates, found.losses, found.smoothed, suggestion, f"{name}: learning-rate range test"
+    )
     try:
         return save(figure, f"{name}-learning-rates.png")
     except PlotError as error:  # the numbers are what counts

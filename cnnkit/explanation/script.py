@@ -35,7 +35,10 @@ for (const section of document.querySelectorAll("[data-window]")) {
   section.querySelectorAll("[hidden]").forEach((hint) => { hint.hidden = false; });
 }
 """
-HINT = "Move over the pictures of the output: the frames below show where that number comes from."
+HINT = (
+    "Move over the pictures of the output: the frames below show where that number comes from, while the grids and "
+    "sums stay those of the number in detail."
+)
 
 
 def allowed() -> str:

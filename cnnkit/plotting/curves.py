@@ -69,9 +69,10 @@ def with_unit(quantity: str) -> str:
 def plot_curve(axes: Axes, values: Curve, label: str, colour: str, line: str, marker: str) -> None:
     """One curve by epoch, with a point for each if they are few; gaps where a value is not finite."""
     step = max(1, math.ceil(len(values) / MAX_POINTS))
-    shown = [float(value) if is_finite(value) else math.nan for value in values[::step]]
+    places = sorted({*range(0, len(values), step), len(values) - 1})  # the last epoch is never left out
+    shown = [float(values[place]) if is_finite(values[place]) else math.nan for place in places]
     few = marker if len(values) <= 40 else ""
-    axes.plot(range(1, len(values) + 1, step), shown, color=colour, linestyle=line, marker=few, label=label)
+    axes.plot([place + 1 for place in places], shown, color=colour, linestyle=line, marker=few, label=label)
 
 
 def is_finite(value: Any) -> bool:

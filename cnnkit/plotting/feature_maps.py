@@ -20,7 +20,7 @@ MAX_MAPS = 40
 
 @picture
 def draw_feature_maps(image: Array, maps: Array, title: str, caption: str) -> Figure:
-    """A sample beside the outputs of a layer for it, all on one scale.
+    """A sample beside the outputs of a layer for it, counted from 0, all on one scale.
 
     image: (C, H, W), 1 or 3 channels, in the dataset's units; maps: (channels, h, w); caption: what the sample is, on
     one line or two. Raises PlotError for what is no image, and for maps without a finite value.
@@ -40,7 +40,7 @@ def draw_feature_maps(image: Array, maps: Array, title: str, caption: str) -> Fi
         left.colorbar(pixels, ax=axes, label=VALUE, location="bottom", pad=0.03)
     shown = maps[:MAX_MAPS]
     places = tiles(right, len(shown), shape=(1.15 * maps.shape[1], maps.shape[2]), area=1.2)
-    for number, place in enumerate(places, 1):
+    for number, place in enumerate(places):
         place.set_title(str(number), fontsize=SMALL, pad=3)
     limit = largest(shown)
     signed = bool((shown < 0).any())

@@ -27,7 +27,7 @@ WEIGHT = "weight"
 def draw_filters(weight: Array, title: str, *, rgb: bool = False) -> Figure:
     """The kernels of a convolution, white where the weight is 0, on one scale.
 
-    One input channel: an image for each filter; more: a grid with a column for each filter.
+    One input channel: an image for each filter; more: a grid with a column for each filter. All are counted from 0.
     weight: (out, in, kh, kw); rgb: whether 3 input channels are red, green and blue, so that each filter is one image.
     Raises PlotError unless it has 4 axes and a finite value.
     """
@@ -38,7 +38,7 @@ def draw_filters(weight: Array, title: str, *, rgb: bool = False) -> Figure:
     figure = new_figure(title + _cut("filter", filters, MAX_FILTERS))
     shown = weight[:MAX_FILTERS]
     places = tiles(figure, len(shown), shape=(1.2 * shown.shape[2], shown.shape[3]))
-    for number, axes in enumerate(places, 1):
+    for number, axes in enumerate(places):
         axes.set_title(str(number), fontsize=SMALL, pad=3)
     limit = largest(shown)
     if channels == 1:
@@ -71,7 +71,7 @@ def draw_filter_history(weights: Array, title: str, *, epochs: Sequence[int] | N
     for place, column in enumerate(columns):
         grid[0, place].set_title(str(numbers[column]))
     for row in range(filters):
-        grid[row, 0].set_ylabel(str(row + 1), rotation=0, ha="right", va="center")
+        grid[row, 0].set_ylabel(str(row), rotation=0, ha="right", va="center")
     limit = largest(shown)
     maps = shown.transpose(1, 0, 2, 3).reshape(-1, *shown.shape[2:])
     made = show_maps(grid.ravel().tolist(), maps, diverging(), -limit, limit)
@@ -102,14 +102,14 @@ def _draw_grid(weight: Array, title: str) -> Figure:
         axes.axhline(place * height - 0.5, color="white", linewidth=4)
     step = 1 if columns <= 20 else 2
     axes.set_xticks(
-        [(i + 0.5) * width - 0.5 for i in range(0, columns, step)], [str(i + 1) for i in range(0, columns, step)]
+        [(i + 0.5) * width - 0.5 for i in range(0, columns, step)], [str(i) for i in range(0, columns, step)]
     )
-    axes.set_yticks([(i + 0.5) * height - 0.5 for i in range(rows)], [str(i + 1) for i in range(rows)])
+    axes.set_yticks([(i + 0.5) * height - 0.5 for i in range(rows)], [str(i) for i in range(rows)])
     axes.tick_params(length=0, labelsize=SMALL)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("filter (output channel)")
     axes.set_ylabel("input channel")
-    figure.colorbar(made, ax=axes, label=WEIGHT, fraction=0.02, aspect=40, pad=0.02)
+    figure.colorbar(made, ax=axes, label=WEIGHT, fraction=0.02, aspect=40, pad=0.02, panchor=False)
     return figure
 
 

@@ -10,32 +10,35 @@ import numpy as np
 from cnnkit.errors import PlotError
 from cnnkit.plotting.curves import is_finite
 from cnnkit.plotting.style import BLUE, GREY, VERMILION, new_figure, picture
-from cnnkit.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SMOOTHING = 0.9
-"""Weight of the past in the smoothed loss."""
-
 
 @picture
 def draw_learning_rates(
-    rates: Sequence[float], losses: Sequence[float], suggested: float | None, title: str = "Learning rate test"
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    suggested: float | None,
+    title: str = "Learning rate test",
 ) -> Figure:
-    """The loss of each step by its learning rate, smoothed, with the suggested rate.
+    """The loss of each step by its learning rate, also smoothed, with the suggested rate.
 
-    rates: above 0, one for each loss; suggested: None if there is none. The axis ends where the loss has left the range
-    of its beginning. Raises PlotError with nothing to draw.
+    rates: above 0, one for each loss and each smoothed loss; suggested: None if there is none. The axis ends where the
+    loss has left the range of its beginning. Raises PlotError with nothing to draw.
     Source: Smith (2017), Cyclical Learning Rates for Training Neural Networks, section 3.3.
     """
-    if len(rates) != len(losses):
-        raise PlotError(f"expected a loss for each learning rate, got {len(rates)} rates and {len(losses)} losses")
-    kept = [(rate, loss) for rate, loss in zip(rates, losses, strict=True) if rate > 0 and is_finite(loss)]
+    if not len(rates) == len(losses) == len(smoothed):
+        raise PlotError(
+            f"expected a loss for each learning rate, as it is and smoothed, got {len(rates)} rates, {len(losses)} "
+            f"losses and {len(smoothed)} smoothed ones"
+        )
+    steps = zip(rates, losses, smoothed, strict=True)
+    kept = [step for step in steps if step[0] > 0 and is_finite(step[1]) and is_finite(step[2])]
     if not kept:
         raise PlotError("there is no learning rate test to show: no loss is finite")
-    x, y = np.array(kept).T
-    smooth = smoothed(y)
+    x, y, smooth = np.array(kept).T
     figure = new_figure(title)
     axes = figure.subplots()
     axes.plot(x, y, color=GREY, linewidth=1, alpha=0.6, label="loss of the batch")
@@ -51,12 +54,3 @@ def draw_learning_rates(
     axes.grid(visible=True)
     axes.legend()
     return figure
-
-
-def smoothed(values: Array) -> Array:
-    """Exponential mean of the values so far, s_t = (b s_(t-1) + (1 - b) v_t), divided by 1 - b^t for its start at 0."""
-    total, result = 0.0, []
-    for step, value in enumerate(values.tolist(), 1):
-        total = SMOOTHING * total + (1 - SMOOTHING) * value
-        result.append(total / (1 - SMOOTHING**step))
-    return np.array(result)

@@ -72,7 +72,7 @@ def _grid(
     shown = show_images(places, images[index])
     for axes, at in zip(places, index.tolist(), strict=True):
         predicted, target = int(probabilities[at].argmax()), int(targets[at])
-        text = f"{names[predicted]}  {_percent(probabilities[at, predicted])}"
+        text = f"{names[predicted]}  {percent(probabilities[at, predicted])}"
         if predicted == target:
             axes.set_title(f"✓ {text}", color=GREEN)
         else:
@@ -82,8 +82,8 @@ def _grid(
     return figure
 
 
-def _percent(probability: float) -> str:
-    """Near 1, a decimal tells a model that is sure from one that is almost sure."""
+def percent(probability: float) -> str:
+    """A probability in words; near 1, a decimal tells a model that is sure from one that is almost sure."""
     if 0.9995 <= probability < 1:
         return ">99.9%"
     return f"{probability:.1%}" if 0.99 < probability < 1 else f"{probability:.0%}"

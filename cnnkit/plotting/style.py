@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec
@@ -125,8 +126,18 @@ def plain(text: str, most: int = MAX_TEXT) -> str:
 
 
 def class_names(labels: Sequence[str], classes: int, most: int = 16) -> list[str]:
-    """What the classes are called in pictures: their labels, or their indices where there are none."""
-    return [plain(label, most) for label in labels] if labels else [str(index) for index in range(classes)]
+    """What the classes are called in pictures: their labels, or their indices where there are none.
+
+    Labels that are the same when they are cut have their index in front.
+    """
+    if not labels:
+        return [str(index) for index in range(classes)]
+    names = [plain(label, most) for label in labels]
+    times = Counter(names)
+    return [
+        name if times[name] == 1 else plain(f"{index} {label}", most)
+        for index, (name, label) in enumerate(zip(names, labels, strict=True))
+    ]
 
 
 @functools.cache

@@ -79,7 +79,9 @@ def show_maps(places: list[Axes], maps: Array, colours: str | Colormap, low: flo
 
 
 def value_range(images: Array) -> tuple[float, float]:
-    """The scale on which images are shown: all of uint8, 0 to 1 if all values are in it, else what there is."""
+    """The scale on which images are shown, the same for all of them: 0 to 255 for RGB of uint8, else 0 to 1 if all
+    values are in it, else from the lowest, or 0 if that is lower, to the highest: uint8 may be 0 to 16, as in Digits.
+    """
     finite = images[np.isfinite(images)]
     if not finite.size:
         return 0.0, 1.0

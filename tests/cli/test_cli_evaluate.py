@@ -110,3 +110,12 @@ def test_regression_has_loss_and_metrics_alone(cli: Any, tmp_path: Path) -> None
     document = cli("evaluate", "line", "--dataset", "Arrays('values.npz')", "--json").document
     assert "classes" not in document
     assert list(document["metrics"]) == ["loss"]
+
+
+def test_values_of_a_model_without_recipe_need_no_metrics(cli: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    np.savez(tmp_path / "values.npz", x=x, y=x[:, :2])
+    Registry().save(Sequential(["Dense(2)"], (4,)), "line")
+    result = cli("evaluate", "line", "--dataset", "Arrays('values.npz')", "--loss", "MSE()", "--json")
+    assert result.code == 0, result.err
+    assert list(result.document["metrics"]) == ["loss"]

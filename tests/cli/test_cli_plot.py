@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from cnnkit.network import Sequential
 from cnnkit.pictures import KINDS
+from cnnkit.registry import Registry
 
 pytest.importorskip("matplotlib")
 FITTING = ["calibration", "confusion", "curves", "misclassified", "predictions"]
@@ -74,6 +76,12 @@ def test_several_models_are_compared(trained: Any) -> None:
         (["tiny@1", "-o", "a.jpg"], "cannot write a.jpg: expected a file that ends in .png, .svg, .pdf, or a folder"),
         (["tiny@1", "-o", "missing/folder"], "or a folder in one that exists"),
         (["tiny@1", "-o", "tiny.toml"], "cannot write tiny.toml"),
+        (["tiny@1", "-o", "x" * 300], "xxx: File name too long"),
+        (["tiny@1", "--kind", "curves", "-o", "x" * 300 + ".png"], "xxx.png: File name too long"),
+        (["tiny@1", "--kind", "curves", "-o", "/proc/foo"], "cannot write /proc/foo: "),
+        (["tiny@1", "--kind", "confusion", "--layer", "x"], "confusion shows no layer: leave 'x' out, or choose"),
+        (["tiny@1", "--kind", "filters", "--sample", "3"], "filters shows no single sample: leave 3 out, or choose"),
+        (["tiny@1", "tiny@1", "--layer", "x"], "compare shows no layer: leave 'x' out"),
         (["tiny@1", "--kind", "curves", "-o", "missing/a.png"], "expected the name of a file in a folder that exists"),
         (["tiny@9", "--kind", "curves"], "tiny@9"),
         (["tiny@1", "tiny@1", "--kind", "curves"], "curves shows one model, got 2"),
@@ -106,6 +114,19 @@ def test_samples_that_must_be_asked_for_are_left_out_with_the_reason_once(traine
     assert (result.code, result.out) == (2, "")
     result = trained("plot", "mine@1", "--kind", "confusion", "--dataset", "Arrays('mine.npz')")
     assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize("command", [["plot"], ["explain", "--sample", "0"], ["evaluate"]])
+def test_other_samples_than_those_trained_on_get_one_warning(trained: Any, command: list[str]) -> None:
+    Registry().save(
+        Sequential(["Flatten()", "Dense(10)"], (1, 8, 8)), "old", dataset={"name": "Digits()", "digest": "0" * 64}
+    )
+    name, *options = command
+    result = trained(name, "old", *options)
+    assert result.code == 0
+    words = "warning: Digits() has other samples now than when old@1 was trained on it: its content hash differs"
+    assert result.err.count(words) == 1
+    assert words not in trained(name, "tiny@1", *options).err
 
 
 def test_without_matplotlib_it_says_what_to_install(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:

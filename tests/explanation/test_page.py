@@ -150,6 +150,19 @@ def test_windows_are_told_to_the_script() -> None:
     assert told["relu_1"] is None
 
 
+def test_the_frame_of_a_dilated_window_has_its_reach() -> None:
+    layers = ("Conv2D(2, 3, dilation=2)", "Flatten()", "Dense(3)")
+    sections = [a for tag, a in read(explained(network(*layers))).elements if a.get("id") == "conv2d_1"]
+    assert sections[0]["data-window"] == "[[5, 9, 1, 0, 5], [3, 7, 1, 0, 5]]"
+    boxes = [a["style"] for _, a in read(explained(network(*layers))).elements if a.get("class") == "box"]
+    sizes = {re.sub(r"left:.*?;top:.*?;", "", box or "") for box in boxes}
+    assert f"width:{500 / 7:.3f}%;height:{500 / 9:.3f}%" in sizes
+
+
+def test_a_moving_frame_says_what_stays() -> None:
+    assert "the grids and sums stay those of the number in detail" in page(explained())
+
+
 @pytest.mark.parametrize(
     "text",
     [

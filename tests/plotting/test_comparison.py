@@ -17,7 +17,7 @@ from cnnkit.plotting.comparison import (
     draw_comparison,
     draw_quantity_by_configuration,
 )
-from cnnkit.plotting.learning_rate import draw_learning_rates, smoothed
+from cnnkit.plotting.learning_rate import draw_learning_rates
 from cnnkit.plotting.style import CYCLE, VERMILION
 
 pytest.importorskip("matplotlib")
@@ -95,25 +95,22 @@ def test_many_configurations_are_cut_and_none_refused() -> None:
 def test_the_learning_rate_test_marks_the_suggestion() -> None:
     rates = np.geomspace(1e-5, 1, 50)
     losses = np.where(rates < 0.1, 2 - rates * 10, 1e9)
-    axes: Any = draw_learning_rates(rates.tolist(), losses.tolist(), 0.03).axes[0]
+    given = losses[0] + rates  # whatever the test itself has
+    axes: Any = draw_learning_rates(rates.tolist(), losses.tolist(), given.tolist(), 0.03).axes[0]
     raw, smooth, mark = axes.get_lines()
     assert list(raw.get_ydata()) == losses.tolist()
-    assert np.asarray(smooth.get_ydata()) == pytest.approx(smoothed(losses))
+    assert np.asarray(smooth.get_ydata()) == pytest.approx(given)
     assert (list(mark.get_xdata()), mark.get_color()) == ([0.03, 0.03], VERMILION)
     assert [text.get_text() for text in axes.get_legend().get_texts()][2] == "suggested: 0.03"
     assert (axes.get_xscale(), axes.get_xlabel()) == ("log", "learning rate (log scale)")
     assert axes.get_ylim()[1] < 5  # the loss that ran away does not flatten the rest
 
 
-def test_smoothing_is_not_drawn_to_zero_at_its_start() -> None:
-    assert smoothed(np.full(5, 3.0)) == pytest.approx([3.0] * 5)
-
-
 def test_broken_learning_rate_tests() -> None:
-    with pytest.raises(PlotError, match="expected a loss for each learning rate, got 1 rates and 2 losses"):
-        draw_learning_rates([0.1], [1.0, 2.0], None)
+    with pytest.raises(PlotError, match="as it is and smoothed, got 1 rates, 2 losses and 1 smoothed ones"):
+        draw_learning_rates([0.1], [1.0, 2.0], [1.0], None)
     with pytest.raises(PlotError, match="no loss is finite"):
-        draw_learning_rates([0.1, 0.2], [math.nan, math.inf], None)
-    figure: Any = draw_learning_rates([0.1, 0.2, 0.3], [1.0, math.nan, 1.0], None)
+        draw_learning_rates([0.1, 0.2], [math.nan, math.inf], [1.0, 1.0], None)
+    figure: Any = draw_learning_rates([0.1, 0.2, 0.3], [1.0, math.nan, 1.0], [1.0, 1.0, math.nan], None)
     assert len(figure.axes[0].get_lines()) == 2
     figure.savefig(io.BytesIO())

@@ -91,6 +91,7 @@ def test_the_reliability_diagram_shows_the_bins() -> None:
     assert {bar.get_height() for bar in samples.containers[0]} == {2}
     gaps = [bar.get_height() for bar in accuracy.containers[1]]
     assert gaps == pytest.approx([-0.4, 0.45])
+    assert [bar.get_y() for bar in accuracy.containers[1]] == [1.0, 0.5]  # each begins at the accuracy
     assert (accuracy.get_ylabel(), samples.get_ylabel()) == ("accuracy (share of samples)", "samples")
     assert samples.get_xlabel() == "confidence (probability of the predicted class)"
     labels = {text.get_text() for text in accuracy.get_legend().get_texts()}

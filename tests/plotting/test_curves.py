@@ -117,7 +117,8 @@ def test_whatever_a_file_says_can_be_drawn(history: dict[str, list[float]], figu
 
 
 def test_a_long_history_is_thinned(figures: list[Any]) -> None:
-    curves_png({"loss": [1.0 / (1 + i) for i in range(100_000)]}, "net@1")
+    curves_png({"loss": [1.0 / (1 + i) for i in range(100_001)]}, "net@1")
     (line,) = figures[0].axes[0].get_lines()
-    assert len(line.get_xdata()) <= 2000
-    assert line.get_xdata()[0] == 1
+    assert len(line.get_xdata()) <= 2001
+    assert (line.get_xdata()[0], line.get_xdata()[-1]) == (1, 100_001)
+    assert line.get_ydata()[-1] == 1 / 100_001

@@ -25,7 +25,7 @@ def test_one_channel_makes_an_image_for_each_filter() -> None:
     weight = RNG.normal(size=(8, 1, 3, 5)).astype(np.float32)
     figure: Any = draw_filters(weight, "net@1: filters")
     *images, bar = figure.axes
-    assert [axes.title.get_text() for axes in images] == [str(i) for i in range(1, 9)]
+    assert [axes.title.get_text() for axes in images] == [str(i) for i in range(8)]
     for axes, kernel in zip(images, weight, strict=True):
         assert (_shown(axes) == kernel[0]).all()
         low, high = axes.images[0].get_clim()
@@ -54,6 +54,15 @@ def test_more_channels_make_a_grid(shape: tuple[int, ...]) -> None:
             part = image[channel * height : (channel + 1) * height, out * width : (out + 1) * width]
             assert (part == weight[out, channel]).all()
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("filter (output channel)", "input channel")
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(i) for i in range(filters)]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [str(i) for i in range(channels)]
+
+
+def test_a_grid_of_few_filters_stands_in_the_middle() -> None:
+    figure: Any = draw_filters(RNG.normal(size=(2, 6, 3, 3)), "net@1")
+    figure.canvas.draw()
+    box = figure.axes[0].get_position()
+    assert 0.35 < (box.x0 + box.x1) / 2 < 0.55
 
 
 def test_large_layers_are_cut_and_the_title_says_so() -> None:
@@ -90,7 +99,7 @@ def test_a_history_has_filters_in_rows_and_epochs_in_columns() -> None:
         for column in range(3):
             assert (_shown(grid[row, column]) == weights[column, row, 1]).all()
     assert [axes.title.get_text() for axes in grid[0]] == ["0", "5", "10"]
-    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["1", "2"]
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["0", "1"]
     assert (figure.get_supxlabel(), figure.get_supylabel()) == ("epoch (columns)", "filter (rows)")
 
 
@@ -108,7 +117,7 @@ def test_feature_maps_stand_beside_their_sample(low: float, limits: tuple[float,
     sample, *rest = [axes for axes in figure.axes if axes.images]
     assert (_shown(sample) == image[0]).all()
     assert sample.title.get_text() == "test sample 0\ntrue \\$, predicted \\$"
-    assert [axes.title.get_text() for axes in rest] == ["1", "2", "3", "4", "5"]
+    assert [axes.title.get_text() for axes in rest] == ["0", "1", "2", "3", "4"]
     for axes, values in zip(rest, maps, strict=True):
         assert (_shown(axes) == values).all()
         assert axes.images[0].get_clim() == limits

@@ -41,6 +41,15 @@ def test_classes_without_labels_are_called_by_their_indices() -> None:
     assert class_names(["a$", "b" * 40], 2, 5) == ["a\\$", "bbbb…"]
 
 
+def test_names_that_begin_alike_are_told_apart_within_their_width() -> None:
+    labels = [f"class number {i}" for i in range(12)]
+    names = class_names([*labels, "dog"], 13, 13)
+    assert names[:2] == ["0 class numb…", "1 class numb…"]
+    assert names[11:] == ["11 class num…", "dog"]
+    assert len(set(names)) == 13
+    assert all(len(name) <= 13 for name in names)
+
+
 def test_a_slide_has_its_size_and_a_long_title_two_lines() -> None:
     with look():
         figure: Any = new_figure("word " * 24)
