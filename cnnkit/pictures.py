@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from cnnkit.registry import Record, Registry
 
+LONGEST = 20
+"""Letters of a label beside a picture."""
 COMPARE = "compare"
 """The one kind that shows several models."""
 
@@ -329,10 +331,16 @@ def _told(subject: Subject, at: int) -> str:
         return ""
     probabilities = subject.model.predict_proba(subject.samples.x[at : at + 1])[0]
     predicted, target, labels = int(probabilities.argmax()), int(subject.samples.y[at]), subject.model.labels
-    true, said = (labels[i][:14] if i < len(labels) else str(i) for i in (target, predicted))
+    true, said = (_class_name(i, labels) for i in (target, predicted))
     if not np.isfinite(probabilities).all():
-        return f"true {true}, the model gives NaN"
-    return f"true {true}, predicted {said} ({percent(probabilities[predicted])})"
+        return f"true {true}\nthe model gives NaN"
+    return f"true {true}\npredicted {said} ({percent(probabilities[predicted])})"
+
+
+def _class_name(index: int, labels: Sequence[str]) -> str:
+    """A label that fits beside a picture, with its index in front where it is cut, as others may begin alike."""
+    label = labels[index] if index < len(labels) else str(index)
+    return label if len(label) <= LONGEST else f"{index} {label}"[: LONGEST - 1] + "…"
 
 
 def _trained_on(record: Record) -> str:

@@ -95,7 +95,7 @@ def test_feature_maps_are_those_of_the_layer_for_the_sample(tmp_path: Path, laye
     assert np.array_equal(np.stack(maps), model.trace(DIGITS.test.x[5:6])[node][0])
     caption = next(axes.title.get_text() for axes in figure.axes if axes.images)
     predicted = model.predict(DIGITS.test.x[5:6])[0]
-    assert caption.startswith(f"test sample 5\ntrue {DIGITS.test.y[5]}, predicted {predicted} (")
+    assert caption.startswith(f"test sample 5\ntrue {DIGITS.test.y[5]}\npredicted {predicted} (")
 
 
 def test_almost_sure_is_told_as_such(tmp_path: Path) -> None:
@@ -106,6 +106,15 @@ def test_almost_sure_is_told_as_such(tmp_path: Path) -> None:
     model.load_state(state)
     figure: Any = draw("feature-maps", [_subject(tmp_path, model)])
     assert "predicted 0 (>99.9%)" in next(axes.title.get_text() for axes in figure.axes if axes.images)
+
+
+def test_long_labels_stay_beside_the_sample(tmp_path: Path) -> None:
+    model = _network(labels=[f"a class with a long name, number {i}" for i in range(10)])
+    figure: Any = draw("feature-maps", [_subject(tmp_path, model)])
+    figure.canvas.draw()
+    title = next(axes.title for axes in figure.axes if axes.images)
+    assert title.get_text().splitlines()[1] == f"true {DIGITS.test.y[0]} a class with a lo…"
+    assert title.get_window_extent().x0 > 0
 
 
 def test_a_merge_has_feature_maps(tmp_path: Path) -> None:

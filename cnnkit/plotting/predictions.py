@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnkit.errors import PlotError
-from cnnkit.plotting.style import GREEN, VERMILION, class_names, new_figure, picture
+from cnnkit.plotting.style import GREEN, SMALL, SUBTITLE, VERMILION, class_names, new_figure, picture
 from cnnkit.plotting.tiles import VALUE, check_images, show_images, tiles
 from cnnkit.types import Array, Inputs
 
@@ -65,18 +65,20 @@ def _grid(
     images: Inputs, targets: Array, probabilities: Array, labels: Sequence[str], index: Array, title: str
 ) -> Figure:
     figure = new_figure(title)
-    names = class_names(labels, probabilities.shape[1], 14)
+    names = class_names(labels, probabilities.shape[1], 12)
     height, width = images.shape[2:]
-    room = 1.05 if _most(labels) == MAX_SAMPLES else 1.8  # for the labels
+    long = _most(labels) == MAX_LONG
+    room = 1.8 if long else 1.05  # for the labels
     places = tiles(figure, len(index), shape=(height + CAPTION * width, width * room), least=MIN_PLACES)
     shown = show_images(places, images[index])
     for axes, at in zip(places, index.tolist(), strict=True):
         predicted, target = int(probabilities[at].argmax()), int(targets[at])
+        size = SMALL if long else SUBTITLE
         text = f"{names[predicted]}  {percent(probabilities[at, predicted])}"
         if predicted == target:
-            axes.set_title(f"✓ {text}", color=GREEN)
+            axes.set_title(f"✓ {text}", color=GREEN, fontsize=size)
         else:
-            axes.set_title(f"✗ {text}\ntrue: {names[target]}", color=VERMILION, fontweight="bold")
+            axes.set_title(f"✗ {text}\ntrue: {names[target]}", color=VERMILION, fontweight="bold", fontsize=size)
     if shown:
         figure.colorbar(shown, ax=figure.axes, label=VALUE, fraction=0.02, aspect=40, pad=0.02)
     return figure

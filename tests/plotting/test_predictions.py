@@ -60,6 +60,19 @@ def test_many_samples_are_cut_to_what_can_be_read(labels: list[str], most: int) 
     assert all(len(line) < 30 for axes in figure.axes for line in axes.title.get_text().split("\n"))
 
 
+def test_long_labels_do_not_run_into_each_other() -> None:
+    labels = [f"WIDE NUMBER {i}" for i in range(2)]
+    images = np.zeros((15, 1, 8, 8), np.uint8)
+    probabilities = np.tile([[0.9999, 0.0001]], (15, 1))
+    figure: Any = draw_predictions(images, np.ones(15, np.int64), probabilities, labels, "net@1")
+    figure.canvas.draw()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.title.get_text()]
+    assert len(boxes) == 15
+    for row in range(0, 15, 5):
+        for left, right in zip(boxes[row : row + 4], boxes[row + 1 : row + 5], strict=True):
+            assert left.x1 < right.x0
+
+
 @pytest.mark.parametrize(("p", "shown"), [(0.9, "90%"), (0.994, "99.4%"), (0.9999, ">99.9%"), (1.0, "100%")])
 def test_almost_sure_is_not_shown_as_sure(p: float, shown: str) -> None:
     figure: Any = draw_predictions(IMAGES[:1], TARGETS[:1], np.array([[p, 1 - p]]), LABELS, "net@1")
