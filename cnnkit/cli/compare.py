@@ -112,7 +112,7 @@ def compare(
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 note("interrupted")
-            _show_resume(place, registry, data_dir)
+            _show_resume(place, output, registry, data_dir)
             raise
     pictures: list[Path] = []
     trouble: CnnkitError | None = None
@@ -126,7 +126,7 @@ def compare(
     else:
         _show(comparison, pictures)
     if failures := comparison.failures:
-        _show_resume(place, registry, data_dir)
+        _show_resume(place, output, registry, data_dir)
         reasons = "".join(f"\n  {row.name}, seed {run.seed}: {run.error}" for row, run in failures)
         total = len(comparison.rows) * len(comparison.seeds)
         raise CheckError(f"{len(failures)} of {counted(total, 'run')} failed{reasons}")
@@ -233,9 +233,9 @@ def _show(comparison: Comparison, pictures: list[Path]) -> None:
         say(f"picture: {picture}")
 
 
-def _show_resume(place: ComparisonFolder, registry: str | None, data_dir: str | None) -> None:
-    options = {"--registry": registry, "--data-dir": data_dir}
-    ending = "".join(f" {name} {shlex.quote(value)}" for name, value in options.items() if value)
+def _show_resume(place: ComparisonFolder, output: Path | None, registry: str | None, data_dir: str | None) -> None:
+    options = {"-o": output, "--registry": registry, "--data-dir": data_dir}
+    ending = "".join(f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value)
     note(f"what is done is kept; to go on: cnnkit compare --resume {place.name}{ending}")
 
 

@@ -72,7 +72,7 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise DataError(f"cannot read {error.filename}: {error.strerror}") from None
 
-    found = []
+    found: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         named = [Path(place, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
