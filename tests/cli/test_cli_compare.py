@@ -130,7 +130,7 @@ def test_a_failed_run_is_told_and_can_be_tried_again(cli: Any, tmp_path: Path) -
     assert "best: tiny optimizer=SGD(0.1), by" in result.out
     assert "error: 1 of 2 runs failed\n  tiny optimizer=SGD(1e38), seed 0: epoch 1, step " in result.err
     (name,) = Comparisons(tmp_path / "registry").names()
-    assert f"what is done is kept; to go on: cnnkit compare --resume {name}\n" in result.err
+    assert f"what is done is kept; to go on: cnnkit compare --resume {name} -o .\n" in result.err
     again = cli("compare", "--resume", "latest", "--jobs", "1", "--json")
     assert (again.code, again.document["registered"]) == (1, ["tiny@1"])
     assert "1 of 2 runs were done before" in again.err
@@ -190,13 +190,13 @@ def test_an_interruption_names_registry_and_data(cli: Any, tmp_path: Path, monke
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(runs, "carry_out", interrupted)
-    options = ("--registry", "my models", "--data-dir", "here")
+    options = ("--registry", "my models", "--data-dir", "here", "-o", "pictures")
     result = cli("compare", "tiny.toml", "--jobs", "1", *options)
     (name,) = Comparisons(tmp_path / "my models").names()
     assert (result.code, result.out) == (130, "")
     assert result.err == (
         "interrupted\nwhat is done is kept; to go on: "
-        f"cnnkit compare --resume {name} --registry 'my models' --data-dir here\n"
+        f"cnnkit compare --resume {name} -o pictures --registry 'my models' --data-dir here\n"
     )
 
 
