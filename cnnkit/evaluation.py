@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.measures import Calibration, ClassReport, ConfusionPairs, calibration, confusion_pairs
+from cnnkit.measures import Calibration, ClassReport, ConfusionPairs, calibration_of, confusion_pairs
 from cnnkit.network import Sequential
-from cnnkit.types import Samples
+from cnnkit.types import Array, Samples
 
+BLOCK = 2**24
+"""Probabilities that are in memory together."""
 MAX_MATRIX = 1000
 """Classes of a confusion matrix in the document: of more it would have millions of zeros."""
 
@@ -54,10 +56,21 @@ def evaluate_classes(model: Sequential, samples: Samples, labels: tuple[str, ...
         return None
     count = model.output_shape[0]
     names = next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
-    probabilities = model.predict_proba(samples.x)
-    confusion = confusion_pairs(samples.y, probabilities.argmax(axis=1), count)
-    calibrated = calibration(probabilities, samples.y) if np.isfinite(probabilities).all() else None
+    predicted, confidence = _predicted(model, samples)
+    confusion = confusion_pairs(samples.y, predicted, count)
+    calibrated = calibration_of(confidence, predicted == samples.y) if np.isfinite(confidence).all() else None
     return ClassEvaluation(names, confusion, confusion.report(), calibrated)
+
+
+def _predicted(model: Sequential, samples: Samples) -> tuple[Array, Array]:
+    """The predicted class of each sample and its probability, (N,); those of the other classes are not kept."""
+    step = max(1, BLOCK // model.output_shape[0])
+    found = []
+    for start in range(0, max(1, len(samples)), step):
+        probabilities = model.predict_proba(samples.x[start : start + step])
+        found.append((probabilities.argmax(axis=1), probabilities.max(axis=1)))
+    predicted, confidence = map(np.concatenate, zip(*found, strict=True))
+    return predicted, confidence
 
 
 def _calibration_dict(calibrated: Calibration) -> dict[str, Any]:

@@ -151,16 +151,22 @@ def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibra
         )
     count, classes = probabilities.shape
     _check_classes("targets", targets, count, classes)
-    p = probabilities.max(axis=1).astype(np.float64)
+    p = probabilities.max(axis=1)
     if not (p <= 1 + 1e-5).all() or (count and probabilities.min() < 0):  # NaN is not below either
         raise ShapeError("expected probabilities from 0 to 1, got others, perhaps logits: take those of predict_proba")
+    return calibration_of(p, probabilities.argmax(axis=1) == targets, bins)
+
+
+def calibration_of(confidence: Array, right: Array, bins: int = 15) -> Calibration:
+    """The same from (N,) probabilities of the predicted classes, 0 to 1, and (N,) whether they are right."""
+    whole("bins", bins)
+    p, count = confidence.astype(np.float64), len(confidence)
     place = np.searchsorted(np.arange(1, bins) / bins, p)  # an edge belongs to the bin below it
     inside = np.bincount(place, minlength=bins)
-    confidence = _share(np.bincount(place, p, bins), inside)
-    right = probabilities.argmax(axis=1) == targets
+    mean = _share(np.bincount(place, p, bins), inside)
     accuracy = _share(np.bincount(place, right, bins), inside)
-    error = np.nansum(inside / count * np.abs(accuracy - confidence)) if count else np.nan
-    return Calibration(confidence, accuracy, inside, float(error))
+    error = np.nansum(inside / count * np.abs(accuracy - mean)) if count else np.nan
+    return Calibration(mean, accuracy, inside, float(error))
 
 
 def check_scores(outputs: Shape) -> None:

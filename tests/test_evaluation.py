@@ -12,6 +12,7 @@ import pytest
 from cnnkit.data import load_dataset
 from cnnkit.errors import ShapeError
 from cnnkit.evaluation import evaluate_classes
+from cnnkit.measures import confusion_pairs
 from cnnkit.network import Sequential
 from cnnkit.types import Samples
 
@@ -79,6 +80,16 @@ def test_many_classes_need_no_matrix() -> None:
     times = np.bincount(predicted[(DIGITS.test.y == other) & (predicted != other)])
     assert document["classes"][other]["confused_with"] == {"label": str(times.argmax()), "times": times.max()}
     assert len(document["classes"]) == 6000
+
+
+def test_samples_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnkit.evaluation.BLOCK", 70 * 10)
+    blocks = evaluate_classes(network(), DIGITS.test)
+    assert blocks is not None
+    predicted, confidence = network().predict(DIGITS.test.x), network().predict_proba(DIGITS.test.x).max(axis=1)
+    assert blocks.confusion.rows() == confusion_pairs(DIGITS.test.y, predicted, 10).rows()
+    assert blocks.calibration is not None
+    assert blocks.calibration.mean_confidence == pytest.approx(confidence.mean())
 
 
 def test_a_model_that_has_diverged_has_no_calibration() -> None:

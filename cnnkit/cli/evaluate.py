@@ -43,9 +43,9 @@ def evaluate(
     metrics = measure(model, record.manifest, data.test, loss, workers)
     try:
         classes = evaluate_classes(model, data.test, data.labels)
-    except MemoryError:  # its outputs for all samples are in memory together; loss and metrics need no such thing
+    except MemoryError:
         classes = None
-        warn(f"the classes are left out: the memory is too small for {model.output_shape[0]:,} outputs of each sample")
+        warn(f"the classes are left out: the memory is too small for {model.output_shape[0]:,} of them")
     if as_json:
         document = {"ref": version, "dataset": data.name, "digest": data.digest, "same_data": same}
         by_class = classes.to_dict() if classes else {}

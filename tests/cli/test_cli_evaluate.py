@@ -85,7 +85,7 @@ def test_loss_and_metrics_are_shown_where_the_classes_do_not_fit_into_memory(
     result = trained("evaluate", "tiny@1")
     assert result.code == 0
     assert [line.split()[0] for line in result.out.splitlines()] == ["metric", "loss", "accuracy"]
-    assert "the classes are left out: the memory is too small for 10 outputs of each sample" in result.err
+    assert "the classes are left out: the memory is too small for 10 of them" in result.err
 
 
 def test_long_labels_are_numbered_so_that_the_matrix_stays_narrow(cli: Any) -> None:
