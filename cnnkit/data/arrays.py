@@ -28,7 +28,8 @@ class Arrays(Dataset):
     an array of strings.
     path: .npz; .h5 or .hdf5, with datasets of these names; or .npy, which is x, and `targets` is the .npy file of y.
     Looked for in `data_dir`, then in the working directory. The x of .npy files, and of HDF5 datasets without chunks,
-    stay in the file, which may be larger than memory: rows are read when they are needed.
+    stay in the file, which may be larger than memory: rows are read when they are needed. All others are read into
+    memory, up to 1 GiB each; HDF5 datasets may be compressed by gzip and shuffle, and by no other filter.
     test, seed: as for `Digits`.
     Raises ConfigError for arguments, DataError for a file or array that is none of this, or has NaN or infinite values.
     """
