@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 from cnnkit.layers import (
     AvgPool2D,
@@ -45,7 +46,8 @@ def operations(node: Node) -> Operations | None:
         return Operations(2 * products, f"{products:,} multiplications, each with an addition")
     kind = type(layer)
     if kind is MaxPool2D or kind is AvgPool2D:
-        window = layer.window.rows.size * layer.window.columns.size  # type: ignore[union-attr]
+        axes = cast(MaxPool2D | AvgPool2D, layer).window
+        window = axes.rows.size * axes.columns.size
         if kind is MaxPool2D:
             return Operations(outputs * (window - 1), f"{window - 1} comparisons for each of {outputs:,} outputs")
         return Operations(outputs * window, f"{window - 1} additions and a division for each of {outputs:,} outputs")

@@ -86,7 +86,8 @@ def new_figure(title: str) -> Figure:
 
     figure = Figure(figsize=SLIDE, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]
+    layout = figure.get_layout_engine()
+    layout.set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]  # it is the one asked for above
     figure.suptitle(wrapped(title), fontweight="bold")
     return figure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -72,10 +72,11 @@ def show_images(places: list[Axes], images: Array) -> ScalarMappable | None:
 
 def show_maps(places: list[Axes], maps: Array, colours: str | Colormap, low: float, high: float) -> ScalarMappable:
     """One map (H, W) in each place, all on one scale."""
-    made: Any = None
-    for axes, values in zip(places, maps, strict=True):
-        made = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-    return made  # type: ignore[no-any-return]
+    made = [
+        axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+        for axes, values in zip(places, maps, strict=True)
+    ]
+    return cast("ScalarMappable", made[-1])
 
 
 def value_range(images: Array) -> tuple[float, float]:

@@ -112,7 +112,7 @@ def test_more_strength_changes_something(text: str) -> None:
 
 
 class Same(Augmentation):
-    def apply(self, x, draws):  # type: ignore[no-untyped-def]
+    def apply(self, x, draws):  # type: ignore[no-untyped-def]  # as many write it
         return x
 
 

@@ -126,14 +126,14 @@ class Wrong(Augmentation):
     given: object = None
 
     def apply(self, x: Array, draws: Draws) -> Array:
-        return self.given  # type: ignore[return-value]
+        return self.given  # type: ignore[return-value]  # wrong on purpose
 
 
 class WrongMixing(Mixing):
     given: object = None
 
     def mix(self, x: Array, y: Array, other_x: Array, other_y: Array, draws: Draws) -> tuple[Array, Array]:
-        return x if self.given is None else (x, self.given)  # type: ignore[return-value]
+        return x if self.given is None else (x, self.given)  # type: ignore[return-value]  # wrong on purpose
 
 
 def giving(one: Wrong | WrongMixing, given: object) -> Augmentation | Mixing:

@@ -242,7 +242,7 @@ def test_a_method_that_gives_something_else_is_told(wrong: object, given: str) -
         """Gives what it should not."""
 
         def gradient(self, loss: Loss, params: Array, rng: np.random.Generator) -> Array:
-            return wrong  # type: ignore[return-value]
+            return wrong  # type: ignore[return-value]  # wrong on purpose
 
     samples = images()
     with pytest.raises(ShapeError, match=rf"^Wrong\(\) must give a gradient of shape \(275,\), .*; it gave {given}$"):

@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 
 def _shown(axes: object) -> Array:
-    return np.ma.getdata(axes.images[0].get_array())  # type: ignore[attr-defined]
+    return np.ma.getdata(axes.images[0].get_array())  # type: ignore[attr-defined]  # of an image
 
 
 def test_one_channel_makes_an_image_for_each_filter() -> None:

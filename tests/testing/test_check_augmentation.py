@@ -108,7 +108,7 @@ class Neighbours(Noise):
 
 
 class SameMemory(Noise):
-    memory: dict[tuple[int, ...], Array] = {}  # noqa: RUF012
+    memory: dict[tuple[int, ...], Array] = {}  # noqa: RUF012 - shared by all that are made, which is the fault
 
     def apply(self, x: Array, draws: Draws) -> Array:
         y = self.memory.setdefault(x.shape, np.empty_like(x))

@@ -147,7 +147,7 @@ def test_a_run_says_which_gradient_method_it_had() -> None:
 
 def test_a_gradient_method_must_be_one() -> None:
     with pytest.raises(ConfigError, match=r"^expected a gradient method or its expression, got 3$"):
-        Trainer(gradient=3)  # type: ignore[arg-type]
+        Trainer(gradient=3)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ComponentError, match=r"^there is no gradient method named 'Adam'"):
         Trainer(gradient="Adam()")
 
