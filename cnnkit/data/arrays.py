@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.components.contracts import Dataset
-from cnnkit.data.archive import LABELS, check_counts, read_npy, read_npz
+from cnnkit.data.array_files import LABELS, check_counts, read_npy, read_npz
 from cnnkit.data.hdf5 import read_hdf5
 from cnnkit.data.rows import Stored, StoredFile, StoredRows
 from cnnkit.data.split import legacy_seed, proper_fraction, split_test

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.data.archive import LABELS, check_counts, too_large, wanted
+from cnnkit.data.array_files import LABELS, check_counts, too_large, wanted
 from cnnkit.data.chunks import can_read, filters_of, read_chunks
 from cnnkit.data.rows import Stored, StoredFile, all_rows
 from cnnkit.errors import DataError

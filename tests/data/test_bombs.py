@@ -64,7 +64,7 @@ def write_npz(path: Path, head: bytes, mebibytes: int) -> None:
 
 
 def test_an_archive_with_a_large_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.archive.SMALL", 32 * MEBIBYTE)
+    monkeypatch.setattr("cnnkit.data.array_files.SMALL", 32 * MEBIBYTE)
     write_npz(tmp_path / "a.npz", npy_header((40, MEBIBYTE)), 40)
     assert (tmp_path / "a.npz").stat().st_size < 100_000
     assert refusal(Arrays("a.npz"), tmp_path).endswith(
