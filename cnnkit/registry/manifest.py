@@ -7,12 +7,12 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import text
 from cnnkit.registry.references import is_name
-from cnnkit.types import Preprocessing, Shape
+from cnnkit.types import Gives, Preprocessing, Shape, Task
 
 FORMAT = "cnnkit model"
 VERSION = 1
@@ -56,10 +56,13 @@ class Manifest:
     """`name`: the expression that loads it; `digest`: the sha256 of its content."""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What the training ran with, such as workers and tile."""
+    task: Task | None = None
+    """What the model is for; None if that is not known."""
 
     def encode(self) -> bytes:
         """The JSON text of the manifest. Raises RegistryError for values that the format cannot hold."""
         content = {"format": FORMAT, "format_version": VERSION} | dataclasses.asdict(self)
+        content = {key: value for key, value in content.items() if key not in _OPTIONAL or value is not None}
         data = text.encode(content, "manifest")
         decode(data)
         return data
@@ -70,10 +73,10 @@ def decode(data: bytes) -> Manifest:
     content = text.decode(data)
     if not isinstance(content, dict):
         raise RegistryError(f"its manifest must be a JSON object, got {type(content).__name__}")
-    if wrong := sorted(content.keys() ^ _KEYS.keys()):
+    if wrong := sorted((content.keys() ^ _KEYS.keys()) - _OPTIONAL.keys()):
         raise RegistryError(f"its manifest has keys too few or too many: {', '.join(map(repr, wrong))}")
-    for key, (holds, expected) in _KEYS.items():
-        if not holds(content[key]):
+    for key, (holds, expected) in (_KEYS | _OPTIONAL).items():
+        if key in content and not holds(content[key]):
             shown = repr(content[key])
             raise RegistryError(f"its manifest has {key} = {shown[:100]}; expected {expected}")
     del content["format"], content["format_version"]
@@ -87,6 +90,7 @@ def decode(data: bytes) -> Manifest:
             "preprocessing": Preprocessing(
                 preprocessing["scale"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
             ),
+            "task": Task(**content["task"]) if "task" in content else None,
         }
     )
 
@@ -184,3 +188,11 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dataset": (_or_null(_fields(name=_is_text, digest=_is_text)), "name and digest as texts, or null"),
     "settings": (_is_object, "an object"),
 }
+
+_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "task": (
+        _fields(gives=lambda value: value in get_args(Gives), from_logits=lambda value: isinstance(value, bool)),
+        f"gives, one of {', '.join(get_args(Gives))}, and from_logits",
+    ),
+}
+"""Keys that are left out where nothing is known."""

@@ -34,6 +34,7 @@ from cnnkit.network import (
     available_memory,
     training_session,
 )
+from cnnkit.network.ending import softmax_inside, takes_logits
 from cnnkit.training import diagnosis
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.interruption import StopRequest
@@ -122,6 +123,12 @@ class Trainer:
         train, validation, test = self.check(model, data)
         if self.keep == "best" and not validation:
             raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
+        model.task = self.loss.task(train.y)
+        if takes_logits(self.loss) and (inside := softmax_inside(model.nodes)):
+            self.progress.warn(
+                f"{inside} is not the end of the network: {self.loss!r} takes what {model.nodes[-1].name} gives for "
+                "values before a softmax; put the Softmax last, or leave it out"
+            )
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         sessions = functools.partial(self.session, model, train)
         about = {
@@ -172,7 +179,7 @@ class Trainer:
     ) -> AbstractContextManager[Session]:
         """The steps of a training on these samples; schedule, clipping and averages are the caller's business."""
         return training_session(
-            model.engine(logits=self.loss.from_logits),
+            model.engine_for(self.loss),
             self._augmented(model, samples) if augmented else samples,
             self.objective,
             self.optimizer,
@@ -213,7 +220,7 @@ class Trainer:
         if self.rollback is not None:
             kept += 1 + len(self.optimizer.slots())
         return Forecast(
-            model.engine(logits=self.loss.from_logits),
+            model.engine_for(self.loss),
             self._augmented(model, train),
             self.objective,
             self.optimizer,
@@ -229,7 +236,7 @@ class Trainer:
         """Loss and metrics on samples, in prediction mode. Raises ShapeError if they do not fit the model."""
         _check(model, samples)
         workers = self.workers or available_cores()
-        return self.means(model.engine(logits=self.loss.from_logits).evaluate(samples, self.objective, workers))
+        return self.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
 
     def _augmented(self, model: Sequential, samples: Samples) -> Samples:
         if not self.augmentations:
