@@ -165,7 +165,7 @@ class Loss(Component):
     gives: ClassVar[Gives | None] = None
     """What a network trained with it says of a sample; None for "classes" if it is from logits, else "values"."""
     from_logits: ClassVar[bool] = False
-    """Whether a softmax of `outputs`, for labels a sigmoid, gives probabilities: training leaves a final Softmax out."""
+    """Whether a softmax of `outputs`, of labels a sigmoid, gives probabilities; a final Softmax is left out then."""
 
     def task(self, targets: Array) -> Task:
         """What a network is for that was trained towards these targets: class indices mean classes for any loss."""
