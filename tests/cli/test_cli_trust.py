@@ -390,6 +390,19 @@ def test_other_versions_of_a_plugin_are_told(striped: Any, tmp_path: Path) -> No
     assert "although cnnkit-stripes was 1.0, it is 1.1" in result.err
 
 
+def test_the_recipe_of_a_version_trains_it_again(striped: Any, tmp_path: Path) -> None:
+    shown = striped("models", "show", "striped@1", "--recipe")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith("# The recipe of striped@1, which needs Cnnkit_Stripes.\n\n[model]\n")
+    assert MODULE not in sys.modules
+    (tmp_path / "again.toml").write_text(shown.out)
+    assert striped("train", "again.toml").code == 0
+    first, second = Registry().read("striped@1"), Registry().read("striped@2")
+    assert first.manifest.recipe == second.manifest.recipe
+    for name, array in first.state.items():
+        assert array.tobytes() == second.state[name].tobytes()
+
+
 def test_every_command_that_needs_trust_prints_one_that_works(striped: Any) -> None:
     trained = striped("train", "striped.toml").out
     commands = [line.split(maxsplit=1)[1] for line in trained.splitlines() if line.startswith("  cnnkit ")]
