@@ -94,12 +94,12 @@ def _brought(kind: str, name: str, manifest: Manifest, trust: Trust) -> str:
             f"{' and '.join(found)} bring {name}, and the file does not say which it was: trust one of them"
         )
     took_part = [one for one in manifest.versions if one not in _OWN and is_distribution(one)]
-    hint = f"; {', '.join(took_part)} took part in the training" if took_part else ""
+    hints = [f"{', '.join(took_part)} took part in the training"] if took_part else []
+    hints += [f"{one.distribution} is broken: {text}" for one in plugins for text in catalog.load(one).problems]
     asked = ", ".join(one if is_installed(one) else f"{one} (not installed)" for one in sorted(trust))
     without = f"none of {asked} brings" if trust else "the file does not say what brings"
-    raise RegistryError(
-        f"{without} the {kind} {name}: if you trust the distribution that does, add {OPTION} DIST{hint}"
-    )
+    add = f"if you trust the distribution that does, add {OPTION} DIST"
+    raise RegistryError("; ".join([f"{without} the {kind} {name}: {add}", *hints]))
 
 
 _OWN = ("python", "numpy", "h5py", BUILT_IN)

@@ -41,6 +41,7 @@ def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return Plugin(distribution, "1", distribution, load)
 
     added = [plugin("Good_One", Brings), plugin("good.two", Brings), plugin("other", object)]
+    added.append(Plugin("bad", "1", "bad", lambda: 1 / 0))
     catalog = Catalog([*installed_plugins(), *added])
     for module in (models, trust):
         monkeypatch.setattr(module, "installed_catalog", lambda: catalog)
@@ -103,6 +104,13 @@ def test_of_an_older_file_only_trusted_distributions_are_asked(manifest: Manifes
     assert imported == ["other", "Good_One"]
     with pytest.raises(RegistryError, match=r"^Good_One and good.two bring Own, and the file does not say which"):
         build("loss", "Own()", manifest, trusted(["good-one", "good-two"]))
+
+
+def test_a_trusted_plugin_that_is_broken_is_named(manifest: Manifest) -> None:
+    with pytest.raises(
+        RegistryError, match=r"^none of bad brings the loss Own: .*; bad is broken: importing bad failed"
+    ):
+        build("loss", "Own()", manifest, trusted(["bad"]))
 
 
 def test_what_is_not_installed_is_named_as_the_files_word(manifest: Manifest) -> None:
