@@ -82,7 +82,10 @@ def retrain(
     """
     recipe, trained_on = whole_recipe(record), record.manifest.dataset
     components = _components(record, recipe, trust)
-    layers = layer_calls(recipe.model.layers, record.manifest)
+    try:
+        layers = layer_calls(recipe.model.layers, record.manifest)
+    except RegistryError as error:
+        raise RegistryError(f"{record.version.ref} cannot be trained again: {error}") from error
     data = data_for(recipe, data_dir, dataset)
     if trained_on and data.digest != trained_on["digest"]:
         raise CheckError(

@@ -52,7 +52,7 @@ TrustChoice = Annotated[
     typer.Option(
         "--trust",
         metavar="DIST",
-        help="A distribution whose plugins a model file may choose, beside CNNKIT_TRUST; repeatable.",
+        help="A distribution whose components a model file may choose, beside those in CNNKIT_TRUST; repeatable.",
     ),
 ]
 RegistryFolder = Annotated[

@@ -54,11 +54,12 @@ def reproduce(
 
     may_choose = trusted(trust)
     record = Registry(registry).read(ref)
+    chosen = dataset or _recorded(record, data_dir, may_choose)
     with stop_on_signals() as stop, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # as in `cnnkit train`
         run = retrain(
             record,
-            dataset or _recorded(record, data_dir, may_choose),
+            chosen,
             trust=may_choose,
             data_dir=data_dir,
             workers=workers,
