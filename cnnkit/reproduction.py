@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnkit.components import installed_plugins
+from cnnkit.components.catalog import BUILT_IN, normalized
+from cnnkit.errors import CheckError, ConfigError, RegistryError
 from cnnkit.registry.environment import differences
+from cnnkit.registry.models import RECIPE_KINDS, layer_calls
+from cnnkit.registry.trust import Trust, build
+from cnnkit.training.assemble import data_for, model_for, trainer_for
+from cnnkit.training.recipe import TRAINED, Recipe
 from cnnkit.types import Array
 
 if TYPE_CHECKING:
-    from cnnkit.registry import Record
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cnnkit.components import Component, Dataset
+    from cnnkit.registry import Manifest, Record
     from cnnkit.training import Run
+    from cnnkit.training.interruption import StopRequest
+    from cnnkit.training.progress import Progress
 
 UNTRACED = "seconds"
 """The one quantity of a history that no two trainings have in common."""
@@ -40,6 +53,73 @@ class Reproduction:
         return not self.quantity and not self.array
 
 
+def whole_recipe(record: Record) -> Recipe:
+    """The recipe of a version. Raises RegistryError if it lacks what a training needs, RecipeError if it is wrong."""
+    ref, stored = record.version.ref, record.manifest.recipe or {}
+    if missing := [section for section in TRAINED if section not in stored]:
+        raise RegistryError(
+            f"{ref} cannot be trained again: its recipe has no {', '.join(f'[{title}]' for title in missing)}, as of "
+            "models that were put together in Python; those that `cnnkit train` or cnnkit.train made have all"
+        )
+    return Recipe.from_dict(stored, ref)
+
+
+def retrain(
+    record: Record,
+    dataset: str | Dataset,
+    *,
+    trust: Trust = frozenset(),
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    stop: StopRequest | None = None,
+) -> Run:
+    """Train a version again by its recipe, with components of cnnkit and of the trusted distributions alone.
+
+    dataset: the one that it was trained on; trust: as `cnnkit.registry.trust.trusted` gives it; the others as of
+    `cnnkit.train`. Raises RegistryError for a recipe that is not whole, ConfigError for one that names what may not be
+    built, CheckError for other samples than those that the version was trained on, and what `cnnkit.train` raises.
+    """
+    recipe, trained_on = whole_recipe(record), record.manifest.dataset
+    components = _components(record, recipe, trust)
+    try:
+        layers = layer_calls(recipe.model.layers, record.manifest)
+    except RegistryError as error:
+        raise RegistryError(f"{record.version.ref} cannot be trained again: {error}") from error
+    data = data_for(recipe, data_dir, dataset)
+    if trained_on and data.digest != trained_on["digest"]:
+        raise CheckError(
+            f"{record.version.ref} cannot be reproduced: {data.name} has other samples now, with the content hash "
+            f"{data.digest[:12]}, and the model was trained on {trained_on['digest'][:12]}"
+        )
+    trainer = trainer_for(recipe, workers, progress, components)
+    return trainer.fit(model_for(recipe, data, layers), data, stop=stop)
+
+
+def _components(record: Record, recipe: Recipe, trust: Trust) -> dict[str, Any]:
+    """What the expressions of the recipe's table [train] are built to, by their keys."""
+    refused: list[str] = []
+
+    def built(kind: str, expression: str) -> Component | None:
+        try:
+            return build(kind, expression, record.manifest, trust)
+        except RegistryError as error:
+            refused.append(
+                f"{record.version.ref} was trained with the {kind} {expression}, and a model file can choose only "
+                f"those that come with cnnkit; {error}"
+            )
+            return None
+
+    components: dict[str, Any] = {}
+    for key, kind in RECIPE_KINDS["train"].items():
+        value = getattr(recipe.train, key)
+        if value is not None:
+            components[key] = built(kind, value) if isinstance(value, str) else [built(kind, one) for one in value]
+    if refused:
+        raise ConfigError("\n  ".join(refused))
+    return components
+
+
 def compared(record: Record, run: Run) -> Reproduction:
     """Compare a run with the version that it should repeat."""
     epoch, quantity = _first_difference(record.manifest.history, run.history)
@@ -55,8 +135,17 @@ def compared(record: Record, run: Run) -> Reproduction:
         quantity,
         differing[0] if differing else "",
         max(distances, default=0.0),
-        tuple(differences(record.manifest.versions | record.manifest.environment)),
+        (*differences(record.manifest.versions | record.manifest.environment), *_other_plugins(record.manifest)),
     )
+
+
+def _other_plugins(manifest: Manifest) -> Iterator[str]:
+    """The plugins that took part in another version than the one that is installed, each in words."""
+    installed = {normalized(plugin.distribution): plugin.version for plugin in installed_plugins()}
+    recorded = {normalized(one.distribution): one.version for one in manifest.components.values() if one.distribution}
+    for distribution, version in sorted(recorded.items()):
+        if distribution != BUILT_IN and version != installed.get(distribution):
+            yield f"{distribution} was {version or 'unknown'}, it is {installed.get(distribution, 'not installed')}"
 
 
 def _first_difference(there: dict[str, Any], here: dict[str, list[float]]) -> tuple[int | None, str]:

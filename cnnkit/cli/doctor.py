@@ -10,6 +10,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, RegistryFolder
 from cnnkit.cli.output import say_json, say_pairs, say_table, warn
+from cnnkit.cli.runtimes import runtime_states
 
 
 def doctor(
@@ -28,7 +29,7 @@ def doctor(
 ) -> None:
     """Show what this installation consists of.
 
-    Exits 1 if a plugin has a problem, or the setting that --tune stored.
+    Exits 1 if something is wrong with a plugin, a runtime, CNNKIT_TRUST, or the setting that --tune stored.
     """
     import importlib.metadata
     import platform
@@ -41,8 +42,8 @@ def doctor(
     from cnnkit.data import default_data_dir
     from cnnkit.errors import ConfigError
     from cnnkit.network import available_cores
-    from cnnkit.onnx.runtimes import RUNTIMES, is_installed
     from cnnkit.registry import Registry
+    from cnnkit.registry.trust import ENVIRONMENT, trusted
 
     measured = tuning.tune() if tune else {}  # before the setting is read
     catalog = installed_catalog()
@@ -53,19 +54,28 @@ def doctor(
     except ConfigError as error:
         setting = None
         problems.append(str(error))
+    try:
+        trust = ", ".join(sorted(trusted()))
+    except ConfigError as error:
+        trust = f"{ENVIRONMENT} cannot be used"
+        problems.append(str(error))
+    runtimes = runtime_states(catalog)
+    problems += [state.problem for state in runtimes if state.problem]
     found: dict[str, object] = {
         "cnnkit": importlib.metadata.version("cnnkit"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "numpy": np.__version__,
+        "onnx": importlib.metadata.version("onnx"),
         "blas": ", ".join(blas) or "unknown",
         "sgemm": f"{tuning.sgemm():.1f} GFLOP/s with one thread",
         "tuned": f"{tuning.VARIABLE}={setting}" if setting else "no",
         "cores": available_cores(),
         "registry": folder_state(Registry(registry).path),
         "data": folder_state(Path(data_dir) if data_dir else default_data_dir()),
-        "runtimes": ", ".join(f"{r.__name__}{'' if is_installed(r) else ' (not installed)'}" for r in RUNTIMES),
+        "runtimes": ", ".join(state.text for state in runtimes),
         "plugins": ", ".join(f"{p.distribution} {p.version}" for p in catalog.plugins),
+        "trusted": trust or "no plugin",
     }
     if as_json:
         say_json(found | ({"gflops": measured} if tune else {}) | {"problems": problems})

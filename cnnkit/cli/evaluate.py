@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.cli.classes import say_classes
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, LossChoice, Reference, RegistryFolder, Workers
+from cnnkit.cli.options import (
+    DataFolder,
+    DatasetChoice,
+    Debug,
+    Json,
+    LossChoice,
+    Reference,
+    RegistryFolder,
+    TrustChoice,
+    Workers,
+)
 from cnnkit.cli.output import counted, note, say_json, say_table, warn
-from cnnkit.cli.recorded import chosen_dataset, recorded_component
+from cnnkit.cli.recorded import chosen_dataset, recorded_loss, recorded_metrics
 
 if TYPE_CHECKING:
-    from cnnkit.components import Component
     from cnnkit.network import Sequential
     from cnnkit.registry import Manifest
+    from cnnkit.registry.trust import Trust
     from cnnkit.types import Samples
 
 
@@ -21,6 +30,7 @@ def evaluate(
     ref: Reference,
     dataset: DatasetChoice = None,
     loss: LossChoice = None,
+    trust: TrustChoice = None,
     workers: Workers = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
@@ -33,14 +43,16 @@ def evaluate(
     """
     from cnnkit.evaluation import evaluate_classes
     from cnnkit.registry import Registry
+    from cnnkit.registry.trust import trusted
 
+    may_choose = trusted(trust)
     store = Registry(registry)
     record = store.read(ref)
     version, trained_on = record.version.ref, record.manifest.dataset or {}
-    data = chosen_dataset(dataset, version, trained_on, data_dir)
+    data = chosen_dataset(dataset, version, record.manifest, data_dir, may_choose)
     same = trained_on.get("digest") == data.digest
     model = record.model()
-    metrics = measure(model, record.manifest, data.test, loss, workers)
+    metrics = measure(model, record.manifest, data.test, loss, may_choose, workers)
     try:
         classes = evaluate_classes(model, data.test, data.labels)
     except MemoryError:
@@ -61,23 +73,23 @@ def evaluate(
 
 
 def measure(
-    model: Sequential, manifest: Manifest, samples: Samples, loss: str | None, workers: int | None = None
+    model: Sequential,
+    manifest: Manifest,
+    samples: Samples,
+    loss: str | None,
+    trust: Trust,
+    workers: int | None = None,
 ) -> dict[str, float]:
-    """Loss and metrics on samples: those that it was trained with, as far as they come with cnnkit."""
+    """Loss and metrics on samples: those that it was trained with, as far as the file may choose them."""
     from cnnkit.errors import ShapeError
     from cnnkit.training.trainer import Trainer
 
-    settings = (manifest.recipe or {}).get("train", {})
-    chosen: dict[str, Any] = {"loss": loss} if loss else {}
-    if "loss" in settings and not loss:
-        chosen["loss"] = recorded_loss(settings["loss"])
-    if isinstance(settings.get("metrics"), list):
-        chosen["metrics"] = []
-        for expression in settings["metrics"]:
-            if metric := recorded_component("metric", expression):
-                chosen["metrics"].append(metric)
-            else:
-                warn(f"the metric {expression} is left out: a model file can choose only those that come with cnnkit")
+    chosen: dict[str, Any] = {}
+    if measured := loss or recorded_loss(manifest, trust):
+        chosen["loss"] = measured
+    metrics = recorded_metrics(manifest, trust)
+    if metrics is not None:
+        chosen["metrics"] = metrics
     elif samples.y.dtype.kind == "f":
         chosen["metrics"] = []  # the usual one counts right classes
     trainer = Trainer(**chosen, workers=workers)
@@ -87,16 +99,3 @@ def measure(
             "choose a dataset that fits with --dataset"
         )
     return trainer.evaluate(model, samples)
-
-
-def recorded_loss(expression: str) -> Component:
-    """The loss that a version was trained with. Raises ConfigError if it does not come with cnnkit."""
-    from cnnkit.errors import ConfigError
-
-    loss = recorded_component("loss", expression)
-    if not loss:
-        raise ConfigError(
-            f"the model was trained with the loss {expression}, and a model file can choose only one that comes with "
-            f"cnnkit: pass --loss {shlex.quote(str(expression))}"
-        )
-    return loss

@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnkit.cli.evaluate import recorded_loss
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, LossChoice, Reference, RegistryFolder
+from cnnkit.cli.options import (
+    DataFolder,
+    DatasetChoice,
+    Debug,
+    Json,
+    LossChoice,
+    Reference,
+    RegistryFolder,
+    TrustChoice,
+)
 from cnnkit.cli.output import say_json, say_pairs, warn
-from cnnkit.cli.recorded import chosen_dataset
+from cnnkit.cli.recorded import chosen_dataset, recorded_loss
 
 if TYPE_CHECKING:
     from cnnkit.explanation import Explanation
     from cnnkit.network import Sequential
-    from cnnkit.registry import Manifest
+    from cnnkit.registry import Record
+    from cnnkit.registry.trust import Trust
     from cnnkit.types import Array, Samples
 
 
@@ -40,6 +49,7 @@ def explain(
     ] = None,
     loss: LossChoice = None,
     dataset: DatasetChoice = None,
+    trust: TrustChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -56,10 +66,12 @@ def explain(
     from cnnkit.explanation import explain, write_page
     from cnnkit.measures import not_finite
     from cnnkit.registry import Registry
+    from cnnkit.registry.trust import trusted
     from cnnkit.writing import check_target
 
+    may_choose = trusted(trust)
     record = Registry(registry).read(ref)
-    version, manifest = record.version, record.manifest
+    version = record.version
     target_file = output or Path(f"{version.name}-{version.number}.html")
     check_target(target_file, DataError)
     model = record.model()
@@ -67,7 +79,7 @@ def explain(
     if image is not None and sample is None:
         x, source = _from_file(image, model), str(image)
     elif sample is not None and image is None:
-        x, target, source = _from_dataset(sample, dataset, version.ref, model, manifest, data_dir)
+        x, target, source = _from_dataset(sample, dataset, record, model, data_dir, may_choose)
     else:
         raise ConfigError("expected one image to explain: give either --image FILE or --sample N")
     if label is not None:
@@ -77,8 +89,7 @@ def explain(
             f"{version.ref} gives {model.gives}, and without the true ones there is no loss to explain: take a test "
             "sample with --sample N"
         )
-    settings = (manifest.recipe or {}).get("train", {})
-    chosen: Any = loss or (recorded_loss(settings["loss"]) if "loss" in settings else None)
+    chosen: Any = loss or recorded_loss(record.manifest, may_choose)
     explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source)
     write_page(explanation, target_file)
     if not np.isfinite(explanation.scores).all():
@@ -111,20 +122,20 @@ def _from_file(file: Path, model: Sequential) -> Array:
 
 
 def _from_dataset(
-    number: int, dataset: str | None, ref: str, model: Sequential, manifest: Manifest, data_dir: str | None
+    number: int, dataset: str | None, record: Record, model: Sequential, data_dir: str | None, trust: Trust
 ) -> tuple[Array, Any, str]:
     """The test sample with this number, its target, and where it is from."""
     from cnnkit.errors import ConfigError, ShapeError
 
-    data = chosen_dataset(dataset, ref, manifest.dataset, data_dir)
+    data = chosen_dataset(dataset, record.version.ref, record.manifest, data_dir, trust)
     samples: Samples = data.test
     if not 0 <= number < len(samples):
         raise ConfigError(f"{data.name} has test samples 0 to {len(samples) - 1}, got --sample {number}")
     x, y = samples.x[number], samples.y[number]
     if x.shape != model.input_shape:
         raise ShapeError(
-            f"{manifest.name} takes inputs of shape {model.input_shape}, the dataset has {x.shape}: choose a dataset "
-            "that fits with --dataset"
+            f"{record.version.name} takes inputs of shape {model.input_shape}, the dataset has {x.shape}: choose a "
+            "dataset that fits with --dataset"
         )
     return x, int(y) if samples.y.ndim == 1 else y, f"test sample {number} of {data.name}"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, TrustChoice
 from cnnkit.cli.output import say_json, say_pairs
 from cnnkit.cli.validation import inputs_for, remember, show_report
 
@@ -22,6 +22,7 @@ def export(
         bool, typer.Option("--validate/--no-validate", help="Compare with the model on every installed runtime.")
     ] = True,
     dataset: DatasetChoice = None,
+    trust: TrustChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -36,8 +37,10 @@ def export(
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
+    from cnnkit.registry.trust import trusted
     from cnnkit.writing import check_target
 
+    may_choose = trusted(trust)
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
@@ -47,7 +50,7 @@ def export(
     report, inputs = None, None
     proto = to_onnx(model, opset=opset, metadata=provenance(record))
     if validate:
-        x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
+        x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
         report = validate_proto(proto, target, model, x)
         remember(report, store, version)
     passed = report is None or report.ok

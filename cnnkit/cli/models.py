@@ -13,7 +13,7 @@ from cnnkit.cli.confirmation import Yes, confirm
 from cnnkit.cli.models_diff import diff
 from cnnkit.cli.models_exchange import export_bundle, import_version
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
-from cnnkit.cli.output import counted, note, on_one_line, say, say_json, say_pairs, say_table, warn
+from cnnkit.cli.output import STEERING, counted, note, on_one_line, say, say_json, say_pairs, say_table, warn
 
 if TYPE_CHECKING:
     from cnnkit.registry import Entry, Record, Registry
@@ -87,15 +87,31 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 @app.command()
-def show(ref: Reference, registry: RegistryFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
+def show(
+    ref: Reference,
+    recipe: Annotated[
+        bool, typer.Option("--recipe", help="Print its recipe alone, as the TOML file that cnnkit train takes.")
+    ] = False,
+    registry: RegistryFolder = None,
+    as_json: Json = False,
+    _debug: Debug = False,
+) -> None:
     """Show what a version says about itself.
 
     Works without the plugins of its layers.
     """
+    from cnnkit.errors import ConfigError
     from cnnkit.registry import Registry
 
+    if recipe and as_json:
+        raise ConfigError(
+            "--recipe prints TOML: leave out --json, or --recipe, as the document of --json has the recipe"
+        )
     store = Registry(registry)
     record = store.read(ref)
+    if recipe:
+        _show_recipe(record)
+        return
     version, manifest = record.version, record.manifest
     notes = _notes(store, record)
     if as_json:
@@ -131,6 +147,18 @@ def show(ref: Reference, registry: RegistryFolder = None, as_json: Json = False,
     say("layers")
     for layer in manifest.layers:
         say(f"  {on_one_line(layer)}")
+
+
+def _show_recipe(record: Record) -> None:
+    """Print the recipe; characters that steer a terminal as the escapes that TOML has for them."""
+    from cnnkit.components.catalog import BUILT_IN
+    from cnnkit.reproduction import whole_recipe
+
+    text = whole_recipe(record).to_toml()
+    plugins = {origin.distribution for origin in record.manifest.components.values()} - {"", BUILT_IN}
+    needed = f", which needs {', '.join(sorted(plugins))}" if plugins else ""
+    escaped = STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    typer.echo(f"# The recipe of {record.version.ref}{needed}.\n\n{escaped}", nl=False)
 
 
 def _notes(store: Registry, record: Record) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnkit.cli.evaluate import measure
-from cnnkit.cli.options import DataFolder, Debug, Json, LossChoice, RegistryFolder
+from cnnkit.cli.options import DataFolder, Debug, Json, LossChoice, RegistryFolder, TrustChoice
 from cnnkit.cli.output import counted, note, say, say_json, say_table
 
 if TYPE_CHECKING:
     from cnnkit.registry import Record
     from cnnkit.registry.difference import Difference, MetricPair
     from cnnkit.registry.predictions import ClassDifference, OutputDifference
+    from cnnkit.registry.trust import Trust
     from cnnkit.types import Data
 
 MARKS = {"same": " ", "added": "+", "removed": "-", "changed": "~"}
@@ -29,6 +30,7 @@ def diff(
         typer.Option("--dataset", metavar="EXPR", help='Compare predictions on its test samples, such as "MNIST()".'),
     ] = None,
     loss: LossChoice = None,
+    trust: TrustChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -41,12 +43,14 @@ def diff(
     from cnnkit.data import load_dataset
     from cnnkit.registry import Registry
     from cnnkit.registry.difference import diff as compare
+    from cnnkit.registry.trust import trusted
 
+    may_choose = trusted(trust)
     store = Registry(registry)
     records = store.read(a), store.read(b)
     found = compare(*records)
     data = load_dataset(dataset, data_dir) if dataset else None
-    predictions = _predictions(*records, data, loss) if data else None
+    predictions = _predictions(*records, data, loss, may_choose) if data else None
     if as_json:
         document = found.to_dict()
         if data and predictions:
@@ -62,13 +66,15 @@ def diff(
 
 
 def _predictions(
-    a: Record, b: Record, data: Data, loss: str | None
+    a: Record, b: Record, data: Data, loss: str | None, trust: Trust
 ) -> tuple[tuple[MetricPair, ...], ClassDifference | OutputDifference]:
     from cnnkit.registry.difference import metric_pairs
     from cnnkit.registry.predictions import ClassDifference, diff_predictions
 
     models = a.model(), b.model()
-    measured = [measure(model, record.manifest, data.test, loss) for model, record in zip(models, (a, b), strict=True)]
+    measured = [
+        measure(model, record.manifest, data.test, loss, trust) for model, record in zip(models, (a, b), strict=True)
+    ]
     changes = diff_predictions(*models, data.test)
     metrics = metric_pairs(*measured)
     if isinstance(changes, ClassDifference):

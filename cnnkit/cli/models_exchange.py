@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, TrustChoice
 from cnnkit.cli.output import say, say_json, say_pairs
 from cnnkit.cli.validation import inputs_for, remember, show_report
 
@@ -18,6 +18,7 @@ def export_bundle(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: <name>-<number>.zip.")
     ] = None,
     dataset: DatasetChoice = None,
+    trust: TrustChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -30,13 +31,15 @@ def export_bundle(
     from cnnkit import api
     from cnnkit.errors import CheckError
     from cnnkit.registry import Registry
+    from cnnkit.registry.trust import trusted
 
+    may_choose = trusted(trust)
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
     target = output or Path(f"{version.name}-{version.number}.zip")
     model = record.model()
-    x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
+    x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
     report = api.write_bundle(record, model, target, x, inputs)
     remember(report, store, version)
     if as_json:

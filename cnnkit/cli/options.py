@@ -47,6 +47,14 @@ DatasetChoice = Annotated[
 LossChoice = Annotated[
     str | None, typer.Option("--loss", metavar="EXPR", help='A loss, such as "MSE()"; else the one trained with.')
 ]
+TrustChoice = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="DIST",
+        help="A distribution whose components a model file may choose, beside those in CNNKIT_TRUST; repeatable.",
+    ),
+]
 RegistryFolder = Annotated[
     str | None,
     typer.Option("--registry", callback=_expanded, help="Registry folder; else CNNKIT_REGISTRY, else ./registry."),

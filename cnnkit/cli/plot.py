@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, RegistryFolder
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, RegistryFolder, TrustChoice
 from cnnkit.cli.output import note, say, say_json
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def plot(
     ] = None,
     sample: Annotated[int, typer.Option(min=0, help="The test sample of feature-maps, from 0.")] = 0,
     dataset: DatasetChoice = None,
+    trust: TrustChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -53,12 +54,15 @@ def plot(
     from cnnkit import pictures
     from cnnkit.cli.recorded import chosen_dataset
     from cnnkit.registry import Record, Registry
+    from cnnkit.registry.trust import trusted
     from cnnkit.types import Data
+
+    may_choose = trusted(trust)
 
     def subject(record: Record) -> Subject:
         @functools.cache  # samples that do not fit are asked for again by each kind
         def load() -> Data:
-            return chosen_dataset(dataset, record.version.ref, record.manifest.dataset, data_dir)
+            return chosen_dataset(dataset, record.version.ref, record.manifest, data_dir, may_choose)
 
         return pictures.Subject(record, load, layer, sample)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder, TrustChoice
 from cnnkit.cli.output import counted, on_one_line, say_json, say_table, warn
 from cnnkit.cli.recorded import recorded_dataset
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnnkit.network import Sequential
     from cnnkit.prediction import Prediction
     from cnnkit.registry import Manifest
+    from cnnkit.registry.trust import Trust
 
 NAMED = 3
 """Files that a hint names."""
@@ -32,6 +33,7 @@ def predict(
     ],
     top: Annotated[int, typer.Option(min=1, help="How many labels to show for each image.")] = 1,
     invert: Annotated[bool, typer.Option("--invert", help="Turn light and dark in image files.")] = False,
+    trust: TrustChoice = None,
     registry: RegistryFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
@@ -39,11 +41,13 @@ def predict(
     """Print the most probable labels of images."""
     from cnnkit.prediction import predict_files
     from cnnkit.registry import Registry
+    from cnnkit.registry.trust import trusted
 
+    may_choose = trusted(trust)
     record = Registry(registry).read(ref)
     model = record.model()
     arrays_only = all(file.lower().endswith(".npy") for file in files)  # only images can be inverted
-    level = None if arrays_only else _level(model, record.manifest)
+    level = None if arrays_only else _level(model, record.manifest, may_choose)
     predictions = predict_files(model, files, top=top, invert=invert, level=level)
     _warn_of_hints(predictions)
     if as_json:
@@ -60,17 +64,19 @@ def _entry(prediction: Prediction) -> dict[str, object]:
     return {"file": prediction.file, "index": prediction.index, **top[0], "top": top, "hints": list(prediction.hints)}
 
 
-def _level(model: Sequential, manifest: Manifest) -> float | None:
+def _level(model: Sequential, manifest: Manifest, trust: Trust) -> float | None:
     """How light the training images were, 0 to 1: of the samples themselves where the preprocessing says nothing."""
     import numpy as np
 
+    from cnnkit.data import load_dataset
     from cnnkit.errors import CnnkitError
     from cnnkit.prediction import trained_level
 
     level = trained_level(model.preprocessing)
     if level is None:
         try:
-            level = float(np.mean(recorded_dataset(manifest.dataset, None).train.x)) * model.preprocessing.scale
+            samples = load_dataset(recorded_dataset(manifest, None, trust)).train
+            level = float(np.mean(samples.x)) * model.preprocessing.scale
         except CnnkitError:  # nothing says so, and then there are no hints
             return None
     return level

@@ -1,76 +1,121 @@
-"""What a model file may choose by itself: components that come with cnnkit, and samples that are in place.
+"""What a model file may choose by itself: components of cnnkit or of a trusted plugin, and samples that are in place.
 
 A model may come from anybody. What it says it was trained with never opens a file that it names, starts a download or
-imports a plugin; for all that, the user gives the expression.
+imports a plugin; for all that, the user trusts the plugin's distribution or gives the expression.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cnnkit.cli.output import warn
 
 if TYPE_CHECKING:
-    from cnnkit.components import Component
+    from cnnkit.components import Component, Dataset
+    from cnnkit.registry import Manifest
+    from cnnkit.registry.trust import Trust
     from cnnkit.types import Data
 
+MEASURED = ("dataset ", "loss ", "metric ")
+"""How the keys of `Manifest.components` begin that name what measures a model."""
 
-def recorded_component(kind: str, expression: str) -> Component | None:
-    """The component if cnnkit itself brings it; None for any other, and for what cannot be read."""
-    from cnnkit.components import Catalog, installed_catalog
-    from cnnkit.components.catalog import BUILT_IN
-    from cnnkit.errors import CnnkitError
 
-    own = Catalog(plugin for plugin in installed_catalog().plugins if plugin.distribution == BUILT_IN)
-    try:
-        return own.build(kind, expression)
-    except CnnkitError:
+def recorded_loss(manifest: Manifest, trust: Trust) -> Component | None:
+    """The loss that a version was trained with, None if it does not say. Raises ConfigError if it may not be built."""
+    from cnnkit.errors import ConfigError, RegistryError
+    from cnnkit.registry.trust import build
+
+    settings = (manifest.recipe or {}).get("train", {})
+    if "loss" not in settings:
         return None
+    expression = settings["loss"]
+    try:
+        return build("loss", expression, manifest, trust)
+    except RegistryError as error:
+        raise ConfigError(
+            f"the model was trained with the loss {expression}, and a model file can choose only one that comes with "
+            f"cnnkit: pass --loss {shlex.quote(str(expression))}; {error}"
+        ) from error
 
 
-def dataset_option(dataset: Mapping[str, str] | None, data_dir: str | None) -> str:
-    """What must be added to a command that needs the samples again: "" if a model file may choose them by itself."""
-    from cnnkit.components import Dataset
-    from cnnkit.data import default_data_dir
+def recorded_metrics(manifest: Manifest, trust: Trust) -> list[Component] | None:
+    """The metrics that a version was trained with, None if it does not say; warns of those that may not be built."""
+    from cnnkit.errors import RegistryError
+    from cnnkit.registry.trust import build
 
-    component = recorded_component("dataset", dataset["name"]) if dataset else None
-    folder = Path(data_dir) if data_dir else default_data_dir()
-    if not dataset or (isinstance(component, Dataset) and component.is_complete(folder)):
-        return ""
-    return f" --dataset {shlex.quote(dataset['name'])}"
+    expressions = (manifest.recipe or {}).get("train", {}).get("metrics")
+    if not isinstance(expressions, list):
+        return None
+    metrics = []
+    for expression in expressions:
+        try:
+            metrics.append(build("metric", expression, manifest, trust))
+        except RegistryError as error:
+            warn(
+                f"the metric {expression} is left out: a model file can choose only those that come with cnnkit; "
+                f"{error}"
+            )
+    return metrics
 
 
-def chosen_dataset(choice: str | None, ref: str, recorded: Mapping[str, str] | None, data_dir: str | None) -> Data:
+def chosen_dataset(choice: str | None, ref: str, manifest: Manifest, data_dir: str | None, trust: Trust) -> Data:
     """The dataset that the user gives, else the recorded one; a warning if its samples are not those trained on."""
     from cnnkit.data import load_dataset
 
-    data = load_dataset(choice, data_dir) if choice else recorded_dataset(recorded, data_dir)
-    known = recorded or {}
+    data = load_dataset(choice or recorded_dataset(manifest, data_dir, trust), data_dir)
+    known = manifest.dataset or {}
     if data.name == known.get("name") and data.digest != known.get("digest"):
         warn(f"{data.name} has other samples now than when {ref} was trained on it: its content hash differs")
     return data
 
 
-def recorded_dataset(dataset: Mapping[str, str] | None, data_dir: str | None) -> Data:
-    """The samples that a model was trained on. Raises DataError, saying what to give, if they must be asked for."""
+def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> Dataset:
+    """The dataset that a version was trained on. Raises DataError, saying what to give, if it may not be loaded.
+
+    It may if it is one of cnnkit's own and in place, or a trusted one of which nothing is known to be missing; and so
+    each dataset among its arguments.
+    """
     from cnnkit.components import Dataset
-    from cnnkit.data import default_data_dir, load_dataset
+    from cnnkit.components.expressions import parse
+    from cnnkit.data import default_data_dir
+    from cnnkit.errors import CnnkitError, DataError
+    from cnnkit.registry.models import calls
+    from cnnkit.registry.trust import build, is_built_in
+
+    if not manifest.dataset:
+        raise DataError("the model does not say what it was trained on: give a dataset, such as --dataset 'MNIST()'")
+    name = manifest.dataset["name"]
+    given = f"pass --dataset {shlex.quote(name)}"
+    folder = Path(data_dir) if data_dir else default_data_dir()
+    closed = f"the model was trained on {name}, which a model file may not load by itself, as that opens files or runs "
+    try:
+        components = [build("dataset", call, manifest, trust) for call in calls(parse(name))]
+    except CnnkitError as error:
+        raise DataError(f"{closed}a plugin: {given}; {error}") from error
+    for component in cast(list[Dataset], components[::-1]):  # arguments first
+        complete = component.is_complete(folder)
+        if complete is False:
+            raise DataError(
+                f"the model was trained on {name}, which is not complete in {folder}, and a model file starts no "
+                f"download: {given}"
+            )
+        if complete is None and is_built_in(component):
+            raise DataError(f"{closed}a plugin: {given}")
+    return cast(Dataset, components[0])
+
+
+def needed_options(manifest: Manifest, data_dir: str | None) -> str:
+    """What must be added to a command that measures a version: "" if its file may choose everything by itself."""
+    from cnnkit.components.catalog import BUILT_IN, normalized
     from cnnkit.errors import DataError
 
-    if not dataset:
-        raise DataError("the model does not say what it was trained on: give a dataset, such as --dataset 'MNIST()'")
-    component = recorded_component("dataset", dataset["name"])
-    folder = Path(data_dir) if data_dir else default_data_dir()
-    complete = component.is_complete(folder) if isinstance(component, Dataset) else None
-    if isinstance(component, Dataset) and complete:
-        return load_dataset(component, folder)
-    if complete is False:
-        reason = f"is not complete in {folder}, and a model file starts no download"
-    else:
-        reason = "a model file may not load by itself, as that opens files or runs a plugin"
-    raise DataError(
-        f"the model was trained on {dataset['name']}, which {reason}: pass --dataset {shlex.quote(dataset['name'])}"
-    )
+    origins = [origin for key, origin in manifest.components.items() if key.startswith(MEASURED)]
+    trust = frozenset(normalized(origin.distribution) for origin in origins) - {BUILT_IN}
+    options = [f" --trust {distribution}" for distribution in sorted(trust)]
+    try:
+        recorded_dataset(manifest, data_dir, trust)
+    except DataError:
+        options += [f" --dataset {shlex.quote(manifest.dataset['name'])}"] if manifest.dataset else []
+    return "".join(options)

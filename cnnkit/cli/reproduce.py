@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 from typing import TYPE_CHECKING
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, Workers
+from cnnkit.cli.options import (
+    DataFolder,
+    DatasetChoice,
+    Debug,
+    Json,
+    Reference,
+    RegistryFolder,
+    TrustChoice,
+    Workers,
+)
 from cnnkit.cli.output import console, note, say, say_json
-from cnnkit.cli.recorded import recorded_component, recorded_dataset
+from cnnkit.cli.recorded import recorded_dataset
 
 if TYPE_CHECKING:
+    from cnnkit.components import Dataset
     from cnnkit.registry import Record
+    from cnnkit.registry.trust import Trust
     from cnnkit.reproduction import Reproduction
-    from cnnkit.training.recipe import Recipe
 
 
 def reproduce(
     ref: Reference,
     dataset: DatasetChoice = None,
+    trust: TrustChoice = None,
     workers: Workers = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
@@ -32,21 +44,28 @@ def reproduce(
     It is trained from what is stored with it. Exits with 1 if something differs, and says where it began and what is
     not as it was.
     """
-    from cnnkit import api
     from cnnkit.errors import CheckError
     from cnnkit.registry import Registry
-    from cnnkit.reproduction import compared
+    from cnnkit.registry.trust import trusted
+    from cnnkit.reproduction import compared, retrain
     from cnnkit.training.interruption import stop_on_signals
     from cnnkit.training.loop import STOPPED
     from cnnkit.training.progress import LiveProgress
 
+    may_choose = trusted(trust)
     record = Registry(registry).read(ref)
-    recipe = _recipe(record, dataset)
-    _check_samples(record, recipe, dataset, data_dir)
+    chosen = dataset or _recorded(record, data_dir, may_choose)
     with stop_on_signals() as stop, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # as in `cnnkit train`
-        progress = LiveProgress(console(stderr=True))
-        run = api.train(recipe, data_dir=data_dir, workers=workers, progress=progress, stop=stop)
+        run = retrain(
+            record,
+            chosen,
+            trust=may_choose,
+            data_dir=data_dir,
+            workers=workers,
+            progress=LiveProgress(console(stderr=True)),
+            stop=stop,
+        )
     if run.reason == STOPPED:
         note("interrupted: nothing was compared")
         raise typer.Exit(128 + (run.signal or 0))
@@ -62,57 +81,21 @@ def reproduce(
         note(f"although {difference}")
 
 
-def _recipe(record: Record, dataset: str | None) -> Recipe:
-    """The stored recipe, if it is whole and a model file may choose what it names."""
-    from cnnkit.errors import ConfigError, RegistryError
-    from cnnkit.training.recipe import TRAINED, Recipe
+def _recorded(record: Record, data_dir: str | None, trust: Trust) -> Dataset:
+    """The dataset that the model was trained on, if its recipe names no other."""
+    from cnnkit.errors import RegistryError
+    from cnnkit.registry.trust import build
+    from cnnkit.reproduction import whole_recipe
 
-    ref, stored = record.version.ref, record.manifest.recipe or {}
-    if missing := [section for section in TRAINED if section not in stored]:
-        raise RegistryError(
-            f"{ref} cannot be trained again: its recipe has no {', '.join(f'[{title}]' for title in missing)}, as of "
-            "models that were put together in Python; those that `cnnkit train` or cnnkit.train made have all"
-        )
-    recipe = Recipe.from_dict(stored, ref)
-    if dataset:
-        recipe = recipe.override({"data.dataset": dataset})
-    train = recipe.train
-    chosen = [("optimizer", train.optimizer), ("loss", train.loss), ("schedule", train.schedule)]
-    chosen += [("gradient method", train.gradient)] if train.gradient else []
-    chosen += [("augmentation", one) for one in train.augmentations]
-    chosen += [("metric", one) for one in train.metrics] + [("callback", one) for one in train.callbacks]
-    for kind, expression in chosen:
-        if recorded_component(kind, expression) is None:
-            raise ConfigError(
-                f"{ref} was trained with the {kind} {expression}, and a model file can choose only those that come "
-                "with cnnkit: train its recipe yourself and compare with `cnnkit models diff`"
-            )
-    return recipe
-
-
-def _check_samples(record: Record, recipe: Recipe, dataset: str | None, data_dir: str | None) -> None:
-    """Raise CheckError unless the samples are those that the model was trained on."""
-    from cnnkit.data import load_dataset
-    from cnnkit.errors import CheckError, RegistryError
-
-    trained_on = record.manifest.dataset
-    data = load_dataset(dataset, data_dir) if dataset else recorded_dataset(trained_on, data_dir)
-    if not dataset and _written(recipe.data.dataset) != data.name:  # only what was checked is loaded
-        raise RegistryError(
-            f"{record.version.ref} cannot be trained again: its recipe names the dataset {recipe.data.dataset}, but it "
-            f"was trained on {data.name}"
-        )
-    if trained_on and data.digest != trained_on["digest"]:
-        raise CheckError(
-            f"{record.version.ref} cannot be reproduced: {data.name} has other samples now, with the content hash "
-            f"{data.digest[:12]}, and the model was trained on {trained_on['digest'][:12]}"
-        )
-
-
-def _written(expression: str) -> str:
-    """A dataset's expression as its name is written, "" if it is none of cnnkit's own."""
-    component = recorded_component("dataset", expression)
-    return repr(component) if component else ""
+    named = whole_recipe(record).data.dataset
+    dataset = recorded_dataset(record.manifest, data_dir, trust)
+    with contextlib.suppress(RegistryError):  # then it is another one
+        if build("dataset", named, record.manifest, trust) == dataset:
+            return dataset
+    raise RegistryError(
+        f"{record.version.ref} cannot be trained again: its recipe names the dataset {named}, but it was trained on "
+        f"{dataset!r}"
+    )
 
 
 def _report(result: Reproduction) -> str:

@@ -26,7 +26,7 @@ from cnnkit.cli.output import console, counted, note, say, say_json, say_pairs, 
 from cnnkit.cli.plan import show_plan
 from cnnkit.cli.profile import costs_of, show_costs
 from cnnkit.cli.recipe import resolve
-from cnnkit.cli.recorded import dataset_option
+from cnnkit.cli.recorded import needed_options
 from cnnkit.cli.trials import find_learning_rate, overfit_one_batch
 
 if TYPE_CHECKING:
@@ -203,6 +203,8 @@ def _check_writable(store: Registry, name: str) -> None:
 
 
 def _show_run(run: Run, version: Version, registry: str | None, data_dir: str | None) -> None:
+    from cnnkit.registry import Registry
+
     if run.reason != "all epochs done":
         say(f"ended after {counted(_epochs(run), 'epoch')}: {run.reason}")
     if run.metrics:
@@ -210,7 +212,8 @@ def _show_run(run: Run, version: Version, registry: str | None, data_dir: str | 
     say()
     say_pairs({"registered": version.ref, "file": version.path})
     say("\nnext:")
-    needed = dataset_option(run.dataset, data_dir) + (f" --data-dir {shlex.quote(data_dir)}" if data_dir else "")
+    needed = needed_options(Registry(registry).read(version.ref).manifest, data_dir)
+    needed += f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
     for command in (f"evaluate {version.ref}", f"export {version.ref}", f"plot {version.ref}"):
         say(f"  cnnkit {command}{needed}{_at(registry)}")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, TrustChoice
 from cnnkit.cli.output import say_json
 from cnnkit.cli.validation import inputs_for, remember, show_report
 
@@ -16,6 +16,7 @@ def validate(
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
     ref: Reference,
     dataset: DatasetChoice = None,
+    trust: TrustChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -30,11 +31,13 @@ def validate(
     from cnnkit.onnx.load import load_onnx
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
+    from cnnkit.registry.trust import trusted
 
+    may_choose = trusted(trust)
     store = Registry(registry)
     record = store.read(ref)
     model = record.model()
-    x, inputs = inputs_for(model, dataset, record.manifest.dataset, data_dir)
+    x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
     proto = load_onnx(file)
     report = validate_proto(proto, file, model, x)
     if record.version.digest in (entry.value for entry in proto.metadata_props if entry.key == "digest"):

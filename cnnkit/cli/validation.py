@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cnnkit.cli.output import note, say, say_table, warn
@@ -11,7 +10,8 @@ from cnnkit.cli.recorded import recorded_dataset
 if TYPE_CHECKING:
     from cnnkit.network import Sequential
     from cnnkit.onnx.report import ValidationReport
-    from cnnkit.registry import Registry, Version
+    from cnnkit.registry import Manifest, Registry, Version
+    from cnnkit.registry.trust import Trust
     from cnnkit.types import Array
 
 MAX_SAMPLES = 1000
@@ -19,7 +19,7 @@ MAX_SAMPLES = 1000
 
 
 def inputs_for(
-    model: Sequential, chosen: str | None, recorded: Mapping[str, str] | None, data_dir: str | None
+    model: Sequential, chosen: str | None, manifest: Manifest, data_dir: str | None, trust: Trust
 ) -> tuple[Array | None, str]:
     """The first test samples of the chosen dataset, else the recorded one, else None for random inputs; and in words.
 
@@ -29,7 +29,7 @@ def inputs_for(
     from cnnkit.errors import CnnkitError
 
     try:
-        data = load_dataset(chosen, data_dir) if chosen else recorded_dataset(recorded, data_dir)
+        data = load_dataset(chosen or recorded_dataset(manifest, data_dir, trust), data_dir)
     except CnnkitError as error:
         if chosen:
             raise

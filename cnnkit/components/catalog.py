@@ -8,6 +8,7 @@ import functools
 import importlib
 import importlib.metadata
 import inspect
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -75,6 +76,11 @@ class Loaded:
     problems: list[str] = field(default_factory=list)
 
 
+def normalized(distribution: str) -> str:
+    """The name of a distribution as pip compares names: `My_Plugin` is `my-plugin`. Source: PEP 503."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
 def installed_plugins() -> list[Plugin]:
     """The plugins that are installed, by their metadata alone, in a fixed order."""
     plugins = {}
@@ -126,7 +132,7 @@ class Catalog:
 
         Raises ComponentError for a name that nothing or more than one plugin brings.
         """
-        wanted = [p for p in self.plugins if distribution in ("", p.distribution)]
+        wanted = [p for p in self.plugins if _is_from(p, distribution)]
         if distribution and not wanted:
             raise ComponentError(
                 f"{distribution}:{name} needs the distribution {distribution}, which is not installed; "
@@ -156,9 +162,10 @@ class Catalog:
 
     def bringing(self, kind: str, name: str, distribution: str = "") -> Plugin | None:
         """The plugin among those loaded so far that `find` would take the name from, or None; imports nothing."""
-        loaded = [one.plugin for one in list(self._loaded.values()) if distribution in ("", one.plugin.distribution)]
+        loaded = [one.plugin for one in list(self._loaded.values()) if _is_from(one.plugin, distribution)]
         found = [plugin for plugin in loaded if name in self.classes(plugin, kind)]
-        return min(found, key=lambda plugin: plugin.distribution != BUILT_IN, default=None)
+        own = [plugin for plugin in found if plugin.distribution == BUILT_IN]
+        return (own or found)[0] if own or len(found) == 1 else None
 
     def classes(self, plugin: Plugin, kind: str) -> dict[str, type[Component]]:
         """The classes of one kind that a plugin brings, by name; imports it, and asks this one hook once."""
@@ -255,6 +262,10 @@ class Catalog:
         if len(lines) == 1:
             lines.append(f"the {kind} names are {', '.join(names) or 'none'}")
         return ComponentError("\n  ".join(lines))
+
+
+def _is_from(plugin: Plugin, distribution: str) -> bool:
+    return not distribution or normalized(plugin.distribution) == normalized(distribution)
 
 
 def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:

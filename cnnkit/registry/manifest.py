@@ -36,7 +36,7 @@ class Manifest:
     layers: tuple[str, ...]
     """Expressions, in order."""
     components: dict[str, Origin]
-    """Where each name in the expressions comes from."""
+    """Where each name in the layers comes from, and, as far as it is known, each `KIND NAME` of the recipe."""
     input_shape: Shape
     input_dtype: str
     labels: tuple[str, ...]
@@ -99,11 +99,6 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_distribution(value: object) -> bool:
-    """Whether a message may tell the user to install this: a plain name, or "" for none."""
-    return isinstance(value, str) and re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})?", value) is not None
-
-
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
@@ -158,6 +153,11 @@ def _is_preprocessing(value: Any) -> bool:
     )
 
 
+def is_distribution(value: object) -> bool:
+    """Whether a message may tell the user to install this: a plain name, or "" for none."""
+    return isinstance(value, str) and re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})?", value) is not None
+
+
 def is_time(value: object) -> bool:
     """Whether it is a time as a manifest has them: UTC, ISO 8601 to the second."""
     return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", value) is not None
@@ -170,7 +170,7 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "created": (is_time, "a time in UTC such as '2026-03-01T12:00:00+00:00'"),
     "layers": (lambda value: _list_of(_is_text)(value) and bool(value), "a list of expressions"),
     "components": (
-        _object_of(_fields(distribution=_is_distribution, version=_is_text)),
+        _object_of(_fields(distribution=is_distribution, version=_is_text)),
         "distribution and version of each",
     ),
     "input_shape": (lambda value: _list_of(_is_count)(value) and 0 < len(value) <= 4, "1 to 4 whole numbers"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl, installed_catalog, installed_plugins
-from cnnkit.components.catalog import BUILT_IN
+from cnnkit.components.catalog import BUILT_IN, normalized
 from cnnkit.components.expressions import Call, parse
 from cnnkit.errors import CnnkitError, RegistryError
 from cnnkit.network import CLASSES, Sequential
@@ -45,9 +45,8 @@ def describe(model: Sequential, name: str, state: tuple[str, ...], **training: A
     """
     layers = tuple(repr(layer) for layer in model.layers)
     _parsed(layers)
-    components = _origins(model.layers)
+    components = _origins(model.layers) | recipe_origins(training["recipe"], training["dataset"])
     plugins = {origin.distribution: origin.version for origin in components.values() if origin.distribution}
-    plugins |= _plugins(training)
     return Manifest(
         name=name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -81,10 +80,11 @@ def rebuild(
     given = {cls.__name__ for cls in components}
     catalog = _catalog(components) if given else installed_catalog()
     try:
-        calls = [_with_origin(call, manifest, given) for call in _parsed(manifest.layers)]
-        _check_installed(calls, manifest, given, {plugin.distribution for plugin in catalog.plugins})
         model = Sequential(
-            [cast(Layer | Merge, catalog.build("layer", call)) for call in calls],
+            [
+                cast(Layer | Merge, catalog.build("layer", call))
+                for call in layer_calls(manifest.layers, manifest, given)
+            ],
             manifest.input_shape,
             labels=manifest.labels,
             preprocessing=manifest.preprocessing,
@@ -110,14 +110,14 @@ def _recorded_task(manifest: Manifest) -> Task:
 
 def _parsed(layers: Sequence[str]) -> list[Call]:
     """The layers as calls. Raises RegistryError for more components than a model may have."""
-    calls: list[Call] = []
+    parsed: list[Call] = []
     count = 0
     for expression in layers:
-        calls.append(parse(expression))
-        count += sum(1 for _ in _calls(calls[-1]))
+        parsed.append(parse(expression))
+        count += sum(1 for _ in calls(parsed[-1]))
         if count > MAX_COMPONENTS:
             raise RegistryError(f"a model may have {MAX_COMPONENTS:,} layers and merges, this one has more")
-    return calls
+    return parsed
 
 
 def _origins(layers: Sequence[Layer | Merge]) -> dict[str, Origin]:
@@ -156,54 +156,78 @@ def _origin(cls: type[Component]) -> Origin:
     return Origin(found.distribution, found.version) if found else Origin()
 
 
-def _plugins(training: Mapping[str, Any]) -> dict[str, str]:
-    """The distributions that bring what a training used beside layers, with their versions.
+def recipe_key(kind: str, name: str) -> str:
+    """Under which key of `components` a manifest has what is no layer; each kind has names of its own."""
+    return f"{kind} {name}"
+
+
+def recipe_origins(recipe: Mapping[str, Any] | None, dataset: Mapping[str, str] | None) -> dict[str, Origin]:
+    """The plugins that bring the dataset and the components of a recipe beside layers, as far as they are known.
 
     Only plugins that are loaded are asked: the training has loaded those that it needed.
     """
     found = {}
-    for kind, expression in _named(training):
+    for kind, expression in _named(recipe, dataset):
         with contextlib.suppress(CnnkitError):  # the text of a component of the user's own may be anything
-            for call in _calls(parse(expression)):
+            for call in calls(parse(expression)):
                 if plugin := installed_catalog().bringing(kind, call.name, call.distribution):
-                    found[plugin.distribution] = plugin.version
-    return found
+                    found[recipe_key(kind, call.name)] = Origin(plugin.distribution, plugin.version)
+    return dict(sorted(found.items()))
 
 
-def _named(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _named(recipe: Mapping[str, Any] | None, dataset: Mapping[str, str] | None) -> Iterator[tuple[str, Any]]:
     """Kind and expression of the dataset, and of each component in the recipe."""
-    if training["dataset"]:
-        yield "dataset", training["dataset"].get("name")
+    if dataset:
+        yield "dataset", dataset.get("name")
     for section, kinds in RECIPE_KINDS.items():
-        table = (training["recipe"] or {}).get(section)
+        table = (recipe or {}).get(section)
         for key, value in table.items() if isinstance(table, Mapping) else ():
             if key in kinds:
                 yield from ((kinds[key], one) for one in (value if isinstance(value, list | tuple) else [value]))
 
 
-def _with_origin(call: Call, manifest: Manifest, given: set[str]) -> Call:
-    """The same call, each name of it tied to the distribution that brought it when the model was saved."""
+def layer_calls(layers: Sequence[str], manifest: Manifest, given: Container[str] = ()) -> list[Call]:
+    """Expressions of layers as calls, each name tied to the distribution that brought it when the model was saved.
 
-    def tied(value: Any) -> Any:
+    given: names of classes that the caller brings. Raises RegistryError for a name whose distribution is not installed,
+    saying what to install, and for one that came from no plugin.
+    """
+
+    def distribution(call: Call) -> str:
+        # Never "", which would search, and so import, all that is installed.
+        return GIVEN if call.name in given else manifest.components.get(call.name, Origin()).distribution or BUILT_IN
+
+    parsed = _parsed(layers)
+    _check_installed(parsed, manifest, given)
+    return [tied(call, distribution) for call in parsed]
+
+
+def tied(call: Call, distribution: Callable[[Call], str]) -> Call:
+    """The same call, it and each call among its arguments tied to the distribution that this says for it."""
+
+    def of(value: Any) -> Any:
         match value:
             case Call():
-                return _with_origin(value, manifest, given)
+                return tied(value, distribution)
             case list() | tuple():
-                return type(value)(map(tied, value))
+                return type(value)(map(of, value))
             case dict():
-                return {key: tied(item) for key, item in value.items()}
+                return {key: of(item) for key, item in value.items()}
         return value
 
-    # Never "", which would search, and so import, all that is installed.
-    recorded = manifest.components.get(call.name, Origin()).distribution or BUILT_IN
-    distribution = GIVEN if call.name in given else recorded
-    return Call(call.name, tuple(map(tied, call.args)), {k: tied(v) for k, v in call.kwargs.items()}, distribution)
+    arguments = {key: of(value) for key, value in call.kwargs.items()}
+    return Call(call.name, tuple(map(of, call.args)), arguments, distribution(call))
 
 
-def _check_installed(calls: list[Call], manifest: Manifest, given: set[str], installed: set[str]) -> None:
-    for call in _calls(calls):
+def is_installed(distribution: str) -> bool:
+    """Whether a plugin of this distribution is installed; imports nothing."""
+    return normalized(distribution) in {normalized(plugin.distribution) for plugin in installed_catalog().plugins}
+
+
+def _check_installed(parsed: list[Call], manifest: Manifest, given: Container[str]) -> None:
+    for call in calls(parsed):
         origin = manifest.components.get(call.name, Origin())
-        if call.name in given or origin.distribution in installed:
+        if call.name in given or (origin.distribution and is_installed(origin.distribution)):
             continue
         if origin.distribution:
             raise RegistryError(
@@ -215,16 +239,17 @@ def _check_installed(calls: list[Call], manifest: Manifest, given: set[str], ins
         )
 
 
-def _calls(value: Any) -> Iterator[Call]:
+def calls(value: Any) -> Iterator[Call]:
+    """All calls in a value: itself, and those among its arguments."""
     match value:
         case Call():
             yield value
-            yield from _calls([*value.args, *value.kwargs.values()])
+            yield from calls([*value.args, *value.kwargs.values()])
         case list() | tuple():
             for item in value:
-                yield from _calls(item)
+                yield from calls(item)
         case dict():
-            yield from _calls(list(value.values()))
+            yield from calls(list(value.values()))
 
 
 def _catalog(components: Sequence[type[Component]]) -> Catalog:

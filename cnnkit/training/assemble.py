@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from cnnkit.components import Layer, Merge, installed_catalog
+from cnnkit.components import Dataset, Layer, Merge, installed_catalog
+from cnnkit.components.expressions import Call
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 from cnnkit.network import Sequential, available_memory
@@ -21,20 +23,26 @@ VECTORS, BYTES = 3, 4
 """How many numbers a training has at least for each parameter, and what each takes in float32."""
 
 
-def data_for(recipe: Recipe, data_dir: str | Path | None = None) -> Data:
-    """The samples that the recipe trains, validates and tests on. Raises DataError for files that are not right."""
+def data_for(recipe: Recipe, data_dir: str | Path | None = None, dataset: str | Dataset | None = None) -> Data:
+    """The samples that the recipe trains, validates and tests on.
+
+    dataset: another than the recipe's, or the recipe's once it is built. Raises DataError for files that are not right.
+    """
     section = recipe.data
-    return load_dataset(section.dataset, data_dir, section.validation, recipe.train.seed, fraction=section.fraction)
+    chosen = dataset or section.dataset
+    return load_dataset(chosen, data_dir, section.validation, recipe.train.seed, fraction=section.fraction)
 
 
-def model_for(recipe: Recipe, data: Data) -> Sequential:
+def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None) -> Sequential:
     """The recipe's network, with new parameters, for inputs like the data's.
 
-    Raises ConfigError, before they are there, for more parameters than the memory can hold.
+    layers: the recipe's, as calls that say where each comes from; None to find them by their names. Raises ConfigError,
+    before they are there, for more parameters than the memory can hold.
     """
-    _check_memory(recipe, data)
+    chosen = recipe.model.layers if layers is None else layers
+    _check_memory(chosen, recipe, data)
     return Sequential(
-        recipe.model.layers,
+        _built(chosen),
         data.input_shape,
         labels=data.labels,
         preprocessing=data.preprocessing,
@@ -43,14 +51,17 @@ def model_for(recipe: Recipe, data: Data) -> Sequential:
     )
 
 
-def _check_memory(recipe: Recipe, data: Data) -> None:
+def _built(layers: Sequence[str | Call]) -> list[Layer | Merge]:
+    return [cast(Layer | Merge, installed_catalog().build("layer", layer)) for layer in layers]
+
+
+def _check_memory(layers: Sequence[str | Call], recipe: Recipe, data: Data) -> None:
     """Build the network as one that is loaded, which draws no weights and so takes no memory for them."""
     available = available_memory()
     if available is None:
         return
-    layers = [cast(Layer | Merge, installed_catalog().build("layer", layer)) for layer in recipe.model.layers]
     try:
-        flatten(layers, data.input_shape, recipe.train.seed, available // (VECTORS * BYTES))
+        flatten(_built(layers), data.input_shape, recipe.train.seed, available // (VECTORS * BYTES))
     except LimitError as error:
         raise ConfigError(
             f"{error}: each takes {VECTORS * BYTES} bytes in training, for itself, its gradient and the optimizer, and "
@@ -58,6 +69,14 @@ def _check_memory(recipe: Recipe, data: Data) -> None:
         ) from None
 
 
-def trainer_for(recipe: Recipe, workers: int | None = None, progress: Progress | None = None) -> Trainer:
-    """The recipe's trainer; workers and progress are the machine's and the user's business, not the recipe's."""
-    return Trainer(**dict(recipe.train), workers=workers, progress=progress)
+def trainer_for(
+    recipe: Recipe,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    components: Mapping[str, Any] | None = None,
+) -> Trainer:
+    """The recipe's trainer; workers and progress are the machine's and the user's business, not the recipe's.
+
+    components: what expressions of its table [train] are built to, by their keys; by the catalog if None.
+    """
+    return Trainer(**(dict(recipe.train) | dict(components or {})), workers=workers, progress=progress)

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from cnnkit import api
-from cnnkit.cli.evaluate import recorded_loss
 from cnnkit.data import load_dataset
 from cnnkit.network import Sequential
 from cnnkit.registry import Registry
@@ -111,7 +110,9 @@ def test_the_loss_is_the_one_trained_with(trained: Any) -> None:
     recorded = trained("explain", "tiny@1", "--sample", "0", "--json").document["loss"]
     other = trained("explain", "tiny@1", "--sample", "0", "--loss", "MSE()", "--json").document["loss"]
     assert recorded != other
-    assert repr(recorded_loss("MSE()")) == "MSE()"
+    record = Registry().read("tiny@1")
+    Registry().save(record.model(), "other", recipe={"train": {"loss": "MSE()"}}, dataset=record.manifest.dataset)
+    assert trained("explain", "other@1", "--sample", "0", "--json").document["loss"] == other
 
 
 def test_values_have_no_predicted_class(cli: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer.main
 
 from cnnkit.cli.app import app
 
-SHARED = {"--json", "--debug", "--registry", "--data-dir", "--workers", "--set", "--seed", "--epochs"}
+SHARED = {"--json", "--debug", "--registry", "--data-dir", "--workers", "--set", "--seed", "--epochs", "--trust"}
 
 
 def _commands(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:

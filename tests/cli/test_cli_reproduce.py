@@ -91,3 +91,13 @@ def test_a_model_that_python_put_together_has_no_whole_recipe(trained: Any, tmp_
     result = trained("reproduce", "tiny@1")
     assert result.code == 2
     assert "its recipe has no [model], [data]" in result.err
+
+
+def test_a_model_file_chooses_no_layer_that_it_does_not_say_the_origin_of(trained: Any, tmp_path: Path) -> None:
+    recipe = Registry(tmp_path / "registry").read("tiny@1").manifest.recipe
+    assert recipe is not None
+    recipe["model"]["layers"] = ["Flatten()", "somewhere:Evil()", "Dense(10)"]
+    changed(tmp_path / "registry", recipe=recipe)
+    result = trained("reproduce", "tiny@1")
+    assert (result.code, result.out) == (2, "")
+    assert "tiny@1 cannot be trained again: it needs Evil, which came from no plugin" in result.err

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cnnkit.components import Catalog, Layer, Optimizer, Plugin
+from cnnkit.components.catalog import normalized
 from cnnkit.components.expressions import Call
 from cnnkit.errors import ComponentError, ConfigError, ExpressionError
 
@@ -172,3 +173,17 @@ class TestBuilding:
         assert complaint(catalog, "Dense(1e999)", ExpressionError) == (
             "inf cannot be written in an expression: use a finite number"
         )
+
+
+@pytest.mark.parametrize("name", ["my-plugin", "My_Plugin", "MY.PLUGIN", "my--plugin"])
+def test_distributions_are_compared_as_pip_compares_them(name: str) -> None:
+    assert normalized(name) == "my-plugin"
+
+
+def test_a_prefix_names_a_distribution_however_it_is_written(make_plugin: MakePlugin, imported: list[str]) -> None:
+    catalog = Catalog([make_plugin("cnnkit", Dense), make_plugin("My_Plugin", Chain), make_plugin("other", Chain)])
+    assert repr(catalog.build("layer", "my-plugin:Chain()")) == "Chain()"
+    assert imported == ["My_Plugin"]
+    assert catalog.bringing("layer", "Chain", "MY.plugin") == catalog.plugins[1]
+    catalog.load(catalog.plugins[2])
+    assert catalog.bringing("layer", "Chain") is None  # `find` would not choose
