@@ -76,8 +76,17 @@ class MaxPool2D(_Pool):
         return self.window.crop(dpadded), {}
 
     def lower(self, graph: Graph, x: str) -> str:
-        """ONNX MaxPool, with explicit pads."""
-        return graph.add("MaxPool", x, **self.window.onnx)
+        """ONNX MaxPool with explicit pads, or with its input padded where runtimes read unequal pads in another order.
+
+        ONNX's reference evaluator does so at stride 1. A window that reaches over an edge holds the elements at that
+        edge, so repeating them changes no maximum, and brings no infinity into the file.
+        """
+        window = self.window.onnx
+        (top, left, bottom, right), strides = window["pads"], window["strides"]
+        if strides == [1, 1] and not top == left == bottom == right:
+            x = graph.add("Pad", x, np.array([0, 0, top, left, 0, 0, bottom, right]), mode="edge")
+            window["pads"] = [0, 0, 0, 0]
+        return graph.add("MaxPool", x, **window)
 
 
 class AvgPool2D(_Pool):
@@ -110,8 +119,14 @@ class AvgPool2D(_Pool):
         return self.window.crop(dpadded), {}
 
     def lower(self, graph: Graph, x: str) -> str:
-        """ONNX AveragePool, with explicit pads."""
-        return graph.add("AveragePool", x, **self.window.onnx, count_include_pad=1)
+        """ONNX AveragePool, whose mean leaves padding out, times the part of each window that is not padding.
+
+        Its attribute count_include_pad says the same in one node, but ONNX Runtime 1.21 to 1.24 (microsoft/onnxruntime
+        24681) and OpenCV 4 take it wrongly, without a word.
+        """
+        y = graph.add("AveragePool", x, **self.window.onnx)
+        inside = np.multiply.outer(self.window.rows.inside, self.window.columns.inside)  # (oh, ow)
+        return y if np.all(inside == self._count) else graph.add("Mul", y, (inside / self._count)[None, None])
 
     @property
     def _count(self) -> int:

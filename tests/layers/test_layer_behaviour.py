@@ -22,6 +22,7 @@ from cnnkit.layers import (
     Residual,
     Softmax,
 )
+from cnnkit.layers.window import Padding
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Shape
 
@@ -204,7 +205,7 @@ def test_batch_norm_of_one_number_keeps_running_statistics_finite() -> None:
         (MaxPool2D(3, 2, (1, 0)), (2, 8, 8), "MaxPool", [],
          {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 0, 1, 0]}),
         (AvgPool2D(2), (2, 8, 8), "AveragePool", [],
-         {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 0, 0], "count_include_pad": 1}),
+         {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 0, 0]}),
         (Dense(3), (5,), "Gemm", [(3, 5), (3,)], {"transB": 1}),
         (Dense(3, bias=False), (5,), "Gemm", [(3, 5)], {"transB": 1}),
         (BatchNorm2D(epsilon=0.5), (2, 8, 8), "BatchNormalization", [(2,)] * 4, {"epsilon": 0.5, "momentum": 1.0}),
@@ -218,6 +219,35 @@ def test_lowering(layer: Layer, in_shape: Shape, op: str, inputs: list[Shape], a
     layer.build(in_shape, RNG(0))
     assert layer.lower(graph, "x") == f"{op.lower()}_out"
     assert graph.added == [(op, ["x", *inputs], attributes)]
+
+
+def test_lowering_of_padded_means_multiplies_by_the_part_of_each_window_that_is_not_padding() -> None:
+    factors: list[Array] = []
+
+    class Factors(Recorder):
+        def add(self, op_type: str, *inputs: str | Array, **attributes: Any) -> str:
+            factors.extend(value for value in inputs if not isinstance(value, str))
+            return super().add(op_type, *inputs, **attributes)
+
+    graph, layer = Factors(), AvgPool2D(2, 1, "same")
+    layer.build((2, 3, 2), RNG(0))
+    assert layer.lower(graph, "x") == "mul_out"
+    attributes = {"kernel_shape": [2, 2], "strides": [1, 1], "pads": [0, 0, 1, 1]}
+    assert graph.added == [("AveragePool", ["x"], attributes), ("Mul", ["averagepool_out", (1, 1, 3, 2)], {})]
+    np.testing.assert_array_equal(factors[0][0, 0], [[1, 0.5], [1, 0.5], [0.5, 0.25]])
+
+
+@pytest.mark.parametrize("padding", ["same", (1, 0)])
+def test_lowering_of_maxima_pads_first_where_runtimes_differ(padding: Padding) -> None:
+    graph, layer = Recorder(), MaxPool2D((2, 3) if padding == "same" else 3, 1, padding)
+    layer.build((2, 8, 8), RNG(0))
+    assert layer.lower(graph, "x") == "maxpool_out"
+    (pad, pool) = graph.added
+    assert pad == ("Pad", ["x", (8,)], {"mode": "edge"})
+    assert pool[1:] == (
+        ["pad_out"],
+        {"kernel_shape": [layer.window.rows.size, 3], "strides": [1, 1], "pads": [0, 0, 0, 0]},
+    )
 
 
 def test_lowering_of_batch_norm_keeps_the_operator_s_order_of_inputs() -> None:
