@@ -35,6 +35,8 @@ class Lowered(NamedTuple):
     """Name of the value that enters the first layer."""
     values: list[str]
     """Names of the nodes' outputs, in the order of `model.nodes`."""
+    outputs: list[str]
+    """Names of the file's outputs."""
 
 
 def export_onnx(
@@ -66,7 +68,8 @@ def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] |
     """
     if not MIN_OPSET <= whole("opset", opset) <= MAX_OPSET:
         raise ConfigError(f"opset must be a whole number from {MIN_OPSET} to {MAX_OPSET}, got {opset}")
-    graph = lower(model, opset).graph
+    lowered = lower(model, opset)
+    graph = lowered.graph
     size = sum(len(tensor.raw_data) for tensor in graph.initializers)
     if size > MAX_BYTES:
         raise OnnxError(f"the model has {size:,} bytes of weights; an ONNX file can hold {MAX_BYTES:,}")
@@ -74,7 +77,7 @@ def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] |
         graph.nodes,
         "cnnkit",
         [graph.value_info("input")],
-        [graph.value_info("logits"), graph.value_info("probabilities")],
+        [graph.value_info(output) for output in lowered.outputs],
         graph.initializers,
     )
     version = importlib.metadata.version("cnnkit")
@@ -100,15 +103,20 @@ def lower(model: Sequential, opset: int) -> Lowered:
     values: list[str] = []
     for node in model.nodes:
         values.append(_lower_node(node, graph, [preprocessed if i == INPUT else values[i] for i in node.inputs]))
+    return Lowered(graph, preprocessed, values, _lower_outputs(model, graph, values))
+
+
+def _lower_outputs(model: Sequential, graph: GraphBuilder, values: Sequence[str]) -> list[str]:
+    """Write what the file gives, and return the names of that; values: of the model's nodes.
+
+    No node reads an output of the file: converters to float16 turn those back and leave their readers behind.
+    """
     last = model.nodes[-1]
     if len(values) > 1 and isinstance(last.layer, Softmax):
-        _name(graph, "logits", values[last.inputs[0]])
-        _name(graph, "probabilities", values[-1])
-    else:
-        logits = _name(graph, "logits", values[-1])
-        graph.begin("probabilities")
-        graph.add("Softmax", logits, axis=1)
-    return Lowered(graph, preprocessed, values)
+        return [_name(graph, "logits", values[last.inputs[0]]), _name(graph, "probabilities", values[-1])]
+    logits = _name(graph, "logits", values[-1])
+    graph.begin("probabilities")
+    return [logits, graph.add("Softmax", values[-1], axis=1)]
 
 
 def _name(graph: GraphBuilder, name: str, value: str) -> str:

@@ -74,6 +74,12 @@ def test_a_final_softmax_is_the_probabilities() -> None:
     np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(pixels(5)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("end", [[], [Softmax()]])
+def test_no_node_reads_an_output_of_the_file(end: list[Layer]) -> None:
+    graph = to_onnx(small(*end)).graph
+    assert not {output.name for output in graph.output} & {name for node in graph.node for name in node.input}
+
+
 def test_a_float64_model_is_written_as_float32() -> None:
     proto = to_onnx(Sequential([Conv2D(2, 3), ReLU()], (1, 4, 4), dtype="float64"))
     assert {tensor.data_type for tensor in proto.graph.initializer} == {onnx.TensorProto.FLOAT}
