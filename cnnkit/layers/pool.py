@@ -76,17 +76,18 @@ class MaxPool2D(_Pool):
         return self.window.crop(dpadded), {}
 
     def lower(self, graph: Graph, x: str) -> str:
-        """ONNX MaxPool with explicit pads, or with its input padded where runtimes read unequal pads in another order.
+        """ONNX MaxPool; at stride 1 with unequal pads, which ONNX's reference evaluator confuses, in another form.
 
-        ONNX's reference evaluator does so at stride 1. A window that reaches over an edge holds the elements at that
-        edge, so repeating them changes no maximum, and brings no infinity into the file.
+        "same" is an attribute of the operator. Any other padding repeats the elements at the edges: a window that
+        reaches over an edge holds them, too, so no maximum changes. (An infinity would spoil the scales of quantizers.)
         """
         window = self.window.onnx
-        (top, left, bottom, right), strides = window["pads"], window["strides"]
-        if strides == [1, 1] and not top == left == bottom == right:
-            x = graph.add("Pad", x, np.array([0, 0, top, left, 0, 0, bottom, right]), mode="edge")
-            window["pads"] = [0, 0, 0, 0]
-        return graph.add("MaxPool", x, **window)
+        if window["strides"] != [1, 1] or len(set(window["pads"])) == 1:
+            return graph.add("MaxPool", x, **window)
+        del window["pads"]
+        if self.padding == "same":
+            return graph.add("MaxPool", x, **window, auto_pad="SAME_UPPER")
+        return graph.add("MaxPool", graph.add("Pad", x, self.window.onnx_pads, mode="edge"), **window)
 
 
 class AvgPool2D(_Pool):

@@ -47,7 +47,7 @@ class Axis:
         """How many elements of the window are not padding at each position, (positions,)."""
         starts = np.arange(self.positions)[:, None] * self.stride - self.before
         met = starts + np.arange(self.size) * self.dilation  # (positions, size)
-        return np.sum((met >= 0) & (met < self.length), axis=1)
+        return cast(Array, np.sum((met >= 0) & (met < self.length), axis=1))
 
     def slice(self, k: int) -> slice:
         """The elements of the padded axis that the window's element `k` meets, one for each position."""
@@ -76,6 +76,12 @@ class Window:
             "strides": [axis.stride for axis in axes],
             "pads": [axis.before for axis in axes] + [axis.after for axis in axes],
         }
+
+    @property
+    def onnx_pads(self) -> Array:
+        """Input `pads` of the ONNX operator Pad, for what pads images before the window lands on them."""
+        rows, columns = self.rows, self.columns
+        return np.array([0, 0, rows.before, columns.before, 0, 0, rows.after, columns.after])
 
     def slices(self) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
         """For each element (i, j) of the window, what it meets in a padded (C, H, W, N) array: (C, oh, ow, N)."""

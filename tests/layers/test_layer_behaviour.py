@@ -22,7 +22,6 @@ from cnnkit.layers import (
     Residual,
     Softmax,
 )
-from cnnkit.layers.window import Padding
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Shape
 
@@ -237,17 +236,29 @@ def test_lowering_of_padded_means_multiplies_by_the_part_of_each_window_that_is_
     np.testing.assert_array_equal(factors[0][0, 0], [[1, 0.5], [1, 0.5], [0.5, 0.25]])
 
 
-@pytest.mark.parametrize("padding", ["same", (1, 0)])
-def test_lowering_of_maxima_pads_first_where_runtimes_differ(padding: Padding) -> None:
-    graph, layer = Recorder(), MaxPool2D((2, 3) if padding == "same" else 3, 1, padding)
+def test_lowering_of_maxima_at_stride_1_writes_no_unequal_pads() -> None:
+    graph, layer = Recorder(), MaxPool2D((2, 3), 1, "same")
     layer.build((2, 8, 8), RNG(0))
-    assert layer.lower(graph, "x") == "maxpool_out"
-    (pad, pool) = graph.added
-    assert pad == ("Pad", ["x", (8,)], {"mode": "edge"})
-    assert pool[1:] == (
-        ["pad_out"],
-        {"kernel_shape": [layer.window.rows.size, 3], "strides": [1, 1], "pads": [0, 0, 0, 0]},
-    )
+    layer.lower(graph, "x")
+    attributes = {"kernel_shape": [2, 3], "strides": [1, 1]}
+    assert graph.added == [("MaxPool", ["x"], {**attributes, "auto_pad": "SAME_UPPER"})]
+    graph, layer = Recorder(), MaxPool2D((2, 3), 1, (1, 0))
+    layer.build((2, 8, 8), RNG(0))
+    layer.lower(graph, "x")
+    assert graph.added == [("Pad", ["x", (8,)], {"mode": "edge"}), ("MaxPool", ["pad_out"], attributes)]
+    graph, layer = Recorder(), MaxPool2D((2, 3), 1, 1)
+    layer.build((2, 8, 8), RNG(0))
+    layer.lower(graph, "x")
+    assert graph.added == [("MaxPool", ["x"], {**attributes, "pads": [1, 1, 1, 1]})]
+
+
+def test_lowering_of_a_1x1_convolution_pads_first() -> None:
+    graph, layer = Recorder(), Conv2D(4, 1, padding=(0, 1), bias=False)
+    layer.build((2, 8, 8), RNG(0))
+    assert layer.lower(graph, "x") == "conv_out"
+    attributes = {"kernel_shape": [1, 1], "strides": [1, 1], "dilations": [1, 1], "group": 1}
+    assert graph.added == [("Pad", ["x", (8,)], {}), ("Conv", ["pad_out", (4, 2, 1, 1)], attributes)]
+    np.testing.assert_array_equal(layer.window.onnx_pads, [0, 0, 0, 1, 0, 0, 0, 1])
 
 
 def test_lowering_of_batch_norm_keeps_the_operator_s_order_of_inputs() -> None:
