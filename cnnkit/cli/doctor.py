@@ -41,11 +41,13 @@ def doctor(
     from cnnkit.data import default_data_dir
     from cnnkit.errors import ConfigError
     from cnnkit.network import available_cores
-    from cnnkit.onnx.runtimes import RUNTIMES, is_installed
+    from cnnkit.onnx.available import available_runtimes
     from cnnkit.registry import Registry
 
     measured = tuning.tune() if tune else {}  # before the setting is read
     catalog = installed_catalog()
+    runtimes = available_runtimes(catalog)
+    unusable = [f"{name} ({reason})" for name, reason in runtimes.unusable.items()]
     blas = [f"{info['internal_api']} {info['version']}" for info in threadpool_info() if info["user_api"] == "blas"]
     problems = [f"{p.distribution} {p.version}: {problem}" for p in catalog.plugins for problem in catalog.problems(p)]
     try:
@@ -64,7 +66,7 @@ def doctor(
         "cores": available_cores(),
         "registry": folder_state(Registry(registry).path),
         "data": folder_state(Path(data_dir) if data_dir else default_data_dir()),
-        "runtimes": ", ".join(f"{r.__name__}{'' if is_installed(r) else ' (not installed)'}" for r in RUNTIMES),
+        "runtimes": ", ".join([type(runtime).__name__ for runtime in runtimes.runtimes] + unusable),
         "plugins": ", ".join(f"{p.distribution} {p.version}" for p in catalog.plugins),
     }
     if as_json:

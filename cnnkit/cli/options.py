@@ -47,6 +47,12 @@ DatasetChoice = Annotated[
 LossChoice = Annotated[
     str | None, typer.Option("--loss", metavar="EXPR", help='A loss, such as "MSE()"; else the one trained with.')
 ]
+RuntimeChoice = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--runtime", metavar="EXPR", help='A runtime, such as "OnnxRuntime"; repeatable. Else all that are installed.'
+    ),
+]
 RegistryFolder = Annotated[
     str | None,
     typer.Option("--registry", callback=_expanded, help="Registry folder; else CNNKIT_REGISTRY, else ./registry."),

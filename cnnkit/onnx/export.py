@@ -40,14 +40,19 @@ class Lowered(NamedTuple):
 
 
 def export_onnx(
-    model: Sequential, path: str | os.PathLike[str], *, opset: int = 17, metadata: Mapping[str, str] | None = None
+    model: Sequential,
+    path: str | os.PathLike[str],
+    *,
+    opset: int = 17,
+    metadata: Mapping[str, str] | None = None,
+    input_dtype: str | None = None,
 ) -> Path:
     """Write the model in prediction mode as one ONNX file and return its path.
 
     The file is what `to_onnx` gives. It appears complete or not at all; a file of that name is replaced.
     Raises OnnxError if it cannot be written, and what `to_onnx` raises.
     """
-    return write_onnx(to_onnx(model, opset=opset, metadata=metadata), path)
+    return write_onnx(to_onnx(model, opset=opset, metadata=metadata, input_dtype=input_dtype), path)
 
 
 def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
@@ -57,18 +62,30 @@ def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] | None = None) -> ModelProto:
+def to_onnx(
+    model: Sequential,
+    *,
+    opset: int = 17,
+    metadata: Mapping[str, str] | None = None,
+    input_dtype: str | None = None,
+) -> ModelProto:
     """The model in prediction mode as an ONNX model, checked in full.
 
-    Input `input` (N, *input_shape) in the dataset's dtype and units; outputs `logits` and `probabilities` (N, classes),
-    float32. The IR version is the lowest that knows the opset. The metadata holds `labels` and `preprocessing` as JSON,
-    `cnnkit_version`, and whatever `metadata` adds.
-    Raises ConfigError for an opset outside 13 to 22 or metadata that is not text, OnnxError for a layer that ONNX
-    cannot express or a model over 2 GB.
+    Input `input` (N, *input_shape) in the dataset's units and dtype, or in `input_dtype`: "float32" is for runtimes and
+    converters that take no uint8. Outputs `logits` and `probabilities` (N, classes), float32. The IR version is the
+    lowest that knows the opset. The metadata holds `labels` and `preprocessing` as JSON, `cnnkit_version`, and whatever
+    `metadata` adds.
+    Raises ConfigError for an opset outside 13 to 22, an input dtype that cannot hold the dataset's values or metadata
+    that is not text, OnnxError for a layer that ONNX cannot express or a model over 2 GB.
     """
     if not MIN_OPSET <= whole("opset", opset) <= MAX_OPSET:
         raise ConfigError(f"opset must be a whole number from {MIN_OPSET} to {MAX_OPSET}, got {opset}")
-    lowered = lower(model, opset)
+    if input_dtype not in (None, model.input_dtype, "float32"):
+        raise ConfigError(
+            f"the input of the file can be float32 or what the model's dataset gives, {model.input_dtype}, "
+            f"got {input_dtype!r}"
+        )
+    lowered = lower(model, opset, input_dtype)
     graph = lowered.graph
     size = sum(len(tensor.raw_data) for tensor in graph.initializers)
     if size > MAX_BYTES:
@@ -96,10 +113,13 @@ def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] |
     return proto
 
 
-def lower(model: Sequential, opset: int) -> Lowered:
-    """Write all nodes of the model into a graph. Raises OnnxError, naming the layer that cannot be expressed."""
+def lower(model: Sequential, opset: int, input_dtype: str | None = None) -> Lowered:
+    """Write all nodes of the model into a graph; input_dtype: the model's own if None.
+
+    Raises OnnxError, naming the layer that cannot be expressed.
+    """
     graph = GraphBuilder(opset)
-    preprocessed = _lower_preprocessing(model, graph)
+    preprocessed = _lower_preprocessing(model, graph, input_dtype or model.input_dtype)
     values: list[str] = []
     for node in model.nodes:
         values.append(_lower_node(node, graph, [preprocessed if i == INPUT else values[i] for i in node.inputs]))
@@ -125,11 +145,11 @@ def _name(graph: GraphBuilder, name: str, value: str) -> str:
     return graph.add("Identity", value)
 
 
-def _lower_preprocessing(model: Sequential, graph: GraphBuilder) -> str:
+def _lower_preprocessing(model: Sequential, graph: GraphBuilder, input_dtype: str) -> str:
     factor, offset = model.preprocessing.affine(np.dtype(np.float32), len(model.input_shape))
-    x = graph.input("input", model.input_dtype, model.input_shape)
+    x = graph.input("input", input_dtype, model.input_shape)
     graph.begin("preprocessing", str(model.preprocessing), {"factor": factor, "offset": offset})
-    if model.input_dtype != "float32":
+    if input_dtype != "float32":
         x = graph.add("Cast", x, to=TensorProto.FLOAT)
     if np.any(factor != 1):
         x = graph.add("Mul", x, factor)

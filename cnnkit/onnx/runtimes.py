@@ -75,8 +75,15 @@ def is_installed(runtime: Runtime | type[Runtime]) -> bool:
 def ensure_installed(runtime: Runtime) -> None:
     """Raise OnnxError, saying what to install, unless the runtime can be imported."""
     if not is_installed(runtime):
-        what = '"cnnkit[runtimes]"' if type(runtime) in RUNTIMES else runtime.requires
-        raise OnnxError(f"{runtime!r} needs {runtime.requires}, which is not installed; run: pip install {what}")
+        raise OnnxError(
+            f"{runtime!r} needs {runtime.requires}, which is not installed; run: {install_command(type(runtime))}"
+        )
+
+
+def install_command(runtime: type[Runtime]) -> str:
+    """What brings what the runtime requires."""
+    what = '"cnnkit[runtimes]"' if runtime in RUNTIMES else runtime.requires
+    return f"pip install {what}"
 
 
 def _refused(runtime: Runtime, error: Exception) -> str:

@@ -14,10 +14,13 @@ from cnnkit.components import Runtime, installed_catalog
 from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError, OnnxError, ShapeError
 from cnnkit.network import Sequential
-from cnnkit.onnx.compare import first_divergence, magnitude, relative, softmax, subtract
+from cnnkit.onnx.answers import Answers, allowed, answers
+from cnnkit.onnx.available import Available, available_runtimes
+from cnnkit.onnx.compare import as_declared, first_divergence
+from cnnkit.onnx.difference import magnitude, relative, softmax, subtract
 from cnnkit.onnx.load import load_onnx
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
-from cnnkit.onnx.runtimes import RUNTIMES, ensure_installed, is_installed
+from cnnkit.onnx.runtimes import ensure_installed
 from cnnkit.types import Array, Inputs
 
 DEFAULT_SAMPLES = 64
@@ -35,23 +38,34 @@ def validate_onnx(
 ) -> ValidationReport:
     """Run the file on several runtimes and compare its outputs with the model's, sample by sample.
 
-    With a the file's and b the model's outputs for one sample:
+    With a the file's outputs for one sample, b the logits of the model in float64, and c those in float32:
 
-        absolute = max|a_logits - b_logits|
+        absolute = max|a_logits - b|
         relative = max(absolute / s, max|a_probabilities - softmax(a_logits)|)
-        s        = max(max|b_logits|, the median of that over all samples)
+        s        = max(max|b|, the median of that over all samples)
+        rounding = max(max|c - b|, the median of that over all samples) / s
 
     The rounding error of a logit grows with the terms that were added up, not with the sum, which may happen to be near
-    zero in one sample, as in a regression: hence the median. Rounding moves softmax, too, by as much as its logits
-    moved, so the file's probabilities are measured against its own logits (softmax over axis 1, in float64).
+    zero in one sample, as in a regression: hence the medians. A network that is ill-conditioned, where numbers cancel
+    that are much larger than what is left, loses more digits in any order of adding: its own rounding measures that.
+    Rounding moves softmax, too, by as much as its logits moved, so the file's probabilities are measured against its
+    own logits (softmax over axis 1, in float64).
 
-    A runtime passes if relative <= tolerance for every sample and no label flips. A flip is another argmax, of logits
-    or probabilities, in a sample whose two highest logits differ by more than 2 tolerance s, and whose probabilities by
-    more than 2 tolerance: closer ones are ties. The first sample runs alone, the others together: the batch axis must
-    be dynamic.
+    A runtime agrees if for every sample
+
+        absolute / s <= allowed = max(tolerance, min(10 rounding, 0.1))
+        max|a_probabilities - softmax(a_logits)| <= tolerance
+
+    and no label flips. A flip is another argmax, of logits or probabilities, in a sample whose two highest logits
+    differ by more than 2 allowed s, and whose probabilities by more than 2 tolerance: closer ones are ties. The first
+    sample runs alone, the others together: the batch axis must be dynamic.
+
+    The file passes if a runtime agrees and the input that it declares fits the model; the fault of a runtime that does
+    not agree is its own then, and the report names it.
 
     x: (N, *input_shape), N >= 1, in the dataset's dtype and units, such as its test samples; if None, 64 random ones.
-    runtimes: runtimes or their expressions; if None, all that come with cnnkit and are installed.
+    A file that takes float32 is given them in that.
+    runtimes: runtimes or their expressions; if None, all that are installed, also those of plugins.
     Raises OnnxError for a file that cannot be read or a runtime that is not installed, ConfigError or ShapeError for
     arguments that do not fit. That answers differ is not raised: the report says it.
     """
@@ -70,50 +84,74 @@ def validate_proto(
     """What `validate_onnx` does, for a model that is in memory; `path` is its name in the report."""
     positive("tolerance", tolerance)
     inputs = _random_inputs(model) if x is None else _as_input(model, x)
-    not_installed = () if runtimes is not None else tuple(cls.__name__ for cls in RUNTIMES if not is_installed(cls))
-    chosen = _choose(runtimes)
-    expected = model.logits(inputs)
-    results = tuple(_validate(runtime, proto, model, inputs, expected, tolerance) for runtime in chosen)
-    return ValidationReport(path, tolerance, results, not_installed)
+    chosen = available_runtimes() if runtimes is None else Available(_built(runtimes))
+    expected = answers(model, inputs)
+    results = tuple(_validate(runtime, proto, expected, tolerance) for runtime in chosen.runtimes)
+    return ValidationReport(
+        path,
+        tolerance,
+        results,
+        left_out=chosen.left_out(),
+        rounding=expected.largest_rounding,
+        problem=_problem(proto, model),
+    )
 
 
-def _choose(runtimes: Sequence[Runtime | str] | None) -> list[Runtime]:
-    if runtimes is None:
-        return [cls() for cls in RUNTIMES if is_installed(cls)]
-    chosen = [cast(Runtime, installed_catalog().build("runtime", runtime)) for runtime in runtimes]
-    if not chosen:
+def _problem(proto: ModelProto, model: Sequential) -> str:
+    """What the file declares of its input that does not fit the model; "" if all fits.
+
+    The reference evaluator takes no notice of it, other runtimes refuse what differs.
+    """
+    declared = next((value.type.tensor_type for value in proto.graph.input if value.name == "input"), None)
+    if declared is None or not declared.HasField("shape"):
+        return ""
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in declared.shape.dim]
+    fits = len(sizes) == 1 + len(model.input_shape) and all(
+        size in (None, expected) for size, expected in zip(sizes, (None, *model.input_shape), strict=True)
+    )
+    if fits:
+        return ""
+    shown = ", ".join("N" if size is None else str(size) for size in sizes)
+    expected = ", ".join(map(str, ("N", *model.input_shape)))
+    return f"the file declares an input of shape ({shown}), expected ({expected}) with a batch axis of any size"
+
+
+def _built(runtimes: Sequence[Runtime | str]) -> list[Runtime]:
+    built = [cast(Runtime, installed_catalog().build("runtime", runtime)) for runtime in runtimes]
+    if not built:
         raise ConfigError("validation needs at least one runtime, got an empty list")
-    for runtime in chosen:
+    for runtime in built:
         ensure_installed(runtime)
-    return chosen
+    return built
 
 
-def _validate(
-    runtime: Runtime, proto: ModelProto, model: Sequential, x: Array, expected: Array, tolerance: float
-) -> RuntimeResult:
+def _validate(runtime: Runtime, proto: ModelProto, expected: Answers, tolerance: float) -> RuntimeResult:
     try:
-        logits, probabilities = _outputs(runtime, proto.SerializeToString(), model, x)
+        logits, probabilities = _outputs(runtime, proto, expected.single, expected.x)
     except OnnxError as error:
-        return RuntimeResult(repr(runtime), len(x), ok=False, error=str(error))
-    scale = magnitude(expected)
-    scale = np.maximum(scale, np.median(scale))
-    absolute = magnitude(subtract(logits, expected))
-    differences = np.maximum(relative(absolute, scale), magnitude(subtract(probabilities, softmax(logits))))
-    worst = int(differences.argmax())
-    flips = _flips(logits, probabilities, expected, tolerance * scale, tolerance)
-    within = bool(differences[worst] <= tolerance)
+        return RuntimeResult(repr(runtime), len(expected.x), ok=False, error=str(error))
+    absolute = magnitude(subtract(logits, expected.logits))
+    by_logits, by_probabilities = (
+        relative(absolute, expected.scale),
+        magnitude(subtract(probabilities, softmax(logits))),
+    )
+    most = allowed(expected.rounding, tolerance)
+    flips = _flips(logits, probabilities, expected.logits, most * expected.scale, tolerance)
+    excess = np.maximum(by_logits - most, by_probabilities - tolerance)
+    worst = int(excess.argmax())
+    within = bool(excess[worst] <= 0)
     divergence, problem = None, ""
     if flips or not within:
         try:
-            divergence = first_divergence(runtime, proto, model, x, flips[0] if within else worst, tolerance)
+            divergence = first_divergence(runtime, proto, expected, flips[0] if within else worst, tolerance)
         except OnnxError as error:
             problem = f"the first diverging layer cannot be found: {error}"
     return RuntimeResult(
         repr(runtime),
-        len(x),
+        len(expected.x),
         ok=within and not flips,
         max_absolute=float(absolute.max()),
-        max_relative=float(differences[worst]),
+        max_relative=float(np.maximum(by_logits, by_probabilities).max()),
         worst_sample=worst,
         flips=flips,
         divergence=divergence,
@@ -138,8 +176,9 @@ def _lead(values: Array) -> Array:
     return subtract(top[:, -1], top[:, 0])
 
 
-def _outputs(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> tuple[Array, Array]:
+def _outputs(runtime: Runtime, proto: ModelProto, model: Sequential, x: Array) -> tuple[Array, Array]:
     """Logits and probabilities for all samples: the first alone, the others in batches that bound the memory."""
+    data, x = proto.SerializeToString(), as_declared(proto, x)
     per_sample = sum(int(np.prod(node.out_shape)) for node in model.nodes) * 4
     chunk = max(2, CHUNK_BYTES // per_sample)
     parts = [_run(runtime, data, model, x[:1])]
@@ -149,7 +188,12 @@ def _outputs(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> tupl
 
 
 def _run(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> tuple[Array, Array]:
-    outputs = runtime.run(data, {"input": x})
+    try:
+        outputs = runtime.run(data, {"input": x})
+    except OnnxError:
+        raise
+    except Exception as error:  # a plugin's runtime may fail in any way; the others go on
+        raise OnnxError(f"{runtime!r} failed: {type(error).__name__}: {error}") from error
     expected = (len(x), *model.output_shape)
     for name in ("logits", "probabilities"):
         if name not in outputs:

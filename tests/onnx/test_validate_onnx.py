@@ -348,7 +348,9 @@ def test_a_missing_runtime_is_left_out_by_default_and_an_error_by_name(
     monkeypatch.setattr(OnnxRuntime, "requires", "no-such-distribution")
     report = validate_onnx(path, model, inputs(2))
     assert [result.runtime for result in report.results] == ["ReferenceEvaluator()"]
-    assert report.remarks() == ['OnnxRuntime was left out: pip install "cnnkit[runtimes]"']
+    assert report.remarks() == [
+        'OnnxRuntime was left out: no-such-distribution is not installed; run: pip install "cnnkit[runtimes]"'
+    ]
     with pytest.raises(OnnxError, match=r'OnnxRuntime\(\) needs .*; run: pip install "cnnkit\[runtimes\]"'):
         validate_onnx(path, model, inputs(2), ["OnnxRuntime()"])
 
