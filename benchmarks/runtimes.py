@@ -122,16 +122,16 @@ def loads(runtime: Runtime, opset: int) -> bool:
 
 
 def padding_counted(proto: ModelProto) -> ModelProto:
-    """The control: the same means by AveragePool with count_include_pad=1, and no factor after it."""
+    """The control: the same means by AveragePool with count_include_pad=1 instead of Conv."""
     changed = ModelProto()
     changed.CopyFrom(proto)
-    nodes = {output: node for node in changed.graph.node for output in node.output}
     for node in changed.graph.node:
-        pool = nodes.get(node.input[0])
-        if node.op_type == "Mul" and pool is not None and pool.op_type == "AveragePool":
-            pool.attribute.append(helper.make_attribute("count_include_pad", 1))
-            node.op_type = "Identity"
+        if node.op_type == "Conv" and node.doc_string.startswith("AvgPool2D("):
+            node.op_type = "AveragePool"
             del node.input[1:]
+            kept = [attribute for attribute in node.attribute if attribute.name != "group"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute("count_include_pad", 1)])
     return changed
 
 

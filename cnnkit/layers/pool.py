@@ -120,14 +120,16 @@ class AvgPool2D(_Pool):
         return self.window.crop(dpadded), {}
 
     def lower(self, graph: Graph, x: str) -> str:
-        """ONNX AveragePool, whose mean leaves padding out, times the part of each window that is not padding.
+        """ONNX AveragePool; with padding a Conv of each channel by itself, whose kernel is 1 / (kh*kw) throughout.
 
-        Its attribute count_include_pad says the same in one node, but ONNX Runtime 1.21 to 1.24 (microsoft/onnxruntime
-        24681) and OpenCV 4 take it wrongly, without a word.
+        AveragePool has count_include_pad for that, but ONNX Runtime 1.21 to 1.24 (microsoft/onnxruntime 24681) and
+        OpenCV 4 leave padding out nevertheless, without a word.
         """
-        y = graph.add("AveragePool", x, **self.window.onnx)
-        inside = np.multiply.outer(self.window.rows.inside, self.window.columns.inside)  # (oh, ow)
-        return y if np.all(inside == self._count) else graph.add("Mul", y, (inside / self._count)[None, None])
+        if not any(self.window.onnx["pads"]):
+            return graph.add("AveragePool", x, **self.window.onnx)
+        channels = graph.shape(x)[0]
+        kernel = np.full((channels, 1, self.window.rows.size, self.window.columns.size), 1 / self._count)
+        return graph.add("Conv", x, kernel, **self.window.onnx, group=channels)
 
     @property
     def _count(self) -> int:

@@ -42,13 +42,6 @@ class Axis:
         """Elements from the window's first to its last: dilation * (size - 1) + 1."""
         return self.dilation * (self.size - 1) + 1
 
-    @property
-    def inside(self) -> Array:
-        """How many elements of the window are not padding at each position, (positions,)."""
-        starts = np.arange(self.positions)[:, None] * self.stride - self.before
-        met = starts + np.arange(self.size) * self.dilation  # (positions, size)
-        return cast(Array, np.sum((met >= 0) & (met < self.length), axis=1))
-
     def slice(self, k: int) -> slice:
         """The elements of the padded axis that the window's element `k` meets, one for each position."""
         start = k * self.dilation

@@ -14,6 +14,7 @@ from cnnkit.onnx.answers import Answers, allowed
 from cnnkit.onnx.difference import magnitude, relative, softmax, subtract
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, Lowered, lower
 from cnnkit.onnx.report import Divergence
+from cnnkit.onnx.runtimes import execute
 from cnnkit.types import Array
 
 
@@ -29,7 +30,7 @@ def first_divergence(
     """
     sample = answers.x[index : index + 1]
     lowered = _lowered(proto, answers.single)
-    outputs = runtime.run(_with_outputs(proto, lowered), {"input": as_declared(proto, sample)})
+    outputs = execute(runtime, _with_outputs(proto, lowered), {"input": as_declared(proto, sample)})
     singly = _steps(answers.single, lowered, sample)
     doubly = _steps(answers.double, lowered, sample)
     for (where, value, single), (_, _, double) in zip(singly, doubly, strict=True):

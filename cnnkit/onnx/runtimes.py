@@ -86,5 +86,15 @@ def install_command(runtime: type[Runtime]) -> str:
     return f"pip install {what}"
 
 
+def execute(runtime: Runtime, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """What `runtime.run` gives, as arrays. Raises OnnxError in whatever way a plugin's runtime fails."""
+    try:
+        return {name: np.asarray(output) for name, output in runtime.run(model, inputs).items()}
+    except OnnxError:
+        raise
+    except Exception as error:
+        raise OnnxError(_refused(runtime, error)) from error
+
+
 def _refused(runtime: Runtime, error: Exception) -> str:
     return f"{runtime!r} cannot execute the model: {type(error).__name__}: {error}"

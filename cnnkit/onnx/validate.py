@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, helper
 
 from cnnkit.components import Runtime, installed_catalog
 from cnnkit.components.checks import positive
@@ -20,7 +20,7 @@ from cnnkit.onnx.compare import as_declared, first_divergence
 from cnnkit.onnx.difference import magnitude, relative, softmax, subtract
 from cnnkit.onnx.load import load_onnx
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
-from cnnkit.onnx.runtimes import ensure_installed
+from cnnkit.onnx.runtimes import ensure_installed, execute
 from cnnkit.types import Array, Inputs
 
 DEFAULT_SAMPLES = 64
@@ -105,15 +105,17 @@ def _problem(proto: ModelProto, model: Sequential) -> str:
     declared = next((value.type.tensor_type for value in proto.graph.input if value.name == "input"), None)
     if declared is None or not declared.HasField("shape"):
         return ""
-    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in declared.shape.dim]
-    fits = len(sizes) == 1 + len(model.input_shape) and all(
-        size in (None, expected) for size, expected in zip(sizes, (None, *model.input_shape), strict=True)
-    )
-    if fits:
+    sizes = [dim.dim_value if dim.HasField("dim_value") else "N" for dim in declared.shape.dim]
+    wanted = ["N", *model.input_shape]
+    fits = len(sizes) == len(wanted) and all(size in ("N", n) for size, n in zip(sizes, wanted, strict=True))
+    kind = helper.tensor_dtype_to_np_dtype(declared.elem_type).name
+    kinds = dict.fromkeys([model.input_dtype, "float32"])
+    if fits and kind in kinds:
         return ""
-    shown = ", ".join("N" if size is None else str(size) for size in sizes)
-    expected = ", ".join(map(str, ("N", *model.input_shape)))
-    return f"the file declares an input of shape ({shown}), expected ({expected}) with a batch axis of any size"
+    return (
+        f"the file declares an input of {kind} ({', '.join(map(str, sizes))}), expected {' or '.join(kinds)} "
+        f"({', '.join(map(str, wanted))}) with a batch axis of any size"
+    )
 
 
 def _built(runtimes: Sequence[Runtime | str]) -> list[Runtime]:
@@ -131,10 +133,8 @@ def _validate(runtime: Runtime, proto: ModelProto, expected: Answers, tolerance:
     except OnnxError as error:
         return RuntimeResult(repr(runtime), len(expected.x), ok=False, error=str(error))
     absolute = magnitude(subtract(logits, expected.logits))
-    by_logits, by_probabilities = (
-        relative(absolute, expected.scale),
-        magnitude(subtract(probabilities, softmax(logits))),
-    )
+    by_logits = relative(absolute, expected.scale)
+    by_probabilities = magnitude(subtract(probabilities, softmax(logits)))
     most = allowed(expected.rounding, tolerance)
     flips = _flips(logits, probabilities, expected.logits, most * expected.scale, tolerance)
     excess = np.maximum(by_logits - most, by_probabilities - tolerance)
@@ -188,12 +188,7 @@ def _outputs(runtime: Runtime, proto: ModelProto, model: Sequential, x: Array) -
 
 
 def _run(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> tuple[Array, Array]:
-    try:
-        outputs = runtime.run(data, {"input": x})
-    except OnnxError:
-        raise
-    except Exception as error:  # a plugin's runtime may fail in any way; the others go on
-        raise OnnxError(f"{runtime!r} failed: {type(error).__name__}: {error}") from error
+    outputs = execute(runtime, data, {"input": x})
     expected = (len(x), *model.output_shape)
     for name in ("logits", "probabilities"):
         if name not in outputs:

@@ -41,7 +41,7 @@ class Recorder:
         return f"{op_type.lower()}_out"
 
     def shape(self, value: str) -> Shape:
-        raise AssertionError("no built-in layer asks for a shape")
+        raise AssertionError("no built-in layer asks for a shape, but a mean with padding")
 
 
 @pytest.fixture
@@ -220,20 +220,23 @@ def test_lowering(layer: Layer, in_shape: Shape, op: str, inputs: list[Shape], a
     assert graph.added == [(op, ["x", *inputs], attributes)]
 
 
-def test_lowering_of_padded_means_multiplies_by_the_part_of_each_window_that_is_not_padding() -> None:
-    factors: list[Array] = []
+def test_lowering_of_padded_means_is_a_convolution_of_each_channel() -> None:
+    kernels: list[Array] = []
 
-    class Factors(Recorder):
+    class Kernels(Recorder):
         def add(self, op_type: str, *inputs: str | Array, **attributes: Any) -> str:
-            factors.extend(value for value in inputs if not isinstance(value, str))
+            kernels.extend(value for value in inputs if not isinstance(value, str))
             return super().add(op_type, *inputs, **attributes)
 
-    graph, layer = Factors(), AvgPool2D(2, 1, "same")
-    layer.build((2, 3, 2), RNG(0))
-    assert layer.lower(graph, "x") == "mul_out"
-    attributes = {"kernel_shape": [2, 2], "strides": [1, 1], "pads": [0, 0, 1, 1]}
-    assert graph.added == [("AveragePool", ["x"], attributes), ("Mul", ["averagepool_out", (1, 1, 3, 2)], {})]
-    np.testing.assert_array_equal(factors[0][0, 0], [[1, 0.5], [1, 0.5], [0.5, 0.25]])
+        def shape(self, value: str) -> Shape:
+            return 4, 3, 2
+
+    graph, layer = Kernels(), AvgPool2D((2, 3), 1, "same")
+    layer.build((4, 3, 2), RNG(0))
+    assert layer.lower(graph, "x") == "conv_out"
+    attributes = {"kernel_shape": [2, 3], "strides": [1, 1], "pads": [0, 1, 1, 1], "group": 4}
+    assert graph.added == [("Conv", ["x", (4, 1, 2, 3)], attributes)]
+    np.testing.assert_array_equal(kernels[0], 1 / 6)
 
 
 def test_lowering_of_maxima_at_stride_1_writes_no_unequal_pads() -> None:

@@ -72,7 +72,7 @@ def test_a_runtime_that_cannot_run_the_file_is_named(path: Path) -> None:
     ]
     assert report.remarks() == [
         "Refusing() cannot execute the model: no such operator",
-        "Crashing() failed: ZeroDivisionError: division by zero",
+        "Crashing() cannot execute the model: ZeroDivisionError: division by zero",
     ]
 
 
@@ -102,5 +102,17 @@ def test_a_file_whose_input_does_not_fit_is_at_fault_though_a_runtime_takes_no_n
     assert not report.ok
     assert [result.ok for result in report.results] == [axis == 0]
     assert report.faults() == []
-    problem = f"the file declares an input of shape ({shape}), expected (N, 1, 4, 4) with a batch axis of any size"
+    problem = (
+        f"the file declares an input of float32 ({shape}), expected float32 (N, 1, 4, 4) with a batch axis of any size"
+    )
     assert (report.remarks()[0], report.to_dict()["problem"]) == (problem, problem)
+
+
+def test_a_file_that_takes_another_dtype_is_at_fault_though_a_runtime_takes_no_notice(tmp_path: Path) -> None:
+    bytes_model = Sequential([Flatten(), Dense(10)], (1, 4, 4), input_dtype="uint8")
+    bytes_model.load_state(MODEL.state())
+    report = validate_onnx(export_onnx(bytes_model, tmp_path / "bytes.onnx"), MODEL, runtimes=[ReferenceEvaluator()])
+    assert not report.ok
+    assert report.remarks()[0] == (
+        "the file declares an input of uint8 (N, 1, 4, 4), expected float32 (N, 1, 4, 4) with a batch axis of any size"
+    )
