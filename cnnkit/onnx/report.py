@@ -105,7 +105,11 @@ class ValidationReport:
         remarks = [self.problem] if self.problem else []
         remarks += [remark for result in self.results for remark in result.remarks()]
         largest = max([self.rounding, *(result.max_relative for result in self.results if result.ok)])
-        if largest > self.tolerance:
+        if not math.isfinite(self.rounding):
+            remarks.append(
+                "some answers of the model itself are not finite in float32, so no runtime can agree with them"
+            )
+        elif largest > self.tolerance:
             most = min(MARGIN * self.rounding, MOST_ROUNDING)
             remarks.append(
                 f"the network is ill-conditioned: its own answers in float32 are up to {self.rounding:.1e} off from "
