@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, TrustChoice
+from cnnkit.cli.options import (
+    DataFolder,
+    DatasetChoice,
+    Debug,
+    Json,
+    Reference,
+    RegistryFolder,
+    RuntimeChoice,
+    TrustChoice,
+)
 from cnnkit.cli.output import say_json, say_pairs
-from cnnkit.cli.validation import inputs_for, remember, show_report
+from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
 
 
 def export(
@@ -18,9 +27,14 @@ def export(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: <name>-<number>.onnx.")
     ] = None,
     opset: Annotated[int, typer.Option(help="Version of the ONNX operator set.")] = 17,
+    input_dtype: Annotated[
+        str | None,
+        typer.Option("--input", metavar="DTYPE", help="float32 for runtimes that take no uint8; else the dataset's."),
+    ] = None,
     validate: Annotated[
         bool, typer.Option("--validate/--no-validate", help="Compare with the model on every installed runtime.")
     ] = True,
+    runtime: RuntimeChoice = None,
     dataset: DatasetChoice = None,
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
@@ -30,9 +44,10 @@ def export(
 ) -> None:
     """Write a model as an ONNX file.
 
-    It is written only if every installed runtime gives the model's answers; the verdict is kept with the version.
+    It is written only if an installed runtime gives the model's answers, with a warning of each that does not; the
+    verdict is kept with the version.
     """
-    from cnnkit.errors import CheckError, OnnxError
+    from cnnkit.errors import CheckError, ConfigError, OnnxError
     from cnnkit.onnx.export import to_onnx, write_onnx
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
@@ -41,6 +56,8 @@ def export(
     from cnnkit.writing import check_target
 
     may_choose = trusted(trust)
+    if runtime and not validate:
+        raise ConfigError("--runtime chooses what to compare on, but --no-validate compares on nothing: leave one out")
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
@@ -48,11 +65,12 @@ def export(
     target = output or Path(f"{version.name}-{version.number}.onnx")
     check_target(target, OnnxError)
     report, inputs = None, None
-    proto = to_onnx(model, opset=opset, metadata=provenance(record))
+    proto = to_onnx(model, opset=opset, metadata=provenance(record), input_dtype=input_dtype)
     if validate:
         x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
-        report = validate_proto(proto, target, model, x)
+        report = validate_proto(proto, target, model, x, runtime or None)
         remember(report, store, version)
+        warn_of_faults(report)
     passed = report is None or report.ok
     if passed:
         write_onnx(proto, target)

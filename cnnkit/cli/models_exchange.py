@@ -9,7 +9,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, TrustChoice
 from cnnkit.cli.output import say, say_json, say_pairs
-from cnnkit.cli.validation import inputs_for, remember, show_report
+from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
 
 
 def export_bundle(
@@ -26,7 +26,8 @@ def export_bundle(
 ) -> None:
     """Write a version as one zip file.
 
-    With its own file, its ONNX file and a model card; only if every installed runtime gives the model's answers.
+    With its own file, its ONNX file and a model card; only if an installed runtime gives the model's answers, with a
+    warning of each that does not.
     """
     from cnnkit import api
     from cnnkit.errors import CheckError
@@ -42,6 +43,7 @@ def export_bundle(
     x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
     report = api.write_bundle(record, model, target, x, inputs)
     remember(report, store, version)
+    warn_of_faults(report)
     if as_json:
         path = str(target) if report.ok else None
         say_json({"ref": version.ref, "path": path, "validation": {"inputs": inputs, **report.to_dict()}})

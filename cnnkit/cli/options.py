@@ -55,6 +55,12 @@ TrustChoice = Annotated[
         help="A distribution whose components a model file may choose, beside those in CNNKIT_TRUST; repeatable.",
     ),
 ]
+RuntimeChoice = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--runtime", metavar="EXPR", help='A runtime, such as "OnnxRuntime"; repeatable. Else all that are installed.'
+    ),
+]
 RegistryFolder = Annotated[
     str | None,
     typer.Option("--registry", callback=_expanded, help="Registry folder; else CNNKIT_REGISTRY, else ./registry."),

@@ -7,14 +7,24 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, TrustChoice
+from cnnkit.cli.options import (
+    DataFolder,
+    DatasetChoice,
+    Debug,
+    Json,
+    Reference,
+    RegistryFolder,
+    RuntimeChoice,
+    TrustChoice,
+)
 from cnnkit.cli.output import say_json
-from cnnkit.cli.validation import inputs_for, remember, show_report
+from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
 
 
 def validate(
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
     ref: Reference,
+    runtime: RuntimeChoice = None,
     dataset: DatasetChoice = None,
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
@@ -24,8 +34,8 @@ def validate(
 ) -> None:
     """Compare an ONNX file with a model.
 
-    Runs it on every installed runtime; exits 1 if one of them gives other answers. If the file says that it was
-    exported from this version, the verdict is kept with the version.
+    Runs it on every installed runtime; exits 1 if none of them gives the model's answers, and warns of each that does
+    not. If the file says that it was exported from this version, the verdict is kept with the version.
     """
     from cnnkit.errors import CheckError
     from cnnkit.onnx.load import load_onnx
@@ -39,9 +49,10 @@ def validate(
     model = record.model()
     x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
     proto = load_onnx(file)
-    report = validate_proto(proto, file, model, x)
+    report = validate_proto(proto, file, model, x, runtime or None)
     if record.version.digest in (entry.value for entry in proto.metadata_props if entry.key == "digest"):
         remember(report, store, record.version)
+    warn_of_faults(report)
     if as_json:
         say_json({"ref": record.version.ref, "inputs": inputs, **report.to_dict()})
     else:

@@ -50,6 +50,12 @@ def show_report(report: ValidationReport, inputs: str) -> None:
         say(remark)
 
 
+def warn_of_faults(report: ValidationReport) -> None:
+    """Warn of each runtime that a right file must not be run on."""
+    for fault in report.faults():
+        warn(fault)
+
+
 def remember(report: ValidationReport, store: Registry, version: Version) -> None:
     """Store the verdict of a report beside the version; warns where the registry cannot be written to."""
     import datetime
@@ -58,13 +64,14 @@ def remember(report: ValidationReport, store: Registry, version: Version) -> Non
     from cnnkit.errors import RegistryError
     from cnnkit.registry import Verdict
 
-    errors = [result.max_relative for result in report.results]
+    results = report.decisive()
+    errors = [result.max_relative for result in results]
     verdict = Verdict(
         digest=version.digest,
         ok=report.ok,
-        runtimes=tuple(result.runtime for result in report.results),
+        runtimes=tuple(result.runtime for result in results),
         max_relative=max(errors) if errors and all(map(math.isfinite, errors)) else None,
-        flips=sum(len(result.flips) for result in report.results),
+        flips=sum(len(result.flips) for result in results),
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     try:

@@ -100,9 +100,13 @@ class Conv2D(Layer):
         return self.window.crop(dpadded), grads
 
     def lower(self, graph: Graph, x: str) -> str:
-        """ONNX Conv, with explicit pads."""
+        """ONNX Conv; what pads a kernel of 1 x 1 is a Pad before it, because OpenCV 5.0 mistakes those pads."""
+        window = self.window.onnx
+        if window["kernel_shape"] == [1, 1] and any(window["pads"]):
+            x = graph.add("Pad", x, self.window.onnx_pads)
+            del window["pads"]
         dilations = list(pair("dilation", self.dilation))
-        return graph.add("Conv", x, *self.params.values(), **self.window.onnx, dilations=dilations, group=self.groups)
+        return graph.add("Conv", x, *self.params.values(), **window, dilations=dilations, group=self.groups)
 
     def _matrices(self) -> Array:
         """The weights as one matrix for each group: (groups, out/groups, in/groups*kh*kw)."""

@@ -76,8 +76,18 @@ class MaxPool2D(_Pool):
         return self.window.crop(dpadded), {}
 
     def lower(self, graph: Graph, x: str) -> str:
-        """ONNX MaxPool, with explicit pads."""
-        return graph.add("MaxPool", x, **self.window.onnx)
+        """ONNX MaxPool; at stride 1 with unequal pads, which ONNX's reference evaluator confuses, in another form.
+
+        "same" is an attribute of the operator. Any other padding repeats the elements at the edges: a window that
+        reaches over an edge holds them, too, so no maximum changes. (An infinity would spoil the scales of quantizers.)
+        """
+        window = self.window.onnx
+        if window["strides"] != [1, 1] or len(set(window["pads"])) == 1:
+            return graph.add("MaxPool", x, **window)
+        del window["pads"]
+        if self.padding == "same":
+            return graph.add("MaxPool", x, **window, auto_pad="SAME_UPPER")
+        return graph.add("MaxPool", graph.add("Pad", x, self.window.onnx_pads, mode="edge"), **window)
 
 
 class AvgPool2D(_Pool):
@@ -110,8 +120,16 @@ class AvgPool2D(_Pool):
         return self.window.crop(dpadded), {}
 
     def lower(self, graph: Graph, x: str) -> str:
-        """ONNX AveragePool, with explicit pads."""
-        return graph.add("AveragePool", x, **self.window.onnx, count_include_pad=1)
+        """ONNX AveragePool; with padding a Conv of each channel by itself, whose kernel is 1 / (kh*kw) throughout.
+
+        AveragePool has count_include_pad for that, but ONNX Runtime 1.21 to 1.24 (microsoft/onnxruntime 24681) and
+        OpenCV 4 leave padding out nevertheless, without a word.
+        """
+        if not any(self.window.onnx["pads"]):
+            return graph.add("AveragePool", x, **self.window.onnx)
+        channels = graph.shape(x)[0]
+        kernel = np.full((channels, 1, self.window.rows.size, self.window.columns.size), 1 / self._count)
+        return graph.add("Conv", x, kernel, **self.window.onnx, group=channels)
 
     @property
     def _count(self) -> int:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+
 from cnnkit.components.checks import pair
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.types import Array, Context, Shape
@@ -67,6 +69,12 @@ class Window:
             "strides": [axis.stride for axis in axes],
             "pads": [axis.before for axis in axes] + [axis.after for axis in axes],
         }
+
+    @property
+    def onnx_pads(self) -> Array:
+        """Input `pads` of the ONNX operator Pad, for what pads images before the window lands on them."""
+        rows, columns = self.rows, self.columns
+        return np.array([0, 0, rows.before, columns.before, 0, 0, rows.after, columns.after])
 
     def slices(self) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
         """For each element (i, j) of the window, what it meets in a padded (C, H, W, N) array: (C, oh, ow, N)."""

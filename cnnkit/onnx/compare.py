@@ -1,4 +1,4 @@
-"""Differences between a runtime's values and the model's, and the first layer where they begin."""
+"""Where a file leaves its model: the first layer whose values differ."""
 
 from __future__ import annotations
 
@@ -6,78 +6,70 @@ from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from cnnkit.components import Runtime
 from cnnkit.network import Sequential
+from cnnkit.onnx.answers import Answers, allowed
+from cnnkit.onnx.difference import magnitude, relative, subtract
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, Lowered, lower
+from cnnkit.onnx.outputs import compared_outputs, output_names, probabilities_of
 from cnnkit.onnx.report import Divergence
+from cnnkit.onnx.runtimes import execute
 from cnnkit.types import Array
 
 
-def magnitude(values: Array) -> Array:
-    """max|values| of each sample, float64; infinite where one of them is NaN. values: (N, ...) -> (N,)."""
-    largest = np.abs(values.reshape(len(values), -1).astype(np.float64)).max(axis=1)
-    return np.where(np.isnan(largest), np.inf, largest)
-
-
-def relative(difference: Array, scale: Array) -> Array:
-    """difference / scale where they differ at all; infinite where that is no number. Both (N,)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        quotient = np.where(difference > 0, difference / scale, 0.0)
-    return np.where(np.isnan(quotient), np.inf, quotient)
-
-
-def subtract(theirs: Array, ours: Array) -> Array:
-    """theirs - ours in float64, NaN where both are the same infinity."""
-    with np.errstate(invalid="ignore"):
-        return np.subtract(theirs, ours, dtype=np.float64)
-
-
-def softmax(logits: Array) -> Array:
-    """exp(logits) / sum(exp(logits)) over axis 1, in float64; NaN in samples with a logit that is NaN or +infinity."""
-    with np.errstate(invalid="ignore"):
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True).astype(np.float64))
-        return cast(Array, shifted / shifted.sum(axis=1, keepdims=True))
-
-
 def first_divergence(
-    runtime: Runtime, proto: ModelProto, model: Sequential, x: Array, index: int, tolerance: float
+    runtime: Runtime, proto: ModelProto, answers: Answers, index: int, tolerance: float
 ) -> Divergence | None:
-    """Follow sample `index` of x through the file and name the first layer that differs by more than the tolerance.
+    """Follow sample `index` through the file and name the first layer that differs by more than is allowed.
 
-    The runtime executes the file once more with all layers' values as outputs; they are compared with `model.trace`.
+    The runtime executes the file once more with all layers' values as outputs; they are compared with those of the
+    model in float64, and what is allowed is taken from its rounding there, as for the logits.
     Returns None if no layer differs by more, as when almost equal logits change their order.
     Raises OnnxError if the runtime cannot execute that.
     """
-    sample = x[index : index + 1]
-    lowered = _lowered(proto, model)
-    outputs = runtime.run(_with_outputs(proto, lowered), {"input": sample})
-    for where, value, ours in _steps(model, lowered, sample):
+    sample = answers.x[index : index + 1]
+    lowered = _lowered(proto, answers.single)
+    outputs = execute(runtime, _with_outputs(proto, lowered), {"input": as_declared(proto, sample)})
+    singly = _steps(answers.single, lowered, sample)
+    doubly = _steps(answers.double, lowered, sample)
+    for (where, value, single), (_, _, double) in zip(singly, doubly, strict=True):
         if value not in outputs:
             continue
         theirs = outputs[value]
-        if theirs.shape != ours.shape:
+        if theirs.shape != double.shape:
             return Divergence(where, np.inf, index)
-        difference = relative(magnitude(subtract(theirs, ours)), magnitude(ours))
-        if difference[0] > tolerance:
+        scale = magnitude(double)
+        difference = relative(magnitude(subtract(theirs, double)), scale)
+        if difference[0] > allowed(relative(magnitude(subtract(single, double)), scale), tolerance)[0]:
             return Divergence(where, float(difference[0]), index)
     return None
 
 
+def as_declared(proto: ModelProto, x: Array) -> Array:
+    """Inputs in the dtype that the file takes, if that is float32: each uint8 is one, too."""
+    declared = next((value.type.tensor_type.elem_type for value in proto.graph.input if value.name == "input"), None)
+    return x.astype(np.float32) if declared == TensorProto.FLOAT else x
+
+
 def _lowered(proto: ModelProto, model: Sequential) -> Lowered:
     opset = next((entry.version for entry in proto.opset_import if entry.domain == ""), MAX_OPSET)
-    return lower(model, min(max(opset, MIN_OPSET), MAX_OPSET))
+    input_dtype = as_declared(proto, np.zeros(0, model.input_dtype)).dtype.name
+    return lower(model, min(max(opset, MIN_OPSET), MAX_OPSET), input_dtype)
 
 
 def _steps(model: Sequential, lowered: Lowered, x: Array) -> Iterator[tuple[str, str, Array]]:
-    """What to compare, in the order of execution: where it is, the ONNX value's name, and our array."""
-    factor, offset = model.preprocessing.affine(np.dtype(np.float32), len(model.input_shape))
+    """What to compare, in the order of execution: where it is, the ONNX value's name, and the model's own array."""
+    factor, offset = model.preprocessing.affine(np.dtype(model.dtype), len(model.input_shape))
     yield f"the preprocessing = {model.preprocessing}", lowered.preprocessed, x * factor + offset
-    for node, value, ours in zip(model.nodes, lowered.values, model.trace(x), strict=True):
-        yield str(node), value, ours
-    yield "the output logits", "logits", model.logits(x)
-    yield "the output probabilities", "probabilities", softmax(model.logits(x))
+    for node, value, own in zip(model.nodes, lowered.values, model.trace(x), strict=True):
+        yield str(node), value, own
+    first, *second = output_names(model)
+    compared = compared_outputs(model, x)
+    yield f"the output {first}", first, compared
+    for name in second:
+        yield f"the output {name}", name, probabilities_of(model, compared)
 
 
 def _with_outputs(proto: ModelProto, lowered: Lowered) -> bytes:

@@ -16,10 +16,10 @@ from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 from cnnkit.components import Merge
 from cnnkit.components.checks import whole
 from cnnkit.errors import ConfigError, OnnxError
-from cnnkit.layers import Softmax
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.onnx.load import MAX_BYTES
+from cnnkit.onnx.outputs import lower_outputs
 from cnnkit.types import Array
 from cnnkit.writing import write_whole
 
@@ -35,17 +35,24 @@ class Lowered(NamedTuple):
     """Name of the value that enters the first layer."""
     values: list[str]
     """Names of the nodes' outputs, in the order of `model.nodes`."""
+    outputs: list[str]
+    """Names of the file's outputs."""
 
 
 def export_onnx(
-    model: Sequential, path: str | os.PathLike[str], *, opset: int = 17, metadata: Mapping[str, str] | None = None
+    model: Sequential,
+    path: str | os.PathLike[str],
+    *,
+    opset: int = 17,
+    metadata: Mapping[str, str] | None = None,
+    input_dtype: str | None = None,
 ) -> Path:
     """Write the model in prediction mode as one ONNX file and return its path.
 
     The file is what `to_onnx` gives. It appears complete or not at all; a file of that name is replaced.
     Raises OnnxError if it cannot be written, and what `to_onnx` raises.
     """
-    return write_onnx(to_onnx(model, opset=opset, metadata=metadata), path)
+    return write_onnx(to_onnx(model, opset=opset, metadata=metadata, input_dtype=input_dtype), path)
 
 
 def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
@@ -55,18 +62,32 @@ def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] | None = None) -> ModelProto:
+def to_onnx(
+    model: Sequential,
+    *,
+    opset: int = 17,
+    metadata: Mapping[str, str] | None = None,
+    input_dtype: str | None = None,
+) -> ModelProto:
     """The model in prediction mode as an ONNX model, checked in full.
 
-    Input `input` (N, *input_shape) in the dataset's dtype and units; outputs `logits` and `probabilities` (N, classes),
-    float32. The IR version is the lowest that knows the opset. The metadata holds `labels` and `preprocessing` as JSON,
-    `cnnkit_version`, and whatever `metadata` adds.
-    Raises ConfigError for an opset outside 13 to 22 or metadata that is not text, OnnxError for a layer that ONNX
-    cannot express or a model over 2 GB.
+    Input `input` (N, *input_shape) in the dataset's units and dtype, or in `input_dtype`: "float32" is for runtimes and
+    converters that take no uint8. Outputs, (N, *output_shape) float32: `logits` and `probabilities` of classes or
+    labels, `scores` of classes that have no probabilities, `values` to regress. The IR version is the lowest that knows
+    the opset. The metadata holds `labels` and `preprocessing` as JSON, `cnnkit_version`, and whatever
+    `metadata` adds.
+    Raises ConfigError for an opset outside 13 to 22, an input dtype that cannot hold the dataset's values or metadata
+    that is not text, OnnxError for a layer that ONNX cannot express or a model over 2 GB.
     """
     if not MIN_OPSET <= whole("opset", opset) <= MAX_OPSET:
         raise ConfigError(f"opset must be a whole number from {MIN_OPSET} to {MAX_OPSET}, got {opset}")
-    graph = lower(model, opset).graph
+    if input_dtype not in (None, model.input_dtype, "float32"):
+        raise ConfigError(
+            f"the input of the file can be float32 or what the model's dataset gives, {model.input_dtype}, "
+            f"got {input_dtype!r}"
+        )
+    lowered = lower(model, opset, input_dtype)
+    graph = lowered.graph
     size = sum(len(tensor.raw_data) for tensor in graph.initializers)
     if size > MAX_BYTES:
         raise OnnxError(f"the model has {size:,} bytes of weights; an ONNX file can hold {MAX_BYTES:,}")
@@ -74,7 +95,7 @@ def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] |
         graph.nodes,
         "cnnkit",
         [graph.value_info("input")],
-        [graph.value_info("logits"), graph.value_info("probabilities")],
+        [graph.value_info(output) for output in lowered.outputs],
         graph.initializers,
     )
     version = importlib.metadata.version("cnnkit")
@@ -93,35 +114,24 @@ def to_onnx(model: Sequential, *, opset: int = 17, metadata: Mapping[str, str] |
     return proto
 
 
-def lower(model: Sequential, opset: int) -> Lowered:
-    """Write all nodes of the model into a graph. Raises OnnxError, naming the layer that cannot be expressed."""
+def lower(model: Sequential, opset: int, input_dtype: str | None = None) -> Lowered:
+    """Write all nodes of the model into a graph; input_dtype: the model's own if None.
+
+    Raises OnnxError, naming the layer that cannot be expressed.
+    """
     graph = GraphBuilder(opset)
-    preprocessed = _lower_preprocessing(model, graph)
+    preprocessed = _lower_preprocessing(model, graph, input_dtype or model.input_dtype)
     values: list[str] = []
     for node in model.nodes:
         values.append(_lower_node(node, graph, [preprocessed if i == INPUT else values[i] for i in node.inputs]))
-    last = model.nodes[-1]
-    if len(values) > 1 and isinstance(last.layer, Softmax):
-        _name(graph, "logits", values[last.inputs[0]])
-        _name(graph, "probabilities", values[-1])
-    else:
-        logits = _name(graph, "logits", values[-1])
-        graph.begin("probabilities")
-        graph.add("Softmax", logits, axis=1)
-    return Lowered(graph, preprocessed, values)
+    return Lowered(graph, preprocessed, values, lower_outputs(model, graph, preprocessed, values))
 
 
-def _name(graph: GraphBuilder, name: str, value: str) -> str:
-    """Give a value a second name, so that it keeps the one of its layer."""
-    graph.begin(name)
-    return graph.add("Identity", value)
-
-
-def _lower_preprocessing(model: Sequential, graph: GraphBuilder) -> str:
+def _lower_preprocessing(model: Sequential, graph: GraphBuilder, input_dtype: str) -> str:
     factor, offset = model.preprocessing.affine(np.dtype(np.float32), len(model.input_shape))
-    x = graph.input("input", model.input_dtype, model.input_shape)
+    x = graph.input("input", input_dtype, model.input_shape)
     graph.begin("preprocessing", str(model.preprocessing), {"factor": factor, "offset": offset})
-    if model.input_dtype != "float32":
+    if input_dtype != "float32":
         x = graph.add("Cast", x, to=TensorProto.FLOAT)
     if np.any(factor != 1):
         x = graph.add("Mul", x, factor)

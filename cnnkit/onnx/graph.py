@@ -116,9 +116,8 @@ class GraphBuilder:
         return self._initialized[key]
 
     def _values(self, names: list[str]) -> dict[str, TensorProto]:
-        """The small whole-number initializers among these, which shape inference must see: a target shape, axes."""
-        whole = (tensor for tensor in self.initializers if tensor.data_type == TensorProto.INT64)
-        return {tensor.name: tensor for tensor in whole if tensor.name in names and len(tensor.dims) < 2}
+        """The initializers among these that shape inference may need: a target shape, axes, the scales of a Resize."""
+        return {tensor.name: tensor for tensor in self.initializers if tensor.name in names and len(tensor.dims) < 2}
 
     def _schema(self, op_type: str) -> defs.OpSchema:
         try:

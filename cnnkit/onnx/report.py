@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnkit.onnx.answers import MARGIN, MOST_ROUNDING
+
 
 @dataclass(frozen=True)
 class Divergence:
@@ -32,7 +34,7 @@ class RuntimeResult:
     max_absolute: float = math.nan
     max_relative: float = math.nan
     worst_sample: int | None = None
-    """The sample with the largest relative difference."""
+    """The sample that is furthest beyond what is allowed, or nearest to it."""
     flips: tuple[int, ...] = ()
     """Samples that get another label."""
     divergence: Divergence | None = None
@@ -63,15 +65,36 @@ class ValidationReport:
 
     path: Path
     tolerance: float
-    """Largest relative difference that passes."""
+    """Largest relative difference that passes for a network that is well-conditioned."""
     results: tuple[RuntimeResult, ...]
-    not_installed: tuple[str, ...] = ()
-    """Runtimes that come with cnnkit and were left out because their package is missing."""
+    left_out: tuple[str, ...] = ()
+    """Which runtimes did not take part, and why: a sentence for each."""
+    rounding: float = 0.0
+    """Largest relative difference between the model's own answers in float32 and in float64."""
+    problem: str = ""
+    """What is wrong with the file whatever the runtimes say; some of them do not mind."""
 
     @property
     def ok(self) -> bool:
-        """Whether every runtime passed."""
-        return all(result.ok for result in self.results)
+        """Whether the file is right: one runtime at least gives the model's answers."""
+        return not self.problem and any(result.ok for result in self.results)
+
+    def decisive(self) -> tuple[RuntimeResult, ...]:
+        """The results that the verdict rests on: of the runtimes that agree if it is a pass, else of all."""
+        return tuple(result for result in self.results if result.ok) if self.ok else self.results
+
+    def faults(self) -> list[str]:
+        """Which runtimes are wrong about a file that is right; a sentence for each."""
+        if not self.ok:
+            return []
+        names = [result.runtime for result in self.decisive()]
+        others = f"{' and '.join(names)} {'give' if len(names) > 1 else 'gives'} the model's answers"
+        wrong = [result for result in self.results if not result.ok]
+        return [
+            f"{result.runtime} {'cannot run the file' if result.worst_sample is None else 'gives other answers'}. That "
+            f"is its own fault, for {others}: do not run the file on this version of it"
+            for result in wrong
+        ]
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row of text cells for each runtime, under `COLUMNS`."""
@@ -79,21 +102,36 @@ class ValidationReport:
 
     def remarks(self) -> list[str]:
         """What the table cannot hold, one line each."""
-        left_out = [f'{name} was left out: pip install "cnnkit[runtimes]"' for name in self.not_installed]
-        return [remark for result in self.results for remark in result.remarks()] + left_out
+        remarks = [self.problem] if self.problem else []
+        remarks += [remark for result in self.results for remark in result.remarks()]
+        largest = max([self.rounding, *(result.max_relative for result in self.results if result.ok)])
+        if not math.isfinite(self.rounding):
+            remarks.append(
+                "some answers of the model itself are not finite in float32, so no runtime can agree with them"
+            )
+        elif largest > self.tolerance:
+            most = min(MARGIN * self.rounding, MOST_ROUNDING)
+            remarks.append(
+                f"the network is ill-conditioned: its own answers in float32 are up to {self.rounding:.1e} off from "
+                f"those in float64, so runtimes may be up to {most:.1e} off"
+            )
+        return remarks + list(self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values; a difference that is not a finite number is None."""
         results = [asdict(result) for result in self.results]
         for result in results:
             for values in (result, result["divergence"] or {}):
-                values.update({k: None for k, v in values.items() if isinstance(v, float) and not math.isfinite(v)})
+                values.update({key: _finite(value) for key, value in values.items()})
         return {
             "path": str(self.path),
             "ok": self.ok,
             "tolerance": self.tolerance,
+            "rounding": _finite(self.rounding),
+            "problem": self.problem,
             "results": results,
-            "not_installed": list(self.not_installed),
+            "faults": self.faults(),
+            "left_out": list(self.left_out),
         }
 
     def __str__(self) -> str:
@@ -101,4 +139,9 @@ class ValidationReport:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
         verdict = "passed" if self.ok else "FAILED"
-        return "\n".join([f"{self.path} {verdict} (tolerance {self.tolerance:g})", *lines, *self.remarks()])
+        head = f"{self.path} {verdict} (tolerance {self.tolerance:g})"
+        return "\n".join([head, *lines, *self.remarks(), *self.faults()])
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

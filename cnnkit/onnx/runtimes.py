@@ -75,8 +75,25 @@ def is_installed(runtime: Runtime | type[Runtime]) -> bool:
 def ensure_installed(runtime: Runtime) -> None:
     """Raise OnnxError, saying what to install, unless the runtime can be imported."""
     if not is_installed(runtime):
-        what = '"cnnkit[runtimes]"' if type(runtime) in RUNTIMES else runtime.requires
-        raise OnnxError(f"{runtime!r} needs {runtime.requires}, which is not installed; run: pip install {what}")
+        raise OnnxError(
+            f"{runtime!r} needs {runtime.requires}, which is not installed; run: {install_command(type(runtime))}"
+        )
+
+
+def install_command(runtime: type[Runtime]) -> str:
+    """What brings what the runtime requires."""
+    what = '"cnnkit[runtimes]"' if runtime in RUNTIMES else runtime.requires
+    return f"pip install {what}"
+
+
+def execute(runtime: Runtime, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """What `runtime.run` gives, as arrays. Raises OnnxError in whatever way a plugin's runtime fails."""
+    try:
+        return {name: np.asarray(output) for name, output in runtime.run(model, inputs).items()}
+    except OnnxError:
+        raise
+    except Exception as error:
+        raise OnnxError(_refused(runtime, error)) from error
 
 
 def _refused(runtime: Runtime, error: Exception) -> str:

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, helper
 
 from cnnkit.components import Runtime, installed_catalog
 from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError, OnnxError, ShapeError
 from cnnkit.network import Sequential
-from cnnkit.onnx.compare import first_divergence, magnitude, relative, softmax, subtract
+from cnnkit.onnx.answers import Answers, allowed, answers
+from cnnkit.onnx.available import Available, available_runtimes
+from cnnkit.onnx.compare import as_declared, first_divergence
+from cnnkit.onnx.difference import magnitude, relative, subtract
 from cnnkit.onnx.load import load_onnx
+from cnnkit.onnx.outputs import output_names, probabilities_of
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
-from cnnkit.onnx.runtimes import RUNTIMES, ensure_installed, is_installed
+from cnnkit.onnx.runtimes import ensure_installed, execute
 from cnnkit.types import Array, Inputs
 
 DEFAULT_SAMPLES = 64
@@ -35,23 +39,35 @@ def validate_onnx(
 ) -> ValidationReport:
     """Run the file on several runtimes and compare its outputs with the model's, sample by sample.
 
-    With a the file's and b the model's outputs for one sample:
+    With a the file's logits, scores or values for one sample, b those of the model in float64, and c in float32:
 
-        absolute = max|a_logits - b_logits|
-        relative = max(absolute / s, max|a_probabilities - softmax(a_logits)|)
-        s        = max(max|b_logits|, the median of that over all samples)
+        absolute = max|a - b|
+        relative = max(absolute / s, max|probabilities - softmax(a)|)
+        s        = max(max|b|, the median of that over all samples)
+        rounding = max(max|c - b|, the median of that over all samples) / s
 
     The rounding error of a logit grows with the terms that were added up, not with the sum, which may happen to be near
-    zero in one sample, as in a regression: hence the median. Rounding moves softmax, too, by as much as its logits
-    moved, so the file's probabilities are measured against its own logits (softmax over axis 1, in float64).
+    zero in one sample, as in a regression: hence the medians. A network that is ill-conditioned, where numbers cancel
+    that are much larger than what is left, loses more digits in any order of adding: its own rounding measures that.
+    Rounding moves softmax, too, by as much as its logits moved, so the file's probabilities are measured against its
+    own logits (softmax over axis 1, of labels the sigmoid, in float64).
 
-    A runtime passes if relative <= tolerance for every sample and no label flips. A flip is another argmax, of logits
-    or probabilities, in a sample whose two highest logits differ by more than 2 tolerance s, and whose probabilities by
-    more than 2 tolerance: closer ones are ties. The first sample runs alone, the others together: the batch axis must
-    be dynamic.
+    A runtime agrees if for every sample
+
+        absolute / s <= allowed = max(tolerance, min(10 rounding, 0.1))
+        max|probabilities - softmax(a)| <= tolerance
+
+    and no label flips. A flip is another argmax, of logits or probabilities, in a sample whose two highest logits
+    differ by more than 2 allowed s, and whose probabilities by more than 2 tolerance: closer ones are ties. Of several
+    labels, it is one on the other side of its limit, a probability of 1/2, that was as far from it. The first sample
+    runs alone, the others together: the batch axis must be dynamic.
+
+    The file passes if a runtime agrees and the input that it declares fits the model; the fault of a runtime that does
+    not agree is its own then, and the report names it.
 
     x: (N, *input_shape), N >= 1, in the dataset's dtype and units, such as its test samples; if None, 64 random ones.
-    runtimes: runtimes or their expressions; if None, all that come with cnnkit and are installed.
+    A file that takes float32 is given them in that.
+    runtimes: runtimes or their expressions; if None, all that are installed, also those of plugins.
     Raises OnnxError for a file that cannot be read or a runtime that is not installed, ConfigError or ShapeError for
     arguments that do not fit. That answers differ is not raised: the report says it.
     """
@@ -70,50 +86,77 @@ def validate_proto(
     """What `validate_onnx` does, for a model that is in memory; `path` is its name in the report."""
     positive("tolerance", tolerance)
     inputs = _random_inputs(model) if x is None else _as_input(model, x)
-    not_installed = () if runtimes is not None else tuple(cls.__name__ for cls in RUNTIMES if not is_installed(cls))
-    chosen = _choose(runtimes)
-    expected = model.logits(inputs)
-    results = tuple(_validate(runtime, proto, model, inputs, expected, tolerance) for runtime in chosen)
-    return ValidationReport(path, tolerance, results, not_installed)
+    chosen = available_runtimes() if runtimes is None else Available(_built(runtimes))
+    expected = answers(model, inputs)
+    results = tuple(_validate(runtime, proto, expected, tolerance) for runtime in chosen.runtimes)
+    return ValidationReport(
+        path,
+        tolerance,
+        results,
+        left_out=chosen.left_out(),
+        rounding=expected.largest_rounding,
+        problem=_problem(proto, model),
+    )
 
 
-def _choose(runtimes: Sequence[Runtime | str] | None) -> list[Runtime]:
-    if runtimes is None:
-        return [cls() for cls in RUNTIMES if is_installed(cls)]
-    chosen = [cast(Runtime, installed_catalog().build("runtime", runtime)) for runtime in runtimes]
-    if not chosen:
+def _problem(proto: ModelProto, model: Sequential) -> str:
+    """What the file declares of its input that does not fit the model; "" if all fits.
+
+    The reference evaluator takes no notice of it, other runtimes refuse what differs.
+    """
+    declared = next((value.type.tensor_type for value in proto.graph.input if value.name == "input"), None)
+    if declared is None or not declared.HasField("shape"):
+        return ""
+    sizes = [dim.dim_value if dim.HasField("dim_value") else "N" for dim in declared.shape.dim]
+    wanted = ["N", *model.input_shape]
+    fits = len(sizes) == len(wanted) and all(size in ("N", n) for size, n in zip(sizes, wanted, strict=True))
+    kind = helper.tensor_dtype_to_np_dtype(declared.elem_type).name
+    kinds = dict.fromkeys([model.input_dtype, "float32"])
+    if fits and kind in kinds:
+        return ""
+    return (
+        f"the file declares an input of {kind} ({', '.join(map(str, sizes))}), expected {' or '.join(kinds)} "
+        f"({', '.join(map(str, wanted))}) with a batch axis of any size"
+    )
+
+
+def _built(runtimes: Sequence[Runtime | str]) -> list[Runtime]:
+    built = [cast(Runtime, installed_catalog().build("runtime", runtime)) for runtime in runtimes]
+    if not built:
         raise ConfigError("validation needs at least one runtime, got an empty list")
-    for runtime in chosen:
+    for runtime in built:
         ensure_installed(runtime)
-    return chosen
+    return built
 
 
-def _validate(
-    runtime: Runtime, proto: ModelProto, model: Sequential, x: Array, expected: Array, tolerance: float
-) -> RuntimeResult:
+def _validate(runtime: Runtime, proto: ModelProto, expected: Answers, tolerance: float) -> RuntimeResult:
+    model = expected.single
     try:
-        logits, probabilities = _outputs(runtime, proto.SerializeToString(), model, x)
+        outputs, *probabilities = _outputs(runtime, proto, model, expected.x)
     except OnnxError as error:
-        return RuntimeResult(repr(runtime), len(x), ok=False, error=str(error))
-    scale = magnitude(expected)
-    scale = np.maximum(scale, np.median(scale))
-    absolute = magnitude(subtract(logits, expected))
-    differences = np.maximum(relative(absolute, scale), magnitude(subtract(probabilities, softmax(logits))))
-    worst = int(differences.argmax())
-    flips = _flips(logits, probabilities, expected, tolerance * scale, tolerance)
-    within = bool(differences[worst] <= tolerance)
+        return RuntimeResult(repr(runtime), len(expected.x), ok=False, error=str(error))
+    absolute = magnitude(subtract(outputs, expected.outputs))
+    by_outputs = relative(absolute, expected.scale)
+    by_probabilities = np.zeros_like(by_outputs)
+    for given in probabilities:
+        by_probabilities = magnitude(subtract(given, probabilities_of(model, outputs)))
+    most = allowed(expected.rounding, tolerance)
+    flips = _flips(model, [outputs, *probabilities], expected.outputs, most * expected.scale, tolerance)
+    excess = np.maximum(by_outputs - most, by_probabilities - tolerance)
+    worst = int(excess.argmax())
+    within = bool(excess[worst] <= 0)
     divergence, problem = None, ""
     if flips or not within:
         try:
-            divergence = first_divergence(runtime, proto, model, x, flips[0] if within else worst, tolerance)
+            divergence = first_divergence(runtime, proto, expected, flips[0] if within else worst, tolerance)
         except OnnxError as error:
             problem = f"the first diverging layer cannot be found: {error}"
     return RuntimeResult(
         repr(runtime),
-        len(x),
+        len(expected.x),
         ok=within and not flips,
         max_absolute=float(absolute.max()),
-        max_relative=float(differences[worst]),
+        max_relative=float(np.maximum(by_outputs, by_probabilities).max()),
         worst_sample=worst,
         flips=flips,
         divergence=divergence,
@@ -122,43 +165,61 @@ def _validate(
 
 
 def _flips(
-    logits: Array, probabilities: Array, expected: Array, logit_error: Array, probability_error: float
+    model: Sequential, given: Sequence[Array], expected: Array, error: Array, probability_error: float
 ) -> tuple[int, ...]:
-    """Samples with another label, unless ours is a tie: its lead is within twice the error that is allowed."""
-    allowed = 2 * logit_error.reshape(-1, *(1,) * (expected.ndim - 2))  # (N,) -> (N, ...), without the class axis
-    clear = (_lead(expected) > allowed) & (_lead(softmax(expected)) > 2 * probability_error)
-    ours = expected.argmax(axis=1)
-    differs = clear & ((logits.argmax(axis=1) != ours) | (probabilities.argmax(axis=1) != ours))
-    return tuple(np.flatnonzero(differs.reshape(len(expected), -1).any(axis=1)).tolist())
+    """Samples of which another class or label is said, unless ours is a tie: its lead is within twice the error.
+
+    given: the outputs, and the probabilities if there are any; error: of the outputs that is allowed, (N,).
+    """
+    if model.task.gives == "values":
+        return ()
+    own = [expected, *(probabilities_of(model, expected) for _ in given[1:])]
+    at = 0.0 if model.task.from_logits else 0.5
+    ours = _said(model, expected, at)
+    clear, differs = np.ones(ours.shape, bool), np.zeros(ours.shape, bool)
+    errors = error, np.full(len(expected), probability_error)
+    for theirs, values, most, limit in zip(given, own, errors, (at, 0.5), strict=False):
+        allowed = 2 * most.reshape(-1, *(1,) * (ours.ndim - 1))  # (N,) -> (N, ...), without the class axis
+        clear &= _lead(model, values, limit) > allowed
+        differs |= _said(model, theirs, limit) != ours
+    return tuple(np.flatnonzero((clear & differs).reshape(len(ours), -1).any(axis=1)).tolist())
 
 
-def _lead(values: Array) -> Array:
-    """How far the highest of the classes (axis 1) is above the second, 0 if there is only one."""
+def _said(model: Sequential, values: Array, limit: float) -> Array:
+    """The class of each sample or pixel, or which labels are there: those from a limit on."""
+    return values.argmax(axis=1) if model.task.gives == "classes" else values >= limit
+
+
+def _lead(model: Sequential, values: Array, limit: float) -> Array:
+    """How far the highest class (axis 1) is above the second, 0 if it is the only one; or each label from the limit."""
+    if model.task.gives == "labels":
+        return np.abs(subtract(values, np.asarray(limit)))
     top = np.sort(values, axis=1)[:, -2:]
     return subtract(top[:, -1], top[:, 0])
 
 
-def _outputs(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> tuple[Array, Array]:
-    """Logits and probabilities for all samples: the first alone, the others in batches that bound the memory."""
+def _outputs(runtime: Runtime, proto: ModelProto, model: Sequential, x: Array) -> list[Array]:
+    """What the file gives for all samples: the first alone, the others in batches that bound the memory."""
+    data, x = proto.SerializeToString(), as_declared(proto, x)
     per_sample = sum(int(np.prod(node.out_shape)) for node in model.nodes) * 4
     chunk = max(2, CHUNK_BYTES // per_sample)
     parts = [_run(runtime, data, model, x[:1])]
     parts += [_run(runtime, data, model, x[start : start + chunk]) for start in range(1, len(x), chunk)]
-    logits, probabilities = zip(*parts, strict=True)
-    return np.concatenate(logits), np.concatenate(probabilities)
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
-def _run(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> tuple[Array, Array]:
-    outputs = runtime.run(data, {"input": x})
+def _run(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> list[Array]:
+    outputs = execute(runtime, data, {"input": x})
     expected = (len(x), *model.output_shape)
-    for name in ("logits", "probabilities"):
+    names = output_names(model)
+    for name in names:
         if name not in outputs:
             raise OnnxError(f"{runtime!r}: the file has no output {name!r}, only {', '.join(map(repr, outputs))}")
         if outputs[name].shape != expected:
             raise OnnxError(
                 f"{runtime!r}: {name} have shape {outputs[name].shape} for a batch of {len(x)}, expected {expected}"
             )
-    return outputs["logits"], outputs["probabilities"]
+    return [outputs[name] for name in names]
 
 
 def _random_inputs(model: Sequential) -> Array:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,10 @@ import pytest
 from onnx import numpy_helper
 
 import cnnkit.onnx.export
+from cnnkit.components import Catalog, Plugin, hookimpl
+from cnnkit.components.catalog import installed_plugins
+from cnnkit.onnx.runtimes import ReferenceEvaluator
+from cnnkit.types import Array
 
 
 def _damaged(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -112,6 +119,15 @@ def test_a_signal_while_writing_leaves_nothing(trained: Any, tmp_path: Path, mon
         (("-o", "no/such/folder.onnx"), "cannot write no/such/folder.onnx: expected the name of a file in a folder"),
         (("-o", "registry"), "cannot write registry: expected the name of a file in a folder that exists"),
         (("--opset", "3"), "opset must be a whole number from 13 to 22, got 3"),
+        (
+            ("--input", "float16"),
+            "the input of the file can be float32 or what the model's dataset gives, uint8, got 'fl",
+        ),
+        (("--runtime", "Nowhere"), "there is no runtime named 'Nowhere'"),
+        (
+            ("--runtime", "OnnxRuntime", "--no-validate"),
+            "--runtime chooses what to compare on, but --no-validate compa",
+        ),
     ],
 )
 def test_export_refuses(trained: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -200,3 +216,66 @@ def test_a_registry_that_cannot_be_written_to_is_no_reason_not_to_export(
     assert result.code == 0
     assert "warning: the verdict is not remembered: cannot store the verdict of tiny@1: Read-only" in result.err
     assert (tmp_path / "tiny-1.onnx").exists()
+
+
+class Wrong(ReferenceEvaluator):
+    """A plugin's runtime with other answers than everyone's."""
+
+    def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = super().run(model, inputs)
+        return outputs | {"logits": -outputs["logits"]}
+
+
+@pytest.fixture
+def with_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a plugin be installed that brings `Wrong`."""
+    module = types.ModuleType("cnnkit_wrong")
+    module.cnnkit_runtimes = hookimpl(lambda: [Wrong])  # type: ignore[attr-defined]
+    catalog = Catalog([*installed_plugins(), Plugin("cnnkit-wrong", "1.0", "cnnkit_wrong", lambda: module)])
+    for user in ("cnnkit.onnx.available", "cnnkit.onnx.validate", "cnnkit.components"):
+        monkeypatch.setattr(f"{user}.installed_catalog", lambda: catalog)
+
+
+FAULT = (
+    r"warning: Wrong\(\) gives other answers\. That is its own fault, for ReferenceEvaluator\(\) .*the model's answers"
+)
+
+
+def test_a_runtime_at_fault_is_a_warning_and_the_file_is_written(
+    trained: Any, tmp_path: Path, with_a_plugin: None
+) -> None:
+    result = trained("export", "tiny@1")
+    assert result.code == 0
+    assert re.search(FAULT, result.err)
+    assert re.search(r"^Wrong\(\) .* FAIL$", result.out, re.MULTILINE)
+    assert (tmp_path / "tiny-1.onnx").exists()
+    verdict = trained("models", "show", "tiny@1", "--json").document["verdict"]
+    assert (verdict["ok"], verdict["flips"], "Wrong()" in verdict["runtimes"]) == (True, 0, False)
+    validated = trained("validate", "tiny-1.onnx", "tiny@1", "--json")
+    assert (validated.code, len(validated.document["faults"])) == (0, 1)
+    assert re.search(FAULT, validated.err)
+    assert re.search(FAULT, trained("models", "export-bundle", "tiny@1").err)
+
+
+def test_runtimes_can_be_chosen(trained: Any, tmp_path: Path, with_a_plugin: None) -> None:
+    one = trained("export", "tiny@1", "--runtime", "ReferenceEvaluator", "--json").document["validation"]
+    assert [result["runtime"] for result in one["results"]] == ["ReferenceEvaluator()"]
+    two = ("--runtime", "ReferenceEvaluator()", "--runtime", "Wrong")
+    results = trained("validate", "tiny-1.onnx", "tiny@1", *two, "--json").document["results"]
+    assert [(result["runtime"], result["ok"]) for result in results] == [
+        ("ReferenceEvaluator()", True),
+        ("Wrong()", False),
+    ]
+    alone = trained("export", "tiny@1", "-o", "other.onnx", "--runtime", "Wrong")
+    assert alone.code == 1
+    assert "error: other.onnx was not written" in alone.err
+    assert not (tmp_path / "other.onnx").exists()
+    assert "Wrong (cnnkit-wrong 1.0; does not work)" in trained("doctor", "--json").document["runtimes"]
+
+
+def test_a_dataset_of_bytes_can_have_an_input_of_float32(trained: Any, tmp_path: Path) -> None:
+    assert trained("export", "tiny@1", "--input", "float32").code == 0
+    graph = onnx.load(tmp_path / "tiny-1.onnx").graph
+    assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert "Cast" not in [node.op_type for node in graph.node]
+    assert trained("validate", "tiny-1.onnx", "tiny@1").code == 0

@@ -41,7 +41,7 @@ class Recorder:
         return f"{op_type.lower()}_out"
 
     def shape(self, value: str) -> Shape:
-        raise AssertionError("no built-in layer asks for a shape")
+        raise AssertionError("no built-in layer asks for a shape, but a mean with padding")
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_batch_norm_of_one_number_keeps_running_statistics_finite() -> None:
         (MaxPool2D(3, 2, (1, 0)), (2, 8, 8), "MaxPool", [],
          {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 0, 1, 0]}),
         (AvgPool2D(2), (2, 8, 8), "AveragePool", [],
-         {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 0, 0], "count_include_pad": 1}),
+         {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 0, 0]}),
         (Dense(3), (5,), "Gemm", [(3, 5), (3,)], {"transB": 1}),
         (Dense(3, bias=False), (5,), "Gemm", [(3, 5)], {"transB": 1}),
         (BatchNorm2D(epsilon=0.5), (2, 8, 8), "BatchNormalization", [(2,)] * 4, {"epsilon": 0.5, "momentum": 1.0}),
@@ -218,6 +218,50 @@ def test_lowering(layer: Layer, in_shape: Shape, op: str, inputs: list[Shape], a
     layer.build(in_shape, RNG(0))
     assert layer.lower(graph, "x") == f"{op.lower()}_out"
     assert graph.added == [(op, ["x", *inputs], attributes)]
+
+
+def test_lowering_of_padded_means_is_a_convolution_of_each_channel() -> None:
+    kernels: list[Array] = []
+
+    class Kernels(Recorder):
+        def add(self, op_type: str, *inputs: str | Array, **attributes: Any) -> str:
+            kernels.extend(value for value in inputs if not isinstance(value, str))
+            return super().add(op_type, *inputs, **attributes)
+
+        def shape(self, value: str) -> Shape:
+            return 4, 3, 2
+
+    graph, layer = Kernels(), AvgPool2D((2, 3), 1, "same")
+    layer.build((4, 3, 2), RNG(0))
+    assert layer.lower(graph, "x") == "conv_out"
+    attributes = {"kernel_shape": [2, 3], "strides": [1, 1], "pads": [0, 1, 1, 1], "group": 4}
+    assert graph.added == [("Conv", ["x", (4, 1, 2, 3)], attributes)]
+    np.testing.assert_array_equal(kernels[0], 1 / 6)
+
+
+def test_lowering_of_maxima_at_stride_1_writes_no_unequal_pads() -> None:
+    graph, layer = Recorder(), MaxPool2D((2, 3), 1, "same")
+    layer.build((2, 8, 8), RNG(0))
+    layer.lower(graph, "x")
+    attributes = {"kernel_shape": [2, 3], "strides": [1, 1]}
+    assert graph.added == [("MaxPool", ["x"], {**attributes, "auto_pad": "SAME_UPPER"})]
+    graph, layer = Recorder(), MaxPool2D((2, 3), 1, (1, 0))
+    layer.build((2, 8, 8), RNG(0))
+    layer.lower(graph, "x")
+    assert graph.added == [("Pad", ["x", (8,)], {"mode": "edge"}), ("MaxPool", ["pad_out"], attributes)]
+    graph, layer = Recorder(), MaxPool2D((2, 3), 1, 1)
+    layer.build((2, 8, 8), RNG(0))
+    layer.lower(graph, "x")
+    assert graph.added == [("MaxPool", ["x"], {**attributes, "pads": [1, 1, 1, 1]})]
+
+
+def test_lowering_of_a_1x1_convolution_pads_first() -> None:
+    graph, layer = Recorder(), Conv2D(4, 1, padding=(0, 1), bias=False)
+    layer.build((2, 8, 8), RNG(0))
+    assert layer.lower(graph, "x") == "conv_out"
+    attributes = {"kernel_shape": [1, 1], "strides": [1, 1], "dilations": [1, 1], "group": 1}
+    assert graph.added == [("Pad", ["x", (8,)], {}), ("Conv", ["pad_out", (4, 2, 1, 1)], attributes)]
+    np.testing.assert_array_equal(layer.window.onnx_pads, [0, 0, 0, 1, 0, 0, 0, 1])
 
 
 def test_lowering_of_batch_norm_keeps_the_operator_s_order_of_inputs() -> None:

@@ -76,6 +76,12 @@ def test_shape_leaves_out_the_batch_axis() -> None:
         graph.shape(graph.add("Reshape", y, dynamic))
 
 
+def test_shapes_may_depend_on_scales() -> None:
+    graph = builder()
+    scales = np.array([1, 1, 2, 1.5], np.float32)
+    assert graph.shape(graph.add("Resize", "x", "", scales, mode="nearest")) == (2, 8, 6)
+
+
 @pytest.mark.parametrize(
     ("op_type", "inputs", "attributes", "message"),
     [

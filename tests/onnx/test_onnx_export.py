@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from cnnkit.network import Sequential
 from cnnkit.onnx import export
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.runtimes import ReferenceEvaluator
+from cnnkit.onnx.validate import validate_onnx
 from cnnkit.types import Array, Cache, Context, Graph, Preprocessing
 
 
@@ -51,6 +53,29 @@ def test_preprocessing_is_inside_and_training_is_not() -> None:
     ]
 
 
+def test_the_input_can_be_float32_for_a_dataset_of_bytes(tmp_path: Path) -> None:
+    model = small()
+    proto = to_onnx(model, input_dtype="float32")
+    assert proto.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert [node.op_type for node in proto.graph.node][:3] == ["Mul", "Add", "Conv"]
+    assert to_onnx(model, input_dtype="uint8") == to_onnx(model)
+    path = export_onnx(model, tmp_path / "float.onnx", input_dtype="float32")
+    report = validate_onnx(path, model, pixels(20))
+    assert [result.ok for result in report.results] == [True] * len(report.results)
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "conv2d_1.weight")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
+    onnx.save(proto, path)
+    for result in validate_onnx(path, model, pixels(20)).results:
+        assert str(result.divergence).startswith("layer conv2d_1 = Conv2D(4, 3) is the first to differ")
+
+
+@pytest.mark.parametrize(("own", "wanted"), [("uint8", "float16"), ("float32", "uint8")])
+def test_the_input_holds_what_the_dataset_gives(own: Literal["uint8", "float32"], wanted: str) -> None:
+    message = f"the input of the file can be float32 or what the model's dataset gives, {own}, got '{wanted}'"
+    with pytest.raises(ConfigError, match=message):
+        to_onnx(Sequential([Dense(3)], (4,), input_dtype=own), input_dtype=wanted)
+
+
 def test_preprocessing_that_changes_nothing_is_left_out() -> None:
     graph = to_onnx(Sequential([Dense(3)], (4,))).graph
     assert [node.op_type for node in graph.node] == ["Gemm", "Identity", "Softmax"]
@@ -72,6 +97,12 @@ def test_a_final_softmax_is_the_probabilities() -> None:
     outputs = ReferenceEvaluator().run(proto.SerializeToString(), {"input": pixels(5)})
     np.testing.assert_allclose(outputs["logits"], model.logits(pixels(5)), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(outputs["probabilities"], model.predict_proba(pixels(5)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("end", [[], [Softmax()]])
+def test_no_node_reads_an_output_of_the_file(end: list[Layer]) -> None:
+    graph = to_onnx(small(*end)).graph
+    assert not {output.name for output in graph.output} & {name for node in graph.node for name in node.input}
 
 
 def test_a_float64_model_is_written_as_float32() -> None:

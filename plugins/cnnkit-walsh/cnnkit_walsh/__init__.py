@@ -96,6 +96,7 @@ class HadamardDense(Layer):
         """A transform is two small products, because H of a * b values is the Kronecker product of H_a and H_b.
 
         H x = H_a X H_b for X, the values in a rows of b: O(n sqrt(n)) time, and a^2 + b^2 constants instead of n^2.
+        H_a stands on the right as well, of X^T, because OpenCV 4 loads no product with a constant on the left.
         """
         (features,), n = graph.shape(x), self.params["diagonals"].shape[1]
         a = 1 << (n.bit_length() // 2)
@@ -106,7 +107,9 @@ class HadamardDense(Layer):
         for diagonal in self.params["diagonals"]:
             y = graph.add("Mul", y, diagonal.reshape(a, b))
             y = graph.add("MatMul", y, h_b)
-            y = graph.add("MatMul", h_a, y)
+            y = graph.add("Transpose", y, perm=[0, 2, 1])  # (N, a, b) -> (N, b, a)
+            y = graph.add("MatMul", y, h_a)
+            y = graph.add("Transpose", y, perm=[0, 2, 1])
         y = graph.add("Reshape", y, np.array([-1, n]))
         if self.units < n:
             y = graph.add("Slice", y, np.array([0]), np.array([self.units]), np.array([1]))

@@ -1,0 +1,69 @@
+"""What a model answers in float64, and how far from that its own answers in float32 are."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+
+from cnnkit.network import Sequential
+from cnnkit.onnx.difference import magnitude, relative, subtract
+from cnnkit.onnx.outputs import compared_outputs
+from cnnkit.types import Array
+
+MARGIN = 10.0
+"""How much larger than the model's own rounding error that of a runtime may be, which adds in another order; up to 6.3
+was seen in thousands of samples of ill-conditioned networks."""
+MOST_ROUNDING = 0.1
+"""Relative difference beyond which nothing counts as rounding."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model gives for some samples, (N, ...), as the first output of its file."""
+
+    single: Sequential
+    """The model in float32."""
+    double: Sequential
+    """The model in float64."""
+    x: Array
+    outputs: Array
+    """In float64."""
+    scale: Array
+    """s of each sample, (N,): max|outputs|, or the median of that over all samples where it is larger."""
+    rounding: Array
+    """Of each sample, (N,): max|float32 outputs - outputs| / s, with the median for a floor as well; the same numbers
+    added in another order are as far off as these."""
+
+    @property
+    def largest_rounding(self) -> float:
+        """Of all samples."""
+        return float(self.rounding.max())
+
+
+def answers(model: Sequential, x: Array) -> Answers:
+    """Compute them. x: (N, *input_shape), in the dataset's own units."""
+    single, double = in_dtype(model, "float32"), in_dtype(model, "float64")
+    outputs = compared_outputs(double, x)
+    scale, errors = magnitude(outputs), magnitude(subtract(compared_outputs(single, x), outputs))
+    scale, errors = np.maximum(scale, np.median(scale)), np.maximum(errors, np.median(errors))
+    return Answers(single, double, x, outputs, scale, relative(errors, scale))
+
+
+def in_dtype(model: Sequential, dtype: Literal["float32", "float64"]) -> Sequential:
+    """The model itself, or one of equal parameters, rounded if need be, that computes in another dtype."""
+    if model.dtype == dtype:
+        return model
+    make, (layers, input_shape, options, state) = model.__reduce__()
+    return cast(Sequential, make(copy.deepcopy(layers), input_shape, options | {"dtype": dtype}, state))
+
+
+def allowed(rounding: Array, tolerance: float) -> Array:
+    """The relative difference that passes: the tolerance, or MARGIN times the rounding, but no more than MOST_ROUNDING.
+
+    Nothing passes where the model's own answer in float32 is no number.
+    """
+    most = np.maximum(tolerance, np.minimum(MARGIN * rounding, MOST_ROUNDING))
+    return np.where(np.isfinite(rounding), most, -1.0)

@@ -1,0 +1,50 @@
+"""Which runtimes there are to validate with: those that come with cnnkit, and those of plugins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from cnnkit.components import Catalog, Runtime, installed_catalog
+from cnnkit.components.catalog import BUILT_IN
+from cnnkit.errors import CnnkitError
+from cnnkit.onnx.runtimes import install_command, is_installed
+
+
+@dataclass(frozen=True)
+class Available:
+    """Runtimes that can be used, and why others cannot."""
+
+    runtimes: list[Runtime]
+    unusable: dict[str, str] = field(default_factory=dict)
+    """The reason by the name of the runtime."""
+    broken: list[str] = field(default_factory=list)
+    """What is wrong with plugins that may bring more of them."""
+
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence for each runtime that takes no part, and for each broken plugin."""
+        return *(f"{name} was left out: {reason}" for name, reason in self.unusable.items()), *self.broken
+
+
+def available_runtimes(catalog: Catalog | None = None) -> Available:
+    """All runtimes that are installed, each without arguments.
+
+    It imports every plugin. catalog: where to look; `installed_catalog()` if None.
+    """
+    catalog = catalog or installed_catalog()
+    found = Available([])
+    for plugin in sorted(catalog.plugins, key=lambda plugin: plugin.distribution != BUILT_IN):
+        for name, cls in catalog.classes(plugin, Runtime.kind).items():
+            runtime = cast(type[Runtime], cls)
+            if not is_installed(runtime):
+                found.unusable[name] = f"{runtime.requires} is not installed; run: {install_command(runtime)}"
+                continue
+            try:
+                found.runtimes.append(cast(Runtime, catalog.build(Runtime.kind, f"{plugin.distribution}:{name}()")))
+            except CnnkitError as error:
+                found.unusable[name] = f"it has to be chosen by its expression; {error}"
+        found.broken.extend(
+            f"{plugin.distribution} {plugin.version} is broken and may bring a runtime: {problem}"
+            for problem in catalog.load(plugin).problems
+        )
+    return found

@@ -1,0 +1,98 @@
+"""How far answers may be from the model's: the tolerance has a reason where a network is ill-conditioned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto, numpy_helper
+
+from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, ReLU
+from cnnkit.network import Sequential
+from cnnkit.onnx.answers import allowed, answers, in_dtype
+from cnnkit.onnx.export import to_onnx
+from cnnkit.onnx.validate import validate_proto
+from cnnkit.types import Array
+
+
+def ill_conditioned(spread: float) -> tuple[Sequential, Array]:
+    """Images near 100 whose pixels differ by `spread`, all that is left of them after normalisation."""
+    model = Sequential([Conv2D(8, 3), BatchNorm2D(epsilon=1e-12), ReLU(), Flatten(), Dense(10)], (1, 8, 8))
+    x = (100 + np.random.default_rng(0).normal(size=(50, 1, 8, 8)) * spread).astype(np.float32)
+    convolved = model.trace(x)[0].astype(np.float64)
+    statistics = {"running_mean": convolved.mean(axis=(0, 2, 3)), "running_var": convolved.var(axis=(0, 2, 3))}
+    model.load_state(model.state() | {f"batch_norm2d_1.{name}": array for name, array in statistics.items()})
+    return model, x
+
+
+def changed(proto: ModelProto, name: str, factor: float) -> ModelProto:
+    tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == name)
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), name))
+    return proto
+
+
+def test_a_right_file_of_an_ill_conditioned_network_passes_and_a_wrong_one_does_not(tmp_path: Path) -> None:
+    model, x = ill_conditioned(0.1)
+    right = validate_proto(to_onnx(model), tmp_path, model, x)
+    assert right.ok
+    assert [result.ok for result in right.results] == [True] * len(right.results)
+    assert 1e-5 < right.rounding < 1e-3
+    assert max(result.max_relative for result in right.results) > 1e-5  # so it needs its reason
+    assert right.remarks() == [
+        f"the network is ill-conditioned: its own answers in float32 are up to {right.rounding:.1e} off from those in "
+        f"float64, so runtimes may be up to {10 * right.rounding:.1e} off"
+    ]
+    for name, factor in (("dense_1.weight", 1.01), ("batch_norm2d_1.gamma", 0.99)):
+        wrong = validate_proto(changed(to_onnx(model), name, factor), tmp_path, model, x)
+        assert not wrong.ok
+        for result in wrong.results:
+            assert not result.ok
+            assert result.divergence is not None
+            assert result.divergence.where.startswith(f"layer {name.partition('.')[0]}")
+
+
+def test_what_is_lost_in_float32_is_not_proved_by_losing_as_much(tmp_path: Path) -> None:
+    model, x = ill_conditioned(1e-5)
+    report = validate_proto(to_onnx(model), tmp_path, model, x)
+    assert report.rounding > 0.1
+    assert not report.ok
+    assert "so runtimes may be up to 1.0e-01 off" in str(report)
+
+
+def test_a_network_that_is_well_conditioned_keeps_the_tolerance(tmp_path: Path) -> None:
+    model = Sequential([Dense(10)], (4,))
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    report = validate_proto(to_onnx(model), tmp_path, model, x)
+    assert (report.ok, report.remarks()) == (True, [])
+    assert 0 < report.rounding < 1e-6
+    assert not validate_proto(changed(to_onnx(model), "dense_1.weight", 1.0001), tmp_path, model, x).ok
+
+
+def test_the_rounding_is_what_the_documentation_says() -> None:
+    model = Sequential([Dense(1, bias=False)], (2,))
+    model.load_state({"dense_1.weight": np.array([[1.0, -1.0]])})
+    third = np.float32(1 / 3)
+    model = in_dtype(model, "float64")
+    model.load_state({"dense_1.weight": np.array([[1 / 3, 0.0]])})
+    x = np.array([[3.0, 0], [6.0, 0], [12.0, 0]], np.float32)
+    given = answers(model, x)
+    error = abs(float(third) - 1 / 3)  # of the weight, which float32 rounds
+    np.testing.assert_allclose(given.outputs[:, 0], [1, 2, 4])
+    np.testing.assert_allclose(given.scale, [2, 2, 4])
+    np.testing.assert_allclose(given.rounding, error * np.array([6 / 2, 6 / 2, 12 / 4]), rtol=1e-2, atol=1e-7)
+    assert (given.single.dtype, given.double.dtype, given.double) == ("float32", "float64", model)
+
+
+def test_what_is_allowed() -> None:
+    rounding = np.array([0, 1e-6, 1e-4, 0.5, np.inf])
+    np.testing.assert_allclose(allowed(rounding, 1e-5), [1e-5, 1e-5, 1e-3, 0.1, -1])
+    np.testing.assert_allclose(allowed(rounding, 0.2), [0.2, 0.2, 0.2, 0.2, -1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_models_of_either_dtype_are_compared(tmp_path: Path, dtype: str) -> None:
+    model = Sequential([Dense(3)], (4,), dtype="float64" if dtype == "float64" else "float32")
+    report = validate_proto(to_onnx(model), tmp_path, model)
+    assert report.ok, str(report)
+    assert model.dtype == dtype
