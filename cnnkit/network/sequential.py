@@ -10,7 +10,9 @@ import numpy as np
 
 from cnnkit.components import Layer, Loss, Merge, installed_catalog
 from cnnkit.components.checks import one_of, whole
-from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.components.predicted import NO_CLASS, predicted_classes
+from cnnkit.errors import ConfigError, DataError, ShapeError
+from cnnkit.measures import not_finite
 from cnnkit.network.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
 from cnnkit.network.engine import Engine
 from cnnkit.network.node import Node, flatten
@@ -147,12 +149,17 @@ class Sequential:
 
         The most probable class as its index, (N,) or for each pixel (N, H, W), int64; labels with a probability of 1/2
         or more, (N, K) or (N, K, H, W), bool; values, (N, *output_shape). `labels` has the names of classes and labels.
+        Raises DataError, naming the first sample, where scores are NaN, which speak for no class and no label.
         """
         match self.task.gives:
             case "classes":
-                return cast(Array, self.logits(x).argmax(axis=1))
+                classes = predicted_classes(self.logits(x))
+                _require_all(classes != NO_CLASS, "class")
+                return classes
             case "labels":
-                return cast(Array, self.outputs(x) >= (0 if self.task.from_logits else 0.5))
+                outputs = self.outputs(x)
+                _require_all(~np.isnan(outputs), "labels")
+                return cast(Array, outputs >= (0 if self.task.from_logits else 0.5))
         return self.outputs(x)
 
     def trace(self, x: Inputs) -> list[Array]:
@@ -212,6 +219,16 @@ class Sequential:
         hint = ": add the batch axis with x[None]" if array.shape == self.input_shape else ""
         expected = ", ".join(map(str, ("N", *self.input_shape)))
         raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{hint}")
+
+
+def _require_all(told: Array, what: str) -> None:
+    """Raise DataError for the first sample of which nothing is told; told: (N, ...) bool."""
+    if not told.all():
+        first = int(np.argwhere(~told)[0, 0])
+        raise DataError(
+            f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: mend the sample or leave it "
+            "out; logits(x) and predict_proba(x) keep NaN"
+        )
 
 
 _owners: WeakValueDictionary[int, Sequential] = WeakValueDictionary()
