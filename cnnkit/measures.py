@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components.checks import whole
 from cnnkit.components.predicted import NO_CLASS
 from cnnkit.errors import ShapeError
-from cnnkit.types import Array, Shape
+from cnnkit.types import Array, Shape, as_array
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ConfusionPairs:
     times: Array
     classes: int
     unpredicted: Array
-    """(classes,): how many samples of each class have no predicted one, as the model gives NaN for them."""
+    """(classes,): how many samples of each class have no predicted one, because the model gives NaN for them."""
 
     def matrix(self) -> Array:
         """The confusion matrix, (classes, classes)."""
@@ -105,7 +105,9 @@ def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
     Raises ShapeError unless both are as many whole numbers from 0 to classes - 1.
     Source: Stehman (1997), Selecting and Interpreting Measures of Thematic Classification Accuracy.
     """
-    _check_classes("predictions", np.asarray(predictions), np.size(predictions), whole("classes", classes))
+    whole("classes", classes)
+    predictions = as_array(predictions, "the predictions")
+    _check_classes("predictions", predictions, predictions.size, classes)
     return confusion_pairs(targets, predictions, classes).matrix()
 
 
@@ -115,7 +117,7 @@ def confusion_pairs(targets: Array, predictions: Array, classes: int) -> Confusi
     Other arguments and errors as of `confusion_matrix`.
     """
     whole("classes", classes)
-    targets, predictions = np.asarray(targets), np.asarray(predictions)
+    targets, predictions = as_array(targets, "the targets"), as_array(predictions, "the predictions")
     _check_classes("targets", targets, len(predictions) if predictions.ndim else 0, classes)
     told = predictions != NO_CLASS
     _check_classes("predictions", np.where(told, predictions, 0), len(targets), classes)
@@ -135,7 +137,7 @@ def class_report(confusion: Array) -> ClassReport:
     confusion: (K, K) counts, rows true, columns predicted. Raises ShapeError for any other shape.
     Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
     """
-    confusion = np.asarray(confusion)
+    confusion = as_array(confusion, "the confusion matrix")
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.size:
         raise ShapeError(
             f"expected a confusion matrix of shape (K, K), got {confusion.shape}: take the one of confusion_matrix"
@@ -156,7 +158,7 @@ def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibra
     Source: Guo, Pleiss, Sun, Weinberger (2017), On Calibration of Modern Neural Networks, equations 2, 3 and 5.
     """
     whole("bins", bins)
-    probabilities, targets = np.asarray(probabilities), np.asarray(targets)
+    probabilities, targets = as_array(probabilities, "the probabilities"), as_array(targets, "the targets")
     if probabilities.ndim != 2 or not probabilities.shape[1]:
         raise ShapeError(
             f"expected probabilities of shape (N, K), got {probabilities.shape}: take those of predict_proba"

@@ -19,7 +19,7 @@ from cnnkit.network.node import Node, flatten
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
 from cnnkit.network.workers import available_cores
-from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs
+from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, refuse_masked
 
 InputDtype = Literal["uint8", "float32"]
 CLASSES = Task("classes", from_logits=True)
@@ -171,7 +171,10 @@ class Sequential:
         return {name: array.copy() for name, array in self._arrays()}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Set all parameters and buffers. Raises ShapeError if a name is missing, too many, or has another shape."""
+        """Set all parameters and buffers.
+
+        Raises ShapeError if a name is missing, too many, or has another shape, and DataError for masked arrays.
+        """
         arrays = dict(self._arrays())
         wrong = [f"{name} is missing" for name in arrays if name not in state]
         wrong += [f"{name} is not in this network" for name in state if name not in arrays]
@@ -180,6 +183,8 @@ class Sequential:
             for name, array in arrays.items()
             if name in state and np.shape(state[name]) != array.shape
         ]
+        for name in state:
+            refuse_masked(state[name], name)
         if wrong:
             raise ShapeError("the state does not fit the network: " + "; ".join(wrong))
         for name, array in arrays.items():
