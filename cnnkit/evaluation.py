@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.components.predicted import predicted_classes
 from cnnkit.measures import Calibration, ClassReport, ConfusionPairs, calibration_of, confusion_pairs
 from cnnkit.network import Sequential
 from cnnkit.types import Array, Samples
@@ -43,6 +44,7 @@ class ClassEvaluation:
         return {
             "classes": classes,
             "confusion": confusion.matrix().tolist() if confusion.classes <= MAX_MATRIX else None,
+            "unpredicted": int(confusion.unpredicted.sum()),
             "calibration": _calibration_dict(calibrated) if calibrated else None,
         }
 
@@ -67,13 +69,13 @@ def evaluate_classes(model: Sequential, samples: Samples, labels: tuple[str, ...
 
 
 def _predicted(model: Sequential, samples: Samples) -> tuple[Array, Array]:
-    """The predicted class of each sample, or pixel, and its probability or score: (N,) or (N*H*W,)."""
+    """The predicted class of each sample, or pixel, or NO_CLASS, and its probability or score: (N,) or (N*H*W,)."""
     step = max(1, BLOCK // math.prod(model.output_shape))
     asked = model.predict_proba if model.has_probabilities else model.logits
     found = []
     for start in range(0, max(1, len(samples)), step):
         scores = asked(samples.x[start : start + step])
-        found.append((scores.argmax(axis=1).reshape(-1), scores.max(axis=1).reshape(-1)))
+        found.append((predicted_classes(scores).reshape(-1), scores.max(axis=1).reshape(-1)))
     predicted, confidence = map(np.concatenate, zip(*found, strict=True))
     return predicted, confidence
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnkit.components.checks import are_shares, in_range
 from cnnkit.components.contracts import Loss
+from cnnkit.components.sums import sum_over
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array, Shape
 
@@ -89,14 +90,14 @@ class CrossEntropy(Loss):
         logits = _rows(outputs)
         z = logits - logits.max(axis=1, keepdims=True)
         p = np.exp(z)
-        total = p.sum(axis=1, keepdims=True)
-        p /= total
-        loss = np.log(total[:, 0])
+        total = sum_over(p, 1)
+        p /= total[:, None]
+        loss = np.log(total)
         shares = targets.shape == p.shape
-        right = np.vecdot(z, targets.astype(z.dtype, copy=False)) if shares else z[np.arange(len(z)), targets]
+        right = sum_over(z * targets.astype(z.dtype, copy=False), 1) if shares else z[np.arange(len(z)), targets]
         loss -= (1 - self.label_smoothing) * right
         if self.label_smoothing:
-            loss -= self.label_smoothing * z.mean(axis=1)
+            loss -= self.label_smoothing * _mean(z)
         if outputs.ndim > 2:
             loss = _mean(loss.reshape(len(outputs), *outputs.shape[2:]))
         return loss, (p, targets, outputs.shape)
@@ -167,7 +168,7 @@ def _rows(values: Array) -> Array:
 
 def _mean(values: Array) -> Array:
     """The mean of each sample: (N, ...) -> (N,)."""
-    return np.asarray(values.mean(axis=tuple(range(1, values.ndim))))
+    return sum_over(values, tuple(range(1, values.ndim))) / math.prod(values.shape[1:])
 
 
 def _check_shares(targets: Array) -> None:

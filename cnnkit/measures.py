@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components.checks import whole
+from cnnkit.components.predicted import NO_CLASS
 from cnnkit.errors import ShapeError
-from cnnkit.types import Array, Shape
+from cnnkit.types import Array, Shape, as_array
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class ConfusionPairs:
     predicted: Array
     times: Array
     classes: int
+    unpredicted: Array
+    """(classes,): how many samples of each class have no predicted one, because the model gives NaN for them."""
 
     def matrix(self) -> Array:
         """The confusion matrix, (classes, classes)."""
@@ -58,6 +61,7 @@ class ConfusionPairs:
             np.bincount(index, self.times[chosen], self.classes).astype(np.int64)
             for index, chosen in ((self.true[hit], hit), (self.true, slice(None)), (self.predicted, slice(None)))
         )
+        samples += self.unpredicted
         true, other, times = self.true[~hit], self.predicted[~hit], self.times[~hit]
         order = np.lexsort((other, -times, true))  # of each class the most frequent confusion first
         first, place = np.unique(true[order], return_index=True)
@@ -101,17 +105,26 @@ def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
     Raises ShapeError unless both are as many whole numbers from 0 to classes - 1.
     Source: Stehman (1997), Selecting and Interpreting Measures of Thematic Classification Accuracy.
     """
+    whole("classes", classes)
+    predictions = as_array(predictions, "the predictions")
+    _check_classes("predictions", predictions, predictions.size, classes)
     return confusion_pairs(targets, predictions, classes).matrix()
 
 
 def confusion_pairs(targets: Array, predictions: Array, classes: int) -> ConfusionPairs:
-    """The same without the zeros, for any number of classes; arguments and errors as of `confusion_matrix`."""
+    """The same without the zeros, for any number of classes; a sample may have no predicted class, NO_CLASS.
+
+    Other arguments and errors as of `confusion_matrix`.
+    """
     whole("classes", classes)
-    targets, predictions = np.asarray(targets), np.asarray(predictions)
+    targets, predictions = as_array(targets, "the targets"), as_array(predictions, "the predictions")
     _check_classes("targets", targets, len(predictions) if predictions.ndim else 0, classes)
-    _check_classes("predictions", predictions, len(targets), classes)
-    cells, times = np.unique(targets.astype(np.int64) * classes + predictions.astype(np.int64), return_counts=True)
-    return ConfusionPairs(*np.divmod(cells, classes), times.astype(np.int64), classes)
+    told = predictions != NO_CLASS
+    _check_classes("predictions", np.where(told, predictions, 0), len(targets), classes)
+    cells = targets[told].astype(np.int64) * classes + predictions[told].astype(np.int64)
+    cells, times = np.unique(cells, return_counts=True)
+    unpredicted = np.bincount(targets[~told].astype(np.int64), minlength=classes)
+    return ConfusionPairs(*np.divmod(cells, classes), times.astype(np.int64), classes, unpredicted)
 
 
 def class_report(confusion: Array) -> ClassReport:
@@ -124,13 +137,14 @@ def class_report(confusion: Array) -> ClassReport:
     confusion: (K, K) counts, rows true, columns predicted. Raises ShapeError for any other shape.
     Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
     """
-    confusion = np.asarray(confusion)
+    confusion = as_array(confusion, "the confusion matrix")
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.size:
         raise ShapeError(
             f"expected a confusion matrix of shape (K, K), got {confusion.shape}: take the one of confusion_matrix"
         )
     true, predicted = np.nonzero(confusion)
-    return ConfusionPairs(true, predicted, confusion[true, predicted], len(confusion)).report()
+    none = np.zeros(len(confusion), np.int64)
+    return ConfusionPairs(true, predicted, confusion[true, predicted], len(confusion), none).report()
 
 
 def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibration:
@@ -144,7 +158,7 @@ def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibra
     Source: Guo, Pleiss, Sun, Weinberger (2017), On Calibration of Modern Neural Networks, equations 2, 3 and 5.
     """
     whole("bins", bins)
-    probabilities, targets = np.asarray(probabilities), np.asarray(targets)
+    probabilities, targets = as_array(probabilities, "the probabilities"), as_array(targets, "the targets")
     if probabilities.ndim != 2 or not probabilities.shape[1]:
         raise ShapeError(
             f"expected probabilities of shape (N, K), got {probabilities.shape}: take those of predict_proba"

@@ -6,6 +6,7 @@ import numpy as np
 
 from cnnkit.components.checks import are_shares
 from cnnkit.components.contracts import Metric
+from cnnkit.components.predicted import NO_CLASS, predicted_classes
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array
 
@@ -17,7 +18,7 @@ class Accuracy(Metric):
 
     y: (N, K) or (N, K, H, W) outputs, logits or probabilities; t: class indices, (N,) or (N, H, W), or shares of the
     classes of the shape of y, of which the largest is taken; value: 0 to 1, and NaN over no samples. Raises ShapeError
-    for other targets.
+    for other targets. Outputs that are not finite are those of no class: the sample counts as wrong.
     Source: Bishop (2006), Pattern Recognition and Machine Learning, section 1.5.1 (the misclassification rate's
     complement).
     """
@@ -32,7 +33,8 @@ class Accuracy(Metric):
                 f"{outputs.shape} and {targets.dtype} targets of shape {targets.shape}; for values to regress, or "
                 "several labels, take Accuracy() out of the metrics"
             )
-        correct = np.count_nonzero(outputs.argmax(axis=1) == targets)
+        predicted = predicted_classes(outputs)
+        correct = np.count_nonzero((predicted == targets) & (predicted != NO_CLASS))
         return np.array([correct, targets.size], np.float64)
 
     def value(self, total: Array) -> float:

@@ -159,9 +159,27 @@ BLOCK_BYTES = 16 << 20
 """What of inputs is looked at together, unless a single one takes more."""
 
 
+def as_array(x: Any, what: str) -> Array:
+    """An array of whatever NumPy makes one of. Raises DataError for masked arrays, naming `what`."""
+    refuse_masked(x, what)
+    return np.asarray(x)
+
+
 def as_inputs(x: Any) -> Inputs:
-    """An array of whatever NumPy makes one of; rows that are not in memory stay where they are."""
-    return x if isinstance(x, Rows) else np.asarray(x)
+    """The same of inputs; rows that are not in memory stay where they are."""
+    return x if isinstance(x, Rows) else as_array(x, "the inputs")
+
+
+def refuse_masked(x: Any, what: str) -> None:
+    """Raise DataError for a masked array, and for a list of them: to NumPy, what a mask hides would be data again."""
+    for array in x if isinstance(x, list | tuple) else (x,):
+        # NumPy loads np.ma when it is first asked for, which takes longer than to see that this is no subclass.
+        if isinstance(array, np.ndarray) and type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
+            hidden = np.count_nonzero(np.ma.getmaskarray(array))
+            raise DataError(
+                f"expected {what} as an ordinary array, got a masked one, which hides {hidden:,} of {array.size:,} "
+                "numbers: say what they are, as x.filled(0) does, or leave these samples out"
+            )
 
 
 def blocks(x: Inputs) -> Iterator[slice]:
@@ -182,6 +200,8 @@ class Samples:
     y: Array
 
     def __post_init__(self) -> None:
+        refuse_masked(self.x, "the inputs")
+        refuse_masked(self.y, "the targets")
         if len(self.x) != len(self.y):
             raise DataError(f"expected as many targets as inputs, got {len(self.x)} inputs and {len(self.y)} targets")
 

@@ -98,7 +98,30 @@ def test_a_model_that_has_diverged_has_no_calibration() -> None:
     evaluation = evaluate_classes(model, DIGITS.test)
     assert evaluation is not None
     assert evaluation.calibration is None
-    assert evaluation.to_dict()["calibration"] is None
+    document = evaluation.to_dict()
+    assert document["calibration"] is None
+    assert document["unpredicted"] == len(DIGITS.test)
+    assert np.sum(document["confusion"]) == 0
+    assert [entry["recall"] for entry in document["classes"]] == [0] * 10
+    assert [entry["samples"] for entry in document["classes"]] == np.bincount(DIGITS.test.y).tolist()
+
+
+def test_a_sample_that_is_nan_is_not_taken_for_the_first_class() -> None:
+    model, x = network(), np.asarray(DIGITS.test.x, np.float32)
+    first = int(np.flatnonzero(DIGITS.test.y == 0)[0])
+    x[first] = np.nan
+    evaluation, without = (
+        evaluate_classes(model, Samples(given, targets))
+        for given, targets in (
+            (x, DIGITS.test.y),
+            (np.delete(x, first, axis=0), np.delete(DIGITS.test.y, first)),
+        )
+    )
+    assert evaluation is not None
+    assert without is not None
+    assert evaluation.to_dict()["unpredicted"] == 1
+    assert evaluation.confusion.rows() == without.confusion.rows()
+    assert evaluation.report.samples[0] == without.report.samples[0] + 1
 
 
 def test_values_to_regress_have_no_classes() -> None:

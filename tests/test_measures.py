@@ -14,7 +14,7 @@ from sklearn import metrics as sklearn
 from sklearn.calibration import calibration_curve
 
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.measures import calibration, class_report, confusion_matrix
+from cnnkit.measures import calibration, class_report, confusion_matrix, confusion_pairs
 from cnnkit.types import Array
 
 TARGETS = np.array([0, 0, 0, 1, 1, 3])
@@ -64,6 +64,18 @@ def test_they_are_those_of_scikit_learn(seed: int, classes: int, count: int) -> 
     report = class_report(confusion)
     for ours, theirs in zip((report.precision, report.recall, report.f1, report.samples), expected, strict=True):
         assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_samples_without_a_predicted_class_are_missed_and_confused_with_none() -> None:
+    pairs = confusion_pairs(TARGETS, np.array([0, -1, 1, -1, -1, 1]), 4)
+    assert pairs.rows() == [(0, 0, 1), (0, 1, 1), (3, 1, 1)]
+    assert_array_equal(pairs.unpredicted, [1, 2, 0, 0])
+    report = pairs.report()
+    assert_array_equal(report.samples, [3, 2, 0, 1])
+    assert_allclose(report.recall, [1 / 3, 0, math.nan, 0])
+    assert_allclose(report.precision, [1, 0, math.nan, math.nan])
+    assert_array_equal(report.confused_with, [1, -1, -1, 1])
+    assert pairs.matrix().sum() == 3
 
 
 def test_no_samples_are_no_error() -> None:

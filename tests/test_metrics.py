@@ -29,6 +29,19 @@ def test_accuracy_does_not_depend_on_tiles() -> None:
     assert Accuracy().value(whole) == np.mean(outputs.argmax(axis=1) == targets)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("target", [0, 1])
+def test_outputs_that_are_not_finite_are_never_right(bad: float, target: int) -> None:
+    outputs = np.array([[1.0, 0.0], [bad, bad], [bad, 0.0], [0.0, bad]])
+    assert Accuracy().sums(outputs, np.array([0, target, target, target])).tolist() == [1, 4]
+
+
+def test_pixels_that_are_nan_are_never_right() -> None:
+    outputs = np.zeros((1, 2, 1, 2))
+    outputs[0, 0, 0, 1] = math.nan
+    assert Accuracy().sums(outputs, np.zeros((1, 1, 2), np.int64)).tolist() == [1, 2]
+
+
 def test_accuracy_of_no_samples_is_not_a_number() -> None:
     assert math.isnan(Accuracy().value(Accuracy().sums(np.empty((0, 3)), np.empty(0, np.int64))))
 

@@ -42,6 +42,7 @@ def evaluate(
     Loss and metrics; of a classifier also each class, what it is taken for, and whether confidence is earned.
     """
     from cnnkit.evaluation import evaluate_classes
+    from cnnkit.measures import not_finite
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 
@@ -70,6 +71,9 @@ def evaluate(
     say_table(("metric", "value"), metrics.items())
     if classes:
         say_classes(classes)
+        if unpredicted := int(classes.confusion.unpredicted.sum()):
+            what = "pixel" if len(model.output_shape) > 1 else "test sample"
+            warn(f"{not_finite(version, counted(unpredicted, what))}. They count as wrong")
 
 
 def measure(

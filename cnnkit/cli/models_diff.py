@@ -137,10 +137,12 @@ def _show_predictions(
         f"{changes.spoiled:,} from right to wrong"
     )
 
-    def name(index: int) -> str:
+    def name(index: int | None) -> str:
+        if index is None:
+            return "no class"
         return data.labels[index] if index < len(data.labels) else str(index)
 
-    def said(index: int, probability: float) -> str:
+    def said(index: int | None, probability: float) -> str:
         return name(index) if math.isnan(probability) else f"{name(index)} ({probability:.3f})"
 
     rows = [(e.index, name(e.target), said(e.a, e.a_probability), said(e.b, e.b_probability)) for e in changes.examples]

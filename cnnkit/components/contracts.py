@@ -5,6 +5,7 @@ The methods that raise NotImplementedError are what an author must write; the er
 
 from __future__ import annotations
 
+import functools
 import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -115,14 +116,19 @@ class Layer(Component):
 class BatchCoupledLayer(Layer):
     """A layer whose training output depends on the whole batch, such as batch normalisation.
 
-    Each tile contributes a partial sum; the engine adds the partials in tile order and hands the total to every
-    tile, so that the statistics are those of the whole batch however it is cut. After a forward pass in prediction,
-    where no sample depends on the others, `backward` is given a total of zeros.
+    Each tile contributes a partial; the engine joins the partials of all tiles and hands the total to every tile, so
+    that the statistics are those of the whole batch however it is cut. Partials of the backward pass are added in tile
+    order, and so are those of the forward pass unless the layer joins them otherwise. After a forward pass in
+    prediction, where no sample depends on the others, `backward` is given a total of zeros.
     """
 
     def partial(self, x: Array, ctx: Context) -> Array:
         """This tile's contribution to the forward total, float64; called in training only, before `forward`."""
         raise NotImplementedError(f"{type(self).__name__} has no partial")
+
+    def join(self, partials: Sequence[Array]) -> Array:
+        """The forward total of these partials, which are in tile order; float64, and of one partial that itself."""
+        return functools.reduce(np.add, partials)
 
     def absorb(self, total: Array) -> None:
         """Update `self.buffers` from the forward total; called once in a training step."""

@@ -42,6 +42,18 @@ class WindowExample:
         products = self.patch if self.kernel is None else self.patch * self.kernel
         return np.asarray(products.sum(axis=(1, 2)))
 
+    @property
+    def winner(self) -> tuple[int, int] | None:
+        """Of a maximum pooling: where in the window the number is that gets the gradient; None where one is NaN.
+
+        As in MaxPool2D, that is the first of equal maxima in the window's column order.
+        """
+        columns = self.patch[0].T
+        if np.isnan(columns).any():
+            return None
+        column, row = np.unravel_index(int(columns.argmax()), columns.shape)
+        return int(row), int(column)
+
 
 @dataclass(frozen=True)
 class DenseExample:

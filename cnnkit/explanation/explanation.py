@@ -13,7 +13,7 @@ from cnnkit.explanation.markup import cut
 from cnnkit.explanation.tracing import Trace, trace
 from cnnkit.measures import check_scores, not_finite
 from cnnkit.network import Sequential
-from cnnkit.types import Array
+from cnnkit.types import Array, as_array
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def explain(
     Raises ShapeError if image, network and loss do not fit, ConfigError for a class that the network does not have, and
     without a target for a network that predicts no class.
     """
-    x = np.asarray(image)
+    x = as_array(image, "the image")
     x = x[None] if x.shape == model.input_shape else x
     if model.check_input(x).shape[0] != 1:
         raise ShapeError(f"expected one image, got {len(x)}: explain them one after the other")
@@ -110,12 +110,12 @@ def _targets(model: Sequential, given: Any, scores: Array, title: str) -> Array:
         if np.shape(given) != (count,):
             came = "none" if given is None else repr(given)
             raise ConfigError(f"{title} gives {model.gives}: expected the true {what}, {count} of them; got {came}")
-        return np.asarray(given)[None]
+        return as_array(given, "the target")[None]
     if given is None and not np.isfinite(scores).all():
         raise ConfigError(f"{not_finite(title, 'the image')}. So it predicts no class: give the true one")
     wanted: Any = int(scores.argmax()) if given is None else given
     if not isinstance(wanted, int | np.integer):
-        return np.asarray(wanted)[None]  # shares of the classes
+        return as_array(wanted, "the target")[None]  # shares of the classes
     if not 0 <= wanted < count:
         raise ConfigError(f"expected a class from 0 to {count - 1}, got {wanted}")
     return np.array([wanted], np.int64)

@@ -44,7 +44,11 @@ def pool(layer: MaxPool2D | AvgPool2D, trace: LayerTrace) -> Lesson:
     rows, columns = layer.window.rows.size, layer.window.columns.size
     is_max = isinstance(layer, MaxPool2D)
     kept, back = (
-        ("the largest number", "The gradient of an output goes to the number that was the largest, alone.")
+        (
+            "the largest number",
+            "The gradient of an output goes to the number that was the largest, alone: of equal ones to the first, "
+            "column by column.",
+        )
         if is_max
         else ("the mean", "The gradient of an output is shared evenly by all numbers in its window.")
     )
@@ -90,11 +94,7 @@ def _conv_steps(example: WindowExample, trace: LayerTrace) -> Html:
 
 def _pool_steps(example: WindowExample, trace: LayerTrace, is_max: bool) -> Html:
     patch = example.patch[0]
-    mark = None
-    if is_max:
-        winner = np.unravel_index(int(np.nan_to_num(patch, nan=-np.inf, neginf=-np.inf).argmax()), patch.shape)
-        mark = int(winner[0]), int(winner[1])
-    grid = figures.grid(patch, inside=example.inside, mark=mark, alt="window")
+    grid = figures.grid(patch, inside=example.inside, mark=example.winner if is_max else None, alt="window")
     row = tag(
         "div",
         _where(example, trace, example.channel),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkit.components import Layer
+from cnnkit.components.sums import sum_over
 from cnnkit.types import Array, Cache, Context, Grads, Graph
 
 
@@ -47,13 +48,13 @@ class Softmax(Layer):
         """Probabilities."""
         y = np.subtract(x, x.max(axis=1, keepdims=True), out=ctx.empty_like(x))
         np.exp(y, out=y)
-        y /= y.sum(axis=1, keepdims=True)
+        y /= sum_over(y, 1)[:, None]
         return y, y
 
     def backward(self, dy: Array, y: Cache, ctx: Context) -> tuple[Array, Grads]:
         """dx = y * (dy - <dy, y>)."""
         dx = np.multiply(dy, y, out=ctx.empty_like(y))
-        np.subtract(dy, dx.sum(axis=1, keepdims=True), out=dx)
+        np.subtract(dy, sum_over(dx, 1)[:, None], out=dx)
         dx *= y
         return dx, {}
 

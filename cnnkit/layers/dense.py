@@ -6,6 +6,7 @@ import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.components.checks import true_or_false, whole
+from cnnkit.components.sums import sum_over
 from cnnkit.errors import ShapeError
 from cnnkit.layers.initial import glorot_uniform
 from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
@@ -46,7 +47,7 @@ class Dense(Layer):
         """Two products."""
         grads = {"weight": np.matmul(dy.T, x, out=ctx.gradient("weight", self.params["weight"].shape))}
         if self.bias:
-            grads["bias"] = dy.sum(axis=0)
+            grads["bias"] = sum_over(dy, 0)
         return np.matmul(dy, self.params["weight"], out=ctx.empty(x.shape)), grads
 
     def lower(self, graph: Graph, x: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer
@@ -9,6 +11,9 @@ from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError
 from cnnkit.layers.window import image_shape
 from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+
+LARGE_MEAN = 16.0
+"""Of mean^2 to variance; up to here, float32 sums about the origin lose less than two digits of the variance."""
 
 
 class BatchNorm2D(BatchCoupledLayer):
@@ -40,17 +45,31 @@ class BatchNorm2D(BatchCoupledLayer):
         return in_shape
 
     def partial(self, x: Array, ctx: Context) -> Array:
-        """[n, sum of x, sum of x^2] for each channel, (3, C), float64.
+        """[n, sum of x - shift, sum of (x - shift)^2, shift] for each channel, (4, C), float64.
 
-        A sum of float32 squares would lose var to rounding wherever |mean| is much larger than sqrt(var). The squares
-        are therefore taken about the tile's own mean, and moved to the origin in float64: sum x^2 = M2 + n * mean^2.
+        Where |mean| is much larger than sqrt(var), sums about the origin would lose var to rounding: the shift is the
+        tile's own mean then, and 0 elsewhere.
         """
         count = x.size // x.shape[1]
-        mean = x.mean(axis=(0, 2, 3), keepdims=True)
-        centred = np.subtract(x, mean, out=ctx.empty_like(x))
-        squares = np.multiply(centred, centred, out=centred).sum(axis=(0, 2, 3)).astype(np.float64)
-        mean = mean.ravel().astype(np.float64)
-        return np.stack([np.full_like(mean, count), count * mean, squares + count * mean * mean])
+        values = x.astype(np.float64)
+        mean, var = values.mean(axis=(0, 2, 3)), values.var(axis=(0, 2, 3))
+        shift = mean if is_large(mean, var) else np.zeros_like(mean)
+        values -= shift.reshape(1, -1, 1, 1)
+        sums, squares = values.sum(axis=(0, 2, 3)), np.square(values).sum(axis=(0, 2, 3))
+        return np.stack([np.full_like(mean, count), sums, squares, shift])
+
+    def join(self, partials: Sequence[Array]) -> Array:
+        """The same of all tiles, about one shift, that of the first tile.
+
+        With d the first shift taken from a tile's own, sum (x - first) = S + n d and
+        sum (x - first)^2 = Q + d (2 S + n d): Chan, Golub, LeVeque (1979), Updating Formulae and a Pairwise Algorithm
+        for Computing Sample Variances.
+        """
+        counts, sums, squares, shifts = np.stack(partials, axis=1)
+        apart = shifts - shifts[0]
+        squares = squares + apart * (2 * sums + counts * apart)
+        sums = sums + counts * apart
+        return np.stack([counts.sum(axis=0), sums.sum(axis=0), squares.sum(axis=0), shifts[0]])
 
     def absorb(self, total: Array) -> None:
         """Move the running statistics towards those of the batch."""
@@ -65,7 +84,7 @@ class BatchNorm2D(BatchCoupledLayer):
         else:
             count, mean, var = 1.0, self.buffers["running_mean"], self.buffers["running_var"]
         inverse = _per_channel(1 / np.sqrt(var + self.epsilon), x)
-        normal = np.subtract(x, _per_channel(mean, x), out=ctx.empty_like(x))
+        normal = np.subtract(x, mean.reshape(1, -1, 1, 1), out=ctx.empty_like(x))  # no mean is rounded first
         normal *= inverse
         y = np.multiply(normal, _per_channel(self.params["gamma"], x), out=ctx.empty_like(x))
         y += _per_channel(self.params["beta"], x)
@@ -75,7 +94,7 @@ class BatchNorm2D(BatchCoupledLayer):
         """[sum of dy, sum of dy * xhat] for each channel, (2, C), float64."""
         normal = cache[0]
         product = np.multiply(dy, normal, out=ctx.empty_like(normal))
-        return np.stack([dy.sum(axis=(0, 2, 3)), product.sum(axis=(0, 2, 3))]).astype(np.float64)
+        return np.stack([values.sum(axis=(0, 2, 3), dtype=np.float64) for values in (dy, product)])
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         """The total couples dx to the batch; the gradients of gamma and beta are this tile's own."""
@@ -102,9 +121,14 @@ class BatchNorm2D(BatchCoupledLayer):
 
 def statistics(total: Array) -> tuple[float, Array, Array]:
     """Count, mean and variance of each channel, (C,), from a forward total."""
-    count, sums, squares = float(total[0, 0]), total[1], total[2]
+    count, (sums, squares, shift) = float(total[0, 0]), total[1:]
     mean = sums / count
-    return count, mean, np.maximum(squares / count - mean * mean, 0)  # rounding may pass below 0
+    return count, shift + mean, np.maximum(squares / count - mean * mean, 0)  # rounding may pass below 0
+
+
+def is_large(mean: Array, var: Array) -> bool:
+    """Whether a channel's mean is so large that sums about the origin would lose digits of its variance."""
+    return bool(np.any(mean * mean > LARGE_MEAN * var))
 
 
 def _per_channel(values: Array, x: Array) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.components.checks import pair
+from cnnkit.components.sums import SHORT
 from cnnkit.errors import ConfigError
 from cnnkit.layers.window import Padding, Pair, Window, check_padding, image_shape, window_over
 from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
@@ -40,6 +41,12 @@ class _Pool(Layer):
         self.window = window_over(name, image, self.size, stride, self.padding)
         return channels, *self.window.out_size
 
+    def _gradient_sums(self, dy: Array, ctx: Context) -> Array:
+        """Zeros to which dy is added; in float64 where an element may be in so many windows that float32 loses."""
+        zeros = self.window.padded_zeros(dy.shape[1], len(dy), ctx)
+        windows = math.prod(-(-axis.size // axis.stride) for axis in (self.window.rows, self.window.columns))
+        return zeros if windows <= SHORT else zeros.astype(np.float64)
+
 
 class MaxPool2D(_Pool):
     """The largest number in each window.
@@ -67,13 +74,13 @@ class MaxPool2D(_Pool):
         """Each dy goes to the first element that equals the maximum, and to no other."""
         padded, y = cache
         inner_dy = dy.transpose(1, 2, 3, 0)
-        dpadded = self.window.padded_zeros(padded.shape[0], padded.shape[3], ctx)
+        dpadded = self._gradient_sums(dy, ctx)
         waiting = np.ones(y.shape, bool)
         for _, _, met in sorted(self.window.slices(), key=lambda at: (at[1], at[0])):
             first = waiting & (padded[met] == y)
             dpadded[met] += inner_dy * first
             waiting ^= first
-        return self.window.crop(dpadded), {}
+        return self.window.crop(dpadded).astype(dy.dtype, copy=False), {}
 
     def lower(self, graph: Graph, x: str) -> str:
         """ONNX MaxPool; at stride 1 with unequal pads, which ONNX's reference evaluator confuses, in another form.
@@ -102,22 +109,22 @@ class AvgPool2D(_Pool):
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """A running sum over the window's elements."""
+        """A running sum over the window's elements; of a large window in float64."""
         padded = self.window.pad(x, 0, ctx)
         y = ctx.empty((x.shape[1], *self.window.out_size, len(x)))
-        y[...] = 0
+        total = y if self._count <= SHORT else np.empty(y.shape)
+        total[...] = 0
         for _, _, met in self.window.slices():
-            y += padded[met]
-        y /= self._count
-        return y.transpose(3, 0, 1, 2), None
+            total += padded[met]
+        return np.divide(total, self._count, out=y).transpose(3, 0, 1, 2), None
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         """The same share for every element of a window."""
         share = dy.transpose(1, 2, 3, 0) / self._count
-        dpadded = self.window.padded_zeros(dy.shape[1], len(dy), ctx)
+        dpadded = self._gradient_sums(dy, ctx)
         for _, _, met in self.window.slices():
             dpadded[met] += share
-        return self.window.crop(dpadded), {}
+        return self.window.crop(dpadded).astype(dy.dtype, copy=False), {}
 
     def lower(self, graph: Graph, x: str) -> str:
         """ONNX AveragePool; with padding a Conv of each channel by itself, whose kernel is 1 / (kh*kw) throughout.

@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 
 from cnnkit.components import Layer, Loss
+from cnnkit.components.sums import sum_over
 from cnnkit.layers import Softmax
 from cnnkit.network.node import INPUT, Node
 from cnnkit.types import Array, Cache, Context, Grads
@@ -88,7 +89,7 @@ def takes_logits(loss: Loss) -> bool:
 def softmax(logits: Array) -> Array:
     """exp(z) / sum of exp(z) over axis 1; the maximum is taken out, so that no exponent overflows."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return cast(Array, shifted / shifted.sum(axis=1, keepdims=True))
+    return cast(Array, shifted / sum_over(shifted, 1)[:, None])
 
 
 def sigmoid(logits: Array) -> Array:

@@ -204,7 +204,7 @@ class Engine:
                 if isinstance(step.run, BatchCoupledLayer):
                     for (x,), ctx in zip(inputs, contexts, strict=True):
                         ctx.partial = np.asarray(step.run.partial(x, ctx), np.float64)
-                    totals.append(functools.reduce(np.add, [ctx.partial for ctx in contexts]))
+                    totals.append(step.run.join([ctx.partial for ctx in contexts]))
                     for ctx in contexts:
                         ctx.total = totals[-1]
                 for values, xs, ctx in zip(tiles, inputs, contexts, strict=True):

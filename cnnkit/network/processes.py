@@ -140,9 +140,12 @@ class SharedSession(Session):
                 for number, one in zip(mine, passes, strict=True):
                     places[number] = to_stop(one, total)
                 self._meet(worker)
-                total = functools.reduce(np.add, places[: len(numbers)])
+                partials = list(places[: len(numbers)])
                 if stop < len(self.engine.coupled):
+                    total = self.engine.coupled[stop].join(partials)
                     self.engine.coupled[stop].absorb(total)
+                else:
+                    total = functools.reduce(np.add, partials)
             for number, one in zip(mine, passes, strict=True):
                 self._sums[number] = to_end(one, total).pack()
             self._meet(worker)

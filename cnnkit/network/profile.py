@@ -120,6 +120,10 @@ class _CoupledClock(_Clock, BatchCoupledLayer):
         with self.in_forward():
             return self.run.partial(x, ctx)
 
+    def join(self, partials: Sequence[Array]) -> Any:
+        with self.in_forward():
+            return self.run.join(partials)
+
     def backward_partial(self, dy: Array, cache: Any, ctx: Context) -> Any:
         with self.in_backward():
             return self.run.backward_partial(dy, cache, ctx)

@@ -10,14 +10,16 @@ import numpy as np
 
 from cnnkit.components import Layer, Loss, Merge, installed_catalog
 from cnnkit.components.checks import one_of, whole
-from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.components.predicted import NO_CLASS, predicted_classes
+from cnnkit.errors import ConfigError, DataError, ShapeError
+from cnnkit.measures import not_finite
 from cnnkit.network.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
 from cnnkit.network.engine import Engine
 from cnnkit.network.node import Node, flatten
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
 from cnnkit.network.workers import available_cores
-from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs
+from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, refuse_masked
 
 InputDtype = Literal["uint8", "float32"]
 CLASSES = Task("classes", from_logits=True)
@@ -147,12 +149,17 @@ class Sequential:
 
         The most probable class as its index, (N,) or for each pixel (N, H, W), int64; labels with a probability of 1/2
         or more, (N, K) or (N, K, H, W), bool; values, (N, *output_shape). `labels` has the names of classes and labels.
+        Raises DataError, naming the first sample, where scores are NaN, which speak for no class and no label.
         """
         match self.task.gives:
             case "classes":
-                return cast(Array, self.logits(x).argmax(axis=1))
+                classes = predicted_classes(self.logits(x))
+                _require_all(classes != NO_CLASS, "class")
+                return classes
             case "labels":
-                return cast(Array, self.outputs(x) >= (0 if self.task.from_logits else 0.5))
+                outputs = self.outputs(x)
+                _require_all(~np.isnan(outputs), "labels")
+                return cast(Array, outputs >= (0 if self.task.from_logits else 0.5))
         return self.outputs(x)
 
     def trace(self, x: Inputs) -> list[Array]:
@@ -164,7 +171,10 @@ class Sequential:
         return {name: array.copy() for name, array in self._arrays()}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Set all parameters and buffers. Raises ShapeError if a name is missing, too many, or has another shape."""
+        """Set all parameters and buffers.
+
+        Raises ShapeError if a name is missing, too many, or has another shape, and DataError for masked arrays.
+        """
         arrays = dict(self._arrays())
         wrong = [f"{name} is missing" for name in arrays if name not in state]
         wrong += [f"{name} is not in this network" for name in state if name not in arrays]
@@ -173,6 +183,8 @@ class Sequential:
             for name, array in arrays.items()
             if name in state and np.shape(state[name]) != array.shape
         ]
+        for name in state:
+            refuse_masked(state[name], name)
         if wrong:
             raise ShapeError("the state does not fit the network: " + "; ".join(wrong))
         for name, array in arrays.items():
@@ -212,6 +224,16 @@ class Sequential:
         hint = ": add the batch axis with x[None]" if array.shape == self.input_shape else ""
         expected = ", ".join(map(str, ("N", *self.input_shape)))
         raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{hint}")
+
+
+def _require_all(told: Array, what: str) -> None:
+    """Raise DataError for the first sample of which nothing is told; told: (N, ...) bool."""
+    if not told.all():
+        first = int(np.argwhere(~told)[0, 0])
+        raise DataError(
+            f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: mend the sample or leave it "
+            "out; logits(x) and predict_proba(x) keep NaN"
+        )
 
 
 _owners: WeakValueDictionary[int, Sequential] = WeakValueDictionary()

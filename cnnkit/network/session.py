@@ -67,7 +67,7 @@ class Session:
             passes = [self.tile_pass(batch, key, number) for number in numbers]
             total: Array | None = None
             for layer in self.engine.coupled:
-                total = functools.reduce(np.add, [to_stop(one, total) for one in passes])
+                total = layer.join([to_stop(one, total) for one in passes])
                 layer.absorb(total)
             for _ in self.engine.coupled:
                 total = functools.reduce(np.add, [to_stop(one, total) for one in passes])

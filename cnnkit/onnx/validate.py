@@ -22,7 +22,7 @@ from cnnkit.onnx.load import load_onnx
 from cnnkit.onnx.outputs import output_names, probabilities_of
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
 from cnnkit.onnx.runtimes import ensure_installed, execute
-from cnnkit.types import Array, Inputs
+from cnnkit.types import Array, Inputs, as_inputs
 
 DEFAULT_SAMPLES = 64
 CHUNK_BYTES = 32 * 2**20
@@ -232,7 +232,7 @@ def _random_inputs(model: Sequential) -> Array:
 
 
 def _as_input(model: Sequential, given: Inputs) -> Array:
-    x = np.asarray(given)
+    x = np.asarray(as_inputs(given))
     if x.shape[1:] != model.input_shape or not len(x):
         expected = ", ".join(map(str, ("N", *model.input_shape)))
         raise ShapeError(f"expected x of shape ({expected}) with at least one sample, got {x.shape}")

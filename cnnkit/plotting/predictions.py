@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnkit.errors import PlotError
+from cnnkit.measures import not_finite
 from cnnkit.plotting.style import GREEN, SMALL, SUBTITLE, VERMILION, class_names, new_figure, picture
 from cnnkit.plotting.tiles import VALUE, check_images, show_images, tiles
 from cnnkit.types import Array, Inputs
@@ -29,9 +30,11 @@ def draw_predictions(images: Inputs, targets: Array, probabilities: Array, label
     """The first samples, each with its predicted label and probability, and the true label where that is another.
 
     images: (N, C, H, W), 1 or 3 channels, in the dataset's units; targets: (N,) class indices; probabilities: (N, K);
-    labels: K names, or none; name: of the model. Raises PlotError for what is no image.
+    labels: K names, or none; name: of the model. Raises PlotError for what is no image, and for probabilities that are
+    NaN.
     """
     check_images(images)
+    _check_finite(probabilities, name)
     first = np.arange(min(len(images), _most(labels)))
     right = int((probabilities.argmax(axis=1) == targets)[first].sum())
     title = f"{name}: {right} of the first {len(first)} test samples right"
@@ -44,9 +47,10 @@ def draw_misclassified(
 ) -> Figure:
     """The samples that a model has wrong, those first of which it is most sure; arguments as of `draw_predictions`.
 
-    Raises PlotError if it has none wrong.
+    Raises PlotError likewise, and if it has none wrong.
     """
     check_images(images)
+    _check_finite(probabilities, name)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != targets)
     if not len(wrong):
         raise PlotError(f"{name} has none of the {len(targets):,} test samples wrong: there is nothing to show")
@@ -55,6 +59,11 @@ def draw_misclassified(
     most = _most(labels)
     which = "the most confident first" if len(wrong) <= most else f"the {most} most confident of them"
     return _grid(images, targets, probabilities, labels, order[:most], f"{name}: {share}, {which}")
+
+
+def _check_finite(probabilities: Array, name: str) -> None:
+    if not np.isfinite(probabilities).all():
+        raise PlotError(not_finite(name, "samples"))
 
 
 def _most(labels: Sequence[str]) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from cnnkit.components.predicted import NO_CLASS, predicted_classes
 from cnnkit.errors import ShapeError
 from cnnkit.network import Sequential
 from cnnkit.registry.difference import MetricPair, metric_pairs
@@ -22,9 +24,10 @@ class Example:
 
     index: int
     target: int
-    a: int
+    a: int | None
+    """None where the model gives NaN."""
     a_probability: float
-    b: int
+    b: int | None
     b_probability: float
 
 
@@ -92,13 +95,13 @@ def diff_predictions(a: Sequential, b: Sequential, samples: Samples) -> ClassDif
 def _classes(model_a: Sequential, model_b: Sequential, samples: Samples) -> ClassDifference:
     """The number of classes may differ."""
     a, b = (model.logits(samples.x) for model in (model_a, model_b))
-    targets, old, new = samples.y, a.argmax(axis=1), b.argmax(axis=1)
+    targets, old, new = samples.y, predicted_classes(a), predicted_classes(b)
     changed = np.flatnonzero(old != new)
     a_right, b_right = old == targets, new == targets
     shown = changed[:MAX_EXAMPLES]
     a_sure, b_sure = (_probabilities(model, samples.x[shown]) for model in (model_a, model_b))
     examples = tuple(
-        Example(i, int(targets[i]), int(old[i]), float(p[old[i]]), int(new[i]), float(q[new[i]]))
+        Example(i, int(targets[i]), *_told(p, int(old[i])), *_told(q, int(new[i])))
         for i, p, q in zip(shown.tolist(), a_sure, b_sure, strict=True)
     )
     (accuracy,) = metric_pairs({"accuracy": a_right.mean()}, {"accuracy": b_right.mean()})
@@ -115,6 +118,11 @@ def _classes(model_a: Sequential, model_b: Sequential, samples: Samples) -> Clas
 def _probabilities(model: Sequential, x: Array) -> Array:
     """Of each class; NaN for a model that has none."""
     return model.predict_proba(x) if model.has_probabilities else np.full((len(x), *model.output_shape), np.nan)
+
+
+def _told(probabilities: Array, predicted: int) -> tuple[int | None, float]:
+    """The predicted class and its probability; probabilities: (K,)."""
+    return (None, math.nan) if predicted == NO_CLASS else (predicted, float(probabilities[predicted]))
 
 
 def _outputs(a: Array, b: Array) -> OutputDifference:

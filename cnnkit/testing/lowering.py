@@ -9,7 +9,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
 from cnnkit.network import Sequential
-from cnnkit.types import Shape
+from cnnkit.types import Shape, Task
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
 
@@ -26,13 +26,13 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
     from cnnkit.onnx.runtimes import ReferenceEvaluator
 
     rng = np.random.default_rng(0)
-    model = Sequential([copy.deepcopy(layer)], in_shape)
+    model = Sequential([copy.deepcopy(layer)], in_shape, task=Task("values"))
     model.load_state({name: rng.uniform(0.5, 1.5, value.shape) for name, value in model.state().items()})
     exported = to_onnx(model).SerializeToString()
     for batch in (1, 3):
         x = rng.normal(size=(batch, *in_shape)).astype(np.float32)
         expected = model.trace(x)[-1]
-        given = ReferenceEvaluator().run(exported, {"input": x})["logits"]
+        given = ReferenceEvaluator().run(exported, {"input": x})["values"]
         if given.shape != expected.shape:
             raise CheckError(
                 f"lower gives outputs of shape {given.shape} for {batch} samples, expected {expected.shape}"

@@ -75,7 +75,8 @@ def forward(
     inputs = list(zip(*(np.array_split(x, tiles) for x in xs), strict=True))
     contexts = [PlainContext(training, seed + number, xs[0].dtype) for number in range(tiles)]
     if isinstance(layer, BatchCoupledLayer) and training:
-        _share(contexts, [layer.partial(x[0], ctx) for x, ctx in zip(inputs, contexts, strict=True)])
+        partials = [layer.partial(x[0], ctx) for x, ctx in zip(inputs, contexts, strict=True)]
+        _share(contexts, partials, layer.join(partials))
     results = []
     for x, ctx in zip(inputs, contexts, strict=True):
         y, cache = layer.forward(x, ctx) if isinstance(layer, Merge) else layer.forward(x[0], ctx)
@@ -92,7 +93,7 @@ def backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[li
     dys = np.array_split(dy, len(tiles))
     if isinstance(layer, BatchCoupledLayer):
         partials = [layer.backward_partial(part, t.cache, t.ctx) for part, t in zip(dys, tiles, strict=True)]
-        _share([tile.ctx for tile in tiles], partials)
+        _share([tile.ctx for tile in tiles], partials, np.sum(partials, axis=0))
         for tile in tiles:
             tile.ctx.total = tile.ctx.total * tile.ctx.training
     dxs: list[Sequence[Array]] = []
@@ -113,8 +114,7 @@ def output(tiles: Sequence[Tile]) -> Array:
     return np.concatenate([tile.y for tile in tiles])
 
 
-def _share(contexts: Sequence[PlainContext], partials: Sequence[Array]) -> None:
-    total = np.sum(partials, axis=0)
+def _share(contexts: Sequence[PlainContext], partials: Sequence[Array], total: Array) -> None:
     for ctx, partial in zip(contexts, partials, strict=True):
         ctx.end_call()
         ctx.partial, ctx.total = partial, total

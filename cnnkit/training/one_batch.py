@@ -52,7 +52,7 @@ def overfit_one_batch(trainer: Trainer, model: Sequential, data: Data, steps: in
             done += 1
             if done % EVERY == 0 or done == steps:
                 after = trainer.evaluate(model, batch)
-                learned = _is_learned(model, batch, before["loss"], after["loss"])
+                learned = math.isfinite(after["loss"]) and _is_learned(model, batch, before["loss"], after["loss"])
     return OneBatch(len(batch), done, before, after, learned)
 
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, cast
 
-import numpy as np
-
 from cnnkit.components import (
     Augmentation,
     Callback,
@@ -41,7 +39,7 @@ from cnnkit.training.interruption import StopRequest
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
-from cnnkit.types import Array, Data, Inputs, Samples, as_inputs
+from cnnkit.types import Array, Data, Inputs, Samples, as_array, as_inputs
 
 
 class Trainer:
@@ -271,7 +269,7 @@ def _parts(data: Any) -> tuple[Samples, Samples | None, Samples | None]:
         case Samples():
             return data, None, None
         case (x, y):
-            return Samples(as_inputs(x), np.asarray(y)), None, None
+            return Samples(as_inputs(x), as_array(y, "the targets")), None, None
     raise ConfigError(f"expected a dataset, or a pair of arrays (inputs, targets), got {type(data).__name__}")
 
 

@@ -64,6 +64,27 @@ def _own(classes: int, labels: tuple[str, ...] = ()) -> None:
     Registry().save(model, "own")
 
 
+def test_samples_without_a_class_are_told(cli: Any) -> None:
+    _own(2)
+    record = Registry().read("own")
+    model = record.model()
+    model.parameters.vector[:] = np.nan
+    Registry().save(model, "own")
+    data = ("--dataset", "Arrays('own.npz')")
+    result = cli("evaluate", "own@2", *data)
+    assert result.code == 0, result.err
+    said = "own@2 gives NaN for 4 test samples: its weights are not finite, or an input is not. They count as wrong"
+    assert said in result.err.replace("\n", " ")
+    document = cli("evaluate", "own@2", *data, "--json").document
+    assert (document["unpredicted"], document["metrics"]["accuracy"]) == (4, 0)
+    assert cli("evaluate", "own@1", *data, "--json").document["unpredicted"] == 0
+    changes = cli("models", "diff", "own@1", "own@2", *data)
+    assert changes.code == 0, changes.err
+    assert "no class" in changes.out
+    example = cli("models", "diff", "own@1", "own@2", *data, "--json").document["predictions"]["examples"][0]
+    assert (example["a"], example["b"]) == (0, None)
+
+
 def test_many_classes_are_shown_by_the_worst(cli: Any) -> None:
     _own(40)
     result = cli("evaluate", "own", "--dataset", "Arrays('own.npz')")

@@ -9,7 +9,9 @@ import pytest
 
 from cnnkit.explanation.examples import conv_example, dense_example, norm_example, pool_example
 from cnnkit.explanation.tracing import LayerTrace, trace
+from cnnkit.layers import MaxPool2D
 from cnnkit.losses import CrossEntropy
+from cnnkit.testing import PlainContext
 from tests.explanation.networks import image, network
 
 
@@ -54,6 +56,34 @@ def test_a_window_holds_the_number_that_is_kept(layer: str) -> None:
     kept = example.patch.max() if layer.startswith("Max") else example.patch.mean()
     assert kept == pytest.approx(one.output[example.channel, example.row, example.column], rel=1e-5)
     assert example.value == one.output.max()
+
+
+@pytest.mark.parametrize(
+    "layer", [MaxPool2D(2), MaxPool2D((3, 2)), MaxPool2D(3, 2, 1), MaxPool2D(2, padding="same")], ids=repr
+)
+@pytest.mark.parametrize("seed", range(8))
+def test_the_winner_is_the_number_that_gets_the_gradient(layer: MaxPool2D, seed: int) -> None:
+    """Few values, so that windows have ties; the layer itself says where the gradient of the output goes."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-1, 2, (1, 2, 5, 5)).astype(np.float64)
+    layer.build((2, 5, 5), rng)
+    y, cache = layer.forward(x, PlainContext())
+    example = pool_example(layer, x[0], y[0])
+    dy = np.zeros(y.shape)
+    dy[0, example.channel, example.row, example.column] = 1
+    dx, _ = layer.backward(dy, cache, PlainContext())
+    row, column = example.winner or pytest.fail("there is one")
+    assert example.inside[row, column]
+    assert np.argwhere(dx[0]).tolist() == [[example.channel, example.top + row, example.left + column]]
+
+
+def test_of_equal_maxima_the_first_in_column_order_wins() -> None:
+    layer = MaxPool2D(2)
+    layer.build((1, 2, 2), np.random.default_rng(0))
+    x = np.array([[[0.0, 1.0], [1.0, 0.0]]])
+    assert pool_example(layer, x, np.ones((1, 1, 1))).winner == (1, 0)
+    x[0, 0, 0] = np.nan
+    assert pool_example(layer, x, np.full((1, 1, 1), np.nan)).winner is None
 
 
 def test_contributions_are_ordered_and_add_up() -> None:

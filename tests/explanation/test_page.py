@@ -330,3 +330,11 @@ def test_a_loss_is_an_object_or_an_expression() -> None:
     smooth = explained(loss=CrossEntropy(label_smoothing=0.1), target=1)
     assert smooth.trace.loss == explained(loss="CrossEntropy(label_smoothing=0.1)", target=1).trace.loss
     assert smooth.trace.loss != explained(target=1).trace.loss
+
+
+def test_the_mark_is_on_the_maximum_that_gets_the_gradient() -> None:
+    model = Sequential(["MaxPool2D(2)", "Flatten()", "Dense(2)"], (1, 2, 2))
+    text = page(explain(model, np.array([[[0, 1], [1, 0]]], np.float32), target=0))
+    assert text.count('<td class="mark">') == 1
+    assert '<tr><td>0</td><td>1</td></tr><tr><td class="mark">1</td><td>0</td></tr>' in text
+    assert "to the number that was the largest, alone: of equal ones to the first, column by column." in text

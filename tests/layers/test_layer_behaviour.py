@@ -22,6 +22,7 @@ from cnnkit.layers import (
     Residual,
     Softmax,
 )
+from cnnkit.layers.norm import statistics
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Shape
 
@@ -171,7 +172,7 @@ def batch_norm(channels: int) -> BatchNorm2D:
 def test_batch_norm_statistics_do_not_depend_on_the_tiles(cuts: list[int]) -> None:
     x = RNG(0).normal(3, 2, (16, 2, 3, 3))
     layer, ctx = batch_norm(2), PlainContext()
-    ctx.total = np.sum([layer.partial(tile, ctx) for tile in np.split(x, cuts)], axis=0)
+    ctx.total = layer.join([layer.partial(tile, ctx) for tile in np.split(x, cuts)])
     y = np.concatenate([layer.forward(tile, ctx)[0] for tile in np.split(x, cuts)])
     mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5), rtol=1e-12, atol=1e-12)
@@ -180,12 +181,36 @@ def test_batch_norm_statistics_do_not_depend_on_the_tiles(cuts: list[int]) -> No
 def test_batch_norm_survives_a_mean_far_above_the_deviation() -> None:
     x = RNG(0).normal(10_000, 1, (64, 1, 3, 3)).astype("f4")
     layer, ctx = batch_norm(1), PlainContext(dtype="f4")
-    ctx.total = np.sum([layer.partial(tile, ctx) for tile in np.split(x, 4)], axis=0)
+    ctx.total = layer.join([layer.partial(tile, ctx) for tile in np.split(x, 4)])
     y, _ = layer.forward(x, ctx)
-    assert y.std() == pytest.approx(1, abs=1e-3)
-    assert y.mean() == pytest.approx(0, abs=1e-2)
+    assert y.std() == pytest.approx(1, abs=1e-5)
+    assert y.mean() == pytest.approx(0, abs=1e-6)
     # The control: float32 numbers near 1e8 are 8 apart, so sums of squares about the origin lose a variance of 1.
     assert abs((x**2).mean() - x.mean() ** 2 - 1) >= 1
+
+
+@pytest.mark.parametrize("mean", [0, 1e3, 1e6, 1e7])
+@pytest.mark.parametrize("cuts", [[], [5, 9]], ids=["one tile", "three"])
+def test_batch_norm_is_exact_whatever_the_mean(mean: float, cuts: list[int]) -> None:
+    """float64, and deviations that the sum with the mean does not round."""
+    deviations = RNG(0).integers(-(2**20), 2**20, (16, 2, 3, 3)) / 2**20
+    deviations[5:] += 0.5  # the tiles have means of their own
+    exact = deviations.mean(axis=(0, 2, 3)), deviations.var(axis=(0, 2, 3))
+    layer, ctx = batch_norm(2), PlainContext()
+    x = mean + deviations
+    _, found_mean, found_var = statistics(layer.join([layer.partial(tile, ctx) for tile in np.split(x, cuts)]))
+    np.testing.assert_allclose(found_var, exact[1], rtol=1e-14)
+    np.testing.assert_allclose(found_mean, mean + exact[0], rtol=1e-15)
+    if mean == 1e7:  # the control: about the origin
+        assert np.abs((x**2).mean(axis=(0, 2, 3)) - found_mean**2 - exact[1]).max() > 1e-3
+
+
+def test_batch_norm_of_constant_channels_has_no_variance() -> None:
+    x = np.broadcast_to(np.array([0.1, -1e8], "f4")[:, None, None], (12, 2, 3, 3))
+    layer, ctx = batch_norm(2), PlainContext(dtype="f4")
+    ctx.total = layer.join([layer.partial(tile, ctx) for tile in np.split(x, 3)])
+    assert statistics(ctx.total)[2].tolist() == [0, 0]
+    assert not layer.forward(x, ctx)[0].any()
 
 
 def test_batch_norm_of_one_number_keeps_running_statistics_finite() -> None:

@@ -10,6 +10,7 @@ import pytest
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import ShapeError
 from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from cnnkit.layers.norm import statistics
 from cnnkit.network import Sequential
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.kernels import kernel_for
@@ -126,9 +127,11 @@ def test_a_network_that_pools_to_one_pixel(padding: int) -> None:
     np.testing.assert_allclose(model.logits(x), model.trace(x)[-1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("means", [(0.7, 0.7), (1e7, 1e7 + 1), (0, 1e4), (-1e4, 0)], ids=str)
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("seed", range(10))
-def test_batch_norm_equals_its_layers(seed: int, relu: bool) -> None:
+def test_batch_norm_equals_its_layers(seed: int, relu: bool, means: tuple[float, float]) -> None:
+    """means: of the two tiles; what is far above the deviation is summed about a shift."""
     rng = np.random.default_rng(seed)
     shape = tuple(int(n) for n in rng.integers(1, 6, 3))
     norm = BatchNorm2D()
@@ -141,16 +144,14 @@ def test_batch_norm_equals_its_layers(seed: int, relu: bool) -> None:
     assert isinstance(kernel, BatchNormKernel)
     assert used == 1 + relu
 
-    # Two tiles, whose partials are added by hand; the plain layer in one context, the kernel in others.
-    tiles, dys = (rng.normal(0.7, 2, (2, 4, *shape)) for _ in range(2))
+    # The plain layer in one context, the kernel in others.
+    tiles = [rng.normal(mean, 2, (4, *shape)) for mean in means]
+    dys = rng.normal(0.7, 2, (2, 4, *shape))
     rectifier, plain_ctx = ReLU(), PlainContext(training=True, seed=0)
     contexts = [TileContext(Workspace(np.dtype(np.float64)), True, (0,)) for _ in tiles]
-    total = np.sum([norm.partial(tile, plain_ctx) for tile in tiles], axis=0)
-    np.testing.assert_allclose(
-        np.sum([kernel.partial(tile, ctx) for tile, ctx in zip(tiles, contexts, strict=True)], axis=0),
-        total,
-        rtol=1e-10,
-    )
+    total = norm.join([norm.partial(tile, plain_ctx) for tile in tiles])
+    joined = kernel.join([kernel.partial(tile, ctx) for tile, ctx in zip(tiles, contexts, strict=True)])
+    np.testing.assert_allclose(statistics(joined)[1:], statistics(total)[1:], rtol=1e-12)
     expected, caches, kernel_caches = [], [], []
     for tile, dy, ctx in zip(tiles, dys, contexts, strict=True):
         plain_ctx.total = ctx.total = total

@@ -186,6 +186,16 @@ def test_average_pooling_equals_its_layer(seed: int) -> None:
     assert_kernel_equals([layer], normal((samples, *in_shape), rng), normal((samples, *out_shape), rng))
 
 
+@pytest.mark.parametrize("size", [32, 33, 70])
+def test_average_pooling_over_large_windows_equals_its_layer(size: int) -> None:
+    rng = np.random.default_rng(size)
+    layer = AvgPool2D(size)
+    layer.build((2, size, 2 * size), rng)
+    x, dy = normal((3, 2, size, 2 * size), rng), normal((3, 2, 1, 2), rng)
+    assert isinstance(kernel_of([layer]), AvgPoolKernel)
+    assert_kernel_equals([layer], x, dy)
+
+
 def random_shape(rng: np.random.Generator, axes: int) -> Shape:
     """With axes of length 1, and enough numbers for several of the rectifier's runs."""
     largest = {2: 80, 4: 9}[axes]

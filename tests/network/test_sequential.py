@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cnnkit.errors import ComponentError, ConfigError, ShapeError
+from cnnkit.errors import ComponentError, ConfigError, DataError, ShapeError
 from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Residual
 from cnnkit.network import INPUT, Sequential
-from cnnkit.types import Preprocessing
+from cnnkit.types import Gives, Preprocessing, Task
 
 
 def small() -> Sequential:
@@ -142,6 +142,41 @@ def test_wrong_inputs_are_told_what_was_expected() -> None:
         model.predict(np.zeros((2, 1, 6, 7)))
     with pytest.raises(ShapeError, match="expected numbers, uint8 or float, got an array of <U1"):
         model.predict(np.array(["a"]))
+
+
+def scores(*layers: str, gives: Gives = "classes") -> Sequential:
+    model = Sequential([*layers, "Flatten()", "Dense(2, bias=False)"], (1, 1, 2), task=Task(gives, from_logits=True))
+    model.load_state({"dense_1.weight": np.eye(2, dtype=np.float32)})
+    return model
+
+
+@pytest.mark.parametrize(("gives", "what"), [("classes", "class"), ("labels", "labels")])
+def test_no_class_is_predicted_from_nan(gives: Gives, what: str) -> None:
+    model, x = scores(gives=gives), np.arange(8, dtype=np.float32).reshape(4, 1, 1, 2)
+    x[2, 0, 0, 0] = np.nan
+    with pytest.raises(DataError) as error:
+        model.predict(x)
+    assert str(error.value) == (
+        "the network gives NaN for sample 2: its weights are not finite, or an input is not. So it predicts no "
+        f"{what}: mend the sample or leave it out; logits(x) and predict_proba(x) keep NaN"
+    )
+    assert np.isnan(model.logits(x)).any(axis=1).tolist() == [False, False, True, False]
+    assert np.isnan(model.predict_proba(x)).any(axis=1).tolist() == [False, False, True, False]
+    good = model.predict(x[[0, 1, 3]])
+    assert good.tolist() == ([1, 1, 1] if gives == "classes" else [[True, True]] * 3)
+
+
+def test_no_class_is_predicted_for_a_pixel_that_is_nan() -> None:
+    model = Sequential(["Conv2D(2, 1)"], (1, 2, 2))
+    x = np.zeros((3, 1, 2, 2), np.float32)
+    x[1, 0, 1, 1] = np.nan
+    with pytest.raises(DataError, match=r"the network gives NaN for sample 1: .* So it predicts no class"):
+        model.predict(x)
+
+
+def test_values_that_are_nan_are_given() -> None:
+    x = np.array([[[[1, np.nan]]]], np.float32)
+    assert np.isnan(scores(gives="values").predict(x)).any()
 
 
 def test_misfit_names_the_layer_and_the_shapes() -> None:

@@ -50,6 +50,13 @@ def test_a_model_without_errors_has_no_picture_of_them() -> None:
         draw_misclassified(IMAGES, PROBABILITIES.argmax(axis=1), PROBABILITIES, LABELS, "net@1")
 
 
+@pytest.mark.parametrize("draw", [draw_predictions, draw_misclassified])
+def test_probabilities_that_are_nan_are_not_drawn(draw: Any) -> None:
+    probabilities = np.where(PROBABILITIES == 0.9, np.nan, PROBABILITIES)
+    with pytest.raises(PlotError, match="net@1 gives NaN for samples: its weights are not finite, or an input is not"):
+        draw(IMAGES, TARGETS, probabilities, LABELS, "net@1")
+
+
 @pytest.mark.parametrize(("labels", "most"), [(LABELS, MAX_SAMPLES), (["a$\n" * 9, "b"], MAX_LONG), ([], MAX_SAMPLES)])
 def test_many_samples_are_cut_to_what_can_be_read(labels: list[str], most: int) -> None:
     many = np.zeros((100, 1, 2, 2), np.float32)

@@ -219,6 +219,19 @@ def test_changed_predictions_are_counted_and_the_first_are_shown() -> None:
     assert first.b_probability == pytest.approx(math.exp(3) / sum(map(math.exp, (2, 3, 2))))
 
 
+def test_samples_that_are_nan_have_no_class() -> None:
+    a, b = dense([[1, 0], [0, 1]]), dense([[1, 0], [0, 1]])
+    x = floats([[1, 0], [math.nan, 0], [0, 1]])
+    b.load_state({"dense_1.weight": floats([[1, 0], [0, math.nan]]), "dense_1.bias": np.zeros(2, np.float32)})
+    found = diff_predictions(a, b, Samples(x, np.zeros(3, np.int64)))
+    assert isinstance(found, ClassDifference)
+    assert (found.changed, found.corrected, found.spoiled) == (2, 0, 1)
+    assert found.accuracy.a == pytest.approx(1 / 3)
+    assert found.accuracy.b == 0
+    assert [(example.index, example.a, example.b) for example in found.examples] == [(0, 0, None), (2, 1, None)]
+    assert math.isnan(found.examples[0].b_probability)
+
+
 def test_only_so_many_examples_are_kept() -> None:
     x = floats([[1, 0]] * (MAX_EXAMPLES + 5))
     found = diff_predictions(dense([[1, 0], [0, 1]]), dense([[0, 1], [1, 0]]), Samples(x, np.zeros(len(x), np.int64)))

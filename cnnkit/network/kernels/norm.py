@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer
 from cnnkit.layers import BatchNorm2D
-from cnnkit.layers.norm import statistics
+from cnnkit.layers.norm import is_large, statistics
 from cnnkit.network.kernels.layout import (
     blocks,
     channel_products,
@@ -22,8 +24,6 @@ from cnnkit.types import Array, Cache, Context, Grads
 
 BLOCK_BYTES = 1 << 18
 """What a block of rows may take: several passes find it in the core's own cache."""
-LARGE_MEAN = 16.0
-"""Of mean^2 to variance; up to here, float32 sums about the origin lose less than two digits of the variance."""
 
 
 class BatchNormKernel(BatchCoupledLayer):
@@ -43,20 +43,22 @@ class BatchNormKernel(BatchCoupledLayer):
         self.relu = relu
 
     def partial(self, x: Array, ctx: Context) -> Array:
-        """As BatchNorm2D.partial; about the tile's own mean only where sums about the origin would lose digits."""
+        """As BatchNorm2D.partial."""
         pixels = pixels_first(x, ctx)
         count = pixels.size // pixels.shape[2]
         sums, squares = np.zeros((2, pixels.shape[2]))
         for block in _blocks(pixels):
             sums += channel_sums(pixels[block], ctx)
             squares += channel_products(pixels[block], pixels[block], ctx)
-        mean = sums / count
-        if _is_large(mean, squares / count - mean * mean):
-            centred, mean = _centred(pixels, mean, ctx)
-            rest = channel_sums(centred, ctx)  # what the mean in the dtype of the pixels is off
-            sums = rest + count * mean
-            squares = channel_products(centred, centred, ctx) + mean * (2 * rest + count * mean)
-        return np.stack([np.full_like(sums, count), sums, squares])
+        mean, shift = sums / count, np.zeros_like(sums)
+        if is_large(mean, squares / count - mean * mean):
+            centred, shift = _centred(pixels, mean, ctx)
+            sums, squares = channel_sums(centred, ctx), channel_products(centred, centred, ctx)
+        return np.stack([np.full_like(sums, count), sums, squares, shift])
+
+    def join(self, partials: Sequence[Array]) -> Array:
+        """As BatchNorm2D.join."""
+        return self.norm.join(partials)
 
     def absorb(self, total: Array) -> None:
         """As BatchNorm2D.absorb."""
@@ -69,7 +71,7 @@ class BatchNormKernel(BatchCoupledLayer):
             count, mean, var = statistics(ctx.total)
         else:
             count, mean, var = 0.0, self.norm.buffers["running_mean"], self.norm.buffers["running_var"]
-        if _is_large(mean, var):
+        if is_large(mean, var):
             pixels, rounded = _centred(pixels, mean, ctx)
             mean = mean - rounded
         inverse = 1 / np.sqrt(var + self.norm.epsilon)
@@ -115,10 +117,6 @@ class BatchNormKernel(BatchCoupledLayer):
 
 def _blocks(pixels: Array) -> tuple[slice, ...]:
     return blocks(len(pixels), pixels[:1].nbytes, BLOCK_BYTES)
-
-
-def _is_large(mean: Array, var: Array) -> bool:
-    return bool(np.any(mean * mean > LARGE_MEAN * var))
 
 
 def _centred(pixels: Array, mean: Array, ctx: Context) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnnkit.components.sums import sum_over
 from cnnkit.layers import MaxPool2D
 from cnnkit.network.kernels.layout import logical, pixels_first
 from cnnkit.types import Array, Cache, Context, Grads, Shape
@@ -107,9 +108,9 @@ class AvgPoolKernel:
         pixels, size = pixels_first(x, ctx), self.size
         height, width, *pixel = pixels.shape
         rows = ctx.empty((height // size, width, *pixel))
-        np.add.reduce(pixels.reshape(height // size, size, width, *pixel), axis=1, out=rows)
+        sum_over(pixels.reshape(height // size, size, width, *pixel), 1, out=rows)
         y = ctx.empty((height // size, width // size, *pixel))
-        np.add.reduce(rows.reshape(height // size, width // size, size, *pixel), axis=2, out=y)
+        sum_over(rows.reshape(height // size, width // size, size, *pixel), 2, out=y)
         return logical(np.multiply(y, 1 / size**2, out=y)), None
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:

@@ -1,0 +1,23 @@
+"""The class that scores speak for, if they speak for one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnnkit.types import Array
+
+NO_CLASS = -1
+"""In the place of a predicted class where there is none."""
+
+
+def predicted_classes(scores: Array) -> Array:
+    """The class with the largest score, the lowest of equals; NO_CLASS where the largest is not finite.
+
+    y = argmax_k scores_k; the argmax of numbers with NaN among them would be the place of the NaN.
+
+    scores: (N, K, ...), logits or probabilities; y: (N, ...), int64.
+    """
+    classes: Array = scores.argmax(axis=1)
+    if not (finite := np.isfinite(scores.max(axis=1))).all():
+        classes[~finite] = NO_CLASS
+    return classes
