@@ -213,6 +213,8 @@ class Data:
     """The expression that loads it."""
     digest: str = ""
     """sha256 over the content of all samples, in hexadecimal."""
+    training_digest: str = ""
+    """The same over the samples to train and validate on alone, which a training that goes on must find unchanged."""
 
     @property
     def input_shape(self) -> Shape:

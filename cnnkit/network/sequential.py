@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from cnnkit import axes
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.components.checks import one_of, whole
 from cnnkit.errors import ConfigError, ShapeError
@@ -16,7 +17,8 @@ from cnnkit.network.node import Node, flatten
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
 from cnnkit.network.workers import available_cores
-from cnnkit.types import Array, Inputs, Preprocessing, Shape, as_inputs
+from cnnkit.types import Array, Inputs, Preprocessing, Shape, as_inputs, blocks
+from cnnkit.units import Range, bounds, warn_of_units
 
 InputDtype = Literal["uint8", "float32"]
 
@@ -31,7 +33,8 @@ class Sequential:
     classes; input_dtype: what the dataset gives; seed: of the initial parameters; dtype: "float32", or "float64" for
     checking; limit: how many numbers parameters and buffers may have together, for layers that a file asks for; weights
     are zeros then, until the file's are loaded.
-    Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together.
+    Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together; and ShapeError for an
+    input_shape that seems to be (H, W, C), unless a file has it.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class Sequential:
             raise ConfigError(f'expected a list of layers, such as ["Flatten()", "Dense(10)"], got {layers!r}')
         self.layers = [cast(Layer | Merge, installed_catalog().build("layer", layer)) for layer in layers]
         self.input_shape: Shape = _shape(input_shape)
+        if limit is None and axes.seems_channels_last(self.input_shape):
+            raise ShapeError(f"input_shape {axes.about_channels_last(self.input_shape)}")
         self.labels = tuple(str(label) for label in labels)
         self._preprocessing = preprocessing or Preprocessing()
         if (values := len(self.preprocessing.mean)) not in (1, self.input_shape[0]):
@@ -60,6 +65,8 @@ class Sequential:
         self.input_dtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
         self.seed = whole("seed", seed, at_least=0)
         self.dtype = one_of("dtype", dtype, ("float32", "float64"))
+        self.input_range: Range | None = None
+        """The lowest and the highest value of the training inputs; None before a training, or if it is not recorded."""
         _refuse_owned(self.layers)
         self.nodes: list[Node] = flatten(self.layers, self.input_shape, self.seed, limit)
         self.output_shape: Shape = self.nodes[-1].out_shape
@@ -88,7 +95,7 @@ class Sequential:
             "seed": self.seed,
             "dtype": self.dtype,
         }
-        return _restored, (self.layers, self.input_shape, options, self.state())
+        return _restored, (self.layers, self.input_shape, options, self.state(), self.input_range)
 
     def engine(self, *, logits: bool = False) -> Engine:
         """An engine over this network's parameters; `logits` leaves a final Softmax out."""
@@ -96,10 +103,13 @@ class Sequential:
         return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
 
     def logits(self, x: Inputs) -> Array:
-        """What the last layer gives, or the values before it if it is a Softmax: (N, classes)."""
+        """What the last layer gives, or the values before it if it is a Softmax: (N, classes).
+
+        As all that is asked of inputs, with a `UnitsWarning` where they seem to be in other units than the training's.
+        """
         if self._engine is None:
             self._engine = self.engine(logits=True)
-        return self._engine.predict(self.check_input(x), available_cores())
+        return self._engine.predict(self._taken(x), available_cores())
 
     def predict_proba(self, x: Inputs) -> Array:
         """The probability of each class, softmax(logits): (N, classes)."""
@@ -113,7 +123,7 @@ class Sequential:
 
     def trace(self, x: Inputs) -> list[Array]:
         """The output of every node, in the order of `nodes`, for a few samples."""
-        return self.engine().trace(np.asarray(self.check_input(x)))
+        return self.engine().trace(np.asarray(self._taken(x)))
 
     def state(self) -> dict[str, Array]:
         """Copies of all parameters and buffers by name, such as `conv2d_1.weight`, in the order of the nodes."""
@@ -165,9 +175,16 @@ class Sequential:
             raise ShapeError(f"expected numbers, uint8 or float, got an array of {array.dtype}")
         if array.shape[1:] == self.input_shape and array.ndim == len(self.input_shape) + 1:
             return array
-        hint = ": add the batch axis with x[None]" if array.shape == self.input_shape else ""
+        way = axes.conversion(array.shape, self.input_shape)
         expected = ", ".join(map(str, ("N", *self.input_shape)))
-        raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{hint}")
+        raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{way and f': write {way}'}")
+
+    def _taken(self, x: Any) -> Inputs:
+        """The same as an array that the network takes, after a look at the units of its first block."""
+        array = self.check_input(x)
+        if self.input_range is not None and (first := next(blocks(array), None)) is not None:
+            warn_of_units(self.input_range, bounds(np.asarray(array[first])), self.input_shape)
+        return array
 
 
 _owners: WeakValueDictionary[int, Sequential] = WeakValueDictionary()
@@ -189,10 +206,15 @@ def _refuse_owned(layers: Sequence[Layer | Merge]) -> None:
 
 
 def _restored(
-    layers: list[Layer | Merge], input_shape: Shape, options: dict[str, Any], state: dict[str, Array]
+    layers: list[Layer | Merge],
+    input_shape: Shape,
+    options: dict[str, Any],
+    state: dict[str, Array],
+    input_range: Range | None,
 ) -> Sequential:
-    model = Sequential(layers, input_shape, **options)
+    model = Sequential(layers, input_shape, **options, limit=sum(array.size for array in state.values()))
     model.load_state(state)
+    model.input_range = input_range
     return model
 
 

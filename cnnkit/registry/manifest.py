@@ -1,4 +1,7 @@
-"""The manifest: everything about a version but its arrays, as one JSON object with exactly these keys."""
+"""The manifest: everything about a version but its arrays, as one JSON object with exactly these keys.
+
+A key that came later is optional: it is left out where there is nothing to say, so that older files stay readable.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from cnnkit.errors import RegistryError
 from cnnkit.registry import text
 from cnnkit.registry.references import is_name
 from cnnkit.types import Preprocessing, Shape
+from cnnkit.units import Range
 
 FORMAT = "cnnkit model"
 VERSION = 1
@@ -56,10 +60,13 @@ class Manifest:
     """`name`: the expression that loads it; `digest`: the sha256 of its content."""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What the training ran with, such as workers and tile."""
+    input_range: Range | None = None
+    """The lowest and the highest value of the training inputs."""
 
     def encode(self) -> bytes:
         """The JSON text of the manifest. Raises RegistryError for values that the format cannot hold."""
         content = {"format": FORMAT, "format_version": VERSION} | dataclasses.asdict(self)
+        content = {key: value for key, value in content.items() if key not in _OPTIONAL or value is not None}
         data = text.encode(content, "manifest")
         decode(data)
         return data
@@ -70,6 +77,7 @@ def decode(data: bytes) -> Manifest:
     content = text.decode(data)
     if not isinstance(content, dict):
         raise RegistryError(f"its manifest must be a JSON object, got {type(content).__name__}")
+    content = {**dict.fromkeys(_OPTIONAL), **content}
     if wrong := sorted(content.keys() ^ _KEYS.keys()):
         raise RegistryError(f"its manifest has keys too few or too many: {', '.join(map(repr, wrong))}")
     for key, (holds, expected) in _KEYS.items():
@@ -79,6 +87,8 @@ def decode(data: bytes) -> Manifest:
     del content["format"], content["format_version"]
     preprocessing = content["preprocessing"]
     tuples = {key: tuple(content[key]) for key in ("layers", "input_shape", "labels", "state")}
+    if (input_range := content["input_range"]) is not None:
+        tuples["input_range"] = tuple(map(float, input_range))
     return Manifest(
         **content
         | tuples
@@ -154,6 +164,10 @@ def _is_preprocessing(value: Any) -> bool:
     )
 
 
+def _is_range(value: Any) -> bool:
+    return _list_of(_is_number)(value) and len(value) == 2 and value[0] <= value[1]
+
+
 def is_time(value: object) -> bool:
     """Whether it is a time as a manifest has them: UTC, ISO 8601 to the second."""
     return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", value) is not None
@@ -183,4 +197,7 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "metrics": (_object_of(_is_value), "numbers by name"),
     "dataset": (_or_null(_fields(name=_is_text, digest=_is_text)), "name and digest as texts, or null"),
     "settings": (_is_object, "an object"),
+    "input_range": (_or_null(_is_range), "the lowest and the highest of the training inputs"),
 }
+_OPTIONAL = ("input_range",)
+"""Keys that a file may lack, which then is as if they were null."""

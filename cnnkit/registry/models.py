@@ -60,6 +60,7 @@ def describe(model: Sequential, name: str, state: tuple[str, ...], **training: A
         seed=model.seed,
         dtype=model.dtype,
         state=state,
+        input_range=model.input_range,
         versions=versions() | plugins,
         environment=environment(),
         **training,
@@ -93,6 +94,7 @@ def rebuild(
             limit=sum(array.size for array in state.values()),
         )
         model.load_state(state)
+        model.input_range = manifest.input_range
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
         raise RegistryError(f"{ref} cannot be loaded: {error}") from error
     return model
