@@ -47,6 +47,7 @@ class FileInputs:
 
     file: str
     x: Array
+    is_image: bool
     hints: tuple[str, ...]
     """Why it may not be what the model expects."""
 
@@ -106,7 +107,7 @@ def read_file(file: FileName, model: Sequential, *, invert: bool = False, dark: 
         if invert:
             raise DataError(f"{name}: --invert turns image files, and this is an array: leave one of them out")
         hint = units_hint(model.input_range, bounds(x), model.input_shape) if len(x) else ""
-        return FileInputs(name, x, (f"has {hint}",) if hint else ())
+        return FileInputs(name, x, False, (f"has {hint}",) if hint else ())
     if invert:
         x = full_scale - x
     hints = []
@@ -114,7 +115,7 @@ def read_file(file: FileName, model: Sequential, *, invert: bool = False, dark: 
         hints.append(TURNED if invert else INVERTED)
     if not scale.is_certain:
         hints.append(f"is taken to go from {scale.black:.6g} (black) to {scale.white:.6g} (white): {UNCERTAIN}")
-    return FileInputs(name, x + scale.black if scale.black else x, tuple(hints))
+    return FileInputs(name, x + scale.black if scale.black else x, True, tuple(hints))
 
 
 def _read(model: Sequential, files: Iterable[FileName], invert: bool, dark: bool) -> Iterator[FileInputs]:

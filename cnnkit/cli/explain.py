@@ -98,7 +98,7 @@ def _from_file(file: Path, model: Sequential) -> Array:
 
     inputs = read_file(file, model)
     x = inputs.x
-    for hint in inputs.hints:
+    for hint in inputs.hints if inputs.is_image else ():  # the network says so itself of an array
         warn(f"{file} {hint}")
     if len(x) != 1:
         raise DataError(f"{file}: expected one image, it has {len(x)}: save the one to explain as a file of its own")
