@@ -106,3 +106,11 @@ def test_files_are_looked_at_in_the_same_way(tmp_path: Path) -> None:
     np.savez(tmp_path / "last.npz", x=np.zeros((9, 24, 12, 3), np.uint8), y=np.arange(9) % 3)
     with pytest.raises(CnnkitError, match=r"last\.npz: expected x of shape \(N, C, H, W\); \(24, 12, 3\) seems to be"):
         Arrays("last.npz").load(tmp_path)
+
+
+def test_a_network_for_images_without_a_channel_axis() -> None:
+    with pytest.raises(ShapeError) as caught:
+        Sequential(LAYERS, (8, 6))
+    assert str(caught.value).endswith(
+        "If the inputs are grey images of 8 x 6 pixels, write input_shape=(1, 8, 6), and give them as x[:, None]"
+    )

@@ -117,7 +117,7 @@ def show(ref: Reference, registry: RegistryFolder = None, as_json: Json = False,
         "validation": notes["verdict"] or "never",
         "created": manifest.created,
         "dataset": (manifest.dataset or {}).get("name", "unknown"),
-        "input": f"{' x '.join(map(str, manifest.input_shape))} {manifest.input_dtype}",
+        "input": f"{' x '.join(map(str, manifest.input_shape))} {manifest.input_dtype}{_range(manifest.input_range)}",
         "labels": ", ".join(manifest.labels) or "none",
         "parameters": f"{sum(array.size for array in record.state.values()):,} with buffers",
         "epochs": len(manifest.history.get("loss", ())),
@@ -130,6 +130,10 @@ def show(ref: Reference, registry: RegistryFolder = None, as_json: Json = False,
     say("layers")
     for layer in manifest.layers:
         say(f"  {on_one_line(layer)}")
+
+
+def _range(input_range: tuple[float, float] | None) -> str:
+    return f", trained on {input_range[0]:g} to {input_range[1]:g}" if input_range else ""
 
 
 def _notes(store: Registry, record: Record) -> dict[str, Any]:

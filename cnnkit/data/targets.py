@@ -83,7 +83,10 @@ def _array(given: Any, what: str) -> Array:
     except ValueError as error:
         raise DataError(f"{what}: expected one for each sample, all of one shape: {error}") from None
     if y.dtype.kind == "S":
-        return np.char.decode(y, "utf-8")
+        try:
+            return np.char.decode(y, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{what}: expected names in UTF-8: {error}") from None
     return _of_objects(y.astype(object, copy=False), what) if y.dtype.kind in "OT" else y
 
 

@@ -68,7 +68,7 @@ class Sequential:
         self.input_range: Range | None = None
         """The lowest and the highest value of the training inputs; None before a training, or if it is not recorded."""
         _refuse_owned(self.layers)
-        self.nodes: list[Node] = flatten(self.layers, self.input_shape, self.seed, limit)
+        self.nodes: list[Node] = self._flat(limit)
         self.output_shape: Shape = self.nodes[-1].out_shape
         self.parameters = Parameters(self.nodes, np.dtype(self.dtype))
         if self.labels and self.output_shape != (len(self.labels),):
@@ -80,6 +80,18 @@ class Sequential:
         for node in self.nodes:
             _owners[id(node.layer)] = self
         self._engine: Engine | None = None
+
+    def _flat(self, limit: int | None) -> list[Node]:
+        try:
+            return flatten(self.layers, self.input_shape, self.seed, limit)
+        except ShapeError as error:
+            if len(self.input_shape) != 2 or limit is not None:
+                raise
+            height, width = self.input_shape
+            raise ShapeError(
+                f"{error}. If the inputs are grey images of {height} x {width} pixels, write "
+                f"input_shape={(1, height, width)}, and give them as x[:, None]"
+            ) from error
 
     @property
     def preprocessing(self) -> Preprocessing:

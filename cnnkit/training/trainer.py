@@ -20,7 +20,7 @@ from cnnkit.components import (
     installed_catalog,
 )
 from cnnkit.components.checks import in_range, one_of, positive, whole
-from cnnkit.errors import ConfigError
+from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.network import (
     Augmented,
     Forecast,
@@ -235,7 +235,8 @@ class Trainer:
         try:
             return self._evaluated(model, test), ""
         except Exception as error:
-            warning = f"the model is trained, and could not be measured on the test samples: {error or type(error)}"
+            why = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
+            warning = f"the model is trained, and could not be measured on the test samples: {why}"
             self.progress.warn(warning)
             return {}, warning
 

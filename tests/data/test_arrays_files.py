@@ -339,3 +339,11 @@ def test_a_dataset_that_would_end_beyond_the_file(tmp_path: Path) -> None:
     assert whole.count(here) == 1
     (tmp_path / "a.h5").write_bytes(whole.replace(here, beyond))
     assert refusal(Arrays("a.h5"), tmp_path).startswith("the dataset x cannot be read: ")
+
+
+def test_names_and_booleans_in_hdf5(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", {"x": X, "y": np.array([b"owl", b"cat", b"dog"])[Y]})
+    data = Arrays("a.h5").load(tmp_path)
+    assert data.labels == ("cat", "dog", "owl")
+    write(tmp_path / "a.h5", {"x": X, "y": Y > 0})
+    assert set(Arrays("a.h5").load(tmp_path).test.y.tolist()) == {0, 1}

@@ -108,6 +108,11 @@ def refusal(y: Any, outputs: int = 3, **options: Any) -> str:
     return str(caught.value)
 
 
+def test_names_that_are_no_text() -> None:
+    names = np.array([b"cat", b"d\xffg", b"owl"] * 10)
+    assert refusal(names).startswith("the training targets: expected names in UTF-8:")
+
+
 def test_what_can_mean_two_things_is_refused_with_both() -> None:
     regress = "for values to regress, end the network in one output for each, and take the loss MSE() and metrics=[]"
     start = "the training targets must be class indices, integers of shape (30,), or values of shape (30, 3), one for "

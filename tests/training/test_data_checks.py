@@ -126,7 +126,10 @@ def test_a_test_evaluation_that_fails_loses_no_model() -> None:
     model = Sequential(["Flatten()", "Dense(3)"], (1, 4, 4))
     data = Data(Samples(X[:64], Y[:64]), Samples(X[:7], Y[:7]))
     run = Trainer(epochs=2, metrics=[Broken()], workers=1, progress=progress).fit(model, data)
-    assert run.warning == "the model is trained, and could not be measured on the test samples: no such class"
+    assert (
+        run.warning
+        == "the model is trained, and could not be measured on the test samples: ZeroDivisionError: no such class"
+    )
     assert progress.warnings == [run.warning]
     assert (run.metrics, run.reason, len(run.history["loss"])) == ({}, "all epochs done", 2)
     assert run.record()["settings"] == {**run.settings, "warning": run.warning}
