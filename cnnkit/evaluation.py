@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ class ClassEvaluation:
     confusion: ConfusionPairs
     report: ClassReport
     calibration: Calibration | None
-    """None if the model has probabilities that are not finite."""
+    """None if the model has no probabilities, or some that are not finite."""
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as JSON values; a share of no samples is NaN, and of many classes there is no matrix."""
@@ -47,28 +48,32 @@ class ClassEvaluation:
 
 
 def evaluate_classes(model: Sequential, samples: Samples, labels: tuple[str, ...] = ()) -> ClassEvaluation | None:
-    """Measure a classifier class by class; None for targets that are no class indices.
+    """Measure a classifier class by class; None for a model that gives no classes, and targets that are none.
 
-    labels: names for the classes of a model without its own.
-    Raises ShapeError for samples of another shape than the model takes, or with classes that it does not have.
+    Where a model gives classes for each pixel, pixels are counted. labels: names for the classes of a model without its
+    own. Raises ShapeError for samples of another shape than the model takes, or with classes that it does not have.
     """
-    if samples.y.ndim != 1 or not np.issubdtype(samples.y.dtype, np.integer) or len(model.output_shape) != 1:
+    indices = samples.y.shape[1:] == model.output_shape[1:] and np.issubdtype(samples.y.dtype, np.integer)
+    if model.task.gives != "classes" or not indices:
         return None
     count = model.output_shape[0]
     names = next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
     predicted, confidence = _predicted(model, samples)
-    confusion = confusion_pairs(samples.y, predicted, count)
-    calibrated = calibration_of(confidence, predicted == samples.y) if np.isfinite(confidence).all() else None
+    targets = samples.y.reshape(-1)
+    confusion = confusion_pairs(targets, predicted, count)
+    believable = model.has_probabilities and np.isfinite(confidence).all()
+    calibrated = calibration_of(confidence, predicted == targets) if believable else None
     return ClassEvaluation(names, confusion, confusion.report(), calibrated)
 
 
 def _predicted(model: Sequential, samples: Samples) -> tuple[Array, Array]:
-    """The predicted class of each sample and its probability, (N,); those of the other classes are not kept."""
-    step = max(1, BLOCK // model.output_shape[0])
+    """The predicted class of each sample, or pixel, and its probability or score: (N,) or (N*H*W,)."""
+    step = max(1, BLOCK // math.prod(model.output_shape))
+    asked = model.predict_proba if model.has_probabilities else model.logits
     found = []
     for start in range(0, max(1, len(samples)), step):
-        probabilities = model.predict_proba(samples.x[start : start + step])
-        found.append((probabilities.argmax(axis=1), probabilities.max(axis=1)))
+        scores = asked(samples.x[start : start + step])
+        found.append((scores.argmax(axis=1).reshape(-1), scores.max(axis=1).reshape(-1)))
     predicted, confidence = map(np.concatenate, zip(*found, strict=True))
     return predicted, confidence
 

@@ -11,27 +11,29 @@ from cnnkit.types import Array
 
 
 class Accuracy(Metric):
-    """Share of the samples whose largest output is that of their class.
+    """Share of the samples, or of their pixels, whose largest output is that of their class.
 
     sums = [number of samples with argmax_k y_k = t, number of samples]; value = sums[0] / sums[1]
 
-    y: (N, K) outputs, logits or probabilities; t: (N,) class indices, or (N, K) shares of the classes, of which the
-    largest is taken; value: 0 to 1, and NaN over no samples. Raises ShapeError for other targets.
+    y: (N, K) or (N, K, H, W) outputs, logits or probabilities; t: class indices, (N,) or (N, H, W), or shares of the
+    classes of the shape of y, of which the largest is taken; value: 0 to 1, and NaN over no samples. Raises ShapeError
+    for other targets.
     Source: Bishop (2006), Pattern Recognition and Machine Learning, section 1.5.1 (the misclassification rate's
     complement).
     """
 
     def sums(self, outputs: Array, targets: Array) -> Array:
-        if targets.shape == outputs.shape and outputs.ndim == 2 and are_shares(targets).all():
+        if targets.shape == outputs.shape and outputs.ndim > 1 and are_shares(targets).all():
             targets = targets.argmax(axis=1)
-        if outputs.ndim != 2 or targets.shape != outputs.shape[:1] or not np.issubdtype(targets.dtype, np.integer):
+        expected = (len(outputs), *outputs.shape[2:])
+        if outputs.ndim < 2 or targets.shape != expected or not np.issubdtype(targets.dtype, np.integer):
             raise ShapeError(
                 "Accuracy needs outputs of shape (N, K) and N class indices as integers, got outputs of shape "
-                f"{outputs.shape} and {targets.dtype} targets of shape {targets.shape}; for values to regress, take "
-                "Accuracy() out of the metrics"
+                f"{outputs.shape} and {targets.dtype} targets of shape {targets.shape}; for values to regress, or "
+                "several labels, take Accuracy() out of the metrics"
             )
         correct = np.count_nonzero(outputs.argmax(axis=1) == targets)
-        return np.array([correct, len(targets)], np.float64)
+        return np.array([correct, targets.size], np.float64)
 
     def value(self, total: Array) -> float:
         correct, count = total.tolist()

@@ -62,8 +62,10 @@ class Subject:
     def probabilities(self) -> Array:
         """Of each class for each test sample, (N, K). Raises PlotError for a model that does not classify them."""
         targets, outputs = self.samples.y, self.model.output_shape
-        if not np.issubdtype(targets.dtype, np.integer) or len(outputs) != 1:
-            raise PlotError(f"{self.name} does not tell classes apart: its targets or outputs are no class indices")
+        if self.model.task.gives != "classes" or not self.model.has_probabilities or len(outputs) != 1:
+            raise PlotError(f"{self.name} gives {self.model.gives}: this picture shows probabilities of classes")
+        if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
+            raise PlotError(f"{self.name} tells classes apart, and the targets of the dataset are no class indices")
         if len(targets) and not 0 <= targets.min() <= targets.max() < outputs[0]:
             raise PlotError(f"{self.name} knows the classes 0 to {outputs[0] - 1}, the dataset has others")
         probabilities = self.model.predict_proba(self.samples.x)
@@ -327,7 +329,10 @@ def _told(subject: Subject, at: int) -> str:
     """What the model says about a sample, and what it is."""
     from cnnkit.plotting.predictions import percent
 
-    if not np.issubdtype(subject.samples.y.dtype, np.integer) or len(subject.model.output_shape) != 1:
+    model = subject.model
+    if not np.issubdtype(subject.samples.y.dtype, np.integer) or len(model.output_shape) != 1:
+        return ""
+    if model.task.gives != "classes" or not model.has_probabilities:
         return ""
     probabilities = subject.model.predict_proba(subject.samples.x[at : at + 1])[0]
     predicted, target, labels = int(probabilities.argmax()), int(subject.samples.y[at]), subject.model.labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,7 +174,8 @@ def blocks(x: Inputs) -> Iterator[slice]:
 class Samples:
     """Inputs and their targets, in the dataset's own dtype and units.
 
-    x: (N, C, H, W) or (N, F), in memory or not; y: (N,) class indices (int64), or (N, F) values to regress.
+    x: (N, C, H, W) or (N, F), in memory or not; y: (N,) class indices (int64), or (N, H, W), one for each pixel; or
+    (N, F) or (N, C, H, W), values to regress, or zeros and ones for labels.
     """
 
     x: Inputs
@@ -198,6 +199,22 @@ class Batch(Samples):
     """Samples that are in memory."""
 
     x: Array
+
+
+Gives = Literal["classes", "labels", "values"]
+"""What a network says of a sample: one class of several, any number of labels, or values as they are."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is for, as the loss that it was trained with says.
+
+    Where outputs are (N, K, H, W), it is said of each pixel.
+    """
+
+    gives: Gives
+    from_logits: bool = False
+    """Whether a softmax (classes) or a sigmoid (labels) of the outputs gives probabilities."""
 
 
 @dataclass(frozen=True)

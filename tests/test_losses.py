@@ -9,8 +9,8 @@ import pytest
 
 from cnnkit.components import Loss
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.losses import LOSSES, MSE, CrossEntropy
-from cnnkit.types import Array
+from cnnkit.losses import LOSSES, MSE, BinaryCrossEntropy, CrossEntropy
+from cnnkit.types import Array, Task
 
 
 def outputs_and_classes(dtype: str = "float64", n: int = 7, k: int = 5) -> tuple[Array, Array]:
@@ -112,11 +112,13 @@ def test_strides_do_not_matter_and_are_kept(loss: Loss) -> None:
     assert gradient.flags.f_contiguous
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 2, 4)], ids=["samples", "pixels"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_no_samples_give_no_losses(loss: type[Loss]) -> None:
-    losses, cache = loss().forward(np.empty((0, 3)), np.empty(0, np.int64))
+def test_no_samples_give_no_losses(loss: type[Loss], shape: tuple[int, ...]) -> None:
+    targets = np.empty((0, *shape[2:]), np.int64) if loss is CrossEntropy else np.empty(shape)
+    losses, cache = loss().forward(np.empty(shape), targets)
     assert losses.shape == (0,)
-    assert loss().backward(cache, 1.0).shape == (0, 3)
+    assert loss().backward(cache, 1.0).shape == shape
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
@@ -146,7 +148,7 @@ def test_mse_equals_pytorch() -> None:
     np.testing.assert_allclose(MSE().backward(cache, 1 / 64), theirs.grad.numpy(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [CrossEntropy, MSE])
 @pytest.mark.parametrize(("index", "where"), [(5, 1), (-1, 1)])
 def test_a_class_index_out_of_range_is_named(loss: type[Loss], index: int, where: int) -> None:
     with pytest.raises(ShapeError) as error:
@@ -175,18 +177,104 @@ def test_mse_refuses_targets_of_another_shape(targets: Array) -> None:
         MSE().forward(np.zeros((2, 5)), targets)
     assert str(error.value) == (
         "the targets must have the shape (2, 5) of the outputs, or be class indices, integers of shape (2,); "
-        f"got float64 of shape {targets.shape}: reshape them, or change the number of features of the last layer"
+        f"got float64 of shape {targets.shape}: reshape them, or change the last layer"
     )
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_outputs_that_are_not_a_matrix_are_refused(loss: type[Loss]) -> None:
+@pytest.mark.parametrize("shape", [(2,), (2, 0), (2, 3, 4), (2, 3, 0, 4)])
+def test_outputs_that_are_neither_scores_nor_images_are_refused(loss: type[Loss], shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError) as error:
-        loss().forward(np.zeros((2, 3, 4, 4)), np.zeros(2, np.int64))
+        loss().forward(np.zeros(shape), np.zeros(2, np.int64))
     assert str(error.value) == (
-        "a loss needs network outputs of shape (N, F), got (2, 3, 4, 4): "
+        f"a loss needs network outputs of shape (N, K), or (N, K, H, W) for each pixel, got {shape}: "
         "end the network with a Flatten() or Dense(...) layer"
     )
+
+
+def test_a_loss_of_pixels_is_the_mean_over_them() -> None:
+    rng = np.random.default_rng(5)
+    outputs, classes = rng.normal(size=(3, 4, 2, 5)), rng.integers(0, 4, (3, 2, 5))
+    losses, cache = CrossEntropy(0.1).forward(outputs, classes)
+    gradient = CrossEntropy(0.1).backward(cache, 0.5)
+    for i, j in np.ndindex(2, 5):
+        one, one_cache = CrossEntropy(0.1).forward(outputs[:, :, i, j], classes[:, i, j])
+        losses -= one / 10
+        np.testing.assert_allclose(gradient[:, :, i, j], CrossEntropy(0.1).backward(one_cache, 0.05), atol=1e-15)
+    np.testing.assert_allclose(losses, 0, atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (6, 3, 4, 2)], ids=["samples", "pixels"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_equal_pytorch_for_samples_and_pixels(loss: type[Loss], shape: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
+    rng = np.random.default_rng(2)
+    outputs = (3 * rng.normal(size=shape)).astype(np.float32)
+    targets: Array = rng.integers(0, 3, (6, *shape[2:]))
+    twin = torch.nn.CrossEntropyLoss
+    if loss is BinaryCrossEntropy:
+        targets, twin = rng.integers(0, 2, shape).astype(np.float32), torch.nn.BCEWithLogitsLoss
+    elif loss is MSE:
+        targets, twin = rng.normal(size=shape).astype(np.float32), torch.nn.MSELoss
+    theirs = torch.tensor(outputs, requires_grad=True)
+    expected = twin()(theirs, torch.tensor(targets))
+    expected.backward()
+    losses, cache = loss().forward(outputs, targets)
+    np.testing.assert_allclose(losses.mean(), expected.item(), rtol=1e-6)
+    np.testing.assert_allclose(loss().backward(cache, 1 / 6), theirs.grad.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_extreme_logits_of_labels_do_not_overflow() -> None:
+    outputs, targets = np.array([[1e4, -1e4], [1e4, -1e4]], np.float32), np.array([[1, 0], [0, 1]])
+    losses, cache = BinaryCrossEntropy().forward(outputs, targets)
+    np.testing.assert_array_equal(losses, [0, 1e4])
+    np.testing.assert_array_equal(BinaryCrossEntropy().backward(cache, 2.0), [[0, 0], [1, -1]])
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (
+            np.zeros(2, np.int64),
+            "the targets must say of each label whether it is there, zeros and ones of the outputs' shape (2, 3); "
+            "got int64 of shape (2,): for one class of several, take the loss CrossEntropy()",
+        ),
+        (
+            np.array([[0, 1, 0], [0, 2, 0]]),
+            "the targets must be 0 to 1, one for each label; target 1 is [0 2 0]: for values to regress, take the loss "
+            "MSE()",
+        ),
+    ],
+    ids=["classes", "counts"],
+)
+def test_targets_that_are_no_labels_are_refused(targets: Array, expected: str) -> None:
+    with pytest.raises(ShapeError) as error:
+        BinaryCrossEntropy().forward(np.zeros((2, 3)), targets)
+    assert str(error.value) == expected
+
+
+def test_a_class_of_a_pixel_out_of_range_is_named_with_its_pixel() -> None:
+    targets = np.zeros((2, 3, 4), np.int64)
+    targets[1, 2, 3] = 9
+    with pytest.raises(ShapeError, match=r"target 1 at pixel \(2, 3\) is 9"):
+        CrossEntropy().forward(np.zeros((2, 5, 3, 4)), targets)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "task"),
+    [
+        (CrossEntropy(), np.zeros(3, np.int64), Task("classes", from_logits=True)),
+        (CrossEntropy(), np.zeros((3, 4)), Task("classes", from_logits=True)),
+        (CrossEntropy(), np.zeros((3, 2, 2), np.int64), Task("classes", from_logits=True)),
+        (BinaryCrossEntropy(), np.zeros((3, 4), np.int64), Task("labels", from_logits=True)),
+        (MSE(), np.zeros((3, 4)), Task("values")),
+        (MSE(), np.zeros(3, np.int64), Task("classes")),
+        (Loss(), np.zeros((3, 4)), Task("values")),
+        (Loss(), np.zeros(3, np.int64), Task("classes")),
+    ],
+)
+def test_a_loss_says_what_a_network_is_for(loss: Loss, targets: Array, task: Task) -> None:
+    assert loss.task(targets) == task
 
 
 def test_label_smoothing_of_one_is_refused() -> None:
@@ -194,5 +282,9 @@ def test_label_smoothing_of_one_is_refused() -> None:
         CrossEntropy(1.0)
 
 
-def test_only_cross_entropy_is_computed_from_logits() -> None:
-    assert [(loss.__name__, loss.from_logits) for loss in LOSSES] == [("CrossEntropy", True), ("MSE", False)]
+def test_cross_entropies_are_computed_from_logits() -> None:
+    assert [(loss.__name__, loss.from_logits) for loss in LOSSES] == [
+        ("BinaryCrossEntropy", True),
+        ("CrossEntropy", True),
+        ("MSE", False),
+    ]

@@ -45,5 +45,13 @@ def test_accuracy_refuses_what_are_not_class_indices(targets: Array) -> None:
         Accuracy().sums(np.zeros((2, 5)), targets)
     assert str(error.value) == (
         "Accuracy needs outputs of shape (N, K) and N class indices as integers, got outputs of shape (2, 5) and "
-        f"{targets.dtype} targets of shape {targets.shape}; for values to regress, take Accuracy() out of the metrics"
+        f"{targets.dtype} targets of shape {targets.shape}; for values to regress, or several labels, take Accuracy() "
+        "out of the metrics"
     )
+
+
+def test_accuracy_counts_the_pixels_of_images() -> None:
+    outputs = np.zeros((2, 3, 1, 2))
+    outputs[0, 2] = outputs[1, 1, 0, 1] = 1
+    sums = Accuracy().sums(outputs, np.array([[[2, 2]], [[1, 1]]]))
+    assert sums.tolist() == [3, 4]

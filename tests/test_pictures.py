@@ -12,7 +12,7 @@ import cnnkit
 from cnnkit import Registry, Sequential, load_dataset
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
 from cnnkit.pictures import KINDS, Subject, draw, plot, write
-from cnnkit.types import Data, Samples
+from cnnkit.types import Data, Samples, Task
 
 pytest.importorskip("matplotlib")
 DIGITS = load_dataset("Digits()")
@@ -184,9 +184,10 @@ def test_a_picture_that_does_not_fit_into_memory_is_left_out(tmp_path: Path, mon
 def test_a_network_for_regression_shows_no_classes(tmp_path: Path) -> None:
     samples = Samples(DIGITS.test.x, np.zeros((len(DIGITS.test), 2), np.float32))
     model = _network(["Conv2D(4, 3)", "Flatten()", "Dense(2)"])
+    model.task = Task("values")
     files, left_out = write([_subject(tmp_path, model, Data(samples, samples))], None, tmp_path)
     assert set(files) == {"filters", "feature-maps"}
-    assert left_out["confusion"] == "net@1 does not tell classes apart: its targets or outputs are no class indices"
+    assert left_out["confusion"] == "net@1 gives 2 values: this picture shows probabilities of classes"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the threads of a prediction

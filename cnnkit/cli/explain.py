@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from cnnkit.types import Array, Samples
 
 
+SHOWN = 6
+"""Values that are printed."""
+
+
 def explain(
     ref: Reference,
     image: Annotated[
@@ -68,11 +72,16 @@ def explain(
         raise ConfigError("expected one image to explain: give either --image FILE or --sample N")
     if label is not None:
         target = _class(label, model)
+    if target is None and model.task.gives != "classes":
+        raise ConfigError(
+            f"{version.ref} gives {model.gives}, and without the true ones there is no loss to explain: take a test "
+            "sample with --sample N"
+        )
     settings = (manifest.recipe or {}).get("train", {})
-    chosen: Any = loss or (recorded_loss(settings["loss"]) if "loss" in settings else "CrossEntropy()")
+    chosen: Any = loss or (recorded_loss(settings["loss"]) if "loss" in settings else None)
     explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source)
     write_page(explanation, target_file)
-    if not np.isfinite(explanation.probabilities).all():
+    if not np.isfinite(explanation.scores).all():
         warn(not_finite(version.ref, "the image"))
     wrong = [trace.node.name for trace in explanation.trace.layers if trace.check and not trace.check.ok]
     if wrong:
@@ -81,9 +90,8 @@ def explain(
         say_json(_document(explanation, target_file))
         return
     facts: dict[str, object] = {"explained": version.ref, "image": source}
-    if explanation.predicted is not None:
-        share = 100 * float(explanation.probabilities[explanation.predicted])
-        facts["predicted"] = f"{explanation.label(explanation.predicted)} ({share:.1f} %)"
+    if said := _said(explanation):
+        facts["predicted"] = said
     facts |= {
         "target": f"{_target(explanation)}{'' if explanation.target_known else ' (the predicted class; see --label)'}",
         "loss": explanation.trace.loss,
@@ -128,6 +136,8 @@ def _class(label: str, model: Sequential) -> int:
     """The index of a class, by its name or else by its index."""
     from cnnkit.errors import ConfigError
 
+    if model.task.gives != "classes":
+        raise ConfigError(f"the model gives {model.gives}: leave --label out, and take a sample with --sample")
     if label in model.labels:
         return model.labels.index(label)
     classes = model.output_shape[0]
@@ -138,8 +148,29 @@ def _class(label: str, model: Sequential) -> int:
     raise ConfigError(f"the model has no class {label!r}; expected an index below {classes}, or one of: {listed}")
 
 
+def _said(explanation: Explanation) -> str:
+    """What the network says of the image; "" for values that are NaN."""
+    if explanation.predicted is not None:
+        p = explanation.probabilities
+        share = "" if p is None else f" ({100 * float(p[explanation.predicted]):.1f} %)"
+        return f"{explanation.label(explanation.predicted)}{share}"
+    if explanation.model.task.gives == "labels":
+        return ", ".join(map(explanation.label, explanation.labels)) or "none of the labels"
+    return "" if explanation.model.task.gives == "classes" else _shown(explanation.scores)
+
+
 def _target(explanation: Explanation) -> str:
-    return "values" if explanation.target_class is None else explanation.label(explanation.target_class)
+    if explanation.target_class is not None:
+        return explanation.label(explanation.target_class)
+    if explanation.model.task.gives == "labels":
+        true = [explanation.label(index) for index, there in enumerate(explanation.target[0]) if there >= 0.5]
+        return ", ".join(true) or "none of the labels"
+    return _shown(explanation.target[0])
+
+
+def _shown(values: Array) -> str:
+    """The first of some values."""
+    return ", ".join(f"{value:.6g}" for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
 
 def _document(explanation: Explanation, file: Path) -> dict[str, object]:
@@ -154,13 +185,15 @@ def _document(explanation: Explanation, file: Path) -> dict[str, object]:
         }
         for trace in explanation.trace.layers
     ]
-    predicted = explanation.predicted
+    predicted, probabilities = explanation.predicted, explanation.probabilities
     return {
         "ref": explanation.title,
         "path": str(file),
         "image": explanation.source,
+        "gives": explanation.model.task.gives,
         "predicted": None if predicted is None else explanation.label(predicted),
-        "probability": None if predicted is None else float(explanation.probabilities[predicted]),
+        "probability": None if predicted is None or probabilities is None else float(probabilities[predicted]),
+        "outputs": explanation.scores.tolist(),
         "target": _target(explanation),
         "target_known": explanation.target_known,
         "loss": explanation.trace.loss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,10 +134,10 @@ def _show_predictions(
     def name(index: int) -> str:
         return data.labels[index] if index < len(data.labels) else str(index)
 
-    rows = [
-        (e.index, name(e.target), f"{name(e.a)} ({e.a_probability:.3f})", f"{name(e.b)} ({e.b_probability:.3f})")
-        for e in changes.examples
-    ]
+    def said(index: int, probability: float) -> str:
+        return name(index) if math.isnan(probability) else f"{name(index)} ({probability:.3f})"
+
+    rows = [(e.index, name(e.target), said(e.a, e.a_probability), said(e.b, e.b_probability)) for e in changes.examples]
     _section(("sample", "label", found.a, found.b), rows, "")
 
 

@@ -18,7 +18,7 @@ def costs_of(run: Run, recipe: Recipe, data_dir: str | None) -> list[dict[str, A
 
     trainer = trainer_for(recipe)
     data = data_for(recipe, data_dir)
-    engine = run.model.engine(logits=trainer.loss.from_logits)
+    engine = run.model.engine_for(trainer.loss)
     return rows(profile(engine, data.train, trainer.objective, trainer.batch_size))
 
 

@@ -107,5 +107,5 @@ def interval(name: str, value: Any) -> tuple[float, float]:
 
 
 def are_shares(targets: Array) -> Array:
-    """For each row whether it can be shares of classes, numbers from 0 on that add up to 1: (N, K) -> (N,) bool."""
+    """Whether they can be shares of classes, numbers from 0 on that add up to 1: (N, K, ...) -> (N, ...) bool."""
     return np.asarray((targets >= 0).all(axis=1) & (np.abs(targets.sum(axis=1) - 1) < SHARES_ADD_UP))

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
-from cnnkit.types import Array, Cache, Context, Data, Draws, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, Graph, Shape, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +83,8 @@ class Layer(Component):
     """What is trained, by name; after `build` the engine replaces the arrays by views of one flat vector."""
     buffers: dict[str, Array]
     """What is kept but not trained, by name, such as running statistics."""
+    passes_values_on: ClassVar[bool] = False
+    """Whether prediction passes the input's values on, in their order, so that a Softmax before it still is the end."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Give every layer its own `params` and `buffers`, so that no `__init__` has to."""
@@ -160,18 +162,27 @@ class Loss(Component):
     """What training makes small: one number for each sample, averaged over the batch."""
 
     kind = "loss"
+    gives: ClassVar[Gives | None] = None
+    """What a network trained with it says of a sample; None for "classes" if it is from logits, else "values"."""
     from_logits: ClassVar[bool] = False
-    """True if `outputs` are the values before a final Softmax, which training then leaves out."""
+    """Whether a softmax of `outputs`, of labels a sigmoid, gives probabilities; a final Softmax is left out then."""
+
+    def task(self, targets: Array) -> Task:
+        """What a network is for that was trained towards these targets: class indices mean classes for any loss."""
+        if self.gives != "labels" and targets.ndim != 2 and targets.dtype.kind in "iu":
+            return Task("classes", self.from_logits)
+        return Task(self.gives or ("classes" if self.from_logits else "values"), self.from_logits)
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
         """The loss of each sample, (N,), and whatever `backward` will need.
 
-        outputs: (N, F); targets: (N,) class indices, or (N, F) values. Raises ShapeError if they do not fit.
+        outputs: (N, K) or (N, K, H, W); targets: class indices, (N,) or (N, H, W), or values of the outputs' shape.
+        Raises ShapeError if they do not fit.
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, cache: Cache, weight: float) -> Array:
-        """The gradient of `weight * sum(losses)` with respect to the outputs, (N, F)."""
+        """The gradient of `weight * sum(losses)` with respect to the outputs, of their shape."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnkit.errors import DataError
-from cnnkit.types import Array
+from cnnkit.types import Array, Shape
 
 NAMED = 10
 """Names that a message lists."""
@@ -29,38 +29,45 @@ class Targets(NamedTuple):
 
 
 def as_targets(
-    given: Any, labels: Sequence[str] = (), outputs: int | None = None, what: str = "the targets"
+    given: Any,
+    labels: Sequence[str] = (),
+    outputs: Shape | None = None,
+    what: str = "the targets",
+    *,
+    gives_labels: bool = False,
 ) -> Targets:
     """Class indices, or values to regress, of what other libraries call targets.
 
     given: an array, or what NumPy makes one of, such as a series or a data frame of pandas; labels: names of the
-    classes, () if there are none yet; outputs: of the network, None if it is not known yet; what: these targets are
-    called so in messages.
+    classes, () if there are none yet; outputs: the shape of a network's for one sample, None if it is not known yet;
+    what: these targets are called so in messages; gives_labels: the network says of each label whether it is there.
 
     Names become indices into `labels`, or into the sorted different names, which are the labels then; False and True
     become 0 and 1; a column (N, 1) of either, or of integers, becomes (N,). Integers (N, 1) for one output stay values.
     While the outputs are not known, integers are classes: rows of one 1 and else 0 (one-hot) become indices; once they
-    are, the loss takes them as shares. Floats (N,) for one output become (N, 1). All others stay as they are.
+    are, the loss takes them as shares. Floats (N,) for one output, and whatever says whether a single label is there,
+    become (N, 1). All others stay as they are.
     Raises DataError, naming the sample, for values that are masked or missing, and for names that are no labels; and
-    for booleans of one output, which can mean two things.
+    for booleans of one output that is no label, which can mean two things.
     """
     y = _array(given, what)
     if y.ndim == 0:
         raise DataError(f"{what}: expected one for each sample, got a single value of {y.dtype}")
     if y.dtype.kind == "U":
         return _from_names(_flat(y, what), tuple(labels), what)
+    is_single = outputs == (1,)
     if y.dtype.kind == "b":
-        if outputs == 1:
+        if is_single and not gives_labels:
             raise DataError(
-                f"{what} are booleans, and the network has one output: for two classes, end it in Dense(2); for the "
-                'values 0 and 1 with the loss MSE(), write y.astype("float32")'
+                f"{what} are booleans, and the network has one output: for two classes, end it in Dense(2); for one "
+                'label, take the loss BinaryCrossEntropy(); for the values 0 and 1, write y.astype("float32")'
             )
-        y = y.astype(np.int64)
+        y = y.astype(np.int64 if y.ndim == 1 or y.shape[1:] == (1,) else np.uint8)
     if y.dtype.kind not in "iuf":
         raise DataError(f"{what}: expected numbers, names or booleans, got an array of {y.dtype}")
-    if y.dtype.kind == "f":
-        return Targets(y[:, np.newaxis] if y.ndim == 1 and outputs == 1 else y, tuple(labels))
-    if y.ndim == 2 and y.shape[1] == 1 and outputs != 1:
+    if y.dtype.kind == "f" or gives_labels:
+        return Targets(y[:, np.newaxis] if y.ndim == 1 and is_single else y, tuple(labels))
+    if y.ndim == 2 and y.shape[1] == 1 and not is_single:
         y = y[:, 0]
     elif y.ndim == 2 and outputs is None and _is_one_hot(y):
         y = y.argmax(axis=1)

@@ -29,23 +29,32 @@ class Explanation:
     """(C, H, W) or (F,), in the dataset's own units."""
     loss: Loss
     target: Array
-    """(1,) index of the class, or (1, F) values."""
+    """(1,) index of the class, or (1, F): labels that are there, or values."""
     target_known: bool
     """False if the target is what the network itself predicts."""
-    probabilities: Array
-    """(classes,): softmax of what the last layer gives, or of the values before it if it is a Softmax."""
+    scores: Array
+    """(F,): what the last layer gives, of classes before a Softmax at the end."""
+    probabilities: Array | None
+    """(F,), of classes or labels; None for a network that has none."""
     trace: Trace
 
     @property
     def predicted(self) -> int | None:
-        """The most probable class; None for values to regress, and for probabilities that are NaN."""
-        if self.target_class is None or not np.isfinite(self.probabilities).all():
+        """The class with the highest score; None where it gives no classes, and for scores that are NaN."""
+        if self.model.task.gives != "classes" or not np.isfinite(self.scores).all():
             return None
-        return int(self.probabilities.argmax())
+        return int(self.scores.argmax())
+
+    @property
+    def labels(self) -> list[int]:
+        """The labels with a probability of 1/2 or more; none where the network gives no labels."""
+        if self.model.task.gives != "labels" or self.probabilities is None:
+            return []
+        return [int(index) for index in np.flatnonzero(self.probabilities >= 0.5)]
 
     @property
     def target_class(self) -> int | None:
-        """The index of the class, None for values."""
+        """The index of the class, None for labels and values."""
         return int(self.target[0]) if self.target.ndim == 1 else None
 
     def label(self, index: int) -> str:
@@ -58,33 +67,55 @@ def explain(
     image: Array,
     *,
     target: int | Array | None = None,
-    loss: Loss | str = "CrossEntropy()",
+    loss: Loss | str | None = None,
     title: str = "this network",
     source: str = "",
 ) -> Explanation:
     """Take one image through a network and back.
 
     image: (*input_shape), or (1, *input_shape), in the dataset's own units; target: index of the true class, or (F,)
-    values; the predicted class if None; loss: what the gradients are of.
+    labels that are there, zeros and ones, or values; None for the predicted class; loss: what the gradients are of,
+    None for the usual one of the model's task.
     Raises ShapeError if image, network and loss do not fit, ConfigError for a class that the network does not have, and
-    for probabilities that are NaN, without a target.
+    without a target for a network that predicts no class.
     """
     x = np.asarray(image)
     x = x[None] if x.shape == model.input_shape else x
     if model.check_input(x).shape[0] != 1:
         raise ShapeError(f"expected one image, got {len(x)}: explain them one after the other")
     check_scores(model.output_shape)
-    component = cast(Loss, installed_catalog().build("loss", loss))
+    component = cast(Loss, installed_catalog().build("loss", loss or _usual_loss(model)))
     with np.errstate(over="ignore", invalid="ignore"):
-        probabilities = model.predict_proba(x)[0]
-    if target is None and not np.isfinite(probabilities).all():
-        raise ConfigError(f"{not_finite(title, 'the image')}. So it predicts no class: give the true one")
-    wanted: Any = int(probabilities.argmax()) if target is None else target
-    if isinstance(wanted, int | np.integer):
-        if not 0 <= wanted < len(probabilities):
-            raise ConfigError(f"expected a class from 0 to {len(probabilities) - 1}, got {wanted}")
-        targets = np.array([wanted], np.int64)
-    else:
-        targets = np.asarray(wanted)[None]
+        scores = (model.logits(x) if model.task.gives == "classes" else model.outputs(x))[0]
+        probabilities = model.predict_proba(x)[0] if model.has_probabilities else None
+    targets = _targets(model, target, scores, title)
     found = trace(model, x, component, targets)
-    return Explanation(model, title, source, x[0], component, targets, target is not None, probabilities, found)
+    return Explanation(model, title, source, x[0], component, targets, target is not None, scores, probabilities, found)
+
+
+def _usual_loss(model: Sequential) -> str:
+    match model.task.gives:
+        case "classes":
+            return "CrossEntropy()" if model.has_probabilities else "MSE()"
+        case "labels":
+            return "BinaryCrossEntropy()"
+    return "MSE()"
+
+
+def _targets(model: Sequential, given: Any, scores: Array, title: str) -> Array:
+    """What the loss compares with: (1,) the index of a class, or (1, F)."""
+    count = len(scores)
+    if model.task.gives != "classes":
+        what = "values" if model.task.gives == "values" else "labels, zeros and ones"
+        if np.shape(given) != (count,):
+            came = "none" if given is None else repr(given)
+            raise ConfigError(f"{title} gives {model.gives}: expected the true {what}, {count} of them; got {came}")
+        return np.asarray(given)[None]
+    if given is None and not np.isfinite(scores).all():
+        raise ConfigError(f"{not_finite(title, 'the image')}. So it predicts no class: give the true one")
+    wanted: Any = int(scores.argmax()) if given is None else given
+    if not isinstance(wanted, int | np.integer):
+        return np.asarray(wanted)[None]  # shares of the classes
+    if not 0 <= wanted < count:
+        raise ConfigError(f"expected a class from 0 to {count - 1}, got {wanted}")
+    return np.array([wanted], np.int64)

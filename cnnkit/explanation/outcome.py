@@ -18,6 +18,7 @@ from cnnkit.types import Array
 
 CLASSES = 12
 """Classes that are listed, the most probable first."""
+HEADING = "The outcome: what the network says, and the loss"
 SMALL = 1e-3
 """A loss below this leaves next to nothing to learn from the image."""
 
@@ -52,15 +53,11 @@ def input_section(explanation: Explanation) -> Html:
 
 def outcome_section(explanation: Explanation) -> Html:
     """Probabilities as bars, and the loss."""
-    last = explanation.trace.layers[explanation.trace.scored]
-    parts: list[Any] = [tag("h2", "The outcome: probabilities and loss")]
-    if explanation.target_class is None:
-        parts.append(_values(explanation, last.output))
+    parts: list[Any] = [tag("h2", HEADING)]
+    if explanation.model.task.gives == "values":
+        parts.append(_values(explanation))
     else:
-        parts += [
-            tag("p", "The scores z of the classes become probabilities: exp(z), divided by the sum over all classes."),
-            _bars(explanation),
-        ]
+        parts += [tag("p", _reading(explanation)), _bars(explanation)]
     said = describe(explanation.loss)
     parts += [
         tag("h3", "The loss: ", tag("code", repr(explanation.loss))),
@@ -73,47 +70,79 @@ def outcome_section(explanation: Explanation) -> Html:
 
 def verdict(explanation: Explanation) -> Html:
     """What the network says, and what is true as far as that is known."""
-    if explanation.target_class is None:
-        return tag("p", f"The loss is {number(explanation.trace.loss)}.", class_="verdict")
-    predicted = explanation.predicted
-    if predicted is None:
-        said = Html(text(f"{not_finite('The network', 'this image')}. It says no class. "))
-    else:
-        share = f" with probability {100 * explanation.probabilities[predicted]:.1f} %. "
-        said = joined(["The network says ", tag("strong", explanation.label(predicted)), share])
-    name = tag("strong", explanation.label(explanation.target_class))
-    known = explanation.target_known
-    truth = (
-        ["The true label is ", name, ". "] if known else ["No true label was given: the loss takes ", name, " for it. "]
-    )
+    gives = explanation.model.task.gives
     loss = f"The loss is {number(explanation.trace.loss)}."
     hint = " It is so small that the gradients on this page are tiny." if explanation.trace.loss < SMALL else ""
-    return tag("p", said, *truth, loss, hint, class_="verdict")
+    if gives == "values":
+        return tag("p", loss, hint, class_="verdict")
+    if not np.isfinite(explanation.scores).all():
+        said = Html(text(f"{not_finite('The network', 'this image')}. It says nothing. "))
+    elif gives == "labels":
+        said = joined(["The network says ", *_named(explanation, explanation.labels), ". "])
+    else:
+        best, p = int(explanation.scores.argmax()), explanation.probabilities
+        share = "" if p is None else f" with probability {100 * p[best]:.1f} %"
+        said = joined(["The network says ", tag("strong", explanation.label(best)), share, ". "])
+    return tag("p", said, *_truth(explanation), loss, hint, class_="verdict")
+
+
+def _named(explanation: Explanation, labels: list[int]) -> list[Any]:
+    """The names of some labels, in a sentence."""
+    if not labels:
+        return [tag("strong", "none of the labels")]
+    return [part for index in labels for part in (tag("strong", explanation.label(index)), ", ")][:-1]
+
+
+def _truth(explanation: Explanation) -> list[Any]:
+    target = explanation.target_class
+    if target is not None:
+        name = tag("strong", explanation.label(target))
+        if explanation.target_known:
+            return ["The true label is ", name, ". "]
+        return ["No true label was given: the loss takes ", name, " for it. "]
+    if explanation.model.task.gives == "labels":
+        return ["True are ", *_named(explanation, np.flatnonzero(explanation.target[0] >= 0.5).tolist()), ". "]
+    return []
+
+
+def _reading(explanation: Explanation) -> str:
+    """How scores become what the network says."""
+    if explanation.probabilities is None:
+        return "The network says the class with the highest score; its loss gives scores no meaning as probabilities."
+    if explanation.model.task.gives == "labels":
+        return "The score z of each label becomes its probability by itself: 1 / (1 + exp(-z))."
+    return "The scores z of the classes become probabilities: exp(z), divided by the sum over all classes."
 
 
 def _bars(explanation: Explanation) -> Html:
-    scores = explanation.trace.layers[explanation.trace.scored].output
-    order = np.argsort(-explanation.probabilities, kind="stable")[:CLASSES].tolist()
+    scores, probabilities = explanation.scores, explanation.probabilities
+    shown = scores if probabilities is None else probabilities
+    order = np.argsort(-shown, kind="stable")[:CLASSES].tolist()
     target = explanation.target_class
     if target is not None and target not in order:
         order = [*order[:-1], target]
+    true = {target} if target is not None else set(np.flatnonzero(explanation.target[0] >= 0.5).tolist())
     rows = []
     for index in order:
-        share = float(explanation.probabilities[index])
-        width = 100 * share if math.isfinite(share) else 0.0
-        bar = tag("span", class_="probability", style=f"width:{width:.2f}%")
-        named = joined([explanation.label(index), tag("b", " (target)") if index == target else None])
-        rows.append((named, number(float(scores[index])), f"{share:.4f}", tag("span", bar, class_="track")))
-    more = len(explanation.probabilities) - len(order)
-    after = (
-        tag("p", f"{len(order)} of {len(explanation.probabilities)} classes shown", class_="remark") if more else None
-    )
-    heading = "score z" if explanation.loss.from_logits else "output"
-    return joined([table(("class", heading, "probability", ""), rows, "numbers bars"), after])
+        named = joined([explanation.label(index), tag("b", " (target)") if index in true else None])
+        row: tuple[Any, ...] = named, number(float(scores[index]))
+        if probabilities is not None:
+            share = float(probabilities[index])
+            width = 100 * share if math.isfinite(share) else 0.0
+            bar = tag("span", class_="probability", style=f"width:{width:.2f}%")
+            row = *row, f"{share:.4f}", tag("span", bar, class_="track")
+        rows.append(row)
+    more = len(scores) - len(order)
+    kind = explanation.model.task.gives
+    after = tag("p", f"{len(order)} of {len(scores)} {kind} shown", class_="remark") if more else None
+    headings = ("label" if kind == "labels" else "class", "score z")
+    if probabilities is None:
+        return joined([table(headings, rows, "numbers"), after])
+    return joined([table((*headings, "probability", ""), rows, "numbers bars"), after])
 
 
-def _values(explanation: Explanation, outputs: Any) -> Html:
-    pairs = zip(outputs.ravel()[:CLASSES], explanation.target.ravel()[:CLASSES], strict=False)
+def _values(explanation: Explanation) -> Html:
+    pairs = zip(explanation.scores[:CLASSES], explanation.target.ravel()[:CLASSES], strict=False)
     rows = [
         (f"y[{i}]", number(float(y)), number(float(t)), number(float(y) - float(t))) for i, (y, t) in enumerate(pairs)
     ]
@@ -129,7 +158,7 @@ def _log_sum_exp(scores: Array) -> float:
 def _loss(explanation: Explanation) -> Html:
     loss, target = explanation.loss, explanation.target_class
     if type(loss) is CrossEntropy and loss.label_smoothing == 0 and target is not None:
-        scores = explanation.trace.layers[explanation.trace.scored].output.astype(np.float64)
+        scores = explanation.scores.astype(np.float64)
         value = _log_sum_exp(scores) - float(scores[target])  # a probability of 1e-2000 would be 0
         share = math.exp(-value) if value < 700 else 0.0
         what = f"-log({number(share, 6)})" if share else "log(sum of all exp(z)) - z of the target"

@@ -8,7 +8,7 @@ from pathlib import Path
 from cnnkit.errors import DataError
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.markup import Html, counted, cut, joined, milliseconds, shape, table, tag
-from cnnkit.explanation.outcome import input_picture, input_section, outcome_section, verdict
+from cnnkit.explanation.outcome import HEADING, input_picture, input_section, outcome_section, verdict
 from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.sections import check_words, expression, layer_section, parameter_count
 from cnnkit.explanation.style import STYLE
@@ -133,5 +133,5 @@ def _overview(explanation: Explanation) -> Html:
             )
         )
     headings = ("layer", "expression", "output", "parameters", "operations", "forward", "backward", "gradient check")
-    last = tag("p", tag("a", "The outcome: probabilities and loss", href="#outcome"))
+    last = tag("p", tag("a", HEADING, href="#outcome"))
     return joined([tag("nav", table(headings, rows, "overview"), last, aria_label="layers")])

@@ -18,8 +18,10 @@ import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Loss, Merge
 from cnnkit.errors import CheckError, ShapeError
+from cnnkit.layers import Softmax
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.network.context import TileContext, Workspace
+from cnnkit.network.ending import Log, softmax_at_end, takes_logits
 from cnnkit.network.workers import one_blas_thread
 from cnnkit.testing import GradientReport, gradient_check_at
 from cnnkit.testing.running import cast_parameters
@@ -59,7 +61,7 @@ class Trace:
     """The image as the first layer sees it, without batch axis."""
     layers: tuple[LayerTrace, ...]
     scored: int
-    """Index of the node whose output the loss takes."""
+    """Index of the node whose output the loss takes; INPUT if it is the network's input."""
     loss: float
 
 
@@ -72,11 +74,13 @@ def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
     Raises ShapeError if the image does not fit the network, or the outputs and the target not the loss.
     """
     x = np.asarray(model.check_input(x))
-    scored = len(model.engine(logits=loss.from_logits).nodes) - 1
+    end = softmax_at_end(model.nodes) if takes_logits(loss) else None
+    log = Log() if end and type(end.layer) is not Softmax else None
+    scored = end.inputs[0] if end and not log else model.nodes[-1].index
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         network, exact = _Network(model, model.dtype), _Network(model, "float64")
-        values, losses, ways = network.there_and_back(x, loss, target, scored)
-        exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored)
+        values, losses, ways = network.there_and_back(x, loss, target, scored, log)
+        exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored, log)
         layers = []
         for node in model.nodes:
             way, exact_way = ways[node.index], exact_ways[node.index]
@@ -135,19 +139,24 @@ class _Network:
                 cast_parameters(layer, dtype)
 
     def there_and_back(
-        self, x: Array, loss: Loss, target: Array, scored: int
+        self, x: Array, loss: Loss, target: Array, scored: int, log: Log | None
     ) -> tuple[dict[int, Array], Array, dict[int, _Way]]:
-        """The value of each node, the loss, and what came back through each node."""
+        """The value of each node, the loss, and what came back through each node; log: what the loss takes of it."""
         factor, offset = self.model.preprocessing.affine(self.dtype, len(self.model.input_shape))
         values: dict[int, Array] = {INPUT: np.multiply(x, factor, dtype=self.dtype, casting="unsafe") + offset}
         for node in self.model.nodes:
             values[node.index], _ = self.forward(node, [values[i] for i in node.inputs])
-        losses, cache = loss.forward(values[scored], target)
-        return values, losses, self._back(values, scored, loss.backward(cache, 1.0))
+        scores = values[scored].reshape(1, *self.model.output_shape)
+        taken, kept = log.forward(scores, self.ctx) if log else (scores, None)
+        losses, cache = loss.forward(taken, target)
+        dy = loss.backward(cache, 1.0)
+        dy = log.backward(dy, kept, self.ctx)[0] if log else dy
+        return values, losses, self._back(values, scored, dy.reshape(values[scored].shape))
 
     def _back(self, values: Mapping[int, Array], scored: int, dy: Array) -> dict[int, _Way]:
         ways = {node.index: _Way() for node in self.model.nodes}
-        ways[scored].dy = dy
+        if scored != INPUT:
+            ways[scored].dy = dy
         for node in reversed(self.model.nodes):
             way = ways[node.index]
             if node.index > scored:

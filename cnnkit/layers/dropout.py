@@ -27,6 +27,8 @@ class Dropout(Layer):
     Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014), Dropout, section 10 ("inverted").
     """
 
+    passes_values_on = True
+
     def __init__(self, rate: float) -> None:
         self.rate = in_range("rate", rate, 0.0, 1.0)
 

@@ -20,6 +20,8 @@ class Flatten(Layer):
     Source: ONNX operator Flatten.
     """
 
+    passes_values_on = True
+
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """(C, H, W) -> (C*H*W,)."""
         return (math.prod(in_shape),)

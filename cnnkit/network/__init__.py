@@ -7,11 +7,12 @@ from cnnkit.network.footprint import Footprint, Forecast
 from cnnkit.network.keys import keyed_rng
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective, Sums
-from cnnkit.network.sequential import Sequential
+from cnnkit.network.sequential import CLASSES, Sequential
 from cnnkit.network.session import Session, training_session
 from cnnkit.network.workers import available_cores
 
 __all__ = [
+    "CLASSES",
     "INPUT",
     "Augmented",
     "Engine",

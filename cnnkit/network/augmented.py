@@ -34,6 +34,11 @@ class Augmented(Samples):
                 f"augmentations need images of shape (N, C, H, W), the training samples have {self.x.shape}: "
                 "train without them"
             )
+        if self.augmentations and self.y.ndim > 2:
+            raise ConfigError(
+                f"augmentations change images, and not the targets of their pixels, which are {self.y.shape} here: "
+                "train without them"
+            )
         if len(self.augmentations) > MOST or sum(isinstance(one, Mixing) for one in self.augmentations) > MOST_MIXING:
             raise ConfigError(
                 f"expected at most {MOST} augmentations, and {MOST_MIXING} of them that mix samples, each of which "

@@ -9,18 +9,21 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from cnnkit import axes
-from cnnkit.components import Layer, Merge, installed_catalog
+from cnnkit.components import Layer, Loss, Merge, installed_catalog
 from cnnkit.components.checks import one_of, whole
 from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.network.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
 from cnnkit.network.engine import Engine
 from cnnkit.network.node import Node, flatten
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
 from cnnkit.network.workers import available_cores
-from cnnkit.types import Array, Inputs, Preprocessing, Shape, as_inputs, blocks
+from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, blocks
 from cnnkit.units import Range, bounds, warn_of_units
 
 InputDtype = Literal["uint8", "float32"]
+CLASSES = Task("classes", from_logits=True)
+"""What a network is for until a training says otherwise."""
 
 
 class Sequential:
@@ -30,9 +33,9 @@ class Sequential:
     part of the model.
 
     layers: layers, or their expressions; input_shape: (C, H, W) or (F,), without the batch axis; labels: names of the
-    classes; input_dtype: what the dataset gives; seed: of the initial parameters; dtype: "float32", or "float64" for
-    checking; limit: how many numbers parameters and buffers may have together, for layers that a file asks for; weights
-    are zeros then, until the file's are loaded.
+    classes; input_dtype: what the dataset gives; task: what the network is for, as its training will say; seed: of the
+    initial parameters; dtype: "float32", or "float64" for checking; limit: how many numbers parameters and buffers may
+    have together, for layers that a file asks for; weights are zeros then, until the file's are loaded.
     Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together; and ShapeError for an
     input_shape that seems to be (H, W, C), unless a file has it.
     """
@@ -45,6 +48,7 @@ class Sequential:
         labels: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
         input_dtype: InputDtype = "float32",
+        task: Task = CLASSES,
         seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
         limit: int | None = None,
@@ -63,6 +67,7 @@ class Sequential:
                 f"{self.input_shape[0]}: give one mean and std for all channels, or one for each"
             )
         self.input_dtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
+        self.task = task
         self.seed = whole("seed", seed, at_least=0)
         self.dtype = one_of("dtype", dtype, ("float32", "float64"))
         self.input_range: Range | None = None
@@ -71,15 +76,15 @@ class Sequential:
         self.nodes: list[Node] = self._flat(limit)
         self.output_shape: Shape = self.nodes[-1].out_shape
         self.parameters = Parameters(self.nodes, np.dtype(self.dtype))
-        if self.labels and self.output_shape != (len(self.labels),):
+        if self.labels and (self.output_shape[0] != len(self.labels) or len(self.output_shape) == 2):
             raise ShapeError(
                 f"the network ends in {self.nodes[-1]} with outputs of shape {self.output_shape}, but there are "
                 f"{len(self.labels)} classes: the last layer must give {len(self.labels)} values, "
-                f"as Dense({len(self.labels)}) does"
+                f"as Dense({len(self.labels)}) does, or for each pixel Conv2D({len(self.labels)}, 1)"
             )
         for node in self.nodes:
             _owners[id(node.layer)] = self
-        self._engine: Engine | None = None
+        self._engines: dict[bool, Engine] = {}
 
     def _flat(self, limit: int | None) -> list[Node]:
         try:
@@ -104,34 +109,73 @@ class Sequential:
             "labels": self.labels,
             "preprocessing": self.preprocessing,
             "input_dtype": self.input_dtype,
+            "task": self.task,
             "seed": self.seed,
             "dtype": self.dtype,
         }
         return _restored, (self.layers, self.input_shape, options, self.state(), self.input_range)
 
     def engine(self, *, logits: bool = False) -> Engine:
-        """An engine over this network's parameters; `logits` leaves a final Softmax out."""
-        nodes = self.nodes[:-1] if logits and self._ends_in_softmax() else self.nodes
+        """An engine over this network's parameters; `logits` leaves a Softmax at the end out."""
+        nodes = with_logits(self.nodes) if logits else self.nodes
         return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
 
+    def engine_for(self, loss: Loss) -> Engine:
+        """An engine that gives what a loss takes."""
+        return self.engine(logits=takes_logits(loss))
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether it gives probabilities, of classes or labels; values are none, nor are the scores of some losses."""
+        if self.task.gives == "classes":
+            return self.task.from_logits or softmax_at_end(self.nodes) is not None
+        return self.task.gives == "labels"
+
+    @property
+    def gives(self) -> str:
+        """What it says of a sample, in words: "10 classes"."""
+        count, each = self.output_shape[0], " for each pixel" if len(self.output_shape) > 1 else ""
+        match self.task.gives:
+            case "classes":
+                return f"{'' if self.has_probabilities else 'scores of '}{count} classes{each}"
+            case "labels":
+                return f"any of {count} labels{each}"
+        return f"{count} {'value' if count == 1 else 'values'}{each}"
+
+    def outputs(self, x: Inputs) -> Array:
+        """What the last layer gives: (N, *output_shape)."""
+        return self._run(x, logits=False)
+
     def logits(self, x: Inputs) -> Array:
-        """What the last layer gives, or the values before it if it is a Softmax: (N, classes).
+        """What the last layer gives, or the values before it if it is a Softmax: (N, *output_shape).
 
         As all that is asked of inputs, with a `UnitsWarning` where they seem to be in other units than the training's.
         """
-        if self._engine is None:
-            self._engine = self.engine(logits=True)
-        return self._engine.predict(self._taken(x), available_cores())
+        return self._run(x, logits=True)
 
     def predict_proba(self, x: Inputs) -> Array:
-        """The probability of each class, softmax(logits): (N, classes)."""
-        logits = self.logits(x)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return cast(Array, shifted / shifted.sum(axis=1, keepdims=True))
+        """Probabilities, (N, K) or (N, K, H, W): softmax(logits) of classes, sigmoid(outputs) of labels.
+
+        Raises ShapeError for a network that was trained to give something else.
+        """
+        if not self.has_probabilities:
+            raise ShapeError(f"the network gives {self.gives}, which have no probabilities: take predict(x)")
+        if self.task.gives == "classes":
+            return softmax(self.logits(x))
+        return sigmoid(self.outputs(x)) if self.task.from_logits else self.outputs(x)
 
     def predict(self, x: Inputs) -> Array:
-        """The most probable class of each sample, as its index (N,), int64; `labels` has the names."""
-        return cast(Array, self.logits(x).argmax(axis=1))
+        """What the network says of each sample, as its task is.
+
+        The most probable class as its index, (N,) or for each pixel (N, H, W), int64; labels with a probability of 1/2
+        or more, (N, K) or (N, K, H, W), bool; values, (N, *output_shape). `labels` has the names of classes and labels.
+        """
+        match self.task.gives:
+            case "classes":
+                return cast(Array, self.logits(x).argmax(axis=1))
+            case "labels":
+                return cast(Array, self.outputs(x) >= (0 if self.task.from_logits else 0.5))
+        return self.outputs(x)
 
     def trace(self, x: Inputs) -> list[Array]:
         """The output of every node, in the order of `nodes`, for a few samples."""
@@ -167,10 +211,10 @@ class Sequential:
     def __repr__(self) -> str:
         return f"Sequential({self.layers!r}, input_shape={self.input_shape})"
 
-    def _ends_in_softmax(self) -> bool:
-        from cnnkit.layers import Softmax
-
-        return len(self.nodes) > 1 and isinstance(self.nodes[-1].layer, Softmax)
+    def _run(self, x: Inputs, *, logits: bool) -> Array:
+        if logits not in self._engines:
+            self._engines[logits] = self.engine(logits=logits)
+        return self._engines[logits].predict(self._taken(x), available_cores())
 
     def _arrays(self) -> list[tuple[str, Array]]:
         return [

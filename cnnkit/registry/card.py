@@ -99,6 +99,7 @@ def _about(record: Record, model: Sequential) -> Iterator[str]:
         "digest of the dataset": code(dataset["digest"]),
         "input": f"{_shape(manifest.input_shape)}, {manifest.input_dtype}",
         "preprocessing": code(str(manifest.preprocessing)),
+        "gives": model.gives,
         "labels": ", ".join(filter(None, map(code, manifest.labels[:MAX_LABELS]))) + more,
         "parameters": f"{model.parameter_count():,}",
         "seed": code(str(manifest.seed)),

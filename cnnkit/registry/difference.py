@@ -159,6 +159,7 @@ def _values(manifest: Manifest, other: Manifest) -> dict[str, Any]:
         | {f"recipe.{key}": value for key, value in recipe_rows(manifest).items()}
         | flattened(
             {
+                "task": dataclasses.asdict(manifest.task) if manifest.task else {},
                 "preprocessing": dataclasses.asdict(manifest.preprocessing),
                 "dataset": manifest.dataset or {},
                 "settings": manifest.settings,

@@ -1,7 +1,4 @@
-"""The manifest: everything about a version but its arrays, as one JSON object with exactly these keys.
-
-A key that came later is optional: it is left out where there is nothing to say, so that older files stay readable.
-"""
+"""The manifest: everything about a version but its arrays, as one JSON object with exactly these keys."""
 
 from __future__ import annotations
 
@@ -10,12 +7,12 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import text
 from cnnkit.registry.references import is_name
-from cnnkit.types import Preprocessing, Shape
+from cnnkit.types import Gives, Preprocessing, Shape, Task
 from cnnkit.units import Range
 
 FORMAT = "cnnkit model"
@@ -60,6 +57,8 @@ class Manifest:
     """`name`: the expression that loads it; `digest`: the sha256 of its content."""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What the training ran with, such as workers and tile."""
+    task: Task | None = None
+    """What the model is for; None if that is not known."""
     input_range: Range | None = None
     """The lowest and the highest value of the training inputs."""
 
@@ -77,18 +76,17 @@ def decode(data: bytes) -> Manifest:
     content = text.decode(data)
     if not isinstance(content, dict):
         raise RegistryError(f"its manifest must be a JSON object, got {type(content).__name__}")
-    content = {**dict.fromkeys(_OPTIONAL), **content}
-    if wrong := sorted(content.keys() ^ _KEYS.keys()):
+    if wrong := sorted((content.keys() ^ _KEYS.keys()) - _OPTIONAL.keys()):
         raise RegistryError(f"its manifest has keys too few or too many: {', '.join(map(repr, wrong))}")
-    for key, (holds, expected) in _KEYS.items():
-        if not holds(content[key]):
+    for key, (holds, expected) in (_KEYS | _OPTIONAL).items():
+        if key in content and not holds(content[key]):
             shown = repr(content[key])
             raise RegistryError(f"its manifest has {key} = {shown[:100]}; expected {expected}")
     del content["format"], content["format_version"]
     preprocessing = content["preprocessing"]
     tuples = {key: tuple(content[key]) for key in ("layers", "input_shape", "labels", "state")}
-    if (input_range := content["input_range"]) is not None:
-        tuples["input_range"] = tuple(map(float, input_range))
+    if "input_range" in content:
+        tuples["input_range"] = tuple(map(float, content["input_range"]))
     return Manifest(
         **content
         | tuples
@@ -97,6 +95,7 @@ def decode(data: bytes) -> Manifest:
             "preprocessing": Preprocessing(
                 preprocessing["scale"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
             ),
+            "task": Task(**content["task"]) if "task" in content else None,
         }
     )
 
@@ -197,7 +196,13 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "metrics": (_object_of(_is_value), "numbers by name"),
     "dataset": (_or_null(_fields(name=_is_text, digest=_is_text)), "name and digest as texts, or null"),
     "settings": (_is_object, "an object"),
-    "input_range": (_or_null(_is_range), "the lowest and the highest of the training inputs"),
 }
-_OPTIONAL = ("input_range",)
-"""Keys that a file may lack, which then is as if they were null."""
+
+_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "task": (
+        _fields(gives=lambda value: value in get_args(Gives), from_logits=lambda value: isinstance(value, bool)),
+        f"gives, one of {', '.join(get_args(Gives))}, and from_logits",
+    ),
+    "input_range": (_is_range, "the lowest and the highest value of the training inputs"),
+}
+"""Keys that are left out where nothing is known."""

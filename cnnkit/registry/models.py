@@ -11,10 +11,10 @@ from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl
 from cnnkit.components.catalog import BUILT_IN
 from cnnkit.components.expressions import Call, parse
 from cnnkit.errors import CnnkitError, RegistryError
-from cnnkit.network import Sequential
+from cnnkit.network import CLASSES, Sequential
 from cnnkit.registry.environment import environment, versions
 from cnnkit.registry.manifest import Manifest, Origin
-from cnnkit.types import Array
+from cnnkit.types import Array, Task
 
 GIVEN = "(given)"
 """Stands for a distribution in `rebuild`: the classes that the caller brings."""
@@ -59,6 +59,7 @@ def describe(model: Sequential, name: str, state: tuple[str, ...], **training: A
         preprocessing=model.preprocessing,
         seed=model.seed,
         dtype=model.dtype,
+        task=model.task,
         state=state,
         input_range=model.input_range,
         versions=versions() | plugins,
@@ -89,6 +90,7 @@ def rebuild(
             labels=manifest.labels,
             preprocessing=manifest.preprocessing,
             input_dtype=cast(Any, manifest.input_dtype),
+            task=manifest.task or _recorded_task(manifest),
             seed=manifest.seed,
             dtype=cast(Any, manifest.dtype),
             limit=sum(array.size for array in state.values()),
@@ -98,6 +100,14 @@ def rebuild(
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
         raise RegistryError(f"{ref} cannot be loaded: {error}") from error
     return model
+
+
+def _recorded_task(manifest: Manifest) -> Task:
+    """What a version is for that does not say so: classes, unless its recipe has the loss for values."""
+    loss = (manifest.recipe or {}).get("train", {}).get("loss")
+    if loss != "MSE()":
+        return CLASSES
+    return Task("classes" if "accuracy" in manifest.metrics else "values")
 
 
 def _parsed(layers: Sequence[str]) -> list[Call]:

@@ -18,7 +18,7 @@ MAX_EXAMPLES = 10
 
 @dataclass(frozen=True)
 class Example:
-    """A sample whose predicted class changed; probabilities are of each model's own prediction."""
+    """A sample whose predicted class changed; probabilities are of each model's own prediction, NaN if it has none."""
 
     index: int
     target: int
@@ -50,7 +50,7 @@ class ClassDifference:
 
 @dataclass(frozen=True)
 class OutputDifference:
-    """Where the outputs of two models for regression are furthest apart."""
+    """Where the outputs of two models, or their probabilities, are furthest apart."""
 
     samples: int
     largest: float
@@ -67,28 +67,39 @@ class OutputDifference:
 
 
 def diff_predictions(a: Sequential, b: Sequential, samples: Samples) -> ClassDifference | OutputDifference:
-    """Compare classes if the targets are class indices, else outputs.
+    """Compare the predicted classes of two models, the probabilities of labels, or else the outputs.
 
-    samples: at least one, of a shape that both take. Raises ShapeError for outputs (N, ...) of two shapes.
+    samples: at least one, of a shape that both take. Raises ShapeError for models that give different things, and for
+    outputs (N, ...) of two shapes.
     """
-    if np.issubdtype(samples.y.dtype, np.integer):
-        return _classes(a.predict_proba(samples.x), b.predict_proba(samples.x), samples.y)
+    if a.task.gives != b.task.gives:
+        raise ShapeError(
+            f"predictions can be compared if both models give the same, got {a.gives} and {b.gives}: leave the "
+            "dataset out"
+        )
+    if a.task.gives == "classes" and samples.y.ndim == 1 and np.issubdtype(samples.y.dtype, np.integer):
+        return _classes(a, b, samples)
     if a.output_shape != b.output_shape:
         raise ShapeError(
             f"outputs can be compared if they have one shape, got {a.output_shape} and {b.output_shape}: "
             "choose two models with the same outputs"
         )
-    return _outputs(a.logits(samples.x), b.logits(samples.x))
+    if a.task.gives == "labels":
+        return _outputs(a.predict_proba(samples.x), b.predict_proba(samples.x))
+    return _outputs(a.outputs(samples.x), b.outputs(samples.x))
 
 
-def _classes(a: Array, b: Array, targets: Array) -> ClassDifference:
-    """a, b: probabilities (N, K), the number of classes may differ; targets (N,)."""
-    old, new = a.argmax(axis=1), b.argmax(axis=1)
+def _classes(model_a: Sequential, model_b: Sequential, samples: Samples) -> ClassDifference:
+    """The number of classes may differ."""
+    a, b = (model.logits(samples.x) for model in (model_a, model_b))
+    targets, old, new = samples.y, a.argmax(axis=1), b.argmax(axis=1)
     changed = np.flatnonzero(old != new)
     a_right, b_right = old == targets, new == targets
+    shown = changed[:MAX_EXAMPLES]
+    a_sure, b_sure = (_probabilities(model, samples.x[shown]) for model in (model_a, model_b))
     examples = tuple(
-        Example(i, int(targets[i]), int(old[i]), float(a[i, old[i]]), int(new[i]), float(b[i, new[i]]))
-        for i in changed[:MAX_EXAMPLES].tolist()
+        Example(i, int(targets[i]), int(old[i]), float(p[old[i]]), int(new[i]), float(q[new[i]]))
+        for i, p, q in zip(shown.tolist(), a_sure, b_sure, strict=True)
     )
     (accuracy,) = metric_pairs({"accuracy": a_right.mean()}, {"accuracy": b_right.mean()})
     return ClassDifference(
@@ -99,6 +110,11 @@ def _classes(a: Array, b: Array, targets: Array) -> ClassDifference:
         accuracy,
         examples,
     )
+
+
+def _probabilities(model: Sequential, x: Array) -> Array:
+    """Of each class; NaN for a model that has none."""
+    return model.predict_proba(x) if model.has_probabilities else np.full((len(x), *model.output_shape), np.nan)
 
 
 def _outputs(a: Array, b: Array) -> OutputDifference:

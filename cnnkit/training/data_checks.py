@@ -16,7 +16,7 @@ from cnnkit.components import Loss
 from cnnkit.components.checks import LARGEST, are_shares
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
-from cnnkit.losses import MSE, CrossEntropy
+from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.network import Sequential
 from cnnkit.types import Array, Data, Inputs, Samples, as_inputs, blocks
 from cnnkit.units import Range, bounds, in_other_units, units_hint
@@ -57,14 +57,14 @@ def check_data(model: Sequential, loss: Loss, data: Given) -> Checked:
 
     Raises what `parts_of` and `check_values` raise.
     """
-    parts = parts_of(data, model)
+    parts = parts_of(data, model, loss)
     named = {name: part for name, part in zip(NAMES, parts[:3], strict=True) if part}
     ranges = {name: check_values(model, loss, part, name) for name, part in named.items()}
     warnings = (*_about_units(model, ranges), *_about_classes(named, parts.labels))
     return Checked(*parts, ranges[TRAIN], warnings)
 
 
-def parts_of(data: Given, model: Sequential) -> Parts:
+def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
     """The parts of a dataset, or of samples alone; shapes are checked, values are not.
 
     Raises ConfigError for anything else, ShapeError for inputs that the model does not take and classes that it does
@@ -88,17 +88,19 @@ def parts_of(data: Given, model: Sequential) -> Parts:
     labels = model.labels or known
     parts: list[Samples | None] = []
     for name, part in zip(NAMES, given, strict=True):
-        samples, labels = (None, labels) if part is None else _samples(model, part, labels, name)
+        samples, labels = (None, labels) if part is None else _samples(model, loss, part, labels, name)
         parts.append(samples)
     train, validation, test = parts
     if not train:
         raise ShapeError("expected at least one sample to train on, got none")
-    return Parts(train, validation, test, labels if _outputs(model) == len(labels) else model.labels)
+    outputs = model.output_shape
+    fit = len(labels) == outputs[0] and len(outputs) != 2
+    return Parts(train, validation, test, labels if fit else model.labels)
 
 
-def samples_of(model: Sequential, samples: Samples) -> Samples:
+def samples_of(model: Sequential, loss: Loss, samples: Samples) -> Samples:
     """Test samples, as `parts_of` gives them."""
-    return _samples(model, samples, model.labels, TEST)[0]
+    return _samples(model, loss, samples, model.labels, TEST)[0]
 
 
 def check_values(model: Sequential, loss: Loss, samples: Samples, name: str) -> Range:
@@ -145,11 +147,14 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
-def _samples(model: Sequential, part: Any, known: tuple[str, ...], name: str) -> tuple[Samples, tuple[str, ...]]:
+def _samples(
+    model: Sequential, loss: Loss, part: Any, known: tuple[str, ...], name: str
+) -> tuple[Samples, tuple[str, ...]]:
     x, given = (part.x, part.y) if isinstance(part, Samples) else part
     _check_inputs(model, x)
-    y, labels = as_targets(given, known, _outputs(model), f"the {name} targets")
-    if labels != known and len(labels) != _outputs(model):
+    outputs = model.output_shape
+    y, labels = as_targets(given, known, outputs, f"the {name} targets", gives_labels=loss.gives == "labels")
+    if labels != known and outputs != (len(labels),):
         raise ShapeError(
             f"the {name} targets name {len(labels)} classes ({_listed(labels)}), and the network has outputs of shape "
             f"{model.output_shape}: the last layer must give one value for each, as Dense({len(labels)}) does"
@@ -172,55 +177,66 @@ def _check_inputs(model: Sequential, x: Any) -> None:
     model.check_input(x[:1])
 
 
-def _outputs(model: Sequential) -> int | None:
-    return model.output_shape[0] if len(model.output_shape) == 1 else None
-
-
 def _are_classes(y: Array) -> bool:
     return y.ndim == 1 and y.dtype.kind in "iu"
 
 
 def _check_targets(model: Sequential, loss: Loss, y: Array, name: str) -> None:
-    outputs = _outputs(model)
     if y.dtype.kind == "f":
         for block in blocks(y):
             _check_finite(y[block], block.start, f"the target of the {name} sample")
-    if outputs is None:
-        return  # a loss takes vectors alone, and says so
-    if _are_classes(y):
-        wrong = np.flatnonzero((y < 0) | (y >= outputs))
-        if wrong.size:
-            advice = (
-                'for values to regress, write y.astype("float32"); for classes, give the last layer one output for each'
-                if outputs == 1
-                else "give the last layer one output for each class, or correct the targets"
-            )
-            raise ShapeError(
-                f"the network has {outputs} {'output' if outputs == 1 else 'outputs'}, so class indices must be "
-                f"{'0' if outputs == 1 else f'0 to {outputs - 1}'}; the target of the {name} sample {wrong[0]} is "
-                f"{y[wrong[0]]}: {advice}"
-            )
-    elif y.ndim == 2 and y.shape[1] == outputs:
-        if isinstance(loss, CrossEntropy):
-            _check_shares(y, name)
-    elif isinstance(loss, CrossEntropy | MSE):  # what another one takes, only it knows
+    outputs = model.output_shape
+    if loss.gives != "labels" and y.dtype.kind in "iu" and y.shape[1:] == outputs[1:]:
+        _check_classes(y, outputs[0], name)
+    elif y.shape[1:] == outputs:
+        _check_shares(loss, y, name)
+    elif isinstance(loss, BinaryCrossEntropy | CrossEntropy | MSE):  # what another one takes, only it knows
         is_whole = y.dtype.kind == "f" and y.size == len(y) and bool((y == np.floor(y)).all())
-        classes = "for class indices, write y.astype(int).ravel(); " if is_whole else ""
+        if loss.gives == "labels":
+            expected, advice = "zeros and ones of shape", "for class indices, take the loss CrossEntropy(); "
+        else:
+            expected = f"class indices, integers of shape {(len(y), *outputs[1:])}, or values of shape"
+            advice = "for class indices, write y.astype(int).ravel(); " if is_whole else ""
         raise ShapeError(
-            f"the {name} targets must be class indices, integers of shape ({len(y)},), or values of shape "
-            f"({len(y)}, {outputs}), one for each output; got {y.dtype} of shape {y.shape}: {classes}for values to "
-            "regress, end the network in one output for each, and take the loss MSE() and metrics=[]"
+            f"the {name} targets must be {expected} {(len(y), *outputs)}, one for each output; got {y.dtype} of shape "
+            f"{y.shape}: {advice}for values to regress, end the network in one output for each, and take the loss "
+            "MSE() and metrics=[]"
         )
 
 
-def _check_shares(y: Array, name: str) -> None:
+def _check_classes(y: Array, classes: int, name: str) -> None:
+    wrong = np.argwhere((y < 0) | (y >= classes)) if y.size and not 0 <= y.min() <= y.max() < classes else np.empty(0)
+    if not wrong.size:
+        return
+    first, *pixel = wrong[0].tolist()
+    advice = (
+        'for values to regress, write y.astype("float32"); for classes, give the last layer one output for each'
+        if classes == 1
+        else "give the last layer one output for each class, or correct the targets"
+    )
+    raise ShapeError(
+        f"the network has {classes} {'output' if classes == 1 else 'outputs'}, so class indices must be "
+        f"{'0' if classes == 1 else f'0 to {classes - 1}'}; the target of the {name} sample {first} is "
+        f"{y[first, *pixel]}{f' at pixel {tuple(pixel)}' if pixel else ''}: {advice}"
+    )
+
+
+def _check_shares(loss: Loss, y: Array, name: str) -> None:
+    """Shares of classes add up to 1, labels are 0 to 1; values may be anything."""
     for block in blocks(y):
-        wrong = np.flatnonzero(~are_shares(y[block]))
+        values = y[block]
+        if isinstance(loss, CrossEntropy):
+            right = are_shares(values)
+            expected = "class indices, or for each sample shares of the classes that add up to 1"
+        elif isinstance(loss, BinaryCrossEntropy):
+            right, expected = np.asarray((values >= 0) & (values <= 1)), "0 to 1, one for each label"
+        else:
+            return
+        wrong = np.flatnonzero(~right.reshape(len(values), -1).all(axis=1))
         if wrong.size:
-            at = block.start + wrong[0]
             raise ShapeError(
-                "the targets must be class indices, or for each sample shares of the classes that add up to 1; that of "
-                f"the {name} sample {at} is {y[at]}: for values to regress, take the loss MSE()"
+                f"the targets must be {expected}; that of the {name} sample {block.start + wrong[0]} is "
+                f"{values[wrong[0]]}: for values to regress, take the loss MSE()"
             )
 
 

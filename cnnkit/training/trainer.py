@@ -32,6 +32,7 @@ from cnnkit.network import (
     available_memory,
     training_session,
 )
+from cnnkit.network.ending import softmax_inside, takes_logits
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.data_checks import Checked, Given, check_data, check_values, parts_of, samples_of
 from cnnkit.training.interruption import StopRequest
@@ -126,6 +127,12 @@ class Trainer:
         for warning in checked.warnings:
             self.progress.warn(warning)
         model.labels, model.input_range = checked.labels, checked.input_range
+        model.task = self.loss.task(train.y)
+        if takes_logits(self.loss) and (inside := softmax_inside(model.nodes)):
+            self.progress.warn(
+                f"{inside} is not the end of the network: {self.loss!r} takes what {model.nodes[-1].name} gives for "
+                "values before a softmax; put the Softmax last, or leave it out"
+            )
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         sessions = functools.partial(self.session, model, train)
         about = {
@@ -168,7 +175,7 @@ class Trainer:
     ) -> AbstractContextManager[Session]:
         """The steps of a training on these samples; schedule, clipping and averages are the caller's business."""
         return training_session(
-            model.engine(logits=self.loss.from_logits),
+            model.engine_for(self.loss),
             self._augmented(model, samples) if augmented else samples,
             self.objective,
             self.optimizer,
@@ -202,13 +209,13 @@ class Trainer:
 
     def forecast(self, model: Sequential, data: Given) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
-        train, *others, _ = parts_of(data, model)
+        train, *others, _ = parts_of(data, model, self.loss)
         kept = 2 if self.keep == "best" else 0
         kept += 0 if self.average is None else 3
         if self.rollback is not None:
             kept += 1 + len(self.optimizer.slots())
         return Forecast(
-            model.engine(logits=self.loss.from_logits),
+            model.engine_for(self.loss),
             self._augmented(model, train),
             self.objective,
             self.optimizer,
@@ -222,7 +229,7 @@ class Trainer:
 
     def evaluate(self, model: Sequential, samples: Samples) -> dict[str, float]:
         """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same."""
-        samples = samples_of(model, samples)
+        samples = samples_of(model, self.loss, samples)
         if len(samples):
             warn_of_units(model.input_range, check_values(model, self.loss, samples, "test"), model.input_shape)
         return self._evaluated(model, samples)
@@ -242,7 +249,7 @@ class Trainer:
 
     def _evaluated(self, model: Sequential, samples: Samples) -> dict[str, float]:
         workers = self.workers or available_cores()
-        return self.means(model.engine(logits=self.loss.from_logits).evaluate(samples, self.objective, workers))
+        return self.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
 
     def _augmented(self, model: Sequential, samples: Samples) -> Samples:
         if not self.augmentations:

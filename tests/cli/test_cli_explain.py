@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cnnkit.cli.evaluate import recorded_loss
 from cnnkit.data import load_dataset
 from cnnkit.network import Sequential
 from cnnkit.registry import Registry
+from cnnkit.types import Task
 
 DIGITS = load_dataset("Digits()").test
 
@@ -115,13 +117,39 @@ def test_the_loss_is_the_one_trained_with(trained: Any) -> None:
 def test_values_have_no_predicted_class(cli: Any, tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(20, 1, 2, 2)).astype(np.float32)
     np.savez(tmp_path / "own.npz", x=x, y=np.ones((20, 3), np.float32))
-    Registry().save(Sequential(["Flatten()", "Dense(3)"], (1, 2, 2)), "net")
-    given = ("explain", "net", "--sample", "0", "--dataset", "Arrays('own.npz')", "--loss", "MSE()")
+    model = Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), task=Task("values"))
+    Registry().save(model, "net")
+    given = ("explain", "net", "--sample", "0", "--dataset", "Arrays('own.npz')")
     document = cli(*given, "--json").document
-    assert (document["target"], document["predicted"], document["probability"]) == ("values", None, None)
+    assert (document["target"], document["predicted"], document["probability"]) == ("1, 1, 1", None, None)
+    assert (document["gives"], len(document["outputs"])) == ("values", 3)
     result = cli(*given)
     assert result.code == 0
-    assert "predicted" not in result.out
+    values = ", ".join(f"{value:.6g}" for value in document["outputs"])
+    assert re.search(rf"^predicted +{re.escape(values)}$", result.out, re.MULTILINE)
+
+
+def test_a_model_of_values_is_explained_on_samples_alone(cli: Any, tmp_path: Path) -> None:
+    Registry().save(Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), task=Task("values")), "net")
+    np.save(tmp_path / "one.npy", np.zeros((1, 2, 2), np.float32))
+    assert cli("explain", "net", "--image", "one.npy").err == (
+        "error: net@1 gives 3 values, and without the true ones there is no loss to explain: take a test sample with "
+        "--sample N\n"
+    )
+    assert cli("explain", "net", "--image", "one.npy", "--label", "1").err == (
+        "error: the model gives 3 values: leave --label out, and take a sample with --sample\n"
+    )
+
+
+def test_labels_are_named(cli: Any, tmp_path: Path) -> None:
+    model = Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), task=Task("labels", from_logits=True), labels="abc")
+    model.load_state(model.state() | {"dense_1.bias": np.array([1, -1, 1]), "dense_1.weight": np.zeros((3, 4))})
+    Registry().save(model, "net")
+    y = np.tile(np.array([0, 1, 1], np.float32), (20, 1))
+    np.savez(tmp_path / "own.npz", x=np.zeros((20, 1, 2, 2), np.float32), y=y)
+    result = cli("explain", "net", "--sample", "0", "--dataset", "Arrays('own.npz')")
+    assert re.search(r"^predicted +a, c$", result.out, re.MULTILINE)
+    assert re.search(r"^target +b, c$", result.out, re.MULTILINE)
 
 
 def test_weights_that_are_not_finite_get_one_warning(trained: Any) -> None:

@@ -58,7 +58,7 @@ def test_all_that_are_classes_train_the_same_network(given: Any) -> None:
 
 @pytest.mark.parametrize("given", [Y > 0, (Y > 0)[:, None], Series(Y > 0)])
 def test_booleans_are_two_classes(given: Any) -> None:
-    y, labels = as_targets(given, outputs=2)
+    y, labels = as_targets(given, outputs=(2,))
     assert_array_equal(y, Y > 0)
     assert y.dtype == np.int64
     assert labels == ()
@@ -95,11 +95,51 @@ def test_labels_of_the_data_stay_with_a_model_that_has_none() -> None:
 
 def test_one_output_has_values() -> None:
     for given in (Y.astype("f8"), Y[:, None], Y.astype("f4")[:, None]):
-        y, _ = as_targets(given, outputs=1)
+        y, _ = as_targets(given, outputs=(1,))
         assert y.shape == (30, 1)
         model = Sequential(["Dense(1)"], (3,))
         run = Trainer(loss="MSE()", metrics=[], epochs=100, optimizer="Adam(0.1)", workers=1).fit(model, (X, given))
         assert run.history["loss"][-1] < 0.1
+
+
+@pytest.mark.parametrize("given", [Y > 0, (Y > 0)[:, None], (Y > 0).astype(int), (Y > 0) * 1.0, Series(Y > 0)])
+def test_one_label_is_there_or_not(given: Any) -> None:
+    model = Sequential(["Dense(1)"], (3,))
+    run = Trainer(loss="BinaryCrossEntropy()", metrics=[], epochs=60, optimizer="Adam(0.1)", workers=1).fit(
+        model, (X, given)
+    )
+    assert run.history["loss"][-1] < 0.2
+
+
+def test_any_number_of_labels() -> None:
+    given = np.stack([Y > 0, Y < 2], axis=1)
+    losses = []
+    for y in (given, given.astype(int), given.astype("f4")):
+        run = Trainer(loss="BinaryCrossEntropy()", metrics=[], epochs=2, workers=1).fit(
+            Sequential(["Dense(2)"], (3,)), (X, y)
+        )
+        losses.append(run.history["loss"])
+    assert losses[0] == losses[1] == losses[2]
+    message = refusal(given * 2, 2, loss="BinaryCrossEntropy()", metrics=[])
+    assert message.startswith(
+        "the targets must be 0 to 1, one for each label; that of the training sample 0 is [0 2]: for"
+    )
+    message = refusal(Y, 2, loss="BinaryCrossEntropy()", metrics=[])
+    assert message.startswith(
+        "the training targets must be zeros and ones of shape (30, 2), one for each output; got int64 of shape (30,): "
+        "for class indices, take the loss CrossEntropy(); for values to regress, "
+    )
+
+
+def test_classes_of_pixels() -> None:
+    x, y = np.zeros((30, 1, 4, 4), np.float32), np.zeros((30, 4, 4), int)
+    for given in (y, y == 0):
+        model = Sequential(["Conv2D(3, 1)"], (1, 4, 4))
+        assert Trainer(epochs=1, workers=1).fit(model, (x, given)).history["loss"]
+    y[23, 1, 2] = 3
+    with pytest.raises(ShapeError) as caught:
+        Trainer().fit(Sequential(["Conv2D(3, 1)"], (1, 4, 4)), (x, y))
+    assert "0 to 2; the target of the training sample 23 is 3 at pixel (1, 2): give the last layer" in str(caught.value)
 
 
 def refusal(y: Any, outputs: int = 3, **options: Any) -> str:
@@ -125,7 +165,7 @@ def test_what_can_mean_two_things_is_refused_with_both() -> None:
     assert refusal(np.c_[Y, Y]) == f"{start}each output; got int64 of shape (30, 2): {regress}"
     assert refusal(Y > 0, 1) == (
         "the training targets are booleans, and the network has one output: for two classes, end it in Dense(2); for "
-        'the values 0 and 1 with the loss MSE(), write y.astype("float32")'
+        'one label, take the loss BinaryCrossEntropy(); for the values 0 and 1, write y.astype("float32")'
     )
     assert refusal(Y, 1) == (
         "the network has 1 output, so class indices must be 0; the target of the training sample 1 is 1: for values to "

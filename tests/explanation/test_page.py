@@ -277,6 +277,7 @@ def test_a_likely_target_has_its_logarithm() -> None:
     loss = number(explanation.trace.loss)
     found = read(explanation).sections["outcome"]
     share = re.findall(r"-log\((.+?)\)", found)[-1]
+    assert explanation.probabilities is not None
     assert float(share.replace("\N{MINUS SIGN}", "-")) == pytest.approx(float(explanation.probabilities[2]), rel=1e-4)
     assert f"= {loss} (the loss itself gave {loss})" in found
 

@@ -1,0 +1,160 @@
+"""The end of a network is found by what its layers compute, in training and prediction alike."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from cnnkit import Sequential, Trainer
+from cnnkit.components import Layer
+from cnnkit.errors import ShapeError
+from cnnkit.layers import Softmax
+from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
+from cnnkit.network.ending import sigmoid, softmax, softmax_at_end, softmax_inside
+from cnnkit.types import Array, Cache, Context, Grads, Task
+
+SHAPE = (2, 6, 6)
+SCORES = ["Conv2D(3, 3)", "ReLU()", "Conv2D(5, 4)"]
+"""Gives (5, 1, 1)."""
+
+
+class Cool(Softmax):
+    """softmax(x / 10)."""
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return super().forward(x / np.asarray(10, x.dtype), ctx)
+
+    def backward(self, dy: Array, y: Cache, ctx: Context) -> tuple[Array, Grads]:
+        dx, grads = super().backward(dy, y, ctx)
+        return dx / np.asarray(10, dx.dtype), grads
+
+
+class Tenth(Layer):
+    """x / 10."""
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return x / np.asarray(10, x.dtype), None
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return dy / np.asarray(10, dy.dtype), {}
+
+
+def network(tail: Sequence[str | Layer], **options: object) -> Sequential:
+    return Sequential([*SCORES, *tail], SHAPE, **options)  # type: ignore[arg-type]
+
+
+def samples(count: int = 70) -> tuple[Array, Array]:
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(count, *SHAPE)).astype(np.float32), rng.integers(0, 5, count)
+
+
+def trained(tail: Sequence[str | Layer], workers: int = 1, optimizer: str = "SGD(0.1)") -> Sequential:
+    model = network(tail, dtype="float64")
+    Trainer(optimizer=optimizer, epochs=3, batch_size=32, workers=workers).fit(model, samples())
+    return model
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        ["Flatten()", "Softmax()"],
+        ["Softmax()", "Flatten()"],
+        ["Flatten()", "Softmax()", "Dropout(0.0)"],
+        ["Softmax()", "Dropout(0.0)", "Flatten()", "Dropout(0.0)"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_softmax_that_ends_the_network_changes_nothing(tail: list[str], workers: int) -> None:
+    plain, model = trained(["Flatten()"]), trained(tail, workers)
+    x, _ = samples()
+    np.testing.assert_allclose(model.logits(x), plain.logits(x), rtol=1e-12)
+    np.testing.assert_allclose(model.predict_proba(x), plain.predict_proba(x), rtol=1e-12)
+    np.testing.assert_allclose(model.predict_proba(x), model.outputs(x), rtol=1e-12)
+    np.testing.assert_array_equal(model.predict(x), plain.predict(x))
+
+
+def test_a_derived_softmax_is_trained_as_it_computes() -> None:
+    model, twin = (
+        trained(["Flatten()", Cool()], optimizer="SGD(1.0)"),
+        trained(["Flatten()", Tenth()], optimizer="SGD(1.0)"),
+    )
+    x, _ = samples()
+    np.testing.assert_allclose(model.outputs(x), softmax(twin.logits(x)), rtol=1e-9)
+    np.testing.assert_allclose(model.predict_proba(x), model.outputs(x), rtol=1e-12)
+
+
+def test_a_softmax_alone_gives_its_probabilities() -> None:
+    p = np.random.default_rng(0).dirichlet(np.ones(5), 3).astype(np.float32)
+    model = Sequential(["Softmax()"], (5,))
+    np.testing.assert_allclose(model.predict_proba(np.log(p)), p, rtol=1e-6)
+    np.testing.assert_allclose(model.logits(np.log(p)), np.log(p), rtol=1e-6)
+
+
+@pytest.mark.parametrize("tail", [["Softmax()", "ReLU()"], ["Softmax()", "Conv2D(5, 1)"]], ids=" ".join)
+def test_a_softmax_further_inside_is_said_aloud(tail: list[str]) -> None:
+    model = network([*tail, "Flatten()"])
+    assert softmax_at_end(model.nodes) is None
+    with pytest.warns(RuntimeWarning, match=r"layer softmax_1 = Softmax\(\) is not the end of the network: CrossEnt"):
+        Trainer(epochs=1).fit(model, samples())
+    Trainer(epochs=1, loss="MSE()").fit(model, samples())  # takes probabilities, or anything
+
+
+def test_a_softmax_of_pixels_is_no_end_before_they_are_flattened() -> None:
+    model = Sequential(["Conv2D(5, 1)", "Softmax()", "Flatten()"], SHAPE)
+    assert softmax_at_end(model.nodes) is None
+    inside = softmax_inside(model.nodes)
+    assert inside is not None
+    assert inside.name == "softmax_1"
+
+
+def test_classes_for_each_pixel() -> None:
+    model = Sequential(["Conv2D(5, 1)"], SHAPE, labels="abcde")
+    x, y = samples()[0], np.random.default_rng(2).integers(0, 5, (70, 6, 6))
+    Trainer(epochs=2).fit(model, (x, y))
+    assert model.gives == "5 classes for each pixel"
+    assert model.predict(x).shape == (70, 6, 6)
+    np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1, rtol=1e-6)
+
+
+def test_labels() -> None:
+    x, y = samples()[0], np.random.default_rng(2).integers(0, 2, (70, 5))
+    model = network(["Flatten()"])
+    Trainer(loss=BinaryCrossEntropy(), metrics=[], epochs=2).fit(model, (x, y))
+    assert model.gives == "any of 5 labels"
+    np.testing.assert_allclose(model.predict_proba(x), sigmoid(model.outputs(x)))
+    np.testing.assert_array_equal(model.predict(x), model.predict_proba(x) >= 0.5)
+    assert model.predict(x).dtype == bool
+
+
+def test_values() -> None:
+    x, y = samples()[0], np.random.default_rng(2).normal(size=(70, 5))
+    model = network(["Flatten()"])
+    Trainer(loss=MSE(), metrics=[], epochs=2).fit(model, (x, y))
+    np.testing.assert_array_equal(model.predict(x), model.outputs(x))
+    with pytest.raises(ShapeError) as error:
+        model.predict_proba(x)
+    assert str(error.value) == "the network gives 5 values, which have no probabilities: take predict(x)"
+
+
+def test_scores_of_classes_are_no_probabilities_unless_they_come_from_a_softmax() -> None:
+    model = network(["Flatten()"])
+    Trainer(loss=MSE(), epochs=2).fit(model, samples())
+    x, _ = samples()
+    np.testing.assert_array_equal(model.predict(x), model.outputs(x).argmax(axis=1))
+    with pytest.raises(ShapeError, match="the network gives scores of 5 classes, which have no probabilities"):
+        model.predict_proba(x)
+    model = network(["Flatten()", "Softmax()"])
+    Trainer(loss=MSE(), epochs=2).fit(model, samples())
+    np.testing.assert_allclose(model.predict_proba(x), model.outputs(x), rtol=1e-6)
+
+
+def test_a_network_is_for_classes_until_it_is_trained() -> None:
+    assert network([]).task == Task("classes", from_logits=True)
+    assert network([], task=CrossEntropy().task(samples()[1])).gives == "5 classes for each pixel"
+
+
+def test_the_functions_of_logits_do_not_overflow() -> None:
+    z = np.array([[1e4, -1e4, 0]], np.float32)
+    np.testing.assert_array_equal(sigmoid(z), [[1, 0, 0.5]])
+    np.testing.assert_array_equal(softmax(z), [[1, 0, 0]])

@@ -1,0 +1,68 @@
+"""A registered model keeps what it is for."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnkit import Registry, Sequential, Trainer, load_model
+from cnnkit.errors import RegistryError
+from cnnkit.registry import manifest, models
+from cnnkit.types import Task
+
+
+def model(**options: object) -> Sequential:
+    return Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "task", [Task("classes", from_logits=True), Task("classes"), Task("labels", from_logits=True), Task("values")]
+)
+def test_the_task_comes_back(tmp_path: Path, task: Task) -> None:
+    Registry(tmp_path).save(model(task=task), "m")
+    assert load_model("m@1", tmp_path).task == task
+
+
+def test_a_copy_has_the_task(tmp_path: Path) -> None:
+    import copy
+
+    assert copy.deepcopy(model(task=Task("values"))).task == Task("values")
+
+
+def test_the_training_says_what_is_registered(tmp_path: Path) -> None:
+    values = model()
+    run = Trainer(loss="MSE()", metrics=[], epochs=1).fit(values, (np.zeros((4, 1, 2, 2)), np.zeros((4, 3))))
+    Registry(tmp_path).save(values, "m", **run.record())
+    assert load_model("m@1", tmp_path).gives == "3 values"
+
+
+@pytest.mark.parametrize(
+    ("loss", "metrics", "task"),
+    [
+        ("CrossEntropy(label_smoothing=0.1)", {"accuracy": 0.5}, Task("classes", from_logits=True)),
+        ("MSE()", {"accuracy": 0.5}, Task("classes")),
+        ("MSE()", {}, Task("values")),
+        (None, {}, Task("classes", from_logits=True)),
+    ],
+)
+def test_a_version_from_before_tasks_is_for_what_its_recipe_says(
+    tmp_path: Path, loss: str | None, metrics: dict[str, float], task: Task
+) -> None:
+    recipe = {"train": {"loss": loss}} if loss else None
+    Registry(tmp_path).save(model(), "m", recipe=recipe, metrics=metrics)
+    record = Registry(tmp_path).read("m@1")
+    older = dataclasses.replace(record.manifest, task=None)
+    assert manifest.decode(older.encode()).task is None
+    assert models.rebuild(older, record.state, "m@1").task == task
+
+
+@pytest.mark.parametrize("wrong", ["null", "[]", '{"gives": "values"}', '{"gives": "all", "from_logits": true}'])
+def test_what_is_no_task_is_refused(tmp_path: Path, wrong: str) -> None:
+    Registry(tmp_path).save(model(), "m")
+    text = Registry(tmp_path).read("m@1").manifest.encode().decode()
+    start, end = text.index('"task"'), text.index("}", text.index('"task"')) + 1
+    with pytest.raises(RegistryError, match=r"its manifest has task = .*; expected gives, one of classes, label"):
+        manifest.decode(f'{text[:start]}"task": {wrong}{text[end:]}'.encode())
