@@ -156,7 +156,7 @@ class Rows(Protocol):
 
 Inputs = Array | Rows
 BLOCK_BYTES = 4 << 20
-"""What of inputs is looked at together, unless a single one takes more; larger blocks cost twice as much per byte."""
+"""What of inputs is looked at together, unless a single one takes more; larger blocks leave the processor's cache."""
 
 
 def as_inputs(x: Any) -> Inputs:

@@ -33,6 +33,7 @@ def evaluate(
     """
     from cnnkit.evaluation import evaluate_classes
     from cnnkit.registry import Registry
+    from cnnkit.training.data_checks import check_order
 
     store = Registry(registry)
     record = store.read(ref)
@@ -40,6 +41,7 @@ def evaluate(
     data = chosen_dataset(dataset, version, trained_on, data_dir)
     same = trained_on.get("digest") == data.digest
     model = record.model()
+    check_order(model, data.labels)
     metrics = measure(model, record.manifest, data.test, loss, workers)
     try:
         classes = evaluate_classes(model, data.test, data.labels)

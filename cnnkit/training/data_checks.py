@@ -24,8 +24,6 @@ from cnnkit.units import Range, bounds, in_other_units, units_hint
 NAMES = TRAIN, VALIDATION, TEST = "training", "validation", "test"
 NAMED = 10
 """Classes that a message lists."""
-
-
 Given = Data | Samples | tuple[Inputs, Any]
 """What can be trained on: a dataset, or inputs with their targets."""
 
@@ -80,11 +78,7 @@ def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
         case _:
             raise ConfigError(f"expected a dataset, or a pair of arrays (inputs, targets), got {type(data).__name__}")
     known = data.labels if isinstance(data, Data) else ()
-    if model.labels and known != model.labels and sorted(known) == sorted(model.labels):
-        raise ShapeError(
-            f"the data has the classes {_listed(known)}, and the model the same in another order, "
-            f"{_listed(model.labels)}: bring the targets into the order of the model's labels"
-        )
+    check_order(model, known)
     labels = model.labels or known
     parts: list[Samples | None] = []
     for name, part in zip(NAMES, given, strict=True):
@@ -96,6 +90,15 @@ def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
     outputs = model.output_shape
     fit = len(labels) == outputs[0] and len(outputs) != 2
     return Parts(train, validation, test, labels if fit else model.labels)
+
+
+def check_order(model: Sequential, labels: tuple[str, ...]) -> None:
+    """Raises ShapeError for labels that are the model's in another order: indices would mean other classes then."""
+    if labels != model.labels and sorted(labels) == sorted(model.labels):
+        raise ShapeError(
+            f"the data has the classes {_listed(labels)}, and the model the same in another order, "
+            f"{_listed(model.labels)}: bring the targets into the order of the model's labels"
+        )
 
 
 def samples_of(model: Sequential, loss: Loss, samples: Samples) -> Samples:
