@@ -47,6 +47,10 @@ class TrainingError(CnnkitError):
     """A training cannot go on."""
 
 
+class UnitsWarning(UserWarning):
+    """Inputs seem to be in other units than those that a model was trained on."""
+
+
 class CheckError(CnnkitError):
     """Everything ran, and the answer is no: a validation, verification or gradient check failed."""
 

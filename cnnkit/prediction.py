@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,14 +12,16 @@ import numpy as np
 from cnnkit.components.checks import whole
 from cnnkit.data.images import find_images, looks_inverted
 from cnnkit.data.inputs import STDIN, read_inputs
-from cnnkit.errors import DataError
+from cnnkit.errors import DataError, UnitsWarning
 from cnnkit.measures import check_scores, not_finite
 from cnnkit.network import Sequential
 from cnnkit.types import Array, Preprocessing
+from cnnkit.units import bounds, scale_of_images, units_hint
 
 BATCH_BYTES = 2**26
 """Inputs that wait for the model together: a folder may be larger than the memory."""
 INVERTED = "looks inverted: dark on a light ground, and the model was trained on light on dark; --invert turns it"
+UNCERTAIN = "the range of the training samples, which does not say what white is; if that is wrong, give a .npy file"
 TURNED = "looks inverted by --invert: now it is dark on a light ground; leave --invert out"
 
 FileName = str | os.PathLike[str]
@@ -39,10 +42,14 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class _Inputs:
+class FileInputs:
+    """What is in a file, in the units of the training samples as far as that is certain."""
+
     file: str
     x: Array
+    is_image: bool
     hints: tuple[str, ...]
+    """Why it may not be what the model expects."""
 
 
 def predict_files(
@@ -53,7 +60,8 @@ def predict_files(
     files: image files, .npy files of one input or many, folders (the image files in them), "-" for standard input;
     top: how many labels; invert: turn light and dark in image files; level: how light the images were on average that
     the model was trained on, 0 (black) to 1 (white), what `trained_level` says if None. Where that is dark, an image of
-    one channel that is dark on a light ground gets a hint.
+    one channel that is dark on a light ground gets a hint. So does what may be in other units than the training
+    samples: an array, which is taken as it is, or an image where it is not certain what its white is to the model.
     Raises DataError, with every file that cannot be used and why, and for probabilities that are NaN; ShapeError for a
     model that gives no scores of classes, and CnnkitError for image files without Pillow.
     """
@@ -65,7 +73,8 @@ def predict_files(
     predictions = []
     for batch in _batches(_read(model, files, invert, dark)):
         x = batch[0].x if len(batch) == 1 else np.concatenate([one.x for one in batch])
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnitsWarning)  # the hints say so for each file
             probabilities = model.predict_proba(x)
         rows = iter(probabilities)
         for one in batch:
@@ -84,10 +93,34 @@ def trained_level(preprocessing: Preprocessing) -> float | None:
     return level if level != 0 else None
 
 
-def _read(model: Sequential, files: Iterable[FileName], invert: bool, dark: bool) -> Iterator[_Inputs]:
+def read_file(file: FileName, model: Sequential, *, invert: bool = False, dark: bool = False) -> FileInputs:
+    """The inputs in an image file or a .npy file, or on standard input ("-").
+
+    invert: turn light and dark in an image; dark: the training images were dark, so that those that are dark on a light
+    ground get a hint. Raises DataError for a file that cannot be used, CnnkitError for an image file without Pillow.
+    """
+    scale = scale_of_images(model.preprocessing, model.input_range, model.input_shape)
+    full_scale = scale.white - scale.black
+    x, is_image = read_inputs(file, model.input_shape, full_scale)
+    name = os.fspath(file)
+    if not is_image:
+        if invert:
+            raise DataError(f"{name}: --invert turns image files, and this is an array: leave one of them out")
+        hint = units_hint(model.input_range, bounds(x), model.input_shape) if len(x) else ""
+        return FileInputs(name, x, False, (f"has {hint}",) if hint else ())
+    if invert:
+        x = full_scale - x
+    hints = []
+    if dark and looks_inverted(x[0], full_scale):
+        hints.append(TURNED if invert else INVERTED)
+    if not scale.is_certain:
+        hints.append(f"is taken to go from {scale.black:.6g} (black) to {scale.white:.6g} (white): {UNCERTAIN}")
+    return FileInputs(name, x + scale.black if scale.black else x, True, tuple(hints))
+
+
+def _read(model: Sequential, files: Iterable[FileName], invert: bool, dark: bool) -> Iterator[FileInputs]:
     """What is in the files, up to the first that cannot be used; the others are only looked at then."""
     problems = []
-    full_scale = 1 / model.preprocessing.scale
     for given in files:
         try:
             found = find_images(given) if given != STDIN and os.path.isdir(given) else [given]
@@ -96,7 +129,7 @@ def _read(model: Sequential, files: Iterable[FileName], invert: bool, dark: bool
             continue
         for file in found:
             try:
-                inputs = _inputs(file, model, full_scale, invert, dark)
+                inputs = read_file(file, model, invert=invert, dark=dark)
             except DataError as error:
                 problems.append(str(error))
                 continue
@@ -108,21 +141,8 @@ def _read(model: Sequential, files: Iterable[FileName], invert: bool, dark: bool
         raise DataError(problems[0])
 
 
-def _inputs(file: FileName, model: Sequential, full_scale: float, invert: bool, dark: bool) -> _Inputs:
-    x, is_image = read_inputs(file, model.input_shape, full_scale)
-    name = os.fspath(file)
-    if not is_image:
-        if invert:
-            raise DataError(f"{name}: --invert turns image files, and this is an array: leave one of them out")
-        return _Inputs(name, x, ())
-    if invert:
-        x = full_scale - x
-    inverted = dark and looks_inverted(x[0], full_scale)
-    return _Inputs(name, x, (TURNED if invert else INVERTED,) if inverted else ())
-
-
-def _batches(inputs: Iterable[_Inputs]) -> Iterator[list[_Inputs]]:
-    batch: list[_Inputs] = []
+def _batches(inputs: Iterable[FileInputs]) -> Iterator[list[FileInputs]]:
+    batch: list[FileInputs] = []
     size = 0
     for one in inputs:
         batch.append(one)

@@ -155,8 +155,8 @@ class Rows(Protocol):
 
 
 Inputs = Array | Rows
-BLOCK_BYTES = 16 << 20
-"""What of inputs is looked at together, unless a single one takes more."""
+BLOCK_BYTES = 4 << 20
+"""What of inputs is looked at together, unless a single one takes more; larger blocks leave the processor's cache."""
 
 
 def as_array(x: Any, what: str) -> Array:
@@ -250,6 +250,8 @@ class Data:
     """The expression that loads it."""
     digest: str = ""
     """sha256 over the content of all samples, in hexadecimal."""
+    training_digest: str = ""
+    """The same over the samples to train and validate on alone, which a training that goes on must find unchanged."""
 
     @property
     def input_shape(self) -> Shape:

@@ -41,14 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(arguments: Sequence[str] | None) -> int:
     from cnnkit.cli.app import app
     from cnnkit.cli.options import Settings
-    from cnnkit.cli.output import fail
+    from cnnkit.cli.output import fail, told_warnings
     from cnnkit.errors import CnnkitError
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path or label that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     settings = Settings()
     try:
-        app(arguments, prog_name="cnnkit", obj=settings)
+        with told_warnings():
+            app(arguments, prog_name="cnnkit", obj=settings)
     except Exception as error:
         if settings.debug:
             traceback.print_exc()

@@ -13,6 +13,7 @@ from cnnkit.cli.output import note, say, say_json, say_pairs, say_table
 
 if TYPE_CHECKING:
     from cnnkit.components import Component
+    from cnnkit.types import Preprocessing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and show datasets.")
 Expression = Annotated[str, typer.Argument(metavar="EXPR", help='A dataset, such as "MNIST()".')]
@@ -108,7 +109,7 @@ def show(
         about
         | {"input": " x ".join(map(str, about["input"])), "samples": _by_part(about["samples"], "{:,}".format)}
         | {name: _by_part(about[name], _interval) for name in ("input_range", "target_range") if name in about}
-        | {"classes": len(about["classes"])}
+        | {"preprocessing": _preprocessing(data.preprocessing), "classes": len(about["classes"])}
     )
     if about["classes"]:
         say()
@@ -147,6 +148,16 @@ def _by_part(values: dict[str, Any], shown: Any) -> str:
 
 def _interval(bounds: list[float]) -> str:
     return f"{bounds[0]:g} to {bounds[1]:g}"
+
+
+def _preprocessing(preprocessing: Preprocessing) -> str:
+    """What becomes of a value x, such as x / 255."""
+    scale, mean, std = preprocessing.scale, preprocessing.mean, preprocessing.std
+    scaled = "x" if scale == 1 else f"x / {1 / scale:g}" if scale < 1 else f"x * {scale:g}"
+    if set(mean) == {0.0} and set(std) == {1.0}:
+        return scaled if scale != 1 else "none"
+    means, stds = (", ".join(f"{value:g}" for value in values) for values in (mean, std))
+    return f"({scaled} - mean) / std, mean {means}, std {stds}"
 
 
 def _percent(share: float) -> str:

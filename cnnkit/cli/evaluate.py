@@ -45,6 +45,7 @@ def evaluate(
     from cnnkit.measures import not_finite
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
+    from cnnkit.training.data_checks import check_order
 
     may_choose = trusted(trust)
     store = Registry(registry)
@@ -53,6 +54,7 @@ def evaluate(
     data = chosen_dataset(dataset, version, record.manifest, data_dir, may_choose)
     same = trained_on.get("digest") == data.digest
     model = record.model()
+    check_order(model, data.labels)
     metrics = measure(model, record.manifest, data.test, loss, may_choose, workers)
     try:
         classes = evaluate_classes(model, data.test, data.labels)

@@ -112,10 +112,13 @@ def explain(
 
 
 def _from_file(file: Path, model: Sequential) -> Array:
-    from cnnkit.data.inputs import read_inputs
     from cnnkit.errors import DataError
+    from cnnkit.prediction import read_file
 
-    x, _ = read_inputs(file, model.input_shape, 1 / model.preprocessing.scale)
+    inputs = read_file(file, model)
+    x = inputs.x
+    for hint in inputs.hints if inputs.is_image else ():  # the network says so itself of an array
+        warn(f"{file} {hint}")
     if len(x) != 1:
         raise DataError(f"{file}: expected one image, it has {len(x)}: save the one to explain as a file of its own")
     return x

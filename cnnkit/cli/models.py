@@ -133,7 +133,7 @@ def show(
         "validation": notes["verdict"] or "never",
         "created": manifest.created,
         "dataset": (manifest.dataset or {}).get("name", "unknown"),
-        "input": f"{' x '.join(map(str, manifest.input_shape))} {manifest.input_dtype}",
+        "input": f"{' x '.join(map(str, manifest.input_shape))} {manifest.input_dtype}{_range(manifest.input_range)}",
         "task": manifest.task.gives if manifest.task else "unknown",
         "labels": ", ".join(manifest.labels) or "none",
         "parameters": f"{sum(array.size for array in record.state.values()):,} with buffers",
@@ -159,6 +159,10 @@ def _show_recipe(record: Record) -> None:
     needed = f", which needs {', '.join(sorted(plugins))}" if plugins else ""
     escaped = STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     typer.echo(f"# The recipe of {record.version.ref}{needed}.\n\n{escaped}", nl=False)
+
+
+def _range(input_range: tuple[float, float] | None) -> str:
+    return f", trained on {input_range[0]:g} to {input_range[1]:g}" if input_range else ""
 
 
 def _notes(store: Registry, record: Record) -> dict[str, Any]:

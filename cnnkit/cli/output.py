@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from cnnkit.errors import UnitsWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +50,25 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning."""
     _labelled("warning", "bold yellow", text)
+
+
+@contextmanager
+def told_warnings() -> Iterator[None]:
+    """What the library says of the units of inputs becomes a line of the command's own, each text once."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **lines: Any) -> None:
+            if not issubclass(category, UnitsWarning):
+                others(message, category, *place, **lines)
+            elif str(message) not in told:
+                told.add(str(message))
+                warn(str(message))
+
+        warnings.simplefilter("always", UnitsWarning)
+        warnings.showwarning = show
+        yield
 
 
 def fail(text: str, label: str = "error") -> None:

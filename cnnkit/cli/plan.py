@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnkit.cli.output import say, say_json, say_pairs
+from cnnkit.cli.output import say, say_json, say_pairs, warn
 
 if TYPE_CHECKING:
     from cnnkit.network import Footprint
@@ -12,12 +12,18 @@ if TYPE_CHECKING:
 
 
 def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
-    """Print what would be trained. Raises ConfigError, after that, if it does not fit into the memory."""
+    """Print what would be trained, and warn of what a training would warn of.
+
+    Raises what `Trainer.check` raises; ConfigError for the memory only after all is printed.
+    """
     from cnnkit.training.assemble import data_for, model_for, trainer_for
+    from cnnkit.training.data_checks import check_data
 
     trainer = trainer_for(recipe, workers)
     data = data_for(recipe, data_dir)
     model = model_for(recipe, data)
+    for warning in check_data(model, trainer.loss, data).warnings:
+        warn(warning)
     steps = -(-len(data.train) // trainer.batch_size)
     plan = {
         "training samples": len(data.train),

@@ -83,11 +83,11 @@ def _level(model: Sequential, manifest: Manifest, trust: Trust) -> float | None:
 
 
 def _warn_of_hints(predictions: Iterable[Prediction]) -> None:
-    files: dict[str, list[str]] = {}
+    files: dict[str, dict[str, None]] = {}
     for prediction in predictions:
         for hint in prediction.hints:
-            files.setdefault(hint, []).append(on_one_line(prediction.file))
-    for hint, names in files.items():
+            files.setdefault(hint, {})[on_one_line(prediction.file)] = None  # once, however many inputs it has
+    for hint, names in ((hint, list(found)) for hint, found in files.items()):
         each = "each of " if len(names) > 1 else ""
         more = f" and {counted(len(names) - NAMED, 'other file')}" if len(names) > NAMED else ""
         warn(f"{each}{', '.join(names[:NAMED])}{more} {hint}")

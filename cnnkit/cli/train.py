@@ -84,7 +84,8 @@ def train(
     """Train a recipe and register the model.
 
     Ctrl-C ends the training after the step and keeps a checkpoint, from which --resume goes on to the same bits; a
-    second Ctrl-C ends it at once.
+    second Ctrl-C ends it at once. A model that cannot be measured on the test samples is registered all the same; the
+    exit code is 1 then.
     """
     from cnnkit.cli.runs import interrupted
     from cnnkit.registry import Registry, Runs
@@ -140,6 +141,8 @@ def train(
         show_costs(costs)
     if run.signal is not None:
         raise typer.Exit(128 + run.signal)
+    if run.warning:
+        raise typer.Exit(1)
 
 
 def _trained(
@@ -261,6 +264,7 @@ def _document(run: Run, version: Version | None) -> dict[str, Any]:
         "history": run.history,
         "epochs": _epochs(run),
         "reason": run.reason,
+        "warning": run.warning,
         "recipe": run.recipe,
         "dataset": run.dataset,
         "settings": run.settings,

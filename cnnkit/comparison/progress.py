@@ -69,7 +69,9 @@ class LiveComparison(ComparisonProgress):
         if run.error:
             self._print(f"{number}  {row.name}  seed {run.seed}  failed: {run.error}")
         elif not self._console.is_terminal:
-            values = "  ".join(f"{name} {_written(run.metrics[name])}" for name in comparison.quantities)
+            values = "  ".join(
+                f"{name} {_written(run.metrics[name])}" for name in comparison.quantities if name in run.metrics
+            )
             self._print(f"{number}  {row.name}  seed {run.seed}  {values}  {run.seconds:.1f} s")
 
     def _print(self, text: str) -> None:

@@ -9,6 +9,7 @@ from cnnkit.data.emnist import EMNIST
 from cnnkit.data.loading import default_data_dir, digest, load_dataset
 from cnnkit.data.mnist import KMNIST, MNIST, FashionMNIST
 from cnnkit.data.split import split_validation
+from cnnkit.data.targets import as_targets
 
 DATASETS: tuple[type[Dataset], ...] = (Digits, MNIST, FashionMNIST, KMNIST, EMNIST, CIFAR10, CIFAR100, Arrays)
 """The built-in datasets."""
@@ -23,6 +24,7 @@ __all__ = [
     "Arrays",
     "Digits",
     "FashionMNIST",
+    "as_targets",
     "default_data_dir",
     "describe",
     "digest",

@@ -8,29 +8,35 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnkit import axes
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.array_files import LABELS, check_counts, read_npy, read_npz
 from cnnkit.data.hdf5 import read_hdf5
 from cnnkit.data.rows import Stored, StoredFile, StoredRows
-from cnnkit.data.split import legacy_seed, proper_fraction, split_test
+from cnnkit.data.split import legacy_seed, proper_fraction, split_validation
+from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, DataError
 from cnnkit.types import Array, Data, Inputs, Preprocessing, Samples, blocks
 
 FLOAT = np.dtype(np.float32)
+FEW_LEVELS = 16
+"""Bytes up to this are no images of 8 bits: masks and thresholded scans have 2 levels, the digits have 17."""
 
 
 class Arrays(Dataset):
     """The arrays of a file: x_train, y_train, x_test and y_test; or x and y, which are then split.
 
-    x: (N, C, H, W), (N, H, W) which gets a channel axis, or (N, F); uint8 (preprocessing divides by 255), float32, or
-    float64, which becomes float32. y: (N,) integer class indices, or (N,) or (N, F) floats to regress.
+    x: (N, C, H, W), (N, H, W) which gets a channel axis, or (N, F); uint8, float32, or float64, which becomes float32.
+    Preprocessing divides uint8 by 255, or by the highest value to train on if that is 1 to 16; floats stay as they are.
+    y: (N,) class indices, integers; or names or booleans, or integers as columns (N, 1) or one-hot (N, K), which become
+    class indices; or (N,) or (N, F) floats to regress.
     x_validation, y_validation (optional beside x_train): to validate on. labels (optional): the names of the classes,
-    an array of strings.
+    an array of strings; those in y, sorted, if these are names.
     path: .npz; .h5 or .hdf5, with datasets of these names; or .npy, which is x, and `targets` is the .npy file of y.
     Looked for in `data_dir`, then in the working directory. The x of .npy files, and of HDF5 datasets without chunks,
     stay in the file, which may be larger than memory: rows are read when they are needed. All others are read into
     memory, up to 1 GiB each; HDF5 datasets may be compressed by gzip and shuffle, and by no other filter.
-    test, seed: as for `Digits`.
+    test: the share of x and y to test on, in which class targets keep their proportions; seed: chooses which.
     Raises ConfigError for arguments, DataError for a file or array that is none of this, or has NaN or infinite values.
     """
 
@@ -55,18 +61,19 @@ class Arrays(Dataset):
         path = self._find(self.path, data_dir)
         targets = self._find(self.targets, data_dir) if self.targets else path
         arrays = self._read(path, targets)
+        labels, validation = _labels(path, arrays), None
         if "x_train" in arrays:
-            train, test = (_samples(path, arrays, f"_{part}") for part in ("train", "test"))
+            train, labels = _samples(path, arrays, "_train", labels)
+            test, labels = _samples(path, arrays, "_test", labels)
             _check_alike(path, train, test, "test")
-            validation = _samples(path, arrays, "_validation") if "x_validation" in arrays else None
-            if validation:
+            if "x_validation" in arrays:
+                validation, labels = _samples(path, arrays, "_validation", labels)
                 _check_alike(path, train, validation, "validation")
         else:
-            train, test = split_test(_samples(path, arrays, "", targets), self.test, self.seed)
-            validation = None
-        labels = _labels(path, arrays, max(_classes(part) for part in (train, test, validation) if part))
-        scale = 1 / 255 if train.x.dtype == np.uint8 else 1.0
-        return Data(train, test, validation, labels=labels, preprocessing=Preprocessing(scale=scale))
+            samples, labels = _samples(path, arrays, "", labels, targets)
+            train, test = split_validation(samples, self.test, self.seed)
+        _check_labels(path, labels, max(_classes(part) for part in (train, test, validation) if part))
+        return Data(train, test, validation, labels=labels, preprocessing=Preprocessing(scale=_scale(train.x)))
 
     @property
     def _kind(self) -> str:
@@ -91,22 +98,22 @@ class Arrays(Dataset):
         return found
 
 
-def _samples(path: Path, arrays: dict[str, Stored], suffix: str, targets: Path | None = None) -> Samples:
-    """targets: the file of y, if it is another one."""
+def _samples(
+    path: Path, arrays: dict[str, Stored], suffix: str, labels: tuple[str, ...], targets: Path | None = None
+) -> tuple[Samples, tuple[str, ...]]:
+    """The samples, and the labels, which names among the targets may give; targets: the file of y, if it is another."""
     x_name, y_name = f"x{suffix}", f"y{suffix}"
-    x, y = _inputs(path, x_name, arrays[x_name]), _targets(targets or path, y_name, np.asarray(arrays[y_name]))
+    x = _inputs(path, x_name, arrays[x_name])
+    y, labels = _targets(targets or path, y_name, np.asarray(arrays[y_name]), labels)
     check_counts(path, x_name, x.shape, y_name, y.shape)
-    return Samples(x, y)
+    return Samples(x, y), labels
 
 
 def _inputs(path: Path, name: str, x: Stored) -> Stored:
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(f"{path}: expected {name} of shape (N, C, H, W), (N, H, W) or (N, F), got {x.shape}")
-    if x.ndim == 4 and x.shape[1] == x.shape[2] and x.shape[3] in (1, 3, 4) and x.shape[1] > 4:
-        raise DataError(
-            f"{path}: expected {name} of shape (N, C, H, W), with the channels before height and width; {x.shape} seem "
-            "to be images with their channels last: save x.transpose(0, 3, 1, 2)"
-        )
+    if axes.seems_channels_last(x.shape[1:]):
+        raise DataError(f"{path}: expected {name} of shape (N, C, H, W); {axes.about_channels_last(x.shape[1:], name)}")
     if x.dtype != np.uint8:
         if x.dtype.kind != "f" or x.dtype.itemsize not in (4, 8):
             raise DataError(f"{path}: expected {name} of uint8, float32 or float64, got {x.dtype}")
@@ -119,7 +126,8 @@ def _inputs(path: Path, name: str, x: Stored) -> Stored:
     return replace(x, row=(1, *x.row)) if isinstance(x, StoredRows) else x[:, np.newaxis]
 
 
-def _targets(path: Path, name: str, y: Array) -> Array:
+def _targets(path: Path, name: str, given: Array, labels: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    y, labels = as_targets(given, labels, what=f"{path}: {name}")
     if y.dtype.kind in "iu" and y.ndim == 1:
         y = y.astype(np.int64)
         wrong = np.flatnonzero(y < 0)
@@ -128,16 +136,32 @@ def _targets(path: Path, name: str, y: Array) -> Array:
                 f"{path}: expected class indices from 0 on in {name}, got {len(wrong)} below, "
                 f"the first {y[wrong[0]]} at index {wrong[0]}"
             )
-        return y
+        return y, labels
     if y.dtype.kind == "f" and y.ndim in (1, 2):
         with np.errstate(over="ignore"):  # as above
             y = y.astype(FLOAT, copy=False)
         _check_finite(path, name, y)
-        return y.reshape(len(y), -1)  # (N,) -> (N, 1)
+        return y.reshape(len(y), -1), labels  # (N,) -> (N, 1)
     raise DataError(
-        f"{path}: expected {name} of shape (N,) with integers, or (N,) or (N, F) with floats, "
-        f"got {y.shape} with {y.dtype}"
+        f"{path}: expected {name} of shape (N,) with class indices, names or booleans, or (N, K) with one 1 in each "
+        f"row, or (N,) or (N, F) with floats to regress, got {y.shape} with {y.dtype}: save values to regress as "
+        "float32"
     )
+
+
+def _scale(x: Inputs) -> float:
+    """What preprocessing multiplies with, so that what is white becomes 1; a function of the training samples alone.
+
+    Of images of 8 bits, mostly the first block is read.
+    """
+    if x.dtype != np.uint8:
+        return 1.0
+    highest = 0
+    for block in blocks(x):
+        highest = max(highest, int(np.asarray(x[block]).max()))
+        if highest > FEW_LEVELS:
+            return 1 / 255
+    return 1 / max(1, highest)
 
 
 def _check_finite(path: Path, name: str, values: Inputs) -> None:
@@ -168,13 +192,15 @@ def _classes(samples: Samples) -> int:
     return int(samples.y.max()) + 1 if samples.y.dtype.kind == "i" else 0
 
 
-def _labels(path: Path, arrays: dict[str, Stored], classes: int) -> tuple[str, ...]:
+def _labels(path: Path, arrays: dict[str, Stored]) -> tuple[str, ...]:
     if LABELS not in arrays:
         return ()
     labels = np.asarray(arrays[LABELS])
-    if labels.ndim != 1 or labels.dtype.kind != "U" or not 0 < classes <= len(labels):
-        raise DataError(
-            f"{path}: expected labels of strings, one for each of {classes} classes, "
-            f"got {labels.shape} of {labels.dtype}"
-        )
+    if labels.ndim != 1 or labels.dtype.kind != "U" or not len(labels):
+        raise DataError(f"{path}: expected labels of strings, one for each class, got {labels.shape} of {labels.dtype}")
     return tuple(str(label) for label in labels)
+
+
+def _check_labels(path: Path, labels: tuple[str, ...], classes: int) -> None:
+    if labels and not 0 < classes <= len(labels):
+        raise DataError(f"{path}: expected labels of strings, one for each of {classes} classes, got {len(labels)}")

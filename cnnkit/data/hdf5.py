@@ -56,8 +56,10 @@ def _dataset(file: StoredFile, name: str, source: Any) -> Any:
         raise DataError(f"{refused}, its values are in other files; copy them into the file")
     if dataset.shape is None:
         raise DataError(f"{file.path}: expected {name} with values, it is empty")
-    if dataset.dtype.kind not in ("S" if name == LABELS else "iuf"):
-        expected = 'strings of a fixed length, such as np.array(["cat", "dog"], "S")' if name == LABELS else "numbers"
+    kinds = "S" if name == LABELS else "iufbS" if name.startswith("y") else "iuf"
+    if dataset.dtype.kind not in kinds:
+        strings = 'strings of a fixed length, such as np.array(["cat", "dog"], "S")'
+        expected = {"S": strings, "iuf": "numbers"}.get(kinds, f"numbers, booleans or {strings}")
         found = "strings or arrays of varying length, or references" if dataset.dtype.hasobject else dataset.dtype
         raise DataError(f"{file.path}: expected {name} of {expected}, got {found}")
     return dataset
@@ -84,4 +86,4 @@ def _array(file: StoredFile, name: str, dataset: Any) -> Stored:
             f"file[{name!r}] = values"
         )
     values = read_chunks(dataset, filters, file.size) if filters else dataset[()]
-    return np.char.decode(values, "utf-8") if name == LABELS else values
+    return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values

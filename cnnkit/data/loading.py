@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from cnnkit.components.checks import in_range
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.split import proper_fraction, split_validation
 from cnnkit.errors import ConfigError
-from cnnkit.types import Data, blocks
+from cnnkit.types import Data, Samples, blocks
 
 
 def load_dataset(
@@ -38,7 +38,8 @@ def load_dataset(
         proper_fraction("fraction", fraction)
     component = cast(Dataset, installed_catalog().build("dataset", dataset))
     data = component.load(default_data_dir() if data_dir is None else Path(os.path.expanduser(data_dir)))
-    data = replace(data, name=repr(component), digest=digest(data))
+    of_all, of_training = _digests(data)
+    data = replace(data, name=repr(component), digest=of_all, training_digest=of_training)
     if fraction != 1:
         data = replace(data, train=split_validation(data.train, fraction, seed)[1])
     if validation == 0:
@@ -63,11 +64,24 @@ def digest(data: Data) -> str:
 
     Returns hexadecimal digits, the same on every machine.
     """
+    return _digests(data)[0]
+
+
+def _digests(data: Data) -> tuple[str, str]:
+    """Of all samples, and of those to train and validate on; the inputs to train on are read once for both."""
     total = hashlib.sha256()
-    for samples in (data.train, data.test, data.validation):
-        for array in (samples.x, samples.y) if samples else ():
-            dtype = array.dtype.newbyteorder("<")
-            total.update(f"{dtype.str} {array.shape} ".encode())
-            for block in blocks(array):
-                total.update(np.ascontiguousarray(array[block], dtype).data)
-    return total.hexdigest()
+    _add(total, data.train)
+    training = total.copy()
+    _add(total, data.test)
+    if data.validation is not None:
+        _add(total, data.validation)
+        _add(training, data.validation)
+    return total.hexdigest(), training.hexdigest()
+
+
+def _add(total: Any, samples: Samples) -> None:
+    for array in (samples.x, samples.y):
+        dtype = array.dtype.newbyteorder("<")
+        total.update(f"{dtype.str} {array.shape} ".encode())
+        for block in blocks(array):
+            total.update(np.ascontiguousarray(array[block], dtype).data)

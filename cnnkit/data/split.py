@@ -1,4 +1,4 @@
-"""Cutting samples into two parts: for testing as scikit-learn does, for validation evenly over the classes."""
+"""Cutting samples into two parts: evenly over the classes, or as scikit-learn does."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def split_test(samples: Samples, test: float, seed: int) -> tuple[Samples, Sampl
 
 
 def split_validation(samples: Samples, fraction: float, seed: int) -> tuple[Samples, Samples]:
-    """Training and validation samples, each in their old order; class targets keep their proportions.
+    """Training samples and those to validate or test on, in their old order; class targets keep their proportions.
 
-    With the samples ordered by class, and at random inside a class, every (N / K)-th one goes to validation,
+    With the samples ordered by class, and at random inside a class, every (N / K)-th one is set aside,
     K = ceil(fraction * N); so each class gives its share of K, rounded up or down.
     Raises ConfigError unless 0 < fraction < 1, DataError if no sample would be left for training.
     """

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from cnnkit import axes
 from cnnkit.components import Layer, Loss, Merge, installed_catalog
 from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted import NO_CLASS, predicted_classes
@@ -19,7 +20,8 @@ from cnnkit.network.node import Node, flatten
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
 from cnnkit.network.workers import available_cores
-from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, refuse_masked
+from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, blocks, refuse_masked
+from cnnkit.units import Range, bounds, warn_of_units
 
 InputDtype = Literal["uint8", "float32"]
 CLASSES = Task("classes", from_logits=True)
@@ -33,10 +35,12 @@ class Sequential:
     part of the model.
 
     layers: layers, or their expressions; input_shape: (C, H, W) or (F,), without the batch axis; labels: names of the
-    classes; input_dtype: what the dataset gives; task: what the network is for, as its training will say; seed: of the
-    initial parameters; dtype: "float32", or "float64" for checking; limit: how many numbers parameters and buffers may
-    have together, for layers that a file asks for; weights are zeros then, until the file's are loaded.
-    Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together.
+    classes; input_dtype: what the dataset gives; input_range, task: the lowest and the highest value of the training
+    inputs, and what the network is for, both as its training will say; seed: of the initial parameters; dtype:
+    "float32", or "float64" for checking; limit: how many numbers parameters and buffers may have together, for layers
+    that a file asks for; weights are zeros then, until the file's are loaded.
+    Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together; and ShapeError for an
+    input_shape that seems to be (H, W, C), unless a file has it.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Sequential:
         labels: Sequence[str] = (),
         preprocessing: Preprocessing | None = None,
         input_dtype: InputDtype = "float32",
+        input_range: Range | None = None,
         task: Task = CLASSES,
         seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
@@ -56,6 +61,8 @@ class Sequential:
             raise ConfigError(f'expected a list of layers, such as ["Flatten()", "Dense(10)"], got {layers!r}')
         self.layers = [cast(Layer | Merge, installed_catalog().build("layer", layer)) for layer in layers]
         self.input_shape: Shape = _shape(input_shape)
+        if limit is None and axes.seems_channels_last(self.input_shape):
+            raise ShapeError(f"input_shape {axes.about_channels_last(self.input_shape)}")
         self.labels = tuple(str(label) for label in labels)
         self._preprocessing = preprocessing or Preprocessing()
         if (values := len(self.preprocessing.mean)) not in (1, self.input_shape[0]):
@@ -67,8 +74,9 @@ class Sequential:
         self.task = task
         self.seed = whole("seed", seed, at_least=0)
         self.dtype = one_of("dtype", dtype, ("float32", "float64"))
+        self.input_range = input_range
         _refuse_owned(self.layers)
-        self.nodes: list[Node] = flatten(self.layers, self.input_shape, self.seed, limit)
+        self.nodes: list[Node] = self._flat(limit)
         self.output_shape: Shape = self.nodes[-1].out_shape
         self.parameters = Parameters(self.nodes, np.dtype(self.dtype))
         if self.labels and (self.output_shape[0] != len(self.labels) or len(self.output_shape) == 2):
@@ -81,6 +89,18 @@ class Sequential:
             _owners[id(node.layer)] = self
         self._engines: dict[bool, Engine] = {}
 
+    def _flat(self, limit: int | None) -> list[Node]:
+        try:
+            return flatten(self.layers, self.input_shape, self.seed, limit)
+        except ShapeError as error:
+            if len(self.input_shape) != 2 or limit is not None:
+                raise
+            height, width = self.input_shape
+            raise ShapeError(
+                f"{error}. If the inputs are grey images of {height} x {width} pixels, write "
+                f"input_shape={(1, height, width)}, and give them as x[:, None]"
+            ) from error
+
     @property
     def preprocessing(self) -> Preprocessing:
         """What turns raw values into what the first layer sees; the same for the model's whole life."""
@@ -92,6 +112,7 @@ class Sequential:
             "labels": self.labels,
             "preprocessing": self.preprocessing,
             "input_dtype": self.input_dtype,
+            "input_range": self.input_range,
             "task": self.task,
             "seed": self.seed,
             "dtype": self.dtype,
@@ -130,7 +151,10 @@ class Sequential:
         return self._run(x, logits=False)
 
     def logits(self, x: Inputs) -> Array:
-        """What the last layer gives, or the values before it if it is a Softmax: (N, *output_shape)."""
+        """What the last layer gives, or the values before it if it is a Softmax: (N, *output_shape).
+
+        As all that is asked of inputs, with a `UnitsWarning` where they seem to be in other units than the training's.
+        """
         return self._run(x, logits=True)
 
     def predict_proba(self, x: Inputs) -> Array:
@@ -164,7 +188,7 @@ class Sequential:
 
     def trace(self, x: Inputs) -> list[Array]:
         """The output of every node, in the order of `nodes`, for a few samples."""
-        return self.engine().trace(np.asarray(self.check_input(x)))
+        return self.engine().trace(np.asarray(self._taken(x)))
 
     def state(self) -> dict[str, Array]:
         """Copies of all parameters and buffers by name, such as `conv2d_1.weight`, in the order of the nodes."""
@@ -204,7 +228,7 @@ class Sequential:
     def _run(self, x: Inputs, *, logits: bool) -> Array:
         if logits not in self._engines:
             self._engines[logits] = self.engine(logits=logits)
-        return self._engines[logits].predict(self.check_input(x), available_cores())
+        return self._engines[logits].predict(self._taken(x), available_cores())
 
     def _arrays(self) -> list[tuple[str, Array]]:
         return [
@@ -221,9 +245,16 @@ class Sequential:
             raise ShapeError(f"expected numbers, uint8 or float, got an array of {array.dtype}")
         if array.shape[1:] == self.input_shape and array.ndim == len(self.input_shape) + 1:
             return array
-        hint = ": add the batch axis with x[None]" if array.shape == self.input_shape else ""
+        way = axes.conversion(array.shape, self.input_shape)
         expected = ", ".join(map(str, ("N", *self.input_shape)))
-        raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{hint}")
+        raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{way and f': write {way}'}")
+
+    def _taken(self, x: Any) -> Inputs:
+        """The same as an array that the network takes, after a look at the units of its first block."""
+        array = self.check_input(x)
+        if self.input_range is not None and (first := next(blocks(array), None)) is not None:
+            warn_of_units(self.input_range, bounds(np.asarray(array[first])), self.input_shape)
+        return array
 
 
 def _require_all(told: Array, what: str) -> None:
@@ -257,7 +288,7 @@ def _refuse_owned(layers: Sequence[Layer | Merge]) -> None:
 def _restored(
     layers: list[Layer | Merge], input_shape: Shape, options: dict[str, Any], state: dict[str, Array]
 ) -> Sequential:
-    model = Sequential(layers, input_shape, **options)
+    model = Sequential(layers, input_shape, **options, limit=sum(array.size for array in state.values()))
     model.load_state(state)
     return model
 

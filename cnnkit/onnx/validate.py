@@ -223,12 +223,14 @@ def _run(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> list[Arr
 
 
 def _random_inputs(model: Sequential) -> Array:
-    """Uniform over what the dataset gives: 0..255, or 0..1/scale, which preprocessing brings to 0..1."""
+    """Uniform over the range of the training inputs or, where that is not recorded, over 0..255 or 0..1/scale."""
     rng = np.random.default_rng(0)
     shape = (DEFAULT_SAMPLES, *model.input_shape)
-    if model.input_dtype == "uint8":
-        return rng.integers(0, 256, shape, np.uint8)
-    return (rng.random(shape) / model.preprocessing.scale).astype(np.float32)
+    is_bytes = model.input_dtype == "uint8"
+    low, high = model.input_range or (0, 255 if is_bytes else 1 / model.preprocessing.scale)
+    if is_bytes:
+        return rng.integers(max(0, int(low)), min(255, int(high)), shape, np.uint8, endpoint=True)
+    return (low + (high - low) * rng.random(shape)).astype(np.float32)
 
 
 def _as_input(model: Sequential, given: Inputs) -> Array:

@@ -152,7 +152,8 @@ def _layers(a: Sequence[str], b: Sequence[str]) -> Iterator[LayerLine]:
 def _values(manifest: Manifest, other: Manifest) -> dict[str, Any]:
     """What is compared key by key; the origin of a component where the other version has that component, too."""
     origins = {name: origin.distribution for name, origin in manifest.components.items() if name in other.components}
-    fields = {key: getattr(manifest, key) for key in ("input_shape", "input_dtype", "labels", "seed", "dtype")}
+    names = ("input_shape", "input_dtype", "input_range", "labels", "seed", "dtype")
+    fields = {key: getattr(manifest, key) for key in names}
     return (
         fields
         | {f"recipe.{key}": value for key, value in recipe_rows(manifest).items()}

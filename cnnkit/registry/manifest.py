@@ -13,6 +13,7 @@ from cnnkit.errors import RegistryError
 from cnnkit.registry import text
 from cnnkit.registry.references import is_name
 from cnnkit.types import Gives, Preprocessing, Shape, Task
+from cnnkit.units import Range
 
 FORMAT = "cnnkit model"
 VERSION = 1
@@ -58,6 +59,8 @@ class Manifest:
     """What the training ran with, such as workers and tile."""
     task: Task | None = None
     """What the model is for; None if that is not known."""
+    input_range: Range | None = None
+    """The lowest and the highest value of the training inputs."""
 
     def encode(self) -> bytes:
         """The JSON text of the manifest. Raises RegistryError for values that the format cannot hold."""
@@ -82,6 +85,8 @@ def decode(data: bytes) -> Manifest:
     del content["format"], content["format_version"]
     preprocessing = content["preprocessing"]
     tuples = {key: tuple(content[key]) for key in ("layers", "input_shape", "labels", "state")}
+    if "input_range" in content:
+        tuples["input_range"] = tuple(map(float, content["input_range"]))
     return Manifest(
         **content
         | tuples
@@ -158,6 +163,10 @@ def is_distribution(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})?", value) is not None
 
 
+def _is_range(value: Any) -> bool:
+    return _list_of(_is_number)(value) and len(value) == 2 and value[0] <= value[1]
+
+
 def is_time(value: object) -> bool:
     """Whether it is a time as a manifest has them: UTC, ISO 8601 to the second."""
     return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", value) is not None
@@ -194,5 +203,6 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         _fields(gives=lambda value: value in get_args(Gives), from_logits=lambda value: isinstance(value, bool)),
         f"gives, one of {', '.join(get_args(Gives))}, and from_logits",
     ),
+    "input_range": (_is_range, "the lowest and the highest value of the training inputs"),
 }
 """Keys that are left out where nothing is known."""

@@ -7,7 +7,7 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.network import Augmented, Engine, Sequential, Session
 from cnnkit.network.node import Node
-from cnnkit.types import Array, Samples, blocks
+from cnnkit.types import Array
 
 CHUNK = 32
 """Samples that are taken through the network together."""
@@ -61,14 +61,6 @@ def first_buffer(model: Sequential) -> str:
             if not np.isfinite(buffer).all():
                 return f"the buffer {name!r} of {_of(node)}"
     return ""
-
-
-def first_input(samples: Samples) -> int | None:
-    """The first sample whose input is not finite; None if there is none."""
-    for block in blocks(samples.x) if samples.x.dtype.kind == "f" else ():
-        if (bad := _rows(samples.x[block])).size:
-            return int(block.start + bad[0])
-    return None
 
 
 def _traced(engine: Engine, x: Array) -> list[Array]:

@@ -40,9 +40,9 @@ def overfit_one_batch(trainer: Trainer, model: Sequential, data: Data, steps: in
     Raises ConfigError for steps < 1, and what `Trainer.check` raises.
     """
     whole("steps", steps)
-    trainer.check(model, data)
-    positions = batches(trainer.seed, 0, len(data.train), trainer.batch_size)[0]
-    batch = data.train.take(positions)
+    train = trainer.check(model, data).train
+    positions = batches(trainer.seed, 0, len(train), trainer.batch_size)[0]
+    batch = train.take(positions)
     before = after = trainer.evaluate(model, batch)
     done, learned = 0, False
     with trainer.session(model, batch, augmented=False) as session:

@@ -66,10 +66,10 @@ def range_test(
     if positive("low", low) >= positive("high", high):
         raise ConfigError(f"expected low < high, got low = {low:g} and high = {high:g}")
     whole("steps", steps, at_least=FEWEST + 1)
-    trainer.check(model, data)
+    train = trainer.check(model, data).train
     found, total = RangeTest(), 0.0
-    with trainer.session(model, data.train) as session:
-        each = endless_batches(trainer.seed, len(data.train), trainer.batch_size)
+    with trainer.session(model, train) as session:
+        each = endless_batches(trainer.seed, len(train), trainer.batch_size)
         for number, (key, batch) in zip(range(steps), each, strict=False):
             rate = low * (high / low) ** (number / (steps - 1))
             sums = session.step(batch, key)

@@ -29,13 +29,18 @@ class Run:
     """`name` and `digest` of the data, if it is a dataset."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What is not in the recipe: workers, tile."""
+    warning: str = ""
+    """Why there are no metrics although there are test samples; "" if nothing went wrong."""
 
     def record(self) -> dict[str, Any]:
-        """What `Registry.save` keeps beside the model: recipe, history, metrics, dataset and settings."""
+        """What `Registry.save` keeps beside the model: recipe, history, metrics, dataset, and settings.
+
+        A warning is kept among the settings.
+        """
         return {
             "recipe": self.recipe,
             "history": self.history,
             "metrics": self.metrics,
             "dataset": self.dataset,
-            "settings": self.settings,
+            "settings": self.settings | ({"warning": self.warning} if self.warning else {}),
         }

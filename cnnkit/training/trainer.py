@@ -20,7 +20,7 @@ from cnnkit.components import (
     installed_catalog,
 )
 from cnnkit.components.checks import in_range, one_of, positive, whole
-from cnnkit.errors import ConfigError, ShapeError, TrainingError
+from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.network import (
     Augmented,
     Forecast,
@@ -33,13 +33,14 @@ from cnnkit.network import (
     training_session,
 )
 from cnnkit.network.ending import softmax_inside, takes_logits
-from cnnkit.training import diagnosis
 from cnnkit.training.checkpoint import Checkpoints
+from cnnkit.training.data_checks import Checked, Given, check_data, check_values, parts_of, samples_of
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
-from cnnkit.types import Array, Data, Inputs, Samples, as_array, as_inputs
+from cnnkit.types import Data, Samples
+from cnnkit.units import warn_of_units
 
 
 class Trainer:
@@ -104,23 +105,28 @@ class Trainer:
     def fit(
         self,
         model: Sequential,
-        data: Data | Samples | tuple[Inputs, Array],
+        data: Given,
         *,
         stop: StopRequest | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Run:
         """Train the model in place and say how it went.
 
-        data: a dataset, or inputs (N, C, H, W) with their targets: (N,) class indices or (N, F) values; stop: looked
-        at after each step, to end before all epochs are done; checkpoints: where they are kept, and whether to go on
-        from the latest one, which gives the same bits as a training that was never interrupted.
-        Raises ShapeError if the data does not fit the model, ConfigError if the memory does not suffice, and
-        TrainingError, naming the layer, if a loss, gradient or weight is not finite.
+        data: a dataset, or inputs (N, C, H, W) with their targets: class indices or names (N,), or values (N, F); the
+        model takes over names if it has no labels, and the range of the inputs. stop: looked at after each step, to end
+        before all epochs are done; checkpoints: where they are kept, and whether to go on from the latest one, which
+        gives the same bits as a training that was never interrupted.
+        A model that cannot be measured on the test samples is trained all the same: the run has a warning then.
+        Raises what `check` raises, and TrainingError, naming the layer, if a loss, gradient or weight is not finite.
         """
         stop = stop or StopRequest()
-        train, validation, test = self.check(model, data)
+        checked = self.check(model, data)
+        train, validation, test = checked.train, checked.validation, checked.test
         if self.keep == "best" and not validation:
             raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
+        for warning in checked.warnings:
+            self.progress.warn(warning)
+        model.labels, model.input_range = checked.labels, checked.input_range
         model.task = self.loss.task(train.y)
         if takes_logits(self.loss) and (inside := softmax_inside(model.nodes)):
             self.progress.warn(
@@ -132,14 +138,16 @@ class Trainer:
         about = {
             "train": self.recipe(),
             "layers": list(map(repr, model.layers)),
-            "dataset": dataset,
+            "dataset": {"name": data.name, "digest": data.training_digest or data.digest}
+            if isinstance(data, Data)
+            else None,
             "samples": list(train.x.shape),
         }
         loop = Loop(self, model, sessions, validation, stop, checkpoints, about)
         with self.progress:
             history, reason = loop.run()
         stopped = reason == STOPPED and checkpoints is not None  # who goes on measures in the end
-        metrics = self.evaluate(model, test) if test and not stopped else {}
+        metrics, warning = self._measured(model, test) if test and not stopped else ({}, "")
         return Run(
             model,
             history,
@@ -149,28 +157,18 @@ class Trainer:
             recipe={"train": self.recipe()},
             dataset=dataset,
             settings=loop.settings,
+            warning=warning,
         )
 
-    def check(
-        self, model: Sequential, data: Data | Samples | tuple[Inputs, Array]
-    ) -> tuple[Samples, Samples | None, Samples | None]:
-        """The samples to train, validate and test on, if the model can be trained on them here.
+    def check(self, model: Sequential, data: Given) -> Checked:
+        """The samples to train, validate and test on, if the model can be trained and measured on all of them here.
 
-        Raises ShapeError if the data does not fit the model, TrainingError for an input that is not finite, and
-        ConfigError if the memory does not suffice.
+        Raises ShapeError if inputs or targets do not fit the model, DataError for targets that can mean nothing or two
+        things, TrainingError for an input or target that is not finite, and ConfigError if the memory does not suffice.
         """
-        train, validation, test = _parts(data)
-        if not train:
-            raise ShapeError("expected at least one sample to train on, got none")
-        for part in filter(None, (train, validation, test)):
-            _check(model, part)
-        if (bad := diagnosis.first_input(train)) is not None:
-            raise TrainingError(
-                f"the input of the training sample {bad} is not finite; expected numbers other than NaN and "
-                "infinities: mend the sample or leave it out"
-            )
+        checked = check_data(model, self.loss, data)
         self.forecast(model, data).require()
-        return train, validation, test
+        return checked
 
     def session(
         self, model: Sequential, samples: Samples, *, augmented: bool = True
@@ -209,10 +207,9 @@ class Trainer:
         }
         return table | {name: value for name, value in optional.items() if value is not None}
 
-    def forecast(self, model: Sequential, data: Data | Samples | tuple[Inputs, Array]) -> Forecast:
+    def forecast(self, model: Sequential, data: Given) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
-        train, *others = _parts(data)
-        _check(model, train)
+        train, *others, _ = parts_of(data, model, self.loss)
         kept = 2 if self.keep == "best" else 0
         kept += 0 if self.average is None else 3
         if self.rollback is not None:
@@ -231,8 +228,26 @@ class Trainer:
         )
 
     def evaluate(self, model: Sequential, samples: Samples) -> dict[str, float]:
-        """Loss and metrics on samples, in prediction mode. Raises ShapeError if they do not fit the model."""
-        _check(model, samples)
+        """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same."""
+        samples = samples_of(model, self.loss, samples)
+        if len(samples):
+            warn_of_units(model.input_range, check_values(model, self.loss, samples, "test"), model.input_shape)
+        return self._evaluated(model, samples)
+
+    def _measured(self, model: Sequential, test: Samples) -> tuple[dict[str, float], str]:
+        """Loss and metrics after the training, and why there are none if that failed: the trained model is worth more.
+
+        Whatever fails here, a metric of a plugin or the reading of a file, must not lose it.
+        """
+        try:
+            return self._evaluated(model, test), ""
+        except Exception as error:
+            why = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
+            warning = f"the model is trained, and could not be measured on the test samples: {why}"
+            self.progress.warn(warning)
+            return {}, warning
+
+    def _evaluated(self, model: Sequential, samples: Samples) -> dict[str, float]:
         workers = self.workers or available_cores()
         return self.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
 
@@ -260,23 +275,3 @@ def _listed(name: str, given: Any) -> Sequence[Any]:
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise ConfigError(f"{name} must be a list, such as [{given!r}], got {given!r}")
     return given
-
-
-def _parts(data: Any) -> tuple[Samples, Samples | None, Samples | None]:
-    match data:
-        case Data():
-            return data.train, data.validation, data.test
-        case Samples():
-            return data, None, None
-        case (x, y):
-            return Samples(as_inputs(x), as_array(y, "the targets")), None, None
-    raise ConfigError(f"expected a dataset, or a pair of arrays (inputs, targets), got {type(data).__name__}")
-
-
-def _check(model: Sequential, samples: Samples) -> None:
-    if samples.x.shape[1:] != model.input_shape:
-        raise ShapeError(
-            f"the model takes inputs of shape {model.input_shape}, the data has {tuple(samples.x.shape[1:])}: "
-            "build the model with the data's input_shape"
-        )
-    model.check_input(samples.x[:1])

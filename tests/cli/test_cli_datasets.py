@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
+from cnnkit.cli.datasets import _preprocessing
 from cnnkit.data import MNIST
+from cnnkit.types import Preprocessing
 
 
 def test_the_list_says_whether_files_are_in_place(cli: Any, tmp_path: Path) -> None:
@@ -40,12 +42,27 @@ def test_the_list_says_whether_files_are_in_place(cli: Any, tmp_path: Path) -> N
 def test_show_counts_the_samples_of_each_class(cli: Any) -> None:
     result = cli("datasets", "show", "Digits()")
     assert result.code == 0
-    assert (
-        "samples      train 1,437, test 360\ninput_range  train 0 to 16, test 0 to 16\nclasses      10\n" in result.out
-    )
+    assert "input_range    train 0 to 16, test 0 to 16\npreprocessing  x / 16\nclasses        10\n" in result.out
     assert "\nclass  train  share  test  share\n0        145  10.1%    33  9.2%\n" in result.out
     document = cli("datasets", "show", "Digits()", "--json").document
     assert document["classes"][0]["train"] == {"samples": 145, "share": 145 / 1437}
+
+
+@pytest.mark.parametrize(
+    ("highest", "shown"), [(1, "none"), (15, "x / 15"), (255, "x / 255")], ids=["masks", "levels", "bytes"]
+)
+def test_show_says_what_bytes_are_divided_by(cli: Any, tmp_path: Path, highest: int, shown: str) -> None:
+    x = np.tile(np.array([0, highest], np.uint8), (30, 5))
+    np.savez(tmp_path / "mine.npz", x=x, y=np.arange(30) % 3)
+    result = cli("datasets", "show", 'Arrays("mine.npz")')
+    assert f"\npreprocessing  {shown}\n" in result.out
+
+
+def test_show_of_means_for_each_channel() -> None:
+    assert _preprocessing(Preprocessing(1 / 255, (0.5, 0.25), (0.2, 0.1))) == (
+        "(x / 255 - mean) / std, mean 0.5, 0.25, std 0.2, 0.1"
+    )
+    assert _preprocessing(Preprocessing(2.0)) == "x * 2"
 
 
 def test_show_draws_samples(cli: Any, tmp_path: Path) -> None:
@@ -60,7 +77,8 @@ def test_show_of_values_to_regress(cli: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", x=rng.random((10, 3), np.float32), y=np.linspace(0, 1, 10))
     result = cli("datasets", "show", 'Arrays("mine.npz")')
     assert (result.code, result.err) == (0, "")
-    assert "target_range  train 0 to 1, test 0.222222 to 0.888889\nclasses       0\n" in result.out
+    assert "preprocessing  none\n" in result.out
+    assert "target_range   train 0.111111 to 1, test 0 to 0.222222\n" in result.out
 
 
 @pytest.mark.parametrize(
@@ -124,4 +142,6 @@ def test_channels_that_come_last_are_told(cli: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", x=np.zeros((10, 20, 20, 3), np.uint8), y=np.arange(10) % 2)
     result = cli("datasets", "show", 'Arrays("mine.npz")')
     assert result.code == 2
-    assert "(10, 20, 20, 3) seem to be images with their channels last: save x.transpose(0, 3, 1, 2)" in result.err
+    assert (
+        "(20, 20, 3) seems to be (height, width, channels), and channels come first: write x.transpose(0" in result.err
+    )

@@ -39,6 +39,16 @@ def test_tables_of_a_classifier(trained: Any) -> None:
     assert len(result.out.splitlines()) <= 30
 
 
+def test_the_same_classes_in_another_order_are_refused(trained: Any, tmp_path: Path) -> None:
+    labels = DIGITS.labels[::-1]
+    np.savez(tmp_path / "turned.npz", x=DIGITS.test.x, y=9 - DIGITS.test.y, labels=labels)
+    result = trained("evaluate", "tiny@1", "--dataset", "Arrays('turned.npz')")
+    assert (result.code, result.out) == (2, "")
+    assert (
+        "has the classes 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, and the model the same in another order, 0, 1, 2" in result.err
+    )
+
+
 def test_the_document_has_all_of_it(trained: Any) -> None:
     document = trained("evaluate", "tiny@1", "--json").document
     assert list(document["metrics"]) == ["loss", "accuracy"]

@@ -7,8 +7,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from cnnkit import Registry
 from cnnkit.training.trainer import Trainer
 
 PARTS = ("program", "samples", "parameters", "gradients", "optimizer", "workspaces", "processes")
@@ -242,3 +244,30 @@ def test_the_next_commands_name_what_a_model_file_may_not_open(cli: Any, tmp_pat
     assert command[3:] == ["--dataset", 'Arrays("own.npz")']
     assert cli(*command[1:]).code == 0
     assert "--dataset" not in cli("train", "tiny.toml").out
+
+
+def test_a_model_that_cannot_be_tested_is_registered_and_the_exit_code_says_so(
+    cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: object) -> None:
+        raise ZeroDivisionError("no such class")
+
+    monkeypatch.setattr(Trainer, "_evaluated", fails)
+    result = cli("train", "tiny.toml", "--json")
+    assert result.code == 1
+    warning = "the model is trained, and could not be measured on the test samples: ZeroDivisionError: no such class"
+    assert f"warning: {warning}" in result.err
+    assert (result.document["ref"], result.document["metrics"], result.document["warning"]) == ("tiny@1", {}, warning)
+    manifest = Registry("registry").read("tiny@1").manifest
+    assert manifest.settings["warning"] == warning
+    assert manifest.input_range == (0, 16)
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_wrong_samples_are_found_before_the_first_step(cli: Any, tmp_path: Path, options: list[str]) -> None:
+    x, y = np.zeros((20, 8), np.float32), np.arange(20) % 10
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y + (np.arange(20) == 13) * 9)
+    result = cli("train", "tiny.toml", "--set", "data.dataset=Arrays('mine.npz')", *options)
+    assert result.code == 2
+    assert "class indices must be 0 to 9; the target of the test sample 13 is 12" in result.err
+    assert "epoch" not in result.err

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from cnnkit.data import Arrays
-from cnnkit.data.split import split_test
+from cnnkit.data.split import split_validation
 from cnnkit.errors import ConfigError, DataError
-from cnnkit.types import Samples
+from cnnkit.types import Array, Samples
 
 X = np.random.default_rng(0).integers(0, 256, (10, 1, 4, 4)).astype(np.uint8)
 Y = np.arange(10) % 3
@@ -41,7 +41,7 @@ def test_arrays_that_are_split_already(tmp_path: Path) -> None:
 def test_arrays_that_are_split_here(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "a.npz", x=X, y=Y)
     data = Arrays("a.npz", test=0.3, seed=5).load(tmp_path)
-    train, test = split_test(Samples(X, Y), 0.3, 5)
+    train, test = split_validation(Samples(X, Y), 0.3, 5)
     assert_array_equal(data.train.x, train.x)
     assert_array_equal(data.test.y, test.y)
     assert data.labels == ()
@@ -62,6 +62,48 @@ def test_floats_become_native_float32_and_stay_as_they_are(tmp_path: Path, dtype
 def test_shapes_of_inputs(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     np.savez(tmp_path / "a.npz", x=X.reshape(shape), y=Y)
     assert Arrays("a.npz").load(tmp_path).input_shape == expected
+
+
+@pytest.mark.parametrize(
+    "given", [Y[:, None], Y.astype("u1")[:, None], np.eye(3, dtype=int)[Y], np.eye(3, dtype=bool)[Y]]
+)
+def test_targets_that_can_only_be_classes(tmp_path: Path, given: Array) -> None:
+    np.savez(tmp_path / "a.npz", x_train=X, y_train=given, x_test=X, y_test=given)
+    data = Arrays("a.npz").load(tmp_path)
+    assert data.train.y.dtype == np.int64
+    assert_array_equal(data.train.y, Y)
+
+
+def test_names_give_the_labels_and_labels_their_order(tmp_path: Path) -> None:
+    names = np.array(["owl", "cat", "dog"])[Y]
+    np.savez(tmp_path / "a.npz", x_train=X, y_train=names, x_test=X[:3], y_test=names[:3])
+    data = Arrays("a.npz").load(tmp_path)
+    assert data.labels == ("cat", "dog", "owl")
+    assert_array_equal(data.test.y, [2, 0, 1])
+    np.savez(tmp_path / "a.npz", x=X, y=names, labels=["owl", "cat", "dog"])
+    data = Arrays("a.npz", test=0.5).load(tmp_path)
+    assert data.labels == ("owl", "cat", "dog")
+    assert np.bincount(data.test.y).tolist() in ([2, 2, 1], [2, 1, 2], [1, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("highest", "scale"), [(0, 1), (1, 1), (2, 1 / 2), (15, 1 / 15), (16, 1 / 16), (17, 1 / 255), (255, 1 / 255)]
+)
+def test_bytes_are_scaled_by_what_they_are_in_the_training_samples(
+    tmp_path: Path, highest: int, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnnkit.types.BLOCK_BYTES", 32)
+    x = np.zeros_like(X)
+    x[-1, 0, 3, 3] = highest
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=Y, x_test=np.full_like(X, 200), y_test=Y)
+    assert Arrays("a.npz").load(tmp_path).preprocessing.scale == scale
+
+
+def test_each_class_is_tested_in_its_share(tmp_path: Path) -> None:
+    y = np.repeat([0, 1], [95, 5])
+    np.savez(tmp_path / "a.npz", x=np.zeros((100, 3), np.uint8), y=y)
+    for seed in range(10):
+        assert np.bincount(Arrays("a.npz", seed=seed).load(tmp_path).test.y).tolist() == [19, 1]
 
 
 def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +156,7 @@ def test_every_flipped_bit_is_refused_or_harmless(tmp_path: Path, position: int,
         data = Arrays("a.npz").load(tmp_path)
     except DataError:
         return
-    train, _ = split_test(Samples(X, Y), 0.2, 0)
+    train, _ = split_validation(Samples(X, Y), 0.2, 0)
     assert_array_equal(data.train.x, train.x)
     assert_array_equal(data.train.y, train.y)
 
@@ -151,20 +193,27 @@ def test_values_that_are_not_finite(tmp_path: Path) -> None:
         ({"x": X.astype(np.int64), "y": Y}, "expected x of uint8, float32 or float64, got int64"),
         ({"x": X.astype(np.float16), "y": Y}, "expected x of uint8, float32 or float64, got float16"),
         (
-            {"x": X, "y": Y[:, None]},
-            "expected y of shape (N,) with integers, or (N,) or (N, F) with floats, got (10, 1) with int64",
+            {"x": X, "y": np.c_[Y, Y]},
+            "expected y of shape (N,) with class indices, names or booleans, or (N, K) with one 1 in each row, or (N,) "
+            "or (N, F) with floats to regress, got (10, 2) with int64: save values to regress as float32",
         ),
         (
-            {"x": X, "y": Y.astype(str)},
-            "expected y of shape (N,) with integers, or (N,) or (N, F) with floats, got (10,) with <U21",
+            {"x": X, "y": Y.astype(str), "labels": np.array(["0", "1"])},
+            "y: expected names among the labels '0', '1'; that of sample 2 is '2'",
         ),
         (
             {"x": X, "y": Y, "labels": np.array(["a", "b"])},
-            "expected labels of strings, one for each of 3 classes, got (2,) of <U1",
+            "expected labels of strings, one for each of 3 classes, got 2",
         ),
         (
             {"x": X, "y": Y, "labels": np.arange(3)},
-            "expected labels of strings, one for each of 3 classes, got (3,) of int64",
+            "expected labels of strings, one for each class, got (3,) of int64",
+        ),
+        (
+            {"x": X.transpose(0, 2, 3, 1).repeat(2, 1).repeat(3, 2).repeat(3, 3), "y": Y},
+            "expected x of shape (N, C, H, W); (8, 12, 3) seems to be (height, width, channels), and channels come "
+            "first: write x.transpose(0, 3, 1, 2), which gives (3, 8, 12); if these really are 8 channels of 12 x 3 "
+            "pixels, turn the images with x.swapaxes(2, 3), which gives (8, 3, 12)",
         ),
         (
             {"x_train": X, "y_train": Y, "x_test": X[:, :, :2], "y_test": Y},

@@ -237,7 +237,7 @@ def test_labels_are_strings_of_a_fixed_length(tmp_path: Path, values: Any) -> No
         ({"x": X[:0], "y": Y[:0]}, "expected x of shape (N, C, H, W), (N, H, W) or (N, F), got (0, 1, 4, 4)"),
         (
             {"x": X, "y": Y, "labels": LABELS[:2]},
-            "expected labels of strings, one for each of 3 classes, got (2,) of <U1",
+            "expected labels of strings, one for each of 3 classes, got 2",
         ),
         (
             {"x": X, "y": Y, "labels": np.array([b"a", b"\xff", b"c"])},
@@ -339,3 +339,11 @@ def test_a_dataset_that_would_end_beyond_the_file(tmp_path: Path) -> None:
     assert whole.count(here) == 1
     (tmp_path / "a.h5").write_bytes(whole.replace(here, beyond))
     assert refusal(Arrays("a.h5"), tmp_path).startswith("the dataset x cannot be read: ")
+
+
+def test_names_and_booleans_in_hdf5(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", {"x": X, "y": np.array([b"owl", b"cat", b"dog"])[Y]})
+    data = Arrays("a.h5").load(tmp_path)
+    assert data.labels == ("cat", "dog", "owl")
+    write(tmp_path / "a.h5", {"x": X, "y": Y > 0})
+    assert set(Arrays("a.h5").load(tmp_path).test.y.tolist()) == {0, 1}

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from cnnkit.data import Arrays, load_dataset
 from cnnkit.errors import DataError
-from cnnkit.training.diagnosis import first_input
+from cnnkit.training.data_checks import checked_range
 from cnnkit.types import Array
 
 X = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), np.uint8)
@@ -90,7 +90,7 @@ def test_a_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     np.save(tmp_path / "y.npy", np.arange(1000) % 2)
     tracemalloc.start()
     data = load_dataset('Arrays("x.npy", targets="y.npy")', tmp_path, 0.1)
-    assert first_input(data.train) is None
+    assert checked_range(data.train, "training") == (0, 0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40e6

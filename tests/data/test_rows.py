@@ -17,8 +17,8 @@ from cnnkit import Sequential, Trainer
 from cnnkit.data import digest, rows
 from cnnkit.data.rows import StoredFile, StoredRows, all_rows
 from cnnkit.data.split import split_test, split_validation
-from cnnkit.errors import DataError
-from cnnkit.training.diagnosis import first_input
+from cnnkit.errors import DataError, TrainingError
+from cnnkit.training.data_checks import checked_range
 from cnnkit.types import Array, Data, Samples, blocks
 
 X = np.random.default_rng(0).integers(0, 256, (300, 1, 8, 8), np.uint8)
@@ -111,9 +111,10 @@ def test_blocks_are_small_and_leave_nothing_out(monkeypatch: pytest.MonkeyPatch)
 def test_the_finite_check_reads_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cnnkit.types.BLOCK_BYTES", 1000)
     values = X.astype(np.float32)
-    assert first_input(Samples(stored(tmp_path, values), Y)) is None
+    assert checked_range(Samples(stored(tmp_path, values), Y), "test") == (values.min(), values.max())
     values[217, 0, 3, 3] = np.nan
-    assert first_input(Samples(stored(tmp_path, values), Y)) == 217
+    with pytest.raises(TrainingError, match=r"^the input of the test sample 217 is not finite"):
+        checked_range(Samples(stored(tmp_path, values), Y), "test")
 
 
 def refused_at_once(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:

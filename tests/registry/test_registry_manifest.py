@@ -86,6 +86,11 @@ def damaged(**changes: Any) -> bytes:
         {"metrics": {"accuracy": True}},
         {"dataset": {"name": "x"}},
         {"settings": "x"},
+        {"input_range": 3},
+        {"input_range": [0]},
+        {"input_range": [1, 0]},
+        {"input_range": [0, None]},
+        {"input_range": ["0", "1"]},
     ],
     ids=str,
 )
@@ -102,3 +107,8 @@ def test_unknown_and_missing_keys_are_refused() -> None:
         manifest.decode(b'{"format": ""}')
     with pytest.raises(RegistryError, match="its manifest must be a JSON object, got list"):
         manifest.decode(b"[]")
+
+
+def test_a_key_that_came_later_may_be_missing() -> None:
+    assert manifest.decode(damaged()).input_range is None
+    assert manifest.decode(damaged(input_range=[0, 255])).input_range == (0.0, 255.0)

@@ -1,0 +1,266 @@
+"""What can be known of samples before the first step: whether a model can be trained and measured on them.
+
+One pass in blocks over the inputs of each part, and one over its targets. Every message names the part, and the sample
+by its position in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnkit import axes
+from cnnkit.components import Loss
+from cnnkit.components.checks import LARGEST, are_shares
+from cnnkit.data.targets import as_targets
+from cnnkit.errors import ConfigError, ShapeError, TrainingError
+from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
+from cnnkit.network import Sequential
+from cnnkit.types import Array, Data, Inputs, Samples, as_inputs, blocks
+from cnnkit.units import Range, bounds, in_other_units, units_hint
+
+NAMES = TRAIN, VALIDATION, TEST = "training", "validation", "test"
+NAMED = 10
+"""Classes that a message lists."""
+Given = Data | Samples | tuple[Inputs, Any]
+"""What can be trained on: a dataset, or inputs with their targets."""
+
+
+class Parts(NamedTuple):
+    """The samples of a training, their targets as class indices or values, and what the classes are called."""
+
+    train: Samples
+    validation: Samples | None
+    test: Samples | None
+    labels: tuple[str, ...]
+
+
+class Checked(NamedTuple):
+    """The same after their values were looked at."""
+
+    train: Samples
+    validation: Samples | None
+    test: Samples | None
+    labels: tuple[str, ...]
+    input_range: Range
+    """Of the training samples."""
+    warnings: tuple[str, ...]
+    """What the user should know, and may have meant."""
+
+
+def check_data(model: Sequential, loss: Loss, data: Given) -> Checked:
+    """The parts of the data, if the model can be trained and measured on them with this loss.
+
+    Raises what `parts_of` and `check_values` raise.
+    """
+    parts = parts_of(data, model, loss)
+    named = {name: part for name, part in zip(NAMES, parts[:3], strict=True) if part}
+    ranges = {name: check_values(model, loss, part, name) for name, part in named.items()}
+    warnings = (*_about_units(model, ranges), *_about_classes(named, parts.labels))
+    return Checked(*parts, ranges[TRAIN], warnings)
+
+
+def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
+    """The parts of a dataset, or of samples alone; shapes are checked, values are not.
+
+    Raises ConfigError for anything else, ShapeError for inputs that the model does not take and classes that it does
+    not have, DataError for targets that can mean nothing, or two things.
+    """
+    match data:
+        case Data():
+            given: tuple[Any, ...] = data.train, data.validation, data.test
+        case Samples():
+            given = data, None, None
+        case (x, y):
+            given = (as_inputs(x), y), None, None
+        case _:
+            raise ConfigError(f"expected a dataset, or a pair of arrays (inputs, targets), got {type(data).__name__}")
+    known = data.labels if isinstance(data, Data) else ()
+    check_order(model, known)
+    labels = model.labels or known
+    parts: list[Samples | None] = []
+    for name, part in zip(NAMES, given, strict=True):
+        samples, labels = (None, labels) if part is None else _samples(model, loss, part, labels, name)
+        parts.append(samples)
+    train, validation, test = parts
+    if not train:
+        raise ShapeError("expected at least one sample to train on, got none")
+    outputs = model.output_shape
+    fit = len(labels) == outputs[0] and len(outputs) != 2
+    return Parts(train, validation, test, labels if fit else model.labels)
+
+
+def check_order(model: Sequential, labels: tuple[str, ...]) -> None:
+    """Raises ShapeError for labels that are the model's in another order: indices would mean other classes then."""
+    if labels != model.labels and sorted(labels) == sorted(model.labels):
+        raise ShapeError(
+            f"the data has the classes {_listed(labels)}, and the model the same in another order, "
+            f"{_listed(model.labels)}: bring the targets into the order of the model's labels"
+        )
+
+
+def samples_of(model: Sequential, loss: Loss, samples: Samples) -> Samples:
+    """Test samples, as `parts_of` gives them."""
+    return _samples(model, loss, samples, model.labels, TEST)[0]
+
+
+def check_values(model: Sequential, loss: Loss, samples: Samples, name: str) -> Range:
+    """The range of the inputs, if all values of a part, which has samples, can be computed with.
+
+    Raises TrainingError for inputs and targets that are not finite, ShapeError for targets that the network and its
+    loss do not take.
+    """
+    _check_targets(model, loss, samples.y, name)
+    return checked_range(samples, name)
+
+
+def _about_units(model: Sequential, ranges: dict[str, Range]) -> Iterator[str]:
+    scale, shape, trained = model.preprocessing.scale, model.input_shape, ranges[TRAIN]
+    if hint := units_hint(model.input_range, trained, shape):
+        yield f"the training samples have {hint}"
+    elif scale != 1 and in_other_units((0, 1 / scale), trained, shape):
+        yield (
+            f"the training samples have values from {trained[0]:g} to {trained[1]:g}, and the model's preprocessing is "
+            f"for values from 0 to {1 / scale:g}: give them in these units, or build the model with another"
+        )
+    for name in (VALIDATION, TEST):
+        if name in ranges and (hint := units_hint(trained, ranges[name], shape)):
+            yield f"the {name} samples have {hint}"
+
+
+def _about_classes(parts: dict[str, Samples], labels: tuple[str, ...]) -> Iterator[str]:
+    """Classes that are asked for and cannot be learned."""
+    if not _are_classes(parts[TRAIN].y):
+        return
+    known = np.unique(parts[TRAIN].y)
+    for name in (VALIDATION, TEST):
+        if name in parts and _are_classes(parts[name].y):
+            unknown = np.setdiff1d(parts[name].y, known).tolist()
+            names = [labels[one] if one < len(labels) else str(one) for one in unknown]
+            if names:
+                yield (
+                    f"the {name} samples have classes that no training sample has, so that they cannot be learned: "
+                    f"{_listed(names)}"
+                )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+
+
+def _samples(
+    model: Sequential, loss: Loss, part: Any, known: tuple[str, ...], name: str
+) -> tuple[Samples, tuple[str, ...]]:
+    x, given = (part.x, part.y) if isinstance(part, Samples) else part
+    _check_inputs(model, x)
+    outputs = model.output_shape
+    y, labels = as_targets(given, known, outputs, f"the {name} targets", gives_labels=loss.gives == "labels")
+    if labels != known and outputs != (len(labels),):
+        raise ShapeError(
+            f"the {name} targets name {len(labels)} classes ({_listed(labels)}), and the network has outputs of shape "
+            f"{model.output_shape}: the last layer must give one value for each, as Dense({len(labels)}) does"
+        )
+    return part if isinstance(part, Samples) and y is part.y else Samples(x, y), labels
+
+
+def _check_inputs(model: Sequential, x: Any) -> None:
+    given = tuple(x.shape)
+    if given[1:] != model.input_shape:
+        if way := axes.conversion(given, model.input_shape):
+            advice = f"write {way}"
+        elif axes.seems_channels_last(given[1:]):
+            advice = axes.about_channels_last(given[1:])
+        elif len(given) == 3 and len(model.input_shape) == 3:
+            advice = f"write x[:, None] if these are grey images, and build the model for {(1, *given[1:])}"
+        else:
+            advice = "build the model with the data's input_shape"
+        raise ShapeError(f"the model takes inputs of shape {model.input_shape}, the data has {given[1:]}: {advice}")
+    model.check_input(x[:1])
+
+
+def _are_classes(y: Array) -> bool:
+    return y.ndim == 1 and y.dtype.kind in "iu"
+
+
+def _check_targets(model: Sequential, loss: Loss, y: Array, name: str) -> None:
+    if y.dtype.kind == "f":
+        for block in blocks(y):
+            _check_finite(y[block], block.start, f"the target of the {name} sample")
+    outputs = model.output_shape
+    if loss.gives != "labels" and y.dtype.kind in "iu" and y.shape[1:] == outputs[1:]:
+        _check_classes(y, outputs[0], name)
+    elif y.shape[1:] == outputs:
+        _check_shares(loss, y, name)
+    elif isinstance(loss, BinaryCrossEntropy | CrossEntropy | MSE):  # what another one takes, only it knows
+        is_whole = y.dtype.kind == "f" and y.size == len(y) and bool((y == np.floor(y)).all())
+        if loss.gives == "labels":
+            expected, advice = "zeros and ones of shape", "for class indices, take the loss CrossEntropy(); "
+        else:
+            expected = f"class indices, integers of shape {(len(y), *outputs[1:])}, or values of shape"
+            advice = "for class indices, write y.astype(int).ravel(); " if is_whole else ""
+        raise ShapeError(
+            f"the {name} targets must be {expected} {(len(y), *outputs)}, one for each output; got {y.dtype} of shape "
+            f"{y.shape}: {advice}for values to regress, end the network in one output for each, and take the loss "
+            "MSE() and metrics=[]"
+        )
+
+
+def _check_classes(y: Array, classes: int, name: str) -> None:
+    wrong = np.argwhere((y < 0) | (y >= classes)) if y.size and not 0 <= y.min() <= y.max() < classes else np.empty(0)
+    if not wrong.size:
+        return
+    first, *pixel = wrong[0].tolist()
+    advice = (
+        'for values to regress, write y.astype("float32"); for classes, give the last layer one output for each'
+        if classes == 1
+        else "give the last layer one output for each class, or correct the targets"
+    )
+    raise ShapeError(
+        f"the network has {classes} {'output' if classes == 1 else 'outputs'}, so class indices must be "
+        f"{'0' if classes == 1 else f'0 to {classes - 1}'}; the target of the {name} sample {first} is "
+        f"{y[first, *pixel]}{f' at pixel {tuple(pixel)}' if pixel else ''}: {advice}"
+    )
+
+
+def _check_shares(loss: Loss, y: Array, name: str) -> None:
+    """Shares of classes add up to 1, labels are 0 to 1; values may be anything."""
+    for block in blocks(y):
+        values = y[block]
+        if isinstance(loss, CrossEntropy):
+            right = are_shares(values)
+            expected = "class indices, or for each sample shares of the classes that add up to 1"
+        elif isinstance(loss, BinaryCrossEntropy):
+            right, expected = np.asarray((values >= 0) & (values <= 1)), "0 to 1, one for each label"
+        else:
+            return
+        wrong = np.flatnonzero(~right.reshape(len(values), -1).all(axis=1))
+        if wrong.size:
+            raise ShapeError(
+                f"the targets must be {expected}; that of the {name} sample {block.start + wrong[0]} is "
+                f"{values[wrong[0]]}: for values to regress, take the loss MSE()"
+            )
+
+
+def checked_range(samples: Samples, name: str) -> Range:
+    """The range of the inputs; NaN and infinities show in it, so that a look at each value is seldom needed."""
+    found = []
+    for block in blocks(samples.x):
+        x = np.asarray(samples.x[block])
+        found.append(bounds(x))
+        if not max(map(abs, found[-1])) <= LARGEST:
+            _check_finite(x, block.start, f"the input of the {name} sample")
+    lows, highs = zip(*found, strict=True)
+    return min(lows), max(highs)
+
+
+def _check_finite(values: Array, first: int, what: str) -> None:
+    """first: the position of the first row."""
+    finite = np.abs(values) <= LARGEST  # which NaN is not
+    if not finite.all():
+        row = int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
+        raise TrainingError(
+            f"{what} {first + row} is not finite; expected numbers other than NaN and infinities, which float32 can "
+            "hold: mend the sample or leave it out"
+        )
