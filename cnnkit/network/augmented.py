@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import Augmentation, Mixing
+from cnnkit.components.naming import naming
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network.draws import Draws
 from cnnkit.types import Array, Batch, Samples, Shape
@@ -51,15 +52,12 @@ class Augmented(Samples):
         before = self._after(count - 1, positions, seed, epoch)
         one, draws = self.augmentations[count - 1], Draws(seed, epoch, count, positions)
         shapes = before.x.shape, before.y.shape
-        try:
+        with naming(one):
             if isinstance(one, Augmentation):
                 given = one.apply(before.x, draws), before.y
             else:
                 others = self._after(count - 1, draws.integers(0, len(self)), seed, epoch)
                 given = one.mix(before.x, before.y, others.x, others.y, draws)
-        except Exception as error:
-            error.add_note(f"in the augmentation {one!r}")
-            raise
         return _checked(one, given, shapes)
 
     def _targets(self, y: Array) -> Array:

@@ -32,7 +32,7 @@ from cnnkit.types import Array, Samples, Shape
 GO, UPDATE, FAILED = b"g", b"u", b"f"
 PATIENCE = 1_000
 """How often a pipe is asked, some 0.5 ms in all, before the process sleeps: to wake up takes longer than most waits."""
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class SharedSession(Session):
@@ -80,7 +80,7 @@ class SharedSession(Session):
         self._order[:] = len(batch), *key
         self._together(GO)
         tiles = -(-len(batch) // self.tile)
-        return functools.reduce(Sums.__add__, map(self._like.unpack, self._sums[:tiles]))
+        return self.objective.total(map(self._like.unpack, self._sums[:tiles]))
 
     def update(self, lr: float, number: int, scale: float = 1.0) -> None:
         """As `Session.update`."""
@@ -142,9 +142,11 @@ class SharedSession(Session):
                 self._meet(worker)
                 total = functools.reduce(np.add, places[: len(numbers)])
                 if stop < len(self.engine.coupled):
-                    self.engine.coupled[stop].absorb(total)
+                    self.engine.absorb(stop, total)
             for number, one in zip(mine, passes, strict=True):
-                self._sums[number] = to_end(one, total).pack()
+                sums = to_end(one, total)
+                self.objective.require_alike(self._like, sums)
+                self._sums[number] = sums.pack()
             self._meet(worker)
             self.add(numbers, worker)
             if numbers[-1] + 1 < -(-count // self.tile):
