@@ -1,8 +1,7 @@
-"""What the engine refuses because a component does not keep to its contract, and that every error names its origin."""
+"""What the engine refuses because a component does not keep to its contract."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +9,10 @@ import numpy as np
 import pytest
 
 from cnnkit.components import BatchCoupledLayer, GradientMethod, Layer, Loss, Merge, Metric, Optimizer
-from cnnkit.errors import CnnkitError, ComponentError, ShapeError, TrainingError
+from cnnkit.errors import ComponentError, ShapeError
 from cnnkit.losses import CrossEntropy
 from cnnkit.metrics import Accuracy
-from cnnkit.network import Engine, Objective, Sequential, Session, training_session
+from cnnkit.network import Engine, Objective, Sequential, training_session
 from cnnkit.optimizers import SGD, Adam
 from cnnkit.types import Array, Cache, Context, Grads, Samples, Shape
 
@@ -335,96 +334,3 @@ class Halved(Merge):
 def test_a_merge_gives_each_branch_its_gradient() -> None:
     with pytest.raises(ShapeError, match=r"^backward must return the gradient of each branch, of shapes \[\(16, 6\)"):
         train(layers=[Halved()])
-
-
-def fails(self: object, *args: Any) -> Any:
-    raise KeyError("too odd")
-
-
-FAILS: Any = fails
-"""In the place of a method."""
-
-
-class BadLoss(CrossEntropy):
-    forward = FAILS
-
-
-class BadGradient(CrossEntropy):
-    backward = FAILS
-
-
-class BadMetric(Accuracy):
-    sums = FAILS
-
-
-class BadRule(SGD):
-    update = FAILS
-
-
-class BadSlots(SGD):
-    slots = FAILS
-
-
-class BadMethod(Zero):
-    gradient = FAILS
-
-
-BROKEN: dict[str, dict[str, Any]] = {
-    "in the loss BadLoss()": {"loss": BadLoss()},
-    "in the loss BadGradient()": {"loss": BadGradient()},
-    "in the metric BadMetric()": {"metric": BadMetric()},
-    "in the optimizer BadRule()": {"optimizer": BadRule()},
-    "in the optimizer BadSlots()": {"optimizer": BadSlots()},
-    "in the gradient method BadMethod()": {"method": BadMethod()},
-    "in the forward pass of layer coupled_1 = Coupled()": {"layers": [Coupled(lambda x: x.sum(axis=0), fails)]},
-}
-
-
-@pytest.mark.parametrize("note", BROKEN)
-def test_an_error_names_its_component_and_stays_what_it_is(note: str) -> None:
-    with pytest.raises(KeyError, match="too odd") as error:
-        train(**BROKEN[note])
-    assert error.value.__notes__ == [note]
-
-
-class Elsewhere(SGD):
-    """Fails in other processes than this one."""
-
-    home = os.getpid()
-
-    def update(self, params: Array, grads: Array, state: Any, lr: float, step: int) -> None:
-        if os.getpid() != self.home:
-            raise KeyError("too odd")
-
-
-def test_an_error_of_another_process_names_its_component_too() -> None:
-    with pytest.raises(TrainingError, match=r"^a worker process failed: KeyError: 'too odd'") as error:
-        train(optimizer=Elsewhere(), workers=2)
-    assert error.value.__notes__[0] == "in the optimizer Elsewhere()"
-
-
-class FailsInPrediction(Layer):
-    """The identity in training."""
-
-    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        if not ctx.training:
-            raise KeyError("too odd")
-        return x, None
-
-    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
-        return dy, {}
-
-
-@pytest.mark.parametrize("ask", [Sequential.predict, Sequential.predict_proba, Sequential.logits, Sequential.trace])
-def test_an_error_in_a_prediction_names_the_layer(ask: Callable[..., Any]) -> None:
-    with pytest.raises(KeyError) as error:
-        ask(network(FailsInPrediction()), SAMPLES.x)
-    assert error.value.__notes__ == ["in the forward pass of layer fails_in_prediction_1 = FailsInPrediction()"]
-
-
-def test_a_user_error_stays_one() -> None:
-    with pytest.raises(CnnkitError, match=r"so class indices must be 0 to 4") as error:
-        Session(network().engine(), Samples(SAMPLES.x, SAMPLES.y + 9), Objective(CrossEntropy()), SGD(0.1), 40).step(
-            np.arange(40), (0, 0, 0)
-        )
-    assert error.value.__notes__ == ["in the loss CrossEntropy()"]
