@@ -121,6 +121,7 @@ def show(ref: Reference, registry: RegistryFolder = None, as_json: Json = False,
         "labels": ", ".join(manifest.labels) or "none",
         "parameters": f"{sum(array.size for array in record.state.values()):,} with buffers",
         "epochs": len(manifest.history.get("loss", ())),
+        **_kept(manifest.settings),
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
     }
     say_pairs(pairs | {f"test {name}": value for name, value in manifest.metrics.items()})
@@ -130,6 +131,12 @@ def show(ref: Reference, registry: RegistryFolder = None, as_json: Json = False,
     say("layers")
     for layer in manifest.layers:
         say(f"  {on_one_line(layer)}")
+
+
+def _kept(settings: dict[str, Any]) -> dict[str, object]:
+    """The epoch whose weights a version has, if that was chosen; a file may say anything there."""
+    epoch = settings.get("kept_epoch")
+    return {"kept epoch": epoch} if isinstance(epoch, int) else {}
 
 
 def _notes(store: Registry, record: Record) -> dict[str, Any]:
