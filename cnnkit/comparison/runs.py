@@ -145,9 +145,9 @@ def _alone(task: Task, jobs: int | None) -> Outcome:
 
 @contextlib.contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Processes that are started here never hear what a terminal sends to all, Ctrl-C and its end: this one ends them.
+    """Processes that are started here never hear Ctrl-C, nor that the terminal is closed: this one ends them itself.
 
-    A new program goes on to ignore what the one before it ignores.
+    A terminal sends both to all. A new program goes on to ignore what the one before it ignores.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

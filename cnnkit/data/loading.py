@@ -13,7 +13,7 @@ import numpy as np
 from cnnkit.components.catalog import installed_catalog
 from cnnkit.components.checks import in_range
 from cnnkit.components.contracts import Dataset
-from cnnkit.components.naming import naming
+from cnnkit.components.naming import Naming
 from cnnkit.data.split import proper_fraction, split_validation
 from cnnkit.errors import ConfigError
 from cnnkit.types import Data, blocks
@@ -38,7 +38,7 @@ def load_dataset(
     if fraction != 1:
         proper_fraction("fraction", fraction)
     component = cast(Dataset, installed_catalog().build("dataset", dataset))
-    with naming(component):
+    with Naming(component):
         data = component.load(default_data_dir() if data_dir is None else Path(os.path.expanduser(data_dir)))
     data = replace(data, name=repr(component), digest=digest(data))
     if fraction != 1:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnkit.components import GradientMethod, Layer, Optimizer
-from cnnkit.components.naming import naming
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.augmented import Augmented
 from cnnkit.network.context import TileContext, Workspace
@@ -111,7 +111,7 @@ class NumericSession(Session):
         _follow(exact, self.engine)
         parameters = exact.parameters.vector.copy()
         loss = BatchLoss(exact, self.objective, self._cut(batch, key), key, self._places)
-        with naming(self.method):
+        with Naming(self.method):
             gradient = np.asarray(self.method.gradient(loss, parameters, keyed_rng("gradient", *key)))
         if gradient.shape != self.gradient.shape or gradient.dtype.kind not in "fiu":
             raise ShapeError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import Loss, Metric
-from cnnkit.components.naming import naming
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError, ShapeError
 from cnnkit.network.augmented import described
 from cnnkit.types import Array, Cache, Shape
@@ -51,7 +51,7 @@ class Objective:
 
     def losses(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
         """The loss of each sample, (N,), and what `gradient` needs. Raises ShapeError if they are not (N,)."""
-        with naming(self.loss):
+        with Naming(self.loss):
             given = self.loss.forward(outputs, targets)
         if not (isinstance(given, tuple) and len(given) == 2 and _are_numbers(given[0], outputs.shape[:1])):
             raise ShapeError(
@@ -62,7 +62,7 @@ class Objective:
 
     def gradient(self, cache: Cache, weight: float, shape: Shape) -> Array:
         """The gradient of `weight * sum(losses)` by the outputs. Raises ShapeError if it has not this, their shape."""
-        with naming(self.loss):
+        with Naming(self.loss):
             given = self.loss.backward(cache, weight)
         if not _are_numbers(given, shape):
             raise ShapeError(
@@ -101,7 +101,7 @@ class Objective:
 
 
 def _sums(metric: Metric, outputs: Array, targets: Array) -> Array:
-    with naming(metric):
+    with Naming(metric):
         given = metric.sums(outputs, targets)
         array = np.asarray(given)
     if array.dtype.kind not in NUMBERS:
@@ -112,7 +112,7 @@ def _sums(metric: Metric, outputs: Array, targets: Array) -> Array:
 
 
 def _value(metric: Metric, total: Array) -> float:
-    with naming(metric):
+    with Naming(metric):
         given = metric.value(total)
     if not _are_numbers(np.asarray(given), ()):
         raise ComponentError(f"the metric {metric!r} must be one number; value() gave {described(given)}")

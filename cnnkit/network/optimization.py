@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnkit.components import Optimizer
-from cnnkit.components.naming import naming
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError
 from cnnkit.network.augmented import described
 from cnnkit.types import Array
@@ -11,7 +11,7 @@ from cnnkit.types import Array
 
 def slots_of(optimizer: Optimizer) -> tuple[str, ...]:
     """The names of its state vectors. Raises ComponentError unless they are different texts."""
-    with naming(optimizer):
+    with Naming(optimizer):
         given = optimizer.slots()
     if (
         not isinstance(given, tuple | list)
@@ -28,7 +28,7 @@ def slots_of(optimizer: Optimizer) -> tuple[str, ...]:
 def move(optimizer: Optimizer, params: Array, grads: Array, vectors: dict[str, Array], lr: float, number: int) -> None:
     """One update, in place. Raises ComponentError if it puts other arrays into the state, or gives back the result."""
     state = dict(vectors)
-    with naming(optimizer):
+    with Naming(optimizer):
         given = optimizer.update(params, grads, state, lr, number)  # type: ignore[func-returns-value]  # or should
     for name, kept in state.items():
         if name not in vectors:

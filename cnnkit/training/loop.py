@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.components import Callback
-from cnnkit.components.naming import naming
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError, TrainingError
 from cnnkit.network import Sequential, Session, Sums, available_cores
 from cnnkit.training import diagnosis
@@ -69,7 +69,7 @@ class Loop:
         """Train; the history, and why it ended."""
         quantities = self._quantities()
         for callback in self._trainer.callbacks:
-            with naming(callback):
+            with Naming(callback):
                 callback.start(dict(quantities))
         arrays, reason = self._resumed(quantities)
         while True:
@@ -280,7 +280,7 @@ class Loop:
 
 def _asked(callback: Callback, history: History) -> str:
     """What a callback says after an epoch. Raises ComponentError unless it is text."""
-    with naming(callback):
+    with Naming(callback):
         given = callback.after_epoch(_copied(history))
     if not isinstance(given, str):
         raise ComponentError(

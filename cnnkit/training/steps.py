@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, cast
 
 from cnnkit.components import Optimizer, Schedule
-from cnnkit.components.naming import naming
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError
 from cnnkit.network import keyed_rng
 from cnnkit.types import Array
@@ -41,7 +41,7 @@ def rate_of(optimizer: Optimizer) -> float:
 
 def factor_at(schedule: Schedule, epoch: float, epochs: int) -> float:
     """The schedule's factor. Raises ComponentError unless it is a finite number, 0 or above."""
-    with naming(schedule):
+    with Naming(schedule):
         factor = schedule.factor(epoch, epochs)
     if not _is_rate(factor):
         raise ComponentError(

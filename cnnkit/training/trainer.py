@@ -22,7 +22,7 @@ from cnnkit.components import (
     installed_catalog,
 )
 from cnnkit.components.checks import in_range, one_of, positive, whole
-from cnnkit.components.naming import naming
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.network import (
     Augmented,
@@ -266,7 +266,7 @@ def _component(kind: str, given: str | Component) -> Component:
 
 def _key(metric: Metric) -> str:
     """Its name in a history. Raises ConfigError for one that is no text, or that something else has there."""
-    with naming(metric):
+    with Naming(metric):
         key = metric.key
     if not isinstance(key, str) or not key or key in TAKEN or key.startswith("validation_"):
         raise ConfigError(
