@@ -27,12 +27,13 @@ from cnnkit.network.engine import Engine, alone, to_end, to_stop
 from cnnkit.network.memory import out_of_memory, pages
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.session import Session
+from cnnkit.terminal import HANGUP
 from cnnkit.types import Array, Samples, Shape
 
 GO, UPDATE, FAILED = b"g", b"u", b"f"
 PATIENCE = 1_000
 """How often a pipe is asked, some 0.5 ms in all, before the process sleeps: to wake up takes longer than most waits."""
-STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+STOPPING = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
 
 
 class SharedSession(Session):
