@@ -20,7 +20,7 @@ class ExpressionError(CnnkitError):
 
 
 class ComponentError(CnnkitError):
-    """No component has this name, several have it, or its plugin is broken."""
+    """No component has this name, several have it, its plugin is broken, or it does not keep to its contract."""
 
 
 class RecipeError(CnnkitError):
@@ -55,3 +55,8 @@ class CheckError(CnnkitError):
     """Everything ran, and the answer is no: a validation, verification or gradient check failed."""
 
     exit_code = 1
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """The notes of an error that say where it was, such as "in the metric Accuracy()"; without tracebacks."""
+    return [note for note in getattr(error, "__notes__", ()) if "\n" not in note]

@@ -175,11 +175,14 @@ def refuse_masked(x: Any, what: str) -> None:
     for array in x if isinstance(x, list | tuple) else (x,):
         # NumPy loads np.ma when it is first asked for, which takes longer than to see that this is no subclass.
         if isinstance(array, np.ndarray) and type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
-            hidden = np.count_nonzero(np.ma.getmaskarray(array))
-            raise DataError(
-                f"expected {what} as an ordinary array, got a masked one, which hides {hidden:,} of {array.size:,} "
-                "numbers: say what they are, as x.filled(0) does, or leave these samples out"
-            )
+            hidden = np.flatnonzero(np.ma.getmaskarray(array))
+            if hidden.size:
+                first = tuple(map(int, np.unravel_index(hidden[0], array.shape)))
+                raise DataError(
+                    f"expected {what} as an ordinary array, got a masked one, which hides {hidden.size:,} of "
+                    f"{array.size:,} numbers, the first at index {first}: say what they are, as x.filled(0) does, or "
+                    "leave these samples out"
+                )
 
 
 def blocks(x: Inputs) -> Iterator[slice]:

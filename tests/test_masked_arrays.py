@@ -46,7 +46,7 @@ CASES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "as_inputs": ("the inputs", lambda _: as_inputs(masked(X))),
     "a list of arrays": ("the inputs", lambda _: as_inputs([X[0], masked(X)[0]])),
     "fit inputs": ("the inputs", lambda _: fit((masked(X), Y))),
-    "fit targets": ("the targets", lambda _: fit((X, masked(Y)))),
+    "fit targets": ("the training targets", lambda _: fit((X, masked(Y)))),
     "fit samples": ("the inputs", lambda _: fit(Samples(masked(X), Y))),
     "fit a dataset": ("the targets", lambda _: fit(Data(Samples(X, Y), Samples(X, masked(Y))))),
     "evaluate": ("the inputs", lambda _: Trainer().evaluate(network(), Samples(masked(X), Y))),
@@ -76,7 +76,7 @@ def test_a_mask_is_never_dropped(case: str, tmp_path: Path) -> None:
         call(tmp_path)
     message = str(error.value)
     assert message.startswith(f"expected {what} as an ordinary array, got a masked one, which hides 1 of ")
-    assert message.endswith("numbers: say what they are, as x.filled(0) does, or leave these samples out")
+    assert message.endswith(": say what they are, as x.filled(0) does, or leave these samples out")
 
 
 def test_what_says_what_is_hidden_is_taken() -> None:

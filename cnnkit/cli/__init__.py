@@ -7,13 +7,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cnnkit.cli.tuning import apply_setting
+from cnnkit.terminal import HANGUP, leave_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0 done, 1 a check failed, 2 bad usage or input, 130 or 143 interrupted.
+    """Run a command and exit: 0 done, 1 a check failed, 2 bad usage or input, 130 or 143 interrupted, 129 hung up.
 
     arguments: those of the process if None.
     """
@@ -22,9 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     def terminate(number: int, _frame: object) -> None:
         terminated.append(number)
+        if number == HANGUP:
+            signal.signal(number, signal.SIG_IGN)  # both the shell and the system may send it
+            leave_terminal()
         raise KeyboardInterrupt  # so that what is half done is cleaned up
 
-    previous = signal.signal(signal.SIGTERM, terminate)
+    previous: dict[int, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
+    if HANGUP and signal.getsignal(HANGUP) == signal.SIG_DFL:  # not under `nohup`
+        previous[HANGUP] = signal.signal(HANGUP, terminate)
     code: str | int | None
     try:
         code = _run(arguments)
@@ -34,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except SystemExit as stop:
         code = stop.code
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     sys.exit(128 + terminated[0] if terminated else code)
 
 
@@ -42,7 +49,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     from cnnkit.cli.app import app
     from cnnkit.cli.options import Settings
     from cnnkit.cli.output import fail, told_warnings
-    from cnnkit.errors import CnnkitError
+    from cnnkit.errors import CnnkitError, notes_of
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path or label that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -53,7 +60,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if settings.debug:
             traceback.print_exc()
-        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()) if "\n" not in note)
+        notes = "".join(f"\n  {note}" for note in notes_of(error))
         if isinstance(error, CnnkitError | OSError):  # such as a disk that is full
             fail(f"{error}{notes}")
             return error.exit_code if isinstance(error, CnnkitError) else 2

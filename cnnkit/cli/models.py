@@ -138,6 +138,7 @@ def show(
         "labels": ", ".join(manifest.labels) or "none",
         "parameters": f"{sum(array.size for array in record.state.values()):,} with buffers",
         "epochs": len(manifest.history.get("loss", ())),
+        **_kept(manifest.settings),
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
     }
     say_pairs(pairs | {f"test {name}": value for name, value in manifest.metrics.items()})
@@ -163,6 +164,12 @@ def _show_recipe(record: Record) -> None:
 
 def _range(input_range: tuple[float, float] | None) -> str:
     return f", trained on {input_range[0]:g} to {input_range[1]:g}" if input_range else ""
+
+
+def _kept(settings: dict[str, Any]) -> dict[str, object]:
+    """The epoch whose weights a version has, if that was chosen; a file may say anything there."""
+    epoch = settings.get("kept_epoch")
+    return {"kept epoch": epoch} if isinstance(epoch, int) else {}
 
 
 def _notes(store: Registry, record: Record) -> dict[str, Any]:

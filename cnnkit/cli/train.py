@@ -213,7 +213,8 @@ def _show_run(run: Run, version: Version, registry: str | None, data_dir: str | 
     if run.metrics:
         say_table(("test", "value"), run.metrics.items())
     say()
-    say_pairs({"registered": version.ref, "file": version.path})
+    kept = {"kept epoch": f"{run.kept_epoch} of {_epochs(run)}"} if "kept_epoch" in run.settings else {}
+    say_pairs({"registered": version.ref, "file": version.path} | kept)
     say("\nnext:")
     needed = needed_options(Registry(registry).read(version.ref).manifest, data_dir)
     needed += f" --data-dir {shlex.quote(data_dir)}" if data_dir else ""
@@ -263,6 +264,8 @@ def _document(run: Run, version: Version | None) -> dict[str, Any]:
         "metrics": run.metrics,
         "history": run.history,
         "epochs": _epochs(run),
+        "kept_epoch": run.kept_epoch,
+        "partial_steps": run.partial_steps,
         "reason": run.reason,
         "warning": run.warning,
         "recipe": run.recipe,

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.api import train
-from cnnkit.errors import CnnkitError, TrainingError
+from cnnkit.errors import CnnkitError, TrainingError, notes_of
 from cnnkit.network import available_cores
 from cnnkit.registry.contents import pack
+from cnnkit.terminal import HANGUP
+from cnnkit.training.interruption import StopRequest
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe
 
@@ -57,15 +59,19 @@ def carry_out(task: Task, workers: int | None) -> Outcome:
         recipe = Recipe.from_dict(task.recipe, f"the run {task.key}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # as in `cnnkit train`
-            run = train(recipe, data_dir=task.data_dir, workers=workers, progress=told)
+            run = train(recipe, data_dir=task.data_dir, workers=workers, progress=told, stop=StopRequest())
         _, data = pack(run.model, recipe.model.name, run.model.state(), **run.record())
     except CnnkitError as error:
-        return Outcome(task.key, error=str(error), warnings=tuple(told.warnings))
+        return Outcome(task.key, error=_told(error), warnings=tuple(told.warnings))
     except MemoryError as error:
         return Outcome(task.key, error=f"out of memory: {error}".removesuffix(": "), warnings=tuple(told.warnings))
     except Exception as error:  # such as a mistake in a plugin
-        return Outcome(task.key, error=f"{type(error).__name__}: {error}", warnings=tuple(told.warnings))
+        return Outcome(task.key, error=f"{type(error).__name__}: {_told(error)}", warnings=tuple(told.warnings))
     return Outcome(task.key, bytes(data), warnings=tuple(told.warnings))
+
+
+def _told(error: Exception) -> str:
+    return "; ".join([str(error), *notes_of(error)])
 
 
 def outcomes(tasks: Sequence[Task], jobs: int | None) -> Generator[Outcome, None, None]:
@@ -139,15 +145,16 @@ def _alone(task: Task, jobs: int | None) -> Outcome:
 
 @contextlib.contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Processes that are started here never hear Ctrl-C, which a terminal sends to all: this one ends them itself.
+    """Processes that are started here never hear Ctrl-C, nor that the terminal is closed: this one ends them itself.
 
-    A new program goes on to ignore what the one before it ignores.
+    A terminal sends both to all. A new program goes on to ignore what the one before it ignores.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in filter(None, (signal.SIGINT, HANGUP))}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -81,7 +81,8 @@ class Layer(Component):
 
     kind = "layer"
     params: dict[str, Array]
-    """What is trained, by name; after `build` the engine replaces the arrays by views of one flat vector."""
+    """What is trained, by name; after `build` the engine replaces the arrays by views of one flat vector, which are
+    changed in place: a training refuses others in their place."""
     buffers: dict[str, Array]
     """What is kept but not trained, by name, such as running statistics."""
     passes_values_on: ClassVar[bool] = False
@@ -123,7 +124,10 @@ class BatchCoupledLayer(Layer):
     """
 
     def partial(self, x: Array, ctx: Context) -> Array:
-        """This tile's contribution to the forward total, float64; called in training only, before `forward`."""
+        """This tile's contribution to the forward total, float64, of one shape for every tile.
+
+        Called in training only, before `forward`.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no partial")
 
     def join(self, partials: Sequence[Array]) -> Array:
@@ -204,7 +208,7 @@ class Optimizer(Component):
         return ()
 
     def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
-        """Change `params` and `state` in place.
+        """Change `params` and `state` in place, and return nothing: `params -= ...`, `state["mean"][...] = ...`.
 
         params, grads and each state vector: (P,), or the same slice of them, in one of several processes: the rule must
         be one for each number alone, and keep what it remembers in `state`; lr: the rate of this step, after the
@@ -233,7 +237,11 @@ class Schedule(Component):
     kind = "schedule"
 
     def factor(self, epoch: float, epochs: int) -> float:
-        """What the learning rate is multiplied with at this point: 0.0 <= epoch < epochs, fractional inside one."""
+        """What the learning rate is multiplied with at this point: a finite number, 0 or above.
+
+        0.0 <= epoch < epochs, fractional inside one. It depends on these alone: a training asks at some points before
+        its first step, so that no work is lost to a factor that it cannot take.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no factor")
 
 
@@ -245,18 +253,18 @@ class Metric(Component):
 
     @property
     def key(self) -> str:
-        """Its name in a history: the class name in lower case, such as "accuracy"."""
+        """Its name in a history: the class name in lower case, such as "accuracy"; not "loss", "lr" or "seconds"."""
         return type(self).__name__.lower()
 
     def sums(self, outputs: Array, targets: Array) -> Array:
-        """What this tile adds, float64.
+        """What this tile adds, float64, of one shape for every tile.
 
         outputs: (N, F), what the loss takes: logits for a loss from logits; targets as for a loss.
         """
         raise NotImplementedError(f"{type(self).__name__} has no sums")
 
     def value(self, total: Array) -> float:
-        """The metric for the sum over all tiles."""
+        """The metric for the sum over all tiles, one number."""
         raise NotImplementedError(f"{type(self).__name__} has no value")
 
 
@@ -318,9 +326,10 @@ class Callback(Component):
         """
 
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
-        """Return why the training should end now, or "" to go on.
+        """Return why the training should end now, or "" to go on; anything but text is refused.
 
-        history: the values of each quantity (`loss`, `accuracy`, `validation_loss`, ...), one for each epoch so far.
+        history: a copy of the values of each quantity (`loss`, `accuracy`, `validation_loss`, ...), one for each epoch
+        so far.
         """
         return ""
 

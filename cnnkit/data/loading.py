@@ -13,6 +13,7 @@ import numpy as np
 from cnnkit.components.catalog import installed_catalog
 from cnnkit.components.checks import in_range
 from cnnkit.components.contracts import Dataset
+from cnnkit.components.naming import Naming
 from cnnkit.data.split import proper_fraction, split_validation
 from cnnkit.errors import ConfigError
 from cnnkit.types import Data, Samples, blocks
@@ -37,7 +38,8 @@ def load_dataset(
     if fraction != 1:
         proper_fraction("fraction", fraction)
     component = cast(Dataset, installed_catalog().build("dataset", dataset))
-    data = component.load(default_data_dir() if data_dir is None else Path(os.path.expanduser(data_dir)))
+    with Naming(component):
+        data = component.load(default_data_dir() if data_dir is None else Path(os.path.expanduser(data_dir)))
     of_all, of_training = _digests(data)
     data = replace(data, name=repr(component), digest=of_all, training_digest=of_training)
     if fraction != 1:

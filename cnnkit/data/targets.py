@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnkit.errors import DataError
-from cnnkit.types import Array, Shape
+from cnnkit.types import Array, Shape, refuse_masked
 
 NAMED = 10
 """Names that a message lists."""
@@ -76,15 +76,7 @@ def as_targets(
 
 def _array(given: Any, what: str) -> Array:
     """An array of numbers, booleans or strings, without anything that is masked or missing."""
-    if isinstance(given, np.ma.MaskedArray):
-        mask = np.atleast_1d(np.ma.getmaskarray(given))
-        masked = np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1))
-        if masked.size:
-            raise DataError(
-                f"{what}: expected one for each sample, got a masked array without {len(masked)} of them, the first of "
-                f"sample {masked[0]}: leave these samples out, or fill the gaps"
-            )
-        given = given.data
+    refuse_masked(given, what)
     try:
         y = np.asarray(given)
     except ValueError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import Augmentation, Mixing
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network.draws import Draws
 from cnnkit.types import Array, Batch, Samples, Shape
@@ -56,15 +57,13 @@ class Augmented(Samples):
         before = self._after(count - 1, positions, seed, epoch)
         one, draws = self.augmentations[count - 1], Draws(seed, epoch, count, positions)
         shapes = before.x.shape, before.y.shape
-        try:
-            if isinstance(one, Augmentation):
+        if isinstance(one, Augmentation):
+            with Naming(one):
                 given = one.apply(before.x, draws), before.y
-            else:
-                others = self._after(count - 1, draws.integers(0, len(self)), seed, epoch)
+        else:
+            others = self._after(count - 1, draws.integers(0, len(self)), seed, epoch)
+            with Naming(one):
                 given = one.mix(before.x, before.y, others.x, others.y, draws)
-        except Exception as error:
-            error.add_note(f"in the augmentation {one!r}")
-            raise
         return _checked(one, given, shapes)
 
     def _targets(self, y: Array) -> Array:

@@ -62,6 +62,8 @@ class Engine:
         """A prediction keeps nothing for a backward pass: its tiles may be twice as large."""
         self.preprocessing, self.input_axes = preprocessing, input_axes
         self._factor, self._offset = preprocessing.affine(self.dtype, input_axes)
+        self._partials: dict[tuple[int, str], Shape | None] = {}
+        """The shapes of the partials of coupled layers, by node and way."""
         self.workspaces: list[Workspace] = []
         """Those that no tile has now."""
 
@@ -82,13 +84,13 @@ class Engine:
             targets = samples.y[tile]
             workspace = self._take_workspace()
             outputs = self._predict(prediction, samples.x[tile], workspace)
-            losses, _ = objective.loss.forward(outputs, targets)
+            losses, _ = objective.losses(outputs, targets)
             sums = objective.sums(outputs, targets, losses)
             self.workspaces.append(workspace)
             return sums
 
         with one_blas_thread():
-            return functools.reduce(Sums.__add__, in_threads(workers, one, self._tiles(len(samples))))
+            return objective.total(in_threads(workers, one, self._tiles(len(samples))))
 
     def predict(self, x: Inputs, workers: int) -> Array:
         """The outputs of the last node in prediction mode, (N, ...)."""
@@ -115,7 +117,11 @@ class Engine:
         values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
         for node in self.nodes:
             ctx.enter(node.index)
-            values[node.index], _ = _forward(node.layer, node.out_shape, [values[i] for i in node.inputs], ctx)
+            try:
+                values[node.index], _ = _forward(node.layer, node.out_shape, [values[i] for i in node.inputs], ctx)
+            except Exception as error:
+                error.add_note(f"in the forward pass of {node}")
+                raise
         return [np.array(values[node.index]) for node in self.nodes]
 
     def training_pass(
@@ -147,7 +153,7 @@ class Engine:
             inputs = _taken(step, values)
             try:
                 if isinstance(step.run, BatchCoupledLayer):
-                    ctx.partial = step.run.partial(inputs[0], ctx)
+                    ctx.partial = self._partial(step, "forward", step.run.partial(inputs[0], ctx))
                     ctx.total = yield ctx.partial
                 values[step.output], cache = _forward(step.run, step.out_shape, inputs, ctx)
             except Exception as error:
@@ -157,10 +163,10 @@ class Engine:
 
         del inputs  # what nobody refers to any more is memory for the next step
         outputs = values.pop(self.steps[-1].output)
-        losses, loss_cache = objective.loss.forward(outputs, targets)
+        losses, loss_cache = objective.losses(outputs, targets)
         sums = objective.sums(outputs, targets, losses)
 
-        pending: dict[int, Array] = {self.steps[-1].output: objective.loss.backward(loss_cache, weight)}
+        pending: dict[int, Array] = {self.steps[-1].output: objective.gradient(loss_cache, weight, outputs.shape)}
         del outputs, loss_cache
         for step in reversed(self.steps):
             ctx.enter(step.node.index)
@@ -169,10 +175,10 @@ class Engine:
             ctx.gradients = {entry.name: self.parameters.view(gradient, entry) for entry in entries}
             try:
                 if isinstance(step.run, BatchCoupledLayer):
-                    ctx.partial = step.run.backward_partial(dy, cache, ctx)
+                    ctx.partial = self._partial(step, "backward", step.run.backward_partial(dy, cache, ctx))
                     ctx.total = yield ctx.partial
                 if isinstance(step.run, Merge):
-                    dxs: Sequence[Array | None] = step.run.backward(dy, cache, ctx)
+                    dxs: Sequence[Array | None] = _backward_merge(step, dy, cache, ctx)
                 else:
                     dx, grads = _backward(step, dy, cache, ctx)
                     dxs = [dx]
@@ -203,7 +209,12 @@ class Engine:
                     ctx.enter(step.node.index)
                 if isinstance(step.run, BatchCoupledLayer):
                     for (x,), ctx in zip(inputs, contexts, strict=True):
-                        ctx.partial = np.asarray(step.run.partial(x, ctx), np.float64)
+                        try:
+                            given = self._partial(step, "forward", step.run.partial(x, ctx))
+                        except Exception as error:
+                            error.add_note(f"in the forward pass of {step.node}")
+                            raise
+                        ctx.partial = given.astype(np.float64, copy=False)
                     totals.append(step.run.join([ctx.partial for ctx in contexts]))
                     for ctx in contexts:
                         ctx.total = totals[-1]
@@ -214,6 +225,41 @@ class Engine:
                         error.add_note(f"in the forward pass of {step.node}")
                         raise
         return totals
+
+    def join(self, number: int, partials: Sequence[Array]) -> Array:
+        """The forward total of a batch for a coupled layer, the first being 0, which has then absorbed it.
+
+        partials: of the batch's tiles, in their order.
+        """
+        try:
+            total = self.coupled[number].join(partials)
+        except Exception as error:
+            self._note(number, error)
+            raise
+        self.absorb(number, total)
+        return total
+
+    def absorb(self, number: int, total: Array) -> None:
+        """Let a coupled layer take in the forward total of a batch."""
+        try:
+            self.coupled[number].absorb(total)
+        except Exception as error:
+            self._note(number, error)
+            raise
+
+    def _note(self, number: int, error: Exception) -> None:
+        node = next(step.node for step in self.steps if step.run is self.coupled[number])
+        error.add_note(f"in the forward pass of {node}")
+
+    def _partial(self, step: Step, way: str, given: Array) -> Array:
+        """A tile's partial sum. Raises ShapeError unless it has the shape that other tiles' have."""
+        shape = getattr(given, "shape", None)
+        expected = self._partials.setdefault((step.node.index, way), shape)
+        if shape is None or shape != expected:
+            raise ShapeError(
+                f"a partial must be an array of one shape for every tile, {expected}; it is {described(given)}"
+            )
+        return given
 
     def _prediction_steps(self) -> list[Step]:
         """The steps of a prediction, with the present parameters."""
@@ -231,7 +277,11 @@ class Engine:
             values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
             for step in steps:
                 ctx.enter(step.node.index)
-                values[step.output], _ = _forward(step.run, step.out_shape, _taken(step, values), ctx)
+                try:
+                    values[step.output], _ = _forward(step.run, step.out_shape, _taken(step, values), ctx)
+                except Exception as error:
+                    error.add_note(f"in the forward pass of {step.node}")
+                    raise
         return values[steps[-1].output]
 
     def prepare(self, x: Array, ctx: TileContext) -> Array:
@@ -330,4 +380,15 @@ def _backward(step: Step, dy: Array, cache: Cache, ctx: TileContext) -> tuple[Ar
     expected = len(dy), *step.node.in_shapes[0]
     if not isinstance(given, tuple) or len(given) != 2 or getattr(given[0], "shape", expected) != expected:
         raise ShapeError(f"backward must return (dx, grads) with dx of shape {expected}; it gave {described(given)}")
+    return given
+
+
+def _backward_merge(step: Step, dy: Array, cache: Cache, ctx: TileContext) -> Sequence[Array]:
+    """The same for `backward` of a merge."""
+    given = cast(Merge, step.run).backward(dy, cache, ctx)
+    expected = [(len(dy), *shape) for shape in step.node.in_shapes]
+    if not isinstance(given, tuple | list) or [getattr(dx, "shape", None) for dx in given] != expected:
+        raise ShapeError(
+            f"backward must return the gradient of each branch, of shapes {expected}; it gave {described(given)}"
+        )
     return given

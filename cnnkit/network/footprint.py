@@ -25,6 +25,7 @@ from cnnkit.network.memory import memory_errors_told
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.numeric import in_float64
 from cnnkit.network.objective import Objective
+from cnnkit.network.optimization import slots_of
 from cnnkit.network.session import busy_workers, slot_count
 from cnnkit.network.workers import one_blas_thread
 from cnnkit.types import Samples
@@ -111,7 +112,7 @@ class Forecast:
         batch, engine, vector = batch_size or self.batch_size, self.engine, self.engine.parameters.vector
         tile = engine.tile_for(batch)
         tiles, workers = -(-batch // tile), 1 if self.numeric else busy_workers(engine, batch, self.workers)
-        slots, states = slot_count(engine, batch, workers), len(self.optimizer.slots())
+        slots, states = slot_count(engine, batch, workers), len(slots_of(self.optimizer))
         at_once = EVALUATIONS * tiles if self.numeric else tiles if engine.coupled else workers
         in_a_tile = min(tile, batch)
         of_a_tile = self._pass(Forecast._evaluate if self.numeric else Forecast._train, in_a_tile)

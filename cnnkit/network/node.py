@@ -79,6 +79,9 @@ class _Builder:
             raise ConfigError(
                 f"layer {name} = {layer!r}, after {self._before(value)}: it needs too much memory"
             ) from None
+        except Exception as error:
+            error.add_note(f"in build of layer {name} = {layer!r}, after {self._before(value)}")
+            raise
         return self._append(Node(index, name, layer, (value,), (in_shape,), tuple(out_shape)))
 
     def _merge(self, merge: Merge, value: int) -> int:
@@ -89,6 +92,9 @@ class _Builder:
             out_shape = merge.merge_shape(in_shapes)
         except CnnkitError as error:
             error.args = (f"layer {name} = {merge!r}, after {self._before(value)}: {error}",)
+            raise
+        except Exception as error:
+            error.add_note(f"in merge_shape of layer {name} = {merge!r}, after {self._before(value)}")
             raise
         return self._append(Node(len(self.nodes), name, merge, ends, in_shapes, tuple(out_shape)))
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnkit.components import GradientMethod, Layer, Optimizer
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.augmented import Augmented
 from cnnkit.network.context import TileContext, Workspace
@@ -61,7 +62,7 @@ class BatchLoss:
         values = [dict(kept) for kept in self._values]
         self._engine.forward(first, values, self._contexts(first))
         losses = [
-            self._objective.loss.forward(outputs, tile.y)[0].sum(dtype=np.float64)
+            self._objective.losses(outputs, tile.y)[0].sum(dtype=np.float64)
             for outputs, tile in zip(self._outputs(values), self._tiles, strict=True)
         ]
         return float(functools.reduce(np.add, losses)) / self.sums.count
@@ -69,9 +70,9 @@ class BatchLoss:
     def _sums(self, values: Sequence[dict[int, Array]]) -> Sums:
         found = []
         for outputs, tile in zip(self._outputs(values), self._tiles, strict=True):
-            losses, _ = self._objective.loss.forward(outputs, tile.y)
+            losses, _ = self._objective.losses(outputs, tile.y)
             found.append(self._objective.sums(outputs, tile.y, losses))
-        return functools.reduce(Sums.__add__, found)
+        return self._objective.total(found)
 
     def _outputs(self, values: Sequence[dict[int, Array]]) -> list[Array]:
         return [tile[self._engine.steps[-1].output] for tile in values]
@@ -110,14 +111,15 @@ class NumericSession(Session):
         _follow(exact, self.engine)
         parameters = exact.parameters.vector.copy()
         loss = BatchLoss(exact, self.objective, self._cut(batch, key), key, self._places)
-        gradient = np.asarray(self.method.gradient(loss, parameters, keyed_rng("gradient", *key)))
+        with Naming(self.method):
+            gradient = np.asarray(self.method.gradient(loss, parameters, keyed_rng("gradient", *key)))
         if gradient.shape != self.gradient.shape or gradient.dtype.kind not in "fiu":
             raise ShapeError(
                 f"{self.method!r} must give a gradient of shape {self.gradient.shape}, real numbers; it gave "
                 f"{gradient.shape} of {gradient.dtype}"
             )
-        for layer, total in zip(self.engine.coupled, loss.totals, strict=True):
-            layer.absorb(total)
+        for number, total in enumerate(loss.totals):
+            self.engine.absorb(number, total)
         self.gradient[...] = gradient
         self.square(0)
         return loss.sums

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cnnkit.components import Loss, Metric
-from cnnkit.types import Array
+from cnnkit.components.naming import Naming
+from cnnkit.errors import ComponentError, ShapeError
+from cnnkit.network.augmented import described
+from cnnkit.types import Array, Cache, Shape
+
+NUMBERS = "fiub"
+"""The kinds of dtypes that are real numbers."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,80 @@ class Sums:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a pass measures: the loss, and metrics beside it."""
+    """What a pass measures: the loss, and metrics beside it; refuses what they must not give."""
 
     loss: Loss
     metrics: Sequence[Metric] = ()
 
+    def losses(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
+        """The loss of each sample, (N,), and what `gradient` needs. Raises ShapeError if they are not (N,)."""
+        with Naming(self.loss):
+            given = self.loss.forward(outputs, targets)
+        if not (isinstance(given, tuple) and len(given) == 2 and _are_numbers(given[0], outputs.shape[:1])):
+            raise ShapeError(
+                f"the loss {self.loss!r} must return (losses, cache) with one number for each sample, losses of shape "
+                f"{outputs.shape[:1]}; forward gave {described(given)}"
+            )
+        return given
+
+    def gradient(self, cache: Cache, weight: float, shape: Shape) -> Array:
+        """The gradient of `weight * sum(losses)` by the outputs. Raises ShapeError if it has not this, their shape."""
+        with Naming(self.loss):
+            given = self.loss.backward(cache, weight)
+        if not _are_numbers(given, shape):
+            raise ShapeError(
+                f"the loss {self.loss!r} must return a gradient of the outputs' shape {shape}; backward gave "
+                f"{described(given)}"
+            )
+        return given
+
     def sums(self, outputs: Array, targets: Array, losses: Array) -> Sums:
         """The contribution of one tile."""
-        metrics = tuple(np.asarray(metric.sums(outputs, targets), np.float64) for metric in self.metrics)
+        metrics = tuple(_sums(metric, outputs, targets) for metric in self.metrics)
         return Sums(len(targets), float(losses.sum(dtype=np.float64)), metrics)
+
+    def total(self, parts: Iterable[Sums]) -> Sums:
+        """All parts together, added in their order. Raises ShapeError if a metric's sums are not of one shape."""
+
+        def add(one: Sums, other: Sums) -> Sums:
+            self.require_alike(one, other)
+            return one + other
+
+        return functools.reduce(add, parts)
+
+    def require_alike(self, one: Sums, other: Sums) -> None:
+        """Raises ShapeError, naming the metric, if the sums of two tiles cannot be added number by number."""
+        for metric, here, there in zip(self.metrics, one.metrics, other.metrics, strict=True):
+            if here.shape != there.shape:
+                raise ShapeError(
+                    f"the metric {metric!r} must give sums of one shape for every tile; sums() gave {here.shape} for "
+                    f"one and {there.shape} for another: add up over the samples of the tile"
+                )
+
+    def means(self, sums: Sums) -> dict[str, float]:
+        """The mean loss and the metrics, by name, of what was summed up."""
+        values = zip(self.metrics, sums.metrics, strict=True)
+        return {"loss": sums.loss / sums.count} | {metric.key: _value(metric, total) for metric, total in values}
+
+
+def _sums(metric: Metric, outputs: Array, targets: Array) -> Array:
+    with Naming(metric):
+        given = metric.sums(outputs, targets)
+        array = np.asarray(given)
+    if array.dtype.kind not in NUMBERS:
+        raise ComponentError(
+            f"the metric {metric!r} must give what a tile adds as an array of numbers; sums() gave {described(given)}"
+        )
+    return array.astype(np.float64, copy=False)
+
+
+def _value(metric: Metric, total: Array) -> float:
+    with Naming(metric):
+        given = metric.value(total)
+    if not _are_numbers(np.asarray(given), ()):
+        raise ComponentError(f"the metric {metric!r} must be one number; value() gave {described(given)}")
+    return float(given)
+
+
+def _are_numbers(given: object, shape: Shape) -> bool:
+    return isinstance(given, np.ndarray) and given.shape == shape and given.dtype.kind in NUMBERS

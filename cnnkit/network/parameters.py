@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components import Layer
+from cnnkit.errors import ComponentError
 from cnnkit.network.node import Node
 from cnnkit.types import Array, Shape
 
@@ -32,20 +33,20 @@ class Parameters:
 
     def __init__(self, nodes: Iterable[Node], dtype: np.dtype[Any]) -> None:
         self.entries: list[Entry] = []
-        pieces: list[tuple[Layer, str, Array]] = []
+        pieces: list[tuple[Node, Layer, str, Array]] = []
         start = 0
         for node in nodes:
             if not isinstance(node.layer, Layer):
                 continue
             for name, value in node.layer.params.items():
                 self.entries.append(Entry(node.index, name, start, start + value.size, value.shape))
-                pieces.append((node.layer, name, value))
+                pieces.append((node, node.layer, name, value))
                 start += value.size
             node.layer.buffers = {name: np.array(value, dtype) for name, value in node.layer.buffers.items()}
         self.vector: Array = np.empty(start, dtype)
-        self._layers = [layer for layer, _, _ in pieces]
+        self._places = [(node, layer) for node, layer, _, _ in pieces]
         self._by_node: dict[int, list[Entry]] = {}
-        for entry, (_, _, value) in zip(self.entries, pieces, strict=True):
+        for entry, (_, _, _, value) in zip(self.entries, pieces, strict=True):
             self.view(self.vector, entry)[...] = value
             self._by_node.setdefault(entry.node, []).append(entry)
         self.move_to(self.vector)
@@ -54,8 +55,18 @@ class Parameters:
         """Let the parameters live in another vector of the same length; their values are kept."""
         vector[...] = self.vector
         self.vector = vector
-        for entry, layer in zip(self.entries, self._layers, strict=True):
-            layer.params[entry.name] = self.view(vector, entry)
+        self._views = [self.view(vector, entry) for entry in self.entries]
+        for entry, (_, layer), view in zip(self.entries, self._places, self._views, strict=True):
+            layer.params[entry.name] = view
+
+    def require_in_place(self) -> None:
+        """Raises ComponentError if a layer has another array than the one that is trained."""
+        for entry, (node, layer), view in zip(self.entries, self._places, self._views, strict=True):
+            if layer.params.get(entry.name) is not view:
+                raise ComponentError(
+                    f"{node}: params[{entry.name!r}] is not the array that is trained, but another one was put in its "
+                    f"place: change it in place, params[{entry.name!r}][...] = new"
+                )
 
     def of_node(self, index: int) -> list[Entry]:
         """The entries of one node's parameters, in their order."""

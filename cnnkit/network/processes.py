@@ -27,12 +27,13 @@ from cnnkit.network.engine import Engine, alone, to_end, to_stop
 from cnnkit.network.memory import out_of_memory, pages
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.session import Session
+from cnnkit.terminal import HANGUP
 from cnnkit.types import Array, Samples, Shape
 
 GO, UPDATE, FAILED = b"g", b"u", b"f"
 PATIENCE = 1_000
 """How often a pipe is asked, some 0.5 ms in all, before the process sleeps: to wake up takes longer than most waits."""
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
 
 
 class SharedSession(Session):
@@ -80,7 +81,7 @@ class SharedSession(Session):
         self._order[:] = len(batch), *key
         self._together(GO)
         tiles = -(-len(batch) // self.tile)
-        return functools.reduce(Sums.__add__, map(self._like.unpack, self._sums[:tiles]))
+        return self.objective.total(map(self._like.unpack, self._sums[:tiles]))
 
     def update(self, lr: float, number: int, scale: float = 1.0) -> None:
         """As `Session.update`."""
@@ -142,12 +143,13 @@ class SharedSession(Session):
                 self._meet(worker)
                 partials = list(places[: len(numbers)])
                 if stop < len(self.engine.coupled):
-                    total = self.engine.coupled[stop].join(partials)
-                    self.engine.coupled[stop].absorb(total)
+                    total = self.engine.join(stop, partials)
                 else:
                     total = functools.reduce(np.add, partials)
             for number, one in zip(mine, passes, strict=True):
-                self._sums[number] = to_end(one, total).pack()
+                sums = to_end(one, total)
+                self.objective.require_alike(self._like, sums)
+                self._sums[number] = sums.pack()
             self._meet(worker)
             self.add(numbers, worker)
             if numbers[-1] + 1 < -(-count // self.tile):

@@ -18,6 +18,7 @@ from cnnkit.components import GradientMethod, Optimizer
 from cnnkit.network.engine import Engine, TilePass, to_end, to_stop
 from cnnkit.network.memory import memory_errors_told
 from cnnkit.network.objective import Objective, Sums
+from cnnkit.network.optimization import move, slots_of
 from cnnkit.network.workers import one_blas_thread
 from cnnkit.types import Array, Samples
 
@@ -45,13 +46,14 @@ class Session:
         self.tile = engine.tile_for(batch_size)
         self.tiles = -(-batch_size // self.tile)
         """In how many tiles a full batch is cut."""
+        engine.parameters.require_in_place()
         parameters = engine.parameters.vector
         self.gradient: Array = np.zeros_like(parameters)
         """The gradient of the mean loss after a step, laid out like the parameters."""
         slots = slot_count(engine, batch_size, self.workers)
         self.slots: Array = np.empty((slots, parameters.size), parameters.dtype)
         """The gradients of the tiles of a round."""
-        self.state = {name: np.zeros_like(parameters) for name in optimizer.slots()}
+        self.state = {name: np.zeros_like(parameters) for name in slots_of(optimizer)}
         """The optimizer's vectors, by their names."""
         self.squares: Array = np.zeros(-(-parameters.size // CHUNK), parameters.dtype)
         """Of each chunk of the gradient the sum of the squares."""
@@ -66,15 +68,14 @@ class Session:
         for numbers in self.rounds(len(batch)):
             passes = [self.tile_pass(batch, key, number) for number in numbers]
             total: Array | None = None
-            for layer in self.engine.coupled:
-                total = layer.join([to_stop(one, total) for one in passes])
-                layer.absorb(total)
+            for stop in range(len(self.engine.coupled)):
+                total = self.engine.join(stop, [to_stop(one, total) for one in passes])
             for _ in self.engine.coupled:
                 total = functools.reduce(np.add, [to_stop(one, total) for one in passes])
             sums += [to_end(one, total) for one in passes]
             self.add(numbers, 0)
         self.square(0)
-        return functools.reduce(Sums.__add__, sums)
+        return self.objective.total(sums)
 
     def norm(self) -> float:
         """The Euclidean norm of the gradient."""
@@ -138,13 +139,14 @@ class Session:
 
     def move(self, worker: int, lr: float, number: int, scale: float) -> None:
         """Update a worker's part of the parameters."""
+        self.engine.parameters.require_in_place()
         part = self.part(worker)
         if part.start == part.stop:
             return
         if scale != 1:
             self.gradient[part] *= scale
         state = {name: vector[part] for name, vector in self.state.items()}
-        self.optimizer.update(self.engine.parameters.vector[part], self.gradient[part], state, lr, number)
+        move(self.optimizer, self.engine.parameters.vector[part], self.gradient[part], state, lr, number)
 
 
 def slot_count(engine: Engine, batch_size: int, workers: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cnnkit.components.checks import in_range, not_negative, positive, whole
 from cnnkit.components.contracts import Callback
@@ -15,6 +15,15 @@ def better(value: float, than: float, greater: bool, by_more_than: float = 0.0) 
     if math.isnan(than):
         return not math.isnan(value)
     return (value - than if greater else than - value) > by_more_than
+
+
+def best_of(values: Sequence[float], greater: bool, by_more_than: float = 0.0) -> tuple[float, int]:
+    """The best of the values of all epochs, and its epoch, the first being 1; (NaN, 0) if none is a number."""
+    best, best_epoch = math.nan, 0
+    for epoch, value in enumerate(values, start=1):
+        if better(value, best, greater, by_more_than):
+            best, best_epoch = value, epoch
+    return best, best_epoch
 
 
 def greater_is_better(quantity: str, quantities: Mapping[str, bool]) -> bool:
@@ -50,10 +59,7 @@ class EarlyStopping(Callback):
 
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
         values = history[self.monitor]
-        best, best_epoch = math.nan, 0
-        for epoch, value in enumerate(values, start=1):
-            if better(value, best, self._greater, self.min_delta):
-                best, best_epoch = value, epoch
+        best, best_epoch = best_of(values, self._greater, self.min_delta)
         if len(values) - best_epoch < self.patience:
             return ""
         since = f"; the best was {best:.6g} in epoch {best_epoch}" if best_epoch else ""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from cnnkit.terminal import HANGUP, leave_terminal
+
+SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
 
 
 class StopRequest:
@@ -17,26 +19,52 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.takes_interrupts = False
+        """Whether a KeyboardInterrupt inside the training is such a request, too, if it is the first."""
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; the next one has the effect that it had before."""
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a request; the next one has the effect that it had before.
+
+    A closed terminal may send SIGHUP twice, by the shell and by the system: it never counts as the next one.
+    """
+    # Who started this process may have told it to ignore a signal, as `nohup` and `&` do; None is not Python's to set.
+    with _requests(number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)) as request:
+        yield request
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[StopRequest]:
+    """Turn the first Ctrl-C into a request, the next one into a KeyboardInterrupt.
+
+    Where somebody has a handler for SIGINT, that is left alone; should it raise a KeyboardInterrupt, this is a request.
+    """
+    is_free = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with _requests([signal.SIGINT] if is_free else []) as request:
+        request.takes_interrupts = True
+        yield request
+
+
+@contextmanager
+def _requests(numbers: Iterable[int]) -> Iterator[StopRequest]:
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may set handlers
         return
-    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
-    # Who started this process may have told it to ignore a signal, as `nohup` and `&` do.
-    previous = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
 
     def restore() -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
     def note(number: int, frame: FrameType | None) -> None:
+        if number == HANGUP:
+            leave_terminal()
         if request.signal is None:
             request.signal = number
+            return
+        if number == HANGUP:
             return
         for one in previous:  # whoever is impatient may send more of them: they must not break what the second begins
             signal.signal(one, signal.SIG_IGN)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.errors import TrainingError
+from cnnkit.components import Callback
+from cnnkit.components.naming import Naming
+from cnnkit.errors import ComponentError, TrainingError
 from cnnkit.network import Sequential, Session, Sums, available_cores
 from cnnkit.training import diagnosis
 from cnnkit.training.averaging import Average
-from cnnkit.training.callbacks import better
+from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.interruption import StopRequest
+from cnnkit.training.movement import Movement
 from cnnkit.training.recording import Recorder
 from cnnkit.training.run import History
-from cnnkit.training.steps import batches, clipping
+from cnnkit.training.steps import batches, clipping, factor_at, rate_of
 from cnnkit.types import Array, Samples
 
 if TYPE_CHECKING:
     from cnnkit.training.trainer import Trainer
 
+ALL_DONE = "all epochs done"
 STOPPED = "stopped by the user"
 MOST_ROLLBACKS = 5
 """How often one epoch is begun again before the training is given up."""
@@ -43,6 +48,9 @@ class Loop:
     ) -> None:
         self.settings: dict[str, int] = {}
         """What the sessions had: workers, tile."""
+        self.kept_epoch: int | None = None
+        self.partial_steps = 0
+        """As a run has them."""
         self._trainer = trainer
         self._model = model
         self._sessions = sessions
@@ -54,13 +62,15 @@ class Loop:
         self._average = None if trainer.average is None else Average(model, trainer.average)
         self._recorder = Recorder(model, trainer.record, trainer.epochs)
         self._position = Position()
-        self._rate = trainer.optimizer.lr
+        self._rate = 0.0
+        self._told_of_changes = False
 
     def run(self) -> tuple[History, str]:
         """Train; the history, and why it ended."""
         quantities = self._quantities()
         for callback in self._trainer.callbacks:
-            callback.start(quantities)
+            with Naming(callback):
+                callback.start(dict(quantities))
         arrays, reason = self._resumed(quantities)
         while True:
             # Workers have buffers of their own from when they are forked: whoever goes back begins a new session.
@@ -70,16 +80,38 @@ class Loop:
                 self.settings = {"workers": self._session.workers, "tile": self._session.tile}
                 if arrays is not None:
                     put_back_vectors(arrays, self._session, self._average)
+                self._movement = Movement(self._trainer.optimizer, self._model.parameters)
+                self._began = self._position.updates
                 try:
                     reason = self._epochs(quantities, reason)
                     break
                 except NotFiniteError as error:
                     arrays = self._rolled_back(error)
+                except KeyboardInterrupt:
+                    if not self._stop.takes_interrupts or self._stop.signal is not None:
+                        raise
+                    self._stop.signal, reason = signal.SIGINT, STOPPED
+                    break
         if self._average:
             self._average.keep()
+        self.kept_epoch, self.partial_steps = self._position.epoch or None, self._position.step
         if self._position.best_state:
-            self._model.load_state(self._position.best_state)
-        return self._position.history, reason
+            reason = self._gone_back(reason, quantities)
+        if self.partial_steps:
+            self.settings["partial_steps"] = self.partial_steps
+        return _copied(self._position.history), reason
+
+    def _gone_back(self, reason: str, quantities: dict[str, bool]) -> str:
+        """Take the weights of the best epoch; the reason, which names that epoch if another quantity was watched."""
+        monitor = self._monitor
+        self._model.load_state(self._position.best_state)
+        _, epoch = best_of(self._position.history[monitor], quantities[monitor])
+        self.kept_epoch, self.partial_steps = epoch or 1, 0  # the first is kept while there are only NaN
+        self.settings["kept_epoch"] = self.kept_epoch
+        watched = {one.monitor for one in self._trainer.callbacks if isinstance(one, EarlyStopping)}
+        if reason in (ALL_DONE, STOPPED) or watched <= {monitor}:
+            return reason
+        return f"{reason}; kept is epoch {self.kept_epoch}, the best by {monitor}"
 
     def _resumed(self, quantities: dict[str, bool]) -> tuple[dict[str, Array] | None, str]:
         """Go to where the latest checkpoint is, if one is to be resumed: its arrays, and why it had ended, if so."""
@@ -98,6 +130,8 @@ class Loop:
             if trainer.rollback is not None and position.step == 0:
                 position.began = {name: array.copy() for name, array in self._arrays().items()}
             if sums := self._epoch():
+                is_whole = self._began == 0 and position.epoch + 1 == trainer.epochs
+                self._movement.check(at_the_end=is_whole)
                 self._end_epoch(sums, quantities)
                 told = self._verdict(position.history)
                 reason = told if position.epoch < trainer.epochs else ""  # nothing is left to be ended
@@ -105,7 +139,7 @@ class Loop:
                 self._checkpoint()
                 return STOPPED
         self._checkpoint()  # until the model is registered, this is where it is safe
-        return reason or "all epochs done"
+        return reason or ALL_DONE
 
     def _epoch(self) -> Sums | None:
         """Train the rest of an epoch; what its steps add up to, None if it was stopped before its end."""
@@ -130,22 +164,24 @@ class Loop:
     def _step(self, batch: Array, steps: int) -> Sums:
         """One step and its update; what the steps of the epoch add up to."""
         trainer, position, session = self._trainer, self._position, self._session
-        factor = trainer.schedule.factor(position.epoch + position.step / steps, trainer.epochs)
-        self._rate = trainer.optimizer.lr * factor * position.rate_factor
+        factor = factor_at(trainer.schedule, position.epoch + position.step / steps, trainer.epochs)
+        self._rate = rate_of(trainer.optimizer) * factor * position.rate_factor
         key = (trainer.seed, position.epoch, position.step)
         sums = session.step(batch, key)
         norm = session.norm()
         if not (math.isfinite(sums.loss) and math.isfinite(norm)):
             found = f"the loss is {sums.loss / sums.count:g} and the gradient's norm {norm:g}"
             raise self._not_finite(found, diagnosis.first_not_finite(session, batch, key))
-        session.update(self._rate, position.updates + 1, clipping(norm, trainer.clip_norm))
+        scale = clipping(norm, trainer.clip_norm)
+        session.update(self._rate, position.updates + 1, scale)
+        self._movement.step(self._rate * scale * norm)
         if not diagnosis.weights_are_finite(session.engine):
             raise self._not_finite("the update went beyond all numbers", diagnosis.first_weights(session.engine))
         position.updates += 1
         if self._average:
             self._average.update(position.updates)
         position.step += 1
-        position.sums = sums if position.sums is None else position.sums + sums
+        position.sums = sums if position.sums is None else session.objective.total((position.sums, sums))
         return position.sums
 
     def _end_epoch(self, sums: Sums, quantities: dict[str, bool]) -> None:
@@ -168,11 +204,11 @@ class Loop:
             workers = trainer.workers or available_cores()
             measured = self._session.engine.evaluate(self._validation, trainer.objective, workers)
             means |= {f"validation_{name}": value for name, value in trainer.means(measured).items()}
-        trainer.progress.epoch_done(means)
+        trainer.progress.epoch_done(dict(means))
         means |= {"lr": self._rate, "seconds": position.seconds + time.perf_counter() - began}
         for name, value in (means | self._recorder.values()).items():
             position.history.setdefault(name, []).append(value)
-        monitor = f"validation_{trainer.metrics[0].key if trainer.metrics else 'loss'}"
+        monitor = self._monitor
         if trainer.keep == "best" and (
             position.best is None or better(means[monitor], position.best, quantities[monitor])
         ):
@@ -180,8 +216,27 @@ class Loop:
 
     def _verdict(self, history: History) -> str:
         """Why callbacks end the training, "" if they do not."""
-        told = [callback.after_epoch(history) for callback in self._trainer.callbacks]
+        told = [_asked(callback, history) for callback in self._trainer.callbacks]
+        if not self._told_of_changes and (changed := self._changed()):
+            self._told_of_changes = True
+            self._trainer.progress.warn(
+                f"while it trained, a callback changed {changed}; the recipe says what the training began with: to "
+                "change the learning rate in a way that it tells, use a schedule"
+            )
         return "; ".join(filter(None, told))
+
+    def _changed(self) -> str:
+        """What of the recipe is not as it was when the training began, in words."""
+        rate_of(self._trainer.optimizer)  # as a part of a recipe, NaN would say less
+        begun, now = self._about["train"], self._trainer.recipe()
+        return ", ".join(
+            f"{key} from {begun.get(key)} to {now.get(key)}" for key in begun | now if begun.get(key) != now.get(key)
+        )
+
+    @property
+    def _monitor(self) -> str:
+        """What the best epoch is the best by."""
+        return f"validation_{self._trainer.metrics[0].key if self._trainer.metrics else 'loss'}"
 
     def _quantities(self) -> dict[str, bool]:
         """What the history will have, and whether greater is better."""
@@ -221,6 +276,22 @@ class Loop:
             f"in {place}. Expected finite numbers: lower the learning rate{advice}",
             f"{at}: {place} is not finite",
         )
+
+
+def _asked(callback: Callback, history: History) -> str:
+    """What a callback says after an epoch. Raises ComponentError unless it is text."""
+    with Naming(callback):
+        given = callback.after_epoch(_copied(history))
+    if not isinstance(given, str):
+        raise ComponentError(
+            f"the callback {callback!r} must return text from after_epoch, why the training should end, or an empty "
+            f"one to go on; it returned {given!r:.80}"
+        )
+    return given
+
+
+def _copied(history: History) -> History:
+    return {name: list(values) for name, values in history.items()}
 
 
 class NotFiniteError(TrainingError):

@@ -20,7 +20,7 @@ class Run:
     metrics: dict[str, float]
     """Loss and metrics on the test samples, in prediction mode; empty if there are none."""
     reason: str
-    """Why it ended: "all epochs done", or what a callback or the user said."""
+    """Why it ended: "all epochs done", what a callback said, or "stopped by the user"."""
     signal: int | None = None
     """The signal that ended it, or None."""
     recipe: dict[str, Any] | None = None
@@ -28,9 +28,14 @@ class Run:
     dataset: dict[str, str] | None = None
     """`name` and `digest` of the data, if it is a dataset."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What is not in the recipe: workers, tile."""
+    """What is not in the recipe: workers, tile; kept_epoch if the best was kept; partial_steps if there are any."""
     warning: str = ""
     """Why there are no metrics although there are test samples; "" if nothing went wrong."""
+    kept_epoch: int | None = None
+    """The epoch, from 1, whose weights the model has: the last one or, with keep = "best", the best; None if it was
+    stopped in the first."""
+    partial_steps: int = 0
+    """Steps of an epoch that was stopped before its end: they are in the weights, but not in the history."""
 
     def record(self) -> dict[str, Any]:
         """What `Registry.save` keeps beside the model: recipe, history, metrics, dataset, and settings.

@@ -1,10 +1,16 @@
-"""What every kind of training does in its steps: which batches there are, and how gradients are clipped."""
+"""What every kind of training does in its steps: which batches there are, at which rate, how gradients are clipped."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
+from numbers import Real
+from typing import Any, cast
 
+from cnnkit.components import Optimizer, Schedule
+from cnnkit.components.naming import Naming
+from cnnkit.errors import ComponentError
 from cnnkit.network import keyed_rng
 from cnnkit.types import Array
 
@@ -20,6 +26,33 @@ def endless_batches(seed: int, samples: int, batch_size: int) -> Iterator[tuple[
     for epoch in itertools.count():
         for step, batch in enumerate(batches(seed, epoch, samples, batch_size)):
             yield (seed, epoch, step), batch
+
+
+def rate_of(optimizer: Optimizer) -> float:
+    """Its learning rate, before the schedule's factor. Raises ComponentError unless it is finite, 0 or above."""
+    rate: Any = getattr(optimizer, "lr", None)
+    if not _is_rate(rate):
+        raise ComponentError(
+            f"the optimizer {type(optimizer).__name__} must have a learning rate `lr`, a finite number, 0 or above; "
+            f"it is {rate!r}"
+        )
+    return cast(float, rate)
+
+
+def factor_at(schedule: Schedule, epoch: float, epochs: int) -> float:
+    """The schedule's factor. Raises ComponentError unless it is a finite number, 0 or above."""
+    with Naming(schedule):
+        factor = schedule.factor(epoch, epochs)
+    if not _is_rate(factor):
+        raise ComponentError(
+            f"the schedule {schedule!r} must give a finite factor, 0 or above; it gave {factor!r} after {epoch:g} of "
+            f"{epochs} epochs"
+        )
+    return factor
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, Real) and 0 <= float(value) < math.inf
 
 
 def clipping(norm: float, limit: float | None) -> float:

@@ -20,6 +20,7 @@ from cnnkit.components import (
     installed_catalog,
 )
 from cnnkit.components.checks import in_range, one_of, positive, whole
+from cnnkit.components.naming import Naming
 from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.network import (
     Augmented,
@@ -35,12 +36,16 @@ from cnnkit.network import (
 from cnnkit.network.ending import softmax_inside, takes_logits
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.data_checks import Checked, Given, check_data, check_values, parts_of, samples_of
-from cnnkit.training.interruption import StopRequest
+from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
+from cnnkit.training.preflight import preflight
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
 from cnnkit.types import Data, Samples
 from cnnkit.units import warn_of_units
+
+TAKEN = ("loss", "lr", "seconds")
+"""What a history has beside metrics."""
 
 
 class Trainer:
@@ -89,7 +94,7 @@ class Trainer:
         ]
         self.callbacks = [cast(Callback, _component("callback", one)) for one in _listed("callbacks", callbacks)]
         self.record = tuple(map(str, _listed("record", record)))
-        keys = [metric.key for metric in self.metrics]
+        keys = [_key(metric) for metric in self.metrics]
         if doubled := next((key for key in keys if keys.count(key) > 1), ""):
             raise ConfigError(f"two metrics are called {doubled!r}, and a history can hold only one of them")
         self.epochs = whole("epochs", epochs)
@@ -116,14 +121,20 @@ class Trainer:
         model takes over names if it has no labels, and the range of the inputs. stop: looked at after each step, to end
         before all epochs are done; checkpoints: where they are kept, and whether to go on from the latest one, which
         gives the same bits as a training that was never interrupted.
+        Without a `stop`, the first Ctrl-C ends the training after the step, and gives back the run with what there is;
+        a second one is a KeyboardInterrupt. A handler of one's own for SIGINT stays in force.
         A model that cannot be measured on the test samples is trained all the same: the run has a warning then.
-        Raises what `check` raises, and TrainingError, naming the layer, if a loss, gradient or weight is not finite.
+        Raises what `check` raises, ComponentError if a part does not keep to its contract, and TrainingError, naming
+        the layer, if a loss, gradient or weight is not finite.
         """
-        stop = stop or StopRequest()
+        if stop is None:
+            with stop_on_interrupt() as stop:
+                return self.fit(model, data, stop=stop, checkpoints=checkpoints)
         checked = self.check(model, data)
         train, validation, test = checked.train, checked.validation, checked.test
         if self.keep == "best" and not validation:
             raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
+        preflight(self, model, len(train))
         for warning in checked.warnings:
             self.progress.warn(warning)
         model.labels, model.input_range = checked.labels, checked.input_range
@@ -135,8 +146,9 @@ class Trainer:
             )
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         sessions = functools.partial(self.session, model, train)
+        recipe = self.recipe()
         about = {
-            "train": self.recipe(),
+            "train": recipe,
             "layers": list(map(repr, model.layers)),
             "dataset": {"name": data.name, "digest": data.training_digest or data.digest}
             if isinstance(data, Data)
@@ -154,10 +166,12 @@ class Trainer:
             metrics,
             reason,
             signal=stop.signal,
-            recipe={"train": self.recipe()},
+            recipe={"train": recipe},
             dataset=dataset,
             settings=loop.settings,
             warning=warning,
+            kept_epoch=loop.kept_epoch,
+            partial_steps=loop.partial_steps,
         )
 
     def check(self, model: Sequential, data: Given) -> Checked:
@@ -263,12 +277,23 @@ class Trainer:
 
     def means(self, sums: Sums) -> dict[str, float]:
         """The mean loss and the metrics, by name, of what was summed up."""
-        values = zip(self.metrics, sums.metrics, strict=True)
-        return {"loss": sums.loss / sums.count} | {metric.key: metric.value(total) for metric, total in values}
+        return self.objective.means(sums)
 
 
 def _component(kind: str, given: str | Component) -> Component:
     return installed_catalog().build(kind, given)
+
+
+def _key(metric: Metric) -> str:
+    """Its name in a history. Raises ConfigError for one that is no text, or that something else has there."""
+    with Naming(metric):
+        key = metric.key
+    if not isinstance(key, str) or not key or key in TAKEN or key.startswith("validation_"):
+        raise ConfigError(
+            f"the metric {metric!r} is called {key!r}; expected a text other than {', '.join(TAKEN)}, which a history "
+            "has anyway, and that does not begin with validation_: give it another key, or its class another name"
+        )
+    return key
 
 
 def _listed(name: str, given: Any) -> Sequence[Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ def _start(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[s
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_training_and_keeps_a_checkpoint(cli: Any, tmp_path: Path, number: signal.Signals) -> None:
     process = _start("train", "tiny.toml", "--epochs", "1000000", "--json", cwd=tmp_path)
     assert process.stderr
@@ -40,6 +43,59 @@ def test_a_signal_ends_the_training_and_keeps_a_checkpoint(cli: Any, tmp_path: P
     assert document["epochs"] >= 1
     assert (tmp_path / "registry" / ".runs" / document["run"] / "checkpoint.h5").exists()
     assert cli("models", "verify").code == 0
+
+
+def _hung_up(sign: str, *command: str) -> int:
+    """The exit code of a command whose terminal is closed once it has shown the sign."""
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        command,
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(end)
+    shown = b""
+    while sign.encode() not in shown:
+        shown += os.read(terminal, 1000)
+    os.close(terminal)
+    return process.wait(timeout=60)
+
+
+def test_a_terminal_that_is_closed_ends_the_training_and_keeps_a_checkpoint(cli: Any, tmp_path: Path) -> None:
+    assert _hung_up("epoch", *COMMAND, "train", "tiny.toml", "--epochs", "1000000") == 128 + signal.SIGHUP
+    (place,) = (tmp_path / "registry" / ".runs").iterdir()
+    assert (place / "checkpoint.h5").exists()
+
+
+WAITING = """
+import time
+from cnnkit.cli import main, plugins
+plugins.app.command()(lambda: (print("here", flush=True), time.sleep(600)))
+main(["plugins", "<lambda>"])
+"""
+
+
+def test_other_commands_end_with_their_terminal_too() -> None:
+    assert _hung_up("here", sys.executable, "-c", WAITING) == 128 + signal.SIGHUP
+
+
+def test_nohup_lets_a_training_go_on(cli: Any, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "train", "tiny.toml", "--epochs", "30", "--json"],
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    process.stderr.readline()
+    process.send_signal(signal.SIGHUP)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["ref"]) == (0, "tiny@1"), err
 
 
 def test_a_reader_that_goes_away_gets_no_message(trained: Any, tmp_path: Path) -> None:

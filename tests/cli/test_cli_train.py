@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 from pathlib import Path
@@ -271,3 +272,29 @@ def test_wrong_samples_are_found_before_the_first_step(cli: Any, tmp_path: Path,
     assert result.code == 2
     assert "class indices must be 0 to 9; the target of the test sample 13 is 12" in result.err
     assert "epoch" not in result.err
+
+
+def test_the_epoch_that_was_kept_is_in_what_is_printed_and_in_the_registry(cli: Any) -> None:
+    best = ("--epochs", "4", "--lr", "3", "--set", "train.keep=best", "--set", "data.validation=0.2")
+    document = cli("train", "tiny.toml", *best, "--json").document
+    accuracies = document["history"]["validation_accuracy"]
+    assert document["kept_epoch"] == accuracies.index(max(accuracies)) + 1 < 4
+    assert document["settings"]["kept_epoch"] == document["kept_epoch"]
+    assert f"kept epoch  {document['kept_epoch']} of 4\n" in cli("train", "tiny.toml", *best).out
+    assert re.search(rf"^kept epoch +{document['kept_epoch']}$", cli("models", "show", "tiny@1").out, re.MULTILINE)
+    assert cli("models", "show", "tiny@1", "--json").document["settings"]["kept_epoch"] == document["kept_epoch"]
+
+
+def test_where_the_last_is_kept_nobody_speaks_of_it(cli: Any) -> None:
+    document = cli("train", "tiny.toml", "--json").document
+    assert (document["kept_epoch"], document["partial_steps"]) == (1, 0)
+    assert "kept epoch" not in cli("train", "tiny.toml").out + cli("models", "show", "tiny@1").out
+
+
+def test_a_callback_that_fails_is_named(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnkit.training.callbacks import StopAt
+
+    monkeypatch.setattr(StopAt, "after_epoch", lambda self, history: history["nothing"])
+    result = cli("train", "tiny.toml", "--set", "train.callbacks=[\"StopAt(2.0, 'accuracy')\"]")
+    assert result.code == 2
+    assert "internal error: KeyError: 'nothing'\n  in the callback StopAt(2.0, monitor=\"accuracy\")" in result.err

@@ -1,0 +1,92 @@
+"""Attributes that nobody reads: found where they were set from outside, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Layer, Optimizer, installed_catalog
+from cnnkit.components.attributes import unread
+from cnnkit.components.catalog import KINDS
+from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Dropout, ReLU
+from cnnkit.network import Sequential
+from cnnkit.optimizers import SGD
+from cnnkit.training import Trainer
+from tests.components.keeping import Heir, Own
+
+OUTSIDE = ["trainable", "frozen", "requires_grad", "name", "lr", "weight_decay", "activation", "_note"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize(
+    "make", [lambda: Conv2D(8, 3), lambda: Dense(3), ReLU, lambda: Dropout(0.5), BatchNorm2D, lambda: Concat([], [])]
+)
+def test_what_is_set_from_outside_is_found(make: Any, name: str) -> None:
+    layer = make()
+    setattr(layer, name, False)
+    assert unread(layer) == [name]
+
+
+def test_other_objects_than_layers_too() -> None:
+    optimizer, trainer, model = SGD(0.1), Trainer(), Sequential(["Dense(3)"], (3,))
+    optimizer.learning_rate = 0.2  # type: ignore[attr-defined]
+    trainer.epoch = 3  # type: ignore[attr-defined]
+    model.trainable = False  # type: ignore[attr-defined]
+    assert (unread(optimizer), unread(trainer), unread(model)) == (["learning_rate"], ["epoch"], ["trainable"])
+
+
+def test_what_has_been_built_trained_and_asked_has_none() -> None:
+    layers = ["Conv2D(4, 3)", "BatchNorm2D()", "Residual(ReLU())", "MaxPool2D(2)", "Flatten()", "Dropout(0.1)"]
+    model = Sequential([*layers, "Dense(3)", "Softmax()"], (1, 8, 8))
+    callbacks = ["StopAt(2.0, 'accuracy')"]
+    trainer = Trainer(epochs=1, schedule="OneCycle()", augmentations=["Shift(1)"], callbacks=callbacks)
+    rng = np.random.default_rng(0)
+    trainer.fit(model, (rng.normal(size=(40, 1, 8, 8)), rng.integers(0, 3, 40)))
+    model.predict(np.zeros((1, 1, 8, 8), np.float32))
+    parts = [model, trainer, trainer.optimizer, trainer.schedule, *trainer.callbacks, *trainer.augmentations]
+    assert {name for part in (*parts, *(node.layer for node in model.nodes)) for name in unread(part)} == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_check_sees_through_every_built_in_class(kind: str) -> None:
+    """One that it cannot look into would hide what is set on it."""
+    for name in installed_catalog().names(kind):
+        cls = installed_catalog().find(kind, name)
+        thing = object.__new__(cls)
+        thing.surely_unknown = 1  # type: ignore[attr-defined]
+        assert unread(thing) == ["surely_unknown"], name
+
+
+def test_whatever_a_class_keeps_itself_is_known() -> None:
+    for layer in (Own(3), Heir(3)):
+        layer.build((3,), np.random.default_rng(0))
+        layer.lr = 0.5
+        assert layer.table == layer.cached() == 1
+        kept = {"width", "declared", "trainable", "frozen", "requires_grad", "_lr", "table", "beside", "inside"}
+        assert kept <= vars(layer).keys()
+        assert unread(layer) == []
+        layer.nobody = 1  # type: ignore[attr-defined]
+        assert unread(layer) == ["nobody"]
+
+
+class Computed(Optimizer):
+    """Keeps attributes under names that stand nowhere."""
+
+    def __init__(self, **options: float) -> None:
+        for name, value in options.items():
+            setattr(self, f"of_{name}", value)
+
+
+class Compiled(Layer):
+    """Has a method that is no Python code."""
+
+    upper = str.upper
+
+
+def test_where_names_cannot_be_known_nothing_is_refused() -> None:
+    assert unread(Computed(lr=1.0)) == []
+    layer = Compiled()
+    layer.anything = 1  # type: ignore[attr-defined]
+    assert unread(layer) == []

@@ -1,0 +1,195 @@
+"""What is told before the first step: rates, factors, attributes that nobody reads, batches without statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Optimizer, Schedule
+from cnnkit.errors import CnnkitError, ComponentError, ConfigError, ShapeError
+from cnnkit.network import Sequential
+from cnnkit.optimizers import SGD
+from cnnkit.training import Trainer
+from cnnkit.training.progress import Progress
+from cnnkit.types import Array
+
+RNG = np.random.default_rng(0)
+DATA = RNG.normal(size=(40, 3)).astype(np.float32), RNG.integers(0, 2, 40)
+
+
+class Counts(Progress):
+    """Counts the steps."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def step_done(self, step: int, samples: int, means: Mapping[str, float]) -> None:
+        self.steps += 1
+
+
+def refused(
+    model: Sequential | None = None,
+    data: Any = DATA,
+    change: Callable[[Trainer], None] = lambda trainer: None,
+    **options: Any,
+) -> CnnkitError:
+    """The error of a training that must not take a single step."""
+    progress = Counts()
+    settings: dict[str, Any] = {"epochs": 4, "batch_size": 10, "workers": 1}
+    trainer = Trainer(**settings | options, progress=progress)
+    change(trainer)
+    with pytest.raises(CnnkitError) as error:
+        trainer.fit(model or Sequential(["Dense(2)"], (3,)), data)
+    assert progress.steps == 0
+    return error.value
+
+
+class Gives(Schedule):
+    """The factor that it is told, from the third epoch on."""
+
+    def __init__(self, later: Any) -> None:
+        self.later = later
+
+    def __repr__(self) -> str:
+        return "Gives()"
+
+    def factor(self, epoch: float, epochs: int) -> Any:
+        return 1.0 if epoch < 2 else self.later
+
+
+@pytest.mark.parametrize("factor", [-0.5, math.nan, math.inf, None, "half", np.ones(1), 1j])
+def test_a_factor_is_a_number_from_0_on(factor: Any) -> None:
+    error = refused(schedule=Gives(factor))
+    assert isinstance(error, ComponentError)
+    assert str(error) == (
+        f"the schedule Gives() must give a finite factor, 0 or above; it gave {factor!r} after 2 of 4 epochs"
+    )
+
+
+@pytest.mark.parametrize("factor", [0.0, 0, np.float32(0.5), 3])
+def test_such_a_number_passes(factor: Any) -> None:
+    run = Trainer(schedule=Gives(factor), epochs=3, batch_size=10, workers=1).fit(Sequential(["Dense(2)"], (3,)), DATA)
+    assert run.history["lr"][-1] == 0.001 * factor
+
+
+class Fails(Schedule):
+    """Fails in the end."""
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        return 1 / (epochs - 0.5 - epoch)
+
+
+def test_an_error_of_a_schedule_names_it_before_the_first_step() -> None:
+    progress = Counts()
+    with pytest.raises(ZeroDivisionError) as error:
+        Trainer(schedule=Fails(), epochs=4, progress=progress).fit(Sequential(["Dense(2)"], (3,)), DATA)
+    assert error.value.__notes__ == ["in the schedule Fails()"]
+    assert progress.steps == 0
+
+
+class NoRate(Optimizer):
+    """Forgets its learning rate."""
+
+    def update(self, params: Array, grads: Array, state: Any, lr: float, step: int) -> None:
+        params -= lr * grads
+
+
+def test_an_optimizer_has_a_learning_rate() -> None:
+    assert str(refused(optimizer=NoRate())) == (
+        "the optimizer NoRate must have a learning rate `lr`, a finite number, 0 or above; it is None"
+    )
+
+
+@pytest.mark.parametrize("rate", [math.nan, -0.1, math.inf, "fast"])
+def test_a_rate_is_a_number_from_0_on(rate: Any) -> None:
+    optimizer = SGD(0.1)
+    optimizer.lr = rate
+    assert str(refused(optimizer=optimizer)).endswith(f"a finite number, 0 or above; it is {rate!r}")
+
+
+def frozen(model: Sequential) -> None:
+    model.nodes[0].layer.trainable = False  # type: ignore[union-attr]
+
+
+def test_an_attribute_of_a_layer_that_nobody_reads_is_refused() -> None:
+    model = Sequential(["Dense(2)"], (3,))
+    frozen(model)
+    error = refused(model)
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        "layer dense_1 = Dense(2) has the attribute trainable = False, which nothing reads, so that it would change "
+        "nothing: remove it with `del`; what Dense can be told are its arguments: units, bias"
+    )
+    del model.nodes[0].layer.trainable  # type: ignore[union-attr]
+    Trainer(epochs=1).fit(model, DATA)
+
+
+def test_so_is_one_of_a_layer_in_a_branch() -> None:
+    model = Sequential(["Residual(Dense(3))", "Dense(2)"], (3,))
+    frozen(model)
+    assert str(refused(model)).startswith("layer dense_1 = Dense(3) has the attribute trainable = False")
+
+
+def test_so_is_one_of_a_model_a_trainer_or_a_component() -> None:
+    model = Sequential(["Dense(2)"], (3,))
+    model.trainable = False  # type: ignore[attr-defined]
+    assert str(refused(model)) == (
+        "the model has the attribute trainable = False, which nothing reads, so that it would change nothing: remove "
+        "it with `del`"
+    )
+
+    def misspell(trainer: Trainer) -> None:
+        trainer.epoch = 9  # type: ignore[attr-defined]
+
+    assert str(refused(change=misspell)) == (
+        "the trainer has the attribute epoch = 9, which nothing reads, so that it would change nothing: did you mean "
+        "epochs?"
+    )
+
+    def misname(trainer: Trainer) -> None:
+        trainer.optimizer.learning_rate = 9.0  # type: ignore[attr-defined]
+
+    assert str(refused(optimizer="SGD(0.1)", change=misname)).startswith(
+        "the optimizer SGD(lr=0.1) has the attribute learning_rate = 9.0, which nothing reads"
+    )
+
+
+def images(count: int, size: int = 1) -> tuple[Array, Array]:
+    return RNG.normal(size=(count, 2, size, size)).astype(np.float32), RNG.integers(0, 2, count)
+
+
+def normalised(size: int = 1) -> Sequential:
+    return Sequential(["BatchNorm2D()", "Flatten()", "Dense(2)"], (2, size, size))
+
+
+@pytest.mark.parametrize(("samples", "batch_size"), [(41, 10), (1, 10), (7, 1)])
+def test_a_batch_of_one_number_has_no_statistics(samples: int, batch_size: int) -> None:
+    error = refused(normalised(), images(samples), batch_size=batch_size)
+    assert isinstance(error, ShapeError)
+    assert str(error) == (
+        "layer batch_norm2d_1 = BatchNorm2D() would see a single number in each channel, which has no variance: its "
+        f"inputs are 1 x 1, and {samples} samples in batches of {batch_size} leave a batch of one; choose another "
+        "batch size, or normalise where the images are larger"
+    )
+
+
+@pytest.mark.parametrize(("samples", "batch_size", "size"), [(42, 10, 1), (40, 10, 1), (41, 10, 2), (2, 5, 1)])
+def test_larger_batches_have(samples: int, batch_size: int, size: int) -> None:
+    trainer = Trainer(epochs=1, batch_size=batch_size, workers=1)
+    assert trainer.fit(normalised(size), images(samples, size)).history["loss"]
+
+
+def test_a_very_long_training_is_looked_at_in_no_time() -> None:
+    asked: list[float] = []
+
+    class Counted(Schedule):
+        def factor(self, epoch: float, epochs: int) -> float:
+            asked.append(epoch)
+            return 1.0 if len(asked) < 1000 else -1.0
+
+    assert "-1.0" in str(refused(schedule=Counted(), epochs=10**9))
+    assert len(asked) == 1000
