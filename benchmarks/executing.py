@@ -7,6 +7,7 @@ reply holds the text `version`.
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
@@ -94,7 +95,7 @@ def main(name: str) -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     module, execute = RUNTIMES[name]
-    version = str(__import__(module).__version__).partition("-")[0]
+    version = str(importlib.import_module(module).__version__).partition("-")[0]
     write(replies, {"version": version})
     while (request := read(sys.stdin.buffer)) is not None:
         model = request.pop("model").tobytes()
