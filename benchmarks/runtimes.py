@@ -205,6 +205,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for runtime in everyone:
             stack.callback(runtime.close)
         runtimes = {opset: [runtime for runtime in everyone if loads(runtime, opset)] for opset in args.opset}
+        for runtime in everyone:
+            if not any(runtime in able for able in runtimes.values()):
+                raise SystemExit(f"{runtime!r} loads none of the opsets {', '.join(map(str, args.opset))}")
         found = [outcome for geometry in geometries() for outcome in outcomes(geometry, runtimes)]
     wrong = faults(found)
     markdown = tables(found, runtimes) + "".join(f"\n- {line}" for line in wrong)

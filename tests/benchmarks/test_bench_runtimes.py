@@ -101,6 +101,13 @@ def test_who_is_known_to_miscount_padding(runtime: str, opset: int, known: bool)
     assert known_to_miscount(runtime, opset) == known
 
 
+def test_a_runtime_that_loads_nothing_is_not_left_out_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "loads", lambda runtime, opset: opset == 13 and runtime.name == "reference")
+    monkeypatch.setattr(runtimes, "installed", lambda python: [Elsewhere(python, "reference")])
+    with pytest.raises(SystemExit, match=r"^reference [\d.]+ loads none of the opsets 17, 21$"):
+        main(["--opset", "17,21"])
+
+
 def test_the_command_writes_its_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

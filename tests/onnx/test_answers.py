@@ -11,8 +11,8 @@ from onnx import ModelProto, numpy_helper
 from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, ReLU
 from cnnkit.network import Sequential
 from cnnkit.onnx.answers import allowed, answers, in_dtype
-from cnnkit.onnx.export import to_onnx
-from cnnkit.onnx.validate import validate_proto
+from cnnkit.onnx.export import export_onnx, to_onnx
+from cnnkit.onnx.validate import validate_onnx, validate_proto
 from cnnkit.types import Array
 
 
@@ -96,3 +96,19 @@ def test_models_of_either_dtype_are_compared(tmp_path: Path, dtype: str) -> None
     report = validate_proto(to_onnx(model), tmp_path, model)
     assert report.ok, str(report)
     assert model.dtype == dtype
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_whose_own_values_are_no_numbers_never_passes(tmp_path: Path, value: float) -> None:
+    model = Sequential([Dense(3)], (4,))
+    state = model.state()
+    path = export_onnx(model, tmp_path / "right.onnx")
+    model.load_state(state | {"dense_1.bias": np.array([0, value, 0])})
+    x = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    for file in (path, export_onnx(model, tmp_path / "model.onnx")):
+        report = validate_onnx(file, model, x)
+        assert not report.ok
+        assert [result.max_relative for result in report.results] == [np.inf] * len(report.results)
+        assert report.remarks()[-1] == (
+            "some answers of the model itself are not finite in float32, so no runtime can agree with them"
+        )
