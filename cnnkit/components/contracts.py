@@ -6,6 +6,7 @@ The methods that raise NotImplementedError are what an author must write; the er
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -83,6 +84,10 @@ class Layer(Component):
     """What is trained, by name; after `build` the engine replaces the arrays by views of one flat vector."""
     buffers: dict[str, Array]
     """What is kept but not trained, by name, such as running statistics."""
+    domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
+    surrogate_gradients: ClassVar[tuple[str, ...]] = ()
+    """What `backward` gives another gradient than the derivative on purpose: "x", or the names of parameters."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Give every layer its own `params` and `buffers`, so that no `__init__` has to."""
@@ -102,7 +107,10 @@ class Layer(Component):
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """The gradient of the input, and of each parameter summed over the tile."""
+        """The gradient of the input, and of each parameter summed over the tile.
+
+        It follows a forward pass in training, or in prediction where somebody looks at a network.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def lower(self, graph: Graph, x: str) -> str:
@@ -138,6 +146,10 @@ class Merge(Component):
 
     kind = "layer"
     branches: list[list[Layer | Merge]]
+    domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
+    surrogate_gradients: ClassVar[tuple[str, ...]] = ()
+    """What `backward` gives another gradient than the derivative on purpose: "xs[0]", "xs[1]" and so on."""
 
     def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
         """The output's shape for the branches' output shapes, without the batch axis."""

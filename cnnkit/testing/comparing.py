@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
-from cnnkit.errors import CheckError
+from cnnkit.components import Component, installed_catalog
+from cnnkit.components.expressions import parse
+from cnnkit.errors import CheckError, ComponentError
+from cnnkit.types import Array
 
 
 def run_checks(subject: str, checks: Mapping[str, Callable[..., None]], *arguments: object) -> None:
@@ -27,33 +28,29 @@ def equal(what: str, given: object, expected: object) -> None:
         raise CheckError(f"{what}: expected {expected}, got {given}")
 
 
-def frozen(value: Any) -> Any:
-    """What `value` holds now: arrays are copied, containers taken apart, everything else is kept as it is."""
-    match value:
-        case np.ndarray():
-            return value.copy()
-        case dict():
-            return {key: frozen(item) for key, item in value.items()}
-        case list() | tuple() | set() | deque():
-            return [frozen(item) for item in value]
-    return value
+def same_bits(what: str, given: Array, expected: Array) -> None:
+    """Raises CheckError unless the two arrays are equal bit for bit."""
+    if not np.array_equal(given, expected, equal_nan=given.dtype.kind == "f"):
+        size = (
+            f"they differ by up to {np.abs(given - expected).max():.1e}"
+            if given.shape == expected.shape
+            else (f"their shapes are {given.shape} and {expected.shape}")
+        )
+        raise CheckError(f"{what}: expected the same values bit for bit, {size}")
 
 
-def same(before: Any, now: Any) -> bool:
-    """Whether `now` is what `frozen` gave before."""
-    match now:
-        case np.ndarray():
-            return isinstance(before, np.ndarray) and np.array_equal(before, now)
-        case dict():
-            return (
-                isinstance(before, dict)
-                and before.keys() == now.keys()
-                and all(same(before[key], item) for key, item in now.items())
-            )
-        case list() | tuple() | set() | deque():
-            return (
-                isinstance(before, list)
-                and len(before) == len(now)
-                and all(same(a, b) for a, b in zip(before, now, strict=True))
-            )
-    return before is now or bool(before == now)
+def check_expression(kind: str, component: Component) -> Component | None:
+    """What `repr` makes again; None if the component is not installed, so that nothing can make it yet.
+
+    Raises CheckError if it makes something with another `repr`.
+    """
+    text = repr(component)
+    try:
+        found = installed_catalog().find(kind, parse(text).name)
+    except ComponentError:
+        return None
+    if found is not type(component):
+        return None
+    again = installed_catalog().build(kind, text)
+    equal("repr of what repr makes", repr(again), text)
+    return again
