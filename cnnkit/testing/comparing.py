@@ -8,24 +8,49 @@ import numpy as np
 
 from cnnkit.components import Component, installed_catalog
 from cnnkit.components.expressions import parse
-from cnnkit.errors import CheckError, ComponentError
+from cnnkit.errors import CheckError, CnnkitError, ComponentError
+from cnnkit.testing.state import changes, global_generators, snapshot
 from cnnkit.types import Array
+
+RELATIVE, ABSOLUTE = 1e-4, 1e-5
+"""Tolerances between results that may differ by the order of float32 sums; ABSOLUTE of the largest number."""
 
 
 def run_checks(subject: str, checks: Mapping[str, Callable[..., None]], *arguments: object) -> None:
     """Run all checks, in order. Raises CheckError with the subject, the name of the check and what is wrong."""
     for name, check in checks.items():
         try:
-            check(*arguments)
+            with np.errstate(all="ignore"):  # what is not finite is found by its value
+                check(*arguments)
         except Exception as error:  # whatever a foreign component raises, it is reported under the name of the check
             reason = str(error) if isinstance(error, CheckError) else f"{type(error).__name__}: {error}"
             raise CheckError(f"{subject} fails the check {name!r}: {reason}") from error
+
+
+def named(component: Component) -> str:
+    """The component's expression, or its class where it has none, which is for the check of repr to tell."""
+    try:
+        return repr(component)
+    except CnnkitError:
+        return type(component).__name__
 
 
 def equal(what: str, given: object, expected: object) -> None:
     """Raises CheckError unless the two are equal."""
     if given != expected:
         raise CheckError(f"{what}: expected {expected}, got {given}")
+
+
+def close(what: str, given: Array, expected: Array) -> None:
+    """Raises CheckError unless the values are equal up to the order of float32 sums."""
+    size = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    if given.shape != expected.shape or not np.allclose(given, expected, RELATIVE, ABSOLUTE * size):
+        by = (
+            f"they differ by up to {np.abs(given - expected).max():.1e}"
+            if given.shape == expected.shape
+            else (f"their shapes are {given.shape} and {expected.shape}")
+        )
+        raise CheckError(f"{what}: expected the same values, {by}")
 
 
 def same_bits(what: str, given: Array, expected: Array) -> None:
@@ -54,3 +79,24 @@ def check_expression(kind: str, component: Component) -> Component | None:
     again = installed_catalog().build(kind, text)
     equal("repr of what repr makes", repr(again), text)
     return again
+
+
+def check_unchanged_by(component: Component, call: Callable[[], object], *, may_remember: bool = False) -> None:
+    """Raises CheckError if a call changes what is reachable from a component, or draws global random numbers.
+
+    What the first call makes and later ones keep is harmless. may_remember: whether the component may change itself.
+    """
+    generators = global_generators()
+    text = repr(component)
+    call()
+    if global_generators() != generators:
+        raise CheckError("global random numbers were drawn, from random or np.random: every result must be repeatable")
+    before = snapshot(component)
+    call()
+    changed = changes(before, snapshot(component))
+    if may_remember:
+        changed = [path for path in changed if not path.startswith("self")]
+    if changed:
+        raise CheckError(f"a call changed {', '.join(changed)}; keep nothing between calls")
+    if repr(component) != text:
+        raise CheckError(f"a call changed the configuration: expected repr to stay {text}, got {component!r}")

@@ -9,8 +9,8 @@ from typing import cast
 import numpy as np
 
 from cnnkit.components import Layer, Merge, installed_catalog
-from cnnkit.errors import CheckError, CnnkitError
-from cnnkit.testing.comparing import check_expression, equal, run_checks
+from cnnkit.errors import CheckError
+from cnnkit.testing.comparing import check_expression, close, equal, named, run_checks
 from cnnkit.testing.gradient import gradient_check
 from cnnkit.testing.independence import (
     check_inputs_unchanged,
@@ -23,7 +23,7 @@ from cnnkit.testing.independence import (
 from cnnkit.testing.lowering import check_lowering
 from cnnkit.testing.randomness import check_draws, check_random_rate, check_samples_independent
 from cnnkit.testing.running import build
-from cnnkit.testing.trial import DTYPE, Trial, close, params_of
+from cnnkit.testing.trial import DTYPE, Trial, params_of
 from cnnkit.types import Array, Shape
 
 FINITE = (
@@ -50,15 +50,7 @@ def check_layer(layer: Layer | Merge | str, in_shape: Shape) -> None:
 
 
 def _run(layer: Layer | Merge, in_shape: Shape, checks: Mapping[str, Callable[[Layer | Merge, Shape], None]]) -> None:
-    with np.errstate(all="ignore"):  # what is not finite is found by its value
-        run_checks(f"{_named(layer)} on inputs of shape {in_shape}", checks, layer, in_shape)
-
-
-def _named(layer: Layer | Merge) -> str:
-    try:
-        return repr(layer)
-    except CnnkitError:  # the check of repr tells
-        return type(layer).__name__
+    run_checks(f"{named(layer)} on inputs of shape {in_shape}", checks, layer, in_shape)
 
 
 def _other_shapes(layer: Layer | Merge, in_shape: Shape) -> list[Shape]:

@@ -8,8 +8,9 @@ import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.errors import CheckError
+from cnnkit.testing.comparing import close
 from cnnkit.testing.state import changes, global_generators, snapshot
-from cnnkit.testing.trial import BATCH, PASSES, Trial, close, params_of
+from cnnkit.testing.trial import BATCH, PASSES, Trial, params_of
 from cnnkit.types import Array, Shape
 
 MANY = 70

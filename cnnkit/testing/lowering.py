@@ -9,11 +9,9 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
 from cnnkit.network import Sequential
+from cnnkit.testing.comparing import ABSOLUTE, RELATIVE
 from cnnkit.testing.inputs import LARGE, domain_of, extreme, ordinary
 from cnnkit.types import Array, Shape
-
-RELATIVE, ABSOLUTE = 1e-4, 1e-5
-"""Tolerances; ABSOLUTE of the largest number."""
 
 
 def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:

@@ -46,6 +46,13 @@ def snapshot(root: object, name: str = "self") -> Snapshot:
     return walk.found
 
 
+def reached(root: object, kinds: tuple[type, ...]) -> dict[str, object]:
+    """The objects of some classes that are reachable from an object, by where they are; without itself."""
+    walk = _Walk(kinds)
+    walk.visit(root, "self")
+    return {path: value for path, value in walk.reached.items() if value is not root}
+
+
 def changes(before: Snapshot, after: Snapshot) -> list[str]:
     """Where two snapshots differ, without what lies inside of something that differs itself."""
     missing = object()
@@ -67,8 +74,10 @@ def global_generators() -> object:
 
 
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, kinds: tuple[type, ...] = ()) -> None:
         self.found: Snapshot = {}
+        self.reached: dict[str, object] = {}
+        self._kinds = kinds
         self._seen: dict[int, object] = {}
         """By id; the objects themselves are kept, so that no id is used again."""
 
@@ -79,6 +88,8 @@ class _Walk:
         if id(value) in self._seen or len(self._seen) > MOST:
             return
         self._seen[id(value)] = value
+        if isinstance(value, self._kinds):
+            self.reached[path] = value
         match value:
             case np.ndarray():
                 self._array(value, path)

@@ -15,8 +15,6 @@ from cnnkit.testing.running import Built, Tile, backward, build, cast_parameters
 from cnnkit.types import Array, Grads, Shape
 
 DTYPE = "float32"
-RELATIVE, ABSOLUTE = 1e-4, 1e-5
-"""Tolerances between results that may differ by the order of float32 sums; ABSOLUTE of the largest number."""
 BATCH = 12
 """More than a handful of samples, and still fast."""
 PASSES = {"training": True, "prediction": False}
@@ -96,15 +94,3 @@ class Trial:
 def params_of(layer: Layer | Merge) -> dict[str, Array]:
     """Those of a layer; a merge has none."""
     return layer.params if isinstance(layer, Layer) else {}
-
-
-def close(what: str, given: Array, expected: Array) -> None:
-    """Raises CheckError unless the values are equal up to the order of float32 sums."""
-    size = max(1.0, float(np.abs(expected).max(initial=0.0)))
-    if given.shape != expected.shape or not np.allclose(given, expected, RELATIVE, ABSOLUTE * size):
-        by = (
-            f"they differ by up to {np.abs(given - expected).max():.1e}"
-            if given.shape == expected.shape
-            else (f"their shapes are {given.shape} and {expected.shape}")
-        )
-        raise CheckError(f"{what}: expected the same values, {by}")
