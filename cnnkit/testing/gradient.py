@@ -96,20 +96,25 @@ def gradient_check(
             return GradientReport(repr(subject), errors, threshold)
         built = build(subject, in_shape, rng)
         errors, example = _check_built(built, batch, rng, threshold)
-        surrogates = tuple(_surrogates(built))
+        surrogates = tuple(_all_surrogates(built))
         return GradientReport(repr(subject), errors, threshold, surrogates, example)
 
 
-def _surrogates(built: Built) -> Iterator[str]:
+def surrogates_of(layer: Layer | Merge, inputs: int) -> tuple[str, ...]:
     """What is not compared, as the report calls it. Raises ConfigError for a name that the layer does not have."""
-    layer = built.layer
-    names = [f"xs[{i}]" for i in range(len(built.in_shapes))] if isinstance(layer, Merge) else ["x", *layer.params]
+    names = [f"xs[{i}]" for i in range(inputs)] if isinstance(layer, Merge) else ["x", *layer.params]
     for name in layer.surrogate_gradients:
         if name not in names:
             raise ConfigError(f"{layer!r}: surrogate_gradients must be a tuple of names among {names}, got {name!r}")
-        yield name if isinstance(layer, Merge) or name == "x" else f"params.{name}"
+    inner = () if isinstance(layer, Merge) else tuple(layer.params)
+    return tuple(f"params.{name}" if name in inner else name for name in layer.surrogate_gradients)
+
+
+def _all_surrogates(built: Built) -> Iterator[str]:
+    """Those of a layer, and of the layers in its branches."""
+    yield from surrogates_of(built.layer, len(built.in_shapes))
     for place, inner in enumerate(built.inner):
-        yield from (f"{place}: {inner.layer!r} {name}" for name in _surrogates(inner))
+        yield from (f"{place}: {inner.layer!r} {name}" for name in _all_surrogates(inner))
 
 
 def _check_built(built: Built, batch: int, rng: np.random.Generator, threshold: float) -> tuple[dict[str, float], str]:
@@ -118,7 +123,7 @@ def _check_built(built: Built, batch: int, rng: np.random.Generator, threshold: 
     shapes = [(batch, *shape) for shape in built.in_shapes]
     inputs = [f"xs[{i}]" for i in range(len(shapes))] if isinstance(layer, Merge) else ["x"]
     params = {} if isinstance(layer, Merge) else {f"params.{name}": value for name, value in layer.params.items()}
-    skipped = set(_surrogates(Built(layer, built.in_shapes, built.out_shape)))
+    skipped = surrogates_of(layer, len(shapes))
     dy = rng.normal(size=(batch, *built.out_shape))
     example = ""
 

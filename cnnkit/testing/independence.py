@@ -108,27 +108,29 @@ def _moved_generators(call: Callable[[], object]) -> str:
 
 
 def check_interleaved_calls(layer: Layer | Merge, in_shape: Shape) -> None:
-    """Two tiles of unequal size on their way through one layer do not disturb each other, and calls can be repeated."""
-    first, second = Trial.make(layer, in_shape, seed=1), Trial.make(layer, in_shape, batch=5, seed=2)
-    second.built = first.built
-    alone = first.results()
-    for name, training in PASSES.items():
-        y = first.forward(training=training)
-        kept = y.copy()
-        second.results()
-        if not np.array_equal(y, kept, equal_nan=True):
-            raise CheckError(f"y in {name} was overwritten by a later call; return memory that is not used again")
-        dxs, grads = first.backward()
-        found = {f"dx {i}": dx for i, dx in enumerate(dxs)} | {f"gradient of {key}": g for key, g in grads.items()}
-        for key, value in found.items():
-            if not np.array_equal(alone[f"{key} in {name}"], value, equal_nan=True):
-                raise CheckError(f"{key} in {name} depends on what another tile did between forward and backward")
+    """Calls can be repeated, and tiles on their way through one layer do not disturb each other, of one size or not."""
+    first = Trial.make(layer, in_shape, seed=1)
+    others = [Trial.make(layer, in_shape, batch=batch, seed=2) for batch in (BATCH, 5)]
+    for other in others:
+        other.built = first.built
+    alone = {key: value.copy() for key, value in first.results().items()}
     for key, value in first.results().items():
         if not np.array_equal(alone[key], value, equal_nan=True):
             raise CheckError(
                 f"{key} depends on an earlier call: the same inputs gave something else the second time; keep nothing, "
                 "and take random numbers from ctx.rng alone"
             )
+    for name, training in PASSES.items():
+        first.forward(training=training)
+        for other in others:
+            other.results()
+        if not np.array_equal(first.tiles[0].y, alone[f"y in {name}"], equal_nan=True):
+            raise CheckError(f"y in {name} was overwritten by a later call; return memory that is not used again")
+        dxs, grads = first.backward()
+        found = {f"dx {i}": dx for i, dx in enumerate(dxs)} | {f"gradient of {key}": g for key, g in grads.items()}
+        for key, value in found.items():
+            if not np.array_equal(alone[f"{key} in {name}"], value, equal_nan=True):
+                raise CheckError(f"{key} in {name} depends on what another tile did between forward and backward")
 
 
 def check_strides(layer: Layer | Merge, in_shape: Shape) -> None:

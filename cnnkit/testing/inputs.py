@@ -15,16 +15,14 @@ LARGE = 100.0
 MARGIN = 0.25
 """How far from the ends of a domain inputs stay, in their own unit, where there is room."""
 ORDINARY = 3.0
-"""Numbers of the standard normal distribution are cut off here."""
+"""How far inputs reach where they are neither large nor special."""
 
 
 def domain_of(layer: Layer | Merge) -> tuple[float, float]:
     """What the layer declares. Raises ConfigError unless it is (low, high) with low < high."""
     domain = layer.domain
     if not isinstance(domain, tuple) or len(domain) != 2 or not all(isinstance(end, int | float) for end in domain):
-        raise ConfigError(
-            f"{layer!r}: domain must be a pair of numbers (low, high), such as (0.0, math.inf), got {domain!r}"
-        )
+        raise ConfigError(f"{layer!r}: domain must be (low, high), such as (0.0, math.inf), got {domain!r}")
     low, high = domain
     if not low < high:
         raise ConfigError(f"{layer!r}: domain must be (low, high) with low < high, got {domain!r}")
@@ -47,8 +45,8 @@ def moved_into(x: Array, reach: float, domain: tuple[float, float]) -> Array:
 
 
 def ordinary(rng: np.random.Generator, shape: Shape, domain: tuple[float, float]) -> Array:
-    """Numbers of the standard normal distribution, float64, moved into the domain."""
-    return moved_into(np.clip(rng.normal(size=shape), -ORDINARY, ORDINARY), ORDINARY, domain)
+    """Uniform numbers up to +-ORDINARY, float64, moved into the domain."""
+    return moved_into(rng.uniform(-ORDINARY, ORDINARY, shape), ORDINARY, domain)
 
 
 def extreme(rng: np.random.Generator, shape: Shape, domain: tuple[float, float]) -> Array:

@@ -21,7 +21,7 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
     numbers above 0, then parameters to numbers of both signs. Inputs reach 0 and +-100.
     Raises CheckError with the largest difference, OnnxError for what ONNX refuses.
     """
-    if type(layer).lower in (Layer.lower, Merge.lower):
+    if not _can_be_lowered(layer):
         return
     model = Sequential([copy.deepcopy(layer)], in_shape)
     names = {
@@ -42,6 +42,12 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
             "one sample": ordinary(rng, (1, *in_shape), domain),
         }
         _compare(model, inputs, f"parameters {signs}" if names else "no parameters")
+
+
+def _can_be_lowered(layer: Layer | Merge) -> bool:
+    """Whether it has a `lower` of its own, and so have the layers in its branches."""
+    inner = [one for branch in layer.branches for one in branch] if isinstance(layer, Merge) else []
+    return type(layer).lower not in (Layer.lower, Merge.lower) and all(map(_can_be_lowered, inner))
 
 
 def _compare(model: Sequential, inputs: dict[str, Array], parameters: str) -> None:
