@@ -87,7 +87,7 @@ class Layer(Component):
     domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
     surrogate_gradients: ClassVar[tuple[str, ...]] = ()
-    """What `backward` gives another gradient than the derivative on purpose: "x", or the names of parameters."""
+    """Of what `backward` gives another gradient than the derivative, on purpose: "x", or names of parameters."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Give every layer its own `params` and `buffers`, so that no `__init__` has to."""
@@ -149,7 +149,7 @@ class Merge(Component):
     domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
     surrogate_gradients: ClassVar[tuple[str, ...]] = ()
-    """What `backward` gives another gradient than the derivative on purpose: "xs[0]", "xs[1]" and so on."""
+    """Of what `backward` gives another gradient than the derivative, on purpose: "xs[0]", "xs[1]" and so on."""
 
     def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
         """The output's shape for the branches' output shapes, without the batch axis."""

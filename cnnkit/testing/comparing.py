@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
 from cnnkit.components import Component, installed_catalog
 from cnnkit.components.expressions import parse
 from cnnkit.errors import CheckError, CnnkitError, ComponentError
+from cnnkit.network.workers import one_blas_thread
 from cnnkit.testing.state import changes, global_generators, snapshot
 from cnnkit.types import Array
 
@@ -16,15 +19,27 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-5
 """Tolerances between results that may differ by the order of float32 sums; ABSOLUTE of the largest number."""
 
 
-def run_checks(subject: str, checks: Mapping[str, Callable[..., None]], *arguments: object) -> None:
-    """Run all checks, in order. Raises CheckError with the subject, the name of the check and what is wrong."""
+def run_checks(
+    subject: str, checks: Mapping[str, Callable[..., None]], *arguments: object, copied: bool = True
+) -> None:
+    """Run all checks, in order. Raises CheckError with the subject, the name of the check and what is wrong.
+
+    copied: whether each check has copies of the arguments, so that none sees what another one has left behind.
+    """
     for name, check in checks.items():
         try:
-            with np.errstate(all="ignore"):  # what is not finite is found by its value
-                check(*arguments)
+            with checking():
+                check(*(copy.deepcopy(arguments) if copied else arguments))
         except Exception as error:  # whatever a foreign component raises, it is reported under the name of the check
             reason = str(error) if isinstance(error, CheckError) else f"{type(error).__name__}: {error}"
             raise CheckError(f"{subject} fails the check {name!r}: {reason}") from error
+
+
+@contextmanager
+def checking() -> Iterator[None]:
+    """How checks compute: as the engine does, with one thread, and what is not finite is found by its value."""
+    with np.errstate(all="ignore"), one_blas_thread():
+        yield
 
 
 def named(component: Component) -> str:
@@ -45,23 +60,19 @@ def close(what: str, given: Array, expected: Array) -> None:
     """Raises CheckError unless the values are equal up to the order of float32 sums."""
     size = max(1.0, float(np.abs(expected).max(initial=0.0)))
     if given.shape != expected.shape or not np.allclose(given, expected, RELATIVE, ABSOLUTE * size):
-        by = (
-            f"they differ by up to {np.abs(given - expected).max():.1e}"
-            if given.shape == expected.shape
-            else (f"their shapes are {given.shape} and {expected.shape}")
-        )
-        raise CheckError(f"{what}: expected the same values, {by}")
+        raise CheckError(f"{what}: expected the same values, {_difference(given, expected)}")
 
 
 def same_bits(what: str, given: Array, expected: Array) -> None:
     """Raises CheckError unless the two arrays are equal bit for bit."""
     if not np.array_equal(given, expected, equal_nan=given.dtype.kind == "f"):
-        size = (
-            f"they differ by up to {np.abs(given - expected).max():.1e}"
-            if given.shape == expected.shape
-            else (f"their shapes are {given.shape} and {expected.shape}")
-        )
-        raise CheckError(f"{what}: expected the same values bit for bit, {size}")
+        raise CheckError(f"{what}: expected the same values bit for bit, {_difference(given, expected)}")
+
+
+def _difference(given: Array, expected: Array) -> str:
+    if given.shape != expected.shape:
+        return f"their shapes are {given.shape} and {expected.shape}"
+    return f"they differ by up to {np.abs(given - expected).max():.1e}"
 
 
 def check_expression(kind: str, component: Component) -> Component | None:
@@ -81,10 +92,10 @@ def check_expression(kind: str, component: Component) -> Component | None:
     return again
 
 
-def check_unchanged_by(component: Component, call: Callable[[], object], *, may_remember: bool = False) -> None:
+def check_unchanged_by(component: Component, call: Callable[[], object]) -> None:
     """Raises CheckError if a call changes what is reachable from a component, or draws global random numbers.
 
-    What the first call makes and later ones keep is harmless. may_remember: whether the component may change itself.
+    What the first call makes and later ones keep is harmless.
     """
     generators = global_generators()
     text = repr(component)
@@ -93,10 +104,7 @@ def check_unchanged_by(component: Component, call: Callable[[], object], *, may_
         raise CheckError("global random numbers were drawn, from random or np.random: every result must be repeatable")
     before = snapshot(component)
     call()
-    changed = changes(before, snapshot(component))
-    if may_remember:
-        changed = [path for path in changed if not path.startswith("self")]
-    if changed:
+    if changed := changes(before, snapshot(component)):
         raise CheckError(f"a call changed {', '.join(changed)}; keep nothing between calls")
     if repr(component) != text:
         raise CheckError(f"a call changed the configuration: expected repr to stay {text}, got {component!r}")

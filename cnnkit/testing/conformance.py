@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.errors import CheckError
-from cnnkit.testing.comparing import check_expression, close, equal, named, run_checks
+from cnnkit.testing.comparing import check_expression, checking, close, equal, named, run_checks
 from cnnkit.testing.gradient import gradient_check
 from cnnkit.testing.independence import (
     check_inputs_unchanged,
@@ -26,6 +26,8 @@ from cnnkit.testing.running import build
 from cnnkit.testing.trial import DTYPE, Trial, params_of
 from cnnkit.types import Array, Shape
 
+SMALL = 12
+"""Rows and columns of other shapes than the one that is asked for, so that they cost little."""
 FINITE = (
     "keep exponents, quotients and roots finite, or declare the inputs that the layer takes, such as "
     "domain = (0.0, math.inf)"
@@ -54,9 +56,9 @@ def _run(layer: Layer | Merge, in_shape: Shape, checks: Mapping[str, Callable[[L
 
 
 def _other_shapes(layer: Layer | Merge, in_shape: Shape) -> list[Shape]:
-    """Shapes near this one, none square, that the layer takes; one may be made for its own shape alone."""
+    """Shapes near this one, none square or large, that the layer takes; one may be made for its own shape alone."""
     if len(in_shape) == 3:
-        channels, height, width = in_shape
+        channels, height, width = in_shape[0], min(in_shape[1], SMALL), min(in_shape[2], SMALL)
         taller, wider = height + 3 + (height + 3 == width), width + 2 + (width + 2 == height)
         others: list[Shape] = [(channels, taller, width), (channels, height, wider), (2 * channels, taller, wider + 2)]
         others = [shape for shape in others if shape[1] != shape[2]]
@@ -64,7 +66,7 @@ def _other_shapes(layer: Layer | Merge, in_shape: Shape) -> list[Shape]:
         others = [(in_shape[0] + 3, *in_shape[1:])]
     taken = []
     for shape in others:
-        with suppress(Exception), np.errstate(all="ignore"):  # whatever is raised, it does not take this shape
+        with suppress(Exception), checking():  # whatever is raised, it does not take this shape
             Trial.make(layer, shape, batch=2).forward()
             taken.append(shape)
     return taken

@@ -25,7 +25,7 @@ def check_dataset(dataset: Dataset | str, data_dir: str | os.PathLike[str]) -> N
     """
     component, folder = cast("Dataset", installed_catalog().build("dataset", dataset)), Path(data_dir)
     component.load(folder)
-    run_checks(named(component), CHECKS, component, folder)
+    run_checks(named(component), CHECKS, component, folder, copied=False)
 
 
 def parts(data: Data) -> Iterator[tuple[str, Samples]]:

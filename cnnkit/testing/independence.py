@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -64,6 +65,7 @@ class _Called:
     """A built layer that is called with batches of two sizes, and the arrays that it had before."""
 
     def __init__(self, layer: Layer | Merge, in_shape: Shape, seed: int) -> None:
+        layer = copy.deepcopy(layer)  # a merge is not copied when it is built
         self.trial = Trial.make(layer, in_shape, batch=5, seed=seed)
         small = Trial.make(layer, in_shape, batch=3, seed=seed + 10)
         small.built = self.trial.built
@@ -211,15 +213,9 @@ def _with_gaps(x: Array) -> Array:
     return larger[:, : x.shape[1]]
 
 
-def _backwards(x: Array) -> Array:
-    """Strides below 0."""
-    return np.flip(np.ascontiguousarray(np.flip(x)))
-
-
 ORDERS: dict[str, Callable[[Array], Array]] = {
     "in the engine's memory order, (H, W, C, N)": _engine_order,
     "whose samples are the fastest axis": _samples_fastest,
     "that are a part of a larger array": _with_gaps,
-    "that lie in memory from back to front": _backwards,
 }
 """How inputs may lie in memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -93,13 +94,14 @@ def check_tiles(trial: MetricTrial) -> None:
 def check_value(trial: MetricTrial) -> None:
     """The value is one real number, that of the total alone, which is left as it is."""
     total = trial.sums().astype(np.float64)
-    before = total.copy()
+    before, fresh = total.copy(), copy.deepcopy(trial.metric)
     value = trial.metric.value(total)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise CheckError(f"value must be a finite number, got {value!r}")
     same_bits("the total after value", total, before)
-    trial.metric.value(trial.sums(slice(3)).astype(np.float64))
-    equal("the value of the same total after another one", trial.metric.value(before), value)
+    small = trial.sums(slice(3)).astype(np.float64)
+    equal("value of a total after another one", trial.metric.value(small), fresh.value(small))
+    equal("value of the same total after another one", trial.metric.value(before), value)
 
 
 def check_inputs_unchanged(trial: MetricTrial) -> None:
@@ -164,8 +166,8 @@ def check_repr(trial: MetricTrial) -> None:
 
 
 CHECKS: Mapping[str, Callable[[MetricTrial], None]] = {
-    "sums": check_sums,
     "inputs unchanged": check_inputs_unchanged,
+    "sums": check_sums,
     "no call state": check_no_call_state,
     "tiles": check_tiles,
     "value": check_value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -21,6 +22,8 @@ DRAWN = 40_000
 """How many numbers the rate is measured on."""
 SIGMAS = 6.0
 """How many standard errors a measured rate may be from the one that is declared; by chance once in 10^9."""
+ROUNDING = 1e-4
+"""How far a rate in force may be from the one that is declared, of which it is a rounded form."""
 
 
 def check_draws(layer: Layer | Merge, in_shape: Shape) -> None:
@@ -62,10 +65,10 @@ def check_samples_independent(layer: Layer | Merge, in_shape: Shape) -> None:
 
 
 def check_random_rate(layer: Layer | Merge, in_shape: Shape) -> None:
-    """A layer with a `rate` (or `p`) that sets numbers to zero does so at that rate, and keeps their mean."""
-    rate = next((r for r in (getattr(layer, name, None) for name in ("rate", "p")) if isinstance(r, float)), None)
+    """A layer with a `rate` that sets numbers to zero does so at that rate, and keeps their mean."""
+    rate = getattr(layer, "rate", None)
     trial = Trial.make(layer, in_shape)
-    if rate is None or not 0 < rate < 1 or len(trial.xs) > 1 or params_of(trial.built.layer):
+    if not isinstance(rate, float) or not 0 < rate < 1 or len(trial.xs) > 1 or params_of(trial.built.layer):
         return
     trial.xs = [_constant(layer, (SAMPLES, *shape)) for shape in trial.built.in_shapes]
     expected = trial.forward(training=False)
@@ -79,14 +82,23 @@ def check_random_rate(layer: Layer | Merge, in_shape: Shape) -> None:
         means += list(kept.reshape(SAMPLES, -1).mean(axis=1, dtype=np.float64))
     if not any(zeros):
         return  # it does something else with the number
-    fixed = not trial.is_random()
-    for what, found, wanted in (("share of the numbers set to zero", zeros, rate), ("mean", means, 1.0)):
-        error = float(np.std(found)) / np.sqrt(len(found)) + 1 / 65536
-        mean = float(np.mean(found))
-        if fixed or abs(mean - wanted) > SIGMAS * error:
-            told = "the rate" if what.startswith("share") else "that of prediction: divide what is kept by 1 - rate"
-            reason = "the same numbers are drawn in each step: take them from ctx.rng" if fixed else ""
-            raise CheckError(reason or f"the {what} in training is {mean:.4f}, expected {wanted:g}, {told}")
+    if not trial.is_random():
+        raise CheckError("the same numbers are drawn in each step: take them from ctx.rng")
+    if _is_off(zeros, rate):
+        raise CheckError(
+            f"the share of the numbers set to zero in training is {np.mean(zeros):.4f}, expected {rate:g}, the rate"
+        )
+    if _is_off(means, 1.0):
+        raise CheckError(
+            f"the mean in training is {np.mean(means):.4f} times that of prediction, expected 1: divide what is kept "
+            "by 1 - rate"
+        )
+
+
+def _is_off(found: list[float], expected: float) -> bool:
+    """Whether the mean of what was found is further away than chance allows; equal ones are rounded to whole counts."""
+    error = float(np.std(found)) / math.sqrt(len(found))
+    return error > 0 and abs(float(np.mean(found)) - expected) > SIGMAS * error + ROUNDING
 
 
 def _constant(layer: Layer | Merge, shape: Shape) -> Array:

@@ -102,7 +102,22 @@ def backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[li
     """The gradients of the inputs, and of the parameters added over the tiles.
 
     After a forward pass in prediction, a batch-coupled layer gets a total of zeros: nothing depends on the batch then.
+    Raises CheckError if backward fails then.
     """
+    try:
+        return _backward(layer, dy, tiles)
+    except CheckError:
+        raise
+    except Exception as error:
+        if tiles[0].ctx.training:
+            raise
+        raise CheckError(
+            "backward fails after a forward pass in prediction, which is how a network is explained, with "
+            f"{type(error).__name__}: {error}; let forward give backward its cache in prediction, too"
+        ) from error
+
+
+def _backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[list[Array], Grads]:
     dys = np.split(dy, np.cumsum([len(tile.y) for tile in tiles])[:-1])
     if isinstance(layer, BatchCoupledLayer):
         partials = [layer.backward_partial(part, t.cache, t.ctx) for part, t in zip(dys, tiles, strict=True)]

@@ -108,7 +108,7 @@ class _Walk:
                 for number, item in enumerate(value):
                     self.visit(item, f"{path}[{number}]")
             case set() | frozenset():
-                self.found[path] = sorted(map(repr, value))
+                self.found[path] = sorted(map(_told, value))
             case type():
                 self._class(value)
             case FunctionType():
@@ -127,9 +127,9 @@ class _Walk:
         self.found[path] = ("ndarray", value.shape, str(value.dtype), content)
 
     def _mapping(self, value: Mapping[Any, Any], path: str) -> None:
-        self.found[path] = (type(value).__name__, [repr(key) for key in value])
+        self.found[path] = (type(value).__name__, [_told(key) for key in value])
         for key, item in value.items():
-            self.visit(item, f"{path}[{key!r}]")
+            self.visit(item, f"{path}[{_told(key)}]")
         self._attributes(value, path)
 
     def _object(self, value: Any, path: str) -> None:
@@ -189,6 +189,12 @@ class _Walk:
         for name in sorted(names & vars(module).keys()):
             if not isinstance(vars(module)[name], ModuleType):
                 self.visit(vars(module)[name], f"{module.__name__}.{name}")
+
+
+def _told(key: Any) -> str:
+    """A key or a member of a set, without an address in memory, which differs between copies."""
+    plain = key is None or isinstance(key, bool | int | float | complex | str | bytes | tuple | np.generic | np.dtype)
+    return repr(key) if plain else type(key).__name__
 
 
 def _wrapped(value: Any) -> list[Any]:
