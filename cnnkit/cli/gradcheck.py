@@ -21,7 +21,7 @@ def gradcheck(
 ) -> None:
     """Check a layer's gradients.
 
-    Compares them with finite differences; exits 1 if they are wrong.
+    Compares them with finite differences, also for ties, large inputs and zeros; exits 1 if they are wrong.
     """
     from cnnkit.components import Layer, Merge, installed_catalog
     from cnnkit.testing import gradient_check
@@ -30,7 +30,7 @@ def gradcheck(
     report = gradient_check(layer, _shape(shape))
     if as_json:
         document = {"layer": report.subject, "ok": report.ok, "threshold": report.threshold, "errors": report.errors}
-        say_json(document)
+        say_json(document | {"surrogates": report.surrogates})
     else:
         say(str(report))
     if not report.ok:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -87,6 +88,10 @@ class Layer(Component):
     """What is kept but not trained, by name, such as running statistics."""
     passes_values_on: ClassVar[bool] = False
     """Whether prediction passes the input's values on, in their order, so that a Softmax before it still is the end."""
+    domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
+    surrogate_gradients: ClassVar[tuple[str, ...]] = ()
+    """Of what `backward` gives another gradient than the derivative, on purpose: "x", or names of parameters."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Give every layer its own `params` and `buffers`, so that no `__init__` has to."""
@@ -106,7 +111,10 @@ class Layer(Component):
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """The gradient of the input, and of each parameter summed over the tile."""
+        """The gradient of the input, and of each parameter summed over the tile.
+
+        It follows a forward pass in training, or in prediction where somebody looks at a network.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def lower(self, graph: Graph, x: str) -> str:
@@ -150,6 +158,10 @@ class Merge(Component):
 
     kind = "layer"
     branches: list[list[Layer | Merge]]
+    domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
+    surrogate_gradients: ClassVar[tuple[str, ...]] = ()
+    """Of what `backward` gives another gradient than the derivative, on purpose: "xs[0]", "xs[1]" and so on."""
 
     def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
         """The output's shape for the branches' output shapes, without the batch axis."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -10,11 +9,11 @@ import numpy as np
 
 from cnnkit.components import Augmentation, Mixing, installed_catalog
 from cnnkit.components.checks import are_shares
-from cnnkit.components.expressions import parse
-from cnnkit.errors import CheckError, ComponentError
+from cnnkit.errors import CheckError
 from cnnkit.network.draws import Draws
 from cnnkit.network.engine import BUFFER
-from cnnkit.testing.comparing import equal, frozen, run_checks, same
+from cnnkit.testing.comparing import check_expression, equal, run_checks, same_bits
+from cnnkit.testing.state import changes, global_generators, snapshot
 from cnnkit.types import Array, Shape
 
 SAMPLES, CLASSES = 24, 3
@@ -74,13 +73,13 @@ def check_targets(one: Augmentation | Mixing, in_shape: Shape) -> None:
 
 def check_own_draws(one: Augmentation | Mixing, in_shape: Shape) -> None:
     """Random numbers come from `draws` alone: equal draws, equal results, and nobody else's generator is moved."""
-    before = _global_generators()
+    before = global_generators()
     first = result(one, in_shape)
     result(one, in_shape, epoch=1)
-    if _global_generators() != before:
+    if global_generators() != before:
         raise CheckError("global random numbers were drawn: take them from `draws`")
     for name, value in result(one, in_shape).items():
-        _same_bits(f"the {name} of the same samples in the same epoch, asked for again,", value, first[name])
+        same_bits(f"the {name} of the same samples in the same epoch, asked for again,", value, first[name])
 
 
 def check_tiles(one: Augmentation | Mixing, in_shape: Shape) -> None:
@@ -97,7 +96,7 @@ def check_tiles(one: Augmentation | Mixing, in_shape: Shape) -> None:
                 parts = [(some, result(one, in_shape, some, epoch)) for some in positions]
             for some, part in parts:
                 for name, value in part.items():
-                    _same_bits(f"the {name} of samples {what}", value, whole[name][some])
+                    same_bits(f"the {name} of samples {what}", value, whole[name][some])
 
 
 def check_own_memory(one: Augmentation | Mixing, in_shape: Shape) -> None:
@@ -110,37 +109,29 @@ def check_own_memory(one: Augmentation | Mixing, in_shape: Shape) -> None:
     else:
         one.mix(samples[middle], _targets(ALL[middle]), _images(in_shape, ALL[middle]), _targets(ALL[middle]), draws)
     outside = np.delete(ALL, ALL[middle])
-    _same_bits("samples beside those that were given", samples[outside], kept[outside])
+    same_bits("samples beside those that were given", samples[outside], kept[outside])
     first = result(one, in_shape)
     before = {name: value.copy() for name, value in first.items()}
     result(one, in_shape, ALL[::-1].copy(), epoch=1)
     for name, value in first.items():
-        _same_bits(f"the {name} that an earlier call returned", value, before[name])
+        same_bits(f"the {name} that an earlier call returned", value, before[name])
 
 
 def check_no_call_state(one: Augmentation | Mixing, in_shape: Shape) -> None:
     """A call leaves no trace on the augmentation: several workers use it at once."""
-    before = {name: frozen(value) for name, value in vars(one).items()}
+    before = snapshot(one)
     result(one, in_shape)
-    after = vars(one)
-    changed = [name for name in {**before, **after} if name not in after or not same(before.get(name), after[name])]
-    if changed:
-        raise CheckError(f"a call changed self.{', self.'.join(changed)}; keep nothing between calls")
+    if changed := changes(before, snapshot(one)):
+        raise CheckError(f"a call changed {', '.join(changed)}; keep nothing between calls")
 
 
 def check_repr(one: Augmentation | Mixing, in_shape: Shape) -> None:
     """`repr` is the expression that makes the augmentation again."""
-    text = repr(one)
-    try:
-        found = installed_catalog().find("augmentation", parse(text).name)
-    except ComponentError:
-        return  # not installed as a plugin: nothing can make it from its expression yet
-    if found is type(one):
-        again = cast("Augmentation | Mixing", installed_catalog().build("augmentation", text))
-        equal("repr of the augmentation made from repr", repr(again), text)
+    again = check_expression("augmentation", one)
+    if again is not None:
         expected = result(one, in_shape)
-        for name, value in result(again, in_shape).items():
-            _same_bits(f"the {name} of the augmentation made from repr, {text},", value, expected[name])
+        for name, value in result(cast("Augmentation | Mixing", again), in_shape).items():
+            same_bits(f"the {name} of the augmentation made from repr, {one!r},", value, expected[name])
 
 
 CHECKS: Mapping[str, Callable[[Augmentation | Mixing, Shape], None]] = {
@@ -156,11 +147,6 @@ CHECKS: Mapping[str, Callable[[Augmentation | Mixing, Shape], None]] = {
 """By name, in the order in which they run."""
 
 
-def _global_generators() -> object:
-    state = np.random.get_state(legacy=False)["state"]
-    return random.getstate(), state["pos"], state["key"].tolist()
-
-
 def _images(in_shape: Shape, positions: Array) -> Array:
     """Values from 0 to 255, all different from those of other samples."""
     images = np.random.default_rng(0).uniform(0, 255, (SAMPLES, *in_shape)).astype(np.float32)
@@ -169,9 +155,3 @@ def _images(in_shape: Shape, positions: Array) -> Array:
 
 def _targets(positions: Array) -> Array:
     return np.asarray(np.eye(CLASSES, dtype=np.float32)[positions % CLASSES])
-
-
-def _same_bits(what: str, given: Array, expected: Array) -> None:
-    if not np.array_equal(given, expected):
-        size = np.abs(given - expected).max() if given.shape == expected.shape else np.nan
-        raise CheckError(f"{what}: expected the same values bit for bit, they differ by up to {size:.1e}")

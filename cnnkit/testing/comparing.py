@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
-from cnnkit.errors import CheckError
+from cnnkit.components import Component, installed_catalog
+from cnnkit.components.expressions import parse
+from cnnkit.errors import CheckError, CnnkitError, ComponentError
+from cnnkit.network.workers import one_blas_thread
+from cnnkit.testing.state import changes, global_generators, snapshot
+from cnnkit.types import Array
+
+RELATIVE, ABSOLUTE = 1e-4, 1e-5
+"""Tolerances between results that may differ by the order of float32 sums; ABSOLUTE of the largest number."""
 
 
-def run_checks(subject: str, checks: Mapping[str, Callable[..., None]], *arguments: object) -> None:
-    """Run all checks, in order. Raises CheckError with the subject, the name of the check and what is wrong."""
+def run_checks(
+    subject: str, checks: Mapping[str, Callable[..., None]], *arguments: object, copied: bool = True
+) -> None:
+    """Run all checks, in order. Raises CheckError with the subject, the name of the check and what is wrong.
+
+    copied: whether each check has copies of the arguments, so that none sees what another one has left behind.
+    """
     for name, check in checks.items():
         try:
-            check(*arguments)
+            with checking():
+                check(*(copy.deepcopy(arguments) if copied else arguments))
         except Exception as error:  # whatever a foreign component raises, it is reported under the name of the check
             reason = str(error) if isinstance(error, CheckError) else f"{type(error).__name__}: {error}"
             raise CheckError(f"{subject} fails the check {name!r}: {reason}") from error
+
+
+@contextmanager
+def checking() -> Iterator[None]:
+    """How checks compute: as the engine does, with one thread, and what is not finite is found by its value."""
+    with np.errstate(all="ignore"), one_blas_thread():
+        yield
+
+
+def named(component: Component) -> str:
+    """The component's expression, or its class where it has none, which is for the check of repr to tell."""
+    try:
+        return repr(component)
+    except CnnkitError:
+        return type(component).__name__
 
 
 def equal(what: str, given: object, expected: object) -> None:
@@ -27,33 +56,55 @@ def equal(what: str, given: object, expected: object) -> None:
         raise CheckError(f"{what}: expected {expected}, got {given}")
 
 
-def frozen(value: Any) -> Any:
-    """What `value` holds now: arrays are copied, containers taken apart, everything else is kept as it is."""
-    match value:
-        case np.ndarray():
-            return value.copy()
-        case dict():
-            return {key: frozen(item) for key, item in value.items()}
-        case list() | tuple() | set() | deque():
-            return [frozen(item) for item in value]
-    return value
+def close(what: str, given: Array, expected: Array) -> None:
+    """Raises CheckError unless the values are equal up to the order of float32 sums."""
+    size = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    if given.shape != expected.shape or not np.allclose(given, expected, RELATIVE, ABSOLUTE * size):
+        raise CheckError(f"{what}: expected the same values, {_difference(given, expected)}")
 
 
-def same(before: Any, now: Any) -> bool:
-    """Whether `now` is what `frozen` gave before."""
-    match now:
-        case np.ndarray():
-            return isinstance(before, np.ndarray) and np.array_equal(before, now)
-        case dict():
-            return (
-                isinstance(before, dict)
-                and before.keys() == now.keys()
-                and all(same(before[key], item) for key, item in now.items())
-            )
-        case list() | tuple() | set() | deque():
-            return (
-                isinstance(before, list)
-                and len(before) == len(now)
-                and all(same(a, b) for a, b in zip(before, now, strict=True))
-            )
-    return before is now or bool(before == now)
+def same_bits(what: str, given: Array, expected: Array) -> None:
+    """Raises CheckError unless the two arrays are equal bit for bit."""
+    if not np.array_equal(given, expected, equal_nan=given.dtype.kind == "f"):
+        raise CheckError(f"{what}: expected the same values bit for bit, {_difference(given, expected)}")
+
+
+def _difference(given: Array, expected: Array) -> str:
+    if given.shape != expected.shape:
+        return f"their shapes are {given.shape} and {expected.shape}"
+    return f"they differ by up to {np.abs(given - expected).max():.1e}"
+
+
+def check_expression(kind: str, component: Component) -> Component | None:
+    """What `repr` makes again; None if the component is not installed, so that nothing can make it yet.
+
+    Raises CheckError if it makes something with another `repr`.
+    """
+    text = repr(component)
+    try:
+        found = installed_catalog().find(kind, parse(text).name)
+    except ComponentError:
+        return None
+    if found is not type(component):
+        return None
+    again = installed_catalog().build(kind, text)
+    equal("repr of what repr makes", repr(again), text)
+    return again
+
+
+def check_unchanged_by(component: Component, call: Callable[[], object]) -> None:
+    """Raises CheckError if a call changes what is reachable from a component, or draws global random numbers.
+
+    What the first call makes and later ones keep is harmless.
+    """
+    generators = global_generators()
+    text = repr(component)
+    call()
+    if global_generators() != generators:
+        raise CheckError("global random numbers were drawn, from random or np.random: every result must be repeatable")
+    before = snapshot(component)
+    call()
+    if changed := changes(before, snapshot(component)):
+        raise CheckError(f"a call changed {', '.join(changed)}; keep nothing between calls")
+    if repr(component) != text:
+        raise CheckError(f"a call changed the configuration: expected repr to stay {text}, got {component!r}")

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import cast
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer, Layer, Merge, installed_catalog
-from cnnkit.components.expressions import parse
-from cnnkit.errors import CheckError, ComponentError
-from cnnkit.testing.comparing import equal, frozen, run_checks, same
+from cnnkit.components import Layer, Merge, installed_catalog
+from cnnkit.errors import CheckError
+from cnnkit.testing.comparing import check_expression, checking, close, equal, named, run_checks
 from cnnkit.testing.gradient import gradient_check
+from cnnkit.testing.independence import (
+    check_inputs_unchanged,
+    check_interleaved_calls,
+    check_no_call_state,
+    check_strides,
+    check_tiles,
+    check_training_tiles,
+)
 from cnnkit.testing.lowering import check_lowering
-from cnnkit.testing.running import Built, Tile, backward, build, cast_parameters, forward, output
-from cnnkit.types import Array, Grads, Shape
+from cnnkit.testing.randomness import check_draws, check_random_rate, check_samples_independent
+from cnnkit.testing.running import build
+from cnnkit.testing.trial import DTYPE, Trial, params_of
+from cnnkit.types import Array, Shape
 
-DTYPE = "float32"
-RELATIVE, ABSOLUTE = 1e-4, 1e-5
-"""Tolerances between results that may differ by the order of float32 sums."""
+SMALL = 12
+"""Rows and columns of other shapes than the one that is asked for, so that they cost little."""
+FINITE = (
+    "keep exponents, quotients and roots finite, or declare the inputs that the layer takes, such as "
+    "domain = (0.0, math.inf)"
+)
 
 
 def check_layer(layer: Layer | Merge | str, in_shape: Shape) -> None:
     """Check that a layer or a merge keeps its contract; `CHECKS` lists what that is.
+
+    Where the layer takes other shapes, too, `CHECKS_OF_SHAPES` are run on some of them. A layer that takes only some
+    inputs declares its `domain`, one with a deliberate gradient its `surrogate_gradients`.
 
     layer: a component or its expression; in_shape: without the batch axis. The component itself is left alone.
     Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
@@ -31,152 +46,135 @@ def check_layer(layer: Layer | Merge | str, in_shape: Shape) -> None:
     """
     component = cast("Layer | Merge", installed_catalog().build("layer", layer))
     build(component, in_shape, np.random.default_rng(0))
-    run_checks(f"{type(component).__name__} on inputs of shape {in_shape}", CHECKS, component, in_shape)
+    _run(component, in_shape, CHECKS)
+    for shape in _other_shapes(component, in_shape):
+        _run(component, shape, CHECKS_OF_SHAPES)
 
 
-@dataclass
-class Trial:
-    """A built layer in float32 with a batch to run it on."""
+def _run(layer: Layer | Merge, in_shape: Shape, checks: Mapping[str, Callable[[Layer | Merge, Shape], None]]) -> None:
+    run_checks(f"{named(layer)} on inputs of shape {in_shape}", checks, layer, in_shape)
 
-    built: Built
-    xs: list[Array]
-    dy: Array
-    seed: int
-    tiles: list[Tile] = field(default_factory=list)
 
-    @classmethod
-    def make(cls, layer: Layer | Merge, in_shape: Shape, *, batch: int = 4, seed: int = 0) -> Trial:
-        """Parameters depend on the shape alone, inputs on the seed."""
-        built = build(layer, in_shape, np.random.default_rng(0))
-        cast_parameters(built.layer, DTYPE)
-        rng = np.random.default_rng(seed)
-        xs = [rng.normal(size=(batch, *shape)).astype(DTYPE) for shape in built.in_shapes]
-        return cls(built, xs, rng.normal(size=(batch, *built.out_shape)).astype(DTYPE), seed)
+def _other_shapes(layer: Layer | Merge, in_shape: Shape) -> list[Shape]:
+    """Shapes near this one, none square or large, that the layer takes; one may be made for its own shape alone."""
+    if len(in_shape) == 3:
+        channels, height, width = in_shape[0], min(in_shape[1], SMALL), min(in_shape[2], SMALL)
+        taller, wider = height + 3 + (height + 3 == width), width + 2 + (width + 2 == height)
+        others: list[Shape] = [(channels, taller, width), (channels, height, wider), (2 * channels, taller, wider + 2)]
+        others = [shape for shape in others if shape[1] != shape[2]]
+    else:
+        others = [(in_shape[0] + 3, *in_shape[1:])]
+    taken = []
+    for shape in others:
+        with suppress(Exception), checking():  # whatever is raised, it does not take this shape
+            Trial.make(layer, shape, batch=2).forward()
+            taken.append(shape)
+    return taken
 
-    def forward(self, *, training: bool = True, tiles: int = 1) -> Array:
-        """The output."""
-        self.tiles = forward(self.built.layer, self.xs, training=training, seed=self.seed, tiles=tiles)
-        return output(self.tiles)
 
-    def backward(self) -> tuple[list[Array], Grads]:
-        """The gradients."""
-        return backward(self.built.layer, self.dy, self.tiles)
-
-    def results(self) -> dict[str, Array]:
-        """Everything that a training pass gives, by name."""
-        y = self.forward()
-        dxs, grads = self.backward()
-        return (
-            {"y": y} | {f"dx {i}": dx for i, dx in enumerate(dxs)} | {f"gradient of {k}": g for k, g in grads.items()}
-        )
+def check_build(layer: Layer | Merge, in_shape: Shape) -> None:
+    """Parameters are finite arrays of floats, made with the generator that `build` was given and no other."""
+    one, two = (build(layer, in_shape, np.random.default_rng(0)) for _ in range(2))
+    equal("type of the sizes that build returns", {type(size) for size in one.out_shape}, {int})
+    for (name, value), again in zip(params_of(one.layer).items(), params_of(two.layer).values(), strict=True):
+        if not (isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isfinite(value).all()):
+            raise CheckError(f"build must make params[{name!r}] an array of finite floats, it made {value!r}")
+        if not np.array_equal(value, again):
+            raise CheckError(f"params[{name!r}] differs between two builds with equal rng: draw it from rng alone")
 
 
 def check_shapes(layer: Layer | Merge, in_shape: Shape) -> None:
     """Outputs have the shape that `build` returned, gradients those of inputs and parameters, for any batch size."""
     for batch in (1, 3):
         trial = Trial.make(layer, in_shape, batch=batch)
-        equal("type of the sizes that build returns", {type(size) for size in trial.built.out_shape}, {int})
+        params = {k: p.shape for k, p in params_of(trial.built.layer).items()}
         for training in (True, False):
-            equal("shape of y", trial.forward(training=training).shape, (batch, *trial.built.out_shape))
-        trial.forward()
-        dxs, grads = trial.backward()
-        equal("shapes of dx", [dx.shape for dx in dxs], [x.shape for x in trial.xs])
-        params = _params(trial.built.layer)
-        equal("shapes of gradients", {k: g.shape for k, g in grads.items()}, {k: p.shape for k, p in params.items()})
+            where = "training" if training else "prediction"
+            equal(f"shape of y in {where}", trial.forward(training=training).shape, (batch, *trial.built.out_shape))
+            found = trial.results_of("", training=training)
+            dxs = [value.shape for name, value in found.items() if name.startswith("dx")]
+            equal(f"shapes of dx in {where}", dxs, [x.shape for x in trial.xs])
+            grads = {name.split()[2]: value.shape for name, value in found.items() if name.startswith("gradient of")}
+            equal(f"shapes of gradients in {where}", grads, params)
 
 
 def check_dtype(layer: Layer | Merge, in_shape: Shape) -> None:
-    """float32 in, float32 out: one float64 constant would make everything after it slow."""
-    for name, value in Trial.make(layer, in_shape).results().items():
-        equal(f"dtype of {name}", str(value.dtype), DTYPE)
+    """float32 in, float32 out, and likewise float64: one float64 constant would make everything after it slow."""
+    for dtype in (DTYPE, "float64"):
+        for name, value in Trial.make(layer, in_shape, dtype=dtype).results().items():
+            if str(value.dtype) != dtype:
+                raise CheckError(
+                    f"dtype of {name}: expected {dtype}, got {value.dtype}; give what is made in a call the dtype of x"
+                )
 
 
 def check_memory(layer: Layer | Merge, in_shape: Shape) -> None:
-    """Memory is written before it is read or returned; it is NaN here otherwise."""
-    for name, value in Trial.make(layer, in_shape).results().items():
+    """Memory is written before it is read or returned; it holds NaN here, or zeros, where it is not."""
+    trial = Trial.make(layer, in_shape)
+    found, other = trial.results(), trial.results(fill=0.0)
+    for name, value in found.items():
+        if not np.isfinite(other[name]).all():
+            raise CheckError(f"{name} is {_first_not_finite(other[name])} for {_told(trial.xs)}: {FINITE}")
         if not np.isfinite(value).all():
             raise CheckError(f"{name} is not finite; write memory from ctx before it is read")
+        if not np.array_equal(value, other[name]):
+            raise CheckError(f"{name} depends on what memory from ctx holds; write it before it is read")
 
 
-def check_inputs_unchanged(layer: Layer | Merge, in_shape: Shape) -> None:
-    """`forward` and `backward` write into no array that they were given."""
+def check_gradient_places(layer: Layer | Merge, in_shape: Shape) -> None:
+    """Each gradient is written to the place of its own parameter, if to any."""
     trial = Trial.make(layer, in_shape)
-    given = {f"xs[{i}]": x for i, x in enumerate(trial.xs)} | {"dy": trial.dy} | _params(trial.built.layer)
-    before = {name: value.copy() for name, value in given.items()}
-    trial.results()
-    for name, value in given.items():
-        if not np.array_equal(value, before[name]):
-            raise CheckError(f"forward or backward changed {name} in place; write into ctx.empty_like({name}) instead")
+    trial.forward()
+    _, grads = trial.backward()
+    trial.forward()
+    for tile in trial.tiles:
+        tile.ctx.gradients = _Forgetful()
+    _, expected = trial.backward()
+    for name, value in grads.items():
+        if not np.array_equal(value, expected[name], equal_nan=True):
+            raise CheckError(
+                f"the gradient of {name!r} is overwritten: ctx.gradient(name, shape) is the one place for the gradient "
+                "of the parameter with this name; ask for each gradient by its own"
+            )
 
 
-def check_no_call_state(layer: Layer | Merge, in_shape: Shape) -> None:
-    """A call leaves no trace on the layer: several workers use it at once."""
-    trial = Trial.make(layer, in_shape)
-    before = {name: frozen(value) for name, value in vars(trial.built.layer).items()}
-    trial.results()
-    trial.forward(training=False)
-    after = vars(trial.built.layer)
-    changed = [name for name in {**before, **after} if name not in after or not same(before.get(name), after[name])]
-    if changed:
-        raise CheckError(f"forward or backward changed self.{', self.'.join(changed)}; return it in the cache instead")
+class _Forgetful(dict[str, Array]):
+    """Places that are new each time."""
+
+    def __setitem__(self, name: str, place: Array) -> None:
+        """Keep nothing."""
 
 
-def check_interleaved_calls(layer: Layer | Merge, in_shape: Shape) -> None:
-    """Two tiles on their way through one layer do not disturb each other, and calls can be repeated."""
-    first, second = Trial.make(layer, in_shape, seed=1), Trial.make(layer, in_shape, seed=2)
-    second.built = first.built
-    alone = first.results()
-    first.forward()
-    second.results()
-    dxs, grads = first.backward()
-    for name, value in zip(list(alone)[1:], [*dxs, *grads.values()], strict=True):
-        if not np.array_equal(alone[name], value):
-            raise CheckError(f"{name} depends on what another tile did between forward and backward")
-    for name, value in first.results().items():
-        if not np.array_equal(alone[name], value):
-            raise CheckError(f"{name} depends on an earlier call: the same inputs gave something else the second time")
+def check_finite(layer: Layer | Merge, in_shape: Shape) -> None:
+    """Nothing overflows or becomes NaN for inputs of 0, of +-100, and for equal ones, together or alone."""
+    trial = Trial.make(layer, in_shape, extremes=True)
+    everything, dys = trial.xs, trial.dy
+    for some in (slice(None), *(slice(i, i + 1) for i in range(len(dys)))):
+        trial.xs, trial.dy = [x[some] for x in everything], dys[some]
+        for name, value in trial.results().items():
+            if not np.isfinite(value).all():
+                raise CheckError(f"{name} is {_first_not_finite(value)} for {_told(trial.xs)}: {FINITE}")
 
 
-def check_strides(layer: Layer | Merge, in_shape: Shape) -> None:
-    """The order of axes in memory changes nothing but speed."""
-    rows, samples = Trial.make(layer, in_shape), Trial.make(layer, in_shape)
-    samples.xs = [_samples_fastest(x) for x in samples.xs]
-    samples.dy = _samples_fastest(samples.dy)
-    expected = rows.results()
-    for name, value in samples.results().items():
-        _close(f"{name} for inputs whose samples are the fastest axis", value, expected[name])
+def _first_not_finite(value: Array) -> float:
+    return float(value[~np.isfinite(value)].flat[0])
 
 
-def check_tiles(layer: Layer | Merge, in_shape: Shape) -> None:
-    """In prediction a sample's output does not depend on the other samples."""
-    whole, halves = Trial.make(layer, in_shape), Trial.make(layer, in_shape)
-    _close("prediction for two halves", halves.forward(training=False, tiles=2), whole.forward(training=False))
-
-
-def check_training_tiles(layer: Layer | Merge, in_shape: Shape) -> None:
-    """In training, too, unless the layer says by its class that it is coupled over the batch, or draws at random."""
-    trials = [Trial.make(layer, in_shape, seed=seed) for seed in (0, 0, 0)]
-    if isinstance(layer, BatchCoupledLayer):
-        return
-    trials[2].seed = 1
-    one, two, other_seed = trials[0].forward(), trials[1].forward(tiles=2), trials[2].forward()
-    if np.array_equal(one, other_seed):  # else it draws, and two tiles draw other numbers than one
-        _close("training output for two halves; a layer that looks at the batch must be a BatchCoupledLayer", two, one)
+def _told(xs: list[Array]) -> str:
+    low, high = min(x.min() for x in xs), max(x.max() for x in xs)
+    return f"inputs that are all {low:g}" if low == high else f"inputs from {low:g} to {high:g}"
 
 
 def check_repr(layer: Layer | Merge, in_shape: Shape) -> None:
-    """`repr` is the expression that makes the layer again."""
+    """`repr` is the expression that makes the layer again, after `build` as before."""
     text = repr(layer)
-    try:
-        found = installed_catalog().find("layer", parse(text).name)
-    except ComponentError:
-        return  # not installed as a plugin: nothing can make it from its expression yet
-    if found is type(layer):
-        again = cast("Layer | Merge", installed_catalog().build("layer", text))
-        equal("repr of the layer made from repr", repr(again), text)
-        expected = Trial.make(layer, in_shape).results()
-        for name, value in Trial.make(again, in_shape).results().items():
-            _close(f"{name} of the layer made from repr, {text},", value, expected[name])
+    trial = Trial.make(layer, in_shape)
+    expected = trial.results()
+    equal("repr after build and a call", repr(trial.built.layer), text)
+    again = check_expression("layer", layer)
+    if again is not None:
+        for name, value in Trial.make(cast("Layer | Merge", again), in_shape).results().items():
+            close(f"{name} of the layer made from repr, {text},", value, expected[name])
 
 
 def check_gradient(layer: Layer | Merge, in_shape: Shape) -> None:
@@ -187,30 +185,27 @@ def check_gradient(layer: Layer | Merge, in_shape: Shape) -> None:
 
 
 CHECKS: Mapping[str, Callable[[Layer | Merge, Shape], None]] = {
+    "build": check_build,
     "shapes": check_shapes,
     "dtype": check_dtype,
-    "memory": check_memory,
     "inputs unchanged": check_inputs_unchanged,
     "no call state": check_no_call_state,
     "interleaved calls": check_interleaved_calls,
+    "gradient places": check_gradient_places,
+    "memory": check_memory,
+    "draws": check_draws,
     "strides": check_strides,
-    "tiles": check_tiles,
     "training tiles": check_training_tiles,
+    "tiles": check_tiles,
+    "samples drawn apart": check_samples_independent,
+    "rate": check_random_rate,
     "repr": check_repr,
+    "finite": check_finite,
     "gradient": check_gradient,
     "lowering": check_lowering,
 }
 """By name, in the order in which they run."""
-
-
-def _params(layer: Layer | Merge) -> dict[str, Array]:
-    return layer.params if isinstance(layer, Layer) else {}
-
-
-def _samples_fastest(x: Array) -> Array:
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
-
-
-def _close(what: str, given: Array, expected: Array) -> None:
-    if not np.allclose(given, expected, RELATIVE, ABSOLUTE):
-        raise CheckError(f"{what}: expected the same values, they differ by up to {np.abs(given - expected).max():.1e}")
+CHECKS_OF_SHAPES: Mapping[str, Callable[[Layer | Merge, Shape], None]] = {
+    name: CHECKS[name] for name in ("shapes", "strides", "gradient", "lowering")
+}
+"""Those that are run on other shapes, too."""

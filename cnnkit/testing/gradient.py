@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cnnkit.components import Layer, Loss, Merge
-from cnnkit.errors import CheckError, ConfigError, ShapeError
+from cnnkit.errors import CheckError, ConfigError
+from cnnkit.testing.comparing import checking
+from cnnkit.testing.inputs import LARGE, domain_of, moved_into
 from cnnkit.testing.running import Built, Tile, backward, build, forward, output
+from cnnkit.testing.targets import taken
 from cnnkit.types import Array, Shape
 
 DIRECTIONS = 3
 STEP = 1e-3
 LEVELS = np.array([-math.sqrt(1.5), math.sqrt(2) - 1, math.sqrt(3)])
 """The values of an input full of ties; irrational, so that sums of them do not fall on a kink by chance."""
+REACH = math.sqrt(3)
+"""Of inputs with variance 1 that are equally far from their neighbours."""
+PLACES = 4
+"""How many numbers are moved off zero, one at a time."""
 
 Point = dict[str, Array]
 Value = Callable[[Mapping[str, Array]], float]
@@ -30,11 +37,15 @@ class GradientReport:
     errors: dict[str, float]
     """The largest relative error over the directions tried, by input and parameter."""
     threshold: float
+    surrogates: tuple[str, ...] = ()
+    """What has another gradient on purpose, and was not compared."""
+    example: str = ""
+    """A place where the gradient is wrong, in words."""
 
     @property
     def error(self) -> float:
         """The largest of all relative errors."""
-        return max(self.errors.values())
+        return max(self.errors.values(), default=0.0)
 
     @property
     def ok(self) -> bool:
@@ -46,21 +57,33 @@ class GradientReport:
         size = f"relative error {self.error:.1e}, {self.threshold:.0e} allowed"
         lines = [f"the gradient of {self.subject} is {verdict} ({size})"]
         lines += [f"{name}: {error:.1e}" for name, error in self.errors.items()]
+        lines += [f"{name}: not compared, it is declared a surrogate gradient" for name in self.surrogates]
+        lines += [self.example] if self.example else []
         return "\n  ".join(lines)
 
 
 def gradient_check(
-    subject: Layer | Merge | Loss, in_shape: Shape, *, batch: int = 4, seed: int = 0, threshold: float = 1e-6
+    subject: Layer | Merge | Loss,
+    in_shape: Shape,
+    *,
+    batch: int = 4,
+    seed: int = 0,
+    threshold: float = 1e-6,
+    targets: Array | None = None,
 ) -> GradientReport:
     """Compare the gradients of a layer, a merge (with the layers in its branches) or a loss with finite differences.
 
     For f = sum of dy * y with a random dy, and random directions d in the inputs and in each parameter:
         <gradient, d>  against  (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / (12 h),  where f(t) is f moved by t * d
     The right side is exact up to h^4. Inputs are apart by more than they move, so that no ReLU and no maximum changes
-    sides; then they are full of ties that move together, so that a maximum with ties is still differentiable along d.
-    A layer runs in training mode on two tiles, whose partials and gradients are added.
+    sides, first up to +-1.7, then up to +-100; then they are full of ties that move together, so that a maximum with
+    ties is still differentiable along d. At inputs of 0, where a layer may have a kink, the gradient of a number that
+    moves alone must be between the slopes of both sides. Inputs keep to the layer's `domain`; what it names in
+    `surrogate_gradients` is not compared.
+    A layer runs in training mode on two unequal tiles, whose partials and gradients are added, then in prediction.
 
-    in_shape: without the batch axis; for a loss the shape of the outputs, (F,). The subject itself is left alone.
+    in_shape: without the batch axis; for a loss the shape of the outputs, such as (F,). The subject itself is left
+    alone. targets: of a loss, (N, ...) for a batch of N; if None, all kinds that the loss takes.
     Raises ConfigError for a batch below 2, ShapeError if the subject does not take this shape, CheckError if `backward`
     does not give one gradient, of the right shape, for each input and parameter.
     Source: Fornberg (1988), Generation of finite difference formulas on arbitrarily spaced grids.
@@ -68,105 +91,185 @@ def gradient_check(
     if batch < 2:
         raise ConfigError(f"batch must be a whole number, 2 or above, so that there are two tiles, got {batch!r}")
     rng = np.random.default_rng(seed)
-    if isinstance(subject, Loss):
-        errors = _check_loss(subject, (batch, *in_shape), rng, threshold)
-    else:
-        errors = _check_built(build(subject, in_shape, rng), batch, rng, threshold)
-    return GradientReport(repr(subject), errors, threshold)
+    with checking():
+        if isinstance(subject, Loss):
+            errors = check_loss_gradient(subject, in_shape, batch, rng, threshold, targets)
+            return GradientReport(repr(subject), errors, threshold)
+        built = build(subject, in_shape, rng)
+        errors, example = _check_built(built, batch, rng, threshold)
+        surrogates = tuple(_all_surrogates(built))
+        return GradientReport(repr(subject), errors, threshold, surrogates, example)
 
 
-def _check_built(built: Built, batch: int, rng: np.random.Generator, threshold: float) -> dict[str, float]:
-    layer = built.layer
+def surrogates_of(layer: Layer | Merge, inputs: int) -> tuple[str, ...]:
+    """What is not compared, as the report calls it. Raises ConfigError for a name that the layer does not have."""
+    names = [f"xs[{i}]" for i in range(inputs)] if isinstance(layer, Merge) else ["x", *layer.params]
+    for name in layer.surrogate_gradients:
+        if name not in names:
+            raise ConfigError(f"{layer!r}: surrogate_gradients must be a tuple of names among {names}, got {name!r}")
+    inner = () if isinstance(layer, Merge) else tuple(layer.params)
+    return tuple(f"params.{name}" if name in inner else name for name in layer.surrogate_gradients)
+
+
+def _all_surrogates(built: Built) -> Iterator[str]:
+    """Those of a layer, and of the layers in its branches."""
+    yield from surrogates_of(built.layer, len(built.in_shapes))
+    for place, inner in enumerate(built.inner):
+        yield from (f"{place}: {inner.layer!r} {name}" for name in _all_surrogates(inner))
+
+
+def _check_built(built: Built, batch: int, rng: np.random.Generator, threshold: float) -> tuple[dict[str, float], str]:
+    """The errors by what they are of, and an example if one of the inputs is wrong."""
+    layer, domain = built.layer, domain_of(built.layer)
     shapes = [(batch, *shape) for shape in built.in_shapes]
-    names = [f"xs[{i}]" for i in range(len(shapes))] if isinstance(layer, Merge) else ["x"]
+    inputs = [f"xs[{i}]" for i in range(len(shapes))] if isinstance(layer, Merge) else ["x"]
     params = {} if isinstance(layer, Merge) else {f"params.{name}": value for name, value in layer.params.items()}
+    skipped = surrogates_of(layer, len(shapes))
     dy = rng.normal(size=(batch, *built.out_shape))
+    example = ""
 
-    def tiles(point: Mapping[str, Array]) -> list[Tile]:
-        if isinstance(layer, Layer):
-            layer.params = {name: point[f"params.{name}"] for name in layer.params}
-        return forward(layer, [point[name] for name in names])
+    def at(points: Sequence[Array]) -> Point:
+        return dict(zip(inputs, points, strict=True)) | params
 
-    def outputs(point: Mapping[str, Array]) -> Array:
-        y = output(tiles(point))
-        if y.shape != dy.shape:
-            raise CheckError(f"{layer!r}: build promised outputs of shape {dy.shape}, forward gave {y.shape}")
+    def compare(
+        where: str, point: Point, directions: Iterable[tuple[str, Array, float]], *, training: bool = True
+    ) -> dict[str, float]:
+        nonlocal example
+        place = _Place(layer, inputs, dy, training)
+        gradients = place.gradients(point)
+        scale = float(np.abs(dy * place.outputs(point)).sum())
+        chosen = (one for one in directions if one[0] not in skipped)
+        found = _errors(place.value, point, gradients, chosen, scale, threshold)
+        wrong = [name for name, error in found.items() if not error <= threshold]
+        if wrong and not example:
+            example = _example(place.value, point, gradients, wrong[0], where, rng)
+        return {f"{name}{where}": error for name, error in found.items()}
+
+    free = at([moved_into(apart(rng, shape), REACH, domain) for shape in shapes])
+    errors = compare("", free, _free_directions(rng, free))
+    levels = dict(zip(inputs, [rng.integers(len(LEVELS), size=shape) for shape in shapes], strict=True))
+    tied = at([moved_into(LEVELS[index], REACH, domain) for index in levels.values()])
+    errors |= compare(" with ties", tied, _tied_directions(rng, levels))
+    large = at([moved_into(apart(rng, shape) * (LARGE / REACH), LARGE, domain) for shape in shapes])
+    errors |= compare(" with large values", large, _free_directions(rng, {name: large[name] for name in inputs}, 2))
+    errors |= compare(" in prediction", free, _free_directions(rng, free, 1), training=False)
+    if domain[0] < 0 < domain[1]:
+        zero = at([np.zeros(shape) for shape in shapes])
+        place = _Place(layer, inputs, dy, True)
+        gradients = place.gradients(zero)
+        for name in inputs:
+            if name not in skipped:
+                errors[f"{name} at 0"] = _error_at_zero(place, zero, gradients[name], name, rng)
+    for number, inner in enumerate(built.inner):
+        found, inner_example = _check_built(inner, batch, rng, threshold)
+        errors |= {f"{number}: {inner.layer!r} {name}": error for name, error in found.items()}
+        example = example or (inner_example and f"{number}: {inner.layer!r}: {inner_example}")
+    return errors, example
+
+
+class _Place:
+    """A layer between its inputs, with its parameters, and a number: the sum of dy * y."""
+
+    def __init__(self, layer: Layer | Merge, inputs: Sequence[str], dy: Array, training: bool) -> None:
+        self.layer, self.inputs, self.dy, self.training = layer, inputs, dy, training
+
+    def value(self, point: Mapping[str, Array]) -> float:
+        """f."""
+        return float(np.vdot(self.dy, self.outputs(point)))
+
+    def outputs(self, point: Mapping[str, Array]) -> Array:
+        """y. Raises CheckError if it has not the shape that build promised."""
+        y = output(self._tiles(point))
+        if y.shape != self.dy.shape:
+            raise CheckError(f"{self.layer!r}: build promised outputs of shape {self.dy.shape}, forward gave {y.shape}")
         return y
 
-    def gradients(point: Mapping[str, Array]) -> Point:
-        dxs, grads = backward(layer, dy, tiles(point))
-        found = dict(zip(names, dxs, strict=True)) | {f"params.{name}": grad for name, grad in grads.items()}
+    def gradients(self, point: Mapping[str, Array]) -> Point:
+        """What backward gives. Raises CheckError for other names or shapes than those of the point."""
+        dxs, grads = backward(self.layer, self.dy, self._tiles(point))
+        found = dict(zip(self.inputs, dxs, strict=True)) | {f"params.{name}": grad for name, grad in grads.items()}
         expected = {name: value.shape for name, value in point.items()}
         given = {name: grad.shape for name, grad in found.items()}
         if given != expected:
-            raise CheckError(f"{layer!r}: backward must give gradients of the shapes {expected}, it gave {given}")
+            raise CheckError(f"{self.layer!r}: backward must give gradients of the shapes {expected}, it gave {given}")
         return found
 
-    def value(point: Mapping[str, Array]) -> float:
-        return float(np.vdot(dy, outputs(point)))
-
-    def compare(point: Point, directions: Iterator[tuple[str, Array, float]]) -> dict[str, float]:
-        scale = float(np.abs(dy * outputs(point)).sum())
-        return _errors(value, point, gradients(point), directions, scale, threshold)
-
-    apart = {name: _apart(rng, shape) for name, shape in zip(names, shapes, strict=True)} | params
-    errors = compare(apart, _free_directions(rng, apart))
-    levels = {name: rng.integers(len(LEVELS), size=shape) for name, shape in zip(names, shapes, strict=True)}
-    tied = {name: LEVELS[index] for name, index in levels.items()} | params
-    errors |= {f"{name} with ties": e for name, e in compare(tied, _tied_directions(rng, levels)).items()}
-    for place, inner in enumerate(built.inner):
-        found = _check_built(inner, batch, rng, threshold)
-        errors |= {f"{place}: {inner.layer!r} {name}": error for name, error in found.items()}
-    return errors
+    def _tiles(self, point: Mapping[str, Array]) -> list[Tile]:
+        if isinstance(self.layer, Layer):
+            self.layer.params = {name: point[f"params.{name}"] for name in self.layer.params}
+        return forward(self.layer, [point[name] for name in self.inputs], training=self.training, tiles=[1])
 
 
-def _check_loss(loss: Loss, shape: Shape, rng: np.random.Generator, threshold: float) -> dict[str, float]:
-    # Without `from_logits` the outputs may have to be probabilities, so they stay inside (0, 1).
-    outputs = _apart(rng, shape) if loss.from_logits else 0.5 + _apart(rng, shape) / 4
-    weight = rng.uniform(0.2, 0.8)
+def check_loss_gradient(
+    loss: Loss,
+    out_shape: Shape,
+    batch: int,
+    rng: np.random.Generator,
+    threshold: float,
+    targets: Array | None = None,
+) -> dict[str, float]:
+    """The errors by the kind of targets, with ordinary outputs and, where the loss is finite, with large ones."""
     errors: dict[str, float] = {}
-    refusals = []
-    classes, values = rng.integers(shape[1], size=shape[0]), rng.uniform(0.05, 0.95, shape)
-    shares = values / values.sum(axis=1, keepdims=True)
-    for kind, targets in (("classes", classes), ("values", values), ("shares", shares)):
+    count = batch if targets is None else len(targets)
+    tried = 0.5 + apart(rng, (count, *out_shape)) / 4
+    kinds = taken(lambda one: loss.forward(tried, one), out_shape, count, rng, targets)
+    for kind, target in kinds.items():
+        for where, outputs in outputs_for(loss, target, out_shape, rng).items():
+            weight = rng.uniform(0.2, 0.8)
 
-        def value(point: Mapping[str, Array], targets: Array = targets) -> float:
-            return weight * float(loss.forward(point["outputs"], targets)[0].sum())
+            def value(point: Mapping[str, Array], target: Array = target, weight: float = weight) -> float:
+                return weight * float(loss.forward(point["outputs"], target)[0].sum())
 
-        try:
-            losses, cache = loss.forward(outputs, targets)
-        except (ShapeError, IndexError, TypeError, ValueError) as refusal:  # a loss may take one kind of targets only
-            refusals.append(refusal)
-            continue
-        if losses.shape != shape[:1]:
-            raise CheckError(
-                f"{loss!r}: forward must give one loss for each sample, {shape[:1]}, it gave {losses.shape}"
-            )
-        point = {"outputs": outputs}
-        found = {"outputs": loss.backward(cache, weight)}
-        if found["outputs"].shape != shape:
-            raise CheckError(
-                f"{loss!r}: backward must give a gradient of shape {shape}, it gave {found['outputs'].shape}"
-            )
-        scale = weight * float(np.abs(losses).sum())
-        result = _errors(value, point, found, _free_directions(rng, point), scale, threshold)
-        errors[f"outputs, targets are {kind}"] = result["outputs"]
-    if not errors:
-        raise refusals[0]
+            losses, cache = loss.forward(outputs, target)
+            if np.shape(losses) != (len(outputs),):
+                raise CheckError(
+                    f"{loss!r}: forward must give one loss for each sample, {(len(outputs),)}, it gave "
+                    f"{np.shape(losses)}"
+                )
+            point = {"outputs": outputs}
+            found = {"outputs": loss.backward(cache, weight)}
+            if found["outputs"].shape != outputs.shape:
+                raise CheckError(
+                    f"{loss!r}: backward must give a gradient of shape {outputs.shape}, it gave "
+                    f"{found['outputs'].shape}"
+                )
+            scale = weight * float(np.abs(losses).sum())
+            result = _errors(value, point, found, _free_directions(rng, point), scale, threshold)
+            errors[f"outputs{where}, targets are {kind}"] = result["outputs"]
     return errors
 
 
-def _apart(rng: np.random.Generator, shape: Shape) -> Array:
+def outputs_for(loss: Loss, targets: Array, out_shape: Shape, rng: np.random.Generator) -> dict[str, Array]:
+    """Outputs, float64, by what is said of them; without `from_logits` they may have to be probabilities.
+
+    Large ones are left out where the loss is not finite for them, or takes no account of how far they are from 0 to 1.
+    """
+    shape = (len(targets), *out_shape)
+    outputs = {"": apart(rng, shape) if loss.from_logits else 0.5 + apart(rng, shape) / 4}
+    large = apart(rng, shape) * (LARGE / REACH)
+    if not loss.from_logits:
+        try:
+            losses, cut = (loss.forward(one, targets)[0] for one in (large, np.clip(large, 0.0, 1.0)))
+        except Exception:  # outputs that it refuses
+            return outputs
+        if not np.isfinite(losses).all() or np.allclose(losses, cut, 1e-3):
+            return outputs
+    return outputs | {" with large values": large}
+
+
+def apart(rng: np.random.Generator, shape: Shape) -> Array:
     """Numbers in random order, mean 0 and variance 1, all equally far from their neighbours and none near 0."""
     size = math.prod(shape)
-    return rng.permutation((np.arange(size) - size // 2 + 0.5) * (2 * math.sqrt(3) / size)).reshape(shape)
+    return rng.permutation((np.arange(size) - size // 2 + 0.5) * (2 * REACH / size)).reshape(shape)
 
 
-def _free_directions(rng: np.random.Generator, point: Point) -> Iterator[tuple[str, Array, float]]:
+def _free_directions(
+    rng: np.random.Generator, point: Point, count: int = DIRECTIONS
+) -> Iterator[tuple[str, Array, float]]:
     """Directions with entries in [-1, 1], and a step that is small against the distance between neighbours."""
     for name, value in point.items():
-        step = min(STEP, 2 * math.sqrt(3) / value.size / 8)
-        for _ in range(DIRECTIONS):
+        step = min(STEP, 2 * REACH / value.size / 8)
+        for _ in range(count):
             yield name, rng.uniform(-1, 1, value.shape), step
 
 
@@ -181,7 +284,7 @@ def _errors(
     value: Value,
     point: Point,
     gradients: Mapping[str, Array],
-    directions: Iterator[tuple[str, Array, float]],
+    directions: Iterable[tuple[str, Array, float]],
     scale: float,
     threshold: float,
 ) -> dict[str, float]:
@@ -209,3 +312,57 @@ def _derivative(value: Value, point: Point, name: str, direction: Array, h: floa
         return value({**point, name: point[name] + steps * h * direction})
 
     return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * h)
+
+
+def _error_at_zero(place: _Place, point: Point, gradient: Array, name: str, rng: np.random.Generator) -> float:
+    """How far the gradient is outside of the slopes to both sides, relative; 0 where a slope cannot be told.
+
+    Numbers move alone; each output may have a kink, and its gradient is one between its two slopes. A slope is told
+    where two steps agree on it: not at a jump, and not where it has no end.
+    """
+    if not np.isfinite(gradient).all():
+        return math.inf
+    worst = 0.0
+    here = place.outputs(point)
+    for index in rng.permutation(gradient.size)[:PLACES]:
+        direction = np.zeros(gradient.shape)
+        direction.flat[index] = 1.0
+
+        def slopes(h: float, direction: Array = direction) -> Array:
+            one, two = (place.outputs({**point, name: point[name] + t * direction}) for t in (h, 2 * h))
+            return np.asarray(place.dy * (4 * one - two - 3 * here) / (2 * h))
+
+        sides = [(slopes(sign * STEP / 10), slopes(sign * STEP / 100)) for sign in (1, -1)]
+        size = max(float(np.abs(side).sum()) for pair in sides for side in pair)
+        if not math.isfinite(size) or any(np.abs(far - near).sum() > 1e-4 * size for far, near in sides):
+            continue
+        (_, right), (_, left) = sides
+        low, high = float(np.minimum(left, right).sum()), float(np.maximum(left, right).sum())
+        given = float(gradient.flat[index])
+        size = max(size, abs(given))
+        outside = max(low - given, given - high, 0.0)
+        if outside > 1e-3 * max(size, 1e-6):
+            worst = max(worst, outside / size)
+    return worst
+
+
+def _example(
+    value: Value, point: Point, gradients: Mapping[str, Array], name: str, where: str, rng: np.random.Generator
+) -> str:
+    """Of some numbers, the one whose gradient is the farthest from finite differences, in words."""
+    found = []
+    for index in rng.permutation(point[name].size)[: 6 * PLACES]:
+        direction = np.zeros(point[name].shape)
+        direction.flat[index] = 1.0
+        numeric = _derivative(value, point, name, direction, STEP / 100)
+        given = float(gradients[name].flat[index])
+        distance = abs(given - numeric)
+        found.append(
+            (distance if math.isfinite(distance) else math.inf, float(point[name].flat[index]), given, numeric)
+        )
+    _, at, given, numeric = max(found)
+    advice = "" if name.startswith("params.") else f"; if that is on purpose, declare surrogate_gradients = ({name!r},)"
+    return (
+        f"for example{where}, where {name} is {at:.4g}, backward gives {given:.4g} and finite differences give "
+        f"{numeric:.4g}: make backward the derivative of forward{advice}"
+    )

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
-from cnnkit.testing.gradient import GradientReport, Point
+from cnnkit.testing.gradient import GradientReport, Point, surrogates_of
 from cnnkit.testing.running import Tile, backward, forward, output
 from cnnkit.types import Array
 
@@ -31,7 +31,8 @@ def gradient_check_at(
     For f = sum of dy * y, and random directions d in the inputs and in each parameter:
         <gradient, d>  against  (f(h) - f(-h)) / 2h,  where f(t) is f moved by t * d
     Inputs that are equal move together, so that a maximum with ties is differentiable along d. Where inputs that are
-    exactly 0 lie on a kink, they are held still, and the report says so.
+    exactly 0 lie on a kink, they are held still, and the report says so. What the layer names in `surrogate_gradients`
+    is not compared.
 
     xs: the inputs, (N, ...), one for a layer and one for each branch of a merge; dy: (N, ...), as the output. Both,
     and the layer's parameters, are taken to float64; the layer itself is left alone.
@@ -43,15 +44,18 @@ def gradient_check_at(
         layer.params = {name: np.asarray(value, np.float64) for name, value in layer.params.items()}
         layer.buffers = {name: np.asarray(value, np.float64) for name, value in layer.buffers.items()}
     place = _Place(layer, xs, dy)
+    surrogates = surrogates_of(layer, len(xs))
     errors: dict[str, float] = {}
     for name, value in place.point.items():
+        if name in surrogates:
+            continue
         error = place.error(name, value, rng, threshold, hold_zeros=False)
         if error > threshold and name in place.inputs and not value.all():
             held = place.error(name, value, rng, threshold, hold_zeros=True)
             if held < error / 2:  # a gradient that is wrong elsewhere stays as wrong
                 name, error = f"{name} with zeros held still", held
         errors[name] = error
-    return GradientReport(repr(layer), errors, threshold)
+    return GradientReport(repr(layer), errors, threshold, surrogates)
 
 
 class _Place:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
+from cnnkit.errors import CheckError
+from cnnkit.network.augmented import described
 from cnnkit.testing.context import PlainContext
 from cnnkit.types import Array, Cache, Grads, Shape
 
@@ -69,19 +72,30 @@ def cast_parameters(layer: Layer | Merge, dtype: str | np.dtype[Any]) -> None:
 
 
 def forward(
-    layer: Layer | Merge, xs: Sequence[Array], *, training: bool = True, seed: int = 0, tiles: int = 2
+    layer: Layer | Merge,
+    xs: Sequence[Array],
+    *,
+    training: bool = True,
+    seed: int = 0,
+    tiles: int | Sequence[int] = 2,
+    fill: float = math.nan,
 ) -> list[Tile]:
-    """The batch's way forward; a batch-coupled layer gets the sum of its tiles' partials."""
+    """The batch's way forward; a batch-coupled layer gets the sum of its tiles' partials.
+
+    tiles: how many equal ones, or where the batch is cut; fill: what memory holds before it is written.
+    """
     inputs = list(zip(*(np.array_split(x, tiles) for x in xs), strict=True))
-    contexts = [PlainContext(training, seed + number, xs[0].dtype) for number in range(tiles)]
+    contexts = [PlainContext(training, seed + number, xs[0].dtype, fill=fill) for number in range(len(inputs))]
     if isinstance(layer, BatchCoupledLayer) and training:
         partials = [layer.partial(x[0], ctx) for x, ctx in zip(inputs, contexts, strict=True)]
-        _share(contexts, partials, layer.join(partials))
+        _share(contexts, partials, layer.join)
     results = []
     for x, ctx in zip(inputs, contexts, strict=True):
-        y, cache = layer.forward(x, ctx) if isinstance(layer, Merge) else layer.forward(x[0], ctx)
+        given = layer.forward(x, ctx) if isinstance(layer, Merge) else layer.forward(x[0], ctx)
+        if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[0], np.ndarray):
+            raise CheckError(f"forward must return (y, cache) with y an array, it gave {described(given)}")
         ctx.end_call()
-        results.append(Tile(y, cache, ctx))
+        results.append(Tile(*given, ctx))
     return results
 
 
@@ -89,11 +103,26 @@ def backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[li
     """The gradients of the inputs, and of the parameters added over the tiles.
 
     After a forward pass in prediction, a batch-coupled layer gets a total of zeros: nothing depends on the batch then.
+    Raises CheckError if backward fails then.
     """
-    dys = np.array_split(dy, len(tiles))
+    try:
+        return _backward(layer, dy, tiles)
+    except CheckError:
+        raise
+    except Exception as error:
+        if tiles[0].ctx.training:
+            raise
+        raise CheckError(
+            "backward fails after a forward pass in prediction, which is how a network is explained, with "
+            f"{type(error).__name__}: {error}; let forward give backward its cache in prediction, too"
+        ) from error
+
+
+def _backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[list[Array], Grads]:
+    dys = np.split(dy, np.cumsum([len(tile.y) for tile in tiles])[:-1])
     if isinstance(layer, BatchCoupledLayer):
         partials = [layer.backward_partial(part, t.cache, t.ctx) for part, t in zip(dys, tiles, strict=True)]
-        _share([tile.ctx for tile in tiles], partials, np.sum(partials, axis=0))
+        _share([tile.ctx for tile in tiles], partials, lambda parts: np.asarray(np.sum(parts, axis=0)))
         for tile in tiles:
             tile.ctx.total = tile.ctx.total * tile.ctx.training
     dxs: list[Sequence[Array]] = []
@@ -102,8 +131,11 @@ def backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[li
         if isinstance(layer, Merge):
             dxs.append(layer.backward(part, tile.cache, tile.ctx))
         else:
-            dx, grads = layer.backward(part, tile.cache, tile.ctx)
-            dxs.append([dx])
+            given = layer.backward(part, tile.cache, tile.ctx)
+            if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[1], dict):
+                raise CheckError(f"backward must return (dx, grads) with grads a dict, it gave {described(given)}")
+            dxs.append([given[0]])
+            grads = _kept(layer, given[1], tile.ctx)
             total = {name: total[name] + grad if name in total else grad for name, grad in grads.items()}
         tile.ctx.end_call()
     return [np.concatenate(parts) for parts in zip(*dxs, strict=True)], total
@@ -114,7 +146,28 @@ def output(tiles: Sequence[Tile]) -> Array:
     return np.concatenate([tile.y for tile in tiles])
 
 
-def _share(contexts: Sequence[PlainContext], partials: Sequence[Array], total: Array) -> None:
+def _kept(layer: Layer, grads: Grads, ctx: PlainContext) -> Grads:
+    """The gradients as the engine keeps them: each copied to its place, one after the other, unless it is there."""
+    kept = {}
+    for name, grad in grads.items():
+        kept[name] = grad
+        if name in layer.params and np.shape(grad) == layer.params[name].shape and grad.dtype == ctx.dtype:
+            place = kept[name] = ctx.gradient(name, grad.shape)
+            if place is not grad:
+                place[...] = grad
+    return kept
+
+
+def _share(
+    contexts: Sequence[PlainContext], partials: Sequence[Array], join: Callable[[Sequence[Array]], Array]
+) -> None:
+    for partial in partials:
+        if np.asarray(partial).dtype != np.float64 or np.shape(partial) != np.shape(partials[0]):
+            raise CheckError(
+                f"partials must be float64 and of one shape for every tile, got {np.asarray(partial).dtype} of shape "
+                f"{np.shape(partial)}; the first has shape {np.shape(partials[0])}"
+            )
+    total = join(partials)
     for ctx, partial in zip(contexts, partials, strict=True):
         ctx.end_call()
         ctx.partial, ctx.total = partial, total

@@ -10,7 +10,7 @@ import pytest
 from cnnkit.components import Augmentation, Catalog, Mixing, Plugin, hookimpl
 from cnnkit.components.checks import not_negative
 from cnnkit.errors import CheckError, ComponentError, ConfigError
-from cnnkit.testing import augmentation, check_augmentation
+from cnnkit.testing import augmentation, check_augmentation, comparing
 from cnnkit.types import Array, Draws
 
 
@@ -201,7 +201,8 @@ def test_a_repr_that_makes_another_augmentation(monkeypatch: pytest.MonkeyPatch)
             return [Noise, Another]
 
     catalog = Catalog([Plugin("cnnkit-noise", "1", "noise", Module)])
-    monkeypatch.setattr(augmentation, "installed_catalog", lambda: catalog)
+    for module in (augmentation, comparing):
+        monkeypatch.setattr(module, "installed_catalog", lambda: catalog)
     check_augmentation("Noise(2.0)")
     with pytest.raises(
         CheckError, match=r"fails the check 'repr': the images of the augmentation made from repr, Anoth"

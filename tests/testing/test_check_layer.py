@@ -11,7 +11,7 @@ from cnnkit.components import Catalog, Layer, Plugin, hookimpl
 from cnnkit.components.checks import in_range
 from cnnkit.errors import CheckError, ComponentError, ShapeError
 from cnnkit.layers import Dense, ReLU
-from cnnkit.testing import PlainContext, check_layer, conformance
+from cnnkit.testing import PlainContext, check_layer, comparing
 from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
 
 
@@ -170,21 +170,21 @@ def test_an_expression_is_built_first() -> None:
 @pytest.mark.parametrize(
     ("layer", "check", "reason"),
     [
-        (LyingShape(), "shapes", r"shape of y: expected \(1, 8\), got \(1, 7\)"),
+        (LyingShape(), "shapes", r"shape of y in training: expected \(1, 8\), got \(1, 7\)"),
         (NoBackward(), "shapes", "NotImplementedError: NoBackward has no backward"),
-        (Float64(), "dtype", "dtype of y: expected float32, got float64"),
-        (InPlaceForward(), "inputs unchanged", r"changed xs\[0\] in place"),
+        (Float64(), "dtype", "dtype of y in training: expected float32, got float64"),
+        (InPlaceForward(), "inputs unchanged", r"changed xs\[0\] in place, in training"),
         (InPlaceBackward(), "inputs unchanged", "changed dy in place"),
         (InPlaceWeight(3), "inputs unchanged", "changed weight in place"),
         (CallState(), "no call state", "changed self.x; return it in the cache instead"),
-        (HiddenCallState(), "interleaved calls", "dx 0 depends on what another tile did"),
-        (Counting(), "interleaved calls", "y depends on an earlier call"),
-        (MemoryOrder(), "strides", "y for inputs whose samples are the fastest axis"),
-        (CallStateInADeque(), "no call state", "changed self.seen; return it in the cache instead"),
+        (HiddenCallState(), "no call state", r"changed HiddenCallState.seen\[0\]; return it in the cache"),
+        (Counting(), "no call state", "changed Counting.calls; return it in the cache"),
+        (MemoryOrder(), "strides", "y in training for inputs whose samples are the fastest axis"),
+        (CallStateInADeque(), "no call state", r"changed self.seen\[0\].*; return it in the cache instead"),
         (CentredInTraining(), "training tiles", "a layer that looks at the batch must be a BatchCoupledLayer"),
         (WrongLowering(0.2), "lowering", "lower computes something else than forward does in prediction"),
-        (Neighbours(), "tiles", "prediction for two halves: expected the same values"),
-        (Unwritten(), "memory", "y is not finite; write memory from ctx before it is read"),
+        (Neighbours(), "training tiles", "a layer that looks at the batch must be a BatchCoupledLayer"),
+        (Unwritten(), "memory", "y in training is not finite; write memory from ctx before it is read"),
         (KeepsNothing(0.01), "repr", "takes 'steepness' but keeps no attribute of that name"),
         (WrongGradient(0.2), "gradient", r"the gradient of WrongGradient\(slope=0.2\) is wrong"),
     ],
@@ -193,7 +193,8 @@ def test_an_expression_is_built_first() -> None:
 def test_each_breach_is_named(layer: Layer, check: str, reason: str) -> None:
     with pytest.raises(CheckError, match=reason) as caught:
         check_layer(layer, (7,))
-    start = f"{type(layer).__name__} on inputs of shape (7,) fails the check {check!r}: "
+    name = type(layer).__name__ if check == "repr" else repr(layer)
+    start = f"{name} on inputs of shape (7,) fails the check {check!r}: "
     assert str(caught.value).startswith(start)
 
 
@@ -205,9 +206,11 @@ def test_a_repr_that_makes_another_layer(monkeypatch: pytest.MonkeyPatch) -> Non
             return [LeakyReLU, KeepsAnother]
 
     catalog = Catalog([Plugin("cnnkit-leaky", "1", "leaky", Module)])
-    monkeypatch.setattr(conformance, "installed_catalog", lambda: catalog)
-    check_layer("LeakyReLU(0.2)", (7,))
-    with pytest.raises(CheckError, match=r"fails the check 'repr': y of the layer made from repr, KeepsAnother\(0.5\)"):
+    monkeypatch.setattr(comparing, "installed_catalog", lambda: catalog)
+    check_layer(LeakyReLU(0.2), (7,))
+    with pytest.raises(
+        CheckError, match=r"fails the check 'repr': y in training of the layer made from repr, KeepsAnother\(0.5\)"
+    ):
         check_layer(KeepsAnother(0.2), (7,))
 
 

@@ -1,0 +1,161 @@
+"""The conformance suite for callbacks: everything that training takes for granted about one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import numpy as np
+
+from cnnkit.components import Callback, Component, installed_catalog
+from cnnkit.errors import CheckError, CnnkitError
+from cnnkit.network import Sequential
+from cnnkit.testing.comparing import check_expression, equal, named, run_checks
+from cnnkit.testing.state import changes, global_generators, reached, snapshot
+
+QUANTITIES: Mapping[str, bool] = {
+    "loss": False,
+    "accuracy": True,
+    "validation_loss": False,
+    "validation_accuracy": True,
+    "lr": True,
+    "seconds": False,
+}
+"""What a history has with validation, and whether greater is better of it."""
+EPOCHS = 12
+
+History = dict[str, list[float]]
+
+
+def check_callback(callback: Callback | str, quantities: Mapping[str, bool] = QUANTITIES) -> None:
+    """Check that a callback keeps its contract; `CHECKS` lists what that is.
+
+    callback: a component or its expression; quantities: what the history has, and whether greater is better of it; with
+    those that the callback looks at.
+    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
+    ConfigError for an expression that describes no callback.
+    """
+    component = cast("Callback", installed_catalog().build("callback", callback))
+    run_checks(named(component), CHECKS, component, quantities)
+
+
+def histories(quantities: Mapping[str, bool]) -> list[History]:
+    """Of a training that gets better and better, of one that gets worse, and of one that goes up and down."""
+    better = np.linspace(0.9, 0.1, EPOCHS)
+    found = []
+    for course in (better, better[::-1], 0.5 + 0.3 * np.sin(np.arange(EPOCHS))):
+        made = {name: (1 - course if greater else course).tolist() for name, greater in quantities.items()}
+        found.append(made | {name: [0.01] * EPOCHS for name in ("lr",) if name in quantities})
+    return found
+
+
+def verdicts(callback: Callback, history: History, quantities: Mapping[str, bool]) -> list[object]:
+    """What it returns after each epoch of a training."""
+    callback.start(dict(quantities))
+    return [
+        callback.after_epoch({name: values[:epoch] for name, values in history.items()})
+        for epoch in range(1, EPOCHS + 1)
+    ]
+
+
+def check_verdicts(callback: Callback, quantities: Mapping[str, bool]) -> None:
+    """After each epoch, the first one too, it returns text: why the training should end, or ""."""
+    for history in histories(quantities):
+        for epoch, verdict in enumerate(verdicts(callback, history, quantities), start=1):
+            if not isinstance(verdict, str):
+                raise CheckError(
+                    'after_epoch must return why the training should end, as text, or "" to go on; after epoch '
+                    f"{epoch} it returned {verdict!r}"
+                )
+
+
+def check_history_unchanged(callback: Callback, quantities: Mapping[str, bool]) -> None:
+    """The history and the quantities are left as they are: the registry stores them."""
+    for history in histories(quantities):
+        given = dict(quantities)
+        callback.start(given)
+        equal("quantities after start", given, dict(quantities))
+        for epoch in range(1, EPOCHS + 1):
+            seen = {name: values[:epoch] for name, values in history.items()}
+            kept = copy.deepcopy(seen)
+            callback.after_epoch(seen)
+            for name in {**kept, **seen}:
+                if seen.get(name) != kept.get(name):
+                    raise CheckError(
+                        f"after_epoch changed history[{name!r}], which the registry stores: work on a copy, such as "
+                        f"list(history[{name!r}])"
+                    )
+
+
+def check_fresh_start(callback: Callback, quantities: Mapping[str, bool]) -> None:
+    """`start` forgets earlier trainings: the same history brings the same verdicts, also when a training is resumed."""
+    for history in histories(quantities):
+        first = verdicts(callback, history, quantities)
+        for other in histories(quantities):
+            verdicts(callback, other, quantities)
+        again = verdicts(callback, history, quantities)
+        for epoch, (expected, given) in enumerate(zip(first, again, strict=True), start=1):
+            equal(
+                f"the verdict after epoch {epoch} of the same training, begun again; forget in start", given, expected
+            )
+
+
+def check_nothing_else_changed(callback: Callback, quantities: Mapping[str, bool]) -> None:
+    """Components of the training, and its own configuration, stay as they are: the recipe that is stored says them."""
+    text, generators = repr(callback), global_generators()
+    others = {
+        path: other
+        for path, other in reached(callback, (Component, Sequential)).items()
+        if not isinstance(other, Callback)
+    }
+    before = {path: snapshot(other, path) for path, other in others.items()}
+    for history in histories(quantities):
+        verdicts(callback, history, quantities)
+    for path, other in others.items():
+        if changed := changes(before[path], snapshot(other, path)):
+            raise CheckError(
+                f"a call changed {', '.join(changed)}, so that the recorded recipe is not what was trained with; look "
+                "at the history alone, a learning rate is changed by a Schedule"
+            )
+    equal("repr after a training", repr(callback), text)
+    if global_generators() != generators:
+        raise CheckError("global random numbers were drawn, from random or np.random: every result must be repeatable")
+
+
+def check_missing_quantities(callback: Callback, quantities: Mapping[str, bool]) -> None:
+    """What it looks at and the history will lack is told by `start`, before the first epoch."""
+    fewer = {name: quantities[name] for name in quantities if name in ("loss", "lr", "seconds")}
+    history = histories(fewer)[0]
+    try:
+        callback.start(dict(fewer))
+    except CnnkitError:
+        return
+    for epoch in range(1, EPOCHS + 1):
+        try:
+            callback.after_epoch({name: values[:epoch] for name, values in history.items()})
+        except Exception as error:
+            raise CheckError(
+                f"with a history of {', '.join(fewer)} alone, after_epoch raises {type(error).__name__}: {error}; "
+                "raise ConfigError in start if something is missing among the quantities"
+            ) from error
+
+
+def check_repr(callback: Callback, quantities: Mapping[str, bool]) -> None:
+    """`repr` is the expression that makes the callback again."""
+    again = check_expression("callback", callback)
+    if again is not None:
+        for history in histories(quantities):
+            made = verdicts(cast("Callback", again), history, quantities)
+            equal("verdicts of what repr makes", made, verdicts(callback, history, quantities))
+
+
+CHECKS: Mapping[str, Callable[[Callback, Mapping[str, bool]], None]] = {
+    "verdicts": check_verdicts,
+    "history unchanged": check_history_unchanged,
+    "fresh start": check_fresh_start,
+    "nothing else changed": check_nothing_else_changed,
+    "missing quantities": check_missing_quantities,
+    "repr": check_repr,
+}
+"""By name, in the order in which they run."""

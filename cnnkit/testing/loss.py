@@ -1,0 +1,184 @@
+"""The conformance suite for losses: everything that training and evaluation take for granted about one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from cnnkit.components import Loss, installed_catalog
+from cnnkit.errors import CheckError
+from cnnkit.testing.comparing import check_expression, check_unchanged_by, close, equal, named, run_checks, same_bits
+from cnnkit.testing.gradient import apart, gradient_check
+from cnnkit.testing.inputs import LARGE
+from cnnkit.testing.targets import taken
+from cnnkit.types import Array, Shape
+
+SAMPLES = 12
+CUTS = ([1], [3, 4], list(range(1, SAMPLES)))
+WEIGHT = 0.25
+
+
+def check_loss(loss: Loss | str, out_shape: Shape = (5,), *, targets: Array | None = None) -> None:
+    """Check that a loss keeps its contract; `CHECKS` lists what that is.
+
+    loss: a component or its expression; out_shape: of the network's outputs, without the batch axis, (K,) or
+    (K, H, W); targets: (N, ...), if None those that the loss does not refuse: class indices, values from 0 to 1, shares
+    of the classes, or labels of 0 and 1.
+    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
+    ConfigError for an expression that describes no loss; what the loss raises, if it refuses all targets.
+    """
+    component = cast("Loss", installed_catalog().build("loss", loss))
+    rng = np.random.default_rng(0)
+    count = SAMPLES if targets is None else len(targets)
+    outputs = _outputs(component, (count, *out_shape))
+    for kind, one in taken(lambda t: component.forward(outputs.copy(), t), out_shape, count, rng, targets).items():
+        if count < 2:
+            raise CheckError(f"expected targets of two samples or more, got {count}")
+        trial = LossTrial(component, outputs, one)
+        run_checks(f"{named(component)} on outputs of shape {out_shape}, targets are {kind},", CHECKS, trial)
+
+
+@dataclass(frozen=True)
+class LossTrial:
+    """A loss with outputs and targets."""
+
+    loss: Loss
+    outputs: Array
+    targets: Array
+
+    def results(self, outputs: Array | None = None, weight: float = WEIGHT) -> dict[str, Array]:
+        """What forward and backward give, by name."""
+        return self.of(self.outputs if outputs is None else outputs, self.targets, weight)
+
+    def of(self, outputs: Array, targets: Array, weight: float = WEIGHT) -> dict[str, Array]:
+        """The same for other samples."""
+        losses, cache = self._forward(outputs, targets)
+        return {"loss": losses, "gradient": self.loss.backward(cache, weight)}
+
+    def _forward(self, outputs: Array, targets: Array) -> tuple[Array, object]:
+        given = self.loss.forward(outputs, targets)
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise CheckError(f"forward must return (losses, cache), it gave {type(given).__name__}")
+        return given
+
+    def parts(self) -> Iterator[dict[str, Array]]:
+        """The results of the batch, cut in several ways and put together again."""
+        for cut in CUTS:
+            cut = [at for at in cut if at < len(self.outputs)]
+            pieces = [
+                self.of(*piece) for piece in zip(np.split(self.outputs, cut), np.split(self.targets, cut), strict=True)
+            ]
+            yield {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def check_shapes(trial: LossTrial) -> None:
+    """One loss for each sample, a gradient of the outputs' shape and dtype, for one sample as for many."""
+    for count in (len(trial.outputs), 1):
+        found = trial.of(trial.outputs[:count], trial.targets[:count])
+        for name, expected in (("loss", (count,)), ("gradient", trial.outputs[:count].shape)):
+            value = found[name]
+            if not isinstance(value, np.ndarray) or value.shape != expected:
+                raise CheckError(
+                    f"the {name} must be an array of shape {expected} for {count} samples, got "
+                    f"{type(value).__name__} of shape {np.shape(value)}"
+                    + ("; the mean over the batch is the engine's task" if name == "loss" else "")
+                )
+        equal("kind of the loss's dtype", found["loss"].dtype.kind, "f")
+        equal("dtype of the gradient", str(found["gradient"].dtype), str(trial.outputs.dtype))
+
+
+def check_finite(trial: LossTrial) -> None:
+    """No loss or gradient is NaN or infinite; from logits, not for outputs of 0 and +-100 either."""
+    rng = np.random.default_rng(1)
+    candidates = {"ordinary outputs": trial.outputs}
+    if trial.loss.from_logits:
+        some = rng.choice([-LARGE, 0.0, LARGE], trial.outputs.shape).astype(np.float32)
+        candidates |= {"outputs of 0": np.zeros_like(some), f"outputs of 0 and +-{LARGE:g}": some}
+    for what, outputs in candidates.items():
+        for name, value in trial.results(outputs).items():
+            if not np.isfinite(value).all():
+                raise CheckError(
+                    f"the {name} is {value[~np.isfinite(value)].flat[0]} for {what}: take the largest output out of "
+                    "every exponent, and keep logarithms and quotients finite"
+                )
+
+
+def check_inputs_unchanged(trial: LossTrial) -> None:
+    """Outputs and targets are left as they are."""
+    given = {"outputs": trial.outputs.copy(), "targets": trial.targets.copy()}
+    trial.of(given["outputs"], given["targets"])
+    same_bits("outputs after forward and backward, which changed them in place", given["outputs"], trial.outputs)
+    same_bits("targets after forward and backward, which changed them in place", given["targets"], trial.targets)
+
+
+def check_samples(trial: LossTrial) -> None:
+    """A sample's loss and gradient do not depend on the samples beside it."""
+    whole = trial.results()
+    for parts in trial.parts():
+        for name, value in parts.items():
+            close(f"the {name} of samples in smaller tiles; a sample must not look at others", value, whole[name])
+
+
+def check_weight(trial: LossTrial) -> None:
+    """The gradient is that of weight * sum(losses)."""
+    one, two = trial.results(weight=WEIGHT)["gradient"], trial.results(weight=3 * WEIGHT)["gradient"]
+    close("the gradient for three times the weight, and three times the gradient; multiply by weight", two, 3 * one)
+
+
+def check_memory_order(trial: LossTrial) -> None:
+    """The order of axes in memory changes nothing."""
+    expected = trial.results()
+    samples_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(trial.outputs, 0, -1)), -1, 0)
+    for name, value in trial.results(samples_last).items():
+        close(f"the {name} for outputs whose samples are the fastest axis", value, expected[name])
+
+
+def check_no_call_state(trial: LossTrial) -> None:
+    """A call leaves no trace, and depends on no earlier one: several workers use the loss at once."""
+    check_unchanged_by(trial.loss, trial.results)
+    expected = trial.results()
+    losses, cache = trial.loss.forward(trial.outputs, trial.targets)
+    kept = losses.copy()
+    trial.of(-trial.outputs if trial.loss.from_logits else 1 - trial.outputs, trial.targets)
+    same_bits("losses after another call", losses, kept)
+    found = trial.loss.backward(cache, WEIGHT)
+    same_bits("the gradient after another tile's forward and backward", found, expected["gradient"])
+
+
+def check_repr(trial: LossTrial) -> None:
+    """`repr` is the expression that makes the loss again."""
+    again = check_expression("loss", trial.loss)
+    if again is not None:
+        expected = trial.results()
+        for name, value in LossTrial(cast("Loss", again), trial.outputs, trial.targets).results().items():
+            same_bits(f"the {name} of the loss made from repr, {trial.loss!r},", value, expected[name])
+
+
+def check_gradient(trial: LossTrial) -> None:
+    """`backward` is the derivative of `forward`."""
+    report = gradient_check(trial.loss, trial.outputs.shape[1:], targets=trial.targets)
+    if not report.ok:
+        raise CheckError(f"{report}: make backward the derivative of weight * sum(losses)")
+
+
+CHECKS: Mapping[str, Callable[[LossTrial], None]] = {
+    "shapes": check_shapes,
+    "inputs unchanged": check_inputs_unchanged,
+    "no call state": check_no_call_state,
+    "samples": check_samples,
+    "weight": check_weight,
+    "memory order": check_memory_order,
+    "repr": check_repr,
+    "finite": check_finite,
+    "gradient": check_gradient,
+}
+"""By name, in the order in which they run."""
+
+
+def _outputs(loss: Loss, shape: Shape) -> Array:
+    """Without `from_logits` outputs may have to be probabilities."""
+    values = apart(np.random.default_rng(2), shape)
+    return (3 * values if loss.from_logits else 0.5 + values / 4).astype(np.float32)

@@ -1,0 +1,179 @@
+"""The conformance suite for metrics: everything that training and evaluation take for granted about one."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from cnnkit.components import Metric, installed_catalog
+from cnnkit.errors import CheckError
+from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
+from cnnkit.testing.targets import taken
+from cnnkit.types import Array, Shape
+
+SAMPLES = 60
+CUTS = ([1], [32], [7, 9, 40], list(range(1, SAMPLES)))
+TAKEN_KEYS = {"loss", "lr", "seconds", ""}
+"""What a history has anyway."""
+
+
+def check_metric(metric: Metric | str, out_shape: Shape = (5,), *, targets: Array | None = None) -> None:
+    """Check that a metric keeps its contract; `CHECKS` lists what that is.
+
+    metric: a component or its expression; out_shape: of the network's outputs, without the batch axis; targets:
+    (N, ...), if None those that the metric does not refuse, of the kinds that `check_loss` tries.
+    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
+    ConfigError for an expression that describes no metric; what the metric raises, if it refuses all targets.
+    """
+    component = cast("Metric", installed_catalog().build("metric", metric))
+    rng = np.random.default_rng(0)
+    count = SAMPLES if targets is None else len(targets)
+    outputs = rng.normal(size=(count, *out_shape)).astype(np.float32)
+    for kind, one in taken(lambda t: component.sums(outputs.copy(), t), out_shape, count, rng, targets).items():
+        trial = MetricTrial(component, outputs, one)
+        run_checks(f"{named(component)} on outputs of shape {out_shape}, targets are {kind},", CHECKS, trial)
+
+
+@dataclass(frozen=True)
+class MetricTrial:
+    """A metric with outputs and targets."""
+
+    metric: Metric
+    outputs: Array
+    targets: Array
+
+    def sums(self, part: slice | Array = slice(None)) -> Array:
+        """Those of some samples."""
+        return np.asarray(self.metric.sums(self.outputs[part], self.targets[part]))
+
+    def value(self) -> float:
+        """The metric of all samples."""
+        return self.metric.value(self.sums().astype(np.float64))
+
+    def best_and_worst(self) -> tuple[Array, Array] | None:
+        """Outputs that are right for every sample, and wrong for every sample; None for targets of no known kind."""
+        targets, shape = self.targets, self.outputs.shape
+        if targets.shape == shape:
+            return targets.astype(np.float32), (1 - targets).astype(np.float32)
+        if targets.dtype.kind not in "iu" or targets.shape != (shape[0], *shape[2:]) or shape[1] < 2:
+            return None
+        right = np.moveaxis(np.eye(shape[1], dtype=np.float32)[targets], -1, 1)
+        return 10 * right, 10 * np.roll(right, 1, axis=1)
+
+
+def check_sums(trial: MetricTrial) -> None:
+    """Sums are finite numbers of one shape for any number of samples, float64 or whole."""
+    expected = trial.sums().shape
+    for count in (1, 2, len(trial.outputs)):
+        sums = trial.sums(slice(count))
+        equal(f"shape of the sums of {count} samples", sums.shape, expected)
+        if sums.dtype != np.float64 and sums.dtype.kind not in "iu":
+            raise CheckError(f"sums must be float64, or whole numbers, got {sums.dtype}: float32 loses small addends")
+        if not np.isfinite(sums).all():
+            raise CheckError(f"sums must be finite, those of {count} samples are {sums.tolist()}")
+
+
+def check_tiles(trial: MetricTrial) -> None:
+    """The sums of all samples are those of the tiles, added up, however the samples are cut."""
+    whole = trial.sums().astype(np.float64)
+    for cut in CUTS:
+        parts = [at for at in np.split(np.arange(len(trial.outputs)), cut) if len(at)]
+        added = np.sum([trial.sums(part) for part in parts], axis=0, dtype=np.float64)
+        if not np.allclose(added, whole, 1e-4, 1e-6):
+            raise CheckError(
+                f"the sums of {len(parts)} tiles add up to {added.tolist()}, those of all samples are "
+                f"{whole.tolist()}: give sums and counts, and take the mean of them in value"
+            )
+
+
+def check_value(trial: MetricTrial) -> None:
+    """The value is one real number, that of the total alone, which is left as it is."""
+    total = trial.sums().astype(np.float64)
+    before, fresh = total.copy(), copy.deepcopy(trial.metric)
+    value = trial.metric.value(total)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise CheckError(f"value must be a finite number, got {value!r}")
+    same_bits("the total after value", total, before)
+    small = trial.sums(slice(3)).astype(np.float64)
+    equal("value of a total after another one", trial.metric.value(small), fresh.value(small))
+    equal("value of the same total after another one", trial.metric.value(before), value)
+
+
+def check_inputs_unchanged(trial: MetricTrial) -> None:
+    """Outputs and targets are left as they are."""
+    outputs, targets = trial.outputs.copy(), trial.targets.copy()
+    trial.metric.sums(outputs, targets)
+    same_bits("outputs after sums, which changed them in place", outputs, trial.outputs)
+    same_bits("targets after sums, which changed them in place", targets, trial.targets)
+
+
+def check_no_call_state(trial: MetricTrial) -> None:
+    """A call leaves no trace, and depends on no earlier one: several workers use the metric at once."""
+    expected = trial.sums()
+    check_unchanged_by(trial.metric, trial.value)
+    trial.sums(slice(5))
+    same_bits("the sums of the same samples, asked for again", trial.sums(), expected)
+
+
+def check_key(trial: MetricTrial) -> None:
+    """The name in a history is one that nothing else has, and a direction is told."""
+    key = trial.metric.key
+    if not isinstance(key, str) or key in TAKEN_KEYS or key.startswith("validation_") or "[" in key:
+        raise CheckError(
+            f"key must be a name of its own in a history, beside loss, lr and seconds, and without 'validation_' and "
+            f"brackets, got {key!r}"
+        )
+    equal("type of greater_is_better", type(trial.metric.greater_is_better), bool)
+
+
+def check_direction(trial: MetricTrial) -> None:
+    """Outputs that are all right are not worse than outputs that are all wrong."""
+    made = trial.best_and_worst()
+    if made is None:
+        return
+    others = np.roll(trial.targets, 1, axis=0)
+    if np.array_equal(trial.sums(), np.asarray(trial.metric.sums(trial.outputs, others))):
+        return  # it does not look at targets
+    best, worst = (
+        trial.metric.value(np.asarray(trial.metric.sums(outputs, trial.targets), np.float64)) for outputs in made
+    )
+    if (best < worst) == trial.metric.greater_is_better and best != worst:
+        raise CheckError(
+            f"greater_is_better is {trial.metric.greater_is_better}, but right outputs give {best:g} and wrong ones "
+            f"{worst:g}: set greater_is_better = {best > worst}"
+        )
+
+
+def check_memory_order(trial: MetricTrial) -> None:
+    """The order of axes in memory changes nothing."""
+    samples_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(trial.outputs, 0, -1)), -1, 0)
+    given = np.asarray(trial.metric.sums(samples_last, trial.targets))
+    if not np.allclose(given, trial.sums(), 1e-4, 1e-6):
+        raise CheckError("sums differ for outputs whose samples are the fastest axis in memory: use logical axes")
+
+
+def check_repr(trial: MetricTrial) -> None:
+    """`repr` is the expression that makes the metric again."""
+    again = check_expression("metric", trial.metric)
+    if again is not None:
+        found = MetricTrial(cast("Metric", again), trial.outputs, trial.targets)
+        same_bits(f"the sums of the metric made from repr, {trial.metric!r},", found.sums(), trial.sums())
+
+
+CHECKS: Mapping[str, Callable[[MetricTrial], None]] = {
+    "inputs unchanged": check_inputs_unchanged,
+    "sums": check_sums,
+    "no call state": check_no_call_state,
+    "tiles": check_tiles,
+    "value": check_value,
+    "memory order": check_memory_order,
+    "key": check_key,
+    "direction": check_direction,
+    "repr": check_repr,
+}
+"""By name, in the order in which they run."""

@@ -1,0 +1,89 @@
+"""The conformance suite for schedules: everything that training takes for granted about one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from cnnkit.components import Schedule, installed_catalog
+from cnnkit.components.checks import whole
+from cnnkit.errors import CheckError, CnnkitError
+from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks
+
+PARTS = 7
+"""Points of an epoch that are looked at; a fraction that no float holds exactly."""
+LENGTHS = (1, 2, 3, 100)
+"""Of trainings, in epochs, that are tried beside the one that is asked for."""
+
+
+def check_schedule(schedule: Schedule | str, epochs: int = 10) -> None:
+    """Check that a schedule keeps its contract; `CHECKS` lists what that is.
+
+    schedule: a component or its expression; epochs: of a training that it is made for. Others may be refused, by a
+    CnnkitError at their first step.
+    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
+    ConfigError for an expression that describes no schedule, or for epochs below 1.
+    """
+    component = cast("Schedule", installed_catalog().build("schedule", schedule))
+    whole("epochs", epochs)
+    run_checks(named(component), CHECKS, component, epochs)
+
+
+def points(epochs: int) -> list[float]:
+    """Where a training asks, up to its last moment."""
+    return [step / PARTS for step in range(epochs * PARTS)] + [math.nextafter(epochs, 0)]
+
+
+def check_factors(schedule: Schedule, epochs: int) -> None:
+    """Factors are finite numbers, 0 or above, and some are above; for short and long trainings, too."""
+    for length in dict.fromkeys((epochs, *LENGTHS)):
+        factors = []
+        for epoch in points(length):
+            at = f"factor({epoch:.6g}, {length})"
+            try:
+                factor = schedule.factor(epoch, length)
+            except CnnkitError as error:
+                if epoch == 0 and length != epochs:
+                    break  # it is not made for this one, and says so before any work
+                if epoch == 0:
+                    raise CheckError(f"{at} is refused: {error}; give the epochs of a training for it") from error
+                raise CheckError(f"{at} is refused in the middle of a training: {error}; refuse at epoch 0") from error
+            except Exception as error:
+                raise CheckError(f"{at} raises {type(error).__name__}: {error}") from error
+            if isinstance(factor, bool) or not isinstance(factor, int | float):
+                raise CheckError(f"{at} must be a number, got {type(factor).__name__} {factor!r}")
+            if not 0 <= factor < math.inf:
+                raise CheckError(f"{at} must be a finite number, 0 or above, got {factor!r}: it multiplies the rate")
+            factors.append(factor)
+        if factors and not any(factors):
+            raise CheckError(f"all factors of a training of {length} epochs are 0: nothing would be learned")
+
+
+def check_pure(schedule: Schedule, epochs: int) -> None:
+    """A factor depends on its two arguments alone: a training that is resumed asks in the middle."""
+    forward = {epoch: schedule.factor(epoch, epochs) for epoch in points(epochs)}
+    check_unchanged_by(schedule, lambda: [schedule.factor(epoch, epochs) for epoch in points(epochs)])
+    for epoch in reversed(points(epochs)):
+        equal(
+            f"factor({epoch:.6g}, {epochs}), asked for after later ones; it must depend on its arguments alone",
+            schedule.factor(epoch, epochs),
+            forward[epoch],
+        )
+
+
+def check_repr(schedule: Schedule, epochs: int) -> None:
+    """`repr` is the expression that makes the schedule again."""
+    again = check_expression("schedule", schedule)
+    if again is not None:
+        for epoch in points(epochs):
+            made = cast("Schedule", again).factor(epoch, epochs)
+            equal(f"factor({epoch:.6g}, {epochs}) of what repr makes", made, schedule.factor(epoch, epochs))
+
+
+CHECKS: Mapping[str, Callable[[Schedule, int], None]] = {
+    "factors": check_factors,
+    "pure": check_pure,
+    "repr": check_repr,
+}
+"""By name, in the order in which they run."""

@@ -1,0 +1,76 @@
+"""Every built-in component keeps its contract: the catalog says which there are, none can be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Component, installed_catalog
+from cnnkit.components.catalog import BUILT_IN
+from cnnkit.components.contracts import signature
+from cnnkit.onnx.runtimes import is_installed
+from cnnkit.testing import (
+    check_callback,
+    check_dataset,
+    check_loss,
+    check_metric,
+    check_optimizer,
+    check_runtime,
+    check_schedule,
+)
+
+CHECKS: dict[str, Callable[..., None]] = {
+    "loss": check_loss,
+    "metric": check_metric,
+    "optimizer": check_optimizer,
+    "schedule": check_schedule,
+    "callback": check_callback,
+    "runtime": check_runtime,
+}
+"""Layers and augmentations have tests of their own, with random configurations."""
+ARGUMENTS = {
+    "Step": ["Step(3)", "Step(1, gamma=0.5)"],
+    "StopAt": ["StopAt(0.5)", 'StopAt(0.2, monitor="loss")'],
+    "TimeLimit": ["TimeLimit(0.05)"],
+    "SGD": ["SGD()", "SGD(0.1, momentum=0.9)", "SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1)"],
+    "Adam": ["Adam()", "Adam(weight_decay=0.1)"],
+    "CrossEntropy": ["CrossEntropy()", "CrossEntropy(label_smoothing=0.2)"],
+    "Cosine": ["Cosine()", "Cosine(warmup=1.5, final=0.1)"],
+    "EarlyStopping": ["EarlyStopping()", 'EarlyStopping(monitor="accuracy", patience=1, min_delta=0.1)'],
+}
+"""Expressions of those that need arguments, or have some that do much; others are tried without any."""
+
+
+def built_in(kind: str) -> dict[str, type[Component]]:
+    catalog = installed_catalog()
+    (own,) = (plugin for plugin in catalog.plugins if plugin.distribution == BUILT_IN)
+    return catalog.classes(own, kind)
+
+
+def expressions(kind: str) -> list[tuple[str, str]]:
+    found = built_in(kind)
+    return [(kind, text) for name in found for text in ARGUMENTS.get(name, [f"{name}()"])]
+
+
+@pytest.mark.parametrize(("kind", "text"), [case for kind in CHECKS for case in expressions(kind)])
+def test_each_keeps_its_contract(kind: str, text: str) -> None:
+    found = built_in(kind)[text.partition("(")[0]]
+    if kind == "runtime" and not is_installed(found):  # type: ignore[arg-type]
+        pytest.skip(f"{text} is not installed")
+    CHECKS[kind](text)
+
+
+def test_each_dataset_that_needs_no_download_keeps_its_contract(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x=np.random.default_rng(0).random((20, 1, 4, 4)), y=np.arange(20) % 3)
+    checked = []
+    for name, cls in built_in("dataset").items():
+        needs_a_file = "path" in signature(cls).parameters
+        text = f'{name}("own.npz")' if needs_a_file else f"{name}()"
+        dataset = installed_catalog().build("dataset", text)
+        if needs_a_file or dataset.is_complete(tmp_path):  # type: ignore[attr-defined]
+            check_dataset(text, tmp_path)
+            checked.append(name)
+    assert {"Digits", "Arrays"} <= set(checked)
