@@ -152,6 +152,7 @@ def write_bundle(
     x: inputs to compare on, random ones if None; inputs: what they are, in words for the model card.
     """
     from cnnkit.onnx.export import to_onnx
+    from cnnkit.onnx.outputs import output_names
     from cnnkit.onnx.report import COLUMNS
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.plotting.curves import curves_png
@@ -170,6 +171,7 @@ def write_bundle(
             results=(COLUMNS, *report.rows()),
             remarks=[*report.remarks(), *report.faults()],
             curves=bundle.CURVES if curves else None,
+            outputs=output_names(model),
         )
         members = {bundle.ONNX_FILE: proto.SerializeToString(deterministic=True), bundle.CARD: card.encode()}
         bundle.write_bundle(path, record, members | ({bundle.CURVES: curves} if curves else {}))

@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components.checks import whole
 from cnnkit.components.predicted import NO_CLASS
 from cnnkit.errors import ShapeError
-from cnnkit.types import Array, Shape, as_array
+from cnnkit.types import Array, as_array
 
 
 @dataclass(frozen=True)
@@ -181,15 +181,6 @@ def calibration_of(confidence: Array, right: Array, bins: int = 15) -> Calibrati
     accuracy = _share(np.bincount(place, right, bins), inside)
     error = np.nansum(inside / count * np.abs(accuracy - mean)) if count else np.nan
     return Calibration(mean, accuracy, inside, float(error))
-
-
-def check_scores(outputs: Shape) -> None:
-    """Raise ShapeError for outputs, without batch axis, that are no vector: those have no probabilities of classes."""
-    if len(outputs) != 1:
-        raise ShapeError(
-            f"expected a network that ends in one vector of scores, got outputs of shape {outputs}: end it with a "
-            "Flatten() or Dense(...) layer"
-        )
 
 
 def not_finite(who: str, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Predictions for files: what a model takes the images in them for."""
+"""Predictions for files: what a model says of the images in them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from cnnkit.components.checks import whole
 from cnnkit.data.images import find_images, looks_inverted
 from cnnkit.data.inputs import STDIN, read_inputs
-from cnnkit.errors import DataError, UnitsWarning
-from cnnkit.measures import check_scores, not_finite
+from cnnkit.errors import ConfigError, DataError, ShapeError, UnitsWarning
+from cnnkit.measures import not_finite
 from cnnkit.network import Sequential
 from cnnkit.types import Array, Preprocessing
 from cnnkit.units import bounds, scale_of_images, units_hint
@@ -29,14 +30,17 @@ FileName = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one image is taken for."""
+    """What a model says of one input, as its task is."""
 
     file: str
     index: int
     """Which of the inputs in the file."""
-    labels: tuple[str, ...]
-    """The most probable one first."""
-    probabilities: tuple[float, ...]
+    labels: tuple[str, ...] = ()
+    """Classes, or the labels that are there, the most probable one first."""
+    probabilities: tuple[float, ...] = ()
+    """One for each of them; none if the model has only scores."""
+    values: tuple[float, ...] = ()
+    """What a model for values gives, in the order of its outputs."""
     hints: tuple[str, ...] = ()
     """Why the image may not be what the model expects."""
 
@@ -53,38 +57,63 @@ class FileInputs:
 
 
 def predict_files(
-    model: Sequential, files: Iterable[FileName], *, top: int = 1, invert: bool = False, level: float | None = None
+    model: Sequential,
+    files: Iterable[FileName],
+    *,
+    top: int | None = None,
+    invert: bool = False,
+    level: float | None = None,
 ) -> list[Prediction]:
-    """The most probable labels of the images in files: of all of them, in order, or of none.
+    """What a model says of the images in files: of all of them, in order, or of none.
 
     files: image files, .npy files of one input or many, folders (the image files in them), "-" for standard input;
-    top: how many labels; invert: turn light and dark in image files; level: how light the images were on average that
-    the model was trained on, 0 (black) to 1 (white), what `trained_level` says if None. Where that is dark, an image of
-    one channel that is dark on a light ground gets a hint. So does what may be in other units than the training
-    samples: an array, which is taken as it is, or an image where it is not certain what its white is to the model.
-    Raises DataError, with every file that cannot be used and why, and for probabilities that are NaN; ShapeError for a
-    model that gives no scores of classes, and CnnkitError for image files without Pillow.
+    top: how many classes or labels; if None, the most probable class, or the labels with a probability of 1/2 or more;
+    invert: turn light and dark in image files; level: how light the images were on average that the model was trained
+    on, 0 (black) to 1 (white), what `trained_level` says if None. Where that is dark, an image of one channel that is
+    dark on a light ground gets a hint. So does what may be in other units than the training samples: an array, which is
+    taken as it is, or an image where it is not certain what its white is to the model.
+    Raises DataError, with every file that cannot be used and why, and for outputs that are NaN; ShapeError for a model
+    that says something of each pixel, ConfigError for `top` values, and CnnkitError for image files without Pillow.
     """
-    whole("top", top)
-    check_scores(model.output_shape)
+    if top is not None and model.task.gives == "values":
+        raise ConfigError(f"the model gives {model.gives}, of which none is the most probable: leave top out")
+    if top is not None:
+        whole("top", top)
+    if len(model.output_shape) != 1:
+        raise ShapeError(f"the model gives {model.gives}, which is no line of a table: take model.predict(x) in Python")
     level = trained_level(model.preprocessing) if level is None else level
     dark = level is not None and level < 0.5 and model.input_shape[0] == 1
-    labels = model.labels or tuple(map(str, range(model.output_shape[-1])))
     predictions = []
     for batch in _batches(_read(model, files, invert, dark)):
         x = batch[0].x if len(batch) == 1 else np.concatenate([one.x for one in batch])
         with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UnitsWarning)  # the hints say so for each file
-            probabilities = model.predict_proba(x)
-        rows = iter(probabilities)
+            rows = iter(_numbers(model, x))
         for one in batch:
             for index, row in zip(range(len(one.x)), rows, strict=False):
                 if not np.isfinite(row).all():
                     raise DataError(not_finite("the model", one.file))
-                places = (-row).argsort(kind="stable")[:top].tolist()
-                best = tuple(labels[place] for place in places), tuple(row[places].tolist())
-                predictions.append(Prediction(one.file, index, *best, one.hints))
+                predictions.append(Prediction(one.file, index, **_said(model, row, top), hints=one.hints))
     return predictions
+
+
+def _numbers(model: Sequential, x: Array) -> Array:
+    """By which the model says something: probabilities, scores, or values, (N, F)."""
+    if model.has_probabilities:
+        return model.predict_proba(x)
+    return model.logits(x) if model.task.gives == "classes" else model.outputs(x)
+
+
+def _said(model: Sequential, row: Array, top: int | None) -> dict[str, Any]:
+    """The fields of a prediction; row: (F,)."""
+    if model.task.gives == "values":
+        return {"values": tuple(row.tolist())}
+    places = (-row).argsort(kind="stable").tolist()
+    if top is None:
+        top = 1 if model.task.gives == "classes" else int((row >= 0.5).sum())
+    names = model.labels or tuple(map(str, range(len(row))))
+    probabilities = tuple(row[places[:top]].tolist()) if model.has_probabilities else ()
+    return {"labels": tuple(names[place] for place in places[:top]), "probabilities": probabilities}
 
 
 def trained_level(preprocessing: Preprocessing) -> float | None:

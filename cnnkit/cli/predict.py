@@ -1,4 +1,4 @@
-"""`cnnkit predict`: labels and probabilities for images in files."""
+"""`cnnkit predict`: what a model says of images in files."""
 
 from __future__ import annotations
 
@@ -31,14 +31,19 @@ def predict(
             help="Image files, folders of them, .npy arrays in the dataset's own units, or - for standard input.",
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, help="How many labels to show for each image.")] = 1,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many classes to show for each image, or labels; else what is said.")
+    ] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Turn light and dark in image files.")] = False,
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Print the most probable labels of images."""
+    """Print what a model says of images.
+
+    The most probable class, all labels that are there, or the values: what it was trained for.
+    """
     from cnnkit.prediction import predict_files
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
@@ -51,17 +56,41 @@ def predict(
     predictions = predict_files(model, files, top=top, invert=invert, level=level)
     _warn_of_hints(predictions)
     if as_json:
-        say_json({"ref": ref, "predictions": list(map(_entry, predictions))})
+        entries = [_entry(one, model) for one in predictions]
+        say_json({"ref": ref, "gives": model.task.gives, "predictions": entries})
     else:
-        pairs = [(one, *pair) for one in predictions for pair in zip(one.labels, one.probabilities, strict=True)]
-        rows = [(one.file, one.index, label, probability) for one, label, probability in pairs]
-        say_table(("file", "index", "label", "probability"), rows)
+        say_table(_headings(model), [(one.file, one.index, *row) for one in predictions for row in _rows(one, model)])
 
 
-def _entry(prediction: Prediction) -> dict[str, object]:
-    pairs = zip(prediction.labels, prediction.probabilities, strict=True)
-    top = [{"label": label, "probability": probability} for label, probability in pairs]
-    return {"file": prediction.file, "index": prediction.index, **top[0], "top": top, "hints": list(prediction.hints)}
+def _headings(model: Sequential) -> tuple[str, ...]:
+    if model.task.gives == "values":
+        return ("file", "index", "output", "value")
+    return ("file", "index", "label", "probability") if model.has_probabilities else ("file", "index", "label")
+
+
+def _rows(prediction: Prediction, model: Sequential) -> list[tuple[object, ...]]:
+    """What is said of one input, a line for each class, label or value; one with a dash where no label is there."""
+    if prediction.values:
+        names = model.labels or range(len(prediction.values))
+        return list(zip(names, prediction.values, strict=True))
+    if not model.has_probabilities:
+        return [(label,) for label in prediction.labels]
+    return list(zip(prediction.labels, prediction.probabilities, strict=True)) or [("-", "-")]
+
+
+def _entry(prediction: Prediction, model: Sequential) -> dict[str, object]:
+    entry: dict[str, object] = {"file": prediction.file, "index": prediction.index}
+    probabilities = prediction.probabilities or (None,) * len(prediction.labels)
+    pairs = zip(prediction.labels, probabilities, strict=True)
+    said = [{"label": label, "probability": probability} for label, probability in pairs]
+    match model.task.gives:
+        case "values":
+            entry["values"] = list(prediction.values)
+        case "labels":
+            entry["labels"] = said
+        case "classes":
+            entry |= {**said[0], "top": said}
+    return entry | {"hints": list(prediction.hints)}
 
 
 def _level(model: Sequential, manifest: Manifest, trust: Trust) -> float | None:

@@ -29,7 +29,8 @@ class Arrays(Dataset):
     x: (N, C, H, W), (N, H, W) which gets a channel axis, or (N, F); uint8, float32, or float64, which becomes float32.
     Preprocessing divides uint8 by 255, or by the highest value to train on if that is 1 to 16; floats stay as they are.
     y: (N,) class indices, integers; or names or booleans, or integers as columns (N, 1) or one-hot (N, K), which become
-    class indices; or (N,) or (N, F) floats to regress.
+    class indices, or (N, H, W), one for each pixel; or several labels, zeros and ones (N, K); or floats to regress,
+    (N,), (N, F) or (N, C, H, W).
     x_validation, y_validation (optional beside x_train): to validate on. labels (optional): the names of the classes,
     an array of strings; those in y, sorted, if these are names.
     path: .npz; .h5 or .hdf5, with datasets of these names; or .npy, which is x, and `targets` is the .npy file of y.
@@ -128,24 +129,27 @@ def _inputs(path: Path, name: str, x: Stored) -> Stored:
 
 def _targets(path: Path, name: str, given: Array, labels: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
     y, labels = as_targets(given, labels, what=f"{path}: {name}")
-    if y.dtype.kind in "iu" and y.ndim == 1:
+    if y.dtype.kind in "iu" and y.ndim in (1, 3):
         y = y.astype(np.int64)
-        wrong = np.flatnonzero(y < 0)
+        wrong = np.argwhere(y < 0)
         if len(wrong):
+            first = tuple(wrong[0].tolist())
             raise DataError(
                 f"{path}: expected class indices from 0 on in {name}, got {len(wrong)} below, "
-                f"the first {y[wrong[0]]} at index {wrong[0]}"
+                f"the first {y[first]} at index {first[0] if len(first) == 1 else first}"
             )
         return y, labels
-    if y.dtype.kind == "f" and y.ndim in (1, 2):
+    if y.dtype.kind in "iu" and y.ndim == 2 and ((y == 0) | (y == 1)).all():
+        return y.astype(FLOAT), labels
+    if y.dtype.kind == "f" and y.ndim in (1, 2, 4):
         with np.errstate(over="ignore"):  # as above
             y = y.astype(FLOAT, copy=False)
         _check_finite(path, name, y)
-        return y.reshape(len(y), -1), labels  # (N,) -> (N, 1)
+        return y[:, np.newaxis] if y.ndim == 1 else y, labels
     raise DataError(
-        f"{path}: expected {name} of shape (N,) with class indices, names or booleans, or (N, K) with one 1 in each "
-        f"row, or (N,) or (N, F) with floats to regress, got {y.shape} with {y.dtype}: save values to regress as "
-        "float32"
+        f"{path}: expected {name} of shape (N,) with class indices, names or booleans, or (N, H, W) with one for each "
+        "pixel, or (N, K) with zeros and ones, or (N,), (N, F) or (N, C, H, W) with floats to regress, got "
+        f"{y.shape} with {y.dtype}: save values to regress as float32"
     )
 
 

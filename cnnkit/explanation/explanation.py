@@ -11,7 +11,7 @@ from cnnkit.components import Loss, installed_catalog
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.explanation.markup import cut
 from cnnkit.explanation.tracing import Trace, trace
-from cnnkit.measures import check_scores, not_finite
+from cnnkit.measures import not_finite
 from cnnkit.network import Sequential
 from cnnkit.types import Array, as_array
 
@@ -83,7 +83,11 @@ def explain(
     x = x[None] if x.shape == model.input_shape else x
     if model.check_input(x).shape[0] != 1:
         raise ShapeError(f"expected one image, got {len(x)}: explain them one after the other")
-    check_scores(model.output_shape)
+    if len(model.output_shape) != 1:
+        raise ShapeError(
+            f"{title} gives {model.gives}; expected a network that says one thing of a sample, with outputs of shape "
+            f"(F,), got {model.output_shape}"
+        )
     component = cast(Loss, installed_catalog().build("loss", loss or _usual_loss(model)))
     with np.errstate(over="ignore", invalid="ignore"):
         scores = (model.logits(x) if model.task.gives == "classes" else model.outputs(x))[0]

@@ -6,6 +6,7 @@ what could end a span, a table cell or a line is written as an escape.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,13 @@ def write_card(
     results: Sequence[Sequence[str]],
     remarks: Sequence[str],
     curves: str | None,
+    outputs: Sequence[str],
 ) -> str:
     """The card of a version.
 
     model: that of the record; inputs: in words, what its ONNX file was compared on; results: the validation's headings
-    and rows; remarks: what they cannot hold; curves: the name of the picture's file, None without one.
+    and rows; remarks: what they cannot hold; curves: the name of the picture's file, None without one; outputs: names
+    of what the ONNX file gives.
     """
     parts = [
         f"# {code(record.version.ref)}",
@@ -54,7 +57,7 @@ def write_card(
         "## Versions",
         table(("distribution", "version"), [(code(name), code(v)) for name, v in record.manifest.versions.items()]),
         "## How to load it",
-        _loading(record, model),
+        _loading(record, model, outputs),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -146,7 +149,7 @@ def _history(record: Record, curves: str | None) -> Iterator[str]:
         yield f"{len(rows)} of {count:,} epochs."
 
 
-def _loading(record: Record, model: Sequential) -> str:
+def _loading(record: Record, model: Sequential, outputs: Sequence[str]) -> str:
     """Code to copy; nothing of it is free text of the version."""
     name, shape = record.version.name, ", ".join(map(str, (1, *model.input_shape)))
     return f"""\
@@ -166,7 +169,7 @@ import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
 x = np.zeros(({shape}), np.{model.input_dtype})
-logits, probabilities = session.run(["logits", "probabilities"], {{"input": x}})
+{", ".join(outputs)}{"," if len(outputs) == 1 else ""} = session.run({json.dumps(outputs)}, {{"input": x}})
 ```"""
 
 

@@ -194,8 +194,9 @@ def test_values_that_are_not_finite(tmp_path: Path) -> None:
         ({"x": X.astype(np.float16), "y": Y}, "expected x of uint8, float32 or float64, got float16"),
         (
             {"x": X, "y": np.c_[Y, Y]},
-            "expected y of shape (N,) with class indices, names or booleans, or (N, K) with one 1 in each row, or (N,) "
-            "or (N, F) with floats to regress, got (10, 2) with int64: save values to regress as float32",
+            "expected y of shape (N,) with class indices, names or booleans, or (N, H, W) with one for each pixel, or "
+            "(N, K) with zeros and ones, or (N,), (N, F) or (N, C, H, W) with floats to regress, got (10, 2) with "
+            "int64: save values to regress as float32",
         ),
         (
             {"x": X, "y": Y.astype(str), "labels": np.array(["0", "1"])},
@@ -240,3 +241,22 @@ def test_arguments() -> None:
         assert str(caught.value) == f'path must be the name of a file, such as "shapes.npz", got {path!r}'
     with pytest.raises(ConfigError, match="test must be a number above 0, got 0"):
         Arrays("a.npz", test=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]] * 5), "float32"),
+        (np.array([[False, True, True], [True, False, False]] * 10), "float32"),
+        (np.arange(240).reshape(20, 3, 4) % 5, "int64"),
+        (np.ones((20, 2, 3, 4)), "float32"),
+    ],
+    ids=["several labels", "labels as booleans", "classes of pixels", "values of pixels"],
+)
+def test_targets_of_other_tasks_are_taken(tmp_path: Path, given: Array, taken: str) -> None:
+    np.savez(
+        tmp_path / "a.npz", x_train=np.zeros((20, 1, 3, 4)), y_train=given, x_test=np.zeros((20, 1, 3, 4)), y_test=given
+    )
+    y = Arrays("a.npz").load(tmp_path).train.y
+    assert y.dtype == taken
+    np.testing.assert_array_equal(y, given)

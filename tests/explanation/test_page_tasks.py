@@ -73,7 +73,7 @@ def test_what_gives_no_classes_needs_the_true_ones(task: Task, target: Any, mess
 
 def test_outputs_of_pixels_are_refused() -> None:
     model = network("Conv2D(3, 1)")
-    with pytest.raises(ShapeError, match="expected a network that ends in one vector of scores"):
+    with pytest.raises(ShapeError, match="expected a network that says one thing of a sample"):
         explain(model, image(model.input_shape))
 
 

@@ -15,6 +15,7 @@ from rich.markdown import Markdown
 
 from cnnkit import api
 from cnnkit.network import Sequential
+from cnnkit.onnx.outputs import output_names
 from cnnkit.onnx.report import COLUMNS
 from cnnkit.registry import Record, Registry, card
 from cnnkit.registry.card import MAX_TEXT, code, table, thinned, write_card
@@ -48,7 +49,9 @@ HOSTILE = [
 
 def written(record: Record, model: Sequential, text: str = "plain", curves: str | None = "curves.png") -> str:
     row = ("OnnxRuntime()", "64", "1.0e-07", "1.0e-07", "0", "3", "pass")
-    return write_card(record, model, inputs=text, results=(COLUMNS, row), remarks=[text], curves=curves)
+    return write_card(
+        record, model, inputs=text, results=(COLUMNS, row), remarks=[text], curves=curves, outputs=output_names(model)
+    )
 
 
 def filled(registry: Registry, text: str) -> tuple[Record, Sequential]:
