@@ -114,7 +114,7 @@ def test_python(name: str) -> None:
     else:
         np.testing.assert_array_equal(said, z)
     if name in ("values", "values of pixels", "scores"):
-        with pytest.raises(ShapeError, match=f"the network gives {case.gives}, which have no probabilities"):
+        with pytest.raises(ShapeError, match=f"the network gives {case.gives}, and has no probabilities"):
             model.predict_proba(X)
         return
     p = model.predict_proba(X)

@@ -163,7 +163,7 @@ class Sequential:
         Raises ShapeError for a network that was trained to give something else.
         """
         if not self.has_probabilities:
-            raise ShapeError(f"the network gives {self.gives}, which have no probabilities: take predict(x)")
+            raise ShapeError(f"the network gives {self.gives}, and has no probabilities: take predict(x)")
         if self.task.gives == "classes":
             return softmax(self.logits(x))
         return sigmoid(self.outputs(x)) if self.task.from_logits else self.outputs(x)

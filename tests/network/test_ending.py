@@ -134,7 +134,7 @@ def test_values() -> None:
     np.testing.assert_array_equal(model.predict(x), model.outputs(x))
     with pytest.raises(ShapeError) as error:
         model.predict_proba(x)
-    assert str(error.value) == "the network gives 5 values, which have no probabilities: take predict(x)"
+    assert str(error.value) == "the network gives 5 values, and has no probabilities: take predict(x)"
 
 
 def test_scores_of_classes_are_no_probabilities_unless_they_come_from_a_softmax() -> None:
@@ -142,7 +142,7 @@ def test_scores_of_classes_are_no_probabilities_unless_they_come_from_a_softmax(
     Trainer(loss=MSE(), epochs=2).fit(model, samples())
     x, _ = samples()
     np.testing.assert_array_equal(model.predict(x), model.outputs(x).argmax(axis=1))
-    with pytest.raises(ShapeError, match="the network gives scores of 5 classes, which have no probabilities"):
+    with pytest.raises(ShapeError, match="the network gives scores of 5 classes, and has no probabilities"):
         model.predict_proba(x)
     model = network(["Flatten()", "Softmax()"])
     Trainer(loss=MSE(), epochs=2).fit(model, samples())
