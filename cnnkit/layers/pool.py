@@ -55,25 +55,26 @@ class MaxPool2D(_Pool):
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """A running maximum over the window's elements."""
-        padded = self.window.pad(x, -math.inf, ctx)
+        """A running maximum over the elements of the window that meet the image."""
+        inner = x.transpose(1, 2, 3, 0)
         y = ctx.empty((x.shape[1], *self.window.out_size, len(x)))
         y[...] = -math.inf
-        for _, _, met in self.window.slices():
-            np.maximum(y, padded[met], out=y)
-        return y.transpose(3, 0, 1, 2), (padded, y)
+        for _, _, place, met in self.window.elements():
+            np.maximum(y[place], inner[met], out=y[place])
+        return y.transpose(3, 0, 1, 2), (inner, y)
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         """Each dy goes to the first element that equals the maximum, and to no other."""
-        padded, y = cache
+        inner, y = cache
         inner_dy = dy.transpose(1, 2, 3, 0)
-        dpadded = self.window.padded_zeros(padded.shape[0], padded.shape[3], ctx)
+        dx = ctx.empty(inner.shape)
+        dx[...] = 0
         waiting = np.ones(y.shape, bool)
-        for _, _, met in sorted(self.window.slices(), key=lambda at: (at[1], at[0])):
-            first = waiting & (padded[met] == y)
-            dpadded[met] += inner_dy * first
-            waiting ^= first
-        return self.window.crop(dpadded), {}
+        for _, _, place, met in sorted(self.window.elements(), key=lambda at: (at[1], at[0])):
+            first = waiting[place] & (inner[met] == y[place])
+            dx[met] += inner_dy[place] * first
+            waiting[place] ^= first
+        return dx.transpose(3, 0, 1, 2), {}
 
     def lower(self, graph: Graph, x: str) -> str:
         """ONNX MaxPool, with explicit pads."""
@@ -92,27 +93,29 @@ class AvgPool2D(_Pool):
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """A running sum over the window's elements."""
-        padded = self.window.pad(x, 0, ctx)
+        """A running sum over the elements of the window that meet the image."""
+        inner = x.transpose(1, 2, 3, 0)
         y = ctx.empty((x.shape[1], *self.window.out_size, len(x)))
         y[...] = 0
-        for _, _, met in self.window.slices():
-            y += padded[met]
+        for _, _, place, met in self.window.elements():
+            y[place] += inner[met]
         y /= self._count
-        return y.transpose(3, 0, 1, 2), None
+        return y.transpose(3, 0, 1, 2), x.shape
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         """The same share for every element of a window."""
+        samples, channels, height, width = cache
         share = dy.transpose(1, 2, 3, 0) / self._count
-        dpadded = self.window.padded_zeros(dy.shape[1], len(dy), ctx)
-        for _, _, met in self.window.slices():
-            dpadded[met] += share
-        return self.window.crop(dpadded), {}
+        dx = ctx.empty((channels, height, width, samples))
+        dx[...] = 0
+        for _, _, place, met in self.window.elements():
+            dx[met] += share[place]
+        return dx.transpose(3, 0, 1, 2), {}
 
     def lower(self, graph: Graph, x: str) -> str:
         """ONNX AveragePool, with explicit pads."""
         return graph.add("AveragePool", x, **self.window.onnx, count_include_pad=1)
 
     @property
-    def _count(self) -> int:
-        return self.window.rows.size * self.window.columns.size
+    def _count(self) -> float:
+        return float(self.window.rows.size * self.window.columns.size)
