@@ -77,8 +77,8 @@ class MaxPool2D(_Pool):
         return dx.transpose(3, 0, 1, 2), {}
 
     def lower(self, graph: Graph, x: str) -> str:
-        """ONNX MaxPool, with explicit pads."""
-        return graph.add("MaxPool", x, **self.window.onnx)
+        """ONNX MaxPool, with explicit pads; of a window larger than the image, what can meet it."""
+        return graph.add("MaxPool", x, **self.window.without_idle().onnx)
 
 
 class AvgPool2D(_Pool):
@@ -113,8 +113,11 @@ class AvgPool2D(_Pool):
         return dx.transpose(3, 0, 1, 2), {}
 
     def lower(self, graph: Graph, x: str) -> str:
-        """ONNX AveragePool, with explicit pads."""
-        return graph.add("AveragePool", x, **self.window.onnx, count_include_pad=1)
+        """ONNX AveragePool, with explicit pads; of a window larger than the image, what can meet it."""
+        window = self.window.without_idle()
+        mean = graph.add("AveragePool", x, **window.onnx, count_include_pad=1)
+        share = window.rows.size * window.columns.size / self._count
+        return mean if share == 1 else graph.add("Mul", mean, np.array(share, np.float32))
 
     @property
     def _count(self) -> float:

@@ -7,7 +7,7 @@ contiguous runs, which is copied two to three times faster than the short rows o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from cnnkit.components.checks import pair
@@ -16,6 +16,7 @@ from cnnkit.types import Array, Context, Shape
 
 Pair = tuple[int, int]
 Padding = int | Pair | str
+Places = slice
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Axis:
         start = k * self.dilation
         return slice(start, start + (self.positions - 1) * self.stride + 1, self.stride)
 
-    def elements(self) -> Iterator[tuple[int, slice, slice]]:
+    def elements(self) -> Iterator[tuple[int, Places, Places]]:
         """The elements of the window that meet the axis itself, not only its padding.
 
         For each: which one it is, the positions of the window at which it does, and what it meets there.
@@ -62,6 +63,16 @@ class Axis:
         if self.stride > self.length:
             return min(self.size, self.positions * self.length)
         return len(self._met_from(0, self.positions - 1))
+
+    def without_idle(self) -> Axis:
+        """The same positions without the first and last elements of the window that meet nothing but padding."""
+        met = self._met_from(0, self.positions - 1)
+        if len(met) in (0, self.size):
+            return self
+        before = self.before - met.start * self.dilation
+        reach = (self.positions - 1) * self.stride + self.dilation * (len(met) - 1) + 1
+        trimmed = replace(self, size=len(met), before=before, after=max(0, reach - self.length - before))
+        return trimmed if trimmed.positions == self.positions else self
 
     def _met(self) -> Iterator[int]:
         """Their numbers, in order."""
@@ -88,6 +99,10 @@ class Window:
     def out_size(self) -> Pair:
         """(height, width) of the output."""
         return self.rows.positions, self.columns.positions
+
+    def without_idle(self) -> Window:
+        """The same along both axes."""
+        return Window(self.rows.without_idle(), self.columns.without_idle())
 
     @property
     def onnx(self) -> dict[str, list[int]]:
