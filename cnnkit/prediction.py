@@ -55,13 +55,14 @@ def predict_files(
     the model was trained on, 0 (black) to 1 (white), what `trained_level` says if None. Where that is dark, an image of
     one channel that is dark on a light ground gets a hint.
     Raises DataError, with every file that cannot be used and why, and for probabilities that are NaN; ShapeError for a
-    model that gives no scores of classes, and CnnkitError for image files without Pillow.
+    model that gives no scores of classes, CostError for one that takes more memory or time than there is, and
+    CnnkitError for image files without Pillow.
     """
     whole("top", top)
     check_scores(model.output_shape)
+    model.check_cost()
     level = trained_level(model.preprocessing) if level is None else level
     dark = level is not None and level < 0.5 and model.input_shape[0] == 1
-    labels = model.labels or tuple(map(str, range(model.output_shape[-1])))
     predictions = []
     for batch in _batches(_read(model, files, invert, dark)):
         x = batch[0].x if len(batch) == 1 else np.concatenate([one.x for one in batch])
@@ -73,7 +74,8 @@ def predict_files(
                 if not np.isfinite(row).all():
                     raise DataError(not_finite("the model", one.file))
                 places = (-row).argsort(kind="stable")[:top].tolist()
-                best = tuple(labels[place] for place in places), tuple(row[places].tolist())
+                names = tuple(model.labels[place] if model.labels else str(place) for place in places)
+                best = names, tuple(row[places].tolist())
                 predictions.append(Prediction(one.file, index, *best, one.hints))
     return predictions
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from cnnkit.components import Optimizer
 from cnnkit.errors import ConfigError
-from cnnkit.network.available import present_memory
+from cnnkit.network.available import present_memory, readable
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.engine import Engine, alone
 from cnnkit.network.memory import memory_errors_told
@@ -107,7 +107,11 @@ class Forecast:
         self._taken: dict[tuple[Run, int], int] = {}
 
     def footprint(self, batch_size: int | None = None) -> Footprint:
-        """For this batch size, the training's own if None."""
+        """For this batch size, the training's own if None.
+
+        Raises CostError for a network that makes too much of one sample, or for too long.
+        """
+        self.engine.cost.check()
         batch, engine, vector = batch_size or self.batch_size, self.engine, self.engine.parameters.vector
         tile = engine.tile_for(batch)
         tiles, workers = -(-batch // tile), 1 if self.numeric else busy_workers(engine, batch, self.workers)
@@ -242,8 +246,3 @@ def _traced() -> Iterator[None]:
     finally:
         if not tracing:
             tracemalloc.stop()
-
-
-def readable(size: int) -> str:
-    """A number of bytes for people: "12.3 MiB", "4.5 GiB"."""
-    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"

@@ -72,6 +72,11 @@ def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
     return Plan(steps, folds)
 
 
+def plain_steps(nodes: Sequence[Node]) -> list[Step]:
+    """Each node by its layer, with all values kept."""
+    return [Step(node, node.index, node.out_shape, node.layer, ()) for node in nodes]
+
+
 def _plain(*layers: Layer) -> bool:
     """Whether these are cnnkit's own layers, not classes derived from them."""
     return all(type(layer) in (Conv2D, BatchNorm2D) for layer in layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from cnnkit.onnx.runtimes import RUNTIMES, ensure_installed, is_installed
 from cnnkit.types import Array, Inputs
 
 DEFAULT_SAMPLES = 64
+INPUT_BYTES = 64 * 2**20
+"""Most bytes of random inputs, unless two of them take more."""
 CHUNK_BYTES = 32 * 2**20
 """Most bytes of layer outputs in one run: a runtime may keep all of them, and several times that as scratch."""
 
@@ -69,6 +72,7 @@ def validate_proto(
 ) -> ValidationReport:
     """What `validate_onnx` does, for a model that is in memory; `path` is its name in the report."""
     positive("tolerance", tolerance)
+    model.check_cost()
     inputs = _random_inputs(model) if x is None else _as_input(model, x)
     not_installed = () if runtimes is not None else tuple(cls.__name__ for cls in RUNTIMES if not is_installed(cls))
     chosen = _choose(runtimes)
@@ -140,7 +144,7 @@ def _lead(values: Array) -> Array:
 
 def _outputs(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> tuple[Array, Array]:
     """Logits and probabilities for all samples: the first alone, the others in batches that bound the memory."""
-    per_sample = sum(int(np.prod(node.out_shape)) for node in model.nodes) * 4
+    per_sample = sum(math.prod(node.out_shape) for node in model.nodes) * 4
     chunk = max(2, CHUNK_BYTES // per_sample)
     parts = [_run(runtime, data, model, x[:1])]
     parts += [_run(runtime, data, model, x[start : start + chunk]) for start in range(1, len(x), chunk)]
@@ -164,7 +168,8 @@ def _run(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> tuple[Ar
 def _random_inputs(model: Sequential) -> Array:
     """Uniform over what the dataset gives: 0..255, or 0..1/scale, which preprocessing brings to 0..1."""
     rng = np.random.default_rng(0)
-    shape = (DEFAULT_SAMPLES, *model.input_shape)
+    each = math.prod(model.input_shape) * np.dtype(model.input_dtype).itemsize
+    shape = (min(DEFAULT_SAMPLES, max(2, INPUT_BYTES // each)), *model.input_shape)
     if model.input_dtype == "uint8":
         return rng.integers(0, 256, shape, np.uint8)
     return (rng.random(shape) / model.preprocessing.scale).astype(np.float32)
