@@ -64,15 +64,17 @@ class Axis:
             return min(self.size, self.positions * self.length)
         return len(self._met_from(0, self.positions - 1))
 
-    def without_idle(self) -> Axis:
-        """The same positions without the first and last elements of the window that meet nothing but padding."""
+    def idle(self) -> Pair:
+        """How many of the window's first and last elements meet nothing but padding."""
         met = self._met_from(0, self.positions - 1)
-        if len(met) in (0, self.size):
-            return self
-        before = self.before - met.start * self.dilation
-        reach = (self.positions - 1) * self.stride + self.dilation * (len(met) - 1) + 1
-        trimmed = replace(self, size=len(met), before=before, after=max(0, reach - self.length - before))
-        return trimmed if trimmed.positions == self.positions else self
+        return (met.start, self.size - met.stop) if met else (0, 0)
+
+    def without(self, first: int, last: int) -> Axis:
+        """The same positions of a window without these idle elements; itself if there is no padding for that."""
+        size, before = self.size - first - last, self.before - first * self.dilation
+        reach = (self.positions - 1) * self.stride + self.dilation * (size - 1) + 1
+        smaller = replace(self, size=size, before=before, after=max(0, reach - self.length - before))
+        return smaller if size < self.size and smaller.positions == self.positions else self
 
     def _met(self) -> Iterator[int]:
         """Their numbers, in order."""
@@ -101,8 +103,15 @@ class Window:
         return self.rows.positions, self.columns.positions
 
     def without_idle(self) -> Window:
-        """The same along both axes."""
-        return Window(self.rows.without_idle(), self.columns.without_idle())
+        """The same without the rows and columns of the window that meet nothing but padding.
+
+        What is square stays square: ONNX's reference evaluator pads other windows wrongly, if both are padded.
+        """
+        (top, bottom), (left, right) = self.rows.idle(), self.columns.idle()
+        if self.rows.size == self.columns.size:
+            top = left = min(top, left)
+            bottom = right = min(bottom, right)
+        return Window(self.rows.without(top, bottom), self.columns.without(left, right))
 
     @property
     def onnx(self) -> dict[str, list[int]]:

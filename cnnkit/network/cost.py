@@ -61,7 +61,7 @@ class Cost:
         copies: how many of all outputs are made, as for an explanation.
         """
         made = copies * self.outputs
-        self._check_bytes(made, f"what the layers give takes {readable(made)}")
+        self._check_bytes(made, f"what the layers give and copy takes {readable(made)}")
         if self.work > MOST_WORK:
             raise CostError(
                 f"{_shown(self.hardest)} takes too long: the network's loops over windows, groups and branches touch "
@@ -73,26 +73,26 @@ class Cost:
         """Raise CostError for more classes than can be reported on one by one."""
         self._check_bytes(NAME_BYTES * count, f"a report on {count:,} classes takes {readable(NAME_BYTES * count)}")
 
-    def threads(self, samples: int, tile: int, wished: int) -> int:
+    def threads(self, samples: int, tile: int, wished: int, *, kept: int = 0) -> int:
         """How many tiles of so many samples can be on their way at once. Raises CostError if not even one can.
 
-        samples: all that are predicted; their outputs are kept.
+        samples: all that are predicted; kept: of how many the outputs stay.
         """
         self.check()
-        of_a_tile, kept = min(tile, samples) * self.peak, samples * self.result
+        of_a_tile, staying = min(tile, samples) * self.peak, kept * self.result
         most = max(1, min(wished, -(-samples // tile)))
-        if most * of_a_tile + kept <= FREE_BYTES:
+        if most * of_a_tile + staying <= FREE_BYTES:
             return most
         available = available_memory()
         if available is None:
             return most
-        if of_a_tile + kept > available:
+        if of_a_tile + staying > available:
             raise CostError(
                 f"{_shown(self.largest)} gives {_shape(self.largest)} values for each sample: the prediction takes "
-                f"about {readable(of_a_tile + kept)} of memory, and {readable(available)} are available; use smaller "
-                "inputs, fewer samples at once, or a smaller network"
+                f"about {readable(of_a_tile + staying)} of memory, and {readable(available)} are available; use "
+                "smaller inputs, fewer samples at once, or a smaller network"
             )
-        return min(most, (available - kept) // max(1, of_a_tile))
+        return min(most, (available - staying) // max(1, of_a_tile))
 
     def _check_bytes(self, made: int, what: str) -> None:
         allowed = max(FREE_BYTES, EXPANSION * self.given)

@@ -97,7 +97,7 @@ class Engine:
 
         Raises CostError for what takes more memory or time than there is.
         """
-        threads = self.cost.threads(len(x), self.largest_prediction_tile, workers)
+        threads = self.cost.threads(len(x), self.largest_prediction_tile, workers, kept=len(x))
         y = np.empty((len(x), *self.nodes[-1].out_shape), self.dtype)
         prediction = self._prediction_steps()
 

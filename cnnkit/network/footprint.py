@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import Optimizer
-from cnnkit.errors import ConfigError
+from cnnkit.errors import CostError
 from cnnkit.network.available import present_memory, readable
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.engine import Engine, alone
@@ -158,12 +158,13 @@ class Forecast:
         return fitting
 
     def require(self) -> None:
-        """Raises ConfigError if the training does not fit; where it is unknown what is available, everything does."""
+        """Raises CostError if the training does not fit into what is available, as far as that is known."""
+        self.engine.cost.check()
         if self.available is None or self.fits(self.batch_size):
             return
         found, best = self.footprint(), self.largest_batch()
         shape = " x ".join(map(str, found.largest.out_shape))
-        raise ConfigError(
+        raise CostError(
             f"training with batch size {self.batch_size} takes about {readable(found.added)} of memory beside the "
             f"{readable(self._present)} that are in use, and {readable(self.available)} are available; the layer that "
             f"takes most is {found.largest}, which gives {shape} values for each sample: "

@@ -158,7 +158,7 @@ class Sequential:
     def check_cost(self, samples: int = 1) -> None:
         """Raise CostError, naming the layer, if predicting so many samples takes more memory or time than there is."""
         engine = self._engine(logits=False)
-        engine.cost.threads(samples, engine.largest_prediction_tile, 1)
+        engine.cost.threads(samples, engine.largest_prediction_tile, 1, kept=samples)
 
     def check_report(self) -> None:
         """Raise CostError for more classes than can be reported on one by one."""

@@ -116,7 +116,9 @@ def _parsed(layers: Sequence[str]) -> list[Call]:
         calls.append(parse(expression))
         count += _component_count(calls[-1])
         if count > MAX_COMPONENTS:
-            raise RegistryError(f"a model may have {MAX_COMPONENTS:,} layers and merges, this one has more")
+            raise RegistryError(
+                f"a model may have {MAX_COMPONENTS:,} layers, merges and empty branches, this one has more"
+            )
     return calls
 
 
