@@ -77,7 +77,7 @@ def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
     for a network that makes too much of an image.
     """
     x = np.asarray(model.check_input(x))
-    model.engine().plain_cost.check(copies=COPIES)
+    model.engine().plain_cost.check_copies(COPIES)
     end = softmax_at_end(model.nodes) if takes_logits(loss) else None
     log = Log() if end and type(end.layer) is not Softmax else None
     scored = end.inputs[0] if end and not log else model.nodes[-1].index

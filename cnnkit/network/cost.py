@@ -55,13 +55,9 @@ class Cost:
     hardest: Node
     """The layer with most of the work."""
 
-    def check(self, copies: int = 1) -> None:
-        """Raise CostError, naming the layer, for a network that makes too much of one sample, or for too long.
-
-        copies: how many of all outputs are made, as for an explanation.
-        """
-        made = copies * self.outputs
-        self._check_bytes(made, f"what the layers give and copy takes {readable(made)}")
+    def check(self) -> None:
+        """Raise CostError, naming the layer, for a network that makes too much of one sample, or for too long."""
+        self._check_bytes(self.outputs, "what the layers give and copy")
         if self.work > MOST_WORK:
             raise CostError(
                 f"{_shown(self.hardest)} takes too long: the network's loops over windows, groups and branches touch "
@@ -71,7 +67,14 @@ class Cost:
 
     def check_names(self, count: int) -> None:
         """Raise CostError for more classes than can be reported on one by one."""
-        self._check_bytes(NAME_BYTES * count, f"a report on {count:,} classes takes {readable(NAME_BYTES * count)}")
+        self._check_bytes(NAME_BYTES * count, f"a report on {count:,} classes")
+        self._room(NAME_BYTES * count, f"a report on {count:,} classes")
+
+    def check_copies(self, copies: int) -> None:
+        """Raise CostError if one sample cannot have so many copies of all outputs, as an explanation makes them."""
+        self.check()
+        self._check_bytes(copies * self.outputs, "an explanation")
+        self._room(copies * self.outputs, "an explanation")
 
     def threads(self, samples: int, tile: int, wished: int, *, kept: int = 0) -> int:
         """How many tiles of so many samples can be on their way at once. Raises CostError if not even one can.
@@ -83,25 +86,29 @@ class Cost:
         most = max(1, min(wished, -(-samples // tile)))
         if most * of_a_tile + staying <= FREE_BYTES:
             return most
-        available = available_memory()
-        if available is None:
-            return most
-        if of_a_tile + staying > available:
-            raise CostError(
-                f"{_shown(self.largest)} gives {_shape(self.largest)} values for each sample: the prediction takes "
-                f"about {readable(of_a_tile + staying)} of memory, and {readable(available)} are available; use "
-                "smaller inputs, fewer samples at once, or a smaller network"
-            )
-        return min(most, (available - staying) // max(1, of_a_tile))
+        room = self._room(of_a_tile + staying, "the prediction")
+        return most if room is None else min(most, (room - staying) // max(1, of_a_tile))
 
     def _check_bytes(self, made: int, what: str) -> None:
+        """Raise CostError if that is out of proportion to what goes in."""
         allowed = max(FREE_BYTES, EXPANSION * self.given)
         if made > allowed:
             raise CostError(
-                f"{_shown(self.largest)} gives {_shape(self.largest)} values for each sample: {what}, and a network "
-                f"with inputs and parameters of {self.given:,} bytes may take {readable(allowed)}; use less padding, "
-                "fewer branches, or a smaller network"
+                f"{_shown(self.largest)} gives {_shape(self.largest)} values for each sample: {what} takes "
+                f"{readable(made)}, and a network with inputs and parameters of {self.given:,} bytes may take "
+                f"{readable(allowed)}; use less padding, fewer branches, or a smaller network"
             )
+
+    def _room(self, needed: int, what: str) -> int | None:
+        """The bytes that are available, None if unknown or not asked for. Raises CostError if more are needed."""
+        available = None if needed <= FREE_BYTES else available_memory()
+        if available is not None and needed > available:
+            raise CostError(
+                f"{_shown(self.largest)} gives {_shape(self.largest)} values for each sample: {what} takes about "
+                f"{readable(needed)} of memory, and {readable(available)} are available; use smaller inputs, fewer "
+                "samples at once, or a smaller network"
+            )
+        return available
 
 
 def cost_of(nodes: Sequence[Node], steps: Sequence[Step], parameters: int, itemsize: int) -> Cost:
@@ -134,6 +141,8 @@ def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Sh
     Of layers that others bring, shapes say all that is known.
     """
     outputs = math.prod(out_shape)
+    if isinstance(run, Layer) and type(run) not in (AvgPool2D, Conv2D, MaxPool2D):
+        return 0, 0
     match run:
         case Merge():
             return 0, CALL * len(in_shapes)

@@ -167,3 +167,14 @@ def test_the_estimate_is_near_what_a_tile_takes(layers: list[str]) -> None:
         engine.predict(x, 1)
     (workspace,) = engine.workspaces
     assert 1 / 3 < 16 * engine.cost.peak / workspace.memory.planned() < 3
+
+
+def test_an_explanation_and_a_report_need_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Sequential(["Flatten()"], (8 << 20,)).engine().cost
+    found.check_copies(6)
+    found.check_names(found.result // 4)
+    monkeypatch.setattr(cost, "available_memory", lambda: FREE_BYTES)
+    with pytest.raises(CostError, match=r"an explanation takes about 192.0 MiB of memory, and 128.0 MiB are available"):
+        found.check_copies(6)
+    with pytest.raises(CostError, match=r"a report on 8,388,608 classes takes about 7.8 GiB of memory, and 128.0 MiB"):
+        found.check_names(found.result // 4)

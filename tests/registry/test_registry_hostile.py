@@ -84,7 +84,6 @@ def test_no_hostile_file_takes_much_memory(result: dict[str, Any]) -> None:
         ("manifest_with_many_channels", "it asks for 60,000,000 numbers, more than are left of the 8"),
         ("manifest_with_many_layers", "a model may have 10,000 layers, merges and empty branches"),
         ("manifest_with_layers_in_layers", "a model may have 10,000 layers, merges and empty branches"),
-        ("manifest_with_empty_branches", "a model may have 10,000 layers, merges and empty branches"),
         ("manifest_with_the_name_of_another_model", "it is a version of the model 'other', in the folder of 'net'"),
         ("manifest_with_a_number_beyond_floats", "1e999 is more than a float holds"),
         ("manifest_with_a_history_of_one_number", "history = {'loss': 3}; expected lists of numbers by name"),
