@@ -11,6 +11,10 @@ class ConfigError(CnnkitError):
     """An argument or option has a value outside what it allows."""
 
 
+class CostError(ConfigError):
+    """What is asked for takes more memory or time than there is."""
+
+
 class ShapeError(CnnkitError):
     """Arrays or layers do not fit together."""
 

@@ -53,11 +53,13 @@ def evaluate_classes(model: Sequential, samples: Samples, labels: tuple[str, ...
     """Measure a classifier class by class; None for a model that gives no classes, and targets that are none.
 
     Where a model gives classes for each pixel, pixels are counted. labels: names for the classes of a model without its
-    own. Raises ShapeError for samples of another shape than the model takes, or with classes that it does not have.
+    own. Raises ShapeError for samples of another shape than the model takes, or with classes that it does not have, and
+    CostError for more classes than can be reported on one by one.
     """
     indices = samples.y.shape[1:] == model.output_shape[1:] and np.issubdtype(samples.y.dtype, np.integer)
     if model.task.gives != "classes" or not indices:
         return None
+    model.check_report()
     count = model.output_shape[0]
     names = next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
     predicted, confidence = _predicted(model, samples)

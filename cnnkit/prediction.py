@@ -73,7 +73,8 @@ def predict_files(
     dark on a light ground gets a hint. So does what may be in other units than the training samples: an array, which is
     taken as it is, or an image where it is not certain what its white is to the model.
     Raises DataError, with every file that cannot be used and why, and for outputs that are NaN; ShapeError for a model
-    that says something of each pixel, ConfigError for `top` values, and CnnkitError for image files without Pillow.
+    that says something of each pixel, ConfigError for `top` values, CostError for a model that takes more memory or
+    time than there is, and CnnkitError for image files without Pillow.
     """
     if top is not None and model.task.gives == "values":
         raise ConfigError(f"the model gives {model.gives}, of which none is the most probable: leave top out")
@@ -81,6 +82,7 @@ def predict_files(
         whole("top", top)
     if len(model.output_shape) != 1:
         raise ShapeError(f"the model gives {model.gives}, which is no line of a table: take model.predict(x) in Python")
+    model.check_cost()
     level = trained_level(model.preprocessing) if level is None else level
     dark = level is not None and level < 0.5 and model.input_shape[0] == 1
     predictions = []
@@ -108,12 +110,12 @@ def _said(model: Sequential, row: Array, top: int | None) -> dict[str, Any]:
     """The fields of a prediction; row: (F,)."""
     if model.task.gives == "values":
         return {"values": tuple(row.tolist())}
-    places = (-row).argsort(kind="stable").tolist()
     if top is None:
         top = 1 if model.task.gives == "classes" else int((row >= 0.5).sum())
-    names = model.labels or tuple(map(str, range(len(row))))
-    probabilities = tuple(row[places[:top]].tolist()) if model.has_probabilities else ()
-    return {"labels": tuple(names[place] for place in places[:top]), "probabilities": probabilities}
+    places = (-row).argsort(kind="stable")[:top].tolist()
+    probabilities = tuple(row[places].tolist()) if model.has_probabilities else ()
+    labels = tuple(model.labels[place] if model.labels else str(place) for place in places)
+    return {"labels": labels, "probabilities": probabilities}
 
 
 def trained_level(preprocessing: Preprocessing) -> float | None:

@@ -41,6 +41,7 @@ def evaluate(
 
     Loss and metrics; of a classifier also each class, what it is taken for, and whether confidence is earned.
     """
+    from cnnkit.errors import CostError
     from cnnkit.evaluation import evaluate_classes
     from cnnkit.measures import not_finite
     from cnnkit.registry import Registry
@@ -58,6 +59,9 @@ def evaluate(
     metrics = measure(model, record.manifest, data.test, loss, may_choose, workers)
     try:
         classes = evaluate_classes(model, data.test, data.labels)
+    except CostError as error:
+        classes = None
+        warn(f"the classes are left out: {error}")
     except MemoryError:
         classes = None
         warn(f"the classes are left out: the memory is too small for {model.output_shape[0]:,} of them")

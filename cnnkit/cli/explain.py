@@ -154,8 +154,7 @@ def _class(label: str, model: Sequential) -> int:
     classes = model.output_shape[0]
     if label.isascii() and label.isdecimal() and len(label) < 10 and int(label) < classes:
         return int(label)
-    names = model.labels or tuple(map(str, range(classes)))
-    listed = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    listed = ", ".join(model.labels[:10] or map(str, range(min(classes, 10)))) + (", ..." if classes > 10 else "")
     raise ConfigError(f"the model has no class {label!r}; expected an index below {classes}, or one of: {listed}")
 
 

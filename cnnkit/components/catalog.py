@@ -269,21 +269,23 @@ def _is_from(plugin: Plugin, distribution: str) -> bool:
 
 
 def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:
-    written = format_call(cls.__name__, tuple(args), kwargs)
+    def written() -> str:
+        return format_call(cls.__name__, tuple(args), kwargs)
+
     accepted = contracts.signature(cls)
     try:
         accepted.bind(*args, **kwargs)
     except TypeError as error:
-        raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(accepted)}") from None
+        raise ConfigError(f"{written()}: {error}; expected {cls.__name__}{_shown(accepted)}") from None
     try:
         return cls(*args, **kwargs)
     except CnnkitError as error:
-        error.args = (f"{written}: {error}",)
+        error.args = (f"{written()}: {error}",)
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{written}: {error}; expected {cls.__name__}{_shown(accepted)}") from error
+        raise ConfigError(f"{written()}: {error}; expected {cls.__name__}{_shown(accepted)}") from error
     except Exception as error:  # whatever a foreign __init__ raises, the arguments did not suit it
-        raise ConfigError(f"{written}: {_told(error)}; expected {cls.__name__}{_shown(accepted)}") from error
+        raise ConfigError(f"{written()}: {_told(error)}; expected {cls.__name__}{_shown(accepted)}") from error
 
 
 def _answer(plugin: Plugin, call: Callable[[], T]) -> T:

@@ -133,8 +133,13 @@ def _value(node: ast.expr, text: str, depth: int) -> Any:
 
 
 def _can_be_written(value: float | str) -> bool:
-    """Whether `format_value` gives the value back: no endless digits, and no half of a character pair."""
+    """Whether `format_value` gives the value back: no endless digits, and no half of a character pair.
+
+    Raises ExpressionError for an infinity.
+    """
     match value:
+        case float():
+            format_value(value)
         case int():
             return value.bit_length() <= 1024
         case str():

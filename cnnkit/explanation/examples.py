@@ -108,11 +108,12 @@ def conv_example(layer: Conv2D, x: Array, y: Array) -> WindowExample:
 
 
 def pool_example(layer: MaxPool2D | AvgPool2D, x: Array, y: Array) -> WindowExample:
-    """The largest output of a pooling, (C, H, W) -> (C, oh, ow), in float64."""
+    """The largest output of a pooling, (C, H, W) -> (C, oh, ow), in float64; of its window, what can meet the image."""
     channel, row, column = largest(y)
+    window = layer.window.without_idle()
     filling = -np.inf if isinstance(layer, MaxPool2D) else 0.0
-    patch, inside = _patch(layer.window, x[channel : channel + 1], row, column, filling)
-    top, left = _start(layer.window.rows, row), _start(layer.window.columns, column)
+    patch, inside = _patch(window, x[channel : channel + 1], row, column, filling)
+    top, left = _start(window.rows, row), _start(window.columns, column)
     return WindowExample(channel, row, column, channel, top, left, patch, inside, float(y[channel, row, column]))
 
 

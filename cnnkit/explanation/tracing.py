@@ -27,6 +27,8 @@ from cnnkit.testing import GradientReport, gradient_check_at
 from cnnkit.testing.running import cast_parameters
 from cnnkit.types import Array, Cache, Grads, Shape
 
+COPIES = 6
+"""Values and gradients of all layers, in both dtypes, as multiples of the values in float32."""
 REPEATS = 5
 SECONDS = 0.2
 """After so long no further repetition begins."""
@@ -71,9 +73,11 @@ def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
     target: (1,) class index, or (1, F) values. A backward pass that fails, as that of a plugin's layer may in
     prediction mode, is a remark; what comes before it in the network has no gradient then. The gradient check runs in
     float64, at the values that the layer has for this image.
-    Raises ShapeError if the image does not fit the network, or the outputs and the target not the loss.
+    Raises ShapeError if the image does not fit the network, or the outputs and the target not the loss, and CostError
+    for a network that makes too much of an image.
     """
     x = np.asarray(model.check_input(x))
+    model.engine().plain_cost.check_copies(COPIES)
     end = softmax_at_end(model.nodes) if takes_logits(loss) else None
     log = Log() if end and type(end.layer) is not Softmax else None
     scored = end.inputs[0] if end and not log else model.nodes[-1].index

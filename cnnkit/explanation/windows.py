@@ -35,7 +35,7 @@ def conv(layer: Conv2D, trace: LayerTrace) -> Lesson:
         "input number collects (weight on it) * (gradient of the output) over all filters and places that read it."
     )
     box = Box(example.row, example.column, 1, 1)
-    return Lesson(words, _conv_steps(example, trace), back, {example.channel: box}, layer.window)
+    return Lesson(words, _conv_steps(example, trace, layer.window), back, {example.channel: box}, layer.window)
 
 
 def pool(layer: MaxPool2D | AvgPool2D, trace: LayerTrace) -> Lesson:
@@ -55,14 +55,14 @@ def pool(layer: MaxPool2D | AvgPool2D, trace: LayerTrace) -> Lesson:
     padding = _padding(layer.window, "places that can never be the largest" if is_max else "zeros")
     words = [f"Of each {rows} x {columns} window of a channel, {kept} is kept. Channels do not mix.{padding}"]
     box = Box(example.row, example.column, 1, 1)
-    return Lesson(words, _pool_steps(example, trace, is_max), back, {example.channel: box}, layer.window)
+    return Lesson(words, _pool_steps(example, trace, layer.window, is_max), back, {example.channel: box}, layer.window)
 
 
 def _padding(window: Window, filling: str) -> str:
     return f" Beyond the edges of the input, {filling} are added." if any(window.onnx["pads"]) else ""
 
 
-def _conv_steps(example: WindowExample, trace: LayerTrace) -> Html:
+def _conv_steps(example: WindowExample, trace: LayerTrace, window: Window) -> Html:
     kernel = example.kernel if example.kernel is not None else np.ones_like(example.patch)
     sums = example.sums
     order = np.argsort(-np.abs(np.nan_to_num(sums)), kind="stable")
@@ -73,7 +73,7 @@ def _conv_steps(example: WindowExample, trace: LayerTrace) -> Html:
         rows.append(
             tag(
                 "div",
-                _where(example, trace, channel),
+                _where(example, trace, window, channel),
                 _titled(f"the input there, x[{channel}]", figures.grid(patch, inside=example.inside, alt="patch")),
                 tag("span", "*", class_="sign"),
                 _titled(f"weights[{example.channel}, {index}]", figures.grid(kernel[index], alt="weights")),
@@ -92,17 +92,18 @@ def _conv_steps(example: WindowExample, trace: LayerTrace) -> Html:
     return joined([_place(example), *rows, _total(" + ".join(terms), total, example)])
 
 
-def _pool_steps(example: WindowExample, trace: LayerTrace, is_max: bool) -> Html:
+def _pool_steps(example: WindowExample, trace: LayerTrace, window: Window, is_max: bool) -> Html:
     patch = example.patch[0]
     grid = figures.grid(patch, inside=example.inside, mark=example.winner if is_max else None, alt="window")
     row = tag(
         "div",
-        _where(example, trace, example.channel),
+        _where(example, trace, window.without_idle(), example.channel),
         _titled(f"the input there, x[{example.channel}]", grid),
         class_="steps",
     )
-    total = float(patch.max()) if is_max else float(patch.mean())
-    said = "The largest of them" if is_max else f"The sum {number(float(patch.sum()))} / {patch.size}"
+    count = window.rows.size * window.columns.size
+    total = float(patch.max()) if is_max else float(patch.sum()) / count
+    said = "The largest of them" if is_max else f"The sum {number(float(patch.sum()))} / {count}"
     return joined([_place(example), row, _total(said, total, example)])
 
 
@@ -112,10 +113,9 @@ def _place(example: WindowExample) -> Html:
     return tag("p", "One number in detail, ", tag("code", place), f", {where} (all counted from 0).")
 
 
-def _where(example: WindowExample, trace: LayerTrace, channel: int) -> Html:
+def _where(example: WindowExample, trace: LayerTrace, window: Window, channel: int) -> Html:
     """The input channel with a frame around what the window looks at."""
     x: Array = trace.inputs[0]
-    window = trace.node.layer.window  # type: ignore[union-attr]  # those that come here have one
     box = Box(example.top, example.left, window.rows.reach, window.columns.reach)
     return figures.signed_picture(x[channel], figures.reach(x), "where the window is", f"input {channel}", box)
 

@@ -42,10 +42,13 @@ class _Pool(Layer):
         return channels, *self.window.out_size
 
     def _gradient_sums(self, dy: Array, ctx: Context) -> Array:
-        """Zeros to which dy is added; in float64 where an element may be in so many windows that float32 loses."""
-        zeros = self.window.padded_zeros(dy.shape[1], len(dy), ctx)
-        windows = math.prod(-(-axis.size // axis.stride) for axis in (self.window.rows, self.window.columns))
-        return zeros if windows <= SHORT else zeros.astype(np.float64)
+        """Zeros to which dy is added, (C, H, W, N); float64 where float32 would lose digits over many windows."""
+        rows, columns = self.window.rows, self.window.columns
+        shape = dy.shape[1], rows.length, columns.length, len(dy)
+        windows = math.prod(min(axis.positions, -(-axis.size // axis.stride)) for axis in (rows, columns))
+        sums = ctx.empty(shape) if windows <= SHORT else np.empty(shape)
+        sums[...] = 0
+        return sums
 
 
 class MaxPool2D(_Pool):
@@ -62,39 +65,41 @@ class MaxPool2D(_Pool):
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """A running maximum over the window's elements."""
-        padded = self.window.pad(x, -math.inf, ctx)
+        """A running maximum over the elements of the window that meet the image."""
+        inner = x.transpose(1, 2, 3, 0)
         y = ctx.empty((x.shape[1], *self.window.out_size, len(x)))
         y[...] = -math.inf
-        for _, _, met in self.window.slices():
-            np.maximum(y, padded[met], out=y)
-        return y.transpose(3, 0, 1, 2), (padded, y)
+        for _, _, place, met in self.window.elements():
+            np.maximum(y[place], inner[met], out=y[place])
+        return y.transpose(3, 0, 1, 2), (inner, y)
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         """Each dy goes to the first element that equals the maximum, and to no other."""
-        padded, y = cache
+        inner, y = cache
         inner_dy = dy.transpose(1, 2, 3, 0)
-        dpadded = self._gradient_sums(dy, ctx)
+        dx = self._gradient_sums(dy, ctx)
         waiting = np.ones(y.shape, bool)
-        for _, _, met in sorted(self.window.slices(), key=lambda at: (at[1], at[0])):
-            first = waiting & (padded[met] == y)
-            dpadded[met] += inner_dy * first
-            waiting ^= first
-        return self.window.crop(dpadded).astype(dy.dtype, copy=False), {}
+        for _, _, place, met in sorted(self.window.elements(), key=lambda at: (at[1], at[0])):
+            first = waiting[place] & (inner[met] == y[place])
+            dx[met] += inner_dy[place] * first
+            waiting[place] ^= first
+        return dx.transpose(3, 0, 1, 2).astype(dy.dtype, copy=False), {}
 
     def lower(self, graph: Graph, x: str) -> str:
         """ONNX MaxPool; at stride 1 with unequal pads, which ONNX's reference evaluator confuses, in another form.
 
         "same" is an attribute of the operator. Any other padding repeats the elements at the edges: a window that
         reaches over an edge holds them, too, so no maximum changes. (An infinity would spoil the scales of quantizers.)
+        Of a window larger than the image, what can meet it is written.
         """
-        window = self.window.onnx
-        if window["strides"] != [1, 1] or len(set(window["pads"])) == 1:
-            return graph.add("MaxPool", x, **window)
-        del window["pads"]
-        if self.padding == "same":
-            return graph.add("MaxPool", x, **window, auto_pad="SAME_UPPER")
-        return graph.add("MaxPool", graph.add("Pad", x, self.window.onnx_pads, mode="edge"), **window)
+        window = self.window.without_idle()
+        attributes = window.onnx
+        if attributes["strides"] != [1, 1] or len(set(attributes["pads"])) == 1:
+            return graph.add("MaxPool", x, **attributes)
+        del attributes["pads"]
+        if self.padding == "same" and window == self.window:
+            return graph.add("MaxPool", x, **attributes, auto_pad="SAME_UPPER")
+        return graph.add("MaxPool", graph.add("Pad", x, window.onnx_pads, mode="edge"), **attributes)
 
 
 class AvgPool2D(_Pool):
@@ -109,35 +114,36 @@ class AvgPool2D(_Pool):
     """
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """A running sum over the window's elements; of a large window in float64."""
-        padded = self.window.pad(x, 0, ctx)
+        """A running sum over the elements of the window that meet the image; of a large window in float64."""
+        inner = x.transpose(1, 2, 3, 0)
         y = ctx.empty((x.shape[1], *self.window.out_size, len(x)))
         total = y if self._count <= SHORT else np.empty(y.shape)
         total[...] = 0
-        for _, _, met in self.window.slices():
-            total += padded[met]
+        for _, _, place, met in self.window.elements():
+            total[place] += inner[met]
         return np.divide(total, self._count, out=y).transpose(3, 0, 1, 2), None
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         """The same share for every element of a window."""
         share = dy.transpose(1, 2, 3, 0) / self._count
-        dpadded = self._gradient_sums(dy, ctx)
-        for _, _, met in self.window.slices():
-            dpadded[met] += share
-        return self.window.crop(dpadded).astype(dy.dtype, copy=False), {}
+        dx = self._gradient_sums(dy, ctx)
+        for _, _, place, met in self.window.elements():
+            dx[met] += share[place]
+        return dx.transpose(3, 0, 1, 2).astype(dy.dtype, copy=False), {}
 
     def lower(self, graph: Graph, x: str) -> str:
         """ONNX AveragePool; with padding a Conv of each channel by itself, whose kernel is 1 / (kh*kw) throughout.
 
         AveragePool has count_include_pad for that, but ONNX Runtime 1.21 to 1.24 (microsoft/onnxruntime 24681) and
-        OpenCV 4 leave padding out nevertheless, without a word.
+        OpenCV 4 leave padding out nevertheless, without a word. Of a window larger than the image, what can meet it is
+        written.
         """
         if not any(self.window.onnx["pads"]):
             return graph.add("AveragePool", x, **self.window.onnx)
-        channels = graph.shape(x)[0]
-        kernel = np.full((channels, 1, self.window.rows.size, self.window.columns.size), 1 / self._count)
-        return graph.add("Conv", x, kernel, **self.window.onnx, group=channels)
+        channels, window = graph.shape(x)[0], self.window.without_idle()
+        kernel = np.full((channels, 1, window.rows.size, window.columns.size), 1 / self._count)
+        return graph.add("Conv", x, kernel, **window.onnx, group=channels)
 
     @property
-    def _count(self) -> int:
-        return self.window.rows.size * self.window.columns.size
+    def _count(self) -> float:
+        return float(self.window.rows.size * self.window.columns.size)

@@ -7,7 +7,7 @@ contiguous runs, which is copied two to three times faster than the short rows o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from cnnkit.types import Array, Context, Shape
 
 Pair = tuple[int, int]
 Padding = int | Pair | str
+Places = slice
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,49 @@ class Axis:
         start = k * self.dilation
         return slice(start, start + (self.positions - 1) * self.stride + 1, self.stride)
 
+    def elements(self) -> Iterator[tuple[int, Places, Places]]:
+        """The elements of the window that meet the axis itself, not only its padding.
+
+        For each: which one it is, the positions of the window at which it does, and what it meets there.
+        """
+        for k in self._met():
+            start = k * self.dilation - self.before
+            first = max(0, -(start // self.stride))
+            last = min(self.positions - 1, (self.length - 1 - start) // self.stride)
+            start += first * self.stride
+            yield k, slice(first, last + 1), slice(start, start + (last - first) * self.stride + 1, self.stride)
+
+    def met_count(self) -> int:
+        """How many elements of the window meet the axis itself; for strides above the length, a bound of it."""
+        if self.stride > self.length:
+            return min(self.size, self.positions * self.length)
+        return len(self._met_from(0, self.positions - 1))
+
+    def idle(self) -> Pair:
+        """How many of the window's first and last elements meet nothing but padding."""
+        met = self._met_from(0, self.positions - 1)
+        return (met.start, self.size - met.stop) if met else (0, 0)
+
+    def without(self, first: int, last: int) -> Axis:
+        """The same positions of a window without these idle elements; itself if there is no padding for that."""
+        size, before = self.size - first - last, self.before - first * self.dilation
+        reach = (self.positions - 1) * self.stride + self.dilation * (size - 1) + 1
+        smaller = replace(self, size=size, before=before, after=max(0, reach - self.length - before))
+        return smaller if size < self.size and smaller.positions == self.positions else self
+
+    def _met(self) -> Iterator[int]:
+        """Their numbers, in order."""
+        if self.stride > self.length:  # each position meets others, and most elements of the window meet nothing
+            for position in reversed(range(self.positions)):
+                yield from self._met_from(position, position)
+        else:
+            yield from self._met_from(0, self.positions - 1)
+
+    def _met_from(self, first: int, last: int) -> range:
+        """Those that meet it somewhere between two positions, if no position between them meets nothing."""
+        begin, end = self.before - last * self.stride, self.before - first * self.stride + self.length
+        return range(max(0, -(-begin // self.dilation)), min(self.size, -(-end // self.dilation)))
+
 
 @dataclass(frozen=True)
 class Window:
@@ -59,6 +103,17 @@ class Window:
     def out_size(self) -> Pair:
         """(height, width) of the output."""
         return self.rows.positions, self.columns.positions
+
+    def without_idle(self) -> Window:
+        """The same without the rows and columns of the window that meet nothing but padding.
+
+        What is square stays square: ONNX's reference evaluator pads other windows wrongly, if both are padded.
+        """
+        (top, bottom), (left, right) = self.rows.idle(), self.columns.idle()
+        if self.rows.size == self.columns.size:
+            top = left = min(top, left)
+            bottom = right = min(bottom, right)
+        return Window(self.rows.without(top, bottom), self.columns.without(left, right))
 
     @property
     def onnx(self) -> dict[str, list[int]]:
@@ -81,6 +136,15 @@ class Window:
         for i in range(self.rows.size):
             for j in range(self.columns.size):
                 yield i, j, (slice(None), self.rows.slice(i), self.columns.slice(j))
+
+    def elements(self) -> Iterator[tuple[int, int, tuple[slice, ...], tuple[slice, ...]]]:
+        """For each element (i, j) of the window that meets the image: where in y, and what in x it meets there.
+
+        x: (C, H, W, N), y: (C, oh, ow, N); no padding is made.
+        """
+        for i, down, lines in self.rows.elements():
+            for j, across, pixels in self.columns.elements():
+                yield i, j, (slice(None), down, across), (slice(None), lines, pixels)
 
     def pad(self, x: Array, value: float, ctx: Context) -> Array:
         """(N, C, H, W) -> (C, H + padding, W + padding, N); a view of `x` if there is no padding."""

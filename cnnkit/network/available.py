@@ -24,6 +24,11 @@ def present_memory(root: Path = ROOT) -> int:
     return next((resident for _, resident in _sizes(root)), 0)
 
 
+def readable(size: int) -> str:
+    """A number of bytes for people: "12.3 MiB", "4.5 GiB"."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
+
+
 def _machine(root: Path) -> Iterator[int]:
     for line in _lines(root / "proc/meminfo"):
         if line.startswith("MemAvailable:"):

@@ -7,6 +7,7 @@ it yields its partial sum and is sent the total of all tiles. Who runs the gener
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, cast
@@ -17,12 +18,13 @@ from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.errors import ShapeError
 from cnnkit.network.augmented import Augmented, described
 from cnnkit.network.context import TileContext, Workspace
+from cnnkit.network.cost import Cost, cost_of
 from cnnkit.network.kernels import Kernel
 from cnnkit.network.kernels.layout import logical
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.parameters import Parameters
-from cnnkit.network.plan import Plan, Step, plan
+from cnnkit.network.plan import Plan, Step, plain_steps, plan
 from cnnkit.network.workers import in_threads, one_blas_thread
 from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples, Shape
 
@@ -55,7 +57,7 @@ class Engine:
         self.dtype: np.dtype[Any] = parameters.vector.dtype
         self.coupled = [step.run for step in self.steps if isinstance(step.run, BatchCoupledLayer)]
         """The layers at which tiles wait for each other, in the order of the forward pass."""
-        largest_output = max(int(np.prod(node.out_shape)) for node in nodes) * self.dtype.itemsize
+        largest_output = max(math.prod(node.out_shape) for node in nodes) * self.dtype.itemsize
         in_cache, at_most = (_power_of_two(size // largest_output) for size in (CACHE_BYTES, OUTPUT_BYTES))
         self.largest_tile = min(MAX_TILE, max(in_cache, min(MIDDLE_TILE, at_most)))
         self.largest_prediction_tile = min(MAX_TILE, 2 * self.largest_tile)
@@ -76,8 +78,8 @@ class Engine:
         return min(self.largest_tile, max(MIN_TILE, _power_of_two(wanted)))
 
     def evaluate(self, samples: Samples, objective: Objective, workers: int) -> Sums:
-        """Loss and metrics in prediction mode."""
-
+        """Loss and metrics in prediction mode. Raises CostError for what takes more memory or time than there is."""
+        threads = self.cost.threads(len(samples), self.largest_prediction_tile, workers)
         prediction = self._prediction_steps()
 
         def one(tile: slice) -> Sums:
@@ -90,12 +92,15 @@ class Engine:
             return sums
 
         with one_blas_thread():
-            return objective.total(in_threads(workers, one, self._tiles(len(samples))))
+            return objective.total(in_threads(threads, one, self._tiles(len(samples))))
 
     def predict(self, x: Inputs, workers: int) -> Array:
-        """The outputs of the last node in prediction mode, (N, ...)."""
-        y = np.empty((len(x), *self.nodes[-1].out_shape), self.dtype)
+        """The outputs of the last node in prediction mode, (N, ...).
 
+        Raises CostError for what takes more memory or time than there is.
+        """
+        threads = self.cost.threads(len(x), self.largest_prediction_tile, workers, kept=len(x))
+        y = np.empty((len(x), *self.nodes[-1].out_shape), self.dtype)
         prediction = self._prediction_steps()
 
         def one(tile: slice) -> None:
@@ -108,11 +113,15 @@ class Engine:
             one(tiles[0])
             return y
         with one_blas_thread():
-            in_threads(workers, one, tiles)
+            in_threads(threads, one, tiles)
         return y
 
     def trace(self, x: Array) -> list[Array]:
-        """The output of every node in prediction mode, by the plain layers, for one tile."""
+        """The output of every node in prediction mode, by the plain layers, for one tile.
+
+        Raises CostError as `predict` does.
+        """
+        self.plain_cost.threads(len(x), len(x), 1)
         ctx = TileContext(Workspace(self.dtype), False, ())
         values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
         for node in self.nodes:
@@ -266,6 +275,19 @@ class Engine:
         for fold in self._prediction.folds:
             fold.refresh()
         return self._prediction.steps
+
+    @functools.cached_property
+    def cost(self) -> Cost:
+        """What a prediction costs."""
+        return self._cost(self._prediction.steps)
+
+    @functools.cached_property
+    def plain_cost(self) -> Cost:
+        """The same by the plain layers, with all outputs kept."""
+        return self._cost(plain_steps(self.nodes))
+
+    def _cost(self, steps: Sequence[Step]) -> Cost:
+        return cost_of(self.nodes, steps, self.parameters.vector.nbytes, self.dtype.itemsize)
 
     @functools.cached_property
     def _prediction(self) -> Plan:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import Optimizer
-from cnnkit.errors import ConfigError
-from cnnkit.network.available import present_memory
+from cnnkit.errors import CostError
+from cnnkit.network.available import present_memory, readable
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.engine import Engine, alone
 from cnnkit.network.memory import memory_errors_told
@@ -108,7 +108,11 @@ class Forecast:
         self._taken: dict[tuple[Run, int], int] = {}
 
     def footprint(self, batch_size: int | None = None) -> Footprint:
-        """For this batch size, the training's own if None."""
+        """For this batch size, the training's own if None.
+
+        Raises CostError for a network that makes too much of one sample, or for too long.
+        """
+        self.engine.cost.check()
         batch, engine, vector = batch_size or self.batch_size, self.engine, self.engine.parameters.vector
         tile = engine.tile_for(batch)
         tiles, workers = -(-batch // tile), 1 if self.numeric else busy_workers(engine, batch, self.workers)
@@ -155,12 +159,13 @@ class Forecast:
         return fitting
 
     def require(self) -> None:
-        """Raises ConfigError if the training does not fit; where it is unknown what is available, everything does."""
+        """Raises CostError if the training does not fit into what is available, as far as that is known."""
+        self.engine.cost.check()
         if self.available is None or self.fits(self.batch_size):
             return
         found, best = self.footprint(), self.largest_batch()
         shape = " x ".join(map(str, found.largest.out_shape))
-        raise ConfigError(
+        raise CostError(
             f"training with batch size {self.batch_size} takes about {readable(found.added)} of memory beside the "
             f"{readable(self._present)} that are in use, and {readable(self.available)} are available; the layer that "
             f"takes most is {found.largest}, which gives {shape} values for each sample: "
@@ -243,8 +248,3 @@ def _traced() -> Iterator[None]:
     finally:
         if not tracing:
             tracemalloc.stop()
-
-
-def readable(size: int) -> str:
-    """A number of bytes for people: "12.3 MiB", "4.5 GiB"."""
-    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"

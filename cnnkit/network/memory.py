@@ -9,9 +9,12 @@ way, it gets fresh arrays where the plan does not fit.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import functools
 import math
 import mmap
+import weakref
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from sys import getrefcount, maxsize
@@ -27,9 +30,8 @@ HUGE = 1 << 21
 """Bytes; from here on, larger pages are asked for, so that the processor translates fewer addresses."""
 PLANS = 4
 """Of how many kinds of passes the plan is kept."""
-
-
-NOTHING = np.empty(0)
+NOBODY = -1
+"""Stands for the owner of memory that no request has had."""
 
 
 def _unshared() -> int:
@@ -57,10 +59,6 @@ class Request:
         """Bytes, in whole lines."""
         return -(-math.prod(self.shape) * self.dtype.itemsize // ALIGNMENT) * ALIGNMENT
 
-    def meets(self, other: Request) -> bool:
-        """Whether both are in use at some time."""
-        return self.born < other.died and other.born < self.died
-
     def overlaps(self, other: Request) -> bool:
         """Whether they share memory."""
         return self.offset < other.offset + other.size and other.offset < self.offset + self.size
@@ -71,29 +69,35 @@ class Plan:
     """The arrays of one kind of pass, in the order in which it asks for them."""
 
     requests: list[Request] = field(default_factory=list)
+    watched: list[weakref.ref[Array]] = field(default_factory=list)
+    """While it is recorded: the fresh arrays, to note when they become free."""
     arrays: list[Array] = field(default_factory=list)
-    """While it is recorded: the fresh ones that are still in use. Afterwards: parts of the block."""
+    """Afterwards: parts of the block."""
     before: list[tuple[int, ...]] = field(default_factory=list)
     """For each request the latest ones before it that had its memory; a pass follows the one before it."""
     taken: list[bool] = field(default_factory=list)
     """For each request whether it got its array the last time. If so, all that had the memory before it were free."""
     done: bool = False
 
+    def record(self, shape: Shape, dtype: np.dtype[np.generic]) -> Array:
+        """A fresh array; its request is noted, and in time the first one that finds it free."""
+        request, array = Request(shape, dtype, len(self.requests)), _fresh(shape, dtype)
+        self.requests.append(request)
+        self.watched.append(weakref.ref(array, functools.partial(_note_free, request, self.requests)))
+        return array
+
     def size(self) -> int:
         """Place the requests, the largest first, each as low as it fits; how many bytes they take together."""
-        placed: list[Request] = []
+        placed = Placed(len(self.requests))
         for request in sorted(self.requests, key=lambda one: (-one.size, one.born)):
-            request.offset = 0
-            for other in sorted((one for one in placed if one.meets(request)), key=lambda one: one.offset):
-                if request.overlaps(other):
-                    request.offset = other.offset + other.size
-            placed.append(request)
+            request.offset = placed.put(request)
         return max((one.offset + one.size for one in self.requests), default=0)
 
     def place(self, block: mmap.mmap) -> None:
         """Put the arrays into a block of bytes; not into an array, for their views would refer to that alone."""
+        self.watched = []
         self.arrays = [np.ndarray(one.shape, one.dtype, block, one.offset) for one in self.requests]
-        self.before = [self._before(number) for number in range(len(self.requests))]
+        self.before = self._before()
         self.taken = [True] * len(self.requests)  # nobody has the memory
         self.done = True
 
@@ -127,24 +131,52 @@ class Plan:
                 waiting.extend(self.before[other])
         return True
 
-    def _before(self, number: int) -> tuple[int, ...]:
-        request, found = self.requests[number], []
-        free = [(request.offset, request.offset + request.size)]
-        for step in range(1, len(self.requests)):
-            other = self.requests[number - step]
-            start, stop = other.offset, other.offset + other.size
-            rest = [
-                part
-                for first, last in free
-                for part in ((first, min(last, start)), (max(first, stop), last))
-                if part[0] < part[1]
-            ]
-            if rest != free:
-                found.append((number - step) % len(self.requests))
-                free = rest
-            if not free:
-                break
-        return tuple(found)
+    def _before(self) -> list[tuple[int, ...]]:
+        """For each request those that have its memory when it comes, the latest first."""
+        edges, owners = [0], [NOBODY]  # from each edge to the next one, the memory has one owner
+
+        def cut(at: int) -> int:
+            place = bisect.bisect_left(edges, at)
+            if place == len(edges) or edges[place] != at:
+                edges.insert(place, at)
+                owners.insert(place, owners[place - 1])
+            return place
+
+        found: list[tuple[int, ...]] = []
+        for number, one in [*enumerate(self.requests)] * 2:  # the first time only to see who owns what in the end
+            first, last = cut(one.offset), cut(one.offset + one.size)
+            others = set(owners[first:last]) - {number, NOBODY}
+            found.append(tuple(sorted(others, key=lambda other: (number - other) % len(self.requests))))
+            if one.size:
+                edges[first:last], owners[first:last] = [one.offset], [number]
+        return found[len(self.requests) :]
+
+
+class Placed:
+    """The requests that have a place, in the order of their places."""
+
+    def __init__(self, most: int) -> None:
+        self._table = np.empty((4, most), np.int64)
+        """For each when it is born and dies, and the bytes where it starts and stops."""
+        self._count = 0
+
+    def put(self, request: Request) -> int:
+        """The lowest place where a request meets no other that is in use at some time when it is."""
+        born, died, start, stop = self._table[:, : self._count]
+        met = in_use_together(born, died, request)
+        lowest = np.append(0, np.maximum.accumulate(stop[met]))
+        fits = np.append(start[met] - lowest[:-1] >= request.size, True)
+        offset = int(lowest[fits.argmax()])
+        at = int(np.searchsorted(start, offset))
+        self._count += 1
+        self._table[:, at + 1 : self._count] = self._table[:, at : self._count - 1].copy()
+        self._table[:, at] = request.born, request.died, offset, offset + request.size
+        return offset
+
+
+def in_use_together(born: Array, died: Array, request: Request) -> Array:
+    """Whether those that are born and die then are in use at some time when the request is."""
+    return np.asarray((born < request.died) & (request.born < died))
 
 
 class Memory:
@@ -187,10 +219,7 @@ class Memory:
         number, plan = self._next, self._plan
         self._next = number + 1
         if not plan.done:
-            self._notice_free()
-            plan.requests.append(Request(shape, dtype, number))
-            plan.arrays.append(_fresh(shape, dtype))
-            return plan.arrays[number]
+            return plan.record(shape, dtype)
         if number >= len(plan.arrays):
             return np.empty(shape, dtype)
         request = plan.requests[number]
@@ -200,15 +229,7 @@ class Memory:
         plan.taken[number] = False
         return np.empty(shape, dtype)
 
-    def _notice_free(self) -> None:
-        plan = self._plan
-        for number, request in enumerate(plan.requests):
-            if request.died == maxsize and getrefcount(plan.arrays[number]) <= UNSHARED:
-                request.died = self._next - 1
-                plan.arrays[number] = NOTHING  # its memory is free for others
-
     def _make(self, plan: Plan) -> None:
-        plan.arrays = []
         size = plan.size()
         if size > len(self._block):
             self._block = pages(size)
@@ -224,6 +245,10 @@ class Memory:
         for plan in self._plans.values():
             if plan.done:
                 plan.place(self._block)
+
+
+def _note_free(request: Request, requests: Sequence[Request], _: object) -> None:
+    request.died = len(requests)
 
 
 def _fresh(shape: Shape, dtype: np.dtype[np.generic]) -> Array:

@@ -13,6 +13,9 @@ from cnnkit.network.kernels.fold import Fold
 from cnnkit.network.node import INPUT, Node
 from cnnkit.types import Shape
 
+LONGEST = 4
+"""Layers that a step takes at most: a convolution with batch normalisation, rectifier and pooling."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -44,14 +47,17 @@ def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
     prediction: whether batch normalisation is folded into the convolution before it, which training cannot have.
     """
     uses = Counter(source for node in nodes for source in node.inputs)
+    last_taker = {source: node.index for node in nodes for source in node.inputs}
     steps: list[Step] = []
     folds: list[Fold] = []
     at = 0
     while at < len(nodes):
         node = nodes[at]
         chain = [node]
-        while chain[-1].index + 1 < len(nodes) and _follows(nodes[chain[-1].index + 1], chain[-1], uses):
-            chain.append(nodes[chain[-1].index + 1])
+        for follower in nodes[at + 1 : at + LONGEST]:
+            if not _follows(follower, chain[-1], uses):
+                break
+            chain.append(follower)
         layers, folded = [link.layer for link in chain], 0
         match layers:
             case [Conv2D() as conv, BatchNorm2D() as norm, *others] if prediction and _plain(conv, norm):
@@ -59,11 +65,16 @@ def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
                 layers, folded = [folds[-1].folded, *others], 1
         run, used = kernel_for(layers, needs_dx=node.inputs != (INPUT,)) or (layers[0], 1)
         used += folded
-        last = [source for source in set(node.inputs) if not any(source in later.inputs for later in nodes[at + 1 :])]
+        last = [source for source in set(node.inputs) if last_taker[source] == node.index]
         end = nodes[node.index + used - 1]
         steps.append(Step(node, end.index, end.out_shape, run, tuple(last)))
         at += used
     return Plan(steps, folds)
+
+
+def plain_steps(nodes: Sequence[Node]) -> list[Step]:
+    """Each node by its layer, with all values kept."""
+    return [Step(node, node.index, node.out_shape, node.layer, ()) for node in nodes]
 
 
 def _plain(*layers: Layer) -> bool:

@@ -186,6 +186,15 @@ class Sequential:
                 return cast(Array, outputs >= (0 if self.task.from_logits else 0.5))
         return self.outputs(x)
 
+    def check_cost(self, samples: int = 1) -> None:
+        """Raise CostError, naming the layer, if predicting so many samples takes more memory or time than there is."""
+        engine = self._engine(logits=False)
+        engine.cost.threads(samples, engine.largest_prediction_tile, 1, kept=samples)
+
+    def check_report(self) -> None:
+        """Raise CostError for more classes than can be reported on one by one."""
+        self._engine(logits=False).cost.check_names(self.output_shape[0])
+
     def trace(self, x: Inputs) -> list[Array]:
         """The output of every node, in the order of `nodes`, for a few samples."""
         return self.engine().trace(np.asarray(self._taken(x)))
@@ -226,9 +235,12 @@ class Sequential:
         return f"Sequential({self.layers!r}, input_shape={self.input_shape})"
 
     def _run(self, x: Inputs, *, logits: bool) -> Array:
+        return self._engine(logits=logits).predict(self._taken(x), available_cores())
+
+    def _engine(self, *, logits: bool) -> Engine:
         if logits not in self._engines:
             self._engines[logits] = self.engine(logits=logits)
-        return self._engines[logits].predict(self._taken(x), available_cores())
+        return self._engines[logits]
 
     def _arrays(self) -> list[tuple[str, Array]]:
         return [

@@ -6,7 +6,6 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -22,12 +21,50 @@ def available_cores() -> int:
 def in_threads(workers: int, function: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """The results for all items, in their order; NumPy lets other threads run while it is inside a large call.
 
-    The threads live for this call alone: none are left for a process that forks.
+    The threads live for this call alone: none are left for a process that forks. An interruption ends them, too.
     """
     if min(workers, len(items)) <= 1:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(min(workers, len(items)), thread_name_prefix="cnnkit") as pool:
-        return list(pool.map(function, items))
+    results: dict[int, B] = {}
+    failed: dict[int, BaseException] = {}
+    waiting = iter(range(len(items)))
+
+    def work() -> None:
+        for number in waiting:
+            if failed:
+                return
+            try:
+                results[number] = function(items[number])
+            except BaseException as error:
+                failed[number] = error
+
+    threads = [threading.Thread(target=work, name="cnnkit", daemon=True) for _ in range(min(workers, len(items)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException as error:  # such as KeyboardInterrupt: what is on its way may take minutes
+        failed[-1] = error
+        for thread in threads:
+            _end(thread)
+        raise
+    if failed:
+        raise failed[min(failed)]
+    return [results[number] for number in range(len(items))]
+
+
+class _Ended(BaseException):
+    """Nobody waits for the thread any more."""
+
+
+def _end(thread: threading.Thread) -> None:
+    """Raise an error inside a thread, between two of Python's instructions, until it has ended."""
+    import ctypes
+
+    while thread.is_alive():
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Ended))
+        thread.join(0.05)  # a callback of the interpreter's own may have swallowed it
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from cnnkit.onnx.runtimes import ensure_installed, execute
 from cnnkit.types import Array, Inputs, as_inputs
 
 DEFAULT_SAMPLES = 64
+INPUT_BYTES = 64 * 2**20
+"""Most bytes of random inputs, unless two of them take more."""
 CHUNK_BYTES = 32 * 2**20
 """Most bytes of layer outputs in one run: a runtime may keep all of them, and several times that as scratch."""
 
@@ -85,6 +88,7 @@ def validate_proto(
 ) -> ValidationReport:
     """What `validate_onnx` does, for a model that is in memory; `path` is its name in the report."""
     positive("tolerance", tolerance)
+    model.check_cost()
     inputs = _random_inputs(model) if x is None else _as_input(model, x)
     chosen = available_runtimes() if runtimes is None else Available(_built(runtimes))
     expected = answers(model, inputs)
@@ -201,7 +205,7 @@ def _lead(model: Sequential, values: Array, limit: float) -> Array:
 def _outputs(runtime: Runtime, proto: ModelProto, model: Sequential, x: Array) -> list[Array]:
     """What the file gives for all samples: the first alone, the others in batches that bound the memory."""
     data, x = proto.SerializeToString(), as_declared(proto, x)
-    per_sample = sum(int(np.prod(node.out_shape)) for node in model.nodes) * 4
+    per_sample = sum(math.prod(node.out_shape) for node in model.nodes) * 4
     chunk = max(2, CHUNK_BYTES // per_sample)
     parts = [_run(runtime, data, model, x[:1])]
     parts += [_run(runtime, data, model, x[start : start + chunk]) for start in range(1, len(x), chunk)]
@@ -225,7 +229,8 @@ def _run(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> list[Arr
 def _random_inputs(model: Sequential) -> Array:
     """Uniform over the range of the training inputs or, where that is not recorded, over 0..255 or 0..1/scale."""
     rng = np.random.default_rng(0)
-    shape = (DEFAULT_SAMPLES, *model.input_shape)
+    each = math.prod(model.input_shape) * np.dtype(model.input_dtype).itemsize
+    shape = (min(DEFAULT_SAMPLES, max(2, INPUT_BYTES // each)), *model.input_shape)
     is_bytes = model.input_dtype == "uint8"
     low, high = model.input_range or (0, 255 if is_bytes else 1 / model.preprocessing.scale)
     if is_bytes:

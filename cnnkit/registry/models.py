@@ -34,7 +34,7 @@ RECIPE_KINDS = {
 """The keys of a recipe that hold expressions, beside the layers, with the kind of component."""
 
 MAX_COMPONENTS = 10_000
-"""Layers and merges of a model together; a few bytes of a file ask for each of them."""
+"""Layers, merges and empty branches of a model together; a few bytes of a file ask for each of them."""
 
 
 def describe(model: Sequential, name: str, state: tuple[str, ...], **training: Any) -> Manifest:
@@ -116,10 +116,24 @@ def _parsed(layers: Sequence[str]) -> list[Call]:
     count = 0
     for expression in layers:
         parsed.append(parse(expression))
-        count += sum(1 for _ in calls(parsed[-1]))
+        count += _component_count(parsed[-1])
         if count > MAX_COMPONENTS:
-            raise RegistryError(f"a model may have {MAX_COMPONENTS:,} layers and merges, this one has more")
+            raise RegistryError(
+                f"a model may have {MAX_COMPONENTS:,} layers, merges and empty branches, this one has more"
+            )
     return parsed
+
+
+def _component_count(value: Any) -> int:
+    """How many layers and merges a value has, and branches without any: a merge takes each of them once more."""
+    match value:
+        case Call():
+            return 1 + sum(map(_component_count, (*value.args, *value.kwargs.values())))
+        case list() | tuple():
+            return sum(map(_component_count, value)) if value else 1
+        case dict():
+            return sum(map(_component_count, value.values()))
+    return 0
 
 
 def _origins(layers: Sequence[Layer | Merge]) -> dict[str, Origin]:
@@ -136,15 +150,17 @@ def _origins(layers: Sequence[Layer | Merge]) -> dict[str, Origin]:
 
 def _classes(value: Any) -> Iterator[type[Component]]:
     """The classes of all components in a value: layers, those in their branches, those among their arguments."""
-    match value:
-        case Component():
-            yield type(value)
-            yield from _classes(list(vars(value).values()))
-        case list() | tuple():
-            for item in value:
-                yield from _classes(item)
-        case dict():
-            yield from _classes(list(value.values()))
+    waiting, seen = [value], set[int]()  # a merge has each layer twice, as an argument and in a branch
+    while waiting:
+        match waiting.pop():
+            case Component() as component if id(component) not in seen:
+                seen.add(id(component))
+                yield type(component)
+                waiting += vars(component).values()
+            case list() | tuple() as items:
+                waiting += items
+            case dict() as table:
+                waiting += table.values()
 
 
 def _origin(cls: type[Component]) -> Origin:

@@ -11,7 +11,7 @@ from cnnkit.components.expressions import Call
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 from cnnkit.network import Sequential, available_memory
-from cnnkit.network.footprint import readable
+from cnnkit.network.available import readable
 from cnnkit.network.limit import LimitError
 from cnnkit.network.node import flatten
 from cnnkit.training.progress import Progress

@@ -54,11 +54,11 @@ def test_a_training_in_fresh_memory_gives_the_same_bits(
 
 
 def test_positive_control_arrays_that_share_memory_too_early_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_early(one: Request, other: Request) -> bool:
-        return abs(one.born - other.born) < 2
+    def too_early(born: Array, died: Array, request: Request) -> Array:
+        return np.asarray(np.abs(born - request.born) < 2)
 
     def change() -> None:
-        monkeypatch.setattr(Request, "meets", too_early)
+        monkeypatch.setattr("cnnkit.network.memory.in_use_together", too_early)
         monkeypatch.setattr("cnnkit.network.memory.Plan.is_free", lambda plan, number: True)
 
     assert differing(CHANGING, change)

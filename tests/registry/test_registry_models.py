@@ -49,8 +49,21 @@ def test_more_layers_than_a_file_may_describe_are_not_saved(
 ) -> None:
     monkeypatch.setattr(models, "MAX_COMPONENTS", 3)
     registry.save(Sequential(["Residual(ReLU(), ReLU())"], (3,)), "net")
-    with pytest.raises(RegistryError, match="a model may have 3 layers and merges, this one has more"):
+    with pytest.raises(RegistryError, match="a model may have 3 layers, merges and empty branches, this one has more"):
         registry.save(Sequential(["Residual(ReLU(), ReLU())", "ReLU()"], (3,)), "net")
+
+
+def test_an_empty_branch_counts_as_a_layer(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "MAX_COMPONENTS", 5)
+    registry.save(Sequential(["Concat([], [], [], ReLU())"], (3,)), "net")
+    with pytest.raises(RegistryError, match="a model may have 5 layers, merges and empty branches, this one has more"):
+        registry.save(Sequential(["Concat([], [], [], [], ReLU())"], (3,)), "net")
+
+
+def test_merges_in_merges_are_looked_at_once(registry: Registry) -> None:
+    """Each has its layers twice, as arguments and in its branches: 2^20 ways lead to the innermost."""
+    registry.save(Sequential(["Residual(" * 20 + "ReLU()" + ")" * 20], (3,)), "net")
+    assert set(registry.read("net").manifest.components) == {"Residual", "ReLU"}
 
 
 def test_a_layer_from_no_plugin_is_given_by_its_class(registry: Registry) -> None:

@@ -17,17 +17,17 @@ def phases(axis: Axis) -> list[tuple[slice, slice, Axis]]:
     """
     met = min(axis.length, (axis.positions - 1) * axis.stride + axis.size - axis.before)
     made = []
-    for phase in range(axis.stride):
-        first = (phase + axis.before) % axis.stride
-        size = -(-(axis.size - first) // axis.stride)
+    for first in range(min(axis.size, axis.stride)):  # of a large stride, most phases meet no element of the kernel
+        phase = (first - axis.before) % axis.stride
         count = -(-(met - phase) // axis.stride)
-        if size < 1 or count < 1:
+        if count < 1:
             continue
+        size = -(-(axis.size - first) // axis.stride)
         before = size - 1 - (phase + axis.before - first) // axis.stride
         turned = slice(first + (size - 1) * axis.stride, None, -axis.stride)
         after = count - 1 + size - before - axis.positions
         made.append((slice(phase, met, axis.stride), turned, Axis(axis.positions, size, 1, 1, before, after)))
-    return made
+    return sorted(made, key=lambda part: part[0].start)
 
 
 def trimmed(axis: Axis, pool: int) -> Axis:

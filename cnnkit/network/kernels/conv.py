@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from cnnkit.layers import Conv2D
 from cnnkit.network.kernels.axes import phases, trimmed
+from cnnkit.network.kernels.correlation import Correlation
 from cnnkit.network.kernels.gradient import weight_gradient
 from cnnkit.network.kernels.layout import (
     channel_sums,
@@ -46,15 +49,25 @@ class ConvKernel:
         filters, channels = conv.params["weight"].shape[:2]
         self.correlation = fastest_correlation(self.rows, self.columns, channels, filters)
         self.weight_gradient = weight_gradient(self.rows, self.columns, channels, filters)
-        self.phases = [
+
+    @functools.cached_property
+    def phases(self) -> list[tuple[tuple[slice, slice], tuple[slice, slice], Correlation]]:
+        """For each phase of the strides: its part of the input, its part of the kernel, and its correlation with dy.
+
+        They are made when the first backward pass needs them.
+        """
+        filters, channels = self.conv.params["weight"].shape[:2]
+        return [
             ((lines, pixels), (turned, flipped), fastest_correlation(rows, columns, filters, channels))
             for lines, turned, rows in phases(self.rows)
             for pixels, flipped, columns in phases(self.columns)
         ]
-        """For each phase of the strides: its part of the input, its part of the kernel, and its correlation with dy."""
-        met = sum(part.rows.positions * part.columns.positions for _, _, part in self.phases)
-        self._all_met = met == self.rows.length * self.columns.length
+
+    @functools.cached_property
+    def _all_met(self) -> bool:
         """Whether each pixel of the input is met by some window."""
+        met = sum(part.rows.positions * part.columns.positions for _, _, part in self.phases)
+        return met == self.rows.length * self.columns.length
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """One product for each output pixel."""

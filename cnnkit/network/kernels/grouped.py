@@ -5,6 +5,7 @@ The weights of groups have one axis more in here: (groups, filters of a group, c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -50,15 +51,26 @@ class GroupedConvKernel:
         filters //= conv.groups
         self.correlation = _correlation(self.rows, self.columns, channels, filters)
         self.weight_gradient = _gradient(self.rows, self.columns, channels, filters)
-        self.phases = [
+
+    @functools.cached_property
+    def phases(self) -> list[tuple[tuple[slice, slice], tuple[slice, slice], DepthwiseCorrelation | GroupCorrelation]]:
+        """For each phase of the strides: its part of the input, its part of the kernel, and its correlation with dy.
+
+        They are made when the first backward pass needs them.
+        """
+        filters, channels = self.conv.params["weight"].shape[:2]
+        filters //= self.conv.groups
+        return [
             ((lines, pixels), (turned, flipped), _correlation(rows, columns, filters, channels))
             for lines, turned, rows in phases(self.rows)
             for pixels, flipped, columns in phases(self.columns)
         ]
-        """For each phase of the strides: its part of the input, its part of the kernel, and its correlation with dy."""
-        met = sum(part.rows.positions * part.columns.positions for _, _, part in self.phases)
-        self._all_met = met == self.rows.length * self.columns.length
+
+    @functools.cached_property
+    def _all_met(self) -> bool:
         """Whether each pixel of the input is met by some window."""
+        met = sum(part.rows.positions * part.columns.positions for _, _, part in self.phases)
+        return met == self.rows.length * self.columns.length
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """Bias and rectifier follow each block of output rows."""

@@ -1,0 +1,180 @@
+"""What a network costs, from its shapes: too much is refused before it is there, what somebody may want is not."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Layer
+from cnnkit.errors import CostError
+from cnnkit.layers import Dense
+from cnnkit.network import Node, Sequential, cost
+from cnnkit.network.cost import EXPANSION, FREE_BYTES, NAME_BYTES, cost_of
+from cnnkit.network.plan import plain_steps
+from cnnkit.training import Trainer
+from cnnkit.types import Array, Cache, Context, Samples, Shape
+
+DIGIT = (1, 8, 8)
+MIB = 1 << 20
+WANTED: dict[str, tuple[list[str], Shape]] = {
+    "large images": (["Conv2D(16, 3, padding=1)", "ReLU()", "MaxPool2D(2)"], (3, 4096, 4096)),
+    "many classes": (["Flatten()", "Dense(10000)"], DIGIT),
+    "deep": (["Conv2D(8, 3, padding=1)", "ReLU()"] * 1000, DIGIT),
+    "deep and wide": (["Residual(Conv2D(32, 3, padding=1))"] * 300, (32, 64, 64)),
+    "large kernels": (['Conv2D(64, 31, padding="same", groups=64)'] * 10, (64, 56, 56)),
+    "large windows": (["AvgPool2D(31, 1, 15)", "MaxPool2D(31, 1, 15)"], (3, 512, 512)),
+    "dilated": (["Conv2D(16, 3, padding=16, dilation=16)"] * 8, (16, 256, 256)),
+    "patches": (["Conv2D(256, 16, stride=16)"], (3, 224, 224)),
+    "strides beyond the image": (["Conv2D(4, 3, stride=1000000000)"], (3, 64, 64)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WANTED)
+def test_what_somebody_may_want_is_not_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "available_memory", lambda: 16 << 30)
+    engine = Sequential(*WANTED[kind]).engine()
+    assert 1 <= engine.cost.threads(64, engine.largest_prediction_tile, 2) <= 2
+    assert engine.plain_cost.threads(1, 1, 1) == 1
+
+
+def test_nor_is_a_large_dense_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100 million weights, which nobody has to make for that."""
+    node = Node(0, "dense_1", Dense(10_000), (-1,), ((10_000,),), (10_000,))
+    found = cost_of([node], plain_steps([node]), 400_000_000, 4)
+    found.check()
+    found.check_names(670_000)
+    assert found.threads(64, 64, 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "message"),
+    [
+        (["Conv2D(1, 1, padding=5000)"], DIGIT, r"layer conv2d_1 = .* gives 1 x 10,008 x 10,008"),
+        (["Flatten()", *["Concat([], [])"] * 28], DIGIT, r"concat_28 = .*128.0 GiB, and a .* of 256 bytes may"),
+        (["ReLU()", "Conv2D(1, 1, padding=1000)", *["ReLU()"] * 9], DIGIT, "conv2d_1 = .* 1 x 2,008 x 2,008.* 128"),
+        (["Conv2D(1, 2, padding=9000, dilation=18000)"], DIGIT, "conv2d_1 = .* gives 1 x 8 x 8 .*give and copy "),
+        (["Conv2D(1, 1, 50000000, padding=50000000)"], DIGIT, "conv2d_1 = .* gives 1 x 3 x 3 .*give and copy takes "),
+        (["Conv2D(1, 1, padding=500)", "MaxPool2D(500, 1)"], DIGIT, "layer max_pool2d_1 = .* takes too long"),
+        (["AvgPool2D(1000, 1)"], (1, 2000, 2000), r"layer avg_pool2d_1 = .* touch about 1,007,001,000,000 numbers for"),
+    ],
+)  # fmt: skip
+def test_what_is_too_much_is_refused(layers: list[str], shape: Shape, message: str) -> None:
+    model = Sequential(layers, shape)
+    with pytest.raises(CostError, match=message):
+        model.check_cost()
+    with pytest.raises(CostError, match=message):
+        model.logits(np.broadcast_to(np.float32(0), (1, *shape)))
+    with pytest.raises(CostError, match=message):
+        model.trace(np.broadcast_to(np.float32(0), (1, *shape)))
+
+
+def test_it_is_refused_before_memory_is_taken() -> None:
+    model = Sequential(["Conv2D(1, 1, padding=5000)", "Flatten()"], DIGIT)
+    x, y = np.zeros((4, *DIGIT), np.float32), np.zeros(4, np.int64)
+    tracemalloc.start()
+    try:
+        for work in (lambda: model.predict(x), lambda: Trainer().evaluate(model, Samples(x, y))):
+            with pytest.raises(CostError, match="10,008 x 10,008"):
+                work()
+        with pytest.raises(CostError, match="10,008 x 10,008"):
+            Trainer().fit(model, (x, y))
+        assert tracemalloc.get_traced_memory()[1] < 2 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_training_is_refused_where_nothing_is_known_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnkit.training.trainer.available_memory", lambda: None)
+    model = Sequential(["Conv2D(1, 1, padding=5000)", "Flatten()"], DIGIT)
+    with pytest.raises(CostError, match="10,008 x 10,008"):
+        Trainer().fit(model, (np.zeros((4, *DIGIT), np.float32), np.zeros(4, np.int64)))
+
+
+class Growing(Layer):
+    """A plugin's layer, of which nothing but its shapes is known."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        return (self.times * in_shape[0],)
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return np.tile(x, self.times), None
+
+
+def test_of_a_layer_that_is_not_known_its_shapes_count() -> None:
+    model = Sequential([Growing(1000)], (3,))
+    assert model.outputs(np.ones((2, 3))).shape == (2, 3000)
+    with pytest.raises(CostError, match=r"layer growing_1 = Growing\(1000000000\) gives 3,000,000,000 values"):
+        Sequential([Growing(10**9)], (3,)).outputs(np.ones((2, 3)))
+
+
+def test_the_bound_follows_what_goes_in() -> None:
+    """An input of 4 MiB may become 1,000 times as much, one of 4 KiB 128 MiB."""
+    most = EXPANSION // 4
+    Sequential([Growing(most)], (1 << 20,)).engine().cost.check()
+    with pytest.raises(CostError, match="values for each sample"):
+        Sequential([Growing(EXPANSION + 1)], (1 << 20,)).engine().cost.check()
+    Sequential([Growing(FREE_BYTES // 4096)], (1024,)).engine().cost.check()
+    with pytest.raises(CostError, match="values for each sample"):
+        Sequential([Growing(FREE_BYTES // 4096 + 1)], (1024,)).engine().cost.check()
+
+
+def test_so_do_the_names_of_classes() -> None:
+    small = Sequential(["Flatten()"], (FREE_BYTES // NAME_BYTES,))
+    small.check_report()
+    large = Sequential(["Flatten()"], (FREE_BYTES // NAME_BYTES + 1,))
+    large.check_report()  # the input is large, too
+    with pytest.raises(
+        CostError, match=r"a report on 200,000 classes takes 190.7 MiB, and a network with .* 128.0 MiB"
+    ):
+        Sequential([Growing(200_000)], (1,)).check_report()
+
+
+def test_the_bound_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Sequential(["Conv2D(4, 3, padding=1)", "ReLU()"], (3, 1024, 1024))
+    engine = model.engine()
+    tile = engine.largest_prediction_tile
+    needed = min(tile, 8) * engine.cost.peak + 8 * engine.cost.result
+    assert needed > FREE_BYTES
+    monkeypatch.setattr(cost, "available_memory", lambda: None)
+    assert engine.cost.threads(8, tile, 2, kept=8) == 2
+    monkeypatch.setattr(cost, "available_memory", lambda: 8 * needed)
+    assert engine.cost.threads(8, tile, 2, kept=8) == 2
+    monkeypatch.setattr(cost, "available_memory", lambda: needed)
+    assert engine.cost.threads(8, tile, 2, kept=8) == 1
+    monkeypatch.setattr(cost, "available_memory", lambda: needed - 1)
+    with pytest.raises(CostError, match=r"conv2d_1 = .* takes about .* MiB of memory, and .* MiB are available"):
+        engine.cost.threads(8, tile, 2, kept=8)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ["Conv2D(4, 5)", "ReLU()", "MaxPool2D(3, 1)", "Conv2D(4, 3, stride=2)", "AvgPool2D(2)"],
+        ["Conv2D(8, 3, padding=1)", "Residual(Conv2D(8, 3, padding=1), BatchNorm2D())", "Concat([], ReLU())"],
+        ["Conv2D(8, 3, padding=2, dilation=2)", "Conv2D(8, 3, groups=8)", "ReLU()", "Flatten()", "Dense(10)"],
+    ],
+)  # fmt: skip
+def test_the_estimate_is_near_what_a_tile_takes(layers: list[str]) -> None:
+    """Not above three times it, nor below a third."""
+    engine = Sequential(layers, (3, 96, 96)).engine()
+    x = np.zeros((16, 3, 96, 96), np.float32)
+    for _ in range(2):
+        engine.predict(x, 1)
+    (workspace,) = engine.workspaces
+    assert 1 / 3 < 16 * engine.cost.peak / workspace.memory.planned() < 3
+
+
+def test_an_explanation_and_a_report_need_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Sequential(["Flatten()"], (8 << 20,)).engine().cost
+    found.check_copies(6)
+    found.check_names(found.result // 4)
+    monkeypatch.setattr(cost, "available_memory", lambda: FREE_BYTES)
+    with pytest.raises(CostError, match=r"an explanation takes about 192.0 MiB of memory, and 128.0 MiB are available"):
+        found.check_copies(6)
+    with pytest.raises(CostError, match=r"a report on 8,388,608 classes takes about 7.8 GiB of memory, and 128.0 MiB"):
+        found.check_names(found.result // 4)
