@@ -43,6 +43,7 @@ def doctor(
     from cnnkit.network import available_cores
     from cnnkit.onnx.runtimes import RUNTIMES, is_installed
     from cnnkit.registry import Registry
+    from cnnkit.registry.environment import system
 
     measured = tuning.tune() if tune else {}  # before the setting is read
     catalog = installed_catalog()
@@ -56,7 +57,7 @@ def doctor(
     found: dict[str, object] = {
         "cnnkit": importlib.metadata.version("cnnkit"),
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": system(),
         "numpy": np.__version__,
         "blas": ", ".join(blas) or "unknown",
         "sgemm": f"{tuning.sgemm():.1f} GFLOP/s with one thread",
