@@ -44,11 +44,19 @@ def highest(names: Iterable[str]) -> int:
     return max(filter(None, map(number_of, names)), default=0)
 
 
-def prepare(files: Files, folder: Path) -> None:
-    """Make a model's folder with an empty log, unless they are there, and let them be durable whoever made them."""
+@contextlib.contextmanager
+def prepared(files: Files, folder: Path) -> Iterator[None]:
+    """Make a model's folder with an empty log, unless they are there, and hold it.
+
+    Both are durable, whoever made them. What is written until the end is written into this very folder.
+    """
     files.make_folder(folder)
-    if not files.is_folder(folder):
-        raise RegistryError(f"{folder} must be a folder; it is a link or a file, which is never followed")
+    with files.hold(folder):
+        _prepare(files, folder)
+        yield
+
+
+def _prepare(files: Files, folder: Path) -> None:
     if files.size(folder / log.LOG) is None:
         if any(map(number_of, files.names(folder))):
             raise RegistryError(
@@ -63,7 +71,10 @@ def prepare(files: Files, folder: Path) -> None:
 
 
 def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) -> int:
-    """Give a version file the next free number, and return it once the version can no longer be lost."""
+    """Give a version file the next free number, and return it once the version can no longer be lost.
+
+    folder: one that is `prepared`.
+    """
     with temporary(files, folder, data) as path:
         number = _next(files, folder)
         while True:
@@ -77,6 +88,7 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
         try:
             files.sync_folder(folder)
             files.append(folder / log.LOG, log.record(log.COMMIT, number, digest))
+            files.check_name(folder)
         except OSError as error:
             raise NotDurableError(
                 f"{folder.name}@{number} was saved whole, but it may not survive a power failure: {error}", number
@@ -100,17 +112,18 @@ def _next(files: Files, folder: Path) -> int:
 
 
 def bury(files: Files, folder: Path, number: int) -> None:
-    """Let a tombstone take the place of a version, once the log says that it may."""
-    prepare(files, folder)
+    """Let a tombstone take the place of a version, once the log says that it may; the folder is held."""
+    _prepare(files, folder)
     files.append(folder / log.LOG, log.record(log.DELETE, number, sealing.check(sealing.tombstone())))
     put(files, folder / version_file(number), sealing.tombstone())
 
 
 def put(files: Files, path: Path, data: bytes | memoryview) -> None:
     """Let a file have this content, in one step and durably; what was there before goes."""
-    with temporary(files, path.parent, data) as source:
+    with files.hold(path.parent), temporary(files, path.parent, data) as source:
         files.replace(source, path)
         files.sync_folder(path.parent)
+        files.check_name(path.parent)
 
 
 @contextlib.contextmanager
@@ -120,7 +133,7 @@ def temporary(files: Files, folder: Path, data: bytes | memoryview) -> Iterator[
     file = files.create(path)
     try:
         files.write(file, data)
-        files.share(file)
+        files.share(file, folder)
         files.sync(file)
         yield path
     finally:

@@ -75,12 +75,13 @@ def add(files: Files, folder: Path, new: Iterable[Facts]) -> None:
     """Keep the facts of some versions; if the file cannot be written, the next listing is slower, and no more."""
     try:
         lines = b"".join(map(_line, new))
-        file = files.open_end(folder / FACTS)
-        try:
-            files.write(file, lines)
-        finally:
-            files.close(file)
-    except OSError:
+        with files.hold(folder):
+            file = files.open_end(folder / FACTS)
+            try:
+                files.write(file, lines)
+            finally:
+                files.close(file)
+    except (OSError, RegistryError):
         return
 
 

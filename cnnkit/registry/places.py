@@ -55,8 +55,9 @@ class Place:
 
     def _put(self, name: str, data: bytes | memoryview) -> None:
         self._files.make_folder(self.folder)
-        self._claim()
-        commit.put(self._files, self.folder / name, data)
+        with self._files.hold(self.folder):
+            self._claim()
+            commit.put(self._files, self.folder / name, data)
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +67,7 @@ class Place:
 
     def remove(self) -> None:
         """Forget it: what it led to is registered. What cannot be removed stays until the next `new`."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RegistryError), self._files.hold(self.folder):
             with contextlib.suppress(FileNotFoundError):
                 self._files.remove(self.folder / self.FILE)  # first: nobody goes on with half of the rest
                 self._files.sync_folder(self.folder)

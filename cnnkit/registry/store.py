@@ -69,11 +69,10 @@ class Registry:
         )
         digest = sealing.header(bytes(data[: sealing.BLOCK]))[1]
         folder = self.path / name
-        with _reported(f"cannot save {name} in {self.path}"):
-            commit.prepare(self._files, folder)
+        with _reported(f"cannot save {name} in {self.path}"), commit.prepared(self._files, folder):
             number = commit.register(self._files, folder, data, digest)
-        written = manifest.decode(encoded)  # numbers as the file has them, whatever they were
-        facts.add(self._files, folder, [facts.facts_of(written, state.values(), number, digest, len(data))])
+            written = manifest.decode(encoded)  # numbers as the file has them, whatever they were
+            facts.add(self._files, folder, [facts.facts_of(written, state.values(), number, digest, len(data))])
         return Version(name, number, folder / commit.version_file(number), digest)
 
     def add(self, data: bytes, name: str | None = None) -> Version:
@@ -84,12 +83,14 @@ class Registry:
         """
         arrival = exchange.receive(data, name)
         folder = self.path / arrival.name
-        with _reported(f"cannot save {arrival.name} in {self.path}"):
-            commit.prepare(self._files, folder)
-            with self._locked(arrival.name):  # two that bring the same file must not both find that it is not there
-                if there := exchange.find(self, arrival):
-                    return there
-                number = commit.register(self._files, folder, arrival.data, arrival.digest)
+        with (
+            _reported(f"cannot save {arrival.name} in {self.path}"),
+            commit.prepared(self._files, folder),
+            self._locked(arrival.name),  # two that bring the same file must not both find that it is not there
+        ):
+            if there := exchange.find(self, arrival):
+                return there
+            number = commit.register(self._files, folder, arrival.data, arrival.digest)
         return Version(arrival.name, number, self.path / arrival.name / commit.version_file(number), arrival.digest)
 
     def load(self, ref: str, components: Sequence[type[Component]] = ()) -> Sequential:
@@ -191,12 +192,12 @@ class Registry:
     def remove_alias(self, name: str, alias: str) -> None:
         """Forget an alias and its requirement; its version stays."""
         references.check_alias(alias)
-        with _reported(f"cannot remove the alias {alias} of {name}"):
+        with _reported(f"cannot remove the alias {alias} of {name}"), self._holding(name) as folder:
             try:
-                self._files.remove(self._folder(name) / alias_file(alias))
+                self._files.remove(folder / alias_file(alias))
             except FileNotFoundError:
                 raise self._no_alias(name, alias) from None
-            self._files.sync_folder(self.path / name)
+            self._files.sync_folder(folder)
 
     def description(self, ref: str) -> str:
         """The description of a version; "" if it has none."""
@@ -239,8 +240,9 @@ class Registry:
     def remove_tag(self, ref: str, key: str) -> Version:
         """Remove a tag of a version."""
         notes.check_key(key)
-        version = self.find(ref)
-        with _reported(f"cannot remove the tag {key} of {version.ref}"):
+        name = references.parse(ref).name
+        with _reported(f"cannot remove the tag {key} of {ref}"), self._holding(name):
+            version = self.find(ref)
             try:
                 self._files.remove(notes.note_file(version.path, f"{key}.tag"))
             except FileNotFoundError:
@@ -305,9 +307,10 @@ class Registry:
         """Remove the leftovers, and say which; one that cannot be opened stays."""
         removed = []
         for path in self.leftovers():
-            with contextlib.suppress(OSError):  # it is gone by now, or not ours to judge
-                if self._files.remove_unused(path):
-                    removed.append(path)
+            with contextlib.suppress(OSError, RegistryError):  # it is gone by now, or not ours to judge
+                with self._files.hold(path.parent):
+                    gone = self._files.remove_unused(path)
+                removed += [path] if gone else []
         return removed
 
     def _folder(self, name: str) -> Path:
@@ -319,14 +322,21 @@ class Registry:
         return folder
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[Path]:
-        """The folder of a model; nobody else sets an alias of it, or deletes a version, meanwhile."""
+    def _holding(self, name: str) -> Iterator[Path]:
+        """The folder of a model, and no other that takes its name meanwhile."""
         folder = self._folder(name)
-        lock = self._files.lock(folder)
-        try:
+        with self._files.hold(folder):
             yield folder
-        finally:
-            self._files.close(lock)
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[Path]:
+        """The same; nobody else sets an alias of it, or deletes a version, meanwhile."""
+        with self._holding(name) as folder:
+            lock = self._files.lock(folder)
+            try:
+                yield folder
+            finally:
+                self._files.close(lock)
 
     def _version(self, name: str, number: int) -> Version:
         path = self.path / name / commit.version_file(number)
