@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import commit, sealing
+from cnnkit.registry import commit, git, sealing
 from cnnkit.registry.files import Files
 
 if TYPE_CHECKING:
@@ -91,6 +91,10 @@ def read_version_file(path: str | Path) -> bytes:
         raise RegistryError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if data.startswith(sealing.MAGIC):
         return data
+    try:
+        git.check(data)
+    except RegistryError as error:
+        raise RegistryError(f"{path} cannot be imported: {error}") from error
     if not data.startswith(MAGIC):
         raise RegistryError(
             f"expected a version file (.h5) or a bundle (.zip) of cnnkit, {path} begins with {data[:16]!r}"

@@ -6,17 +6,20 @@ The order of the steps, and why each stands where it does, is in `docs/format.md
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import log, sealing
-from cnnkit.registry.files import NO_HARD_LINKS, Files
+from cnnkit.registry import git, log, sealing
+from cnnkit.registry.files import FULL, NO_HARD_LINKS, Files
 
 VERSION_FILE = re.compile(r"v([0-9]{6}|[1-9][0-9]{6,8})\.h5")
 MAX_NUMBER = 999_999_999
+FACTS = "facts.log"
+"""The cache for listings, which may be deleted at any time."""
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
 
 
@@ -44,13 +47,22 @@ def highest(names: Iterable[str]) -> int:
     return max(filter(None, map(number_of, names)), default=0)
 
 
+def begin(files: Files, registry: Path) -> None:
+    """Make the registry's folder; one in which nothing is yet gets the file that tells git to leave line ends alone."""
+    files.make_folder(registry)
+    if not files.names(registry):
+        put(files, Path(os.path.realpath(registry)) / git.ATTRIBUTES, git.CONTENT)
+
+
 @contextlib.contextmanager
 def prepared(files: Files, folder: Path) -> Iterator[None]:
     """Make a model's folder with an empty log, unless they are there, and hold it.
 
     Both are durable, whoever made them. What is written until the end is written into this very folder.
     """
-    files.make_folder(folder)
+    if not files.is_folder(folder):
+        begin(files, folder.parent)
+        files.make_folder(folder)
     with files.hold(folder):
         _prepare(files, folder)
         yield
@@ -114,8 +126,22 @@ def _next(files: Files, folder: Path) -> int:
 def bury(files: Files, folder: Path, number: int) -> None:
     """Let a tombstone take the place of a version, once the log says that it may; the folder is held."""
     _prepare(files, folder)
+    try:
+        _bury(files, folder, number, sealing.tombstone())
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # An empty file needs no block: the cache for listings makes room for its name and for the record in the log.
+        with contextlib.suppress(FileNotFoundError):
+            files.remove(folder / FACTS)
+        _bury(files, folder, number, b"")
+        with contextlib.suppress(OSError):  # now there is room, unless somebody else was faster
+            put(files, folder / version_file(number), sealing.tombstone())
+
+
+def _bury(files: Files, folder: Path, number: int, tombstone: bytes) -> None:
     files.append(folder / log.LOG, log.record(log.DELETE, number, sealing.check(sealing.tombstone())))
-    put(files, folder / version_file(number), sealing.tombstone())
+    put(files, folder / version_file(number), tombstone)
 
 
 def put(files: Files, path: Path, data: bytes | memoryview) -> None:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import RegistryError
+from cnnkit.registry.commit import FACTS
 from cnnkit.registry.files import Files
 from cnnkit.registry.manifest import Manifest
 from cnnkit.types import Array
 
-FACTS = "facts.log"
 MAX_BYTES = 2**30
 _CHECK = 16
 """Hexadecimal digits of a line's own hash, which tells lines that are damaged or were cut short by a crash."""

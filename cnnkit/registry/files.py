@@ -29,6 +29,9 @@ _PAUSE = 0.02
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What `link` answers on file systems without hard links."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system answers where there is no room."""
+
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What `fsync` of a folder answers on file systems that have no such thing."""
 

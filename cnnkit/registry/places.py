@@ -54,6 +54,7 @@ class Place:
             self._put(name, data)
 
     def _put(self, name: str, data: bytes | memoryview) -> None:
+        commit.begin(self._files, self.folder.parents[1])
         self._files.make_folder(self.folder)
         with self._files.hold(self.folder):
             self._claim()

@@ -118,13 +118,7 @@ class Registry:
     def models(self) -> list[str]:
         """The names of all models that have a version."""
         with _reported(f"cannot read the registry at {self.path}"):
-            if not self.path.is_dir():
-                raise RegistryError(
-                    f"there is no registry at {self.path.absolute()}; it is created when a model is saved, "
-                    f"and chosen by --registry or {ENVIRONMENT}"
-                )
-            folders = verification.model_folders(self._files, self.path)
-            return [folder.name for folder in folders if any(listing.numbers(self._files, folder))]
+            return [name for name in self._names() if self._has_versions(self.path / name)]
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first; reads their user blocks only."""
@@ -140,7 +134,7 @@ class Registry:
         """
         conditions = search.parse(where)
         found = []
-        for model in self.models() if name is None else [name]:
+        for model in self._names() if name is None else [name]:
             with _reported(f"cannot list {model}"):
                 found += listing.entries(self._files, self._folder(model))
         return search.select(found, conditions)
@@ -272,8 +266,17 @@ class Registry:
         return version
 
     def delete(self, ref: str) -> Version:
-        """Delete a version and its notes; its number is never used again. Refused while an alias points to it."""
-        with _reported(f"cannot delete {ref}"), self._locked(references.parse(ref).name) as folder:
+        """Delete a version and its notes; its number is never used again. Refused while an alias points to it.
+
+        ref: with a number, an alias or "latest", for a name alone does not say which version.
+        """
+        reference = references.parse(ref)
+        if "@" not in ref:
+            raise RegistryError(
+                f"which version of {ref} is to be deleted? {self._latest(self._folder(ref))}; "
+                f"expected a reference such as {reference}"
+            )
+        with _reported(f"cannot delete {ref}"), self._locked(reference.name) as folder:
             version = self.find(ref)
             pointing = {alias: self._alias(version.name, alias).number for alias in self._alias_names(folder)}
             if aliases := [alias for alias, number in pointing.items() if number == version.number]:
@@ -313,6 +316,22 @@ class Registry:
                 removed += [path] if gone else []
         return removed
 
+    def _names(self) -> list[str]:
+        """The names of all models, with versions or without."""
+        with _reported(f"cannot read the registry at {self.path}"):
+            if not self.path.is_dir():
+                raise RegistryError(
+                    f"there is no registry at {self.path.absolute()}; it is created when a model is saved, "
+                    f"and chosen by --registry or {ENVIRONMENT}"
+                )
+            return [folder.name for folder in verification.model_folders(self._files, self.path)]
+
+    def _has_versions(self, folder: Path) -> bool:
+        try:
+            return any(listing.numbers(self._files, folder))
+        except PermissionError:  # it is there, and whoever uses it is told
+            return True
+
     def _folder(self, name: str) -> Path:
         """The folder of a model, if there is such a model."""
         folder = self.path / references.check_name(name)
@@ -342,7 +361,7 @@ class Registry:
         path = self.path / name / commit.version_file(number)
         try:
             digest = sealing.header(self._files.read(path, sealing.BLOCK, whole=False))[1]
-        except RegistryError:  # reading or verifying the version says what is wrong; a listing shows the others too
+        except (RegistryError, PermissionError):  # reading or verifying it says what is wrong; a listing goes on
             digest = ""
         return Version(name, number, path, digest)
 

@@ -53,7 +53,7 @@ def test_list_shows_what_meets_the_conditions(trained: Any, tmp_path: Path) -> N
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err == "error: no version has the field 'acuracy': did you mean accuracy?\n"
     _cut(tmp_path / "registry" / "tiny" / "v000001.h5")
-    assert trained("models", "list").out.splitlines()[1].split() == ["tiny@1", "damaged"]
+    assert trained("models", "list").out.splitlines()[1].split()[:4] == ["tiny@1", "it", "is", "damaged:"]
     assert trained("models", "list", "--json").document[0]["damaged"]
 
 

@@ -67,7 +67,7 @@ def received(
     for at in range(1, 200):
         copy = shutil.copytree(template, tmp_path / str(at))
         files = kind(at, copy / below, elsewhere)
-        with contextlib.suppress(RegistryError):
+        with contextlib.suppress(RegistryError, OSError):
             action(copy, files)
         if content(elsewhere) != before:
             count += 1

@@ -11,12 +11,11 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from failing import OPERATIONS  # type: ignore[import-not-found]  # beside this file
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
@@ -56,7 +55,7 @@ def as_user(user: int, group: int, action: Callable[[], Any], umask: int = 0o002
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Path]:
+def shared(tmp_path: Path) -> Path:
     """A folder of the group, which the users can reach."""
     for folder in itertools.takewhile(lambda folder: folder != Path("/tmp"), (tmp_path, *tmp_path.parents)):
         if not folder.stat().st_mode & stat.S_IXOTH:
@@ -65,7 +64,7 @@ def shared(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     os.chown(folder, 0, GROUP)
     folder.chmod(0o2775)
-    yield folder
+    return folder
 
 
 def work(folder: Path, seed: int, changes: int) -> dict[str, Any]:
@@ -172,7 +171,9 @@ def test_a_reader_cannot_lock_out_writers_for_ever(shared: Path, monkeypatch: py
     try:
         with (
             pytest.warns(UserWarning, match=r"^waiting for another process that has the lock of .*net$"),
-            pytest.raises(RegistryError, match=r"has had the lock of .*net for 0\.3 seconds: nothing was changed; try again"),
+            pytest.raises(
+                RegistryError, match=r"has had the lock of .*net for 0\.3 seconds: nothing was changed; try again"
+            ),
         ):
             Registry(shared).set_alias("net@1", "best")
         assert Registry(shared).save(MODEL, "net").number == 2  # which needs no lock
