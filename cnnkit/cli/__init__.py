@@ -6,6 +6,7 @@ import io
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -41,14 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(arguments: Sequence[str] | None) -> int:
     from cnnkit.cli.app import app
     from cnnkit.cli.options import Settings
-    from cnnkit.cli.output import fail
+    from cnnkit.cli.output import fail, warn
     from cnnkit.errors import CnnkitError
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path or label that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     settings = Settings()
     try:
-        app(arguments, prog_name="cnnkit", obj=settings)
+        with warnings.catch_warnings():  # so that they are shown as before afterwards
+            warnings.showwarning = lambda message, *_, **__: warn(str(message))
+            app(arguments, prog_name="cnnkit", obj=settings)
     except Exception as error:
         if settings.debug:
             traceback.print_exc()

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnkit.cli.evaluate import recorded_loss
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, LossChoice, Reference, RegistryFolder
+from cnnkit.cli.options import (
+    DataFolder,
+    DatasetChoice,
+    Debug,
+    Json,
+    LossChoice,
+    Reference,
+    RegistryFolder,
+    expanded_path,
+)
 from cnnkit.cli.output import say_json, say_pairs, warn
 from cnnkit.cli.recorded import chosen_dataset
 
@@ -26,13 +35,17 @@ SHOWN = 6
 def explain(
     ref: Reference,
     image: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An image file, or a .npy array in the dataset's own units.")
+        Path | None,
+        typer.Option(
+            callback=expanded_path, metavar="FILE", help="An image file, or a .npy array in the dataset's own units."
+        ),
     ] = None,
     sample: Annotated[
         int | None, typer.Option(metavar="N", help="Instead of a file: the test sample with this number, from 0 on.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: <name>-<number>.html.")
+        Path | None,
+        typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.html."),
     ] = None,
     label: Annotated[
         str | None,

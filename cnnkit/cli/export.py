@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, expanded_path
 from cnnkit.cli.output import say_json, say_pairs
 from cnnkit.cli.validation import inputs_for, remember, show_report
 
@@ -15,7 +15,8 @@ from cnnkit.cli.validation import inputs_for, remember, show_report
 def export(
     ref: Reference,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: <name>-<number>.onnx.")
+        Path | None,
+        typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.onnx."),
     ] = None,
     opset: Annotated[int, typer.Option(help="Version of the ONNX operator set.")] = 17,
     validate: Annotated[

@@ -8,11 +8,15 @@ from cnnkit.cli.output import say, say_json, say_pairs
 
 if TYPE_CHECKING:
     from cnnkit.network import Footprint
+    from cnnkit.registry import Registry
     from cnnkit.training.recipe import Recipe
 
 
-def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
-    """Print what would be trained. Raises ConfigError, after that, if it does not fit into the memory."""
+def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool, store: Registry) -> None:
+    """Print what would be trained.
+
+    Raises ConfigError, after that, if it does not fit into the memory, RegistryError if not into the registry.
+    """
     from cnnkit.training.assemble import data_for, model_for, trainer_for
 
     trainer = trainer_for(recipe, workers)
@@ -39,6 +43,7 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
         say_pairs(plan)
         _show_memory(memory, forecast.available)
     forecast.require()
+    store.check_save(recipe.model.name, sum(array.nbytes for array in model.state().values()))
 
 
 def _show_memory(memory: Footprint, available: int | None) -> None:

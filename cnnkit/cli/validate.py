@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, expanded_path
 from cnnkit.cli.output import say_json
 from cnnkit.cli.validation import inputs_for, remember, show_report
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    file: Annotated[Path, typer.Argument(callback=expanded_path, help="An ONNX file.")],
     ref: Reference,
     dataset: DatasetChoice = None,
     registry: RegistryFolder = None,

@@ -68,13 +68,20 @@ def prepared(files: Files, folder: Path) -> Iterator[None]:
         yield
 
 
+def has_log(files: Files, folder: Path) -> bool:
+    """Whether a model has its log. Raises RegistryError if it has none but versions, or if that is no regular file."""
+    if files.size(folder / log.LOG) is not None:
+        return True
+    if any(map(number_of, files.names(folder))):
+        raise RegistryError(
+            f"the digest log {folder / log.LOG} is missing, and a new one would not know the versions that are "
+            "there: bring it back from a copy; `cnnkit models verify` says what else is wrong"
+        )
+    return False
+
+
 def _prepare(files: Files, folder: Path) -> None:
-    if files.size(folder / log.LOG) is None:
-        if any(map(number_of, files.names(folder))):
-            raise RegistryError(
-                f"the digest log {folder / log.LOG} is missing, and a new one would not know the versions that are "
-                "there: bring it back from a copy; `cnnkit models verify` says what else is wrong"
-            )
+    if not has_log(files, folder):
         files.append(folder / log.LOG, b"")
     files.sync_folder(folder)  # what is there may be another writer's who has not come to this point
     files.sync_folder(folder.parent)
@@ -88,15 +95,13 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
     folder: one that is `prepared`.
     """
     with temporary(files, folder, data) as path:
-        number = _next(files, folder)
+        number = next_number(files, folder)
         while True:
-            if number > MAX_NUMBER:
-                raise RegistryError(f"{folder} has no number left: {version_file(MAX_NUMBER)} is the last one")
             files.append(folder / log.LOG, log.record(log.INTENT, number, digest))
             if _appear(files, path, folder / version_file(number)):
                 break
             # Each attempt takes a higher number, even if the one that was taken is not listed as a version.
-            number = 1 + max(number, highest(files.names(folder)))
+            number = _allowed(folder, 1 + max(number, highest(files.names(folder))))
         try:
             files.sync_folder(folder)
             files.append(folder / log.LOG, log.record(log.COMMIT, number, digest))
@@ -108,8 +113,19 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
     return number
 
 
+def next_number(files: Files, folder: Path) -> int:
+    """The number after the highest one that any version ever had. Raises RegistryError if none is left."""
+    return _allowed(folder, _next(files, folder))
+
+
+def _allowed(folder: Path, number: int) -> int:
+    if number > MAX_NUMBER:
+        raise RegistryError(f"{folder} has no number left: {version_file(MAX_NUMBER)} is the last one")
+    return number
+
+
 def _next(files: Files, folder: Path) -> int:
-    """The number after the highest one that any version ever had; from the end of the log if the folder bears it out.
+    """The same, from the end of the log if the folder bears it out.
 
     To list a folder of 10,000 versions takes half as long as the rest of a save. What is deleted or lost keeps its
     number: the log has it, though the folder may not.

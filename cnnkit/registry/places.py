@@ -149,7 +149,7 @@ class Places(Generic[P]):
     """What is looked for by name, and where such a thing comes from, in words."""
 
     def __init__(self, registry: Path, files: Files | None = None) -> None:
-        self.folder = registry / self.FOLDER
+        self.folder = Path(os.path.expanduser(registry)) / self.FOLDER
         self._files = files or Files()
 
     def new(self, model: str) -> P:

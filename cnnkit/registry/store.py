@@ -20,6 +20,7 @@ from cnnkit.registry import (
     log,
     manifest,
     notes,
+    readiness,
     references,
     sealing,
     search,
@@ -43,7 +44,8 @@ class Registry:
     """
 
     def __init__(self, path: str | Path | None = None, *, files: Files | None = None) -> None:
-        self.path = Path(path or os.environ.get(ENVIRONMENT) or "registry")
+        chosen = path or os.environ.get(ENVIRONMENT) or "registry"
+        self.path = Path(os.path.expanduser(chosen))  # nobody has done so for a variable in a file, or in Python
         self._files = files or Files()
 
     def save(
@@ -74,6 +76,13 @@ class Registry:
             written = manifest.decode(encoded)  # numbers as the file has them, whatever they were
             facts.add(self._files, folder, [facts.facts_of(written, state.values(), number, digest, len(data))])
         return Version(name, number, folder / commit.version_file(number), digest)
+
+    def check_save(self, name: str, nbytes: int = 0) -> None:
+        """Find out, before hours are spent on training, that a model could not be registered; writes nothing.
+
+        nbytes: of its arrays, as far as that is known.
+        """
+        readiness.check(self._files, self.path, name, nbytes)
 
     def add(self, data: bytes, name: str | None = None) -> Version:
         """Register the bytes of a version file, from this registry or another, unless that very version is there.
@@ -384,7 +393,11 @@ class Registry:
 
     def _missing(self, reference: Reference, number: int) -> RegistryError:
         folder = self.path / reference.name
-        was = "was deleted" if self._files.size(folder / commit.version_file(number)) else "does not exist"
+        is_gone = bool(self._files.size(folder / commit.version_file(number)))  # a tombstone, else it would be found
+        if not is_gone:  # an empty one, of a full disk
+            digests = log.read(self._files, folder, number)
+            is_gone = digests is not None and number in digests.deleted
+        was = "was deleted" if is_gone else "does not exist"
         through = "" if reference.which == number else f", to which {reference} points,"
         return RegistryError(f"{reference.name}@{number}{through} {was}; {self._latest(folder)}")
 
