@@ -26,8 +26,8 @@ def check(files: Files, registry: Path, name: str, nbytes: int) -> None:
     with _told(registry, name):
         folder = registry.absolute() / name
         existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-        if not os.path.isdir(existing) or (existing == folder and not files.is_folder(folder)):
-            raise RegistryError(f"{existing} must be a folder; it is a link or a file")
+        if existing == folder and not files.is_folder(folder):
+            raise RegistryError(f"{folder} must be a folder; it is a link or a file")
         _check_access(existing, os.R_OK if existing == folder else 0)
         if os.path.lexists(registry / RUNS):
             _check_access(registry / RUNS, os.R_OK)

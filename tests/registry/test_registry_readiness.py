@@ -42,7 +42,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "the registry is a file": (
         ".",
         lambda path: linked_to_file(path),
-        "registry must be a folder; it is a link or a file",
+        "registry is not a folder that can be written to",
     ),
     "checkpoints cannot be kept": (
         ".runs",
