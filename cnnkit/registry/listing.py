@@ -93,13 +93,10 @@ def entries(files: Files, folder: Path) -> list[Entry]:
         path = folder / commit.version_file(number)
         one = kept.get(number)
         if not (one and digests and digests.explains(number, one.digest) and _has_size(files, path, one.nbytes)):
-            one, problem = None, trouble
-            try:
-                if not exists(files, folder, number):
-                    continue
-                one = None if trouble else _read(files, path, number, digests)
-            except (RegistryError, OSError) as error:
-                problem = trouble or unreadable(error)
+            looked = _look(files, path, number, digests, trouble)
+            if looked is None:
+                continue
+            one, problem = looked
             new += [one] if one else []
         else:
             problem = ""
@@ -113,8 +110,27 @@ def entries(files: Files, folder: Path) -> list[Entry]:
 def _has_size(files: Files, path: Path, nbytes: int) -> bool:
     try:
         return files.size(path) == nbytes
-    except RegistryError:
+    except (RegistryError, OSError):
         return False
+
+
+def _look(
+    files: Files, path: Path, number: int, digests: log.Digests | None, trouble: str
+) -> tuple[Facts | None, str] | None:
+    """The facts of a version, or why they cannot be read; None if there is no such version.
+
+    trouble: why the digest log cannot be read.
+    """
+    try:
+        if not exists(files, path.parent, number):
+            return None
+        return (None, trouble) if trouble else (_read(files, path, number, digests), "")
+    except (RegistryError, OSError) as error:
+        problem = trouble or unreadable(error)
+    with contextlib.suppress(RegistryError, OSError):
+        if not exists(files, path.parent, number):  # it was deleted a moment ago
+            return None
+    return None, problem
 
 
 def _read(files: Files, path: Path, number: int, digests: log.Digests | None) -> Facts:

@@ -414,5 +414,6 @@ def _reported(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""  # writing to an open file names none
+        path = error.filename2 or error.filename  # the name that a file was to get; an open file has none
+        where = f" ({path})" if isinstance(path, str) else ""
         raise RegistryError(f"{action}: {error.strerror or error}{where}") from error

@@ -97,3 +97,13 @@ def test_a_deletion_says_which_version(filled: Registry) -> None:
     with pytest.raises(RegistryError, match="there is no model 'c'"):
         filled.delete("c")
     assert filled.delete("b@latest").number == 2
+
+
+def test_a_version_that_is_deleted_while_it_is_listed_is_no_row(filled: Registry) -> None:
+    class Deleting(Files):
+        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+            if path.name == "v000002.h5" and filled.versions("b")[-1].number == 2:
+                filled.delete("b@2")
+            return super().read(path, most, whole=whole)
+
+    assert [entry.ref for entry in Registry(filled.path, files=Deleting()).search(name="b")] == ["b@1"]

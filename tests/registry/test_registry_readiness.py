@@ -32,6 +32,11 @@ def last_number(path: Path) -> None:
     path.write_bytes(log.record(log.COMMIT, 999_999_999, "0" * 64))
 
 
+def to_file(path: Path) -> None:
+    path.rmdir()
+    path.touch()
+
+
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "the log is a link": ("net/digests.log", linked, "digests.log must be a regular file; it is a link"),
     "the log is a folder": ("net/digests.log", as_folder, "digests.log must be a regular file"),
@@ -46,7 +51,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "checkpoints cannot be kept": (
         ".runs",
-        lambda path: (path.rmdir(), path.touch()),
+        to_file,
         ".runs is not a folder that can",
     ),
 }
