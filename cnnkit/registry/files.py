@@ -328,3 +328,14 @@ def _regular(path: Path, status: os.stat_result) -> int:
 
 def _not_regular(path: Path) -> RegistryError:
     return RegistryError(f"{path} must be a regular file; it is a link, a folder or a device, which is never followed")
+
+
+@contextlib.contextmanager
+def reported(action: str) -> Iterator[None]:
+    """Turn what the operating system refuses into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename2 or error.filename  # the name that a file was to get; an open file has none
+        where = f" ({path})" if isinstance(path, str) else ""
+        raise RegistryError(f"{action}: {error.strerror or error}{where}") from error

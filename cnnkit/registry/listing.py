@@ -26,6 +26,14 @@ def numbers(files: Files, folder: Path) -> Iterator[int]:
     return (number for number in sorted(taken, reverse=True) if exists(files, folder, number))
 
 
+def has_versions(files: Files, folder: Path) -> bool:
+    """Whether a model has versions, or may have: a folder that is closed to the user tells when it is used."""
+    try:
+        return any(numbers(files, folder))
+    except PermissionError:
+        return True
+
+
 def exists(files: Files, folder: Path, number: int) -> bool:
     """Whether there is such a version, damaged or not: a file that is no tombstone and no number merely claimed."""
     path = folder / commit.version_file(number)

@@ -17,6 +17,7 @@ from cnnkit.errors import RegistryError
 from cnnkit.registry import commit, references
 from cnnkit.registry.files import Files
 from cnnkit.registry.references import choices
+from cnnkit.writing import expanded
 
 LATEST = "latest"
 PATIENCE = 2.0
@@ -149,7 +150,7 @@ class Places(Generic[P]):
     """What is looked for by name, and where such a thing comes from, in words."""
 
     def __init__(self, registry: Path, files: Files | None = None) -> None:
-        self.folder = Path(os.path.expanduser(registry)) / self.FOLDER
+        self.folder = expanded(registry) / self.FOLDER
         self._files = files or Files()
 
     def new(self, model: str) -> P:

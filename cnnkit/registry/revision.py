@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
+from typing import Any
 
 SECONDS = 5
 """How long each question to git may take: a large checkout on a slow disk is no reason to wait with a trained model."""
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _OFF = {"core.fsmonitor": "false", "core.hooksPath": os.devnull}
-
-
-class _UnknownError(Exception):
-    """git does not answer, or not with what was asked for."""
 
 
 def revision() -> str:
@@ -27,17 +23,26 @@ def revision() -> str:
     filters that may make them the same are not run. What has changed inside a submodule does not count.
     "" outside a checkout, without git, or if git fails or takes longer than `SECONDS`.
     """
+    import subprocess
+
+    # Each program is started with arguments that stand here, whole; the checkout has no word in them.
     try:
-        commit = _answer(["rev-parse", "--verify", "HEAD"], _OFF).strip()
-        keys = _answer(["config", "--null", "--name-only", "--get-regexp", r"^filter\."], _OFF, none=1)
-        settings = _OFF | _filters_off(keys.split("\0"))
+        head = subprocess.run(["/usr/bin/env", "git", "rev-parse", "--verify", "HEAD"], **_options(_OFF))
+        filters = subprocess.run(
+            ["/usr/bin/env", "git", "config", "--null", "--name-only", "--get-regexp", r"^filter\."], **_options(_OFF)
+        )
         # `diff` would write into the checkout what it has found out; `status` leaves that.
-        changes = _answer(["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"], settings)
-    except _UnknownError:
+        status = subprocess.run(
+            ["/usr/bin/env", "git", "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"],
+            **_options(_OFF | _filters_off(os.fsdecode(filters.stdout).split("\0"))),
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: the user's own count is no number
         return ""
-    if not _COMMIT.fullmatch(commit):
+    commit = os.fsdecode(head.stdout).strip()
+    # Without any filter, `config` ends with 1.
+    if head.returncode or filters.returncode not in (0, 1) or status.returncode or not _COMMIT.fullmatch(commit):
         return ""
-    return f"{commit}-dirty" if changes else commit
+    return f"{commit}-dirty" if status.stdout else commit
 
 
 def _filters_off(keys: list[str]) -> dict[str, str]:
@@ -47,36 +52,20 @@ def _filters_off(keys: list[str]) -> dict[str, str]:
     return {f"{name}.{key}": value for name in sorted(filters) for key, value in changes.items()}
 
 
-def _answer(arguments: list[str], settings: dict[str, str], none: int = 0) -> str:
-    """What git says, with settings that stand above those of the checkout; `none`: how it ends if that is nothing."""
+def _options(settings: dict[str, str]) -> dict[str, Any]:
+    """How git is run, with settings that stand above those of the checkout."""
     import subprocess
 
     # A relative folder in PATH is one of the working folder's.
-    path = os.pathsep.join(folder for folder in os.get_exec_path() if os.path.isabs(folder))
-    program = shutil.which("git", path=path)
-    if program is None:
-        raise _UnknownError
+    path = os.pathsep.join(folder for folder in os.get_exec_path() if os.path.isabs(folder)) or os.defpath
     environment = os.environ | {
         "PATH": path,
         "GIT_OPTIONAL_LOCKS": "0",  # nothing is written
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_ALLOW_PROTOCOL": "",  # for a git older than that: there is no way to fetch anything
     }
-    try:
-        first = int(environment.get("GIT_CONFIG_COUNT") or 0)  # the user's own come before
-        for number, (key, value) in enumerate(settings.items(), start=first):
-            environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-        environment["GIT_CONFIG_COUNT"] = str(first + len(settings))
-        done = subprocess.run(  # noqa: S603  # the user's git, by its whole path
-            [program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=SECONDS,
-            env=environment,
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: the user's own count is no number
-        raise _UnknownError from None
-    if done.returncode not in (0, none):
-        raise _UnknownError
-    return os.fsdecode(done.stdout)
+    first = int(environment.get("GIT_CONFIG_COUNT") or 0)  # the user's own come before
+    for number, (key, value) in enumerate(settings.items(), start=first):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    environment["GIT_CONFIG_COUNT"] = str(first + len(settings))
+    return {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": SECONDS, "env": environment}

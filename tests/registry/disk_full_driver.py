@@ -27,7 +27,7 @@ from states import fresh  # type: ignore[import-not-found]  # beside this script
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
 from cnnkit.registry import Files, Registry, commit, sealing
-from cnnkit.registry.store import _reported
+from cnnkit.registry.files import reported
 
 Save = Callable[[Path], object]
 MODEL = Sequential(["Dense(64)"], (64,))
@@ -55,7 +55,7 @@ def delete_safely(folder: Path) -> object:
 def delete_naively(folder: Path) -> None:
     """A tombstone as on a disk that has room."""
     path = folder / "net"
-    with _reported("cannot delete"), Files().hold(path):
+    with reported("cannot delete"), Files().hold(path):
         commit._bury(Files(), path, 2, sealing.tombstone())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import errno
 import fcntl
 import json
 import os
@@ -207,3 +208,12 @@ def test_threads_leave_the_umask_as_it_was(tmp_path: Path) -> None:
     finally:
         assert os.umask(before) == 0o027
     assert {stat.S_IMODE(registry.find("net").path.stat().st_mode) for registry in registries} == {0o640}
+
+
+def test_a_file_system_without_locks_makes_nobody_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    Registry(tmp_path).save(MODEL, "net")
+    assert Registry(tmp_path).set_alias("net@1", "best").number == 1
