@@ -14,6 +14,7 @@ from cnnkit.components import Dataset, Layer, Merge
 from cnnkit.network import Sequential
 from cnnkit.training import Run
 from cnnkit.types import Array, Data, Inputs
+from cnnkit.writing import expanded
 
 if TYPE_CHECKING:
     from cnnkit.onnx.report import ValidationReport
@@ -141,7 +142,7 @@ def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | 
         raise CheckError(
             f"{path} was not written: its ONNX file would not give the answers of {record.version.ref}\n{report}"
         )
-    return Path(path)
+    return expanded(path)
 
 
 def write_bundle(
@@ -159,9 +160,10 @@ def write_bundle(
     from cnnkit.registry import bundle
     from cnnkit.registry.card import write_card
 
+    path = expanded(path)
     bundle.check_target(path)
     proto = to_onnx(model, metadata=bundle.provenance(record))
-    report = validate_proto(proto, Path(path), model, x)
+    report = validate_proto(proto, path, model, x)
     if report.ok:
         curves = curves_png(record.manifest.history, record.version.ref)
         card = write_card(

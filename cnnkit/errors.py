@@ -51,7 +51,11 @@ class TrainingError(CnnkitError):
     """A training cannot go on."""
 
 
-class UnitsWarning(UserWarning):
+class CnnkitWarning(UserWarning):
+    """What the user should know while the work goes on; the command line prints each text once, as a line."""
+
+
+class UnitsWarning(CnnkitWarning):
     """Inputs seem to be in other units than those that a model was trained on."""
 
 

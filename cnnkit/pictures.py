@@ -16,6 +16,7 @@ from cnnkit.errors import CnnkitError, PlotError, ShapeError
 from cnnkit.measures import not_finite
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.types import Array, Data, Samples, Shape
+from cnnkit.writing import expanded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,7 +115,8 @@ def plot(
         return data if isinstance(data, Data) else load_dataset(data)
 
     store = registry if isinstance(registry, Registry) else Registry(registry)
-    check_target(Path(path))
+    path = expanded(path)
+    check_target(path)
     records = [store.read(one) for one in ([ref] if isinstance(ref, str) else ref)]
     subjects = [Subject(record, load, layer, sample) for record in records]
     _check_used(kind, subjects[0])

@@ -1,4 +1,4 @@
-"""Writing what a user asked for as a file: whole, or not at all."""
+"""Files that a user names: where they are, and how they are written, whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import uuid
 from pathlib import Path
 
 from cnnkit.errors import CnnkitError
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path that a user means: `~` is the home folder, also where no shell has seen it."""
+    return Path(os.path.expanduser(path))
 
 
 def write_whole(path: Path, data: bytes, error: type[CnnkitError]) -> None:

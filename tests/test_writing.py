@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cnnkit import Registry, Sequential, export_bundle, export_onnx, load_recipe, validate_onnx
 from cnnkit.errors import OnnxError, PlotError
-from cnnkit.writing import check_target, write_whole
+from cnnkit.writing import check_target, expanded, write_whole
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
@@ -51,3 +52,18 @@ def test_what_can_be_no_file_is_refused_before_the_work(tmp_path: Path, name: st
 def test_a_device_is_not_replaced() -> None:
     with pytest.raises(PlotError, match="cannot write /dev/null: expected the name of a file"):
         write_whole(Path("/dev/null"), b"", PlotError)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded("~/a.png") == tmp_path / "a.png"
+    assert expanded("~nobody-is-called-so/a.png") == Path("~nobody-is-called-so/a.png")
+    model = Sequential(["Dense(2)"], (3,))
+    assert export_onnx(model, "~/a.onnx") == tmp_path / "a.onnx"
+    assert validate_onnx("~/a.onnx", model).ok
+    version = Registry("~/models").save(model, "net")
+    assert export_bundle(version.ref, "~/a.zip", "~/models") == tmp_path / "a.zip"
+    assert (tmp_path / "a.zip").exists()
+    shipped = load_recipe("digits")
+    (tmp_path / "a.toml").write_text(shipped.to_toml())
+    assert load_recipe("~/a.toml") == shipped

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cnnkit.cli.options import BatchSize, DataFolder, Debug, Epochs, Json, Overrides, RegistryFolder
+from cnnkit.cli.options import BatchSize, DataFolder, Debug, Epochs, Json, Overrides, RegistryFolder, expanded_path
 from cnnkit.cli.output import console, counted, note, say, say_json, say_table, warn
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ def compare(
         str | None, typer.Option(metavar="best|all|none", help="What is registered in the end; else best.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Write pictures into this folder.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", callback=expanded_path, metavar="FOLDER", help="Write pictures into this folder."
+        ),
     ] = None,
     resume: Annotated[
         str | None, typer.Option(metavar="NAME", help="Go on with an unfinished comparison: its name, or latest.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cnnkit.cli.options import DataFolder, Debug, Json
+from cnnkit.cli.options import DataFolder, Debug, Json, expanded_path
 from cnnkit.cli.output import note, say, say_json, say_pairs, say_table
 
 if TYPE_CHECKING:
@@ -72,7 +72,10 @@ def fetch(expression: Expression, data_dir: DataFolder = None, as_json: Json = F
 def show(
     expression: Expression,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Draw samples of each class there: .png, .svg or .pdf.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", callback=expanded_path, help="Draw samples of each class there: .png, .svg or .pdf."
+        ),
     ] = None,
     augment: Annotated[
         list[str] | None,

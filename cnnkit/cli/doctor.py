@@ -43,6 +43,7 @@ def doctor(
     from cnnkit.errors import ConfigError
     from cnnkit.network import available_cores
     from cnnkit.registry import Registry
+    from cnnkit.registry.environment import system
     from cnnkit.registry.trust import ENVIRONMENT, trusted
 
     measured = tuning.tune() if tune else {}  # before the setting is read
@@ -64,7 +65,7 @@ def doctor(
     found: dict[str, object] = {
         "cnnkit": importlib.metadata.version("cnnkit"),
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": system(),
         "numpy": np.__version__,
         "onnx": importlib.metadata.version("onnx"),
         "blas": ", ".join(blas) or "unknown",

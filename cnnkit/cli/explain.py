@@ -16,6 +16,7 @@ from cnnkit.cli.options import (
     Reference,
     RegistryFolder,
     TrustChoice,
+    expanded_path,
 )
 from cnnkit.cli.output import say_json, say_pairs, warn
 from cnnkit.cli.recorded import chosen_dataset, recorded_loss
@@ -35,13 +36,17 @@ SHOWN = 6
 def explain(
     ref: Reference,
     image: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An image file, or a .npy array in the dataset's own units.")
+        Path | None,
+        typer.Option(
+            callback=expanded_path, metavar="FILE", help="An image file, or a .npy array in the dataset's own units."
+        ),
     ] = None,
     sample: Annotated[
         int | None, typer.Option(metavar="N", help="Instead of a file: the test sample with this number, from 0 on.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: <name>-<number>.html.")
+        Path | None,
+        typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.html."),
     ] = None,
     label: Annotated[
         str | None,

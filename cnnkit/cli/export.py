@@ -16,6 +16,7 @@ from cnnkit.cli.options import (
     RegistryFolder,
     RuntimeChoice,
     TrustChoice,
+    expanded_path,
 )
 from cnnkit.cli.output import say_json, say_pairs
 from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
@@ -24,7 +25,8 @@ from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_fau
 def export(
     ref: Reference,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: <name>-<number>.onnx.")
+        Path | None,
+        typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.onnx."),
     ] = None,
     opset: Annotated[int, typer.Option(help="Version of the ONNX operator set.")] = 17,
     input_dtype: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -69,7 +70,8 @@ def list_models(
 
 def _document(entry: Entry) -> dict[str, Any]:
     version, facts = entry.version, entry.facts
-    document = {"ref": version.ref, "path": str(version.path), "digest": version.digest, "damaged": facts is None}
+    document = {"ref": entry.ref, "path": str(version.path), "digest": version.digest, "damaged": facts is None}
+    document |= {"problem": entry.problem or None}
     keys = ("created", "dataset", "metrics", "parameters", "seed", "epochs", "recipe")
     kept = {key: getattr(facts, key, None) for key in keys}
     return document | {"aliases": list(entry.aliases), "tags": entry.tags} | kept
@@ -79,7 +81,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     facts = entry.facts
     aliases, tags = ", ".join(entry.aliases), ", ".join(f"{key}={value}" for key, value in entry.tags.items())
     if facts is None:
-        return (entry.version.ref, aliases, "", "", "", tags, "damaged")
+        return (entry.ref, aliases, "", "", "", tags, entry.problem)
     metric = next((name for name in ("accuracy", "loss") if name in facts.metrics), "")
     value = f"{metric} {facts.metrics[metric]:.4g}" if metric else ""
     created = facts.created[:16].replace("T", " ")  # UTC, as everywhere
@@ -305,13 +307,31 @@ def delete(
     from cnnkit.registry import Registry
 
     store = Registry(registry)
-    version = store.find(ref)
+    version = store.find(ref if "@" in ref else _which(store, ref, yes))
     confirm(f"delete {version.ref} ({version.path}) and its notes for ever", yes)
     store.delete(version.ref)
     if as_json:
         say_json({"deleted": version.ref, "path": str(version.path), "digest": version.digest})
     else:
         say(f"deleted {version.ref}")
+
+
+def _which(store: Registry, name: str, yes: bool) -> str:
+    """The version of a model that is to be deleted, as the user says when asked; a name alone does not say which.
+
+    Raises ConfigError if there is nobody to ask, or no such version.
+    """
+    from cnnkit.errors import ConfigError
+
+    numbers = [str(version.number) for version in store.versions(name)]
+    there = f"{name} has {counted(len(numbers), 'version')}" + (f": {', '.join(numbers[-20:])}" if numbers else "")
+    if not numbers or yes or not sys.stdin.isatty():
+        raise ConfigError(f"which version is to be deleted? {there}; say it as in {name}@{(numbers or ['1'])[-1]}")
+    note(f"{there}; which one is to be deleted?")
+    answer = sys.stdin.readline().strip().removeprefix(f"{name}@")
+    if answer not in numbers:
+        raise ConfigError(f"expected one of these numbers, got {answer!r}: nothing was deleted")
+    return f"{name}@{answer}"
 
 
 @app.command()

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Reference, RegistryFolder, TrustChoice
+from cnnkit.cli.options import (
+    DataFolder,
+    DatasetChoice,
+    Debug,
+    Json,
+    Reference,
+    RegistryFolder,
+    TrustChoice,
+    expanded_path,
+)
 from cnnkit.cli.output import say, say_json, say_pairs
 from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
 
@@ -15,7 +24,8 @@ from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_fau
 def export_bundle(
     ref: Reference,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: <name>-<number>.zip.")
+        Path | None,
+        typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.zip."),
     ] = None,
     dataset: DatasetChoice = None,
     trust: TrustChoice = None,
@@ -56,7 +66,9 @@ def export_bundle(
 
 
 def import_version(
-    file: Annotated[Path, typer.Argument(help="A version file (.h5), or a bundle (.zip) of export-bundle.")],
+    file: Annotated[
+        Path, typer.Argument(callback=expanded_path, help="A version file (.h5), or a bundle (.zip) of export-bundle.")
+    ],
     name: Annotated[
         str | None, typer.Option("--name", help="Model that it becomes a version of; else its own.")
     ] = None,

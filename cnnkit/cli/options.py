@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,16 @@ def _switch_debug(context: typer.Context, value: bool) -> None:
 def _expanded(folder: str | None) -> str | None:
     """A shell leaves `~` in `--registry=~/models` as it is."""
     return folder and os.path.expanduser(folder)
+
+
+def expanded_path(path: Path | None) -> Path | None:
+    """The same for a file or folder: a shell leaves it in `--output=~/model.onnx`, too."""
+    return path and Path(os.path.expanduser(path))
+
+
+def expanded_names(names: list[str]) -> list[str]:
+    """The same for several."""
+    return [os.path.expanduser(name) for name in names]
 
 
 Debug = Annotated[

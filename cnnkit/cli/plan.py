@@ -8,13 +8,15 @@ from cnnkit.cli.output import say, say_json, say_pairs, warn
 
 if TYPE_CHECKING:
     from cnnkit.network import Footprint
+    from cnnkit.registry import Registry
     from cnnkit.training.recipe import Recipe
 
 
-def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
+def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool, store: Registry) -> None:
     """Print what would be trained, and warn of what a training would warn of.
 
-    Raises what `Trainer.check` raises; ConfigError for the memory only after all is printed.
+    Raises what `Trainer.check` raises; ConfigError for the memory, and RegistryError if the model could not be
+    registered, only after all is printed.
     """
     from cnnkit.training.assemble import data_for, model_for, trainer_for
     from cnnkit.training.data_checks import check_data
@@ -45,6 +47,7 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
         say_pairs(plan)
         _show_memory(memory, forecast.available)
     forecast.require()
+    store.check_save(recipe.model.name, sum(array.nbytes for array in model.state().values()))
 
 
 def _show_memory(memory: Footprint, available: int | None) -> None:

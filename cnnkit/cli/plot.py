@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, RegistryFolder, TrustChoice
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, RegistryFolder, TrustChoice, expanded_path
 from cnnkit.cli.output import note, say, say_json
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def plot(
         typer.Option(
             "--output",
             "-o",
+            callback=expanded_path,
             metavar="PATH",
             show_default=False,
             help="A file that ends in .png, .svg or .pdf for one picture; else a folder, made if need be, for files "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder, TrustChoice
+from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder, TrustChoice, expanded_names
 from cnnkit.cli.output import counted, on_one_line, say_json, say_table, warn
 from cnnkit.cli.recorded import recorded_dataset
 
@@ -27,6 +27,7 @@ def predict(
     files: Annotated[
         list[str],
         typer.Argument(
+            callback=expanded_names,
             metavar="FILE...",
             help="Image files, folders of them, .npy arrays in the dataset's own units, or - for standard input.",
         ),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnnkit.training.recipe import Recipe
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system answers where there is no room."""
+"""What the system answers where there is no room, or no more for one file."""
 PATIENCE, PAUSE = 300.0, 2.0
 """Seconds for which a full disk is waited for, and between two attempts."""
 

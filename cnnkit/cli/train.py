@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -114,9 +113,9 @@ def train(
     if one_batch:
         overfit_one_batch(resolved, workers, data_dir, as_json)
         return
-    _check_writable(store, resolved.model.name)
+    store.check_save(resolved.model.name)
     if dry_run:
-        show_plan(resolved, workers, data_dir, as_json)
+        show_plan(resolved, workers, data_dir, as_json, store)
         return
     checkpoints = Checkpoints(
         place,
@@ -190,19 +189,6 @@ def _within(recipe: Recipe, time: str, workers: int | None, data_dir: str | None
     share = f" of {limited.data.fraction:.2%} of the samples" if limited.data != recipe.data else ""
     note(f"{time}: {counted(limited.train.epochs, 'epoch')}{share}")
     return limited
-
-
-def _check_writable(store: Registry, name: str) -> None:
-    """Find out before hours are spent on training that the model could not be registered; writes nothing."""
-    from cnnkit.errors import RegistryError
-
-    folder = store.path.absolute() / name
-    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not (os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)):
-        raise RegistryError(
-            f"the registry at {store.path} cannot take the model {name!r}: {existing} is not a folder that can be "
-            "written to; choose another registry with --registry or CNNKIT_REGISTRY"
-        )
 
 
 def _show_run(run: Run, version: Version, registry: str | None, data_dir: str | None) -> None:

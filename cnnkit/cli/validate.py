@@ -16,13 +16,14 @@ from cnnkit.cli.options import (
     RegistryFolder,
     RuntimeChoice,
     TrustChoice,
+    expanded_path,
 )
 from cnnkit.cli.output import say_json
 from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    file: Annotated[Path, typer.Argument(callback=expanded_path, help="An ONNX file.")],
     ref: Reference,
     runtime: RuntimeChoice = None,
     dataset: DatasetChoice = None,

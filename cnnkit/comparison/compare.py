@@ -85,6 +85,8 @@ def go_on(
 def begin(plan: Plan, store: Registry, datasets: Datasets) -> ComparisonFolder:
     """Keep a plan, from which one can go on after anything that happens; raises what can be seen before a training."""
     _empty(plan, "", datasets)
+    for model in sorted({one.recipe.model.name for one in plan.configurations}) if plan.register != "none" else ():
+        store.check_save(model)
     place = Comparisons(store.path).new(plan.name)
     place.begin(plan.to_record())
     return place

@@ -11,11 +11,12 @@ from cnnkit.plotting.comparison import draw_quantity_by_configuration
 from cnnkit.plotting.curves import is_finite
 from cnnkit.plotting.saving import save
 from cnnkit.plotting.style import look
+from cnnkit.writing import expanded
 
 
 def check_folder(folder: str | Path) -> Path:
     """Make the folder for pictures, before anything is trained. Raises PlotError if no picture could be written."""
-    folder = Path(folder)
+    folder = expanded(folder)
     with look():  # that matplotlib is there
         pass
     try:

@@ -13,7 +13,7 @@ from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.sections import check_words, expression, layer_section, parameter_count
 from cnnkit.explanation.style import STYLE
 from cnnkit.network.operations import operations
-from cnnkit.writing import write_whole
+from cnnkit.writing import expanded, write_whole
 
 POLICY = (
     f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed()}; base-uri 'none'; "
@@ -52,7 +52,7 @@ def write_page(explanation: Explanation, path: str | os.PathLike[str]) -> Path:
 
     Raises DataError if it cannot be written.
     """
-    path = Path(path)
+    path = expanded(path)
     write_whole(path, page(explanation).encode(), DataError)
     return path
 

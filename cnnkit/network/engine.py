@@ -1,16 +1,11 @@
-"""The engine: takes tiles, slices of a batch that fit into the processor's cache, through a network.
-
-A tile's way through training is a generator. It runs without a stop unless a layer is coupled over the batch: there
-it yields its partial sum and is sent the total of all tiles. Who runs the generators is the session's business.
-"""
+"""The engine: takes tiles, slices of a batch that fit into the processor's cache, through a network."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +20,7 @@ from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.plan import Plan, Step, plain_steps, plan
+from cnnkit.network.tile_pass import TilePass, arithmetic
 from cnnkit.network.workers import in_threads, one_blas_thread
 from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples, Shape
 
@@ -34,12 +30,6 @@ CACHE_BYTES = 3 << 20
 """Tiles are larger than the middle size only if the largest output of a layer takes no more than this."""
 OUTPUT_BYTES = 16 << 20
 """What the largest output of a layer may take for a tile in any case; large images have smaller tiles."""
-BUFFER = 512
-"""Numbers in NumPy's buffer. Where operands are not contiguous as a whole, NumPy copies their runs into it if they are
-shorter than that, although each run could be worked on where it lies: with 8192, the default, at half the speed."""
-
-TilePass = Generator[Array, Array, Sums]
-"""Yields partials, is sent totals, ends with the tile's sums."""
 
 
 class Engine:
@@ -211,7 +201,7 @@ class Engine:
         added; contexts: one for each tile.
         """
         totals = []
-        with _arithmetic(over="ignore", invalid="ignore"):
+        with arithmetic(over="ignore", invalid="ignore"):
             for step in self.steps[first:]:
                 inputs = [[values[source] for source in step.node.inputs] for values in tiles]
                 for ctx in contexts:
@@ -295,7 +285,7 @@ class Engine:
 
     def _predict(self, steps: Sequence[Step], x: Array, workspace: Workspace) -> Array:
         ctx = TileContext(workspace, False, (), len(x))
-        with _arithmetic():
+        with arithmetic():
             values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
             for step in steps:
                 ctx.enter(step.node.index)
@@ -326,39 +316,6 @@ class Engine:
             return self.workspaces.pop()
         except IndexError:
             return Workspace(self.dtype)
-
-
-def to_stop(tile: TilePass, total: Array | None) -> Array:
-    """Take a tile to its next stop and return its partial there; total: of the stop before, None before the first."""
-    with _arithmetic(over="ignore", invalid="ignore"):
-        partial = tile.send(total)  # type: ignore[arg-type]  # a generator starts with None
-    return np.asarray(partial, np.float64)
-
-
-def to_end(tile: TilePass, total: Array | None) -> Sums:
-    """Take a tile from its last stop to its end and return its sums; total: of the last stop, None if there is none."""
-    try:
-        with _arithmetic(over="ignore", invalid="ignore"):
-            tile.send(total)  # type: ignore[arg-type]  # as above
-    except StopIteration as end:
-        return cast(Sums, end.value)
-    raise RuntimeError("a tile stopped once more than there are layers that are coupled over the batch")
-
-
-def alone(tile: TilePass, stops: int) -> tuple[Sums, list[Array]]:
-    """Take a tile through as if it were the whole batch; its sums, and its partial at each stop."""
-    partials: list[Array] = []
-    for _ in range(stops):
-        partials.append(to_stop(tile, partials[-1] if partials else None))
-    return to_end(tile, partials[-1] if partials else None), partials
-
-
-@contextmanager
-def _arithmetic(**errors: Literal["ignore"]) -> Iterator[None]:
-    """How NumPy computes inside a network; in training, the trainer reports what is not finite."""
-    with np.errstate(over=errors.get("over"), invalid=errors.get("invalid")):  # takes the buffer's size back, too
-        np.setbufsize(BUFFER)
-        yield
 
 
 def _power_of_two(n: int) -> int:

@@ -20,13 +20,14 @@ from cnnkit.components import Optimizer
 from cnnkit.errors import CostError
 from cnnkit.network.available import present_memory, readable
 from cnnkit.network.context import TileContext, Workspace
-from cnnkit.network.engine import Engine, alone
+from cnnkit.network.engine import Engine
 from cnnkit.network.memory import memory_errors_told
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.numeric import in_float64
 from cnnkit.network.objective import Objective
 from cnnkit.network.optimization import slots_of
 from cnnkit.network.session import busy_workers, slot_count
+from cnnkit.network.tile_pass import alone
 from cnnkit.network.workers import one_blas_thread
 from cnnkit.types import Samples
 

@@ -23,10 +23,11 @@ import numpy as np
 from cnnkit import errors
 from cnnkit.components import Optimizer
 from cnnkit.errors import CnnkitError, TrainingError
-from cnnkit.network.engine import Engine, alone, to_end, to_stop
+from cnnkit.network.engine import Engine
 from cnnkit.network.memory import out_of_memory, pages
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.session import Session
+from cnnkit.network.tile_pass import alone, to_end, to_stop
 from cnnkit.terminal import HANGUP
 from cnnkit.types import Array, Samples, Shape
 

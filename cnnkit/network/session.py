@@ -15,10 +15,11 @@ from contextlib import contextmanager
 import numpy as np
 
 from cnnkit.components import GradientMethod, Optimizer
-from cnnkit.network.engine import Engine, TilePass, to_end, to_stop
+from cnnkit.network.engine import Engine
 from cnnkit.network.memory import memory_errors_told
 from cnnkit.network.objective import Objective, Sums
 from cnnkit.network.optimization import move, slots_of
+from cnnkit.network.tile_pass import TilePass, to_end, to_stop
 from cnnkit.network.workers import one_blas_thread
 from cnnkit.types import Array, Samples
 

@@ -21,7 +21,7 @@ from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.onnx.load import MAX_BYTES
 from cnnkit.onnx.outputs import lower_outputs
 from cnnkit.types import Array
-from cnnkit.writing import write_whole
+from cnnkit.writing import expanded, write_whole
 
 MIN_OPSET, MAX_OPSET = 13, 22
 """From the first opset with an axis-wise Softmax to the newest that the oldest allowed onnx package knows."""
@@ -57,7 +57,7 @@ def export_onnx(
 
 def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
     """Write an ONNX model as one file, complete or not at all. Raises OnnxError if that cannot be done."""
-    path = Path(path)
+    path = expanded(path)
     write_whole(path, proto.SerializeToString(deterministic=True), OnnxError)
     return path
 

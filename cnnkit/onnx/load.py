@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import ModelProto, TensorProto, checker, shape_inference
 
 from cnnkit.errors import OnnxError
+from cnnkit.writing import expanded
 
 MAX_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""
@@ -23,7 +24,7 @@ def load_onnx(path: str | os.PathLike[str]) -> ModelProto:
     data), wherever in the file that stands, or that has more than one flat graph of ONNX's own operators: loops,
     branches, functions. Files that it names are never touched.
     """
-    path = Path(path)
+    path = expanded(path)
     model = _parse(path, _read(path))
     for tensor in _tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:

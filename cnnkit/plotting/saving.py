@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cnnkit import writing
 from cnnkit.errors import PlotError
 from cnnkit.plotting.style import look
-from cnnkit.writing import write_whole
+from cnnkit.writing import expanded, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     Raises PlotError if it cannot be written.
     """
-    path = Path(path)
+    path = expanded(path)
     check_target(path)
     write_whole(path, encoded(figure, path.suffix.lower()[1:]), PlotError)
     return path

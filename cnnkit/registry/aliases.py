@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
+from cnnkit.registry import git
 from cnnkit.registry.files import Files
 from cnnkit.registry.references import is_alias
 
@@ -42,7 +43,11 @@ def alias_of(file_name: str) -> str | None:
 
 def read_alias(files: Files, path: Path) -> Alias:
     """What an alias points to, and what it requires. Raises RegistryError if the file holds anything else."""
-    content = files.read(path, 64)
+    content = files.read(path, 256)
+    try:
+        git.check_text(content)
+    except RegistryError as error:
+        raise RegistryError(f"the alias file {path} cannot be used: {error}") from error
     match = _CONTENT.fullmatch(content)
     if not match:
         raise RegistryError(

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import commit, sealing
+from cnnkit.registry import commit, git, sealing
 from cnnkit.registry.files import Files
+from cnnkit.writing import expanded
 
 if TYPE_CHECKING:
     from cnnkit.registry.records import Record
@@ -42,7 +43,7 @@ def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) 
 
     others: the members beside the version's own file. Raises RegistryError if it cannot be written, or is too large.
     """
-    path = Path(path)
+    path = expanded(path)
     check_target(path)
     members = {VERSION_FILE: _version_file(record), **others}
     if (size := sum(map(len, members.values()))) > MAX_BYTES - _MAX_DIRECTORY:
@@ -84,13 +85,17 @@ def read_version_file(path: str | Path) -> bytes:
 
     Raises RegistryError for any other file, and for a bundle that does not look exactly as `write_bundle` makes it.
     """
-    path = Path(path)
+    path = expanded(path)
     try:
         data = Files().read(path.resolve(), sealing.MAX_BYTES)  # the user may name a link; nothing inside the file can
     except (OSError, RuntimeError) as error:
         raise RegistryError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if data.startswith(sealing.MAGIC):
         return data
+    try:
+        git.check(data)
+    except RegistryError as error:
+        raise RegistryError(f"{path} cannot be imported: {error}") from error
     if not data.startswith(MAGIC):
         raise RegistryError(
             f"expected a version file (.h5) or a bundle (.zip) of cnnkit, {path} begins with {data[:16]!r}"

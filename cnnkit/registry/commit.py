@@ -6,17 +6,20 @@ The order of the steps, and why each stands where it does, is in `docs/format.md
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import log, sealing
-from cnnkit.registry.files import NO_HARD_LINKS, Files
+from cnnkit.registry import git, log, sealing
+from cnnkit.registry.files import FULL, NO_HARD_LINKS, Files
 
 VERSION_FILE = re.compile(r"v([0-9]{6}|[1-9][0-9]{6,8})\.h5")
 MAX_NUMBER = 999_999_999
+FACTS = "facts.log"
+"""The cache for listings, which may be deleted at any time."""
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
 
 
@@ -44,17 +47,41 @@ def highest(names: Iterable[str]) -> int:
     return max(filter(None, map(number_of, names)), default=0)
 
 
-def prepare(files: Files, folder: Path) -> None:
-    """Make a model's folder with an empty log, unless they are there, and let them be durable whoever made them."""
-    files.make_folder(folder)
+def begin(files: Files, registry: Path) -> None:
+    """Make the registry's folder; one in which nothing is yet gets the file that tells git to leave line ends alone."""
+    files.make_folder(registry)
+    if not files.names(registry):
+        put(files, Path(os.path.realpath(registry)) / git.ATTRIBUTES, git.CONTENT)
+
+
+@contextlib.contextmanager
+def prepared(files: Files, folder: Path) -> Iterator[None]:
+    """Make a model's folder with an empty log, unless they are there, and hold it.
+
+    Both are durable, whoever made them. What is written until the end is written into this very folder.
+    """
     if not files.is_folder(folder):
-        raise RegistryError(f"{folder} must be a folder; it is a link or a file, which is never followed")
-    if files.size(folder / log.LOG) is None:
-        if any(map(number_of, files.names(folder))):
-            raise RegistryError(
-                f"the digest log {folder / log.LOG} is missing, and a new one would not know the versions that are "
-                "there: bring it back from a copy; `cnnkit models verify` says what else is wrong"
-            )
+        begin(files, folder.parent)
+        files.make_folder(folder)
+    with files.hold(folder):
+        _prepare(files, folder)
+        yield
+
+
+def has_log(files: Files, folder: Path) -> bool:
+    """Whether a model has its log. Raises RegistryError if it has none but versions, or if that is no regular file."""
+    if files.size(folder / log.LOG) is not None:
+        return True
+    if any(map(number_of, files.names(folder))):
+        raise RegistryError(
+            f"the digest log {folder / log.LOG} is missing, and a new one would not know the versions that are "
+            "there: bring it back from a copy; `cnnkit models verify` says what else is wrong"
+        )
+    return False
+
+
+def _prepare(files: Files, folder: Path) -> None:
+    if not has_log(files, folder):
         files.append(folder / log.LOG, b"")
     files.sync_folder(folder)  # what is there may be another writer's who has not come to this point
     files.sync_folder(folder.parent)
@@ -63,20 +90,22 @@ def prepare(files: Files, folder: Path) -> None:
 
 
 def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) -> int:
-    """Give a version file the next free number, and return it once the version can no longer be lost."""
+    """Give a version file the next free number, and return it once the version can no longer be lost.
+
+    folder: one that is `prepared`.
+    """
     with temporary(files, folder, data) as path:
-        number = _next(files, folder)
+        number = next_number(files, folder)
         while True:
-            if number > MAX_NUMBER:
-                raise RegistryError(f"{folder} has no number left: {version_file(MAX_NUMBER)} is the last one")
             files.append(folder / log.LOG, log.record(log.INTENT, number, digest))
             if _appear(files, path, folder / version_file(number)):
                 break
             # Each attempt takes a higher number, even if the one that was taken is not listed as a version.
-            number = 1 + max(number, highest(files.names(folder)))
+            number = _allowed(folder, 1 + max(number, highest(files.names(folder))))
         try:
             files.sync_folder(folder)
             files.append(folder / log.LOG, log.record(log.COMMIT, number, digest))
+            files.check_name(folder)
         except OSError as error:
             raise NotDurableError(
                 f"{folder.name}@{number} was saved whole, but it may not survive a power failure: {error}", number
@@ -84,8 +113,19 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
     return number
 
 
+def next_number(files: Files, folder: Path) -> int:
+    """The number after the highest one that any version ever had. Raises RegistryError if none is left."""
+    return _allowed(folder, _next(files, folder))
+
+
+def _allowed(folder: Path, number: int) -> int:
+    if number > MAX_NUMBER:
+        raise RegistryError(f"{folder} has no number left: {version_file(MAX_NUMBER)} is the last one")
+    return number
+
+
 def _next(files: Files, folder: Path) -> int:
-    """The number after the highest one that any version ever had; from the end of the log if the folder bears it out.
+    """The same, from the end of the log if the folder bears it out.
 
     To list a folder of 10,000 versions takes half as long as the rest of a save. What is deleted or lost keeps its
     number: the log has it, though the folder may not.
@@ -100,17 +140,32 @@ def _next(files: Files, folder: Path) -> int:
 
 
 def bury(files: Files, folder: Path, number: int) -> None:
-    """Let a tombstone take the place of a version, once the log says that it may."""
-    prepare(files, folder)
+    """Let a tombstone take the place of a version, once the log says that it may; the folder is held."""
+    _prepare(files, folder)
+    try:
+        _bury(files, folder, number, sealing.tombstone())
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # An empty file needs no block: the cache for listings makes room for its name and for the record in the log.
+        with contextlib.suppress(FileNotFoundError):
+            files.remove(folder / FACTS)
+        _bury(files, folder, number, b"")
+        with contextlib.suppress(OSError):  # now there is room, unless somebody else was faster
+            put(files, folder / version_file(number), sealing.tombstone())
+
+
+def _bury(files: Files, folder: Path, number: int, tombstone: bytes) -> None:
     files.append(folder / log.LOG, log.record(log.DELETE, number, sealing.check(sealing.tombstone())))
-    put(files, folder / version_file(number), sealing.tombstone())
+    put(files, folder / version_file(number), tombstone)
 
 
 def put(files: Files, path: Path, data: bytes | memoryview) -> None:
     """Let a file have this content, in one step and durably; what was there before goes."""
-    with temporary(files, path.parent, data) as source:
+    with files.hold(path.parent), temporary(files, path.parent, data) as source:
         files.replace(source, path)
         files.sync_folder(path.parent)
+        files.check_name(path.parent)
 
 
 @contextlib.contextmanager
@@ -120,7 +175,7 @@ def temporary(files: Files, folder: Path, data: bytes | memoryview) -> Iterator[
     file = files.create(path)
     try:
         files.write(file, data)
-        files.share(file)
+        files.share(file, folder)
         files.sync(file)
         yield path
     finally:

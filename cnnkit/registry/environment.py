@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 from pathlib import Path
 
 import h5py
@@ -13,11 +12,9 @@ import numpy as np
 
 from cnnkit.components.catalog import BUILT_IN
 from cnnkit.network import available_cores
+from cnnkit.registry.revision import revision
 
-GIT_SECONDS = 5
-"""How long git may take: a large checkout on a slow disk is no reason to wait with a trained model."""
 CPUINFO = Path("/proc/cpuinfo")
-_REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?(-dirty)?")
 
 
 DECIDING = "python", "numpy", BUILT_IN, "processor", "blas", "blas_kernels"
@@ -60,13 +57,23 @@ def machine() -> dict[str, str]:
 
     libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
     found = {
-        "platform": platform.platform(),
+        "platform": system(),
         "processor": processor(),
         "cores": str(available_cores()),
         "blas": ", ".join(f"{library['internal_api']} {library['version']}" for library in libraries),
         "blas_kernels": ", ".join(library.get("architecture", "unknown") for library in libraries),
     }
     return {name: text for name, text in found.items() if text}
+
+
+def system() -> str:
+    """The operating system with its release, the architecture and the C library, as `platform.platform` has them.
+
+    That one asks a program `uname`, and would take it from the working folder if that is where PATH leads.
+    """
+    name = os.uname()
+    library = "".join(platform.libc_ver())
+    return "-".join(filter(None, (name.sysname, name.release, name.machine, library and f"with-{library}")))
 
 
 def processor() -> str:
@@ -76,37 +83,4 @@ def processor() -> str:
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def revision() -> str:
-    """The commit that is checked out in the working folder, with `-dirty` after it if tracked files have changed.
-
-    "" outside a checkout, without git, or if git fails or takes longer than `GIT_SECONDS`.
-    """
-    import subprocess
-
-    # Tags are left out, so that it is the commit which is described. fsmonitor is a program that a checkout may name.
-    try:
-        done = subprocess.run(
-            [
-                "/usr/bin/env",
-                "git",
-                "-c",
-                "core.fsmonitor=false",
-                "describe",
-                "--always",
-                "--dirty",
-                "--abbrev=64",
-                "--exclude=*",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=GIT_SECONDS,
-            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: what git says is no text
-        return ""
-    text = done.stdout.strip()
-    return text if done.returncode == 0 and _REVISION.fullmatch(text) else ""
+    return names[0] if names else os.uname().machine

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import RegistryError
+from cnnkit.registry.commit import FACTS
 from cnnkit.registry.files import Files
 from cnnkit.registry.manifest import Manifest
 from cnnkit.types import Array
 
-FACTS = "facts.log"
 MAX_BYTES = 2**30
 _CHECK = 16
 """Hexadecimal digits of a line's own hash, which tells lines that are damaged or were cut short by a crash."""
@@ -75,12 +75,13 @@ def add(files: Files, folder: Path, new: Iterable[Facts]) -> None:
     """Keep the facts of some versions; if the file cannot be written, the next listing is slower, and no more."""
     try:
         lines = b"".join(map(_line, new))
-        file = files.open_end(folder / FACTS)
-        try:
-            files.write(file, lines)
-        finally:
-            files.close(file)
-    except OSError:
+        with files.hold(folder):
+            file = files.open_end(folder / FACTS)
+            try:
+                files.write(file, lines)
+            finally:
+                files.close(file)
+    except (OSError, RegistryError):
         return
 
 

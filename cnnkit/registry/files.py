@@ -1,4 +1,8 @@
-"""Every file operation of the registry, in one class, so that a test can make each of them fail."""
+"""Every file operation of the registry, in one class, so that a test can make each of them fail.
+
+A folder that is held is reached through its descriptor: whatever takes its name meanwhile, a link above all, receives
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,83 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 
-from cnnkit.errors import RegistryError
+from cnnkit.errors import CnnkitWarning, RegistryError
+
+TOLD, PATIENCE = 2.0, 30.0
+"""Seconds after which a wait for a lock is told, and after which it ends with an error."""
+_PAUSE = 0.02
+"""Seconds between two attempts to take a lock."""
 
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What `link` answers on file systems without hard links."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system answers where there is no room."""
+
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What `fsync` of a folder answers on file systems that have no such thing."""
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a named pipe must not wait for ever
+
+_held: ContextVar[Mapping[Path, int]] = ContextVar("held", default={})  # noqa: B039  # nobody changes it in place
+"""The descriptors of the folders that this thread holds."""
+
+_umask = threading.Lock()
+"""The umask belongs to the whole process, and can only be read by setting it."""
+os.register_at_fork(before=_umask.acquire, after_in_parent=_umask.release, after_in_child=_umask.release)
 
 
 class Files:
     """The operating system's files; a symbolic link is never followed. Every method raises OSError as it comes."""
 
+    @contextlib.contextmanager
+    def hold(self, folder: Path) -> Iterator[None]:
+        """Until the end, paths in this folder mean what is in it now, even if something else takes its name.
+
+        Raises RegistryError if it is a link or a file.
+        """
+        if folder in _held.get():
+            yield
+            return
+        try:
+            file = os.open(folder, _FOLDER | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.lexists(folder):
+                raise RegistryError(
+                    f"{folder} must be a folder; it is a link or a file, which is never followed"
+                ) from None
+            raise
+        before = _held.set({**_held.get(), folder: file})
+        try:
+            yield
+        finally:
+            _held.reset(before)
+            os.close(file)
+
+    def check_name(self, folder: Path) -> None:
+        """Find out whether a folder that is held still has its name. Raises RegistryError if it has not."""
+        try:
+            same = os.path.samestat(os.fstat(_held.get()[folder]), os.lstat(folder))
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise RegistryError(
+                f"{folder} was moved or replaced meanwhile: what was written is in the folder that had this name before"
+            )
+
     def create(self, path: Path) -> int:
         """Open a new file that only its owner can read, and hold its lock until `close` or the end of the process."""
         while True:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
+            file = self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with contextlib.suppress(OSError):  # a file system without locks: `remove_unused` cannot lock it either
                 fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file).st_nlink:
@@ -40,11 +100,10 @@ class Files:
         while rest:
             rest = rest[os.write(file, rest) :]
 
-    def share(self, file: int) -> None:
-        """Let everyone read the file whom the umask lets."""
-        mask = os.umask(0o077)  # the umask can only be read by setting it; a strict one is safe in between
-        os.umask(mask)
-        os.fchmod(file, 0o644 & ~mask)
+    def share(self, file: int, folder: Path) -> None:
+        """Let everyone use the file who may use what is new in its folder."""
+        with _new_in(folder) as (mode, mask):
+            os.fchmod(file, mode & ~mask)
 
     def sync(self, file: int) -> None:
         """Wait until the file's content is on the disk."""
@@ -56,19 +115,24 @@ class Files:
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file a second name. Raises FileExistsError if `target` exists."""
-        os.link(source, target)
+        name, folder = _at(source)
+        other, other_folder = _at(target)
+        os.link(name, other, src_dir_fd=folder, dst_dir_fd=other_folder, follow_symlinks=False)
 
     def is_same(self, one: Path, other: Path) -> bool:
         """Whether two names are of one file; a symbolic link is a file of its own."""
-        return os.path.samestat(os.lstat(one), os.lstat(other))
+        return os.path.samestat(_status(one), _status(other))
 
     def claim(self, path: Path) -> None:
         """Create an empty file. Raises FileExistsError if `path` exists."""
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o644))
+        with _new_in(path.parent) as (mode, _):
+            os.close(self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename a file over whatever `target` was, in one step."""
-        os.replace(source, target)
+        name, folder = _at(source)
+        other, other_folder = _at(target)
+        os.replace(name, other, src_dir_fd=folder, dst_dir_fd=other_folder)
 
     def append(self, path: Path, line: bytes) -> None:
         """Add a line to the end of a file, which is created if need be, and wait until it is on the disk."""
@@ -81,7 +145,8 @@ class Files:
 
     def open_end(self, path: Path) -> int:
         """Open a file to write at its end; it is created if need be."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _SAFE, 0o644)
+        with _new_in(path.parent) as (mode, _):
+            return self._open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
 
     def make_folder(self, path: Path) -> None:
         """Create a folder, and those above it, durably, unless it is there."""
@@ -94,11 +159,12 @@ class Files:
 
     def add_folder(self, path: Path) -> None:
         """Create one folder. Raises FileExistsError if `path` exists."""
-        path.mkdir()
+        with _new_in(path.parent):
+            path.mkdir()
 
     def sync_folder(self, path: Path) -> None:
         """Wait until the names in a folder are on the disk, where the file system lets anyone wait for that."""
-        file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        file = _open_folder(path)
         try:
             os.fsync(file)
         except OSError as error:
@@ -108,20 +174,43 @@ class Files:
             os.close(file)
 
     def lock(self, folder: Path) -> int:
-        """Hold a folder's lock until `close` or the end of the process; wait for whoever has it."""
-        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # a file system without locks: changes at once may undo each other
-            fcntl.flock(file, fcntl.LOCK_EX)
-        return file
+        """Hold a folder's lock until `close` or the end of the process; wait for whoever has it.
+
+        A wait is told by a warning after `TOLD` seconds. Raises RegistryError after `PATIENCE` seconds: whoever may
+        read a folder can lock it.
+        """
+        file = _open_folder(folder)
+        began, told = time.monotonic(), False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waited = time.monotonic() - began
+                if waited > PATIENCE:
+                    os.close(file)
+                    raise RegistryError(
+                        f"another process has had the lock of {folder} for {PATIENCE:g} seconds: nothing was changed; "
+                        f"try again when it has ended (`lsof {folder}` shows who it is)"
+                    ) from None
+                if waited > TOLD and not told:
+                    told = True
+                    warnings.warn(
+                        f"waiting for another process that has the lock of {folder}", CnnkitWarning, stacklevel=2
+                    )
+                time.sleep(_PAUSE)
+            except OSError:  # a file system without locks: changes at once may undo each other
+                return file
+            else:
+                return file
 
     def names(self, folder: Path) -> list[str]:
         """The names in a folder, in no order."""
-        return os.listdir(folder)
+        return os.listdir(_held.get().get(folder, folder))
 
     def size(self, path: Path) -> int | None:
         """Bytes of a regular file, None if nothing has this name. Raises RegistryError for anything else."""
         try:
-            status = os.lstat(path)
+            status = _status(path)
         except FileNotFoundError:
             return None
         return _regular(path, status)
@@ -139,7 +228,7 @@ class Files:
         Raises RegistryError if the file is larger than `most` and wanted whole, or is not a regular file.
         """
         try:
-            file = os.open(path, os.O_RDONLY | _SAFE)
+            file = self._open(path, os.O_RDONLY)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise _not_regular(path) from None
@@ -158,7 +247,7 @@ class Files:
 
     def read_end(self, path: Path, most: int) -> bytes:
         """The last `most` bytes of a regular file, or all if it has less. Raises RegistryError for anything else."""
-        file = os.open(path, os.O_RDONLY | _SAFE)
+        file = self._open(path, os.O_RDONLY)
         try:
             return os.pread(file, most, max(0, _regular(path, os.fstat(file)) - most))
         finally:
@@ -166,7 +255,8 @@ class Files:
 
     def remove(self, path: Path) -> None:
         """Delete a file."""
-        os.unlink(path)
+        name, folder = _at(path)
+        os.unlink(name, dir_fd=folder)
 
     def remove_folder(self, path: Path) -> None:
         """Delete an empty folder."""
@@ -178,10 +268,14 @@ class Files:
 
     def remove_unused(self, path: Path) -> bool:
         """Delete a file that `create` made, unless a living process still holds its lock; say whether it is gone."""
-        return self._unlocked(path, lambda: os.unlink(path))
+        return self._unlocked(path, lambda: Files.remove(self, path))
+
+    def _open(self, path: Path, flags: int, mode: int = 0) -> int:
+        name, folder = _at(path)
+        return os.open(name, flags | _SAFE, mode, dir_fd=folder)
 
     def _unlocked(self, path: Path, action: Callable[[], None]) -> bool:
-        file = os.open(path, os.O_RDONLY | _SAFE)
+        file = self._open(path, os.O_RDONLY)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             action()
@@ -192,6 +286,42 @@ class Files:
         return True
 
 
+def _at(path: Path) -> tuple[str | Path, int | None]:
+    """How the operating system is asked for a path: by its name in a folder that is held, else by the whole."""
+    folder = _held.get().get(path.parent)
+    return (path, None) if folder is None else (path.name, folder)
+
+
+def _status(path: Path) -> os.stat_result:
+    name, folder = _at(path)
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+def _open_folder(path: Path) -> int:
+    """A descriptor of its own, with a position and a lock of its own."""
+    return os.open(".", _FOLDER, dir_fd=_held.get()[path]) if path in _held.get() else os.open(path, _FOLDER)
+
+
+@contextlib.contextmanager
+def _new_in(folder: Path) -> Iterator[tuple[int, int]]:
+    """The mode of a new file in a folder, and the umask that holds for it and is in force until the end.
+
+    In a folder that its group may write to, and whose group new files get, the group may do with them what it may do
+    with the folder, whatever the umask of the user: else one could not go on with what another has begun.
+    """
+    above = os.stat(_held.get().get(folder, folder))
+    inherits = above.st_mode & stat.S_ISGID or above.st_gid == os.getegid() or sys.platform == "darwin"
+    shared = bool(above.st_mode & stat.S_IWGRP and inherits)
+    with _umask:
+        before = os.umask(0o077)
+        mask = before & ~0o070 | 0o002 if shared else before
+        os.umask(mask)
+        try:
+            yield 0o664 if shared else 0o644, mask
+        finally:
+            os.umask(before)
+
+
 def _regular(path: Path, status: os.stat_result) -> int:
     if not stat.S_ISREG(status.st_mode):
         raise _not_regular(path)
@@ -200,3 +330,14 @@ def _regular(path: Path, status: os.stat_result) -> int:
 
 def _not_regular(path: Path) -> RegistryError:
     return RegistryError(f"{path} must be a regular file; it is a link, a folder or a device, which is never followed")
+
+
+@contextlib.contextmanager
+def reported(action: str) -> Iterator[None]:
+    """Turn what the operating system refuses into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename2 or error.filename  # the name that a file was to get; an open file has none
+        where = f" ({path})" if isinstance(path, str) else ""
+        raise RegistryError(f"{action}: {error.strerror or error}{where}") from error

@@ -14,12 +14,24 @@ from cnnkit.registry.facts import Facts
 from cnnkit.registry.files import Files
 from cnnkit.registry.notes import note_of, read_text
 from cnnkit.registry.records import Entry, Version
+from cnnkit.registry.verification import unreadable
+
+UNUSABLE = RegistryError, FileNotFoundError, PermissionError
+"""What a file beside the versions may be: damaged, removed meanwhile, or closed to the user; `verify` tells."""
 
 
 def numbers(files: Files, folder: Path) -> Iterator[int]:
     """The numbers of a model's versions, the highest first."""
     taken = filter(None, map(commit.number_of, files.names(folder)))
     return (number for number in sorted(taken, reverse=True) if exists(files, folder, number))
+
+
+def has_versions(files: Files, folder: Path) -> bool:
+    """Whether a model has versions, or may have: a folder that is closed to the user tells when it is used."""
+    try:
+        return any(numbers(files, folder))
+    except PermissionError:
+        return True
 
 
 def exists(files: Files, folder: Path, number: int) -> bool:
@@ -32,7 +44,9 @@ def exists(files: Files, folder: Path, number: int) -> bool:
         if size and files.read(path, sealing.BLOCK) == sealing.tombstone():
             return False
         digests = log.read(files, folder, number)
-        return digests is not None and number in digests.committed  # what was acknowledged was cut short
+        if digests is None or number not in digests.committed:
+            return False
+        return bool(size) or not digests.allows_nothing(number)  # what was acknowledged was cut short
     except RegistryError:  # a link or a folder: listed like a damaged version, and refused when it is read
         return True
 
@@ -41,7 +55,7 @@ def aliases(files: Files, folder: Path, names: Iterable[str]) -> dict[str, int]:
     """The aliases among the names in a model's folder, with their numbers; damaged ones are left to `verify`."""
     found = {}
     for alias in filter(None, map(alias_of, sorted(names))):
-        with contextlib.suppress(RegistryError, FileNotFoundError):  # the latter: removed meanwhile
+        with contextlib.suppress(*UNUSABLE):
             found[alias] = read_alias(files, folder / alias_file(alias)).number
     return found
 
@@ -52,7 +66,7 @@ def tags(files: Files, folder: Path, names: Iterable[str]) -> dict[int, dict[str
     for name in sorted(names):
         note = note_of(name) if name.endswith(".tag") else None
         if note:
-            with contextlib.suppress(RegistryError, FileNotFoundError):
+            with contextlib.suppress(*UNUSABLE):
                 found.setdefault(note.number, {})[note.key] = read_text(files, folder / name)
     return found
 
@@ -68,8 +82,15 @@ def notes_of(files: Files, version: Path, number: int) -> list[Path]:
 
 def entries(files: Files, folder: Path) -> list[Entry]:
     """All versions of a model, oldest first; reads the files of those alone whose facts are not kept."""
-    names = files.names(folder)  # before the logs: what can be seen here has its record by now
-    digests = log.read(files, folder)
+    try:
+        names = files.names(folder)  # before the logs: what can be seen here has its record by now
+    except OSError as error:
+        return [Entry(Version(folder.name, 0, folder, ""), None, problem=unreadable(error))]
+    digests, trouble = None, ""
+    try:
+        digests = log.read(files, folder)
+    except (RegistryError, OSError) as error:
+        trouble = f"{log.LOG}: {unreadable(error)}"
     kept = facts.read(files, folder) if digests else {}
     pointing: dict[int, list[str]] = {}
     for alias, number in aliases(files, folder, names).items():
@@ -80,12 +101,15 @@ def entries(files: Files, folder: Path) -> list[Entry]:
         path = folder / commit.version_file(number)
         one = kept.get(number)
         if not (one and digests and digests.explains(number, one.digest) and _has_size(files, path, one.nbytes)):
-            if not exists(files, folder, number):
+            looked = _look(files, path, number, digests, trouble)
+            if looked is None:
                 continue
-            one = _read(files, path, number, digests)
+            one, problem = looked
             new += [one] if one else []
+        else:
+            problem = ""
         version = Version(folder.name, number, path, one.digest if one else "")
-        found.append(Entry(version, one, tuple(pointing.get(number, ())), tagged.get(number, {})))
+        found.append(Entry(version, one, tuple(pointing.get(number, ())), tagged.get(number, {}), problem))
     if new:
         facts.add(files, folder, new)
     return found
@@ -94,18 +118,34 @@ def entries(files: Files, folder: Path) -> list[Entry]:
 def _has_size(files: Files, path: Path, nbytes: int) -> bool:
     try:
         return files.size(path) == nbytes
-    except RegistryError:
+    except (RegistryError, OSError):
         return False
 
 
-def _read(files: Files, path: Path, number: int, digests: log.Digests | None) -> Facts | None:
-    """The facts of a version from its file; None if that is damaged."""
+def _look(
+    files: Files, path: Path, number: int, digests: log.Digests | None, trouble: str
+) -> tuple[Facts | None, str] | None:
+    """The facts of a version, or why they cannot be read; None if there is no such version.
+
+    trouble: why the digest log cannot be read.
+    """
     try:
-        data = files.read(path, sealing.MAX_BYTES)
-        digest = sealing.check(data)
-        if digests and not digests.explains(number, digest):
+        if not exists(files, path.parent, number):
             return None
-        manifest, state = unpack(data, path.parent.name)
-    except (RegistryError, FileNotFoundError):
-        return None
+        return (None, trouble) if trouble else (_read(files, path, number, digests), "")
+    except (RegistryError, OSError) as error:
+        problem = trouble or unreadable(error)
+    with contextlib.suppress(RegistryError, OSError):
+        if not exists(files, path.parent, number):  # it was deleted a moment ago
+            return None
+    return None, problem
+
+
+def _read(files: Files, path: Path, number: int, digests: log.Digests | None) -> Facts:
+    """The facts of a version from its file. Raises RegistryError or OSError if that is damaged or cannot be read."""
+    data = files.read(path, sealing.MAX_BYTES)
+    digest = sealing.check(data)
+    if digests and not digests.explains(number, digest):
+        raise RegistryError(log.stranger(number))
+    manifest, state = unpack(data, path.parent.name)
     return facts.facts_of(manifest, state.values(), number, digest, len(data))

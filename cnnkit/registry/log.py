@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnnkit.registry import git
 from cnnkit.registry.files import Files
 
 LOG = "digests.log"
@@ -41,6 +42,13 @@ class Digests:
         allowed = self.committed.get(number) or self.intended.get(number, set())
         return allowed == {digest} if number in self.committed else digest in allowed
 
+    def allows_nothing(self, number: int) -> bool:
+        """Whether a version file may be empty.
+
+        A writer has taken the number and has not finished or never will, or the version was deleted on a full disk.
+        """
+        return number not in self.committed or number in self.deleted
+
 
 def stranger(number: int) -> str:
     """What to say of a file that the log does not explain."""
@@ -55,12 +63,13 @@ def record(kind: str, number: int, digest: str) -> bytes:
 def read(files: Files, folder: Path, number: int | None = None) -> Digests | None:
     """The log of a model, None if there is none; of one version, which is faster, if `number` is given.
 
-    Raises RegistryError if it is no regular file.
+    Raises RegistryError if it is no regular file, or if git has changed it.
     """
     try:
         data = files.read(folder / LOG, MAX_BYTES)
     except FileNotFoundError:
         return None
+    _check(folder, data)
     if number is not None:
         data = b"\n".join(line for line in data.split(b"\n") if b" %d " % number in line)
     return understand(data)
@@ -72,8 +81,16 @@ def last_tried(files: Files, folder: Path) -> int:
     0 if that tells of deletions only. Numbers rise, so that none that the end does not show is higher.
     """
     end = files.read_end(folder / LOG, 4096)
+    _check(folder, end)
     digests = understand(end[end.find(b"\n") :])  # it begins in the middle of a record, or with a line break
     return max((*digests.committed, *digests.intended), default=0)
+
+
+def _check(folder: Path, data: bytes) -> None:
+    try:
+        git.check_text(data)
+    except git.ChangedError as error:
+        raise git.ChangedError(f"the digest log {folder / LOG} cannot be used: {error}") from error
 
 
 def understand(data: bytes) -> Digests:

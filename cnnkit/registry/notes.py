@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import text
+from cnnkit.registry import git, text
 from cnnkit.registry.commit import number_of
 from cnnkit.registry.files import Files
 from cnnkit.registry.manifest import is_time
@@ -94,6 +94,8 @@ def encode_text(value: str, what: str) -> bytes:
         data = value.encode() + b"\n"
     except (AttributeError, UnicodeEncodeError):
         raise RegistryError(f"{what} must be text that UTF-8 can hold, got {value!r}") from None
+    if "\r" in value:
+        raise RegistryError(f"{what} has line breaks as LF, '\\n', and no CR, '\\r'; got {value!r:.100}")
     if not value.strip() or len(data) > MAX_BYTES:
         raise RegistryError(f"{what} must have 1 to {MAX_BYTES - 1:,} bytes and not be blank; it has {len(data) - 1:,}")
     return data
@@ -101,8 +103,13 @@ def encode_text(value: str, what: str) -> bytes:
 
 def read_text(files: Files, path: Path) -> str:
     """A description, or the value of a tag. Raises RegistryError if the file holds anything else."""
+    data = files.read(path, MAX_BYTES)
     try:
-        value = files.read(path, MAX_BYTES).decode()
+        git.check_text(data)
+    except RegistryError as error:
+        raise RegistryError(f"the note {path} cannot be used: {error}") from error
+    try:
+        value = data.decode()
     except UnicodeDecodeError:
         value = ""
     if not value.strip() or not value.endswith("\n"):

@@ -17,6 +17,7 @@ from cnnkit.errors import RegistryError
 from cnnkit.registry import commit, references
 from cnnkit.registry.files import Files
 from cnnkit.registry.references import choices
+from cnnkit.writing import expanded
 
 LATEST = "latest"
 PATIENCE = 2.0
@@ -54,9 +55,11 @@ class Place:
             self._put(name, data)
 
     def _put(self, name: str, data: bytes | memoryview) -> None:
+        commit.begin(self._files, self.folder.parents[1])
         self._files.make_folder(self.folder)
-        self._claim()
-        commit.put(self._files, self.folder / name, data)
+        with self._files.hold(self.folder):
+            self._claim()
+            commit.put(self._files, self.folder / name, data)
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +69,7 @@ class Place:
 
     def remove(self) -> None:
         """Forget it: what it led to is registered. What cannot be removed stays until the next `new`."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RegistryError), self._files.hold(self.folder):
             with contextlib.suppress(FileNotFoundError):
                 self._files.remove(self.folder / self.FILE)  # first: nobody goes on with half of the rest
                 self._files.sync_folder(self.folder)
@@ -147,7 +150,7 @@ class Places(Generic[P]):
     """What is looked for by name, and where such a thing comes from, in words."""
 
     def __init__(self, registry: Path, files: Files | None = None) -> None:
-        self.folder = registry / self.FOLDER
+        self.folder = expanded(registry) / self.FOLDER
         self._files = files or Files()
 
     def new(self, model: str) -> P:

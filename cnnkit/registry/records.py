@@ -53,6 +53,13 @@ class Entry:
 
     version: Version
     facts: Facts | None
-    """None if the version's file is damaged."""
+    """None if they cannot be read."""
     aliases: tuple[str, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+    """Why the facts cannot be read; "" if they can."""
+
+    @property
+    def ref(self) -> str:
+        """The version's reference; the name alone if not even the model's folder can be read."""
+        return self.version.ref if self.version.number else self.version.name

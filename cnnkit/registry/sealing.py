@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from cnnkit.errors import RegistryError
+from cnnkit.registry import git
 from cnnkit.registry.safety import DTYPES, MANIFEST, MAX_ARRAYS, MAX_AXES, STATE, STATE_NAME
 from cnnkit.types import Array
 
@@ -59,6 +60,7 @@ def check(data: bytes) -> str:
 
 def header(data: bytes) -> tuple[int, str]:
     """Length and sha256 of the payload, as the user block has them; `data` may be the user block alone."""
+    git.check(data)
     if len(data) < BLOCK:
         raise RegistryError(f"it has {len(data)} bytes, less than the {BLOCK} of a user block")
     magic, version, length, digest = _HEADER.unpack_from(data)

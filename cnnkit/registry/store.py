@@ -20,6 +20,7 @@ from cnnkit.registry import (
     log,
     manifest,
     notes,
+    readiness,
     references,
     sealing,
     search,
@@ -27,10 +28,11 @@ from cnnkit.registry import (
 )
 from cnnkit.registry.aliases import NOTHING, Alias, alias_file, alias_of, check_require, read_alias
 from cnnkit.registry.contents import pack, unpack
-from cnnkit.registry.files import Files
+from cnnkit.registry.files import Files, reported
 from cnnkit.registry.notes import Verdict
 from cnnkit.registry.records import Entry, Record, Version
 from cnnkit.registry.references import LATEST, Reference, choices
+from cnnkit.writing import expanded
 
 ENVIRONMENT = "CNNKIT_REGISTRY"
 
@@ -43,7 +45,7 @@ class Registry:
     """
 
     def __init__(self, path: str | Path | None = None, *, files: Files | None = None) -> None:
-        self.path = Path(path or os.environ.get(ENVIRONMENT) or "registry")
+        self.path = expanded(path or os.environ.get(ENVIRONMENT) or "registry")
         self._files = files or Files()
 
     def save(
@@ -69,12 +71,18 @@ class Registry:
         )
         digest = sealing.header(bytes(data[: sealing.BLOCK]))[1]
         folder = self.path / name
-        with _reported(f"cannot save {name} in {self.path}"):
-            commit.prepare(self._files, folder)
+        with reported(f"cannot save {name} in {self.path}"), commit.prepared(self._files, folder):
             number = commit.register(self._files, folder, data, digest)
-        written = manifest.decode(encoded)  # numbers as the file has them, whatever they were
-        facts.add(self._files, folder, [facts.facts_of(written, state.values(), number, digest, len(data))])
+            written = manifest.decode(encoded)  # numbers as the file has them, whatever they were
+            facts.add(self._files, folder, [facts.facts_of(written, state.values(), number, digest, len(data))])
         return Version(name, number, folder / commit.version_file(number), digest)
+
+    def check_save(self, name: str, nbytes: int = 0) -> None:
+        """Find out, before hours are spent on training, that a model could not be registered; writes nothing.
+
+        nbytes: of its arrays, as far as that is known.
+        """
+        readiness.check(self._files, self.path, name, nbytes)
 
     def add(self, data: bytes, name: str | None = None) -> Version:
         """Register the bytes of a version file, from this registry or another, unless that very version is there.
@@ -84,12 +92,14 @@ class Registry:
         """
         arrival = exchange.receive(data, name)
         folder = self.path / arrival.name
-        with _reported(f"cannot save {arrival.name} in {self.path}"):
-            commit.prepare(self._files, folder)
-            with self._locked(arrival.name):  # two that bring the same file must not both find that it is not there
-                if there := exchange.find(self, arrival):
-                    return there
-                number = commit.register(self._files, folder, arrival.data, arrival.digest)
+        with (
+            reported(f"cannot save {arrival.name} in {self.path}"),
+            commit.prepared(self._files, folder),
+            self._locked(arrival.name),  # two that bring the same file must not both find that it is not there
+        ):
+            if there := exchange.find(self, arrival):
+                return there
+            number = commit.register(self._files, folder, arrival.data, arrival.digest)
         return Version(arrival.name, number, self.path / arrival.name / commit.version_file(number), arrival.digest)
 
     def load(self, ref: str, components: Sequence[type[Component]] = ()) -> Sequential:
@@ -99,7 +109,7 @@ class Registry:
     def read(self, ref: str) -> Record:
         """Everything in a version, also where the plugins of its layers are missing."""
         version = self.find(ref)
-        with _reported(f"cannot read {version.ref}"):
+        with reported(f"cannot read {version.ref}"):
             data = self._files.read(version.path, sealing.MAX_BYTES)
             # After the file: what can be seen has its record.
             digests = log.read(self._files, version.path.parent, version.number)
@@ -116,18 +126,12 @@ class Registry:
 
     def models(self) -> list[str]:
         """The names of all models that have a version."""
-        with _reported(f"cannot read the registry at {self.path}"):
-            if not self.path.is_dir():
-                raise RegistryError(
-                    f"there is no registry at {self.path.absolute()}; it is created when a model is saved, "
-                    f"and chosen by --registry or {ENVIRONMENT}"
-                )
-            folders = verification.model_folders(self._files, self.path)
-            return [folder.name for folder in folders if any(listing.numbers(self._files, folder))]
+        with reported(f"cannot read the registry at {self.path}"):
+            return [name for name in self._names() if listing.has_versions(self._files, self.path / name)]
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first; reads their user blocks only."""
-        with _reported(f"cannot list {name}"):
+        with reported(f"cannot list {name}"):
             folder = self._folder(name)
             return [self._version(name, number) for number in sorted(listing.numbers(self._files, folder))]
 
@@ -139,8 +143,8 @@ class Registry:
         """
         conditions = search.parse(where)
         found = []
-        for model in self.models() if name is None else [name]:
-            with _reported(f"cannot list {model}"):
+        for model in self._names() if name is None else [name]:
+            with reported(f"cannot list {model}"):
                 found += listing.entries(self._files, self._folder(model))
         return search.select(found, conditions)
 
@@ -148,7 +152,7 @@ class Registry:
         """The version that a reference means now."""
         reference = references.parse(ref)
         name, which = reference.name, reference.which
-        with _reported(f"cannot find {ref}"):
+        with reported(f"cannot find {ref}"):
             folder = self._folder(name)
             number = which if isinstance(which, int) else self._number(reference)
             if not listing.exists(self._files, folder, number):
@@ -157,13 +161,13 @@ class Registry:
 
     def aliases(self, name: str) -> dict[str, int]:
         """The aliases of a model, with the version numbers that they point to; damaged ones are left to `verify`."""
-        with _reported(f"cannot list the aliases of {name}"):
+        with reported(f"cannot list the aliases of {name}"):
             folder = self._folder(name)
             return listing.aliases(self._files, folder, self._files.names(folder))
 
     def requirement(self, name: str, alias: str) -> str:
         """What an alias requires of its versions: "validated" or "none"."""
-        with _reported(f"cannot read the alias {alias} of {name}"):
+        with reported(f"cannot read the alias {alias} of {name}"):
             return self._alias(name, references.check_alias(alias)).require
 
     def set_alias(self, ref: str, alias: str, require: str | None = None) -> Version:
@@ -174,7 +178,7 @@ class Registry:
         """
         references.check_alias(alias)
         name = references.parse(ref).name
-        with _reported(f"cannot set the alias {alias} of {name}"), self._locked(name) as folder:
+        with reported(f"cannot set the alias {alias} of {name}"), self._locked(name) as folder:
             version = self.find(ref)
             if require is None:
                 with contextlib.suppress(FileNotFoundError):
@@ -191,17 +195,17 @@ class Registry:
     def remove_alias(self, name: str, alias: str) -> None:
         """Forget an alias and its requirement; its version stays."""
         references.check_alias(alias)
-        with _reported(f"cannot remove the alias {alias} of {name}"):
+        with reported(f"cannot remove the alias {alias} of {name}"), self._holding(name) as folder:
             try:
-                self._files.remove(self._folder(name) / alias_file(alias))
+                self._files.remove(folder / alias_file(alias))
             except FileNotFoundError:
                 raise self._no_alias(name, alias) from None
-            self._files.sync_folder(self.path / name)
+            self._files.sync_folder(folder)
 
     def description(self, ref: str) -> str:
         """The description of a version; "" if it has none."""
         version = self.find(ref)
-        with _reported(f"cannot read the description of {version.ref}"):
+        with reported(f"cannot read the description of {version.ref}"):
             try:
                 return notes.read_text(self._files, notes.note_file(version.path, "description"))
             except FileNotFoundError:
@@ -209,7 +213,7 @@ class Registry:
 
     def describe(self, ref: str, text: str) -> Version:
         """Keep a description of a version, in place of the one before; "" removes it."""
-        with _reported(f"cannot describe {ref}"), self._locked(references.parse(ref).name):
+        with reported(f"cannot describe {ref}"), self._locked(references.parse(ref).name):
             version = self.find(ref)
             path = notes.note_file(version.path, "description")
             if text:
@@ -223,14 +227,14 @@ class Registry:
     def tags(self, ref: str) -> dict[str, str]:
         """The tags of a version by key; damaged ones are left to `verify`."""
         version = self.find(ref)
-        with _reported(f"cannot read the tags of {version.ref}"):
+        with reported(f"cannot read the tags of {version.ref}"):
             names = self._files.names(version.path.parent)
             return listing.tags(self._files, version.path.parent, names).get(version.number, {})
 
     def set_tag(self, ref: str, key: str, value: str) -> Version:
         """Give a version a tag; a value that the key had before goes."""
         notes.check_key(key)
-        with _reported(f"cannot tag {ref}"), self._locked(references.parse(ref).name):
+        with reported(f"cannot tag {ref}"), self._locked(references.parse(ref).name):
             version = self.find(ref)
             path = notes.note_file(version.path, f"{key}.tag")
             commit.put(self._files, path, notes.encode_text(value, f"the tag {key}"))
@@ -239,8 +243,9 @@ class Registry:
     def remove_tag(self, ref: str, key: str) -> Version:
         """Remove a tag of a version."""
         notes.check_key(key)
-        version = self.find(ref)
-        with _reported(f"cannot remove the tag {key} of {version.ref}"):
+        name = references.parse(ref).name
+        with reported(f"cannot remove the tag {key} of {ref}"), self._holding(name):
+            version = self.find(ref)
             try:
                 self._files.remove(notes.note_file(version.path, f"{key}.tag"))
             except FileNotFoundError:
@@ -252,7 +257,7 @@ class Registry:
     def verdict(self, ref: str) -> Verdict | None:
         """The verdict of the last validation that was stored for a version; None if there was none."""
         version = self.find(ref)
-        with _reported(f"cannot read the verdict of {version.ref}"):
+        with reported(f"cannot read the verdict of {version.ref}"):
             try:
                 return notes.read_verdict(self._files, notes.note_file(version.path, "verdict"))
             except FileNotFoundError:
@@ -260,7 +265,7 @@ class Registry:
 
     def set_verdict(self, ref: str, verdict: Verdict) -> Version:
         """Keep the verdict of a validation, in place of the one before."""
-        with _reported(f"cannot store the verdict of {ref}"), self._locked(references.parse(ref).name):
+        with reported(f"cannot store the verdict of {ref}"), self._locked(references.parse(ref).name):
             version = self.find(ref)
             if verdict.digest != version.digest:
                 raise RegistryError(
@@ -270,8 +275,17 @@ class Registry:
         return version
 
     def delete(self, ref: str) -> Version:
-        """Delete a version and its notes; its number is never used again. Refused while an alias points to it."""
-        with _reported(f"cannot delete {ref}"), self._locked(references.parse(ref).name) as folder:
+        """Delete a version and its notes; its number is never used again. Refused while an alias points to it.
+
+        ref: with a number, an alias or "latest", for a name alone does not say which version.
+        """
+        reference = references.parse(ref)
+        if "@" not in ref:
+            raise RegistryError(
+                f"which version of {ref} is to be deleted? {self._latest(self._folder(ref))}; "
+                f"expected a reference such as {reference}"
+            )
+        with reported(f"cannot delete {ref}"), self._locked(reference.name) as folder:
             version = self.find(ref)
             pointing = {alias: self._alias(version.name, alias).number for alias in self._alias_names(folder)}
             if aliases := [alias for alias, number in pointing.items() if number == version.number]:
@@ -290,14 +304,14 @@ class Registry:
 
     def verify(self, name: str | None = None) -> list[verification.Problem]:
         """What is wrong with the files of a model, or of all: damaged, missing, added, renamed; empty if nothing is."""
-        with _reported(f"cannot verify {self.path}"):
+        with reported(f"cannot verify {self.path}"):
             if name is None:
                 return verification.verify_all(self._files, self.path)
             return verification.verify(self._files, self._folder(name))
 
     def leftovers(self) -> list[Path]:
         """What `gc` would remove: temporary files that ended processes have left, and notes of deleted versions."""
-        with _reported(f"cannot look through {self.path}"):
+        with reported(f"cannot look through {self.path}"):
             folders = verification.model_folders(self._files, self.path)
             return [path for folder in folders for path in verification.leftovers(self._files, folder)]
 
@@ -305,10 +319,21 @@ class Registry:
         """Remove the leftovers, and say which; one that cannot be opened stays."""
         removed = []
         for path in self.leftovers():
-            with contextlib.suppress(OSError):  # it is gone by now, or not ours to judge
-                if self._files.remove_unused(path):
-                    removed.append(path)
+            with contextlib.suppress(OSError, RegistryError):  # it is gone by now, or not ours to judge
+                with self._files.hold(path.parent):
+                    gone = self._files.remove_unused(path)
+                removed += [path] if gone else []
         return removed
+
+    def _names(self) -> list[str]:
+        """The names of all models, with versions or without."""
+        with reported(f"cannot read the registry at {self.path}"):
+            if not self.path.is_dir():
+                raise RegistryError(
+                    f"there is no registry at {self.path.absolute()}; it is created when a model is saved, "
+                    f"and chosen by --registry or {ENVIRONMENT}"
+                )
+            return [folder.name for folder in verification.model_folders(self._files, self.path)]
 
     def _folder(self, name: str) -> Path:
         """The folder of a model, if there is such a model."""
@@ -319,20 +344,27 @@ class Registry:
         return folder
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[Path]:
-        """The folder of a model; nobody else sets an alias of it, or deletes a version, meanwhile."""
+    def _holding(self, name: str) -> Iterator[Path]:
+        """The folder of a model, and no other that takes its name meanwhile."""
         folder = self._folder(name)
-        lock = self._files.lock(folder)
-        try:
+        with self._files.hold(folder):
             yield folder
-        finally:
-            self._files.close(lock)
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[Path]:
+        """The same; nobody else sets an alias of it, or deletes a version, meanwhile."""
+        with self._holding(name) as folder:
+            lock = self._files.lock(folder)
+            try:
+                yield folder
+            finally:
+                self._files.close(lock)
 
     def _version(self, name: str, number: int) -> Version:
         path = self.path / name / commit.version_file(number)
         try:
             digest = sealing.header(self._files.read(path, sealing.BLOCK, whole=False))[1]
-        except RegistryError:  # reading or verifying the version says what is wrong; a listing shows the others too
+        except (RegistryError, PermissionError):  # reading or verifying it says what is wrong; a listing goes on
             digest = ""
         return Version(name, number, path, digest)
 
@@ -355,7 +387,9 @@ class Registry:
 
     def _missing(self, reference: Reference, number: int) -> RegistryError:
         folder = self.path / reference.name
-        was = "was deleted" if self._files.size(folder / commit.version_file(number)) else "does not exist"
+        digests = log.read(self._files, folder, number)
+        is_tombstone = self._files.size(folder / commit.version_file(number))  # an empty one is of a full disk
+        was = "was deleted" if is_tombstone or (digests and number in digests.deleted) else "does not exist"
         through = "" if reference.which == number else f", to which {reference} points,"
         return RegistryError(f"{reference.name}@{number}{through} {was}; {self._latest(folder)}")
 
@@ -364,13 +398,3 @@ class Registry:
         if len(latest) < 2:
             return f"the only version is {latest[0]}" if latest else "there are no versions"
         return f"the latest versions are {', '.join(map(str, latest))}"
-
-
-@contextlib.contextmanager
-def _reported(action: str) -> Iterator[None]:
-    """Turn what the operating system refuses into one line for the user."""
-    try:
-        yield
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""  # writing to an open file names none
-        raise RegistryError(f"{action}: {error.strerror or error}{where}") from error

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import commit, log, references, sealing
+from cnnkit.registry import commit, git, log, references, sealing
 from cnnkit.registry.aliases import NOTHING, alias_of, read_alias
 from cnnkit.registry.contents import unpack
-from cnnkit.registry.facts import FACTS
 from cnnkit.registry.files import Files
 from cnnkit.registry.notes import Note, note_file, note_of, read_text, read_verdict
 
@@ -70,26 +69,29 @@ def _verify(files: Files, folder: Path) -> Iterator[Problem]:
     try:
         names = sorted(files.names(folder))  # before the log: what is listed here has its record by now
     except OSError as error:
-        yield Problem(folder, _unreadable(error))
+        yield Problem(folder, unreadable(error))
         return
-    digests = None
+    digests: log.Digests | None = log.Digests()
     try:
-        digests = log.read(files, folder)
-        if not digests and any(map(commit.number_of, names)):  # else a first writer has not come that far, or died
+        found = log.read(files, folder)
+        if not found and any(map(commit.number_of, names)):  # else a first writer has not come that far, or died
             yield Problem(folder / log.LOG, "the digest log is missing")
+        digests = found or digests
+    except git.ChangedError as error:  # which says nothing of the versions
+        yield Problem(folder / log.LOG, unreadable(error))
+        digests = None
     except (RegistryError, OSError) as error:
-        yield Problem(folder / log.LOG, _unreadable(error))
-    digests = digests or log.Digests()
-    for line in digests.damaged:
+        yield Problem(folder / log.LOG, unreadable(error))
+    for line in digests.damaged if digests else ():
         yield Problem(folder / log.LOG, f"line {line} is damaged")
-    for name in sorted({*names, *map(commit.version_file, digests.committed)}):
+    for name in sorted({*names, *map(commit.version_file, digests.committed if digests else ())}):
         if name == log.LOG or commit.TEMPORARY.fullmatch(name):
             continue
         if text := _file(files, folder, name, digests):
             yield Problem(folder / name, text)
 
 
-def _file(files: Files, folder: Path, name: str, digests: log.Digests) -> str:
+def _file(files: Files, folder: Path, name: str, digests: log.Digests | None) -> str:
     """What is wrong with a file, "" if nothing is."""
     number = commit.number_of(name)
     try:
@@ -99,16 +101,16 @@ def _file(files: Files, folder: Path, name: str, digests: log.Digests) -> str:
     except FileNotFoundError:  # a note or an alias may have been removed meanwhile; no operation removes a version
         return "" if number is None else "the version is missing"
     except (RegistryError, OSError) as error:
-        return _unreadable(error)
+        return unreadable(error)
 
 
-def _version(files: Files, path: Path, number: int, digests: log.Digests) -> str:
-    """What is wrong with a version, "" if nothing is."""
-    if files.size(path) == 0 and number not in digests.committed:
-        return ""  # a writer has taken the number, and has not finished or never will
+def _version(files: Files, path: Path, number: int, digests: log.Digests | None) -> str:
+    """What is wrong with a version, "" if nothing is; without a log (None), as far as the file itself shows."""
+    if files.size(path) == 0 and (digests is None or digests.allows_nothing(number)):
+        return ""
     data = files.read(path, sealing.MAX_BYTES)
     digest = sealing.check(data)
-    if not digests.explains(number, digest) and not _explained_by_now(files, path.parent, number, digest):
+    if digests and not digests.explains(number, digest) and not _explained_by_now(files, path.parent, number, digest):
         return log.stranger(number)
     if data != sealing.tombstone():
         unpack(data, path.parent.name)
@@ -151,7 +153,7 @@ def _digest(files: Files, version: Path) -> str:
 
 def _plain(files: Files, folder: Path, name: str) -> str:
     """What is wrong with an alias or the file of facts, "" if nothing is."""
-    if name == FACTS:
+    if name == commit.FACTS:
         files.size(folder / name)  # it must be a regular file; what it says is never relied on
         return ""
     if not alias_of(name):
@@ -164,7 +166,8 @@ def _plain(files: Files, folder: Path, name: str) -> str:
     return unfulfilled and f"the alias requires a validated version, and version {alias.number} is not: {unfulfilled}"
 
 
-def _unreadable(error: RegistryError | OSError) -> str:
+def unreadable(error: RegistryError | OSError) -> str:
+    """What to say of a file that could not be used."""
     if isinstance(error, OSError):
         return f"it cannot be read: {error.strerror or error}"
     return f"it is damaged: {error}"

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import parse
 from cnnkit.errors import ExpressionError, RecipeError
+from cnnkit.writing import expanded
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """Values by dotted key, `{"train.epochs": 3}`, or as text, `["train.epochs=3"]`; a key without a dot is of [train]."""
@@ -205,7 +206,7 @@ def load_recipe(recipe: str | Path, overrides: Overrides = ()) -> Recipe:
     if isinstance(recipe, str) and not recipe.endswith(SUFFIX):
         text, origin = _shipped(recipe), f"the shipped {recipe}{SUFFIX}"
     else:
-        text, origin = _file(Path(recipe)), str(recipe)
+        text, origin = _file(expanded(recipe)), str(recipe)
     return Recipe.from_toml(text, origin).override(overrides)
 
 

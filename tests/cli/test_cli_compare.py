@@ -160,7 +160,7 @@ def test_all_may_fail(cli: Any) -> None:
         (("pppp", "--base", "tiny.toml"), "\n  in the configuration pppp\n"),
         (("tiny.toml", "--backend", "nope"), "error: the backend 'nope' cannot be used: Invalid backend: nope"),
         (("tiny.toml", "-o", "tiny.toml"), "error: cannot write pictures into tiny.toml: File exists"),
-        (("tiny.toml", "--registry", "tiny.toml"), "error: the registry at tiny.toml cannot take a comparison: "),
+        (("tiny.toml", "--registry", "tiny.toml"), "error: the registry at tiny.toml cannot take the model 'tiny': "),
         (("--resume", "latest"), "error: there is no unfinished comparison 'latest' in"),
         (("p", "--resume", "latest", "--seeds", "2", "--epochs", "3"),
          "error: --resume goes on with what the comparison was begun with: leave out RECIPE|CODE, --seeds, --epochs"),

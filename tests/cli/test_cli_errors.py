@@ -152,7 +152,7 @@ def test_a_defect_is_one_line(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None
     def broken(*arguments: Any) -> None:
         raise ZeroDivisionError("oh [bold]no[/bold]")
 
-    monkeypatch.setattr(cnnkit.registry.Registry, "models", broken)
+    monkeypatch.setattr(cnnkit.registry.Registry, "search", broken)
     plain, debug = cli("models", "list"), cli("models", "list", "--debug")
     expected = "internal error: ZeroDivisionError: oh [bold]no[/bold]"
     assert (plain.code, plain.err) == (2, f"{expected}; run again with --debug for the traceback\n")
@@ -165,6 +165,6 @@ def test_an_interrupt_anywhere_exits_130(cli: Any, monkeypatch: pytest.MonkeyPat
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cnnkit.registry.Registry, "models", interrupted)
+    monkeypatch.setattr(cnnkit.registry.Registry, "search", interrupted)
     result = cli("models", "list")
     assert (result.code, result.out, result.err) == (130, "", "")

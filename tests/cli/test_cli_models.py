@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cnnkit.cli.output import MANY, say_table
@@ -53,7 +57,7 @@ def test_list_shows_what_meets_the_conditions(trained: Any, tmp_path: Path) -> N
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err == "error: no version has the field 'acuracy': did you mean accuracy?\n"
     _cut(tmp_path / "registry" / "tiny" / "v000001.h5")
-    assert trained("models", "list").out.splitlines()[1].split() == ["tiny@1", "damaged"]
+    assert trained("models", "list").out.splitlines()[1].split()[:4] == ["tiny@1", "it", "is", "damaged:"]
     assert trained("models", "list", "--json").document[0]["damaged"]
 
 
@@ -222,3 +226,62 @@ def test_a_damaged_version_is_refused(trained: Any, tmp_path: Path) -> None:
         result = trained(*command)
         assert (result.code, result.out) == (2, "")
         assert f"error: tiny@1 cannot be used, {path} is damaged" in result.err
+
+
+def test_a_deletion_asks_which_version(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained("train", "tiny.toml", "--seed", "1")
+    for arguments in ((), ("--yes",)):
+        result = trained("models", "delete", "tiny", *arguments)
+        assert (result.code, result.out) == (2, "")
+        assert result.err == "error: which version is to be deleted? tiny has 2 versions: 1, 2; say it as in tiny@2\n"
+    for answer, expected in (("7\n", "expected one of these numbers, got '7': nothing was deleted"), ("1\ny\n", "")):
+        terminal = io.StringIO(answer)
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdin", terminal)
+        result = trained("models", "delete", "tiny")
+        assert "tiny has 2 versions: 1, 2; which one is to be deleted?" in result.err
+        assert expected in result.err
+    assert result.out == "deleted tiny@1\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert trained("models", "delete", "tiny@2", "--yes").code == 0
+    assert "tiny has 0 versions; say it as in tiny@1" in trained("models", "delete", "tiny").err
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "x.npy", np.zeros((1, 8, 8), np.float32))
+    for arguments in (
+        ("train", "~/tiny.toml", "--dry-run"),
+        ("export", "tiny@1", "--output=~/a.onnx"),
+        ("validate", "~/a.onnx", "tiny@1"),
+        ("predict", "tiny@1", "~/x.npy"),
+        ("explain", "tiny@1", "--image=~/x.npy", "--output=~/a.html"),
+        ("models", "export-bundle", "tiny@1", "--output=~/a.zip"),
+        ("models", "import", "~/a.zip", "--registry=~/other"),
+    ):
+        result = trained(*arguments)
+        assert result.code == 0, (arguments, result.err)
+    assert {"a.onnx", "a.html", "a.zip", "other"} <= {path.name for path in tmp_path.iterdir()}
+    assert not (Path.cwd() / "~").exists()
+
+
+def test_a_wait_is_one_line(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnkit.registry.files.TOLD", 0.02)
+    monkeypatch.setattr("cnnkit.registry.files.PATIENCE", 0.1)
+    lock = os.open("registry/tiny", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            result = trained("models", "alias", "set", "tiny@1", "best")
+    finally:
+        os.close(lock)
+    assert (result.code, result.out) == (2, "")
+    first, second = result.err.splitlines()
+    folder = Path("registry/tiny").absolute()
+    assert first == f"warning: waiting for another process that has the lock of {folder}"
+    assert second.startswith(
+        f"error: another process has had the lock of {folder} for 0.1 seconds: nothing was changed;"
+    )

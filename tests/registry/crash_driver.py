@@ -52,8 +52,8 @@ class Stopping(Files):
 
 def save_safely(folder: Path, data: bytes, files: Files | None = None) -> int:
     files = files or Files()
-    commit.prepare(files, folder)
-    return commit.register(files, folder, data, sealing.check(data))
+    with commit.prepared(files, folder):
+        return commit.register(files, folder, data, sealing.check(data))
 
 
 def save_half(folder: Path, data: bytes) -> int:

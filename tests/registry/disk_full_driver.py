@@ -1,9 +1,10 @@
-"""Saves that meet a full disk, each in a process of its own; prints what became of them as one JSON object.
+"""Saves and deletions that meet a full disk, each in a process of its own; prints what became of them as JSON.
 
-usage: disk_full_driver.py limit|mount safe|naive FOLDER
+usage: disk_full_driver.py limit|mount|delete safe|naive FOLDER
 
 limit: no file may grow beyond so many bytes (RLIMIT_FSIZE), every 256 bytes of a version file; the log counts too.
 mount: a file system in memory with so many pages left, and so many files; the process must be allowed to mount one.
+delete: deletions on such a file system.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from states import fresh  # type: ignore[import-not-found]  # beside this script
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry
+from cnnkit.registry import Files, Registry, commit, sealing
+from cnnkit.registry.files import reported
 
 Save = Callable[[Path], object]
 MODEL = Sequential(["Dense(64)"], (64,))
@@ -44,6 +46,17 @@ def save_naively(folder: Path) -> None:
     with h5py.File(folder / "net" / "v000004.h5", "w") as file:
         for name, array in MODEL.state().items():
             file[f"state/{name}"] = array
+
+
+def delete_safely(folder: Path) -> object:
+    return Registry(folder).delete("net@2")
+
+
+def delete_naively(folder: Path) -> None:
+    """A tombstone as on a disk that has room."""
+    path = folder / "net"
+    with reported("cannot delete"), Files().hold(path):
+        commit._bury(Files(), path, 2, sealing.tombstone())
 
 
 def attempt(save: Save, folder: Path, limit: int = resource.RLIM_INFINITY) -> str:
@@ -108,7 +121,18 @@ def limits(save: Save, folder: Path, template: Path) -> Iterator[tuple[str, str]
         shutil.rmtree(copy)
 
 
-def mounts(save: Save, folder: Path, template: Path) -> Iterator[tuple[str, str]]:
+def judge_deletion(save: Save, folder: Path, ended: str, before: dict[str, bytes]) -> str:
+    """What is wrong after a deletion; there is room again by now."""
+    wrong = [str(problem) for problem in Registry(folder).verify()]
+    numbers = [version.number for version in Registry(folder).versions("net")]
+    if (folder / "net" / "v000002.h5").read_bytes() != sealing.tombstone():
+        wrong.append("there is no tombstone")
+    return f"{ended}: {numbers}, {wrong}" if ended != "saved" or numbers != [1, 3] or wrong else ""
+
+
+def mounts(
+    save: Save, folder: Path, template: Path, judge: Callable[[Save, Path, str, dict[str, bytes]], str] = judge
+) -> Iterator[tuple[str, str]]:
     """The same on a file system with 0, 1, 2 ... pages left, and then with room for 0, 1, 2 more files."""
     full, filler = folder / "full", folder / "full" / "filler"
     full.mkdir()
@@ -146,8 +170,12 @@ if __name__ == "__main__":
     folder = Path(sys.argv[3])
     template = fresh(folder / "template")
     Registry(template).save(MODEL, "net")
-    harness = {"limit": limits, "mount": mounts}[sys.argv[1]]
-    ends = list(harness({"safe": save_safely, "naive": save_naively}[sys.argv[2]], folder, template))
+    if sys.argv[1] == "delete":
+        delete = {"safe": delete_safely, "naive": delete_naively}[sys.argv[2]]
+        ends = list(mounts(delete, folder, template, judge_deletion))
+    else:
+        harness = {"limit": limits, "mount": mounts}[sys.argv[1]]
+        ends = list(harness({"safe": save_safely, "naive": save_naively}[sys.argv[2]], folder, template))
     saved = sum(ended == "saved" for ended, _ in ends)
     refused = sorted({ended for ended, wrong in ends if ended != "saved" and not wrong})
     print(json.dumps({"saved": saved, "count": len(ends), "refused": refused, "wrong": [w for _, w in ends if w]}))

@@ -109,7 +109,7 @@ def test_nothing_half_written_stays(
     (tmp_path / "net.zip").write_bytes(b"what was there")
     before = sorted(tmp_path.iterdir())
 
-    def full(*arguments: Any) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -69,7 +69,7 @@ def test_a_disk_that_fills_up_after_the_version_appeared(tmp_path: Path) -> None
 
 def drive(folder: Path, harness: str, writer: str) -> dict[str, Any]:
     command = [sys.executable, str(DRIVER), harness, writer, str(folder)]
-    if harness == "mount":
+    if harness != "limit":
         command = [*MOUNTING, *command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -101,6 +101,55 @@ def test_a_save_that_finds_no_room_leaves_nothing_and_says_so(tmp_path: Path, ha
     assert 0 < result["saved"] < result["count"]
     assert result["refused"]
     assert [text for text in result["refused"] if REASON[harness] not in text or "None" in text] == []
+
+
+def test_a_deletion_needs_no_room(tmp_path: Path) -> None:
+    if not may_mount():
+        pytest.skip("this process may not mount a file system in a namespace of its own")
+    result = drive(tmp_path, "delete", "safe")
+    assert result["wrong"] == []
+    assert result["saved"] == result["count"] > 4
+    (tmp_path / "naive").mkdir()
+    wrong = drive(tmp_path / "naive", "delete", "naive")["wrong"]  # positive control
+    assert any("No space left on device" in text for text in wrong), wrong
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_deletion_on_a_full_disk_is_one_whatever_becomes_of_its_tombstone(tmp_path: Path, number: int) -> None:
+    """There is room for names and for the log alone, and it stays so."""
+
+    class NoBlocks(Files):
+        def write(self, file: int, data: bytes | memoryview) -> None:
+            if len(data) == sealing.BLOCK:
+                raise OSError(number, os.strerror(number))
+            super().write(file, data)
+
+    folder = fresh(tmp_path)
+    registry = Registry(folder, files=NoBlocks())
+    registry.delete("net@2")
+    assert (folder / "net" / "v000002.h5").read_bytes() == b""
+    assert [version.number for version in registry.versions("net")] == [1]
+    assert [entry.ref for entry in registry.search()] == ["net@1"]
+    with pytest.raises(RegistryError, match="net@2 was deleted; the only version is 1"):
+        registry.find("net@2")
+    assert registry.verify() == []
+    assert registry.save(MODEL, "net").number == 3
+    (folder / "net" / "v000001.h5").write_bytes(b"")  # positive control: this one was not deleted
+    assert [str(problem) for problem in registry.verify()] != []
+
+
+def test_a_deletion_that_fails_for_another_reason_is_told(tmp_path: Path) -> None:
+    class Broken(Files):
+        def write(self, file: int, data: bytes | memoryview) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    folder = fresh(tmp_path)
+    (folder / "net" / "facts.log").unlink()
+    with pytest.raises(RegistryError, match="cannot delete net@2: Input/output error"):
+        Registry(folder, files=Broken()).delete("net@2")
+    with pytest.raises(RegistryError, match="cannot delete net@2: No space left on device"):
+        Registry(folder, files=Full(0)).delete("net@2")
+    assert [version.number for version in Registry(folder).versions("net")] == [1, 2]
 
 
 @BOTH

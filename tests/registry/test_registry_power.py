@@ -186,7 +186,8 @@ def test_what_another_writer_has_not_synced_yet_is_synced(tmp_path: Path, how: s
     if how == "folder":
         files.make_folder(tmp_path / "live" / "registry" / "net")
     else:
-        commit.prepare(files, tmp_path / "live" / "registry" / "net")
+        with commit.prepared(files, tmp_path / "live" / "registry" / "net"):
+            pass
     files.asleep = False
     history.save()
     assert replay(tmp_path, history, 6)[1] == []

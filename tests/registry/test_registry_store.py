@@ -120,7 +120,7 @@ def test_a_number_is_never_used_twice(registry: Registry, model: Sequential) -> 
     for _ in range(3):
         registry.save(model, "net")
     assert registry.delete("net@3").ref == "net@3"
-    registry.delete("net")
+    registry.delete("net@latest")
     assert registry.save(model, "net").number == 4
     assert [version.number for version in registry.versions("net")] == [1, 4]
     with pytest.raises(RegistryError, match="net@3 was deleted; the latest versions are 1, 4"):
