@@ -9,7 +9,7 @@ from typing import Literal, cast
 import numpy as np
 
 from cnnkit.network import Sequential
-from cnnkit.onnx.difference import magnitude, relative, subtract
+from cnnkit.onnx.difference import distance, relative
 from cnnkit.onnx.outputs import compared_outputs
 from cnnkit.types import Array
 
@@ -32,9 +32,9 @@ class Answers:
     outputs: Array
     """In float64."""
     scale: Array
-    """s of each sample, (N,): max|outputs|, or the median of that over all samples where it is larger."""
+    """s of each number, (N, ...): |output|, or its mean over all samples, and pixels, where that is larger."""
     rounding: Array
-    """Of each sample, (N,): max|float32 outputs - outputs| / s, with the median for a floor as well; the same numbers
+    """Of each number, (N, ...): |float32 output - output| / s, with the mean for a floor as well; the same numbers
     added in another order are as far off as these."""
 
     @property
@@ -47,9 +47,15 @@ def answers(model: Sequential, x: Array) -> Answers:
     """Compute them. x: (N, *input_shape), in the dataset's own units."""
     single, double = in_dtype(model, "float32"), in_dtype(model, "float64")
     outputs = compared_outputs(double, x)
-    scale, errors = magnitude(outputs), magnitude(subtract(compared_outputs(single, x), outputs))
-    scale, errors = np.maximum(scale, np.median(scale)), np.maximum(errors, np.median(errors))
+    scale = _typical(distance(outputs, np.zeros_like(outputs)))
+    errors = _typical(distance(compared_outputs(single, x), outputs))
     return Answers(single, double, x, outputs, scale, relative(errors, scale))
+
+
+def _typical(values: Array) -> Array:
+    """Each number, or the mean of its output over all samples, and pixels, where that is larger; (N, ...) from 0 on."""
+    mean = values.mean(axis=(0, *range(2, values.ndim)), keepdims=True)
+    return np.asarray(np.maximum(values, mean))
 
 
 def in_dtype(model: Sequential, dtype: Literal["float32", "float64"]) -> Sequential:

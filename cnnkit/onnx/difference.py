@@ -13,8 +13,14 @@ def magnitude(values: Array) -> Array:
     return np.where(np.isnan(largest), np.inf, largest)
 
 
+def distance(theirs: Array, ours: Array) -> Array:
+    """|theirs - ours| number by number, float64; infinite where one of them is NaN, or both the same infinity."""
+    apart = np.abs(subtract(theirs, ours))
+    return np.where(np.isnan(apart), np.inf, apart)
+
+
 def relative(difference: Array, scale: Array) -> Array:
-    """difference / scale where they differ at all; infinite where that is no number. Both (N,)."""
+    """difference / scale where they differ at all; infinite where that is no number. Both of one shape."""
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient = np.where(difference > 0, difference / scale, 0.0)
     return np.where(np.isnan(quotient), np.inf, quotient)

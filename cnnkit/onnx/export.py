@@ -154,9 +154,14 @@ def _lower_node(node: Node, graph: GraphBuilder, inputs: Sequence[str]) -> str:
     return value
 
 
+def labels_json(model: Sequential) -> str:
+    """The labels as the metadata holds them."""
+    return json.dumps(model.labels, ensure_ascii=False)
+
+
 def _metadata(model: Sequential, version: str, extra: Mapping[str, str]) -> dict[str, str]:
     own = {
-        "labels": json.dumps(model.labels, ensure_ascii=False),
+        "labels": labels_json(model),
         "preprocessing": json.dumps(dataclasses.asdict(model.preprocessing)),
         "cnnkit_version": version,
     }

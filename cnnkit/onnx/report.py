@@ -76,8 +76,9 @@ class ValidationReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the file is right: one runtime at least gives the model's answers."""
-        return not self.problem and any(result.ok for result in self.results)
+        """Whether the file is right: as many runtimes give the model's answers as do not, or more."""
+        agree = sum(result.ok for result in self.results)
+        return not self.problem and agree > 0 and 2 * agree >= len(self.results)
 
     def decisive(self) -> tuple[RuntimeResult, ...]:
         """The results that the verdict rests on: of the runtimes that agree if it is a pass, else of all."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from cnnkit.components import Runtime, installed_catalog
 from cnnkit.components.checks import positive
@@ -18,7 +18,8 @@ from cnnkit.network import Sequential
 from cnnkit.onnx.answers import Answers, allowed, answers
 from cnnkit.onnx.available import Available, available_runtimes
 from cnnkit.onnx.compare import as_declared, first_divergence
-from cnnkit.onnx.difference import magnitude, relative, subtract
+from cnnkit.onnx.difference import distance, magnitude, relative, subtract
+from cnnkit.onnx.export import labels_json
 from cnnkit.onnx.load import load_onnx
 from cnnkit.onnx.outputs import output_names, probabilities_of
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
@@ -42,31 +43,32 @@ def validate_onnx(
 ) -> ValidationReport:
     """Run the file on several runtimes and compare its outputs with the model's, sample by sample.
 
-    With a the file's logits, scores or values for one sample, b those of the model in float64, and c in float32:
+    With a one of the file's logits, scores or values for a sample, b that of the model in float64, and c in float32:
 
-        absolute = max|a - b|
-        relative = max(absolute / s, max|probabilities - softmax(a)|)
-        s        = max(max|b|, the median of that over all samples)
-        rounding = max(max|c - b|, the median of that over all samples) / s
+        absolute = |a - b|
+        relative = max(absolute / s, |probability - softmax(a)|)
+        s        = max(|b|, the mean of that over all samples, and pixels, for this output)
+        rounding = max(|c - b|, the mean of that) / s
 
-    The rounding error of a logit grows with the terms that were added up, not with the sum, which may happen to be near
-    zero in one sample, as in a regression: hence the medians. A network that is ill-conditioned, where numbers cancel
-    that are much larger than what is left, loses more digits in any order of adding: its own rounding measures that.
-    Rounding moves softmax, too, by as much as its logits moved, so the file's probabilities are measured against its
-    own logits (softmax over axis 1, of labels the sigmoid, in float64).
+    Each output has its own scale: a large one must not hide that a small one is wrong. The rounding error of a logit
+    grows with the terms that were added up, not with the sum, which may happen to be near zero in one sample, as in a
+    regression: hence the means. A network that is ill-conditioned, where numbers cancel that are much larger than what
+    is left, loses more digits in any order of adding: its own rounding measures that. Rounding moves softmax, too, by
+    as much as its logits moved, so the file's probabilities are measured against its own logits (softmax over axis 1,
+    of labels the sigmoid, in float64).
 
-    A runtime agrees if for every sample
+    A runtime agrees if for every output of every sample
 
         absolute / s <= allowed = max(tolerance, min(10 rounding, 0.1))
-        max|probabilities - softmax(a)| <= tolerance
+        |probability - softmax(a)| <= tolerance
 
-    and no label flips. A flip is another argmax, of logits or probabilities, in a sample whose two highest logits
-    differ by more than 2 allowed s, and whose probabilities by more than 2 tolerance: closer ones are ties. Of several
-    labels, it is one on the other side of its limit, a probability of 1/2, that was as far from it. The first sample
-    runs alone, the others together: the batch axis must be dynamic.
+    and no label flips. A flip is another argmax, of logits or probabilities, in a sample whose highest logit is ahead
+    of every other by more than what is allowed for both, and whose probabilities by more than 2 tolerance: closer ones
+    are ties. Of several labels, it is one on the other side of its limit, a probability of 1/2, that was further from
+    it than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic.
 
-    The file passes if a runtime agrees and the input that it declares fits the model; the fault of a runtime that does
-    not agree is its own then, and the report names it.
+    The file passes if at least as many runtimes agree as do not, and what it declares of its input, outputs and labels
+    fits the model; the fault of a runtime that does not agree is its own then, and the report names it.
 
     x: (N, *input_shape), N >= 1, in the dataset's dtype and units, such as its test samples; if None, 64 random ones.
     A file that takes float32 is given them in that.
@@ -104,10 +106,22 @@ def validate_proto(
 
 
 def _problem(proto: ModelProto, model: Sequential) -> str:
-    """What the file declares of its input that does not fit the model; "" if all fits.
+    """What the file declares that does not fit the model; "" if all fits.
 
-    The reference evaluator takes no notice of it, other runtimes refuse what differs.
+    The reference evaluator takes no notice of it, other runtimes refuse what differs, or give it to whoever asks.
     """
+    labels = next((entry.value for entry in proto.metadata_props if entry.key == "labels"), None)
+    if labels is not None and labels != labels_json(model):
+        return f"the file names the labels {labels:.100}, the model has {labels_json(model):.100}"
+    kinds = {value.name: value.type.tensor_type.elem_type for value in proto.graph.output}
+    for name in output_names(model):
+        if kinds.get(name, TensorProto.FLOAT) != TensorProto.FLOAT:
+            given = helper.tensor_dtype_to_np_dtype(kinds[name]).name
+            return f"the file declares the output {name!r} of {given}, expected float32"
+    return _input_problem(proto, model)
+
+
+def _input_problem(proto: ModelProto, model: Sequential) -> str:
     declared = next((value.type.tensor_type for value in proto.graph.input if value.name == "input"), None)
     if declared is None or not declared.HasField("shape"):
         return ""
@@ -139,14 +153,14 @@ def _validate(runtime: Runtime, proto: ModelProto, expected: Answers, tolerance:
         outputs, *probabilities = _outputs(runtime, proto, model, expected.x)
     except OnnxError as error:
         return RuntimeResult(repr(runtime), len(expected.x), ok=False, error=str(error))
-    absolute = magnitude(subtract(outputs, expected.outputs))
+    absolute = distance(outputs, expected.outputs)
     by_outputs = relative(absolute, expected.scale)
-    by_probabilities = np.zeros_like(by_outputs)
+    by_probabilities = np.zeros(len(outputs))
     for given in probabilities:
         by_probabilities = magnitude(subtract(given, probabilities_of(model, outputs)))
     most = allowed(expected.rounding, tolerance)
     flips = _flips(model, [outputs, *probabilities], expected.outputs, most * expected.scale, tolerance)
-    excess = np.maximum(by_outputs - most, by_probabilities - tolerance)
+    excess = np.maximum(_largest(by_outputs - most), by_probabilities - tolerance)
     worst = int(excess.argmax())
     within = bool(excess[worst] <= 0)
     divergence, problem = None, ""
@@ -160,7 +174,7 @@ def _validate(runtime: Runtime, proto: ModelProto, expected: Answers, tolerance:
         len(expected.x),
         ok=within and not flips,
         max_absolute=float(absolute.max()),
-        max_relative=float(np.maximum(by_outputs, by_probabilities).max()),
+        max_relative=float(np.maximum(_largest(by_outputs), by_probabilities).max()),
         worst_sample=worst,
         flips=flips,
         divergence=divergence,
@@ -168,12 +182,17 @@ def _validate(runtime: Runtime, proto: ModelProto, expected: Answers, tolerance:
     )
 
 
+def _largest(values: Array) -> Array:
+    """Of each sample: (N, ...) -> (N,)."""
+    return np.asarray(values.reshape(len(values), -1).max(axis=1))
+
+
 def _flips(
     model: Sequential, given: Sequence[Array], expected: Array, error: Array, probability_error: float
 ) -> tuple[int, ...]:
-    """Samples of which another class or label is said, unless ours is a tie: its lead is within twice the error.
+    """Samples of which another class or label is said, unless ours is a tie: what is allowed could turn it.
 
-    given: the outputs, and the probabilities if there are any; error: of the outputs that is allowed, (N,).
+    given: the outputs, and the probabilities if there are any; error: of each output that is allowed, (N, ...).
     """
     if model.task.gives == "values":
         return ()
@@ -181,10 +200,9 @@ def _flips(
     at = 0.0 if model.task.from_logits else 0.5
     ours = _said(model, expected, at)
     clear, differs = np.ones(ours.shape, bool), np.zeros(ours.shape, bool)
-    errors = error, np.full(len(expected), probability_error)
+    errors = error, np.full(expected.shape, probability_error)
     for theirs, values, most, limit in zip(given, own, errors, (at, 0.5), strict=False):
-        allowed = 2 * most.reshape(-1, *(1,) * (ours.ndim - 1))  # (N,) -> (N, ...), without the class axis
-        clear &= _lead(model, values, limit) > allowed
+        clear &= _is_clear(model, values, most, limit)
         differs |= _said(model, theirs, limit) != ours
     return tuple(np.flatnonzero((clear & differs).reshape(len(ours), -1).any(axis=1)).tolist())
 
@@ -194,12 +212,18 @@ def _said(model: Sequential, values: Array, limit: float) -> Array:
     return values.argmax(axis=1) if model.task.gives == "classes" else values >= limit
 
 
-def _lead(model: Sequential, values: Array, limit: float) -> Array:
-    """How far the highest class (axis 1) is above the second, 0 if it is the only one; or each label from the limit."""
+def _is_clear(model: Sequential, values: Array, error: Array, limit: float) -> Array:
+    """Whether these errors leave the highest class (axis 1) as it is, or each label on its side of the limit."""
     if model.task.gives == "labels":
-        return np.abs(subtract(values, np.asarray(limit)))
-    top = np.sort(values, axis=1)[:, -2:]
-    return subtract(top[:, -1], top[:, 0])
+        return np.asarray(distance(values, np.full_like(values, limit)) > error)
+    best = values.argmax(axis=1, keepdims=True)
+    error = np.where(
+        np.isfinite(values), error, 0
+    )  # nothing is clear of what is no number, and that is found elsewhere
+    others = values + error
+    np.put_along_axis(others, best, -np.inf, axis=1)
+    lowest = np.take_along_axis(values - error, best, axis=1)
+    return np.asarray(lowest[:, 0] > others.max(axis=1))
 
 
 def _outputs(runtime: Runtime, proto: ModelProto, model: Sequential, x: Array) -> list[Array]:
@@ -234,7 +258,7 @@ def _random_inputs(model: Sequential) -> Array:
     is_bytes = model.input_dtype == "uint8"
     low, high = model.input_range or (0, 255 if is_bytes else 1 / model.preprocessing.scale)
     if is_bytes:
-        return rng.integers(max(0, int(low)), min(255, int(high)), shape, np.uint8, endpoint=True)
+        return rng.integers(int(low), int(high), shape, np.uint8, endpoint=True)
     return (low + (high - low) * rng.random(shape)).astype(np.float32)
 
 

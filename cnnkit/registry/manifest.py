@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from cnnkit.components.checks import LARGEST
 from cnnkit.errors import RegistryError
 from cnnkit.registry import text
 from cnnkit.registry.references import is_name
@@ -164,7 +165,7 @@ def is_distribution(value: object) -> bool:
 
 
 def _is_range(value: Any) -> bool:
-    return _list_of(_is_number)(value) and len(value) == 2 and value[0] <= value[1]
+    return _list_of(_is_number)(value) and len(value) == 2 and -LARGEST <= value[0] <= value[1] <= LARGEST
 
 
 def is_time(value: object) -> bool:

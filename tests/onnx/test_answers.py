@@ -79,8 +79,10 @@ def test_the_rounding_is_what_the_documentation_says() -> None:
     given = answers(model, x)
     error = abs(float(third) - 1 / 3)  # of the weight, which float32 rounds
     np.testing.assert_allclose(given.outputs[:, 0], [1, 2, 4])
-    np.testing.assert_allclose(given.scale, [2, 2, 4])
-    np.testing.assert_allclose(given.rounding, error * np.array([6 / 2, 6 / 2, 12 / 4]), rtol=1e-2, atol=1e-7)
+    mean = 7 / 3  # of the outputs; of the errors it is 7 times that of the weight
+    np.testing.assert_allclose(given.scale[:, 0], [mean, mean, 4])
+    expected = error * np.array([7 / mean, 7 / mean, 12 / 4])
+    np.testing.assert_allclose(given.rounding[:, 0], expected, rtol=1e-2, atol=1e-7)
     assert (given.single.dtype, given.double.dtype, given.double) == ("float32", "float64", model)
 
 
