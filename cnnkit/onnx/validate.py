@@ -217,9 +217,7 @@ def _is_clear(model: Sequential, values: Array, error: Array, limit: float) -> A
     if model.task.gives == "labels":
         return np.asarray(distance(values, np.full_like(values, limit)) > error)
     best = values.argmax(axis=1, keepdims=True)
-    error = np.where(
-        np.isfinite(values), error, 0
-    )  # nothing is clear of what is no number, and that is found elsewhere
+    error = np.where(np.isfinite(values), error, 0)  # what is no number is found by its distance
     others = values + error
     np.put_along_axis(others, best, -np.inf, axis=1)
     lowest = np.take_along_axis(values - error, best, axis=1)
@@ -258,6 +256,7 @@ def _random_inputs(model: Sequential) -> Array:
     is_bytes = model.input_dtype == "uint8"
     low, high = model.input_range or (0, 255 if is_bytes else 1 / model.preprocessing.scale)
     if is_bytes:
+        low, high = np.clip((low, high), 0, 255)  # a file may say anything
         return rng.integers(int(low), int(high), shape, np.uint8, endpoint=True)
     return (low + (high - low) * rng.random(shape)).astype(np.float32)
 

@@ -409,3 +409,24 @@ def test_the_whole_digits_test_set_keeps_its_labels(tmp_path: Path) -> None:
     report = validate_onnx(export_onnx(model, tmp_path / "digits.onnx"), model, data.test.x)
     assert report.ok, str(report)
     assert [(result.samples, result.flips) for result in report.results] == [(360, ())] * len(INSTALLED)
+
+
+def test_what_a_file_declares_must_fit_the_model(tmp_path: Path) -> None:
+    model = Sequential([Flatten(), Dense(3)], (1, 2, 2), labels="abc")
+    proto = to_onnx(model)
+    for entry in proto.metadata_props:
+        if entry.key == "labels":
+            entry.value = '["c", "a", "b"]'
+    report = validate_proto(proto, tmp_path, model)
+    assert not report.ok
+    assert report.problem == 'the file names the labels ["c", "a", "b"], the model has ["a", "b", "c"]'
+    proto = to_onnx(model)
+    proto.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    report = validate_proto(proto, tmp_path, model)
+    assert (report.ok, report.problem) == (False, "the file declares the output 'logits' of float64, expected float32")
+
+
+@pytest.mark.parametrize("given", [(300.0, 400.0), (-5.0, 2.0), (0.0, 0.0)])
+def test_a_recorded_range_may_be_anything(given: tuple[float, float], tmp_path: Path) -> None:
+    model = Sequential([Flatten(), Dense(3)], (1, 2, 2), input_dtype="uint8", input_range=given)
+    assert validate_proto(to_onnx(model), tmp_path, model).ok
