@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from cnnkit.components.checks import are_shares, in_range
-from cnnkit.components.contracts import Loss
+from cnnkit.components.contracts import Loss, are_indices
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ShapeError
-from cnnkit.types import Array, Shape
+from cnnkit.types import Array, Shape, Task
 
 
 class BinaryCrossEntropy(Loss):
@@ -127,6 +127,10 @@ class MSE(Loss):
     """
 
     gives = "values"
+
+    def task(self, targets: Array, output_shape: Shape) -> Task:
+        """Values; of class indices, which are taken as one-hot rows, classes by scores."""
+        return Task("classes") if are_indices(targets, output_shape) else Task("values")
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
         _check_outputs(outputs)

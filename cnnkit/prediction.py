@@ -93,7 +93,7 @@ def predict_files(
             rows = iter(_numbers(model, x))
         for one in batch:
             for index, row in zip(range(len(one.x)), rows, strict=False):
-                if not np.isfinite(row).all():
+                if np.isnan(row).any():
                     raise DataError(not_finite("the model", one.file))
                 predictions.append(Prediction(one.file, index, **_said(model, row, top), hints=one.hints))
     return predictions

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Loss
-from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.errors import ShapeError
 from cnnkit.losses import LOSSES, MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.types import Array, Task
 
@@ -260,26 +260,35 @@ def test_a_class_of_a_pixel_out_of_range_is_named_with_its_pixel() -> None:
         CrossEntropy().forward(np.zeros((2, 5, 3, 4)), targets)
 
 
+class Counts(MSE):
+    """Values that happen to be whole numbers, such as those of a Poisson regression."""
+
+    gives = "values"
+    task = Loss.task
+
+
+INDICES, PIXELS = np.zeros(3, np.int64), np.zeros((3, 2, 2), np.int64)
+
+
 @pytest.mark.parametrize(
-    ("loss", "targets", "task"),
+    ("loss", "targets", "outputs", "task"),
     [
-        (CrossEntropy(), np.zeros(3, np.int64), Task("classes", from_logits=True)),
-        (CrossEntropy(), np.zeros((3, 4)), Task("classes", from_logits=True)),
-        (CrossEntropy(), np.zeros((3, 2, 2), np.int64), Task("classes", from_logits=True)),
-        (BinaryCrossEntropy(), np.zeros((3, 4), np.int64), Task("labels", from_logits=True)),
-        (MSE(), np.zeros((3, 4)), Task("values")),
-        (MSE(), np.zeros(3, np.int64), Task("classes")),
-        (Loss(), np.zeros((3, 4)), Task("values")),
-        (Loss(), np.zeros(3, np.int64), Task("classes")),
+        (CrossEntropy(), INDICES, (4,), Task("classes", from_logits=True)),
+        (CrossEntropy(), np.zeros((3, 4)), (4,), Task("classes", from_logits=True)),
+        (CrossEntropy(), PIXELS, (4, 2, 2), Task("classes", from_logits=True)),
+        (BinaryCrossEntropy(), np.zeros((3, 4), np.int64), (4,), Task("labels", from_logits=True)),
+        (MSE(), np.zeros((3, 4)), (4,), Task("values")),
+        (MSE(), np.zeros((3, 4), np.int64), (4,), Task("values")),
+        (MSE(), INDICES, (4,), Task("classes")),
+        (MSE(), np.zeros((3, 1, 2, 2), np.uint8), (1, 2, 2), Task("values")),
+        (MSE(), np.zeros((3, 4, 2, 2), np.int64), (4, 2, 2), Task("values")),
+        (Counts(), INDICES, (1,), Task("values")),
+        (Loss(), np.zeros((3, 4)), (4,), Task("values")),
+        (Loss(), INDICES, (4,), Task("classes")),
     ],
 )
-def test_a_loss_says_what_a_network_is_for(loss: Loss, targets: Array, task: Task) -> None:
-    assert loss.task(targets) == task
-
-
-def test_label_smoothing_of_one_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"label_smoothing must be a number with 0 <= label_smoothing < 1, got 1\.0"):
-        CrossEntropy(1.0)
+def test_a_loss_says_what_a_network_is_for(loss: Loss, targets: Array, outputs: tuple[int, ...], task: Task) -> None:
+    assert loss.task(targets, outputs) == task
 
 
 def test_cross_entropies_are_computed_from_logits() -> None:

@@ -97,7 +97,7 @@ def explain(
     chosen: Any = loss or recorded_loss(record.manifest, may_choose)
     explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source)
     write_page(explanation, target_file)
-    if not np.isfinite(explanation.scores).all():
+    if np.isnan(explanation.scores).any():
         warn(not_finite(version.ref, "the image"))
     wrong = [trace.node.name for trace in explanation.trace.layers if trace.check and not trace.check.ok]
     if wrong:

@@ -27,6 +27,16 @@ def signature(cls: type[Component]) -> inspect.Signature:
     return inspect.Signature(parameters[1:])
 
 
+def are_indices(targets: Array, output_shape: Shape) -> bool:
+    """Whether targets can be class indices for outputs (K,) or (K, H, W): integers (N,) or, of pixels, (N, H, W)."""
+    return targets.dtype.kind in "iu" and targets.shape[1:] == output_shape[1:]
+
+
+def declares(cls: type, name: str) -> bool:
+    """Whether a class itself, and not one that it is derived from, says something of this name."""
+    return name in vars(cls)
+
+
 class Component:
     """Something found by name whose `repr` is the expression that makes it again.
 
@@ -185,15 +195,18 @@ class Loss(Component):
 
     kind = "loss"
     gives: ClassVar[Gives | None] = None
-    """What a network trained with it says of a sample; None for "classes" if it is from logits, else "values"."""
+    """What a network trained with it says of a sample; None for "classes" if it is from logits or trained towards class
+    indices, else "values"."""
     from_logits: ClassVar[bool] = False
     """Whether a softmax of `outputs`, of labels a sigmoid, gives probabilities; a final Softmax is left out then."""
 
-    def task(self, targets: Array) -> Task:
-        """What a network is for that was trained towards these targets: class indices mean classes for any loss."""
-        if self.gives != "labels" and targets.ndim != 2 and targets.dtype.kind in "iu":
-            return Task("classes", self.from_logits)
-        return Task(self.gives or ("classes" if self.from_logits else "values"), self.from_logits)
+    def task(self, targets: Array, output_shape: Shape) -> Task:
+        """What a network with outputs of this shape is for that was trained towards these targets.
+
+        What the loss `gives` decides; of a loss that does not say, class indices mean classes.
+        """
+        otherwise: Gives = "classes" if self.from_logits or are_indices(targets, output_shape) else "values"
+        return Task(self.gives or otherwise, self.from_logits)
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
         """The loss of each sample, (N,), and whatever `backward` will need.

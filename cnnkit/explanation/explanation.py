@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from cnnkit.components import Loss, installed_catalog
+from cnnkit.components.predicted import NO_CLASS, predicted_classes
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.explanation.markup import cut
 from cnnkit.explanation.tracing import Trace, trace
@@ -41,9 +42,8 @@ class Explanation:
     @property
     def predicted(self) -> int | None:
         """The class with the highest score; None where it gives no classes, and for scores that are NaN."""
-        if self.model.task.gives != "classes" or not np.isfinite(self.scores).all():
-            return None
-        return int(self.scores.argmax())
+        found = int(predicted_classes(self.scores[None])[0])
+        return None if self.model.task.gives != "classes" or found == NO_CLASS else found
 
     @property
     def labels(self) -> list[int]:
@@ -115,9 +115,10 @@ def _targets(model: Sequential, given: Any, scores: Array, title: str) -> Array:
             came = "none" if given is None else repr(given)
             raise ConfigError(f"{title} gives {model.gives}: expected the true {what}, {count} of them; got {came}")
         return as_array(given, "the target")[None]
-    if given is None and not np.isfinite(scores).all():
+    predicted = int(predicted_classes(scores[None])[0])
+    if given is None and predicted == NO_CLASS:
         raise ConfigError(f"{not_finite(title, 'the image')}. So it predicts no class: give the true one")
-    wanted: Any = int(scores.argmax()) if given is None else given
+    wanted: Any = predicted if given is None else given
     if not isinstance(wanted, int | np.integer):
         return as_array(wanted, "the target")[None]  # shares of the classes
     if not 0 <= wanted < count:

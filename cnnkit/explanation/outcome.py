@@ -75,7 +75,7 @@ def verdict(explanation: Explanation) -> Html:
     hint = " It is so small that the gradients on this page are tiny." if explanation.trace.loss < SMALL else ""
     if gives == "values":
         return tag("p", loss, hint, class_="verdict")
-    if not np.isfinite(explanation.scores).all():
+    if np.isnan(explanation.scores).any() or (gives == "classes" and explanation.predicted is None):
         said = Html(text(f"{not_finite('The network', 'this image')}. It says nothing. "))
     elif gives == "labels":
         said = joined(["The network says ", *_named(explanation, explanation.labels), ". "])

@@ -18,10 +18,9 @@ import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Loss, Merge
 from cnnkit.errors import CheckError, ShapeError
-from cnnkit.layers import Softmax
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.network.context import TileContext, Workspace
-from cnnkit.network.ending import Log, softmax_at_end, takes_logits
+from cnnkit.network.ending import Log, is_plain, softmax_at_end, takes_logits
 from cnnkit.network.workers import one_blas_thread
 from cnnkit.testing import GradientReport, gradient_check_at
 from cnnkit.testing.running import cast_parameters
@@ -79,7 +78,7 @@ def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
     x = np.asarray(model.check_input(x))
     model.engine().plain_cost.check_copies(COPIES)
     end = softmax_at_end(model.nodes) if takes_logits(loss) else None
-    log = Log() if end and type(end.layer) is not Softmax else None
+    log = Log() if end and not is_plain(end.layer) else None
     scored = end.inputs[0] if end and not log else model.nodes[-1].index
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         network, exact = _Network(model, model.dtype), _Network(model, "float64")

@@ -9,9 +9,11 @@ from typing import cast
 
 import numpy as np
 
-from cnnkit.components import Layer, Loss
+from cnnkit.components import Layer, Loss, Merge
+from cnnkit.components.contracts import declares
 from cnnkit.components.sums import sum_over
-from cnnkit.layers import Softmax
+from cnnkit.errors import ConfigError
+from cnnkit.layers import ReLU, Softmax
 from cnnkit.network.node import INPUT, Node
 from cnnkit.types import Array, Cache, Context, Grads
 
@@ -51,7 +53,9 @@ def softmax_at_end(nodes: Sequence[Node]) -> Node | None:
     while isinstance(node.layer, Layer) and not isinstance(node.layer, Softmax):
         in_shape = node.in_shapes[0]
         kept = node.out_shape == in_shape or math.prod(in_shape[1:]) == 1  # of (C, 1, 1), all orders are one
-        if not (node.layer.passes_values_on and kept) or node.inputs == (INPUT,):
+        # A derived class may do something else in prediction: each says it of itself.
+        passes = node.layer.passes_values_on and declares(type(node.layer), "passes_values_on")
+        if not (passes and kept) or node.inputs == (INPUT,):
             return None
         node = nodes[node.inputs[0]]
     return node if isinstance(node.layer, Softmax) else None
@@ -63,15 +67,44 @@ def softmax_inside(nodes: Sequence[Node]) -> Node | None:
     return next((node for node in nodes if isinstance(node.layer, Softmax) and node is not end), None)
 
 
+def about_end(nodes: Sequence[Node], loss: Loss) -> str:
+    """What to say of an end that hardly suits the loss; "" if it does. Raises ConfigError for one that never can."""
+    if not loss.from_logits:
+        return ""
+    end, last = softmax_at_end(nodes), nodes[-1]
+    while isinstance(last.layer, Layer) and last.layer.passes_values_on and last.inputs != (INPUT,):
+        last = nodes[last.inputs[0]]
+    if not takes_logits(loss) and end is not None:
+        raise ConfigError(
+            f"the network ends in {end}, and {loss!r} takes the values before a sigmoid: those from a Softmax are "
+            "never below 0, so that no label would ever be absent; leave the Softmax out"
+        )
+    if takes_logits(loss) and (inside := softmax_inside(nodes)):
+        return (
+            f"{inside} is not the end of the network: {loss!r} takes what {nodes[-1].name} gives for values before a "
+            "softmax; put the Softmax last, or leave it out"
+        )
+    if isinstance(last.layer, ReLU):
+        return f"the network ends in {last}, and {loss!r} needs values below 0, too: leave it out"
+    return ""
+
+
+def is_plain(layer: Layer | Merge) -> bool:
+    """Whether it computes what cnnkit's own Softmax does: that class, or one derived from it with its mathematics."""
+    cls = type(layer)
+    return isinstance(layer, Softmax) and (cls.forward, cls.backward) == (Softmax.forward, Softmax.backward)
+
+
 def with_logits(nodes: Sequence[Node]) -> list[Node]:
     """The nodes of a network that gives logits: a Softmax at the end is left out.
 
-    Only cnnkit's own Softmax is the inverse of taking logits; of what a derived class gives, the logarithm is taken.
+    Of what a derived class with mathematics of its own gives, the logarithm is taken: where float32 has no smaller
+    probability, training sees no smaller loss, and no gradient.
     """
     end = softmax_at_end(nodes)
     if end is None:
         return list(nodes)
-    if type(end.layer) is not Softmax:
+    if not is_plain(end.layer):
         last = nodes[-1]
         log = Node(len(nodes), "log_of_probabilities", Log(), (last.index,), (last.out_shape,), last.out_shape)
         return [*nodes, log]

@@ -181,9 +181,9 @@ class Sequential:
                 _require_all(classes != NO_CLASS, "class")
                 return classes
             case "labels":
-                outputs = self.outputs(x)
-                _require_all(~np.isnan(outputs), "labels")
-                return cast(Array, outputs >= (0 if self.task.from_logits else 0.5))
+                probabilities = self.predict_proba(x)
+                _require_all(~np.isnan(probabilities), "labels")
+                return probabilities >= 0.5
         return self.outputs(x)
 
     def check_cost(self, samples: int = 1) -> None:

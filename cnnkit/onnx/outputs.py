@@ -7,9 +7,8 @@ from typing import cast
 
 import numpy as np
 
-from cnnkit.layers import Softmax
 from cnnkit.network import INPUT, Sequential
-from cnnkit.network.ending import SMALLEST, softmax_at_end
+from cnnkit.network.ending import SMALLEST, is_plain, softmax_at_end
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.types import Array
 
@@ -36,12 +35,12 @@ def lower_outputs(model: Sequential, graph: GraphBuilder, preprocessed: str, val
     if names == (LOGITS, PROBABILITIES) and end is not None:
         before = end.inputs[0]
         scores = preprocessed if before == INPUT else values[before]
-        if type(end.layer) is not Softmax:  # as `network.ending` takes the logarithm
+        if not is_plain(end.layer):  # as `network.ending` takes the logarithm
             graph.begin("bounded")
             scores = graph.add("Max", last, np.array(SMALLEST, np.float32))
         graph.begin(LOGITS)
         operator = "Identity" if graph.shape(scores) == model.output_shape else "Flatten"
-        logits = graph.add(operator if type(end.layer) is Softmax else "Log", scores)
+        logits = graph.add(operator if is_plain(end.layer) else "Log", scores)
         return [logits, _named(graph, PROBABILITIES, last)]
     written = [_named(graph, names[0], last)]
     if len(names) == 2:

@@ -103,11 +103,16 @@ def rebuild(
 
 
 def _recorded_task(manifest: Manifest) -> Task:
-    """What a version is for that does not say so: classes, unless its recipe has the loss for values."""
-    loss = (manifest.recipe or {}).get("train", {}).get("loss")
-    if loss != "MSE()":
-        return CLASSES
-    return Task("classes" if "accuracy" in manifest.metrics else "values")
+    """What a version is for that does not say so: classes, unless it was trained towards values.
+
+    Of the loss MSE, labels, an accuracy or a Softmax at the end speak for classes.
+    """
+    with contextlib.suppress(CnnkitError):
+        last = parse(manifest.layers[-1]).name
+        if parse((manifest.recipe or {}).get("train", {}).get("loss", "")).name == "MSE":
+            classes = manifest.labels or last == "Softmax" or "accuracy" in manifest.metrics | manifest.history
+            return Task("classes" if classes else "values")
+    return CLASSES
 
 
 def _parsed(layers: Sequence[str]) -> list[Call]:

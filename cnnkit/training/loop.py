@@ -65,6 +65,11 @@ class Loop:
         self._rate = 0.0
         self._told_of_changes = False
 
+    @property
+    def updates(self) -> int:
+        """How many updates have moved the parameters, before a checkpoint as well."""
+        return self._position.updates
+
     def run(self) -> tuple[History, str]:
         """Train; the history, and why it ended."""
         quantities = self._quantities()

@@ -33,7 +33,7 @@ from cnnkit.network import (
     available_memory,
     training_session,
 )
-from cnnkit.network.ending import softmax_inside, takes_logits
+from cnnkit.network.ending import about_end
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.data_checks import Checked, Given, check_data, check_values, parts_of, samples_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
@@ -137,13 +137,8 @@ class Trainer:
         preflight(self, model, len(train))
         for warning in checked.warnings:
             self.progress.warn(warning)
-        model.labels, model.input_range = checked.labels, checked.input_range
-        model.task = self.loss.task(train.y)
-        if takes_logits(self.loss) and (inside := softmax_inside(model.nodes)):
-            self.progress.warn(
-                f"{inside} is not the end of the network: {self.loss!r} takes what {model.nodes[-1].name} gives for "
-                "values before a softmax; put the Softmax last, or leave it out"
-            )
+        if warning := about_end(model.nodes, self.loss):
+            self.progress.warn(warning)
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         sessions = functools.partial(self.session, model, train)
         recipe = self.recipe()
@@ -156,8 +151,16 @@ class Trainer:
             "samples": list(train.x.shape),
         }
         loop = Loop(self, model, sessions, validation, stop, checkpoints, about)
-        with self.progress:
-            history, reason = loop.run()
+        before = model.labels, model.input_range, model.task
+        model.labels, model.input_range = checked.labels, checked.input_range
+        model.task = self.loss.task(train.y, model.output_shape)
+        try:
+            with self.progress:
+                history, reason = loop.run()
+        except BaseException:
+            if not loop.updates:  # nothing was trained: the model says what it said
+                model.labels, model.input_range, model.task = before
+            raise
         stopped = reason == STOPPED and checkpoints is not None  # who goes on measures in the end
         metrics, warning = self._measured(model, test) if test and not stopped else ({}, "")
         return Run(

@@ -7,10 +7,11 @@ import pytest
 
 from cnnkit import Sequential, Trainer
 from cnnkit.components import Layer
-from cnnkit.errors import ShapeError
-from cnnkit.layers import Softmax
+from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.layers import Flatten, Softmax
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
-from cnnkit.network.ending import sigmoid, softmax, softmax_at_end, softmax_inside
+from cnnkit.network.ending import SMALLEST, Log, sigmoid, softmax, softmax_at_end, softmax_inside
+from cnnkit.testing.context import PlainContext
 from cnnkit.types import Array, Cache, Context, Grads, Task
 
 SHAPE = (2, 6, 6)
@@ -151,10 +152,76 @@ def test_scores_of_classes_are_no_probabilities_unless_they_come_from_a_softmax(
 
 def test_a_network_is_for_classes_until_it_is_trained() -> None:
     assert network([]).task == Task("classes", from_logits=True)
-    assert network([], task=CrossEntropy().task(samples()[1])).gives == "5 classes for each pixel"
+    assert network([], task=CrossEntropy().task(samples()[1], (5,))).gives == "5 classes for each pixel"
 
 
 def test_the_functions_of_logits_do_not_overflow() -> None:
     z = np.array([[1e4, -1e4, 0]], np.float32)
     np.testing.assert_array_equal(sigmoid(z), [[1, 0, 0.5]])
     np.testing.assert_array_equal(softmax(z), [[1, 0, 0]])
+
+
+class Mine(Softmax):
+    """The same mathematics."""
+
+
+def test_a_derived_softmax_without_mathematics_of_its_own_is_left_out() -> None:
+    plain, model = (
+        trained(["Flatten()", Softmax()], optimizer="SGD(1.0)"),
+        trained(["Flatten()", Mine()], optimizer="SGD(1.0)"),
+    )
+    x, _ = samples()
+    np.testing.assert_array_equal(model.logits(x), plain.logits(x))
+
+
+def test_the_logarithm_of_no_probability_is_finite() -> None:
+    x = np.array([[0.0, 1.0]], np.float32)
+    y, cache = Log().forward(x, PlainContext(True, 0, np.dtype("float32")))
+    assert y[0, 0] == pytest.approx(np.log(SMALLEST))
+    dx, _ = Log().backward(np.ones_like(x), cache, PlainContext(True, 0, np.dtype("float32")))
+    assert np.isfinite(dx).all()
+
+
+class Sharpen(Flatten):
+    """Passes nothing on as it is."""
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return super().forward(x**3, ctx)
+
+
+def test_a_class_derived_from_one_that_passes_values_on_is_no_such_class() -> None:
+    assert softmax_at_end(network(["Softmax()", Sharpen()]).nodes) is None
+
+
+def test_a_softmax_or_rectifier_before_labels_is_told() -> None:
+    x, y = samples()[0], np.random.default_rng(2).integers(0, 2, (70, 5))
+    trainer = Trainer(loss=BinaryCrossEntropy(), metrics=[], epochs=1)
+    with pytest.raises(ConfigError, match=r"the network ends in layer softmax_1 .*; leave the Softmax out"):
+        trainer.fit(network(["Flatten()", "Softmax()"]), (x, y))
+    with pytest.warns(
+        RuntimeWarning, match=r"the network ends in layer relu_2 = ReLU\(\), and BinaryCrossEntropy\(\) needs"
+    ):
+        trainer.fit(network(["Flatten()", "ReLU()", "Dropout(0.1)"]), (x, y))
+
+
+def test_labels_from_probabilities() -> None:
+    model = Sequential(["Flatten()"], (2,), task=Task("labels"))
+    x = np.array([[0.4, 0.5]], np.float32)
+    np.testing.assert_array_equal(model.predict_proba(x), x)
+    np.testing.assert_array_equal(model.predict(x), [[False, True]])
+
+
+def test_all_ways_agree_about_a_label_at_its_limit() -> None:
+    model = Sequential(["Flatten()"], (1,), task=Task("labels", from_logits=True))
+    x = np.array([[-1e-9]], np.float32)
+    np.testing.assert_array_equal(model.predict(x), model.predict_proba(x) >= 0.5)
+
+
+def test_a_fit_that_is_refused_leaves_what_the_model_says() -> None:
+    model = network(["Flatten()"])
+    Trainer(epochs=1).fit(model, samples())
+    before = model.task, model.input_range, model.labels
+    x, _ = samples()
+    with pytest.raises(ConfigError, match="is not recorded in this training"):
+        Trainer(loss=MSE(), metrics=[], callbacks=["StopAt(0.9)"]).fit(model, (x, np.ones((70, 5))))
+    assert (model.task, model.input_range, model.labels) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,24 +40,38 @@ def test_the_training_says_what_is_registered(tmp_path: Path) -> None:
     assert load_model("m@1", tmp_path).gives == "3 values"
 
 
+@pytest.mark.parametrize("loss", ["MSE()", "MSE", "cnnkit:MSE( )"])
 @pytest.mark.parametrize(
-    ("loss", "metrics", "task"),
+    ("options", "training", "task"),
     [
-        ("CrossEntropy(label_smoothing=0.1)", {"accuracy": 0.5}, Task("classes", from_logits=True)),
-        ("MSE()", {"accuracy": 0.5}, Task("classes")),
-        ("MSE()", {}, Task("values")),
-        (None, {}, Task("classes", from_logits=True)),
+        ({}, {}, Task("values")),
+        ({"labels": "abc"}, {}, Task("classes")),
+        ({}, {"metrics": {"accuracy": 0.5}}, Task("classes")),
+        ({}, {"history": {"accuracy": [0.5]}}, Task("classes")),
+        ({"layers": ["Flatten()", "Dense(3)", "Softmax()"]}, {}, Task("classes")),
     ],
 )
-def test_a_version_from_before_tasks_is_for_what_its_recipe_says(
-    tmp_path: Path, loss: str | None, metrics: dict[str, float], task: Task
+def test_a_version_from_before_tasks_trained_on_squares(
+    tmp_path: Path, loss: str, options: dict[str, Any], training: dict[str, Any], task: Task
 ) -> None:
-    recipe = {"train": {"loss": loss}} if loss else None
-    Registry(tmp_path).save(model(), "m", recipe=recipe, metrics=metrics)
-    record = Registry(tmp_path).read("m@1")
-    older = dataclasses.replace(record.manifest, task=None)
-    assert manifest.decode(older.encode()).task is None
-    assert models.rebuild(older, record.state, "m@1").task == task
+    assert older(tmp_path, {"train": {"loss": loss}}, options, training).task == task
+
+
+@pytest.mark.parametrize(
+    "recipe", [None, {}, {"train": {"loss": "CrossEntropy(label_smoothing=0.1)"}}, {"train": {"loss": "?"}}]
+)
+def test_any_other_version_from_before_tasks_is_for_classes(tmp_path: Path, recipe: Any) -> None:
+    assert older(tmp_path, recipe, {}, {}).task == Task("classes", from_logits=True)
+
+
+def older(folder: Path, recipe: Any, options: dict[str, Any], training: dict[str, Any]) -> Sequential:
+    """A model as a file without a task gives it."""
+    options = {"layers": ["Flatten()", "Dense(3)"], "input_shape": (1, 2, 2)} | options
+    Registry(folder).save(Sequential(**options), "m", recipe=recipe, **training)
+    record = Registry(folder).read("m@1")
+    without = dataclasses.replace(record.manifest, task=None)
+    assert manifest.decode(without.encode()).task is None
+    return models.rebuild(without, record.state, "m@1")
 
 
 @pytest.mark.parametrize("wrong", ["null", "[]", '{"gives": "values"}', '{"gives": "all", "from_logits": true}'])
