@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -36,26 +38,32 @@ class Child:
     def __init__(self, first: Mapping[str, Any], data: bytes, before: int | None) -> None:
         """before: bytes of address space that the process had before it read the file."""
         self._first, self._data = first, data
-        self._limit = None if before is None else before + int(first["memory"])
+        self._before, self._most = before, 0
         self._runtimes: dict[str, Runtime] = {}
 
     def check(self) -> Signature:
         """Check the file, as `load.check` does."""
-        with limited(self._limit, self._first["seconds"]):
+        with self._limited("check_memory"):
             return check(self._data, self._first["path"], self._first["operators"])
 
     def run(self, request: Mapping[str, Any], inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs of the file, and further values of it."""
         runtime = self._runtime(request["runtime"])
+        gc.collect()  # what the last run left in cycles would count for this one
         further = [ValueInfoProto.FromString(base64.b64decode(value)) for value in request["further"]]
-        with limited(self._limit, self._first["seconds"]):
+        with self._limited("run_memory"):
             return execute(runtime, with_outputs(self._data, further), inputs)
 
     def explain(self, error: Exception) -> str:
-        """Why there is no answer, in one line."""
+        """Why there is no answer."""
         if isinstance(error, MemoryError):
-            return f"{self._first['path']} needs more than {self._first['memory'] // 2**20} MiB of memory"
+            most = f"{self._most // 2**20:,} MiB of memory"
+            return f"{self._first['path']} needs more than {most}, the most that a file of its size may take"
         return str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
+
+    def _limited(self, memory: str) -> AbstractContextManager[None]:
+        self._most = int(self._first[memory])
+        return limited(None if self._before is None else self._before + self._most, self._first["seconds"])
 
     def _runtime(self, expression: str) -> Runtime:
         """The runtime, ready for use: what its packages take does not count for what the file does."""
@@ -64,8 +72,8 @@ class Child:
             runtime = cast(Runtime, installed_catalog().build(Runtime.kind, expression))
             with contextlib.suppress(OnnxError):  # if it cannot execute even that, it will say so of the file
                 execute(runtime, _smallest(), {"input": np.zeros((1, 1), np.float32)})
-            if self._limit is not None and before is not None:
-                self._limit += max(0, (address_space() or 0) - before)
+            if self._before is not None and before is not None:
+                self._before += max(0, (address_space() or 0) - before)
             self._runtimes[expression] = runtime
         return self._runtimes[expression]
 

@@ -25,10 +25,12 @@ from cnnkit.types import Array
 
 SECONDS = 120.0
 """How long the check of a file, and each run of it, may take."""
-MEMORY = 128 * 2**20
+MEMORY = 64 * 2**20
 """Bytes that a file may take in any case."""
 COPIES = 3
 """Of the file that there are at one time: its bytes, what is parsed of them, and a runtime's own form."""
+WEIGHTS = 4
+"""How many times the model's own parameters a run may take beside that: ONNX Runtime puts kernels in another order."""
 VALUES = 16
 """How many times the layers' outputs a run may take, most of which a runtime keeps."""
 WINDOWS = 4
@@ -61,9 +63,8 @@ class IsolatedProgram:
         self, data: bytes, path: Path, operators: Collection[str], model: Sequential, runtimes: Sequence[Runtime]
     ) -> None:
         self._data, self._path, self._operators = data, path, operators
-        samples = samples_of(CHUNK_BYTES, model)
-        run = samples * (VALUES * value_bytes(model) + WINDOWS * _window_bytes(model))
-        self._memory = MEMORY + COPIES * len(data) + run
+        self._check_memory = MEMORY + COPIES * len(data)
+        self._run_memory = self._check_memory + _needed(model)
         self._expressions = {id(runtime): _expression(runtime) for runtime in runtimes}
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -112,11 +113,13 @@ class IsolatedProgram:
             "path": str(self._path),
             "size": len(self._data),
             "operators": sorted(self._operators),
-            "memory": self._memory,
+            "check_memory": self._check_memory,
+            "run_memory": self._run_memory,
             "seconds": SECONDS,
         }
         reply, _ = self._ask(f"{self._path} cannot be checked", facts, data=self._data)
-        return Signature(**reply)
+        sizes = reply["sizes"]
+        return Signature(reply["opset"], reply["dtype"], None if sizes is None else tuple(sizes))
 
     def _ask(
         self, failed: str, facts: Mapping[str, Any], arrays: Mapping[str, Array] | None = None, data: bytes = b""
@@ -136,7 +139,7 @@ class IsolatedProgram:
             messages.write(requests, facts, arrays)
             requests.write(data)
             requests.flush()
-            reply, given = messages.read(replies, self._memory)
+            reply, given = messages.read(replies, self._run_memory)
         except (BrokenPipeError, EOFError):
             code = process.wait()
             self.close()
@@ -154,8 +157,10 @@ class IsolatedProgram:
 def _expression(runtime: Runtime) -> str:
     """The expression that makes the runtime again, with the distribution that brings it."""
     catalog = installed_catalog()
-    catalog.names("runtime")  # loads the plugins, so that the origin is found
     origin = catalog.origin(type(runtime))
+    if origin is None:
+        catalog.names(Runtime.kind)  # a runtime that was made without the catalog; this loads the plugins
+        origin = catalog.origin(type(runtime))
     if origin is None:
         raise ConfigError(
             f"{runtime!r} comes from no plugin that is installed. A file that is not the model's own export is run in "
@@ -163,6 +168,13 @@ def _expression(runtime: Runtime) -> str:
             f"{type(runtime).__name__} by the hook cnnkit_runtimes, or choose another runtime"
         )
     return f"{origin.distribution}:{runtime!r}"
+
+
+def _needed(model: Sequential) -> int:
+    """Bytes that a run of the model itself may take, whatever a file makes of it."""
+    weights = 4 * sum(array.size for array in model.state().values())
+    each = VALUES * value_bytes(model) + WINDOWS * _window_bytes(model)
+    return WEIGHTS * weights + samples_of(CHUNK_BYTES, model) * each
 
 
 def _window_bytes(model: Sequential) -> int:

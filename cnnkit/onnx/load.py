@@ -116,6 +116,8 @@ def _parse(path: str | os.PathLike[str], data: bytes) -> ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
+        if "alloc failed" in str(error):  # in a damaged file nothing is missing but sense
+            raise MemoryError from error
         raise OnnxError(f"{path} is damaged or not an ONNX file: {error}") from error
     if not model.HasField("graph"):  # a protobuf parser accepts an empty file, and others, as an empty message
         raise OnnxError(f"{path} is damaged or not an ONNX file: there is no graph in it")
@@ -150,11 +152,16 @@ def _check_flat(path: str | os.PathLike[str], model: ModelProto) -> None:
 def _check_operators(path: str | os.PathLike[str], model: ModelProto, operators: Collection[str]) -> None:
     """Refuse operators that no export of the model needs: some reach programs or settings of the machine."""
     used = {node.op_type for node in model.graph.node}
-    if others := sorted(str(name) for name in used - set(operators)):  # what is not UTF-8 comes as bytes
+    if others := sorted(_shown(name) for name in used - set(operators)):
         raise OnnxError(
             f"{path} uses {', '.join(others)}; of a file that is not the model's own export, only the operators that "
             f"layers are exported with are run: {', '.join(sorted(operators))}"
         )
+
+
+def _shown(name: str | bytes) -> str:
+    """A name of a stranger's for a message; what is not UTF-8 comes as bytes."""
+    return str(name) if isinstance(name, str) and name.isidentifier() else repr(name)
 
 
 def _tensors(message: Message) -> Iterator[TensorProto]:

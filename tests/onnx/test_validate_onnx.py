@@ -162,7 +162,7 @@ def test_wrong_probabilities_fail_however_large_the_logits_are(tmp_path: Path) -
     assert validate_onnx(export_onnx(model, tmp_path / "right.onnx"), model, x).ok
     proto = to_onnx(model)
     softmax = next(node for node in proto.graph.node if node.op_type == "Softmax")
-    proto.graph.initializer.append(numpy_helper.from_array(np.float32(-1), "minus_one"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(-1, np.float32), "minus_one"))
     negative = helper.make_node("Mul", [softmax.input[0], "minus_one"], ["negative"])
     softmax.input[0] = "negative"
     proto.graph.node.insert(list(proto.graph.node).index(softmax), negative)
