@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import math
 import signal
 import subprocess
@@ -39,13 +40,6 @@ CHUNK_BYTES = 2 * 2**20
 """Most bytes of layer outputs in one run."""
 LONGEST = 500
 """Characters of a message that come from a file or a runtime."""
-COMMAND = (
-    sys.executable,
-    "-P",  # no module is taken from the current folder, unless this process does so
-    "-c",
-    "import sys; sys.path[:] = sys.argv[1:]; from cnnkit.onnx.child import main; main()",
-)
-"""What the process runs; the folders of modules follow as arguments."""
 
 
 class IsolatedProgram:
@@ -102,13 +96,7 @@ class IsolatedProgram:
 
     def _start(self) -> Signature:
         self.close()
-        self._process = subprocess.Popen(  # noqa: S603  # this very Python, and folders that it has already
-            [*COMMAND, *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # signals of the terminal are for this process, which ends the other
-        )
+        self._process = start_process()
         facts = {
             "path": str(self._path),
             "size": len(self._data),
@@ -117,14 +105,24 @@ class IsolatedProgram:
             "run_memory": self._run_memory,
             "seconds": SECONDS,
         }
-        reply, _ = self._ask(f"{self._path} cannot be checked", facts, data=self._data)
+        folders = json.dumps(sys.path).encode() + b"\n"
+        reply, _ = self._ask(f"{self._path} cannot be checked", facts, before=folders, after=self._data)
         sizes = reply["sizes"]
         return Signature(reply["opset"], reply["dtype"], None if sizes is None else tuple(sizes))
 
     def _ask(
-        self, failed: str, facts: Mapping[str, Any], arrays: Mapping[str, Array] | None = None, data: bytes = b""
+        self,
+        failed: str,
+        facts: Mapping[str, Any],
+        arrays: Mapping[str, Array] | None = None,
+        *,
+        before: bytes = b"",
+        after: bytes = b"",
     ) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Send a message and what follows it, and return the reply. Raises OnnxError if there is none."""
+        """Send a message, with what stands before and after it, and return the reply.
+
+        Raises OnnxError, which begins with `failed`, if there is none.
+        """
         process = cast("subprocess.Popen[bytes]", self._process)
         requests, replies = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
         late: list[bool] = []
@@ -136,8 +134,9 @@ class IsolatedProgram:
         timer = threading.Timer(SECONDS, end)
         timer.start()
         try:
+            requests.write(before)
             messages.write(requests, facts, arrays)
-            requests.write(data)
+            requests.write(after)
             requests.flush()
             reply, given = messages.read(replies, self._run_memory)
         except (BrokenPipeError, EOFError):
@@ -152,6 +151,23 @@ class IsolatedProgram:
         if "error" in reply:
             raise OnnxError(_one_line(str(reply["error"])))
         return reply, given
+
+
+def start_process() -> subprocess.Popen[bytes]:
+    """Start the process, this very Python, which reads the folders of modules before its first request."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-P",  # no module is taken from the current folder, unless this process does so
+            "-c",
+            "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
+            "from cnnkit.onnx.child import main; main()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # signals of the terminal are for this process, which ends the other
+    )
 
 
 def _expression(runtime: Runtime) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,7 +107,16 @@ class Watch:
 
     def let(self, conduct: str) -> None:
         """Choose what the processes do."""
-        self.monkeypatch.setattr(isolated, "COMMAND", (isolated.COMMAND[0], str(CHILD), str(self.pipe), conduct))
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [sys.executable, str(CHILD), str(self.pipe), conduct],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+
+        self.monkeypatch.setattr(isolated, "start_process", start)
 
     def foreign(self) -> list[str]:
         """What they did that they should not, since the last call."""

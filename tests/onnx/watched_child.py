@@ -1,11 +1,12 @@
 """The process that checks and executes a stranger's ONNX file, under an audit hook.
 
-usage: watched_child.py PIPE CONDUCT FOLDER...; each event that has no business there becomes a line in the named pipe,
+usage: watched_child.py PIPE CONDUCT; each event that has no business there becomes a line in the named pipe,
 for the process may not write to files. CONDUCT: "right", or that of a positive control.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,7 +26,8 @@ FOREIGN = (
     "webbrowser",
 )
 """Audit events of which none may come; `open` is allowed for Python's own modules."""
-pipe, conduct, *sys.path[:] = sys.argv[1:]
+pipe, conduct = sys.argv[1:]
+sys.path[:] = json.loads(sys.stdin.buffer.readline())
 log = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
 own = (sys.prefix, sys.base_prefix, *filter(None, sys.path), "/proc/self/", os.devnull, "/etc/os-release")
 """Folders of modules, and what limits and the import of ONNX Runtime read of the machine."""
