@@ -29,6 +29,8 @@ from cnnkit.onnx.runtimes import ensure_installed
 from cnnkit.types import Array, Inputs, as_inputs
 
 DEFAULT_SAMPLES = 64
+MOST_SHOWN = 20
+"""Outputs that an error names, and characters of each: a file may have any number of any length."""
 
 
 def validate_onnx(
@@ -239,7 +241,8 @@ def _run(runtime: Runtime, program: Program, model: Sequential, x: Array) -> lis
     expected = (len(x), *model.output_shape)
     for name in names:
         if name not in outputs:
-            raise OnnxError(f"{runtime!r}: the file has no output {name!r}, only {', '.join(map(repr, outputs))}")
+            given = ", ".join(repr(other)[:MOST_SHOWN] for other in list(outputs)[:MOST_SHOWN])
+            raise OnnxError(f"{runtime!r}: the file has no output {name!r}, only {given}")
         if outputs[name].shape != expected:
             raise OnnxError(
                 f"{runtime!r}: {name} have shape {outputs[name].shape} for a batch of {len(x)}, expected {expected}"

@@ -274,6 +274,14 @@ def name_that_steers_the_terminal(model: ModelProto) -> None:
     model.graph.node[0].op_type = "\x1b[2J" + "x" * 10_000 + "\n"
 
 
+def outputs_of_any_name(model: ModelProto) -> None:
+    """A hundred outputs with long names, and none that is asked for."""
+    del model.graph.node[-1], model.graph.output[:]
+    for i in range(100):
+        model.graph.node.append(helper.make_node("Relu", ["input"], [f"{i}" + "x" * 1000]))
+        _give(model, f"{i}" + "x" * 1000, 4)
+
+
 def attribute_of_nothing(model: ModelProto) -> None:
     model.graph.node[0].attribute.append(AttributeProto(name="kernel_shape", type=AttributeProto.INTS))
 

@@ -73,6 +73,7 @@ OUTCOMES = {
     "shape_that_overflows": f"{INVALID}Tensor dimension product overflow",
     "circle": f"{INVALID}topologically sorted",
     "opset_of_the_future": f"{INVALID}out of supported range",
+    "outputs_of_any_name": r"FAILED: ReferenceEvaluator\(\): the file has no output 'logits', only '0xxx",
     "attribute_of_nothing": f"{INVALID}appeared multiple times",
     "millions_of_nodes": "refused: .*model.onnx needs more than 92 MiB of memory, the most that a file",
     "graphs_in_graphs": r"refused: .*node '' \(If\) has a graph inside",
