@@ -18,7 +18,7 @@ from cnnkit.cli.options import (
     TrustChoice,
     expanded_path,
 )
-from cnnkit.cli.output import say_json
+from cnnkit.cli.output import note, say_json
 from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
 
 
@@ -36,11 +36,11 @@ def validate(
     """Compare an ONNX file with a model.
 
     Runs it on every installed runtime; exits 1 if none of them gives the model's answers, and warns of each that does
-    not. If the file says that it was exported from this version, the verdict is kept with the version.
+    not. The verdict is kept with the version if the file holds what exporting the version gives. Any other file runs in
+    a process of its own, with limits, and is refused if it uses operators that no layer is exported with.
     """
     from cnnkit.errors import CheckError
-    from cnnkit.onnx.load import load_onnx
-    from cnnkit.onnx.validate import validate_proto
+    from cnnkit.onnx.validate import validate_onnx
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 
@@ -49,10 +49,12 @@ def validate(
     record = store.read(ref)
     model = record.model()
     x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
-    proto = load_onnx(file)
-    report = validate_proto(proto, file, model, x, runtime or None)
-    if record.version.digest in (entry.value for entry in proto.metadata_props if entry.key == "digest"):
+    report = validate_onnx(file, model, x, runtime or None)
+    if report.exported:
         remember(report, store, record.version)
+    else:
+        ref = record.version.ref
+        note(f"the verdict is not kept: {file} is not what exporting {ref} gives; `cnnkit export {ref}` validates that")
     warn_of_faults(report)
     if as_json:
         say_json({"ref": record.version.ref, "inputs": inputs, **report.to_dict()})

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 import numpy as np
-from onnx import ModelProto, TensorProto
 
 from cnnkit.components import Runtime
 from cnnkit.network import Sequential
 from cnnkit.onnx.answers import Answers, allowed
 from cnnkit.onnx.difference import magnitude, relative, subtract
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, Lowered, lower
+from cnnkit.onnx.load import Signature
 from cnnkit.onnx.outputs import compared_outputs, output_names, probabilities_of
+from cnnkit.onnx.program import Program, as_declared
 from cnnkit.onnx.report import Divergence
-from cnnkit.onnx.runtimes import execute
 from cnnkit.types import Array
 
 
 def first_divergence(
-    runtime: Runtime, proto: ModelProto, answers: Answers, index: int, tolerance: float
+    runtime: Runtime, program: Program, answers: Answers, index: int, tolerance: float
 ) -> Divergence | None:
     """Follow sample `index` through the file and name the first layer that differs by more than is allowed.
 
@@ -30,8 +29,9 @@ def first_divergence(
     Raises OnnxError if the runtime cannot execute that.
     """
     sample = answers.x[index : index + 1]
-    lowered = _lowered(proto, answers.single)
-    outputs = execute(runtime, _with_outputs(proto, lowered), {"input": as_declared(proto, sample)})
+    lowered = _lowered(program.signature, answers.single)
+    further = [lowered.graph.value_info(value) for value in dict.fromkeys([lowered.preprocessed, *lowered.values])]
+    outputs = program.run(runtime, as_declared(program.signature, sample), further)
     singly = _steps(answers.single, lowered, sample)
     doubly = _steps(answers.double, lowered, sample)
     for (where, value, single), (_, _, double) in zip(singly, doubly, strict=True):
@@ -47,16 +47,9 @@ def first_divergence(
     return None
 
 
-def as_declared(proto: ModelProto, x: Array) -> Array:
-    """Inputs in the dtype that the file takes, if that is float32: each uint8 is one, too."""
-    declared = next((value.type.tensor_type.elem_type for value in proto.graph.input if value.name == "input"), None)
-    return x.astype(np.float32) if declared == TensorProto.FLOAT else x
-
-
-def _lowered(proto: ModelProto, model: Sequential) -> Lowered:
-    opset = next((entry.version for entry in proto.opset_import if entry.domain == ""), MAX_OPSET)
-    input_dtype = as_declared(proto, np.zeros(0, model.input_dtype)).dtype.name
-    return lower(model, min(max(opset, MIN_OPSET), MAX_OPSET), input_dtype)
+def _lowered(signature: Signature, model: Sequential) -> Lowered:
+    input_dtype = as_declared(signature, np.zeros(0, model.input_dtype)).dtype.name
+    return lower(model, min(max(signature.opset or MAX_OPSET, MIN_OPSET), MAX_OPSET), input_dtype)
 
 
 def _steps(model: Sequential, lowered: Lowered, x: Array) -> Iterator[tuple[str, str, Array]]:
@@ -70,13 +63,3 @@ def _steps(model: Sequential, lowered: Lowered, x: Array) -> Iterator[tuple[str,
     yield f"the output {first}", first, compared
     for name in second:
         yield f"the output {name}", name, probabilities_of(model, compared)
-
-
-def _with_outputs(proto: ModelProto, lowered: Lowered) -> bytes:
-    """The file's model with every layer's value as a further output."""
-    extended = ModelProto()
-    extended.CopyFrom(proto)
-    present = {name for node in proto.graph.node for name in node.output} - {out.name for out in proto.graph.output}
-    wanted = dict.fromkeys([lowered.preprocessed, *lowered.values])
-    extended.graph.output.extend(lowered.graph.value_info(value) for value in wanted if value in present)
-    return cast(bytes, extended.SerializeToString())

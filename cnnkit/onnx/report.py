@@ -73,6 +73,8 @@ class ValidationReport:
     """Largest relative difference between the model's own answers in float32 and in float64."""
     problem: str = ""
     """What is wrong with the file whatever the runtimes say; some of them do not mind."""
+    exported: bool = True
+    """Whether the file holds what exporting the model gives, its metadata left aside."""
 
     @property
     def ok(self) -> bool:
@@ -127,6 +129,7 @@ class ValidationReport:
         return {
             "path": str(self.path),
             "ok": self.ok,
+            "exported": self.exported,
             "tolerance": self.tolerance,
             "rounding": _finite(self.rounding),
             "problem": self.problem,

@@ -97,4 +97,5 @@ def execute(runtime: Runtime, model: bytes, inputs: Mapping[str, Array]) -> dict
 
 
 def _refused(runtime: Runtime, error: Exception) -> str:
-    return f"{runtime!r} cannot execute the model: {type(error).__name__}: {error}"
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{runtime!r} cannot execute the model: {told}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto
 
 from cnnkit.components import Runtime, installed_catalog
 from cnnkit.components.checks import positive
@@ -17,20 +18,23 @@ from cnnkit.errors import ConfigError, OnnxError, ShapeError
 from cnnkit.network import Sequential
 from cnnkit.onnx.answers import Answers, allowed, answers
 from cnnkit.onnx.available import Available, available_runtimes
-from cnnkit.onnx.compare import as_declared, first_divergence
+from cnnkit.onnx.compare import first_divergence
+from cnnkit.onnx.content import digest, exports
 from cnnkit.onnx.difference import distance, magnitude, relative, subtract
 from cnnkit.onnx.export import labels_json
-from cnnkit.onnx.load import load_onnx
+from cnnkit.onnx.isolated import IsolatedProgram
+from cnnkit.onnx.load import OPERATORS, Signature, read_file
 from cnnkit.onnx.outputs import output_names, probabilities_of
+from cnnkit.onnx.program import Program, TrustedProgram, as_declared, samples_of
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
-from cnnkit.onnx.runtimes import ensure_installed, execute
+from cnnkit.onnx.runtimes import ensure_installed
 from cnnkit.types import Array, Inputs, as_inputs
 
 DEFAULT_SAMPLES = 64
 INPUT_BYTES = 64 * 2**20
 """Most bytes of random inputs, unless two of them take more."""
-CHUNK_BYTES = 32 * 2**20
-"""Most bytes of layer outputs in one run: a runtime may keep all of them, and several times that as scratch."""
+MOST_SHOWN = 20
+"""Outputs that an error names, and characters of each: a file may have any number of any length."""
 
 
 def validate_onnx(
@@ -73,10 +77,25 @@ def validate_onnx(
     x: (N, *input_shape), N >= 1, in the dataset's dtype and units, such as its test samples; if None, 64 random ones.
     A file that takes float32 is given them in that.
     runtimes: runtimes or their expressions; if None, all that are installed, also those of plugins.
-    Raises OnnxError for a file that cannot be read or a runtime that is not installed, ConfigError or ShapeError for
-    arguments that do not fit. That answers differ is not raised: the report says it.
+
+    A file that holds anything else than what exporting the model gives, whatever its metadata say, is a stranger's: it
+    is checked and executed in a process of its own, with limits of time and memory, and only if all its operators are
+    among those that layers are exported with. The report's `exported` is False then.
+
+    Raises OnnxError for a file that cannot be read or is refused, or a runtime that is not installed, ConfigError or
+    ShapeError for arguments that do not fit. That answers differ, or that a runtime comes to no answer within the
+    limits, is not raised: the report says it.
     """
-    return validate_proto(load_onnx(path), Path(path), model, x, runtimes, tolerance=tolerance)
+    path = Path(path)
+    inputs, chosen = _arguments(model, x, runtimes, tolerance)
+    data = read_file(path)
+    content, operators = digest(data), set(OPERATORS)
+    for proto in exports(data, model):
+        if digest(proto.SerializeToString(deterministic=True)) == content:
+            return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance)
+        operators |= {node.op_type for node in proto.graph.node}
+    with IsolatedProgram(data, path, operators, model, chosen.runtimes) as program:
+        return replace(_report(program, path, model, inputs, chosen, tolerance), exported=False)
 
 
 def validate_proto(
@@ -88,53 +107,55 @@ def validate_proto(
     *,
     tolerance: float = 1e-5,
 ) -> ValidationReport:
-    """What `validate_onnx` does, for a model that is in memory; `path` is its name in the report."""
+    """What `validate_onnx` does, for an export that is in memory; `path` is its name in the report."""
+    inputs, chosen = _arguments(model, x, runtimes, tolerance)
+    return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance)
+
+
+def _arguments(
+    model: Sequential, x: Inputs | None, runtimes: Sequence[Runtime | str] | None, tolerance: float
+) -> tuple[Array, Available]:
     positive("tolerance", tolerance)
     model.check_cost()
     inputs = _random_inputs(model) if x is None else _as_input(model, x)
-    chosen = available_runtimes() if runtimes is None else Available(_built(runtimes))
-    expected = answers(model, inputs)
-    results = tuple(_validate(runtime, proto, expected, tolerance) for runtime in chosen.runtimes)
+    return inputs, available_runtimes() if runtimes is None else Available(_built(runtimes))
+
+
+def _report(
+    program: Program, path: Path, model: Sequential, x: Array, chosen: Available, tolerance: float
+) -> ValidationReport:
+    expected = answers(model, x)
+    results = tuple(_validate(runtime, program, expected, tolerance) for runtime in chosen.runtimes)
     return ValidationReport(
         path,
         tolerance,
         results,
         left_out=chosen.left_out(),
         rounding=expected.largest_rounding,
-        problem=_problem(proto, model),
+        problem=_problem(program.signature, model),
     )
 
 
-def _problem(proto: ModelProto, model: Sequential) -> str:
+def _problem(signature: Signature, model: Sequential) -> str:
     """What the file declares that does not fit the model; "" if all fits.
 
     The reference evaluator takes no notice of it, other runtimes refuse what differs, or give it to whoever asks.
     """
-    labels = next((entry.value for entry in proto.metadata_props if entry.key == "labels"), None)
-    if labels is not None and labels != labels_json(model):
-        return f"the file names the labels {labels:.100}, the model has {labels_json(model):.100}"
-    kinds = {value.name: value.type.tensor_type.elem_type for value in proto.graph.output}
+    if signature.labels is not None and signature.labels != labels_json(model):
+        return f"the file names the labels {signature.labels:.100}, the model has {labels_json(model):.100}"
     for name in output_names(model):
-        if kinds.get(name, TensorProto.FLOAT) != TensorProto.FLOAT:
-            given = helper.tensor_dtype_to_np_dtype(kinds[name]).name
-            return f"the file declares the output {name!r} of {given}, expected float32"
-    return _input_problem(proto, model)
-
-
-def _input_problem(proto: ModelProto, model: Sequential) -> str:
-    declared = next((value.type.tensor_type for value in proto.graph.input if value.name == "input"), None)
-    if declared is None or not declared.HasField("shape"):
+        if name in signature.outputs:
+            return f"the file declares the output {name!r} of {signature.outputs[name]}, expected float32"
+    sizes, wanted = signature.sizes, ["N", *model.input_shape]
+    if sizes is None:
         return ""
-    sizes = [dim.dim_value if dim.HasField("dim_value") else "N" for dim in declared.shape.dim]
-    wanted = ["N", *model.input_shape]
     fits = len(sizes) == len(wanted) and all(size in ("N", n) for size, n in zip(sizes, wanted, strict=True))
-    kind = helper.tensor_dtype_to_np_dtype(declared.elem_type).name
     kinds = dict.fromkeys([model.input_dtype, "float32"])
-    if fits and kind in kinds:
+    if fits and signature.dtype in kinds:
         return ""
     return (
-        f"the file declares an input of {kind} ({', '.join(map(str, sizes))}), expected {' or '.join(kinds)} "
-        f"({', '.join(map(str, wanted))}) with a batch axis of any size"
+        f"the file declares an input of {signature.dtype} ({', '.join(map(str, sizes))}), expected "
+        f"{' or '.join(kinds)} ({', '.join(map(str, wanted))}) with a batch axis of any size"
     )
 
 
@@ -147,10 +168,10 @@ def _built(runtimes: Sequence[Runtime | str]) -> list[Runtime]:
     return built
 
 
-def _validate(runtime: Runtime, proto: ModelProto, expected: Answers, tolerance: float) -> RuntimeResult:
+def _validate(runtime: Runtime, program: Program, expected: Answers, tolerance: float) -> RuntimeResult:
     model = expected.single
     try:
-        outputs, *probabilities = _outputs(runtime, proto, model, expected.x)
+        outputs, *probabilities = _outputs(runtime, program, model, expected.x)
     except OnnxError as error:
         return RuntimeResult(repr(runtime), len(expected.x), ok=False, error=str(error))
     absolute = distance(outputs, expected.outputs)
@@ -166,7 +187,7 @@ def _validate(runtime: Runtime, proto: ModelProto, expected: Answers, tolerance:
     divergence, problem = None, ""
     if flips or not within:
         try:
-            divergence = first_divergence(runtime, proto, expected, flips[0] if within else worst, tolerance)
+            divergence = first_divergence(runtime, program, expected, flips[0] if within else worst, tolerance)
         except OnnxError as error:
             problem = f"the first diverging layer cannot be found: {error}"
     return RuntimeResult(
@@ -224,23 +245,23 @@ def _is_clear(model: Sequential, values: Array, error: Array, limit: float) -> A
     return np.asarray(lowest[:, 0] > others.max(axis=1))
 
 
-def _outputs(runtime: Runtime, proto: ModelProto, model: Sequential, x: Array) -> list[Array]:
+def _outputs(runtime: Runtime, program: Program, model: Sequential, x: Array) -> list[Array]:
     """What the file gives for all samples: the first alone, the others in batches that bound the memory."""
-    data, x = proto.SerializeToString(), as_declared(proto, x)
-    per_sample = sum(math.prod(node.out_shape) for node in model.nodes) * 4
-    chunk = max(2, CHUNK_BYTES // per_sample)
-    parts = [_run(runtime, data, model, x[:1])]
-    parts += [_run(runtime, data, model, x[start : start + chunk]) for start in range(1, len(x), chunk)]
+    x = as_declared(program.signature, x)
+    chunk = samples_of(program.chunk_bytes, model)
+    parts = [_run(runtime, program, model, x[:1])]
+    parts += [_run(runtime, program, model, x[start : start + chunk]) for start in range(1, len(x), chunk)]
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
-def _run(runtime: Runtime, data: bytes, model: Sequential, x: Array) -> list[Array]:
-    outputs = execute(runtime, data, {"input": x})
-    expected = (len(x), *model.output_shape)
+def _run(runtime: Runtime, program: Program, model: Sequential, x: Array) -> list[Array]:
     names = output_names(model)
+    outputs = program.run(runtime, x)
+    expected = (len(x), *model.output_shape)
     for name in names:
         if name not in outputs:
-            raise OnnxError(f"{runtime!r}: the file has no output {name!r}, only {', '.join(map(repr, outputs))}")
+            given = ", ".join(repr(other)[:MOST_SHOWN] for other in list(outputs)[:MOST_SHOWN])
+            raise OnnxError(f"{runtime!r}: the file has no output {name!r}, only {given}")
         if outputs[name].shape != expected:
             raise OnnxError(
                 f"{runtime!r}: {name} have shape {outputs[name].shape} for a batch of {len(x)}, expected {expected}"

@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import cnnkit.onnx.content
 import cnnkit.onnx.export
 from cnnkit.components import Catalog, Plugin, hookimpl
 from cnnkit.components.catalog import installed_plugins
@@ -37,7 +38,8 @@ def wrong_export(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*arguments: Any, **options: Any) -> onnx.ModelProto:
         return _damaged(original(*arguments, **options))
 
-    monkeypatch.setattr(cnnkit.onnx.export, "to_onnx", wrong)
+    for user in (cnnkit.onnx.export, cnnkit.onnx.content):
+        monkeypatch.setattr(user, "to_onnx", wrong)
 
 
 def test_export_writes_a_validated_file(trained: Any, tmp_path: Path) -> None:
@@ -154,13 +156,60 @@ def test_the_verdict_is_kept_with_the_version(trained: Any, tmp_path: Path) -> N
     assert (verdict["ok"], verdict["digest"], verdict["flips"]) == (True, shown["digest"], 0)
     assert "ReferenceEvaluator()" in verdict["runtimes"]
     assert 0 <= verdict["max_relative"] < 1e-5
-    onnx.save(_damaged(onnx.load(tmp_path / "model.onnx")), tmp_path / "model.onnx")
-    trained("validate", "model.onnx", "tiny@1")
+    trained("train", "tiny.toml", "--seed", "1")
+    trained("export", "tiny@2", "--no-validate", "--opset", "13", "--input", "float32")
+    validated = trained("validate", "tiny-2.onnx", "tiny@2", "--json")
+    assert (validated.code, validated.document["exported"]) == (0, True)
+    assert trained("models", "show", "tiny@2", "--json").document["verdict"]["ok"]
+
+
+def test_a_failed_validation_of_an_export_is_kept(trained: Any, wrong_export: None) -> None:
+    trained("export", "tiny@1", "--no-validate")
+    assert trained("validate", "tiny-1.onnx", "tiny@1").code == 1
     verdict = trained("models", "show", "tiny@1", "--json").document["verdict"]
     assert (verdict["ok"], verdict["max_relative"] > 1e-5) == (False, True)
     assert "validation     FAILED on " in trained("models", "show", "tiny@1").out
-    trained("validate", "tiny-1.onnx", "tiny@1")
-    assert trained("models", "show", "tiny@1", "--json").document["verdict"]["ok"]
+
+
+NOT_KEPT = (
+    r"the verdict is not kept: model\.onnx is not what exporting tiny@1 gives; `cnnkit export tiny@1` validates that"
+)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_digest_that_was_copied_into_another_file_is_no_proof(trained: Any, tmp_path: Path, validated: bool) -> None:
+    trained("export", "tiny@1", *([] if validated else ["--no-validate"]), "-o", "model.onnx")
+    before = trained("models", "show", "tiny@1", "--json").document["verdict"]
+    proto = onnx.load(tmp_path / "model.onnx")
+    assert "digest" in {entry.key for entry in proto.metadata_props}
+    onnx.save(_damaged(proto), tmp_path / "model.onnx")
+    failed = trained("validate", "model.onnx", "tiny@1")
+    assert failed.code == 1
+    assert re.search(NOT_KEPT, failed.err)
+    assert trained("models", "show", "tiny@1", "--json").document["verdict"] == before
+
+
+def test_a_right_file_that_is_not_the_export_passes_and_says_nothing_of_the_version(
+    trained: Any, tmp_path: Path
+) -> None:
+    trained("export", "tiny@1", "--no-validate", "-o", "model.onnx")
+    proto = onnx.load(tmp_path / "model.onnx")
+    proto.graph.name = "mine"
+    onnx.save(proto, tmp_path / "model.onnx")
+    result = trained("validate", "model.onnx", "tiny@1", "--json")
+    assert (result.code, result.document["ok"], result.document["exported"]) == (0, True, False)
+    assert re.search(NOT_KEPT, result.err)
+    assert trained("models", "show", "tiny@1", "--json").document["verdict"] is None
+
+
+def test_operators_that_no_layer_is_exported_with_are_refused_by_name(trained: Any, tmp_path: Path) -> None:
+    trained("export", "tiny@1", "--no-validate", "-o", "model.onnx")
+    proto = onnx.load(tmp_path / "model.onnx")
+    proto.graph.node[0].op_type = "ImageDecoder"
+    onnx.save(proto, tmp_path / "model.onnx")
+    result = trained("validate", "model.onnx", "tiny@1")
+    assert (result.code, result.out) == (2, "")
+    assert "error: model.onnx uses ImageDecoder; of a file that is not the model's own export, only " in result.err
 
 
 def test_a_file_of_another_version_says_nothing_of_this_one(trained: Any, tmp_path: Path) -> None:
@@ -168,11 +217,16 @@ def test_a_file_of_another_version_says_nothing_of_this_one(trained: Any, tmp_pa
     trained("export", "tiny@2", "--no-validate")
     assert trained("validate", "tiny-2.onnx", "tiny@1").code == 1
     assert trained("models", "show", "tiny@1", "--json").document["verdict"] is None
-    proto = onnx.load(tmp_path / "tiny-2.onnx")
+
+
+def test_the_metadata_decides_nothing(trained: Any, tmp_path: Path) -> None:
+    trained("export", "tiny@1", "--no-validate")
+    proto = onnx.load(tmp_path / "tiny-1.onnx")
     del proto.metadata_props[:]
+    proto.producer_version = "0.0.1"
     onnx.save(proto, tmp_path / "plain.onnx")
-    assert trained("validate", "plain.onnx", "tiny@2").code == 0
-    assert trained("models", "show", "tiny@2", "--json").document["verdict"] is None
+    assert trained("validate", "plain.onnx", "tiny@1").code == 0
+    assert trained("models", "show", "tiny@1", "--json").document["verdict"]["ok"]
 
 
 def test_a_failed_export_is_kept_too_and_a_protected_alias_refuses_it(trained: Any, wrong_export: None) -> None:

@@ -15,12 +15,12 @@ from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, OnnxError, ShapeError
 from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Residual, Softmax
 from cnnkit.network import Sequential
-from cnnkit.onnx import validate
+from cnnkit.onnx import program
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.report import COLUMNS
 from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, is_installed
-from cnnkit.onnx.validate import validate_onnx, validate_proto
-from cnnkit.types import Array, Preprocessing, Task
+from cnnkit.onnx.validate import validate_onnx
+from cnnkit.types import Array, Preprocessing
 
 INSTALLED = [cls() for cls in RUNTIMES if is_installed(cls)]
 
@@ -93,7 +93,8 @@ def test_a_tensor_that_is_one_percent_off_fails_and_its_layer_is_named(
 def test_outputs_that_are_wired_wrongly_are_named(model: Sequential, tmp_path: Path) -> None:
     proto = to_onnx(model)
     softmax = next(node for node in proto.graph.node if node.op_type == "Softmax")
-    softmax.op_type = "LogSoftmax"
+    softmax.op_type = "Sigmoid"
+    del softmax.attribute[:]
     (result,) = validate_onnx(save(proto, tmp_path / "model.onnx"), model, inputs(3), ["ReferenceEvaluator"]).results
     assert result.max_absolute < 1e-4
     assert result.max_relative > 0.1
@@ -161,7 +162,8 @@ def test_wrong_probabilities_fail_however_large_the_logits_are(tmp_path: Path) -
     assert validate_onnx(export_onnx(model, tmp_path / "right.onnx"), model, x).ok
     proto = to_onnx(model)
     softmax = next(node for node in proto.graph.node if node.op_type == "Softmax")
-    negative = helper.make_node("Neg", [softmax.input[0]], ["negative"])
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(-1, np.float32), "minus_one"))
+    negative = helper.make_node("Mul", [softmax.input[0], "minus_one"], ["negative"])
     softmax.input[0] = "negative"
     proto.graph.node.insert(list(proto.graph.node).index(softmax), negative)
     for result in validate_onnx(save(proto, tmp_path / "wrong.onnx"), model, x).results:
@@ -218,32 +220,6 @@ def test_differences_are_what_the_documentation_says(tmp_path: Path) -> None:
     assert result.max_relative == pytest.approx(0.04, rel=1e-4)
 
 
-def test_a_large_output_does_not_hide_that_a_small_one_is_wrong(tmp_path: Path) -> None:
-    model = Sequential([Flatten(), Dense(2)], (1, 2, 3), task=Task("values"))
-    model.load_state(model.state() | {"dense_1.bias": np.array([1e6, 0])})
-    proto = to_onnx(model)
-    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense_1.weight")
-    values = numpy_helper.to_array(weight).copy()
-    values[1] = 0
-    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
-    assert validate_proto(to_onnx(model), tmp_path, model).ok
-    assert not validate_proto(proto, tmp_path, model).ok
-
-
-def test_a_class_that_never_wins_does_not_hide_that_others_are_exchanged(tmp_path: Path) -> None:
-    model = Sequential([Flatten(), Dense(5)], (1, 2, 3))
-    model.load_state(model.state() | {"dense_1.bias": np.array([-1e6, 0, 0, 0, 0])})
-    proto = to_onnx(model)
-    for tensor in proto.graph.initializer:
-        if tensor.name in ("dense_1.weight", "dense_1.bias"):
-            values = numpy_helper.to_array(tensor)[[0, 2, 1, 4, 3]]
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    assert validate_proto(to_onnx(model), tmp_path, model).ok
-    (result, *_) = validate_proto(proto, tmp_path, model).results
-    assert not result.ok
-    assert len(result.flips) > 10
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_no_numbers_fail_without_a_warning(model: Sequential, tmp_path: Path, value: float) -> None:
     outputs = {"logits": model.logits(inputs(2)), "probabilities": model.predict_proba(inputs(2))}
@@ -294,8 +270,7 @@ def test_large_batches_run_in_parts(model: Sequential, tmp_path: Path, monkeypat
             sizes.append(len(inputs["input"]))
             return super().run(model, inputs)
 
-    per_sample = sum(int(np.prod(node.out_shape)) for node in model.nodes) * 4
-    monkeypatch.setattr(validate, "CHUNK_BYTES", 10 * per_sample)
+    monkeypatch.setattr(program, "CHUNK_BYTES", 10 * program.value_bytes(model))
     report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(25), [Counting()])
     assert report.ok
     assert sizes == [1, 10, 10, 4]
@@ -409,24 +384,3 @@ def test_the_whole_digits_test_set_keeps_its_labels(tmp_path: Path) -> None:
     report = validate_onnx(export_onnx(model, tmp_path / "digits.onnx"), model, data.test.x)
     assert report.ok, str(report)
     assert [(result.samples, result.flips) for result in report.results] == [(360, ())] * len(INSTALLED)
-
-
-def test_what_a_file_declares_must_fit_the_model(tmp_path: Path) -> None:
-    model = Sequential([Flatten(), Dense(3)], (1, 2, 2), labels="abc")
-    proto = to_onnx(model)
-    for entry in proto.metadata_props:
-        if entry.key == "labels":
-            entry.value = '["c", "a", "b"]'
-    report = validate_proto(proto, tmp_path, model)
-    assert not report.ok
-    assert report.problem == 'the file names the labels ["c", "a", "b"], the model has ["a", "b", "c"]'
-    proto = to_onnx(model)
-    proto.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
-    report = validate_proto(proto, tmp_path, model)
-    assert (report.ok, report.problem) == (False, "the file declares the output 'logits' of float64, expected float32")
-
-
-@pytest.mark.parametrize("given", [(300.0, 400.0), (-5.0, 2.0), (0.0, 0.0)])
-def test_a_recorded_range_may_be_anything(given: tuple[float, float], tmp_path: Path) -> None:
-    model = Sequential([Flatten(), Dense(3)], (1, 2, 2), input_dtype="uint8", input_range=given)
-    assert validate_proto(to_onnx(model), tmp_path, model).ok

@@ -1,0 +1,112 @@
+"""What an ONNX file holds, read without building it: enough to tell whether it is a model's own export."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
+from onnx import ModelProto, OperatorSetIdProto
+
+from cnnkit.errors import OnnxError
+from cnnkit.network import Sequential
+from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, to_onnx
+
+OPSET_IMPORT = ModelProto.OPSET_IMPORT_FIELD_NUMBER
+METADATA = {
+    ModelProto.PRODUCER_NAME_FIELD_NUMBER,
+    ModelProto.PRODUCER_VERSION_FIELD_NUMBER,
+    ModelProto.METADATA_PROPS_FIELD_NUMBER,
+}
+"""The fields of a file that say where it comes from, and nothing of what it computes."""
+MAX_FIELDS = 10_000
+"""Most fields of a model that are looked at, each operator set and each entry of the metadata being one."""
+MAX_OPSET_BYTES = 100
+
+
+class _Field(NamedTuple):
+    number: int
+    whole: memoryview
+    """The field as it stands in the file."""
+    value: memoryview
+
+
+def exports(data: bytes, model: Sequential) -> Iterator[ModelProto]:
+    """The exports of the model that a file could be: with the operator set that it names, and each input dtype.
+
+    There are none of a model that has a layer which that operator set cannot express.
+    """
+    opset = min(max(_opset(data), MIN_OPSET), MAX_OPSET)
+    for dtype in dict.fromkeys([model.input_dtype, "float32"]):
+        try:
+            proto = to_onnx(model, opset=opset, input_dtype=dtype)
+        except OnnxError:
+            continue
+        yield proto
+
+
+def digest(data: bytes) -> str:
+    """The sha256 of what a file holds without its metadata; "" for bytes that are no ONNX file.
+
+    Files of one digest have the same bytes in their graphs, operator sets and everything else that is executed.
+    """
+    hashed = hashlib.sha256()
+    try:
+        for field in _fields(data):
+            if field.number not in METADATA:
+                hashed.update(field.whole)
+    except ValueError:
+        return ""
+    return hashed.hexdigest()
+
+
+def _opset(data: bytes) -> int:
+    """The version of ONNX's own operator set that a file names; 0 if it names none."""
+    try:
+        for field in _fields(data):
+            if field.number == OPSET_IMPORT and len(field.value) <= MAX_OPSET_BYTES:
+                entry = OperatorSetIdProto.FromString(bytes(field.value))
+                if entry.domain in ("", "ai.onnx"):
+                    return int(entry.version)
+    except (ValueError, DecodeError):
+        pass  # a damaged file has no operator set; what is wrong with it is said where it is parsed
+    return 0
+
+
+def _fields(data: bytes) -> Iterator[_Field]:
+    """The outermost fields of a protobuf message. Raises ValueError if it is damaged or has too many.
+
+    Source: https://protobuf.dev/programming-guides/encoding
+    """
+    view, at, count = memoryview(data), 0, 0
+    while at < len(view):
+        start, count = at, count + 1
+        tag, at = _varint(view, at)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == 0:
+            _, end = _varint(view, at)
+        elif wire_type == 2:
+            size, at = _varint(view, at)
+            end = at + size
+        elif wire_type in (1, 5):
+            end = at + (8 if wire_type == 1 else 4)
+        else:
+            raise ValueError(f"wire type {wire_type} at byte {start}")
+        if end > len(view) or count > MAX_FIELDS:
+            raise ValueError(f"{count} fields, the last of which ends at byte {end} of {len(view)}")
+        yield _Field(number, view[start:end], view[at:end])
+        at = end
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    """A number of seven bits in each byte, the lowest first, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at == len(view):
+            break
+        byte = view[at]
+        value, at = value | (byte & 0x7F) << shift, at + 1
+        if byte < 0x80:
+            return value, at
+    raise ValueError(f"a number that does not end at byte {at}")

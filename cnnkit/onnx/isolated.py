@@ -1,0 +1,218 @@
+"""ONNX files of strangers, checked and executed in a process of their own that has limits of time and memory."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import math
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+from onnx import ValueInfoProto
+
+from cnnkit.components import Merge, Runtime, installed_catalog
+from cnnkit.errors import ConfigError, OnnxError
+from cnnkit.network import Sequential
+from cnnkit.onnx import messages
+from cnnkit.onnx.load import Signature
+from cnnkit.onnx.program import samples_of, value_bytes
+from cnnkit.types import Array
+
+SECONDS = 120.0
+"""How long the check of a file, and each run of it, may take."""
+MEMORY = 64 * 2**20
+"""Bytes that a file may take in any case."""
+COPIES = 3
+"""Of the file that there are at one time: its bytes, what is parsed of them, and a runtime's own form."""
+WEIGHTS = 4
+"""How many times the model's own parameters a run may take beside that: ONNX Runtime puts kernels in another order."""
+VALUES = 16
+"""How many times the layers' outputs a run may take, most of which a runtime keeps."""
+WINDOWS = 4
+"""How many times the unrolled windows of one layer a run may take: the reference evaluator makes copies of them."""
+CHUNK_BYTES = 2 * 2**20
+"""Most bytes of layer outputs in one run."""
+LONGEST = 500
+"""Characters of a message that come from a file or a runtime."""
+
+
+class IsolatedProgram:
+    """A file that another process checks and executes, which is started anew when it has ended by accident.
+
+    data, path: the file and its name in messages; operators: those that it may use; model: what it will be compared
+    with; runtimes: those that it will be run on.
+    Raises OnnxError for a file that is refused, or whose check ends by itself or by a limit, ConfigError for a runtime
+    that another process cannot build from its expression.
+    """
+
+    chunk_bytes = CHUNK_BYTES
+
+    def __init__(
+        self, data: bytes, path: Path, operators: Collection[str], model: Sequential, runtimes: Sequence[Runtime]
+    ) -> None:
+        self._data, self._path, self._operators = data, path, operators
+        self._check_memory = MEMORY + COPIES * len(data)
+        self._run_memory = self._check_memory + _needed(model)
+        self._expressions = {id(runtime): _expression(runtime) for runtime in runtimes}
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self.signature = self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> IsolatedProgram:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
+        """As `Program` says."""
+        if self._process is None:
+            self._start()
+        expression = self._expressions[id(runtime)]
+        values = [base64.b64encode(value.SerializeToString()).decode() for value in further]
+        failed = f"{runtime!r} cannot execute the model"
+        return self._ask(failed, {"runtime": expression, "further": values}, {"input": x})[1]
+
+    def close(self) -> int | None:
+        """End the process, and return its exit code; None if there is none."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.kill()
+        code = process.wait()
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(BrokenPipeError):  # what could not be sent is of no interest any more
+                cast(Any, stream).close()
+        return code
+
+    def _start(self) -> Signature:
+        self.close()
+        self._process = start_process()
+        facts = {
+            "path": str(self._path),
+            "size": len(self._data),
+            "operators": sorted(self._operators),
+            "check_memory": self._check_memory,
+            "run_memory": self._run_memory,
+            "seconds": SECONDS,
+        }
+        folders = json.dumps(sys.path).encode() + b"\n"
+        reply, _ = self._ask(f"{self._path} cannot be checked", facts, before=folders, after=self._data)
+        sizes = reply["sizes"]
+        declared = None if sizes is None else tuple(sizes)
+        return Signature(reply["opset"], reply["dtype"], declared, reply["outputs"], reply["labels"])
+
+    def _ask(
+        self,
+        failed: str,
+        facts: Mapping[str, Any],
+        arrays: Mapping[str, Array] | None = None,
+        *,
+        before: bytes = b"",
+        after: bytes = b"",
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Send a message, with what stands before and after it, and return the reply.
+
+        Raises OnnxError, which begins with `failed`, if there is none.
+        """
+        process = cast("subprocess.Popen[bytes]", self._process)
+        requests, replies = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        late: list[bool] = []
+
+        def end() -> None:
+            late.append(True)
+            process.kill()
+
+        timer = threading.Timer(SECONDS, end)
+        timer.start()
+        try:
+            requests.write(before)
+            messages.write(requests, facts, arrays)
+            requests.write(after)
+            requests.flush()
+            reply, given = messages.read(replies, self._run_memory)
+        except (BrokenPipeError, EOFError):
+            code = process.wait()
+            self.close()
+            raise OnnxError(f"{failed}: {_end(code, late)}") from None
+        except (ValueError, KeyError, TypeError) as error:  # only what a file has made of the process can write that
+            self.close()
+            raise OnnxError(f"{failed}: the process that did so gave a reply that cannot be read: {error}") from None
+        finally:
+            timer.cancel()
+        if "error" in reply:
+            raise OnnxError(_one_line(str(reply["error"])))
+        return reply, given
+
+
+def start_process() -> subprocess.Popen[bytes]:
+    """Start the process, this very Python, which reads the folders of modules before its first request."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-P",  # no module is taken from the current folder, unless this process does so
+            "-c",
+            "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
+            "from cnnkit.onnx.child import main; main()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # signals of the terminal are for this process, which ends the other
+    )
+
+
+def _expression(runtime: Runtime) -> str:
+    """The expression that makes the runtime again, with the distribution that brings it."""
+    catalog = installed_catalog()
+    origin = catalog.origin(type(runtime))
+    if origin is None:
+        catalog.names(Runtime.kind)  # a runtime that was made without the catalog; this loads the plugins
+        origin = catalog.origin(type(runtime))
+    if origin is None:
+        raise ConfigError(
+            f"{runtime!r} comes from no plugin that is installed. A file that is not the model's own export is run in "
+            f"a process of its own, which makes the runtime again from its expression: bring "
+            f"{type(runtime).__name__} by the hook cnnkit_runtimes, or choose another runtime"
+        )
+    return f"{origin.distribution}:{runtime!r}"
+
+
+def _needed(model: Sequential) -> int:
+    """Bytes that a run of the model itself may take, whatever a file makes of it."""
+    weights = 4 * sum(array.size for array in model.state().values())
+    each = VALUES * value_bytes(model) + WINDOWS * _window_bytes(model)
+    return WEIGHTS * weights + samples_of(CHUNK_BYTES, model) * each
+
+
+def _window_bytes(model: Sequential) -> int:
+    """Most bytes that a layer's inputs have for one sample once each output has its own copy of those it is made of."""
+    sizes = [0]
+    for node in model.nodes:
+        channels = node.out_shape[0]
+        weights = 0 if isinstance(node.layer, Merge) else max((a.size for a in node.layer.params.values()), default=0)
+        sizes.append(4 * weights // channels * math.prod(node.out_shape) // channels)
+    return max(sizes)
+
+
+def _end(code: int, late: Sequence[bool]) -> str:
+    """How a process ended that gave no reply."""
+    if late or code == -signal.SIGXCPU:
+        return f"it did not end within {SECONDS:g} seconds"
+    if code < 0:
+        return f"the process that did so was ended by {signal.Signals(-code).name}"
+    return f"the process that did so ended with exit code {code}"
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

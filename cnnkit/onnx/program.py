@@ -1,0 +1,73 @@
+"""An ONNX model that runtimes can execute: one that is trusted, in this process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import numpy as np
+import onnx
+from onnx import ModelProto, ValueInfoProto
+
+from cnnkit.components import Runtime
+from cnnkit.network import Sequential
+from cnnkit.onnx.load import Signature, signature_of
+from cnnkit.onnx.runtimes import execute
+from cnnkit.types import Array
+
+CHUNK_BYTES = 32 * 2**20
+"""Most bytes of layer outputs in one run: a runtime may keep all of them, and several times that as scratch."""
+
+
+class Program(Protocol):
+    """What validation needs of a file: what it declares, and its outputs for some inputs."""
+
+    signature: Signature
+    chunk_bytes: int
+    """Most bytes of layer outputs in one run."""
+
+    def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
+        """All outputs for x, by name.
+
+        further: values of the file that shall be outputs, too; those that it does not have are left out.
+        Raises OnnxError if the runtime cannot execute the file.
+        """
+
+
+class TrustedProgram:
+    """An export of our own, which is executed in this process."""
+
+    def __init__(self, proto: ModelProto) -> None:
+        self.signature = signature_of(proto)
+        self.chunk_bytes = CHUNK_BYTES
+        self._data = cast(bytes, proto.SerializeToString())
+
+    def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
+        """As `Program` says."""
+        return execute(runtime, with_outputs(self._data, further), {"input": x})
+
+
+def with_outputs(data: bytes, further: Sequence[ValueInfoProto]) -> bytes:
+    """The model with further ones of its values as outputs."""
+    if not further:
+        return data
+    proto = onnx.load_model_from_string(data)
+    present = {name for node in proto.graph.node for name in node.output} - {out.name for out in proto.graph.output}
+    proto.graph.output.extend(value for value in further if value.name in present)
+    return cast(bytes, proto.SerializeToString())
+
+
+def value_bytes(model: Sequential) -> int:
+    """Bytes of all layers' outputs for one sample."""
+    return sum(math.prod(node.out_shape) for node in model.nodes) * 4
+
+
+def samples_of(chunk_bytes: int, model: Sequential) -> int:
+    """How many samples to run together: two at least, so that the batch axis must be dynamic."""
+    return max(2, chunk_bytes // value_bytes(model))
+
+
+def as_declared(signature: Signature, x: Array) -> Array:
+    """Inputs in the dtype that the file takes, if that is float32: each uint8 is one, too."""
+    return x.astype(np.float32) if signature.dtype == "float32" else x
