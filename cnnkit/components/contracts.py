@@ -191,7 +191,7 @@ class Loss(Component):
 
     def task(self, targets: Array) -> Task:
         """What a network is for that was trained towards these targets: class indices mean classes for any loss."""
-        if self.gives != "labels" and targets.ndim != 2 and targets.dtype.kind in "iu":
+        if self.gives != "labels" and targets.ndim in (1, 3) and targets.dtype.kind in "iu":
             return Task("classes", self.from_logits)
         return Task(self.gives or ("classes" if self.from_logits else "values"), self.from_logits)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.classes import are_indices, indices_of
 from cnnkit.types import Array, Data
 from cnnkit.units import range_of
 
@@ -28,12 +29,13 @@ def describe(data: Data) -> dict[str, Any]:
         "input_range": {name: list(range_of(part.x)) for name, part in parts.items()},
         "preprocessing": dataclasses.asdict(data.preprocessing),
     }
-    if data.train.y.dtype.kind != "i":
+    indices = {name: indices_of(part.y) for name, part in parts.items()}
+    if not all(map(are_indices, indices.values())):
         return document | {
             "target_range": {name: list(range_of(part.y)) for name, part in parts.items()},
             "classes": [],
         }
-    counts = {name: dict(zip(*_unique(part.y), strict=True)) for name, part in parts.items()}
+    counts = {name: dict(zip(*_unique(y), strict=True)) for name, y in indices.items()}
     classes = sorted({*range(len(data.labels)), *(index for found in counts.values() for index in found)})
     return document | {
         "classes": [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnkit.classes import indices_of
 from cnnkit.components import Augmentation, Mixing
 from cnnkit.errors import DataError
 from cnnkit.network import Augmented
@@ -88,7 +89,7 @@ def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str)
 
 def _chosen(data: Data) -> tuple[Array, Array]:
     """The first training samples of each class, and their labels; values to regress are one class without a name."""
-    x, y = data.train.x, data.train.y
+    x, y = data.train.x, indices_of(data.train.y)
     if y.dtype.kind != "i":
         return x[:MOST_OF_A_CLASS], np.zeros(len(x[:MOST_OF_A_CLASS]), np.int64)
     classes = np.unique(y)[:MOST_CLASSES]
@@ -99,7 +100,7 @@ def _chosen(data: Data) -> tuple[Array, Array]:
 
 def _augmented(data: Data, augmentations: Sequence[Augmentation | Mixing]) -> tuple[Array, Array]:
     """The first training sample of each class, and the same in several epochs; in the order of the epochs."""
-    x, y = data.train.x, data.train.y
+    x, y = data.train.x, indices_of(data.train.y)
     classes = np.unique(y)[:MOST_CLASSES] if y.dtype.kind == "i" else [None]
     first = np.array([0 if label is None else int(np.argmax(y == label)) for label in classes])
     samples = Augmented(x, y, augmentations, max(len(data.labels), int(y.max(initial=0)) + 1))

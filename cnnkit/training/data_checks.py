@@ -6,12 +6,13 @@ by its position in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnkit import axes
+from cnnkit.classes import are_indices, check_labels, indices_of, listed
 from cnnkit.components import Loss
 from cnnkit.components.checks import LARGEST, are_shares
 from cnnkit.data.targets import as_targets
@@ -22,8 +23,6 @@ from cnnkit.types import Array, Data, Inputs, Samples, as_inputs, blocks
 from cnnkit.units import Range, bounds, in_other_units, units_hint
 
 NAMES = TRAIN, VALIDATION, TEST = "training", "validation", "test"
-NAMED = 10
-"""Classes that a message lists."""
 Given = Data | Samples | tuple[Inputs, Any]
 """What can be trained on: a dataset, or inputs with their targets."""
 
@@ -66,7 +65,7 @@ def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
     """The parts of a dataset, or of samples alone; shapes are checked, values are not.
 
     Raises ConfigError for anything else, ShapeError for inputs that the model does not take and classes that it does
-    not have, DataError for targets that can mean nothing, or two things.
+    not have or has in another order, DataError for targets that can mean nothing, or two things.
     """
     match data:
         case Data():
@@ -78,7 +77,7 @@ def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
         case _:
             raise ConfigError(f"expected a dataset, or a pair of arrays (inputs, targets), got {type(data).__name__}")
     known = data.labels if isinstance(data, Data) else ()
-    check_order(model, known)
+    check_labels(model.labels, known)
     labels = model.labels or known
     parts: list[Samples | None] = []
     for name, part in zip(NAMES, given, strict=True):
@@ -90,15 +89,6 @@ def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
     outputs = model.output_shape
     fit = len(labels) == outputs[0] and len(outputs) != 2
     return Parts(train, validation, test, labels if fit else model.labels)
-
-
-def check_order(model: Sequential, labels: tuple[str, ...]) -> None:
-    """Raises ShapeError for labels that are the model's in another order: indices would mean other classes then."""
-    if labels != model.labels and sorted(labels) == sorted(model.labels):
-        raise ShapeError(
-            f"the data has the classes {_listed(labels)}, and the model the same in another order, "
-            f"{_listed(model.labels)}: bring the targets into the order of the model's labels"
-        )
 
 
 def samples_of(model: Sequential, loss: Loss, samples: Samples) -> Samples:
@@ -132,22 +122,18 @@ def _about_units(model: Sequential, ranges: dict[str, Range]) -> Iterator[str]:
 
 def _about_classes(parts: dict[str, Samples], labels: tuple[str, ...]) -> Iterator[str]:
     """Classes that are asked for and cannot be learned."""
-    if not _are_classes(parts[TRAIN].y):
+    if not are_indices(parts[TRAIN].y):
         return
     known = np.unique(parts[TRAIN].y)
     for name in (VALIDATION, TEST):
-        if name in parts and _are_classes(parts[name].y):
+        if name in parts and are_indices(parts[name].y):
             unknown = np.setdiff1d(parts[name].y, known).tolist()
             names = [labels[one] if one < len(labels) else str(one) for one in unknown]
             if names:
                 yield (
                     f"the {name} samples have classes that no training sample has, so that they cannot be learned: "
-                    f"{_listed(names)}"
+                    f"{listed(names)}"
                 )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def _samples(
@@ -157,9 +143,11 @@ def _samples(
     _check_inputs(model, x)
     outputs = model.output_shape
     y, labels = as_targets(given, known, outputs, f"the {name} targets", gives_labels=loss.gives == "labels")
+    if isinstance(loss, CrossEntropy) and y.shape[1:] == outputs:
+        y = indices_of(y)
     if labels != known and outputs != (len(labels),):
         raise ShapeError(
-            f"the {name} targets name {len(labels)} classes ({_listed(labels)}), and the network has outputs of shape "
+            f"the {name} targets name {len(labels)} classes ({listed(labels)}), and the network has outputs of shape "
             f"{model.output_shape}: the last layer must give one value for each, as Dense({len(labels)}) does"
         )
     return part if isinstance(part, Samples) and y is part.y else Samples(x, y), labels
@@ -178,10 +166,6 @@ def _check_inputs(model: Sequential, x: Any) -> None:
             advice = "build the model with the data's input_shape"
         raise ShapeError(f"the model takes inputs of shape {model.input_shape}, the data has {given[1:]}: {advice}")
     model.check_input(x[:1])
-
-
-def _are_classes(y: Array) -> bool:
-    return y.ndim == 1 and y.dtype.kind in "iu"
 
 
 def _check_targets(model: Sequential, loss: Loss, y: Array, name: str) -> None:
