@@ -20,7 +20,7 @@ from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.network import Sequential
 from cnnkit.types import Array, Data, Inputs, Samples, as_inputs, blocks
-from cnnkit.units import Range, bounds, in_other_units, units_hint
+from cnnkit.units import Range, bounds, in_other_units, units_hint, units_of
 
 NAMES = TRAIN, VALIDATION, TEST = "training", "validation", "test"
 Given = Data | Samples | tuple[Inputs, Any]
@@ -57,7 +57,7 @@ def check_data(model: Sequential, loss: Loss, data: Given) -> Checked:
     parts = parts_of(data, model, loss)
     named = {name: part for name, part in zip(NAMES, parts[:3], strict=True) if part}
     ranges = {name: check_values(model, loss, part, name) for name, part in named.items()}
-    warnings = (*_about_units(model, ranges), *_about_classes(named, parts.labels))
+    warnings = (*_about_units(model, named, ranges), *_about_classes(named, parts.labels))
     return Checked(*parts, ranges[TRAIN], warnings)
 
 
@@ -106,17 +106,18 @@ def check_values(model: Sequential, loss: Loss, samples: Samples, name: str) -> 
     return checked_range(samples, name)
 
 
-def _about_units(model: Sequential, ranges: dict[str, Range]) -> Iterator[str]:
-    scale, shape, trained = model.preprocessing.scale, model.input_shape, ranges[TRAIN]
-    if hint := units_hint(model.input_range, trained, shape):
+def _about_units(model: Sequential, parts: dict[str, Samples], ranges: dict[str, Range]) -> Iterator[str]:
+    scale, shape, trained, dtype = model.preprocessing.scale, model.input_shape, ranges[TRAIN], parts[TRAIN].x.dtype
+    if hint := units_hint(model.units, trained, dtype):
         yield f"the training samples have {hint}"
-    elif scale != 1 and in_other_units((0, 1 / scale), trained, shape):
+    elif scale != 1 and in_other_units(units_of((0, 1 / scale), shape, scale, model.input_dtype), trained, dtype):
         yield (
             f"the training samples have values from {trained[0]:g} to {trained[1]:g}, and the model's preprocessing is "
             f"for values from 0 to {1 / scale:g}: give them in these units, or build the model with another"
         )
+    known = units_of(trained, shape, scale, dtype)
     for name in (VALIDATION, TEST):
-        if name in ranges and (hint := units_hint(trained, ranges[name], shape)):
+        if name in parts and (hint := units_hint(known, ranges[name], parts[name].x.dtype)):
             yield f"the {name} samples have {hint}"
 
 

@@ -248,7 +248,7 @@ class Trainer:
         """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same."""
         samples = samples_of(model, self.loss, samples)
         if len(samples):
-            warn_of_units(model.input_range, check_values(model, self.loss, samples, "test"), model.input_shape)
+            warn_of_units(model.units, check_values(model, self.loss, samples, "test"), samples.x.dtype)
         return self._evaluated(model, samples)
 
     def _measured(self, model: Sequential, test: Samples) -> tuple[dict[str, float], str]:
