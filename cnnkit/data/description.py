@@ -17,7 +17,7 @@ def describe(data: Data) -> dict[str, Any]:
 
     dataset, digest, input (the shape of one), dtype; samples, input_range and, where targets are values to regress,
     target_range by part (train, test, perhaps validation); preprocessing (scale, mean and std); classes: for each its
-    label, and by part the number of samples and their share of the part.
+    label, and by part the number of samples, or of pixels where each has a class, and their share of the part.
     """
     parts = {name: part for name in ("train", "test", "validation") if (part := getattr(data, name)) is not None}
     document: dict[str, Any] = {
@@ -41,7 +41,7 @@ def describe(data: Data) -> dict[str, Any]:
         "classes": [
             {"label": data.labels[index] if index < len(data.labels) else str(index)}
             | {
-                name: {"samples": found.get(index, 0), "share": found.get(index, 0) / len(parts[name])}
+                name: {"samples": found.get(index, 0), "share": found.get(index, 0) / indices[name].size}
                 for name, found in counts.items()
             }
             for index in classes

@@ -66,7 +66,7 @@ def as_targets(
         raise DataError(f"{what}: expected numbers, names or booleans, got an array of {y.dtype}")
     if y.dtype.kind == "f" or gives_labels:
         return Targets(y[:, np.newaxis] if y.ndim == 1 and is_single else y, tuple(labels))
-    is_column = y.ndim == 2 or (y.ndim == 4 and outputs is not None and outputs[0] > 1)
+    is_column = y.ndim == 2 or (y.ndim == 4 and outputs is not None and outputs[1:] == y.shape[2:] and outputs[0] > 1)
     if is_column and y.shape[1] == 1 and not is_single:
         y = y[:, 0]
     return Targets(y, tuple(labels))

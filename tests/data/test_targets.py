@@ -283,6 +283,15 @@ def test_masks_of_one_plane_are_classes_or_a_label_as_the_loss_says() -> None:
         assert model.gives == "1 value for each pixel"
 
 
+@pytest.mark.parametrize(("axes", "way"), [("(N, 1, H, W)", "y[:, 0].astype(int)"), ("(N, H, W)", "y.astype(int)")])
+def test_masks_as_floats_are_refused_with_what_to_write(axes: str, way: str) -> None:
+    x, y = np.zeros((30, 1, 4, 4), np.float32), (np.arange(480).reshape(30, 1, 4, 4) % 2).astype(np.float32)
+    given = y if axes == "(N, 1, H, W)" else y[:, 0]
+    with pytest.raises(ShapeError) as caught:
+        Trainer().fit(Sequential(["Conv2D(2, 1)"], (1, 4, 4)), (x, given))
+    assert f"got float32 of shape {given.shape}: for class indices, write {way}; for values" in str(caught.value)
+
+
 def test_numbers_that_no_array_holds() -> None:
     for given, dtype, at in (
         ([1, 2**70], "int64", 1),
