@@ -50,8 +50,6 @@ def as_targets(
     for booleans of one output that is no label, which can mean two things.
     """
     y = _array(given, what)
-    if y.ndim == 0:
-        raise DataError(f"{what}: expected one for each sample, got a single value of {y.dtype}")
     if y.dtype.kind == "U":
         return _from_names(_flat(y, what), tuple(labels), what)
     is_single = outputs == (1,)
@@ -79,6 +77,8 @@ def _array(given: Any, what: str) -> Array:
         y = np.asarray(given)
     except ValueError as error:
         raise DataError(f"{what}: expected one for each sample, all of one shape: {error}") from None
+    if y.ndim == 0:
+        raise DataError(f"{what}: expected one for each sample, got a single value of {y.dtype}")
     if y.dtype.kind == "S":
         try:
             return np.char.decode(y, "utf-8")

@@ -181,12 +181,12 @@ def _check_targets(model: Sequential, loss: Loss, y: Array, name: str) -> None:
         _check_shares(loss, y, name)
     elif isinstance(loss, BinaryCrossEntropy | CrossEntropy | MSE):  # what another one takes, only it knows
         is_whole = y.dtype.kind == "f" and y.size == len(y) * math.prod(outputs[1:]) and bool((y == np.floor(y)).all())
-        way = "y.astype(int).ravel()" if len(outputs) == 1 else f"y{'[:, 0]' if y.ndim == 4 else ''}.astype(int)"
+        flat = "ravel()" if len(outputs) == 1 else f"reshape{(-1, *outputs[1:])}"
         if loss.gives == "labels":
             expected, advice = "zeros and ones of shape", "for class indices, take the loss CrossEntropy(); "
         else:
             expected = f"class indices, integers of shape {(len(y), *outputs[1:])}, or values of shape"
-            advice = f"for class indices, write {way}; " if is_whole else ""
+            advice = f"for class indices, write y.astype(int).{flat}; " if is_whole else ""
         raise ShapeError(
             f"the {name} targets must be {expected} {(len(y), *outputs)}, one for each output; got {y.dtype} of shape "
             f"{y.shape}: {advice}for values to regress, end the network in one output for each, and take the loss "

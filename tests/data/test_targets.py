@@ -192,6 +192,7 @@ def test_what_is_missing_is_refused_by_its_sample() -> None:
     ("given", "message"),
     [
         (3, "the training targets: expected one for each sample, got a single value of int64"),
+        (None, "the training targets: expected one for each sample, got a single value of object"),
         (
             [[1], [2, 3]],
             "the training targets: expected one for each sample, all of one shape: setting an",
@@ -283,13 +284,16 @@ def test_masks_of_one_plane_are_classes_or_a_label_as_the_loss_says() -> None:
         assert model.gives == "1 value for each pixel"
 
 
-@pytest.mark.parametrize(("axes", "way"), [("(N, 1, H, W)", "y[:, 0].astype(int)"), ("(N, H, W)", "y.astype(int)")])
-def test_masks_as_floats_are_refused_with_what_to_write(axes: str, way: str) -> None:
-    x, y = np.zeros((30, 1, 4, 4), np.float32), (np.arange(480).reshape(30, 1, 4, 4) % 2).astype(np.float32)
-    given = y if axes == "(N, 1, H, W)" else y[:, 0]
+@pytest.mark.parametrize("shape", [(30, 1, 4, 5), (30, 4, 5), (30, 4, 5, 1)])
+def test_masks_as_floats_are_refused_with_what_to_write(shape: tuple[int, ...]) -> None:
+    x, y = np.zeros((30, 1, 4, 5), np.float32), (np.arange(600).reshape(shape) % 2).astype(np.float32)
+    model = Sequential(["Conv2D(2, 1)"], (1, 4, 5))
     with pytest.raises(ShapeError) as caught:
-        Trainer().fit(Sequential(["Conv2D(2, 1)"], (1, 4, 4)), (x, given))
-    assert f"got float32 of shape {given.shape}: for class indices, write {way}; for values" in str(caught.value)
+        Trainer().fit(model, (x, y))
+    assert (
+        f"got float32 of shape {shape}: for class indices, write y.astype(int).reshape(-1, 4, 5); for values to regress"
+    ) in str(caught.value)
+    assert Trainer(epochs=1, workers=1).fit(model, (x, y.astype(int).reshape(-1, 4, 5))).history["loss"]
 
 
 def test_numbers_that_no_array_holds() -> None:
