@@ -1,8 +1,8 @@
 """Which axis of an array is which, and what to write where one is missing or in another place.
 
 Images are (N, C, H, W). TensorFlow, matplotlib and Pillow have the channels last, and grey images often have no axis
-for them. A network can be built for either, with rows of pixels for channels: so what seems to have its channels last
-is refused, with what to write if it has, and what if it has not.
+for them. Nothing stops a network from taking the rows of pixels for channels. So what seems to have its channels last
+is refused, and the message says what to write: if it does, to bring them to the front; if it does not, to turn it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ from cnnkit.types import Shape
 
 MOST_CHANNELS = 4
 """Of what is taken for an image: grey, grey or colour with transparency, colour."""
+MOST_LEADS, SAMPLES_PER_LEAD = 31, 16
+"""A signal of shape (leads, samples, 1) has at most this many leads, and at least this many times as many samples."""
 
 
 def seems_channels_last(shape: Shape) -> bool:
-    """Whether one input of this shape seems to be (H, W, C): the last axis alone is as short as channels are."""
-    return len(shape) == 3 and shape[2] <= MOST_CHANNELS < min(shape[:2])
+    """Whether one input of this shape seems to be (H, W, C): the last axis alone is as short as channels are.
+
+    A signal of several leads, (12, 1000, 1), is none: no image is that wide and that low.
+    """
+    if len(shape) != 3 or not shape[2] <= MOST_CHANNELS < min(shape[:2]):
+        return False
+    is_signal = shape[2] == 1 and shape[0] <= MOST_LEADS and shape[1] >= SAMPLES_PER_LEAD * shape[0]
+    return not is_signal
 
 
 def about_channels_last(shape: Shape, x: str = "x") -> str:
@@ -37,7 +45,7 @@ def conversion(given: Shape, expected: Shape) -> str:
     if one == expected:
         return "x[None]"
     if len(expected) == 1:
-        return "x.reshape(len(x), -1)" if len(some) > 1 and math.prod(some) == size else ""
+        return _flattening(some) if len(some) > 1 and math.prod(some) == size else ""
     if len(expected) != 3:
         return ""
     channels, height, width = expected
@@ -52,3 +60,14 @@ def conversion(given: Shape, expected: Shape) -> str:
         and some == (size,),
     }
     return next((way for way, fits in ways.items() if fits), "")
+
+
+def _flattening(some: Shape) -> str:
+    """The expression that makes a row of each input; colours can be in two orders there."""
+    plain = "x.reshape(len(x), -1)"
+    if len(some) != 3 or 1 in (some[0], some[2]):
+        return plain
+    channels_last = some[2] <= MOST_CHANNELS < some[0]
+    other = f"x.transpose({'0, 3, 1, 2' if channels_last else '0, 2, 3, 1'}).reshape(len(x), -1)"
+    channels, pixels = (other, plain) if channels_last else (plain, other)
+    return f"{channels} where each channel is in one piece, and {pixels} where each pixel is"

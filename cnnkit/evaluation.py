@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.classes import are_indices, check_labels, indices_of
 from cnnkit.components.predicted import predicted_classes
 from cnnkit.measures import Calibration, ClassReport, ConfusionPairs, calibration_of, confusion_pairs
 from cnnkit.network import Sequential
@@ -53,17 +54,18 @@ def evaluate_classes(model: Sequential, samples: Samples, labels: tuple[str, ...
     """Measure a classifier class by class; None for a model that gives no classes, and targets that are none.
 
     Where a model gives classes for each pixel, pixels are counted. labels: names for the classes of a model without its
-    own. Raises ShapeError for samples of another shape than the model takes, or with classes that it does not have, and
-    CostError for more classes than can be reported on one by one.
+    own. Raises ShapeError for samples of another shape than the model takes, or with classes that it does not have, or
+    has in another order, and CostError for more classes than can be reported on one by one.
     """
-    indices = samples.y.shape[1:] == model.output_shape[1:] and np.issubdtype(samples.y.dtype, np.integer)
-    if model.task.gives != "classes" or not indices:
+    check_labels(model.labels, labels)
+    y = indices_of(samples.y)
+    if model.task.gives != "classes" or not are_indices(y) or y.shape[1:] != model.output_shape[1:]:
         return None
     model.check_report()
     count = model.output_shape[0]
     names = next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
     predicted, confidence = _predicted(model, samples)
-    targets = samples.y.reshape(-1)
+    targets = y.reshape(-1)
     confusion = confusion_pairs(targets, predicted, count)
     believable = model.has_probabilities and np.isfinite(confidence).all()
     calibrated = calibration_of(confidence, predicted == targets) if believable else None

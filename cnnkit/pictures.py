@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from cnnkit.classes import check_labels, indices_of
 from cnnkit.components import Layer
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
 from cnnkit.measures import not_finite
@@ -50,14 +51,16 @@ class Subject:
 
     @cached_property
     def samples(self) -> Samples:
-        """The test samples. Raises ShapeError for those of another shape than the model takes."""
-        samples = self._load().test
+        """The test samples. Raises ShapeError for those of another shape or with other classes than the model has."""
+        data = self._load()
+        check_labels(self.model.labels, data.labels, self.name)
+        samples = data.test
         if samples.x.shape[1:] != self.model.input_shape:
             raise ShapeError(
                 f"{self.name} takes inputs of shape {self.model.input_shape}, the dataset has "
                 f"{tuple(samples.x.shape[1:])}: choose a dataset that fits"
             )
-        return samples
+        return Samples(samples.x, indices_of(samples.y)) if self.model.task.gives == "classes" else samples
 
     @cached_property
     def probabilities(self) -> Array:

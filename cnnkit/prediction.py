@@ -137,7 +137,7 @@ def read_file(file: FileName, model: Sequential, *, invert: bool = False, dark: 
     if not is_image:
         if invert:
             raise DataError(f"{name}: --invert turns image files, and this is an array: leave one of them out")
-        hint = units_hint(model.input_range, bounds(x), model.input_shape) if len(x) else ""
+        hint = units_hint(model.units, bounds(x), x.dtype) if len(x) else ""
         return FileInputs(name, x, False, (f"has {hint}",) if hint else ())
     if invert:
         x = full_scale - x

@@ -31,6 +31,17 @@ def test_what_has_not(shape: Shape) -> None:
     assert not seems_channels_last(shape)
 
 
+@pytest.mark.parametrize("shape", [(12, 1000, 1), (8, 128, 1), (31, 496, 1)])
+def test_signals_of_several_leads_are_no_images(shape: Shape) -> None:
+    assert not seems_channels_last(shape)
+    assert Sequential(["Flatten()", "Dense(3)"], shape).input_shape == shape
+
+
+@pytest.mark.parametrize("shape", [(12, 1000, 3), (32, 1000, 1), (31, 495, 1), (28, 280, 1), (1000, 12, 1)])
+def test_low_and_wide_images_are_no_signals(shape: Shape) -> None:
+    assert seems_channels_last(shape)
+
+
 def fit(x: Array, shape: Shape) -> None:
     Trainer(epochs=1, workers=1).fit(Sequential(LAYERS, shape), (x, np.arange(len(x)) % 3))
 
@@ -78,6 +89,28 @@ def test_where_nothing_is_known_to_fit_nothing_is_advised() -> None:
     assert conversion((9, 8, 7), (1, 8, 6)) == ""
     assert conversion((9, 7), (6,)) == ""
     assert conversion((9, 2, 3), (6,)) == "x.reshape(len(x), -1)"
+    assert conversion((9, 1, 2, 3), (6,)) == conversion((9, 2, 3, 1), (6,)) == "x.reshape(len(x), -1)"
+
+
+@pytest.mark.parametrize(
+    ("given", "channels", "pixels"),
+    [
+        ((9, 8, 6, 3), "x.transpose(0, 3, 1, 2).reshape(len(x), -1)", "x.reshape(len(x), -1)"),
+        ((9, 8, 2, 3), "x.transpose(0, 3, 1, 2).reshape(len(x), -1)", "x.reshape(len(x), -1)"),
+        ((9, 3, 8, 6), "x.reshape(len(x), -1)", "x.transpose(0, 2, 3, 1).reshape(len(x), -1)"),
+    ],
+)
+def test_rows_of_colours_can_be_in_two_orders(given: Shape, channels: str, pixels: str) -> None:
+    size = int(np.prod(given[1:]))
+    way = f"{channels} where each channel is in one piece, and {pixels} where each pixel is"
+    assert conversion(given, (size,)) == way
+    with pytest.raises(ShapeError) as caught:
+        Trainer().fit(Sequential(["Dense(3)"], (size,)), (np.zeros(given), np.arange(9) % 3))
+    assert str(caught.value).endswith(f": write {way}")
+    x = np.arange(9 * size).reshape(given)
+    planes, whole = (eval(one, {"x": x, "len": len}) for one in (channels, pixels))
+    colours = given[1] if given[1] == 3 else given[3]
+    np.testing.assert_array_equal(planes.reshape(9, colours, -1), whole.reshape(9, -1, colours).swapaxes(1, 2))
 
 
 def message(x: Array, shape: Shape) -> str:

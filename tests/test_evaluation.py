@@ -47,7 +47,8 @@ def test_it_agrees_with_the_predictions() -> None:
 def test_names_are_the_models_then_those_of_the_dataset_then_numbers() -> None:
     own = Sequential(["Flatten()", "Dense(10)"], (1, 8, 8), labels=list("abcdefghij"))
     for model, given, expected in (
-        (own, DIGITS.labels, tuple("abcdefghij")),
+        (own, tuple("abcdefgh"), tuple("abcdefghij")),
+        (own, (), tuple("abcdefghij")),
         (network(), tuple("klmnopqrst"), tuple("klmnopqrst")),
         (network(), ("too", "few"), DIGITS.labels),
         (network(), (), DIGITS.labels),
@@ -134,3 +135,22 @@ def test_values_to_regress_have_no_classes() -> None:
 def test_more_classes_than_the_model_has() -> None:
     with pytest.raises(ShapeError, match="the targets must be 0 to 4 for 5 classes"):
         evaluate_classes(network(5), DIGITS.test)
+
+
+def test_names_of_other_classes_are_refused() -> None:
+    own = Sequential(["Flatten()", "Dense(10)"], (1, 8, 8), labels=DIGITS.labels)
+    with pytest.raises(
+        ShapeError, match=r"^class 0 is '1' in the data, and '0' in the model; the data has the labels 1"
+    ):
+        evaluate_classes(own, DIGITS.test, DIGITS.labels[1:])
+
+
+def test_one_hot_targets_of_a_classifier_are_its_classes() -> None:
+    model = network()
+    expected = evaluate_classes(model, DIGITS.test)
+    one_hot = np.eye(10, dtype=np.float32)[DIGITS.test.y]
+    found = evaluate_classes(model, Samples(DIGITS.test.x, one_hot))
+    assert expected is not None
+    assert found is not None
+    assert json.dumps(found.to_dict()) == json.dumps(expected.to_dict())
+    assert evaluate_classes(model, Samples(DIGITS.test.x, one_hot * 0.9)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_almost_sure_is_told_as_such(tmp_path: Path) -> None:
 
 def test_long_labels_stay_beside_the_sample(tmp_path: Path) -> None:
     model = _network(labels=[f"a class with a long name, number {i}" for i in range(10)])
-    figure: Any = draw("feature-maps", [_subject(tmp_path, model)])
+    figure: Any = draw("feature-maps", [_subject(tmp_path, model, replace(DIGITS, labels=model.labels))])
     figure.canvas.draw()
     title = next(axes.title for axes in figure.axes if axes.images)
     assert title.get_text().splitlines()[1] == f"true {DIGITS.test.y[0]} a class with a lo…"
@@ -213,11 +214,25 @@ def test_data_that_do_not_fit(tmp_path: Path) -> None:
     for kind in ("predictions", "misclassified", "confusion", "calibration", "feature-maps"):
         with pytest.raises(CnnkitError):
             draw(kind, [_subject(tmp_path, _network(), none)])
+    others = replace(DIGITS, labels=DIGITS.labels[1:])
+    for kind in ("predictions", "misclassified", "confusion", "calibration", "feature-maps"):
+        with pytest.raises(
+            ShapeError, match=r"^class 0 is '1' in the data, and '0' in net@\d+; the data has the labels"
+        ):
+            draw(kind, [_subject(tmp_path, _network(labels=DIGITS.labels), others)])
+
+
+def test_one_hot_targets_are_classes(tmp_path: Path) -> None:
+    one_hot = Data(DIGITS.test, Samples(DIGITS.test.x, np.eye(10, dtype=np.float32)[DIGITS.test.y]))
+    expected, found = (_subject(tmp_path, _network(), data) for data in (DIGITS, one_hot))
+    np.testing.assert_array_equal(found.samples.y, expected.samples.y)
+    assert draw("confusion", [found])
 
 
 def test_labels_of_anybody_do_no_harm(tmp_path: Path) -> None:
     labels = ["$\\frac{$", "x" * 10_000, "\n\n", "_hidden", "日本", "\x1b[31m", "%s{}", "$", "\\", ""]
-    subject = _subject(tmp_path, _network(labels=labels), history={"$": [1.0], "loss": [1.0]})
+    data = replace(DIGITS, labels=tuple(labels))
+    subject = _subject(tmp_path, _network(labels=labels), data, history={"$": [1.0], "loss": [1.0]})
     files, left_out = write([subject], None, tmp_path)
     assert (set(files), left_out) == (set(KINDS), {})
 

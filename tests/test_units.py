@@ -20,7 +20,7 @@ from cnnkit.network import Sequential
 from cnnkit.prediction import predict_files
 from cnnkit.training import Trainer
 from cnnkit.types import Array, Data, Preprocessing, Samples
-from cnnkit.units import Range, Scale, in_other_units, range_of, scale_of_images
+from cnnkit.units import Range, Scale, in_other_units, range_of, scale_of_images, units_of
 from tests.training.test_checkpoint import StopsAfter
 
 COUNT, SIDE = 60, 8
@@ -48,7 +48,7 @@ WHAT_HAPPENS = {
     ("float32", 16, "NCHW", "train"): "x 1",
     ("float32", 255, "NCHW", "train"): "x 1",
     ("uint8", 1, "NCHW", "predict"): "hint",
-    ("uint8", 16, "NCHW", "predict"): "hint",
+    ("uint8", 16, "NCHW", "predict"): "taken",  # dark images
     ("uint8", 255, "NCHW", "predict"): "taken",
     ("float32", 1, "NCHW", "predict"): "hint",
     ("float32", 16, "NCHW", "predict"): "hint",
@@ -165,19 +165,57 @@ def test_what_white_is(scale: float, known: Range | None, expected: Scale) -> No
         ((0, 1), (-1, 1), True),
         ((0, 1), (0.2, 1.1), False),
         ((-1, 1), (0, 255), True),
-        ((-1, 1), (0, 1), False),
+        ((-1, 1), (0, 1), True),
+        ((-1, 1), (0.3, 1), False),  # a light photograph
+        ((-1, 1), (-0.5, 1), False),
+        ((-2.1, 2.6), (0, 1), False),
+        ((0, 65535), (0, 255), True),
+        ((0, 65535), (0, 4095), True),
+        ((0, 65535), (0, 30000), False),
+        ((0, 4095), (0, 255), True),
+        ((0, 4095), (0, 300), False),
+        ((0, 100), (0, 10), False),
+        ((0, 100), (0, 1), True),
         ((-2.1, 2.6), (0, 255), True),
         ((-2.1, 2.6), (-2.4, 2.9), False),
         ((7, 7), (0, 255), False),
     ],
 )
 def test_which_units_are_others(known: Range, given: Range, differ: bool) -> None:
-    assert in_other_units(known, given, (1, 8, 8)) == differ
+    assert in_other_units(units_of(known, (1, 8, 8), 1, "float32"), given) == differ
 
 
 def test_a_table_may_have_a_row_of_small_numbers() -> None:
-    assert not in_other_units((0, 255), (0, 1), (5,))
-    assert in_other_units((0, 1), (0, 255), (5,))
+    for known, given in (((0, 250), (0, 1)), ((-1, 1), (0, 1))):
+        assert not in_other_units(units_of(known, (5,), 1, "float32"), given)
+    assert in_other_units(units_of((0, 1), (5,), 1, "float32"), (0, 255))
+
+
+@pytest.mark.parametrize(("known", "scale"), [((0, 255), 1), ((0, 250), 1 / 255)])
+def test_rows_of_pixels_are_images(known: Range, scale: float) -> None:
+    assert in_other_units(units_of(known, (64,), scale, "float32"), (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "highest", "differ"),
+    [
+        ("uint8", "uint8", 16, False),
+        ("uint8", "uint8", 2, False),
+        ("uint8", "uint8", 1, True),
+        ("uint8", "float32", 16, True),
+        ("float32", "uint8", 16, True),
+    ],
+)
+def test_bytes_beside_bytes_are_dark_images(model: str, data: str, highest: int, differ: bool) -> None:
+    assert in_other_units(units_of((0, 255), (1, 8, 8), 1 / 255, model), (0, highest), data) == differ
+
+
+def test_rows_of_pixels_in_other_units_are_told() -> None:
+    x = images(255, "uint8").reshape(COUNT, -1)
+    model = Sequential(["Dense(3)"], x.shape[1:], preprocessing=Preprocessing(1 / 255))
+    Trainer(epochs=1, workers=1).fit(model, (x, Y))
+    with pytest.warns(UnitsWarning, match="values from 0 to 1, and the model was trained on values from 0 to 255"):
+        model.predict(x / 255)
 
 
 @pytest.fixture

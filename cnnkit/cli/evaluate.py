@@ -41,12 +41,12 @@ def evaluate(
 
     Loss and metrics; of a classifier also each class, what it is taken for, and whether confidence is earned.
     """
+    from cnnkit.classes import check_labels
     from cnnkit.errors import CostError
     from cnnkit.evaluation import evaluate_classes
     from cnnkit.measures import not_finite
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
-    from cnnkit.training.data_checks import check_order
 
     may_choose = trusted(trust)
     store = Registry(registry)
@@ -55,7 +55,7 @@ def evaluate(
     data = chosen_dataset(dataset, version, record.manifest, data_dir, may_choose)
     same = trained_on.get("digest") == data.digest
     model = record.model()
-    check_order(model, data.labels)
+    check_labels(model.labels, data.labels)
     metrics = measure(model, record.manifest, data.test, loss, may_choose, workers)
     try:
         classes = evaluate_classes(model, data.test, data.labels)
@@ -91,6 +91,7 @@ def measure(
     workers: int | None = None,
 ) -> dict[str, float]:
     """Loss and metrics on samples: those that it was trained with, as far as the file may choose them."""
+    from cnnkit.classes import are_indices, indices_of
     from cnnkit.errors import ShapeError
     from cnnkit.training.trainer import Trainer
 
@@ -100,7 +101,7 @@ def measure(
     metrics = recorded_metrics(manifest, trust)
     if metrics is not None:
         chosen["metrics"] = metrics
-    elif samples.y.dtype.kind == "f":
+    elif model.task.gives != "classes" or not (samples.y.dtype.kind == "U" or are_indices(indices_of(samples.y))):
         chosen["metrics"] = []  # the usual one counts right classes
     trainer = Trainer(**chosen, workers=workers)
     if samples.x.shape[1:] != model.input_shape:

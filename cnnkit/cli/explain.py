@@ -133,23 +133,27 @@ def _from_dataset(
     number: int, dataset: str | None, record: Record, model: Sequential, data_dir: str | None, trust: Trust
 ) -> tuple[Array, Any, str]:
     """The test sample with this number, its target, and where it is from."""
+    from cnnkit.classes import check_labels, indices_of
     from cnnkit.errors import ConfigError, ShapeError
 
     data = chosen_dataset(dataset, record.version.ref, record.manifest, data_dir, trust)
     samples: Samples = data.test
     if not 0 <= number < len(samples):
         raise ConfigError(f"{data.name} has test samples 0 to {len(samples) - 1}, got --sample {number}")
-    x, y = samples.x[number], samples.y[number]
+    check_labels(model.labels, data.labels, record.version.ref)
+    targets = indices_of(samples.y) if model.task.gives == "classes" else samples.y
+    x, y = samples.x[number], targets[number]
     if x.shape != model.input_shape:
         raise ShapeError(
             f"{record.version.name} takes inputs of shape {model.input_shape}, the dataset has {x.shape}: choose a "
             "dataset that fits with --dataset"
         )
-    return x, int(y) if samples.y.ndim == 1 else y, f"test sample {number} of {data.name}"
+    return x, int(y) if targets.ndim == 1 else y, f"test sample {number} of {data.name}"
 
 
 def _class(label: str, model: Sequential) -> int:
     """The index of a class, by its name or else by its index."""
+    from cnnkit.classes import NAMED, listed
     from cnnkit.errors import ConfigError
 
     if model.task.gives != "classes":
@@ -159,8 +163,10 @@ def _class(label: str, model: Sequential) -> int:
     classes = model.output_shape[0]
     if label.isascii() and label.isdecimal() and len(label) < 10 and int(label) < classes:
         return int(label)
-    listed = ", ".join(model.labels[:10] or map(str, range(min(classes, 10)))) + (", ..." if classes > 10 else "")
-    raise ConfigError(f"the model has no class {label!r}; expected an index below {classes}, or one of: {listed}")
+    names = model.labels or [*map(str, range(min(classes, NAMED + 1)))]
+    raise ConfigError(
+        f"the model has no class {label!r}; expected an index below {classes}, or one of: {listed(names)}"
+    )
 
 
 def _said(explanation: Explanation) -> str:

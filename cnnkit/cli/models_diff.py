@@ -68,10 +68,13 @@ def diff(
 def _predictions(
     a: Record, b: Record, data: Data, loss: str | None, trust: Trust
 ) -> tuple[tuple[MetricPair, ...], ClassDifference | OutputDifference]:
+    from cnnkit.classes import check_labels
     from cnnkit.registry.difference import metric_pairs
     from cnnkit.registry.predictions import ClassDifference, diff_predictions
 
     models = a.model(), b.model()
+    for record, model in zip((a, b), models, strict=True):
+        check_labels(model.labels, data.labels, record.version.ref)
     measured = [
         measure(model, record.manifest, data.test, loss, trust) for model, record in zip(models, (a, b), strict=True)
     ]

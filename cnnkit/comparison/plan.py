@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import numpy as np
-
+from cnnkit.classes import are_indices, indices_of
 from cnnkit.comparison.codes import layers_of
 from cnnkit.comparison.grid import Grid, points, read_grid
 from cnnkit.components.checks import one_of
@@ -186,8 +185,9 @@ def _network(code: str, recipe: Recipe, datasets: Datasets) -> list[str]:
 def _classes(data: Data) -> int:
     """How many classes there are, if nobody has named them; 0 if the targets are no classes."""
     targets = [samples.y for samples in (data.train, data.test, data.validation) if samples and len(samples)]
-    is_class = all(y.ndim == 1 and np.issubdtype(y.dtype, np.integer) for y in targets)
-    return 1 + max(int(y.max()) for y in targets) if is_class else 0
+    if not all(y.ndim < 3 and are_indices(indices_of(y)) for y in targets):
+        return 0
+    return max(y.shape[1] if y.ndim == 2 else 1 + int(y.max()) for y in targets)
 
 
 def _seeds(given: int | Sequence[int] | None, sections: Sequence[CompareSection]) -> tuple[int, ...]:

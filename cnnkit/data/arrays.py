@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,11 +29,12 @@ class Arrays(Dataset):
 
     x: (N, C, H, W), (N, H, W) which gets a channel axis, or (N, F); uint8, float32, or float64, which becomes float32.
     Preprocessing divides uint8 by 255, or by the highest value to train on if that is 1 to 16; floats stay as they are.
-    y: (N,) class indices, integers; or names or booleans, or integers as columns (N, 1) or one-hot (N, K), which become
-    class indices, or (N, H, W), one for each pixel; or several labels, zeros and ones (N, K); or floats to regress,
-    (N,), (N, F) or (N, C, H, W).
+    y: (N,) class indices, integers; or names or booleans, or integers as columns (N, 1), which become class indices, or
+    (N, H, W), one for each pixel; or zeros and ones (N, K) or (N, K, H, W), of which the loss knows whether they are
+    one-hot classes or several labels; or floats to regress, (N,), (N, F) or (N, C, H, W).
     x_validation, y_validation (optional beside x_train): to validate on. labels (optional): the names of the classes,
-    an array of strings; those in y, sorted, if these are names.
+    an array of strings, and where y has a second axis one for each of its columns; those in y, sorted, if these are
+    names.
     path: .npz; .h5 or .hdf5, with datasets of these names; or .npy, which is x, and `targets` is the .npy file of y.
     Looked for in `data_dir`, then in the working directory. The x of .npy files, and of HDF5 datasets without chunks,
     stay in the file, which may be larger than memory: rows are read when they are needed. All others are read into
@@ -73,7 +75,7 @@ class Arrays(Dataset):
         else:
             samples, labels = _samples(path, arrays, "", labels, targets)
             train, test = split_validation(samples, self.test, self.seed)
-        _check_labels(path, labels, max(_classes(part) for part in (train, test, validation) if part))
+        _check_labels(path, labels, [part.y for part in (train, test, validation) if part])
         return Data(train, test, validation, labels=labels, preprocessing=Preprocessing(scale=_scale(train.x)))
 
     @property
@@ -139,7 +141,7 @@ def _targets(path: Path, name: str, given: Array, labels: tuple[str, ...]) -> tu
                 f"the first {y[first]} at index {first[0] if len(first) == 1 else first}"
             )
         return y, labels
-    if y.dtype.kind in "iu" and y.ndim == 2 and ((y == 0) | (y == 1)).all():
+    if y.dtype.kind in "iu" and y.ndim in (2, 4) and ((y == 0) | (y == 1)).all():
         return y.astype(FLOAT), labels
     if y.dtype.kind == "f" and y.ndim in (1, 2, 4):
         with np.errstate(over="ignore"):  # as above
@@ -148,8 +150,8 @@ def _targets(path: Path, name: str, given: Array, labels: tuple[str, ...]) -> tu
         return y[:, np.newaxis] if y.ndim == 1 else y, labels
     raise DataError(
         f"{path}: expected {name} of shape (N,) with class indices, names or booleans, or (N, H, W) with one for each "
-        "pixel, or (N, K) with zeros and ones, or (N,), (N, F) or (N, C, H, W) with floats to regress, got "
-        f"{y.shape} with {y.dtype}: save values to regress as float32"
+        "pixel, or (N, K) or (N, K, H, W) with zeros and ones, or (N,), (N, F) or (N, C, H, W) with floats to regress, "
+        f"got {y.shape} with {y.dtype}: save values to regress as float32"
     )
 
 
@@ -192,10 +194,6 @@ def _check_alike(path: Path, train: Samples, others: Samples, part: str) -> None
             )
 
 
-def _classes(samples: Samples) -> int:
-    return int(samples.y.max()) + 1 if samples.y.dtype.kind == "i" else 0
-
-
 def _labels(path: Path, arrays: dict[str, Stored]) -> tuple[str, ...]:
     if LABELS not in arrays:
         return ()
@@ -205,6 +203,15 @@ def _labels(path: Path, arrays: dict[str, Stored]) -> tuple[str, ...]:
     return tuple(str(label) for label in labels)
 
 
-def _check_labels(path: Path, labels: tuple[str, ...], classes: int) -> None:
-    if labels and not 0 < classes <= len(labels):
+def _check_labels(path: Path, labels: tuple[str, ...], targets: Sequence[Array]) -> None:
+    """targets: of all parts, in which they are of one kind."""
+    if not labels:
+        return
+    if targets[0].ndim in (2, 4):
+        count, things = targets[0].shape[1], "columns" if targets[0].ndim == 2 else "channels"
+        if count != len(labels):
+            raise DataError(
+                f"{path}: expected labels of strings, one for each of the {count} {things} of y, got {len(labels)}"
+            )
+    elif (classes := 1 + max(int(y.max()) for y in targets)) > len(labels):
         raise DataError(f"{path}: expected labels of strings, one for each of {classes} classes, got {len(labels)}")

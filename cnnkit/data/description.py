@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.classes import are_indices, indices_of
 from cnnkit.types import Array, Data
 from cnnkit.units import range_of
 
@@ -16,7 +17,7 @@ def describe(data: Data) -> dict[str, Any]:
 
     dataset, digest, input (the shape of one), dtype; samples, input_range and, where targets are values to regress,
     target_range by part (train, test, perhaps validation); preprocessing (scale, mean and std); classes: for each its
-    label, and by part the number of samples and their share of the part.
+    label, and by part the number of samples, or of pixels where each has a class, and their share of the part.
     """
     parts = {name: part for name in ("train", "test", "validation") if (part := getattr(data, name)) is not None}
     document: dict[str, Any] = {
@@ -28,18 +29,19 @@ def describe(data: Data) -> dict[str, Any]:
         "input_range": {name: list(range_of(part.x)) for name, part in parts.items()},
         "preprocessing": dataclasses.asdict(data.preprocessing),
     }
-    if data.train.y.dtype.kind != "i":
+    indices = {name: indices_of(part.y) for name, part in parts.items()}
+    if not all(map(are_indices, indices.values())):
         return document | {
             "target_range": {name: list(range_of(part.y)) for name, part in parts.items()},
             "classes": [],
         }
-    counts = {name: dict(zip(*_unique(part.y), strict=True)) for name, part in parts.items()}
+    counts = {name: dict(zip(*_unique(y), strict=True)) for name, y in indices.items()}
     classes = sorted({*range(len(data.labels)), *(index for found in counts.values() for index in found)})
     return document | {
         "classes": [
             {"label": data.labels[index] if index < len(data.labels) else str(index)}
             | {
-                name: {"samples": found.get(index, 0), "share": found.get(index, 0) / len(parts[name])}
+                name: {"samples": found.get(index, 0), "share": found.get(index, 0) / indices[name].size}
                 for name, found in counts.items()
             }
             for index in classes

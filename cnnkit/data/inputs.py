@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 
+from cnnkit import axes
 from cnnkit.data.images import read_image
 from cnnkit.data.npy import read_header, read_values
 from cnnkit.errors import DataError
@@ -60,7 +61,9 @@ def _array(stream: BufferedReader, shape: Shape) -> Array:
     accepted = [shape, shape[1:]] if len(shape) == 3 and shape[0] == 1 else [shape]
     if not any(header.shape == one or header.shape[1:] == one for one in accepted):
         images = " or ".join(f"{one} or (N, {', '.join(map(str, one))})" for one in accepted)
-        raise DataError(f"{name}: expected an array of shape {images}, got {header.shape}")
+        way = axes.conversion(header.shape, shape)
+        advice = f": with x for the array, save {way}" if way else ""
+        raise DataError(f"{name}: expected an array of shape {images}, got {header.shape}{advice}")
     try:
         array = read_values(stream, header)
     except (ValueError, MemoryError) as error:

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
+from cnnkit.classes import are_indices, indices_of
 from cnnkit.components.checks import in_range, positive, whole
 from cnnkit.errors import DataError
-from cnnkit.types import Array, Samples
+from cnnkit.types import Samples
 
 
 def proper_fraction(name: str, value: float) -> float:
@@ -44,8 +45,9 @@ def split_validation(samples: Samples, fraction: float, seed: int) -> tuple[Samp
     whole("seed", seed, at_least=0)
     count = _count(samples, fraction)
     order = np.random.default_rng(seed).permutation(len(samples))
-    if _are_classes(samples.y):
-        order = order[np.argsort(samples.y[order], kind="stable")]
+    y = indices_of(samples.y)
+    if are_indices(y) and y.ndim == 1:
+        order = order[np.argsort(y[order], kind="stable")]
     chosen = np.zeros(len(samples), bool)
     chosen[order[(2 * np.arange(count) + 1) * len(samples) // (2 * count)]] = True
     return samples.take(~chosen), samples.take(chosen)
@@ -59,7 +61,3 @@ def _count(samples: Samples, fraction: float) -> int:
             "expected more samples or a smaller fraction"
         )
     return count
-
-
-def _are_classes(y: Array) -> bool:
-    return y.ndim == 1 and y.dtype.kind in "iu"

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnkit.classes import listed
 from cnnkit.errors import DataError
 from cnnkit.types import Array, Shape, refuse_masked
 
-NAMED = 10
-"""Names that a message lists."""
 KINDS: tuple[tuple[Any, type], ...] = (
     (str, np.str_),
     (bool | np.bool_, np.bool_),
@@ -43,16 +42,14 @@ def as_targets(
     what: these targets are called so in messages; gives_labels: the network says of each label whether it is there.
 
     Names become indices into `labels`, or into the sorted different names, which are the labels then; False and True
-    become 0 and 1; a column (N, 1) of either, or of integers, becomes (N,). Integers (N, 1) for one output stay values.
-    While the outputs are not known, integers are classes: rows of one 1 and else 0 (one-hot) become indices; once they
-    are, the loss takes them as shares. Floats (N,) for one output, and whatever says whether a single label is there,
-    become (N, 1). All others stay as they are.
+    become 0 and 1; a column (N, 1) of either, or of integers, becomes (N,), and (N, 1, H, W) for several outputs
+    (N, H, W). Integers (N, 1) for one output stay values. Floats (N,) for one output, and whatever says whether a
+    single label is there, become (N, 1). All others stay as they are: of zeros and ones (N, K) only the loss knows
+    whether they are one-hot classes or labels.
     Raises DataError, naming the sample, for values that are masked or missing, and for names that are no labels; and
     for booleans of one output that is no label, which can mean two things.
     """
     y = _array(given, what)
-    if y.ndim == 0:
-        raise DataError(f"{what}: expected one for each sample, got a single value of {y.dtype}")
     if y.dtype.kind == "U":
         return _from_names(_flat(y, what), tuple(labels), what)
     is_single = outputs == (1,)
@@ -67,10 +64,9 @@ def as_targets(
         raise DataError(f"{what}: expected numbers, names or booleans, got an array of {y.dtype}")
     if y.dtype.kind == "f" or gives_labels:
         return Targets(y[:, np.newaxis] if y.ndim == 1 and is_single else y, tuple(labels))
-    if y.ndim == 2 and y.shape[1] == 1 and not is_single:
+    is_column = y.ndim == 2 or (y.ndim == 4 and outputs is not None and outputs[1:] == y.shape[2:] and outputs[0] > 1)
+    if is_column and y.shape[1] == 1 and not is_single:
         y = y[:, 0]
-    elif y.ndim == 2 and outputs is None and _is_one_hot(y):
-        y = y.argmax(axis=1)
     return Targets(y, tuple(labels))
 
 
@@ -81,6 +77,8 @@ def _array(given: Any, what: str) -> Array:
         y = np.asarray(given)
     except ValueError as error:
         raise DataError(f"{what}: expected one for each sample, all of one shape: {error}") from None
+    if y.ndim == 0:
+        raise DataError(f"{what}: expected one for each sample, got a single value of {y.dtype}")
     if y.dtype.kind == "S":
         try:
             return np.char.decode(y, "utf-8")
@@ -95,12 +93,31 @@ def _of_objects(y: Array, what: str) -> Array:
     for kinds, dtype in KINDS:
         found.append([at for at, value in enumerate(y.flat) if not isinstance(value, kinds)])
         if not found[-1]:
-            return y.astype(dtype)
+            return _converted(y, dtype, what)
     at = min(found, key=len)[0]
     raise DataError(
         f"{what}: expected a number, a name or a boolean for each sample, all of one kind; that of sample "
         f"{at // (y.size // len(y))} is {y.flat[at]!r:.100}: leave out samples without a target"
     )
+
+
+def _converted(y: Array, dtype: type, what: str) -> Array:
+    try:
+        return y.astype(dtype)
+    except OverflowError:
+        at = next(at for at, value in enumerate(y.flat) if not _fits(value, dtype))
+        raise DataError(
+            f"{what}: expected numbers that {dtype.__name__} can hold; that of sample {at // (y.size // len(y))} is "
+            f"{y.flat[at]!r:.100}: correct the target, or leave the sample out"
+        ) from None
+
+
+def _fits(value: Any, dtype: type) -> bool:
+    try:
+        dtype(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _flat(y: Array, what: str) -> Array:
@@ -117,13 +134,8 @@ def _from_names(y: Array, labels: tuple[str, ...], what: str) -> Targets:
     unknown = [name for name in names.tolist() if name not in places]
     if unknown:
         at = int(np.flatnonzero(y == unknown[0])[0])
-        more = ", ..." if len(labels) > NAMED else ""
         raise DataError(
-            f"{what}: expected names among the labels {', '.join(map(repr, labels[:NAMED]))}{more}; that of sample "
-            f"{at} is {unknown[0]!r}"
+            f"{what}: expected names among the labels {listed([*map(repr, labels)])}; that of sample {at} is "
+            f"{unknown[0]!r}"
         )
     return Targets(np.array([places[name] for name in names.tolist()], np.int64)[indices], labels)
-
-
-def _is_one_hot(y: Array) -> bool:
-    return bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())

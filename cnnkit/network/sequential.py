@@ -21,7 +21,7 @@ from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
 from cnnkit.network.workers import available_cores
 from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, blocks, refuse_masked
-from cnnkit.units import Range, bounds, warn_of_units
+from cnnkit.units import Range, Units, bounds, units_of, warn_of_units
 
 InputDtype = Literal["uint8", "float32"]
 CLASSES = Task("classes", from_logits=True)
@@ -250,6 +250,13 @@ class Sequential:
             for name, array in (*node.layer.params.items(), *node.layer.buffers.items())
         ]
 
+    @property
+    def units(self) -> Units | None:
+        """What is known of the units of the training samples; None if their range is not."""
+        if self.input_range is None:
+            return None
+        return units_of(self.input_range, self.input_shape, self.preprocessing.scale, self.input_dtype)
+
     def check_input(self, x: Any) -> Inputs:
         """The same as an array. Raises ShapeError for a shape that the network does not take, and for no numbers."""
         array = as_inputs(x)
@@ -264,8 +271,8 @@ class Sequential:
     def _taken(self, x: Any) -> Inputs:
         """The same as an array that the network takes, after a look at the units of its first block."""
         array = self.check_input(x)
-        if self.input_range is not None and (first := next(blocks(array), None)) is not None:
-            warn_of_units(self.input_range, bounds(np.asarray(array[first])), self.input_shape)
+        if (units := self.units) is not None and (first := next(blocks(array), None)) is not None:
+            warn_of_units(units, bounds(np.asarray(array[first])), array.dtype)
         return array
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnkit.classes import are_indices, indices_of
 from cnnkit.components import Augmentation, Mixing
 from cnnkit.errors import DataError
 from cnnkit.network import Augmented
@@ -88,8 +89,8 @@ def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str)
 
 def _chosen(data: Data) -> tuple[Array, Array]:
     """The first training samples of each class, and their labels; values to regress are one class without a name."""
-    x, y = data.train.x, data.train.y
-    if y.dtype.kind != "i":
+    x, y = data.train.x, indices_of(data.train.y)
+    if y.ndim != 1 or not are_indices(y):
         return x[:MOST_OF_A_CLASS], np.zeros(len(x[:MOST_OF_A_CLASS]), np.int64)
     classes = np.unique(y)[:MOST_CLASSES]
     each = max(1, min(MOST_OF_A_CLASS, MOST_IMAGES // len(classes)))
@@ -99,12 +100,13 @@ def _chosen(data: Data) -> tuple[Array, Array]:
 
 def _augmented(data: Data, augmentations: Sequence[Augmentation | Mixing]) -> tuple[Array, Array]:
     """The first training sample of each class, and the same in several epochs; in the order of the epochs."""
-    x, y = data.train.x, data.train.y
-    classes = np.unique(y)[:MOST_CLASSES] if y.dtype.kind == "i" else [None]
+    x, y = data.train.x, indices_of(data.train.y)
+    is_class = y.ndim == 1 and are_indices(y)
+    classes = np.unique(y)[:MOST_CLASSES] if is_class else [None]
     first = np.array([0 if label is None else int(np.argmax(y == label)) for label in classes])
     samples = Augmented(x, y, augmentations, max(len(data.labels), int(y.max(initial=0)) + 1))
     epochs = [samples.at(first, 0, epoch).x for epoch in range(EPOCHS)]
-    labels = np.arange(len(first)) if y.dtype.kind != "i" else y[first]
+    labels = y[first] if is_class else np.arange(len(first))
     return np.concatenate([x[first].astype(np.float32), *epochs]), np.tile(labels, 1 + EPOCHS)
 
 

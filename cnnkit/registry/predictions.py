@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.classes import are_indices, check_labels, indices_of
 from cnnkit.components.predicted import NO_CLASS, predicted_classes
 from cnnkit.errors import ShapeError
 from cnnkit.network import Sequential
@@ -72,16 +73,20 @@ class OutputDifference:
 def diff_predictions(a: Sequential, b: Sequential, samples: Samples) -> ClassDifference | OutputDifference:
     """Compare the predicted classes of two models, the probabilities of labels, or else the outputs.
 
-    samples: at least one, of a shape that both take. Raises ShapeError for models that give different things, and for
-    outputs (N, ...) of two shapes.
+    samples: at least one, of a shape that both take. Raises ShapeError for models that give different things, that mean
+    different classes by one index, and for outputs (N, ...) of two shapes.
     """
     if a.task.gives != b.task.gives:
         raise ShapeError(
             f"predictions can be compared if both models give the same, got {a.gives} and {b.gives}: leave the "
             "dataset out"
         )
-    if a.task.gives == "classes" and samples.y.ndim == 1 and np.issubdtype(samples.y.dtype, np.integer):
-        return _classes(a, b, samples)
+    named = (a.labels, "model a"), (b.labels, "model b")
+    (known, knows), (given, gives) = sorted(named, key=lambda one: len(one[0]), reverse=True)
+    check_labels(known, given, knows, gives, "choose two models of the same classes")
+    y = indices_of(samples.y)
+    if a.task.gives == "classes" and are_indices(y) and y.ndim == 1:
+        return _classes(a, b, Samples(samples.x, y))
     if a.output_shape != b.output_shape:
         raise ShapeError(
             f"outputs can be compared if they have one shape, got {a.output_shape} and {b.output_shape}: "

@@ -26,10 +26,11 @@ VECTORS, BYTES = 3, 4
 def data_for(recipe: Recipe, data_dir: str | Path | None = None, dataset: str | Dataset | None = None) -> Data:
     """The samples that the recipe trains, validates and tests on.
 
-    dataset: another than the recipe's, or the recipe's once it is built. Raises DataError for files that are not right.
+    dataset: another than the recipe's, or the recipe's once it is built. Raises ExpressionError for a text that is
+    no expression, also an empty one, and DataError for files that are not right.
     """
     section = recipe.data
-    chosen = dataset or section.dataset
+    chosen = section.dataset if dataset is None else dataset
     return load_dataset(chosen, data_dir, section.validation, recipe.train.seed, fraction=section.fraction)
 
 

@@ -6,12 +6,14 @@ by its position in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnnkit import axes
+from cnnkit.classes import are_indices, check_labels, indices_of, listed
 from cnnkit.components import Loss
 from cnnkit.components.checks import LARGEST, are_shares
 from cnnkit.data.targets import as_targets
@@ -19,11 +21,9 @@ from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.network import Sequential
 from cnnkit.types import Array, Data, Inputs, Samples, as_inputs, blocks
-from cnnkit.units import Range, bounds, in_other_units, units_hint
+from cnnkit.units import Range, bounds, in_other_units, units_hint, units_of
 
 NAMES = TRAIN, VALIDATION, TEST = "training", "validation", "test"
-NAMED = 10
-"""Classes that a message lists."""
 Given = Data | Samples | tuple[Inputs, Any]
 """What can be trained on: a dataset, or inputs with their targets."""
 
@@ -58,7 +58,7 @@ def check_data(model: Sequential, loss: Loss, data: Given) -> Checked:
     parts = parts_of(data, model, loss)
     named = {name: part for name, part in zip(NAMES, parts[:3], strict=True) if part}
     ranges = {name: check_values(model, loss, part, name) for name, part in named.items()}
-    warnings = (*_about_units(model, ranges), *_about_classes(named, parts.labels))
+    warnings = (*_about_units(model, named, ranges), *_about_classes(named, parts.labels))
     return Checked(*parts, ranges[TRAIN], warnings)
 
 
@@ -66,7 +66,7 @@ def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
     """The parts of a dataset, or of samples alone; shapes are checked, values are not.
 
     Raises ConfigError for anything else, ShapeError for inputs that the model does not take and classes that it does
-    not have, DataError for targets that can mean nothing, or two things.
+    not have or has in another order, DataError for targets that can mean nothing, or two things.
     """
     match data:
         case Data():
@@ -78,7 +78,7 @@ def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
         case _:
             raise ConfigError(f"expected a dataset, or a pair of arrays (inputs, targets), got {type(data).__name__}")
     known = data.labels if isinstance(data, Data) else ()
-    check_order(model, known)
+    check_labels(model.labels, known)
     labels = model.labels or known
     parts: list[Samples | None] = []
     for name, part in zip(NAMES, given, strict=True):
@@ -90,15 +90,6 @@ def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
     outputs = model.output_shape
     fit = len(labels) == outputs[0] and len(outputs) != 2
     return Parts(train, validation, test, labels if fit else model.labels)
-
-
-def check_order(model: Sequential, labels: tuple[str, ...]) -> None:
-    """Raises ShapeError for labels that are the model's in another order: indices would mean other classes then."""
-    if labels != model.labels and sorted(labels) == sorted(model.labels):
-        raise ShapeError(
-            f"the data has the classes {_listed(labels)}, and the model the same in another order, "
-            f"{_listed(model.labels)}: bring the targets into the order of the model's labels"
-        )
 
 
 def samples_of(model: Sequential, loss: Loss, samples: Samples) -> Samples:
@@ -116,38 +107,35 @@ def check_values(model: Sequential, loss: Loss, samples: Samples, name: str) -> 
     return checked_range(samples, name)
 
 
-def _about_units(model: Sequential, ranges: dict[str, Range]) -> Iterator[str]:
-    scale, shape, trained = model.preprocessing.scale, model.input_shape, ranges[TRAIN]
-    if hint := units_hint(model.input_range, trained, shape):
+def _about_units(model: Sequential, parts: dict[str, Samples], ranges: dict[str, Range]) -> Iterator[str]:
+    scale, shape, trained, dtype = model.preprocessing.scale, model.input_shape, ranges[TRAIN], parts[TRAIN].x.dtype
+    if hint := units_hint(model.units, trained, dtype):
         yield f"the training samples have {hint}"
-    elif scale != 1 and in_other_units((0, 1 / scale), trained, shape):
+    elif scale != 1 and in_other_units(units_of((0, 1 / scale), shape, scale, model.input_dtype), trained, dtype):
         yield (
             f"the training samples have values from {trained[0]:g} to {trained[1]:g}, and the model's preprocessing is "
             f"for values from 0 to {1 / scale:g}: give them in these units, or build the model with another"
         )
+    known = units_of(trained, shape, scale, dtype)
     for name in (VALIDATION, TEST):
-        if name in ranges and (hint := units_hint(trained, ranges[name], shape)):
+        if name in parts and (hint := units_hint(known, ranges[name], parts[name].x.dtype)):
             yield f"the {name} samples have {hint}"
 
 
 def _about_classes(parts: dict[str, Samples], labels: tuple[str, ...]) -> Iterator[str]:
     """Classes that are asked for and cannot be learned."""
-    if not _are_classes(parts[TRAIN].y):
+    if not are_indices(parts[TRAIN].y):
         return
     known = np.unique(parts[TRAIN].y)
     for name in (VALIDATION, TEST):
-        if name in parts and _are_classes(parts[name].y):
+        if name in parts and are_indices(parts[name].y):
             unknown = np.setdiff1d(parts[name].y, known).tolist()
             names = [labels[one] if one < len(labels) else str(one) for one in unknown]
             if names:
                 yield (
                     f"the {name} samples have classes that no training sample has, so that they cannot be learned: "
-                    f"{_listed(names)}"
+                    f"{listed(names)}"
                 )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def _samples(
@@ -157,9 +145,11 @@ def _samples(
     _check_inputs(model, x)
     outputs = model.output_shape
     y, labels = as_targets(given, known, outputs, f"the {name} targets", gives_labels=loss.gives == "labels")
+    if isinstance(loss, CrossEntropy) and y.shape[1:] == outputs:
+        y = indices_of(y)
     if labels != known and outputs != (len(labels),):
         raise ShapeError(
-            f"the {name} targets name {len(labels)} classes ({_listed(labels)}), and the network has outputs of shape "
+            f"the {name} targets name {len(labels)} classes ({listed(labels)}), and the network has outputs of shape "
             f"{model.output_shape}: the last layer must give one value for each, as Dense({len(labels)}) does"
         )
     return part if isinstance(part, Samples) and y is part.y else Samples(x, y), labels
@@ -180,10 +170,6 @@ def _check_inputs(model: Sequential, x: Any) -> None:
     model.check_input(x[:1])
 
 
-def _are_classes(y: Array) -> bool:
-    return y.ndim == 1 and y.dtype.kind in "iu"
-
-
 def _check_targets(model: Sequential, loss: Loss, y: Array, name: str) -> None:
     if y.dtype.kind == "f":
         for block in blocks(y):
@@ -194,12 +180,13 @@ def _check_targets(model: Sequential, loss: Loss, y: Array, name: str) -> None:
     elif y.shape[1:] == outputs:
         _check_shares(loss, y, name)
     elif isinstance(loss, BinaryCrossEntropy | CrossEntropy | MSE):  # what another one takes, only it knows
-        is_whole = y.dtype.kind == "f" and y.size == len(y) and bool((y == np.floor(y)).all())
+        is_whole = y.dtype.kind == "f" and y.size == len(y) * math.prod(outputs[1:]) and bool((y == np.floor(y)).all())
+        flat = "ravel()" if len(outputs) == 1 else f"reshape{(-1, *outputs[1:])}"
         if loss.gives == "labels":
             expected, advice = "zeros and ones of shape", "for class indices, take the loss CrossEntropy(); "
         else:
             expected = f"class indices, integers of shape {(len(y), *outputs[1:])}, or values of shape"
-            advice = "for class indices, write y.astype(int).ravel(); " if is_whole else ""
+            advice = f"for class indices, write y.astype(int).{flat}; " if is_whole else ""
         raise ShapeError(
             f"the {name} targets must be {expected} {(len(y), *outputs)}, one for each output; got {y.dtype} of shape "
             f"{y.shape}: {advice}for values to regress, end the network in one output for each, and take the loss "

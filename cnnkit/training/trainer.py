@@ -35,7 +35,7 @@ from cnnkit.network import (
 )
 from cnnkit.network.ending import about_end
 from cnnkit.training.checkpoint import Checkpoints
-from cnnkit.training.data_checks import Checked, Given, check_data, check_values, parts_of, samples_of
+from cnnkit.training.data_checks import Checked, Given, Parts, check_data, check_values, parts_of, samples_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.preflight import preflight
@@ -184,7 +184,7 @@ class Trainer:
         things, TrainingError for an input or target that is not finite, and ConfigError if the memory does not suffice.
         """
         checked = check_data(model, self.loss, data)
-        self.forecast(model, data).require()
+        self._forecast(model, checked).require()
         return checked
 
     def session(
@@ -226,7 +226,10 @@ class Trainer:
 
     def forecast(self, model: Sequential, data: Given) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
-        train, *others, _ = parts_of(data, model, self.loss)
+        return self._forecast(model, parts_of(data, model, self.loss))
+
+    def _forecast(self, model: Sequential, parts: Parts | Checked) -> Forecast:
+        train, others = parts.train, (parts.validation, parts.test)
         kept = 2 if self.keep == "best" else 0
         kept += 0 if self.average is None else 3
         if self.rollback is not None:
@@ -248,7 +251,7 @@ class Trainer:
         """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same."""
         samples = samples_of(model, self.loss, samples)
         if len(samples):
-            warn_of_units(model.input_range, check_values(model, self.loss, samples, "test"), model.input_shape)
+            warn_of_units(model.units, check_values(model, self.loss, samples, "test"), samples.x.dtype)
         return self._evaluated(model, samples)
 
     def _measured(self, model: Sequential, test: Samples) -> tuple[dict[str, float], str]:

@@ -44,9 +44,53 @@ def test_the_same_classes_in_another_order_are_refused(trained: Any, tmp_path: P
     np.savez(tmp_path / "turned.npz", x=DIGITS.test.x, y=9 - DIGITS.test.y, labels=labels)
     result = trained("evaluate", "tiny@1", "--dataset", "Arrays('turned.npz')")
     assert (result.code, result.out) == (2, "")
-    assert (
-        "has the classes 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, and the model the same in another order, 0, 1, 2" in result.err
-    )
+    assert "class 0 is '9' in the data, and '0' in the model; the data has the labels 9, 8, 7, 6, 5" in result.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "who"),
+    [
+        (["evaluate", "tiny@1"], "the model"),
+        (["models", "diff", "tiny@1", "tiny@1"], "tiny@1"),
+        (["explain", "tiny@1", "--sample", "0", "-o", "page.html"], "tiny@1"),
+        (["plot", "tiny@1", "--kind", "confusion", "-o", "confusion.svg"], "tiny@1"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_class_indices_of_other_labels_are_not_taken_for_the_models(trained: Any, asked: list[str], who: str) -> None:
+    there = DIGITS.test.y > 0
+    x, y = DIGITS.test.x[there], DIGITS.test.y[there]
+    for targets in ({"y": y - 1, "labels": DIGITS.labels[1:]}, {"y": y.astype(str)}):
+        np.savez("nine.npz", x=x, **targets)
+        result = trained(*asked, "--dataset", "Arrays('nine.npz')")
+        assert (result.code, result.out) == (2, "")
+        assert (
+            f"class 0 is '1' in the data, and '0' in {who}; the data has the labels 1, 2, 3, 4, 5, 6, 7, 8, 9, {who} "
+            "has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9: expected the same labels in the same order, or the first of them; bring "
+            "the data's targets and labels into this order"
+        ) in " ".join(result.err.split())
+
+
+def test_the_first_of_the_models_labels_are_enough(trained: Any) -> None:
+    there = DIGITS.test.y < 9
+    x, y = DIGITS.test.x[there], DIGITS.test.y[there]
+    documents = []
+    for targets in (y, y.astype(str)):
+        np.savez("nine.npz", x=x, y=targets)
+        documents.append(trained("evaluate", "tiny@1", "--dataset", "Arrays('nine.npz', test=0.9)", "--json").document)
+    assert documents[0]["metrics"] == documents[1]["metrics"]
+
+
+def test_one_hot_targets_of_a_file_are_classes(trained: Any) -> None:
+    x, y = DIGITS.test.x, DIGITS.test.y
+    documents = []
+    for given in (y, np.eye(10, dtype=int)[y]):
+        np.savez("own.npz", x_train=x, y_train=given, x_test=x, y_test=given)
+        documents.append(trained("evaluate", "tiny@1", "--dataset", "Arrays('own.npz')", "--json").document)
+    indices, one_hot = documents
+    assert indices["metrics"] == one_hot["metrics"]
+    assert indices["confusion"] == one_hot["confusion"]
+    assert trained("models", "diff", "tiny@1", "tiny@1", "--dataset", "Arrays('own.npz')").code == 0
 
 
 def test_the_document_has_all_of_it(trained: Any) -> None:

@@ -150,18 +150,20 @@ def test_diff_refuses(trained: Any, tmp_path: Path, arguments: tuple[str, ...], 
 
 
 def test_texts_of_a_file_do_not_steer_the_terminal(cli: Any) -> None:
+    labels = [STEERING, *"abcdefghi"]
+    np.savez("own.npz", x=np.random.default_rng(0).random((40, 1, 8, 8)), y=np.arange(40) % 10, labels=labels)
     for seed in (0, 1):
         Registry().save(
-            Sequential(["Flatten()", "Dense(10)"], (1, 8, 8), labels=[STEERING + str(seed), *"abcdefghi"], seed=seed),
+            Sequential(["Flatten()", "Dense(10)"], (1, 8, 8), labels=labels, seed=seed),
             "net",
             recipe={"train" + STEERING: {STEERING: STEERING + str(seed)}},
             metrics={STEERING: 1.0},
         )
-    for arguments in ((), ("--dataset", "Digits()")):
+    for arguments, code in (((), 0), (("--dataset", "Arrays('own.npz')"), 0), (("--dataset", "Digits()"), 2)):
         result = cli("models", "diff", "net@1", "net@2", *arguments)
-        assert result.code == 0, result.err
+        assert result.code == code, result.err
         assert "\x1b" not in result.out + result.err
-        assert "\\x1b]0;owned" in result.out
+        assert "\\x1b]0;owned" in (result.err if code else result.out)
 
 
 def test_a_bundle_goes_into_another_registry(trained: Any, tmp_path: Path) -> None:

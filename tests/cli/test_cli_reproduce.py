@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnkit.errors import ExpressionError
 from cnnkit.registry import Registry, sealing
 from cnnkit.registry.contents import unpack
+from cnnkit.reproduction import retrain
 
 
 def changed(registry: Path, **manifest: Any) -> None:
@@ -101,3 +103,10 @@ def test_a_model_file_chooses_no_layer_that_it_does_not_say_the_origin_of(traine
     result = trained("reproduce", "tiny@1")
     assert (result.code, result.out) == (2, "")
     assert "tiny@1 cannot be trained again: it needs Evil, which came from no plugin" in result.err
+
+
+def test_an_empty_dataset_is_not_that_of_the_file(trained: Any, tmp_path: Path) -> None:
+    trained("models", "list")
+    record = Registry(tmp_path / "registry").read("tiny@1")
+    with pytest.raises(ExpressionError):
+        retrain(record, "")

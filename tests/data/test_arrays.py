@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from cnnkit.data import Arrays
+from cnnkit.data import Arrays, describe
 from cnnkit.data.split import split_validation
 from cnnkit.errors import ConfigError, DataError
 from cnnkit.types import Array, Samples
@@ -64,14 +64,51 @@ def test_shapes_of_inputs(tmp_path: Path, shape: tuple[int, ...], expected: tupl
     assert Arrays("a.npz").load(tmp_path).input_shape == expected
 
 
-@pytest.mark.parametrize(
-    "given", [Y[:, None], Y.astype("u1")[:, None], np.eye(3, dtype=int)[Y], np.eye(3, dtype=bool)[Y]]
-)
+@pytest.mark.parametrize("given", [Y[:, None], Y.astype("u1")[:, None]])
 def test_targets_that_can_only_be_classes(tmp_path: Path, given: Array) -> None:
     np.savez(tmp_path / "a.npz", x_train=X, y_train=given, x_test=X, y_test=given)
     data = Arrays("a.npz").load(tmp_path)
     assert data.train.y.dtype == np.int64
     assert_array_equal(data.train.y, Y)
+
+
+@pytest.mark.parametrize("dtype", [int, bool, np.float32])
+def test_one_hot_rows_are_left_to_the_loss_and_shown_as_classes(tmp_path: Path, dtype: type) -> None:
+    one_hot: Array = np.eye(3)[Y].astype(dtype)
+    several: Array = np.array([[1, 1, 0], [0, 0, 0]] * 5).astype(dtype)
+    for test, counts in ((one_hot, [4, 3, 3]), (several, [])):
+        np.savez(tmp_path / "a.npz", x_train=X, y_train=one_hot, x_test=X, y_test=test)
+        data = Arrays("a.npz").load(tmp_path)
+        assert data.train.y.dtype == data.test.y.dtype == np.float32
+        assert_array_equal(data.train.y, one_hot)
+        assert_array_equal(data.test.y, test)
+        assert [one["train"]["samples"] for one in describe(data)["classes"]] == counts
+
+
+def test_one_hot_classes_are_tested_in_their_share(tmp_path: Path) -> None:
+    y = np.repeat([0, 1], [95, 5])
+    np.savez(tmp_path / "a.npz", x=np.zeros((100, 3), np.uint8), y=np.eye(2, dtype=int)[y])
+    for seed in range(5):
+        assert Arrays("a.npz", seed=seed).load(tmp_path).test.y.sum(axis=0).tolist() == [19, 1]
+
+
+@pytest.mark.parametrize(
+    ("y", "things"),
+    [
+        (np.array([[0, 1, 1], [1, 0, 0]] * 5), "columns"),
+        (np.eye(3, dtype=np.float32)[Y], "columns"),
+        (np.random.default_rng(0).normal(size=(10, 3)), "columns"),
+        (np.zeros((10, 3, 4, 4), bool), "channels"),
+    ],
+    ids=["several labels", "one-hot floats", "values", "labels of pixels"],
+)
+def test_labels_name_the_columns_of_targets(tmp_path: Path, y: Array, things: str) -> None:
+    np.savez(tmp_path / "a.npz", x=X, y=y, labels=["a", "b", "c"])
+    assert Arrays("a.npz").load(tmp_path).labels == ("a", "b", "c")
+    for labels in (["a", "b"], ["a", "b", "c", "d"]):
+        assert refusal(tmp_path, x=X, y=y, labels=labels) == (
+            f"expected labels of strings, one for each of the 3 {things} of y, got {len(labels)}"
+        )
 
 
 def test_names_give_the_labels_and_labels_their_order(tmp_path: Path) -> None:
@@ -195,8 +232,8 @@ def test_values_that_are_not_finite(tmp_path: Path) -> None:
         (
             {"x": X, "y": np.c_[Y, Y]},
             "expected y of shape (N,) with class indices, names or booleans, or (N, H, W) with one for each pixel, or "
-            "(N, K) with zeros and ones, or (N,), (N, F) or (N, C, H, W) with floats to regress, got (10, 2) with "
-            "int64: save values to regress as float32",
+            "(N, K) or (N, K, H, W) with zeros and ones, or (N,), (N, F) or (N, C, H, W) with floats to regress, got "
+            "(10, 2) with int64: save values to regress as float32",
         ),
         (
             {"x": X, "y": Y.astype(str), "labels": np.array(["0", "1"])},
@@ -248,10 +285,19 @@ def test_arguments() -> None:
     [
         (np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]] * 5), "float32"),
         (np.array([[False, True, True], [True, False, False]] * 10), "float32"),
+        (np.arange(240).reshape(20, 1, 3, 4) % 2, "float32"),
+        (np.arange(480).reshape(20, 2, 3, 4) % 3 == 0, "float32"),
         (np.arange(240).reshape(20, 3, 4) % 5, "int64"),
         (np.ones((20, 2, 3, 4)), "float32"),
     ],
-    ids=["several labels", "labels as booleans", "classes of pixels", "values of pixels"],
+    ids=[
+        "several labels",
+        "labels as booleans",
+        "masks of pixels",
+        "labels of pixels as booleans",
+        "classes of pixels",
+        "values of pixels",
+    ],
 )
 def test_targets_of_other_tasks_are_taken(tmp_path: Path, given: Array, taken: str) -> None:
     np.savez(

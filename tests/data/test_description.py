@@ -33,3 +33,9 @@ def test_targets_to_regress_have_a_range_and_no_classes() -> None:
     about = describe(Data(samples, samples))
     assert about["target_range"] == {"train": [-1.5, 2.0], "test": [-1.5, 2.0]}
     assert about["classes"] == []
+
+
+def test_classes_of_pixels_have_their_share_of_the_pixels() -> None:
+    x, y = np.zeros((4, 1, 2, 2), np.float32), np.array([[[0, 0], [0, 1]]] * 4)
+    classes = describe(Data(Samples(x, y), Samples(x, y)))["classes"]
+    assert [one["train"] for one in classes] == [{"samples": 12, "share": 0.75}, {"samples": 4, "share": 0.25}]

@@ -101,3 +101,20 @@ def test_a_model_that_takes_no_images(tmp_path: Path, shape: tuple[int, ...]) ->
     )
     np.save(tmp_path / "a.npy", np.ones((2, *shape)))
     assert read_inputs(tmp_path / "a.npy", shape, 1.0)[0].shape == (2, *shape)
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ((2, 8, 6, 3), ": with x for the array, save x.transpose(0, 3, 1, 2)"),
+        ((8, 6, 3), ": with x for the array, save x.transpose(2, 0, 1)[None]"),
+        ((2, 9, 6, 3), ""),
+    ],
+)
+def test_channels_last_are_refused_with_what_to_save(tmp_path: Path, given: tuple[int, ...], advice: str) -> None:
+    np.save(tmp_path / "a.npy", np.ones(given))
+    with pytest.raises(DataError) as caught:
+        read_inputs(tmp_path / "a.npy", (3, 8, 6), 1.0)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.npy'}: expected an array of shape (3, 8, 6) or (N, 3, 8, 6), got {given}{advice}"
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from cnnkit.classes import indices_of
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import CnnkitError, DataError, ShapeError
 from cnnkit.network import Sequential
@@ -191,6 +192,7 @@ def test_what_is_missing_is_refused_by_its_sample() -> None:
     ("given", "message"),
     [
         (3, "the training targets: expected one for each sample, got a single value of int64"),
+        (None, "the training targets: expected one for each sample, got a single value of object"),
         (
             [[1], [2, 3]],
             "the training targets: expected one for each sample, all of one shape: setting an",
@@ -224,10 +226,88 @@ def test_what_is_refused(given: Any, message: str) -> None:
 def test_classes_in_another_order_are_refused() -> None:
     model = Sequential(["Dense(3)"], (3,), labels=["a", "b", "c"])
     data = Data(Samples(X, Y), Samples(X, Y), labels=("c", "a", "b"))
-    with pytest.raises(
-        ShapeError, match=r"^the data has the classes c, a, b, and the model the same in another order, a,"
-    ):
+    with pytest.raises(ShapeError) as caught:
         Trainer().fit(model, data)
+    assert str(caught.value) == (
+        "class 0 is 'c' in the data, and 'a' in the model; the data has the labels c, a, b, the model has a, b, c: "
+        "expected the same labels in the same order, or the first of them; bring the data's targets and labels into "
+        "this order"
+    )
+
+
+def test_indices_into_labels_that_are_not_the_models_are_refused() -> None:
+    model = Sequential(["Dense(3)"], (3,), labels=["a", "b", "c"])
+
+    def fit(labels: str) -> None:
+        samples = Samples(X, Y % 2)
+        Trainer(epochs=1, workers=1).fit(model, Data(samples, samples, labels=tuple(labels)))
+
+    for labels in ("bc", "xyz", "ac"):
+        with pytest.raises(ShapeError, match=rf"^class \d is .* in the model; the data has the labels {labels[0]}, "):
+            fit(labels)
+    with pytest.raises(ShapeError, match=r"^class 3 is 'd' in the data, and the model has no such class; the data has"):
+        fit("abcd")
+    for labels in ("abc", "ab", ""):
+        fit(labels)
+        assert model.labels == ("a", "b", "c")
+
+
+def test_one_hot_classes_train_to_the_bits_of_their_indices() -> None:
+    vectors = []
+    for given in (Y, np.eye(3, dtype=int)[Y], np.eye(3, dtype=np.float32)[Y]):
+        model = Sequential(["Dense(3)"], (3,))
+        Trainer(epochs=2, workers=1).fit(model, (X, given))
+        vectors.append(model.parameters.vector.tobytes())
+    assert vectors[0] == vectors[1] == vectors[2]
+
+
+def test_labels_that_are_one_hot_by_chance_stay_labels() -> None:
+    chance, several = np.eye(3, dtype=int)[Y], (np.eye(3)[Y] + np.eye(3)[(Y + 1) % 3]).astype(int)
+    for train, test in ((chance, several), (several, chance), (chance, chance)):
+        data = Data(Samples(X, as_targets(train).y), Samples(X, as_targets(test).y))
+        model = Sequential(["Dense(3)"], (3,))
+        run = Trainer(epochs=1, loss="BinaryCrossEntropy()", metrics=[], workers=1).fit(model, data)
+        assert run.metrics["loss"] > 0
+        assert model.task.gives == "labels"
+
+
+def test_masks_of_one_plane_are_classes_or_a_label_as_the_loss_says() -> None:
+    x, mask = np.zeros((30, 1, 4, 4), np.float32), np.arange(480).reshape(30, 1, 4, 4) % 3 == 0
+    for y in (mask, mask.astype(int)):
+        model = Sequential(["Conv2D(2, 1)"], (1, 4, 4))
+        Trainer(epochs=1, workers=1).fit(model, (x, y))
+        assert model.gives == "2 classes for each pixel"
+        model = Sequential(["Conv2D(1, 1)"], (1, 4, 4))
+        Trainer(epochs=1, loss="BinaryCrossEntropy()", metrics=[], workers=1).fit(model, (x, y))
+        assert model.gives == "any of 1 labels for each pixel"
+        Trainer(epochs=1, loss="MSE()", metrics=[], workers=1).fit(model, (x, y.astype(int)))
+        assert model.gives == "1 value for each pixel"
+
+
+@pytest.mark.parametrize("shape", [(30, 1, 4, 5), (30, 4, 5), (30, 4, 5, 1)])
+def test_masks_as_floats_are_refused_with_what_to_write(shape: tuple[int, ...]) -> None:
+    x, y = np.zeros((30, 1, 4, 5), np.float32), (np.arange(600).reshape(shape) % 2).astype(np.float32)
+    model = Sequential(["Conv2D(2, 1)"], (1, 4, 5))
+    with pytest.raises(ShapeError) as caught:
+        Trainer().fit(model, (x, y))
+    assert (
+        f"got float32 of shape {shape}: for class indices, write y.astype(int).reshape(-1, 4, 5); for values to regress"
+    ) in str(caught.value)
+    assert Trainer(epochs=1, workers=1).fit(model, (x, y.astype(int).reshape(-1, 4, 5))).history["loss"]
+
+
+def test_numbers_that_no_array_holds() -> None:
+    for given, dtype, at in (
+        ([1, 2**70], "int64", 1),
+        ([0.5, 1, 10**400], "float64", 2),
+        ([[1, 2], [3, 2**64]], "int64", 1),
+    ):
+        with pytest.raises(DataError) as caught:
+            as_targets(given)
+        assert str(caught.value).startswith(
+            f"the targets: expected numbers that {dtype} can hold; that of sample {at} is "
+        )
+        assert str(caught.value).endswith(": correct the target, or leave the sample out")
 
 
 def test_pandas() -> None:
@@ -239,7 +319,7 @@ def test_pandas() -> None:
         pandas.get_dummies(pandas.Series(NAMES[Y])),
         pandas.Series(Y, dtype="Int64"),
     ):
-        y, _ = as_targets(given)
+        y = indices_of(as_targets(given).y)
         assert_array_equal(y, Y)
     assert "target of the training sample 1 is not finite" in refusal(pandas.Series([0, None] * 15, dtype="Int64"))
     assert "that of sample 1 is nan: leave out" in refusal(pandas.Series(["cat", None] * 15))

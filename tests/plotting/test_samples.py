@@ -150,3 +150,11 @@ def test_one_sample_of_each_class_is_shown_in_several_epochs(tmp_path: Path, mon
     assert np.array_equal(images[:10], data.train.x[np.array(first)])
     for epoch in range(EPOCHS):
         assert np.array_equal(images[10 * epoch + 10 : 10 * epoch + 20], samples.at(np.array(first), 0, epoch).x)
+
+
+def test_images_with_classes_of_pixels_are_shown_in_one_group(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((30, 1, 6, 6)).astype(np.float32)
+    y = np.arange(30 * 36).reshape(30, 6, 6) % 3
+    for targets in (y, np.moveaxis(np.eye(3, dtype=np.float32)[y], -1, 1)):
+        data = Data(Samples(x, targets), Samples(x, targets), name="masks")
+        assert write_samples(data, tmp_path / "masks.svg").exists()

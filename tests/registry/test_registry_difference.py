@@ -254,3 +254,31 @@ def test_outputs_that_are_no_numbers_are_found() -> None:
     )
     assert isinstance(found, OutputDifference)
     assert math.isnan(found.largest)
+
+
+def test_models_that_mean_other_classes_by_an_index_are_not_compared() -> None:
+    a, b = dense([[1, 0], [0, 1]]), dense([[0, 1], [1, 0], [1, 1]])
+    x = Samples(floats([[1, 0], [0, 1]]), np.array([0, 1]))
+    a.labels, b.labels = ("cat", "dog"), ("dog", "cat", "owl")
+    for one, other in ((a, b), (b, a)):
+        with pytest.raises(ShapeError) as caught:
+            diff_predictions(one, other, x)
+        knows, gives = ("model b", "model a") if one is a else ("model a", "model b")
+        assert str(caught.value) == (
+            f"class 0 is 'cat' in {gives}, and 'dog' in {knows}; {gives} has the labels cat, dog, {knows} has dog, "
+            "cat, owl: expected the same labels in the same order, or the first of them; choose two models of the same "
+            "classes"
+        )
+    b.labels = ("cat", "dog", "owl")
+    assert isinstance(diff_predictions(a, b, x), ClassDifference)
+    b.labels = ()
+    assert isinstance(diff_predictions(a, b, x), ClassDifference)
+
+
+def test_one_hot_targets_are_classes() -> None:
+    a, b = dense([[1, 0], [0, 1]]), dense([[0, 1], [1, 0]])
+    x = floats([[1, 0], [0, 1]])
+    for y in (np.array([0, 1]), np.eye(2, dtype=np.float32)):
+        found = diff_predictions(a, b, Samples(x, y))
+        assert isinstance(found, ClassDifference)
+        assert (found.changed, found.spoiled) == (2, 2)

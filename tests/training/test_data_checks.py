@@ -81,6 +81,23 @@ def test_positive_control_the_same_without_a_fault_makes_steps() -> None:
         Trainer(epochs=1, workers=1, progress=NoSteps()).fit(model, parts("none", Samples(X, Y)))
 
 
+class Names:
+    """Targets of another library, which counts how often they are converted."""
+
+    def __init__(self) -> None:
+        self.conversions = 0
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        self.conversions += 1
+        return np.array(["cat", "dog", "owl"], object)[Y]
+
+
+def test_targets_are_converted_once() -> None:
+    model, names = Sequential(["Flatten()", "Dense(3)"], (1, 4, 4)), Names()
+    Trainer().check(model, (X, names))
+    assert names.conversions == 1
+
+
 def test_evaluate_looks_at_its_samples_too() -> None:
     model = Sequential(["Flatten()", "Dense(3)"], (1, 4, 4))
     for samples, message in FAULTS.values():
