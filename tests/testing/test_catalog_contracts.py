@@ -21,6 +21,7 @@ from cnnkit.testing import (
     check_runtime,
     check_schedule,
 )
+from cnnkit.types import Array
 
 CHECKS: dict[str, Callable[..., None]] = {
     "loss": check_loss,
@@ -66,7 +67,7 @@ def test_each_keeps_its_contract(kind: str, text: str) -> None:
 def files_of_each_task(folder: Path) -> list[str]:
     """Images with targets of each kind that networks learn, as they are saved."""
     rng = np.random.default_rng(0)
-    targets = {
+    targets: dict[str, Array] = {
         "classes": np.arange(20) % 3,
         "segmentation": rng.integers(3, size=(20, 4, 4)),
         "labels": rng.integers(2, size=(20, 5)),

@@ -119,7 +119,8 @@ class IntegerMaps(Right):
     """Values for each pixel that are no floats."""
 
     def load(self, data_dir: Path) -> Data:
-        return Data(*(made(count, count, y=np.zeros((count, 2, 4, 5), np.int64)) for count in (20, 8)))
+        train, test = (made(count, count, y=np.zeros((count, 2, 4, 5), np.int64)) for count in (20, 8))
+        return Data(train, test)
 
 
 class Shuffled(Right):
@@ -240,8 +241,7 @@ class Maps(Dataset):
 
     def load(self, data_dir: Path) -> Data:
         train, test = (made(count, count, y=np.ones((count, 2, 4, 5), np.float32)) for count in (20, 10))
-        test.x[3] = train.x[5]
-        return Data(train, test)
+        return Data(train, replace(test, x=np.concatenate([test.x[1:], train.x[5:6]])))
 
 
 class FromAFile(Dataset):
