@@ -36,6 +36,8 @@ def check_loss(
     component = cast("Loss", installed_catalog().build("loss", loss))
     rng = np.random.default_rng(0)
     found = tried(component.forward, kinds_for(component), out_shape, SAMPLES, rng, outputs, targets)
+    if len(found.outputs) < 2:
+        raise CheckError(f"expected two samples or more, got {len(found.outputs)}")
     for kind, one in found.targets.items():
         trial = LossTrial(component, found.outputs.astype(np.float32), one, found.kind, kind)
         run_checks(f"{named(component)} on {told(found, out_shape)}, targets are {kind},", CHECKS, trial)

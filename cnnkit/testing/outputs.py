@@ -63,8 +63,6 @@ def tried(
         raise CheckError(f"expected outputs of shape (N, *out_shape), {(count, *out_shape)}, got {outputs.shape}")
     if len({len(array) for array in given}) > 1:
         raise CheckError(f"expected as many targets as outputs, {count}, got {len(given[1])}")
-    if count < 2:
-        raise CheckError(f"expected two samples or more, got {count}")
     made = outputs_of_all_kinds((count, *out_shape), rng)
     candidates = {kind: made[kind] for kind in kinds} if outputs is None else {"given": outputs.astype(np.float64)}
     found: list[Tried] = []
@@ -73,7 +71,7 @@ def tried(
         for kind, one in candidates.items():
             try:
                 fitting = taken(lambda t, one=one: call(one.copy(), t), out_shape, count, rng, targets)  # type: ignore[misc]
-            except Exception as refusal:  # as of targets, in its own way
+            except Exception as refusal:  # in its own way, as of targets
                 refusals.append(refusal)
                 continue
             found.append(Tried(kind, one, fitting))
