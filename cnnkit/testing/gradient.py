@@ -86,7 +86,7 @@ def gradient_check(
     alone. targets, outputs: of a loss, (N, ...); if None, all kinds of targets that the loss takes, and outputs of the
     first kind.
     Raises ConfigError for a batch below 2, ShapeError if the subject does not take this shape, CheckError if `backward`
-    does not give one gradient, of the right shape, for each input and parameter.
+    does not give one gradient, of the right shape, for each input and parameter, or if outputs and targets do not fit.
     Source: Fornberg (1988), Generation of finite difference formulas on arbitrarily spaced grids.
     """
     if batch < 2:

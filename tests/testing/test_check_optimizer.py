@@ -233,12 +233,12 @@ FAULTS: list[tuple[Optimizer, str, str]] = [
     (
         Uphill(),
         "direction",
-        "after 1 steps the parameters are up the slope of the loss: move them against the gradient",
+        "at step 1 the parameters are up the slope of the loss: move them against the gradient",
     ),
-    (TurnsBack(), "direction", "after 13 steps the parameters are up the slope of the loss"),
-    (TurnsBackLate(), "direction", "after 159 steps the parameters are up the slope"),
-    (TurnsForAWhile(), "direction", "after 13 steps the parameters are up the slope"),
-    (Cancels(), "direction", "the parameters are where they were after 300 steps: move them against the gradient"),
+    (TurnsBack(), "direction", "at step 13 the parameters are up the slope of the loss"),
+    (TurnsBackLate(), "direction", "at step 159 the parameters are up the slope"),
+    (TurnsForAWhile(), "direction", "at step 13 the parameters are up the slope"),
+    (Cancels(), "direction", "after 300 steps the parameters are where they were: move them against the gradient"),
     (
         Grows(),
         "decay",

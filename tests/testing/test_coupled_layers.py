@@ -108,15 +108,15 @@ FAULTS: list[tuple[Layer, str]] = [
     ),
     (MeanOnly(), r"prediction uses buffers\['running_var'\] and training does not"),
     (Elsewhere(), "absorb changed none of the buffers"),
-    (SignOfTheMean(), "prediction does not come to what training gives for a batch: after it was absorbed .* times"),
+    (SignOfTheMean(), "prediction does not approach what training gives for a batch: after it was absorbed .* times"),
     (SignOfTheMean(0.001), ".*; make absorb move the buffers towards the statistics that training takes"),
     (SignOfTheVariance(), "y in prediction is nan after a batch was absorbed .* times: keep the buffers where"),
     (SignOfTheVariance(0.001), "y in prediction is nan after a batch was absorbed 3000 times: .* a variance above 0"),
     (SignInTurn(), "y in prediction is nan"),
-    (AddsUp(), "prediction does not come to what training gives"),
+    (AddsUp(), "prediction does not approach what training gives"),
     (Explodes(), r"buffers\['running_mean'\] is (inf|-inf) after a batch was absorbed \d+ times: keep it finite"),
-    (SumOfSquares(), "prediction does not come to what training gives"),
-    (MeanOverChannels(), "prediction does not come to what training gives"),
+    (SumOfSquares(), "prediction does not approach what training gives"),
+    (MeanOverChannels(), "prediction does not approach what training gives"),
     (SpendsTheTotal(), "absorb changed the total in place, which forward is given after it: work on a copy"),
 ]
 
@@ -156,6 +156,27 @@ class Placed(Centred):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         y, cache = super().forward(x, ctx)
         return y + self.buffers["table"].astype(x.dtype), cache
+
+
+class Shuffled(Centred):
+    """Channels in another order, which is a buffer."""
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        self.buffers = {"order": rng.permutation(in_shape[0]).astype(np.float64)}
+        return in_shape
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        y, cache = super().forward(x, ctx)
+        return y[:, self.buffers["order"].astype(int)], cache
+
+    def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
+        return super().backward_partial(self._back(dy), cache, ctx)
+
+    def backward(self, dy: Array, count: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return super().backward(self._back(dy), count, ctx)
+
+    def _back(self, dy: Array) -> Array:
+        return dy[:, np.argsort(self.buffers["order"])]
 
 
 class Noted(Centred):
@@ -221,6 +242,7 @@ class OfFractions(BatchNorm2D):
 RIGHT: list[Layer] = [
     Centred(),
     Placed(),
+    Shuffled(),
     Noted(),
     Corrected(),
     Renormalised(),
