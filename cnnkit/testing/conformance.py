@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.errors import CheckError
+from cnnkit.testing.absorbing import check_absorbing
 from cnnkit.testing.comparing import check_expression, checking, close, equal, named, run_checks
 from cnnkit.testing.gradient import gradient_check
 from cnnkit.testing.independence import (
@@ -197,6 +198,7 @@ CHECKS: Mapping[str, Callable[[Layer | Merge, Shape], None]] = {
     "strides": check_strides,
     "training tiles": check_training_tiles,
     "tiles": check_tiles,
+    "absorbing": check_absorbing,
     "samples drawn apart": check_samples_independent,
     "rate": check_random_rate,
     "repr": check_repr,

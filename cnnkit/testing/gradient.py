@@ -11,17 +11,16 @@ import numpy as np
 from cnnkit.components import Layer, Loss, Merge
 from cnnkit.errors import CheckError, ConfigError
 from cnnkit.testing.comparing import checking
-from cnnkit.testing.inputs import LARGE, domain_of, moved_into
+from cnnkit.testing.inputs import LARGE, REACH, apart, domain_of, moved_into
+from cnnkit.testing.outputs import PROBABILITIES, Tried, kinds_for, outputs_for, tried
 from cnnkit.testing.running import Built, Tile, backward, build, forward, output
-from cnnkit.testing.targets import taken
 from cnnkit.types import Array, Shape
 
 DIRECTIONS = 3
 STEP = 1e-3
+THRESHOLD = 1e-6
 LEVELS = np.array([-math.sqrt(1.5), math.sqrt(2) - 1, math.sqrt(3)])
 """The values of an input full of ties; irrational, so that sums of them do not fall on a kink by chance."""
-REACH = math.sqrt(3)
-"""Of inputs with variance 1 that are equally far from their neighbours."""
 PLACES = 4
 """How many numbers are moved off zero, one at a time."""
 
@@ -68,8 +67,9 @@ def gradient_check(
     *,
     batch: int = 4,
     seed: int = 0,
-    threshold: float = 1e-6,
+    threshold: float = THRESHOLD,
     targets: Array | None = None,
+    outputs: Array | None = None,
 ) -> GradientReport:
     """Compare the gradients of a layer, a merge (with the layers in its branches) or a loss with finite differences.
 
@@ -83,9 +83,10 @@ def gradient_check(
     A layer runs in training mode on two unequal tiles, whose partials and gradients are added, then in prediction.
 
     in_shape: without the batch axis; for a loss the shape of the outputs, such as (F,). The subject itself is left
-    alone. targets: of a loss, (N, ...) for a batch of N; if None, all kinds that the loss takes.
+    alone. targets, outputs: of a loss, (N, ...); if None, all kinds of targets that the loss takes, and outputs of the
+    first kind.
     Raises ConfigError for a batch below 2, ShapeError if the subject does not take this shape, CheckError if `backward`
-    does not give one gradient, of the right shape, for each input and parameter.
+    does not give one gradient, of the right shape, for each input and parameter, or if outputs and targets do not fit.
     Source: Fornberg (1988), Generation of finite difference formulas on arbitrarily spaced grids.
     """
     if batch < 2:
@@ -93,8 +94,8 @@ def gradient_check(
     rng = np.random.default_rng(seed)
     with checking():
         if isinstance(subject, Loss):
-            errors = check_loss_gradient(subject, in_shape, batch, rng, threshold, targets)
-            return GradientReport(repr(subject), errors, threshold)
+            found = tried(subject.forward, kinds_for(subject), in_shape, batch, rng, outputs, targets)
+            return loss_gradient_check(subject, found, rng, threshold)
         built = build(subject, in_shape, rng)
         errors, example = _check_built(built, batch, rng, threshold)
         surrogates = tuple(_all_surrogates(built))
@@ -196,25 +197,20 @@ class _Place:
 
     def _tiles(self, point: Mapping[str, Array]) -> list[Tile]:
         if isinstance(self.layer, Layer):
-            self.layer.params = {name: point[f"params.{name}"] for name in self.layer.params}
+            self.layer.params = {name: np.asarray(point[f"params.{name}"]) for name in self.layer.params}
         return forward(self.layer, [point[name] for name in self.inputs], training=self.training, tiles=[1])
 
 
-def check_loss_gradient(
-    loss: Loss,
-    out_shape: Shape,
-    batch: int,
-    rng: np.random.Generator,
-    threshold: float,
-    targets: Array | None = None,
-) -> dict[str, float]:
-    """The errors by the kind of targets, with ordinary outputs and, where the loss is finite, with large ones."""
+def loss_gradient_check(
+    loss: Loss, found: Tried, rng: np.random.Generator, threshold: float = THRESHOLD
+) -> GradientReport:
+    """The errors by the kind of targets, with the outputs that were found and, where the loss takes them, large ones.
+
+    Probabilities that add up to 1 are moved so that they still do.
+    """
     errors: dict[str, float] = {}
-    count = batch if targets is None else len(targets)
-    tried = 0.5 + apart(rng, (count, *out_shape)) / 4
-    kinds = taken(lambda one: loss.forward(tried, one), out_shape, count, rng, targets)
-    for kind, target in kinds.items():
-        for where, outputs in outputs_for(loss, target, out_shape, rng).items():
+    for kind, target in found.targets.items():
+        for where, outputs in outputs_for(loss, found, target, rng).items():
             weight = rng.uniform(0.2, 0.8)
 
             def value(point: Mapping[str, Array], target: Array = target, weight: float = weight) -> float:
@@ -227,40 +223,20 @@ def check_loss_gradient(
                     f"{np.shape(losses)}"
                 )
             point = {"outputs": outputs}
-            found = {"outputs": loss.backward(cache, weight)}
-            if found["outputs"].shape != outputs.shape:
+            gradients = {"outputs": loss.backward(cache, weight)}
+            if gradients["outputs"].shape != outputs.shape:
                 raise CheckError(
                     f"{loss!r}: backward must give a gradient of shape {outputs.shape}, it gave "
-                    f"{found['outputs'].shape}"
+                    f"{gradients['outputs'].shape}"
                 )
-            scale = weight * float(np.abs(losses).sum())
-            result = _errors(value, point, found, _free_directions(rng, point), scale, threshold)
+            # Terms of size 1, such as exponents of large logits, may cancel to losses of almost 0.
+            scale = weight * float(np.abs(losses).sum() + len(losses))
+            directions = _free_directions(rng, point)
+            if found.kind == PROBABILITIES:
+                directions = ((name, d - d.mean(axis=1, keepdims=True), step) for name, d, step in directions)
+            result = _errors(value, point, gradients, directions, scale, threshold)
             errors[f"outputs{where}, targets are {kind}"] = result["outputs"]
-    return errors
-
-
-def outputs_for(loss: Loss, targets: Array, out_shape: Shape, rng: np.random.Generator) -> dict[str, Array]:
-    """Outputs, float64, by what is said of them; without `from_logits` they may have to be probabilities.
-
-    Large ones are left out where the loss is not finite for them, or takes no account of how far they are from 0 to 1.
-    """
-    shape = (len(targets), *out_shape)
-    outputs = {"": apart(rng, shape) if loss.from_logits else 0.5 + apart(rng, shape) / 4}
-    large = apart(rng, shape) * (LARGE / REACH)
-    if not loss.from_logits:
-        try:
-            losses, cut = (loss.forward(one, targets)[0] for one in (large, np.clip(large, 0.0, 1.0)))
-        except Exception:  # outputs that it refuses
-            return outputs
-        if not np.isfinite(losses).all() or np.allclose(losses, cut, 1e-3):
-            return outputs
-    return outputs | {" with large values": large}
-
-
-def apart(rng: np.random.Generator, shape: Shape) -> Array:
-    """Numbers in random order, mean 0 and variance 1, all equally far from their neighbours and none near 0."""
-    size = math.prod(shape)
-    return rng.permutation((np.arange(size) - size // 2 + 0.5) * (2 * REACH / size)).reshape(shape)
+    return GradientReport(repr(loss), errors, threshold)
 
 
 def _free_directions(

@@ -107,7 +107,7 @@ class _Place:
 
     def _tile(self, point: Mapping[str, Array]) -> list[Tile]:
         if isinstance(self.layer, Layer):
-            self.layer.params = {name: point[f"params.{name}"] for name in self.layer.params}
+            self.layer.params = {name: np.asarray(point[f"params.{name}"]) for name in self.layer.params}
         return forward(self.layer, [point[name] for name in self.inputs], training=False, tiles=1)
 
 

@@ -14,6 +14,8 @@ LARGE = 100.0
 """How far inputs reach where they are large: exp overflows float32 there, and saturated functions are flat."""
 MARGIN = 0.25
 """How far from the ends of a domain inputs stay, in their own unit, where there is room."""
+REACH = math.sqrt(3)
+"""Of numbers with variance 1 that are equally far from their neighbours."""
 ORDINARY = 3.0
 """How far inputs reach where they are neither large nor special."""
 
@@ -42,6 +44,12 @@ def moved_into(x: Array, reach: float, domain: tuple[float, float]) -> Array:
     half = min(reach, (high - low) / 2 - margin)
     centre = min(max(0.0, low + margin + half), high - margin - half)
     return centre + x * (half / reach)
+
+
+def apart(rng: np.random.Generator, shape: Shape) -> Array:
+    """Numbers in random order, mean 0 and variance 1, all equally far from their neighbours and none near 0."""
+    size = math.prod(shape)
+    return rng.permutation((np.arange(size) - size // 2 + 0.5) * (2 * REACH / size)).reshape(shape)
 
 
 def ordinary(rng: np.random.Generator, shape: Shape, domain: tuple[float, float]) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -11,9 +11,9 @@ import numpy as np
 from cnnkit.components import Loss, installed_catalog
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, close, equal, named, run_checks, same_bits
-from cnnkit.testing.gradient import apart, gradient_check
+from cnnkit.testing.gradient import loss_gradient_check
 from cnnkit.testing.inputs import LARGE
-from cnnkit.testing.targets import taken
+from cnnkit.testing.outputs import Tried, kinds_for, told, tried
 from cnnkit.types import Array, Shape
 
 SAMPLES = 12
@@ -21,33 +21,37 @@ CUTS = ([1], [3, 4], list(range(1, SAMPLES)))
 WEIGHT = 0.25
 
 
-def check_loss(loss: Loss | str, out_shape: Shape = (5,), *, targets: Array | None = None) -> None:
+def check_loss(
+    loss: Loss | str, out_shape: Shape = (5,), *, targets: Array | None = None, outputs: Array | None = None
+) -> None:
     """Check that a loss keeps its contract; `CHECKS` lists what that is.
 
     loss: a component or its expression; out_shape: of the network's outputs, without the batch axis, (K,) or
     (K, H, W); targets: (N, ...), if None those that the loss does not refuse: class indices, values from 0 to 1, shares
-    of the classes, or labels of 0 and 1.
+    of the classes, or labels of 0 and 1; outputs: (N, *out_shape), if None any numbers for a loss from logits, else
+    numbers from 0 to 1, or probabilities that add up to 1 if the loss takes no others.
     Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
     ConfigError for an expression that describes no loss; what the loss raises, if it refuses all targets.
     """
     component = cast("Loss", installed_catalog().build("loss", loss))
     rng = np.random.default_rng(0)
-    count = SAMPLES if targets is None else len(targets)
-    outputs = _outputs(component, (count, *out_shape))
-    for kind, one in taken(lambda t: component.forward(outputs.copy(), t), out_shape, count, rng, targets).items():
-        if count < 2:
-            raise CheckError(f"expected targets of two samples or more, got {count}")
-        trial = LossTrial(component, outputs, one)
-        run_checks(f"{named(component)} on outputs of shape {out_shape}, targets are {kind},", CHECKS, trial)
+    found = tried(component.forward, kinds_for(component), out_shape, SAMPLES, rng, outputs, targets)
+    if len(found.outputs) < 2:
+        raise CheckError(f"expected two samples or more, got {len(found.outputs)}")
+    for kind, one in found.targets.items():
+        trial = LossTrial(component, found.outputs.astype(np.float32), one, found.kind, kind)
+        run_checks(f"{named(component)} on {told(found, out_shape)}, targets are {kind},", CHECKS, trial)
 
 
 @dataclass(frozen=True)
 class LossTrial:
-    """A loss with outputs and targets."""
+    """A loss with outputs and targets, and of what kinds these are."""
 
     loss: Loss
     outputs: Array
     targets: Array
+    outputs_are: str
+    targets_are: str
 
     def results(self, outputs: Array | None = None, weight: float = WEIGHT) -> dict[str, Array]:
         """What forward and backward give, by name."""
@@ -142,7 +146,7 @@ def check_no_call_state(trial: LossTrial) -> None:
     expected = trial.results()
     losses, cache = trial.loss.forward(trial.outputs, trial.targets)
     kept = losses.copy()
-    trial.of(-trial.outputs if trial.loss.from_logits else 1 - trial.outputs, trial.targets)
+    trial.of(trial.outputs[::-1].copy(), trial.targets)
     same_bits("losses after another call", losses, kept)
     found = trial.loss.backward(cache, WEIGHT)
     same_bits("the gradient after another tile's forward and backward", found, expected["gradient"])
@@ -153,13 +157,14 @@ def check_repr(trial: LossTrial) -> None:
     again = check_expression("loss", trial.loss)
     if again is not None:
         expected = trial.results()
-        for name, value in LossTrial(cast("Loss", again), trial.outputs, trial.targets).results().items():
+        for name, value in replace(trial, loss=cast("Loss", again)).results().items():
             same_bits(f"the {name} of the loss made from repr, {trial.loss!r},", value, expected[name])
 
 
 def check_gradient(trial: LossTrial) -> None:
     """`backward` is the derivative of `forward`."""
-    report = gradient_check(trial.loss, trial.outputs.shape[1:], targets=trial.targets)
+    found = Tried(trial.outputs_are, trial.outputs.astype(np.float64), {trial.targets_are: trial.targets})
+    report = loss_gradient_check(trial.loss, found, np.random.default_rng(0))
     if not report.ok:
         raise CheckError(f"{report}: make backward the derivative of weight * sum(losses)")
 
@@ -176,9 +181,3 @@ CHECKS: Mapping[str, Callable[[LossTrial], None]] = {
     "gradient": check_gradient,
 }
 """By name, in the order in which they run."""
-
-
-def _outputs(loss: Loss, shape: Shape) -> Array:
-    """Without `from_logits` outputs may have to be probabilities."""
-    values = apart(np.random.default_rng(2), shape)
-    return (3 * values if loss.from_logits else 0.5 + values / 4).astype(np.float32)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 
 from cnnkit.components import Metric, installed_catalog
+from cnnkit.components.checks import are_shares
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
-from cnnkit.testing.targets import taken
+from cnnkit.testing.outputs import ANY, FRACTIONS, PROBABILITIES, told, tried
 from cnnkit.types import Array, Shape
 
 SAMPLES = 60
@@ -22,21 +23,24 @@ TAKEN_KEYS = {"loss", "lr", "seconds", ""}
 """What a history has anyway."""
 
 
-def check_metric(metric: Metric | str, out_shape: Shape = (5,), *, targets: Array | None = None) -> None:
+def check_metric(
+    metric: Metric | str, out_shape: Shape = (5,), *, targets: Array | None = None, outputs: Array | None = None
+) -> None:
     """Check that a metric keeps its contract; `CHECKS` lists what that is.
 
     metric: a component or its expression; out_shape: of the network's outputs, without the batch axis; targets:
-    (N, ...), if None those that the metric does not refuse, of the kinds that `check_loss` tries.
+    (N, ...), if None those that the metric does not refuse, of the kinds that `check_loss` tries; outputs:
+    (N, *out_shape), if None any numbers; where the metric refuses those or its sums are not finite for them, numbers
+    from 0 to 1, or probabilities that add up to 1.
     Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
     ConfigError for an expression that describes no metric; what the metric raises, if it refuses all targets.
     """
     component = cast("Metric", installed_catalog().build("metric", metric))
     rng = np.random.default_rng(0)
-    count = SAMPLES if targets is None else len(targets)
-    outputs = rng.normal(size=(count, *out_shape)).astype(np.float32)
-    for kind, one in taken(lambda t: component.sums(outputs.copy(), t), out_shape, count, rng, targets).items():
-        trial = MetricTrial(component, outputs, one)
-        run_checks(f"{named(component)} on outputs of shape {out_shape}, targets are {kind},", CHECKS, trial)
+    found = tried(component.sums, (ANY, FRACTIONS, PROBABILITIES), out_shape, SAMPLES, rng, outputs, targets)
+    for kind, one in found.targets.items():
+        trial = MetricTrial(component, found.outputs.astype(np.float32), one)
+        run_checks(f"{named(component)} on {told(found, out_shape)}, targets are {kind},", CHECKS, trial)
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,28 @@ class MetricTrial:
         return self.metric.value(self.sums().astype(np.float64))
 
     def best_and_worst(self) -> tuple[Array, Array] | None:
-        """Outputs that are right for every sample, and wrong for every sample; None for targets of no known kind."""
-        targets, shape = self.targets, self.outputs.shape
-        if targets.shape == shape:
-            return targets.astype(np.float32), (1 - targets).astype(np.float32)
-        if targets.dtype.kind not in "iu" or targets.shape != (shape[0], *shape[2:]) or shape[1] < 2:
+        """Outputs that are right for every sample, and wrong for every sample; None for targets of no known kind.
+
+        For classes and labels they have the numbers of the outputs, whatever these must be; else those of the targets.
+        """
+        outputs, targets = self.outputs, self.targets
+        if targets.shape == outputs.shape:
+            if np.isin(targets, (0, 1)).all():
+                low, high = outputs.min(), outputs.max()
+                return np.where(targets == 1, high, low), np.where(targets == 1, low, high)
+            wrong = np.roll(targets, 1, axis=1) if are_shares(targets).all() else 1 - targets
+            return targets.astype(np.float32), wrong.astype(np.float32)
+        if (
+            targets.dtype.kind not in "iu"
+            or targets.shape != (len(outputs), *outputs.shape[2:])
+            or outputs.shape[1] < 2
+        ):
             return None
-        right = np.moveaxis(np.eye(shape[1], dtype=np.float32)[targets], -1, 1)
-        return 10 * right, 10 * np.roll(right, 1, axis=1)
+        rising = np.sort(outputs, axis=1)
+        # The target gets the largest number, or the smallest, and the classes after it those that follow.
+        classes = np.arange(outputs.shape[1]).reshape(-1, *(1 for _ in outputs.shape[2:]))
+        rank = (classes - targets[:, np.newaxis]) % outputs.shape[1]
+        return np.take_along_axis(rising[:, ::-1], rank, axis=1), np.take_along_axis(rising, rank, axis=1)
 
 
 def check_sums(trial: MetricTrial) -> None:
@@ -142,7 +160,7 @@ def check_direction(trial: MetricTrial) -> None:
     best, worst = (
         trial.metric.value(np.asarray(trial.metric.sums(outputs, trial.targets), np.float64)) for outputs in made
     )
-    if (best < worst) == trial.metric.greater_is_better and best != worst:
+    if best < worst if trial.metric.greater_is_better else best > worst:
         raise CheckError(
             f"greater_is_better is {trial.metric.greater_is_better}, but right outputs give {best:g} and wrong ones "
             f"{worst:g}: set greater_is_better = {best > worst}"
@@ -161,7 +179,7 @@ def check_repr(trial: MetricTrial) -> None:
     """`repr` is the expression that makes the metric again."""
     again = check_expression("metric", trial.metric)
     if again is not None:
-        found = MetricTrial(cast("Metric", again), trial.outputs, trial.targets)
+        found = replace(trial, metric=cast("Metric", again))
         same_bits(f"the sums of the metric made from repr, {trial.metric!r},", found.sums(), trial.sums())
 
 

@@ -20,7 +20,16 @@ SIZE = 3 * CHUNK + 100
 """Numbers in the vector of parameters; the engine gives its workers whole chunks of it, and the rest."""
 CUTS: tuple[Sequence[int], ...] = ((CHUNK,), (CHUNK, 2 * CHUNK, 3 * CHUNK))
 STEPS = 6
-MANY_STEPS = 24
+FEW, MANY_STEPS = 100, 300
+"""Numbers that are moved in many steps: what begins late, such as an average of the parameters, is done by then."""
+RATES = 1e-4, 1e-5
+"""The second is a tenth of the first."""
+RATIO = 5.0, 20.0
+"""How much further the first must move parameters than the second; a movement that is in proportion, 10 times."""
+UNMOVED = 1e-6
+"""How far a number may be from where it was, relative, and still be there but for rounding."""
+GROWN = 1e-5
+"""How much a norm may grow by rounding, relative."""
 
 
 def check_optimizer(optimizer: Optimizer | str) -> None:
@@ -42,6 +51,8 @@ class Training:
     size: int = SIZE
     start: float | None = None
     """Of all parameters; None for random ones."""
+    done: int = 0
+    """Steps so far."""
     params: Array = field(init=False)
     state: dict[str, Array] = field(init=False)
 
@@ -59,15 +70,16 @@ class Training:
         lr: float = 0.01,
         gradients: Callable[[int], Array] | None = None,
     ) -> dict[str, Array]:
-        """Parameters and state after these steps; cut: where the vector is divided between workers."""
+        """Parameters and state after these further steps; cut: where the vector is divided between workers."""
         made = gradients or (lambda step: np.random.default_rng(step).normal(size=self.size))
         bounds = [0, *cut, self.size]
-        for step in range(1, steps + 1):
+        for step in range(self.done + 1, self.done + steps + 1):
             gradient = made(step).astype(np.float32)
             for first, last in pairwise(bounds):
                 part = slice(first, last)
                 state = {name: vector[part] for name, vector in self.state.items()}
                 self.optimizer.update(self.params[part], gradient[part], state, lr, step)
+        self.done += steps
         return {"params": self.params} | {f"state[{name!r}]": vector for name, vector in self.state.items()}
 
 
@@ -107,63 +119,108 @@ def check_in_place(optimizer: Optimizer) -> None:
 
 def check_slots_are_used(optimizer: Optimizer) -> None:
     """Each state vector is written."""
-    training = Training(optimizer)
+    training = Training(optimizer, FEW)
     training.run(MANY_STEPS)
     for name, vector in training.state.items():
         if not vector.any():
             raise CheckError(
                 f"state[{name!r}] is still 0 after {MANY_STEPS} steps: write into it, state[{name!r}][...] = value, or "
-                "take it out of slots"
+                "take it out of slots; if it is used later than that, check a configuration that begins earlier"
             )
 
 
 def check_slices(optimizer: Optimizer) -> None:
     """A slice of the vector is updated as the whole is, bit for bit: the number of workers changes nothing."""
-    expected = Training(optimizer).run()
-    for cut in CUTS:
-        for name, value in Training(optimizer).run(cut=cut).items():
-            same_bits(
-                f"{name} updated in {len(cut) + 1} slices, as workers do; each number must be updated by itself",
-                value,
-                expected[name],
-            )
+    for size, steps, cuts in ((SIZE, STEPS, CUTS), (CHUNK + FEW, MANY_STEPS, CUTS[:1])):
+        expected = Training(optimizer, size).run(steps)
+        for cut in cuts:
+            for name, value in Training(optimizer, size).run(steps, cut=cut).items():
+                same_bits(
+                    f"{name} updated in {len(cut) + 1} slices, as workers do; each number must be updated by itself",
+                    value,
+                    expected[name],
+                )
 
 
 def check_fresh_start(optimizer: Optimizer) -> None:
     """What is remembered is in `state`: a second training with the same optimizer begins anew."""
-    expected = {name: value.copy() for name, value in Training(optimizer).run().items()}
-    check_unchanged_by(optimizer, Training(optimizer).run)
-    for name, value in Training(optimizer).run().items():
-        same_bits(f"{name} in a second training, which must begin anew; remember in state alone", value, expected[name])
+    for steps in (STEPS, MANY_STEPS):
+        expected = {name: value.copy() for name, value in Training(optimizer, FEW).run(steps).items()}
+        check_unchanged_by(optimizer, lambda steps=steps: Training(optimizer, FEW).run(steps))  # type: ignore[misc]
+        for name, value in Training(optimizer, FEW).run(steps).items():
+            same_bits(
+                f"{name} in a second training, which must begin anew; remember in state alone", value, expected[name]
+            )
 
 
 def check_direction(optimizer: Optimizer) -> None:
-    """Against the gradient: from 0, with the same gradient in each step, parameters go down the slope."""
-    slope = np.random.default_rng(5).choice([-1.0, -0.25, 0.25, 1.0], SIZE)
-    training = Training(optimizer, start=0.0)
-    training.run(gradients=lambda _: slope.copy())
-    if float(np.vdot(training.params, slope)) >= 0:
-        raise CheckError("the parameters went up the slope of the loss, or stayed: move them against the gradient")
+    """Against the gradient: from 0, with the same gradient in each step, parameters are never up the slope."""
+    slope = np.random.default_rng(5).choice([-1.0, -0.25, 0.25, 1.0], FEW)
+    training = Training(optimizer, FEW, start=0.0)
+    for step in range(1, MANY_STEPS + 1):
+        training.run(1, gradients=lambda _: slope.copy())
+        if float(np.vdot(training.params, slope)) > 0:
+            raise CheckError(
+                f"at step {step} the parameters are up the slope of the loss: move them against the gradient"
+            )
+    if not np.vdot(training.params, slope) < 0:
+        raise CheckError(f"after {MANY_STEPS} steps the parameters are where they were: move them against the gradient")
+
+
+def check_decay(optimizer: Optimizer) -> None:
+    """Where gradients are 0, parameters stay or shrink."""
+    training = Training(optimizer, FEW)
+    before = _norm(training.params)
+    training.run(MANY_STEPS, lr=0.1, gradients=lambda _: np.zeros(FEW))
+    after = _norm(training.params)
+    if not after <= before * (1 + GROWN):
+        raise CheckError(
+            f"the norm of the parameters grew from {before:.6g} to {after:.6g} while all gradients were 0: weight "
+            "decay must shrink them, such as params -= lr * weight_decay * params"
+        )
 
 
 def check_rate(optimizer: Optimizer) -> None:
-    """The rate is the one that is given, after the schedule, and not `self.lr`."""
-    slow, fast = (Training(optimizer, start=0.0).run(lr=lr)["params"].copy() for lr in (0.01, 0.02))
-    if np.array_equal(slow, fast):
-        raise CheckError("the argument lr changes nothing: take it for the rate, not self.lr, or schedules do nothing")
+    """The rate is the one that is given, after the schedule, not `self.lr`; at 0, parameters stay where they are."""
+    training = Training(optimizer, FEW)
+    before = training.params.copy()
+    training.run(lr=0.0)
+    moved = float(np.abs(training.params - before).max())
+    if moved > UNMOVED * np.abs(before).max():
+        raise CheckError(
+            f"parameters moved by up to {moved:.1e} at lr = 0, which a schedule may give: multiply all that moves them "
+            "by the argument lr, not self.lr"
+        )
+    fast, slow = (_norm(Training(optimizer, FEW, start=0.0).run(MANY_STEPS, lr=lr)["params"]) for lr in RATES)
+    if not RATIO[0] * slow <= fast <= RATIO[1] * slow:
+        raise CheckError(
+            f"parameters moved by {fast:.3g} at lr = {RATES[0]:g} and by {slow:.3g} at a tenth of it: their movement "
+            "must be in proportion to the argument lr"
+        )
 
 
 def check_finite(optimizer: Optimizer) -> None:
-    """No number becomes NaN or infinite where gradients are 0, tiny, large, or 0 after others."""
+    """No number becomes NaN or infinite where gradients are 0, tiny, large, or 0 after others, or the rate is 0."""
     for what, size in (("0", 0.0), ("1e-30", 1e-30), ("1e4", 1e4)):
-        training = Training(optimizer)
-        training.run(gradients=lambda step, size=size: np.full(SIZE, size * (step != 3)))  # type: ignore[misc]
-        for name, value in {"params": training.params, **training.state}.items():
-            if not np.isfinite(value).all():
-                raise CheckError(
-                    f"{name} is {value[~np.isfinite(value)][0]} after gradients of {what}: keep quotients finite, such "
-                    "as by an epsilon beside the root"
-                )
+        found = Training(optimizer).run(gradients=lambda step, size=size: np.full(SIZE, size * (step != 3)))  # type: ignore[misc]
+        _check_finite(found, f"gradients of {what}")
+    training = Training(optimizer, FEW)
+    for lr in (0.0, 0.01, 0.0, 0.01):
+        found = training.run(lr=lr)
+    _check_finite(found, "steps at rates of 0 and 0.01 in turn")
+
+
+def _check_finite(found: Mapping[str, Array], after: str) -> None:
+    for name, value in found.items():
+        if not np.isfinite(value).all():
+            raise CheckError(
+                f"{name} is {value[~np.isfinite(value)][0]} after {after}: keep quotients finite, such as by an "
+                "epsilon beside the root, and divide by no rate"
+            )
+
+
+def _norm(values: Array) -> float:
+    return float(np.linalg.norm(values.astype(np.float64)))
 
 
 def check_repr(optimizer: Optimizer) -> None:
@@ -181,9 +238,10 @@ CHECKS: Mapping[str, Callable[[Optimizer], None]] = {
     "fresh start": check_fresh_start,
     "slices": check_slices,
     "slots are used": check_slots_are_used,
-    "direction": check_direction,
-    "rate": check_rate,
     "finite": check_finite,
+    "direction": check_direction,
+    "decay": check_decay,
+    "rate": check_rate,
     "repr": check_repr,
 }
 """By name, in the order in which they run."""

@@ -48,8 +48,14 @@ def build(layer: Layer | Merge, in_shape: Shape, rng: np.random.Generator) -> Bu
     layer = copy.deepcopy(layer)
     layer.params, layer.buffers = {}, {}
     out_shape = layer.build(in_shape, rng)
-    layer.params = {name: value + rng.uniform(-0.2, 0.2, value.shape) for name, value in layer.params.items()}
+    layer.params = {name: _moved(value, rng) for name, value in layer.params.items()}
     return Built(layer, (in_shape,), out_shape)
+
+
+def _moved(value: Array, rng: np.random.Generator) -> Array:
+    """What is no array stays, for the check of what `build` makes."""
+    # NumPy makes a number of the sum of two arrays without axes.
+    return np.asarray(value + rng.uniform(-0.2, 0.2, value.shape)) if isinstance(value, np.ndarray) else value
 
 
 def _build_merge(merge: Merge, in_shape: Shape, rng: np.random.Generator) -> Built:

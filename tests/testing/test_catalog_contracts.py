@@ -21,6 +21,7 @@ from cnnkit.testing import (
     check_runtime,
     check_schedule,
 )
+from cnnkit.types import Array
 
 CHECKS: dict[str, Callable[..., None]] = {
     "loss": check_loss,
@@ -63,14 +64,29 @@ def test_each_keeps_its_contract(kind: str, text: str) -> None:
     CHECKS[kind](text)
 
 
+def files_of_each_task(folder: Path) -> list[str]:
+    """Images with targets of each kind that networks learn, as they are saved."""
+    rng = np.random.default_rng(0)
+    targets: dict[str, Array] = {
+        "classes": np.arange(20) % 3,
+        "segmentation": rng.integers(3, size=(20, 4, 4)),
+        "labels": rng.integers(2, size=(20, 5)),
+        "values": rng.normal(size=20),
+        "maps": rng.normal(size=(20, 2, 4, 4)).astype(np.float32),
+    }
+    for name, y in targets.items():
+        np.savez(folder / f"{name}.npz", x=rng.random((20, 1, 4, 4)), y=y)
+    return [f"{name}.npz" for name in targets]
+
+
 def test_each_dataset_that_needs_no_download_keeps_its_contract(tmp_path: Path) -> None:
-    np.savez(tmp_path / "own.npz", x=np.random.default_rng(0).random((20, 1, 4, 4)), y=np.arange(20) % 3)
+    files = files_of_each_task(tmp_path)
     checked = []
     for name, cls in built_in("dataset").items():
         needs_a_file = "path" in signature(cls).parameters
-        text = f'{name}("own.npz")' if needs_a_file else f"{name}()"
-        dataset = installed_catalog().build("dataset", text)
-        if needs_a_file or dataset.is_complete(tmp_path):  # type: ignore[attr-defined]
-            check_dataset(text, tmp_path)
-            checked.append(name)
-    assert {"Digits", "Arrays"} <= set(checked)
+        for text in [f'{name}("{file}")' for file in files] if needs_a_file else [f"{name}()"]:
+            dataset = installed_catalog().build("dataset", text)
+            if needs_a_file or dataset.is_complete(tmp_path):  # type: ignore[attr-defined]
+                check_dataset(text, tmp_path)
+                checked.append(text)
+    assert {"Digits()", 'Arrays("segmentation.npz")', 'Arrays("labels.npz")', 'Arrays("values.npz")'} <= set(checked)

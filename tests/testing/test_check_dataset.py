@@ -87,6 +87,42 @@ class Leak(Right):
         return Data(train, train.take(slice(5, 12)))
 
 
+class AlmostAllLeak(Right):
+    """All test samples but one are of the training."""
+
+    def load(self, data_dir: Path) -> Data:
+        train, fresh = made(60, 0), made(1, 1)
+        x, y = np.concatenate([train.x[:29], fresh.x]), np.concatenate([train.y[:29], fresh.y])
+        return Data(train, Samples(x, y), labels=("a", "b", "c"))
+
+
+class RelabelledLeak(Right):
+    """The inputs of the training, with other targets."""
+
+    def load(self, data_dir: Path) -> Data:
+        train = made(20, 0)
+        return Data(train, Samples(np.array(train.x), (train.y + 1) % 3))
+
+
+class ValidationLeak(Right):
+    def load(self, data_dir: Path) -> Data:
+        data = super().load(data_dir)
+        return replace(data, validation=data.train.take(slice(4)))
+
+
+class PixelsBeyondTheLabels(Right):
+    def load(self, data_dir: Path) -> Data:
+        return replace(Segmentation().load(data_dir), labels=("sky",))
+
+
+class IntegerMaps(Right):
+    """Values for each pixel that are no floats."""
+
+    def load(self, data_dir: Path) -> Data:
+        train, test = (made(count, count, y=np.zeros((count, 2, 4, 5), np.int64)) for count in (20, 8))
+        return Data(train, test)
+
+
 class Shuffled(Right):
     def load(self, data_dir: Path) -> Data:
         data = super().load(data_dir)
@@ -131,6 +167,16 @@ class ATuple(Right):
         return made(3, 0), made(3, 1)  # type: ignore[return-value]
 
 
+class Segmentation(Dataset):
+    """A class for each pixel."""
+
+    def load(self, data_dir: Path) -> Data:
+        train, test = (
+            made(count, count, y=np.random.default_rng(count).integers(3, size=(count, 4, 5))) for count in (20, 8)
+        )
+        return Data(train, test, labels=("sky", "sea", "land"))
+
+
 FAULTS: list[tuple[Dataset, str, str]] = [
     (ATuple(), "samples", "load must return Data, it returned tuple"),
     (Empty(), "samples", "test has no samples"),
@@ -140,7 +186,7 @@ FAULTS: list[tuple[Dataset, str, str]] = [
         r"train.x must be \(N, C, H, W\) or \(N, F\).*, it is ndarray of shape \(20, 4, 5\)",
     ),
     (Float64Inputs(), "samples", "uint8 or float32, it is ndarray of shape .*, float64"),
-    (SmallClasses(), "samples", r"train.y must be class indices, \(N,\) int64, or values.*, uint8"),
+    (SmallClasses(), "samples", r"train.y must be class indices, int64 of shape \(N,\), or \(N, H, W\).*, uint8"),
     (OneHot(), "samples", r"it is ndarray of shape \(20, 3\), int64"),
     (NotANumber(), "samples", "train has NaN or infinite values: leave such samples out, or raise DataError"),
     (OtherShape(), "parts alike", r"shape of one input in test: expected \(1, 4, 5\), got \(1, 5, 4\)"),
@@ -148,7 +194,12 @@ FAULTS: list[tuple[Dataset, str, str]] = [
     (TooFewLabels(), "parts alike", "classes in train must be from 0 to 1, they are from 0 to 2; there are 2 labels"),
     (LabelTwice(), "parts alike", r"labels must be different texts, got \('a', 'b', 'b'\)"),
     (OtherChannels(), "parts alike", "preprocessing is for 2 channels, inputs have 1"),
-    (Leak(), "parts apart", "every sample of test is among the training samples, too"),
+    (PixelsBeyondTheLabels(), "parts alike", "classes in train must be from 0 to 0, they are from 0 to 2"),
+    (IntegerMaps(), "samples", r"floats of shape \(N, F\) or \(N, C, H, W\); .* of shape \(20, 2, 4, 5\), int64"),
+    (Leak(), "parts apart", "7 of the 7 inputs of test are among the training inputs, too, at most 10% may be: what"),
+    (AlmostAllLeak(), "parts apart", "29 of the 30 inputs of test are among the training inputs, too"),
+    (RelabelledLeak(), "parts apart", "20 of the 20 inputs of test are among the training inputs, too"),
+    (ValidationLeak(), "parts apart", "4 of the 4 inputs of validation are among .*; split without overlap"),
     (Shuffled(), "repeatable", "train.y after loading again: expected the same values bit for bit"),
     (GlobalShuffle(), "repeatable", "global random numbers were drawn"),
     (HandsOutItsOwn(), "own memory", "train.x, loaded after what was loaded before was written into; give a copy"),
@@ -185,21 +236,29 @@ class Regression(Dataset):
         return True
 
 
+class Maps(Dataset):
+    """Values for each pixel, and a test sample in ten that the training has, too."""
+
+    def load(self, data_dir: Path) -> Data:
+        train, test = (made(count, count, y=np.ones((count, 2, 4, 5), np.float32)) for count in (20, 10))
+        return Data(train, replace(test, x=np.concatenate([test.x[1:], train.x[5:6]])))
+
+
 class FromAFile(Dataset):
-    """Rows in a file, read when they are needed; without labels, and test samples that the training has in part."""
+    """Rows in a file, read when they are needed; without labels."""
 
     def load(self, data_dir: Path) -> Data:
         path = data_dir / "x.npy"
         if not path.exists():
             np.save(path, made(12, 3).x)
         x, y = np.load(path, mmap_mode="r"), made(12, 3).y
-        return Data(Samples(x[:8], y[:8]), Samples(x[6:], y[6:]))
+        return Data(Samples(x[:8], y[:8]), Samples(x[8:], y[8:]))
 
     def is_complete(self, data_dir: Path) -> bool | None:
         return (data_dir / "x.npy").exists()
 
 
-@pytest.mark.parametrize("one", [Right(), Regression(), FromAFile()], ids=repr)
+@pytest.mark.parametrize("one", [Right(), Segmentation(), Regression(), Maps(), FromAFile()], ids=repr)
 def test_none_that_is_right_is_refused(one: Dataset, tmp_path: Path) -> None:
     check_dataset(one, tmp_path)
 

@@ -128,6 +128,18 @@ class ReprLost(Squares):
         self.weight = factor
 
 
+class OfProbabilities(Squares):
+    """Takes nothing but probabilities, and gives half of the gradient."""
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
+        if not np.allclose(outputs.sum(axis=1), 1):
+            raise ShapeError("expected probabilities")
+        return super().forward(outputs, targets)
+
+    def backward(self, cache: Cache, weight: float) -> Array:
+        return super().backward(cache, weight) / 2
+
+
 FAULTS: list[tuple[Loss, str, str]] = [
     (Scalar(), "shapes", r"the loss must be an array of shape \(12,\) for 12 samples, got float32 of shape \(\)"),
     (
@@ -145,7 +157,8 @@ FAULTS: list[tuple[Loss, str, str]] = [
     (Running(), "no call state", r"a call changed Running.history"),
     (MemoryOrder(), "memory order", "the loss for outputs whose samples are the fastest axis"),
     (NaiveCrossEntropy(), "finite", r"the loss is (nan|inf) for outputs of 0 and \+-100: take the largest output out"),
-    (OpenHuber(), "gradient", "outputs with large values, targets are given: 9.9e-01"),
+    (OpenHuber(), "gradient", "outputs with large values, targets are values: 1.2e[+]00: make backward"),
+    (OfProbabilities(), "gradient", "outputs, targets are values: 5.0e-01"),
     (GlobalNoise(), "no call state", "global random numbers were drawn"),
     (ReprLost(), "no call state", "takes 'factor' but keeps no attribute of that name"),
 ]
@@ -188,6 +201,15 @@ class ClippedNLL(Loss):
         rows = np.arange(len(p))
         d[rows, targets] = -weight / p[rows, targets]
         return np.asarray(d)
+
+
+class StrictNLL(ClippedNLL):
+    """Takes probabilities that add up to 1, and no others."""
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
+        if not np.allclose(outputs.sum(axis=1), 1, atol=1e-5) or outputs.min() < 0:
+            raise ShapeError("expected probabilities")
+        return super().forward(outputs, targets)
 
 
 class Labels(Loss):
@@ -250,6 +272,8 @@ RIGHT: list[tuple[Loss, Shape, dict[str, Any]]] = [
     (Squares(), (2, 3, 4), {}),
     (Hinge(), (4,), {}),
     (ClippedNLL(), (4,), {}),
+    (StrictNLL(), (4,), {}),
+    (CrossEntropy(), (2,), {"outputs": np.linspace(-50, 50, 24).reshape(12, 2)}),
     (Labels(), (4,), {}),
     (EachPixel(), (4,), {}),
     (EachPixel(), (4, 3, 2), {}),
@@ -273,8 +297,49 @@ def test_expressions_and_refusals() -> None:
     check_loss("CrossEntropy()", (3, 2, 2))
     with pytest.raises(ShapeError, match=r"outputs of shape \(N, K\), or \(N, K, H, W\) .*, got \(12, 3, 2\)"):
         check_loss("CrossEntropy()", (3, 2))
-    with pytest.raises(CheckError, match="expected targets of two samples or more, got 1"):
+    with pytest.raises(CheckError, match=r"expected two samples or more, got 1$"):
         check_loss("MSE()", (3,), targets=np.zeros((1, 3)))
+    with pytest.raises(CheckError, match=r"expected outputs of shape \(N, \*out_shape\), \(6, 3\), got \(6, 4\)$"):
+        check_loss("MSE()", (3,), outputs=np.zeros((6, 4)))
+    with pytest.raises(CheckError, match=r"expected as many targets as outputs, 6, got 5$"):
+        check_loss("MSE()", (3,), outputs=np.zeros((6, 3)), targets=np.zeros((5, 3)))
+
+
+class Bearing(Squares):
+    """Of angles, which are refused outside of a half turn to both sides."""
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
+        if targets.shape != outputs.shape or not (np.abs(outputs) > 1).all():
+            raise ShapeError("expected angles beyond 1")
+        return super().forward(outputs, targets)
+
+
+class HalfBearing(Bearing):
+    def backward(self, cache: Cache, weight: float) -> Array:
+        return super().backward(cache, weight) / 2
+
+
+ANGLES = np.linspace(1.5, 3, 40).reshape(8, 5)
+
+
+def test_outputs_may_be_given() -> None:
+    with pytest.raises(ShapeError, match="expected angles beyond 1"):
+        check_loss(Bearing())
+    check_loss(Bearing(), outputs=ANGLES)
+    check_loss(Bearing(), outputs=ANGLES, targets=-ANGLES)
+    found = r"\(given\), targets are values, fails the check 'gradient'.*\n  outputs, targets are values: 5.0e-01: make"
+    with pytest.raises(CheckError, match=found):
+        check_loss(HalfBearing(), outputs=ANGLES)
+    with pytest.raises(CheckError, match=r"outputs, targets are given: 5.0e-01: make"):
+        check_loss(HalfBearing(), outputs=ANGLES, targets=-ANGLES)
+    assert not gradient_check(HalfBearing(), (5,), outputs=ANGLES).ok
+    assert gradient_check(Bearing(), (5,), outputs=ANGLES).ok
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_losses_of_almost_nothing_are_no_wrong_gradients(seed: int) -> None:
+    """Of two classes and large logits, sometimes all are right and their losses far below what rounding takes."""
+    assert gradient_check(CrossEntropy(), (2,), seed=seed).ok
 
 
 def test_the_gradient_check_takes_targets() -> None:

@@ -125,6 +125,17 @@ class GlobalRandom(Right):
         return super().sums(outputs, targets)
 
 
+class LikelihoodsUpsideDown(Right):
+    """Of probabilities, in the wrong direction."""
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        super().sums(outputs, targets)
+        return np.array([np.log(outputs[np.arange(len(outputs)), targets]).sum(dtype=np.float64), targets.size])
+
+    def value(self, total: Array) -> float:
+        return -super().value(total)
+
+
 FAULTS: list[tuple[Metric, str, str]] = [
     (TileMean(), "tiles", "the sums of 2 tiles add up to .* those of all samples are .*: give sums and counts"),
     (CountsTiles(), "tiles", "give sums and counts, and take the mean of them in value"),
@@ -142,6 +153,7 @@ FAULTS: list[tuple[Metric, str, str]] = [
         "direction",
         "greater_is_better is True, but right outputs give 0 and wrong ones 1: set",
     ),
+    (LikelihoodsUpsideDown(), "direction", r"set greater_is_better = False"),
     (NamedLoss(), "key", "key must be a name of its own in a history.*got 'loss'"),
     (NamedTwice(), "key", "got 'validation_accuracy'"),
     (MemoryOrder(), "memory order", "sums differ for outputs whose samples are the fastest axis in memory"),
@@ -220,6 +232,50 @@ class OneClass(Right):
         return float(total[0] / total[1]) if total[1] else 0.0
 
 
+class MeanLog(Metric):
+    """The mean of -log p of the right class: of probabilities, and infinite where they are 0."""
+
+    key = "log_loss"
+    greater_is_better: ClassVar[bool] = False
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        if targets.shape != (len(outputs), *outputs.shape[2:]):
+            raise ValueError("class indices")
+        p = np.take_along_axis(outputs, targets[:, np.newaxis], axis=1)
+        return np.array([-np.log(p).sum(dtype=np.float64), targets.size])
+
+    def value(self, total: Array) -> float:
+        return float(total[0] / total[1])
+
+
+class LabelLog(MeanLog):
+    """The same of labels."""
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        if not np.isin(targets, (0, 1)).all() or targets.shape != outputs.shape:
+            raise ValueError("labels")
+        return np.array([-np.log(np.where(targets == 1, outputs, 1 - outputs)).sum(dtype=np.float64), targets.size])
+
+
+class Strict(MeanLog):
+    """Refuses what does not add up to 1."""
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        if not np.allclose(outputs.sum(axis=1), 1, atol=1e-5):
+            raise ValueError("probabilities")
+        return super().sums(outputs, targets)
+
+
+class Divergence(Strict):
+    """From shares of the classes."""
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        if targets.shape != outputs.shape or not np.allclose(targets.sum(axis=1), 1, atol=1e-5):
+            raise ValueError("shares")
+        super().sums(outputs, outputs.argmax(axis=1))
+        return np.array([(targets * np.log(targets / outputs)).sum(dtype=np.float64), len(targets)])
+
+
 RIGHT: list[tuple[Metric, Shape]] = [
     (Right(), (5,)),
     (Right(), (4, 3, 2)),
@@ -228,12 +284,28 @@ RIGHT: list[tuple[Metric, Shape]] = [
     (Explained(), (3,)),
     (Confidence(), (5,)),
     (OneClass(), (5,)),
+    (MeanLog(), (5,)),
+    (MeanLog(), (3, 4, 2)),
+    (LabelLog(), (5,)),
+    (Strict(), (5,)),
+    (Divergence(), (5,)),
 ]
 
 
 @pytest.mark.parametrize(("metric", "out_shape"), RIGHT, ids=[f"{type(m).__name__}-{s}" for m, s in RIGHT])
 def test_none_that_is_right_is_refused(metric: Metric, out_shape: Shape) -> None:
     check_metric(metric, out_shape)
+
+
+def test_outputs_may_be_given() -> None:
+    check_metric(MeanLog(), (2,), outputs=np.linspace(0.1, 2.0, 24).reshape(12, 2))
+    logits = np.linspace(-5, 5, 24).reshape(12, 2)
+    with pytest.raises(
+        CheckError, match=r"shape \(2,\) \(given\), .* fails the check 'sums': sums must be finite.*nan"
+    ):
+        check_metric(MeanLog(), (2,), outputs=logits)
+    with pytest.raises(CheckError, match=r"expected outputs of shape \(N, \*out_shape\), \(12, 5\), got \(12, 2\)$"):
+        check_metric(MeanLog(), outputs=logits)
 
 
 def test_targets_may_be_given() -> None:

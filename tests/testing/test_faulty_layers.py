@@ -242,6 +242,12 @@ class MeanGradient(Affine):
         return dx, {name: grad / len(x) for name, grad in grads.items()}
 
 
+class NoArray(Affine):
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        self.params = {"gain": 0.5}  # type: ignore[dict-item]
+        return in_shape
+
+
 class AbsorbsFloat64(TileMeans):
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         self.buffers = {"mean": np.zeros(in_shape[0])}
@@ -268,7 +274,7 @@ FAULTS: list[tuple[Layer, Shape, str, str]] = [
     (Replaces(), IMAGE, "no call state", r"replaced params\['gamma'\] by another array, but training moves"),
     (TileMeans(), IMAGE, "training tiles", "cut into unequal tiles; partials must be sums"),
     (Float32Partial(), IMAGE, "shapes", "partials must be float64 and of one shape for every tile, got float32"),
-    (AbsorbsFloat64(), IMAGE, "training tiles", r"absorb changed dtype or shape of buffers\['mean'\]; write into it"),
+    (AbsorbsFloat64(), IMAGE, "absorbing", r"absorb changed dtype or shape of buffers\['mean'\]; write into it"),
     (OnlyInTraining(), IMAGE, "inputs unchanged", r"changed xs\[0\] in place, in prediction; write into ctx"),
     (Float64InPrediction(), IMAGE, "dtype", "dtype of y in prediction: expected float32, got float64"),
     (NoBackwardInPrediction(), IMAGE, "shapes", "backward fails after a forward pass in prediction"),
@@ -284,6 +290,7 @@ FAULTS: list[tuple[Layer, Shape, str, str]] = [
     (LeakAtZero(), IMAGE, "gradient", "x at 0: 1.0e"),
     (OtherBuild(), IMAGE, "build", r"params\['gamma'\] differs between two builds with equal rng"),
     (WholeParameters(), IMAGE, "build", r"build must make params\['beta'\] an array of finite floats"),
+    (NoArray(), IMAGE, "build", r"build must make params\['gain'\] an array of finite floats, it made 0.5"),
     (BuildChangesRepr(), IMAGE, "repr", r"repr after build and a call: expected BuildChangesRepr\(\), got"),
     (ReturnsNoCache(), IMAGE, "shapes", r"forward must return \(y, cache\) with y an array, it gave an array"),
     (MissingGradient(), IMAGE, "shapes", "shapes of gradients in training: expected"),

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from cnnkit.components import BatchCoupledLayer, Layer, Merge
+from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError, ConfigError, ShapeError
 from cnnkit.layers import Dense
 from cnnkit.testing import check_layer, gradient_check, gradient_check_at
@@ -255,23 +255,23 @@ class SharedGradient(Layer):
         return dy, {"one": grad, "two": grad}
 
 
-class Centred(BatchCoupledLayer):
-    """Less the mean of the batch; its totals are one flat vector, and in prediction it does nothing."""
+class Gain(Layer):
+    """One parameter without an axis, which is changed in place."""
 
-    def partial(self, x: Array, ctx: Context) -> Array:
-        return np.append(x.sum(axis=(0, 2, 3), dtype=np.float64), x.size / x.shape[1])
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        self.params = {"gain": np.array(0.5, np.float32)}
+        return in_shape
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        if not ctx.training:
-            return x, 1.0
-        mean = (ctx.total[:-1] / ctx.total[-1]).astype(x.dtype)
-        return x - mean.reshape(1, -1, 1, 1), ctx.total[-1]
+        gain = self.params["gain"]
+        assert isinstance(gain, np.ndarray)
+        return np.multiply(x, gain, out=ctx.empty_like(x)), x
 
-    def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
-        return np.asarray(dy.sum(axis=(0, 2, 3), dtype=np.float64))
+    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return dy * self.params["gain"], {"gain": np.sum(dy * x, out=ctx.gradient("gain", ()))}
 
-    def backward(self, dy: Array, count: Cache, ctx: Context) -> tuple[Array, Grads]:
-        return dy - (ctx.total / count).astype(dy.dtype).reshape(1, -1, 1, 1), {}
+    def lower(self, graph: Graph, x: str) -> str:
+        return graph.add("Mul", x, self.params["gain"])
 
 
 class Gate(Merge):
@@ -314,7 +314,8 @@ RIGHT: list[tuple[Layer | Merge, Shape]] = [
     (SquareImages(), (2, 6, 6)),
     (Embedding(), (5,)),
     (SharedGradient(), (5,)),
-    (Centred(), IMAGE),
+    (Gain(), IMAGE),
+    (Gain(), (1,)),
     (Gate(NaiveSigmoid(), Sine()), IMAGE),
 ]
 
@@ -354,6 +355,14 @@ def test_a_gradient_at_one_place_keeps_to_the_declarations() -> None:
     report = gradient_check_at(Straight(), [np.array([[0.5, -2.0]])], np.ones((1, 2)))
     assert report.ok
     assert report.surrogates == ("x",)
+
+
+def test_a_gradient_at_one_place_of_a_parameter_without_an_axis() -> None:
+    gain = Gain()
+    gain.build((2,), np.random.default_rng(0))
+    report = gradient_check_at(gain, [np.array([[0.5, -2.0]])], np.ones((1, 2)))
+    assert report.ok
+    assert set(report.errors) == {"x", "params.gain"}
 
 
 def test_declarations_are_checked() -> None:
