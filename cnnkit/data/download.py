@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from cnnkit.data.transfer import Report, receive
 from cnnkit.errors import DataError
+from cnnkit.terminal import console
 
 PART = ".part"
 """What the name of a file ends in until all of it is there."""
@@ -100,10 +101,9 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
 @contextmanager
 def _bar(name: str) -> Iterator[Report]:
     """A progress bar on stderr, where that is a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
+    shown = console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
@@ -111,7 +111,7 @@ def _bar(name: str) -> Iterator[Report]:
         TransferSpeedColumn(),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
         task = progress.add_task(name, total=None)
 
         def report(done: int, total: int | None) -> None:
