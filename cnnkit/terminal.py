@@ -17,8 +17,8 @@ HANGUP: int | None = getattr(signal, "SIGHUP", None)
 
 ENDLESS = 10_000
 """Columns of what is not a terminal."""
-NARROWEST = 40
-"""Columns of a terminal that says it has fewer, or none: a table needs some, and the terminal breaks its lines."""
+NARROWEST, USUAL = 40, 80
+"""Columns below which a terminal is taken for one that does not know: a table needs some; and those it then has."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -35,7 +35,7 @@ def console(*, stderr: bool = False) -> Console:
     if not is_terminal:
         made.width = ENDLESS
     elif made.width < NARROWEST:  # such as COLUMNS=0
-        made.width = NARROWEST
+        made.width = USUAL
     return made
 
 

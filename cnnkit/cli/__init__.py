@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from cnnkit.cli.streams import lost_answer, take_streams
 from cnnkit.cli.tuning import apply_setting
+from cnnkit.home import forget_relative_home
 from cnnkit.terminal import HANGUP, leave_terminal
 
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments: those of the process if None.
     """
     take_streams()
+    forget_relative_home()
     terminated: list[int] = []
 
     def terminate(number: int, _frame: object) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
+
+from cnnkit.home import expanded
 
 
 @dataclass
@@ -23,7 +24,7 @@ def _switch_debug(context: typer.Context, value: bool) -> None:
 
 def _expanded(folder: str | None) -> str | None:
     """A shell leaves `~` in `--registry=~/models` as it is."""
-    return folder and os.path.expanduser(folder)
+    return folder and expanded(folder)
 
 
 Debug = Annotated[
@@ -70,7 +71,7 @@ DataFolder = Annotated[
     typer.Option(
         "--data-dir",
         callback=_expanded,
-        help="Folder of data files; else CNNKIT_DATA_DIR, else a user cache folder.",
+        help="Folder of data files; else CNNKIT_DATA_DIR, else in the user's cache folder.",
     ),
 ]
 Reference = Annotated[str, typer.Argument(metavar="REF", help="name@3, name@latest or name@ALIAS.")]

@@ -6,6 +6,7 @@ Nothing is wrapped or cut when the output is not a terminal, so that paths and r
 from __future__ import annotations
 
 import json
+import logging
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +42,11 @@ def warn(text: str) -> None:
 
 @contextmanager
 def told_warnings() -> Iterator[None]:
-    """What Python, NumPy and the library warn of becomes a line of the command's own, each text once."""
+    """What Python, NumPy and the library warn of becomes a line of the command's own, each text once.
+
+    What libraries log for those who set up logging, such as where matplotlib keeps its cache, is not printed.
+    """
+    logging.getLogger().addHandler(logging.NullHandler())
     told: set[str] = set()
 
     def show(message: Warning | str, *_place: Any, **_lines: Any) -> None:

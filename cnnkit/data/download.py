@@ -46,7 +46,9 @@ def download(
             if kept := file.seek(0, os.SEEK_END):
                 reasons.append(f"{kept:,} bytes have come and are kept in {part}: the next attempt goes on from there")
     except OSError as error:
-        raise DataError(f"the folder cannot be written: {error}") from error
+        raise DataError(
+            f"the folder cannot be written: {error}; choose another with --data-dir or CNNKIT_DATA_DIR"
+        ) from error
     raise DataError("\n  ".join(["no mirror gave it:", *reasons]))
 
 

@@ -44,7 +44,12 @@ def full() -> Iterator[int]:
 
 def closing(*numbers: int) -> Callable[[], None]:
     """What closes some of the streams just before the command starts."""
-    return lambda: [os.close(number) for number in numbers] and None  # type: ignore[func-returns-value]
+
+    def close() -> None:
+        for number in numbers:
+            os.close(number)
+
+    return close
 
 
 def run(folder: Path, *arguments: str, **streams: Any) -> subprocess.CompletedProcess[str]:
