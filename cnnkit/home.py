@@ -45,10 +45,12 @@ def user_folder(kind: Literal["cache", "config"]) -> Path | None:
 
 def expanded(path: str) -> str:
     """A path with `~` at its beginning replaced by a home folder. Raises ConfigError for a home that is not known."""
-    first, slash, rest = path.partition("/")
+    first, _, rest = path.partition("/")
+    if not first.startswith("~"):
+        return path
     folder = home() if first == "~" else os.path.expanduser(first)
-    if first.startswith("~") and (folder is None or folder == first):
+    if folder is None or folder == first:
         raise ConfigError(
             f"{path}: expected a home folder for {first}, there is none: give the whole path, or set HOME"
         )
-    return f"{folder}{slash}{rest}"
+    return os.path.join(folder, rest) if rest else folder

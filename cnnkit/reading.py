@@ -14,7 +14,7 @@ def read_plain(path: Path, most: int) -> bytes:
     with os.fdopen(file, "rb") as stream:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "expected a plain file, this is a folder, a pipe or a device")
+            raise OSError(errno.EINVAL, "expected a plain file, this is a pipe or a device")
         if status.st_size > most:
             raise OSError(errno.EFBIG, f"expected at most {most:,} bytes, it has {status.st_size:,}")
         return stream.read(most)

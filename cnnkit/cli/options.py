@@ -71,7 +71,7 @@ DataFolder = Annotated[
     typer.Option(
         "--data-dir",
         callback=_expanded,
-        help="Folder of data files; else CNNKIT_DATA_DIR, else in the user's cache folder.",
+        help="Folder of data files; else CNNKIT_DATA_DIR, else one in the user's cache folder.",
     ),
 ]
 Reference = Annotated[str, typer.Argument(metavar="REF", help="name@3, name@latest or name@ALIAS.")]
