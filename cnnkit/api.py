@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.components import Dataset, Layer, Merge
+from cnnkit.home import expanded
 from cnnkit.network import Sequential
 from cnnkit.training import Run
 from cnnkit.types import Array, Data, Inputs
-from cnnkit.writing import expanded
 
 if TYPE_CHECKING:
     from cnnkit.onnx.report import ValidationReport

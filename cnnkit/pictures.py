@@ -14,10 +14,10 @@ import numpy as np
 from cnnkit.classes import check_labels, indices_of
 from cnnkit.components import Layer
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
+from cnnkit.home import expanded
 from cnnkit.measures import not_finite
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.types import Array, Data, Samples, Shape
-from cnnkit.writing import expanded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

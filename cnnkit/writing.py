@@ -10,11 +10,6 @@ from pathlib import Path
 from cnnkit.errors import CnnkitError
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path that a user means: `~` is the home folder, also where no shell has seen it."""
-    return Path(os.path.expanduser(path))
-
-
 def write_whole(path: Path, data: bytes, error: type[CnnkitError]) -> None:
     """Write a file in one step; one of that name is replaced, and kept if that fails. Raises `error`, saying why."""
     check_target(path, error)

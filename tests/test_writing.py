@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cnnkit import Registry, Sequential, export_bundle, export_onnx, load_recipe, validate_onnx
-from cnnkit.errors import OnnxError, PlotError
-from cnnkit.writing import check_target, expanded, write_whole
+from cnnkit.errors import ConfigError, OnnxError, PlotError
+from cnnkit.home import expanded
+from cnnkit.writing import check_target, write_whole
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
@@ -57,7 +58,8 @@ def test_a_device_is_not_replaced() -> None:
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert expanded("~/a.png") == tmp_path / "a.png"
-    assert expanded("~nobody-is-called-so/a.png") == Path("~nobody-is-called-so/a.png")
+    with pytest.raises(ConfigError, match="expected a home folder for ~nobody-is-called-so, there is none"):
+        expanded("~nobody-is-called-so/a.png")
     model = Sequential(["Dense(2)"], (3,))
     assert export_onnx(model, "~/a.onnx") == tmp_path / "a.onnx"
     assert validate_onnx("~/a.onnx", model).ok

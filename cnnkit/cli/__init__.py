@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from cnnkit.cli.streams import lost_answer, take_streams
 from cnnkit.cli.tuning import apply_setting
+from cnnkit.home import forget_relative_home
 from cnnkit.terminal import HANGUP, leave_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 1 a check failed, 2 bad usage or input, 130 or 143 interrupted, 129 hung up.
 
+    What cannot be written to stderr, and an answer that nobody reads, are no failure; one that cannot be kept, as the
+    disk is full, is bad usage.
     arguments: those of the process if None.
     """
-    apply_setting()
+    take_streams()
+    forget_relative_home()
     terminated: list[int] = []
 
     def terminate(number: int, _frame: object) -> None:
@@ -31,18 +35,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     previous: dict[int, Any] = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
     if HANGUP and signal.getsignal(HANGUP) == signal.SIG_DFL:  # not under `nohup`
         previous[HANGUP] = signal.signal(HANGUP, terminate)
-    code: str | int | None
     try:
-        code = _run(arguments)
+        apply_setting()
+        code = _answered(_run(arguments))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process is about to end, and says why by its exit code
         code = 130
-    except SystemExit as stop:
-        code = stop.code
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
     sys.exit(128 + terminated[0] if terminated else code)
+
+
+def _answered(code: int) -> int:
+    """The same exit code, unless all went well and yet the answer is lost."""
+    if error := lost_answer():
+        from cnnkit.cli.output import fail
+
+        fail(f"the answer cannot be written to stdout: {error.strerror}")
+        return code or 2
+    return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -51,12 +63,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     from cnnkit.cli.output import fail, told_warnings
     from cnnkit.errors import CnnkitError, notes_of
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a path or label that the terminal cannot show is no reason to fail
-        sys.stdout.reconfigure(errors="backslashreplace")
     settings = Settings()
     try:
         with told_warnings():
             app(arguments, prog_name="cnnkit", obj=settings)
+    except SystemExit as stop:  # which is how all commands end
+        return stop.code if isinstance(stop.code, int) else 2
     except Exception as error:
         if settings.debug:
             traceback.print_exc()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cnnkit.cli import (
     compare,
@@ -24,8 +25,21 @@ from cnnkit.cli import (
     validate,
 )
 
+
+class Commands(TyperGroup):
+    """Tells what fails inside a command from what typer takes as a sign that the user has gone away."""
+
+    def invoke(self, context: typer.Context) -> Any:  # type: ignore[override]
+        """Run a command. Raises RuntimeError where typer would end the process with 0 or 1 and say nothing."""
+        try:
+            return super().invoke(context)
+        except (BrokenPipeError, EOFError, SystemExit) as error:  # of a worker, a file, a plugin
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
 # Plain help and usage errors: rich's boxes would cut paths at 80 columns where there is no terminal.
 app = typer.Typer(
+    cls=Commands,
     add_completion=False,
     invoke_without_command=True,
     pretty_exceptions_enable=False,

@@ -21,7 +21,7 @@ def confirm(action: str, yes: bool) -> None:
 
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # None: it was closed
         raise ConfigError(f"this would {action}, and without a terminal nobody can be asked: add --yes to do it")
     warn(f"this will {action}")
     note("go on? [y/N]")

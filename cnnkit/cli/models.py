@@ -14,7 +14,8 @@ from cnnkit.cli.confirmation import Yes, confirm
 from cnnkit.cli.models_diff import diff
 from cnnkit.cli.models_exchange import export_bundle, import_version
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
-from cnnkit.cli.output import STEERING, counted, note, on_one_line, say, say_json, say_pairs, say_table, warn
+from cnnkit.cli.output import counted, note, say, say_json, say_pairs, say_table, warn
+from cnnkit.lines import STEERING, on_one_line
 
 if TYPE_CHECKING:
     from cnnkit.registry import Entry, Record, Registry
@@ -211,7 +212,7 @@ def describe(
     store = Registry(registry)
     version = store.find(ref)
     if text == "" and store.description(version.ref):
-        confirm(f"this removes the description of {version.ref}", yes)
+        confirm(f"remove the description of {version.ref}", yes)
     if text is not None:
         store.describe(version.ref, text)
     kept = store.description(version.ref)

@@ -11,6 +11,7 @@ import typer
 from cnnkit.cli.evaluate import measure
 from cnnkit.cli.options import DataFolder, Debug, Json, LossChoice, RegistryFolder, TrustChoice
 from cnnkit.cli.output import counted, note, say, say_json, say_table
+from cnnkit.lines import on_one_line
 
 if TYPE_CHECKING:
     from cnnkit.registry import Record
@@ -94,7 +95,7 @@ def _show(found: Difference) -> None:
         say("layers")
         for line in found.layers:
             texts = dict.fromkeys(text for text in (line.a, line.b) if text is not None)
-            say(f"  {MARKS[line.kind]} {'  ->  '.join(texts)}")
+            say(f"  {MARKS[line.kind]} {'  ->  '.join(map(on_one_line, texts))}")
     rows = [(change.key, shown(change.a), shown(change.b)) for change in found.changes]
     _section(("value", found.a, found.b), rows, "recipe, settings and versions: the same")
     _show_metrics("recorded metric", found, found.metrics)

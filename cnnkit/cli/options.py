@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cnnkit.home import expanded
 
 
 @dataclass
@@ -24,17 +25,17 @@ def _switch_debug(context: typer.Context, value: bool) -> None:
 
 def _expanded(folder: str | None) -> str | None:
     """A shell leaves `~` in `--registry=~/models` as it is."""
-    return folder and os.path.expanduser(folder)
+    return folder and str(expanded(folder))
 
 
 def expanded_path(path: Path | None) -> Path | None:
     """The same for a file or folder: a shell leaves it in `--output=~/model.onnx`, too."""
-    return path and Path(os.path.expanduser(path))
+    return path and expanded(path)
 
 
 def expanded_names(names: list[str]) -> list[str]:
     """The same for several."""
-    return [os.path.expanduser(name) for name in names]
+    return [str(expanded(name)) if name.startswith("~") else name for name in names]
 
 
 Debug = Annotated[
@@ -81,7 +82,7 @@ DataFolder = Annotated[
     typer.Option(
         "--data-dir",
         callback=_expanded,
-        help="Folder of data files; else CNNKIT_DATA_DIR, else a user cache folder.",
+        help="Folder of data files; else CNNKIT_DATA_DIR, else one in the user's cache folder.",
     ),
 ]
 Reference = Annotated[str, typer.Argument(metavar="REF", help="name@3, name@latest or name@ALIAS.")]

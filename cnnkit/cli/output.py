@@ -6,35 +6,23 @@ Nothing is wrapped or cut when the output is not a terminal, so that paths and r
 from __future__ import annotations
 
 import json
+import logging
 import math
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from cnnkit.errors import CnnkitWarning
+from cnnkit.lines import cut, on_one_line, printable
+from cnnkit.terminal import console
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-ENDLESS = 10_000
-"""Columns of what is not a terminal."""
+WIDEST = 200
+"""Columns to which shorter values are filled up."""
 MANY = 1_000
 """Rows beyond which speed comes first: rich takes seconds to fit 10,000 rows into a terminal."""
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A console on the streams of this moment; square brackets in what it prints have no meaning."""
-    from rich.console import Console
-
-    made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
-    if not made.is_terminal:
-        made.width = ENDLESS
-    return made
 
 
 def say(text: str = "") -> None:
@@ -44,7 +32,7 @@ def say(text: str = "") -> None:
 
 def note(text: str) -> None:
     """Print a line about the answer."""
-    console(stderr=True).print(printable(text))
+    console(stderr=True).print(_message(text))
 
 
 def warn(text: str) -> None:
@@ -54,18 +42,19 @@ def warn(text: str) -> None:
 
 @contextmanager
 def told_warnings() -> Iterator[None]:
-    """What the library warns of becomes a line of the command's own, each text once."""
+    """What Python, NumPy and the library warn of becomes a line of the command's own, each text once.
+
+    What libraries log for those who set up logging, such as where matplotlib keeps its cache, is not printed.
+    """
+    logging.getLogger().addHandler(logging.NullHandler())
     told: set[str] = set()
+
+    def show(message: Warning | str, *_place: Any, **_lines: Any) -> None:
+        if (text := on_one_line(str(message))) not in told:
+            told.add(text)
+            warn(text)
+
     with warnings.catch_warnings():
-        others = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *place: Any, **lines: Any) -> None:
-            if not issubclass(category, CnnkitWarning):
-                others(message, category, *place, **lines)
-            elif str(message) not in told:
-                told.add(str(message))
-                warn(str(message))
-
         warnings.simplefilter("always", CnnkitWarning)
         warnings.showwarning = show
         yield
@@ -76,22 +65,15 @@ def fail(text: str, label: str = "error") -> None:
     _labelled(label, "bold red", text)
 
 
-def printable(text: str) -> str:
-    """The text with characters that steer a terminal, or turn the direction of writing, as escapes such as \\x1b.
-
-    Labels and names come from model files, which may come from anybody.
-    """
-    return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
 def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under their headings; numbers are set to the right."""
+    headings = list(map(on_one_line, headings))
     values = [list(row) for row in rows]
     cells = [list(map(_shown, row)) for row in values]
     right = [bool(values) and all(isinstance(row[i], int | float) for row in values) for i in range(len(headings))]
     out = console()
     if not out.is_terminal or len(cells) > MANY:
-        typer.echo(_aligned([list(headings), *cells], right))
+        typer.echo(_aligned([headings, *cells], right))
         return
     from rich.table import Table
 
@@ -105,15 +87,14 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 def _aligned(rows: list[list[str]], right: list[bool]) -> str:
     """Rows with their columns under each other, two spaces between them, and no line longer than it must be."""
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import cell_len
 
-    rows = [[cell.replace("\n", "\\n") for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    # A value that is longer sticks out: a single one must not make every row as long.
+    widths = [min(max(map(cell_len, column)), WIDEST) for column in zip(*rows, strict=True)]
 
     def padded(cell: str, width: int, is_number: bool) -> str:
-        if is_number:
-            return cell.rjust(width)
-        return cell.ljust(width) if cell.isascii() else set_cell_size(cell, width)
+        space = " " * (width - cell_len(cell))
+        return space + cell if is_number else cell + space
 
     lines = ("  ".join(map(padded, row, widths, right)).rstrip() for row in rows)
     return "\n".join(lines)
@@ -121,8 +102,9 @@ def _aligned(rows: list[list[str]], right: list[bool]) -> str:
 
 def say_pairs(pairs: Mapping[str, object]) -> None:
     """Print names with their values, one pair on a line."""
-    width = max(map(len, pairs))
-    say("\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in pairs.items()))
+    names = list(map(on_one_line, pairs))
+    width = min(max(map(len, names)), WIDEST)
+    say("\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in zip(names, pairs.values(), strict=True)))
 
 
 def say_json(document: Any) -> None:
@@ -140,16 +122,15 @@ def counted(count: int, noun: str) -> str:
 def _labelled(label: str, style: str, text: str) -> None:
     from rich.text import Text
 
-    console(stderr=True).print(Text.assemble((f"{label}: ", style), printable(text)))
+    console(stderr=True).print(Text.assemble((f"{label}: ", style), _message(text)))
 
 
-def on_one_line(text: str) -> str:
-    """The same with line breaks as \\n: a text from a file must not look like a row of its own."""
-    return text.replace("\n", "\\n")
+def _message(text: str) -> str:
+    return "\n".join(map(cut, printable(text).split("\n")))
 
 
 def _shown(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else on_one_line(printable(str(value)))
+    return f"{value:.6g}" if isinstance(value, float) else on_one_line(str(value))
 
 
 def _plain(value: Any) -> Any:

@@ -19,8 +19,9 @@ from cnnkit.cli.options import (
     TrustChoice,
     Workers,
 )
-from cnnkit.cli.output import console, note, say, say_json
+from cnnkit.cli.output import note, say, say_json
 from cnnkit.cli.recorded import recorded_dataset
+from cnnkit.terminal import console
 
 if TYPE_CHECKING:
     from cnnkit.components import Dataset

@@ -21,12 +21,14 @@ from cnnkit.cli.options import (
     Seed,
     Workers,
 )
-from cnnkit.cli.output import console, counted, note, say, say_json, say_pairs, say_table, warn
+from cnnkit.cli.output import counted, note, say, say_json, say_pairs, say_table, warn
 from cnnkit.cli.plan import show_plan
 from cnnkit.cli.profile import costs_of, show_costs
 from cnnkit.cli.recipe import resolve
 from cnnkit.cli.recorded import needed_options
 from cnnkit.cli.trials import find_learning_rate, overfit_one_batch
+from cnnkit.lines import on_one_line
+from cnnkit.terminal import console
 
 if TYPE_CHECKING:
     from cnnkit.registry import Registry, RunFolder, Version
@@ -195,7 +197,7 @@ def _show_run(run: Run, version: Version, registry: str | None, data_dir: str | 
     from cnnkit.registry import Registry
 
     if run.reason != "all epochs done":
-        say(f"ended after {counted(_epochs(run), 'epoch')}: {run.reason}")
+        say(f"ended after {counted(_epochs(run), 'epoch')}: {on_one_line(run.reason)}")
     if run.metrics:
         say_table(("test", "value"), run.metrics.items())
     say()

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.errors import ConfigError
+from cnnkit.home import user_folder
+from cnnkit.reading import read_plain
 
 VARIABLE = "OPENBLAS_CORETYPE"
 _AVX2 = {"avx2", "fma"}
@@ -23,6 +25,7 @@ NEEDED = {
     "SKYLAKEX": _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }
 """The settings that are tried, and the processor flags without which one would end the process."""
+MAX_BYTES = 2**20
 MARGIN = 1.03
 """How much faster than the default a setting must be: less may be noise."""
 CPUINFO = Path("/proc/cpuinfo")
@@ -37,11 +40,10 @@ class Measured:
     """Whose kernels OpenBLAS used, or None if NumPy uses another BLAS."""
 
 
-def setting_path() -> Path:
-    """The file that holds the setting."""
-    import platformdirs
-
-    return platformdirs.user_config_path("cnnkit") / "blas.json"
+def setting_path() -> Path | None:
+    """The file that holds the setting; None for a user without a home."""
+    folder = user_folder("config")
+    return folder and folder / "blas.json"
 
 
 def apply_setting() -> None:
@@ -55,12 +57,13 @@ def apply_setting() -> None:
 
 def stored_setting() -> str | None:
     """The stored setting, or None if there is none for this processor. Raises ConfigError if the file is damaged."""
-    path = setting_path()
+    if (path := setting_path()) is None:
+        return None
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(read_plain(path, MAX_BYTES))
         coretype, cpu = document["coretype"], document["cpu"]
         needed = NEEDED[coretype]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # in a home that is another user's, or no folder
         return None
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ConfigError(
@@ -137,8 +140,10 @@ def measure(coretype: str | None) -> Measured | None:
 def tune() -> dict[str, float]:
     """Measure all settings that this processor can run, store the best or remove what was stored; all GFLOP/s.
 
-    The default is the first, as "default". Raises ConfigError if NumPy does not use OpenBLAS, or cannot be measured.
+    The default is the first, as "default". Raises ConfigError if NumPy does not use OpenBLAS, or cannot be measured,
+    and if the setting cannot be stored.
     """
+    path = _storable()
     default = measure(None)
     if default is None or default.architecture is None:
         raise ConfigError("--tune chooses kernels of OpenBLAS, and NumPy's BLAS is not OpenBLAS or cannot be measured")
@@ -153,18 +158,31 @@ def tune() -> dict[str, float]:
             gflops[coretype] = max(gflops[coretype], again.gflops)
     best = max(gflops, key=lambda coretype: gflops[coretype])
     if gflops[best] > MARGIN * gflops["default"]:
-        _store({"coretype": best, "cpu": model})
+        _store(path, {"coretype": best, "cpu": model})
     else:
-        setting_path().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     return gflops
 
 
-def _store(document: dict[str, str]) -> None:
+def _storable() -> Path:
+    """The file of the setting, in a folder that is there. Raises ConfigError if it cannot be written."""
+    path = setting_path()
+    advice = "set XDG_CONFIG_HOME to a folder that can be written to"
+    if path is None:
+        raise ConfigError(f"--tune keeps its setting in the home folder, and there is none: {advice}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--tune cannot keep its setting in {path}: {error.strerror}; {advice}") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"--tune cannot keep its setting in {path}: its folder is read-only; {advice}")
+    return path
+
+
+def _store(path: Path, document: dict[str, str]) -> None:
     """Write the file so that another process sees the old one or the new one, whole."""
     import tempfile
 
-    path = setting_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         written = Path(folder, path.name)
         with written.open("w", encoding="utf-8") as file:

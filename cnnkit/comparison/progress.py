@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cnnkit.comparison.result import Comparison, Row, RunResult
+from cnnkit.lines import NAME, on_one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,12 +71,14 @@ class LiveComparison(ComparisonProgress):
             self._print(f"{number}  {row.name}  seed {run.seed}  failed: {run.error}")
         elif not self._console.is_terminal:
             values = "  ".join(
-                f"{name} {_written(run.metrics[name])}" for name in comparison.quantities if name in run.metrics
+                f"{on_one_line(name, NAME)} {_written(run.metrics[name])}"
+                for name in comparison.quantities
+                if name in run.metrics
             )
             self._print(f"{number}  {row.name}  seed {run.seed}  {values}  {run.seconds:.1f} s")
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self._console.print(printable(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def _total(self, comparison: Comparison) -> int:
         return len(comparison.rows) * len(comparison.seeds)
@@ -87,7 +90,7 @@ class LiveComparison(ComparisonProgress):
         if (comparison := self._comparison) is None:
             return table
         for heading in ("configuration", "runs", *comparison.quantities, "parameters"):
-            table.add_column(heading, justify="left" if heading == "configuration" else "right")
+            table.add_column(on_one_line(heading, NAME), justify="left" if heading == "configuration" else "right")
         for row in comparison.rows:
             runs = f"{len(row.runs)}/{len(comparison.seeds)}"
             values = (spread(row, quantity) for quantity in comparison.quantities)

@@ -17,6 +17,7 @@ from cnnkit.data.rows import Stored, StoredFile, StoredRows
 from cnnkit.data.split import legacy_seed, proper_fraction, split_validation
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, DataError
+from cnnkit.home import expanded
 from cnnkit.types import Array, Data, Inputs, Preprocessing, Samples, blocks
 
 FLOAT = np.dtype(np.float32)
@@ -88,7 +89,7 @@ class Arrays(Dataset):
         return read_npy(path, targets) if self._kind == ".npy" else read_npz(path)
 
     def _find(self, name: str, data_dir: Path) -> Path:
-        given = Path(os.path.expanduser(name))
+        given = expanded(name)
         candidates = dict.fromkeys((data_dir / given, given.absolute()))
         found = next((path for path in candidates if os.path.exists(path)), None)
         if found is None:

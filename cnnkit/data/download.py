@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from cnnkit.data.transfer import Report, receive
 from cnnkit.errors import DataError
+from cnnkit.terminal import console
 
 PART = ".part"
 """What the name of a file ends in until all of it is there."""
@@ -45,7 +46,9 @@ def download(
             if kept := file.seek(0, os.SEEK_END):
                 reasons.append(f"{kept:,} bytes have come and are kept in {part}: the next attempt goes on from there")
     except OSError as error:
-        raise DataError(f"the folder cannot be written: {error}") from error
+        raise DataError(
+            f"the folder cannot be written: {error}; choose another with --data-dir or CNNKIT_DATA_DIR"
+        ) from error
     raise DataError("\n  ".join(["no mirror gave it:", *reasons]))
 
 
@@ -100,10 +103,9 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
 @contextmanager
 def _bar(name: str) -> Iterator[Report]:
     """A progress bar on stderr, where that is a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
+    shown = console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
@@ -111,7 +113,7 @@ def _bar(name: str) -> Iterator[Report]:
         TransferSpeedColumn(),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
         task = progress.add_task(name, total=None)
 
         def report(done: int, total: int | None) -> None:

@@ -16,6 +16,7 @@ from cnnkit.components.contracts import Dataset
 from cnnkit.components.naming import Naming
 from cnnkit.data.split import proper_fraction, split_validation
 from cnnkit.errors import ConfigError
+from cnnkit.home import expanded, user_folder
 from cnnkit.types import Data, Samples, blocks
 
 
@@ -39,7 +40,7 @@ def load_dataset(
         proper_fraction("fraction", fraction)
     component = cast(Dataset, installed_catalog().build("dataset", dataset))
     with Naming(component):
-        data = component.load(default_data_dir() if data_dir is None else Path(os.path.expanduser(data_dir)))
+        data = component.load(default_data_dir() if data_dir is None else expanded(data_dir))
     of_all, of_training = _digests(data)
     data = replace(data, name=repr(component), digest=of_all, training_digest=of_training)
     if fraction != 1:
@@ -53,12 +54,13 @@ def load_dataset(
 
 
 def default_data_dir() -> Path:
-    """The folder of data files: CNNKIT_DATA_DIR if it is set, else `data` in the user's cache folder of cnnkit."""
-    if chosen := os.environ.get("CNNKIT_DATA_DIR"):
-        return Path(os.path.expanduser(chosen))
-    import platformdirs
+    """The folder of data files: CNNKIT_DATA_DIR if it is set, else `data` in the user's cache folder of cnnkit.
 
-    return platformdirs.user_cache_path("cnnkit") / "data"
+    For a user without a home it is `./data`.
+    """
+    if chosen := os.environ.get("CNNKIT_DATA_DIR"):
+        return expanded(chosen)
+    return (user_folder("cache") or Path()) / "data"
 
 
 def digest(data: Data) -> str:

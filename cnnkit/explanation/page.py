@@ -12,8 +12,9 @@ from cnnkit.explanation.outcome import HEADING, input_picture, input_section, ou
 from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.sections import check_words, expression, layer_section, parameter_count
 from cnnkit.explanation.style import STYLE
+from cnnkit.home import expanded
 from cnnkit.network.operations import operations
-from cnnkit.writing import expanded, write_whole
+from cnnkit.writing import write_whole
 
 POLICY = (
     f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed()}; base-uri 'none'; "

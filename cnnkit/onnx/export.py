@@ -16,12 +16,13 @@ from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 from cnnkit.components import Merge
 from cnnkit.components.checks import whole
 from cnnkit.errors import ConfigError, OnnxError
+from cnnkit.home import expanded
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.onnx.load import MAX_BYTES
 from cnnkit.onnx.outputs import lower_outputs
 from cnnkit.types import Array
-from cnnkit.writing import expanded, write_whole
+from cnnkit.writing import write_whole
 
 MIN_OPSET, MAX_OPSET = 13, 22
 """From the first opset with an axis-wise Softmax to the newest that the oldest allowed onnx package knows."""

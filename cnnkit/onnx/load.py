@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
 from cnnkit.errors import OnnxError
-from cnnkit.writing import expanded
+from cnnkit.home import expanded
 
 MAX_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit import writing
 from cnnkit.errors import PlotError
+from cnnkit.home import expanded
 from cnnkit.plotting.style import look
-from cnnkit.writing import expanded, write_whole
+from cnnkit.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

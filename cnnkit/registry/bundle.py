@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import RegistryError
+from cnnkit.home import expanded
 from cnnkit.registry import commit, git, sealing
 from cnnkit.registry.files import Files
-from cnnkit.writing import expanded
 
 if TYPE_CHECKING:
     from cnnkit.registry.records import Record

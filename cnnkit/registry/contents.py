@@ -58,4 +58,8 @@ def unpack_any(data: bytes) -> tuple[Manifest, dict[str, Array]]:
     described = manifest.decode(text)
     if set(described.state) != arrays.keys():
         raise RegistryError("its manifest and its arrays do not name the same things")
+    if wrong := [name for name, array in arrays.items() if array.dtype.kind == "f" and array.dtype != described.dtype]:
+        raise RegistryError(
+            f"its manifest says that it computes in {described.dtype}, its array {wrong[0]} is {arrays[wrong[0]].dtype}"
+        )
     return described, {array: arrays[array] for array in described.state}

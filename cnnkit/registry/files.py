@@ -237,11 +237,8 @@ class Files:
             size = _regular(path, os.fstat(file))
             if whole and size > most:
                 raise RegistryError(f"{path} has {size:,} bytes; at most {most:,} are read")
-            parts, left = [], min(most, size)
-            while left and (part := os.read(file, left)):
-                parts.append(part)
-                left -= len(part)
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            with open(file, "rb", closefd=False) as stream:  # which reads more than 2 GiB without joining parts
+                return stream.read(min(most, size))
         finally:
             os.close(file)
 

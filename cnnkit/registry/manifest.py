@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -170,7 +171,13 @@ def _is_range(value: Any) -> bool:
 
 def is_time(value: object) -> bool:
     """Whether it is a time as a manifest has them: UTC, ISO 8601 to the second."""
-    return isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", value) is not None
+    if not (isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", value, re.ASCII)):
+        return False
+    try:
+        datetime.datetime.fromisoformat(value)
+    except ValueError:  # such as a month 13
+        return False
+    return True
 
 
 _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {

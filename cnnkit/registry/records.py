@@ -37,7 +37,7 @@ class Record:
     version: Version
     manifest: Manifest
     state: dict[str, Array]
-    """Parameters and buffers by name, in canonical order."""
+    """Parameters and buffers by name, in canonical order; read-only, as they lie in the memory of the file."""
 
     def model(self, components: Sequence[type[Component]] = ()) -> Sequential:
         """The model, ready to predict or to train on; its parameters are copies.

@@ -56,7 +56,7 @@ def read_arrays(data: bytes) -> tuple[bytes, dict[str, Array]]:
     try:
         with h5py.File(io.BytesIO(data), "r", locking=False) as file:
             _check_end(data, file.userblock_size)
-            return _walk(h5py.h5g.open(file.id, b"/"), _Budget(len(data)))
+            return _walk(h5py.h5g.open(file.id, b"/"), data, _Budget(len(data)))
     except RegistryError:
         raise
     except Exception as error:  # HDF5's failures come as many types; each of them means that the file is damaged
@@ -74,13 +74,13 @@ def _check_end(data: bytes, start: int) -> None:
         raise RegistryError(f"its HDF5 ends after {end:,} bytes, the file has {len(data):,}")
 
 
-def _walk(root: h5py.h5g.GroupID, budget: _Budget) -> tuple[bytes, dict[str, Array]]:
+def _walk(root: h5py.h5g.GroupID, data: bytes, budget: _Budget) -> tuple[bytes, dict[str, Array]]:
     members = _names(root, 2)
     if sorted(members) != [MANIFEST, STATE]:
         raise RegistryError(f"its root must hold {MANIFEST!r} and {STATE!r}, it holds {members}")
     _check_object(root, ".", h5py.h5o.TYPE_GROUP)
     _check_object(root, STATE, h5py.h5o.TYPE_GROUP)
-    manifest = _read(root, MANIFEST, budget)
+    manifest = _read(root, MANIFEST, data, budget)
     if manifest.dtype != np.uint8 or manifest.ndim != 1:
         raise RegistryError(f"{MANIFEST!r} must be a vector of bytes, got {manifest.dtype} {manifest.shape}")
     group = h5py.h5g.open(root, STATE.encode())
@@ -88,7 +88,7 @@ def _walk(root: h5py.h5g.GroupID, budget: _Budget) -> tuple[bytes, dict[str, Arr
     for name in _names(group, MAX_ARRAYS):
         if not STATE_NAME.fullmatch(name):
             raise RegistryError(f"{name[:100]!r} is no name of an array; expected one such as 'conv2d_1.weight'")
-        arrays[name] = _read(group, name, budget)
+        arrays[name] = _read(group, name, data, budget)
     return manifest.tobytes(), arrays
 
 
@@ -121,8 +121,8 @@ def _check_object(group: h5py.h5g.GroupID, name: str, kind: int) -> None:
         raise RegistryError(f"{name!r} has {info.num_attrs} attributes; none are allowed")
 
 
-def _read(group: h5py.h5g.GroupID, name: str, budget: _Budget) -> Array:
-    """Copy a dataset, once everything about it is known to be allowed."""
+def _read(group: h5py.h5g.GroupID, name: str, data: bytes, budget: _Budget) -> Array:
+    """The values of a dataset, read-only, once everything about it is known to be allowed."""
     _check_object(group, name, h5py.h5o.TYPE_DATASET)
     dataset = h5py.h5d.open(group, name.encode())
     created = dataset.get_create_plist()
@@ -144,7 +144,18 @@ def _read(group: h5py.h5g.GroupID, name: str, budget: _Budget) -> Array:
     if dataset.get_storage_size() != nbytes:
         raise RegistryError(f"{name!r} declares {nbytes:,} bytes and stores {dataset.get_storage_size():,}")
     budget.take(name, nbytes)
-    array = np.empty(shape, np.dtype(dtype).newbyteorder("<"))
+    stored = np.dtype(dtype).newbyteorder("<")
+    if nbytes and created.get_layout() == h5py.h5d.CONTIGUOUS:
+        return _view(name, data, dataset.get_offset(), nbytes).view(stored).reshape(shape)
+    array = np.empty(shape, stored)
     if nbytes:
         dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+    array.flags.writeable = False
     return array
+
+
+def _view(name: str, data: bytes, offset: int | None, nbytes: int) -> Array:
+    """The bytes of an array where they lie in the file: a copy would take its memory a second time."""
+    if offset is None or not _START <= offset <= len(data) - nbytes:
+        raise RegistryError(f"{name!r} has {nbytes:,} bytes at {offset}, outside the file's {len(data):,}")
+    return np.frombuffer(data, np.uint8, nbytes, offset)

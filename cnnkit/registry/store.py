@@ -11,6 +11,7 @@ from typing import Any
 
 from cnnkit.components import Component
 from cnnkit.errors import RegistryError
+from cnnkit.home import expanded
 from cnnkit.network import Sequential
 from cnnkit.registry import (
     commit,
@@ -32,7 +33,6 @@ from cnnkit.registry.files import Files, reported
 from cnnkit.registry.notes import Verdict
 from cnnkit.registry.records import Entry, Record, Version
 from cnnkit.registry.references import LATEST, Reference, choices
-from cnnkit.writing import expanded
 
 ENVIRONMENT = "CNNKIT_REGISTRY"
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from cnnkit.lines import NAME, on_one_line, printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
@@ -46,10 +48,10 @@ class LiveProgress(Progress):
         from rich.progress import Progress as Bar
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[shown]}"),
+            TextColumn("{task.fields[shown]}", markup=False),
             TimeRemainingColumn(compact=True),
         )
         self._console = console
@@ -89,20 +91,21 @@ class LiveProgress(Progress):
 
     def epoch_done(self, means: Mapping[str, float]) -> None:
         """Print the epoch's line."""
-        self._console.print(
+        self._print(
             f"epoch {self._epoch:>{len(str(self._epochs))}}/{self._epochs}  {_shown(means)}  "
-            f"{self._speed():,.0f} images/s",
-            highlight=False,
-            soft_wrap=True,
+            f"{self._speed():,.0f} images/s"
         )
 
     def warn(self, text: str) -> None:
         """Print it."""
-        self._console.print(f"warning: {text}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+        self._print(f"warning: {printable(text)}", style="yellow")
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self._console.print(text, style=style, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def _speed(self) -> float:
         return self._images / max(self._trained - self._started, 1e-9)
 
 
 def _shown(means: Mapping[str, float]) -> str:
-    return "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in means.items())
+    return "  ".join(f"{on_one_line(name.replace('_', ' '), NAME)} {value:.4f}" for name, value in means.items())

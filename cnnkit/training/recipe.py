@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib.resources
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,12 +15,20 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import parse
 from cnnkit.errors import ExpressionError, RecipeError
-from cnnkit.writing import expanded
+from cnnkit.home import expanded
+from cnnkit.reading import read_plain
+from cnnkit.training.toml import read_toml
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """Values by dotted key, `{"train.epochs": 3}`, or as text, `["train.epochs=3"]`; a key without a dot is of [train]."""
 
 SUFFIX = ".toml"
+MAX_BYTES = 2**20
+"""Of a recipe."""
+MAX_LAYERS = 10_000
+"""As many as a model file may have."""
+MANY = 20
+"""Problems of a recipe that are told."""
 
 
 def _written(value: Any) -> Any:
@@ -54,7 +61,11 @@ class ModelSection(_Section):
         description="1 to 64 lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit and "
         "without '..'",
     )
-    layers: Expressions = Field(min_length=1, description='a list of layers, such as ["Flatten()", "Dense(10)"]')
+    layers: Expressions = Field(
+        min_length=1,
+        max_length=MAX_LAYERS,
+        description=f'a list of 1 to {MAX_LAYERS:,} layers, such as ["Flatten()", "Dense(10)"]',
+    )
 
 
 class DataSection(_Section):
@@ -149,17 +160,18 @@ class Recipe(_Section):
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
-            problems = [_problem(one["type"], one["loc"], one["input"], one["msg"]) for one in error.errors()]
+            problems = [_problem(one["type"], one["loc"], one["input"], one["msg"]) for one in error.errors()[:MANY]]
+            if (more := error.error_count() - MANY) > 0:
+                problems.append(f"and {more:,} more")
             raise RecipeError("\n  ".join([f"the recipe in {origin} cannot be used:", *problems])) from None
 
     @classmethod
     def from_toml(cls, text: str, origin: str) -> Recipe:
         """Read a recipe from TOML. Raises RecipeError, naming `origin`, with line and column of a syntax error."""
         try:
-            data = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            reason = str(error) if isinstance(error, ValueError) else "its values nest too deeply"
-            raise RecipeError(f"the recipe in {origin} is not valid TOML: {reason}") from None
+            data = read_toml(text)
+        except ValueError as error:
+            raise RecipeError(f"the recipe in {origin} is not valid TOML: {error}") from None
         return cls.from_dict(data, origin)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -234,7 +246,7 @@ def _shipped(name: str) -> str:
 
 def _file(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return read_plain(path, MAX_BYTES).decode()
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not a recipe: expected UTF-8 text, byte {error.start} is not") from None
     except OSError as error:
@@ -248,8 +260,8 @@ def read_override(text: str) -> tuple[str, Any]:
     if not equals:
         raise RecipeError(f'an override has the form key=value, such as "train.epochs=3", got {text!r}')
     try:
-        read = tomllib.loads(f"value = {value}")
-    except (ValueError, RecursionError):
+        read = read_toml(f"value = {value}")
+    except ValueError:
         read = {}
     return key.strip(), read["value"] if len(read) == 1 else value.strip()
 

@@ -150,8 +150,7 @@ def test_a_setting_that_cannot_be_read_is_damaged(setting: Path) -> None:
 
 def test_the_setting_is_in_the_users_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    path = tuning.setting_path()
-    assert (path.parent.name, path.name) == ("cnnkit", "blas.json")
+    assert tuning.setting_path() == tmp_path / "cnnkit" / "blas.json"
 
 
 def test_a_processor_that_says_nothing_has_no_flags(setting: Path, monkeypatch: pytest.MonkeyPatch) -> None:

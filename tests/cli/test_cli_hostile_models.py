@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import cnnkit.data.download
-from cnnkit.cli.output import printable
 from cnnkit.components import Catalog, Plugin, hookimpl, installed_plugins
 from cnnkit.data import Arrays
+from cnnkit.lines import printable
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Sequential
 from cnnkit.registry import Registry

@@ -161,7 +161,7 @@ def test_a_description_is_printed_written_and_removed(trained: Any) -> None:
         "description": "other",
     }
     asked = trained("models", "describe", "tiny@1", "")
-    assert (asked.code, "this removes the description of tiny@1" in asked.err) == (2, True)
+    assert (asked.code, "this would remove the description of tiny@1" in asked.err) == (2, True)
     assert trained("models", "describe", "tiny@1", "", "--yes").out == "removed the description of tiny@1\n"
     assert trained("models", "describe", "tiny@1", "--json").document["description"] == ""
 

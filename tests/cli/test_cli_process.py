@@ -98,24 +98,6 @@ def test_nohup_lets_a_training_go_on(cli: Any, tmp_path: Path) -> None:
     assert (process.returncode, json.loads(out)["ref"]) == (0, "tiny@1"), err
 
 
-def test_a_reader_that_goes_away_gets_no_message(trained: Any, tmp_path: Path) -> None:
-    read, write = os.pipe()
-    os.close(read)
-    done = subprocess.run([*COMMAND, "models", "list"], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
-    os.close(write)
-    assert (done.returncode, done.stderr) == (1, "")
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-@pytest.mark.parametrize("as_json", [(), ("--json",)])
-def test_a_full_disk_behind_the_output_is_said(trained: Any, tmp_path: Path, as_json: tuple[str, ...]) -> None:
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [*COMMAND, "models", "list", *as_json], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True
-        )
-    assert (done.returncode, done.stderr) == (2, "error: [Errno 28] No space left on device\n")
-
-
 def test_a_label_that_the_output_cannot_show(trained: Any, tmp_path: Path) -> None:
     os.rename(tmp_path / "registry", tmp_path / "größe")
     process = _start(

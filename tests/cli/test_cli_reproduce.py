@@ -36,8 +36,9 @@ def test_a_model_is_reproduced_bit_for_bit(trained: Any, workers: str) -> None:
 
 def test_another_weight_is_named(trained: Any, tmp_path: Path) -> None:
     state = Registry(tmp_path / "registry").read("tiny@1").state
-    state["dense_1.bias"][3] = np.nextafter(state["dense_1.bias"][3], np.float32(1))
-    changed(tmp_path / "registry", state=state)
+    bias = state["dense_1.bias"].copy()
+    bias[3] = np.nextafter(bias[3], np.float32(1))
+    changed(tmp_path / "registry", state=state | {"dense_1.bias": bias})
     result = trained("reproduce", "tiny@1")
     assert result.code == 1
     assert "tiny@1 is not reproduced bit for bit" in result.err

@@ -114,7 +114,8 @@ def watched(folder: Path) -> list[str]:
     foreign: list[str] = []
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        inside = event == "open" and str(arguments[0]).startswith(f"{folder}/")
+        # A number is a file that is open already: the call that opened it was seen.
+        inside = event == "open" and (isinstance(arguments[0], int) or str(arguments[0]).startswith(f"{folder}/"))
         if event.startswith(FOREIGN) and not inside:
             foreign.append(f"{event} {arguments}"[:200])
 

@@ -6,10 +6,12 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import manifest
+from cnnkit.registry import manifest, sealing
+from cnnkit.registry.contents import unpack_any
 from cnnkit.registry.manifest import Manifest, Origin
 from cnnkit.types import Preprocessing
 
@@ -52,6 +54,10 @@ def damaged(**changes: Any) -> bytes:
         {"name": "../x"},
         {"created": "yesterday"},
         {"created": 3},
+        {"created": "2026-13-01T12:00:00+00:00"},
+        {"created": "2026-02-30T12:00:00+00:00"},
+        {"created": "2026-03-01T25:00:00+00:00"},
+        {"created": "٢٠٢٦-03-01T12:00:00+00:00"},
         {"layers": []},
         {"layers": [3]},
         {"components": {"Dense": {"distribution": "x"}}},
@@ -112,3 +118,10 @@ def test_unknown_and_missing_keys_are_refused() -> None:
 def test_a_key_that_came_later_may_be_missing() -> None:
     assert manifest.decode(damaged()).input_range is None
     assert manifest.decode(damaged(input_range=[0, 255])).input_range == (0.0, 255.0)
+
+
+def test_arrays_of_another_type_than_the_manifest_says_are_refused() -> None:
+    data = sealing.pack(MANIFEST.encode(), {"dense_1.weight": np.zeros((4, 3))})
+    expected = "its manifest says that it computes in float32, its array dense_1.weight is float64"
+    with pytest.raises(RegistryError, match=f"^{expected}$"):
+        unpack_any(bytes(data))

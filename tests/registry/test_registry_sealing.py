@@ -164,3 +164,16 @@ def test_equal_content_has_equal_bytes_at_any_time() -> None:
     first = bytes(sealing.pack(b"{}", state))
     time.sleep(1.1)  # HDF5 keeps whole seconds
     assert bytes(sealing.pack(b"{}", state)) == first
+
+
+def test_arrays_are_where_they_lie_in_the_file_and_cannot_be_written_to() -> None:
+    state: dict[str, Array] = {
+        "one.weight": np.arange(50_000, dtype=np.float32).reshape(5, -1),
+        "two.count": np.arange(3),
+    }
+    data = bytes(sealing.pack(b"{}", state))
+    whole = np.frombuffer(data, np.uint8)
+    for name, array in read_arrays(data)[1].items():
+        assert np.shares_memory(array, whole), name  # a copy would take the memory of a large model a second time
+        assert not array.flags.writeable
+        np.testing.assert_array_equal(array, state[name])

@@ -149,7 +149,8 @@ def test_none_takes_an_option_back() -> None:
         (["train.epochs="], "train.epochs: expected a whole number, 1 or above, found ''"),
         (["train.epochs=3\nseed=1"], "train.epochs: expected a whole number, 1 or above, found '3\\nseed=1'"),
         ({"model.layers": "Dense(3)"},
-         "model.layers: expected a list of layers, such as [\"Flatten()\", \"Dense(10)\"], found 'Dense(3)'"),
+         "model.layers: expected a list of 1 to 10,000 layers, such as "
+         "[\"Flatten()\", \"Dense(10)\"], found 'Dense(3)'"),
     ],
 )  # fmt: skip
 def test_a_wrong_override_is_named(overrides: Mapping[str, Any] | list[str], problem: str) -> None:
@@ -214,7 +215,10 @@ def test_a_syntax_error_has_line_and_column() -> None:
 
 
 def test_values_that_nest_too_deeply_are_refused() -> None:
-    assert message("a = " + 100_000 * "[") == "the recipe in my.toml is not valid TOML: its values nest too deeply"
+    assert (
+        message("a = " + 100_000 * "[")
+        == "the recipe in my.toml is not valid TOML: expected values that nest at most 32 deep, it has deeper ones"
+    )
 
 
 def test_an_empty_recipe_lists_the_tables() -> None:

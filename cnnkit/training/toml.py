@@ -1,0 +1,50 @@
+"""TOML from anybody: what would take tomllib minutes, or Python's stack, is refused before."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from typing import Any
+
+MAX_DEPTH = 32
+MAX_PARTS = 16
+"""Of a key with dots: the time that tomllib takes grows with their square."""
+MAX_BITS = 64
+
+_TEXTS = re.compile(
+    r'"""(?:\\.|[^\\])*?(?:"""|\Z)'
+    r"|'''.*?(?:'''|\Z)"
+    r'|"(?:\\.|[^"\\\n])*+"?'
+    r"|'[^'\n]*'?"
+    r"|\#[^\n]*",
+    re.DOTALL,
+)
+"""Strings and comments; one that does not end goes as far as it can, for tomllib to complain about."""
+_BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """The values of a document. Raises ValueError for what is not TOML, nests too deeply, or has numbers too large."""
+    structure = _TEXTS.sub("x", text)
+    if any(piece.count(".") >= MAX_PARTS for piece in re.split(r"[=,\[\]{}\n]", structure)):
+        raise ValueError(f"expected keys of at most {MAX_PARTS} parts, it has one with more")
+    steps = (_BRACKETS[bracket] for bracket in re.findall(r"[\[\]{}]", structure))
+    if max(itertools.accumulate(steps), default=0) > MAX_DEPTH:
+        raise ValueError(f"expected values that nest at most {MAX_DEPTH} deep, it has deeper ones")
+    values = tomllib.loads(text)
+    _check_numbers(values)
+    return values
+
+
+def _check_numbers(value: Any) -> None:
+    """Whole numbers as TOML has them, 64 bits: Python would read far larger ones, and could not print them."""
+    match value:
+        case int() if value.bit_length() > MAX_BITS:
+            raise ValueError(f"expected whole numbers of at most {MAX_BITS} bits, it has one of {value.bit_length():,}")
+        case dict():
+            for item in value.values():
+                _check_numbers(item)
+        case list():
+            for item in value:
+                _check_numbers(item)
