@@ -64,6 +64,8 @@ class Loop:
         self._position = Position()
         self._rate = 0.0
         self._told_of_changes = False
+        self._is_in_step = False
+        """Whether weights, buffers and what is told of them may be from before and after a step at once."""
 
     @property
     def updates(self) -> int:
@@ -86,14 +88,17 @@ class Loop:
                 if arrays is not None:
                     put_back_vectors(arrays, self._session, self._average)
                 self._movement = Movement(self._trainer.optimizer, self._model.parameters)
-                self._began = self._position.updates
+                self._began, self._is_in_step = self._position.updates, False
                 try:
                     reason = self._epochs(quantities, reason)
                     break
                 except NotFiniteError as error:
                     arrays = self._rolled_back(error)
-                except KeyboardInterrupt:
+                except KeyboardInterrupt as error:
                     if not self._stop.takes_interrupts or self._stop.signal is not None:
+                        raise
+                    if self._is_in_step:
+                        error.add_note("in the middle of a training step: the model has a part of it, and is no result")
                         raise
                     self._stop.signal, reason = signal.SIGINT, STOPPED
                     break
@@ -169,6 +174,7 @@ class Loop:
     def _step(self, batch: Array, steps: int) -> Sums:
         """One step and its update; what the steps of the epoch add up to."""
         trainer, position, session = self._trainer, self._position, self._session
+        self._is_in_step = True
         factor = factor_at(trainer.schedule, position.epoch + position.step / steps, trainer.epochs)
         self._rate = rate_of(trainer.optimizer) * factor * position.rate_factor
         key = (trainer.seed, position.epoch, position.step)
@@ -187,6 +193,7 @@ class Loop:
             self._average.update(position.updates)
         position.step += 1
         position.sums = sums if position.sums is None else session.objective.total((position.sums, sums))
+        self._is_in_step = False
         return position.sums
 
     def _end_epoch(self, sums: Sums, quantities: dict[str, bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, cast
@@ -122,14 +123,18 @@ class Trainer:
         before all epochs are done; checkpoints: where they are kept, and whether to go on from the latest one, which
         gives the same bits as a training that was never interrupted.
         Without a `stop`, the first Ctrl-C ends the training after the step, and gives back the run with what there is;
-        a second one is a KeyboardInterrupt. A handler of one's own for SIGINT stays in force.
+        a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Handlers of
+        one's own for signals stay in force; the first KeyboardInterrupt that one raises is like the first Ctrl-C.
         A model that cannot be measured on the test samples is trained all the same: the run has a warning then.
         Raises what `check` raises, ComponentError if a part does not keep to its contract, and TrainingError, naming
         the layer, if a loss, gradient or weight is not finite.
         """
         if stop is None:
             with stop_on_interrupt() as stop:
-                return self.fit(model, data, stop=stop, checkpoints=checkpoints)
+                return self._fit(model, data, stop, checkpoints)
+        return self._fit(model, data, stop, checkpoints)
+
+    def _fit(self, model: Sequential, data: Given, stop: StopRequest, checkpoints: Checkpoints | None) -> Run:
         checked = self.check(model, data)
         train, validation, test = checked.train, checked.validation, checked.test
         if self.keep == "best" and not validation:
@@ -162,7 +167,7 @@ class Trainer:
                 model.labels, model.input_range, model.task = before
             raise
         stopped = reason == STOPPED and checkpoints is not None  # who goes on measures in the end
-        metrics, warning = self._measured(model, test) if test and not stopped else ({}, "")
+        metrics, warning = self._measured(model, test, stop) if test and not stopped else ({}, "")
         return Run(
             model,
             history,
@@ -254,18 +259,23 @@ class Trainer:
             warn_of_units(model.units, check_values(model, self.loss, samples, "test"), samples.x.dtype)
         return self._evaluated(model, samples)
 
-    def _measured(self, model: Sequential, test: Samples) -> tuple[dict[str, float], str]:
+    def _measured(self, model: Sequential, test: Samples, stop: StopRequest) -> tuple[dict[str, float], str]:
         """Loss and metrics after the training, and why there are none if that failed: the trained model is worth more.
 
-        Whatever fails here, a metric of a plugin or the reading of a file, must not lose it.
+        Whatever fails here, a metric of a plugin, the reading of a file or the user's patience, must not lose it.
         """
         try:
             return self._evaluated(model, test), ""
+        except KeyboardInterrupt:
+            if not stop.takes_interrupts:
+                raise
+            stop.signal = stop.signal or signal.SIGINT
+            why = "it was interrupted"
         except Exception as error:
             why = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
-            warning = f"the model is trained, and could not be measured on the test samples: {why}"
-            self.progress.warn(warning)
-            return {}, warning
+        warning = f"the model is trained, and could not be measured on the test samples: {why}"
+        self.progress.warn(warning)
+        return {}, warning
 
     def _evaluated(self, model: Sequential, samples: Samples) -> dict[str, float]:
         workers = self.workers or available_cores()
