@@ -87,7 +87,7 @@ class Loop:
                 self.settings = {"workers": self._session.workers, "tile": self._session.tile}
                 if arrays is not None:
                     put_back_vectors(arrays, self._session, self._average)
-                self._movement = Movement(self._trainer.optimizer, self._model.parameters)
+                self._movement = Movement(self._session)
                 self._began, self._is_in_step = self._position.updates, False
                 try:
                     reason = self._epochs(quantities, reason)

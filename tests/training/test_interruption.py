@@ -125,8 +125,8 @@ def test_a_second_interrupt_ends_the_evaluation_alone(handler: Any) -> None:
 
     before = signal.signal(signal.SIGINT, raise_interrupt if handler == "own" else handler)
     for progress, reason in ((After(0, len), "all epochs done"), (After(3, interrupt), "stopped by the user")):  # type: ignore[arg-type]
+        trainer = Impatient(epochs=2, batch_size=10, workers=1, progress=progress)
         with pytest.warns(RuntimeWarning, match="could not be measured") as warned:
-            trainer = Impatient(epochs=2, batch_size=10, workers=1, progress=progress)
             run = trainer.fit(Sequential(["Dense(3)"], (3,)), DATA)
         assert (run.reason, run.metrics, run.signal) == (reason, {}, signal.SIGINT)
         assert run.warning == str(warned[0].message)
@@ -225,7 +225,7 @@ class Absorbs(BatchNorm2D):
 
 def stopped_in_step_3(number: int, workers: int, *, absorbing: bool) -> Run:
     """The run of a training that such a signal came to, in an update or where batch statistics are absorbed."""
-    x = DATA.train.x.reshape(100, 3, 1, 1)
+    x = np.asarray(DATA.train.x).reshape(100, 3, 1, 1)
     norm = Absorbs() if absorbing else BatchNorm2D()
     model = Sequential([norm, "Flatten()", "Dense(2000)", "Dense(3)"], (3, 1, 1), seed=1)
     rule = InHalves(0.1, (lambda: None) if absorbing else functools.partial(signal.raise_signal, number))
