@@ -19,7 +19,7 @@ from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.movement import Movement
-from cnnkit.training.recording import Recorder
+from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.run import History
 from cnnkit.training.steps import batches, clipping, factor_at, rate_of
 from cnnkit.types import Array, Samples
@@ -74,10 +74,7 @@ class Loop:
 
     def run(self) -> tuple[History, str]:
         """Train; the history, and why it ended."""
-        quantities = self._quantities()
-        for callback in self._trainer.callbacks:
-            with Naming(callback):
-                callback.start(dict(quantities))
+        quantities = quantities_of(self._trainer.metrics, self._recorder, validated=bool(self._validation))
         arrays, reason = self._resumed(quantities)
         while True:
             # Workers have buffers of their own from when they are forked: whoever goes back begins a new session.
@@ -109,7 +106,7 @@ class Loop:
             reason = self._gone_back(reason, quantities)
         if self.partial_steps:
             self.settings["partial_steps"] = self.partial_steps
-        return _copied(self._position.history), reason
+        return {name: [] for name in quantities} | _copied(self._position.history), reason
 
     def _gone_back(self, reason: str, quantities: dict[str, bool]) -> str:
         """Take the weights of the best epoch; the reason, which names that epoch if another quantity was watched."""
@@ -249,13 +246,6 @@ class Loop:
     def _monitor(self) -> str:
         """What the best epoch is the best by."""
         return f"validation_{self._trainer.metrics[0].key if self._trainer.metrics else 'loss'}"
-
-    def _quantities(self) -> dict[str, bool]:
-        """What the history will have, and whether greater is better."""
-        quantities = {"loss": False} | {metric.key: metric.greater_is_better for metric in self._trainer.metrics}
-        if self._validation:
-            quantities |= {f"validation_{name}": greater for name, greater in quantities.items()}
-        return quantities | {"lr": True, "seconds": False} | dict.fromkeys(self._recorder.values(), False)
 
     def _arrays(self) -> dict[str, Array]:
         return arrays_of(self._model, self._session, self._average)

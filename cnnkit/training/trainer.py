@@ -34,12 +34,11 @@ from cnnkit.network import (
     available_memory,
     training_session,
 )
-from cnnkit.network.ending import about_end
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.data_checks import Checked, Given, Parts, check_data, check_values, parts_of, samples_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
-from cnnkit.training.preflight import preflight
+from cnnkit.training.preflight import begin, preflight
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
 from cnnkit.types import Data, Samples
@@ -135,15 +134,9 @@ class Trainer:
         return self._fit(model, data, stop, checkpoints)
 
     def _fit(self, model: Sequential, data: Given, stop: StopRequest, checkpoints: Checkpoints | None) -> Run:
-        checked = self.check(model, data)
+        begin(self, model, is_validated=bool(parts_of(data, model, self.loss).validation))
+        checked = self.prepare(model, data)
         train, validation, test = checked.train, checked.validation, checked.test
-        if self.keep == "best" and not validation:
-            raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
-        preflight(self, model, len(train))
-        for warning in checked.warnings:
-            self.progress.warn(warning)
-        if warning := about_end(model.nodes, self.loss):
-            self.progress.warn(warning)
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         sessions = functools.partial(self.session, model, train)
         recipe = self.recipe()
@@ -181,6 +174,18 @@ class Trainer:
             kept_epoch=loop.kept_epoch,
             partial_steps=loop.partial_steps,
         )
+
+    def prepare(self, model: Sequential, data: Given) -> Checked:
+        """What `check` gives, after all that is known of model and trainer without a look at the inputs; warnings told.
+
+        Raises what `check` raises, ConfigError for parts that do not go together, and ComponentError for a part that
+        does not keep to its contract.
+        """
+        warnings = preflight(self, model, parts_of(data, model, self.loss))
+        checked = self.check(model, data)
+        for warning in (*warnings, *checked.warnings):
+            self.progress.warn(warning)
+        return checked
 
     def check(self, model: Sequential, data: Given) -> Checked:
         """The samples to train, validate and test on, if the model can be trained and measured on all of them here.
