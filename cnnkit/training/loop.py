@@ -46,8 +46,8 @@ class Loop:
         checkpoints: Checkpoints | None,
         about: dict[str, Any],
     ) -> None:
-        self.settings: dict[str, int] = {}
-        """What the sessions had: workers, tile."""
+        self.settings: dict[str, Any] = {}
+        """As a run has them."""
         self.kept_epoch: int | None = None
         self.partial_steps = 0
         """As a run has them."""
@@ -106,6 +106,8 @@ class Loop:
             reason = self._gone_back(reason, quantities)
         if self.partial_steps:
             self.settings["partial_steps"] = self.partial_steps
+        if reason != ALL_DONE:
+            self.settings["reason"] = reason
         return {name: [] for name in quantities} | _copied(self._position.history), reason
 
     def _gone_back(self, reason: str, quantities: dict[str, bool]) -> str:

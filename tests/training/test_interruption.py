@@ -79,6 +79,7 @@ def test_an_interrupted_fit_gives_back_its_run(workers: int) -> None:
     assert (progress.steps, len(run.history["loss"])) == (23, 2)
     assert (run.kept_epoch, run.partial_steps) == (2, 3)
     assert run.record()["settings"]["partial_steps"] == 3
+    assert run.record()["settings"]["reason"] == run.reason
     assert run.metrics["accuracy"] > 0.3  # the model is as the last step left it, and is measured
     whole = fit(After(0, len), epochs=2)  # type: ignore[arg-type]
     assert run.history["loss"] == whole.history["loss"]
