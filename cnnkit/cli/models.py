@@ -142,6 +142,7 @@ def show(
         "parameters": f"{sum(array.size for array in record.state.values()):,} with buffers",
         "epochs": len(manifest.history.get("loss", ())),
         **_kept(manifest.settings),
+        **_ended(manifest.settings),
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
     }
     say_pairs(pairs | {f"test {name}": value for name, value in manifest.metrics.items()})
@@ -173,6 +174,15 @@ def _kept(settings: dict[str, Any]) -> dict[str, object]:
     """The epoch whose weights a version has, if that was chosen; a file may say anything there."""
     epoch = settings.get("kept_epoch")
     return {"kept epoch": epoch} if isinstance(epoch, int) else {}
+
+
+def _ended(settings: dict[str, Any]) -> dict[str, object]:
+    """How a training ended before all of its epochs were done."""
+    reason, steps = settings.get("reason"), settings.get("partial_steps")
+    told = [reason] if isinstance(reason, str) else []
+    if isinstance(steps, int):
+        told.append(f"with {counted(steps, 'step')} of a further epoch in the weights")
+    return {"ended": ", ".join(told)} if told else {}
 
 
 def _notes(store: Registry, record: Record) -> dict[str, Any]:

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.cli.output import counted, note, say, say_json, say_pairs, warn
+from cnnkit.terminal import console
 
 if TYPE_CHECKING:
     from cnnkit.training.range_test import RangeTest
     from cnnkit.training.recipe import Recipe
+    from cnnkit.training.trainer import Trainer
 
 
 def find_learning_rate(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
     """Print which learning rate the range test suggests, and write its picture if matplotlib is there."""
     from cnnkit.cli.recipe import with_learning_rate
-    from cnnkit.training.assemble import data_for, model_for, trainer_for
+    from cnnkit.training.assemble import data_for, model_for
     from cnnkit.training.range_test import range_test
 
     data = data_for(recipe, data_dir)
-    found = range_test(trainer_for(recipe, workers), model_for(recipe, data), data)
+    found = range_test(_trainer(recipe, workers), model_for(recipe, data), data)
     suggestion = float(f"{found.suggestion:.2g}")
     picture = _picture(found, suggestion, recipe.model.name)
     if as_json:
@@ -31,6 +33,14 @@ def find_learning_rate(recipe: Recipe, workers: int | None, data_dir: str | None
     say_pairs({"lowest loss at": lowest, "suggested": suggestion, "picture": picture or "none"})
     optimizer = with_learning_rate(recipe.train.optimizer, suggestion)
     say(f"\nto train with it, add --lr {suggestion:g}: the optimizer is then {optimizer}")
+
+
+def _trainer(recipe: Recipe, workers: int | None) -> Trainer:
+    """The recipe's trainer, whose warnings become lines of the command's own."""
+    from cnnkit.training.assemble import trainer_for
+    from cnnkit.training.progress import LiveProgress
+
+    return trainer_for(recipe, workers, LiveProgress(console(stderr=True)))
 
 
 def _picture(found: RangeTest, suggestion: float, name: str) -> Path | None:
@@ -56,11 +66,11 @@ def _picture(found: RangeTest, suggestion: float, name: str) -> Path | None:
 def overfit_one_batch(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
     """Print whether the network can learn one batch by heart. Raises CheckError if it cannot."""
     from cnnkit.errors import CheckError
-    from cnnkit.training.assemble import data_for, model_for, trainer_for
+    from cnnkit.training.assemble import data_for, model_for
     from cnnkit.training.one_batch import overfit_one_batch
 
     data = data_for(recipe, data_dir)
-    result = overfit_one_batch(trainer_for(recipe, workers), model_for(recipe, data), data)
+    result = overfit_one_batch(_trainer(recipe, workers), model_for(recipe, data), data)
     how = f"{counted(result.samples, 'sample')} after {counted(result.steps, 'step')}: "
     how += f"{_means(result.before)} -> {_means(result.after)}"
     if as_json:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
+from cnnkit.components.handing import hands_over, is_ours
+
 DYNAMIC = {"__dict__", "__setattr__", "setattr", "vars"}
 """Code that names one of these may keep attributes under names that stand nowhere."""
 CONTRACTS = "cnnkit.components.contracts"
@@ -18,8 +20,8 @@ def unread(thing: object) -> list[str]:
     """The attributes of an object that no code of its class can know.
 
     An attribute is known if the class, or one that it inherits from, declares it, or if code of theirs or of their
-    modules names it; so whatever a class keeps for itself is known. Where some of that code cannot be looked into, or
-    may keep attributes under computed names, all are.
+    modules names it; so whatever a class keeps for itself is known. Where some of that code cannot be looked into, may
+    keep attributes under computed names, or hands the object to code elsewhere, all are.
     """
     cls = type(thing)
     found = [name for name in getattr(thing, "__dict__", ()) if not _declares(cls, name)]
@@ -34,35 +36,46 @@ def _declares(cls: type, name: str) -> bool:
 
 
 def _named_in(cls: type) -> set[str] | None:
-    """All names in the code of a class and of the modules that it comes from; None if the class has other code."""
+    """All names in the code of a class and of the modules that it comes from; None if other code may keep some."""
     names: set[str] = set()
     for base in cls.__mro__[:-1]:
         if base.__module__ == CONTRACTS:  # what these keep, they declare
             continue
-        for function in _functions(base):
-            if not hasattr(function, "__code__"):
+        for function, is_method in _functions(base):
+            if not inspect.isfunction(inspect.unwrap(function)):
                 return None
-            names.update(_names(function.__code__))
+            if is_method and not is_ours(base.__module__) and hands_over(function):
+                return None
+            names.update(_names_of(function))
         for value in list(vars(sys.modules[base.__module__]).values()) if base.__module__ in sys.modules else ():
             is_neighbour = inspect.isclass(value) and value.__module__ == base.__module__
-            for function in _functions(value) if is_neighbour else (value,):
+            for function, _ in _functions(value) if is_neighbour else ((value, False),):
                 if inspect.isfunction(function):
-                    names.update(_names(inspect.unwrap(function).__code__))
+                    names.update(_names_of(function))
     return names
 
 
-def _functions(cls: type) -> Iterator[Any]:
-    """What a class can be asked to run: its methods and properties."""
+def _functions(cls: type) -> Iterator[tuple[Any, bool]]:
+    """What a class can be asked to run, its methods and properties, each with whether it is given the object."""
     for value in vars(cls).values():
         match value:
             case property():
-                yield from filter(None, (value.fget, value.fset, value.fdel))
+                yield from ((one, True) for one in (value.fget, value.fset, value.fdel) if one)
             case classmethod() | staticmethod():
-                yield inspect.unwrap(value.__func__)
+                yield value.__func__, False
             case functools.cached_property():
-                yield inspect.unwrap(value.func)
+                yield value.func, True
+            case functools._lru_cache_wrapper():
+                yield value.__wrapped__, True
             case _ if inspect.isroutine(value):
-                yield inspect.unwrap(value)
+                yield value, True
+
+
+def _names_of(function: Any) -> Iterator[str]:
+    """The names in the code of a function and of those that it wraps."""
+    while inspect.isfunction(function):
+        yield from _names(function.__code__)
+        function = getattr(function, "__wrapped__", None)
 
 
 def _names(code: CodeType) -> Iterator[str]:

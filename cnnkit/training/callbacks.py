@@ -9,6 +9,8 @@ from cnnkit.components.checks import in_range, not_negative, positive, whole
 from cnnkit.components.contracts import Callback
 from cnnkit.errors import ConfigError
 
+HOW_TO_VALIDATE = "set data.validation in the recipe, such as 0.1, or in Python give Data(train, test, validation)"
+
 
 def better(value: float, than: float, greater: bool, by_more_than: float = 0.0) -> bool:
     """Whether a value beats another, where greater (or else smaller) is better; any number beats NaN."""
@@ -30,7 +32,7 @@ def greater_is_better(quantity: str, quantities: Mapping[str, bool]) -> bool:
     """The direction of a quantity. Raises ConfigError, listing what a history will have, if it is not among it."""
     if quantity not in quantities:
         hint = (
-            "; a validation quantity needs validation samples: set data.validation above 0"
+            f"; a validation quantity needs validation samples: {HOW_TO_VALIDATE}"
             if quantity.startswith("validation_")
             else ""
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -38,12 +38,45 @@ def stop_on_signals() -> Iterator[StopRequest]:
 def stop_on_interrupt() -> Iterator[StopRequest]:
     """Turn the first Ctrl-C into a request, the next one into a KeyboardInterrupt.
 
-    Where somebody has a handler for SIGINT, that is left alone; should it raise a KeyboardInterrupt, this is a request.
+    Where somebody has a handler of their own, it runs at once, as ever; the first KeyboardInterrupt that it raises is a
+    request, so that it tears no step apart.
     """
     is_free = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with _requests([signal.SIGINT] if is_free else []) as request:
+    others = signal.valid_signals() - ({signal.SIGINT} if is_free else set())
+    with _requests([signal.SIGINT] if is_free else []) as request, _handlers_guarded(others, request):
         request.takes_interrupts = True
         yield request
+
+
+@contextmanager
+def _handlers_guarded(numbers: Iterable[int], request: StopRequest) -> Iterator[None]:
+    """Let the handlers of others run, and take the first KeyboardInterrupt of one for a request."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def guarded(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+        def run(number: int, frame: FrameType | None) -> None:
+            try:
+                handler(number, frame)
+            except KeyboardInterrupt:
+                if request.signal is not None:
+                    raise
+                request.signal = number
+
+        return run
+
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    theirs = {number: handler for number, handler in handlers.items() if callable(handler)}
+    ours = {number: guarded(handler) for number, handler in theirs.items()}
+    for number, handler in ours.items():
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            if signal.getsignal(number) is handler:  # or somebody has set another one since
+                signal.signal(number, theirs[number])
 
 
 @contextmanager

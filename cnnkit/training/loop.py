@@ -19,7 +19,7 @@ from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.movement import Movement
-from cnnkit.training.recording import Recorder
+from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.run import History
 from cnnkit.training.steps import batches, clipping, factor_at, rate_of
 from cnnkit.types import Array, Samples
@@ -46,8 +46,8 @@ class Loop:
         checkpoints: Checkpoints | None,
         about: dict[str, Any],
     ) -> None:
-        self.settings: dict[str, int] = {}
-        """What the sessions had: workers, tile."""
+        self.settings: dict[str, Any] = {}
+        """As a run has them."""
         self.kept_epoch: int | None = None
         self.partial_steps = 0
         """As a run has them."""
@@ -64,6 +64,8 @@ class Loop:
         self._position = Position()
         self._rate = 0.0
         self._told_of_changes = False
+        self._is_in_step = False
+        """Whether weights, buffers and what is told of them may be from before and after a step at once."""
 
     @property
     def updates(self) -> int:
@@ -72,10 +74,7 @@ class Loop:
 
     def run(self) -> tuple[History, str]:
         """Train; the history, and why it ended."""
-        quantities = self._quantities()
-        for callback in self._trainer.callbacks:
-            with Naming(callback):
-                callback.start(dict(quantities))
+        quantities = quantities_of(self._trainer.metrics, self._recorder, validated=bool(self._validation))
         arrays, reason = self._resumed(quantities)
         while True:
             # Workers have buffers of their own from when they are forked: whoever goes back begins a new session.
@@ -85,15 +84,18 @@ class Loop:
                 self.settings = {"workers": self._session.workers, "tile": self._session.tile}
                 if arrays is not None:
                     put_back_vectors(arrays, self._session, self._average)
-                self._movement = Movement(self._trainer.optimizer, self._model.parameters)
-                self._began = self._position.updates
+                self._movement = Movement(self._session)
+                self._began, self._is_in_step = self._position.updates, False
                 try:
                     reason = self._epochs(quantities, reason)
                     break
                 except NotFiniteError as error:
                     arrays = self._rolled_back(error)
-                except KeyboardInterrupt:
+                except KeyboardInterrupt as error:
                     if not self._stop.takes_interrupts or self._stop.signal is not None:
+                        raise
+                    if self._is_in_step:
+                        error.add_note("in the middle of a training step: the model has a part of it, and is no result")
                         raise
                     self._stop.signal, reason = signal.SIGINT, STOPPED
                     break
@@ -104,7 +106,9 @@ class Loop:
             reason = self._gone_back(reason, quantities)
         if self.partial_steps:
             self.settings["partial_steps"] = self.partial_steps
-        return _copied(self._position.history), reason
+        if reason != ALL_DONE:
+            self.settings["reason"] = reason
+        return {name: [] for name in quantities} | _copied(self._position.history), reason
 
     def _gone_back(self, reason: str, quantities: dict[str, bool]) -> str:
         """Take the weights of the best epoch; the reason, which names that epoch if another quantity was watched."""
@@ -169,6 +173,7 @@ class Loop:
     def _step(self, batch: Array, steps: int) -> Sums:
         """One step and its update; what the steps of the epoch add up to."""
         trainer, position, session = self._trainer, self._position, self._session
+        self._is_in_step = True
         factor = factor_at(trainer.schedule, position.epoch + position.step / steps, trainer.epochs)
         self._rate = rate_of(trainer.optimizer) * factor * position.rate_factor
         key = (trainer.seed, position.epoch, position.step)
@@ -187,6 +192,7 @@ class Loop:
             self._average.update(position.updates)
         position.step += 1
         position.sums = sums if position.sums is None else session.objective.total((position.sums, sums))
+        self._is_in_step = False
         return position.sums
 
     def _end_epoch(self, sums: Sums, quantities: dict[str, bool]) -> None:
@@ -242,13 +248,6 @@ class Loop:
     def _monitor(self) -> str:
         """What the best epoch is the best by."""
         return f"validation_{self._trainer.metrics[0].key if self._trainer.metrics else 'loss'}"
-
-    def _quantities(self) -> dict[str, bool]:
-        """What the history will have, and whether greater is better."""
-        quantities = {"loss": False} | {metric.key: metric.greater_is_better for metric in self._trainer.metrics}
-        if self._validation:
-            quantities |= {f"validation_{name}": greater for name, greater in quantities.items()}
-        return quantities | {"lr": True, "seconds": False} | dict.fromkeys(self._recorder.values(), False)
 
     def _arrays(self) -> dict[str, Array]:
         return arrays_of(self._model, self._session, self._average)

@@ -6,20 +6,20 @@ import hashlib
 
 import numpy as np
 
-from cnnkit.components import Optimizer
 from cnnkit.errors import ComponentError
-from cnnkit.network.parameters import Parameters
+from cnnkit.network import Session
 
-ENOUGH = 10
-"""Updates after which something must have moved; a rule may gather the gradients of some batches before it moves."""
+ENOUGH, ENOUGH_GATHERED = 10, 1000
+"""Updates after which something must have moved; the second where the state remembers something: such a rule may
+gather the gradients of many batches before it moves."""
 
 
 class Movement:
     """Compares the parameters at the end of an epoch with those at the beginning, until they have moved."""
 
-    def __init__(self, optimizer: Optimizer, parameters: Parameters) -> None:
-        self._optimizer = optimizer
-        self._parameters = parameters
+    def __init__(self, session: Session) -> None:
+        self._optimizer, self._state = session.optimizer, session.state
+        self._parameters = session.engine.parameters
         self._start = self._digest()
         self._moved = False
         self._updates, self._longest = 0, 0.0
@@ -39,12 +39,17 @@ class Movement:
             return
         vector = self._parameters.vector
         self._moved = self._digest() != self._start
-        if not self._moved and self._longest > np.finfo(vector.dtype).eps * np.linalg.norm(vector.astype(np.float64)):
-            raise ComponentError(
-                f"the optimizer {self._optimizer!r} has changed no parameter in {self._updates} "
-                f"update{'s' if self._updates > 1 else ''}, although there was a gradient: change params in place, as "
-                "params -= step does; params = params - step only gives the name to another array"
-            )
+        if self._moved or self._longest <= np.finfo(vector.dtype).eps * np.linalg.norm(vector.astype(np.float64)):
+            return
+        gathers = any(gathered.any() for gathered in self._state.values())
+        if gathers and not at_the_end and self._updates < ENOUGH_GATHERED:
+            return
+        hint = ", and a rule that gathers the gradients of several batches must move before the end" if gathers else ""
+        raise ComponentError(
+            f"the optimizer {self._optimizer!r} has changed no parameter in {self._updates:,} "
+            f"update{'s' if self._updates > 1 else ''}, although there was a gradient: change params in place, as "
+            f"params -= step does; params = params - step only gives the name to another array{hint}"
+        )
 
     def _digest(self) -> bytes:
         """Takes no memory, as a copy of the parameters would."""

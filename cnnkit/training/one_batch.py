@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components.checks import whole
-from cnnkit.network import Sequential
-from cnnkit.training.steps import batches, clipping
+from cnnkit.components.contracts import are_indices
+from cnnkit.components.predicted import predicted_classes
+from cnnkit.network import Engine, Sequential, available_cores
+from cnnkit.training.steps import batches, clipping, rate_of
 from cnnkit.training.trainer import Trainer
-from cnnkit.types import Data, Samples
+from cnnkit.types import Data, Samples, Task
 
 EVERY = 5
 """Steps between two looks at the batch in prediction mode."""
@@ -30,33 +32,39 @@ class OneBatch:
     after: dict[str, float]
     """Likewise, after the last one."""
     learned: bool
-    """Whether every sample is classified right or, for values to regress, the loss is a hundredth of what it was."""
+    """Whether every class, or every label, is told right or, for values, the loss is a hundredth of what it was."""
 
 
 def overfit_one_batch(trainer: Trainer, model: Sequential, data: Data, steps: int = 500) -> OneBatch:
     """Train on the first batch alone, without augmentations, until it is known by heart or the steps are used up.
 
     The learning rate is the optimizer's, whatever the schedule. The model is changed: give one that is not needed.
-    Raises ConfigError for steps < 1, and what `Trainer.check` raises.
+    Raises ConfigError for steps < 1, and what `Trainer.prepare` raises.
     """
     whole("steps", steps)
-    train = trainer.check(model, data).train
+    train = trainer.prepare(model, data).train
     positions = batches(trainer.seed, 0, len(train), trainer.batch_size)[0]
     batch = train.take(positions)
     before = after = trainer.evaluate(model, batch)
+    task = trainer.loss.task(batch.y, model.output_shape)
     done, learned = 0, False
     with trainer.session(model, batch, augmented=False) as session:
         while done < steps and not learned and math.isfinite(after["loss"]):
             session.step(np.arange(len(batch)), (trainer.seed, 0, done))
-            session.update(trainer.optimizer.lr, done + 1, clipping(session.norm(), trainer.clip_norm))
+            session.update(rate_of(trainer.optimizer), done + 1, clipping(session.norm(), trainer.clip_norm))
             done += 1
             if done % EVERY == 0 or done == steps:
                 after = trainer.evaluate(model, batch)
-                learned = math.isfinite(after["loss"]) and _is_learned(model, batch, before["loss"], after["loss"])
+                is_less = after["loss"] <= ENOUGH * before["loss"]
+                learned = math.isfinite(after["loss"]) and _is_learned(session.engine, task, batch, is_less)
     return OneBatch(len(batch), done, before, after, learned)
 
 
-def _is_learned(model: Sequential, batch: Samples, before: float, after: float) -> bool:
-    if batch.y.ndim == 1 and np.issubdtype(batch.y.dtype, np.integer):
-        return bool((model.predict(batch.x) == batch.y).all())
-    return after <= ENOUGH * before
+def _is_learned(engine: Engine, task: Task, batch: Samples, is_less: bool) -> bool:
+    """is_less: whether the loss has become as small as that of values must."""
+    outputs = engine.predict(batch.x, available_cores())
+    if task.gives == "classes" and are_indices(batch.y, outputs.shape[1:]):
+        return bool((predicted_classes(outputs) == batch.y).all())
+    if task.gives == "labels":
+        return bool(((outputs >= (0 if task.from_logits else 0.5)) == (batch.y >= 0.5)).all())
+    return is_less

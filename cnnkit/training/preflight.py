@@ -13,31 +13,64 @@ import numpy as np
 
 from cnnkit.components import Component
 from cnnkit.components.attributes import unread
+from cnnkit.components.checks import are_shares
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import BatchNorm2D
+from cnnkit.metrics import Accuracy
 from cnnkit.network import Sequential
+from cnnkit.network.ending import about_end
+from cnnkit.training.callbacks import HOW_TO_VALIDATE
+from cnnkit.training.data_checks import NAMES, Parts
+from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.steps import factor_at, rate_of
+from cnnkit.types import blocks
 
 if TYPE_CHECKING:
     from cnnkit.training.trainer import Trainer
 
+WITHOUT = "take it out of the metrics, or write metrics=[] for none"
+ALIKE = 0.85
+"""From which similarity on an attribute of a model or trainer is a misspelt option, as `epoch` is, and no note."""
+ELSEWHERE = {
+    *("trainable", "requires_grad", "frozen", "freeze", "training", "device"),
+    *("lr", "learning_rate", "momentum", "weight_decay", "shuffle", "verbose", "max_epochs", "validation_split"),
+}
+"""Attributes that change a model or a training in other libraries."""
 LOOKS = 1000
 """At how many points of a training its schedule is asked for a factor before it begins."""
 
 
-def preflight(trainer: Trainer, model: Sequential, samples: int) -> None:
-    """Look at what a training on so many samples is made of; nothing is changed, and no sample is read.
+def begin(trainer: Trainer, model: Sequential, *, is_validated: bool) -> None:
+    """Let all that looks at whole epochs begin.
 
-    Raises ConfigError for attributes that nothing reads, ComponentError for a rate or factor that is no number from 0
-    on, and ShapeError for a batch that has no statistics.
+    Raises ConfigError where keep = "best" has nothing to compare epochs by, and what recording and callbacks raise.
+    """
+    if trainer.keep == "best" and not is_validated:
+        raise ConfigError(f'keep = "best" compares epochs by validation samples, and there are none: {HOW_TO_VALIDATE}')
+    recorder = Recorder(model, trainer.record, trainer.epochs)
+    quantities = quantities_of(trainer.metrics, recorder, validated=is_validated)
+    for callback in trainer.callbacks:
+        with Naming(callback):
+            callback.start(dict(quantities))
+
+
+def preflight(trainer: Trainer, model: Sequential, parts: Parts) -> list[str]:
+    """Look at what a training is made of, and return what its user should know; changes nothing, and reads no input.
+
+    Raises ConfigError for attributes that nothing reads, an end of the network that never suits the loss, and an
+    accuracy of what are no classes; ComponentError for a rate or factor that is no number from 0 on; and ShapeError for
+    a batch that has no statistics.
     """
     for thing, name in _parts(trainer, model):
         for attribute in unread(thing):
-            raise _unread_error(name(), thing, attribute)
+            _check_attribute(name(), thing, attribute)
     rate_of(trainer.optimizer)
     for epoch in np.linspace(0.0, trainer.epochs, min(LOOKS, 2 * trainer.epochs), endpoint=False).tolist():
         factor_at(trainer.schedule, epoch, trainer.epochs)
-    _check_statistics(model, samples, trainer.batch_size)
+    _check_statistics(model, len(parts.train), trainer.batch_size)
+    _check_accuracy(trainer, model, parts)
+    return list(filter(None, [about_end(model.nodes, trainer.loss)]))
 
 
 def _parts(trainer: Trainer, model: Sequential) -> Iterator[tuple[object, Callable[[], str]]]:
@@ -52,16 +85,36 @@ def _parts(trainer: Trainer, model: Sequential) -> Iterator[tuple[object, Callab
             yield one, functools.partial("the {0.kind} {0!r}".format, one)
 
 
-def _unread_error(name: str, thing: object, attribute: str) -> ConfigError:
+def _check_attribute(name: str, thing: object, attribute: str) -> None:
+    """Raises ConfigError for an attribute that nothing reads; a model or trainer may carry notes of its user."""
     options = [*inspect.signature(type(thing)).parameters]
-    close = difflib.get_close_matches(attribute, options, n=1)
+    is_component = isinstance(thing, Component)
+    close = difflib.get_close_matches(attribute, options, n=1, cutoff=0.6 if is_component else ALIKE)
+    if not (is_component or close or attribute in ELSEWHERE):
+        return
     hint = f"did you mean {close[0]}?" if close else "remove it with `del`"
-    if isinstance(thing, Component) and options:
+    if is_component and options:
         hint += f"; what {type(thing).__name__} can be told are its arguments: {', '.join(options)}"
-    return ConfigError(
+    raise ConfigError(
         f"{name} has the attribute {attribute} = {getattr(thing, attribute)!r:.80}, which nothing reads, so that it "
         f"would change nothing: {hint}"
     )
+
+
+def _check_accuracy(trainer: Trainer, model: Sequential, parts: Parts) -> None:
+    """Raises ConfigError where Accuracy would take the largest of labels or values for a class."""
+    metric = next((one for one in trainer.metrics if type(one).sums is Accuracy.sums), None)
+    if metric is None:
+        return
+    counts = f"the metric {metric!r} counts the samples of which the one right class has the largest output, and"
+    if trainer.loss.gives == "labels":
+        raise ConfigError(f"{counts} {trainer.loss!r} trains labels, any number of which may be there: {WITHOUT}")
+    if trainer.loss.task(parts.train.y, model.output_shape).gives != "values":
+        return
+    for name, part in zip(NAMES, (parts.train, parts.validation, parts.test), strict=True):
+        y = part.y if part else parts.train.y
+        if y.shape[1:] == model.output_shape and not all(are_shares(y[block]).all() for block in blocks(y)):
+            raise ConfigError(f"{counts} the {name} targets are values: {WITHOUT}")
 
 
 def _check_statistics(model: Sequential, samples: int, batch_size: int) -> None:

@@ -59,14 +59,14 @@ def range_test(
 
     It ends early where the loss leaves all bounds; schedule and averages play no part. The model is changed: give one
     that is not needed. Raises ConfigError for rates that do not grow and for fewer than 11
-    steps, and what `Trainer.check` raises.
+    steps, and what `Trainer.prepare` raises.
     Source: Smith (2017), Cyclical Learning Rates for Training Neural Networks, section 3.3; the suggestion is that of
     Howard, Gugger (2020), Deep Learning for Coders, chapter 5.
     """
     if positive("low", low) >= positive("high", high):
         raise ConfigError(f"expected low < high, got low = {low:g} and high = {high:g}")
     whole("steps", steps, at_least=FEWEST + 1)
-    train = trainer.check(model, data).train
+    train = trainer.prepare(model, data).train
     found, total = RangeTest(), 0.0
     with trainer.session(model, train) as session:
         each = endless_batches(trainer.seed, len(train), trainer.batch_size)

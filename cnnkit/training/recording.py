@@ -1,14 +1,23 @@
-"""Recording arrays through the epochs of a training, number by number in its history."""
+"""What a history has: loss, metrics, and arrays that are recorded through the epochs, number by number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cnnkit.components import Metric
 from cnnkit.errors import ConfigError
 from cnnkit.network import Sequential
 
 MOST = 500_000
 """Numbers of a training; each becomes a text of some 20 bytes in a model's file, whose texts may have 16 MiB."""
+
+
+def quantities_of(metrics: Sequence[Metric], recorder: Recorder, *, validated: bool) -> dict[str, bool]:
+    """The names in the history of a training, and whether greater is better."""
+    quantities = {"loss": False} | {metric.key: metric.greater_is_better for metric in metrics}
+    if validated:
+        quantities |= {f"validation_{name}": greater for name, greater in quantities.items()}
+    return quantities | {"lr": True, "seconds": False} | dict.fromkeys(recorder.values(), False)
 
 
 class Recorder:

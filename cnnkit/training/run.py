@@ -8,7 +8,7 @@ from typing import Any
 from cnnkit.network import Sequential
 
 History = dict[str, list[float]]
-"""The values of each quantity, one for each epoch: loss, accuracy, validation_loss, ..., lr, seconds."""
+"""The values of each quantity, one for each whole epoch: loss, accuracy, validation_loss, ..., lr, seconds."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Run:
     dataset: dict[str, str] | None = None
     """`name` and `digest` of the data, if it is a dataset."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What is not in the recipe: workers, tile; kept_epoch if the best was kept; partial_steps if there are any."""
+    """What is not in the recipe: workers, tile; kept_epoch if the best was kept; partial_steps if there are any; reason
+    if it ended before all epochs were done."""
     warning: str = ""
     """Why there are no metrics although there are test samples; "" if nothing went wrong."""
     kept_epoch: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, cast
@@ -33,12 +34,11 @@ from cnnkit.network import (
     available_memory,
     training_session,
 )
-from cnnkit.network.ending import about_end
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.data_checks import Checked, Given, Parts, check_data, check_values, parts_of, samples_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
-from cnnkit.training.preflight import preflight
+from cnnkit.training.preflight import begin, preflight
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
 from cnnkit.types import Data, Samples
@@ -122,23 +122,21 @@ class Trainer:
         before all epochs are done; checkpoints: where they are kept, and whether to go on from the latest one, which
         gives the same bits as a training that was never interrupted.
         Without a `stop`, the first Ctrl-C ends the training after the step, and gives back the run with what there is;
-        a second one is a KeyboardInterrupt. A handler of one's own for SIGINT stays in force.
+        a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Handlers of
+        one's own for signals stay in force; the first KeyboardInterrupt that one raises is like the first Ctrl-C.
         A model that cannot be measured on the test samples is trained all the same: the run has a warning then.
         Raises what `check` raises, ComponentError if a part does not keep to its contract, and TrainingError, naming
         the layer, if a loss, gradient or weight is not finite.
         """
         if stop is None:
             with stop_on_interrupt() as stop:
-                return self.fit(model, data, stop=stop, checkpoints=checkpoints)
-        checked = self.check(model, data)
+                return self._fit(model, data, stop, checkpoints)
+        return self._fit(model, data, stop, checkpoints)
+
+    def _fit(self, model: Sequential, data: Given, stop: StopRequest, checkpoints: Checkpoints | None) -> Run:
+        begin(self, model, is_validated=bool(parts_of(data, model, self.loss).validation))
+        checked = self.prepare(model, data)
         train, validation, test = checked.train, checked.validation, checked.test
-        if self.keep == "best" and not validation:
-            raise ConfigError('keep = "best" compares epochs by validation samples: set data.validation, such as 0.1')
-        preflight(self, model, len(train))
-        for warning in checked.warnings:
-            self.progress.warn(warning)
-        if warning := about_end(model.nodes, self.loss):
-            self.progress.warn(warning)
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         sessions = functools.partial(self.session, model, train)
         recipe = self.recipe()
@@ -162,7 +160,7 @@ class Trainer:
                 model.labels, model.input_range, model.task = before
             raise
         stopped = reason == STOPPED and checkpoints is not None  # who goes on measures in the end
-        metrics, warning = self._measured(model, test) if test and not stopped else ({}, "")
+        metrics, warning = self._measured(model, test, stop) if test and not stopped else ({}, "")
         return Run(
             model,
             history,
@@ -176,6 +174,18 @@ class Trainer:
             kept_epoch=loop.kept_epoch,
             partial_steps=loop.partial_steps,
         )
+
+    def prepare(self, model: Sequential, data: Given) -> Checked:
+        """What `check` gives, after all that is known of model and trainer without a look at the inputs; warnings told.
+
+        Raises what `check` raises, ConfigError for parts that do not go together, and ComponentError for a part that
+        does not keep to its contract.
+        """
+        warnings = preflight(self, model, parts_of(data, model, self.loss))
+        checked = self.check(model, data)
+        for warning in (*warnings, *checked.warnings):
+            self.progress.warn(warning)
+        return checked
 
     def check(self, model: Sequential, data: Given) -> Checked:
         """The samples to train, validate and test on, if the model can be trained and measured on all of them here.
@@ -254,18 +264,23 @@ class Trainer:
             warn_of_units(model.units, check_values(model, self.loss, samples, "test"), samples.x.dtype)
         return self._evaluated(model, samples)
 
-    def _measured(self, model: Sequential, test: Samples) -> tuple[dict[str, float], str]:
+    def _measured(self, model: Sequential, test: Samples, stop: StopRequest) -> tuple[dict[str, float], str]:
         """Loss and metrics after the training, and why there are none if that failed: the trained model is worth more.
 
-        Whatever fails here, a metric of a plugin or the reading of a file, must not lose it.
+        Whatever fails here, a metric of a plugin, the reading of a file or the user's patience, must not lose it.
         """
         try:
             return self._evaluated(model, test), ""
+        except KeyboardInterrupt:
+            if not stop.takes_interrupts:
+                raise
+            stop.signal = stop.signal or signal.SIGINT
+            why = "it was interrupted"
         except Exception as error:
             why = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
-            warning = f"the model is trained, and could not be measured on the test samples: {why}"
-            self.progress.warn(warning)
-            return {}, warning
+        warning = f"the model is trained, and could not be measured on the test samples: {why}"
+        self.progress.warn(warning)
+        return {}, warning
 
     def _evaluated(self, model: Sequential, samples: Samples) -> dict[str, float]:
         workers = self.workers or available_cores()

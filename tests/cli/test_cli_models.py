@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnkit import Registry, Sequential
 from cnnkit.cli.output import MANY, say_table
 
 
@@ -91,6 +92,24 @@ def test_show_says_what_a_version_is(trained: Any) -> None:
     document = trained("models", "show", "tiny@1", "--json").document
     assert document["layers"] == ["Flatten()", "Dense(10)"]
     assert (document["dataset"]["name"], document["input_shape"]) == ("Digits()", [1, 8, 8])
+
+
+@pytest.mark.parametrize(
+    ("settings", "ended"),
+    [
+        ({"reason": "stopped by the user", "partial_steps": 1},
+         "stopped by the user, with 1 step of a further epoch in the weights"),
+        ({"reason": "accuracy has reached 1"}, "accuracy has reached 1"),
+        ({"partial_steps": 1200}, "with 1,200 steps of a further epoch in the weights"),
+        ({}, None),
+        ({"reason": 3, "partial_steps": "many"}, None),
+    ],
+    ids=["stopped", "a callback", "an older file", "all epochs done", "anything"],
+)  # fmt: skip
+def test_show_says_how_a_training_ended(cli: Any, settings: dict[str, Any], ended: str | None) -> None:
+    Registry().save(Sequential(["Dense(2)"], (3,)), "mine", settings=settings)
+    found = re.search(r"^ended +(.*)$", cli("models", "show", "mine@1").out, re.MULTILINE)
+    assert (found and found[1]) == ended
 
 
 def test_an_alias_is_set_used_and_removed(trained: Any) -> None:

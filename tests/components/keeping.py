@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from typing import Self
 
 import numpy as np
 
 from cnnkit.components import Layer
-from cnnkit.types import Shape
+from cnnkit.components.checks import fits_into, whole
+from cnnkit.errors import ConfigError
+from cnnkit.types import Array, Shape
 
 
 class Own(Layer):
@@ -53,3 +56,21 @@ class Heir(Own):
 
 def _finish(layer: Own) -> None:
     layer.requires_grad = True  # type: ignore[attr-defined]
+
+
+class Asks(Layer):
+    """Hands itself to functions that keep nothing."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.units = whole("units", units)
+        if not isinstance(self, Asks) or len(f"{self!r}") > 100 or repr(self) == "":
+            raise ConfigError(f"{_named(self)} has no name")
+
+    def apply(self, x: Array) -> Self:
+        fits_into(x, 1, self)
+        return self
+
+
+def _named(layer: Layer) -> str:
+    return f"{type(layer).__name__} {layer!r}"

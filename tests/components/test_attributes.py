@@ -14,7 +14,9 @@ from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Dropout, ReLU
 from cnnkit.network import Sequential
 from cnnkit.optimizers import SGD
 from cnnkit.training import Trainer
-from tests.components.keeping import Heir, Own
+from cnnkit.types import Array, Cache, Context, Shape
+from tests.components import helping
+from tests.components.keeping import Asks, Heir, Own
 
 OUTSIDE = ["trainable", "frozen", "requires_grad", "name", "lr", "weight_decay", "activation", "_note"]
 
@@ -90,3 +92,66 @@ def test_where_names_cannot_be_known_nothing_is_refused() -> None:
     layer = Compiled()
     layer.anything = 1  # type: ignore[attr-defined]
     assert unread(layer) == []
+
+
+class Helped(Layer):
+    """Lets another module keep what it needs, and says so in different ways."""
+
+    def __init__(self, way: str) -> None:
+        self.way = way
+        helping.setup(self)
+
+
+class HelpedByNeighbour(Layer):
+    """Likewise, by a function beside it."""
+
+    def __init__(self) -> None:
+        _pass_on(1, layer=self)
+
+
+class Decorated(Layer):
+    """Has a method that another module wraps."""
+
+    @helping.counted
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return x, None
+
+
+class HelpedByKeyword(Layer):
+    """Hands itself over in a list."""
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        helping.setup_all(layers=[self])
+        return in_shape
+
+
+def _pass_on(number: int, *, layer: Layer) -> None:
+    _pass_on_further(layer, number)
+
+
+def _pass_on_further(layer: Layer, number: int) -> None:
+    if number:
+        _pass_on(0, layer=layer)
+    helping.setup(layer)
+
+
+@pytest.mark.parametrize("make", [lambda: Helped("plain"), HelpedByNeighbour, Decorated, HelpedByKeyword])
+def test_what_code_elsewhere_may_keep_on_an_object_is_not_refused(make: Any) -> None:
+    layer = make()
+    layer.build((3,), np.random.default_rng(0))
+    if isinstance(layer, Decorated):
+        layer.forward(np.zeros((1, 3), np.float32), None)
+    assert vars(layer).keys() & {"trainable", "calls"}
+    assert unread(layer) == []
+
+
+def test_one_that_hands_itself_to_nobody_who_keeps_anything_is_looked_into() -> None:
+    layer = Asks(3)
+    layer.nobody = False  # type: ignore[attr-defined]
+    assert unread(layer) == ["nobody"]
+
+
+def test_wrapped_built_in_functions_beside_a_class_are_passed_over() -> None:
+    layer = helping.Beside(3)
+    layer.nobody = False  # type: ignore[attr-defined]
+    assert unread(layer) == ["nobody"]

@@ -78,7 +78,8 @@ def test_a_quantity_that_needs_validation_samples_says_so(callback: EarlyStoppin
         callback.start({"loss": False, "accuracy": True})
     assert str(error.value) == (
         f"{callback.monitor!r} is not recorded in this training, only loss, accuracy are; "
-        "a validation quantity needs validation samples: set data.validation above 0"
+        "a validation quantity needs validation samples: set data.validation in the recipe, such as 0.1, or in Python "
+        "give Data(train, test, validation)"
     )
 
 

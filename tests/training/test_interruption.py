@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Callback
+from cnnkit.layers import BatchNorm2D
 from cnnkit.network import Sequential
+from cnnkit.optimizers import SGD
 from cnnkit.terminal import leave_terminal
 from cnnkit.training import Run, Trainer
 from cnnkit.training.interruption import StopRequest, stop_on_signals
 from cnnkit.training.progress import Progress
-from cnnkit.types import Data, Samples
+from cnnkit.types import Array, Data, Samples
 
 RNG = np.random.default_rng(0)
 
@@ -76,6 +79,7 @@ def test_an_interrupted_fit_gives_back_its_run(workers: int) -> None:
     assert (progress.steps, len(run.history["loss"])) == (23, 2)
     assert (run.kept_epoch, run.partial_steps) == (2, 3)
     assert run.record()["settings"]["partial_steps"] == 3
+    assert run.record()["settings"]["reason"] == run.reason
     assert run.metrics["accuracy"] > 0.3  # the model is as the last step left it, and is measured
     whole = fit(After(0, len), epochs=2)  # type: ignore[arg-type]
     assert run.history["loss"] == whole.history["loss"]
@@ -84,7 +88,9 @@ def test_an_interrupted_fit_gives_back_its_run(workers: int) -> None:
 
 def test_one_that_is_interrupted_in_the_first_epoch_has_steps_alone() -> None:
     run = fit(After(4, interrupt))
-    assert (run.history, run.kept_epoch, run.partial_steps) == ({}, None, 4)
+    names = ["loss", "accuracy", "validation_loss", "validation_accuracy", "lr", "seconds"]
+    assert run.history == {name: [] for name in names}
+    assert (run.kept_epoch, run.partial_steps) == (None, 4)
     assert "accuracy" in run.metrics
 
 
@@ -108,6 +114,50 @@ def test_an_interrupt_of_the_evaluation_loses_nothing() -> None:
     run = Once(epochs=2, workers=1).fit(Sequential(["Dense(3)"], (3,)), DATA)
     assert (run.reason, len(run.history["loss"]), run.signal) == ("all epochs done", 2, signal.SIGINT)
     assert "accuracy" in run.metrics
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, "own"])
+def test_a_second_interrupt_ends_the_evaluation_alone(handler: Any) -> None:
+    """Of a finished training and of one that was stopped; the trained model is worth more than its metrics."""
+
+    class Impatient(Trainer):
+        def _evaluated(self, *arguments: Any) -> dict[str, float]:
+            interrupt()
+            interrupt()
+            return super()._evaluated(*arguments)
+
+    before = signal.signal(signal.SIGINT, raise_interrupt if handler == "own" else handler)
+    for progress, reason in ((After(0, len), "all epochs done"), (After(3, interrupt), "stopped by the user")):  # type: ignore[arg-type]
+        trainer = Impatient(epochs=2, batch_size=10, workers=1, progress=progress)
+        with pytest.warns(RuntimeWarning, match="could not be measured") as warned:
+            run = trainer.fit(Sequential(["Dense(3)"], (3,)), DATA)
+        assert (run.reason, run.metrics, run.signal) == (reason, {}, signal.SIGINT)
+        assert run.warning == str(warned[0].message)
+        assert run.warning == (
+            "the model is trained, and could not be measured on the test samples: it was interrupted"
+        )
+    signal.signal(signal.SIGINT, before)
+
+
+def test_who_gives_a_request_hears_of_interrupts_of_the_evaluation() -> None:
+    class Interrupted(Trainer):
+        def _evaluated(self, *arguments: Any) -> dict[str, float]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted(epochs=1, workers=1).fit(Sequential(["Dense(3)"], (3,)), DATA, stop=StopRequest())
+
+
+def test_a_class_of_ones_own_is_asked_once() -> None:
+    calls: list[object] = []
+
+    class Counted(Trainer):
+        def fit(self, *arguments: Any, **options: Any) -> Run:
+            calls.append(arguments)
+            return super().fit(*arguments, **options)
+
+    Counted(epochs=1, workers=1).fit(Sequential(["Dense(3)"], (3,)), DATA)
+    assert len(calls) == 1
 
 
 def test_a_handler_of_the_users_own_stays_in_force() -> None:
@@ -137,6 +187,81 @@ def test_a_keyboard_interrupt_that_is_raised_is_a_request_too() -> None:
     run = fit(After(STEPS + 2, interrupt))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     assert (run.reason, run.signal, len(run.history["loss"])) == ("stopped by the user", signal.SIGINT, 1)
+
+
+HOME = os.getpid()
+
+
+class InHalves(SGD):
+    """Moves by half a step, and by the other half; something happens in between, in the third update."""
+
+    def __init__(self, lr: float, do: Callable[[], Any]) -> None:
+        self.lr, self.do = lr, do
+
+    def __repr__(self) -> str:
+        return "InHalves()"
+
+    def slots(self) -> tuple[str, ...]:
+        return ()
+
+    def update(self, params: Array, grads: Array, state: Any, lr: float, step: int) -> None:
+        params -= 0.5 * lr * grads
+        if step == 3 and os.getpid() == HOME:
+            self.do()
+        params -= 0.5 * lr * grads
+
+
+class Absorbs(BatchNorm2D):
+    """Is interrupted in its third batch, when it has one of the two statistics."""
+
+    batches = 0
+
+    def absorb(self, total: Array) -> None:
+        mean = self.buffers["running_mean"].copy()
+        super().absorb(total)
+        self.batches += 1
+        if self.batches == 3 and os.getpid() == HOME:
+            whole, self.buffers["running_mean"][...] = self.buffers["running_mean"].copy(), mean
+            interrupt()
+            self.buffers["running_mean"][...] = whole
+
+
+def stopped_in_step_3(number: int, workers: int, *, absorbing: bool) -> Run:
+    """The run of a training that such a signal came to, in an update or where batch statistics are absorbed."""
+    x = np.asarray(DATA.train.x).reshape(100, 3, 1, 1)
+    norm = Absorbs() if absorbing else BatchNorm2D()
+    model = Sequential([norm, "Flatten()", "Dense(2000)", "Dense(3)"], (3, 1, 1), seed=1)
+    rule = InHalves(0.1, (lambda: None) if absorbing else functools.partial(signal.raise_signal, number))
+    trainer = Trainer(optimizer=rule, epochs=5, batch_size=64, workers=workers)
+    return trainer.fit(model, Samples(x, DATA.train.y))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("number", "absorbing"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGUSR1, False)]
+)
+def test_an_interrupt_by_a_handler_tears_no_step_apart(number: int, absorbing: bool, workers: int) -> None:
+    expected = stopped_in_step_3(signal.SIGINT, 1, absorbing=absorbing)
+    before = signal.signal(number, raise_interrupt)
+    run = stopped_in_step_3(number, workers, absorbing=absorbing)
+    assert signal.getsignal(number) is raise_interrupt
+    signal.signal(number, before)
+    assert (run.reason, run.signal) == ("stopped by the user", number)
+    assert (len(run.history["loss"]), run.partial_steps) == (1, 1)
+    for name, array in expected.model.state().items():
+        np.testing.assert_array_equal(run.model.state()[name], array)
+
+
+def test_a_handler_that_is_set_in_the_meantime_stays() -> None:
+    before = signal.signal(signal.SIGUSR1, raise_interrupt)
+    fit(After(3, lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN)))
+    assert signal.signal(signal.SIGUSR1, before) is signal.SIG_IGN
+
+
+def test_a_step_that_is_torn_apart_all_the_same_is_no_run() -> None:
+    with pytest.raises(KeyboardInterrupt) as error:
+        fit(After(0, len), optimizer=InHalves(0.1, raise_interrupt))  # type: ignore[arg-type]
+    assert error.value.__notes__ == ["in the middle of a training step: the model has a part of it, and is no result"]
 
 
 def test_who_gives_a_request_is_asked_alone() -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from cnnkit.components import Optimizer, Schedule
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError, ShapeError
+from cnnkit.metrics import Accuracy
 from cnnkit.network import Sequential
 from cnnkit.optimizers import SGD
 from cnnkit.training import Trainer
 from cnnkit.training.progress import Progress
-from cnnkit.types import Array
+from cnnkit.types import Array, Data, Samples
 
 RNG = np.random.default_rng(0)
 DATA = RNG.normal(size=(40, 3)).astype(np.float32), RNG.integers(0, 2, 40)
@@ -156,6 +157,98 @@ def test_so_is_one_of_a_model_a_trainer_or_a_component() -> None:
     assert str(refused(optimizer="SGD(0.1)", change=misname)).startswith(
         "the optimizer SGD(lr=0.1) has the attribute learning_rate = 9.0, which nothing reads"
     )
+
+
+@pytest.mark.parametrize("name", ["comment", "name", "owner", "tags", "notes", "experiment", "version", "losses"])
+def test_a_model_and_a_trainer_may_carry_notes(name: str) -> None:
+    model, trainer = Sequential(["Dense(2)"], (3,)), Trainer(epochs=1)
+    for one in (model, trainer):
+        setattr(one, name, "the first of Monday")
+    assert trainer.fit(model, DATA).history["loss"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "meant"),
+    [("epoch", "epochs"), ("batchsize", "batch_size"), ("worker", "workers"), ("scheduler", "schedule")],
+)
+def test_a_misspelt_option_of_a_trainer_is_no_note(attribute: str, meant: str) -> None:
+    error = refused(change=lambda trainer: setattr(trainer, attribute, 1))
+    assert str(error) == (
+        f"the trainer has the attribute {attribute} = 1, which nothing reads, so that it would change nothing: did you "
+        f"mean {meant}?"
+    )
+
+
+@pytest.mark.parametrize("attribute", ["learning_rate", "requires_grad", "max_epochs", "device"])
+def test_nor_is_what_other_libraries_know(attribute: str) -> None:
+    assert str(refused(change=lambda trainer: setattr(trainer, attribute, 1))) == (
+        f"the trainer has the attribute {attribute} = 1, which nothing reads, so that it would change nothing: remove "
+        "it with `del`"
+    )
+
+
+def test_accuracy_of_labels_is_refused() -> None:
+    """Also where each sample has one label, so that they look like one-hot classes."""
+    labels = np.eye(2, dtype=np.float32)[DATA[1]]
+    error = refused(data=(DATA[0], labels), loss="BinaryCrossEntropy()")
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        "the metric Accuracy() counts the samples of which the one right class has the largest output, and "
+        "BinaryCrossEntropy() trains labels, any number of which may be there: take it out of the metrics, or write "
+        "metrics=[] for none"
+    )
+    trainer = Trainer(epochs=1, loss="BinaryCrossEntropy()", metrics=[])
+    assert trainer.fit(Sequential(["Dense(2)"], (3,)), (DATA[0], labels)).history["loss"]
+
+
+VALUES = RNG.normal(size=(40, 2)).astype(np.float32)
+ONE_HOT = np.eye(2, dtype=np.float32)[DATA[1]]
+
+
+@pytest.mark.parametrize("part", ["training", "validation", "test"])
+def test_so_is_accuracy_of_values(part: str) -> None:
+    parts = {name: Samples(DATA[0], VALUES if name == part else ONE_HOT) for name in ("training", "validation", "test")}
+    error = refused(data=Data(parts["training"], parts["test"], parts["validation"]), loss="MSE()")
+    assert str(error) == (
+        "the metric Accuracy() counts the samples of which the one right class has the largest output, and the "
+        f"{part} targets are values: take it out of the metrics, or write metrics=[] for none"
+    )
+
+
+class Near(Accuracy):
+    """Counts in a way of its own."""
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        return np.array([np.count_nonzero(np.abs(outputs - targets) < 1), targets.size], np.float64)
+
+
+@pytest.mark.parametrize(
+    ("targets", "metric"), [(DATA[1], "Accuracy()"), (ONE_HOT, "Accuracy()"), (VALUES, Near())], ids=str
+)
+def test_what_can_be_counted_is_not(targets: Array, metric: Any) -> None:
+    trainer = Trainer(epochs=1, loss="MSE()", metrics=[metric])
+    assert trainer.fit(Sequential(["Dense(2)"], (3,)), (DATA[0], targets)).history["loss"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep": "best"}, 'keep = "best" compares epochs by validation samples, and there are none: set '
+         "data.validation in the recipe, such as 0.1, or in Python give Data(train, test, validation)"),
+        ({"callbacks": ["EarlyStopping()"]}, "'validation_loss' is not recorded in this training, only loss, accuracy, "
+         "lr, seconds are; a validation quantity needs validation samples: set data.validation in the recipe, such as "
+         "0.1, or in Python give Data(train, test, validation)"),
+        ({"record": ["dense_1.wait"]}, "record: expected names among dense_1.weight, dense_1.bias; got 'dense_1.wait'"),
+        ({"schedule": Gives(-1)}, "the schedule Gives() must give a finite factor, 0 or above; it gave -1 after 2 of 4 "
+         "epochs"),
+    ],
+    ids=["keep", "callbacks", "record", "schedule"],
+)  # fmt: skip
+def test_what_costs_nothing_is_looked_at_before_the_inputs(options: dict[str, Any], message: str) -> None:
+    """The error of an input that is no number would come once they are read."""
+    x = np.where(np.arange(40)[:, None] == 7, np.nan, DATA[0])
+    assert "the input of the training sample 7 is not finite" in str(refused(data=(x, DATA[1])))
+    assert str(refused(data=(x, DATA[1]), **options)) == message
 
 
 def images(count: int, size: int = 1) -> tuple[Array, Array]:

@@ -126,13 +126,16 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
 
 
 def test_keeping_the_best_needs_validation() -> None:
-    with pytest.raises(ConfigError, match=r"compares epochs by validation samples: set data\.validation"):
+    with pytest.raises(
+        ConfigError,
+        match=r"compares epochs by validation samples, and there are none: set data\.validation in the recipe",
+    ):
         Trainer(keep="best").fit(network(), (blobs(20, 0).x, blobs(20, 0).y))
 
 
 def test_callbacks_look_at_what_is_recorded() -> None:
     progress = Recorder(StopRequest(), after=99)
-    with pytest.raises(ConfigError, match=r"'validation_loss' is not recorded .* set data\.validation above 0"):
+    with pytest.raises(ConfigError, match=r"'validation_loss' is not recorded .* set data\.validation in the recipe"):
         Trainer(callbacks=["EarlyStopping()"], progress=progress).fit(network(), blobs(20, 0))
     assert progress.steps == 0
 

@@ -185,18 +185,42 @@ def nowhere_with_momentum(params: Array, grads: Array, state: Any, lr: float, st
     params = params - lr * state["m"]
 
 
+ADVICE = (
+    "although there was a gradient: change params in place, as params -= step does; params = params - step only gives "
+    "the name to another array"
+)
+GATHERING = ", and a rule that gathers the gradients of several batches must move before the end"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize(("rule", "slots"), [(nowhere, ()), (nowhere_with_momentum, ("m",))])
-@pytest.mark.parametrize(("epochs", "updates"), [(50, "12 updates"), (1, "4 updates")])
+@pytest.mark.parametrize(
+    ("rule", "slots", "epochs", "updates", "hint"),
+    [
+        (nowhere, (), 50, "12", ""),
+        (nowhere, (), 1, "4", ""),
+        (nowhere_with_momentum, ("m",), 1, "4", GATHERING),
+        (nowhere_with_momentum, ("m",), 1000, "1,000", GATHERING),
+    ],
+)
 def test_an_optimizer_that_moves_nothing_is_refused(
-    rule: Any, slots: tuple[str, ...], workers: int, epochs: int, updates: str
+    rule: Any, slots: tuple[str, ...], epochs: int, updates: str, hint: str, workers: int
 ) -> None:
     with pytest.raises(ComponentError) as error:
         fit(optimizer=Rule(rule, slots), workers=workers, epochs=epochs)
-    assert str(error.value) == (
-        f"the optimizer Rule() has changed no parameter in {updates}, although there was a gradient: change params in "
-        "place, as params -= step does; params = params - step only gives the name to another array"
-    )
+    assert str(error.value) == f"the optimizer Rule() has changed no parameter in {updates} updates, {ADVICE}{hint}"
+
+
+def every_thirtieth(params: Array, grads: Array, state: Any, lr: float, step: int) -> None:
+    state["sum"] += grads
+    if step % 30 == 0:
+        params -= lr * state["sum"]
+        state["sum"][...] = 0
+
+
+@pytest.mark.parametrize("batch_size", [10, 3])  # 4 and 14 updates in an epoch
+def test_one_that_gathers_more_batches_than_an_epoch_has_is_not(batch_size: int) -> None:
+    run = fit(optimizer=Rule(every_thirtieth, ("sum",)), epochs=9, batch_size=batch_size)
+    assert run.history["loss"][-1] < run.history["loss"][0]
 
 
 def every_sixth(params: Array, grads: Array, state: Any, lr: float, step: int) -> None:

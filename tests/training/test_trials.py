@@ -18,7 +18,7 @@ from cnnkit.training import budget
 from cnnkit.training.one_batch import overfit_one_batch
 from cnnkit.training.range_test import RangeTest, range_test
 from cnnkit.training.recipe import Recipe
-from cnnkit.types import Array, Context, Data, Grads, Samples
+from cnnkit.types import Array, Context, Data, Grads, Samples, Task
 
 DATA = load_dataset("Digits()")
 
@@ -165,6 +165,38 @@ def test_a_regression_is_learned_when_its_loss_is_a_hundredth() -> None:
 def test_smoothed_labels_do_not_hide_that_a_batch_is_known() -> None:
     trainer = Trainer(optimizer="Adam(0.01)", loss="CrossEntropy(label_smoothing=0.3)", metrics=[], batch_size=64)
     assert overfit_one_batch(trainer, network("Flatten()", "Dense(32)", "ReLU()", "Dense(10)"), DATA).learned
+
+
+def test_what_the_model_was_for_before_does_not_matter() -> None:
+    model = network("Flatten()", "Dense(32)", "ReLU()", "Dense(10)")
+    model.task = Task("values")
+    trainer = Trainer(optimizer="Adam(0.01)", batch_size=64)
+    assert overfit_one_batch(trainer, model, DATA).learned
+    assert model.task == Task("values")
+
+
+@pytest.mark.parametrize("last", ["Dense(2)", "Dense(2, bias=False)"])
+def test_labels_are_learned_when_all_are_told_right(last: str) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    labels = np.stack([x[:, 0] > 0, x[:, 1] + 3 > x[:, 2] * 9], axis=1).astype(np.float32)
+    trainer = Trainer(optimizer="Adam(0.05)", loss="BinaryCrossEntropy()", metrics=[], batch_size=40)
+    model = Sequential([last], (3,))
+    result = overfit_one_batch(trainer, model, Data(Samples(x, labels), Samples(x, labels)), steps=400)
+    model.task = Task("labels", from_logits=True)
+    assert result.learned == (model.predict(x) == labels).all() == (last == "Dense(2)")
+
+
+@pytest.mark.parametrize("trial", [range_test, overfit_one_batch])
+def test_trials_tell_what_trainings_tell(trial: Any) -> None:
+    few = replace(DATA, train=DATA.train.take(np.flatnonzero(DATA.train.y != 9)[:100]))
+    with pytest.warns(RuntimeWarning, match="the test samples have classes that no training sample has"):
+        trial(Trainer(batch_size=50), network(), few, steps=11)
+    with pytest.raises(ConfigError, match="the metric Accuracy"):
+        trial(Trainer(loss="BinaryCrossEntropy()"), network(), few)
+    model = network()
+    model.trainable = False  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="the model has the attribute trainable = False"):
+        trial(Trainer(), model, DATA)
 
 
 def _regression(x: Array) -> Samples:
