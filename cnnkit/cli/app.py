@@ -23,6 +23,7 @@ from cnnkit.cli import (
     train,
     validate,
 )
+from cnnkit.cli.answers import keep_apart
 
 # Plain help and usage errors: rich's boxes would cut paths at 80 columns where there is no terminal.
 app = typer.Typer(
@@ -50,6 +51,7 @@ for command in (
 app.add_typer(models.app, name="models")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(datasets.app, name="datasets")
+keep_apart(app)
 
 
 @app.callback()

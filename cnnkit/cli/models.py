@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from cnnkit.cli import models_alias
+from cnnkit.cli.answers import answers
 from cnnkit.cli.confirmation import Yes, confirm
 from cnnkit.cli.models_diff import diff
 from cnnkit.cli.models_exchange import export_bundle, import_version
@@ -159,7 +160,7 @@ def _show_recipe(record: Record) -> None:
     plugins = {origin.distribution for origin in record.manifest.components.values()} - {"", BUILT_IN}
     needed = f", which needs {', '.join(sorted(plugins))}" if plugins else ""
     escaped = STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-    typer.echo(f"# The recipe of {record.version.ref}{needed}.\n\n{escaped}", nl=False)
+    typer.echo(f"# The recipe of {record.version.ref}{needed}.\n\n{escaped}", file=answers(), nl=False)
 
 
 def _range(input_range: tuple[float, float] | None) -> str:

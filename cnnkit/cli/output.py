@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cnnkit.cli.answers import answers
 from cnnkit.errors import UnitsWarning
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def console(*, stderr: bool = False) -> Console:
     """A console on the streams of this moment; square brackets in what it prints have no meaning."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+    made = Console(stderr=stderr, file=None if stderr else answers(), highlight=False, markup=False, soft_wrap=True)
     if not made.is_terminal:
         made.width = ENDLESS
     return made
@@ -91,7 +92,7 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     right = [bool(values) and all(isinstance(row[i], int | float) for row in values) for i in range(len(headings))]
     out = console()
     if not out.is_terminal or len(cells) > MANY:
-        typer.echo(_aligned([list(headings), *cells], right))
+        typer.echo(_aligned([list(headings), *cells], right), file=answers())
         return
     from rich.table import Table
 
@@ -129,7 +130,7 @@ def say_json(document: Any) -> None:
     """Print the one JSON document of a command; numbers that JSON does not have become null."""
     # With line breaks, Python's own encoder writes 10,000 entries in a second; without them, C does in a tenth.
     indent = None if isinstance(document, list) and len(document) > MANY else 2
-    typer.echo(json.dumps(_plain(document), indent=indent))
+    typer.echo(json.dumps(_plain(document), indent=indent), file=answers())
 
 
 def counted(count: int, noun: str) -> str:
