@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit.components import installed_plugins
-from cnnkit.components.catalog import BUILT_IN, normalized
+from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CheckError, ConfigError, RegistryError
 from cnnkit.registry.environment import differences
 from cnnkit.registry.models import RECIPE_KINDS, layer_calls

@@ -153,7 +153,7 @@ def show(
 
 def _show_recipe(record: Record) -> None:
     """Print the recipe; characters that steer a terminal as the escapes that TOML has for them."""
-    from cnnkit.components.catalog import BUILT_IN
+    from cnnkit.components.plugins import BUILT_IN
     from cnnkit.reproduction import whole_recipe
 
     text = whole_recipe(record).to_toml()

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cnnkit.components.catalog import BUILT_IN
+from cnnkit.components.plugins import BUILT_IN
 from cnnkit.network import available_cores
 
 GIT_SECONDS = 5

@@ -8,8 +8,8 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl, installed_catalog, installed_plugins
-from cnnkit.components.catalog import BUILT_IN, normalized
 from cnnkit.components.expressions import Call, parse
+from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, RegistryError
 from cnnkit.network import CLASSES, Sequential
 from cnnkit.registry.environment import environment, versions
