@@ -47,7 +47,15 @@ class TrainingError(CnnkitError):
     """A training cannot go on."""
 
 
-class UnitsWarning(UserWarning):
+class CnnkitWarning(UserWarning):
+    """Anything that may make an answer another one than is expected; the command line prints it once."""
+
+
+class PluginVersionWarning(CnnkitWarning):
+    """A model's layers come from a plugin that is installed in another version than the model was saved with."""
+
+
+class UnitsWarning(CnnkitWarning):
     """Inputs seem to be in other units than those that a model was trained on."""
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cnnkit.cli.answers import answers
-from cnnkit.errors import UnitsWarning
+from cnnkit.errors import CnnkitWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,19 +55,19 @@ def warn(text: str) -> None:
 
 @contextmanager
 def told_warnings() -> Iterator[None]:
-    """What the library says of the units of inputs becomes a line of the command's own, each text once."""
+    """What the library warns of becomes a line of the command's own, each text once."""
     told: set[str] = set()
     with warnings.catch_warnings():
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **lines: Any) -> None:
-            if not issubclass(category, UnitsWarning):
+            if not issubclass(category, CnnkitWarning):
                 others(message, category, *place, **lines)
             elif str(message) not in told:
                 told.add(str(message))
                 warn(str(message))
 
-        warnings.simplefilter("always", UnitsWarning)
+        warnings.simplefilter("always", CnnkitWarning)
         warnings.showwarning = show
         yield
 

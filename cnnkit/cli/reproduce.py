@@ -106,5 +106,7 @@ def _report(result: Reproduction) -> str:
         lines.append(
             f"the first array that differs is {result.array}, the largest relative difference {result.largest:.3g}"
         )
-    lines += result.environment or ("the environment is as it was, as far as it was recorded",)
+    lines += result.environment or (
+        "Python, NumPy, cnnkit, processor, BLAS and the plugins are in the versions that were recorded",
+    )
     return "\n  ".join(lines)

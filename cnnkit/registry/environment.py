@@ -24,6 +24,10 @@ DECIDING = "python", "numpy", BUILT_IN, "processor", "blas", "blas_kernels"
 """What may decide the last bits of a training's result."""
 
 
+OWN = "python", "numpy", "h5py", BUILT_IN
+"""What stands among the versions of every manifest; the others are distributions of plugins."""
+
+
 def versions() -> dict[str, str]:
     """The versions of Python and of what cnnkit itself computes and stores with."""
     return {

@@ -13,6 +13,7 @@ from cnnkit.components import Component, installed_catalog
 from cnnkit.components.expressions import Call, parse
 from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, ConfigError, RegistryError
+from cnnkit.registry.environment import OWN
 from cnnkit.registry.manifest import Manifest, Origin, is_distribution
 from cnnkit.registry.models import is_installed, recipe_key, tied
 
@@ -93,14 +94,10 @@ def _brought(kind: str, name: str, manifest: Manifest, trust: Trust) -> str:
         raise RegistryError(
             f"{' and '.join(found)} bring {name}, and the file does not say which it was: trust one of them"
         )
-    took_part = [one for one in manifest.versions if one not in _OWN and is_distribution(one)]
+    took_part = [one for one in manifest.versions if one not in OWN and is_distribution(one)]
     hints = [f"{', '.join(took_part)} took part in the training"] if took_part else []
     hints += [f"{one.distribution} is broken: {text}" for one in plugins for text in catalog.faults(one, kind)]
     asked = ", ".join(one if is_installed(one) else f"{one} (not installed)" for one in sorted(trust))
     without = f"none of {asked} brings" if trust else "the file does not say what brings"
     add = f"if you trust the distribution that does, add {OPTION} DIST"
     raise RegistryError("; ".join([f"{without} the {kind} {name}: {add}", *hints]))
-
-
-_OWN = ("python", "numpy", "h5py", BUILT_IN)
-"""What stands among the versions of every manifest."""
