@@ -52,6 +52,10 @@ def _apart() -> Iterator[None]:
     too. Where it is an object in Python, as in tests, it comes back.
     """
     global _kept
+    if _kept:  # by an earlier command of this process
+        yield
+        return
+    _fill()
     before = sys.stdout
     ours = before is not None and _descriptor(before) == 1
     _kept = _moved(before) if ours else before or io.StringIO()  # where stdout is closed, nobody reads
@@ -61,6 +65,13 @@ def _apart() -> Iterator[None]:
     finally:
         if not ours:
             _kept, sys.stdout = None, before
+
+
+def _fill() -> None:
+    """Let standard streams that are closed lead nowhere: the next file to be opened would take their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _descriptor(stream: TextIO) -> int | None:
@@ -74,6 +85,6 @@ def _moved(stream: TextIO) -> TextIO:
     """The same stream on a descriptor of its own, which no other program inherits; its old one is stderr's."""
     stream.flush()
     descriptor = os.dup(1)
-    os.dup2(2 if sys.stderr else os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(2, 1)
     STREAMS.append(descriptor)
     return open(descriptor, "w", encoding=stream.encoding, errors=stream.errors)

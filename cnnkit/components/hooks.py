@@ -96,7 +96,7 @@ def _misnamed(plugin: Plugin, module: Any, hooks: Any, known: Any) -> Iterator[s
     """What a module has in place of hooks."""
     for name in sorted(hooks - known):
         yield f"{name} is not a hook of cnnkit; the hooks are {', '.join(known)}"
-    bare = [name for name in known if name not in hooks and callable(getattr(module, name, None))]
+    bare = [name for name in known if name not in hooks and callable(inspect.getattr_static(module, name, None))]
     for name in bare:
         yield f"{name} is never asked: mark it with @cnnkit.hookimpl"
     if not hooks and not bare:

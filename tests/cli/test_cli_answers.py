@@ -68,6 +68,17 @@ def test_positive_control_without_a_stdout_of_its_own_the_document_is_lost(noisy
     assert {line.split()[0] for line in trained.stdout.splitlines()} >= set(WAYS)
 
 
+def test_a_second_command_of_a_process_answers_where_the_first_did(noisy: Path) -> None:
+    first = (
+        "from cnnkit.cli import main\ntry: main(['plugins', 'list', '--json'])\nexcept SystemExit: print('between')\n"
+    )
+    done = run(noisy, "plugins", "list", "--json", before=first)
+    assert done.returncode == 0, done.stderr
+    one, other = done.stdout.split("\n]\n[\n")
+    assert json.loads(one + "]") == json.loads("[" + other)
+    assert "between\n" in done.stderr
+
+
 def test_help_and_the_version_are_answers(tmp_path: Path) -> None:
     for arguments in (("--version",), ("--help",), ("train", "--help"), ("models",), ("models", "alias", "--help")):
         done = run(tmp_path, *arguments)
@@ -76,8 +87,10 @@ def test_help_and_the_version_are_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_closed_streams_end_no_command(tmp_path: Path, closed: str) -> None:
-    command = f"'{sys.executable}' -m cnnkit.cli plugins list --json {closed}"
-    done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+def test_closed_streams_end_no_command(noisy: Path, closed: str) -> None:
+    command = f"PYTHONPATH=site '{sys.executable}' -m cnnkit.cli plugins list --json {closed}"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=noisy, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert (done.stdout != "", done.stderr) == (closed == "2>&-", "")
+    assert (done.stdout != "") == (closed == "2>&-")
+    if done.stdout:
+        assert json.loads(done.stdout)[-1]["problems"] == []
