@@ -55,6 +55,10 @@ class CnnkitWarning(UserWarning):
     """What the user should know while the work goes on; the command line prints each text once, as a line."""
 
 
+class PluginVersionWarning(CnnkitWarning):
+    """A model's layers come from a plugin that is installed in another version than the model was saved with."""
+
+
 class UnitsWarning(CnnkitWarning):
     """Inputs seem to be in other units than those that a model was trained on."""
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.components import installed_plugins
-from cnnkit.components.catalog import BUILT_IN, normalized
+from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CheckError, ConfigError, RegistryError
-from cnnkit.registry.environment import differences
-from cnnkit.registry.models import RECIPE_KINDS, layer_calls
+from cnnkit.registry.environment import OWN, differences
+from cnnkit.registry.models import RECIPE_KINDS, layer_calls, plugin_versions, recipe_origins, shown_version
 from cnnkit.registry.trust import Trust, build
 from cnnkit.training.assemble import data_for, model_for, trainer_for
 from cnnkit.training.recipe import TRAINED, Recipe
@@ -140,12 +139,18 @@ def compared(record: Record, run: Run) -> Reproduction:
 
 
 def _other_plugins(manifest: Manifest) -> Iterator[str]:
-    """The plugins that took part in another version than the one that is installed, each in words."""
-    installed = {normalized(plugin.distribution): plugin.version for plugin in installed_plugins()}
-    recorded = {normalized(one.distribution): one.version for one in manifest.components.values() if one.distribution}
-    for distribution, version in sorted(recorded.items()):
-        if distribution != BUILT_IN and version != installed.get(distribution):
-            yield f"{distribution} was {version or 'unknown'}, it is {installed.get(distribution, 'not installed')}"
+    """The plugins that took part in another version than they do now, or that nothing is known of, each in words."""
+    took_part = {name: version for name, version in manifest.versions.items() if name not in OWN}
+    recorded = {(normalized(name), version) for name, version in took_part.items()}
+    recorded |= {(normalized(one.distribution), one.version) for one in manifest.components.values()}
+    named = {name for name, _ in recorded}
+    here = plugin_versions()
+    taking_part = {normalized(one.distribution) for one in recipe_origins(manifest.recipe, manifest.dataset).values()}
+    for name, version in sorted(recorded):
+        if name not in ("", BUILT_IN) and version != here.get(name):
+            yield f"{name} was {shown_version(version)}, it is {here.get(name, 'not installed')}"
+    for name in sorted(taking_part - named - {BUILT_IN}):
+        yield f"{name} was an unknown version, it is {here[name]}"
 
 
 def _first_difference(there: dict[str, Any], here: dict[str, list[float]]) -> tuple[int | None, str]:

@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _answered(code: int) -> int:
     """The same exit code, unless all went well and yet the answer is lost."""
-    if error := lost_answer():
+    from cnnkit.cli.answers import answers
+
+    if error := lost_answer(answers()):
         from cnnkit.cli.output import fail
 
         fail(f"the answer cannot be written to stdout: {error.strerror}")

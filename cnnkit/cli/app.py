@@ -24,6 +24,7 @@ from cnnkit.cli import (
     train,
     validate,
 )
+from cnnkit.cli.answers import keep_apart
 
 
 class Commands(TyperGroup):
@@ -64,6 +65,7 @@ for command in (
 app.add_typer(models.app, name="models")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(datasets.app, name="datasets")
+keep_apart(app)
 
 
 @app.callback()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -111,7 +112,7 @@ def compare(
         plan, place = _unfinished(store, resume, [name for name, value in given.items() if value])
     with _spread(backend, jobs), place or begin(plan, store, datasets) as place:
         try:
-            live = LiveComparison(console(stderr=True))
+            live = LiveComparison(console(sys.stderr))
             comparison = carry_out(plan, place, store, datasets, progress=live)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from cnnkit.cli import models_alias
+from cnnkit.cli.answers import answers
 from cnnkit.cli.confirmation import Yes, confirm
 from cnnkit.cli.models_diff import diff
 from cnnkit.cli.models_exchange import export_bundle, import_version
@@ -156,14 +157,14 @@ def show(
 
 def _show_recipe(record: Record) -> None:
     """Print the recipe; characters that steer a terminal as the escapes that TOML has for them."""
-    from cnnkit.components.catalog import BUILT_IN
+    from cnnkit.components.plugins import BUILT_IN
     from cnnkit.reproduction import whole_recipe
 
     text = whole_recipe(record).to_toml()
     plugins = {origin.distribution for origin in record.manifest.components.values()} - {"", BUILT_IN}
     needed = f", which needs {', '.join(sorted(plugins))}" if plugins else ""
     escaped = STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-    typer.echo(f"# The recipe of {record.version.ref}{needed}.\n\n{escaped}", nl=False)
+    typer.echo(f"# The recipe of {record.version.ref}{needed}.\n\n{escaped}", file=answers(), nl=False)
 
 
 def _range(input_range: tuple[float, float] | None) -> str:

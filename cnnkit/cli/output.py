@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 import typer
 
+from cnnkit.cli.answers import answers
 from cnnkit.errors import CnnkitWarning
 from cnnkit.lines import cut, on_one_line, printable
 from cnnkit.terminal import console
@@ -27,12 +29,12 @@ MANY = 1_000
 
 def say(text: str = "") -> None:
     """Print a line of the answer."""
-    console().print(printable(text))
+    console(answers()).print(printable(text))
 
 
 def note(text: str) -> None:
     """Print a line about the answer."""
-    console(stderr=True).print(_message(text))
+    console(sys.stderr).print(_message(text))
 
 
 def warn(text: str) -> None:
@@ -71,9 +73,9 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     values = [list(row) for row in rows]
     cells = [list(map(_shown, row)) for row in values]
     right = [bool(values) and all(isinstance(row[i], int | float) for row in values) for i in range(len(headings))]
-    out = console()
+    out = console(answers())
     if not out.is_terminal or len(cells) > MANY:
-        typer.echo(_aligned([headings, *cells], right))
+        typer.echo(_aligned([headings, *cells], right), file=answers())
         return
     from rich.table import Table
 
@@ -111,7 +113,7 @@ def say_json(document: Any) -> None:
     """Print the one JSON document of a command; numbers that JSON does not have become null."""
     # With line breaks, Python's own encoder writes 10,000 entries in a second; without them, C does in a tenth.
     indent = None if isinstance(document, list) and len(document) > MANY else 2
-    typer.echo(json.dumps(_plain(document), indent=indent))
+    typer.echo(json.dumps(_plain(document), indent=indent), file=answers())
 
 
 def counted(count: int, noun: str) -> str:
@@ -122,7 +124,7 @@ def counted(count: int, noun: str) -> str:
 def _labelled(label: str, style: str, text: str) -> None:
     from rich.text import Text
 
-    console(stderr=True).print(Text.assemble((f"{label}: ", style), _message(text)))
+    console(sys.stderr).print(Text.assemble((f"{label}: ", style), _message(text)))
 
 
 def _message(text: str) -> str:

@@ -19,21 +19,25 @@ def group() -> None:
 
 @app.command(name="list")
 def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
-    """List plugins, components and problems."""
+    """List plugins, components and problems.
+
+    Each plugin is imported and asked in a process of its own.
+    """
     from cnnkit.components import installed_catalog
-    from cnnkit.components.catalog import KINDS
+    from cnnkit.components.plugins import KINDS
 
     catalog = installed_catalog()
     found: list[dict[str, Any]] = []
     for plugin in catalog.plugins:
-        components = {kind: sorted(catalog.classes(plugin, kind)) for kind in KINDS}
+        problems = catalog.problems(plugin)  # the first time, all plugins are asked together
+        components = {kind: sorted(catalog.names_of(plugin, kind)) for kind in KINDS}
         found.append(
             {
                 "distribution": plugin.distribution,
                 "version": plugin.version,
                 "module": plugin.value,
                 "components": {kind: names for kind, names in components.items() if names},
-                "problems": catalog.problems(plugin),
+                "problems": problems,
             }
         )
     if as_json:

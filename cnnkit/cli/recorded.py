@@ -108,7 +108,7 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
 
 def needed_options(manifest: Manifest, data_dir: str | None) -> str:
     """What must be added to a command that measures a version: "" if its file may choose everything by itself."""
-    from cnnkit.components.catalog import BUILT_IN, normalized
+    from cnnkit.components.plugins import BUILT_IN, normalized
     from cnnkit.errors import DataError
 
     origins = [origin for key, origin in manifest.components.items() if key.startswith(MEASURED)]

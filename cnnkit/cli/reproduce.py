@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 import warnings
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def reproduce(
             trust=may_choose,
             data_dir=data_dir,
             workers=workers,
-            progress=LiveProgress(console(stderr=True)),
+            progress=LiveProgress(console(sys.stderr)),
             stop=stop,
         )
     if run.reason == STOPPED:
@@ -107,5 +108,7 @@ def _report(result: Reproduction) -> str:
         lines.append(
             f"the first array that differs is {result.array}, the largest relative difference {result.largest:.3g}"
         )
-    lines += result.environment or ("the environment is as it was, as far as it was recorded",)
+    lines += result.environment or (
+        "Python, NumPy, cnnkit, processor, BLAS and the plugins are in the versions that were recorded",
+    )
     return "\n  ".join(lines)

@@ -48,19 +48,19 @@ def take_streams() -> None:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # an answer in another encoding is a no
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _taking_all(_OUTPUT, sys.stdout)
+        sys.stdout = taking_all(_OUTPUT, sys.stdout)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _taking_all(_ERRORS, sys.stderr)
+        sys.stderr = taking_all(_ERRORS, sys.stderr)
 
 
-def lost_answer() -> OSError | None:
-    """Why the answer could not be written to stdout; None if it was, or if nobody reads it."""
-    sys.stdout.flush()
-    stream = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+def lost_answer(answers: TextIO) -> OSError | None:
+    """Why the answer could not be written to its stream; None if it was, or if nobody reads it."""
+    answers.flush()
+    stream = getattr(getattr(answers, "buffer", None), "raw", None)
     return stream.failure if isinstance(stream, Stream) and not stream.has_no_reader() else None
 
 
-def _taking_all(number: int, before: TextIO | None) -> TextIO:
+def taking_all(number: int, before: TextIO | None) -> TextIO:
     """A stream like the one before, which is None if it was closed, that never fails.
 
     A path or label that it cannot show is no reason to fail either.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -161,7 +162,7 @@ def _trained(
                 recipe,
                 data_dir=data_dir,
                 workers=workers,
-                progress=LiveProgress(console(stderr=True)),
+                progress=LiveProgress(console(sys.stderr)),
                 stop=stop,
                 checkpoints=checkpoints,
             )

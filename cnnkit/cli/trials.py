@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def _trainer(recipe: Recipe, workers: int | None) -> Trainer:
     from cnnkit.training.assemble import trainer_for
     from cnnkit.training.progress import LiveProgress
 
-    return trainer_for(recipe, workers, LiveProgress(console(stderr=True)))
+    return trainer_for(recipe, workers, LiveProgress(console(sys.stderr)))
 
 
 def _picture(found: RangeTest, suggestion: float, name: str) -> Path | None:

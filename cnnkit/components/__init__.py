@@ -1,6 +1,6 @@
 """Components: what each kind must do, how they are written, and how they are found by name."""
 
-from cnnkit.components.catalog import Catalog, Plugin, installed_catalog, installed_plugins
+from cnnkit.components.catalog import Catalog, installed_catalog
 from cnnkit.components.contracts import (
     Augmentation,
     BatchCoupledLayer,
@@ -18,6 +18,7 @@ from cnnkit.components.contracts import (
     Schedule,
 )
 from cnnkit.components.hookspecs import hookimpl
+from cnnkit.components.plugins import Plugin, installed_plugins
 
 __all__ = [
     "Augmentation",

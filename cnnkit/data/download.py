@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,7 +106,7 @@ def _bar(name: str) -> Iterator[Report]:
     """A progress bar on stderr, where that is a terminal."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    shown = console(stderr=True)
+    shown = console(sys.stderr)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),

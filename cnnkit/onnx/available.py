@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from cnnkit.components import Catalog, Runtime, installed_catalog
-from cnnkit.components.catalog import BUILT_IN
+from cnnkit.components.plugins import BUILT_IN
 from cnnkit.errors import CnnkitError
 from cnnkit.onnx.runtimes import install_command, is_installed
 
@@ -29,7 +29,7 @@ class Available:
 def available_runtimes(catalog: Catalog | None = None) -> Available:
     """All runtimes that are installed, each without arguments.
 
-    It imports every plugin. catalog: where to look; `installed_catalog()` if None.
+    It asks every plugin, and imports those that bring one. catalog: where to look; `installed_catalog()` if None.
     """
     catalog = catalog or installed_catalog()
     found = Available([])
@@ -45,6 +45,6 @@ def available_runtimes(catalog: Catalog | None = None) -> Available:
                 found.unusable[name] = f"it has to be chosen by its expression; {error}"
         found.broken.extend(
             f"{plugin.distribution} {plugin.version} is broken and may bring a runtime: {problem}"
-            for problem in catalog.load(plugin).problems
+            for problem in catalog.faults(plugin, Runtime.kind)
         )
     return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnkit.components.plugins import normalized
 from cnnkit.registry.values import flattened, recipe_rows
 from cnnkit.types import Array, Shape
 
@@ -151,7 +152,11 @@ def _layers(a: Sequence[str], b: Sequence[str]) -> Iterator[LayerLine]:
 
 def _values(manifest: Manifest, other: Manifest) -> dict[str, Any]:
     """What is compared key by key; the origin of a component where the other version has that component, too."""
-    origins = {name: origin.distribution for name, origin in manifest.components.items() if name in other.components}
+    origins = {
+        name: normalized(origin.distribution)
+        for name, origin in manifest.components.items()
+        if name in other.components
+    }
     names = ("input_shape", "input_dtype", "input_range", "labels", "seed", "dtype")
     fields = {key: getattr(manifest, key) for key in names}
     return (
@@ -164,7 +169,7 @@ def _values(manifest: Manifest, other: Manifest) -> dict[str, Any]:
                 "dataset": manifest.dataset or {},
                 "settings": manifest.settings,
                 "components": origins,
-                "versions": manifest.versions,
+                "versions": {normalized(name): version for name, version in manifest.versions.items()},
             }
         )
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cnnkit.components.catalog import BUILT_IN
+from cnnkit.components.plugins import BUILT_IN
 from cnnkit.network import available_cores
 from cnnkit.registry.revision import revision
 
@@ -19,6 +19,10 @@ CPUINFO = Path("/proc/cpuinfo")
 
 DECIDING = "python", "numpy", BUILT_IN, "processor", "blas", "blas_kernels"
 """What may decide the last bits of a training's result."""
+
+
+OWN = "python", "numpy", "h5py", BUILT_IN
+"""What stands among the versions of every manifest; the others are distributions of plugins."""
 
 
 def versions() -> dict[str, str]:

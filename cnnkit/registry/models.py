@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
+import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl, installed_catalog, installed_plugins
-from cnnkit.components.catalog import BUILT_IN, normalized
 from cnnkit.components.expressions import Call, parse
-from cnnkit.errors import CnnkitError, RegistryError
+from cnnkit.components.plugins import BUILT_IN, normalized
+from cnnkit.errors import CnnkitError, PluginVersionWarning, RegistryError
 from cnnkit.network import CLASSES, Sequential
 from cnnkit.registry.environment import environment, versions
 from cnnkit.registry.manifest import Manifest, Origin
@@ -72,8 +74,8 @@ def rebuild(
 ) -> Sequential:
     """Make the model again that a manifest describes, with the parameters and buffers of `state`.
 
-    components: classes that take the place of plugins. Raises RegistryError naming what to install, or what does
-    not fit.
+    components: classes that take the place of plugins. Warns with PluginVersionWarning of plugins in another version
+    than the manifest's. Raises RegistryError naming what to install, or what does not fit.
     """
     for cls in components:
         if not (isinstance(cls, type) and issubclass(cls, Layer | Merge)):
@@ -99,7 +101,37 @@ def rebuild(
         model.load_state(state)
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
         raise RegistryError(f"{ref} cannot be loaded: {error}") from error
+    for text in _other_versions(manifest, given):
+        warnings.warn(f"{ref} {text}", PluginVersionWarning, stacklevel=3)
     return model
+
+
+def plugin_versions() -> dict[str, str]:
+    """The versions of the distributions whose plugins are installed, by their normalized names; imports nothing."""
+    return {normalized(plugin.distribution): plugin.version for plugin in installed_catalog().plugins}
+
+
+def shown_version(version: str) -> str:
+    """A version in a message; what a file says of it may be any text."""
+    if not version:
+        return "an unknown version"
+    return version if re.fullmatch(r"[A-Za-z0-9.+!_-]{1,50}", version) else repr(version[:50])
+
+
+def _other_versions(manifest: Manifest, given: Container[str]) -> Iterator[str]:
+    """A sentence for each plugin of the layers that is installed in another version than the model was saved with."""
+    here = plugin_versions()
+    layers: dict[tuple[str, str], dict[str, None]] = {}
+    for call in calls(_parsed(manifest.layers)):
+        origin = manifest.components[call.name] if call.name not in given else Origin()
+        name = normalized(origin.distribution)
+        if name in here.keys() - {BUILT_IN} and origin.version != here[name]:
+            layers.setdefault((name, origin.version), {})[call.name] = None
+    for (name, version), names in layers.items():
+        yield (
+            f"was saved with {name} {shown_version(version)}, and {name} {here[name]} is installed: its answers differ "
+            f"if {' or '.join(names)} has changed"
+        )
 
 
 def _recorded_task(manifest: Manifest) -> Task:
@@ -244,7 +276,7 @@ def tied(call: Call, distribution: Callable[[Call], str]) -> Call:
 
 def is_installed(distribution: str) -> bool:
     """Whether a plugin of this distribution is installed; imports nothing."""
-    return normalized(distribution) in {normalized(plugin.distribution) for plugin in installed_catalog().plugins}
+    return normalized(distribution) in plugin_versions()
 
 
 def _check_installed(parsed: list[Call], manifest: Manifest, given: Container[str]) -> None:
@@ -254,8 +286,8 @@ def _check_installed(parsed: list[Call], manifest: Manifest, given: Container[st
             continue
         if origin.distribution:
             raise RegistryError(
-                f"it needs {call.name} from {origin.distribution} {origin.version}, which is not installed; "
-                f"run: pip install {origin.distribution}"
+                f"the file says that {call.name} comes from {origin.distribution} {shown_version(origin.version)}, "
+                f"which is not installed: if you trust that distribution, run pip install {origin.distribution}"
             )
         raise RegistryError(
             f"it needs {call.name}, which came from no plugin; give its class: load(ref, components=[{call.name}])"

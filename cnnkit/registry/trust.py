@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterable
 
 from cnnkit.components import Component, installed_catalog
-from cnnkit.components.catalog import BUILT_IN, normalized
 from cnnkit.components.expressions import Call, parse
+from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, ConfigError, RegistryError
+from cnnkit.registry.environment import OWN
 from cnnkit.registry.manifest import Manifest, Origin, is_distribution
 from cnnkit.registry.models import is_installed, recipe_key, tied
 
@@ -86,21 +87,17 @@ def _brought(kind: str, name: str, manifest: Manifest, trust: Trust) -> str:
     """The distribution that brings a name where the file does not say which: cnnkit, else one of those trusted."""
     catalog = installed_catalog()
     plugins = [plugin for plugin in catalog.plugins if normalized(plugin.distribution) in trust | {BUILT_IN}]
-    found = [plugin.distribution for plugin in plugins if name in catalog.classes(plugin, kind)]
+    found = [plugin.distribution for plugin in plugins if name in catalog.names_of(plugin, kind)]
     if BUILT_IN in found or len(found) == 1:
         return BUILT_IN if BUILT_IN in found else found[0]
     if found:
         raise RegistryError(
             f"{' and '.join(found)} bring {name}, and the file does not say which it was: trust one of them"
         )
-    took_part = [one for one in manifest.versions if one not in _OWN and is_distribution(one)]
+    took_part = [one for one in manifest.versions if one not in OWN and is_distribution(one)]
     hints = [f"{', '.join(took_part)} took part in the training"] if took_part else []
-    hints += [f"{one.distribution} is broken: {text}" for one in plugins for text in catalog.load(one).problems]
+    hints += [f"{one.distribution} is broken: {text}" for one in plugins for text in catalog.faults(one, kind)]
     asked = ", ".join(one if is_installed(one) else f"{one} (not installed)" for one in sorted(trust))
     without = f"none of {asked} brings" if trust else "the file does not say what brings"
     add = f"if you trust the distribution that does, add {OPTION} DIST"
     raise RegistryError("; ".join([f"{without} the {kind} {name}: {add}", *hints]))
-
-
-_OWN = ("python", "numpy", "h5py", BUILT_IN)
-"""What stands among the versions of every manifest."""

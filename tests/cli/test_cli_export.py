@@ -18,7 +18,7 @@ from onnx import numpy_helper
 import cnnkit.onnx.content
 import cnnkit.onnx.export
 from cnnkit.components import Catalog, Plugin, hookimpl
-from cnnkit.components.catalog import installed_plugins
+from cnnkit.components.plugins import installed_plugins
 from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.types import Array
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import threading
+import itertools
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cnnkit.components import Catalog, Component, Layer, Optimizer, Plugin, installed_plugins
+from cnnkit.components import Catalog, Component, Layer, Optimizer, Plugin, hookimpl, installed_plugins
 from cnnkit.errors import ComponentError
 
 MakePlugin = Callable[..., Plugin]
@@ -91,6 +92,14 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
         {"hooks": {"cnnkit_layer": nothing}},
         f"cnnkit_layer is not a hook of cnnkit; the hooks are {HOOKS}",
     ),
+    "hook that never ends": (
+        {"hooks": {"cnnkit_losses": lambda: itertools.count()}},
+        "cnnkit_losses() returned more than 10,000 classes",
+    ),
+    "class that cannot be named": (
+        {"hooks": {"cnnkit_optimizers": lambda: [type("S\nGD", (Optimizer,), {})]}},
+        "cnnkit_optimizers() returned a class named 'S\\nGD', which no expression can name",
+    ),
     "hook with arguments": (
         {"hooks": {"cnnkit_losses": takes}},
         "importing broken_module failed: PluginValidationError: Plugin 'broken broken_module'",
@@ -140,24 +149,6 @@ def test_ctrl_c_is_no_broken_plugin(make_plugin: MakePlugin) -> None:
         Catalog([make_plugin("slow", hooks={"cnnkit_losses": fails(KeyboardInterrupt())})]).names("loss")
 
 
-def test_one_that_does_not_answer_is_reported_and_left_behind(
-    make_plugin: MakePlugin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def never() -> Any:
-        threading.Event().wait()
-
-    monkeypatch.setattr("cnnkit.components.catalog.PATIENCE", 0.1)
-    hangs = Plugin("hangs", "1.2", "hangs_module", never)
-    asks = make_plugin("asks", Fine, hooks={"cnnkit_losses": never})
-    catalog = Catalog([hangs, asks, make_plugin("other", Good)])
-    assert catalog.find("layer", "Good") is Good
-    assert catalog.problems(hangs) == ["importing hangs_module failed: TimeoutError: no answer within 0.1 seconds"]
-    assert catalog.problems(asks) == ["cnnkit_losses() failed: TimeoutError: no answer within 0.1 seconds"]
-    assert catalog.find("layer", "Fine") is Fine
-    with pytest.raises(ComponentError, match=r"hangs 1\.2 is broken and may bring it: importing hangs_module failed"):
-        catalog.find("layer", "Wanted")
-
-
 def test_a_package_that_uses_its_own_plugin_while_it_is_imported_waits_for_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,8 +170,32 @@ def test_a_package_that_uses_its_own_plugin_while_it_is_imported_waits_for_nobod
         "    return [Own]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("cnnkit.components.catalog.PATIENCE", 5.0)
     assert importlib.import_module("cnnkit_selfish").found.__name__ == "Own"
+
+
+def of_module(**attributes: Any) -> list[str]:
+    """What is said of a module with these attributes."""
+    module = types.ModuleType("bare_module")
+    vars(module).update(attributes)
+    catalog = Catalog([Plugin("bare", "1.2", "bare_module", lambda: module)])
+    return catalog.problems(catalog.plugins[0])
+
+
+def unmarked() -> list[type[Component]]:
+    return []
+
+
+@hookimpl
+def marked() -> list[type[Component]]:
+    return []
+
+
+def test_a_module_without_hooks_is_reported() -> None:
+    assert of_module(helper=unmarked) == [f"bare_module implements no hook of cnnkit; the hooks are {HOOKS}"]
+    never = "cnnkit_losses is never asked: mark it with @cnnkit.hookimpl"
+    assert of_module(cnnkit_losses=unmarked) == [never]
+    assert of_module(cnnkit_layers=marked, cnnkit_losses=unmarked) == [never]
+    assert of_module(cnnkit_layers=marked) == []
 
 
 def test_names_that_another_has_too_are_reported(make_plugin: MakePlugin) -> None:
@@ -218,5 +233,5 @@ def test_discovery_reads_metadata_and_imports_nothing(tmp_path: Path, monkeypatc
     catalog = Catalog(installed_plugins())
     (found,) = [plugin for plugin in catalog.plugins if plugin.distribution == "cnnkit-hangs"]
     assert (found.version, found.value) == ("3.1", "cnnkit_hangs")
-    (problem,) = catalog.load(found).problems
+    (problem,) = catalog.problems(found)
     assert problem.startswith("importing cnnkit_hangs failed: SyntaxError: invalid syntax")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cnnkit.components import Catalog, Layer, Optimizer, Plugin
-from cnnkit.components.catalog import normalized
 from cnnkit.components.expressions import Call
+from cnnkit.components.plugins import normalized
 from cnnkit.errors import ComponentError, ConfigError, ExpressionError
 
 MakePlugin = Callable[..., Plugin]
@@ -120,7 +120,8 @@ class TestUnknownNames:
 
     def test_a_distribution_that_is_missing_is_named(self, make_plugin: MakePlugin, imported: list[str]) -> None:
         assert complaint(Catalog([make_plugin("cnnkit", Dense)]), "cnnkit-x:Dense(3)") == (
-            "cnnkit-x:Dense needs the distribution cnnkit-x, which is not installed; run: pip install cnnkit-x"
+            "the expression cnnkit-x:Dense names the distribution cnnkit-x, which is not installed: if you trust that "
+            "distribution, run pip install cnnkit-x"
         )
         assert imported == []
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cnnkit.components import Catalog, Plugin, Runtime, hookimpl
-from cnnkit.components.catalog import installed_plugins
+from cnnkit.components.plugins import installed_plugins
 from cnnkit.onnx.available import Available, available_runtimes
 from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, is_installed
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 LAYER = """\
@@ -42,6 +43,20 @@ BROKEN = {
         f"{HOOK}cnnkit_losses():\n    import threading\n    threading.Event().wait()",
         "cnnkit_losses() failed: TimeoutError: no answer within ",
     ),
+    "ends-the-process": (
+        "import os\nos._exit(0)",
+        "importing cnnkit_ends_the_process ended the process with exit code 0",
+    ),
+    "crashes": ("import faulthandler\nfaulthandler._sigsegv()", "ended the process by SIGSEGV (Segmentation fault)"),
+    "hook-crashes": (
+        f"{HOOK}cnnkit_layers():\n    import os\n    os.abort()",
+        "cnnkit_layers() ended the process by SIG",
+    ),
+    "hook-never-ends": (f"{HOOK}cnnkit_layers():\n    while True: yield int", "returned more than 10,000 classes"),
+    "forks": (f"import os\nos.fork()\n{LAYER.format(name='Forked')}", "forked the process, and returned in both"),
+    "reads": ("input()", "EOFError: EOF when reading a line"),
+    "without-hooks": ("x = 1", "cnnkit_without_hooks implements no hook of cnnkit"),
+    "unmarked-hook": ("def cnnkit_layers(): return []", "cnnkit_layers is never asked: mark it with @cnnkit.hookimpl"),
     "hook-raises": (f"{HOOK}cnnkit_layers():\n    raise RuntimeError('not today')", "RuntimeError: not today"),
     "wrong-type": (f"{HOOK}cnnkit_layers():\n    return [dict]", "<class 'dict'>, which is not a layer class"),
     "returns-nothing": (f"{HOOK}cnnkit_layers():\n    pass", "'NoneType' object is not iterable"),
@@ -62,7 +77,7 @@ optimizer = "SGD(0.1)"
 epochs = 1
 batch_size = 256
 """
-IMPATIENT = "from cnnkit.components import catalog; catalog.PATIENCE = 2.0; from cnnkit.cli import main; main()"
+IMPATIENT = "from cnnkit.components import probe; probe.PATIENCE = 2.0; from cnnkit.cli import main; main()"
 
 
 def install(folder: Path, distribution: str, source: str | None) -> None:
@@ -125,9 +140,38 @@ def test_every_command_works_beside_each_of_them_full(tmp_path: Path, name: str)
     check(tmp_path, [name], patient=True)
 
 
-def test_positive_control_a_plugin_that_ends_the_process_is_caught(
+def test_positive_control_a_plugin_of_which_nothing_is_said_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(BROKEN, "ends-the-process", ("import os\nos._exit(9)", "whatever"))
+    monkeypatch.setitem(BROKEN, "works", (LAYER.format(name="Works"), "whatever"))
     with pytest.raises(AssertionError):
-        check(tmp_path, ["ends-the-process"], patient=False)
+        check(tmp_path, ["works"], patient=False)
+
+
+def test_commands_of_built_in_components_import_no_plugin(tmp_path: Path) -> None:
+    log = tmp_path / "imported"
+    source = f"open({str(log)!r}, 'w').close()\nimport faulthandler\nfaulthandler._sigsegv()"
+    install(tmp_path / "site", "cnnkit-fatal", source)
+    (tmp_path / "tiny.toml").write_text(RECIPE.format(layer="ReLU()"))
+    np.save(tmp_path / "x.npy", np.zeros((1, 1, 8, 8), np.uint8))
+    for command in (
+        ("train", "tiny.toml"),
+        ("predict", "tiny", "x.npy"),
+        ("evaluate", "tiny"),
+        ("models", "list"),
+        ("models", "show", "tiny"),
+        ("models", "verify"),
+        ("summary", "tiny.toml"),
+        ("gradcheck", "ReLU()"),
+        ("reproduce", "tiny"),
+    ):
+        done = run(tmp_path, *command, patient=True)
+        assert (done.returncode, log.exists()) == (0, False), done.stderr
+    exported = run(tmp_path, "export", "tiny", "-o", "tiny.onnx", patient=True)  # asks for runtimes
+    assert (exported.returncode, log.exists()) == (0, True), exported.stderr
+    assert "cnnkit-fatal 1.0 is broken and may bring a runtime: importing cnnkit_fatal ended the process by SIG" in (
+        exported.stdout + exported.stderr
+    )
+    named = run(tmp_path, "gradcheck", "cnnkit-fatal:Fatal()", patient=True)
+    assert named.returncode == 2
+    assert "error: there is no layer named 'Fatal'\n  cnnkit-fatal 1.0 is broken and may bring it: " in named.stderr

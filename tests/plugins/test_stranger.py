@@ -84,8 +84,8 @@ def test_without_the_plugin_the_catalog_tells_what_to_install() -> None:
     )
     answer = ask(Path(sys.executable), "cnnkit-walsh:HadamardDense(8)")
     assert answer["error"] == (
-        "cnnkit-walsh:HadamardDense needs the distribution cnnkit-walsh, which is not installed; "
-        "run: pip install cnnkit-walsh"
+        "the expression cnnkit-walsh:HadamardDense names the distribution cnnkit-walsh, which is not installed: if you "
+        "trust that distribution, run pip install cnnkit-walsh"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Catalog, Layer, Plugin, hookimpl, installed_plugins
-from cnnkit.errors import RegistryError
+from cnnkit.errors import PluginVersionWarning, RegistryError
 from cnnkit.network import Sequential
 from cnnkit.registry import Files, Origin, Registry, models
 
@@ -127,11 +127,45 @@ def test_a_layer_of_a_missing_plugin_names_what_to_install(registry: Registry, m
     registry.save(Sequential([Scale(2.0)], (3,)), "net")
     with pytest.raises(
         RegistryError,
-        match=r"net@1 cannot be loaded: it needs Scale from cnnkit-walsh 0.1.0, which is not installed; "
-        r"run: pip install cnnkit-walsh$",
+        match=r"^net@1 cannot be loaded: the file says that Scale comes from cnnkit-walsh 0.1.0, which is not "
+        r"installed: if you trust that distribution, run pip install cnnkit-walsh$",
     ):
         registry.load("net")
     assert registry.read("net").manifest.versions["cnnkit-walsh"] == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        ("0.9", "0.9"),
+        ("", "an unknown version"),
+        ("1\nerror: no", r"'1\nerror: no'"),
+        ("1; rm -rf /", "'1; rm -rf /'"),
+    ],
+)
+def test_a_plugin_in_another_version_is_a_warning(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, recorded: str, said: str
+) -> None:
+    class Good:
+        @hookimpl
+        def cnnkit_layers(self) -> list[type[Layer]]:
+            return [Sum, Scale]
+
+    catalog = Catalog([*installed_plugins(), Plugin("My_Good", "1.0", "good", Good)])
+    monkeypatch.setattr(models, "installed_catalog", lambda: catalog)
+    registry.save(Sequential([Sum([1.0], (Scale(2.0),), {})], (3,)), "net")
+    record = registry.read("net")
+    same = dict.fromkeys(("Sum", "Scale"), Origin("my-good", "1.0"))
+    models.rebuild(dataclasses.replace(record.manifest, components=same), record.state, "net@1")  # warns of nothing
+    other = dict.fromkeys(("Sum", "Scale"), Origin("my.good", recorded))
+    with pytest.warns(PluginVersionWarning) as caught:
+        models.rebuild(dataclasses.replace(record.manifest, components=other), record.state, "net@1")
+    (warning,) = caught
+    assert str(warning.message) == (
+        f"net@1 was saved with my-good {said}, and my-good 1.0 is installed: its answers differ if Sum or Scale "
+        "has changed"
+    )
+    models.rebuild(dataclasses.replace(record.manifest, components=other), record.state, "net@1", [Sum, Scale])
 
 
 def test_two_classes_of_one_name_cannot_be_saved(registry: Registry) -> None:

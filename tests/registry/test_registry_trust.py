@@ -28,6 +28,12 @@ class Brings:
         return [Own]
 
 
+class Idle:
+    @hookimpl
+    def cnnkit_losses(self) -> list[type[Loss]]:
+        return []
+
+
 @pytest.fixture
 def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is imported of Good_One, which brings Own, good.two, which does, too, and other, which does not."""
@@ -40,7 +46,7 @@ def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return Plugin(distribution, "1", distribution, load)
 
-    added = [plugin("Good_One", Brings), plugin("good.two", Brings), plugin("other", object)]
+    added = [plugin("Good_One", Brings), plugin("good.two", Brings), plugin("other", Idle)]
     added.append(Plugin("bad", "1", "bad", lambda: 1 / 0))
     catalog = Catalog([*installed_plugins(), *added])
     for module in (models, trust):

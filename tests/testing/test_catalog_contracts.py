@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Component, installed_catalog
-from cnnkit.components.catalog import BUILT_IN
 from cnnkit.components.contracts import signature
+from cnnkit.components.plugins import BUILT_IN
 from cnnkit.onnx.runtimes import is_installed
 from cnnkit.testing import (
     check_callback,

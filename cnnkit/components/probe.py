@@ -1,0 +1,205 @@
+"""Asks plugins for their names, each in a process of its own: one that crashes, exits or hangs takes nothing along."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any, NoReturn, cast
+
+from cnnkit.components import hooks, hookspecs
+from cnnkit.components.plugins import KINDS, Plugin
+
+PATIENCE = 30.0
+"""Seconds in which a plugin must answer; a large import from a slow disk takes a few."""
+STARTING = 60.0
+"""Seconds in which a process must be ready to ask it, on a machine that has much else to do."""
+TICK = 0.05
+"""Seconds between two looks at a process that is silent."""
+SETTLING = 1.0
+"""Seconds in which processes that a plugin has forked may show whether they come back from it."""
+COPY = 86
+"""Exit code of a process that a plugin has forked and that came back from it."""
+
+_in_child = False
+
+
+@dataclass
+class Found:
+    """What a plugin brings, and what is wrong with it, by kind; what is wrong with its module stands under ""."""
+
+    names: dict[str, list[str]] = field(default_factory=dict)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    imported: bool = False
+
+    def faults(self, kind: str) -> list[str]:
+        """What is wrong with the module, and with its hook for this kind."""
+        return [*self.problems.get("", []), *self.problems.get(kind, [])]
+
+
+def can_probe(plugin: Plugin) -> bool:
+    """Whether another process can import a plugin, and this one has not done so."""
+    return plugin.installed and plugin.module not in sys.modules and not _in_child
+
+
+def probe(plugins: Sequence[Plugin]) -> list[Found]:
+    """What each plugin brings; as many are asked at once as there are processors."""
+    found: list[Found] = []
+    at_once = os.cpu_count() or 1
+    for start in range(0, len(plugins), at_once):
+        with contextlib.ExitStack() as stack:
+            children = [stack.enter_context(_Child(plugin, KINDS)) for plugin in plugins[start : start + at_once]]
+            found += map(_followed, children)
+    return found
+
+
+class _GoneError(Exception):
+    """A process did not answer; the text says what it did instead."""
+
+
+class _Child:
+    """A process that imports one plugin, and asks its hooks of some kinds."""
+
+    def __init__(self, plugin: Plugin, kinds: Iterable[str]) -> None:
+        self.plugin = plugin
+        self._read = b""
+        self._pipe, theirs = os.pipe()
+        given = {"path": sys.path, "pipe": theirs, "value": plugin.value, "kinds": [*kinds]}
+        given |= {"distribution": plugin.distribution, "version": plugin.version}
+        try:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    "import json, sys; given = json.load(sys.stdin); sys.path[:] = given['path']\n"
+                    "from cnnkit.components.probe import report; report(given)",
+                ],
+                stdin=subprocess.PIPE,
+                stdout=2,  # stdout is for answers
+                pass_fds=(theirs,),
+                start_new_session=True,  # so that what the plugin has started ends with it
+            )
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(theirs)
+        with contextlib.suppress(BrokenPipeError), cast(IO[bytes], self._process.stdin) as file:
+            file.write(json.dumps(given).encode())
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, of those that ended
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self._pipe)
+
+    def answer(self, patience: float) -> dict[str, Any]:
+        """The next answer. Raises _GoneError if none comes within that many seconds."""
+        deadline = time.monotonic() + patience
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        while b"\n" not in self._read:
+            ended = self._process.poll() is not None
+            ready = poll.poll(0 if ended else TICK * 1000)
+            data = os.read(self._pipe, 1 << 16) if ready else b""
+            self._read += data
+            if ended and not data:
+                raise _GoneError(_ending(self._process.returncode))
+            if not data and time.monotonic() > deadline:
+                raise _GoneError(f"failed: TimeoutError: no answer within {patience:g} seconds")
+            if ready and not data:  # it has become another program
+                time.sleep(TICK)
+        line, _, self._read = self._read.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        if answer.get("forked"):
+            raise _GoneError("forked the process, and returned in both")
+        return answer
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ended the process with exit code {code}"
+    number = signal.Signals(-code)
+    return f"ended the process by {number.name} ({signal.strsignal(number)})"
+
+
+def _followed(child: _Child) -> Found:
+    """All answers of a child; where it goes away while a hook is asked, another one is asked for the rest."""
+    found = Found()
+    kind, kinds = "", []
+    try:
+        child.answer(STARTING)
+        module = child.answer(PATIENCE)
+        found.imported, found.problems[""], kinds = module["imported"], module["problems"], module["kinds"]
+        for kind in kinds:
+            answer = child.answer(PATIENCE)
+            found.names[kind], found.problems[kind] = answer["names"], answer["problems"]
+    except _GoneError as gone:
+        step = f"{KINDS[kind][0]}()" if kind else f"importing {child.plugin.value}"
+        found.problems[kind] = [f"{step} {gone}"]
+        if rest := kinds[kinds.index(kind) + 1 :] if kind else []:
+            with _Child(child.plugin, rest) as another:
+                others = _followed(another)
+            found.names |= others.names
+            if others.imported:
+                others.problems.pop("")  # they are known
+            found.problems |= others.problems
+    return found
+
+
+def report(given: dict[str, Any]) -> NoReturn:
+    """What the process of a `_Child` does: import the plugin, ask its hooks, write each answer as a line of JSON."""
+    global _in_child
+    _in_child = True
+    tell = _teller(given["pipe"])
+    tell(ready=True)
+    entry = importlib.metadata.EntryPoint("plugin", given["value"], hookspecs.NAMESPACE)
+    try:
+        loaded = hooks.load(Plugin(given["distribution"], given["version"], given["value"], entry.load))
+        kinds = [kind for kind in given["kinds"] if kind in loaded.hooks]
+        tell(imported=loaded.imported, problems=loaded.problems[""], kinds=kinds)
+        for kind in kinds:
+            names = list(loaded.ask(kind))
+            tell(names=names, problems=loaded.problems[kind])
+    finally:
+        os._exit(1 if sys.exc_info()[0] else 0)  # what the plugin has left to do at the end of a process is not wanted
+
+
+def _teller(pipe: int) -> Callable[..., None]:
+    own, forks = os.getpid(), []
+    os.register_at_fork(after_in_parent=lambda: forks.append(True))
+
+    def tell(**answer: Any) -> None:
+        if os.getpid() != own:
+            os._exit(COPY)
+        line = json.dumps({"forked": True} if forks and _returned_twice() else answer) + "\n"
+        with os.fdopen(os.dup(pipe), "w") as file:
+            file.write(line)
+
+    return tell
+
+
+def _returned_twice() -> bool:
+    """Whether one of the processes that were forked comes back from the plugin's code, as this one has."""
+    deadline = time.monotonic() + SETTLING
+    while time.monotonic() < deadline:
+        try:
+            child, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if child and os.waitstatus_to_exitcode(status) == COPY:
+            return True
+        time.sleep(TICK / 5)
+    return False
