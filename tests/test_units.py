@@ -242,6 +242,25 @@ def test_every_way_of_asking_says_so(model: Sequential, tmp_path: Path) -> None:
         )
 
 
+def test_a_line_that_asks_again_and_again_is_told_once(model: Sequential) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for number in range(1, 20):
+            model.predict(images(1, "float32") / number)
+        model.predict_proba(images(1, "float32"))
+        model_of(Data(Samples(images(255, "uint8"), Y), Samples(images(255, "uint8"), Y))).predict(images(1, "float32"))
+    assert len(caught) == 3
+    assert {Path(one.filename).name for one in caught} == {Path(__file__).name}
+    lines = Path(__file__).read_text().splitlines()
+    assert lines[caught[0].lineno - 1].strip() == 'model.predict(images(1, "float32") / number)'
+
+
+def test_a_warning_that_is_an_error_is_one_each_time(model: Sequential) -> None:
+    for _ in range(2):
+        with pytest.raises(UnitsWarning):
+            model.predict(images(1, "float32"))
+
+
 def told(model: Sequential, data: Data) -> list[str]:
     progress = StopsAfter(999)
     Trainer(epochs=1, workers=1, progress=progress).fit(model, data)

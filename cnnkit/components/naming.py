@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from types import TracebackType
-
-from cnnkit.components.contracts import Component
+from typing import Any
 
 
 class Naming:
     """`with Naming(metric):` gives an error of the block a note, such as "in the metric Accuracy()".
 
-    Its type and text stay what they are. A class, because a generator would take several times as long, in every tile.
+    `Naming(node, "forward pass")` says "in the forward pass of layer dense_1 = Dense(10)". The error's type and text
+    stay what they are. A class, because a generator would take several times as long, in every tile.
     """
 
-    __slots__ = ("_component",)
+    __slots__ = ("_doing", "_what")
 
-    def __init__(self, component: Component) -> None:
-        self._component = component
+    def __init__(self, what: Any, doing: str = "") -> None:
+        """what: a component or, where it says what it was doing, a node of a network."""
+        self._what, self._doing = what, doing
 
     def __enter__(self) -> None:
         return None
@@ -25,4 +26,5 @@ class Naming:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, Exception):
-            error.add_note(f"in the {self._component.kind} {self._component!r}")
+            what = f"{self._doing} of {self._what}" if self._doing else f"{self._what.kind} {self._what!r}"
+            error.add_note(f"in the {what}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import Augmentation, Mixing
+from cnnkit.components.described import described
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network.draws import Draws
@@ -97,10 +98,3 @@ def _checked(one: Augmentation | Mixing, given: object, shapes: tuple[Shape, Sha
     elif isinstance(given, tuple):
         given = given[0]
     raise ShapeError(f"{one!r} must give {expected}; it gave {described(given)}")
-
-
-def described(given: object) -> str:
-    """What came instead of what was expected, in words."""
-    if isinstance(given, tuple):
-        return f"({', '.join(map(described, given))})"
-    return f"an array of shape {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__

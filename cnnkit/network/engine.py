@@ -10,8 +10,10 @@ from typing import Any, cast
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
+from cnnkit.components.described import described
+from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
-from cnnkit.network.augmented import Augmented, described
+from cnnkit.network.augmented import Augmented
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.cost import Cost, cost_of
 from cnnkit.network.kernels import Kernel
@@ -24,6 +26,7 @@ from cnnkit.network.tile_pass import TilePass, arithmetic
 from cnnkit.network.workers import in_threads, one_blas_thread
 from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples, Shape
 
+FORWARD, BACKWARD = "forward pass", "backward pass"
 MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
 """With fewer samples, calls cost more than they compute; with more, what a tile needs leaves the processor's cache."""
 CACHE_BYTES = 3 << 20
@@ -47,6 +50,7 @@ class Engine:
         self.dtype: np.dtype[Any] = parameters.vector.dtype
         self.coupled = [step.run for step in self.steps if isinstance(step.run, BatchCoupledLayer)]
         """The layers at which tiles wait for each other, in the order of the forward pass."""
+        self._coupled_nodes = [step.node for step in self.steps if isinstance(step.run, BatchCoupledLayer)]
         largest_output = max(math.prod(node.out_shape) for node in nodes) * self.dtype.itemsize
         in_cache, at_most = (_power_of_two(size // largest_output) for size in (CACHE_BYTES, OUTPUT_BYTES))
         self.largest_tile = min(MAX_TILE, max(in_cache, min(MIDDLE_TILE, at_most)))
@@ -116,11 +120,8 @@ class Engine:
         values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
         for node in self.nodes:
             ctx.enter(node.index)
-            try:
+            with Naming(node, FORWARD):
                 values[node.index], _ = _forward(node.layer, node.out_shape, [values[i] for i in node.inputs], ctx)
-            except Exception as error:
-                error.add_note(f"in the forward pass of {node}")
-                raise
         return [np.array(values[node.index]) for node in self.nodes]
 
     def training_pass(
@@ -150,14 +151,11 @@ class Engine:
         for step in self.steps:
             ctx.enter(step.node.index)
             inputs = _taken(step, values)
-            try:
+            with Naming(step.node, FORWARD):
                 if isinstance(step.run, BatchCoupledLayer):
                     ctx.partial = self._partial(step, "forward", step.run.partial(inputs[0], ctx))
                     ctx.total = yield ctx.partial
                 values[step.output], cache = _forward(step.run, step.out_shape, inputs, ctx)
-            except Exception as error:
-                error.add_note(f"in the forward pass of {step.node}")
-                raise
             caches.append(cache)
 
         del inputs  # what nobody refers to any more is memory for the next step
@@ -172,7 +170,7 @@ class Engine:
             dy, cache = pending.pop(step.output), caches.pop()
             entries = self.parameters.of_node(step.node.index)
             ctx.gradients = {entry.name: self.parameters.view(gradient, entry) for entry in entries}
-            try:
+            with Naming(step.node, BACKWARD):
                 if isinstance(step.run, BatchCoupledLayer):
                     ctx.partial = self._partial(step, "backward", step.run.backward_partial(dy, cache, ctx))
                     ctx.total = yield ctx.partial
@@ -182,9 +180,6 @@ class Engine:
                     dx, grads = _backward(step, dy, cache, ctx)
                     dxs = [dx]
                     _keep(step.node, grads, ctx.gradients)
-            except Exception as error:
-                error.add_note(f"in the backward pass of {step.node}")
-                raise
             for source, dx in zip(step.node.inputs, dxs, strict=True):
                 if source != INPUT and dx is not None:
                     if source in pending:
@@ -208,21 +203,16 @@ class Engine:
                     ctx.enter(step.node.index)
                 if isinstance(step.run, BatchCoupledLayer):
                     for (x,), ctx in zip(inputs, contexts, strict=True):
-                        try:
+                        with Naming(step.node, FORWARD):
                             given = self._partial(step, "forward", step.run.partial(x, ctx))
-                        except Exception as error:
-                            error.add_note(f"in the forward pass of {step.node}")
-                            raise
                         ctx.partial = given.astype(np.float64, copy=False)
-                    totals.append(step.run.join([ctx.partial for ctx in contexts]))
+                    with Naming(step.node, FORWARD):
+                        totals.append(step.run.join([ctx.partial for ctx in contexts]))
                     for ctx in contexts:
                         ctx.total = totals[-1]
                 for values, xs, ctx in zip(tiles, inputs, contexts, strict=True):
-                    try:
+                    with Naming(step.node, FORWARD):
                         values[step.output] = _forward(step.run, step.out_shape, xs, ctx)[0]
-                    except Exception as error:
-                        error.add_note(f"in the forward pass of {step.node}")
-                        raise
         return totals
 
     def join(self, number: int, partials: Sequence[Array]) -> Array:
@@ -230,25 +220,15 @@ class Engine:
 
         partials: of the batch's tiles, in their order.
         """
-        try:
+        with Naming(self._coupled_nodes[number], FORWARD):
             total = self.coupled[number].join(partials)
-        except Exception as error:
-            self._note(number, error)
-            raise
         self.absorb(number, total)
         return total
 
     def absorb(self, number: int, total: Array) -> None:
         """Let a coupled layer take in the forward total of a batch."""
-        try:
+        with Naming(self._coupled_nodes[number], FORWARD):
             self.coupled[number].absorb(total)
-        except Exception as error:
-            self._note(number, error)
-            raise
-
-    def _note(self, number: int, error: Exception) -> None:
-        node = next(step.node for step in self.steps if step.run is self.coupled[number])
-        error.add_note(f"in the forward pass of {node}")
 
     def _partial(self, step: Step, way: str, given: Array) -> Array:
         """A tile's partial sum. Raises ShapeError unless it has the shape that other tiles' have."""
@@ -289,11 +269,8 @@ class Engine:
             values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
             for step in steps:
                 ctx.enter(step.node.index)
-                try:
+                with Naming(step.node, FORWARD):
                     values[step.output], _ = _forward(step.run, step.out_shape, _taken(step, values), ctx)
-                except Exception as error:
-                    error.add_note(f"in the forward pass of {step.node}")
-                    raise
         return values[steps[-1].output]
 
     def prepare(self, x: Array, ctx: TileContext) -> Array:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import Loss, Metric
+from cnnkit.components.described import described
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError, ShapeError
-from cnnkit.network.augmented import described
 from cnnkit.types import Array, Cache, Shape
 
 NUMBERS = "fiub"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cnnkit.components import Optimizer
+from cnnkit.components.described import described
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError
-from cnnkit.network.augmented import described
 from cnnkit.types import Array
 
 

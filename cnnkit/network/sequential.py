@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 from weakref import WeakValueDictionary
@@ -12,7 +14,7 @@ from cnnkit import axes
 from cnnkit.components import Layer, Loss, Merge, installed_catalog
 from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted import NO_CLASS, predicted_classes
-from cnnkit.errors import ConfigError, DataError, ShapeError
+from cnnkit.errors import ConfigError, DataError, ShapeError, UnitsWarning
 from cnnkit.measures import not_finite
 from cnnkit.network.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
 from cnnkit.network.engine import Engine
@@ -21,8 +23,9 @@ from cnnkit.network.parameters import Parameters
 from cnnkit.network.summary import summary
 from cnnkit.network.workers import available_cores
 from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, blocks, refuse_masked
-from cnnkit.units import Range, Units, bounds, units_of, warn_of_units
+from cnnkit.units import Range, Units, bounds, units_hint, units_of
 
+PACKAGE = __name__.partition(".")[0]
 InputDtype = Literal["uint8", "float32"]
 CLASSES = Task("classes", from_logits=True)
 """What a network is for until a training says otherwise."""
@@ -88,6 +91,8 @@ class Sequential:
         for node in self.nodes:
             _owners[id(node.layer)] = self
         self._engines: dict[bool, Engine] = {}
+        self._warned_at: set[tuple[str, int]] = set()
+        """Files and lines that were told of inputs in other units."""
 
     def _flat(self, limit: int | None) -> list[Node]:
         try:
@@ -271,9 +276,21 @@ class Sequential:
     def _taken(self, x: Any) -> Inputs:
         """The same as an array that the network takes, after a look at the units of its first block."""
         array = self.check_input(x)
-        if (units := self.units) is not None and (first := next(blocks(array), None)) is not None:
-            warn_of_units(units, bounds(np.asarray(array[first])), array.dtype)
+        if (units := self.units) is None or (first := next(blocks(array), None)) is None:
+            return array
+        if hint := units_hint(units, bounds(np.asarray(array[first])), array.dtype):
+            self._warn_of_units(f"the inputs have {hint}")
         return array
+
+    def _warn_of_units(self, text: str) -> None:
+        """Warn each line that asks this network once: the text has values, by which Python would take all for new."""
+        level, frame = 1, sys._getframe()
+        while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
+            level, frame = level + 1, frame.f_back
+        place = frame.f_code.co_filename, frame.f_lineno
+        if place not in self._warned_at:
+            warnings.warn(text, UnitsWarning, stacklevel=level)
+            self._warned_at.add(place)
 
 
 def _require_all(told: Array, what: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
+from cnnkit.components.described import described
 from cnnkit.errors import CheckError
-from cnnkit.network.augmented import described
 from cnnkit.testing.context import PlainContext
 from cnnkit.types import Array, Cache, Grads, Shape
 

@@ -111,9 +111,10 @@ def _check_accuracy(trainer: Trainer, model: Sequential, parts: Parts) -> None:
         raise ConfigError(f"{counts} {trainer.loss!r} trains labels, any number of which may be there: {WITHOUT}")
     if trainer.loss.task(parts.train.y, model.output_shape).gives != "values":
         return
-    for name, part in zip(NAMES, (parts.train, parts.validation, parts.test), strict=True):
-        y = part.y if part else parts.train.y
-        if y.shape[1:] == model.output_shape and not all(are_shares(y[block]).all() for block in blocks(y)):
+    for name, part in zip(NAMES, parts[:3], strict=True):
+        if not part or part.y.shape[1:] != model.output_shape:
+            continue
+        if not all(are_shares(part.y[block]).all() for block in blocks(part.y)):
             raise ConfigError(f"{counts} the {name} targets are values: {WITHOUT}")
 
 

@@ -125,8 +125,8 @@ class Trainer:
         a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Handlers of
         one's own for signals stay in force; the first KeyboardInterrupt that one raises is like the first Ctrl-C.
         A model that cannot be measured on the test samples is trained all the same: the run has a warning then.
-        Raises what `check` raises, ComponentError if a part does not keep to its contract, and TrainingError, naming
-        the layer, if a loss, gradient or weight is not finite.
+        Raises what `prepare` raises, ConfigError for a callback or keep = "best" that needs what there is not, and
+        TrainingError, naming the layer, if a loss, gradient or weight is not finite.
         """
         if stop is None:
             with stop_on_interrupt() as stop:
@@ -134,8 +134,9 @@ class Trainer:
         return self._fit(model, data, stop, checkpoints)
 
     def _fit(self, model: Sequential, data: Given, stop: StopRequest, checkpoints: Checkpoints | None) -> Run:
-        begin(self, model, is_validated=bool(parts_of(data, model, self.loss).validation))
-        checked = self.prepare(model, data)
+        parts = parts_of(data, model, self.loss)
+        begin(self, model, is_validated=bool(parts.validation))
+        checked = self._prepared(model, data, parts)
         train, validation, test = checked.train, checked.validation, checked.test
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         sessions = functools.partial(self.session, model, train)
@@ -181,7 +182,10 @@ class Trainer:
         Raises what `check` raises, ConfigError for parts that do not go together, and ComponentError for a part that
         does not keep to its contract.
         """
-        warnings = preflight(self, model, parts_of(data, model, self.loss))
+        return self._prepared(model, data, parts_of(data, model, self.loss))
+
+    def _prepared(self, model: Sequential, data: Given, parts: Parts) -> Checked:
+        warnings = preflight(self, model, parts)
         checked = self.check(model, data)
         for warning in (*warnings, *checked.warnings):
             self.progress.warn(warning)

@@ -69,6 +69,12 @@ def test_an_error_names_its_component_and_stays_what_it_is(note: str) -> None:
     assert error.value.__notes__ == [note]
 
 
+def test_so_does_one_where_partials_are_joined_without_backpropagation() -> None:
+    with pytest.raises(KeyError, match="too odd") as error:
+        train(method=Zero(), layers=[Coupled(lambda x: x.sum(axis=0), fails)])
+    assert error.value.__notes__[0] == "in the forward pass of layer coupled_1 = Coupled()"
+
+
 class Elsewhere(SGD):
     """Fails in other processes than this one."""
 
