@@ -23,7 +23,7 @@ from cnnkit.registry.predictions import (
     diff_predictions,
 )
 from cnnkit.registry.records import Version
-from cnnkit.types import Array, Preprocessing, Samples
+from cnnkit.types import Array, Preprocessing, Samples, Task
 
 PLAIN = Manifest(
     name="net",
@@ -230,6 +230,22 @@ def test_samples_that_are_nan_have_no_class() -> None:
     assert found.accuracy.b == 0
     assert [(example.index, example.a, example.b) for example in found.examples] == [(0, 0, None), (2, 1, None)]
     assert math.isnan(found.examples[0].b_probability)
+
+
+def test_models_that_give_other_things_are_not_compared() -> None:
+    a, b = dense([[1, 0], [0, 1]]), dense([[1, 0], [0, 1]])
+    b.task = Task("values")
+    with pytest.raises(ShapeError, match="if both models give the same, got 2 classes and 2 values: leave the dataset"):
+        diff_predictions(a, b, Samples(floats([[1, 0]]), np.zeros(1, np.int64)))
+
+
+def test_models_of_labels_are_compared_by_their_probabilities() -> None:
+    a, b = dense([[0, 0], [0, 1]]), dense([[0, 0], [0, 3]])
+    a.task = b.task = Task("labels", from_logits=True)
+    found = diff_predictions(a, b, Samples(floats([[1, 0], [0, 1]]), np.zeros((2, 2), np.float32)))
+    assert isinstance(found, OutputDifference)
+    assert (found.index, found.output) == (1, 1)
+    assert found.largest == pytest.approx(1 / (1 + math.exp(-3)) - 1 / (1 + math.exp(-1)))
 
 
 def test_only_so_many_examples_are_kept() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import sealing
-from cnnkit.registry.safety import read_arrays
+from cnnkit.registry.safety import _view, read_arrays
 from cnnkit.types import Array
 
 STATE = {
@@ -63,6 +63,28 @@ def test_big_endian_and_strided_arrays_are_stored_canonically() -> None:
     _, arrays = check_and_read(bytes(sealing.pack(b"{}", {"a.b": strided})))
     np.testing.assert_array_equal(arrays["a.b"], strided)
     assert arrays["a.b"].dtype == np.dtype("<f4")
+
+
+def test_data_that_lies_in_an_object_header_is_read() -> None:
+    image = io.BytesIO()
+    values = np.arange(3, dtype="<f4")
+    with h5py.File(image, "w", userblock_size=512) as file:
+        file["manifest"] = np.zeros(2, np.uint8)
+        group = file.create_group("state")
+        compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        compact.set_layout(h5py.h5d.COMPACT)
+        space = h5py.h5s.create_simple(values.shape)
+        dataset = h5py.h5d.create(group.id, b"one.weight", h5py.h5t.IEEE_F32LE, space, dcpl=compact)
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+    array = read_arrays(image.getvalue())[1]["one.weight"]
+    np.testing.assert_array_equal(array, values)
+    assert not array.flags.writeable
+
+
+@pytest.mark.parametrize("offset", [None, 511, 593, 10**9])
+def test_data_outside_the_file_is_refused(offset: int | None) -> None:
+    with pytest.raises(RegistryError, match=f"'a.b' has 8 bytes at {offset}, outside the file's 600"):
+        _view("a.b", bytes(600), offset, 8)
 
 
 def flips_missed(sealed: bytes, count: int, *, check_hash: bool) -> int:
