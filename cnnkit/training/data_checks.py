@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnkit import axes
-from cnnkit.classes import are_indices, check_labels, indices_of, listed
+from cnnkit.classes import check_labels, indices_of, listed
 from cnnkit.components import Loss
 from cnnkit.components.checks import LARGEST, are_shares
 from cnnkit.data.targets import as_targets
@@ -58,7 +58,7 @@ def check_data(model: Sequential, loss: Loss, data: Given) -> Checked:
     parts = parts_of(data, model, loss)
     named = {name: part for name, part in zip(NAMES, parts[:3], strict=True) if part}
     ranges = {name: check_values(model, loss, part, name) for name, part in named.items()}
-    warnings = (*_about_units(model, named, ranges), *_about_classes(named, parts.labels))
+    warnings = (*_about_units(model, named, ranges), *_about_classes(model, loss, named, parts.labels))
     return Checked(*parts, ranges[TRAIN], warnings)
 
 
@@ -122,20 +122,31 @@ def _about_units(model: Sequential, parts: dict[str, Samples], ranges: dict[str,
             yield f"the {name} samples have {hint}"
 
 
-def _about_classes(parts: dict[str, Samples], labels: tuple[str, ...]) -> Iterator[str]:
+def _about_classes(model: Sequential, loss: Loss, parts: dict[str, Samples], labels: tuple[str, ...]) -> Iterator[str]:
     """Classes that are asked for and cannot be learned."""
-    if not are_indices(parts[TRAIN].y):
-        return
-    known = np.unique(parts[TRAIN].y)
+    classes = model.output_shape[0]
+    seen = {name: _seen(part.y, classes) for name, part in parts.items() if _are_classes(model, loss, part.y)}
     for name in (VALIDATION, TEST):
-        if name in parts and are_indices(parts[name].y):
-            unknown = np.setdiff1d(parts[name].y, known).tolist()
+        if TRAIN in seen and name in seen:
+            unknown = np.flatnonzero(seen[name] & ~seen[TRAIN]).tolist()
             names = [labels[one] if one < len(labels) else str(one) for one in unknown]
             if names:
                 yield (
                     f"the {name} samples have classes that no training sample has, so that they cannot be learned: "
                     f"{listed(names)}"
                 )
+
+
+def _are_classes(model: Sequential, loss: Loss, y: Array) -> bool:
+    return loss.gives != "labels" and y.dtype.kind in "iu" and y.shape[1:] == model.output_shape[1:]
+
+
+def _seen(y: Array, classes: int) -> Array:
+    """Which of the classes are among the targets; counted, since sorting the pixels of all masks would take long."""
+    seen = np.zeros(classes, np.bool_)
+    for block in blocks(y):
+        seen |= np.bincount(y[block].ravel().astype(np.intp, copy=False), minlength=classes) > 0
+    return seen
 
 
 def _samples(
@@ -175,7 +186,7 @@ def _check_targets(model: Sequential, loss: Loss, y: Array, name: str) -> None:
         for block in blocks(y):
             _check_finite(y[block], block.start, f"the target of the {name} sample")
     outputs = model.output_shape
-    if loss.gives != "labels" and y.dtype.kind in "iu" and y.shape[1:] == outputs[1:]:
+    if _are_classes(model, loss, y):
         _check_classes(y, outputs[0], name)
     elif y.shape[1:] == outputs:
         _check_shares(loss, y, name)
