@@ -9,9 +9,10 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """A shell that starts a command in the background has it ignore SIGINT; the tests of interrupts need it heard."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """In the background, or under nohup, a process ignores signals that the tests, and what they start, must hear."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
