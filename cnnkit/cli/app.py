@@ -30,7 +30,7 @@ from cnnkit.cli.answers import keep_apart
 class Commands(TyperGroup):
     """Tells what fails inside a command from what typer takes as a sign that the user has gone away."""
 
-    def invoke(self, context: typer.Context) -> Any:  # type: ignore[override]
+    def invoke(self, context: typer.Context) -> Any:  # type: ignore[override]  # the base of Context is private to typer
         """Run a command. Raises RuntimeError where typer would end the process with 0 or 1 and say nothing."""
         try:
             return super().invoke(context)
