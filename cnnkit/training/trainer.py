@@ -197,6 +197,7 @@ class Trainer:
         Raises ShapeError if inputs or targets do not fit the model, DataError for targets that can mean nothing or two
         things, TrainingError for an input or target that is not finite, and ConfigError if the memory does not suffice.
         """
+        model.engine_for(self.loss).cost.check()
         checked = check_data(model, self.loss, data)
         self._forecast(model, checked).require()
         return checked

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import errno
 import fcntl
+import functools
+import importlib.metadata
 import json
 import os
 import stat
@@ -33,11 +35,11 @@ def as_user(user: int, group: int, action: Callable[[], Any], umask: int = 0o002
     """Begin an action in a process of a user; what is returned waits for its answer, as JSON has it, or its error."""
     told, tell = os.pipe()
     if (child := os.fork()) == 0:
-        os.setgroups([])
-        os.setgid(group)
-        os.setuid(user)
-        os.umask(umask)
         try:
+            os.setgroups([])
+            os.setgid(group)
+            os.setuid(user)
+            os.umask(umask)
             answer = json.dumps(action())
         except BaseException as error:
             answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
@@ -54,8 +56,17 @@ def as_user(user: int, group: int, action: Callable[[], Any], umask: int = 0o002
     return answer_of
 
 
+@pytest.fixture(scope="module")
+def read_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The modules and versions that the users' work asks for: they may not be able to read a private environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", functools.cache(importlib.metadata.version))
+        work(tmp_path_factory.mktemp("read_before"), 0, 2)
+        yield
+
+
 @pytest.fixture
-def shared() -> Iterator[Path]:
+def shared(read_before: None) -> Iterator[Path]:
     """A folder of the group, which the users can reach: pytest closes its own to everyone else."""
     with tempfile.TemporaryDirectory() as place:
         os.chmod(place, 0o711)
@@ -163,7 +174,8 @@ def test_a_reader_cannot_lock_out_writers_for_ever(shared: Path, monkeypatch: py
         os.read(wait, 1)
 
     ended = as_user(READER, OTHER, lock)
-    os.read(begun, 1)
+    os.close(tell)
+    assert os.read(begun, 1) == b".", ended()
     monkeypatch.setattr(module, "TOLD", 0.05)
     monkeypatch.setattr(module, "PATIENCE", 0.3)
     try:
@@ -179,7 +191,7 @@ def test_a_reader_cannot_lock_out_writers_for_ever(shared: Path, monkeypatch: py
     finally:
         os.close(end)
         ended()
-        for pipe in (begun, tell, wait):
+        for pipe in (begun, wait):
             os.close(pipe)
     assert Registry(shared).set_alias("net@1", "best").number == 1
 
