@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.components import Layer, Merge
+from cnnkit.components.handing import is_ours
 from cnnkit.errors import CostError
 from cnnkit.layers import AvgPool2D, Conv2D, MaxPool2D
 from cnnkit.network.available import available_memory, readable
@@ -32,6 +33,9 @@ CALL = 5_000
 """Numbers that could be touched in the time of one round of such a loop."""
 NAME_BYTES = 1_000
 """What a class takes in an evaluation: its name, and what is said of it."""
+AMPLE = 8
+"""How many times inputs, outputs and patches, all held at once, a pass of a training surely does not take; the most
+that was seen of random networks is four."""
 SHOWN = 120
 """Letters of a layer in a message: a merge repeats all of its branches."""
 
@@ -48,6 +52,8 @@ class Cost:
     """Bytes of what the last layer gives."""
     peak: int
     """Bytes that are in use at one time."""
+    training: float
+    """Bytes beyond what a pass of a training takes, copies of the parameters aside; infinite for layers of others."""
     work: int
     """Numbers that loops in Python touch."""
     largest: Node
@@ -129,10 +135,22 @@ def cost_of(nodes: Sequence[Node], steps: Sequence[Step], parameters: int, items
         outputs=(sum(math.prod(node.out_shape) for node in nodes) + beside) * itemsize,
         result=math.prod(nodes[-1].out_shape) * itemsize,
         peak=peak * itemsize,
+        training=AMPLE * sum(map(_held, nodes)) * itemsize,
         work=sum(works.values()),
         largest=max(nodes, key=lambda node: sizes[node.index]),
         hardest=max(nodes, key=lambda node: works.get(node.index, 0)),
     )
+
+
+def _held(node: Node) -> float:
+    """Numbers that a layer has if it keeps inputs, outputs, and all that its windows see, at once."""
+    if not is_ours(type(node.layer).__module__):
+        return math.inf
+    held = sum(map(math.prod, node.in_shapes)) + math.prod(node.out_shape)
+    if isinstance(node.layer, AvgPool2D | Conv2D | MaxPool2D):
+        window = node.layer.window
+        held += node.in_shapes[0][0] * window.rows.size * window.columns.size * math.prod(window.out_size)
+    return held
 
 
 def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Shape) -> tuple[int, int]:

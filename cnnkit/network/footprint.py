@@ -2,7 +2,7 @@
 
 What a tile takes is measured: a real pass with a few samples of a tile is recorded, and planned as in training. Shapes
 alone would not do: kernels cut their work into blocks, arrays of different lifetimes share memory, and what a plugin's
-layer keeps is known to nobody else.
+layer keeps is known to nobody else. They do tell where memory is so ample that nothing needs to be measured.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import Optimizer
+from cnnkit.components.handing import is_ours
 from cnnkit.errors import CostError
+from cnnkit.network.augmented import Augmented
 from cnnkit.network.available import present_memory, readable
 from cnnkit.network.context import TileContext, Workspace
+from cnnkit.network.cost import AMPLE
 from cnnkit.network.engine import Engine
 from cnnkit.network.memory import memory_errors_told
 from cnnkit.network.node import INPUT, Node
@@ -114,16 +117,20 @@ class Forecast:
         Raises CostError for a network that makes too much of one sample, or for too long.
         """
         self.engine.cost.check()
-        batch, engine, vector = batch_size or self.batch_size, self.engine, self.engine.parameters.vector
+        return self._footprint(batch_size or self.batch_size, self._pass)
+
+    def _footprint(self, batch: int, takes: Callable[[Run, int], int]) -> Footprint:
+        """takes: what a pass takes with so many samples, in bytes."""
+        engine, vector = self.engine, self.engine.parameters.vector
         tile = engine.tile_for(batch)
         tiles, workers = -(-batch // tile), 1 if self.numeric else busy_workers(engine, batch, self.workers)
         slots, states = slot_count(engine, batch, workers), len(slots_of(self.optimizer))
         at_once = EVALUATIONS * tiles if self.numeric else tiles if engine.coupled else workers
         in_a_tile = min(tile, batch)
-        of_a_tile = self._pass(Forecast._evaluate if self.numeric else Forecast._train, in_a_tile)
+        of_a_tile = takes(Forecast._evaluate if self.numeric else Forecast._train, in_a_tile)
         # The first pass of another kind gets fresh memory, while the workspaces stay what they are.
         rest = max(batch % tile, len(self.samples) % batch % tile)
-        fresh = max(of_a_tile * rest // in_a_tile, self._evaluation())
+        fresh = max(of_a_tile * rest // in_a_tile, self._evaluation(takes))
         added = {
             "gradients": (1 + slots + VECTORS * self.numeric) * vector.nbytes,
             "optimizer": states * vector.nbytes,
@@ -139,6 +146,11 @@ class Forecast:
             added=sum(added.values()) + self.copies * vector.nbytes,
             largest=self._largest(1 + self.copies + 1 + slots + states, at_once * in_a_tile),
         )
+
+    def at_most(self) -> Footprint:
+        """More than the training takes, by the shapes alone of layers that are all cnnkit's own."""
+        each, copies = int(self.engine.cost.training), AMPLE * self.engine.parameters.vector.nbytes
+        return self._footprint(self.batch_size, lambda _run, samples: samples * each + copies)
 
     def fits(self, batch_size: int) -> bool:
         """Whether training with this batch size does not take more than is available."""
@@ -162,7 +174,7 @@ class Forecast:
     def require(self) -> None:
         """Raises CostError if the training does not fit into what is available, as far as that is known."""
         self.engine.cost.check()
-        if self.available is None or self.fits(self.batch_size):
+        if self.available is None or self._is_ample(self.available) or self.fits(self.batch_size):
             return
         found, best = self.footprint(), self.largest_batch()
         shape = " x ".join(map(str, found.largest.out_shape))
@@ -186,13 +198,20 @@ class Forecast:
 
         return max(self.engine.nodes, key=numbers)
 
-    def _evaluation(self) -> int:
+    def _is_ample(self, available: int) -> bool:
+        """Whether the shapes alone tell that more is available than the training can take, so that no pass is run."""
+        known = math.isfinite(self.engine.cost.training) and is_ours(type(self.objective.loss).__module__)
+        if self.numeric or not known or isinstance(self.samples, Augmented):
+            return False
+        return self.at_most().added <= available
+
+    def _evaluation(self, takes: Callable[[Run, int], int]) -> int:
         """What the threads of an evaluation take."""
         if not self.evaluated:
             return 0
         tile = min(self.engine.largest_prediction_tile, self.evaluated)
         threads = min(self.workers, -(-self.evaluated // tile))
-        return threads * self._pass(Forecast._predict, tile)
+        return threads * takes(Forecast._predict, tile)
 
     def _pass(self, run: Run, samples: int) -> int:
         """What a pass with these many samples takes; nothing is run that is too large by its shapes alone."""

@@ -190,6 +190,45 @@ def test_where_nothing_is_known_nothing_is_refused_or_run(monkeypatch: pytest.Mo
     assert fit(PLAIN, 64).reason == "all epochs done"
 
 
+# Where memory is ample
+
+
+HARD: list[tuple[list[Layer | str], Shape]] = [
+    (["Conv2D(16, 7, stride=3, padding=6, dilation=2)", "Conv2D(16, 7, stride=3, padding=6)", "Softmax()"], SHAPE),
+    (["Conv2D(16, 11, stride=2)", "Softmax()", "Conv2D(64, 1, stride=2, dilation=2)"], (16, 28, 28)),
+    (["Conv2D(1, 1, stride=3)", "Concat([Conv2D(3, 5, padding=2)], [], [MaxPool2D(3, 1, padding=1)])"], (16, 12, 13)),
+    (["Conv2D(1, 5, padding=2, dilation=2)"], (64, 28, 28)),
+    (["AvgPool2D(7, 7)", "Conv2D(64, 11, groups=64, padding=5)"], (64, 28, 28)),
+    (["AvgPool2D(7, 7, padding=3)"], SHAPE),
+    (["Conv2D(4, 2, stride=3, padding=1, dilation=2)", "Dropout(0.3)"], SHAPE),
+    (["BatchNorm2D()", "Residual(Conv2D(3, 3, padding=1), ReLU())"], SHAPE),
+]
+"""Random networks whose passes took most of what their shapes allow."""
+SOME: list[tuple[list[Layer | str], Shape]] = [([*one.layers], one.input_shape) for one in NETWORKS.values()]
+
+
+@pytest.mark.parametrize("batch", [1, 64, 512])
+@pytest.mark.parametrize(("layers", "shape"), SOME + HARD)
+def test_no_pass_takes_what_the_shapes_allow(layers: list[Layer | str], shape: Shape, batch: int) -> None:
+    ends = [] if layers[-1] == "Dense(10)" else ["Flatten()", "Dense(10)"]
+    if batch == 1 and "BatchNorm2D()" in layers[-3:]:
+        batch = 2
+    one = forecast(Sequential([*layers, *ends], shape), samples(min(batch, 128), shape), batch)
+    one.evaluated = batch
+    measured = one.footprint()
+    bound = one.at_most()
+    assert measured.workspaces < bound.workspaces / 1.5
+    assert bound.added - measured.added == bound.workspaces - measured.workspaces
+
+
+def test_where_memory_is_ample_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AVAILABLE, lambda: 2**34)
+    monkeypatch.setattr(Forecast, "_measured", None)
+    assert fit(PLAIN, 64).reason == "all epochs done"
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):  # what others keep is measured
+        fit([Hoards(1), *PLAIN], 64)
+
+
 # It changes nothing
 
 
