@@ -19,6 +19,10 @@ class ShapeError(CnnkitError):
     """Arrays or layers do not fit together."""
 
 
+class ContractError(ShapeError):
+    """A layer gives something else than its contract says."""
+
+
 class ExpressionError(CnnkitError):
     """A component's call notation, such as `Conv2D(8, 3)`, cannot be read."""
 

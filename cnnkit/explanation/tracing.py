@@ -11,20 +11,24 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer, Loss, Merge
-from cnnkit.errors import CheckError, ShapeError
+from cnnkit.components import Loss
+from cnnkit.components.naming import Naming
+from cnnkit.errors import CheckError
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.ending import Log, is_plain, softmax_at_end, takes_logits
+from cnnkit.network.engine import FORWARD
+from cnnkit.network.operation import backward, forward, straight
+from cnnkit.network.plan import plain_steps
 from cnnkit.network.workers import one_blas_thread
 from cnnkit.testing import GradientReport, gradient_check_at
 from cnnkit.testing.running import cast_parameters
-from cnnkit.types import Array, Cache, Grads, Shape
+from cnnkit.types import Array, Cache, Grads
 
 COPIES = 6
 """Values and gradients of all layers, in both dtypes, as multiples of the values in float32."""
@@ -137,9 +141,12 @@ class _Network:
         self.ctx = TileContext(Workspace(self.dtype), False, (), 1)
         self.layers = [node.layer for node in model.nodes]
         if dtype != model.dtype:
-            self.layers = [layer if isinstance(layer, Merge) else copy.copy(layer) for layer in self.layers]
+            self.layers = [copy.copy(layer) for layer in self.layers]
             for layer in self.layers:
                 cast_parameters(layer, dtype)
+        self.steps = plain_steps(
+            [replace(node, layer=layer) for layer, node in zip(self.layers, model.nodes, strict=True)]
+        )
 
     def there_and_back(
         self, x: Array, loss: Loss, target: Array, scored: int, log: Log | None
@@ -170,7 +177,6 @@ class _Network:
                 try:
                     _, cache = self.forward(node, [values[i] for i in node.inputs])
                     way.dxs, way.grads = self.backward(node, way.dy, cache)
-                    _require_shapes(way, [values[i].shape for i in node.inputs])
                 except Exception as error:  # code of a plugin, which may not know how to go back in prediction mode
                     way.remark = f"Its backward pass failed in prediction mode: {type(error).__name__}: {error}"
             for place, source in enumerate(node.inputs):
@@ -185,25 +191,17 @@ class _Network:
 
     def forward(self, node: Node, inputs: Sequence[Array]) -> tuple[Array, Cache]:
         """What the node gives for its inputs."""
-        layer = self.layers[node.index]
         self.ctx.enter(node.index)
-        try:
-            return layer.forward(inputs, self.ctx) if isinstance(layer, Merge) else layer.forward(inputs[0], self.ctx)
-        except Exception as error:
-            error.add_note(f"in the forward pass of {node}")
-            raise
+        with Naming(node, FORWARD):
+            return straight(forward(self.steps[node.index].operation, inputs, self.ctx))
 
     def backward(self, node: Node, dy: Array, cache: Cache) -> tuple[Sequence[Array], Grads]:
         """The gradients of the node's inputs and of its parameters."""
-        layer = self.layers[node.index]
         self.ctx.enter(node.index)
-        if isinstance(layer, Merge):
-            return layer.backward(dy, cache, self.ctx), {}
-        if isinstance(layer, BatchCoupledLayer):
-            self.ctx.partial = layer.backward_partial(dy, cache, self.ctx)
-            self.ctx.total = np.zeros_like(self.ctx.partial)  # in prediction nothing depends on a batch
-        dx, grads = layer.backward(dy, cache, self.ctx)
-        return [dx], grads
+        step = self.steps[node.index]
+        dxs, grads = straight(backward(step.operation, dy, cache, self.ctx))
+        step.check_gradients(dxs, len(dy))
+        return [dx for dx in dxs if dx is not None], grads
 
     def forward_ms(self, node: Node, inputs: Sequence[Array]) -> float:
         """The time of a forward pass: the median of a few."""
@@ -216,13 +214,6 @@ class _Network:
 
 def _all_finite(*arrays: Array) -> bool:
     return all(np.isfinite(array).all() for array in arrays)
-
-
-def _require_shapes(way: _Way, expected: Sequence[Shape]) -> None:
-    found = [dx.shape for dx in way.dxs]
-    if found != list(expected):
-        way.dxs = ()
-        raise ShapeError(f"expected gradients of the inputs' shapes {expected}, it gave {found}")
 
 
 def _median_ms(prepare: Callable[[], T], run: Callable[[T], object]) -> float:

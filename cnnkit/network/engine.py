@@ -5,26 +5,24 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer, Layer, Merge
-from cnnkit.components.described import described
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.augmented import Augmented
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.cost import Cost, cost_of
-from cnnkit.network.kernels import Kernel
 from cnnkit.network.kernels.layout import logical
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective, Sums
+from cnnkit.network.operation import backward, forward, together
 from cnnkit.network.parameters import Parameters
 from cnnkit.network.plan import Plan, Step, plain_steps, plan
 from cnnkit.network.tile_pass import TilePass, arithmetic
 from cnnkit.network.workers import in_threads, one_blas_thread
-from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples, Shape
+from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples
 
 FORWARD, BACKWARD = "forward pass", "backward pass"
 MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
@@ -48,9 +46,8 @@ class Engine:
         self.steps = plan(nodes).steps
         self.parameters = parameters
         self.dtype: np.dtype[Any] = parameters.vector.dtype
-        self.coupled = [step.run for step in self.steps if isinstance(step.run, BatchCoupledLayer)]
-        """The layers at which tiles wait for each other, in the order of the forward pass."""
-        self._coupled_nodes = [step.node for step in self.steps if isinstance(step.run, BatchCoupledLayer)]
+        self.coupled = [step for step in self.steps if step.operation.coupled]
+        """The steps at which tiles wait for each other, in the order of the forward pass."""
         largest_output = max(math.prod(node.out_shape) for node in nodes) * self.dtype.itemsize
         in_cache, at_most = (_power_of_two(size // largest_output) for size in (CACHE_BYTES, OUTPUT_BYTES))
         self.largest_tile = min(MAX_TILE, max(in_cache, min(MIDDLE_TILE, at_most)))
@@ -58,8 +55,6 @@ class Engine:
         """A prediction keeps nothing for a backward pass: its tiles may be twice as large."""
         self.preprocessing, self.input_axes = preprocessing, input_axes
         self._factor, self._offset = preprocessing.affine(self.dtype, input_axes)
-        self._partials: dict[tuple[int, str], Shape | None] = {}
-        """The shapes of the partials of coupled layers, by node and way."""
         self.workspaces: list[Workspace] = []
         """Those that no tile has now."""
 
@@ -118,10 +113,7 @@ class Engine:
         self.plain_cost.threads(len(x), len(x), 1)
         ctx = TileContext(Workspace(self.dtype), False, ())
         values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
-        for node in self.nodes:
-            ctx.enter(node.index)
-            with Naming(node, FORWARD):
-                values[node.index], _ = _forward(node.layer, node.out_shape, [values[i] for i in node.inputs], ctx)
+        self._forward(plain_steps(self.nodes), values, ctx)
         return [np.array(values[node.index]) for node in self.nodes]
 
     def training_pass(
@@ -152,10 +144,8 @@ class Engine:
             ctx.enter(step.node.index)
             inputs = _taken(step, values)
             with Naming(step.node, FORWARD):
-                if isinstance(step.run, BatchCoupledLayer):
-                    ctx.partial = self._partial(step, "forward", step.run.partial(inputs[0], ctx))
-                    ctx.total = yield ctx.partial
-                values[step.output], cache = _forward(step.run, step.out_shape, inputs, ctx)
+                values[step.output], cache = yield from forward(step.operation, inputs, ctx)
+                step.check_output(values[step.output], len(positions))
             caches.append(cache)
 
         del inputs  # what nobody refers to any more is memory for the next step
@@ -171,21 +161,15 @@ class Engine:
             entries = self.parameters.of_node(step.node.index)
             ctx.gradients = {entry.name: self.parameters.view(gradient, entry) for entry in entries}
             with Naming(step.node, BACKWARD):
-                if isinstance(step.run, BatchCoupledLayer):
-                    ctx.partial = self._partial(step, "backward", step.run.backward_partial(dy, cache, ctx))
-                    ctx.total = yield ctx.partial
-                if isinstance(step.run, Merge):
-                    dxs: Sequence[Array | None] = _backward_merge(step, dy, cache, ctx)
-                else:
-                    dx, grads = _backward(step, dy, cache, ctx)
-                    dxs = [dx]
-                    _keep(step.node, grads, ctx.gradients)
+                dxs, grads = yield from backward(step.operation, dy, cache, ctx)
+                step.check_gradients(dxs, len(positions))
+                _keep(step.node, grads, ctx.gradients)
             for source, dx in zip(step.node.inputs, dxs, strict=True):
                 if source != INPUT and dx is not None:
                     if source in pending:
                         dx = np.add(pending[source], dx, out=ctx.empty_like(dx))
                     pending[source] = dx
-            del dy, cache, dx, dxs
+            del dy, cache, dx, dxs, grads
         self.workspaces.append(workspace)
         return sums
 
@@ -195,24 +179,24 @@ class Engine:
         first: of the steps, where to begin; tiles: the values of each tile by their nodes, to which the outputs are
         added; contexts: one for each tile.
         """
-        totals = []
+        totals: list[Array] = []
         with arithmetic(over="ignore", invalid="ignore"):
             for step in self.steps[first:]:
-                inputs = [[values[source] for source in step.node.inputs] for values in tiles]
+
+                def join(partials: Sequence[Array], step: Step = step) -> Array:
+                    totals.append(step.operation.join([part.astype(np.float64, copy=False) for part in partials]))
+                    return totals[-1]
+
                 for ctx in contexts:
                     ctx.enter(step.node.index)
-                if isinstance(step.run, BatchCoupledLayer):
-                    for (x,), ctx in zip(inputs, contexts, strict=True):
-                        with Naming(step.node, FORWARD):
-                            given = self._partial(step, "forward", step.run.partial(x, ctx))
-                        ctx.partial = given.astype(np.float64, copy=False)
-                    with Naming(step.node, FORWARD):
-                        totals.append(step.run.join([ctx.partial for ctx in contexts]))
-                    for ctx in contexts:
-                        ctx.total = totals[-1]
-                for values, xs, ctx in zip(tiles, inputs, contexts, strict=True):
-                    with Naming(step.node, FORWARD):
-                        values[step.output] = _forward(step.run, step.out_shape, xs, ctx)[0]
+                with Naming(step.node, FORWARD):
+                    ways = [
+                        forward(step.operation, [values[source] for source in step.node.inputs], ctx)
+                        for values, ctx in zip(tiles, contexts, strict=True)
+                    ]
+                    for values, (y, _) in zip(tiles, together(ways, join), strict=True):
+                        step.check_output(y, len(values[INPUT]))
+                        values[step.output] = y
         return totals
 
     def join(self, number: int, partials: Sequence[Array]) -> Array:
@@ -220,25 +204,15 @@ class Engine:
 
         partials: of the batch's tiles, in their order.
         """
-        with Naming(self._coupled_nodes[number], FORWARD):
-            total = self.coupled[number].join(partials)
+        with Naming(self.coupled[number].node, FORWARD):
+            total = self.coupled[number].operation.join(partials)
         self.absorb(number, total)
         return total
 
     def absorb(self, number: int, total: Array) -> None:
         """Let a coupled layer take in the forward total of a batch."""
-        with Naming(self._coupled_nodes[number], FORWARD):
-            self.coupled[number].absorb(total)
-
-    def _partial(self, step: Step, way: str, given: Array) -> Array:
-        """A tile's partial sum. Raises ShapeError unless it has the shape that other tiles' have."""
-        shape = getattr(given, "shape", None)
-        expected = self._partials.setdefault((step.node.index, way), shape)
-        if shape is None or shape != expected:
-            raise ShapeError(
-                f"a partial must be an array of one shape for every tile, {expected}; it is {described(given)}"
-            )
-        return given
+        with Naming(self.coupled[number].node, FORWARD):
+            self.coupled[number].operation.absorb(total)
 
     def _prediction_steps(self) -> list[Step]:
         """The steps of a prediction, with the present parameters."""
@@ -267,11 +241,17 @@ class Engine:
         ctx = TileContext(workspace, False, (), len(x))
         with arithmetic():
             values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
-            for step in steps:
-                ctx.enter(step.node.index)
-                with Naming(step.node, FORWARD):
-                    values[step.output], _ = _forward(step.run, step.out_shape, _taken(step, values), ctx)
+            self._forward(steps, values, ctx)
         return values[steps[-1].output]
+
+    def _forward(self, steps: Sequence[Step], values: dict[int, Array], ctx: TileContext) -> None:
+        """Take one tile through these steps in prediction, and add the outputs to the values."""
+        for step in steps:
+            ctx.enter(step.node.index)
+            with Naming(step.node, FORWARD):
+                xs = _taken(step, values)
+                values[step.output], _ = step.operation.forward(xs, ctx)
+                step.check_output(values[step.output], len(xs[0]))
 
     def prepare(self, x: Array, ctx: TileContext) -> Array:
         """Raw values to network input; images get the memory order of the kernels, pixels first."""
@@ -316,35 +296,3 @@ def _taken(step: Step, values: dict[int, Array]) -> list[Array]:
     for source in step.last_use_of:
         del values[source]
     return inputs
-
-
-def _forward(
-    run: Layer | Merge | Kernel, out_shape: Shape, inputs: Sequence[Array], ctx: TileContext
-) -> tuple[Array, Cache]:
-    """What `forward` gives. Raises ShapeError, for the authors of layers, if it is not what the contract says."""
-    given = run.forward(inputs, ctx) if isinstance(run, Merge) else run.forward(inputs[0], ctx)
-    expected = len(inputs[0]), *out_shape
-    if not isinstance(given, tuple) or len(given) != 2 or getattr(given[0], "shape", None) != expected:
-        raise ShapeError(f"forward must return (y, cache) with y of shape {expected}; it gave {described(given)}")
-    return given
-
-
-def _backward(step: Step, dy: Array, cache: Cache, ctx: TileContext) -> tuple[Array | None, Grads]:
-    """The same for `backward` of a layer or kernel; only a kernel may leave out a dx that nobody needs."""
-    run = cast(Layer | Kernel, step.run)
-    given = run.backward(dy, cache, ctx)
-    expected = len(dy), *step.node.in_shapes[0]
-    if not isinstance(given, tuple) or len(given) != 2 or getattr(given[0], "shape", expected) != expected:
-        raise ShapeError(f"backward must return (dx, grads) with dx of shape {expected}; it gave {described(given)}")
-    return given
-
-
-def _backward_merge(step: Step, dy: Array, cache: Cache, ctx: TileContext) -> Sequence[Array]:
-    """The same for `backward` of a merge."""
-    given = cast(Merge, step.run).backward(dy, cache, ctx)
-    expected = [(len(dy), *shape) for shape in step.node.in_shapes]
-    if not isinstance(given, tuple | list) or [getattr(dx, "shape", None) for dx in given] != expected:
-        raise ShapeError(
-            f"backward must return the gradient of each branch, of shapes {expected}; it gave {described(given)}"
-        )
-    return given

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from cnnkit.components import Layer, Merge
+from cnnkit.components import Layer
+from cnnkit.components.described import described
+from cnnkit.errors import ContractError
 from cnnkit.layers import BatchNorm2D, Conv2D
-from cnnkit.network.kernels import Kernel, kernel_for
+from cnnkit.network.kernels import kernel_for
 from cnnkit.network.kernels.fold import Fold
 from cnnkit.network.node import INPUT, Node
-from cnnkit.types import Shape
+from cnnkit.network.operation import Operation, operation_of
+from cnnkit.types import Array, Shape
 
 LONGEST = 4
 """Layers that a step takes at most: a convolution with batch normalisation, rectifier and pooling."""
@@ -27,9 +31,36 @@ class Step:
     """Index of the last node, whose output this step gives."""
     out_shape: Shape
     """Of that output, without the batch axis."""
-    run: Layer | Merge | Kernel
+    operation: Operation
     last_use_of: tuple[int, ...]
     """The values that no later step takes."""
+
+    @property
+    def run(self) -> Any:
+        """The layer, merge or kernel."""
+        return self.operation.run
+
+    def check_output(self, y: Array, samples: int) -> None:
+        """Raise ContractError unless the output has the shape that `build` promised."""
+        expected = samples, *self.out_shape
+        if y.shape != expected:
+            raise ContractError(
+                f"forward must return (y, cache) with y of shape {expected}; it gave {described(y)} as y"
+            )
+
+    def check_gradients(self, dxs: Sequence[Array | None], samples: int) -> None:
+        """Raise ContractError unless each input has a gradient of its shape, or None where nobody needs it."""
+        expected = [(samples, *shape) for shape in self.node.in_shapes]
+        given = [shape if dx is None else dx.shape for dx, shape in zip(dxs, expected, strict=False)]
+        if given == expected and len(dxs) == len(expected):
+            return
+        if len(expected) == 1:
+            raise ContractError(
+                f"backward must return (dx, grads) with dx of shape {expected[0]}; it gave {described(dxs[0])} as dx"
+            )
+        raise ContractError(
+            f"backward must return the gradient of each branch, of shapes {expected}; it gave {described(tuple(dxs))}"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,14 +98,15 @@ def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
         used += folded
         last = [source for source in set(node.inputs) if last_taker[source] == node.index]
         end = nodes[node.index + used - 1]
-        steps.append(Step(node, end.index, end.out_shape, run, tuple(last)))
+        operation = operation_of(run)
+        steps.append(Step(node, end.index, end.out_shape, operation, tuple(last)))
         at += used
     return Plan(steps, folds)
 
 
 def plain_steps(nodes: Sequence[Node]) -> list[Step]:
     """Each node by its layer, with all values kept."""
-    return [Step(node, node.index, node.out_shape, node.layer, ()) for node in nodes]
+    return [Step(node, node.index, node.out_shape, operation_of(node.layer), ()) for node in nodes]
 
 
 def _plain(*layers: Layer) -> bool:

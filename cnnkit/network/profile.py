@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer, Merge, Optimizer
+from cnnkit.components import Optimizer
 from cnnkit.components.checks import whole
 from cnnkit.errors import ShapeError
 from cnnkit.network.engine import Engine
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective
+from cnnkit.network.operation import Operation
 from cnnkit.network.operations import multiply_adds
 from cnnkit.network.plan import Step
 from cnnkit.network.session import training_session
-from cnnkit.types import Array, Context, Samples
+from cnnkit.types import Array, Cache, Context, Grads, Samples
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ def profile(
     size = min(whole("batch_size", batch_size), len(samples))
     if not size:
         raise ShapeError("expected at least one sample to profile with, got none")
-    clocks = [_clock_for(step) for step in engine.steps]
+    clocks = [_Clock(step.operation) for step in engine.steps]
     timed = copy.copy(engine)
-    timed.steps = [replace(step, run=clock) for step, clock in zip(engine.steps, clocks, strict=True)]
-    timed.coupled = [clock for clock in clocks if isinstance(clock, BatchCoupledLayer)]
+    timed.steps = [replace(step, operation=clock) for step, clock in zip(engine.steps, clocks, strict=True)]
+    timed.coupled = [step for step in timed.steps if step.operation.coupled]
     with training_session(timed, samples, objective, Optimizer(), size, workers=1) as session:  # it makes no update
         for number in range(-1, steps):
             if number == 0:  # the pass before was the one that faults memory in
@@ -79,60 +80,51 @@ def rows(profiles: Sequence[StepProfile]) -> list[dict[str, Any]]:
     ]
 
 
-class _Clock:
-    """Stands for what a step runs and keeps the time; the engine tells kinds of layers apart by their class."""
+class _Clock(Operation):
+    """Keeps the time of an operation; it absorbs nothing, so that no buffer moves."""
 
-    def __init__(self, run: Any) -> None:
-        self.run = run
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(operation.run)
+        self.operation = operation
+        self.coupled = operation.coupled
         self.forward_seconds = self.backward_seconds = 0.0
 
-    def forward(self, x: Any, ctx: Context) -> Any:
-        with self.in_forward():
-            return self.run.forward(x, ctx)
+    def partial(self, xs: Sequence[Array], ctx: Context) -> Array:
+        with self._in_forward():
+            return self.operation.partial(xs, ctx)
 
-    def backward(self, dy: Array, cache: Any, ctx: Context) -> Any:
-        with self.in_backward():
-            return self.run.backward(dy, cache, ctx)
+    def join(self, partials: Sequence[Array]) -> Array:
+        with self._in_forward():
+            return self.operation.join(partials)
+
+    def absorb(self, total: Array) -> None:
+        pass
+
+    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
+        with self._in_forward():
+            return self.operation.forward(xs, ctx)
+
+    def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
+        with self._in_backward():
+            return self.operation.backward_partial(dy, cache, ctx)
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Sequence[Array | None], Grads]:
+        with self._in_backward():
+            return self.operation.backward(dy, cache, ctx)
 
     @contextmanager
-    def in_forward(self) -> Iterator[None]:
+    def _in_forward(self) -> Iterator[None]:
         """Add the time of a block to the forward pass."""
         began = time.perf_counter()
         yield
         self.forward_seconds += time.perf_counter() - began
 
     @contextmanager
-    def in_backward(self) -> Iterator[None]:
-        """Likewise, to the backward pass."""
+    def _in_backward(self) -> Iterator[None]:
+        """Add the time of a block to the backward pass."""
         began = time.perf_counter()
         yield
         self.backward_seconds += time.perf_counter() - began
-
-
-class _MergeClock(_Clock, Merge):
-    """A clock in the place of a merge."""
-
-
-class _CoupledClock(_Clock, BatchCoupledLayer):
-    """A clock in the place of a layer that is coupled over the batch; it absorbs nothing, so that no buffer moves."""
-
-    def partial(self, x: Array, ctx: Context) -> Any:
-        with self.in_forward():
-            return self.run.partial(x, ctx)
-
-    def join(self, partials: Sequence[Array]) -> Any:
-        with self.in_forward():
-            return self.run.join(partials)
-
-    def backward_partial(self, dy: Array, cache: Any, ctx: Context) -> Any:
-        with self.in_backward():
-            return self.run.backward_partial(dy, cache, ctx)
-
-
-def _clock_for(step: Step) -> _Clock:
-    if isinstance(step.run, Merge):
-        return _MergeClock(step.run)
-    return _CoupledClock(step.run) if isinstance(step.run, BatchCoupledLayer) else _Clock(step.run)
 
 
 def _profile(nodes: Sequence[Node], step: Step, clock: _Clock, samples: int) -> StepProfile:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer, Layer, Merge
-from cnnkit.components.described import described
-from cnnkit.errors import CheckError
+from cnnkit.components import Layer, Merge
+from cnnkit.errors import CheckError, ContractError
+from cnnkit.network.operation import backward as drive_backward
+from cnnkit.network.operation import forward as drive_forward
+from cnnkit.network.operation import operation_of, together
 from cnnkit.testing.context import PlainContext
 from cnnkit.types import Array, Cache, Grads, Shape
 
@@ -92,17 +95,13 @@ def forward(
     """
     inputs = list(zip(*(np.array_split(x, tiles) for x in xs), strict=True))
     contexts = [PlainContext(training, seed + number, xs[0].dtype, fill=fill) for number in range(len(inputs))]
-    if isinstance(layer, BatchCoupledLayer) and training:
-        partials = [layer.partial(x[0], ctx) for x, ctx in zip(inputs, contexts, strict=True)]
-        _share(contexts, partials, layer.join)
-    results = []
-    for x, ctx in zip(inputs, contexts, strict=True):
-        given = layer.forward(x, ctx) if isinstance(layer, Merge) else layer.forward(x[0], ctx)
-        if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[0], np.ndarray):
-            raise CheckError(f"forward must return (y, cache) with y an array, it gave {described(given)}")
+    operation = operation_of(layer)
+    ways = [drive_forward(operation, x, ctx) for x, ctx in zip(inputs, contexts, strict=True)]
+    with _contract_told():
+        results = together(ways, _joining(contexts, operation.join))
+    for ctx in contexts:
         ctx.end_call()
-        results.append(Tile(*given, ctx))
-    return results
+    return [Tile(y, cache, ctx) for (y, cache), ctx in zip(results, contexts, strict=True)]
 
 
 def backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[list[Array], Grads]:
@@ -126,24 +125,17 @@ def backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[li
 
 def _backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[list[Array], Grads]:
     dys = np.split(dy, np.cumsum([len(tile.y) for tile in tiles])[:-1])
-    if isinstance(layer, BatchCoupledLayer):
-        partials = [layer.backward_partial(part, t.cache, t.ctx) for part, t in zip(dys, tiles, strict=True)]
-        _share([tile.ctx for tile in tiles], partials, lambda parts: np.asarray(np.sum(parts, axis=0)))
-        for tile in tiles:
-            tile.ctx.total = tile.ctx.total * tile.ctx.training
-    dxs: list[Sequence[Array]] = []
+    operation, contexts = operation_of(layer), [tile.ctx for tile in tiles]
+    ways = [drive_backward(operation, part, tile.cache, tile.ctx) for part, tile in zip(dys, tiles, strict=True)]
+    with _contract_told():
+        results = together(ways, _joining(contexts, lambda parts: np.asarray(np.sum(parts, axis=0))))
     total: Grads = {}
-    for part, tile in zip(dys, tiles, strict=True):
-        if isinstance(layer, Merge):
-            dxs.append(layer.backward(part, tile.cache, tile.ctx))
-        else:
-            given = layer.backward(part, tile.cache, tile.ctx)
-            if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[1], dict):
-                raise CheckError(f"backward must return (dx, grads) with grads a dict, it gave {described(given)}")
-            dxs.append([given[0]])
-            grads = _kept(layer, given[1], tile.ctx)
-            total = {name: total[name] + grad if name in total else grad for name, grad in grads.items()}
-        tile.ctx.end_call()
+    dxs: list[Sequence[Array]] = []
+    for (given, grads), ctx in zip(results, contexts, strict=True):
+        dxs.append([dx for dx in given if dx is not None])
+        kept = _kept(layer, grads, ctx) if isinstance(layer, Layer) else {}
+        total = {name: total[name] + grad if name in total else grad for name, grad in kept.items()}
+        ctx.end_call()
     return [np.concatenate(parts) for parts in zip(*dxs, strict=True)], total
 
 
@@ -164,16 +156,26 @@ def _kept(layer: Layer, grads: Grads, ctx: PlainContext) -> Grads:
     return kept
 
 
-def _share(
-    contexts: Sequence[PlainContext], partials: Sequence[Array], join: Callable[[Sequence[Array]], Array]
-) -> None:
-    for partial in partials:
-        if np.asarray(partial).dtype != np.float64 or np.shape(partial) != np.shape(partials[0]):
-            raise CheckError(
-                f"partials must be float64 and of one shape for every tile, got {np.asarray(partial).dtype} of shape "
-                f"{np.shape(partial)}; the first has shape {np.shape(partials[0])}"
-            )
-    total = join(partials)
-    for ctx, partial in zip(contexts, partials, strict=True):
-        ctx.end_call()
-        ctx.partial, ctx.total = partial, total
+def _joining(
+    contexts: Sequence[PlainContext], join: Callable[[Sequence[Array]], Array]
+) -> Callable[[Sequence[Array]], Array]:
+    """`join`, after a check of the partials and the end of the calls that gave them."""
+
+    def joined(partials: Sequence[Array]) -> Array:
+        for partial in partials:
+            if partial.dtype != np.float64:
+                raise CheckError(f"partials must be float64 and of one shape for every tile, got {partial.dtype}")
+        for ctx in contexts:
+            ctx.end_call()
+        return join(partials)
+
+    return joined
+
+
+@contextmanager
+def _contract_told() -> Iterator[None]:
+    """What a call must give is a check, too."""
+    try:
+        yield
+    except ContractError as error:
+        raise CheckError(str(error)) from error
