@@ -13,6 +13,7 @@ from cnnkit.errors import ShapeError
 from cnnkit.layers import Conv2D, ReLU
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.kernels import grouped
+from cnnkit.network.kernels.epilogue import Epilogue, Rectifier
 from cnnkit.network.kernels.grouped import DepthwiseCorrelation, DepthwiseGradient, GroupedConvKernel
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Context, Grads, Shape
@@ -71,7 +72,7 @@ def assert_kernel_equals(
     x = images((samples, *in_shape), pixels_first, rng)
     dy = images((samples, conv.filters, *conv.window.out_size), pixels_first, rng)
     y_expected, dx_expected, grads_expected = plain([expected, ReLU()] if relu else [expected], x, dy)
-    kernel = GroupedConvKernel(conv, relu=relu, needs_dx=True)
+    kernel = GroupedConvKernel(conv, Epilogue(Rectifier() if relu else None), needs_dx=True)
     workspace = Workspace(np.dtype(np.float64))
 
     def check(ctx: Context) -> None:
@@ -142,7 +143,7 @@ def test_edges_equal_their_layers(in_group: int, in_shape: Shape, kernel: int, s
 @pytest.mark.parametrize(("in_group", "out_group", "depthwise"), [(1, 1, True), (1, 2, False), (2, 1, False)])
 def test_one_channel_and_one_filter_go_the_depthwise_way(in_group: int, out_group: int, depthwise: bool) -> None:
     conv = built(Conv2D(3 * out_group, 3, groups=3), (3 * in_group, 5, 5), np.random.default_rng(0))
-    kernel = GroupedConvKernel(conv, relu=False, needs_dx=True)
+    kernel = GroupedConvKernel(conv, Epilogue(), needs_dx=True)
     ways = [kernel.correlation, kernel.weight_gradient, *(correlation for _, _, correlation in kernel.phases)]
     assert {isinstance(way, DepthwiseCorrelation | DepthwiseGradient) for way in ways} == {depthwise}
 
@@ -158,7 +159,7 @@ def test_rows_in_several_blocks_equal_their_layers(monkeypatch: pytest.MonkeyPat
 def test_the_input_of_a_network_needs_no_gradient(in_group: int) -> None:
     rng = np.random.default_rng(0)
     conv = built(Conv2D(4, 3, groups=2), (2 * in_group, 5, 5), rng)
-    kernel, ctx = GroupedConvKernel(conv, relu=False, needs_dx=False), PlainContext()
+    kernel, ctx = GroupedConvKernel(conv, Epilogue(), needs_dx=False), PlainContext()
     x = rng.normal(size=(3, 2 * in_group, 5, 5))
     y, cache = kernel.forward(x, ctx)
     dx, grads = kernel.backward(np.ones(y.shape), cache, ctx)

@@ -185,12 +185,12 @@ def test_kernels_take_what_they_can_and_leave_the_rest() -> None:
         model = Sequential(layers, (2, 12, 12))
         return [(type(step.run).__name__, step.output) for step in model.engine().steps]
 
-    assert steps(Conv2D(2, 3), ReLU(), MaxPool2D(2), ReLU()) == [("ConvKernel", 2), ("RectifierKernel", 3)]
+    assert steps(Conv2D(2, 3), ReLU(), MaxPool2D(2), ReLU()) == [("ConvKernel", 2), ("ActivationKernel", 3)]
     assert steps(Conv2D(2, 3), MaxPool2D(2), ReLU()) == [("ConvKernel", 2)]
     assert steps(Conv2D(2, 3), MaxPool2D(3, stride=2)) == [("ConvKernel", 0), ("MaxPool2D", 1)]
     assert steps(Conv2D(2, 3), BatchNorm2D(), ReLU())[0] == ("ConvKernel", 0)
     assert steps(Conv2D(2, 3), MaxPool2D(1)) == [("ConvKernel", 1)]
-    assert steps(ReLU(), MaxPool2D(1)) == [("RectifierKernel", 0), ("MaxPool2D", 1)]
+    assert steps(ReLU(), MaxPool2D(1)) == [("ActivationKernel", 0), ("MaxPool2D", 1)]
     assert steps(Conv2D(2, 3, groups=2)) == [("GroupedConvKernel", 0)]
     assert steps(Conv2D(2, 3, dilation=2)) == [("Conv2D", 0)]
 
@@ -199,7 +199,7 @@ def test_values_that_others_use_are_not_fused_away() -> None:
     model = Sequential(["Conv2D(2, 3, padding=1)", "Residual(ReLU())"], (1, 6, 6))
     assert [(type(step.run).__name__, step.output) for step in model.engine().steps] == [
         ("ConvKernel", 0),
-        ("RectifierKernel", 1),
+        ("ActivationKernel", 1),
         ("Residual", 2),
     ]
 

@@ -1,11 +1,16 @@
-"""Fully connected layer with the samples as the fastest axis, and the rectifier behind it."""
+"""Fully connected layer with the samples as the fastest axis, and the activation behind it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
 import numpy as np
 
+from cnnkit.components import Layer, Merge
 from cnnkit.layers import Dense
-from cnnkit.network.kernels.layout import passed, rectify, samples_last
+from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
+from cnnkit.network.kernels.layout import samples_last
 from cnnkit.network.kernels.products import product
 from cnnkit.types import Array, Cache, Context, Grads
 
@@ -14,19 +19,28 @@ FEW_UNITS = 32
 
 
 class DenseKernel:
-    """Dense, then optionally ReLU.
+    """Dense, then optionally an activation.
 
     Equals the plain layers one after the other:
 
-        y = dense.forward(x); if relu: y = ReLU().forward(y)
+        y = dense.forward(x); if activation: y = activation.forward(y)
 
     All arrays are (features, N) in memory, as convolutions leave them.
     """
 
-    def __init__(self, dense: Dense, *, relu: bool, needs_dx: bool) -> None:
+    def __init__(self, dense: Dense, epilogue: Epilogue, *, needs_dx: bool) -> None:
         self.dense = dense
-        self.relu = relu
+        self.epilogue = epilogue
         self.needs_dx = needs_dx
+
+    @classmethod
+    def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:
+        """A fully connected layer with the activation behind it."""
+        first = layers[0]
+        if type(first) is not Dense:
+            return None
+        epilogue, used = epilogue_of(layers[1:2])
+        return cls(first, epilogue, needs_dx=needs_dx), 1 + used
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """One product."""
@@ -35,16 +49,13 @@ class DenseKernel:
         product(self.dense.params["weight"], inner, y)
         if self.dense.bias:
             np.add(y, self.dense.params["bias"][:, None], out=y)
-        if self.relu:
-            rectify(y)
-        return y.T, (inner, y)
+        self.epilogue.apply(y)
+        return y.T, (inner, self.epilogue.kept(y))
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array | None, Grads]:
         """Two products; the second only where someone needs it."""
         inner, y = cache
-        inner_dy = samples_last(dy, ctx)
-        if self.relu:
-            inner_dy = passed(inner_dy, y, ctx.empty(y.shape), ctx)
+        inner_dy = self.epilogue.passed(samples_last(dy, ctx), y, ctx)
         weight = self.dense.params["weight"]
         if len(weight) <= FEW_UNITS:
             columns = ctx.empty((len(dy), len(weight)))

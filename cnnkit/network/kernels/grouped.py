@@ -1,4 +1,4 @@
-"""Convolution of pixels-first images in groups of channels, with bias and rectifier.
+"""Convolution of pixels-first images in groups of channels, with bias and activation.
 
 The weights of groups have one axis more in here: (groups, filters of a group, channels of a group, kh, kw).
 """
@@ -6,13 +6,17 @@ The weights of groups have one axis more in here: (groups, filters of a group, c
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 
+from cnnkit.components import Layer, Merge
+from cnnkit.components.checks import pair
 from cnnkit.layers import Conv2D
 from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.axes import inside, phases
+from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
 from cnnkit.network.kernels.gradient import weight_gradient
 from cnnkit.network.kernels.layout import (
     blocks,
@@ -20,9 +24,7 @@ from cnnkit.network.kernels.layout import (
     channel_sums,
     flat_pixels,
     logical,
-    passed,
     pixels_first,
-    rectify,
     spread,
 )
 from cnnkit.network.kernels.patches import BLOCK_BYTES
@@ -31,26 +33,35 @@ from cnnkit.types import Array, Cache, Context, Grads
 
 
 class GroupedConvKernel:
-    """Conv2D, then optionally ReLU; for convolutions with groups and without dilation.
+    """Conv2D, then optionally an activation; for convolutions with groups and without dilation.
 
     Equals the plain layers one after another:
 
         y = conv.forward(x)
-        if relu: y = ReLU().forward(y)
+        if activation: y = activation.forward(y)
 
     x: (N, C, H, W); y: (N, filters, oh, ow). Groups of one filter and one channel are sums of shifted images; others
-    are convolutions of their own. Nothing is kept for the backward pass but x and, for the rectifier, y.
+    are convolutions of their own. Nothing is kept for the backward pass but x and, for the activation, y.
     """
 
-    def __init__(self, conv: Conv2D, *, relu: bool, needs_dx: bool) -> None:
+    def __init__(self, conv: Conv2D, epilogue: Epilogue, *, needs_dx: bool) -> None:
         self.conv = conv
-        self.relu = relu
+        self.epilogue = epilogue
         self.needs_dx = needs_dx
         self.rows, self.columns = conv.window.rows, conv.window.columns
         filters, channels = conv.params["weight"].shape[:2]
         filters //= conv.groups
         self.correlation = _correlation(self.rows, self.columns, channels, filters)
         self.weight_gradient = _gradient(self.rows, self.columns, channels, filters)
+
+    @classmethod
+    def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:
+        """A convolution in groups with the activation behind it."""
+        first = layers[0]
+        if type(first) is not Conv2D or first.groups == 1 or pair("dilation", first.dilation) != (1, 1):
+            return None
+        epilogue, used = epilogue_of(layers[1:2])
+        return cls(first, epilogue, needs_dx=needs_dx), 1 + used
 
     @functools.cached_property
     def phases(self) -> list[tuple[tuple[slice, slice], tuple[slice, slice], DepthwiseCorrelation | GroupCorrelation]]:
@@ -73,7 +84,7 @@ class GroupedConvKernel:
         return met == self.rows.length * self.columns.length
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """Bias and rectifier follow each block of output rows."""
+        """Bias and activation follow each block of output rows."""
         pixels, weight = pixels_first(x, ctx), self._grouped(self.conv.params["weight"])
         y = ctx.empty((self.rows.positions, self.columns.positions, self.conv.filters, len(x)))
         bias = spread(self.conv.params["bias"], y, ctx) if self.conv.bias else None
@@ -81,16 +92,13 @@ class GroupedConvKernel:
             part = y[block]
             if bias is not None:
                 np.add(flat_pixels(part), bias, out=flat_pixels(part))
-            if self.relu:
-                rectify(part)
-        return logical(y), (pixels, y if self.relu else None)
+            self.epilogue.apply(part)
+        return logical(y), (pixels, self.epilogue.kept(y))
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array | None, Grads]:
         """The gradient of the weights, and of the input where someone needs it."""
         x, y = cache
-        inner_dy = pixels_first(dy, ctx)
-        if self.relu:
-            inner_dy = passed(inner_dy, y, ctx.empty(y.shape), ctx)
+        inner_dy = self.epilogue.passed(pixels_first(dy, ctx), y, ctx)
         grads = {"weight": ctx.gradient("weight", self.conv.params["weight"].shape)}
         self.weight_gradient.fill(self._grouped(grads["weight"]), x, inner_dy, ctx)
         if self.conv.bias:

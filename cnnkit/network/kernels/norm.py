@@ -1,23 +1,23 @@
-"""Batch normalisation of pixels-first images, with the rectifier behind it."""
+"""Batch normalisation of pixels-first images, with the activation behind it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer
+from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.layers import BatchNorm2D
 from cnnkit.layers.norm import is_large, statistics
+from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
 from cnnkit.network.kernels.layout import (
     blocks,
     channel_products,
     channel_sums,
     flat_pixels,
     logical,
-    passed,
     pixels_first,
-    rectify,
     spread,
 )
 from cnnkit.types import Array, Cache, Context, Grads
@@ -27,20 +27,29 @@ BLOCK_BYTES = 1 << 18
 
 
 class BatchNormKernel(BatchCoupledLayer):
-    """BatchNorm2D, then optionally ReLU.
+    """BatchNorm2D, then optionally an activation.
 
     Equals the plain layers one after the other:
 
-        y = norm.forward(x); y = relu.forward(y)
+        y = norm.forward(x); y = activation.forward(y)
 
     With scale = gamma / sqrt(var + epsilon), forward is y = x * scale + (beta - mean * scale), and backward is a sum of
     three terms, each a number for a channel times dy, x or 1. Where a mean is so large that digits would be lost by
     this, it is taken out of x first.
     """
 
-    def __init__(self, norm: BatchNorm2D, *, relu: bool) -> None:
+    def __init__(self, norm: BatchNorm2D, epilogue: Epilogue) -> None:
         self.norm = norm
-        self.relu = relu
+        self.epilogue = epilogue
+
+    @classmethod
+    def take(cls, layers: Sequence[Layer | Merge], _needs_dx: bool, /) -> tuple[Self, int] | None:
+        """Batch normalisation with the activation behind it."""
+        first = layers[0]
+        if type(first) is not BatchNorm2D:
+            return None
+        epilogue, used = epilogue_of(layers[1:2])
+        return cls(first, epilogue), 1 + used
 
     def partial(self, x: Array, ctx: Context) -> Array:
         """As BatchNorm2D.partial."""
@@ -65,7 +74,7 @@ class BatchNormKernel(BatchCoupledLayer):
         self.norm.absorb(total)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """Two passes, three with the rectifier, over blocks that stay in the cache."""
+        """Two passes, three with an activation, over blocks that stay in the cache."""
         pixels = pixels_first(x, ctx)
         if ctx.training:
             count, mean, var = statistics(ctx.total)
@@ -81,18 +90,20 @@ class BatchNormKernel(BatchCoupledLayer):
         for block in _blocks(pixels):
             part = np.multiply(flat_pixels(pixels[block]), scales, out=flat_pixels(y[block]))
             np.add(part, offsets, out=part)
-            if self.relu:
-                rectify(part)
-        return logical(y), [pixels, y if self.relu else None, count, mean, inverse]
+            self.epilogue.apply(part)
+        return logical(y), [pixels, self.epilogue.kept(y), count, mean, inverse]
 
     def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
-        """As BatchNorm2D.backward_partial; what passes the rectifier is put into the cache for `backward`."""
+        """As BatchNorm2D.backward_partial; what passes the activation is put into the cache for `backward`."""
         pixels, y, _, mean, inverse = cache
         inner_dy = pixels_first(dy, ctx)
-        through = ctx.empty(y.shape) if self.relu else inner_dy
+        activation = self.epilogue.activation
+        through = ctx.empty(y.shape) if activation else inner_dy
         sums, products = np.zeros((2, pixels.shape[2]))
         for block in _blocks(pixels):
-            part = passed(inner_dy[block], y[block], through[block], ctx) if self.relu else inner_dy[block]
+            part = inner_dy[block]
+            if activation:
+                part = activation.passed(part, y[block], through[block], ctx)
             sums += channel_sums(part, ctx)
             products += channel_products(part, pixels[block], ctx)
         cache.append(through)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
+from cnnkit.components import Layer, Merge
 from cnnkit.components.sums import sum_over
-from cnnkit.layers import MaxPool2D
+from cnnkit.layers import AvgPool2D, MaxPool2D
+from cnnkit.network.kernels.epilogue import side_by_side
 from cnnkit.network.kernels.layout import logical, pixels_first
 from cnnkit.types import Array, Cache, Context, Grads, Shape
 
@@ -69,6 +73,14 @@ class MaxPoolKernel:
         self.height = pool.window.rows.length
         self.width = pool.window.columns.length
 
+    @classmethod
+    def take(cls, layers: Sequence[Layer | Merge], _needs_dx: bool, /) -> tuple[Self, int] | None:
+        """A pooling with windows side by side."""
+        first = layers[0]
+        if type(first) is MaxPool2D and (size := side_by_side(first)) > 1:
+            return cls(first, size), 1
+        return None
+
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """Rows and columns at the end that fill no window are left out."""
         whole, size = self._whole(pixels_first(x, ctx)), self.size
@@ -103,6 +115,14 @@ class AvgPoolKernel:
     def __init__(self, size: int) -> None:
         self.size = size
 
+    @classmethod
+    def take(cls, layers: Sequence[Layer | Merge], _needs_dx: bool, /) -> tuple[Self, int] | None:
+        """A pooling with windows side by side that leave nothing over."""
+        first = layers[0]
+        if type(first) is AvgPool2D and (size := side_by_side(first)) and not _left_over(first, size):
+            return cls(size), 1
+        return None
+
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """Sums over rows, then over columns."""
         pixels, size = pixels_first(x, ctx), self.size
@@ -121,6 +141,11 @@ class AvgPoolKernel:
         dx = ctx.empty((height * size, width * size, *pixel))
         dx.reshape(height, size, width, size, *pixel)[...] = share[:, None, :, None]
         return logical(dx), {}
+
+
+def _left_over(layer: AvgPool2D, size: int) -> int:
+    """Rows and columns at the end that fill no window."""
+    return layer.window.rows.length % size + layer.window.columns.length % size
 
 
 def _fold(parts: list[Array], y: Array, winners: Array | None) -> None:
