@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cnnkit.components import Augmentation, Layer, Mixing, hookimpl
     from cnnkit.errors import CnnkitError
     from cnnkit.layers import Concat, Residual
-    from cnnkit.network import Sequential
+    from cnnkit.network import Graph, Sequential
     from cnnkit.pictures import plot
     from cnnkit.registry import Registry
     from cnnkit.training import Run, Trainer
@@ -26,6 +26,7 @@ __all__ = [
     "Augmentation",
     "CnnkitError",
     "Concat",
+    "Graph",
     "Layer",
     "Mixing",
     "Registry",
@@ -64,7 +65,7 @@ _MODULES = {
     "cnnkit.components": ("Augmentation", "Layer", "Mixing", "hookimpl"),
     "cnnkit.errors": ("CnnkitError",),
     "cnnkit.layers": ("Concat", "Residual"),
-    "cnnkit.network": ("Sequential",),
+    "cnnkit.network": ("Graph", "Sequential"),
     "cnnkit.pictures": ("plot",),
     "cnnkit.registry": ("Registry",),
     "cnnkit.training": ("Run", "Trainer"),

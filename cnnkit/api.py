@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.components import Dataset, Layer, Merge
 from cnnkit.home import expanded
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.training import Run
 from cnnkit.types import Array, Data, Inputs
 
@@ -80,7 +80,7 @@ def train(
 
 def load_model(
     ref: str, registry: Registry | str | Path | None = None, *, components: Iterable[type[Layer | Merge]] = ()
-) -> Sequential:
+) -> Network:
     """A registered model by its reference: `name@3`, `name@latest` or `name@ALIAS`.
 
     components: classes of layers that no installed plugin brings, such as those of a notebook.
@@ -95,7 +95,7 @@ def load_model(
 
 
 def export_onnx(
-    model: Sequential,
+    model: Network,
     path: str | Path,
     *,
     opset: int = 17,
@@ -113,7 +113,7 @@ def export_onnx(
 
 
 def validate_onnx(
-    path: str | Path, model: Sequential, x: Inputs | None = None, runtimes: Sequence[str] | None = None
+    path: str | Path, model: Network, x: Inputs | None = None, runtimes: Sequence[str] | None = None
 ) -> ValidationReport:
     """Compare an ONNX file with the model on other runtimes; `.ok` tells whether one of them agrees.
 
@@ -146,7 +146,7 @@ def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | 
 
 
 def write_bundle(
-    record: Record, model: Sequential, path: str | Path, x: Array | None = None, inputs: str = "random inputs"
+    record: Record, model: Network, path: str | Path, x: Array | None = None, inputs: str = "random inputs"
 ) -> ValidationReport:
     """What `export_bundle` does, for a record and its model; the file is written only if the report's `.ok`.
 

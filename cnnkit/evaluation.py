@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.classes import are_indices, check_labels, indices_of
 from cnnkit.components.predicted import predicted_classes
 from cnnkit.measures import Calibration, ClassReport, ConfusionPairs, calibration_of, confusion_pairs
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.types import Array, Samples
 
 BLOCK = 2**24
@@ -50,7 +50,7 @@ class ClassEvaluation:
         }
 
 
-def evaluate_classes(model: Sequential, samples: Samples, labels: tuple[str, ...] = ()) -> ClassEvaluation | None:
+def evaluate_classes(model: Network, samples: Samples, labels: tuple[str, ...] = ()) -> ClassEvaluation | None:
     """Measure a classifier class by class; None for a model that gives no classes, and targets that are none.
 
     Where a model gives classes for each pixel, pixels are counted. labels: names for the classes of a model without its
@@ -72,7 +72,7 @@ def evaluate_classes(model: Sequential, samples: Samples, labels: tuple[str, ...
     return ClassEvaluation(names, confusion, confusion.report(), calibrated)
 
 
-def _predicted(model: Sequential, samples: Samples) -> tuple[Array, Array]:
+def _predicted(model: Network, samples: Samples) -> tuple[Array, Array]:
     """The predicted class of each sample, or pixel, or NO_CLASS, and its probability or score: (N,) or (N*H*W,)."""
     step = max(1, BLOCK // math.prod(model.output_shape))
     asked = model.predict_proba if model.has_probabilities else model.logits

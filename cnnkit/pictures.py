@@ -16,7 +16,7 @@ from cnnkit.components import Layer
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
 from cnnkit.home import expanded
 from cnnkit.measures import not_finite
-from cnnkit.network import INPUT, Node, Sequential
+from cnnkit.network import INPUT, Network, Node
 from cnnkit.types import Array, Data, Samples, Shape
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Subject:
         self._load = load
 
     @cached_property
-    def model(self) -> Sequential:
+    def model(self) -> Network:
         """The model."""
         return self.record.model()
 

@@ -15,7 +15,7 @@ from cnnkit.data.images import find_images, looks_inverted
 from cnnkit.data.inputs import STDIN, read_inputs
 from cnnkit.errors import ConfigError, DataError, ShapeError, UnitsWarning
 from cnnkit.measures import not_finite
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.types import Array, Preprocessing
 from cnnkit.units import bounds, scale_of_images, units_hint
 
@@ -57,7 +57,7 @@ class FileInputs:
 
 
 def predict_files(
-    model: Sequential,
+    model: Network,
     files: Iterable[FileName],
     *,
     top: int | None = None,
@@ -99,14 +99,14 @@ def predict_files(
     return predictions
 
 
-def _numbers(model: Sequential, x: Array) -> Array:
+def _numbers(model: Network, x: Array) -> Array:
     """By which the model says something: probabilities, scores, or values, (N, F)."""
     if model.has_probabilities:
         return model.predict_proba(x)
     return model.logits(x) if model.task.gives == "classes" else model.outputs(x)
 
 
-def _said(model: Sequential, row: Array, top: int | None) -> dict[str, Any]:
+def _said(model: Network, row: Array, top: int | None) -> dict[str, Any]:
     """The fields of a prediction; row: (F,)."""
     if model.task.gives == "values":
         return {"values": tuple(row.tolist())}
@@ -124,7 +124,7 @@ def trained_level(preprocessing: Preprocessing) -> float | None:
     return level if level != 0 else None
 
 
-def read_file(file: FileName, model: Sequential, *, invert: bool = False, dark: bool = False) -> FileInputs:
+def read_file(file: FileName, model: Network, *, invert: bool = False, dark: bool = False) -> FileInputs:
     """The inputs in an image file or a .npy file, or on standard input ("-").
 
     invert: turn light and dark in an image; dark: the training images were dark, so that those that are dark on a light
@@ -149,7 +149,7 @@ def read_file(file: FileName, model: Sequential, *, invert: bool = False, dark: 
     return FileInputs(name, x + scale.black if scale.black else x, True, tuple(hints))
 
 
-def _read(model: Sequential, files: Iterable[FileName], invert: bool, dark: bool) -> Iterator[FileInputs]:
+def _read(model: Network, files: Iterable[FileName], invert: bool, dark: bool) -> Iterator[FileInputs]:
     """What is in the files, up to the first that cannot be used; the others are only looked at then."""
     problems = []
     for given in files:

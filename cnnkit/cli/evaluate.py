@@ -20,7 +20,7 @@ from cnnkit.cli.output import counted, note, say_json, say_table, warn
 from cnnkit.cli.recorded import chosen_dataset, recorded_loss, recorded_metrics
 
 if TYPE_CHECKING:
-    from cnnkit.network import Sequential
+    from cnnkit.network import Network
     from cnnkit.registry import Manifest
     from cnnkit.registry.trust import Trust
     from cnnkit.types import Samples
@@ -83,7 +83,7 @@ def evaluate(
 
 
 def measure(
-    model: Sequential,
+    model: Network,
     manifest: Manifest,
     samples: Samples,
     loss: str | None,

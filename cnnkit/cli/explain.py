@@ -23,7 +23,7 @@ from cnnkit.cli.recorded import chosen_dataset, recorded_loss
 
 if TYPE_CHECKING:
     from cnnkit.explanation import Explanation
-    from cnnkit.network import Sequential
+    from cnnkit.network import Network
     from cnnkit.registry import Record
     from cnnkit.registry.trust import Trust
     from cnnkit.types import Array, Samples
@@ -116,7 +116,7 @@ def explain(
     say_pairs(facts)
 
 
-def _from_file(file: Path, model: Sequential) -> Array:
+def _from_file(file: Path, model: Network) -> Array:
     from cnnkit.errors import DataError
     from cnnkit.prediction import read_file
 
@@ -130,7 +130,7 @@ def _from_file(file: Path, model: Sequential) -> Array:
 
 
 def _from_dataset(
-    number: int, dataset: str | None, record: Record, model: Sequential, data_dir: str | None, trust: Trust
+    number: int, dataset: str | None, record: Record, model: Network, data_dir: str | None, trust: Trust
 ) -> tuple[Array, Any, str]:
     """The test sample with this number, its target, and where it is from."""
     from cnnkit.classes import check_labels, indices_of
@@ -151,7 +151,7 @@ def _from_dataset(
     return x, int(y) if targets.ndim == 1 else y, f"test sample {number} of {data.name}"
 
 
-def _class(label: str, model: Sequential) -> int:
+def _class(label: str, model: Network) -> int:
     """The index of a class, by its name or else by its index."""
     from cnnkit.classes import NAMED, listed
     from cnnkit.errors import ConfigError

@@ -14,7 +14,7 @@ from cnnkit.lines import on_one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cnnkit.network import Sequential
+    from cnnkit.network import Network
     from cnnkit.prediction import Prediction
     from cnnkit.registry import Manifest
     from cnnkit.registry.trust import Trust
@@ -64,13 +64,13 @@ def predict(
         say_table(_headings(model), [(one.file, one.index, *row) for one in predictions for row in _rows(one, model)])
 
 
-def _headings(model: Sequential) -> tuple[str, ...]:
+def _headings(model: Network) -> tuple[str, ...]:
     if model.task.gives == "values":
         return ("file", "index", "output", "value")
     return ("file", "index", "label", "probability") if model.has_probabilities else ("file", "index", "label")
 
 
-def _rows(prediction: Prediction, model: Sequential) -> list[tuple[object, ...]]:
+def _rows(prediction: Prediction, model: Network) -> list[tuple[object, ...]]:
     """What is said of one input, a line for each class, label or value; one with a dash where no label is there."""
     if prediction.values:
         names = model.labels or range(len(prediction.values))
@@ -80,7 +80,7 @@ def _rows(prediction: Prediction, model: Sequential) -> list[tuple[object, ...]]
     return list(zip(prediction.labels, prediction.probabilities, strict=True)) or [("-", "-")]
 
 
-def _entry(prediction: Prediction, model: Sequential) -> dict[str, object]:
+def _entry(prediction: Prediction, model: Network) -> dict[str, object]:
     entry: dict[str, object] = {"file": prediction.file, "index": prediction.index}
     probabilities = prediction.probabilities or (None,) * len(prediction.labels)
     pairs = zip(prediction.labels, probabilities, strict=True)
@@ -95,7 +95,7 @@ def _entry(prediction: Prediction, model: Sequential) -> dict[str, object]:
     return entry | {"hints": list(prediction.hints)}
 
 
-def _level(model: Sequential, manifest: Manifest, trust: Trust) -> float | None:
+def _level(model: Network, manifest: Manifest, trust: Trust) -> float | None:
     """How light the training images were, 0 to 1: of the samples themselves where the preprocessing says nothing."""
     import numpy as np
 

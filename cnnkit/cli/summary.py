@@ -11,7 +11,7 @@ from cnnkit.cli.output import say, say_json
 from cnnkit.cli.recipe import resolve
 
 if TYPE_CHECKING:
-    from cnnkit.network import Sequential
+    from cnnkit.network import Network
 
 
 def summary(
@@ -40,7 +40,7 @@ def summary(
         say(model.summary())
 
 
-def _described(source: str, overrides: list[str] | None, data_dir: str | None) -> Sequential:
+def _described(source: str, overrides: list[str] | None, data_dir: str | None) -> Network:
     from cnnkit.data import load_dataset
     from cnnkit.training.assemble import model_for
 
@@ -48,7 +48,7 @@ def _described(source: str, overrides: list[str] | None, data_dir: str | None) -
     return model_for(recipe, load_dataset(recipe.data.dataset, data_dir))
 
 
-def _document(model: Sequential) -> dict[str, object]:
+def _document(model: Network) -> dict[str, object]:
     nodes = [
         {"name": node.name, "layer": repr(node.layer), "inputs": node.inputs, "output": node.out_shape}
         for node in model.nodes

@@ -8,7 +8,7 @@ from cnnkit.cli.output import note, say, say_table, warn
 from cnnkit.cli.recorded import recorded_dataset
 
 if TYPE_CHECKING:
-    from cnnkit.network import Sequential
+    from cnnkit.network import Network
     from cnnkit.onnx.report import ValidationReport
     from cnnkit.registry import Manifest, Registry, Version
     from cnnkit.registry.trust import Trust
@@ -19,7 +19,7 @@ MAX_SAMPLES = 1000
 
 
 def inputs_for(
-    model: Sequential, chosen: str | None, manifest: Manifest, data_dir: str | None, trust: Trust
+    model: Network, chosen: str | None, manifest: Manifest, data_dir: str | None, trust: Trust
 ) -> tuple[Array | None, str]:
     """The first test samples of the chosen dataset, else the recorded one, else None for random inputs; and in words.
 

@@ -13,7 +13,7 @@ from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.explanation.markup import cut
 from cnnkit.explanation.tracing import Trace, trace
 from cnnkit.measures import not_finite
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.types import Array, as_array
 
 
@@ -21,7 +21,7 @@ from cnnkit.types import Array, as_array
 class Explanation:
     """A network, an image, and everything that happened to it on its way."""
 
-    model: Sequential
+    model: Network
     title: str
     """What the network is called."""
     source: str
@@ -63,7 +63,7 @@ class Explanation:
 
 
 def explain(
-    model: Sequential,
+    model: Network,
     image: Array,
     *,
     target: int | Array | None = None,
@@ -97,7 +97,7 @@ def explain(
     return Explanation(model, title, source, x[0], component, targets, target is not None, scores, probabilities, found)
 
 
-def _usual_loss(model: Sequential) -> str:
+def _usual_loss(model: Network) -> str:
     match model.task.gives:
         case "classes":
             return "CrossEntropy()" if model.has_probabilities else "MSE()"
@@ -106,7 +106,7 @@ def _usual_loss(model: Sequential) -> str:
     return "MSE()"
 
 
-def _targets(model: Sequential, given: Any, scores: Array, title: str) -> Array:
+def _targets(model: Network, given: Any, scores: Array, title: str) -> Array:
     """What the loss compares with: (1,) the index of a class, or (1, F)."""
     count = len(scores)
     if model.task.gives != "classes":

@@ -19,7 +19,7 @@ import numpy as np
 from cnnkit.components import Loss
 from cnnkit.components.naming import Naming
 from cnnkit.errors import CheckError
-from cnnkit.network import INPUT, Node, Sequential
+from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.context import TileContext, Workspace
 from cnnkit.network.ending import Log, is_plain, softmax_at_end, takes_logits
 from cnnkit.network.engine import FORWARD
@@ -70,7 +70,7 @@ class Trace:
     loss: float
 
 
-def trace(model: Sequential, x: Array, loss: Loss, target: Array) -> Trace:
+def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
     """Take one image, (1, *input_shape) in the dataset's own units, through the network and back.
 
     target: (1,) class index, or (1, F) values. A backward pass that fails, as that of a plugin's layer may in
@@ -135,7 +135,7 @@ class _Way:
 class _Network:
     """The nodes of a model, to be run for one image in one dtype."""
 
-    def __init__(self, model: Sequential, dtype: str) -> None:
+    def __init__(self, model: Network, dtype: str) -> None:
         self.model = model
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.ctx = TileContext(Workspace(self.dtype), False, (), 1)

@@ -5,12 +5,13 @@ from cnnkit.layers.activation import ReLU, Softmax
 from cnnkit.layers.conv import Conv2D
 from cnnkit.layers.dense import Dense
 from cnnkit.layers.dropout import Dropout
-from cnnkit.layers.merge import Concat, Residual
+from cnnkit.layers.merge import Add, Concat, Multiply, Residual
 from cnnkit.layers.norm import BatchNorm2D
 from cnnkit.layers.pool import AvgPool2D, MaxPool2D
 from cnnkit.layers.shape import Flatten
 
 LAYERS: tuple[type[Layer | Merge], ...] = (
+    Add,
     AvgPool2D,
     BatchNorm2D,
     Concat,
@@ -19,6 +20,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Dropout,
     Flatten,
     MaxPool2D,
+    Multiply,
     ReLU,
     Residual,
     Softmax,
@@ -27,6 +29,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
 
 __all__ = [
     "LAYERS",
+    "Add",
     "AvgPool2D",
     "BatchNorm2D",
     "Concat",
@@ -35,6 +38,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "MaxPool2D",
+    "Multiply",
     "ReLU",
     "Residual",
     "Softmax",

@@ -1,7 +1,8 @@
-"""Merges: several branches that start at one value and end in one."""
+"""Merges: several values become one; those with branches make the values of one, those of a graph's node are named."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
@@ -15,7 +16,75 @@ from cnnkit.types import Array, Cache, Context, Graph, Shape
 Branch = Layer | Merge | list[Layer | Merge]
 
 
-class Residual(Merge):
+class Add(Merge):
+    """Adds the outputs of several nodes of a graph.
+
+    Forward:   y = x_1 + x_2 + ...
+    Backward:  dx_i = dy
+
+    x_i, y: (N, ...) of one shape.
+    Raises ShapeError for a single input, and for inputs of different shapes.
+    Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition; ONNX operator Add.
+    """
+
+    def __init__(self) -> None:
+        self.branches = []
+
+    def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
+        """The shape that all inputs must have."""
+        return _one_shape("Add", in_shapes)
+
+    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
+        """Add them in their order."""
+        y = np.add(xs[0], xs[1], out=ctx.empty_like(xs[0]))
+        for x in xs[2:]:
+            np.add(y, x, out=y)
+        return y, len(xs)
+
+    def backward(self, dy: Array, inputs: Cache, ctx: Context) -> Sequence[Array]:
+        """The same gradient for all."""
+        return [dy] * inputs
+
+    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+        """ONNX Add, one after the other."""
+        return functools.reduce(functools.partial(graph.add, "Add"), xs)
+
+
+class Multiply(Merge):
+    """Multiplies the outputs of two nodes of a graph, number by number.
+
+    Forward:   y = a * b
+    Backward:  da = dy * b,  db = dy * a
+
+    a, b, y: (N, ...) of one shape.
+    Raises ShapeError for another number of inputs than two, and for inputs of different shapes.
+    Source: Dauphin, Fan, Auli, Grangier (2017), Language Modeling with Gated Convolutional Networks; ONNX operator Mul.
+    """
+
+    def __init__(self) -> None:
+        self.branches = []
+
+    def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
+        """The shape that both inputs must have."""
+        if len(in_shapes) != 2:
+            raise ShapeError(f"Multiply expects two inputs, got {len(in_shapes)}: multiply them two by two")
+        return _one_shape("Multiply", in_shapes)
+
+    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
+        """The product."""
+        return np.multiply(xs[0], xs[1], out=ctx.empty_like(xs[0])), tuple(xs)
+
+    def backward(self, dy: Array, xs: Cache, ctx: Context) -> Sequence[Array]:
+        """Each input gets dy times the other."""
+        a, b = xs
+        return [np.multiply(dy, b, out=ctx.empty_like(a)), np.multiply(dy, a, out=ctx.empty_like(b))]
+
+    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+        """ONNX Mul."""
+        return graph.add("Mul", *xs)
+
+
+class Residual(Add):
     """Adds what its layers compute to their input, or to a shortcut of it.
 
     Forward:   y = body(x) + shortcut(x)
@@ -45,41 +114,30 @@ class Residual(Merge):
             )
         return body
 
-    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
-        """Add the two ends."""
-        return np.add(xs[0], xs[1], out=ctx.empty_like(xs[0])), None
-
-    def backward(self, dy: Array, cache: Cache, ctx: Context) -> Sequence[Array]:
-        """The same gradient for both ends."""
-        return dy, dy
-
-    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
-        """ONNX Add."""
-        return graph.add("Add", *xs)
-
 
 class Concat(Merge):
-    """Puts what its branches compute side by side along the channels.
+    """Puts what its branches compute, or the outputs of several nodes of a graph, side by side along the channels.
 
     Forward:   y[:, first_b : first_b + C_b] = branch_b(x)
     Backward:  each branch gets its own part of dy
 
-    branches: each a layer or a list of layers; the empty list passes x on. Ends: (N, C_b, H, W) or (N, F_b);
-    y: (N, sum of C_b, H, W) or (N, sum of F_b).
-    Raises ConfigError for fewer than two branches, ShapeError if the ends differ in more than the channels.
+    branches: each a layer or a list of layers; the empty list passes x on. None at all for the node of a graph, which
+    names what it joins. Ends: (N, C_b, H, W) or (N, F_b); y: (N, sum of C_b, H, W) or (N, sum of F_b).
+    Raises ConfigError for a single branch, ShapeError if the ends differ in more than the channels.
     Source: Szegedy et al. (2015), Going Deeper with Convolutions; ONNX operator Concat.
     """
 
     def __init__(self, *branches: Branch) -> None:
         self.branches = [_branch("Concat", branch) for branch in branches]
-        if len(branches) < 2:
+        if len(branches) == 1:
             raise ConfigError(
-                f"Concat expects two branches or more, such as Concat(Conv2D(8, 1), [Conv2D(4, 1), ReLU()]), "
-                f"got {len(branches)}"
+                "Concat expects two branches or more, such as Concat(Conv2D(8, 1), [Conv2D(4, 1), ReLU()]), got one"
             )
 
     def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
         """The channels of all branches together."""
+        if len(in_shapes) < 2:
+            raise _few_inputs("Concat", in_shapes)
         if len({shape[1:] for shape in in_shapes}) > 1:
             raise ShapeError(
                 "Concat expects branches that give shapes equal in all but the channels, got "
@@ -98,6 +156,21 @@ class Concat(Merge):
     def lower(self, graph: Graph, xs: Sequence[str]) -> str:
         """ONNX Concat along the channels."""
         return graph.add("Concat", *xs, axis=1)
+
+
+def _one_shape(name: str, in_shapes: Sequence[Shape]) -> Shape:
+    if len(in_shapes) < 2:
+        raise _few_inputs(name, in_shapes)
+    if len(set(in_shapes)) > 1:
+        raise ShapeError(f"{name} expects inputs of one shape, got {', '.join(map(str, in_shapes))}")
+    return in_shapes[0]
+
+
+def _few_inputs(name: str, in_shapes: Sequence[Shape]) -> ShapeError:
+    return ShapeError(
+        f"{name}() joins two values or more, got {len(in_shapes)}: name them in a graph, as in "
+        f'Graph({{..., "joined": ("{name}()", ["a", "b"])}})'
+    )
 
 
 def _branch(name: str, given: Any) -> list[Layer | Merge]:

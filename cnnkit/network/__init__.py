@@ -4,10 +4,12 @@ from cnnkit.network.augmented import Augmented
 from cnnkit.network.available import available_memory
 from cnnkit.network.engine import Engine
 from cnnkit.network.footprint import Footprint, Forecast
+from cnnkit.network.graph import Graph
 from cnnkit.network.keys import keyed_rng
+from cnnkit.network.network import CLASSES, Network
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective, Sums
-from cnnkit.network.sequential import CLASSES, Sequential
+from cnnkit.network.sequential import Sequential
 from cnnkit.network.session import Session, training_session
 from cnnkit.network.workers import available_cores
 
@@ -18,6 +20,8 @@ __all__ = [
     "Engine",
     "Footprint",
     "Forecast",
+    "Graph",
+    "Network",
     "Node",
     "Objective",
     "Sequential",

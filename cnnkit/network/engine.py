@@ -159,11 +159,13 @@ class Engine:
             ctx.enter(step.node.index)
             dy, cache = pending.pop(step.output), caches.pop()
             entries = self.parameters.of_node(step.node.index)
-            ctx.gradients = {entry.name: self.parameters.view(gradient, entry) for entry in entries}
+            places = {entry.name: self.parameters.view(gradient, entry) for entry in entries}
+            added = self.parameters.adds(step.node.index)  # to what stands there: that is no place to compute in
+            ctx.gradients = {} if added else places
             with Naming(step.node, BACKWARD):
                 dxs, grads = yield from backward(step.operation, dy, cache, ctx)
                 step.check_gradients(dxs, len(positions))
-                _keep(step.node, grads, ctx.gradients)
+                _keep(step.node, grads, places, added=added)
             for source, dx in zip(step.node.inputs, dxs, strict=True):
                 if source != INPUT and dx is not None:
                     if source in pending:
@@ -279,14 +281,16 @@ def _power_of_two(n: int) -> int:
     return 1 << max(0, n.bit_length() - 1)
 
 
-def _keep(node: Node, grads: Grads, kept: dict[str, Array]) -> None:
-    """Copy the gradients of a node's parameters to where they are kept, unless they are there already."""
-    if grads.keys() != kept.keys() or any(grads[name].shape != place.shape for name, place in kept.items()):
-        expected = {name: place.shape for name, place in kept.items()}
+def _keep(node: Node, grads: Grads, places: dict[str, Array], *, added: bool) -> None:
+    """Copy the gradients of a node's parameters to their places, unless they are there already, or add them."""
+    if grads.keys() != places.keys() or any(grads[name].shape != place.shape for name, place in places.items()):
+        expected = {name: place.shape for name, place in places.items()}
         found = {name: grad.shape for name, grad in grads.items()}
         raise ShapeError(f"{node}: backward must return a gradient for each parameter, {expected}; it gave {found}")
-    for name, place in kept.items():
-        if grads[name] is not place:
+    for name, place in places.items():
+        if added:
+            place += grads[name]
+        elif grads[name] is not place:
             place[...] = grads[name]
 
 

@@ -41,8 +41,9 @@ class BatchLoss:
         self._key, self._places = key, places
         self._parameters = engine.parameters.vector.copy()
         entries = [(at, engine.parameters.of_node(step.node.index)) for at, step in enumerate(engine.steps)]
-        self._starts = [(own[0].start, at) for at, own in entries if own]
-        """Where in the vector the parameters of each step begin, for those that have any."""
+        firsts = {own[0].start: at for at, own in reversed(entries) if own}
+        self._starts = sorted(firsts.items())
+        """Where in the vector the parameters of each step begin, for those that have any of their own."""
         contexts = self._contexts(0, kept=True)
         self._values = [{INPUT: engine.prepare(tile.x, ctx)} for tile, ctx in zip(tiles, contexts, strict=True)]
         self.totals = engine.forward(0, self._values, contexts)

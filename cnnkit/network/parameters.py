@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.errors import ComponentError
-from cnnkit.network.node import Node
+from cnnkit.network.node import Node, owners
 from cnnkit.types import Array, Shape
 
 
@@ -28,14 +28,16 @@ class Entry:
 class Parameters:
     """Moves the parameters of all layers into one vector, so that an optimizer step is a few calls over one array.
 
-    Each layer's `params` become views of the vector; buffers are cast to the same dtype and stay where they are.
+    Each layer's `params` become views of the vector; buffers are cast to the same dtype and stay where they are. Nodes
+    that share a layer share its parameters.
     """
 
     def __init__(self, nodes: Iterable[Node], dtype: np.dtype[Any]) -> None:
         self.entries: list[Entry] = []
         pieces: list[tuple[Node, Layer, str, Array]] = []
         start = 0
-        for node in nodes:
+        nodes = list(nodes)
+        for node in owners(nodes):
             if not isinstance(node.layer, Layer):
                 continue
             for name, value in node.layer.params.items():
@@ -49,6 +51,10 @@ class Parameters:
         for entry, (_, _, _, value) in zip(self.entries, pieces, strict=True):
             self.view(self.vector, entry)[...] = value
             self._by_node.setdefault(entry.node, []).append(entry)
+        owner = {id(node.layer): node.index for node in reversed(nodes)}
+        last = {id(node.layer): node.index for node in nodes}
+        self._owner = {node.index: owner[id(node.layer)] for node in nodes}
+        self._adding = {node.index for node in nodes if last[id(node.layer)] != node.index}
         self.move_to(self.vector)
 
     def move_to(self, vector: Array) -> None:
@@ -70,7 +76,11 @@ class Parameters:
 
     def of_node(self, index: int) -> list[Entry]:
         """The entries of one node's parameters, in their order."""
-        return self._by_node.get(index, [])
+        return self._by_node.get(self._owner.get(index, index), [])
+
+    def adds(self, index: int) -> bool:
+        """Whether the gradients of a node are added to those of one that shares its parameters, and runs after it."""
+        return index in self._adding
 
     @staticmethod
     def view(vector: Array, entry: Entry) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnnkit.components import Layer
-from cnnkit.network.node import INPUT, Node
+from cnnkit.network.node import INPUT, Node, owners
 from cnnkit.types import Shape
 
 HEADINGS = ("name", "layer", "input", "output", "parameters")
@@ -13,7 +13,8 @@ HEADINGS = ("name", "layer", "input", "output", "parameters")
 
 def summary(nodes: Sequence[Node], input_shape: Shape) -> str:
     """One line for each node in the order in which they run, and the number of parameters."""
-    counts = [_parameters(node) for node in nodes]
+    counted = {node.index for node in owners(nodes)}
+    counts = [_parameters(node) if node.index in counted else 0 for node in nodes]
     rows = [("input", "", "", _shape(input_shape), "")]
     for node, count in zip(nodes, counts, strict=True):
         sources = ", ".join("input" if i == INPUT else nodes[i].name for i in node.inputs)

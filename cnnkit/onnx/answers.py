@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.onnx.difference import distance, relative
 from cnnkit.onnx.outputs import compared_outputs
 from cnnkit.types import Array
@@ -24,9 +23,9 @@ MOST_ROUNDING = 0.1
 class Answers:
     """What a model gives for some samples, (N, ...), as the first output of its file."""
 
-    single: Sequential
+    single: Network
     """The model in float32."""
-    double: Sequential
+    double: Network
     """The model in float64."""
     x: Array
     outputs: Array
@@ -43,7 +42,7 @@ class Answers:
         return float(self.rounding.max())
 
 
-def answers(model: Sequential, x: Array) -> Answers:
+def answers(model: Network, x: Array) -> Answers:
     """Compute them. x: (N, *input_shape), in the dataset's own units."""
     single, double = in_dtype(model, "float32"), in_dtype(model, "float64")
     outputs = compared_outputs(double, x)
@@ -58,12 +57,11 @@ def _typical(values: Array) -> Array:
     return np.asarray(np.maximum(values, mean))
 
 
-def in_dtype(model: Sequential, dtype: Literal["float32", "float64"]) -> Sequential:
+def in_dtype(model: Network, dtype: Literal["float32", "float64"]) -> Network:
     """The model itself, or one of equal parameters, rounded if need be, that computes in another dtype."""
     if model.dtype == dtype:
         return model
-    make, (layers, input_shape, options, state) = model.__reduce__()
-    return cast(Sequential, make(copy.deepcopy(layers), input_shape, options | {"dtype": dtype}, state))
+    return model.again(dtype=dtype)
 
 
 def allowed(rounding: Array, tolerance: float) -> Array:

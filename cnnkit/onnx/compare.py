@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnkit.components import Runtime
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.onnx.answers import Answers, allowed
 from cnnkit.onnx.difference import magnitude, relative, subtract
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, Lowered, lower
@@ -47,12 +47,12 @@ def first_divergence(
     return None
 
 
-def _lowered(signature: Signature, model: Sequential) -> Lowered:
+def _lowered(signature: Signature, model: Network) -> Lowered:
     input_dtype = as_declared(signature, np.zeros(0, model.input_dtype)).dtype.name
     return lower(model, min(max(signature.opset or MAX_OPSET, MIN_OPSET), MAX_OPSET), input_dtype)
 
 
-def _steps(model: Sequential, lowered: Lowered, x: Array) -> Iterator[tuple[str, str, Array]]:
+def _steps(model: Network, lowered: Lowered, x: Array) -> Iterator[tuple[str, str, Array]]:
     """What to compare, in the order of execution: where it is, the ONNX value's name, and the model's own array."""
     factor, offset = model.preprocessing.affine(np.dtype(model.dtype), len(model.input_shape))
     yield f"the preprocessing = {model.preprocessing}", lowered.preprocessed, x * factor + offset

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import ModelProto, OperatorSetIdProto
 
 from cnnkit.errors import OnnxError
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, to_onnx
 
 OPSET_IMPORT = ModelProto.OPSET_IMPORT_FIELD_NUMBER
@@ -32,7 +32,7 @@ class _Field(NamedTuple):
     value: memoryview
 
 
-def exports(data: bytes, model: Sequential) -> Iterator[ModelProto]:
+def exports(data: bytes, model: Network) -> Iterator[ModelProto]:
     """The exports of the model that a file could be: with the operator set that it names, and each input dtype.
 
     There are none of a model that has a layer which that operator set cannot express.

@@ -17,7 +17,7 @@ from cnnkit.components import Merge
 from cnnkit.components.checks import whole
 from cnnkit.errors import ConfigError, OnnxError
 from cnnkit.home import expanded
-from cnnkit.network import INPUT, Node, Sequential
+from cnnkit.network import INPUT, Network, Node
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.onnx.load import MAX_BYTES
 from cnnkit.onnx.outputs import lower_outputs
@@ -41,7 +41,7 @@ class Lowered(NamedTuple):
 
 
 def export_onnx(
-    model: Sequential,
+    model: Network,
     path: str | os.PathLike[str],
     *,
     opset: int = 17,
@@ -64,7 +64,7 @@ def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
 
 
 def to_onnx(
-    model: Sequential,
+    model: Network,
     *,
     opset: int = 17,
     metadata: Mapping[str, str] | None = None,
@@ -115,7 +115,7 @@ def to_onnx(
     return proto
 
 
-def lower(model: Sequential, opset: int, input_dtype: str | None = None) -> Lowered:
+def lower(model: Network, opset: int, input_dtype: str | None = None) -> Lowered:
     """Write all nodes of the model into a graph; input_dtype: the model's own if None.
 
     Raises OnnxError, naming the layer that cannot be expressed.
@@ -128,7 +128,7 @@ def lower(model: Sequential, opset: int, input_dtype: str | None = None) -> Lowe
     return Lowered(graph, preprocessed, values, lower_outputs(model, graph, preprocessed, values))
 
 
-def _lower_preprocessing(model: Sequential, graph: GraphBuilder, input_dtype: str) -> str:
+def _lower_preprocessing(model: Network, graph: GraphBuilder, input_dtype: str) -> str:
     factor, offset = model.preprocessing.affine(np.dtype(np.float32), len(model.input_shape))
     x = graph.input("input", input_dtype, model.input_shape)
     graph.begin("preprocessing", str(model.preprocessing), {"factor": factor, "offset": offset})
@@ -155,12 +155,12 @@ def _lower_node(node: Node, graph: GraphBuilder, inputs: Sequence[str]) -> str:
     return value
 
 
-def labels_json(model: Sequential) -> str:
+def labels_json(model: Network) -> str:
     """The labels as the metadata holds them."""
     return json.dumps(model.labels, ensure_ascii=False)
 
 
-def _metadata(model: Sequential, version: str, extra: Mapping[str, str]) -> dict[str, str]:
+def _metadata(model: Network, version: str, extra: Mapping[str, str]) -> dict[str, str]:
     own = {
         "labels": labels_json(model),
         "preprocessing": json.dumps(dataclasses.asdict(model.preprocessing)),

@@ -18,7 +18,7 @@ from onnx import ValueInfoProto
 
 from cnnkit.components import Merge, Runtime, installed_catalog
 from cnnkit.errors import ConfigError, OnnxError
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.onnx import messages
 from cnnkit.onnx.load import Signature
 from cnnkit.onnx.program import samples_of, value_bytes
@@ -54,7 +54,7 @@ class IsolatedProgram:
     chunk_bytes = CHUNK_BYTES
 
     def __init__(
-        self, data: bytes, path: Path, operators: Collection[str], model: Sequential, runtimes: Sequence[Runtime]
+        self, data: bytes, path: Path, operators: Collection[str], model: Network, runtimes: Sequence[Runtime]
     ) -> None:
         self._data, self._path, self._operators = data, path, operators
         self._check_memory = MEMORY + COPIES * len(data)
@@ -187,14 +187,14 @@ def _expression(runtime: Runtime) -> str:
     return f"{origin.distribution}:{runtime!r}"
 
 
-def _needed(model: Sequential) -> int:
+def _needed(model: Network) -> int:
     """Bytes that a run of the model itself may take, whatever a file makes of it."""
     weights = 4 * sum(array.size for array in model.state().values())
     each = VALUES * value_bytes(model) + WINDOWS * _window_bytes(model)
     return WEIGHTS * weights + samples_of(CHUNK_BYTES, model) * each
 
 
-def _window_bytes(model: Sequential) -> int:
+def _window_bytes(model: Network) -> int:
     """Most bytes that a layer's inputs have for one sample once each output has its own copy of those it is made of."""
     sizes = [0]
     for node in model.nodes:

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from cnnkit.network import INPUT, Sequential
+from cnnkit.network import INPUT, Network
 from cnnkit.network.ending import SMALLEST, is_plain, softmax_at_end
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.types import Array
@@ -15,7 +15,7 @@ from cnnkit.types import Array
 LOGITS, PROBABILITIES, SCORES, VALUES = "logits", "probabilities", "scores", "values"
 
 
-def output_names(model: Sequential) -> tuple[str, ...]:
+def output_names(model: Network) -> tuple[str, ...]:
     """What a file gives: the outputs that are compared, and for those that are logits the probabilities after them."""
     task = model.task
     if task.gives == "values":
@@ -25,7 +25,7 @@ def output_names(model: Sequential) -> tuple[str, ...]:
     return (LOGITS, PROBABILITIES) if task.from_logits or task.gives == "classes" else (PROBABILITIES,)
 
 
-def lower_outputs(model: Sequential, graph: GraphBuilder, preprocessed: str, values: Sequence[str]) -> list[str]:
+def lower_outputs(model: Network, graph: GraphBuilder, preprocessed: str, values: Sequence[str]) -> list[str]:
     """Write what the file gives, and return the names of that; preprocessed, values: of the model's nodes.
 
     No node reads an output of the file: converters to float16 turn those back and leave their readers behind.
@@ -50,12 +50,12 @@ def lower_outputs(model: Sequential, graph: GraphBuilder, preprocessed: str, val
     return written
 
 
-def compared_outputs(model: Sequential, x: Array) -> Array:
+def compared_outputs(model: Network, x: Array) -> Array:
     """The model's own values for the first output of its file, (N, ...)."""
     return model.logits(x) if model.task.gives == "classes" else model.outputs(x)
 
 
-def probabilities_of(model: Sequential, logits: Array) -> Array:
+def probabilities_of(model: Network, logits: Array) -> Array:
     """What the second output has to be for these values of the first, in float64.
 
     NaN in samples with a logit that is NaN, or of classes +infinity.

@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto, ValueInfoProto
 
 from cnnkit.components import Runtime
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.onnx.load import Signature, signature_of
 from cnnkit.onnx.runtimes import execute
 from cnnkit.types import Array
@@ -58,12 +58,12 @@ def with_outputs(data: bytes, further: Sequence[ValueInfoProto]) -> bytes:
     return cast(bytes, proto.SerializeToString())
 
 
-def value_bytes(model: Sequential) -> int:
+def value_bytes(model: Network) -> int:
     """Bytes of all layers' outputs for one sample."""
     return sum(math.prod(node.out_shape) for node in model.nodes) * 4
 
 
-def samples_of(chunk_bytes: int, model: Sequential) -> int:
+def samples_of(chunk_bytes: int, model: Network) -> int:
     """How many samples to run together: two at least, so that the batch axis must be dynamic."""
     return max(2, chunk_bytes // value_bytes(model))
 

@@ -15,7 +15,7 @@ from onnx import ModelProto
 from cnnkit.components import Runtime, installed_catalog
 from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError, OnnxError, ShapeError
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.onnx.answers import Answers, allowed, answers
 from cnnkit.onnx.available import Available, available_runtimes
 from cnnkit.onnx.compare import first_divergence
@@ -39,7 +39,7 @@ MOST_SHOWN = 20
 
 def validate_onnx(
     path: str | os.PathLike[str],
-    model: Sequential,
+    model: Network,
     x: Inputs | None = None,
     runtimes: Sequence[Runtime | str] | None = None,
     *,
@@ -101,7 +101,7 @@ def validate_onnx(
 def validate_proto(
     proto: ModelProto,
     path: Path,
-    model: Sequential,
+    model: Network,
     x: Inputs | None = None,
     runtimes: Sequence[Runtime | str] | None = None,
     *,
@@ -113,7 +113,7 @@ def validate_proto(
 
 
 def _arguments(
-    model: Sequential, x: Inputs | None, runtimes: Sequence[Runtime | str] | None, tolerance: float
+    model: Network, x: Inputs | None, runtimes: Sequence[Runtime | str] | None, tolerance: float
 ) -> tuple[Array, Available]:
     positive("tolerance", tolerance)
     model.check_cost()
@@ -122,7 +122,7 @@ def _arguments(
 
 
 def _report(
-    program: Program, path: Path, model: Sequential, x: Array, chosen: Available, tolerance: float
+    program: Program, path: Path, model: Network, x: Array, chosen: Available, tolerance: float
 ) -> ValidationReport:
     expected = answers(model, x)
     results = tuple(_validate(runtime, program, expected, tolerance) for runtime in chosen.runtimes)
@@ -136,7 +136,7 @@ def _report(
     )
 
 
-def _problem(signature: Signature, model: Sequential) -> str:
+def _problem(signature: Signature, model: Network) -> str:
     """What the file declares that does not fit the model; "" if all fits.
 
     The reference evaluator takes no notice of it, other runtimes refuse what differs, or give it to whoever asks.
@@ -209,7 +209,7 @@ def _largest(values: Array) -> Array:
 
 
 def _flips(
-    model: Sequential, given: Sequence[Array], expected: Array, error: Array, probability_error: float
+    model: Network, given: Sequence[Array], expected: Array, error: Array, probability_error: float
 ) -> tuple[int, ...]:
     """Samples of which another class or label is said, unless ours is a tie: what is allowed could turn it.
 
@@ -228,12 +228,12 @@ def _flips(
     return tuple(np.flatnonzero((clear & differs).reshape(len(ours), -1).any(axis=1)).tolist())
 
 
-def _said(model: Sequential, values: Array, limit: float) -> Array:
+def _said(model: Network, values: Array, limit: float) -> Array:
     """The class of each sample or pixel, or which labels are there: those from a limit on."""
     return values.argmax(axis=1) if model.task.gives == "classes" else values >= limit
 
 
-def _is_clear(model: Sequential, values: Array, error: Array, limit: float) -> Array:
+def _is_clear(model: Network, values: Array, error: Array, limit: float) -> Array:
     """Whether these errors leave the highest class (axis 1) as it is, or each label on its side of the limit."""
     if model.task.gives == "labels":
         return np.asarray(distance(values, np.full_like(values, limit)) > error)
@@ -245,7 +245,7 @@ def _is_clear(model: Sequential, values: Array, error: Array, limit: float) -> A
     return np.asarray(lowest[:, 0] > others.max(axis=1))
 
 
-def _outputs(runtime: Runtime, program: Program, model: Sequential, x: Array) -> list[Array]:
+def _outputs(runtime: Runtime, program: Program, model: Network, x: Array) -> list[Array]:
     """What the file gives for all samples: the first alone, the others in batches that bound the memory."""
     x = as_declared(program.signature, x)
     chunk = samples_of(program.chunk_bytes, model)
@@ -254,7 +254,7 @@ def _outputs(runtime: Runtime, program: Program, model: Sequential, x: Array) ->
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
-def _run(runtime: Runtime, program: Program, model: Sequential, x: Array) -> list[Array]:
+def _run(runtime: Runtime, program: Program, model: Network, x: Array) -> list[Array]:
     names = output_names(model)
     outputs = program.run(runtime, x)
     expected = (len(x), *model.output_shape)
@@ -269,7 +269,7 @@ def _run(runtime: Runtime, program: Program, model: Sequential, x: Array) -> lis
     return [outputs[name] for name in names]
 
 
-def _random_inputs(model: Sequential) -> Array:
+def _random_inputs(model: Network) -> Array:
     """Uniform over the range of the training inputs or, where that is not recorded, over 0..255 or 0..1/scale."""
     rng = np.random.default_rng(0)
     each = math.prod(model.input_shape) * np.dtype(model.input_dtype).itemsize
@@ -282,7 +282,7 @@ def _random_inputs(model: Sequential) -> Array:
     return (low + (high - low) * rng.random(shape)).astype(np.float32)
 
 
-def _as_input(model: Sequential, given: Inputs) -> Array:
+def _as_input(model: Network, given: Inputs) -> Array:
     x = np.asarray(as_inputs(given))
     if x.shape[1:] != model.input_shape or not len(x):
         expected = ", ".join(map(str, ("N", *model.input_shape)))

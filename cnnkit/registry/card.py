@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.components import Layer
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.registry.values import recipe_rows, shown
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MAX_ROWS = 200
 
 def write_card(
     record: Record,
-    model: Sequential,
+    model: Network,
     *,
     inputs: str,
     results: Sequence[Sequence[str]],
@@ -89,7 +89,7 @@ def _escaped(character: str) -> str:
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
 
 
-def _about(record: Record, model: Sequential) -> Iterator[str]:
+def _about(record: Record, model: Network) -> Iterator[str]:
     version, manifest = record.version, record.manifest
     dataset = manifest.dataset or {"name": "unknown", "digest": ""}
     more = f" and {len(manifest.labels) - MAX_LABELS:,} more" if len(manifest.labels) > MAX_LABELS else ""
@@ -110,7 +110,7 @@ def _about(record: Record, model: Sequential) -> Iterator[str]:
     yield table(("about", ""), [(name, value) for name, value in pairs.items() if value])
 
 
-def _layers(model: Sequential) -> str:
+def _layers(model: Network) -> str:
     rows = []
     for node in model.nodes:
         layer, count = type(node.layer).__name__, 0
@@ -149,7 +149,7 @@ def _history(record: Record, curves: str | None) -> Iterator[str]:
         yield f"{len(rows)} of {count:,} epochs."
 
 
-def _loading(record: Record, model: Sequential, outputs: Sequence[str]) -> str:
+def _loading(record: Record, model: Network, outputs: Sequence[str]) -> str:
     """Code to copy; nothing of it is free text of the version."""
     name, shape = record.version.name, ", ".join(map(str, (1, *model.input_shape)))
     return f"""\

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnkit.errors import RegistryError
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.registry import manifest, models, sealing
 from cnnkit.registry.manifest import Manifest
 from cnnkit.registry.safety import read_arrays
@@ -14,7 +14,7 @@ from cnnkit.types import Array
 
 
 def pack(
-    model: Sequential,
+    model: Network,
     name: str,
     state: Mapping[str, Array],
     *,

@@ -13,7 +13,7 @@ from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl
 from cnnkit.components.expressions import Call, parse
 from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, PluginVersionWarning, RegistryError
-from cnnkit.network import CLASSES, Sequential
+from cnnkit.network import CLASSES, Network, Sequential
 from cnnkit.registry.environment import environment, versions
 from cnnkit.registry.manifest import Manifest, Origin
 from cnnkit.types import Array, Task
@@ -39,7 +39,7 @@ MAX_COMPONENTS = 10_000
 """Layers, merges and empty branches of a model together; a few bytes of a file ask for each of them."""
 
 
-def describe(model: Sequential, name: str, state: tuple[str, ...], **training: Any) -> Manifest:
+def describe(model: Network, name: str, state: tuple[str, ...], **training: Any) -> Manifest:
     """The manifest of a model that is being registered.
 
     Raises RegistryError if two of its classes share a name, and what `repr` or `parse` raise for a layer that cannot
@@ -71,7 +71,7 @@ def describe(model: Sequential, name: str, state: tuple[str, ...], **training: A
 
 def rebuild(
     manifest: Manifest, state: Mapping[str, Array], ref: str, components: Sequence[type[Component]] = ()
-) -> Sequential:
+) -> Network:
     """Make the model again that a manifest describes, with the parameters and buffers of `state`.
 
     components: classes that take the place of plugins. Warns with PluginVersionWarning of plugins in another version

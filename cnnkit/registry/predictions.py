@@ -12,7 +12,7 @@ import numpy as np
 from cnnkit.classes import are_indices, check_labels, indices_of
 from cnnkit.components.predicted import NO_CLASS, predicted_classes
 from cnnkit.errors import ShapeError
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.registry.difference import MetricPair, metric_pairs
 from cnnkit.types import Array, Samples
 
@@ -70,7 +70,7 @@ class OutputDifference:
         return dataclasses.asdict(self)
 
 
-def diff_predictions(a: Sequential, b: Sequential, samples: Samples) -> ClassDifference | OutputDifference:
+def diff_predictions(a: Network, b: Network, samples: Samples) -> ClassDifference | OutputDifference:
     """Compare the predicted classes of two models, the probabilities of labels, or else the outputs.
 
     samples: at least one, of a shape that both take. Raises ShapeError for models that give different things, that mean
@@ -97,7 +97,7 @@ def diff_predictions(a: Sequential, b: Sequential, samples: Samples) -> ClassDif
     return _outputs(a.outputs(samples.x), b.outputs(samples.x))
 
 
-def _classes(model_a: Sequential, model_b: Sequential, samples: Samples) -> ClassDifference:
+def _classes(model_a: Network, model_b: Network, samples: Samples) -> ClassDifference:
     """The number of classes may differ."""
     a, b = (model.logits(samples.x) for model in (model_a, model_b))
     targets, old, new = samples.y, predicted_classes(a), predicted_classes(b)
@@ -120,7 +120,7 @@ def _classes(model_a: Sequential, model_b: Sequential, samples: Samples) -> Clas
     )
 
 
-def _probabilities(model: Sequential, x: Array) -> Array:
+def _probabilities(model: Network, x: Array) -> Array:
     """Of each class; NaN for a model that has none."""
     return model.predict_proba(x) if model.has_probabilities else np.full((len(x), *model.output_shape), np.nan)
 

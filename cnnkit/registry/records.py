@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnkit.components import Component
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.registry import models
 from cnnkit.registry.facts import Facts
 from cnnkit.registry.manifest import Manifest
@@ -39,7 +39,7 @@ class Record:
     state: dict[str, Array]
     """Parameters and buffers by name, in canonical order; read-only, as they lie in the memory of the file."""
 
-    def model(self, components: Sequence[type[Component]] = ()) -> Sequential:
+    def model(self, components: Sequence[type[Component]] = ()) -> Network:
         """The model, ready to predict or to train on; its parameters are copies.
 
         components: classes for layers that no installed plugin brings, such as those defined in a notebook.

@@ -12,7 +12,7 @@ from typing import Any
 from cnnkit.components import Component
 from cnnkit.errors import RegistryError
 from cnnkit.home import expanded
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.registry import (
     commit,
     exchange,
@@ -50,7 +50,7 @@ class Registry:
 
     def save(
         self,
-        model: Sequential,
+        model: Network,
         name: str,
         *,
         recipe: Mapping[str, Any] | None = None,
@@ -102,7 +102,7 @@ class Registry:
             number = commit.register(self._files, folder, arrival.data, arrival.digest)
         return Version(arrival.name, number, self.path / arrival.name / commit.version_file(number), arrival.digest)
 
-    def load(self, ref: str, components: Sequence[type[Component]] = ()) -> Sequential:
+    def load(self, ref: str, components: Sequence[type[Component]] = ()) -> Network:
         """The model of a version: `read(ref).model(components)`."""
         return self.read(ref).model(components)
 

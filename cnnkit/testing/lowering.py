@@ -8,7 +8,8 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
-from cnnkit.network import Sequential
+from cnnkit.network import Graph, Network, Sequential
+from cnnkit.network.graph import INPUT_NAME
 from cnnkit.testing.comparing import ABSOLUTE, RELATIVE
 from cnnkit.testing.inputs import LARGE, domain_of, extreme, ordinary
 from cnnkit.types import Array, Shape, Task
@@ -23,7 +24,7 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
     """
     if not _can_be_lowered(layer):
         return
-    model = Sequential([copy.deepcopy(layer)], in_shape, task=Task("values"))
+    model = _network(copy.deepcopy(layer), in_shape)
     names = {
         f"{node.name}.{name}" for node in model.nodes if isinstance(node.layer, Layer) for name in node.layer.params
     }
@@ -44,13 +45,21 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
         _compare(model, inputs, f"parameters {signs}" if names else "no parameters")
 
 
+def _network(layer: Layer | Merge, in_shape: Shape) -> Network:
+    """The layer alone; a merge without branches joins the input and what ReLU makes of it."""
+    if isinstance(layer, Merge) and not layer.branches:
+        nodes = {"other": "ReLU()", "joined": (layer, [INPUT_NAME, "other"])}
+        return Graph(nodes, in_shape, task=Task("values"))
+    return Sequential([layer], in_shape, task=Task("values"))
+
+
 def _can_be_lowered(layer: Layer | Merge) -> bool:
     """Whether it has a `lower` of its own, and so have the layers in its branches."""
     inner = [one for branch in layer.branches for one in branch] if isinstance(layer, Merge) else []
     return type(layer).lower not in (Layer.lower, Merge.lower) and all(map(_can_be_lowered, inner))
 
 
-def _compare(model: Sequential, inputs: dict[str, Array], parameters: str) -> None:
+def _compare(model: Network, inputs: dict[str, Array], parameters: str) -> None:
     from cnnkit.onnx.export import to_onnx  # here, so that `from cnnkit import testing` stays light
     from cnnkit.onnx.runtimes import ReferenceEvaluator
 

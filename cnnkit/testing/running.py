@@ -62,8 +62,9 @@ def _moved(value: Array, rng: np.random.Generator) -> Array:
 
 
 def _build_merge(merge: Merge, in_shape: Shape, rng: np.random.Generator) -> Built:
+    """Of a merge without branches, which is for the nodes of a graph, two inputs have this shape."""
     inner: list[Built] = []
-    ends: list[Shape] = []
+    ends: list[Shape] = [] if merge.branches else [in_shape, in_shape]
     for branch in merge.branches:
         shape = in_shape
         for layer in branch:

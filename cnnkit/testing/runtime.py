@@ -13,7 +13,7 @@ from cnnkit.testing.comparing import ABSOLUTE, RELATIVE, check_expression, equal
 from cnnkit.types import Array
 
 if TYPE_CHECKING:
-    from cnnkit.network import Sequential
+    from cnnkit.network import Network
 
 NETWORK = ["Conv2D(3, 3)", "ReLU()", "MaxPool2D(2)", "Flatten()", "Dense(4)"]
 IN_SHAPE = (2, 7, 6)
@@ -144,13 +144,13 @@ def _run(runtime: Runtime, model: bytes, inputs: Mapping[str, Array]) -> dict[st
     return given
 
 
-def _model(seed: int = 0) -> Sequential:
+def _model(seed: int = 0) -> Network:
     from cnnkit.network import Sequential
 
     return Sequential(NETWORK, IN_SHAPE, seed=seed)
 
 
-def _exported(model: Sequential) -> bytes:
+def _exported(model: Network) -> bytes:
     from cnnkit.onnx.export import to_onnx
 
     data: bytes = to_onnx(model).SerializeToString()

@@ -10,7 +10,7 @@ from cnnkit.components import Dataset, Layer, Merge, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
-from cnnkit.network import Sequential, available_memory
+from cnnkit.network import Network, Sequential, available_memory
 from cnnkit.network.available import readable
 from cnnkit.network.limit import LimitError
 from cnnkit.network.node import flatten
@@ -34,7 +34,7 @@ def data_for(recipe: Recipe, data_dir: str | Path | None = None, dataset: str | 
     return load_dataset(chosen, data_dir, section.validation, recipe.train.seed, fraction=section.fraction)
 
 
-def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None) -> Sequential:
+def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None) -> Network:
     """The recipe's network, with new parameters, for inputs like the data's.
 
     layers: the recipe's, as calls that say where each comes from; None to find them by their names. Raises ConfigError,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cnnkit.components import Layer
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.types import Array
 
 PARAMETERS = "all.parameters"
@@ -23,7 +23,7 @@ class Average:
     steps is that of TensorFlow's ExponentialMovingAverage.
     """
 
-    def __init__(self, model: Sequential, decay: float) -> None:
+    def __init__(self, model: Network, decay: float) -> None:
         self.decay = decay
         self._model = model
         self.vectors = {name: array.copy() for name, array in self._weights().items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.training.assemble import model_for, trainer_for
 from cnnkit.training.callbacks import TimeLimit
 from cnnkit.training.recipe import Recipe
@@ -61,7 +61,7 @@ def within(recipe: Recipe, data: Data, seconds: float, workers: int | None = Non
     return recipe.override(planned | {"data.fraction": recipe.data.fraction * share})
 
 
-def _epoch_seconds(trainer: Trainer, model: Sequential, data: Data, budget: float) -> float:
+def _epoch_seconds(trainer: Trainer, model: Network, data: Data, budget: float) -> float:
     """How long an epoch takes with its validation, measured on a model that is thrown away."""
     limit = min(MEASURED, SHARE * budget)
     with trainer.session(model, data.train) as session:
@@ -79,7 +79,7 @@ def _epoch_seconds(trainer: Trainer, model: Sequential, data: Data, budget: floa
     return steps * taken + (_evaluation_seconds(trainer, model, data.validation) if data.validation else 0.0)
 
 
-def _evaluation_seconds(trainer: Trainer, model: Sequential, samples: Samples) -> float:
+def _evaluation_seconds(trainer: Trainer, model: Network, samples: Samples) -> float:
     some = samples.take(slice(trainer.batch_size))
     began = time.perf_counter()
     trainer.evaluate(model, some)

@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnkit.components.checks import positive, whole
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError, TrainingError
-from cnnkit.network import Sequential, Session, Sums
+from cnnkit.network import Network, Session, Sums
 from cnnkit.training.averaging import Average
 from cnnkit.training.run import History
 from cnnkit.types import Array
@@ -164,7 +164,7 @@ class Checkpoints:
         self._steps_since, self._last = 0, time.monotonic()
 
 
-def arrays_of(model: Sequential, session: Session, average: Average | None) -> dict[str, Array]:
+def arrays_of(model: Network, session: Session, average: Average | None) -> dict[str, Array]:
     """Everything that steps change in place: copies of the model's arrays, the vectors of optimizer and average."""
     return model.state() | _vectors(session, average)
 

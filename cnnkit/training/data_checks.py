@@ -19,7 +19,7 @@ from cnnkit.components.checks import LARGEST, are_shares
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.types import Array, Data, Inputs, Samples, as_inputs, blocks
 from cnnkit.units import Range, bounds, in_other_units, units_hint, units_of
 
@@ -50,7 +50,7 @@ class Checked(NamedTuple):
     """What the user should know, and may have meant."""
 
 
-def check_data(model: Sequential, loss: Loss, data: Given) -> Checked:
+def check_data(model: Network, loss: Loss, data: Given) -> Checked:
     """The parts of the data, if the model can be trained and measured on them with this loss.
 
     Raises what `parts_of` and `check_values` raise.
@@ -62,7 +62,7 @@ def check_data(model: Sequential, loss: Loss, data: Given) -> Checked:
     return Checked(*parts, ranges[TRAIN], warnings)
 
 
-def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
+def parts_of(data: Given, model: Network, loss: Loss) -> Parts:
     """The parts of a dataset, or of samples alone; shapes are checked, values are not.
 
     Raises ConfigError for anything else, ShapeError for inputs that the model does not take and classes that it does
@@ -92,12 +92,12 @@ def parts_of(data: Given, model: Sequential, loss: Loss) -> Parts:
     return Parts(train, validation, test, labels if fit else model.labels)
 
 
-def samples_of(model: Sequential, loss: Loss, samples: Samples) -> Samples:
+def samples_of(model: Network, loss: Loss, samples: Samples) -> Samples:
     """Test samples, as `parts_of` gives them."""
     return _samples(model, loss, samples, model.labels, TEST)[0]
 
 
-def check_values(model: Sequential, loss: Loss, samples: Samples, name: str) -> Range:
+def check_values(model: Network, loss: Loss, samples: Samples, name: str) -> Range:
     """The range of the inputs, if all values of a part, which has samples, can be computed with.
 
     Raises TrainingError for inputs and targets that are not finite, ShapeError for targets that the network and its
@@ -107,7 +107,7 @@ def check_values(model: Sequential, loss: Loss, samples: Samples, name: str) -> 
     return checked_range(samples, name)
 
 
-def _about_units(model: Sequential, parts: dict[str, Samples], ranges: dict[str, Range]) -> Iterator[str]:
+def _about_units(model: Network, parts: dict[str, Samples], ranges: dict[str, Range]) -> Iterator[str]:
     scale, shape, trained, dtype = model.preprocessing.scale, model.input_shape, ranges[TRAIN], parts[TRAIN].x.dtype
     if hint := units_hint(model.units, trained, dtype):
         yield f"the training samples have {hint}"
@@ -122,7 +122,7 @@ def _about_units(model: Sequential, parts: dict[str, Samples], ranges: dict[str,
             yield f"the {name} samples have {hint}"
 
 
-def _about_classes(model: Sequential, loss: Loss, parts: dict[str, Samples], labels: tuple[str, ...]) -> Iterator[str]:
+def _about_classes(model: Network, loss: Loss, parts: dict[str, Samples], labels: tuple[str, ...]) -> Iterator[str]:
     """Classes that are asked for and cannot be learned."""
     classes = model.output_shape[0]
     seen = {name: _seen(part.y, classes) for name, part in parts.items() if _are_classes(model, loss, part.y)}
@@ -137,7 +137,7 @@ def _about_classes(model: Sequential, loss: Loss, parts: dict[str, Samples], lab
                 )
 
 
-def _are_classes(model: Sequential, loss: Loss, y: Array) -> bool:
+def _are_classes(model: Network, loss: Loss, y: Array) -> bool:
     return loss.gives != "labels" and y.dtype.kind in "iu" and y.shape[1:] == model.output_shape[1:]
 
 
@@ -150,7 +150,7 @@ def _seen(y: Array, classes: int) -> Array:
 
 
 def _samples(
-    model: Sequential, loss: Loss, part: Any, known: tuple[str, ...], name: str
+    model: Network, loss: Loss, part: Any, known: tuple[str, ...], name: str
 ) -> tuple[Samples, tuple[str, ...]]:
     x, given = (part.x, part.y) if isinstance(part, Samples) else part
     _check_inputs(model, x)
@@ -166,7 +166,7 @@ def _samples(
     return part if isinstance(part, Samples) and y is part.y else Samples(x, y), labels
 
 
-def _check_inputs(model: Sequential, x: Any) -> None:
+def _check_inputs(model: Network, x: Any) -> None:
     given = tuple(x.shape)
     if given[1:] != model.input_shape:
         if way := axes.conversion(given, model.input_shape):
@@ -181,7 +181,7 @@ def _check_inputs(model: Sequential, x: Any) -> None:
     model.check_input(x[:1])
 
 
-def _check_targets(model: Sequential, loss: Loss, y: Array, name: str) -> None:
+def _check_targets(model: Network, loss: Loss, y: Array, name: str) -> None:
     if y.dtype.kind == "f":
         for block in blocks(y):
             _check_finite(y[block], block.start, f"the target of the {name} sample")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkit.components import Layer
-from cnnkit.network import Augmented, Engine, Sequential, Session
+from cnnkit.network import Augmented, Engine, Network, Session
 from cnnkit.network.node import Node
 from cnnkit.types import Array
 
@@ -54,7 +54,7 @@ def first_weights(engine: Engine) -> str:
     return _parameter(engine, engine.parameters.vector, "weights")
 
 
-def first_buffer(model: Sequential) -> str:
+def first_buffer(model: Network) -> str:
     """The first buffer that is not finite, in words; "" if there is none."""
     for node in model.nodes:
         for name, buffer in node.layer.buffers.items() if isinstance(node.layer, Layer) else ():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cnnkit.components import Callback
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError, TrainingError
-from cnnkit.network import Sequential, Session, Sums, available_cores
+from cnnkit.network import Network, Session, Sums, available_cores
 from cnnkit.training import diagnosis
 from cnnkit.training.averaging import Average
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
@@ -39,7 +39,7 @@ class Loop:
     def __init__(
         self,
         trainer: Trainer,
-        model: Sequential,
+        model: Network,
         sessions: Callable[[], AbstractContextManager[Session]],
         validation: Samples | None,
         stop: StopRequest,

@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import are_indices
 from cnnkit.components.predicted import predicted_classes
-from cnnkit.network import Engine, Sequential, available_cores
+from cnnkit.network import Engine, Network, available_cores
 from cnnkit.training.steps import batches, clipping, rate_of
 from cnnkit.training.trainer import Trainer
 from cnnkit.types import Data, Samples, Task
@@ -35,7 +35,7 @@ class OneBatch:
     """Whether every class, or every label, is told right or, for values, the loss is a hundredth of what it was."""
 
 
-def overfit_one_batch(trainer: Trainer, model: Sequential, data: Data, steps: int = 500) -> OneBatch:
+def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int = 500) -> OneBatch:
     """Train on the first batch alone, without augmentations, until it is known by heart or the steps are used up.
 
     The learning rate is the optimizer's, whatever the schedule. The model is changed: give one that is not needed.

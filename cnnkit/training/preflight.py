@@ -18,7 +18,7 @@ from cnnkit.components.naming import Naming
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import BatchNorm2D
 from cnnkit.metrics import Accuracy
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.network.ending import about_end
 from cnnkit.training.callbacks import HOW_TO_VALIDATE
 from cnnkit.training.data_checks import NAMES, Parts
@@ -41,7 +41,7 @@ LOOKS = 1000
 """At how many points of a training its schedule is asked for a factor before it begins."""
 
 
-def begin(trainer: Trainer, model: Sequential, *, is_validated: bool) -> None:
+def begin(trainer: Trainer, model: Network, *, is_validated: bool) -> None:
     """Let all that looks at whole epochs begin.
 
     Raises ConfigError where keep = "best" has nothing to compare epochs by, and what recording and callbacks raise.
@@ -55,7 +55,7 @@ def begin(trainer: Trainer, model: Sequential, *, is_validated: bool) -> None:
             callback.start(dict(quantities))
 
 
-def preflight(trainer: Trainer, model: Sequential, parts: Parts) -> list[str]:
+def preflight(trainer: Trainer, model: Network, parts: Parts) -> list[str]:
     """Look at what a training is made of, and return what its user should know; changes nothing, and reads no input.
 
     Raises ConfigError for attributes that nothing reads, an end of the network that never suits the loss, and an
@@ -73,7 +73,7 @@ def preflight(trainer: Trainer, model: Sequential, parts: Parts) -> list[str]:
     return list(filter(None, [about_end(model.nodes, trainer.loss)]))
 
 
-def _parts(trainer: Trainer, model: Sequential) -> Iterator[tuple[object, Callable[[], str]]]:
+def _parts(trainer: Trainer, model: Network) -> Iterator[tuple[object, Callable[[], str]]]:
     """All that takes part, each with what tells its name."""
     yield trainer, lambda: "the trainer"
     yield model, lambda: "the model"
@@ -101,7 +101,7 @@ def _check_attribute(name: str, thing: object, attribute: str) -> None:
     )
 
 
-def _check_accuracy(trainer: Trainer, model: Sequential, parts: Parts) -> None:
+def _check_accuracy(trainer: Trainer, model: Network, parts: Parts) -> None:
     """Raises ConfigError where Accuracy would take the largest of labels or values for a class."""
     metric = next((one for one in trainer.metrics if type(one).sums is Accuracy.sums), None)
     if metric is None:
@@ -118,7 +118,7 @@ def _check_accuracy(trainer: Trainer, model: Sequential, parts: Parts) -> None:
             raise ConfigError(f"{counts} the {name} targets are values: {WITHOUT}")
 
 
-def _check_statistics(model: Sequential, samples: int, batch_size: int) -> None:
+def _check_statistics(model: Network, samples: int, batch_size: int) -> None:
     """Raises ShapeError if a batch gives a channel of batch normalisation a single number."""
     smallest = samples % batch_size or min(samples, batch_size)
     if smallest > 1:

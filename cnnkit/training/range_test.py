@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkit.components.checks import positive, whole
 from cnnkit.errors import ConfigError, TrainingError
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 from cnnkit.training.steps import clipping, endless_batches
 from cnnkit.training.trainer import Trainer
 from cnnkit.types import Data
@@ -51,7 +51,7 @@ class RangeTest:
 
 
 def range_test(
-    trainer: Trainer, model: Sequential, data: Data, *, low: float = 1e-6, high: float = 10.0, steps: int = 200
+    trainer: Trainer, model: Network, data: Data, *, low: float = 1e-6, high: float = 10.0, steps: int = 200
 ) -> RangeTest:
     """Train for a few steps with rates that grow from `low` to `high`, and watch the loss.
 

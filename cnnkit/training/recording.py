@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cnnkit.components import Metric
 from cnnkit.errors import ConfigError
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 
 MOST = 500_000
 """Numbers of a training; each becomes a text of some 20 bytes in a model's file, whose texts may have 16 MiB."""
@@ -27,7 +27,7 @@ class Recorder:
     twice, and for more than 500,000 numbers in all epochs together.
     """
 
-    def __init__(self, model: Sequential, arrays: Sequence[str], epochs: int) -> None:
+    def __init__(self, model: Network, arrays: Sequence[str], epochs: int) -> None:
         self._model, self._arrays = model, arrays
         sizes = {name: array.size for name, array in model.state().items()} if arrays else {}
         if unknown := [name for name in arrays if name not in sizes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnnkit.network import Sequential
+from cnnkit.network import Network
 
 History = dict[str, list[float]]
 """The values of each quantity, one for each whole epoch: loss, accuracy, validation_loss, ..., lr, seconds."""
@@ -15,7 +15,7 @@ History = dict[str, list[float]]
 class Run:
     """One execution of a training, with its trained model."""
 
-    model: Sequential
+    model: Network
     history: History
     metrics: dict[str, float]
     """Loss and metrics on the test samples, in prediction mode; empty if there are none."""

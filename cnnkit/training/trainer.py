@@ -26,8 +26,8 @@ from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.network import (
     Augmented,
     Forecast,
+    Network,
     Objective,
-    Sequential,
     Session,
     Sums,
     available_cores,
@@ -109,7 +109,7 @@ class Trainer:
 
     def fit(
         self,
-        model: Sequential,
+        model: Network,
         data: Given,
         *,
         stop: StopRequest | None = None,
@@ -133,7 +133,7 @@ class Trainer:
                 return self._fit(model, data, stop, checkpoints)
         return self._fit(model, data, stop, checkpoints)
 
-    def _fit(self, model: Sequential, data: Given, stop: StopRequest, checkpoints: Checkpoints | None) -> Run:
+    def _fit(self, model: Network, data: Given, stop: StopRequest, checkpoints: Checkpoints | None) -> Run:
         parts = parts_of(data, model, self.loss)
         begin(self, model, is_validated=bool(parts.validation))
         checked = self._prepared(model, data, parts)
@@ -143,7 +143,7 @@ class Trainer:
         recipe = self.recipe()
         about = {
             "train": recipe,
-            "layers": list(map(repr, model.layers)),
+            "layers": model.expressions(),
             "dataset": {"name": data.name, "digest": data.training_digest or data.digest}
             if isinstance(data, Data)
             else None,
@@ -176,7 +176,7 @@ class Trainer:
             partial_steps=loop.partial_steps,
         )
 
-    def prepare(self, model: Sequential, data: Given) -> Checked:
+    def prepare(self, model: Network, data: Given) -> Checked:
         """What `check` gives, after all that is known of model and trainer without a look at the inputs; warnings told.
 
         Raises what `check` raises, ConfigError for parts that do not go together, and ComponentError for a part that
@@ -184,14 +184,14 @@ class Trainer:
         """
         return self._prepared(model, data, parts_of(data, model, self.loss))
 
-    def _prepared(self, model: Sequential, data: Given, parts: Parts) -> Checked:
+    def _prepared(self, model: Network, data: Given, parts: Parts) -> Checked:
         warnings = preflight(self, model, parts)
         checked = self.check(model, data)
         for warning in (*warnings, *checked.warnings):
             self.progress.warn(warning)
         return checked
 
-    def check(self, model: Sequential, data: Given) -> Checked:
+    def check(self, model: Network, data: Given) -> Checked:
         """The samples to train, validate and test on, if the model can be trained and measured on all of them here.
 
         Raises ShapeError if inputs or targets do not fit the model, DataError for targets that can mean nothing or two
@@ -202,9 +202,7 @@ class Trainer:
         self._forecast(model, checked).require()
         return checked
 
-    def session(
-        self, model: Sequential, samples: Samples, *, augmented: bool = True
-    ) -> AbstractContextManager[Session]:
+    def session(self, model: Network, samples: Samples, *, augmented: bool = True) -> AbstractContextManager[Session]:
         """The steps of a training on these samples; schedule, clipping and averages are the caller's business."""
         return training_session(
             model.engine_for(self.loss),
@@ -239,11 +237,11 @@ class Trainer:
         }
         return table | {name: value for name, value in optional.items() if value is not None}
 
-    def forecast(self, model: Sequential, data: Given) -> Forecast:
+    def forecast(self, model: Network, data: Given) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
         return self._forecast(model, parts_of(data, model, self.loss))
 
-    def _forecast(self, model: Sequential, parts: Parts | Checked) -> Forecast:
+    def _forecast(self, model: Network, parts: Parts | Checked) -> Forecast:
         train, others = parts.train, (parts.validation, parts.test)
         kept = 2 if self.keep == "best" else 0
         kept += 0 if self.average is None else 3
@@ -262,14 +260,14 @@ class Trainer:
             available=available_memory(),
         )
 
-    def evaluate(self, model: Sequential, samples: Samples) -> dict[str, float]:
+    def evaluate(self, model: Network, samples: Samples) -> dict[str, float]:
         """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same."""
         samples = samples_of(model, self.loss, samples)
         if len(samples):
             warn_of_units(model.units, check_values(model, self.loss, samples, "test"), samples.x.dtype)
         return self._evaluated(model, samples)
 
-    def _measured(self, model: Sequential, test: Samples, stop: StopRequest) -> tuple[dict[str, float], str]:
+    def _measured(self, model: Network, test: Samples, stop: StopRequest) -> tuple[dict[str, float], str]:
         """Loss and metrics after the training, and why there are none if that failed: the trained model is worth more.
 
         Whatever fails here, a metric of a plugin, the reading of a file or the user's patience, must not lose it.
@@ -287,11 +285,11 @@ class Trainer:
         self.progress.warn(warning)
         return {}, warning
 
-    def _evaluated(self, model: Sequential, samples: Samples) -> dict[str, float]:
+    def _evaluated(self, model: Network, samples: Samples) -> dict[str, float]:
         workers = self.workers or available_cores()
         return self.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
 
-    def _augmented(self, model: Sequential, samples: Samples) -> Samples:
+    def _augmented(self, model: Network, samples: Samples) -> Samples:
         if not self.augmentations:
             return samples
         return Augmented(samples.x, samples.y, self.augmentations, model.output_shape[0])

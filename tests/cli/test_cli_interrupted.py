@@ -36,7 +36,7 @@ def test_a_signal_ends_the_command(
             time.sleep(0.001)
 
     np.save("many.npy", np.zeros((600, 1, 8, 8), np.float32))
-    monkeypatch.setattr("cnnkit.network.sequential.available_cores", lambda: 2)
+    monkeypatch.setattr("cnnkit.network.network.available_cores", lambda: 2)
     monkeypatch.setattr(Engine, "_predict", endless)
     result = trained(command, *COMMANDS[command])
     assert (result.code, result.out) == (128 + number, "")

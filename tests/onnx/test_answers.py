@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto, numpy_helper
 
 from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, ReLU
-from cnnkit.network import Sequential
+from cnnkit.network import Network, Sequential
 from cnnkit.onnx.answers import allowed, answers, in_dtype
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.validate import validate_onnx, validate_proto
@@ -70,7 +70,7 @@ def test_a_network_that_is_well_conditioned_keeps_the_tolerance(tmp_path: Path) 
 
 
 def test_the_rounding_is_what_the_documentation_says() -> None:
-    model = Sequential([Dense(1, bias=False)], (2,))
+    model: Network = Sequential([Dense(1, bias=False)], (2,))
     model.load_state({"dense_1.weight": np.array([[1.0, -1.0]])})
     third = np.float32(1 / 3)
     model = in_dtype(model, "float64")

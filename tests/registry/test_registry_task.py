@@ -64,7 +64,7 @@ def test_any_other_version_from_before_tasks_is_for_classes(tmp_path: Path, reci
     assert older(tmp_path, recipe, {}, {}).task == Task("classes", from_logits=True)
 
 
-def older(folder: Path, recipe: Any, options: dict[str, Any], training: dict[str, Any]) -> Sequential:
+def older(folder: Path, recipe: Any, options: dict[str, Any], training: dict[str, Any]) -> Network:
     """A model as a file without a task gives it."""
     options = {"layers": ["Flatten()", "Dense(3)"], "input_shape": (1, 2, 2)} | options
     Registry(folder).save(Sequential(**options), "m", recipe=recipe, **training)

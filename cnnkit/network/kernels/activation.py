@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from cnnkit.components import Layer, Merge
-from cnnkit.layers import Residual
+from cnnkit.layers import Add, Residual
 from cnnkit.network.kernels.epilogue import Activation, activation_of
 from cnnkit.network.kernels.layout import in_memory_order
 from cnnkit.types import Array, Cache, Context, Grads
@@ -42,9 +42,9 @@ class ActivationKernel:
 
 
 class SumKernel(Merge):
-    """Residual, then an activation; equals
+    """Add, or Residual, then an activation; equals
 
-    y, _ = residual.forward(xs); y = activation.forward(y)
+    y, _ = add.forward(xs); y = activation.forward(y)
     """
 
     def __init__(self, activation: Activation) -> None:
@@ -52,22 +52,24 @@ class SumKernel(Merge):
 
     @classmethod
     def take(cls, layers: Sequence[Layer | Merge], _needs_dx: bool, /) -> tuple[Self, int] | None:
-        """A sum of two branches with an activation behind it."""
+        """A sum with an activation behind it."""
         first, *others = layers
-        if type(first) is not Residual or not others or not (found := activation_of(others[0])):
+        if type(first) not in (Add, Residual) or not others or not (found := activation_of(others[0])):
             return None
         return cls(found), 2
 
     def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
         """The sum, changed in place."""
         y = np.add(xs[0], xs[1], out=ctx.empty_like(xs[0]))
+        for x in xs[2:]:
+            np.add(y, x, out=y)
         self.activation.apply(in_memory_order(y))
-        return y, y
+        return y, (y, len(xs))
 
-    def backward(self, dy: Array, y: Cache, ctx: Context) -> Sequence[Array]:
-        """The same gradient for both ends."""
-        dx = _passed(self.activation, dy, y, ctx)
-        return dx, dx
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> Sequence[Array]:
+        """The same gradient for all."""
+        y, inputs = cache
+        return [_passed(self.activation, dy, y, ctx)] * inputs
 
 
 def _passed(activation: Activation, dy: Array, y: Array, ctx: Context) -> Array:

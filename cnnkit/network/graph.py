@@ -1,0 +1,220 @@
+"""Graphs: named nodes with any number of inputs, and the order in which they run."""
+
+from __future__ import annotations
+
+import difflib
+import graphlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from cnnkit.components import Layer, Merge, installed_catalog
+from cnnkit.components.expressions import Call
+from cnnkit.errors import ConfigError
+from cnnkit.network.limit import Limit
+from cnnkit.network.network import CLASSES, InputDtype, Network
+from cnnkit.network.node import INPUT, Builder, Node
+from cnnkit.types import Preprocessing, Shape, Task
+from cnnkit.units import Range
+
+INPUT_NAME = "input"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+Given = Mapping[str, Any]
+"""By its name what each node is: a layer or its expression, which takes the node before it, or such a layer with the
+name of its input, or with a list of names."""
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One node of a graph: its name, its layer, and the names of the nodes whose outputs it takes."""
+
+    name: str
+    layer: Layer | Merge
+    inputs: tuple[str, ...]
+    """`INPUT_NAME` is the network's input."""
+    shares: str = ""
+    """The node whose layer this is, and whose parameters it shares; "" if the layer is its own."""
+
+    def __str__(self) -> str:
+        return f"node {self.name} = {self.layer!r}"
+
+
+class Graph(Network):
+    """A network of named nodes, each of which takes the outputs of others.
+
+        Graph(
+            {
+                "stem": "Conv2D(16, 3, padding=1)",
+                "body": ("ReLU()", "stem"),
+                "sum": ("Add()", ["stem", "body"]),
+                "flat": "Flatten()",
+                "scores": "Dense(10)",
+            },
+            input_shape=(1, 28, 28),
+        )
+
+    nodes: what each node is, by its name: a layer or its expression, which takes the node before it, or a pair of it
+    and the name of its input, or of it and a list of names; "input" is the network's input. Several inputs are for
+    merges without branches, `Add()`, `Multiply()` and `Concat()`. A layer object that stands in two places has one set
+    of parameters, whose gradients are added. output: the node whose output the network gives; None for the only one
+    that no other takes. Everything else as `Network` says.
+    Raises ConfigError, naming the nodes, for names and inputs that are missing, for circles, and for nodes that the
+    output does not need.
+    """
+
+    def __init__(
+        self,
+        nodes: Given,
+        input_shape: Sequence[int],
+        *,
+        output: str | None = None,
+        labels: Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+        input_dtype: InputDtype = "float32",
+        input_range: Range | None = None,
+        task: Task = CLASSES,
+        seed: int = 0,
+        dtype: Literal["float32", "float64"] = "float32",
+        limit: int | None = None,
+    ) -> None:
+        self.graph = _ordered(read_graph(nodes), output)
+        self.layers = [node.layer for node in self.graph]
+        super().__init__(
+            input_shape,
+            labels=labels,
+            preprocessing=preprocessing,
+            input_dtype=input_dtype,
+            input_range=input_range,
+            task=task,
+            seed=seed,
+            dtype=dtype,
+            limit=limit,
+        )
+
+    def expressions(self) -> list[str]:
+        """The name of each node, its layer, and what it takes."""
+        return [f"{node.name} = {node.layer!r} of {', '.join(node.inputs)}" for node in self.graph]
+
+    def _nodes(self, limit: int | None) -> list[Node]:
+        return build_graph(self.graph, self.input_shape, self.seed, limit)
+
+    def _given(self) -> Any:
+        return {
+            node.name: (node.layer, node.inputs[0] if len(node.inputs) == 1 else node.inputs) for node in self.graph
+        }
+
+
+def read_graph(given: Given) -> list[GraphNode]:
+    """The nodes of a graph, in the order in which they are given.
+
+    One layer object in two places is one layer with one set of parameters. Raises ConfigError, naming the node, for
+    names and inputs that cannot be.
+    """
+    if not isinstance(given, Mapping) or not given:
+        raise ConfigError(
+            'expected the nodes of a graph by their names, such as {"a": "Conv2D(8, 3)", "b": ("ReLU()", "a")}, got '
+            f"{given!r}"
+        )
+    nodes: list[GraphNode] = []
+    owners: dict[int, str] = {}
+    for name, what in given.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name == INPUT_NAME:
+            raise ConfigError(
+                f"a node cannot be called {name!r}: expected a lower-case letter, then up to 63 more, digits or '_', "
+                f"other than {INPUT_NAME!r}, which is the network's input"
+            )
+        layer, inputs = _layer_and_inputs(name, what, nodes[-1].name if nodes else INPUT_NAME)
+        shares = owners.setdefault(id(layer), name)
+        nodes.append(GraphNode(name, layer, inputs, "" if shares == name else shares))
+    return nodes
+
+
+def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit: int | None = None) -> list[Node]:
+    """Build all layers, which are in the order in which they run, and list their nodes.
+
+    Layers in the branches of a merge become nodes of their own, with the names that `Sequential` would give them.
+    Raises ConfigError for a name that two nodes have, and what `flatten` raises.
+    """
+    builder = Builder(input_shape, seed, None if limit is None else Limit(limit))
+    values = {INPUT_NAME: INPUT}
+    for node in nodes:
+        values[node.name] = _built(builder, node, [values[name] for name in node.inputs])
+    names = [node.name for node in builder.nodes]
+    if doubled := next((name for name in names if names.count(name) > 1), ""):
+        raise ConfigError(
+            f"two nodes are called {doubled!r}; a layer in the branches of a merge is: rename the other one"
+        )
+    return builder.nodes
+
+
+def _layer_and_inputs(name: str, what: Any, before: str) -> tuple[Layer | Merge, tuple[str, ...]]:
+    layer, given = what if isinstance(what, tuple | list) and len(what) == 2 else (what, before)
+    inputs = (given,) if isinstance(given, str) else given
+    if not isinstance(inputs, tuple | list) or not inputs or not all(isinstance(one, str) for one in inputs):
+        raise ConfigError(
+            f"the node {name} takes {given!r}: expected the name of a node, or a list of names, such as "
+            f'("Add()", ["{INPUT_NAME}", "a"])'
+        )
+    if not isinstance(layer, str | Layer | Merge | Call):
+        raise ConfigError(
+            f'the node {name} is {layer!r}: expected a layer, or a layer with its input, such as ("ReLU()", "a")'
+        )
+    return cast(Layer | Merge, installed_catalog().build("layer", layer)), tuple(inputs)
+
+
+def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
+    """The nodes, each after those that it takes, in the given order where that is possible; the output is the last.
+
+    Raises ConfigError, naming them, for inputs that are missing, for a circle, and unless all are there for the output.
+    """
+    places = {node.name: place for place, node in enumerate(nodes)}
+    for node in nodes:
+        for name in node.inputs:
+            if name not in places and name != INPUT_NAME:
+                close = difflib.get_close_matches(name, [INPUT_NAME, *places], n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else f", only {', '.join([INPUT_NAME, *places])}"
+                raise ConfigError(f"{node} takes {name!r}, and there is no node of that name{hint}")
+    sorter = graphlib.TopologicalSorter({n.name: [one for one in n.inputs if one != INPUT_NAME] for n in nodes})
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        raise ConfigError(f"the nodes {' -> '.join(error.args[1])} form a circle: none of them can run first") from None
+    ordered: list[GraphNode] = []
+    ready: list[str] = []
+    while sorter.is_active():
+        ready = sorted([*ready, *sorter.get_ready()], key=places.__getitem__)
+        first, *ready = ready
+        ordered.append(nodes[places[first]])
+        sorter.done(first)
+    taken = {name for node in nodes for name in node.inputs}
+    ends = [node.name for node in ordered if node.name not in taken]
+    if output is None and len(ends) > 1:
+        raise ConfigError(
+            f"nothing takes the outputs of {' and '.join(ends)}, and a network has one output: join them by Add() or "
+            "Concat(), or leave out what nothing needs"
+        )
+    if output is not None and ends != [output]:
+        if output not in places:
+            raise ConfigError(
+                f"the output is {output!r}, and there is no node of that name: {', '.join(places)} are there"
+            )
+        unread = [name for name in ends if name != output]
+        raise ConfigError(f"the output {output!r} does not need {' and '.join(unread)}: leave out what nothing needs")
+    return ordered
+
+
+def _built(builder: Builder, node: GraphNode, values: Sequence[int]) -> int:
+    layer = node.layer
+    if isinstance(layer, Merge) and not layer.branches:
+        return builder.join(layer, values, node.name)
+    if len(values) > 1:
+        joins = "Add() or Concat()"
+        raise ConfigError(
+            f"{node} takes {len(values)} nodes, {', '.join(node.inputs)}, and needs one: join them by {joins}"
+        )
+    if isinstance(layer, Merge):
+        return builder.split(layer, values[0], node.name)
+    return (
+        builder.again(layer, values[0], node.name) if builder.has(layer) else builder.layer(layer, values[0], node.name)
+    )

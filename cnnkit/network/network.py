@@ -1,0 +1,354 @@
+"""Network: nodes with their parameters, what the inputs look like, and what the classes are called."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from cnnkit import axes
+from cnnkit.components import Layer, Loss, Merge
+from cnnkit.components.checks import one_of, whole
+from cnnkit.components.predicted import NO_CLASS, predicted_classes
+from cnnkit.errors import ConfigError, DataError, ShapeError, UnitsWarning
+from cnnkit.measures import not_finite
+from cnnkit.network.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
+from cnnkit.network.engine import Engine
+from cnnkit.network.node import Node, owners
+from cnnkit.network.parameters import Parameters
+from cnnkit.network.summary import summary
+from cnnkit.network.workers import available_cores
+from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, blocks, refuse_masked
+from cnnkit.units import Range, Units, bounds, units_hint, units_of
+
+PACKAGE = __name__.partition(".")[0]
+InputDtype = Literal["uint8", "float32"]
+CLASSES = Task("classes", from_logits=True)
+"""What a network is for until a training says otherwise."""
+
+
+class Network:
+    """Nodes that run in order; what `Sequential` and `Graph` are, which say how they are made.
+
+    Inputs x of all methods are (N, *input_shape), uint8 or float, in the dataset's own units: the preprocessing is a
+    part of the model.
+
+    input_shape: (C, H, W) or (F,), without the batch axis; labels: names of the classes; input_dtype: what the dataset
+    gives; input_range, task: the lowest and the highest value of the training inputs, and what the network is for, both
+    as its training will say; seed: of the initial parameters; dtype: "float32", or "float64" for checking; limit: how
+    many numbers parameters and buffers may have together, for layers that a file asks for; weights are zeros then,
+    until the file's are loaded.
+    Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together; and ShapeError for an
+    input_shape that seems to be (H, W, C), unless a file has it.
+    """
+
+    layers: list[Layer | Merge]
+    """As they were given; those in the branches of merges are inside of them."""
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        *,
+        labels: Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+        input_dtype: InputDtype = "float32",
+        input_range: Range | None = None,
+        task: Task = CLASSES,
+        seed: int = 0,
+        dtype: Literal["float32", "float64"] = "float32",
+        limit: int | None = None,
+    ) -> None:
+        self.input_shape: Shape = _shape(input_shape)
+        if limit is None and axes.seems_channels_last(self.input_shape):
+            raise ShapeError(f"input_shape {axes.about_channels_last(self.input_shape)}")
+        self.labels = tuple(str(label) for label in labels)
+        self._preprocessing = preprocessing or Preprocessing()
+        if (values := len(self.preprocessing.mean)) not in (1, self.input_shape[0]):
+            raise ShapeError(
+                f"{self.preprocessing} is for {values} channels, but input_shape {self.input_shape} has "
+                f"{self.input_shape[0]}: give one mean and std for all channels, or one for each"
+            )
+        self.input_dtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
+        self.task = task
+        self.seed = whole("seed", seed, at_least=0)
+        self.dtype = one_of("dtype", dtype, ("float32", "float64"))
+        self.input_range = input_range
+        _refuse_owned(self.layers)
+        self.nodes: list[Node] = self._flat(limit)
+        self.output_shape: Shape = self.nodes[-1].out_shape
+        self.parameters = Parameters(self.nodes, np.dtype(self.dtype))
+        if self.labels and (self.output_shape[0] != len(self.labels) or len(self.output_shape) == 2):
+            raise ShapeError(
+                f"the network ends in {self.nodes[-1]} with outputs of shape {self.output_shape}, but there are "
+                f"{len(self.labels)} classes: the last layer must give {len(self.labels)} values, "
+                f"as Dense({len(self.labels)}) does, or for each pixel Conv2D({len(self.labels)}, 1)"
+            )
+        for node in self.nodes:
+            _owners[id(node.layer)] = self
+        self._engines: dict[bool, Engine] = {}
+        self._warned_at: set[tuple[str, int]] = set()
+        """Files and lines that were told of inputs in other units."""
+
+    def _nodes(self, limit: int | None) -> list[Node]:
+        """Build the layers and list their nodes."""
+        raise NotImplementedError
+
+    def _given(self) -> Any:
+        """What makes the same network again, as the first argument of its class."""
+        raise NotImplementedError
+
+    def expressions(self) -> list[str]:
+        """What it is made of, a line for each layer that was given."""
+        raise NotImplementedError
+
+    def _flat(self, limit: int | None) -> list[Node]:
+        try:
+            return self._nodes(limit)
+        except ShapeError as error:
+            if len(self.input_shape) != 2 or limit is not None:
+                raise
+            height, width = self.input_shape
+            raise ShapeError(
+                f"{error}. If the inputs are grey images of {height} x {width} pixels, write "
+                f"input_shape={(1, height, width)}, and give them as x[:, None]"
+            ) from error
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What turns raw values into what the first layer sees; the same for the model's whole life."""
+        return self._preprocessing
+
+    def again(self, **options: Any) -> Network:
+        """A copy of the network; options: what it has in place of its own, such as dtype="float64"."""
+        given = copy.deepcopy(self._given())
+        return _restored(type(self), given, self.input_shape, self._options() | options, self.state())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, and the processes of joblib, make the network anew: its parameters are views of one vector."""
+        return _restored, (type(self), self._given(), self.input_shape, self._options(), self.state())
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "labels": self.labels,
+            "preprocessing": self.preprocessing,
+            "input_dtype": self.input_dtype,
+            "input_range": self.input_range,
+            "task": self.task,
+            "seed": self.seed,
+            "dtype": self.dtype,
+        }
+
+    def engine(self, *, logits: bool = False) -> Engine:
+        """An engine over this network's parameters; `logits` leaves a Softmax at the end out."""
+        nodes = with_logits(self.nodes) if logits else self.nodes
+        return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
+
+    def engine_for(self, loss: Loss) -> Engine:
+        """An engine that gives what a loss takes."""
+        return self.engine(logits=takes_logits(loss))
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether it gives probabilities, of classes or labels; values are none, nor are the scores of some losses."""
+        if self.task.gives == "classes":
+            return self.task.from_logits or softmax_at_end(self.nodes) is not None
+        return self.task.gives == "labels"
+
+    @property
+    def gives(self) -> str:
+        """What it says of a sample, in words: "10 classes"."""
+        count, each = self.output_shape[0], " for each pixel" if len(self.output_shape) > 1 else ""
+        match self.task.gives:
+            case "classes":
+                return f"{'' if self.has_probabilities else 'scores of '}{count} classes{each}"
+            case "labels":
+                return f"any of {count} labels{each}"
+        return f"{count} {'value' if count == 1 else 'values'}{each}"
+
+    def outputs(self, x: Inputs) -> Array:
+        """What the last layer gives: (N, *output_shape)."""
+        return self._run(x, logits=False)
+
+    def logits(self, x: Inputs) -> Array:
+        """What the last layer gives, or the values before it if it is a Softmax: (N, *output_shape).
+
+        As all that is asked of inputs, with a `UnitsWarning` where they seem to be in other units than the training's.
+        """
+        return self._run(x, logits=True)
+
+    def predict_proba(self, x: Inputs) -> Array:
+        """Probabilities, (N, K) or (N, K, H, W): softmax(logits) of classes, sigmoid(outputs) of labels.
+
+        Raises ShapeError for a network that was trained to give something else.
+        """
+        if not self.has_probabilities:
+            raise ShapeError(f"the network gives {self.gives}, and has no probabilities: take predict(x)")
+        if self.task.gives == "classes":
+            return softmax(self.logits(x))
+        return sigmoid(self.outputs(x)) if self.task.from_logits else self.outputs(x)
+
+    def predict(self, x: Inputs) -> Array:
+        """What the network says of each sample, as its task is.
+
+        The most probable class as its index, (N,) or for each pixel (N, H, W), int64; labels with a probability of 1/2
+        or more, (N, K) or (N, K, H, W), bool; values, (N, *output_shape). `labels` has the names of classes and labels.
+        Raises DataError, naming the first sample, where scores are NaN, which speak for no class and no label.
+        """
+        match self.task.gives:
+            case "classes":
+                classes = predicted_classes(self.logits(x))
+                _require_all(classes != NO_CLASS, "class")
+                return classes
+            case "labels":
+                probabilities = self.predict_proba(x)
+                _require_all(~np.isnan(probabilities), "labels")
+                return probabilities >= 0.5
+        return self.outputs(x)
+
+    def check_cost(self, samples: int = 1) -> None:
+        """Raise CostError, naming the layer, if predicting so many samples takes more memory or time than there is."""
+        engine = self._engine(logits=False)
+        engine.cost.threads(samples, engine.largest_prediction_tile, 1, kept=samples)
+
+    def check_report(self) -> None:
+        """Raise CostError for more classes than can be reported on one by one."""
+        self._engine(logits=False).cost.check_names(self.output_shape[0])
+
+    def trace(self, x: Inputs) -> list[Array]:
+        """The output of every node, in the order of `nodes`, for a few samples."""
+        return self.engine().trace(np.asarray(self._taken(x)))
+
+    def state(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers by name, such as `conv2d_1.weight`, in the order of the nodes."""
+        return {name: array.copy() for name, array in self._arrays()}
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Set all parameters and buffers.
+
+        Raises ShapeError if a name is missing, too many, or has another shape, and DataError for masked arrays.
+        """
+        arrays = dict(self._arrays())
+        wrong = [f"{name} is missing" for name in arrays if name not in state]
+        wrong += [f"{name} is not in this network" for name in state if name not in arrays]
+        wrong += [
+            f"{name} has shape {np.shape(state[name])}, expected {array.shape}"
+            for name, array in arrays.items()
+            if name in state and np.shape(state[name]) != array.shape
+        ]
+        for name in state:
+            refuse_masked(state[name], name)
+        if wrong:
+            raise ShapeError("the state does not fit the network: " + "; ".join(wrong))
+        for name, array in arrays.items():
+            array[...] = state[name]
+
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+        return self.parameters.vector.size
+
+    def summary(self) -> str:
+        """A table of the layers with their output shapes and parameters."""
+        return summary(self.nodes, self.input_shape)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._given()!r}, input_shape={self.input_shape})"
+
+    def _run(self, x: Inputs, *, logits: bool) -> Array:
+        return self._engine(logits=logits).predict(self._taken(x), available_cores())
+
+    def _engine(self, *, logits: bool) -> Engine:
+        if logits not in self._engines:
+            self._engines[logits] = self.engine(logits=logits)
+        return self._engines[logits]
+
+    def _arrays(self) -> list[tuple[str, Array]]:
+        return [
+            (f"{node.name}.{name}", array)
+            for node in owners(self.nodes)
+            if isinstance(node.layer, Layer)
+            for name, array in (*node.layer.params.items(), *node.layer.buffers.items())
+        ]
+
+    @property
+    def units(self) -> Units | None:
+        """What is known of the units of the training samples; None if their range is not."""
+        if self.input_range is None:
+            return None
+        return units_of(self.input_range, self.input_shape, self.preprocessing.scale, self.input_dtype)
+
+    def check_input(self, x: Any) -> Inputs:
+        """The same as an array. Raises ShapeError for a shape that the network does not take, and for no numbers."""
+        array = as_inputs(x)
+        if array.dtype.kind not in "iuf":
+            raise ShapeError(f"expected numbers, uint8 or float, got an array of {array.dtype}")
+        if array.shape[1:] == self.input_shape and array.ndim == len(self.input_shape) + 1:
+            return array
+        way = axes.conversion(array.shape, self.input_shape)
+        expected = ", ".join(map(str, ("N", *self.input_shape)))
+        raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{way and f': write {way}'}")
+
+    def _taken(self, x: Any) -> Inputs:
+        """The same as an array that the network takes, after a look at the units of its first block."""
+        array = self.check_input(x)
+        if (units := self.units) is None or (first := next(blocks(array), None)) is None:
+            return array
+        if hint := units_hint(units, bounds(np.asarray(array[first])), array.dtype):
+            self._warn_of_units(f"the inputs have {hint}")
+        return array
+
+    def _warn_of_units(self, text: str) -> None:
+        """Warn each line that asks this network once: the text has values, by which Python would take all for new."""
+        level, frame = 1, sys._getframe()
+        while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
+            level, frame = level + 1, frame.f_back
+        place = frame.f_code.co_filename, frame.f_lineno
+        if place not in self._warned_at:
+            warnings.warn(text, UnitsWarning, stacklevel=level)
+            self._warned_at.add(place)
+
+
+def _require_all(told: Array, what: str) -> None:
+    """Raise DataError for the first sample of which nothing is told; told: (N, ...) bool."""
+    if not told.all():
+        first = int(np.argwhere(~told)[0, 0])
+        raise DataError(
+            f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: mend the sample or leave it "
+            "out; logits(x) and predict_proba(x) keep NaN"
+        )
+
+
+_owners: WeakValueDictionary[int, Network] = WeakValueDictionary()
+"""Which network a layer belongs to, by the layer's id."""
+
+
+def _refuse_owned(layers: Sequence[Layer | Merge]) -> None:
+    """Building a layer gives it new parameters: another network must not lose its own by that."""
+    for layer in layers:
+        if isinstance(layer, Merge):
+            for branch in layer.branches:
+                _refuse_owned(branch)
+        owner = _owners.get(id(layer))
+        if owner is not None and any(node.layer is layer for node in owner.nodes):
+            raise ConfigError(
+                f"{layer!r} belongs to another network, which would lose its parameters: put copy.deepcopy(layer), or "
+                "its expression, into the new one, and take the values over with load_state"
+            )
+
+
+def _restored(
+    cls: Callable[..., Network], given: Any, input_shape: Shape, options: dict[str, Any], state: dict[str, Array]
+) -> Network:
+    model = cls(given, input_shape, **options, limit=sum(array.size for array in state.values()))
+    model.load_state(state)
+    return model
+
+
+def _shape(shape: Sequence[int]) -> Shape:
+    if not isinstance(shape, Sequence) or not shape:
+        raise ShapeError(f"input_shape must be (channels, height, width) or (features,), got {shape!r}")
+    return tuple(whole("input_shape", n) for n in shape)
