@@ -151,7 +151,7 @@ def show(
         say("saved on")
         say_pairs({f"  {name}": text for name, text in manifest.environment.items()})
     say("layers")
-    for layer in manifest.layers:
+    for layer in manifest.outline:
         say(f"  {on_one_line(layer)}")
 
 

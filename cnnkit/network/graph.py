@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import graphlib
+import heapq
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from cnnkit.components import Layer, Merge, installed_catalog
@@ -117,7 +119,6 @@ def read_graph(given: Given) -> list[GraphNode]:
             f"{given!r}"
         )
     nodes: list[GraphNode] = []
-    owners: dict[int, str] = {}
     for name, what in given.items():
         if not isinstance(name, str) or not NAME.fullmatch(name) or name == INPUT_NAME:
             raise ConfigError(
@@ -125,8 +126,7 @@ def read_graph(given: Given) -> list[GraphNode]:
                 f"other than {INPUT_NAME!r}, which is the network's input"
             )
         layer, inputs = _layer_and_inputs(name, what, nodes[-1].name if nodes else INPUT_NAME)
-        shares = owners.setdefault(id(layer), name)
-        nodes.append(GraphNode(name, layer, inputs, "" if shares == name else shares))
+        nodes.append(GraphNode(name, layer, inputs))
     return nodes
 
 
@@ -140,10 +140,10 @@ def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit
     values = {INPUT_NAME: INPUT}
     for node in nodes:
         values[node.name] = _built(builder, node, [values[name] for name in node.inputs])
-    names = [node.name for node in builder.nodes]
-    if doubled := next((name for name in names if names.count(name) > 1), ""):
+    counts = Counter(node.name for node in builder.nodes)
+    if doubled := next((name for name, count in counts.items() if count > 1), ""):
         raise ConfigError(
-            f"two nodes are called {doubled!r}; a layer in the branches of a merge is: rename the other one"
+            f"two nodes are called {doubled!r}, as a layer in the branches of a merge is: rename the other"
         )
     return builder.nodes
 
@@ -181,12 +181,12 @@ def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
     except graphlib.CycleError as error:
         raise ConfigError(f"the nodes {' -> '.join(error.args[1])} form a circle: none of them can run first") from None
     ordered: list[GraphNode] = []
-    ready: list[str] = []
+    ready: list[int] = []
     while sorter.is_active():
-        ready = sorted([*ready, *sorter.get_ready()], key=places.__getitem__)
-        first, *ready = ready
-        ordered.append(nodes[places[first]])
-        sorter.done(first)
+        for name in sorter.get_ready():
+            heapq.heappush(ready, places[name])
+        ordered.append(nodes[heapq.heappop(ready)])
+        sorter.done(ordered[-1].name)
     taken = {name for node in nodes for name in node.inputs}
     ends = [node.name for node in ordered if node.name not in taken]
     if output is None and len(ends) > 1:
@@ -196,12 +196,19 @@ def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
         )
     if output is not None and ends != [output]:
         if output not in places:
-            raise ConfigError(
-                f"the output is {output!r}, and there is no node of that name: {', '.join(places)} are there"
-            )
+            raise ConfigError(f"the output is {output!r}, and there is no node of that name, only {', '.join(places)}")
         unread = [name for name in ends if name != output]
         raise ConfigError(f"the output {output!r} does not need {' and '.join(unread)}: leave out what nothing needs")
-    return ordered
+    return _with_owners(ordered)
+
+
+def _with_owners(nodes: Sequence[GraphNode]) -> list[GraphNode]:
+    """The same nodes; those with the layer of one before them say so."""
+    first: dict[int, str] = {}
+    owners = [first.setdefault(id(node.layer), node.name) for node in nodes]
+    return [
+        node if owner == node.name else replace(node, shares=owner) for node, owner in zip(nodes, owners, strict=True)
+    ]
 
 
 def _built(builder: Builder, node: GraphNode, values: Sequence[int]) -> int:
@@ -209,12 +216,9 @@ def _built(builder: Builder, node: GraphNode, values: Sequence[int]) -> int:
     if isinstance(layer, Merge) and not layer.branches:
         return builder.join(layer, values, node.name)
     if len(values) > 1:
-        joins = "Add() or Concat()"
         raise ConfigError(
-            f"{node} takes {len(values)} nodes, {', '.join(node.inputs)}, and needs one: join them by {joins}"
+            f"{node} takes {len(values)} nodes, {', '.join(node.inputs)}, and needs one: join them by Add() or Concat()"
         )
     if isinstance(layer, Merge):
         return builder.split(layer, values[0], node.name)
-    return (
-        builder.again(layer, values[0], node.name) if builder.has(layer) else builder.layer(layer, values[0], node.name)
-    )
+    return builder.again(layer, values[0], node.name) if node.shares else builder.layer(layer, values[0], node.name)

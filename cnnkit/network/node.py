@@ -78,7 +78,7 @@ class Builder:
     def layer(self, layer: Layer, value: int, name: str = "") -> int:
         """The index of a node with this layer, which takes `value`. name: "" for one that is made from the class."""
         index, name = len(self.nodes), name or self._name(layer)
-        if self.has(layer):
+        if id(layer) in self._built:
             raise ConfigError(f"{layer!r} stands in the network twice as one object: make a layer for each place")
         in_shape = self._shape(value)
         layer.params, layer.buffers = {}, {}
@@ -97,10 +97,6 @@ class Builder:
             raise
         self._built[id(layer)] = node = Node(index, name, layer, (value,), (in_shape,), tuple(out_shape))
         return self._append(node)
-
-    def has(self, layer: Layer | Merge) -> bool:
-        """Whether it stands in the network already."""
-        return id(layer) in self._built
 
     def again(self, layer: Layer, value: int, name: str) -> int:
         """The index of a node with a layer that stands in the network already, and shares its parameters here.

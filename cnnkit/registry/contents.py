@@ -28,7 +28,7 @@ def pack(
 
     state: the model's, as it is now. Raises RegistryError for what the format cannot hold.
     """
-    encoded = models.describe(
+    described = models.describe(
         model,
         name,
         tuple(state),
@@ -37,8 +37,9 @@ def pack(
         metrics=dict(metrics or {}),
         dataset=None if dataset is None else dict(dataset),
         settings=dict(settings or {}),
-    ).encode()
-    return encoded, sealing.pack(encoded, state)
+    )
+    encoded = described.encode()
+    return encoded, sealing.pack(encoded, state, described.format_version)
 
 
 def unpack(data: bytes, name: str) -> tuple[Manifest, dict[str, Array]]:
@@ -56,6 +57,10 @@ def unpack_any(data: bytes) -> tuple[Manifest, dict[str, Array]]:
     """The same of a version that stands in no folder: any model's. Raises RegistryError as `unpack` does."""
     text, arrays = read_arrays(data)
     described = manifest.decode(text)
+    if sealing.version_of(data) != described.format_version:
+        raise RegistryError(
+            f"its user block says format {sealing.version_of(data)}, its manifest format {described.format_version}"
+        )
     if set(described.state) != arrays.keys():
         raise RegistryError("its manifest and its arrays do not name the same things")
     if wrong := [name for name, array in arrays.items() if array.dtype.kind == "f" and array.dtype != described.dtype]:

@@ -97,7 +97,7 @@ def diff(a: Record, b: Record) -> Difference:
     return Difference(
         a.version.ref,
         b.version.ref,
-        tuple(_layers(a.manifest.layers, b.manifest.layers)),
+        tuple(_layers(a.manifest.outline, b.manifest.outline)),
         tuple(_changes(_values(a.manifest, b.manifest), _values(b.manifest, a.manifest))),
         metric_pairs(a.manifest.metrics, b.manifest.metrics),
         tuple(_arrays(a.state, b.state)),

@@ -18,7 +18,8 @@ from cnnkit.types import Gives, Preprocessing, Shape, Task
 from cnnkit.units import Range
 
 FORMAT = "cnnkit model"
-VERSION = 1
+VERSION, GRAPH_VERSION = 1, 2
+"""Of the format: the second one has what only a graph needs, its nodes; everything else is written as the first."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,17 @@ class Origin:
 
     distribution: str = ""
     version: str = ""
+
+
+@dataclass(frozen=True)
+class NodeEntry:
+    """What the node of a graph has beside its layer."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """Names of the nodes whose outputs it takes; "input" is the network's input."""
+    shares: str = ""
+    """The node before it whose layer, with its parameters, it has; "" if the layer is its own."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +75,28 @@ class Manifest:
     """What the model is for; None if that is not known."""
     input_range: Range | None = None
     """The lowest and the highest value of the training inputs."""
+    nodes: tuple[NodeEntry, ...] = ()
+    """Of a graph, for each of the layers; none if they come one after another."""
+
+    @property
+    def format_version(self) -> int:
+        """The first format that can hold it."""
+        return GRAPH_VERSION if self.nodes else VERSION
+
+    @property
+    def outline(self) -> list[str]:
+        """A line for each layer: its expression, of a graph with its name and what it takes."""
+        if not self.nodes:
+            return list(self.layers)
+        return [
+            f"{node.name} = {f'the layer of {node.shares}' if node.shares else layer} of {', '.join(node.inputs)}"
+            for layer, node in zip(self.layers, self.nodes, strict=True)
+        ]
 
     def encode(self) -> bytes:
         """The JSON text of the manifest. Raises RegistryError for values that the format cannot hold."""
-        content = {"format": FORMAT, "format_version": VERSION} | dataclasses.asdict(self)
-        content = {key: value for key, value in content.items() if key not in _OPTIONAL or value is not None}
+        content = {"format": FORMAT, "format_version": self.format_version} | dataclasses.asdict(self)
+        content = {key: value for key, value in content.items() if key not in _OPTIONAL or value not in (None, ())}
         data = text.encode(content, "manifest")
         decode(data)
         return data
@@ -84,6 +113,11 @@ def decode(data: bytes) -> Manifest:
         if key in content and not holds(content[key]):
             shown = repr(content[key])
             raise RegistryError(f"its manifest has {key} = {shown[:100]}; expected {expected}")
+    nodes = tuple(NodeEntry(node["name"], tuple(node["inputs"]), node["shares"]) for node in content.get("nodes", ()))
+    if bool(nodes) != (content["format_version"] == GRAPH_VERSION):
+        raise RegistryError(f"its manifest must have nodes in format {GRAPH_VERSION}, and only there")
+    if nodes and len(nodes) != len(content["layers"]):
+        raise RegistryError(f"its manifest has {len(content['layers'])} layers and {len(nodes)} nodes, one for each")
     del content["format"], content["format_version"]
     preprocessing = content["preprocessing"]
     tuples = {key: tuple(content[key]) for key in ("layers", "input_shape", "labels", "state")}
@@ -98,6 +132,7 @@ def decode(data: bytes) -> Manifest:
                 preprocessing["scale"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
             ),
             "task": Task(**content["task"]) if "task" in content else None,
+            "nodes": nodes,
         }
     )
 
@@ -182,7 +217,10 @@ def is_time(value: object) -> bool:
 
 _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "format": (lambda value: value == FORMAT, repr(FORMAT)),
-    "format_version": (lambda value: _is_count(value) and value == VERSION, str(VERSION)),
+    "format_version": (
+        lambda value: _is_count(value) and value in (VERSION, GRAPH_VERSION),
+        f"{VERSION} or {GRAPH_VERSION}",
+    ),
     "name": (lambda value: _is_text(value) and is_name(value), "the name of a model"),
     "created": (is_time, "a time in UTC such as '2026-03-01T12:00:00+00:00'"),
     "layers": (lambda value: _list_of(_is_text)(value) and bool(value), "a list of expressions"),
@@ -212,5 +250,9 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         f"gives, one of {', '.join(get_args(Gives))}, and from_logits",
     ),
     "input_range": (_is_range, "the lowest and the highest value of the training inputs"),
+    "nodes": (
+        _list_of(_fields(name=_is_text, inputs=_list_of(_is_text), shares=_is_text)),
+        "name, inputs and shares of the node of each layer",
+    ),
 }
 """Keys that are left out where nothing is known."""

@@ -13,9 +13,9 @@ from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl
 from cnnkit.components.expressions import Call, parse
 from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, PluginVersionWarning, RegistryError
-from cnnkit.network import CLASSES, Network, Sequential
+from cnnkit.network import CLASSES, Graph, Network, Sequential
 from cnnkit.registry.environment import environment, versions
-from cnnkit.registry.manifest import Manifest, Origin
+from cnnkit.registry.manifest import Manifest, NodeEntry, Origin
 from cnnkit.types import Array, Task
 
 GIVEN = "(given)"
@@ -53,6 +53,7 @@ def describe(model: Network, name: str, state: tuple[str, ...], **training: Any)
         name=name,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         layers=layers,
+        nodes=_entries(model),
         components=components,
         input_shape=model.input_shape,
         input_dtype=model.input_dtype,
@@ -83,20 +84,23 @@ def rebuild(
     given = {cls.__name__ for cls in components}
     catalog = _catalog(components) if given else installed_catalog()
     try:
-        model = Sequential(
-            [
-                cast(Layer | Merge, catalog.build("layer", call))
-                for call in layer_calls(manifest.layers, manifest, given)
-            ],
-            manifest.input_shape,
-            labels=manifest.labels,
-            preprocessing=manifest.preprocessing,
-            input_dtype=cast(Any, manifest.input_dtype),
-            input_range=manifest.input_range,
-            task=manifest.task or _recorded_task(manifest),
-            seed=manifest.seed,
-            dtype=cast(Any, manifest.dtype),
-            limit=sum(array.size for array in state.values()),
+        layers = [
+            cast(Layer | Merge, catalog.build("layer", call)) for call in layer_calls(manifest.layers, manifest, given)
+        ]
+        options: dict[str, Any] = {
+            "labels": manifest.labels,
+            "preprocessing": manifest.preprocessing,
+            "input_dtype": manifest.input_dtype,
+            "input_range": manifest.input_range,
+            "task": manifest.task or _recorded_task(manifest),
+            "seed": manifest.seed,
+            "dtype": manifest.dtype,
+            "limit": sum(array.size for array in state.values()),
+        }
+        model: Network = (
+            Graph(_graph(manifest.nodes, layers), manifest.input_shape, **options)
+            if manifest.nodes
+            else Sequential(layers, manifest.input_shape, **options)
         )
         model.load_state(state)
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
@@ -104,6 +108,22 @@ def rebuild(
     for text in _other_versions(manifest, given):
         warnings.warn(f"{ref} {text}", PluginVersionWarning, stacklevel=3)
     return model
+
+
+def _entries(model: Network) -> tuple[NodeEntry, ...]:
+    if not isinstance(model, Graph):
+        return ()
+    return tuple(NodeEntry(node.name, node.inputs, node.shares) for node in model.graph)
+
+
+def _graph(entries: Sequence[NodeEntry], layers: Sequence[Layer | Merge]) -> dict[str, Any]:
+    """The nodes of a graph. Raises RegistryError for a name that two have, and for a layer shared with none before."""
+    nodes: dict[str, Any] = {}
+    for entry, layer in zip(entries, layers, strict=True):
+        if entry.name in nodes or (entry.shares and entry.shares not in nodes):
+            raise RegistryError(f"its graph has no node {entry.shares!r} before {entry.name!r}, or two of that name")
+        nodes[entry.name] = (nodes[entry.shares][0] if entry.shares else layer, list(entry.inputs))
+    return nodes
 
 
 def plugin_versions() -> dict[str, str]:

@@ -17,13 +17,14 @@ from cnnkit.registry.safety import DTYPES, MANIFEST, MAX_ARRAYS, MAX_AXES, STATE
 from cnnkit.types import Array
 
 MAGIC = b"cnnkit model\r\n\x1a\n"
-VERSION = 1
+VERSIONS = VERSION, GRAPH_VERSION = 1, 2
+"""Those that are read; a version file has that of its manifest."""
 BLOCK = 512
 MAX_BYTES = 4 * 2**30
 _HEADER = struct.Struct("<16sQQ32s")  # magic, format version, length of the payload, its sha256
 
 
-def pack(manifest: bytes, state: Mapping[str, Array]) -> memoryview:
+def pack(manifest: bytes, state: Mapping[str, Array], version: int = VERSION) -> memoryview:
     """The bytes of a version file. Raises RegistryError for arrays that the format cannot hold."""
     if len(state) > MAX_ARRAYS:
         raise RegistryError(f"a model may have {MAX_ARRAYS:,} arrays, this one has {len(state):,}")
@@ -36,13 +37,13 @@ def pack(manifest: bytes, state: Mapping[str, Array]) -> memoryview:
     data = image.getbuffer()
     if len(data) > MAX_BYTES:
         raise RegistryError(f"a model file may have {MAX_BYTES:,} bytes, this one would have {len(data):,}")
-    data[:BLOCK] = _block(data[BLOCK:])
+    data[:BLOCK] = _block(data[BLOCK:], version)
     return data
 
 
 def tombstone() -> bytes:
     """The bytes that take the place of a deleted version: a user block that seals nothing."""
-    return _block(b"")
+    return _block(b"", VERSION)
 
 
 def check(data: bytes) -> str:
@@ -66,11 +67,20 @@ def header(data: bytes) -> tuple[int, str]:
     magic, version, length, digest = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise RegistryError("it does not begin like a model file of cnnkit")
-    if version != VERSION:
-        raise RegistryError(f"it has format {version}, this cnnkit reads format {VERSION}; a newer cnnkit may read it")
+    if version not in VERSIONS:
+        raise RegistryError(
+            f"it has format {version}, this cnnkit reads the formats {VERSION} and {GRAPH_VERSION}; a newer cnnkit may "
+            "read it"
+        )
     if any(data[_HEADER.size : BLOCK]):
         raise RegistryError("its user block has bytes other than zero where the format has none")
     return length, digest.hex()
+
+
+def version_of(data: bytes) -> int:
+    """The format of a file whose header is right."""
+    version: int = _HEADER.unpack_from(data)[1]
+    return version
 
 
 def _created(image: io.BytesIO) -> h5py.File:
@@ -90,8 +100,8 @@ def _without_times(kind: object) -> Any:
     return properties
 
 
-def _block(payload: bytes | memoryview) -> bytes:
-    return _HEADER.pack(MAGIC, VERSION, len(payload), hashlib.sha256(payload).digest()).ljust(BLOCK, b"\0")
+def _block(payload: bytes | memoryview, version: int) -> bytes:
+    return _HEADER.pack(MAGIC, version, len(payload), hashlib.sha256(payload).digest()).ljust(BLOCK, b"\0")
 
 
 def _storable(name: str, array: Array) -> Array:

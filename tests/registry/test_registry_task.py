@@ -11,6 +11,7 @@ import pytest
 
 from cnnkit import Registry, Sequential, Trainer, load_model
 from cnnkit.errors import RegistryError
+from cnnkit.network import Network
 from cnnkit.registry import manifest, models
 from cnnkit.types import Task
 

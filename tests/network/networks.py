@@ -1,0 +1,77 @@
+"""Networks that are graphs, as people write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def resnet(blocks: int = 3, filters: int = 16, inputs: str = "input") -> dict[str, Any]:
+    """ResNet for small images, with 6 * blocks + 2 layers; 20 of them for 3 blocks."""
+    nodes: dict[str, Any] = {
+        "stem": (f"Conv2D({filters}, 3, padding=1, bias=False)", inputs),
+        "stem_norm": "BatchNorm2D()",
+        "stem_relu": "ReLU()",
+    }
+    before = "stem_relu"
+    for stage, width in enumerate((filters, 2 * filters, 4 * filters)):
+        for block in range(blocks):
+            name, stride = f"s{stage}b{block}", 2 if stage and not block else 1
+            shortcut = before
+            nodes |= {
+                f"{name}_conv1": (f"Conv2D({width}, 3, stride={stride}, padding=1, bias=False)", before),
+                f"{name}_norm1": "BatchNorm2D()",
+                f"{name}_relu1": "ReLU()",
+                f"{name}_conv2": f"Conv2D({width}, 3, padding=1, bias=False)",
+                f"{name}_norm2": "BatchNorm2D()",
+            }
+            if stride > 1:
+                nodes |= {
+                    f"{name}_project": (f"Conv2D({width}, 1, stride={stride}, bias=False)", before),
+                    f"{name}_project_norm": "BatchNorm2D()",
+                }
+                shortcut = f"{name}_project_norm"
+            nodes |= {f"{name}_sum": ("Add()", [f"{name}_norm2", shortcut]), f"{name}_relu2": "ReLU()"}
+            before = f"{name}_relu2"
+    return nodes | {"pool": "AvgPool2D(7)", "flat": "Flatten()", "scores": "Dense(10)"}
+
+
+def inception() -> dict[str, Any]:
+    """One block of GoogLeNet behind a convolution."""
+    return {
+        "stem": "Conv2D(8, 5, stride=2, padding=2)",
+        "x": "ReLU()",
+        "one": ("Conv2D(4, 1)", "x"),
+        "reduce3": ("Conv2D(4, 1)", "x"),
+        "reduce3_relu": "ReLU()",
+        "three": "Conv2D(6, 3, padding=1)",
+        "reduce5": ("Conv2D(2, 1)", "x"),
+        "reduce5_relu": "ReLU()",
+        "five": "Conv2D(4, 5, padding=2)",
+        "pool": ("MaxPool2D(3, 1, padding=1)", "x"),
+        "pool_conv": "Conv2D(4, 1)",
+        "joined": ("Concat()", ["one", "three", "five", "pool_conv"]),
+        "joined_relu": "ReLU()",
+        "mean": "AvgPool2D(14)",
+        "flat": "Flatten()",
+        "scores": "Dense(10)",
+    }
+
+
+def siamese() -> dict[str, Any]:
+    """Two ways with the same weights, each of which sees the image differently, and a product of both."""
+    from cnnkit.layers import Conv2D, Dense
+
+    conv, dense = Conv2D(6, 3, padding=1), Dense(12)
+    return {
+        "left": (conv, "input"),
+        "left_relu": "ReLU()",
+        "right": (conv, "twice"),
+        "twice": ("Add()", ["input", "input"]),
+        "right_relu": ("ReLU()", "right"),
+        "left_flat": ("Flatten()", "left_relu"),
+        "right_flat": ("Flatten()", "right_relu"),
+        "left_code": (dense, "left_flat"),
+        "right_code": (dense, "right_flat"),
+        "product": ("Multiply()", ["left_code", "right_code"]),
+        "scores": "Dense(10)",
+    }
