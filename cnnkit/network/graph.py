@@ -142,9 +142,7 @@ def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit
         values[node.name] = _built(builder, node, [values[name] for name in node.inputs])
     counts = Counter(node.name for node in builder.nodes)
     if doubled := next((name for name, count in counts.items() if count > 1), ""):
-        raise ConfigError(
-            f"two nodes are called {doubled!r}, as a layer in the branches of a merge is: rename the other"
-        )
+        raise ConfigError(f"two nodes are called {doubled!r}, as a layer in the branches of a merge is: rename one")
     return builder.nodes
 
 

@@ -49,7 +49,7 @@ def damaged(**changes: Any) -> bytes:
     "changes",
     [
         {"format": "other"},
-        {"format_version": 2},
+        {"format_version": 3},
         {"format_version": True},
         {"name": "../x"},
         {"created": "yesterday"},
