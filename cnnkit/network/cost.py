@@ -19,6 +19,7 @@ from cnnkit.network.kernels import Kernel
 from cnnkit.network.kernels.conv import ConvKernel
 from cnnkit.network.kernels.grouped import GroupedConvKernel
 from cnnkit.network.node import INPUT, Node
+from cnnkit.network.operations import multiply_adds
 from cnnkit.network.plan import Step
 from cnnkit.types import Shape
 
@@ -27,10 +28,16 @@ FREE_BYTES = 128 << 20
 EXPANSION = 1_000
 """Beyond that, how many times the bytes of the sample and the parameters it may make: networks that somebody trains
 make tens of times as much, and a large image is large when it comes."""
-MOST_WORK = 10**10
-"""Numbers that loops over windows, groups and branches may touch for one sample: some ten seconds."""
+MOST_WORK, FREE_WORK, WORK_EACH = 10**10, 10**9, 10**5
+"""Numbers that loops over windows, groups and branches may touch for one sample: some ten seconds. A small sample may
+take a second of them; one that takes longer has so many for each number that is given."""
+FREE_PRODUCTS, PRODUCTS_EACH = 10**11, 10**6
+"""Multiplications of a convolution's weights for one sample that are free, a second or two of them; and for each number
+that is given: networks that somebody trains have tens of thousands."""
 CALL = 5_000
 """Numbers that could be touched in the time of one round of such a loop."""
+BESIDE = 4
+"""Rounds that a group takes beside those for the rows of its kernel."""
 NAME_BYTES = 1_000
 """What a class takes in an evaluation: its name, and what is said of it."""
 AMPLE = 8
@@ -56,19 +63,33 @@ class Cost:
     """Bytes beyond what a pass of a training takes, copies of the parameters aside; infinite for layers of others."""
     work: int
     """Numbers that loops in Python touch."""
+    products: int
+    """Multiplications of weights with what they meet."""
+    numbers: int
+    """Numbers of the sample and the parameters."""
     largest: Node
     """The layer that takes most memory."""
     hardest: Node
     """The layer with most of the work."""
+    busiest: Node
+    """The layer with most multiplications."""
 
     def check(self) -> None:
         """Raise CostError, naming the layer, for a network that makes too much of one sample, or for too long."""
         self._check_bytes(self.outputs, "what the layers give and copy")
-        if self.work > MOST_WORK:
+        work = min(MOST_WORK, max(FREE_WORK, WORK_EACH * self.numbers))
+        if self.work > work:
             raise CostError(
                 f"{_shown(self.hardest)} takes too long: the network's loops over windows, groups and branches touch "
-                f"about {self.work:,} numbers for each sample, and may touch {MOST_WORK:,}; use smaller windows, "
-                "larger strides, or fewer groups"
+                f"about {self.work:,} numbers for each sample, and may touch {work:,}; use smaller windows, larger "
+                "strides, or fewer groups"
+            )
+        products = max(FREE_PRODUCTS, PRODUCTS_EACH * self.numbers)
+        if self.products > products:
+            raise CostError(
+                f"{_shown(self.busiest)} takes too long: the network makes {self.products:,} multiplications for each "
+                f"sample, and one with {self.numbers:,} inputs and parameters may make {products:,}; use smaller "
+                "kernels, larger strides, or less padding"
             )
 
     def check_names(self, count: int) -> None:
@@ -129,6 +150,7 @@ def cost_of(nodes: Sequence[Node], steps: Sequence[Step], parameters: int, items
         peak, beside = max(peak, live + made + scratch), max(beside, scratch)
         values[step.output] = made
         live += made - sum(values.pop(source) for source in step.last_use_of)
+    products = {node.index: multiply_adds(node) or 0 for node in nodes if isinstance(node.layer, Conv2D)}
     sizes = {node.index: max(math.prod(node.out_shape), takes.get(node.index, 0)) for node in nodes}
     return Cost(
         given=sample * itemsize + parameters,
@@ -137,8 +159,11 @@ def cost_of(nodes: Sequence[Node], steps: Sequence[Step], parameters: int, items
         peak=peak * itemsize,
         training=AMPLE * sum(map(_held, nodes)) * itemsize,
         work=sum(works.values()),
+        products=sum(products.values()),
+        numbers=sample + parameters // itemsize,
         largest=max(nodes, key=lambda node: sizes[node.index]),
         hardest=max(nodes, key=lambda node: works.get(node.index, 0)),
+        busiest=max(nodes, key=lambda node: products.get(node.index, 0)),
     )
 
 
@@ -172,12 +197,12 @@ def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Sh
             patches = channels * rows.size * columns.size * math.prod(run.window.out_size)
             return channels * padded + patches, rows.size * columns.size * CALL + patches
         case ConvKernel():
-            return _row_of_patches(run, in_shapes[0][0]), 0
+            return run.epilogue.pool * _row_of_patches(run, in_shapes[0][0]), 0  # the rows of a pooling window together
         case GroupedConvKernel():
             channels = in_shapes[0][0] // run.conv.groups
             if run.conv.filters == run.conv.groups == in_shapes[0][0]:
                 return 0, run.rows.size * run.columns.size * (CALL + outputs)
-            return _row_of_patches(run, channels), run.conv.groups * run.rows.size * CALL
+            return _row_of_patches(run, channels), run.conv.groups * (run.rows.size + BESIDE) * CALL
     return 0, 0
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
+import onnx
 from onnx import TensorProto, ValueInfoProto, helper
 
 from cnnkit.components import Runtime, installed_catalog
@@ -26,6 +27,7 @@ from cnnkit.onnx.limits import address_space, forbid_writing, limited
 from cnnkit.onnx.load import Signature, check
 from cnnkit.onnx.program import with_outputs
 from cnnkit.onnx.runtimes import execute
+from cnnkit.onnx.work import Bounds
 from cnnkit.types import Array
 
 MOST = 2**62
@@ -42,9 +44,13 @@ class Child:
         self._runtimes: dict[str, Runtime] = {}
 
     def check(self) -> Signature:
-        """Check the file, as `load.check` does."""
+        """Check the file, as `load.check` does, and what a run of it would take."""
+        first = self._first
         with self._limited("check_memory"):
-            return check(self._data, self._first["path"], self._first["operators"])
+            signature = check(self._data, first["path"], first["operators"])
+            bounds = Bounds(first["shape"], first["numbers"], first["run_memory"])
+            bounds.check(onnx.load_model_from_string(self._data), first["path"])
+        return signature
 
     def run(self, request: Mapping[str, Any], inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs of the file, and further values of it."""

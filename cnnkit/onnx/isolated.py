@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from onnx import ValueInfoProto
+from onnx import ModelProto, ValueInfoProto
 
 from cnnkit.components import Merge, Runtime, installed_catalog
 from cnnkit.errors import ConfigError, OnnxError
@@ -22,6 +22,7 @@ from cnnkit.network import Network
 from cnnkit.onnx import messages
 from cnnkit.onnx.load import Signature
 from cnnkit.onnx.program import samples_of, value_bytes
+from cnnkit.onnx.work import FREE, TIMES, work_of
 from cnnkit.types import Array
 
 SECONDS = 120.0
@@ -46,7 +47,7 @@ class IsolatedProgram:
     """A file that another process checks and executes, which is started anew when it has ended by accident.
 
     data, path: the file and its name in messages; operators: those that it may use; model: what it will be compared
-    with; runtimes: those that it will be run on.
+    with, on how many samples; own: exports of the model; runtimes: those that it will be run on.
     Raises OnnxError for a file that is refused, or whose check ends by itself or by a limit, ConfigError for a runtime
     that another process cannot build from its expression.
     """
@@ -54,11 +55,21 @@ class IsolatedProgram:
     chunk_bytes = CHUNK_BYTES
 
     def __init__(
-        self, data: bytes, path: Path, operators: Collection[str], model: Network, runtimes: Sequence[Runtime]
+        self,
+        data: bytes,
+        path: Path,
+        operators: Collection[str],
+        model: Network,
+        samples: int,
+        own: Sequence[ModelProto],
+        runtimes: Sequence[Runtime],
     ) -> None:
         self._data, self._path, self._operators = data, path, operators
         self._check_memory = MEMORY + COPIES * len(data)
         self._run_memory = self._check_memory + _needed(model)
+        self._shape = (samples_of(CHUNK_BYTES, model, samples), *model.input_shape)
+        runs = -(-samples // self._shape[0])
+        self._numbers = FREE // runs + TIMES * max((work_of(proto, self._shape).numbers for proto in own), default=0)
         self._expressions = {id(runtime): _expression(runtime) for runtime in runtimes}
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -103,6 +114,8 @@ class IsolatedProgram:
             "operators": sorted(self._operators),
             "check_memory": self._check_memory,
             "run_memory": self._run_memory,
+            "shape": self._shape,
+            "numbers": self._numbers,
             "seconds": SECONDS,
         }
         folders = json.dumps(sys.path).encode() + b"\n"

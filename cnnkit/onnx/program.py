@@ -63,9 +63,13 @@ def value_bytes(model: Network) -> int:
     return sum(math.prod(node.out_shape) for node in model.nodes) * 4
 
 
-def samples_of(chunk_bytes: int, model: Network) -> int:
-    """How many samples to run together: two at least, so that the batch axis must be dynamic."""
-    return max(2, chunk_bytes // value_bytes(model))
+def samples_of(chunk_bytes: int, model: Network, samples: int | None = None) -> int:
+    """How many samples to run together: two at least, so that the batch axis must be dynamic.
+
+    samples: how many there are, if that is known.
+    """
+    most = max(2, chunk_bytes // value_bytes(model))
+    return most if samples is None else max(1, min(most, samples))
 
 
 def as_declared(signature: Signature, x: Array) -> Array:

@@ -80,7 +80,8 @@ def validate_onnx(
 
     A file that holds anything else than what exporting the model gives, whatever its metadata say, is a stranger's: it
     is checked and executed in a process of its own, with limits of time and memory, and only if all its operators are
-    among those that layers are exported with. The report's `exported` is False then.
+    among those that layers are exported with, and its shapes say that it takes no more than such a file may. The
+    report's `exported` is False then.
 
     Raises OnnxError for a file that cannot be read or is refused, or a runtime that is not installed, ConfigError or
     ShapeError for arguments that do not fit. That answers differ, or that a runtime comes to no answer within the
@@ -89,12 +90,12 @@ def validate_onnx(
     path = Path(path)
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
     data = read_file(path)
-    content, operators = digest(data), set(OPERATORS)
-    for proto in exports(data, model):
+    content, own = digest(data), list(exports(data, model))
+    for proto in own:
         if digest(proto.SerializeToString(deterministic=True)) == content:
             return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance)
-        operators |= {node.op_type for node in proto.graph.node}
-    with IsolatedProgram(data, path, operators, model, chosen.runtimes) as program:
+    operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
+    with IsolatedProgram(data, path, operators, model, len(inputs), own, chosen.runtimes) as program:
         return replace(_report(program, path, model, inputs, chosen, tolerance), exported=False)
 
 

@@ -58,6 +58,9 @@ def test_nor_is_a_large_dense_layer(monkeypatch: pytest.MonkeyPatch) -> None:
         (["Conv2D(1, 1, 50000000, padding=50000000)"], DIGIT, "conv2d_1 = .* gives 1 x 3 x 3 .*give and copy takes "),
         (["Conv2D(1, 1, padding=500)", "MaxPool2D(500, 1)"], DIGIT, "layer max_pool2d_1 = .* takes too long"),
         (["AvgPool2D(1000, 1)"], (1, 2000, 2000), r"layer avg_pool2d_1 = .* touch about 1,007,001,000,000 numbers for"),
+        (["Conv2D(1, 1, padding=300)", "MaxPool2D(160, 1)"], DIGIT, "about 5,28.* and may touch 1,000,000,000;"),
+        (["Conv2D(1, 300, padding=1500)"], DIGIT, "( 660,.* multiplications .* 100,000,000,000;|give and copy)"),
+        (["Conv2D(1, 99, padding=2000)", "MaxPool2D(3910)"], DIGIT, "conv2d_1 .* 1 x 3,910 .*give and copy takes"),
     ],
 )  # fmt: skip
 def test_what_is_too_much_is_refused(layers: list[str], shape: Shape, message: str) -> None:
@@ -178,3 +181,15 @@ def test_an_explanation_and_a_report_need_room(monkeypatch: pytest.MonkeyPatch) 
         found.check_copies(6)
     with pytest.raises(CostError, match=r"a report on 8,388,608 classes takes about 7.8 GiB of memory, and 128.0 MiB"):
         found.check_names(found.result // 4)
+
+
+def test_what_a_wide_kernel_sees_of_one_image_is_copied_in_parts() -> None:
+    """All that 28 rows of 345 pixels see would be 160 MiB; the copies are bounded, and the numbers are the same."""
+    model = Sequential(["Conv2D(2, 64, padding=200)"], DIGIT)
+    engine = model.engine()
+    x = np.random.default_rng(0).normal(size=(1, *DIGIT)).astype(np.float32)
+    for _ in range(2):
+        found = engine.predict(x, 1)
+    (workspace,) = engine.workspaces
+    assert workspace.memory.planned() < 64 * MIB
+    np.testing.assert_allclose(found, engine.predict(np.repeat(x, 3, axis=0), 1)[:1], rtol=1e-4, atol=1e-5)

@@ -136,16 +136,16 @@ def padding_of_terabytes(model: ModelProto) -> None:
 
 
 def pooling_without_end(model: ModelProto) -> None:
-    """Windows of 2000 x 2000 around each of 2000 x 2000 pixels, of an image that is all padding."""
-    _weights(model, "pads", np.array([0, 0, 996, 996] * 2, np.int64))
-    _before(model, "MaxPool", ["large"], "largest", kernel_shape=[1999, 1999], pads=[999] * 4)
+    """Windows of 400 x 400 around each of 400 x 400 pixels, of an image that is nearly all padding."""
+    _weights(model, "pads", np.array([0, 0, 196, 196] * 2, np.int64))
+    _before(model, "MaxPool", ["large"], "largest", kernel_shape=[399, 399], pads=[199] * 4)
     _before(model, "Pad", ["input", "pads"], "large")
     _give(model, "largest", 4)
 
 
 def means_without_end(model: ModelProto) -> None:
-    _weights(model, "pads", np.array([0, 0, 996, 996] * 2, np.int64))
-    _before(model, "AveragePool", ["large"], "mean", kernel_shape=[1999, 1999], pads=[999] * 4)
+    _weights(model, "pads", np.array([0, 0, 196, 196] * 2, np.int64))
+    _before(model, "AveragePool", ["large"], "mean", kernel_shape=[399, 399], pads=[199] * 4)
     _before(model, "Pad", ["input", "pads"], "large")
     _give(model, "mean", 4)
 
@@ -171,6 +171,25 @@ def padding_that_overflows(model: ModelProto) -> None:
     _weights(model, "pads", np.array([2**62, 2**62, 2**62, 2**62] * 2, np.int64))
     _before(model, "Pad", ["input", "pads"], "padded")
     _give(model, "padded", 4)
+
+
+def pads_that_are_computed(model: ModelProto) -> None:
+    """How large the image gets, only the input says."""
+    _before(model, "Pad", ["input", "pads"], "padded")
+    _before(model, "Cast", ["flat"], "pads", to=TensorProto.INT64)
+    _before(model, "Flatten", ["input"], "flat")
+    _give(model, "padded", 4)
+
+
+def nodes_without_end(model: ModelProto) -> None:
+    for i in reversed(range(20_000)):
+        _before(model, "Relu", [f"same{i - 1}" if i else "input"], f"same{i}")
+    _give(model, "same19999", 4)
+
+
+def inputs_without_end(model: ModelProto) -> None:
+    for i in range(30):
+        _before(model, "Max", ["input"] * 50_000, f"largest{i}")
 
 
 def stride_of_zero(model: ModelProto) -> None:

@@ -8,9 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from cnnkit.layers.window import Axis
-from cnnkit.network.kernels.patches import Patches
+from cnnkit.network.kernels.layout import blocks
+from cnnkit.network.kernels.patches import BLOCK_BYTES, Patches
 from cnnkit.network.kernels.products import product
 from cnnkit.types import Array, Context
+
+PATCH_BYTES = 16 * BLOCK_BYTES
+"""What the copies of a single sample's patches may take; kernels up to 16 pixels wide stay below."""
 
 
 class Correlation(Protocol):
@@ -65,7 +69,16 @@ class DirectCorrelation:
 
 
 def _rows_product(matrix: Array, windows: Array, out: Array, ctx: Context) -> None:
-    """The same for a single sample: the pixels are the rows of one product, where each alone would be a vector."""
-    patches = ctx.empty(windows.shape[:-1])
-    patches[...] = windows[..., 0]
-    np.matmul(patches, matrix.T, out=out[..., 0])
+    """The same for a single sample: the pixels are the rows of a product, where each alone would be a vector.
+
+    What each of them sees is copied. Of a wide kernel that is much, so then only a part of a row is, at once.
+    """
+    rows, width, depth, _ = windows.shape
+    down = rows if windows.itemsize * rows * width * depth <= PATCH_BYTES else 1
+    parts = blocks(width, windows.itemsize * down * depth, PATCH_BYTES)
+    memory = ctx.empty((down, parts[0].stop, depth))
+    for top in range(0, rows, down):
+        for part in parts:
+            patches = memory[:, : part.stop - part.start]
+            patches[...] = windows[top : top + down, part, :, 0]
+            np.matmul(patches, matrix.T, out=out[top : top + down, part, :, 0])
