@@ -19,6 +19,7 @@ pytest.importorskip("onnxruntime")
 needs_strace = pytest.mark.skipif(not may_trace(), reason="strace is not installed, or may not trace")
 SAMPLE = [
     ("version external_storage", "load"),
+    ("version no_hdf5", "load"),
     ("version dataset_npz", "evaluate"),
     ("version labels_paths", "explain a picture"),
     ("version origin_of_the_loss", "explain"),
