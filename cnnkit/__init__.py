@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from cnnkit.registry import Registry
     from cnnkit.training import Run, Trainer
 
-os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # HDF5 reads it when h5py is imported: load no filter plugins
+# HDF5 reads both when h5py is imported: load no filter plugins, and of a file that cannot be opened no others either.
+if os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::") == "::":
+    os.environ["HDF5_PLUGIN_PATH"] = ""
 
 __all__ = [
     "Augmentation",

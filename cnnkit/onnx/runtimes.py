@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -37,6 +38,8 @@ class ReferenceEvaluator(Runtime):
 class OnnxRuntime(Runtime):
     """ONNX Runtime on the CPU with one thread and its usual graph optimisations.
 
+    Its telemetry, which reports models over the network and keeps files beside cnnkit's, is off unless the user's own
+    ORT_DISABLE_TELEMETRY says otherwise.
     Source: https://onnxruntime.ai/docs/api/python
     """
 
@@ -45,6 +48,7 @@ class OnnxRuntime(Runtime):
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs of the model, by name. Raises OnnxError if it is not installed or cannot execute the model."""
         ensure_installed(self)
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read by the import
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

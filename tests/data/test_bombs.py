@@ -257,3 +257,15 @@ def test_no_plugin_of_hdf5_is_loaded() -> None:
     plain = {key: value for key, value in os.environ.items() if key != "HDF5_PLUGIN_PRELOAD"}
     done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True)
     assert done.stdout == "::\n"
+
+
+@pytest.mark.parametrize(("said", "folders"), [(None, 0), ("/nowhere", 1)])
+def test_hdf5_looks_for_plugins_only_where_the_user_lets_it_load_some(
+    tmp_path: Path, said: str | None, folders: int
+) -> None:
+    """Of a file that it cannot open, it would load every library in these folders, whatever may be loaded else."""
+    code = "import cnnkit, h5py; print(h5py.h5pl.size())"
+    given = {key: value for key, value in os.environ.items() if key != "HDF5_PLUGIN_PRELOAD"}
+    given |= {"HDF5_PLUGIN_PATH": str(tmp_path)} | ({"HDF5_PLUGIN_PRELOAD": said} if said else {})
+    done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{folders}\n"

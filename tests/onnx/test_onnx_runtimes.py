@@ -5,6 +5,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,30 @@ def test_onnx_runtime_leaves_stderr_alone() -> None:
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "(1, 3)\n", "")
+
+
+@needs_onnxruntime
+@pytest.mark.parametrize("said", [None, "0"])
+def test_onnx_runtime_reports_nothing_unless_the_user_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None
+) -> None:
+    """Its telemetry, where a build has it, begins with files in the cache folder of the user."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    if said:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", said)
+    code = """
+import os
+from cnnkit.network import Sequential
+from cnnkit.onnx.validate import validate_proto
+from cnnkit.onnx.export import to_onnx
+model = Sequential(["Dense(3)"], (4,))
+assert validate_proto(to_onnx(model), "model.onnx", model, None, ["OnnxRuntime()"]).ok
+print(os.environ.get("ORT_DISABLE_TELEMETRY"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{said or 1}\n"
+    if said is None:
+        assert not (tmp_path / "cache").exists()
 
 
 def test_naming_the_runtimes_loads_no_package() -> None:

@@ -155,24 +155,14 @@ def unknown_filter(file: h5py.File, secret: Path) -> None:
     h5py.h5d.create(file["state"].id, b"dense_1.weight", h5py.h5t.IEEE_F32LE, space, dcpl=created)
 
 
-@hostile
-def shuffled(file: h5py.File, secret: Path) -> None:
-    put(file, "state/dense_1.weight", FLOATS, shuffle=True, chunks=(2, 3))
+def stored(name: str, **how: Any) -> None:
+    BUILDS[name] = lambda file, secret: put(file, "state/dense_1.weight", FLOATS, **how)
 
 
-@hostile
-def checksummed(file: h5py.File, secret: Path) -> None:
-    put(file, "state/dense_1.weight", FLOATS, fletcher32=True, chunks=(2, 3))
-
-
-@hostile
-def chunked(file: h5py.File, secret: Path) -> None:
-    put(file, "state/dense_1.weight", FLOATS, chunks=(1, 3))
-
-
-@hostile
-def resizable(file: h5py.File, secret: Path) -> None:
-    put(file, "state/dense_1.weight", FLOATS, maxshape=(None, 3))
+stored("shuffled", shuffle=True, chunks=(2, 3))
+stored("checksummed", fletcher32=True, chunks=(2, 3))
+stored("chunked", chunks=(1, 3))
+stored("resizable", maxshape=(None, 3))
 
 
 DTYPES: dict[str, Any] = {
@@ -387,14 +377,19 @@ def overlapping_arrays(secret: Path) -> bytes:
     return seal(data)
 
 
+def others(secret: Path) -> dict[str, bytes]:
+    """Those that are made of the bytes of a file, by name, sealed."""
+    plain = image(lambda file, secret: None, secret)
+    return {
+        "name_with_a_zero_byte": seal(plain.replace(b"dense_1.weight\0", b"dense_1.w\0ight\0")),
+        "overlapping_arrays": overlapping_arrays(secret),
+        "bytes_after_the_end": seal(plain + b"EVIL" * 1000),
+        "bytes_before_the_beginning": seal(plain[:512] + bytes(512) + plain[512:]),
+        "no_hdf5": seal(bytes(512) + b"not HDF5" * 100),
+        "hdf5_cut_short": seal(plain[:-200]),
+    }
+
+
 def corpus(secret: Path) -> dict[str, bytes]:
     """All hostile files by name, sealed."""
-    files = {name: seal(image(build, secret)) for name, build in BUILDS.items()}
-    plain = image(lambda file, secret: None, secret)
-    files["name_with_a_zero_byte"] = seal(plain.replace(b"dense_1.weight\0", b"dense_1.w\0ight\0"))
-    files["overlapping_arrays"] = overlapping_arrays(secret)
-    files["bytes_after_the_end"] = seal(plain + b"EVIL" * 1000)
-    files["bytes_before_the_beginning"] = seal(plain[:512] + bytes(512) + plain[512:])
-    files["no_hdf5"] = seal(bytes(512) + b"not HDF5" * 100)
-    files["hdf5_cut_short"] = seal(plain[:-200])
-    return files
+    return {name: seal(image(build, secret)) for name, build in BUILDS.items()} | others(secret)
