@@ -119,7 +119,7 @@ def _components(record: Record, recipe: Recipe, trust: Trust) -> dict[str, Any]:
     return components
 
 
-def compared(record: Record, run: Run) -> Reproduction:
+def check_reproduction(record: Record, run: Run) -> Reproduction:
     """Compare a run with the version that it should repeat."""
     epoch, quantity = _first_difference(record.manifest.history, run.history)
     again = run.model.state()
