@@ -10,15 +10,25 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnkit import augmentations, layers, losses, metrics, optimizers, schedules, testing
+    from cnnkit import augmentations, errors, layers, losses, metrics, optimizers, plugin, schedules, testing
     from cnnkit.api import export_bundle, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
+    from cnnkit.comparison import draw_comparison
+    from cnnkit.comparison.compare import compare, resume_comparison
     from cnnkit.components import Augmentation, Layer, Mixing, hookimpl
+    from cnnkit.data import as_targets, describe
+    from cnnkit.data.images import read_image
     from cnnkit.errors import CnnkitError
+    from cnnkit.explanation import explain, write_page
     from cnnkit.layers import Concat, Residual
-    from cnnkit.network import Graph, Sequential
+    from cnnkit.measures import calibration, class_report, confusion_matrix
+    from cnnkit.network import Augmented, Graph, Sequential
     from cnnkit.pictures import plot
-    from cnnkit.registry import Registry
-    from cnnkit.training import Run, Trainer
+    from cnnkit.plotting.confusion import draw_confusion
+    from cnnkit.prediction import predict_files
+    from cnnkit.registry import Registry, Runs
+    from cnnkit.registry.trust import trusted
+    from cnnkit.reproduction import check_reproduction, retrain
+    from cnnkit.training import Checkpoints, Run, Trainer
 
 # HDF5 reads both when h5py is imported: load no filter plugins, and of a file that cannot be opened no others either.
 if os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::") == "::":
@@ -26,6 +36,8 @@ if os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::") == "::":
 
 __all__ = [
     "Augmentation",
+    "Augmented",
+    "Checkpoints",
     "CnnkitError",
     "Concat",
     "Graph",
@@ -34,9 +46,21 @@ __all__ = [
     "Registry",
     "Residual",
     "Run",
+    "Runs",
     "Sequential",
     "Trainer",
+    "as_targets",
     "augmentations",
+    "calibration",
+    "check_reproduction",
+    "class_report",
+    "compare",
+    "confusion_matrix",
+    "describe",
+    "draw_comparison",
+    "draw_confusion",
+    "errors",
+    "explain",
     "export_bundle",
     "export_onnx",
     "hookimpl",
@@ -48,10 +72,17 @@ __all__ = [
     "metrics",
     "optimizers",
     "plot",
+    "plugin",
+    "predict_files",
+    "read_image",
+    "resume_comparison",
+    "retrain",
     "schedules",
     "testing",
     "train",
+    "trusted",
     "validate_onnx",
+    "write_page",
 ]
 
 _MODULES = {
@@ -64,13 +95,23 @@ _MODULES = {
         "train",
         "validate_onnx",
     ),
+    "cnnkit.comparison": ("draw_comparison",),
+    "cnnkit.comparison.compare": ("compare", "resume_comparison"),
     "cnnkit.components": ("Augmentation", "Layer", "Mixing", "hookimpl"),
+    "cnnkit.data": ("as_targets", "describe"),
+    "cnnkit.data.images": ("read_image",),
     "cnnkit.errors": ("CnnkitError",),
+    "cnnkit.explanation": ("explain", "write_page"),
     "cnnkit.layers": ("Concat", "Residual"),
-    "cnnkit.network": ("Graph", "Sequential"),
+    "cnnkit.measures": ("calibration", "class_report", "confusion_matrix"),
+    "cnnkit.network": ("Augmented", "Graph", "Sequential"),
     "cnnkit.pictures": ("plot",),
-    "cnnkit.registry": ("Registry",),
-    "cnnkit.training": ("Run", "Trainer"),
+    "cnnkit.plotting.confusion": ("draw_confusion",),
+    "cnnkit.prediction": ("predict_files",),
+    "cnnkit.registry": ("Registry", "Runs"),
+    "cnnkit.registry.trust": ("trusted",),
+    "cnnkit.reproduction": ("check_reproduction", "retrain"),
+    "cnnkit.training": ("Checkpoints", "Run", "Trainer"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

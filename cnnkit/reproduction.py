@@ -75,7 +75,7 @@ def retrain(
 ) -> Run:
     """Train a version again by its recipe, with components of cnnkit and of the trusted distributions alone.
 
-    dataset: the one that it was trained on; trust: as `cnnkit.registry.trust.trusted` gives it; the others as of
+    dataset: the one that it was trained on; trust: as `cnnkit.trusted` gives it; the others as of
     `cnnkit.train`. Raises RegistryError for a recipe that is not whole, ConfigError for one that names what may not be
     built, CheckError for other samples than those that the version was trained on, and what `cnnkit.train` raises.
     """
@@ -119,7 +119,7 @@ def _components(record: Record, recipe: Recipe, trust: Trust) -> dict[str, Any]:
     return components
 
 
-def compared(record: Record, run: Run) -> Reproduction:
+def check_reproduction(record: Record, run: Run) -> Reproduction:
     """Compare a run with the version that it should repeat."""
     epoch, quantity = _first_difference(record.manifest.history, run.history)
     again = run.model.state()

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from cnnkit.errors import ConfigError, DataError
 
 Array = NDArray[Any]
+"""A NumPy array of any dtype and shape."""
 Shape = tuple[int, ...]
+"""The lengths of an array's axes, mostly without the batch axis."""
 Cache = Any
 """What a layer's forward keeps for its backward; nobody else looks into it."""
 Grads = dict[str, Array]
@@ -71,7 +73,7 @@ class Draws(Protocol):
         """
 
 
-class Graph(Protocol):
+class OnnxGraph(Protocol):
     """The builder that a layer lowers itself into; values are known by their names."""
 
     @property
@@ -83,6 +85,9 @@ class Graph(Protocol):
 
     def shape(self, value: str) -> Shape:
         """Shape of a value without the batch axis."""
+
+
+Graph = OnnxGraph  # what the annotations of the built-in layers call it
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ class Rows(Protocol):
 
 
 Inputs = Array | Rows
+"""What a network is given: an array, or rows that are read where they are needed."""
 BLOCK_BYTES = 4 << 20
 """What of inputs is looked at together, unless a single one takes more; larger blocks leave the processor's cache."""
 

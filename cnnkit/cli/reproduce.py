@@ -49,7 +49,7 @@ def reproduce(
     from cnnkit.errors import CheckError
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
-    from cnnkit.reproduction import compared, retrain
+    from cnnkit.reproduction import check_reproduction, retrain
     from cnnkit.training.interruption import stop_on_signals
     from cnnkit.training.loop import STOPPED
     from cnnkit.training.progress import LiveProgress
@@ -71,7 +71,7 @@ def reproduce(
     if run.reason == STOPPED:
         note("interrupted: nothing was compared")
         raise typer.Exit(128 + (run.signal or 0))
-    result = compared(record, run)
+    result = check_reproduction(record, run)
     if as_json:
         say_json(dataclasses.asdict(result) | {"identical": result.identical})
         raise typer.Exit(0 if result.identical else CheckError.exit_code)

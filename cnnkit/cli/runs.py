@@ -72,13 +72,15 @@ def registered(store: Registry, run: Run, name: str) -> Version:
 def registered_before(store: Registry, run: Run, name: str) -> Version | None:
     """The latest version, if it is this very model: the run was killed after it had been registered."""
     from cnnkit.errors import RegistryError
-    from cnnkit.reproduction import compared
+    from cnnkit.reproduction import check_reproduction
 
     try:
         record = store.read(name)
     except RegistryError:
         return None
-    return record.version if record.manifest.recipe == run.recipe and compared(record, run).identical else None
+    return (
+        record.version if record.manifest.recipe == run.recipe and check_reproduction(record, run).identical else None
+    )
 
 
 def _is_full(error: BaseException) -> bool:

@@ -47,7 +47,7 @@ def compare(
     register: the best run, all, or none; jobs: how many runs are trained at once, as joblib is configured if None
     (`joblib.parallel_config`), never changing a result.
     A run that fails is in its row, and the others go on; one whose data have changed since the begin fails. What is
-    done is kept until the end: after an interruption, `go_on` does the rest.
+    done is kept until the end: after an interruption, `resume_comparison` does the rest.
     Raises CnnkitError of the kind that fits, before anything is trained if an argument is wrong.
     """
     if jobs is not None:
@@ -61,7 +61,7 @@ def compare(
         return carry_out(plan, place, store, datasets, jobs=jobs, progress=progress)
 
 
-def go_on(
+def resume_comparison(
     name: str = "latest",
     *,
     registry: Registry | str | Path | None = None,

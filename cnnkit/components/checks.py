@@ -1,4 +1,4 @@
-"""Checks of configuration arguments; each returns the value, or says what was expected and what came."""
+"""Checks of configuration arguments: each returns the value, or raises ConfigError, naming what it expected and got."""
 
 from __future__ import annotations
 
@@ -18,68 +18,68 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def in_range(name: str, value: Any, low: float, high: float) -> float:
-    """A number with low <= value < high."""
+    """Return the argument `name` if it is a number with low <= value < high."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
         raise ConfigError(f"{name} must be a number with {low:g} <= {name} < {high:g}, got {value!r}")
     return value
 
 
 def finite(name: str, value: Any) -> float:
-    """A number that is neither NaN nor infinite, in float32 either."""
+    """Return the argument `name` if it is a number that is finite, in float32, too."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise ConfigError(f"{name} must be a finite number, got {value!r}")
     return value
 
 
 def positive(name: str, value: Any) -> float:
-    """A finite number above 0."""
+    """Return the argument `name` if it is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"{name} must be a number above 0, got {value!r}")
     return value
 
 
 def probability(name: str, value: Any) -> float:
-    """A number from 0 to 1."""
+    """Return the argument `name` if it is a number from 0 to 1."""
     return from_to(name, value, 0, 1)
 
 
 def from_to(name: str, value: Any, low: float, high: float) -> float:
-    """A number with low <= value <= high."""
+    """Return the argument `name` if it is a number with low <= value <= high."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
     return value
 
 
 def not_negative(name: str, value: Any) -> float:
-    """A finite number, 0 or above."""
+    """Return the argument `name` if it is a finite number, 0 or above."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ConfigError(f"{name} must be a number, 0 or above, got {value!r}")
     return value
 
 
 def whole(name: str, value: Any, at_least: int = 1) -> int:
-    """A whole number, not below `at_least`."""
+    """Return the argument `name` if it is a whole number, not below `at_least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise ConfigError(f"{name} must be a whole number, {at_least} or above, got {value!r}")
     return value
 
 
 def true_or_false(name: str, value: Any) -> bool:
-    """A bool."""
+    """Return the argument `name` if it is True or False."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, got {value!r}")
     return value
 
 
 def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
-    """One of a few words."""
+    """Return the argument `name` if it is one of the allowed words."""
     if value not in allowed:
         raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return str(value)
 
 
 def pair(name: str, value: Any, at_least: int = 1) -> tuple[int, int]:
-    """A whole number for both axes, or one for each: (height, width)."""
+    """Return the argument `name` as (height, width) if it is a whole number for both axes, or one for each."""
     if isinstance(value, list | tuple) and len(value) == 2:
         return whole(name, value[0], at_least), whole(name, value[1], at_least)
     if isinstance(value, list | tuple):
@@ -88,7 +88,7 @@ def pair(name: str, value: Any, at_least: int = 1) -> tuple[int, int]:
 
 
 def fits_into(x: Array, pixels: int, component: object) -> None:
-    """Raises ConfigError unless the images, (N, C, H, W), are larger than so many pixels along both axes."""
+    """Raise ConfigError unless the images, (N, C, H, W), are larger than so many pixels along both axes."""
     height, width = x.shape[2:]
     if pixels >= min(height, width):
         raise ConfigError(
@@ -98,7 +98,7 @@ def fits_into(x: Array, pixels: int, component: object) -> None:
 
 
 def interval(name: str, value: Any) -> tuple[float, float]:
-    """A pair of finite numbers, 0 or above, the smaller one first."""
+    """Return the argument `name` if it is a pair of finite numbers, 0 or above, the smaller one first."""
     if isinstance(value, list | tuple) and len(value) == 2:
         low, high = (not_negative(f"{name}[{i}]", one) for i, one in enumerate(value))
         if low <= high:

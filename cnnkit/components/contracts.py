@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
-from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, Graph, Shape, Task
+from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, OnnxGraph, Shape, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -127,7 +127,7 @@ class Layer(Component):
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """Write the prediction form of this layer into the graph and return the name of its output."""
         raise OnnxError(f"{self!r} cannot be exported: {type(self).__name__} has no lower(graph, x) method")
 
@@ -185,7 +185,7 @@ class Merge(Component):
         """The gradient of each branch's output."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
-    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
         """Write the merge into the graph and return the name of its output."""
         raise OnnxError(f"{self!r} cannot be exported: {type(self).__name__} has no lower(graph, xs) method")
 

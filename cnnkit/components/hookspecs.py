@@ -24,6 +24,7 @@ NAMESPACE = "cnnkit"
 
 hookspec = pluggy.HookspecMarker(NAMESPACE)
 hookimpl = pluggy.HookimplMarker(NAMESPACE)
+"""Marks a function of a plugin as the hook of that name."""
 
 
 @hookspec

@@ -31,7 +31,7 @@ WIDTH, HEIGHT = 777, 446
 
 @picture
 def draw_confusion(matrix: Array, labels: Sequence[str], name: str) -> Figure:
-    """The counts, coloured by their share of the samples of the true class.
+    """Draw a confusion matrix: counts, coloured by their share of the samples of the true class.
 
     matrix: (K, K) counts, rows true, columns predicted; labels: K names, or none; name: of the model.
     Raises PlotError if it counts no samples, and for more than MAX_CLASSES classes.

@@ -11,7 +11,7 @@ from cnnkit.types import Array, Shape
 
 
 class PlainContext:
-    """What the engine gives to a layer during one call, without an engine; see `cnnkit.types.Context`.
+    """What the engine gives to a layer during one call, without an engine; see `cnnkit.plugin.Context`.
 
     Memory is filled with `fill`, NaN unless asked otherwise: a layer that reads what it did not write gives itself
     away.

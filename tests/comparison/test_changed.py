@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.comparison import Comparison, ComparisonProgress, Row, RunResult, compare, go_on, runs
+from cnnkit.comparison import Comparison, ComparisonProgress, Row, RunResult, compare, resume_comparison, runs
 from cnnkit.errors import DataError
 from cnnkit.registry import Comparisons, Registry
 from tests.comparison.test_compare import Interrupting, Told, base, numbers, refs
@@ -33,10 +33,10 @@ def test_a_comparison_goes_on_with_the_data_that_it_began_with(tmp_path: Path) -
         compare_files(tmp_path, Interrupting())
     write_data(tmp_path, 1)
     with pytest.raises(DataError, match=r'Arrays\("mine.npz"\) has changed since the comparison began: expected data'):
-        go_on(registry=tmp_path / "registry", data_dir=tmp_path)
+        resume_comparison(registry=tmp_path / "registry", data_dir=tmp_path)
     assert Registry(tmp_path / "registry").models() == []
     write_data(tmp_path, 0)
-    made = go_on(registry=tmp_path / "registry", data_dir=tmp_path)
+    made = resume_comparison(registry=tmp_path / "registry", data_dir=tmp_path)
     assert len(refs(made)) == 4
 
 
@@ -61,7 +61,7 @@ def test_a_run_on_other_data_fails_and_is_not_kept(tmp_path: Path) -> None:
     assert len(refs(made)) == 1
     assert len(list((tmp_path / "registry").glob(".comparisons/*/*.h5"))) == 1
     write_data(tmp_path, 0)
-    again = go_on(registry=tmp_path / "registry", data_dir=tmp_path)
+    again = resume_comparison(registry=tmp_path / "registry", data_dir=tmp_path)
     assert len(refs(again)) == 4
 
 
@@ -75,7 +75,7 @@ def test_a_kept_run_on_other_data_is_trained_again(tmp_path: Path) -> None:
     (theirs, ours) = ([*(tmp_path / name).glob("registry/.comparisons/*/0-0.h5")] for name in ("other", "this"))
     shutil.copy(theirs[0], ours[0])
     told = Told()
-    go_on(registry=tmp_path / "this" / "registry", data_dir=tmp_path / "this", progress=told)
+    resume_comparison(registry=tmp_path / "this" / "registry", data_dir=tmp_path / "this", progress=told)
     assert told.begun_with == [1]
     assert len(told.runs) == 3
 
@@ -86,7 +86,7 @@ def test_a_kept_run_of_another_recipe_is_trained_again(tmp_path: Path) -> None:
     (folder,) = (tmp_path / ".comparisons").iterdir()
     shutil.copy(folder / "0-0.h5", folder / "1-0.h5")
     told = Told()
-    made = go_on(registry=tmp_path, jobs=1, progress=told)
+    made = resume_comparison(registry=tmp_path, jobs=1, progress=told)
     assert told.begun_with == [1]
     assert [name for name, seed, _ in told.runs] == ["c2p", "p", "c2p"]
     assert numbers(made) == numbers(compare(["p", "c2p"], base=base(), seeds=2, registry=tmp_path / "other", jobs=1))
@@ -105,7 +105,7 @@ def test_the_tag_moves_to_the_best_of_all_runs(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(runs, "carry_out", without_the_best)
         first = compare(["p", "c4p"], base=base(epochs=3), seeds=1, registry=tmp_path, jobs=1)
-    again = go_on(registry=tmp_path, jobs=1)
+    again = resume_comparison(registry=tmp_path, jobs=1)
     store = Registry(tmp_path)
     assert refs(first) != refs(again) == [f"{best.model}@1"]
     assert store.tags(refs(first)[0]) == {}

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from joblib import parallel_config
 
-from cnnkit.comparison import Comparison, ComparisonProgress, Row, RunResult, compare, draw_comparison, go_on, runs
+from cnnkit.comparison import (
+    Comparison,
+    ComparisonProgress,
+    Row,
+    RunResult,
+    compare,
+    draw_comparison,
+    resume_comparison,
+    runs,
+)
 from cnnkit.errors import ConfigError, PlotError, RegistryError, ShapeError, TrainingError
 from cnnkit.registry import Comparisons, Registry
 from cnnkit.training.recipe import Recipe
@@ -159,7 +168,7 @@ def test_a_run_that_fails_is_in_its_row_and_the_others_go_on(tmp_path: Path, job
 def test_failed_runs_alone_are_tried_again(tmp_path: Path) -> None:
     first = compare(["c4p"], base=base(), grid=GRID, seeds=2, registry=tmp_path)
     told = Told()
-    again = go_on(registry=tmp_path, progress=told)
+    again = resume_comparison(registry=tmp_path, progress=told)
     assert told.begun_with == [2]
     assert [name for name, _, _ in told.runs] == 2 * ["c4p optimizer=SGD(1e30)"]
     assert numbers(again) == numbers(first)
@@ -212,7 +221,7 @@ def test_a_comparison_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         RegistryError, match=r"there is no unfinished comparison 'latest' in .*: one is left when it is"
     ):
-        go_on(registry=tmp_path)
+        resume_comparison(registry=tmp_path)
 
 
 class Interrupting(Told):
@@ -228,7 +237,7 @@ def test_an_interrupted_comparison_goes_on_to_the_same_bits(tmp_path: Path, one_
         all_of(tmp_path, jobs=jobs, progress=Interrupting())
     assert Registry(tmp_path).models() == []
     told = Told()
-    made = go_on(registry=tmp_path, jobs=2, progress=told)
+    made = resume_comparison(registry=tmp_path, jobs=2, progress=told)
     assert (told.begun_with, len(told.runs)) == ([2], 2)
     assert (numbers(made), weights(made, tmp_path)) == one_by_one[1:]
 
@@ -239,7 +248,7 @@ def test_a_run_that_was_damaged_on_the_disk_is_trained_again(tmp_path: Path) -> 
     (first, _) = sorted((tmp_path / ".comparisons").glob("*/*.h5"))
     first.write_bytes(first.read_bytes()[:-1])
     told = Told()
-    go_on(registry=tmp_path, progress=told)
+    resume_comparison(registry=tmp_path, progress=told)
     assert told.begun_with == [1]
 
 
@@ -248,7 +257,7 @@ def test_two_comparisons_in_one_registry_do_not_meet(tmp_path: Path) -> None:
         all_of(tmp_path, progress=Interrupting())
     other = compare(["c4p", "pc2"], base=base(), seeds=[7], registry=tmp_path)
     assert refs(other) == [f"{other.rows[0].model}@1"]
-    made = go_on(registry=tmp_path)
+    made = resume_comparison(registry=tmp_path)
     assert made.name != other.name
     assert {run.seed for row in made.rows for run in row.runs} == {0, 1}
     assert len(refs(made)) == 4

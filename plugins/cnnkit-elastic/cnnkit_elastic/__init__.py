@@ -7,10 +7,7 @@ import math
 
 import numpy as np
 
-from cnnkit.augmentations import blocks, resample
-from cnnkit.components import Augmentation, Mixing, hookimpl
-from cnnkit.components.checks import finite, in_range, positive
-from cnnkit.types import Array, Draws
+from cnnkit.plugin import Array, Augmentation, Draws, Mixing, blocks, finite, hookimpl, in_range, positive, resample
 
 __all__ = ["Elastic", "smoothing"]
 

@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 from cnnkit_elastic import Elastic, smoothing
 
-from cnnkit import Sequential, Trainer, load_dataset
-from cnnkit.components import installed_catalog
-from cnnkit.errors import ConfigError
-from cnnkit.network import Augmented
-from cnnkit.network.draws import Draws
+from cnnkit import Augmented, Sequential, Trainer, load_dataset
+from cnnkit.plugin import Array, Augmentation, ConfigError, Draws, Shape
 from cnnkit.testing import check_augmentation
-from cnnkit.types import Array, Shape
 
 ndimage = pytest.importorskip("scipy.ndimage", reason="scipy, which comes with scikit-learn, is not installed")
 
 
-def draws(samples: int) -> Draws:
-    return Draws(0, 0, 1, np.arange(samples))
+class Noise(Augmentation):
+    """The random numbers that another augmentation is given in the same place."""
+
+    def apply(self, x: Array, draws: Draws) -> Array:
+        return draws.uniform(-1.0, 1.0, *x.shape[1:])
+
+
+def applied(one: Augmentation, x: Array) -> Array:
+    """What becomes of images in the first epoch."""
+    return Augmented(x, np.zeros(len(x), np.int64), [one]).at(np.arange(len(x)), seed=0, epoch=0).x
 
 
 def images(samples: int, *shape: int) -> Array:
@@ -36,7 +40,7 @@ def test_contract(text: str, shape: Shape) -> None:
 @pytest.mark.parametrize(("alpha", "sigma"), [(34.0, 4.0), (8.0, 1.0), (100.0, 10.0)])
 def test_images_are_those_of_scipy(alpha: float, sigma: float) -> None:
     x = images(3, 2, 20, 15)
-    noise = draws(3).uniform(-1, 1, 2, 20, 15)
+    noise = applied(Noise(), x)  # two fields for each image, one for each channel here
     rows, columns = np.indices((20, 15))
     expected = np.empty_like(x)
     for i in range(3):
@@ -44,7 +48,7 @@ def test_images_are_those_of_scipy(alpha: float, sigma: float) -> None:
         for c in range(2):
             places = [rows + u, columns + v]
             expected[i, c] = ndimage.map_coordinates(x[i, c], places, order=1, mode="grid-constant", cval=9.0)
-    np.testing.assert_allclose(Elastic(alpha, sigma, fill=9.0).apply(x, draws(3)), expected, atol=0.01)
+    np.testing.assert_allclose(applied(Elastic(alpha, sigma, fill=9.0), x), expected, atol=0.01)
 
 
 @pytest.mark.parametrize("size", [1, 2, 9, 40])
@@ -56,8 +60,8 @@ def test_smoothing_is_scipys_gaussian(size: int, sigma: float) -> None:
 
 def displacements(one: Elastic, samples: int, size: int) -> Array:
     """How far the middle of a ramp along the columns is moved, for each image."""
-    ramp = np.broadcast_to(np.arange(size, dtype=np.float32), (samples, 1, size, size)).copy()
-    return np.asarray(one.apply(ramp, draws(samples))[:, 0, size // 2] - np.arange(size, dtype=np.float32))
+    ramp = np.broadcast_to(np.arange(size, dtype=np.float32), (samples, 1, size, size))
+    return np.asarray(applied(one, ramp)[:, 0, size // 2] - np.arange(size, dtype=np.float32))
 
 
 def test_displacements_are_as_large_as_said_and_smooth() -> None:
@@ -74,16 +78,16 @@ def test_displacements_are_as_large_as_said_and_smooth() -> None:
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 14)], ids=str)
 def test_without_strength_nothing_changes(shape: Shape) -> None:
     x = images(50, *shape)
-    np.testing.assert_array_equal(Elastic(0.0).apply(x.copy(), draws(50)), x)
-    assert (Elastic(1.0).apply(x.copy(), draws(50)) != x).any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(applied(Elastic(0.0), x), x)
+    assert (applied(Elastic(1.0), x) != x).any(axis=(1, 2, 3)).all()
 
 
 def test_no_value_comes_from_elsewhere() -> None:
-    y = Elastic(200.0, 2.0, fill=2.0).apply(np.full((60, 1, 28, 28), 7, np.float32), draws(60))
+    y = applied(Elastic(200.0, 2.0, fill=2.0), np.full((60, 1, 28, 28), 7, np.float32))
     assert 2 <= y.min() < y.max() <= 7
     x = np.full((60, 1, 28, 28), 2, np.float32)
     x[1::2] = np.nan
-    assert (Elastic(200.0, 2.0, fill=2.0).apply(x, draws(60))[::2] == 2).all()
+    assert (applied(Elastic(200.0, 2.0, fill=2.0), x)[::2] == 2).all()
 
 
 def test_wrong_arguments_are_explained() -> None:
@@ -99,11 +103,9 @@ def test_wrong_arguments_are_explained() -> None:
         Elastic(fill=float("nan"))
 
 
-def test_the_catalog_finds_it() -> None:
-    assert installed_catalog().build("augmentation", "Elastic(20, sigma=3)") == Elastic(20, sigma=3)
-    origin = installed_catalog().origin(Elastic)
-    assert origin is not None
-    assert origin.distribution == "cnnkit-elastic"
+def test_it_is_found_by_its_name() -> None:
+    expressions = ["Elastic(20, sigma=3)", "cnnkit-elastic:Elastic(20, sigma=3)"]
+    assert Trainer(augmentations=expressions).augmentations == [Elastic(20, sigma=3)] * 2
 
 
 def test_large_tiles_give_the_same_bits_as_small_ones() -> None:

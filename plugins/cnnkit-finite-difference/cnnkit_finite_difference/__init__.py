@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnkit.components import GradientMethod, Layer, Merge, hookimpl
+from cnnkit.plugin import GradientMethod, Layer, Merge, hookimpl
 from cnnkit_finite_difference.gradients import SPSA, FiniteDifference
 from cnnkit_finite_difference.loops import LoopConv2D
 

@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cnnkit.components import GradientMethod
-from cnnkit.components.checks import one_of, positive, whole
-from cnnkit.types import Array
+from cnnkit.plugin import Array, GradientMethod, one_of, positive, whole
 
 
 class FiniteDifference(GradientMethod):

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from cnnkit.layers import Conv2D
-from cnnkit.types import Array, Cache, Context, Grads
+from cnnkit.plugin import Array, Cache, Context, Grads
 
 
 class LoopConv2D(Conv2D):

@@ -10,10 +10,9 @@ import pytest
 from cnnkit_finite_difference import LoopConv2D, __main__
 
 from cnnkit import Sequential, export_onnx, validate_onnx
-from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import Conv2D
+from cnnkit.plugin import Array, ConfigError, Context, Grads, ShapeError
 from cnnkit.testing import PlainContext, check_layer, gradient_check
-from cnnkit.types import Array, Context, Grads
 
 OPTIONS: list[dict[str, Any]] = [
     {"kernel": 3},

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.components import Layer, Merge, hookimpl
-from cnnkit.components.checks import true_or_false, whole
-from cnnkit.errors import ShapeError
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.plugin import (
+    Array,
+    Cache,
+    Context,
+    Grads,
+    Layer,
+    Merge,
+    OnnxGraph,
+    Shape,
+    ShapeError,
+    hookimpl,
+    true_or_false,
+    whole,
+)
 
 __all__ = ["HadamardDense", "hadamard_transform"]
 
@@ -92,7 +102,7 @@ class HadamardDense(Layer):
             g = np.multiply(v, diagonals[i][:, None], out=v)
         return g[:features].T, grads
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """A transform is two small products, because H of a * b values is the Kronecker product of H_a and H_b.
 
         H x = H_a X H_b for X, the values in a rows of b: O(n sqrt(n)) time, and a^2 + b^2 constants instead of n^2.

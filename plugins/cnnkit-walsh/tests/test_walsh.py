@@ -10,10 +10,8 @@ import pytest
 from cnnkit_walsh import HadamardDense, hadamard_transform
 
 from cnnkit import Sequential, Trainer, export_onnx, load_dataset, validate_onnx
-from cnnkit.components import installed_catalog
-from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.plugin import Array, ConfigError, ShapeError
 from cnnkit.testing import PlainContext, check_layer, gradient_check
-from cnnkit.types import Array
 
 SHAPES = [(1, 1), (2, 2), (5, 3), (3, 5), (16, 16), (9, 16), (16, 17), (20, 1)]
 """Inputs and units: below, at and above powers of two."""
@@ -113,11 +111,9 @@ def test_wrong_arguments_are_explained() -> None:
         HadamardDense(3).build((1, 4, 4), np.random.default_rng(0))
 
 
-def test_the_catalog_finds_it() -> None:
-    assert installed_catalog().build("layer", "HadamardDense(3, depth=2)") == HadamardDense(3, depth=2)
-    origin = installed_catalog().origin(HadamardDense)
-    assert origin is not None
-    assert origin.distribution == "cnnkit-walsh"
+def test_it_is_found_by_its_name() -> None:
+    expressions = ["HadamardDense(3, depth=2)", "cnnkit-walsh:HadamardDense(3, depth=2)"]
+    assert Sequential(expressions, (8,)).layers == [HadamardDense(3, depth=2)] * 2
 
 
 @pytest.mark.parametrize("opset", [13, 17, 21])
