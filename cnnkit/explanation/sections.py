@@ -15,7 +15,6 @@ from cnnkit.explanation.script import HINT, geometry
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import Conv2D, Dense, Flatten
 from cnnkit.network import INPUT
-from cnnkit.network.operations import operations
 from cnnkit.types import Array, Shape
 
 MAX_CHANNELS = 8
@@ -92,7 +91,7 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
     node = trace.node
     names = ["the input" if i == INPUT else explanation.trace.layers[i].node.name for i in node.inputs]
     takes = " and ".join(f"{shape(size)} from {name}" for size, name in zip(node.in_shapes, names, strict=True))
-    counted = operations(node)
+    cost = node.cost
     layer = node.layer
     sizes = ""
     if isinstance(layer, Layer) and (layer.params or layer.buffers):
@@ -106,7 +105,7 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
         "takes": takes,
         "gives": shape(node.out_shape),
         "parameters": f"{parameter_count(trace):,}{sizes}",
-        "operations": f"{counted.count:,}: {counted.what}" if counted else "not known for this kind of layer",
+        "operations": f"{cost.operations:,}: {cut(cost.what)}" if cost else "not known for this kind of layer",
         "time": f"{milliseconds(trace.forward_ms)} forward{back}, measured",
         "gradient check": _check(trace),
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.components.checks import in_range
-from cnnkit.types import Array, Cache, Context, Grads, Graph
+from cnnkit.types import Array, Cache, Context, Example, Grads, Graph, LayerCost, Shape
 
 LEVELS = 1 << 16
 """Of the random numbers: 16 bits each, four from one draw of the bit generator."""
@@ -28,6 +30,14 @@ class Dropout(Layer):
     """
 
     passes_values_on = True
+    pointwise = True
+    lesson = (
+        "In training, each number is set to 0 with the probability `rate`, and the others grow so that the mean stays; "
+        "in prediction nothing happens.",
+        "A network that cannot rely on single numbers learns what holds without them.",
+    )
+    examples = (Example("Dropout(0.5)", (13,)), Example("Dropout(0.3)", (2, 5, 4)), Example("Dropout(0.0)", (3,)))
+    twin = "torch.nn.Dropout"
 
     def __init__(self, rate: float) -> None:
         self.rate = in_range("rate", rate, 0.0, 1.0)
@@ -60,3 +70,6 @@ class Dropout(Layer):
     def lower(self, graph: Graph, x: str) -> str:
         """Nothing: prediction passes the value on."""
         return x
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost(0, "nothing is computed in prediction")

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.types import Array, Cache, Context, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Example, Graph, LayerCost, Shape
 
 Branch = Layer | Merge | list[Layer | Merge]
 
@@ -26,6 +26,18 @@ class Residual(Merge):
     Raises ConfigError for a body without layers, ShapeError if the two ends differ.
     Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition.
     """
+
+    lesson = (
+        "What the layers of the body computed is added to the shortcut: the value from before the body, or what the "
+        "shortcut's own layers make of it.",
+        "The body only has to learn what to change, and the gradient gets past it undiminished.",
+    )
+    examples = (
+        Example("Residual(Conv2D(4, 3, padding='same'), ReLU())", (4, 5, 4)),
+        Example("Residual(Conv2D(6, 3, 2, 'same'), shortcut=[Conv2D(6, 1, 2), BatchNorm2D()])", (4, 5, 4)),
+        Example("Residual(Dense(13), ReLU())", (13,)),
+    )
+    operators = ("Add",)
 
     def __init__(self, *body: Layer | Merge, shortcut: Branch | None = None) -> None:
         self.body = body
@@ -57,6 +69,9 @@ class Residual(Merge):
         """ONNX Add."""
         return graph.add("Add", *xs)
 
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost.each(out_shape, 1, "an addition for each number")
+
 
 class Concat(Merge):
     """Puts what its branches compute side by side along the channels.
@@ -69,6 +84,17 @@ class Concat(Merge):
     Raises ConfigError for fewer than two branches, ShapeError if the ends differ in more than the channels.
     Source: Szegedy et al. (2015), Going Deeper with Convolutions; ONNX operator Concat.
     """
+
+    lesson = (
+        "The outputs of the branches are put one behind the other, along the channels; nothing is computed.",
+        "Branches look at one input in different ways, and what comes next can use all they found.",
+    )
+    examples = (
+        Example("Concat([], [Conv2D(3, 1), ReLU()], MaxPool2D(3, 1, 1))", (4, 5, 4)),
+        Example("Concat([Conv2D(2, 3, padding='same'), Softmax()], [])", (1, 4, 5)),
+        Example("Concat(Dense(3), Dense(4))", (13,)),
+    )
+    operators = ("Concat",)
 
     def __init__(self, *branches: Branch) -> None:
         self.branches = [_branch("Concat", branch) for branch in branches]
@@ -98,6 +124,9 @@ class Concat(Merge):
     def lower(self, graph: Graph, xs: Sequence[str]) -> str:
         """ONNX Concat along the channels."""
         return graph.add("Concat", *xs, axis=1)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost(0, "nothing is computed: the numbers only get another place")
 
 
 def _branch(name: str, given: Any) -> list[Layer | Merge]:

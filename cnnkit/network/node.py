@@ -11,7 +11,7 @@ from cnnkit.components import Layer, Merge
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError
 from cnnkit.network.keys import keyed_rng
 from cnnkit.network.limit import Limit
-from cnnkit.types import Shape
+from cnnkit.types import LayerCost, Shape
 
 INPUT = -1
 """The index that stands for the network's input."""
@@ -29,6 +29,11 @@ class Node:
     in_shapes: tuple[Shape, ...]
     out_shape: Shape
     """Shapes have no batch axis."""
+
+    @property
+    def cost(self) -> LayerCost | None:
+        """What its layer says that a forward pass costs for one sample; None if it does not say."""
+        return self.layer.cost(self.in_shapes, self.out_shape)
 
     def __str__(self) -> str:
         return f"layer {self.name} = {self.layer!r}"

@@ -6,7 +6,6 @@ import pytest
 
 from cnnkit.layers import ReLU
 from cnnkit.network import Sequential
-from cnnkit.network.operations import operations
 
 
 @pytest.mark.parametrize(
@@ -24,16 +23,16 @@ from cnnkit.network.operations import operations
     ],
 )
 def test_layers_that_come_with_cnnkit_are_counted(layer: str, count: int) -> None:
-    found = operations(Sequential([layer], (2, 6, 6)).nodes[0])
+    found = Sequential([layer], (2, 6, 6)).nodes[0].cost
     assert found is not None
-    assert found.count == count
+    assert found.operations == count
     assert found.what
 
 
 def test_merges_and_dense_layers_are_counted() -> None:
     layers = ["Residual(ReLU())", "Concat([], [])", "Flatten()", "Dense(5)"]
-    counts = [(node.name, operations(node)) for node in Sequential(layers, (2, 6, 6)).nodes]
-    assert [(name, found and found.count) for name, found in counts] == [
+    costs = [(node.name, node.cost) for node in Sequential(layers, (2, 6, 6)).nodes]
+    assert [(name, cost and cost.operations) for name, cost in costs] == [
         ("relu_1", 72),
         ("residual_1", 72),
         ("concat_1", 0),
@@ -47,4 +46,16 @@ class Derived(ReLU):
 
 
 def test_what_others_do_is_not_known() -> None:
-    assert operations(Sequential([Derived()], (4,)).nodes[0]) is None
+    assert Sequential([Derived()], (4,)).nodes[0].cost is None
+
+
+class Repeated(Derived):
+    """It says again what its parent's parent says."""
+
+    cost = ReLU.cost
+
+
+def test_a_derived_class_may_say_it_again() -> None:
+    cost = Sequential([Repeated()], (4,)).nodes[0].cost
+    assert cost is not None
+    assert cost.operations == 4
