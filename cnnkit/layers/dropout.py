@@ -32,8 +32,8 @@ class Dropout(Layer):
     passes_values_on = True
     pointwise = True
     lesson = (
-        "In training, each number is set to 0 with the probability `rate`, and the others grow so that the mean stays; "
-        "in prediction nothing happens.",
+        "In training, a random part of the numbers is set to 0, and the others grow so that the mean stays; in "
+        "prediction nothing happens.",
         "A network that cannot rely on single numbers learns what holds without them.",
     )
     examples = (Example("Dropout(0.5)", (13,)), Example("Dropout(0.3)", (2, 5, 4)), Example("Dropout(0.0)", (3,)))
