@@ -36,7 +36,11 @@ class Dropout(Layer):
         "prediction nothing happens.",
         "A network that cannot rely on single numbers learns what holds without them.",
     )
-    examples = (Example("Dropout(0.5)", (13,)), Example("Dropout(0.3)", (2, 5, 4)), Example("Dropout(0.0)", (3,)))
+    examples = (
+        Example("Dropout(0.5)", (13,), "0.5"),
+        Example("Dropout(0.3)", (2, 5, 4), "0.3"),
+        Example("Dropout(0.0)", (3,), "0.0"),
+    )
     twin = "torch.nn.Dropout"
 
     def __init__(self, rate: float) -> None:
