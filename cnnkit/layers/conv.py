@@ -19,7 +19,8 @@ class Conv2D(Layer):
     """Convolution of images with learned filters (cross-correlation, as everywhere in the field).
 
     Forward:   y[n,o,p,q] = bias[o] + sum over c,i,j of weight[o,c,i,j] * x[n, c, p*stride + i*dilation - padding, ...]
-    Backward:  the transposed sums; as products, with P the patches of x: dweight = dy P^T, dx = fold(weight^T dy)
+    Backward:  dweight[o,c,i,j] = sum over n,p,q of dy[n,o,p,q] * x[n, c, p*stride + i*dilation - padding, ...],
+               dbias[o] = sum over n,p,q of dy[n,o,p,q], dx = every dy * weight, added where that x was read
 
     x: (N, C, H, W); weight: (filters, C/groups, kh, kw); bias: (filters,); y: (N, filters, oh, ow) with
     oh = floor((H + padding - dilation*(kh-1) - 1) / stride) + 1. kernel, stride, dilation: a number or (height, width);
