@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from cnnkit.errors import ComponentError
 from cnnkit.types import Example, LayerCost, Shape
 
 OWN = ("cost", "examples", "lesson", "operators", "passes_values_on", "pointwise", "twin")
@@ -39,6 +40,7 @@ class Declared:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        # Reset here, so that nobody who asks has to remember it.
         for name in OWN:
             if name not in vars(cls):
                 setattr(cls, name, getattr(Declared, name))
@@ -49,3 +51,17 @@ class Declared:
         Called after `build`, and before anything is allocated: it takes no time and no memory.
         """
         return None
+
+
+def cost_of(layer: Declared, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:
+    """What a layer or merge says that it costs. Raises ComponentError for what is no cost, naming the layer."""
+    try:
+        found: object = layer.cost(in_shapes, out_shape)
+    except Exception as error:
+        error.add_note(f"in cost of {layer!r}")
+        raise
+    if found is None or isinstance(found, LayerCost):
+        return found
+    raise ComponentError(
+        f"cost of {layer!r} must return a LayerCost, or None if it is not known, it returned {found!r}"
+    )

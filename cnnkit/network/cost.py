@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.components import Layer, Merge
+from cnnkit.components.declared import cost_of as layer_cost
 from cnnkit.components.handing import is_ours
 from cnnkit.errors import CostError
 from cnnkit.network.available import available_memory, readable
@@ -157,7 +158,7 @@ def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Sh
     match run:
         case Layer() | Merge():
             branches = len(in_shapes) if isinstance(run, Merge) else 0
-            cost = run.cost(in_shapes, out_shape)
+            cost = layer_cost(run, in_shapes, out_shape)
             return (cost.scratch, CALL * (cost.rounds + branches) + cost.touched) if cost else (0, CALL * branches)
         case ConvKernel():
             return _row_of_patches(run, in_shapes[0][0]), 0

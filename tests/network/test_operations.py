@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
+from cnnkit.errors import ComponentError
 from cnnkit.layers import ReLU
 from cnnkit.network import Sequential
+from cnnkit.types import LayerCost, Shape
 
 
 @pytest.mark.parametrize(
@@ -47,6 +52,26 @@ class Derived(ReLU):
 
 def test_what_others_do_is_not_known() -> None:
     assert Sequential([Derived()], (4,)).nodes[0].cost is None
+
+
+class Countless(ReLU):
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> Any:
+        return 12
+
+
+class Failing(ReLU):
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        raise ValueError("no idea")
+
+
+def test_a_cost_that_is_none_is_refused_wherever_it_is_asked_for() -> None:
+    model = Sequential([Countless()], (4,))
+    for ask in (model.summary, model.check_cost):
+        with pytest.raises(ComponentError, match=r"cost of Countless\(\) must return a LayerCost, .*, it returned 12"):
+            ask()
+    with pytest.raises(ValueError, match="no idea") as caught:
+        Sequential([Failing()], (4,)).summary()
+    assert caught.value.__notes__ == ["in cost of Failing()"]
 
 
 class Repeated(Derived):
