@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnkit import Sequential
 from cnnkit.components import installed_catalog
+from cnnkit.layers import LAYERS
 from cnnkit.types import Array, Preprocessing, Shape
 
 IMAGE = (4, 9, 11)
@@ -55,7 +56,8 @@ class Geometry:
 def geometries() -> list[Geometry]:
     """All of them, each layer's together; those of HadamardDense if its plugin is installed."""
     plugin = _hadamard() if "HadamardDense" in installed_catalog().names("layer") else ()
-    return [*_convolutions(), *_poolings(), *_others(), *plugin, *_networks()]
+    listed = [*_convolutions(), *_poolings(), *_others()]
+    return [*listed, *_examples({one.layer for one in listed}), *plugin, *_networks()]
 
 
 def _convolutions() -> Iterator[Geometry]:
@@ -96,6 +98,13 @@ def _others() -> Iterator[Geometry]:
     yield Geometry("Residual", ("Residual(Dense(13), ReLU())",), (13,))
     yield Geometry("Concat", ("Concat([], [Conv2D(3, 1), ReLU()], MaxPool2D(3, 1, 1))",))
     yield Geometry("Concat", ("Concat(Dense(3), Dense(4))",), (13,))
+
+
+def _examples(listed: set[str]) -> Iterator[Geometry]:
+    """Of built-in layers that have no geometries of their own yet."""
+    for cls in LAYERS:
+        if cls.__name__ not in listed:
+            yield from (Geometry(cls.__name__, (one.expression,), one.in_shape) for one in cls.examples)
 
 
 def _hadamard() -> Iterator[Geometry]:

@@ -87,7 +87,44 @@ class OnnxGraph(Protocol):
         """Shape of a value without the batch axis."""
 
 
-Graph = OnnxGraph  # what the annotations of the built-in layers call it
+@dataclass(frozen=True)
+class LayerCost:
+    """What a layer costs in a forward pass in prediction, for one sample; numbers, as bytes depend on the dtype."""
+
+    operations: int
+    what: str
+    """What is counted as an operation, in words."""
+    products: int = 0
+    """Multiplications with an addition each, which are two operations."""
+    seen: int = 0
+    """Numbers that its windows see, at all of their positions together."""
+    scratch: int = 0
+    """Numbers that are in memory beside inputs, outputs and parameters."""
+    rounds: int = 0
+    """How often loops in Python go round."""
+    touched: int = 0
+    """Numbers that these loops touch."""
+
+    @classmethod
+    def each(cls, shape: Shape, operations: int, what: str) -> LayerCost:
+        """So many operations for each number of this shape."""
+        return cls(operations * math.prod(shape), what)
+
+    @classmethod
+    def of_products(cls, products: int, **rest: int) -> LayerCost:
+        """Multiplications, each with an addition; rest: as the fields are called."""
+        return cls(2 * products, f"{products:,} multiplications, each with an addition", products, **rest)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A component in one configuration, with an input that it takes: what the proofs of the whole catalog try."""
+
+    expression: str
+    in_shape: Shape
+    """Without the batch axis."""
+    twin: str | None = None
+    """The arguments of its PyTorch twin for the same, such as "2, 4, 3, padding=1"; None if it is not compared."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def summary(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Print layers, shapes and parameters."""
+    """Print layers, shapes and what they cost."""
     from cnnkit import api
     from cnnkit.errors import ConfigError
 
@@ -50,7 +50,13 @@ def _described(source: str, overrides: list[str] | None, data_dir: str | None) -
 
 def _document(model: Network) -> dict[str, object]:
     nodes = [
-        {"name": node.name, "layer": repr(node.layer), "inputs": node.inputs, "output": node.out_shape}
+        {
+            "name": node.name,
+            "layer": repr(node.layer),
+            "inputs": node.inputs,
+            "output": node.out_shape,
+            "operations": node.cost and node.cost.operations,
+        }
         for node in model.nodes
     ]
     return {"input": model.input_shape, "nodes": nodes, "parameters": model.parameter_count()}

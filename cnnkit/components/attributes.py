@@ -13,7 +13,7 @@ from cnnkit.components.handing import hands_over, is_ours
 
 DYNAMIC = {"__dict__", "__setattr__", "setattr", "vars"}
 """Code that names one of these may keep attributes under names that stand nowhere."""
-CONTRACTS = "cnnkit.components.contracts"
+CONTRACTS = {"cnnkit.components.contracts", "cnnkit.components.declared"}
 
 
 def unread(thing: object) -> list[str]:
@@ -39,7 +39,7 @@ def _named_in(cls: type) -> set[str] | None:
     """All names in the code of a class and of the modules that it comes from; None if other code may keep some."""
     names: set[str] = set()
     for base in cls.__mro__[:-1]:
-        if base.__module__ == CONTRACTS:  # what these keep, they declare
+        if base.__module__ in CONTRACTS:  # what these keep, they declare
             continue
         for function, is_method in _functions(base):
             if not inspect.isfunction(inspect.unwrap(function)):

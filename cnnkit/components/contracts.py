@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from cnnkit.components.declared import Declared
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
 from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, OnnxGraph, Shape, Task
@@ -30,11 +30,6 @@ def signature(cls: type[Component]) -> inspect.Signature:
 def are_indices(targets: Array, output_shape: Shape) -> bool:
     """Whether targets can be class indices for outputs (K,) or (K, H, W): integers (N,) or, of pixels, (N, H, W)."""
     return targets.dtype.kind in "iu" and targets.shape[1:] == output_shape[1:]
-
-
-def declares(cls: type, name: str) -> bool:
-    """Whether a class itself, and not one that it is derived from, says something of this name."""
-    return name in vars(cls)
 
 
 class Component:
@@ -83,7 +78,7 @@ class Component:
         return hash(repr(self))
 
 
-class Layer(Component):
+class Layer(Declared, Component):
     """One step of a network: forward, backward, and how it is written in ONNX.
 
     Arrays are logically (N, C, H, W) or (N, F) with any strides. Nothing about a call is kept on `self`: several
@@ -96,12 +91,6 @@ class Layer(Component):
     changed in place: a training refuses others in their place."""
     buffers: dict[str, Array]
     """What is kept but not trained, by name, such as running statistics."""
-    passes_values_on: ClassVar[bool] = False
-    """Whether prediction passes the input's values on, in their order, so that a Softmax before it still is the end."""
-    domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
-    """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
-    surrogate_gradients: ClassVar[tuple[str, ...]] = ()
-    """Of what `backward` gives another gradient than the derivative, on purpose: "x", or names of parameters."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Give every layer its own `params` and `buffers`, so that no `__init__` has to."""
@@ -160,18 +149,15 @@ class BatchCoupledLayer(Layer):
         raise NotImplementedError(f"{type(self).__name__} has no backward_partial")
 
 
-class Merge(Component):
-    """Several branches that start at one value and end in one: a residual connection, a concatenation.
+class Merge(Declared, Component):
+    """Several values become one: a sum, a concatenation, a residual connection.
 
-    `branches` lists the layers of each branch in order; an empty branch passes its input on.
+    `branches` lists the layers that make the values of one, branch by branch; an empty branch passes its input on. A
+    merge without branches joins the outputs of other nodes, which a graph names.
     """
 
     kind = "layer"
     branches: list[list[Layer | Merge]]
-    domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
-    """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
-    surrogate_gradients: ClassVar[tuple[str, ...]] = ()
-    """Of what `backward` gives another gradient than the derivative, on purpose: "xs[0]", "xs[1]" and so on."""
 
     def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
         """The output's shape for the branches' output shapes, without the batch axis."""

@@ -25,9 +25,9 @@ class Description:
     source: str = ""
 
 
-def describe(component: Component) -> Description:
-    """What the class of a component says about itself; a class without a docstring does not speak for its parent."""
-    written = type(component).__dict__.get("__doc__")
+def describe(component: type[Component]) -> Description:
+    """What a class says about itself; one without a docstring does not speak for its parent."""
+    written = vars(component).get("__doc__")
     if not isinstance(written, str):
         return Description()
     blocks = [block.splitlines() for block in re.split(r"\n\s*\n", inspect.cleandoc(written))]

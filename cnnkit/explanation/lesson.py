@@ -12,7 +12,7 @@ from cnnkit.layers.window import Window
 
 @dataclass(frozen=True)
 class Lesson:
-    """Words for someone who knows what a matrix is, and one number of the output taken apart."""
+    """What there is to say beside what the class says: of this image, and one number of the output taken apart."""
 
     words: Sequence[str]
     example: Html | None = None

@@ -58,7 +58,7 @@ def outcome_section(explanation: Explanation) -> Html:
         parts.append(_values(explanation))
     else:
         parts += [tag("p", _reading(explanation)), _bars(explanation)]
-    said = describe(explanation.loss)
+    said = describe(type(explanation.loss))
     parts += [
         tag("h3", "The loss: ", tag("code", repr(explanation.loss))),
         tag("p", said.sentence) if said.sentence else None,

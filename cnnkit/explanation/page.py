@@ -13,7 +13,6 @@ from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.sections import check_words, expression, layer_section, parameter_count
 from cnnkit.explanation.style import STYLE
 from cnnkit.home import expanded
-from cnnkit.network.operations import operations
 from cnnkit.writing import write_whole
 
 POLICY = (
@@ -120,14 +119,14 @@ def _threshold(explanation: Explanation) -> str:
 def _overview(explanation: Explanation) -> Html:
     rows = []
     for trace in explanation.trace.layers:
-        node, count = trace.node, operations(trace.node)
+        node, cost = trace.node, trace.node.cost
         rows.append(
             (
                 tag("a", f"{node.index + 1}. {node.name}", href=f"#{node.name}"),
                 tag("code", expression(trace)),
                 shape(node.out_shape),
                 f"{parameter_count(trace):,}",
-                f"{count.count:,}" if count else "?",
+                f"{cost.operations:,}" if cost else "?",
                 milliseconds(trace.forward_ms),
                 milliseconds(trace.backward_ms),
                 check_words(trace),

@@ -8,14 +8,13 @@ from typing import Any
 from cnnkit.components import Layer
 from cnnkit.explanation import figures
 from cnnkit.explanation.explanation import Explanation
-from cnnkit.explanation.formulas import describe
+from cnnkit.explanation.formulas import MOST, describe
 from cnnkit.explanation.lessons import lesson_for
 from cnnkit.explanation.markup import Html, cut, joined, milliseconds, shape, tag
 from cnnkit.explanation.script import HINT, geometry
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import Conv2D, Dense, Flatten
 from cnnkit.network import INPUT
-from cnnkit.network.operations import operations
 from cnnkit.types import Array, Shape
 
 MAX_CHANNELS = 8
@@ -33,12 +32,13 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
     """All about one node."""
     node, most = trace.node, channels_shown(len(explanation.trace.layers))
     lesson = lesson_for(trace, _unflattened(explanation, trace))
-    said = describe(node.layer)
+    said = describe(type(node.layer))
     arrays = {**node.layer.params, **node.layer.buffers} if isinstance(node.layer, Layer) else {}
     pictures = figures.gallery(trace.output, f"output of {node.name}", most, also=lesson.boxes, boxes=lesson.boxes)
     parts: list[Any] = [
         tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace))),
         tag("p", said.sentence) if said.sentence else None,
+        tag("p", cut(taught, MOST)) if (taught := " ".join(node.layer.lesson).strip()) else None,
         *(tag("p", words) for words in lesson.words),
         tag("pre", said.formulas, class_="formula") if said.formulas else None,
         tag("p", said.source, class_="remark") if said.source else None,
@@ -82,7 +82,7 @@ def _unflattened(explanation: Explanation, trace: LayerTrace) -> Shape | None:
         node = explanation.trace.layers[source].node
         if type(node.layer) is Flatten:
             return node.in_shapes[0]
-        if len(node.inputs) != 1 or type(node.layer).__name__ not in ("ReLU", "Dropout"):
+        if not node.layer.pointwise:
             return None
         source = node.inputs[0]
     return None
@@ -92,7 +92,7 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
     node = trace.node
     names = ["the input" if i == INPUT else explanation.trace.layers[i].node.name for i in node.inputs]
     takes = " and ".join(f"{shape(size)} from {name}" for size, name in zip(node.in_shapes, names, strict=True))
-    counted = operations(node)
+    cost = node.cost
     layer = node.layer
     sizes = ""
     if isinstance(layer, Layer) and (layer.params or layer.buffers):
@@ -106,7 +106,7 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
         "takes": takes,
         "gives": shape(node.out_shape),
         "parameters": f"{parameter_count(trace):,}{sizes}",
-        "operations": f"{counted.count:,}: {counted.what}" if counted else "not known for this kind of layer",
+        "operations": f"{cost.operations:,}: {cut(cost.what)}" if cost else "not known for this kind of layer",
         "time": f"{milliseconds(trace.forward_ms)} forward{back}, measured",
         "gradient check": _check(trace),
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
 from cnnkit.explanation import figures
@@ -23,12 +26,11 @@ def conv(layer: Conv2D, trace: LayerTrace) -> Lesson:
     example = conv_example(layer, trace.inputs[0], trace.output)
     channels = len(example.patch)
     rows, columns = layer.window.rows.size, layer.window.columns.size
-    stack = f"{counted(channels, 'grid')} of {rows} x {columns} weights, one for each input channel that it reads"
-    bias = " and the filter's bias" if layer.bias else ""
+    stack = f"each has {counted(channels, 'grid')} of {rows} x {columns} weights, one for each channel that it reads"
+    bias = "" if layer.bias else ", and no bias"
     words = [
-        f"Each of the {layer.filters} filters is {stack}. A filter is laid on every place of the input. There, each "
-        f"number under it is multiplied with the weight on it, and all products{bias} are added up. "
-        f"The sums of one filter make one channel of the output.{_padding(layer.window, 'zeros')}"
+        f"Here it has {counted(layer.filters, 'filter')}: {stack}{bias}. The sums of one filter make one channel of "
+        f"the output.{_padding(layer.window, 'zeros')}"
     ]
     back = (
         "Every weight collects (number under it) * (gradient of the output) over all places where it was used; every "
@@ -43,19 +45,19 @@ def pool(layer: MaxPool2D | AvgPool2D, trace: LayerTrace) -> Lesson:
     example = pool_example(layer, trace.inputs[0], trace.output)
     rows, columns = layer.window.rows.size, layer.window.columns.size
     is_max = isinstance(layer, MaxPool2D)
-    kept, back = (
-        (
-            "the largest number",
-            "The gradient of an output goes to the number that was the largest, alone: of equal ones to the first, "
-            "column by column.",
-        )
+    back = (
+        "The gradient of an output goes to the number that was the largest, alone: of equal ones to the first, column "
+        "by column."
         if is_max
-        else ("the mean", "The gradient of an output is shared evenly by all numbers in its window.")
+        else "The gradient of an output is shared evenly by all numbers in its window."
     )
     padding = _padding(layer.window, "places that can never be the largest" if is_max else "zeros")
-    words = [f"Of each {rows} x {columns} window of a channel, {kept} is kept. Channels do not mix.{padding}"]
+    words = [f"Here a window has {rows} x {columns} numbers.{padding}"]
     box = Box(example.row, example.column, 1, 1)
     return Lesson(words, _pool_steps(example, trace, layer.window, is_max), back, {example.channel: box}, layer.window)
+
+
+LESSONS: Mapping[type, Callable[[Any, LayerTrace], Lesson]] = {AvgPool2D: pool, Conv2D: conv, MaxPool2D: pool}
 
 
 def _padding(window: Window, filling: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.components.sums import sum_over
-from cnnkit.types import Array, Cache, Context, Grads, Graph
+from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 
 class ReLU(Layer):
@@ -19,6 +22,15 @@ class ReLU(Layer):
     Source: Nair, Hinton (2010), Rectified Linear Units Improve Restricted Boltzmann Machines.
     """
 
+    pointwise = True
+    lesson = (
+        "Every number below 0 becomes 0, and every other stays: in the pictures, all blue turns white.",
+        "Without such a bend, layers in a row would only make one weighted sum, however many they are.",
+    )
+    examples = (Example("ReLU()", (4, 9, 11), ""), Example("ReLU()", (13,), ""))
+    twin = "torch.nn.ReLU"
+    operators = ("Relu",)
+
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """y = max(x, 0)."""
         y = np.maximum(x, 0, out=ctx.empty_like(x))
@@ -29,9 +41,12 @@ class ReLU(Layer):
         dx = np.sign(y, out=ctx.empty_like(y))
         return np.multiply(dx, dy, out=dx), {}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX Relu."""
         return graph.add("Relu", x)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost.each(out_shape, 1, "a comparison for each number")
 
 
 class Softmax(Layer):
@@ -43,6 +58,18 @@ class Softmax(Layer):
     x, y: (N, F) or (N, C, H, W), the same shape; sums and maximum run over axis 1. The maximum keeps exp finite.
     Source: Bridle (1990), Training Stochastic Model Recognition Algorithms as Networks; ONNX operator Softmax.
     """
+
+    lesson = (
+        "Scores become probabilities: e to the power of each score, divided by the sum of all these powers.",
+        "All are above 0 and add up to 1, so that each says how likely its class is.",
+    )
+    examples = (
+        Example("Softmax()", (4, 9, 11), "1"),
+        Example("Softmax()", (13,), "1"),
+        Example("Softmax()", (1,), "1"),
+    )
+    twin = "torch.nn.Softmax"
+    operators = ("Softmax",)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """Probabilities."""
@@ -58,6 +85,12 @@ class Softmax(Layer):
         dx *= y
         return dx, {}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX Softmax over axis 1."""
         return graph.add("Softmax", x, axis=1)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        numbers = math.prod(out_shape)
+        sums = numbers // out_shape[0]
+        each = "a subtraction, an exponential and a division for each number; comparisons and additions for all but one"
+        return LayerCost(5 * numbers - 2 * sums, each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,14 +12,15 @@ from cnnkit.components.checks import pair, true_or_false, whole
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers.initial import glorot_uniform
 from cnnkit.layers.window import Padding, Pair, Window, check_padding, image_shape, window_over
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 
 class Conv2D(Layer):
     """Convolution of images with learned filters (cross-correlation, as everywhere in the field).
 
     Forward:   y[n,o,p,q] = bias[o] + sum over c,i,j of weight[o,c,i,j] * x[n, c, p*stride + i*dilation - padding, ...]
-    Backward:  the transposed sums; as products, with P the patches of x: dweight = dy P^T, dx = fold(weight^T dy)
+    Backward:  dweight[o,c,i,j] = sum over n,p,q of dy[n,o,p,q] * x[n, c, p*stride + i*dilation - padding, ...],
+               dbias[o] = sum over n,p,q of dy[n,o,p,q], dx = every dy * weight, added where that x was read
 
     x: (N, C, H, W); weight: (filters, C/groups, kh, kw); bias: (filters,); y: (N, filters, oh, ow) with
     oh = floor((H + padding - dilation*(kh-1) - 1) / stride) + 1. kernel, stride, dilation: a number or (height, width);
@@ -28,6 +30,23 @@ class Conv2D(Layer):
     Source: Dumoulin, Visin (2016), A guide to convolution arithmetic for deep learning; ONNX operator Conv.
     """
 
+    lesson = (
+        "A filter is laid on every place of the input; there, each number under it is multiplied with the weight on "
+        "it, and all products and the filter's bias are added up.",
+        "The same few weights look for one pattern everywhere, and find it wherever it is.",
+    )
+    examples = (
+        Example("Conv2D(3, 3)", (2, 6, 5), "2, 3, 3"),
+        Example("Conv2D(3, 1, padding=1)", (2, 6, 5), "2, 3, 1, padding=1"),
+        Example("Conv2D(2, (2, 3), stride=(1, 2), padding='same')", (2, 6, 7)),
+        Example("Conv2D(2, 3, padding='same', dilation=2)", (2, 6, 7), "2, 2, 3, padding='same', dilation=2"),
+        Example(
+            "Conv2D(6, (3, 2), (2, 1), (2, 1), 1, 2, False)", (4, 7, 5), "4, 6, (3, 2), (2, 1), (2, 1), 1, 2, False"
+        ),
+        Example("Conv2D(8, 3, groups=4)", (4, 6, 5), "4, 8, 3, groups=4"),
+    )
+    twin = "torch.nn.Conv2d"
+    operators = ("Conv", "Pad")
     window: Window
     """Where the kernel lands on the images that the layer was built for."""
 
@@ -99,7 +118,7 @@ class Conv2D(Layer):
             dpadded[met] += dpatches[:, i, j]
         return self.window.crop(dpadded), grads
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX Conv; what pads a kernel of 1 x 1 is a Pad before it, because OpenCV 5.0 mistakes those pads."""
         window = self.window.onnx
         if window["kernel_shape"] == [1, 1] and any(window["pads"]):
@@ -107,6 +126,19 @@ class Conv2D(Layer):
             del window["pads"]
         dilations = list(pair("dilation", self.dilation))
         return graph.add("Conv", x, *self.params.values(), **window, dilations=dilations, group=self.groups)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        rows, columns = self.window.rows, self.window.columns
+        kernel, places = rows.size * columns.size, math.prod(self.window.out_size)
+        patches = in_shapes[0][0] * kernel * places
+        padded = math.prod(axis.length + axis.before + axis.after for axis in (rows, columns))
+        return LayerCost.of_products(
+            self.filters // self.groups * patches,
+            seen=patches,
+            scratch=in_shapes[0][0] * padded + patches,
+            rounds=kernel,
+            touched=patches,
+        )
 
     def _matrices(self) -> Array:
         """The weights as one matrix for each group: (groups, out/groups, in/groups*kh*kw)."""

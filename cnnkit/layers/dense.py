@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cnnkit.components import Layer
@@ -9,7 +11,7 @@ from cnnkit.components.checks import true_or_false, whole
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ShapeError
 from cnnkit.layers.initial import glorot_uniform
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 
 class Dense(Layer):
@@ -22,6 +24,20 @@ class Dense(Layer):
     Raises ConfigError for arguments out of range, ShapeError if the input has more axes than (features,).
     Source: ONNX operator Gemm.
     """
+
+    lesson = (
+        "Every output is a weighted sum of all inputs, plus a bias: one row of the weight matrix, multiplied with the "
+        "input number by number and added up.",
+        "It weighs everything against everything else, as a decision between classes must.",
+    )
+    examples = (
+        Example("Dense(1)", (13,), "13, 1"),
+        Example("Dense(1, bias=False)", (13,), "13, 1, False"),
+        Example("Dense(7)", (13,), "13, 7"),
+        Example("Dense(7, bias=False)", (1,), "1, 7, False"),
+    )
+    twin = "torch.nn.Linear"
+    operators = ("Gemm",)
 
     def __init__(self, units: int, bias: bool = True) -> None:
         self.units = whole("units", units)
@@ -50,6 +66,9 @@ class Dense(Layer):
             grads["bias"] = sum_over(dy, 0)
         return np.matmul(dy, self.params["weight"], out=ctx.empty(x.shape)), grads
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX Gemm."""
         return graph.add("Gemm", x, *self.params.values(), transB=1)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost.of_products(self.units * in_shapes[0][0])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.components.checks import in_range
-from cnnkit.types import Array, Cache, Context, Grads, Graph
+from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 LEVELS = 1 << 16
 """Of the random numbers: 16 bits each, four from one draw of the bit generator."""
@@ -28,6 +30,18 @@ class Dropout(Layer):
     """
 
     passes_values_on = True
+    pointwise = True
+    lesson = (
+        "In training, a random part of the numbers is set to 0, and the others grow so that the mean stays; in "
+        "prediction nothing happens.",
+        "A network that cannot rely on single numbers learns what holds without them.",
+    )
+    examples = (
+        Example("Dropout(0.5)", (13,), "0.5"),
+        Example("Dropout(0.3)", (2, 5, 4), "0.3"),
+        Example("Dropout(0.0)", (3,), "0.0"),
+    )
+    twin = "torch.nn.Dropout"
 
     def __init__(self, rate: float) -> None:
         self.rate = in_range("rate", rate, 0.0, 1.0)
@@ -57,6 +71,9 @@ class Dropout(Layer):
             return dy, {}
         return np.multiply(dy, mask, out=ctx.empty_like(mask)), {}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """Nothing: prediction passes the value on."""
         return x
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost(0, "nothing is computed in prediction")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.types import Array, Cache, Context, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Example, LayerCost, OnnxGraph, Shape
 
 Branch = Layer | Merge | list[Layer | Merge]
 
@@ -26,6 +26,13 @@ class Add(Merge):
     Raises ShapeError for a single input, and for inputs of different shapes.
     Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition; ONNX operator Add.
     """
+
+    lesson = (
+        "The outputs of several layers are added, number by number.",
+        "A sum lets one way through a network correct what another one brings, and gradients reach both unchanged.",
+    )
+    examples: ClassVar[tuple[Example, ...]] = (Example("Add()", (4, 5, 4)), Example("Add()", (13,)))
+    operators = ("Add",)
 
     def __init__(self) -> None:
         self.branches = []
@@ -45,9 +52,12 @@ class Add(Merge):
         """The same gradient for all."""
         return [dy] * inputs
 
-    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
         """ONNX Add, one after the other."""
         return functools.reduce(functools.partial(graph.add, "Add"), xs)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost.each(out_shape, len(in_shapes) - 1, "an addition for each number of all inputs but one")
 
 
 class Multiply(Merge):
@@ -60,6 +70,13 @@ class Multiply(Merge):
     Raises ShapeError for another number of inputs than two, and for inputs of different shapes.
     Source: Dauphin, Fan, Auli, Grangier (2017), Language Modeling with Gated Convolutional Networks; ONNX operator Mul.
     """
+
+    lesson = (
+        "The outputs of two layers are multiplied, number by number.",
+        "One of them is a gate then: where it is near 0 it keeps the other one out.",
+    )
+    examples = (Example("Multiply()", (4, 5, 4)), Example("Multiply()", (13,)))
+    operators = ("Mul",)
 
     def __init__(self) -> None:
         self.branches = []
@@ -79,9 +96,12 @@ class Multiply(Merge):
         a, b = xs
         return [np.multiply(dy, b, out=ctx.empty_like(a)), np.multiply(dy, a, out=ctx.empty_like(b))]
 
-    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
         """ONNX Mul."""
         return graph.add("Mul", *xs)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost.each(out_shape, 1, "a multiplication for each number")
 
 
 class Residual(Add):
@@ -95,6 +115,18 @@ class Residual(Add):
     Raises ConfigError for a body without layers, ShapeError if the two ends differ.
     Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition.
     """
+
+    lesson = (
+        "What the layers of the body computed is added to the shortcut: the value from before the body, or what the "
+        "shortcut's own layers make of it.",
+        "The body only has to learn what to change, and the gradient gets past it undiminished.",
+    )
+    examples = (
+        Example("Residual(Conv2D(4, 3, padding='same'), ReLU())", (4, 5, 4)),
+        Example("Residual(Conv2D(6, 3, 2, 'same'), shortcut=[Conv2D(6, 1, 2), BatchNorm2D()])", (4, 5, 4)),
+        Example("Residual(Dense(13), ReLU())", (13,)),
+    )
+    operators = ("Add",)
 
     def __init__(self, *body: Layer | Merge, shortcut: Branch | None = None) -> None:
         self.body = body
@@ -114,6 +146,9 @@ class Residual(Add):
             )
         return body
 
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost.each(out_shape, 1, "an addition for each number")
+
 
 class Concat(Merge):
     """Puts what its branches compute, or the outputs of several nodes of a graph, side by side along the channels.
@@ -126,6 +161,17 @@ class Concat(Merge):
     Raises ConfigError for a single branch, ShapeError if the ends differ in more than the channels.
     Source: Szegedy et al. (2015), Going Deeper with Convolutions; ONNX operator Concat.
     """
+
+    lesson = (
+        "The outputs of the branches are put one behind the other, along the channels; nothing is computed.",
+        "Branches look at one input in different ways, and what comes next can use all they found.",
+    )
+    examples = (
+        Example("Concat([], [Conv2D(3, 1), ReLU()], MaxPool2D(3, 1, 1))", (4, 5, 4)),
+        Example("Concat([Conv2D(2, 3, padding='same'), Softmax()], [])", (1, 4, 5)),
+        Example("Concat(Dense(3), Dense(4))", (13,)),
+    )
+    operators = ("Concat",)
 
     def __init__(self, *branches: Branch) -> None:
         self.branches = [_branch("Concat", branch) for branch in branches]
@@ -153,9 +199,12 @@ class Concat(Merge):
         """Views of dy."""
         return np.split(dy, list(accumulate(channels))[:-1], axis=1)
 
-    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
         """ONNX Concat along the channels."""
         return graph.add("Concat", *xs, axis=1)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost(0, "nothing is computed: the numbers only get another place")
 
 
 def _one_shape(name: str, in_shapes: Sequence[Shape]) -> Shape:

@@ -10,7 +10,7 @@ from cnnkit.components import BatchCoupledLayer
 from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError
 from cnnkit.layers.window import image_shape
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 LARGE_MEAN = 16.0
 """Of mean^2 to variance; up to here, float32 sums about the origin lose less than two digits of the variance."""
@@ -30,6 +30,19 @@ class BatchNorm2D(BatchCoupledLayer):
     Raises ConfigError for arguments out of range, ShapeError if the input is no image.
     Source: Ioffe, Szegedy (2015), Batch Normalization; ONNX operator BatchNormalization.
     """
+
+    pointwise = True
+    lesson = (
+        "From every number the mean of its channel is subtracted, and the rest is divided by the channel's spread (the "
+        "root of its variance); a learned factor gamma then stretches it, and a learned offset beta moves it.",
+        "Where the numbers of every layer are of one size, training can take larger steps.",
+    )
+    examples = (
+        Example("BatchNorm2D()", (3, 4, 5), "3"),
+        Example("BatchNorm2D(momentum=0.3, epsilon=0.01)", (2, 3, 2), "2, momentum=0.3, eps=0.01"),
+    )
+    twin = "torch.nn.BatchNorm2d"
+    operators = ("BatchNormalization",)
 
     def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
         self.momentum = positive("momentum", momentum)
@@ -107,12 +120,16 @@ class BatchNorm2D(BatchCoupledLayer):
         dbeta, dgamma = ctx.partial.astype(dy.dtype)
         return dx, {"gamma": dgamma, "beta": dbeta}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX BatchNormalization in its prediction form."""
         values = [*self.params.values(), *self.buffers.values()]
         # Prediction has no use for a momentum; but below opset 14 ONNX's reference evaluator mixes the statistics of
         # the batch in unless it is 1 (onnx/onnx#8442).
         return graph.add("BatchNormalization", x, *values, epsilon=self.epsilon, momentum=1.0)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        each = "a subtraction, two multiplications and an addition for each number"
+        return LayerCost.each(out_shape, 4, each)
 
     def _move(self, name: str, batch: Array) -> None:
         running = self.buffers[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from cnnkit.components.checks import pair
 from cnnkit.components.sums import SHORT
 from cnnkit.errors import ConfigError
 from cnnkit.layers.window import Padding, Pair, Window, check_padding, image_shape, window_over
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 
 class _Pool(Layer):
@@ -41,6 +42,18 @@ class _Pool(Layer):
         self.window = window_over(name, image, self.size, stride, self.padding)
         return channels, *self.window.out_size
 
+    def _cost(self, out_shape: Shape, each: int, what: str) -> LayerCost:
+        """each: the operations for each output."""
+        rows, columns, outputs = self.window.rows, self.window.columns, math.prod(out_shape)
+        met = rows.met_count() * columns.met_count()
+        return LayerCost(
+            each * outputs,
+            f"{what} for each of {outputs:,} outputs",
+            seen=rows.size * columns.size * outputs,
+            rounds=met,
+            touched=met * outputs,
+        )
+
     def _gradient_sums(self, dy: Array, ctx: Context) -> Array:
         """Zeros to which dy is added, (C, H, W, N); float64 where float32 would lose digits over many windows."""
         rows, columns = self.window.rows, self.window.columns
@@ -64,6 +77,21 @@ class MaxPool2D(_Pool):
     Source: ONNX operator MaxPool. Which of equal maxima gets the gradient is free: each choice is a subgradient.
     """
 
+    lesson = (
+        "Of each window of a channel the largest number is kept; channels do not mix.",
+        "The image becomes smaller, and what was found stays found where it moves a little.",
+    )
+    examples = (
+        Example("MaxPool2D(2)", (2, 5, 4), "2"),
+        Example("MaxPool2D(3, 2, 1)", (2, 5, 6), "3, 2, 1"),
+        Example("MaxPool2D((3, 2), (1, 2), (1, 0))", (2, 5, 6), "(3, 2), (1, 2), (1, 0)"),
+        Example("MaxPool2D(2, 1, 'same')", (1, 4, 3)),
+        Example("MaxPool2D(8, 1, 'same')", (2, 5, 3)),
+        Example("MaxPool2D((4, 3))", (1, 4, 3), "(4, 3)"),
+    )
+    twin = "torch.nn.MaxPool2d"
+    operators = ("MaxPool", "Pad")
+
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """A running maximum over the elements of the window that meet the image."""
         inner = x.transpose(1, 2, 3, 0)
@@ -85,7 +113,7 @@ class MaxPool2D(_Pool):
             waiting[place] ^= first
         return dx.transpose(3, 0, 1, 2).astype(dy.dtype, copy=False), {}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX MaxPool; at stride 1 with unequal pads, which ONNX's reference evaluator confuses, in another form.
 
         "same" is an attribute of the operator. Any other padding repeats the elements at the edges: a window that
@@ -101,6 +129,10 @@ class MaxPool2D(_Pool):
             return graph.add("MaxPool", x, **attributes, auto_pad="SAME_UPPER")
         return graph.add("MaxPool", graph.add("Pad", x, window.onnx_pads, mode="edge"), **attributes)
 
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        comparisons = self.window.rows.size * self.window.columns.size - 1
+        return self._cost(out_shape, comparisons, f"{comparisons} comparisons")
+
 
 class AvgPool2D(_Pool):
     """The mean of each window.
@@ -112,6 +144,21 @@ class AvgPool2D(_Pool):
     Raises ConfigError for arguments out of range, ShapeError if the window does not fit the input.
     Source: ONNX operator AveragePool with count_include_pad=1, PyTorch's default.
     """
+
+    lesson = (
+        "Of each window of a channel the mean is kept; channels do not mix.",
+        "The image becomes smaller, and single numbers matter less.",
+    )
+    examples = (
+        Example("AvgPool2D(2)", (2, 5, 4), "2"),
+        Example("AvgPool2D(3, 2, 1)", (2, 5, 6), "3, 2, 1"),
+        Example("AvgPool2D((3, 2), (1, 2), (1, 0))", (2, 5, 6), "(3, 2), (1, 2), (1, 0)"),
+        Example("AvgPool2D(2, 1, 'same')", (1, 4, 3)),
+        Example("AvgPool2D(8, 1, 'same')", (2, 5, 3)),
+        Example("AvgPool2D((4, 3))", (1, 4, 3), "(4, 3)"),
+    )
+    twin = "torch.nn.AvgPool2d"
+    operators = ("AveragePool", "Conv")
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """A running sum over the elements of the window that meet the image; of a large window in float64."""
@@ -131,7 +178,7 @@ class AvgPool2D(_Pool):
             dx[met] += share[place]
         return dx.transpose(3, 0, 1, 2).astype(dy.dtype, copy=False), {}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX AveragePool; with padding a Conv of each channel by itself, whose kernel is 1 / (kh*kw) throughout.
 
         AveragePool has count_include_pad for that, but ONNX Runtime 1.21 to 1.24 (microsoft/onnxruntime 24681) and
@@ -143,6 +190,10 @@ class AvgPool2D(_Pool):
         channels, window = graph.shape(x)[0], self.window.without_idle()
         kernel = np.full((channels, 1, window.rows.size, window.columns.size), 1 / self._count)
         return graph.add("Conv", x, kernel, **window.onnx, group=channels)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        window = self.window.rows.size * self.window.columns.size
+        return self._cost(out_shape, window, f"{window - 1} additions and a division")
 
     @property
     def _count(self) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from cnnkit.components import Layer
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 
 class Flatten(Layer):
@@ -21,6 +22,13 @@ class Flatten(Layer):
     """
 
     passes_values_on = True
+    lesson = (
+        "All numbers are written one after the other, as one vector; nothing is computed.",
+        "A dense layer takes a vector, and has a weight for each of its numbers.",
+    )
+    examples = (Example("Flatten()", (4, 9, 11), ""), Example("Flatten()", (13,), ""))
+    twin = "torch.nn.Flatten"
+    operators = ("Flatten",)
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """(C, H, W) -> (C*H*W,)."""
@@ -42,6 +50,9 @@ class Flatten(Layer):
         """A view of dy."""
         return dy.reshape(shape), {}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX Flatten."""
         return graph.add("Flatten", x, axis=1)
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost(0, "nothing is computed: the numbers only get another place")

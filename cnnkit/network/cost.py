@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.components import Layer, Merge
+from cnnkit.components.declared import cost_of as layer_cost
 from cnnkit.components.handing import is_ours
 from cnnkit.errors import CostError
-from cnnkit.layers import AvgPool2D, Conv2D, MaxPool2D
 from cnnkit.network.available import available_memory, readable
 from cnnkit.network.kernels import Kernel
 from cnnkit.network.kernels.conv import ConvKernel
 from cnnkit.network.kernels.grouped import GroupedConvKernel
 from cnnkit.network.node import INPUT, Node
-from cnnkit.network.operations import multiply_adds
 from cnnkit.network.plan import Step
 from cnnkit.types import Shape
 
@@ -150,7 +149,7 @@ def cost_of(nodes: Sequence[Node], steps: Sequence[Step], parameters: int, items
         peak, beside = max(peak, live + made + scratch), max(beside, scratch)
         values[step.output] = made
         live += made - sum(values.pop(source) for source in step.last_use_of)
-    products = {node.index: multiply_adds(node) or 0 for node in nodes if isinstance(node.layer, Conv2D)}
+    products = {node.index: node.cost.products for node in nodes if node.cost}
     sizes = {node.index: max(math.prod(node.out_shape), takes.get(node.index, 0)) for node in nodes}
     return Cost(
         given=sample * itemsize + parameters,
@@ -171,37 +170,26 @@ def _held(node: Node) -> float:
     """Numbers that a layer has if it keeps inputs, outputs, and all that its windows see, at once."""
     if not is_ours(type(node.layer).__module__):
         return math.inf
-    held = sum(map(math.prod, node.in_shapes)) + math.prod(node.out_shape)
-    if isinstance(node.layer, AvgPool2D | Conv2D | MaxPool2D):
-        window = node.layer.window
-        held += node.in_shapes[0][0] * window.rows.size * window.columns.size * math.prod(window.out_size)
-    return held
+    cost = node.cost
+    return sum(map(math.prod, node.in_shapes)) + math.prod(node.out_shape) + (cost.seen if cost else 0)
 
 
 def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Shape) -> tuple[int, int]:
     """For one sample: the numbers that are in memory beside inputs and outputs, and those that loops touch.
 
-    Of layers that others bring, shapes say all that is known.
+    Of layers that do not say what they cost, shapes say all that is known.
     """
-    outputs = math.prod(out_shape)
-    if isinstance(run, Layer) and type(run) not in (AvgPool2D, Conv2D, MaxPool2D):
-        return 0, 0
     match run:
-        case Merge():
-            return 0, CALL * len(in_shapes)
-        case MaxPool2D() | AvgPool2D():
-            return 0, run.window.rows.met_count() * run.window.columns.met_count() * (CALL + outputs)
-        case Conv2D():
-            (channels, *_), (rows, columns) = in_shapes[0], (run.window.rows, run.window.columns)
-            padded = math.prod(axis.length + axis.before + axis.after for axis in (rows, columns))
-            patches = channels * rows.size * columns.size * math.prod(run.window.out_size)
-            return channels * padded + patches, rows.size * columns.size * CALL + patches
+        case Layer() | Merge():
+            branches = len(in_shapes) if isinstance(run, Merge) else 0
+            cost = layer_cost(run, in_shapes, out_shape)
+            return (cost.scratch, CALL * (cost.rounds + branches) + cost.touched) if cost else (0, CALL * branches)
         case ConvKernel():
             return run.epilogue.pool * _row_of_patches(run, in_shapes[0][0]), 0  # the rows of a pooling window together
         case GroupedConvKernel():
             channels = in_shapes[0][0] // run.conv.groups
             if run.conv.filters == run.conv.groups == in_shapes[0][0]:
-                return 0, run.rows.size * run.columns.size * (CALL + outputs)
+                return 0, run.rows.size * run.columns.size * (CALL + math.prod(out_shape))
             return _row_of_patches(run, channels), run.conv.groups * (run.rows.size + BESIDE) * CALL
     return 0, 0
 

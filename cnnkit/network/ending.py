@@ -10,7 +10,6 @@ from typing import cast
 import numpy as np
 
 from cnnkit.components import Layer, Loss, Merge
-from cnnkit.components.contracts import declares
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ConfigError
 from cnnkit.layers import ReLU, Softmax
@@ -53,9 +52,7 @@ def softmax_at_end(nodes: Sequence[Node]) -> Node | None:
     while isinstance(node.layer, Layer) and not isinstance(node.layer, Softmax):
         in_shape = node.in_shapes[0]
         kept = node.out_shape == in_shape or math.prod(in_shape[1:]) == 1  # of (C, 1, 1), all orders are one
-        # A derived class may do something else in prediction: each says it of itself.
-        passes = node.layer.passes_values_on and declares(type(node.layer), "passes_values_on")
-        if not (passes and kept) or node.inputs == (INPUT,):
+        if not (node.layer.passes_values_on and kept) or node.inputs == (INPUT,):
             return None
         node = nodes[node.inputs[0]]
     return node if isinstance(node.layer, Softmax) else None

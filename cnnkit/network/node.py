@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.components import Layer, Merge
+from cnnkit.components.declared import cost_of
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError
 from cnnkit.network.keys import keyed_rng
 from cnnkit.network.limit import Limit
-from cnnkit.types import Shape
+from cnnkit.types import LayerCost, Shape
 
 INPUT = -1
 """The index that stands for the network's input."""
@@ -29,6 +30,11 @@ class Node:
     in_shapes: tuple[Shape, ...]
     out_shape: Shape
     """Shapes have no batch axis."""
+
+    @property
+    def cost(self) -> LayerCost | None:
+        """What its layer says that a forward pass costs for one sample; None if it does not say."""
+        return cost_of(self.layer, self.in_shapes, self.out_shape)
 
     def __str__(self) -> str:
         return f"layer {self.name} = {self.layer!r}"

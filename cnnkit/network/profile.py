@@ -18,7 +18,6 @@ from cnnkit.network.engine import Engine
 from cnnkit.network.node import INPUT, Node
 from cnnkit.network.objective import Objective
 from cnnkit.network.operation import Operation
-from cnnkit.network.operations import multiply_adds
 from cnnkit.network.plan import Step
 from cnnkit.network.session import training_session
 from cnnkit.types import Array, Cache, Context, Grads, Samples
@@ -33,7 +32,7 @@ class StepProfile:
     forward_ms: float
     backward_ms: float
     flops: int | None
-    """Floating point operations of the forward pass, two for each multiply-add; None unless it is Conv2D or Dense."""
+    """Floating point operations of the forward pass, two for each multiply-add; None for layers without products."""
     backward_flops: int | None
     """As many for each gradient that is needed, of the weights and of the input; the network's own input needs none."""
 
@@ -128,8 +127,8 @@ class _Clock(Operation):
 
 
 def _profile(nodes: Sequence[Node], step: Step, clock: _Clock, samples: int) -> StepProfile:
-    products = multiply_adds(step.node)
-    flops = products and 2 * products
+    cost = step.node.cost
+    flops = 2 * cost.products if cost and cost.products else None
     return StepProfile(
         " + ".join(node.name for node in nodes[step.node.index : step.output + 1]),
         1e3 * clock.forward_seconds / samples,

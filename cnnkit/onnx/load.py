@@ -13,31 +13,14 @@ from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
 from cnnkit.errors import OnnxError
 from cnnkit.home import expanded
+from cnnkit.layers import LAYERS
 
 MAX_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""
-OPERATORS = frozenset(
-    (
-        "Add",
-        "AveragePool",
-        "BatchNormalization",
-        "Cast",
-        "Concat",
-        "Conv",
-        "Flatten",
-        "Gemm",
-        "Identity",
-        "Log",
-        "Max",
-        "MaxPool",
-        "Mul",
-        "Pad",
-        "Relu",
-        "Sigmoid",
-        "Softmax",
-    )
+OPERATORS = frozenset(("Add", "Cast", "Identity", "Log", "Max", "Mul", "Sigmoid", "Softmax")).union(
+    *(cls.operators for cls in LAYERS)
 )
-"""The operators that the built-in layers, the preprocessing and the outputs are lowered to."""
+"""The operators that the preprocessing, the outputs and the built-in layers are lowered to."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.errors import CheckError
 from cnnkit.testing.absorbing import check_absorbing
 from cnnkit.testing.comparing import check_expression, checking, close, equal, named, run_checks
+from cnnkit.testing.declarations import check_cost, check_examples, check_lesson, check_pointwise
 from cnnkit.testing.gradient import gradient_check
 from cnnkit.testing.independence import (
     check_inputs_unchanged,
@@ -205,6 +206,10 @@ CHECKS: Mapping[str, Callable[[Layer | Merge, Shape], None]] = {
     "finite": check_finite,
     "gradient": check_gradient,
     "lowering": check_lowering,
+    "cost": check_cost,
+    "lesson": lambda layer, _: check_lesson(layer),
+    "examples": lambda layer, _: check_examples(layer),
+    "pointwise": check_pointwise,
 }
 """By name, in the order in which they run."""
 CHECKS_OF_SHAPES: Mapping[str, Callable[[Layer | Merge, Shape], None]] = {

@@ -8,11 +8,11 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
-from cnnkit.network import Graph, Network, Sequential
-from cnnkit.network.graph import INPUT_NAME
+from cnnkit.network import Network
+from cnnkit.testing.alone import alone
 from cnnkit.testing.comparing import ABSOLUTE, RELATIVE
 from cnnkit.testing.inputs import LARGE, domain_of, extreme, ordinary
-from cnnkit.types import Array, Shape, Task
+from cnnkit.types import Array, Shape
 
 
 def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
@@ -24,7 +24,7 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
     """
     if not _can_be_lowered(layer):
         return
-    model = _network(copy.deepcopy(layer), in_shape)
+    model = alone(copy.deepcopy(layer), in_shape)
     names = {
         f"{node.name}.{name}" for node in model.nodes if isinstance(node.layer, Layer) for name in node.layer.params
     }
@@ -43,14 +43,6 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
             "one sample": ordinary(rng, (1, *in_shape), domain),
         }
         _compare(model, inputs, f"parameters {signs}" if names else "no parameters")
-
-
-def _network(layer: Layer | Merge, in_shape: Shape) -> Network:
-    """The layer alone; a merge without branches joins the input and what ReLU makes of it."""
-    if isinstance(layer, Merge) and not layer.branches:
-        nodes = {"other": "ReLU()", "joined": (layer, [INPUT_NAME, "other"])}
-        return Graph(nodes, in_shape, task=Task("values"))
-    return Sequential([layer], in_shape, task=Task("values"))
 
 
 def _can_be_lowered(layer: Layer | Merge) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from cnnkit.explanation.sections import channels_shown
 from cnnkit.layers import ReLU
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Sequential
-from cnnkit.types import Array, Cache, Context, Grads
+from cnnkit.types import Array, Cache, Context, Grads, LayerCost, Shape
 from tests.explanation.networks import image, network
 
 VOID = {"img", "meta"}
@@ -222,6 +223,58 @@ def test_a_layer_without_a_docstring_has_all_but_words() -> None:
     assert "factor 7" in text
     assert "gradient checkright" in text
     assert "One step of a network" not in text  # that is what its parent says
+
+
+class Swish(Layer):
+    """A rectifier without a kink.
+
+    Forward:   y = x / (1 + exp(-x))
+    """
+
+    pointwise = True
+    lesson = ("Numbers far below 0 become almost 0.", "It has no kink: <b>nothing</b> jumps.")
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        y = x / (1 + np.exp(-x))
+        return y, (x, y)
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        x, y = cache
+        gate = 1 / (1 + np.exp(-x))
+        return dy * (y + gate * (1 - y)), {}
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost.each(out_shape, 4, "an exponential, two additions and a division for each number")
+
+
+def test_a_pointwise_layer_has_its_lesson_whoever_brings_it() -> None:
+    explanation = explained(network("Flatten()", Swish(), "Dense(5)"))
+    one, found = explanation.trace.layers[1], read(explanation).sections
+    text = found["swish_1"]
+    assert "Numbers far below 0 become almost 0. It has no kink: <b>nothing</b> jumps." in text
+    assert "comes from a plugin" not in text
+    assert "504: an exponential, two additions and a division for each number" in text
+    x, y, dy, dx = one.inputs[0], one.output, one.gradient, one.input_gradients[0]
+    assert dy is not None
+    for name, place in (
+        ("the smallest", x.argmin()),
+        ("the nearest to 0", np.abs(x).argmin()),
+        ("the largest", x.argmax()),
+    ):
+        told = "".join(number(float(values[place])) for values in (x, y, dy, dx))
+        assert f"{name}[{place}]{told}" in text
+    # The dense layer after it still knows of which pixels its inputs were made.
+    assert re.search(r"x\[\d+\] \(channel \d, row \d, column \d\)", found["dense_1"])
+
+
+def test_a_rectifier_says_how_many_numbers_it_changes() -> None:
+    explanation = explained(network('Conv2D(2, 3, padding="same")', "ReLU()", "Flatten()", "Dense(5)"))
+    one, text = explanation.trace.layers[1], read(explanation).sections["relu_1"]
+    x, dy = one.inputs[0], one.gradient
+    assert dy is not None
+    assert f"Here {(x < 0).sum():,} of {x.size:,} numbers are changed." in text
+    passed, stopped = ((x > 0) & (dy != 0)).sum(), ((x <= 0) & (dy != 0)).sum()
+    assert f"Of {(dy != 0).sum():,} that are not 0, {passed:,} pass unchanged here, and {stopped:,} become 0." in text
 
 
 def test_large_networks_stay_bounded() -> None:

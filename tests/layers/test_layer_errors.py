@@ -36,7 +36,7 @@ from cnnkit.types import Shape
         ("Residual(8)", "Residual expects layers, such as Conv2D(8, 3), or lists of them, got 8"),
         ("Residual(ReLU(), shortcut=1)", "Residual expects layers, such as Conv2D(8, 3), or lists of them, got 1"),
         ("Concat(ReLU())",
-         "Concat expects two branches or more, such as Concat(Conv2D(8, 1), [Conv2D(4, 1), ReLU()]), got 1"),
+         "Concat expects two branches or more, such as Concat(Conv2D(8, 1), [Conv2D(4, 1), ReLU()]), got one"),
     ],
 )  # fmt: skip
 def test_bad_arguments(text: str, message: str) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.components import BatchCoupledLayer, Layer
-from cnnkit.layers import AvgPool2D, BatchNorm2D, Conv2D, Dense, MaxPool2D
+from cnnkit.components import BatchCoupledLayer, Layer, installed_catalog
+from cnnkit.components.expressions import parse
+from cnnkit.layers import LAYERS, AvgPool2D, BatchNorm2D, Conv2D, MaxPool2D
 from cnnkit.testing import PlainContext
-from cnnkit.types import Array, Grads, Shape
+from cnnkit.types import Array, Example, Grads, Shape
 
+COMPARED = [(cls.twin, example) for cls in LAYERS for example in cls.examples if example.twin is not None]
 torch = pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
 
 
@@ -25,8 +27,8 @@ def built(layer: Layer, in_shape: Shape, rng: np.random.Generator, module: Any) 
     return layer, out_shape
 
 
-def ours(layer: Layer, x: Array, dy: Array) -> tuple[Array, Array, Grads]:
-    ctx = PlainContext(dtype="float32")
+def ours(layer: Layer, x: Array, dy: Array, ctx: PlainContext | None = None) -> tuple[Array, Array, Grads]:
+    ctx = ctx or PlainContext(dtype="float32")
     if isinstance(layer, BatchCoupledLayer):
         ctx.partial = ctx.total = layer.partial(x, ctx)
         layer.absorb(ctx.total)
@@ -49,10 +51,40 @@ def assert_same(layer: Layer, out_shape: Shape, module: Any, x: Array, rng: np.r
     dy = rng.normal(size=(len(x), *out_shape)).astype("f4")
     y, dx, grads = ours(layer, x, dy)
     expected_y, expected_dx, expected_grads = theirs(module, x, dy)
-    for given, expected in zip([y, dx, *grads.values()], [expected_y, expected_dx, *expected_grads], strict=True):
+    assert_close([y, dx, *grads.values()], [expected_y, expected_dx, *expected_grads])
+
+
+def assert_close(ours: list[Array], theirs: list[Array]) -> None:
+    for given, expected in zip(ours, theirs, strict=True):
         assert given.dtype == np.float32
         assert given.shape == expected.shape
         assert np.abs(given - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
+
+
+def twin_of(path: str, arguments: str) -> Any:
+    """The module that a layer names, such as torch.nn.ReLU, with these arguments."""
+    call, cls = parse(f"Twin({arguments})"), torch
+    for name in path.split(".")[1:]:
+        cls = getattr(cls, name)
+    return cls(*call.args, **call.kwargs)
+
+
+@pytest.mark.parametrize(("path", "example"), COMPARED, ids=lambda value: getattr(value, "expression", ""))
+def test_each_example_and_its_twin(path: str, example: Example) -> None:
+    """In prediction, and in training unless numbers are drawn."""
+    rng = np.random.default_rng(0)
+    module = twin_of(path, example.twin or "")
+    made: Layer = installed_catalog().build("layer", example.expression)  # type: ignore[assignment]
+    layer, out_shape = built(made, example.in_shape, rng, module)
+    x = rng.normal(0.5, 2, (5, *example.in_shape)).astype("f4")
+    dy = rng.normal(size=(5, *out_shape)).astype("f4")
+    module.eval()
+    y, _ = layer.forward(x, PlainContext(training=False, dtype="float32"))
+    assert_close([y], [theirs(module, x, dy)[0]])
+    module.train()
+    ours(layer, x, dy, ctx := PlainContext(dtype="float32"))
+    if not ctx.has_drawn:
+        assert_same(layer, out_shape, module, x, rng)
 
 
 def pair(rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
@@ -101,13 +133,6 @@ def test_of_equal_maxima_one_gets_the_gradient_as_in_torch() -> None:
     )
     np.testing.assert_array_equal(given.sum(axis=(3, 5)), expected.sum(axis=(3, 5)))
     assert ((given != 0).sum(axis=(3, 5)) == 1).all()
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_dense(bias: bool) -> None:
-    rng = np.random.default_rng(0)
-    module = torch.nn.Linear(7, 5, bias=bias)
-    assert_same(*built(Dense(5, bias=bias), (7,), rng, module), module, rng.normal(size=(6, 7)).astype("f4"), rng)
 
 
 def test_batch_norm_2d_over_several_steps() -> None:

@@ -15,7 +15,7 @@ from cnnkit.network.engine import Engine
 from cnnkit.network.profile import profile
 from cnnkit.optimizers import SGD
 from cnnkit.testing import check_layer
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Samples
+from cnnkit.types import Array, Cache, Context, Grads, OnnxGraph, Samples
 
 
 class OverLargest(BatchCoupledLayer):
@@ -60,7 +60,7 @@ class Centred(BatchCoupledLayer):
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         return dy - (ctx.total / cache).astype(dy.dtype), {}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return x
 
 

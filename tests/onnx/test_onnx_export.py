@@ -18,7 +18,7 @@ from cnnkit.onnx import export
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.onnx.validate import validate_onnx
-from cnnkit.types import Array, Cache, Context, Graph, Preprocessing
+from cnnkit.types import Array, Cache, Context, OnnxGraph, Preprocessing
 
 
 def small(*end: Layer) -> Sequential:
@@ -159,18 +159,18 @@ class Quiet(Layer):
 
 
 class Forgetful(Quiet):
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         graph.add("Relu", x)
         return None  # type: ignore[return-value]
 
 
 class Widening(Quiet):
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Concat", x, x, axis=1)
 
 
 class Mistaken(Quiet):
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Relu", x, slope=0.1)
 
 

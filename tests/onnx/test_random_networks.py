@@ -29,6 +29,9 @@ from cnnkit.onnx.validate import validate_onnx
 from cnnkit.types import Array, Preprocessing
 
 OPSETS = (13, 17, 21)
+POINTWISE = [example.expression for cls in LAYERS if cls.pointwise for example in cls.examples]
+"""Layers that fit anywhere; each stands in two networks."""
+SEEDS = max(24, 2 * len(POINTWISE))
 BATCH = 8  # the first sample runs alone, the others as a batch of 7
 
 
@@ -68,7 +71,7 @@ def layer(rng: np.random.Generator) -> Layer | Merge:
 def network(seed: int) -> Sequential:
     """An even number of channels everywhere before a convolution, so that two groups fit."""
     rng = np.random.default_rng(seed)
-    body: list[Layer | Merge] = []
+    body: list[Layer | Merge | str] = ["Conv2D(2, 1)", POINTWISE[seed % len(POINTWISE)]]
     for _ in range(rng.integers(1, 5)):
         body += [layer(rng), Conv2D(4, 1)]
     end: list[Layer | Merge] = [Flatten(), Dense(int(rng.integers(2, 12)), bias=bool(rng.integers(2)))]
@@ -99,19 +102,19 @@ def check(seed: int, path: Path) -> None:
     assert report.ok, f"network {seed}: {model!r}\n{report}"
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_random_networks_agree(seed: int, tmp_path: Path) -> None:
     check(seed, tmp_path / "model.onnx")
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("seed", range(24, 224))
+@pytest.mark.parametrize("seed", range(SEEDS, SEEDS + 200))
 def test_many_random_networks_agree(seed: int, tmp_path: Path) -> None:
     check(seed, tmp_path / "model.onnx")
 
 
 def test_the_random_networks_have_every_built_in_layer_input_and_opset() -> None:
-    models = [network(seed) for seed in range(24)]
+    models = [network(seed) for seed in range(SEEDS)]
     counts = Counter(type(node.layer) for model in models for node in model.nodes)
     assert min(counts[cls] for cls in LAYERS) >= 2
     assert {(model.input_dtype, OPSETS[i % 3]) for i, model in enumerate(models)} == {

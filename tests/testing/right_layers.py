@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkit.components import Layer
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Grads, OnnxGraph, Shape
 
 IMAGE = (3, 8, 7)
 
@@ -37,7 +37,7 @@ class Affine(Layer):
         axes = tuple(axis for axis in range(x.ndim) if axis != 1)
         return dy * self.channels("gamma", x), {"gamma": (dy * x).sum(axis=axes), "beta": dy.sum(axis=axes)}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         shape = (-1, *(1 for _ in graph.shape(x)[1:]))
         scaled = graph.add("Mul", x, self.params["gamma"].reshape(shape))
         return graph.add("Add", scaled, self.params["beta"].reshape(shape))

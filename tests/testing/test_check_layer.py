@@ -12,7 +12,7 @@ from cnnkit.components.checks import in_range
 from cnnkit.errors import CheckError, ComponentError, ShapeError
 from cnnkit.layers import Dense, ReLU
 from cnnkit.testing import PlainContext, check_layer, comparing
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Grads, OnnxGraph, Shape
 
 
 class LeakyReLU(Layer):
@@ -47,7 +47,7 @@ class CentredInTraining(LeakyReLU):
 
 
 class WrongLowering(LeakyReLU):
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("LeakyRelu", x, alpha=2 * self.slope)
 
 

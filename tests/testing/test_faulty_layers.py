@@ -8,7 +8,7 @@ import pytest
 from cnnkit.components import BatchCoupledLayer, Layer
 from cnnkit.errors import CheckError
 from cnnkit.testing import check_layer
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Grads, OnnxGraph, Shape
 from tests.testing.right_layers import IMAGE, Affine, Double, Drop
 
 
@@ -24,7 +24,7 @@ class Clip6Lowered(Clip6):
     def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
         return dy * ((x > 0) & (x < 6)), {}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Relu", x)
 
 
@@ -178,7 +178,7 @@ class OddHeights(Double):
 class PositiveLowering(Affine):
     """Exports the size of its factor."""
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         shape = (-1, *(1 for _ in graph.shape(x)[1:]))
         scaled = graph.add("Mul", x, np.abs(self.params["gamma"]).reshape(shape))
         return graph.add("Add", scaled, self.params["beta"].reshape(shape))
@@ -187,7 +187,7 @@ class PositiveLowering(Affine):
 class LoweringOfOneShape(Double):
     """Exports a constant that depends on the number of columns."""
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Mul", x, np.full((1,), 2.0 + (graph.shape(x)[-1] > 8)))
 
 

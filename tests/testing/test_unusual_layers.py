@@ -15,7 +15,7 @@ from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError, ConfigError, ShapeError
 from cnnkit.layers import Dense
 from cnnkit.testing import check_layer, gradient_check, gradient_check_at
-from cnnkit.types import Array, Cache, Context, Grads, Graph, Shape
+from cnnkit.types import Array, Cache, Context, Grads, OnnxGraph, Shape
 
 IMAGE = (3, 8, 7)
 TABLES: dict[int, Array] = {}
@@ -40,7 +40,7 @@ class Log(Elementwise):
     def values(self, x: Array) -> tuple[Array, Array]:
         return np.log(x), 1 / x
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Log", x)
 
 
@@ -66,7 +66,7 @@ class NaiveSigmoid(Elementwise):
         y = 1 / (1 + np.exp(-x))
         return y, y * (1 - y)
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Sigmoid", x)
 
 
@@ -84,7 +84,7 @@ class Absolute(Elementwise):
     def values(self, x: Array) -> tuple[Array, Array]:
         return np.abs(x), np.sign(x)
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Abs", x)
 
 
@@ -117,7 +117,7 @@ class BinaryDense(Dense):
     def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
         return dy @ self.signs(), {"weight": dy.T @ x, "bias": dy.sum(axis=0)}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Gemm", x, self.signs(), self.params["bias"], transB=1)
 
 
@@ -216,7 +216,7 @@ class SquareImages(Layer):
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         return dy.swapaxes(2, 3), {}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Transpose", x, perm=[0, 1, 3, 2])
 
 
@@ -270,7 +270,7 @@ class Gain(Layer):
     def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
         return dy * self.params["gain"], {"gain": np.sum(dy * x, out=ctx.gradient("gain", ()))}
 
-    def lower(self, graph: Graph, x: str) -> str:
+    def lower(self, graph: OnnxGraph, x: str) -> str:
         return graph.add("Mul", x, self.params["gain"])
 
 
@@ -290,7 +290,7 @@ class Gate(Merge):
     def backward(self, dy: Array, xs: Cache, ctx: Context) -> Sequence[Array]:
         return dy * xs[1], dy * xs[0]
 
-    def lower(self, graph: Graph, xs: Sequence[str]) -> str:
+    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
         return graph.add("Mul", *xs)
 
 

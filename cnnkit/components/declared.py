@@ -1,0 +1,67 @@
+"""What a layer or a merge says of itself, beside what it computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from cnnkit.errors import ComponentError
+from cnnkit.types import Example, LayerCost, Shape
+
+OWN = ("cost", "examples", "lesson", "operators", "passes_values_on", "pointwise", "twin")
+"""What holds for one class alone."""
+
+
+class Declared:
+    """All of it may be left out: then it is not known.
+
+    A class that is derived from another may compute something else. What is in `OWN` it does not inherit, it says it
+    again: `cost = ReLU.cost`.
+    """
+
+    domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
+    surrogate_gradients: ClassVar[tuple[str, ...]] = ()
+    """Of what `backward` gives another gradient than the derivative, on purpose: "x", or names of parameters; of a
+    merge "xs[0]", "xs[1]" and so on."""
+    passes_values_on: ClassVar[bool] = False
+    """Whether prediction passes the input's values on, in their order, so that a Softmax before it still is the end."""
+    pointwise: ClassVar[bool] = False
+    """Whether, in prediction, each number of the output depends on the input's number at the same place alone."""
+    lesson: ClassVar[tuple[str, str]] = ("", "")
+    """Two sentences for people who learn: what it does, and why a network has it."""
+    examples: ClassVar[tuple[Example, ...]] = ()
+    """Configurations and inputs on which it is proved: the contract, gradients, exported files."""
+    twin: ClassVar[str] = ""
+    """What computes the same in PyTorch, such as "torch.nn.ReLU"."""
+    operators: ClassVar[tuple[str, ...]] = ()
+    """The ONNX operators that `lower` writes."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Reset here, so that nobody who asks has to remember it.
+        for name in OWN:
+            if name not in vars(cls):
+                setattr(cls, name, getattr(Declared, name))
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:
+        """What a forward pass in prediction costs for one sample, from shapes without the batch axis; None if unknown.
+
+        Called after `build`, and before anything is allocated: it takes no time and no memory.
+        """
+        return None
+
+
+def cost_of(layer: Declared, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:
+    """What a layer or merge says that it costs. Raises ComponentError for what is no cost, naming the layer."""
+    try:
+        found: object = layer.cost(in_shapes, out_shape)
+    except Exception as error:
+        error.add_note(f"in cost of {layer!r}")
+        raise
+    if found is None or isinstance(found, LayerCost):
+        return found
+    raise ComponentError(
+        f"cost of {layer!r} must return a LayerCost, or None if it is not known, it returned {found!r}"
+    )
