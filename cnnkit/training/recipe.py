@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.resources
+import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources.abc import Traversable
@@ -212,6 +213,19 @@ class Recipe(_Section):
             section, dot, name = key.partition(".")
             sections.setdefault(section if dot else "train", {})[name if dot else key] = value
         return self.from_dict(sections, f"{self.model.name!r} with the overrides {', '.join(overrides)}")
+
+    def with_learning_rate(self, lr: float) -> Recipe:
+        """This recipe with another learning rate of its optimizer.
+
+        Raises ConfigError if the optimizer takes none; a wrong one is refused where the optimizer is built.
+        """
+        optimizer = self.train.optimizer
+        component: Any = components.installed_catalog().build("optimizer", optimizer)
+        if "lr" not in inspect.signature(type(component)).parameters:
+            raise ConfigError(f"{optimizer} takes no argument lr that could be changed: give another train.optimizer")
+        component.lr = lr  # wrong values are found when it is built again
+        distribution = parse(optimizer).distribution
+        return self.override({"train.optimizer": f"{distribution}:{component!r}" if distribution else repr(component)})
 
     def _sections(self) -> dict[str, dict[str, Any]]:
         sections: dict[str, dict[str, Any]] = self.model_dump(mode="json", exclude_none=True)
