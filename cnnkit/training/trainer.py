@@ -82,7 +82,8 @@ class Trainer(TrainingOptions):
         checked = self._prepared(model, data, parts)
         train, validation, test = checked.train, checked.validation, checked.test
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
-        sessions = functools.partial(self.session, model, train)
+        options, workers = self.copied(), self.workers or available_cores()
+        sessions = functools.partial(_session, options, model, self._augmented(model, train), workers)
         recipe = self.recipe()
         about = {
             "train": recipe,
@@ -93,11 +94,11 @@ class Trainer(TrainingOptions):
             "samples": list(train.x.shape),
         }
         loop = Loop(
-            self.copied(),
+            options,
             model,
             sessions,
             validation,
-            workers=self.workers or available_cores(),
+            workers=workers,
             progress=self.progress,
             stop=stop,
             checkpoints=checkpoints,
@@ -159,15 +160,8 @@ class Trainer(TrainingOptions):
         self, model: Sequential, samples: Samples, *, augmented: bool = True
     ) -> AbstractContextManager[Session]:
         """The steps of a training on these samples; schedule, clipping and averages are the caller's business."""
-        return training_session(
-            model.engine_for(self.loss),
-            self._augmented(model, samples) if augmented else samples,
-            self.objective,
-            self.optimizer,
-            min(self.batch_size, len(samples)),
-            self.workers or available_cores(),
-            self.gradient,
-        )
+        samples = self._augmented(model, samples) if augmented else samples
+        return _session(self, model, samples, self.workers or available_cores())
 
     def forecast(self, model: Sequential, data: Given) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
@@ -229,7 +223,25 @@ class Trainer(TrainingOptions):
     @property
     def objective(self) -> Objective:
         """The loss with the metrics beside it."""
-        return Objective(self.loss, tuple(self.metrics))
+        return _objective(self)
+
+
+def _objective(options: TrainingOptions) -> Objective:
+    return Objective(options.loss, tuple(options.metrics))
+
+
+def _session(
+    options: TrainingOptions, model: Sequential, samples: Samples, workers: int
+) -> AbstractContextManager[Session]:
+    return training_session(
+        model.engine_for(options.loss),
+        samples,
+        _objective(options),
+        options.optimizer,
+        min(options.batch_size, len(samples)),
+        workers,
+        options.gradient,
+    )
 
 
 Trainer.__doc__ = f"{Trainer.__doc__}\n{Option.documentation(Trainer)}\n"
