@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cnnkit.home import expanded
+from cnnkit.training_options import OPTIONS
 
 
 @dataclass
@@ -42,10 +43,10 @@ Debug = Annotated[
     bool, typer.Option("--debug", callback=_switch_debug, is_eager=True, help="Show the traceback of an error.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-Epochs = Annotated[int | None, typer.Option(help="Epochs to train.")]
-BatchSize = Annotated[int | None, typer.Option(help="Samples in a batch.")]
+Epochs = Annotated[int | None, typer.Option(help=OPTIONS["epochs"].about)]
+BatchSize = Annotated[int | None, typer.Option(help=OPTIONS["batch_size"].about)]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate of the recipe's optimizer.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of weights, sample order and augmentation.")]
+Seed = Annotated[int | None, typer.Option(help=OPTIONS["seed"].about)]
 Workers = Annotated[
     int | None, typer.Option(help="Threads that share the work; all cores by default. Never changes a result.")
 ]

@@ -19,34 +19,23 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
     registered, only after all is printed.
     """
     from cnnkit.training.assemble import data_for, model_for, trainer_for
-    from cnnkit.training.data_checks import check_data
+    from cnnkit.training.plan import plan_of
 
-    trainer = trainer_for(recipe, workers)
     data = data_for(recipe, data_dir)
     model = model_for(recipe, data)
-    for warning in check_data(model, trainer.loss, data).warnings:
+    plan = plan_of(trainer_for(recipe, workers), model, data)
+    for warning in plan.warnings:
         warn(warning)
-    steps = -(-len(data.train) // trainer.batch_size)
-    plan = {
-        "training samples": len(data.train),
-        "validation samples": len(data.validation or ()),
-        "test samples": len(data.test),
-        "steps in an epoch": steps,
-        "steps in all": steps * trainer.epochs,
-        "parameters": model.parameter_count(),
-    }
-    forecast = trainer.forecast(model, data)
-    memory = forecast.footprint()
+    memory, available = plan.memory.footprint(), plan.memory.available
     if as_json:
-        sizes = {**memory.parts, "total": memory.total, "available": forecast.available}
-        counts = {name.replace(" ", "_"): value for name, value in plan.items()}
-        say_json({"recipe": recipe.to_dict(), **counts, "memory": sizes, "largest_layer": memory.largest.name})
+        sizes = {**memory.parts, "total": memory.total, "available": available}
+        say_json({"recipe": recipe.to_dict(), **plan.counts(), "memory": sizes, "largest_layer": memory.largest.name})
     else:
         say(recipe.to_toml())
         say(f"{model.summary()}\n")
-        say_pairs(plan)
-        _show_memory(memory, forecast.available)
-    forecast.require()
+        say_pairs({name.replace("_", " "): count for name, count in plan.counts().items()})
+        _show_memory(memory, available)
+    plan.memory.require()
     store.check_save(recipe.model.name, sum(array.nbytes for array in model.state().values()))
 
 

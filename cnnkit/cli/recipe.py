@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -31,12 +30,10 @@ def resolve(
     from cnnkit.training.recipe import load_recipe
 
     recipe = load_recipe(source, overrides or ())
-    flags: dict[str, object] = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
-    if lr is not None:
-        flags["optimizer"] = with_learning_rate(recipe.train.optimizer, lr)
-    flags = {f"train.{key}": value for key, value in flags.items()} | {"data.fraction": fraction}
+    flags = {"train.epochs": epochs, "train.batch_size": batch_size, "train.seed": seed, "data.fraction": fraction}
     given = {key: value for key, value in flags.items() if value is not None}
-    return recipe.override(given) if given else recipe
+    recipe = recipe.override(given) if given else recipe
+    return recipe if lr is None else recipe.with_learning_rate(lr)
 
 
 def seconds_in(text: str) -> float:
@@ -48,17 +45,3 @@ def seconds_in(text: str) -> float:
     if not seconds:
         raise ConfigError(f"expected a time such as 90s, 5m or 1.5h, got {text!r}")
     return seconds
-
-
-def with_learning_rate(optimizer: str, lr: float) -> str:
-    """An optimizer's expression with its argument `lr` replaced."""
-    from cnnkit.components import installed_catalog
-    from cnnkit.components.expressions import parse
-    from cnnkit.errors import ConfigError
-
-    component = installed_catalog().build("optimizer", optimizer)
-    if "lr" not in inspect.signature(type(component)).parameters:
-        raise ConfigError(f"{optimizer} takes no argument lr that --lr could change: use --set train.optimizer=...")
-    component.lr = lr  # type: ignore[attr-defined]  # an optimizer, and wrong values are found when it is built again
-    distribution = parse(optimizer).distribution
-    return f"{distribution}:{component!r}" if distribution else repr(component)

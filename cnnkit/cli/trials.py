@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 def find_learning_rate(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
     """Print which learning rate the range test suggests, and write its picture if matplotlib is there."""
-    from cnnkit.cli.recipe import with_learning_rate
     from cnnkit.training.assemble import data_for, model_for
     from cnnkit.training.range_test import range_test
 
@@ -32,7 +31,7 @@ def find_learning_rate(recipe: Recipe, workers: int | None, data_dir: str | None
         return
     lowest = found.rates[found.smoothed.index(min(found.smoothed))]
     say_pairs({"lowest loss at": lowest, "suggested": suggestion, "picture": picture or "none"})
-    optimizer = with_learning_rate(recipe.train.optimizer, suggestion)
+    optimizer = recipe.with_learning_rate(suggestion).train.optimizer
     say(f"\nto train with it, add --lr {suggestion:g}: the optimizer is then {optimizer}")
 
 

@@ -16,6 +16,7 @@ from cnnkit.errors import CnnkitError, PluginVersionWarning, RegistryError
 from cnnkit.network import CLASSES, Graph, Network, Sequential
 from cnnkit.registry.environment import environment, versions
 from cnnkit.registry.manifest import Manifest, NodeEntry, Origin
+from cnnkit.training_options import OPTIONS
 from cnnkit.types import Array, Task
 
 GIVEN = "(given)"
@@ -23,15 +24,7 @@ GIVEN = "(given)"
 
 RECIPE_KINDS = {
     "data": {"dataset": "dataset"},
-    "train": {
-        "augmentations": "augmentation",
-        "optimizer": "optimizer",
-        "gradient": "gradient method",
-        "loss": "loss",
-        "schedule": "schedule",
-        "metrics": "metric",
-        "callbacks": "callback",
-    },
+    "train": {name: option.kind for name, option in OPTIONS.items() if option.kind},
 }
 """The keys of a recipe that hold expressions, beside the layers, with the kind of component."""
 

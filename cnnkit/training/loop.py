@@ -7,25 +7,24 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnnkit.components import Callback
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError, TrainingError
-from cnnkit.network import Network, Session, Sums, available_cores
+from cnnkit.network import Network, Session, Sums
 from cnnkit.training import diagnosis
 from cnnkit.training.averaging import Average
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.movement import Movement
+from cnnkit.training.progress import Progress
 from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.run import History
 from cnnkit.training.steps import batches, clipping, factor_at, rate_of
+from cnnkit.training_options import TrainingOptions
 from cnnkit.types import Array, Samples
-
-if TYPE_CHECKING:
-    from cnnkit.training.trainer import Trainer
 
 ALL_DONE = "all epochs done"
 STOPPED = "stopped by the user"
@@ -38,10 +37,13 @@ class Loop:
 
     def __init__(
         self,
-        trainer: Trainer,
+        options: TrainingOptions,
         model: Network,
         sessions: Callable[[], AbstractContextManager[Session]],
         validation: Samples | None,
+        *,
+        workers: int,
+        progress: Progress,
         stop: StopRequest,
         checkpoints: Checkpoints | None,
         about: dict[str, Any],
@@ -51,16 +53,18 @@ class Loop:
         self.kept_epoch: int | None = None
         self.partial_steps = 0
         """As a run has them."""
-        self._trainer = trainer
+        self._options = options
         self._model = model
         self._sessions = sessions
         self._validation = validation
+        self._workers = workers
+        self._progress = progress
         self._stop = stop
         self._checkpoints = checkpoints
         self._about = about
         """What must be the same when a checkpoint is resumed."""
-        self._average = None if trainer.average is None else Average(model, trainer.average)
-        self._recorder = Recorder(model, trainer.record, trainer.epochs)
+        self._average = None if options.average is None else Average(model, options.average)
+        self._recorder = Recorder(model, options.record, options.epochs)
         self._position = Position()
         self._rate = 0.0
         self._told_of_changes = False
@@ -74,7 +78,7 @@ class Loop:
 
     def run(self) -> tuple[History, str]:
         """Train; the history, and why it ended."""
-        quantities = quantities_of(self._trainer.metrics, self._recorder, validated=bool(self._validation))
+        quantities = quantities_of(self._options.metrics, self._recorder, validated=bool(self._validation))
         arrays, reason = self._resumed(quantities)
         while True:
             # Workers have buffers of their own from when they are forked: whoever goes back begins a new session.
@@ -117,7 +121,7 @@ class Loop:
         _, epoch = best_of(self._position.history[monitor], quantities[monitor])
         self.kept_epoch, self.partial_steps = epoch or 1, 0  # the first is kept while there are only NaN
         self.settings["kept_epoch"] = self.kept_epoch
-        watched = {one.monitor for one in self._trainer.callbacks if isinstance(one, EarlyStopping)}
+        watched = {one.monitor for one in self._options.callbacks if isinstance(one, EarlyStopping)}
         if reason in (ALL_DONE, STOPPED) or watched <= {monitor}:
             return reason
         return f"{reason}; kept is epoch {self.kept_epoch}, the best by {monitor}"
@@ -127,24 +131,24 @@ class Loop:
         if self._checkpoints is None or not self._checkpoints.resume:
             return None, ""
         arrays, self._position = self._checkpoints.read(self._about)
-        self._position.check(self._trainer.epochs, quantities, state_of(arrays))
+        self._position.check(self._options.epochs, quantities, state_of(arrays))
         reason = ""
         for epoch in range(1, self._position.epoch + 1):  # callbacks may remember what they have seen
             reason = self._verdict({name: values[:epoch] for name, values in self._position.history.items()})
-        return arrays, reason if self._position.epoch < self._trainer.epochs else ""
+        return arrays, reason if self._position.epoch < self._options.epochs else ""
 
     def _epochs(self, quantities: dict[str, bool], reason: str) -> str:
-        trainer, position = self._trainer, self._position
-        while not reason and position.epoch < trainer.epochs:
-            if trainer.rollback is not None and position.step == 0:
+        options, position = self._options, self._position
+        while not reason and position.epoch < options.epochs:
+            if options.rollback is not None and position.step == 0:
                 position.began = {name: array.copy() for name, array in self._arrays().items()}
             if sums := self._epoch():
-                is_whole = self._began == 0 and position.epoch + 1 == trainer.epochs
+                is_whole = self._began == 0 and position.epoch + 1 == options.epochs
                 self._movement.check(at_the_end=is_whole)
                 self._end_epoch(sums, quantities)
                 told = self._verdict(position.history)
-                reason = told if position.epoch < trainer.epochs else ""  # nothing is left to be ended
-            if not reason and position.epoch < trainer.epochs and self._stop.signal is not None:
+                reason = told if position.epoch < options.epochs else ""  # nothing is left to be ended
+            if not reason and position.epoch < options.epochs and self._stop.signal is not None:
                 self._checkpoint()
                 return STOPPED
         self._checkpoint()  # until the model is registered, this is where it is safe
@@ -152,17 +156,17 @@ class Loop:
 
     def _epoch(self) -> Sums | None:
         """Train the rest of an epoch; what its steps add up to, None if it was stopped before its end."""
-        trainer, position = self._trainer, self._position
-        each = batches(trainer.seed, position.epoch, len(self._session.samples), trainer.batch_size)
+        options, position = self._options, self._position
+        each = batches(options.seed, position.epoch, len(self._session.samples), options.batch_size)
         if position.step >= len(each):
             raise TrainingError(f"the checkpoint is of step {position.step}, an epoch has {len(each)}")
-        trainer.progress.epoch_started(position.epoch + 1, trainer.epochs, len(each))
+        self._progress.epoch_started(position.epoch + 1, options.epochs, len(each))
         began = time.perf_counter() - position.seconds
         while True:
             batch = each[position.step]
             sums = self._step(batch, len(each))
             position.seconds = time.perf_counter() - began
-            trainer.progress.step_done(position.step, len(batch), trainer.means(sums))
+            self._progress.step_done(position.step, len(batch), self._session.objective.means(sums))
             if position.step == len(each):
                 return sums
             if self._stop.signal is not None:
@@ -172,17 +176,17 @@ class Loop:
 
     def _step(self, batch: Array, steps: int) -> Sums:
         """One step and its update; what the steps of the epoch add up to."""
-        trainer, position, session = self._trainer, self._position, self._session
+        options, position, session = self._options, self._position, self._session
         self._is_in_step = True
-        factor = factor_at(trainer.schedule, position.epoch + position.step / steps, trainer.epochs)
-        self._rate = rate_of(trainer.optimizer) * factor * position.rate_factor
-        key = (trainer.seed, position.epoch, position.step)
+        factor = factor_at(options.schedule, position.epoch + position.step / steps, options.epochs)
+        self._rate = rate_of(options.optimizer) * factor * position.rate_factor
+        key = (options.seed, position.epoch, position.step)
         sums = session.step(batch, key)
         norm = session.norm()
         if not (math.isfinite(sums.loss) and math.isfinite(norm)):
             found = f"the loss is {sums.loss / sums.count:g} and the gradient's norm {norm:g}"
             raise self._not_finite(found, diagnosis.first_not_finite(session, batch, key))
-        scale = clipping(norm, trainer.clip_norm)
+        scale = clipping(norm, options.clip_norm)
         session.update(self._rate, position.updates + 1, scale)
         self._movement.step(self._rate * scale * norm)
         if not diagnosis.weights_are_finite(session.engine):
@@ -197,40 +201,39 @@ class Loop:
 
     def _end_epoch(self, sums: Sums, quantities: dict[str, bool]) -> None:
         """Measure the epoch, record it, and move on to the next one."""
-        trainer, position = self._trainer, self._position
+        options, position = self._options, self._position
         with self._average.in_place() if self._average else nullcontext():
             self._measure(sums, quantities)
         position.epoch += 1
         position.step, position.sums, position.seconds, position.rollbacks, position.began = 0, None, 0.0, 0, {}
-        if self._checkpoints and position.epoch < trainer.epochs and self._checkpoints.is_due():
+        if self._checkpoints and position.epoch < options.epochs and self._checkpoints.is_due():
             self._checkpoint()
 
     def _measure(self, sums: Sums, quantities: dict[str, bool]) -> None:
-        trainer, position = self._trainer, self._position
+        options, position = self._options, self._position
         if place := diagnosis.first_buffer(self._model):
             raise self._not_finite("running statistics have gone beyond all numbers", place)
-        began = time.perf_counter()
-        means = trainer.means(sums)
+        began, objective = time.perf_counter(), self._session.objective
+        means = objective.means(sums)
         if self._validation:
-            workers = trainer.workers or available_cores()
-            measured = self._session.engine.evaluate(self._validation, trainer.objective, workers)
-            means |= {f"validation_{name}": value for name, value in trainer.means(measured).items()}
-        trainer.progress.epoch_done(dict(means))
+            measured = self._session.engine.evaluate(self._validation, objective, self._workers)
+            means |= {f"validation_{name}": value for name, value in objective.means(measured).items()}
+        self._progress.epoch_done(dict(means))
         means |= {"lr": self._rate, "seconds": position.seconds + time.perf_counter() - began}
         for name, value in (means | self._recorder.values()).items():
             position.history.setdefault(name, []).append(value)
         monitor = self._monitor
-        if trainer.keep == "best" and (
+        if options.keep == "best" and (
             position.best is None or better(means[monitor], position.best, quantities[monitor])
         ):
             position.best, position.best_state = means[monitor], self._model.state()
 
     def _verdict(self, history: History) -> str:
         """Why callbacks end the training, "" if they do not."""
-        told = [_asked(callback, history) for callback in self._trainer.callbacks]
+        told = [_asked(callback, history) for callback in self._options.callbacks]
         if not self._told_of_changes and (changed := self._changed()):
             self._told_of_changes = True
-            self._trainer.progress.warn(
+            self._progress.warn(
                 f"while it trained, a callback changed {changed}; the recipe says what the training began with: to "
                 "change the learning rate in a way that it tells, use a schedule"
             )
@@ -238,8 +241,8 @@ class Loop:
 
     def _changed(self) -> str:
         """What of the recipe is not as it was when the training began, in words."""
-        rate_of(self._trainer.optimizer)  # as a part of a recipe, NaN would say less
-        begun, now = self._about["train"], self._trainer.recipe()
+        rate_of(self._options.optimizer)  # as a part of a recipe, NaN would say less
+        begun, now = self._about["train"], self._options.recipe()
         return ", ".join(
             f"{key} from {begun.get(key)} to {now.get(key)}" for key in begun | now if begun.get(key) != now.get(key)
         )
@@ -247,34 +250,32 @@ class Loop:
     @property
     def _monitor(self) -> str:
         """What the best epoch is the best by."""
-        return f"validation_{self._trainer.metrics[0].key if self._trainer.metrics else 'loss'}"
+        return f"validation_{self._options.metrics[0].key if self._options.metrics else 'loss'}"
 
     def _arrays(self) -> dict[str, Array]:
         return arrays_of(self._model, self._session, self._average)
 
     def _checkpoint(self) -> None:
         if self._checkpoints and not self._checkpoints.write(self._arrays(), self._position, self._about):
-            self._trainer.progress.warn(f"no checkpoint could be written: {self._checkpoints.failure}")
+            self._progress.warn(f"no checkpoint could be written: {self._checkpoints.failure}")
 
     def _rolled_back(self, error: NotFiniteError) -> dict[str, Array]:
         """Go back to where the epoch began, with a lower rate; the arrays of that moment. Raises `error` in the end."""
-        factor, position = self._trainer.rollback, self._position
+        factor, position = self._options.rollback, self._position
         if factor is None or position.rollbacks == MOST_ROLLBACKS:
             raise error
         position.rate_factor *= factor
         position.rollbacks += 1
         position.updates -= position.step
         position.step, position.sums, position.seconds = 0, None, 0.0
-        self._trainer.progress.warn(
-            f"{error.place}; the epoch begins anew with {position.rate_factor:g} times the rate"
-        )
+        self._progress.warn(f"{error.place}; the epoch begins anew with {position.rate_factor:g} times the rate")
         return position.began
 
     def _not_finite(self, found: str, place: str) -> NotFiniteError:
         position = self._position
         at = f"epoch {position.epoch + 1}, step {position.step + 1}"
-        advice = "" if self._trainer.clip_norm else ", limit the gradient with clip_norm"
-        advice += "" if self._trainer.rollback else ", or set rollback = 0.5 to go back and try half the rate"
+        advice = "" if self._options.clip_norm else ", limit the gradient with clip_norm"
+        advice += "" if self._options.rollback else ", or set rollback = 0.5 to go back and try half the rate"
         return NotFiniteError(
             f"{at}: {found} at learning rate {self._rate:g}; nothing was registered. What is not finite was first seen "
             f"in {place}. Expected finite numbers: lower the learning rate{advice}",

@@ -7,7 +7,6 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,10 +23,8 @@ from cnnkit.training.callbacks import HOW_TO_VALIDATE
 from cnnkit.training.data_checks import NAMES, Parts
 from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.steps import factor_at, rate_of
+from cnnkit.training_options import OPTIONS, TrainingOptions
 from cnnkit.types import blocks
-
-if TYPE_CHECKING:
-    from cnnkit.training.trainer import Trainer
 
 WITHOUT = "take it out of the metrics, or write metrics=[] for none"
 ALIKE = 0.85
@@ -41,48 +38,49 @@ LOOKS = 1000
 """At how many points of a training its schedule is asked for a factor before it begins."""
 
 
-def begin(trainer: Trainer, model: Network, *, is_validated: bool) -> None:
+def begin(options: TrainingOptions, model: Network, *, is_validated: bool) -> None:
     """Let all that looks at whole epochs begin.
 
     Raises ConfigError where keep = "best" has nothing to compare epochs by, and what recording and callbacks raise.
     """
-    if trainer.keep == "best" and not is_validated:
+    if options.keep == "best" and not is_validated:
         raise ConfigError(f'keep = "best" compares epochs by validation samples, and there are none: {HOW_TO_VALIDATE}')
-    recorder = Recorder(model, trainer.record, trainer.epochs)
-    quantities = quantities_of(trainer.metrics, recorder, validated=is_validated)
-    for callback in trainer.callbacks:
+    recorder = Recorder(model, options.record, options.epochs)
+    quantities = quantities_of(options.metrics, recorder, validated=is_validated)
+    for callback in options.callbacks:
         with Naming(callback):
             callback.start(dict(quantities))
 
 
-def preflight(trainer: Trainer, model: Network, parts: Parts) -> list[str]:
+def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[str]:
     """Look at what a training is made of, and return what its user should know; changes nothing, and reads no input.
 
     Raises ConfigError for attributes that nothing reads, an end of the network that never suits the loss, and an
     accuracy of what are no classes; ComponentError for a rate or factor that is no number from 0 on; and ShapeError for
     a batch that has no statistics.
     """
-    for thing, name in _parts(trainer, model):
+    for thing, name in _parts(options, model):
         for attribute in unread(thing):
             _check_attribute(name(), thing, attribute)
-    rate_of(trainer.optimizer)
-    for epoch in np.linspace(0.0, trainer.epochs, min(LOOKS, 2 * trainer.epochs), endpoint=False).tolist():
-        factor_at(trainer.schedule, epoch, trainer.epochs)
-    _check_statistics(model, len(parts.train), trainer.batch_size)
-    _check_accuracy(trainer, model, parts)
-    return list(filter(None, [about_end(model.nodes, trainer.loss)]))
+    rate_of(options.optimizer)
+    for epoch in np.linspace(0.0, options.epochs, min(LOOKS, 2 * options.epochs), endpoint=False).tolist():
+        factor_at(options.schedule, epoch, options.epochs)
+    _check_statistics(model, len(parts.train), options.batch_size)
+    _check_accuracy(options, model, parts)
+    return list(filter(None, [about_end(model.nodes, options.loss)]))
 
 
-def _parts(trainer: Trainer, model: Network) -> Iterator[tuple[object, Callable[[], str]]]:
+def _parts(options: TrainingOptions, model: Network) -> Iterator[tuple[object, Callable[[], str]]]:
     """All that takes part, each with what tells its name."""
-    yield trainer, lambda: "the trainer"
+    yield options, lambda: "the trainer"
     yield model, lambda: "the model"
     for node in model.nodes:
         yield node.layer, node.__str__
-    single = trainer.optimizer, trainer.loss, trainer.gradient, trainer.schedule
-    for one in (*single, *trainer.metrics, *trainer.augmentations, *trainer.callbacks):
-        if one is not None:
-            yield one, functools.partial("the {0.kind} {0!r}".format, one)
+    for name, option in OPTIONS.items():
+        value = getattr(options, name) if option.kind else None
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                yield one, functools.partial("the {0.kind} {0!r}".format, one)
 
 
 def _check_attribute(name: str, thing: object, attribute: str) -> None:
@@ -101,15 +99,15 @@ def _check_attribute(name: str, thing: object, attribute: str) -> None:
     )
 
 
-def _check_accuracy(trainer: Trainer, model: Network, parts: Parts) -> None:
+def _check_accuracy(options: TrainingOptions, model: Network, parts: Parts) -> None:
     """Raises ConfigError where Accuracy would take the largest of labels or values for a class."""
-    metric = next((one for one in trainer.metrics if type(one).sums is Accuracy.sums), None)
+    metric = next((one for one in options.metrics if type(one).sums is Accuracy.sums), None)
     if metric is None:
         return
     counts = f"the metric {metric!r} counts the samples of which the one right class has the largest output, and"
-    if trainer.loss.gives == "labels":
-        raise ConfigError(f"{counts} {trainer.loss!r} trains labels, any number of which may be there: {WITHOUT}")
-    if trainer.loss.task(parts.train.y, model.output_shape).gives != "values":
+    if options.loss.gives == "labels":
+        raise ConfigError(f"{counts} {options.loss!r} trains labels, any number of which may be there: {WITHOUT}")
+    if options.loss.task(parts.train.y, model.output_shape).gives != "values":
         return
     for name, part in zip(NAMES, parts[:3], strict=True):
         if not part or part.y.shape[1:] != model.output_shape:

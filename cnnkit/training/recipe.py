@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.resources
+import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
+from cnnkit import components
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import parse
-from cnnkit.errors import ExpressionError, RecipeError
+from cnnkit.errors import ConfigError, ExpressionError, RecipeError
 from cnnkit.home import expanded
+from cnnkit.option import Option
 from cnnkit.reading import read_plain
 from cnnkit.training.toml import read_toml
+from cnnkit.training_options import OPTIONS, TrainingOptions
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """Values by dotted key, `{"train.epochs": 3}`, or as text, `["train.epochs=3"]`; a key without a dot is of [train]."""
@@ -31,7 +37,7 @@ MANY = 20
 """Problems of a recipe that are told."""
 
 
-def _written(value: Any) -> Any:
+def _expression(value: Any) -> Any:
     return repr(value) if isinstance(value, Component) else value
 
 
@@ -43,7 +49,7 @@ def _readable(text: str) -> str:
     return text
 
 
-Expression = Annotated[str, BeforeValidator(_written), AfterValidator(_readable)]
+Expression = Annotated[str, BeforeValidator(_expression), AfterValidator(_readable)]
 # A field's description is what an error says was expected. TOML has lists, a frozen section keeps tuples: not strict.
 Expressions = Annotated[tuple[Expression, ...], Field(strict=False)]
 
@@ -80,40 +86,48 @@ class DataSection(_Section):
     )
 
 
-class TrainSection(_Section):
-    """[train]: how to train."""
+def _section_of_options() -> type[_Section]:
+    """The table [train], whose keys are the training options."""
+    types = get_type_hints(TrainingOptions, localns=vars(components))
+    return create_model(
+        "TrainSection",
+        __base__=_Section,
+        __doc__="[train]: how to train.",
+        **{name: _written(option, get_args(types[name])[0]) for name, option in OPTIONS.items()},
+    )
 
-    optimizer: Expression = Field(description='an optimizer, such as "Adam(0.001)"')
-    loss: Expression = Field("CrossEntropy()", description='a loss, such as "CrossEntropy()"')
-    gradient: Expression | None = Field(
-        None, description='a gradient method, such as "FiniteDifference()"; without one it is backpropagation'
-    )
-    schedule: Expression = Field("Constant()", description='a learning-rate schedule, such as "Cosine(warmup=1.0)"')
-    metrics: Expressions = Field(("Accuracy()",), description='a list of metrics, such as ["Accuracy()"]')
-    callbacks: Expressions = Field((), description='a list of callbacks, such as ["EarlyStopping(patience=3)"]')
-    augmentations: Expressions = Field((), description='a list of augmentations, such as ["Shift(2)", "Flip()"]')
-    record: tuple[str, ...] = Field(
-        (), strict=False, description='a list of arrays to keep from every epoch, such as ["conv2d_1.weight"]'
-    )
-    epochs: int = Field(ge=1, description="a whole number, 1 or above")
-    batch_size: int = Field(ge=1, description="a whole number of samples, 1 or above")
-    seed: int = Field(0, ge=0, lt=2**63, description="a whole number from 0 to 2^63 - 1")
-    clip_norm: float | None = Field(
-        None, gt=0.0, allow_inf_nan=False, description="the largest norm of all gradients together, a number above 0"
-    )
-    rollback: float | None = Field(
-        None,
-        gt=0.0,
-        lt=1.0,
-        description="what the rate is multiplied with, above 0 and below 1, when a training that has met NaN goes back",
-    )
-    average: float | None = Field(
-        None,
-        gt=0.0,
-        lt=1.0,
-        description="how much of the moving average of the weights a step keeps, above 0 and below 1, such as 0.999",
-    )
-    keep: Literal["last", "best"] = Field("last", description='"last" or "best": the epoch whose weights are kept')
+
+def _written(option: Option[Any, Any], given: Any) -> Any:
+    """The type that a recipe gives an option, and the rest that pydantic asks of a field.
+
+    given: what Python may give for it.
+    """
+    if option.kind:  # what an expression stands for is built later
+        kept: Any = Expressions if isinstance(option.default, tuple) else Expression
+        kept = kept if option.default is not None else kept | None
+    else:
+        kept = Annotated[tuple[str, ...], Field(strict=False)] if get_origin(given) is Sequence else given
+        kept = Annotated[kept, AfterValidator(functools.partial(_fitting, option))]
+    return kept, Field(... if option.required else option.default, description=option.expected)
+
+
+def _fitting(option: Option[Any, Any], value: Any) -> Any:
+    try:
+        option.check(option.name, value)
+    except ConfigError:
+        raise PydanticCustomError("unfit", "what was expected is in the field's description") from None
+    return value
+
+
+if TYPE_CHECKING:
+
+    class TrainSection(_Section):
+        """[train]: how to train."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    TrainSection = _section_of_options()
 
 
 MAX_SEEDS = 1000
@@ -199,6 +213,19 @@ class Recipe(_Section):
             section, dot, name = key.partition(".")
             sections.setdefault(section if dot else "train", {})[name if dot else key] = value
         return self.from_dict(sections, f"{self.model.name!r} with the overrides {', '.join(overrides)}")
+
+    def with_learning_rate(self, lr: float) -> Recipe:
+        """This recipe with another learning rate of its optimizer.
+
+        Raises ConfigError if the optimizer takes none; a wrong one is refused where the optimizer is built.
+        """
+        optimizer = self.train.optimizer
+        component: Any = components.installed_catalog().build("optimizer", optimizer)
+        if "lr" not in inspect.signature(type(component)).parameters:
+            raise ConfigError(f"{optimizer} takes no argument lr that could be changed: give another train.optimizer")
+        component.lr = lr  # wrong values are found when it is built again
+        distribution = parse(optimizer).distribution
+        return self.override({"train.optimizer": f"{distribution}:{component!r}" if distribution else repr(component)})
 
     def _sections(self) -> dict[str, dict[str, Any]]:
         sections: dict[str, dict[str, Any]] = self.model_dump(mode="json", exclude_none=True)

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import functools
 import signal
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, cast
+from dataclasses import dataclass
 
-from cnnkit.components import (
-    Augmentation,
-    Callback,
-    Component,
-    GradientMethod,
-    Loss,
-    Metric,
-    Mixing,
-    Optimizer,
-    Schedule,
-    installed_catalog,
-)
-from cnnkit.components.checks import in_range, one_of, positive, whole
-from cnnkit.components.naming import Naming
-from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.errors import CnnkitError
 from cnnkit.network import (
     Augmented,
     Forecast,
     Network,
     Objective,
     Session,
-    Sums,
     available_cores,
     available_memory,
     training_session,
 )
+from cnnkit.option import Option
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.data_checks import Checked, Given, Parts, check_data, check_values, parts_of, samples_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
@@ -41,71 +26,29 @@ from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.preflight import begin, preflight
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
+from cnnkit.training_options import TrainingOptions, Value, whole_or_none
 from cnnkit.types import Data, Samples
 from cnnkit.units import warn_of_units
 
-TAKEN = ("loss", "lr", "seconds")
-"""What a history has beside metrics."""
+
+def _progress(_name: str, given: Progress | None) -> Progress:
+    return given or Progress()
 
 
-class Trainer:
+@dataclass(kw_only=True, eq=False)
+class Trainer(TrainingOptions):
     """Trains a model: `Trainer(optimizer="Adam(0.001)", epochs=5).fit(model, data)`.
 
-    optimizer, loss, schedule, metrics, augmentations, callbacks: components, or their expressions; gradient: likewise a
-    gradient method, None for backpropagation; clip_norm: the largest Euclidean norm that the whole gradient may have
-    (Pascanu et al. 2013), None for no limit; average: how much of the moving average of the weights each step keeps,
-    None to end with the weights of the last step; record: names of arrays, such as "conv2d_1.weight", whose numbers the
-    history keeps from every epoch; keep: "best" goes back to the epoch with the best validation in the end; rollback:
-    where a loss, gradient or weight is not finite, begin the epoch anew at this many times the rate, None to end with
-    an error; seed: of the order of samples, of augmentations and of every random layer; workers: how many tiles are
-    worked on at once, all cores if None, never changing a result.
-    Raises ConfigError for values outside what is allowed.
+    Components are given as such, or as their expressions. What is assigned to a trainer while it trains holds from its
+    next training on. Raises ConfigError for values outside what is allowed.
     """
 
-    def __init__(
-        self,
-        *,
-        optimizer: str | Optimizer = "Adam(0.001)",
-        loss: str | Loss = "CrossEntropy()",
-        epochs: int = 10,
-        batch_size: int = 64,
-        gradient: str | GradientMethod | None = None,
-        schedule: str | Schedule = "Constant()",
-        metrics: Sequence[str | Metric] = ("Accuracy()",),
-        augmentations: Sequence[str | Augmentation | Mixing] = (),
-        callbacks: Sequence[str | Callback] = (),
-        record: Sequence[str] = (),
-        clip_norm: float | None = None,
-        average: float | None = None,
-        keep: Literal["last", "best"] = "last",
-        rollback: float | None = None,
-        seed: int = 0,
-        workers: int | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        self.optimizer = cast(Optimizer, _component("optimizer", optimizer))
-        self.loss = cast(Loss, _component("loss", loss))
-        self.gradient = None if gradient is None else cast(GradientMethod, _component("gradient method", gradient))
-        self.schedule = cast(Schedule, _component("schedule", schedule))
-        self.metrics = [cast(Metric, _component("metric", metric)) for metric in _listed("metrics", metrics)]
-        self.augmentations = [
-            cast(Augmentation | Mixing, _component("augmentation", one))
-            for one in _listed("augmentations", augmentations)
-        ]
-        self.callbacks = [cast(Callback, _component("callback", one)) for one in _listed("callbacks", callbacks)]
-        self.record = tuple(map(str, _listed("record", record)))
-        keys = [_key(metric) for metric in self.metrics]
-        if doubled := next((key for key in keys if keys.count(key) > 1), ""):
-            raise ConfigError(f"two metrics are called {doubled!r}, and a history can hold only one of them")
-        self.epochs = whole("epochs", epochs)
-        self.batch_size = whole("batch_size", batch_size)
-        self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
-        self.average = None if average is None else in_range("average", positive("average", average), 0.0, 1.0)
-        self.keep = one_of("keep", keep, ("last", "best"))
-        self.rollback = None if rollback is None else in_range("rollback", positive("rollback", rollback), 0.0, 1.0)
-        self.seed = int(in_range("seed", whole("seed", seed, at_least=0), 0, 2**63))
-        self.workers = None if workers is None else whole("workers", workers)
-        self.progress = progress or Progress()
+    workers: Value[int | None] = Option(
+        None, whole_or_none, about="How many tiles are worked on at once; all cores by default. Never changes a result."
+    )
+    progress: Option[Progress | None, Progress] = Option(
+        None, _progress, about="What is told about every step and epoch."
+    )
 
     def fit(
         self,
@@ -139,7 +82,8 @@ class Trainer:
         checked = self._prepared(model, data, parts)
         train, validation, test = checked.train, checked.validation, checked.test
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
-        sessions = functools.partial(self.session, model, train)
+        options, workers = self.copied(), self.workers or available_cores()
+        sessions = functools.partial(_session, options, model, self._augmented(model, train), workers)
         recipe = self.recipe()
         about = {
             "train": recipe,
@@ -149,7 +93,17 @@ class Trainer:
             else None,
             "samples": list(train.x.shape),
         }
-        loop = Loop(self, model, sessions, validation, stop, checkpoints, about)
+        loop = Loop(
+            options,
+            model,
+            sessions,
+            validation,
+            workers=workers,
+            progress=self.progress,
+            stop=stop,
+            checkpoints=checkpoints,
+            about=about,
+        )
         before = model.labels, model.input_range, model.task
         model.labels, model.input_range = checked.labels, checked.input_range
         model.task = self.loss.task(train.y, model.output_shape)
@@ -204,38 +158,8 @@ class Trainer:
 
     def session(self, model: Network, samples: Samples, *, augmented: bool = True) -> AbstractContextManager[Session]:
         """The steps of a training on these samples; schedule, clipping and averages are the caller's business."""
-        return training_session(
-            model.engine_for(self.loss),
-            self._augmented(model, samples) if augmented else samples,
-            self.objective,
-            self.optimizer,
-            min(self.batch_size, len(samples)),
-            self.workers or available_cores(),
-            self.gradient,
-        )
-
-    def recipe(self) -> dict[str, Any]:
-        """How it trains, as the table [train] of a recipe."""
-        table = {
-            "optimizer": repr(self.optimizer),
-            "loss": repr(self.loss),
-            "schedule": repr(self.schedule),
-            "metrics": list(map(repr, self.metrics)),
-            "augmentations": list(map(repr, self.augmentations)),
-            "callbacks": list(map(repr, self.callbacks)),
-            "record": list(self.record),
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "keep": self.keep,
-        }
-        optional = {
-            "gradient": self.gradient and repr(self.gradient),
-            "clip_norm": self.clip_norm,
-            "rollback": self.rollback,
-            "average": self.average,
-        }
-        return table | {name: value for name, value in optional.items() if value is not None}
+        samples = self._augmented(model, samples) if augmented else samples
+        return _session(self, model, samples, self.workers or available_cores())
 
     def forecast(self, model: Network, data: Given) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
@@ -287,7 +211,7 @@ class Trainer:
 
     def _evaluated(self, model: Network, samples: Samples) -> dict[str, float]:
         workers = self.workers or available_cores()
-        return self.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
+        return self.objective.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
 
     def _augmented(self, model: Network, samples: Samples) -> Samples:
         if not self.augmentations:
@@ -297,30 +221,25 @@ class Trainer:
     @property
     def objective(self) -> Objective:
         """The loss with the metrics beside it."""
-        return Objective(self.loss, tuple(self.metrics))
-
-    def means(self, sums: Sums) -> dict[str, float]:
-        """The mean loss and the metrics, by name, of what was summed up."""
-        return self.objective.means(sums)
+        return _objective(self)
 
 
-def _component(kind: str, given: str | Component) -> Component:
-    return installed_catalog().build(kind, given)
+def _objective(options: TrainingOptions) -> Objective:
+    return Objective(options.loss, tuple(options.metrics))
 
 
-def _key(metric: Metric) -> str:
-    """Its name in a history. Raises ConfigError for one that is no text, or that something else has there."""
-    with Naming(metric):
-        key = metric.key
-    if not isinstance(key, str) or not key or key in TAKEN or key.startswith("validation_"):
-        raise ConfigError(
-            f"the metric {metric!r} is called {key!r}; expected a text other than {', '.join(TAKEN)}, which a history "
-            "has anyway, and that does not begin with validation_: give it another key, or its class another name"
-        )
-    return key
+def _session(
+    options: TrainingOptions, model: Network, samples: Samples, workers: int
+) -> AbstractContextManager[Session]:
+    return training_session(
+        model.engine_for(options.loss),
+        samples,
+        _objective(options),
+        options.optimizer,
+        min(options.batch_size, len(samples)),
+        workers,
+        options.gradient,
+    )
 
 
-def _listed(name: str, given: Any) -> Sequence[Any]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise ConfigError(f"{name} must be a list, such as [{given!r}], got {given!r}")
-    return given
+Trainer.__doc__ = f"{Trainer.__doc__}\n{Option.documentation(Trainer)}\n"

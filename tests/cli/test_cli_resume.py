@@ -202,10 +202,10 @@ class Full(Files):
 
 
 def test_a_full_disk_is_waited_for(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit.cli import runs
+    from cnnkit import registration
     from cnnkit.registry import store
 
-    monkeypatch.setattr(runs, "PAUSE", 0.0)
+    monkeypatch.setattr(registration, "PAUSE", 0.0)
     monkeypatch.setattr(store, "Files", Full)
     monkeypatch.setattr(Full, "left", 3)
     result = cli("train", "tiny.toml", "--json")
@@ -312,10 +312,10 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_stays_full_is_told(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit.cli import runs
+    from cnnkit import registration
     from cnnkit.registry import store
 
-    monkeypatch.setattr(runs, "PATIENCE", 0.0)
+    monkeypatch.setattr(registration, "PATIENCE", 0.0)
     monkeypatch.setattr(store, "Files", Full)
     monkeypatch.setattr(Full, "left", 10**6)
     result = cli("train", "tiny.toml")

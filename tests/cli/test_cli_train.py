@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cnnkit import Registry
+from cnnkit.network import Objective
 from cnnkit.training.trainer import Trainer
 
 PARTS = ("program", "samples", "parameters", "gradients", "optimizer", "workspaces", "processes")
@@ -119,16 +120,16 @@ def test_memory_that_runs_out_is_one_line(cli: Any, monkeypatch: pytest.MonkeyPa
 
 def _stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send this process SIGTERM when an epoch begins."""
-    original = Trainer.means
+    original = Objective.means
     calls: list[None] = []
 
-    def means(self: Trainer, sums: Any) -> dict[str, float]:
+    def means(self: Objective, sums: Any) -> dict[str, float]:
         calls.append(None)
         if len(calls) == 7 * (epoch - 1) + 1:  # six steps in an epoch, and its end
             signal.raise_signal(signal.SIGTERM)
         return original(self, sums)
 
-    monkeypatch.setattr(Trainer, "means", means)
+    monkeypatch.setattr(Objective, "means", means)
 
 
 def test_an_interrupted_training_registers_nothing_and_says_how_to_go_on(

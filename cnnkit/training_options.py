@@ -1,0 +1,248 @@
+"""The training options: each is declared here once, with type, default, check and documentation.
+
+Recipes, `Trainer`, checkpoints, registered models, the command line and the guide take them from here. The command line
+reads this module to print its help, so that NumPy is loaded only when a value is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from cnnkit.errors import ConfigError
+from cnnkit.option import Option
+
+if TYPE_CHECKING:
+    from cnnkit.components import (
+        Augmentation,
+        Callback,
+        GradientMethod,
+        Loss,
+        Metric,
+        Mixing,
+        Optimizer,
+        Schedule,
+    )
+
+T = TypeVar("T")
+Value = Option[T, T]
+Part = Option[str | T, T]
+"""A component, or its expression."""
+Parts = Option[Sequence[str | T], list[T]]
+
+TAKEN = ("loss", "lr", "seconds")
+"""What a history has beside metrics."""
+FIRST = ("optimizer", "loss", "schedule", "metrics", "augmentations")
+"""What a recorded table begins with: the order is part of the bytes of files."""
+
+
+def _part(kind: str, default: str | None, *, expected: str, about: str, required: bool = False) -> Option[Any, Any]:
+    build = _built(kind)
+
+    def built(_name: str, given: Any) -> Any:
+        return None if given is None and default is None else build(given)
+
+    return Option(default, built, about=about, expected=expected, kind=kind, required=required)
+
+
+def _parts(kind: str, default: tuple[str, ...], *, expected: str, about: str) -> Option[Any, Any]:
+    build = _built(kind)
+
+    def built(name: str, given: Any) -> list[Any]:
+        return [build(one) for one in _listed(name, given)]
+
+    return Option(default, built, about=about, expected=expected, kind=kind)
+
+
+def _built(kind: str) -> Callable[[Any], Any]:
+    def built(given: Any) -> Any:
+        from cnnkit.components import installed_catalog
+
+        return installed_catalog().build(kind, given)
+
+    return built
+
+
+def _listed(name: str, given: Any) -> Sequence[Any]:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ConfigError(f"{name} must be a list, such as [{given!r}], got {given!r}")
+    return given
+
+
+def _metrics(name: str, given: Any) -> list[Metric]:
+    """Raises ConfigError for a metric whose name no history can hold, or holds already."""
+    build = _built("metric")
+    metrics = [build(one) for one in _listed(name, given)]
+    keys = [_key(metric) for metric in metrics]
+    if doubled := next((key for key in keys if keys.count(key) > 1), ""):
+        raise ConfigError(f"two metrics are called {doubled!r}, and a history can hold only one of them")
+    return metrics
+
+
+def _key(metric: Metric) -> str:
+    from cnnkit.components.naming import Naming
+
+    with Naming(metric):
+        key = metric.key
+    if not isinstance(key, str) or not key or key in TAKEN or key.startswith("validation_"):
+        raise ConfigError(
+            f"the metric {metric!r} is called {key!r}; expected a text other than {', '.join(TAKEN)}, which a history "
+            "has anyway, and that does not begin with validation_: give it another key, or its class another name"
+        )
+    return key
+
+
+def _texts(name: str, given: Any) -> tuple[str, ...]:
+    return tuple(map(str, _listed(name, given)))
+
+
+def whole(name: str, given: Any) -> int:
+    """A whole number, 1 or above."""
+    from cnnkit.components import checks
+
+    return checks.whole(name, given)
+
+
+def whole_or_none(name: str, given: Any) -> int | None:
+    """A whole number, 1 or above, or None."""
+    return None if given is None else whole(name, given)
+
+
+def _seed(name: str, given: Any) -> int:
+    from cnnkit.components import checks
+
+    return int(checks.in_range(name, checks.whole(name, given, at_least=0), 0, 2**63))
+
+
+def _positive(name: str, given: Any) -> float | None:
+    from cnnkit.components import checks
+
+    return None if given is None else checks.positive(name, given)
+
+
+def _share(name: str, given: Any) -> float | None:
+    from cnnkit.components import checks
+
+    return None if given is None else checks.in_range(name, checks.positive(name, given), 0.0, 1.0)
+
+
+def _kept_epoch(name: str, given: Any) -> Any:
+    from cnnkit.components import checks
+
+    return checks.one_of(name, given, ("last", "best"))
+
+
+@dataclass(kw_only=True, eq=False)
+class TrainingOptions:
+    """How a training goes, as the table [train] of a recipe says it; values may be given as there, or as components.
+
+    Raises ConfigError for values outside what is allowed.
+    """
+
+    optimizer: Part[Optimizer] = _part(
+        "optimizer",
+        "Adam(0.001)",
+        expected='an optimizer, such as "Adam(0.001)"',
+        about="What turns gradients into steps.",
+        required=True,
+    )
+    loss: Part[Loss] = _part(
+        "loss",
+        "CrossEntropy()",
+        expected='a loss, such as "CrossEntropy()"',
+        about="What the training makes small.",
+    )
+    gradient: Option[str | GradientMethod | None, GradientMethod | None] = _part(
+        "gradient method",
+        None,
+        expected='a gradient method, such as "FiniteDifference()"; without one it is backpropagation',
+        about="What takes the place of backpropagation.",
+    )
+    schedule: Part[Schedule] = _part(
+        "schedule",
+        "Constant()",
+        expected='a learning-rate schedule, such as "Cosine(warmup=1.0)"',
+        about="How the learning rate changes in the course of the epochs.",
+    )
+    metrics: Parts[Metric] = Option(
+        ("Accuracy()",),
+        _metrics,
+        expected='a list of metrics, such as ["Accuracy()"]',
+        about="What is measured beside the loss.",
+        kind="metric",
+    )
+    callbacks: Parts[Callback] = _parts(
+        "callback",
+        (),
+        expected='a list of callbacks, such as ["EarlyStopping(patience=3)"]',
+        about="What looks at the history after each epoch, and may end the training.",
+    )
+    augmentations: Parts[Augmentation | Mixing] = _parts(
+        "augmentation",
+        (),
+        expected='a list of augmentations, such as ["Shift(2)", "Flip()"]',
+        about="Random changes of the training images.",
+    )
+    record: Option[Sequence[str], tuple[str, ...]] = Option(
+        (),
+        _texts,
+        expected='a list of arrays to keep from every epoch, such as ["conv2d_1.weight"]',
+        about="Arrays whose numbers the history keeps from every epoch.",
+    )
+    epochs: Value[int] = Option(
+        10, whole, expected="a whole number, 1 or above", about="Epochs to train.", required=True
+    )
+    batch_size: Value[int] = Option(
+        64, whole, expected="a whole number of samples, 1 or above", about="Samples in a batch.", required=True
+    )
+    seed: Value[int] = Option(
+        0,
+        _seed,
+        expected="a whole number from 0 to 2^63 - 1",
+        about="Seed of weights, sample order and augmentation.",
+    )
+    clip_norm: Value[float | None] = Option(
+        None,
+        _positive,
+        expected="the largest norm of all gradients together, a number above 0",
+        about="The largest Euclidean norm that the whole gradient may have (Pascanu et al. 2013).",
+    )
+    rollback: Value[float | None] = Option(
+        None,
+        _share,
+        expected="what the rate is multiplied with, above 0 and below 1, when a training that has met NaN goes back",
+        about="Where a number is not finite, the epoch begins anew at this many times the rate.",
+    )
+    average: Value[float | None] = Option(
+        None,
+        _share,
+        expected="how much of the moving average of the weights a step keeps, above 0 and below 1, such as 0.999",
+        about="The training ends with the moving average of the weights, of which each step keeps this much.",
+    )
+    keep: Value[Literal["last", "best"]] = Option(
+        "last",
+        _kept_epoch,
+        expected='"last" or "best": the epoch whose weights are kept',
+        about='With "best", the training goes back to the epoch with the best validation in the end.',
+    )
+
+    def recipe(self) -> dict[str, Any]:
+        """The table [train] of a recipe, as plain values: components as expressions, without options that are None."""
+        names = sorted(OPTIONS, key=lambda name: (OPTIONS[name].default is None, [*FIRST, name].index(name)))
+        values = {name: getattr(self, name) for name in names}
+        return {name: _plain(value, bool(OPTIONS[name].kind)) for name, value in values.items() if value is not None}
+
+    def copied(self) -> TrainingOptions:
+        """The options alone, of this moment; components are shared."""
+        return TrainingOptions(**{name: getattr(self, name) for name in OPTIONS})
+
+
+OPTIONS = Option.declared(TrainingOptions)
+"""All training options by name, in the order of a recipe."""
+
+
+def _plain(value: Any, is_component: bool) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(one, is_component) for one in value]
+    return repr(value) if is_component else value
