@@ -112,7 +112,7 @@ class Reader:
                 raise AssertionError(f"the runner does not know how to try {command!r}")
         paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1"}
-        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{command!r} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         if words[1:3] == ["-m", "pip"]:
             importlib.invalidate_caches()  # this process has read before what is installed
