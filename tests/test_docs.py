@@ -27,7 +27,10 @@ from cnnkit.errors import RecipeError
 from cnnkit.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", ".github/SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 SET_UP = {'pip install ".[all]"', 'pip install -e ".[dev]"', "pytest", "bash .ci/run"}
 """Lines that change the reader's environment or run this very test; they are checked, not run."""
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
