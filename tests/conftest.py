@@ -1,4 +1,7 @@
-"""Every test has a registry, a cache and a configuration folder of its own, whatever the user's environment says."""
+"""Every test has a registry, a cache and a configuration folder of its own, whatever the user's environment says.
+
+Property tests try the same examples every time, however long one takes: a loaded machine changes no result.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,18 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "deterministic",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,  # examples share the folder of their test, and overwrite their files
+    ],
+)
+settings.load_profile("deterministic")
 
 
 def pytest_configure() -> None:

@@ -27,7 +27,10 @@ from cnnkit.errors import RecipeError
 from cnnkit.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", ".github/SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 SET_UP = {'pip install ".[all]"', 'pip install -e ".[dev]"', "pytest", "bash .ci/run"}
 """Lines that change the reader's environment or run this very test; they are checked, not run."""
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -112,7 +115,7 @@ class Reader:
                 raise AssertionError(f"the runner does not know how to try {command!r}")
         paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1"}
-        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{command!r} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         if words[1:3] == ["-m", "pip"]:
             importlib.invalidate_caches()  # this process has read before what is installed

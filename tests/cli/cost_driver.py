@@ -2,7 +2,7 @@
 
 usage: cost_driver.py guarded|careless CASE...; careless: a positive control that looks at no cost
 
-Each command may take 60 seconds; a longer one ends this process by SIGALRM.
+Each command may take 60 seconds of the processor, however loaded it is; a longer one ends this process by SIGPROF.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def peak() -> int:
 def run(command: str) -> tuple[int, list[str]]:
     """The exit code, and the lines that are no warnings."""
     err = io.StringIO()
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
             main([*command.split(), *COMMANDS[command]])
@@ -65,7 +65,7 @@ def run(command: str) -> tuple[int, list[str]]:
         lines = [line for line in err.getvalue().splitlines() if not line.startswith("warning: Digits()")]
         return int(stop.code or 0), lines
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def register(case: str) -> None:

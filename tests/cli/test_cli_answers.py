@@ -35,7 +35,7 @@ def noisy(tmp_path: Path) -> Path:
 def run(folder: Path, *arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(folder / "site"), "CNNKIT_REGISTRY": str(folder / "registry")}
     command = [sys.executable, "-c", before + MAIN, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def test_the_document_is_all_that_reaches_stdout(noisy: Path) -> None:
@@ -89,7 +89,7 @@ def test_help_and_the_version_are_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_closed_streams_end_no_command(noisy: Path, closed: str) -> None:
     command = f"PYTHONPATH=site '{sys.executable}' -m cnnkit.cli plugins list --json {closed}"
-    done = subprocess.run(["/bin/sh", "-c", command], cwd=noisy, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=noisy, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (done.stdout != "") == (closed == "2>&-")
     if done.stdout:

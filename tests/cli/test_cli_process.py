@@ -35,7 +35,7 @@ def test_a_signal_ends_the_training_and_keeps_a_checkpoint(cli: Any, tmp_path: P
     assert process.stderr
     first = process.stderr.readline()
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert first.startswith("epoch "), first
     assert process.returncode == 128 + number, err
     document = json.loads(out)
@@ -61,7 +61,7 @@ def _hung_up(sign: str, *command: str) -> int:
     while sign.encode() not in shown:
         shown += os.read(terminal, 1000)
     os.close(terminal)
-    return process.wait(timeout=60)
+    return process.wait(timeout=600)
 
 
 def test_a_terminal_that_is_closed_ends_the_training_and_keeps_a_checkpoint(cli: Any, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_nohup_lets_a_training_go_on(cli: Any, tmp_path: Path) -> None:
     assert process.stderr
     process.stderr.readline()
     process.send_signal(signal.SIGHUP)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, json.loads(out)["ref"]) == (0, "tiny@1"), err
 
 
@@ -103,6 +103,6 @@ def test_a_label_that_the_output_cannot_show(trained: Any, tmp_path: Path) -> No
     process = _start(
         "models", "show", "tiny", "--registry", "größe", cwd=tmp_path, PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0"
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
     assert "gr\\xf6\\xdfe/tiny/v000001.h5" in out

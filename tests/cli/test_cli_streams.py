@@ -54,7 +54,7 @@ def closing(*numbers: int) -> Callable[[], None]:
 
 def run(folder: Path, *arguments: str, **streams: Any) -> subprocess.CompletedProcess[str]:
     given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    return subprocess.run([*COMMAND, *arguments], cwd=folder, text=True, timeout=60, check=False, **given | streams)
+    return subprocess.run([*COMMAND, *arguments], cwd=folder, text=True, timeout=600, check=False, **given | streams)
 
 
 @pytest.mark.parametrize("end", [unread, pytest.param(full, marks=no_full_disk)])
@@ -132,7 +132,7 @@ def test_a_signal_counts_although_the_reader_got_it_too(cli: Any, tmp_path: Path
         pass
     process.send_signal(number)
     os.close(read)
-    assert process.wait(timeout=60) == 128 + number
+    assert process.wait(timeout=600) == 128 + number
     (place,) = (tmp_path / "registry" / ".runs").iterdir()
     assert (place / "checkpoint.h5").exists()
 

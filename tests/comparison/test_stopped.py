@@ -51,12 +51,12 @@ class Process:
 
     def end(self) -> tuple[int, str]:
         """Its exit code and what it printed."""
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=600)
         return self.process.returncode, out
 
     def has_left_processes(self) -> bool:
         """Whether one of its group is there after a moment."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 600
         with contextlib.suppress(ProcessLookupError):
             while time.monotonic() < until:
                 os.killpg(self.process.pid, 0)
@@ -86,7 +86,7 @@ def kept(registry: Path) -> set[str]:
 
 def wait_for(registry: Path, process: Process, count: int) -> None:
     """Until so many runs are kept."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while len(kept(registry)) < count:
         assert process.process.poll() is None, process.err.read_text()
         assert time.monotonic() < until

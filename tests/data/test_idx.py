@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -137,9 +137,7 @@ def test_damage_far_into_a_file_is_found_after_the_damaged_byte(idx: Callable[[A
 
 
 @given(position=st.integers(0), bit=st.integers(0, 7), packed=st.booleans())
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150)
 def test_every_flipped_bit_is_refused_or_harmless(
     raw: bytes, gz: bytes, path: Path, position: int, bit: int, packed: bool
 ) -> None:

@@ -21,7 +21,7 @@ def numbered(y: Array) -> Samples:
     fraction=st.floats(0.01, 0.6),
     seed=st.integers(0, 2**40),
 )
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_each_class_gives_its_share_to_validation(counts: list[int], fraction: float, seed: int) -> None:
     y = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
     total = len(y)

@@ -151,7 +151,9 @@ def test_messages_hold_numbers_and_no_more_than_was_asked_for() -> None:
 
 def end_of(code: str) -> subprocess.CompletedProcess[str]:
     start = "from cnnkit.onnx.limits import *\n"
-    return subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", start + code], capture_output=True, text=True, check=False, timeout=600
+    )
 
 
 def test_limits_end_what_runs_for_ever_and_refuse_memory() -> None:

@@ -95,7 +95,7 @@ def run(folder: Path, *arguments: str, patient: bool) -> subprocess.CompletedPro
     path = os.pathsep.join([str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, *(("-m", "cnnkit.cli") if patient else ("-c", IMPATIENT)), *arguments]
     environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def check(folder: Path, names: Iterable[str], *, patient: bool) -> None:

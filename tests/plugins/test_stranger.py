@@ -42,7 +42,7 @@ def run(python: Path, *arguments: str) -> str:
     hidden = ("PYTHON", "PIP_", "VIRTUAL_ENV", "PYTEST", "CNNKIT_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     done = subprocess.run(
-        [str(python), *arguments], cwd=PLUGIN / "tests", env=environment, capture_output=True, text=True, timeout=120
+        [str(python), *arguments], cwd=PLUGIN / "tests", env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -45,7 +45,8 @@ FOREIGN = (
     "urllib",
 )
 """Audit events that reading a file has no business with; `open` is allowed inside the registry."""
-SECONDS = 5
+SECONDS = 600
+"""Ends a reader that hangs; far above what any file takes, however loaded the machine is."""
 
 
 def load_safely(folder: Path, data: bytes) -> object:

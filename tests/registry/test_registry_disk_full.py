@@ -71,7 +71,7 @@ def drive(folder: Path, harness: str, writer: str) -> dict[str, Any]:
     command = [sys.executable, str(DRIVER), harness, writer, str(folder)]
     if harness != "limit":
         command = [*MOUNTING, *command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 

@@ -138,7 +138,7 @@ def test_nothing_of_the_checkout_is_run(checkout: Path, monkeypatch: pytest.Monk
     found = revision()
     assert not (checkout / "ran").exists()
     assert found or kind == "fetch"
-    subprocess.run(DESCRIBE, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    subprocess.run(DESCRIBE, stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
     assert (checkout / "ran").exists()
 
 

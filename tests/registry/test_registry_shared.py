@@ -204,7 +204,7 @@ def test_a_lock_that_is_given_up_in_time_is_taken(tmp_path: Path) -> None:
     time.sleep(0.05)
     assert taken == []
     Files().close(file)
-    waiting.join(20)
+    waiting.join(600)
     Files().close(taken[0])
 
 

@@ -101,9 +101,6 @@ def run(machine: type[RegistryMachine], runs: int, steps: int) -> None:
     how = settings(
         max_examples=runs,
         stateful_step_count=steps,
-        deadline=None,
-        derandomize=True,
-        database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import cnnkit
@@ -191,7 +191,6 @@ def test_the_toml_is_short_to_read() -> None:
     )
 
 
-@settings(derandomize=True, deadline=None)
 @given(
     text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r")),
     clip_norm=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
