@@ -10,6 +10,7 @@ from typing import Any
 
 from cnnkit.components import contracts, hookspecs
 from cnnkit.components.contracts import Component
+from cnnkit.lines import cut
 
 BUILT_IN = "cnnkit"
 """The distribution whose components keep their names whatever is installed."""
@@ -73,9 +74,9 @@ def a(kind: str) -> str:
 
 
 def told(error: BaseException) -> str:
-    """Type and text of an error, also of one that cannot say what it is."""
+    """Type and text of an error, also of one that cannot say what it is, or has endless much to say."""
     try:
         text = str(error)
     except Exception:
         text = "(its text cannot be read)"
-    return f"{type(error).__name__}: {text}"
+    return cut(f"{type(error).__name__}: {text}")

@@ -31,6 +31,16 @@ def cnnkit_layers():
 """
 HOOK = "from cnnkit import hookimpl\n@hookimpl\ndef cnnkit_losses():\n    "
 CRASH = "import faulthandler\nfaulthandler._sigsegv()"
+WRITE = """\
+import os
+for number in range(3, 100):
+    try:
+        os.write(number, b'{}')
+    except OSError:
+        pass
+"""
+FORGED = "importing {} wrote into the pipe that its answers come by"
+LONG = "cnnkit_losses() returned a class whose name has more than 100 characters"
 GONE = {
     "exits": ("import os\nos._exit(0)", "importing {} ended the process with exit code 0"),
     "exits-with-9": ("import os\nos._exit(9)", "importing {} ended the process with exit code 9"),
@@ -65,6 +75,17 @@ GONE = {
     "hook-hangs": (HOOK + "import time; time.sleep(60)", "cnnkit_losses() failed: TimeoutError: no answer within 2 s"),
     "hook-never-ends": (HOOK + "while True: yield int", "cnnkit_losses() returned more than 10,000 classes"),
     "hook-forks": (HOOK + "import os; os.fork(); return []", "cnnkit_losses() forked the process, and returned in bo"),
+    "forges": (WRITE.format(r'{"names": ["Forged"], "problems": []}' + "\\n"), FORGED),
+    "writes": (WRITE.format("\\xff\\n[1]\\nnull\\n"), FORGED),
+    "writes-for-ever": ("while True:\n    " + WRITE.format("x" * 65536).replace("\n", "\n    "), FORGED),
+    "closes": ("import os\nos.closerange(0, 300)", "importing {} ended the process with exit code 1"),
+    "drips": (
+        "import time\nwhile True:\n    time.sleep(0.01)\n    " + WRITE.format("x").replace("\n", "\n    "),
+        "importing {} failed: TimeoutError: no answer within 2 seconds",
+    ),
+    "complains": ("raise ValueError('x' * 100_000)", "importing {} failed: ValueError: " + "x" * 4000),
+    "long-name": (HOOK + "from cnnkit.components import Loss; return [type('A' * 101, (Loss,), {})]", LONG),
+    "long-repr": (HOOK + "return ['A' * 100_000]", "cnnkit_losses() returned 'AAA"),
 }
 """Module of each plugin, and what is said of it."""
 
@@ -89,6 +110,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "PATIENCE", 2.0)
+    monkeypatch.setattr(probe, "MOST", 1 << 19)
     plugins = {name: install(f"probe-{name}", source) for name, (source, _) in GONE.items()}
     good = install("probe-good", LAYERS.format(name="Good"))
     half = install("probe-half", LAYERS.format(name="Half") + HOOK + "import os; os._exit(4)")
@@ -97,6 +119,7 @@ def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install, monke
     for name, (_, said) in GONE.items():
         (problem,) = catalog.problems(plugins[name])
         assert problem.startswith(said.format(plugins[name].module)), problem
+        assert len(problem) < 5000
     assert catalog.problems(good) == []
     assert catalog.problems(half) == ["cnnkit_losses() ended the process with exit code 4"]
     assert not {plugin.module for plugin in catalog.plugins} & sys.modules.keys()
