@@ -213,12 +213,13 @@ def test_a_reader_that_stands_still_does_not_keep_a_command_from_its_end(trained
     program = "import sys; from cnnkit.cli import main; sys.stderr.write('ready'); sys.stderr.flush(); main()"
     command = [sys.executable, "-c", program, "models", "list"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    assert process.stderr.read(5) == b"ready"
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(timeout=2)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.read(5) == b"ready"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
     os.close(read)
     os.close(write)
 

@@ -134,6 +134,16 @@ def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install, monke
     assert catalog.bringing("loss", "Wanted") is None  # a hook that ends processes is not asked in this one
 
 
+@pytest.mark.parametrize("metadata", [b"", b"Metadata-Version: 2.1\n", b"Name: probe-b\xe4d\nVersion: 1\n"])
+def test_metadata_that_cannot_be_read_takes_nothing_along(install: Install, tmp_path: Path, metadata: bytes) -> None:
+    good = install("probe-good", LAYERS.format(name="Good"))
+    install("probe-nameless", LAYERS.format(name="Nameless"))
+    (tmp_path / "probe_nameless-1.0.dist-info" / "METADATA").write_bytes(metadata)
+    (nameless,) = (plugin for plugin in installed_plugins() if plugin.module == "probe_nameless")
+    assert (nameless.distribution, nameless.version) == ("unknown", "?")
+    assert set(Catalog([good, nameless]).names("layer")) == {"Good", "Nameless"}
+
+
 def test_a_name_imports_only_the_plugin_that_brings_it(install: Install) -> None:
     one, other = install("probe-one", LAYERS.format(name="One")), install("probe-other", LAYERS.format(name="Other"))
     catalog = Catalog([one, other])
