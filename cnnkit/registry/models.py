@@ -99,11 +99,22 @@ def rebuild(
             limit=sum(array.size for array in state.values()),
         )
         model.load_state(state)
+        _check_parameters(model, state)
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
         raise RegistryError(f"{ref} cannot be loaded: {error}") from error
     for text in _other_versions(manifest, given):
         warnings.warn(f"{ref} {text}", PluginVersionWarning, stacklevel=3)
     return model
+
+
+def _check_parameters(model: Sequential, state: Mapping[str, Array]) -> None:
+    """Refuse parameters of another type than the model computes in: whole numbers, say, that fit into its place."""
+    for node in model.nodes:
+        for name in node.layer.params if isinstance(node.layer, Layer) else ():
+            if (found := state[f"{node.name}.{name}"].dtype.name) != model.parameters.vector.dtype.name:
+                raise RegistryError(
+                    f"its parameter {node.name}.{name} must be of {model.parameters.vector.dtype}, it is of {found}"
+                )
 
 
 def plugin_versions() -> dict[str, str]:
