@@ -124,11 +124,8 @@ class RegisteredTraining:
             record = self.registry.read(self.recipe.model.name)
         except RegistryError:
             return None
-        return (
-            record.version
-            if record.manifest.recipe == run.recipe and check_reproduction(record, run).identical
-            else None
-        )
+        same = record.manifest.recipe == run.recipe and check_reproduction(record, run).identical
+        return record.version if same else None
 
     def _saved(self, run: Run, warn: Callable[[str], None]) -> Version:
         name, until = self.recipe.model.name, time.monotonic() + PATIENCE

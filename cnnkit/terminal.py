@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import stat
+import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ HANGUP: int | None = getattr(signal, "SIGHUP", None)
 """What a process gets when its terminal is closed; Windows has none."""
 STREAMS = [1, 2]
 """The file descriptors that this process writes to."""
+
+GRACE = 1.0
+"""Seconds after a signal to end in which whoever reads what this process writes may still take it."""
+_hurried: list[float] = []
+"""When the last such signal came."""
 
 ENDLESS = 10_000
 """Columns of what is not a terminal."""
@@ -36,6 +42,21 @@ def console(stream: TextIO) -> Console:
     elif made.width < NARROWEST:  # such as COLUMNS=0
         made.width = USUAL
     return made
+
+
+def hurry() -> None:
+    """Wait no longer than `GRACE` for those who read: a pipe or a terminal that stands still must not keep the end."""
+    _hurried[:] = [time.monotonic()]
+
+
+def take_time() -> None:
+    """Wait for readers again: a command begins."""
+    _hurried.clear()
+
+
+def may_wait() -> bool:
+    """Whether a reader that takes nothing is still waited for."""
+    return not _hurried or time.monotonic() < _hurried[0] + GRACE
 
 
 def leave_terminal() -> None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from cnnkit.cli.streams import lost_answer, take_streams
 from cnnkit.cli.tuning import apply_setting
 from cnnkit.home import forget_relative_home
-from cnnkit.terminal import HANGUP, leave_terminal
+from cnnkit.terminal import HANGUP, hurry, leave_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     def terminate(number: int, _frame: object) -> None:
         terminated.append(number)
+        hurry()
         if number == HANGUP:
             signal.signal(number, signal.SIG_IGN)  # both the shell and the system may send it
             leave_terminal()
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         apply_setting()
         code = _answered(_run(arguments))
     except KeyboardInterrupt:
+        hurry()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process is about to end, and says why by its exit code
         code = 130
     finally:

@@ -25,5 +25,9 @@ def confirm(action: str, yes: bool) -> None:
         raise ConfigError(f"this would {action}, and without a terminal nobody can be asked: add --yes to do it")
     warn(f"this will {action}")
     note("go on? [y/N]")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    try:
+        answer = sys.stdin.readline()
+    except OSError:  # the terminal is gone, or open for writing alone
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
         raise CheckError("nothing was done")

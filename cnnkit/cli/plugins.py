@@ -8,6 +8,7 @@ import typer
 
 from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
+from cnnkit.lines import on_one_line
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at what is installed.")
 
@@ -44,8 +45,8 @@ def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
         say_json(found)
         return
     for one in found:
-        say(f"{one['distribution']} {one['version']} ({one['module']})")
+        say(on_one_line(f"{one['distribution']} {one['version']} ({one['module']})"))
         for kind, names in one["components"].items():
             say(f"  {kind:<12} {', '.join(names)}")
         for problem in one["problems"]:
-            say(f"  problem: {problem}")
+            say(f"  problem: {on_one_line(problem)}")

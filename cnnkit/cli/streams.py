@@ -10,7 +10,13 @@ import stat
 import sys
 from typing import Any, TextIO
 
+from cnnkit.terminal import may_wait, take_time
+
 _INPUT, _OUTPUT, _ERRORS = range(3)
+_GONE = (errno.EPIPE, errno.ECONNRESET)
+"""What the system answers where nobody reads any more: a pipe, a connection."""
+_TICK = 100
+"""Milliseconds between two looks at whether a reader is still waited for."""
 
 
 class Stream(io.FileIO):
@@ -19,18 +25,28 @@ class Stream(io.FileIO):
     failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write; what fails is dropped, and the next attempt may succeed: a disk may have room again."""
+        """Write; what fails is dropped, and the next attempt may succeed: a disk may have room again.
+
+        A reader that takes nothing is waited for, until a signal asks the process to end.
+        """
         try:
-            while (count := super().write(data)) is None:  # whoever shares the stream has made it non-blocking
-                select.select([], [self], [])
-            return count
+            poll = select.poll()
+            poll.register(self, select.POLLOUT)
+            while True:
+                if not poll.poll(_TICK):
+                    super().write(b"")  # which fails where there will never be room: it is open for reading alone
+                    if not may_wait():
+                        raise BlockingIOError(errno.EAGAIN, "nobody has read it in time")
+                # No more than fits where there is room at all: more would wait where nothing tells that it must end.
+                elif (count := super().write(memoryview(data)[: select.PIPE_BUF])) is not None:
+                    return count
         except OSError as error:
             self.failure = self.failure or error
             return len(data)
 
     def has_no_reader(self) -> bool:
         """Whether what failed is that nobody reads any more: a pipe that is closed, a terminal that is gone."""
-        if self.failure is None or self.failure.errno == errno.EPIPE:
+        if self.failure is None or self.failure.errno in _GONE:
             return self.failure is not None
         return self.failure.errno == errno.EIO and stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
 
@@ -40,6 +56,7 @@ def take_streams() -> None:
 
     A stream that somebody has put in place of one of them, as a test or a notebook does, is left alone.
     """
+    take_time()
     for number in (_INPUT, _OUTPUT, _ERRORS):
         try:
             os.fstat(number)

@@ -14,9 +14,14 @@ from cnnkit.components import hookspecs
 from cnnkit.components.contracts import Component
 from cnnkit.components.plugins import BUILT_IN, KINDS, Plugin, a, told
 from cnnkit.components.undisturbed import undisturbed
+from cnnkit.lines import cut
 
 MOST = 10_000
 """Classes that a hook may return: one that yields for ever takes all memory."""
+NAMED = 200
+"""Characters of what is shown of something that is no class."""
+LONGEST = 100
+"""Characters of the name of a component, as of the name of an array that it brings."""
 
 
 @dataclass
@@ -61,6 +66,8 @@ class Loaded:
                 problems.append(f"{name} returned {_named(cls)}, which is not {a(kind)} class")
             elif not cls.__name__.isidentifier():
                 problems.append(f"{name} returned a class named {cls.__name__!r}, which no expression can name")
+            elif len(cls.__name__) > LONGEST:
+                problems.append(f"{name} returned a class whose name has more than {LONGEST} characters")
             elif cls.__name__ in found:
                 problems.append(f"{name} returned two classes named {cls.__name__}")
             else:
@@ -105,6 +112,6 @@ def _misnamed(plugin: Plugin, module: Any, hooks: Any, known: Any) -> Iterator[s
 
 def _named(value: object) -> str:
     try:
-        return repr(value)
+        return cut(repr(value), NAMED)
     except Exception:
         return f"something of type {type(value).__name__}"

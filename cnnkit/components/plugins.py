@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 from cnnkit.components import contracts, hookspecs
 from cnnkit.components.contracts import Component
+from cnnkit.lines import cut
 
 BUILT_IN = "cnnkit"
 """The distribution whose components keep their names whatever is installed."""
@@ -61,10 +63,18 @@ def installed_plugins() -> list[Plugin]:
     """The plugins that are installed, by their metadata alone, in a fixed order."""
     plugins = {}
     for entry in importlib.metadata.entry_points(group=hookspecs.NAMESPACE):
-        distribution = entry.dist.name if entry.dist else "unknown"
-        version = entry.dist.version if entry.dist else "?"
+        distribution, version = _named(entry.dist)
         plugins[distribution, entry.value] = Plugin(distribution, version, entry.value, entry.load, installed=True)
     return [plugins[key] for key in sorted(plugins)]
+
+
+def _named(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    """Name and version of a distribution, as far as its metadata can be read and has them."""
+    name = version = None
+    if distribution is not None:
+        with contextlib.suppress(ValueError, LookupError, OSError):  # such as metadata that is no UTF-8
+            name, version = distribution.name, distribution.version
+    return name or "unknown", version or "?"
 
 
 def a(kind: str) -> str:
@@ -73,9 +83,9 @@ def a(kind: str) -> str:
 
 
 def told(error: BaseException) -> str:
-    """Type and text of an error, also of one that cannot say what it is."""
+    """Type and text of an error, also of one that cannot say what it is, or has endless much to say."""
     try:
         text = str(error)
     except Exception:
         text = "(its text cannot be read)"
-    return f"{type(error).__name__}: {text}"
+    return cut(f"{type(error).__name__}: {text}")

@@ -26,6 +26,8 @@ TICK = 0.05
 """Seconds between two looks at a process that is silent."""
 SETTLING = 1.0
 """Seconds in which processes that a plugin has forked may show whether they come back from it."""
+MOST = 1 << 24
+"""Bytes that an answer may have."""
 COPY = 86
 """Exit code of a process that a plugin has forked and that came back from it."""
 
@@ -70,7 +72,7 @@ class _Child:
 
     def __init__(self, plugin: Plugin, kinds: Iterable[str]) -> None:
         self.plugin = plugin
-        self._read = b""
+        self._read = bytearray()
         self._pipe, theirs = os.pipe()
         given = {"path": sys.path, "pipe": theirs, "value": plugin.value, "kinds": [*kinds]}
         given |= {"distribution": plugin.distribution, "version": plugin.version}
@@ -105,27 +107,48 @@ class _Child:
         self._process.wait()
         os.close(self._pipe)
 
-    def answer(self, patience: float) -> dict[str, Any]:
-        """The next answer. Raises _GoneError if none comes within that many seconds."""
+    def answer(self, patience: float, **expected: Callable[[Any], bool]) -> dict[str, Any]:
+        """The next answer, with these keys and what holds for their values.
+
+        Raises _GoneError if none comes within that many seconds, or something else does: a plugin may write into any
+        descriptor that its process has.
+        """
         deadline = time.monotonic() + patience
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
-        while b"\n" not in self._read:
+        while b"\n" not in self._read and len(self._read) <= MOST:
             ended = self._process.poll() is not None
             ready = poll.poll(0 if ended else TICK * 1000)
             data = os.read(self._pipe, 1 << 16) if ready else b""
             self._read += data
             if ended and not data:
                 raise _GoneError(_ending(self._process.returncode))
-            if not data and time.monotonic() > deadline:
+            if b"\n" not in data and time.monotonic() > deadline:
                 raise _GoneError(f"failed: TimeoutError: no answer within {patience:g} seconds")
             if ready and not data:  # it has become another program
                 time.sleep(TICK)
         line, _, self._read = self._read.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        if answer.get("forked"):
+        try:
+            answer = json.loads(line[:MOST])
+        except (ValueError, RecursionError):
+            answer = None
+        if isinstance(answer, dict) and answer.get("forked"):
             raise _GoneError("forked the process, and returned in both")
+        if not (isinstance(answer, dict) and all(holds(answer.get(key)) for key, holds in expected.items())):
+            raise _GoneError("wrote into the pipe that its answers come by")
         return answer
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_kinds(value: Any) -> bool:
+    return _is_texts(value) and len(set(value)) == len(value) and KINDS.keys() >= set(value)
 
 
 def _ending(code: int) -> str:
@@ -140,11 +163,11 @@ def _followed(child: _Child) -> Found:
     found = Found()
     kind, kinds = "", []
     try:
-        child.answer(STARTING)
-        module = child.answer(PATIENCE)
+        child.answer(STARTING, ready=bool)
+        module = child.answer(PATIENCE, imported=_is_bool, problems=_is_texts, kinds=_is_kinds)
         found.imported, found.problems[""], kinds = module["imported"], module["problems"], module["kinds"]
         for kind in kinds:
-            answer = child.answer(PATIENCE)
+            answer = child.answer(PATIENCE, names=_is_texts, problems=_is_texts)
             found.names[kind], found.problems[kind] = answer["names"], answer["problems"]
     except _GoneError as gone:
         step = f"{KINDS[kind][0]}()" if kind else f"importing {child.plugin.value}"

@@ -215,6 +215,11 @@ class Files:
             return None
         return _regular(path, status)
 
+    def is_open(self, path: Path) -> bool:
+        """Whether this user may read a file."""
+        name, folder = _at(path)
+        return os.access(name, os.R_OK, dir_fd=folder)
+
     def is_folder(self, path: Path) -> bool:
         """Whether there is a folder of this name, not a link to one."""
         try:

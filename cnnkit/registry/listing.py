@@ -100,7 +100,7 @@ def entries(files: Files, folder: Path) -> list[Entry]:
     for number in sorted(filter(None, map(commit.number_of, names))):
         path = folder / commit.version_file(number)
         one = kept.get(number)
-        if not (one and digests and digests.explains(number, one.digest) and _has_size(files, path, one.nbytes)):
+        if not (one and digests and digests.explains(number, one.digest) and _is_usable(files, path, one.nbytes)):
             looked = _look(files, path, number, digests, trouble)
             if looked is None:
                 continue
@@ -115,9 +115,10 @@ def entries(files: Files, folder: Path) -> list[Entry]:
     return found
 
 
-def _has_size(files: Files, path: Path, nbytes: int) -> bool:
+def _is_usable(files: Files, path: Path, nbytes: int) -> bool:
+    """Whether a version may be listed by its facts: with a file of this size that this user may read."""
     try:
-        return files.size(path) == nbytes
+        return files.size(path) == nbytes and files.is_open(path)
     except (RegistryError, OSError):
         return False
 

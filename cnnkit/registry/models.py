@@ -14,6 +14,7 @@ from cnnkit.components.expressions import Call, parse
 from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, PluginVersionWarning, RegistryError
 from cnnkit.network import CLASSES, Graph, Network, Sequential
+from cnnkit.network.node import owners
 from cnnkit.registry.environment import environment, versions
 from cnnkit.registry.manifest import Manifest, NodeEntry, Origin
 from cnnkit.training_options import OPTIONS
@@ -96,6 +97,7 @@ def rebuild(
             else Sequential(layers, manifest.input_shape, **options)
         )
         model.load_state(state)
+        _check_parameters(model, state)
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
         raise RegistryError(f"{ref} cannot be loaded: {error}") from error
     for text in _other_versions(manifest, given):
@@ -117,6 +119,16 @@ def _graph(entries: Sequence[NodeEntry], layers: Sequence[Layer | Merge]) -> dic
             raise RegistryError(f"its graph has no node {entry.shares!r} before {entry.name!r}, or two of that name")
         nodes[entry.name] = (nodes[entry.shares][0] if entry.shares else layer, list(entry.inputs))
     return nodes
+
+
+def _check_parameters(model: Network, state: Mapping[str, Array]) -> None:
+    """Refuse parameters of another type than the model computes in: whole numbers, say, that fit into its place."""
+    for node in owners(model.nodes):
+        for name in node.layer.params if isinstance(node.layer, Layer) else ():
+            if (found := state[f"{node.name}.{name}"].dtype.name) != model.parameters.vector.dtype.name:
+                raise RegistryError(
+                    f"its parameter {node.name}.{name} must be of {model.parameters.vector.dtype}, it is of {found}"
+                )
 
 
 def plugin_versions() -> dict[str, str]:

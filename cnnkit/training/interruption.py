@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from cnnkit.terminal import HANGUP, leave_terminal
+from cnnkit.terminal import HANGUP, hurry, leave_terminal
 
 SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
 
@@ -92,6 +92,7 @@ def _requests(numbers: Iterable[int]) -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
     def note(number: int, frame: FrameType | None) -> None:
+        hurry()
         if number == HANGUP:
             leave_terminal()
         if request.signal is None:

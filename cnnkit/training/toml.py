@@ -10,6 +10,8 @@ from typing import Any
 MAX_DEPTH = 32
 MAX_PARTS = 16
 """Of a key with dots: the time that tomllib takes grows with their square."""
+MAX_PIECES = 10_000
+"""Points and opening brackets: behind each may be a table, which takes tomllib up to 2 KiB and 20 microseconds."""
 MAX_BITS = 64
 
 _TEXTS = re.compile(
@@ -32,6 +34,8 @@ def read_toml(text: str) -> dict[str, Any]:
     steps = (_BRACKETS[bracket] for bracket in re.findall(r"[\[\]{}]", structure))
     if max(itertools.accumulate(steps), default=0) > MAX_DEPTH:
         raise ValueError(f"expected values that nest at most {MAX_DEPTH} deep, it has deeper ones")
+    if (pieces := len(re.findall(r"[.\[{]", structure))) > MAX_PIECES:
+        raise ValueError(f"expected at most {MAX_PIECES:,} points and opening brackets, it has {pieces:,}")
     values = tomllib.loads(text)
     _check_numbers(values)
     return values

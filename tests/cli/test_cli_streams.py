@@ -6,12 +6,16 @@ import fcntl
 import json
 import os
 import pty
+import select
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,19 +160,89 @@ def test_an_answer_in_a_terminal(trained: Any, tmp_path: Path, answer: bytes, co
     assert ("error: nothing was done" in done.stderr) == bool(code)
 
 
+def test_a_terminal_that_gives_no_answer_is_a_no(trained: Any, tmp_path: Path) -> None:
+    terminal, end = pty.openpty()
+    writing = os.open(os.ttyname(end), os.O_WRONLY | os.O_NOCTTY)
+    done = run(tmp_path, "models", "delete", "tiny@1", stdin=writing)
+    for each in (terminal, end, writing):
+        os.close(each)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "error: nothing was done")
+
+
 def test_a_pipe_that_would_block_is_waited_for() -> None:
     read, write = os.pipe()
     fcntl.fcntl(write, fcntl.F_SETFL, fcntl.fcntl(write, fcntl.F_GETFL) | os.O_NONBLOCK)
     data = bytes(500_000)  # more than a pipe takes
-    reader = threading.Thread(target=lambda: os.read(read, len(data)))
-    with Stream(write, "w") as stream:
-        rest = memoryview(data)[stream.write(data) :]
-        assert 0 < len(rest) < len(data)
+    with open(read, "rb") as file, Stream(write, "w") as stream:
+        rest = memoryview(data)
+        reader = threading.Timer(0.3, lambda: file.read(len(data)))
         reader.start()
-        assert stream.write(rest) > 0
+        while rest:
+            count = stream.write(rest)
+            assert 0 < count < len(data)
+            rest = rest[count:]
         assert stream.failure is None
-    reader.join()
+        reader.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_reader_that_stands_still_does_not_keep_a_training_from_its_end(
+    cli: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    read, write = os.pipe()
+    room = select.poll()
+    room.register(write, select.POLLOUT)
+    process = subprocess.Popen([*COMMAND, "train", "tiny.toml", "--epochs", "1000000"], cwd=tmp_path, stderr=write)
+    while room.poll(0):  # until the lines of its epochs have filled the pipe
+        time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 128 + number
     os.close(read)
+    os.close(write)
+    (place,) = (tmp_path / "registry" / ".runs").iterdir()
+    assert (place / "checkpoint.h5").exists()
+
+
+def test_a_reader_that_stands_still_does_not_keep_a_command_from_its_end(trained: Any, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x")
+    os.set_blocking(write, True)
+    program = "import sys; from cnnkit.cli import main; sys.stderr.write('ready'); sys.stderr.flush(); main()"
+    command = [sys.executable, "-c", program, "models", "list"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE)
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.read(5) == b"ready"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_a_stream_that_is_open_for_reading_alone_is_said(trained: Any, tmp_path: Path, kind: str) -> None:
+    read, write = os.pipe()
+    if kind == "file":
+        os.close(read)
+        read = os.open(os.devnull, os.O_RDONLY)
+    done = run(tmp_path, "models", "list", stdout=read)
+    assert (done.returncode, done.stderr) == (2, "error: the answer cannot be written to stdout: Bad file descriptor\n")
+    os.close(read)
+    os.close(write)
+
+
+def test_a_connection_that_is_reset_changes_no_exit_code(trained: Any, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
+        theirs, _ = server.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()  # which resets it
+        done = run(tmp_path, "models", "list", stdout=ours)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(32, "of a worker"), EOFError("of a file"), SystemExit(0)])

@@ -31,6 +31,16 @@ def cnnkit_layers():
 """
 HOOK = "from cnnkit import hookimpl\n@hookimpl\ndef cnnkit_losses():\n    "
 CRASH = "import faulthandler\nfaulthandler._sigsegv()"
+WRITE = """\
+import os
+for number in range(3, 100):
+    try:
+        os.write(number, b'{}')
+    except OSError:
+        pass
+"""
+FORGED = "importing {} wrote into the pipe that its answers come by"
+LONG = "cnnkit_losses() returned a class whose name has more than 100 characters"
 GONE = {
     "exits": ("import os\nos._exit(0)", "importing {} ended the process with exit code 0"),
     "exits-with-9": ("import os\nos._exit(9)", "importing {} ended the process with exit code 9"),
@@ -55,9 +65,20 @@ GONE = {
     "hook-exits": (HOOK + "import os; os._exit(3)", "cnnkit_losses() ended the process with exit code 3"),
     "hook-never-ends": (HOOK + "while True: yield int", "cnnkit_losses() returned more than 10,000 classes"),
     "hook-forks": (HOOK + "import os; os.fork(); return []", "cnnkit_losses() forked the process, and returned in bo"),
+    "forges": (WRITE.format(r'{"names": ["Forged"], "problems": []}' + "\\n"), FORGED),
+    "writes": (WRITE.format("\\xff\\n[1]\\nnull\\n"), FORGED),
+    "writes-for-ever": ("while True:\n    " + WRITE.format("x" * 65536).replace("\n", "\n    "), FORGED),
+    "closes": ("import os\nos.closerange(0, 300)", "importing {} ended the process with exit code 1"),
+    "complains": ("raise ValueError('x' * 100_000)", "importing {} failed: ValueError: " + "x" * 4000),
+    "long-name": (HOOK + "from cnnkit.components import Loss; return [type('A' * 101, (Loss,), {})]", LONG),
+    "long-repr": (HOOK + "return ['A' * 100_000]", "cnnkit_losses() returned 'AAA"),
 }
 """Module of each plugin, and what is said of it."""
 HANGING = {
+    "drips": (
+        "import time\nwhile True:\n    time.sleep(0.01)\n    " + WRITE.format("x").replace("\n", "\n    "),
+        "importing {} failed: TimeoutError: no answer within 2 seconds",
+    ),
     "hangs": (
         "import threading\nthreading.Event().wait()",
         "importing {} failed: TimeoutError: no answer within 2 seconds",
@@ -100,7 +121,8 @@ def test_what_does_not_answer_is_told(install: Install, monkeypatch: pytest.Monk
         assert problem.startswith(said.format(plugins[name].module)), problem
 
 
-def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install) -> None:
+def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "MOST", 1 << 19)
     plugins = {name: install(f"probe-{name}", source) for name, (source, _) in GONE.items()}
     good = install("probe-good", LAYERS.format(name="Good"))
     half = install("probe-half", LAYERS.format(name="Half") + HOOK + "import os; os._exit(4)")
@@ -109,6 +131,7 @@ def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install) -> No
     for name, (_, said) in GONE.items():
         (problem,) = catalog.problems(plugins[name])
         assert problem.startswith(said.format(plugins[name].module)), problem
+        assert len(problem) < 5000
     assert catalog.problems(good) == []
     assert catalog.problems(half) == ["cnnkit_losses() ended the process with exit code 4"]
     assert not {plugin.module for plugin in catalog.plugins} & sys.modules.keys()
@@ -121,6 +144,16 @@ def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install) -> No
     assert catalog.find("layer", "Half").__name__ == "Half"
     assert catalog.origin(catalog.find("layer", "Good")) == good
     assert catalog.bringing("loss", "Wanted") is None  # a hook that ends processes is not asked in this one
+
+
+@pytest.mark.parametrize("metadata", [b"", b"Metadata-Version: 2.1\n", b"Name: probe-b\xe4d\nVersion: 1\n"])
+def test_metadata_that_cannot_be_read_takes_nothing_along(install: Install, tmp_path: Path, metadata: bytes) -> None:
+    good = install("probe-good", LAYERS.format(name="Good"))
+    install("probe-nameless", LAYERS.format(name="Nameless"))
+    (tmp_path / "probe_nameless-1.0.dist-info" / "METADATA").write_bytes(metadata)
+    (nameless,) = (plugin for plugin in installed_plugins() if plugin.module == "probe_nameless")
+    assert (nameless.distribution, nameless.version) == ("unknown", "?")
+    assert set(Catalog([good, nameless]).names("layer")) == {"Good", "Nameless"}
 
 
 def test_a_name_imports_only_the_plugin_that_brings_it(install: Install) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import manifest, sealing
+from cnnkit.network import Sequential
+from cnnkit.registry import Registry, manifest, sealing
 from cnnkit.registry.contents import unpack_any
 from cnnkit.registry.manifest import Manifest, Origin
 from cnnkit.types import Preprocessing
@@ -125,3 +127,14 @@ def test_arrays_of_another_type_than_the_manifest_says_are_refused() -> None:
     expected = "its manifest says that it computes in float32, its array dense_1.weight is float64"
     with pytest.raises(RegistryError, match=f"^{expected}$"):
         unpack_any(bytes(data))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8"])
+def test_parameters_that_are_no_floats_are_refused(tmp_path: Path, dtype: str) -> None:
+    registry = Registry(tmp_path)
+    registry.save(Sequential(["Residual(Dense(3))", "Dense(2)"], (3,)), "net")
+    record = registry.read("net")
+    record.state["dense_2.bias"] = record.state["dense_2.bias"].astype(dtype)
+    expected = f"its parameter dense_2.bias must be of float32, it is of {dtype}"
+    with pytest.raises(RegistryError, match=f"^net@1 cannot be loaded: {expected}$"):
+        record.model()

@@ -162,6 +162,16 @@ def test_what_is_not_shared_stays_with_its_owner(shared: Path) -> None:
 
 
 @needs_root
+def test_a_version_that_is_closed_to_the_user_is_a_row_that_says_so(shared: Path) -> None:
+    registry = Registry(shared)
+    for _ in range(2):
+        registry.save(MODEL, "net")  # which keeps the facts that a listing shows
+    registry.find("net@1").path.chmod(0o600)
+    listed = as_user(USERS[0], GROUP, lambda: {entry.ref: entry.problem for entry in Registry(shared).search()})()
+    assert listed == {"net@1": "it cannot be read: Permission denied", "net@2": ""}
+
+
+@needs_root
 def test_a_reader_cannot_lock_out_writers_for_ever(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     as_user(USERS[0], GROUP, lambda: Registry(shared).save(MODEL, "net").ref)()
     (begun, tell), (wait, end) = os.pipe(), os.pipe()
