@@ -82,7 +82,7 @@ def retrain(
     recipe, trained_on = whole_recipe(record), record.manifest.dataset
     components = _components(record, recipe, trust)
     try:
-        layers = layer_calls(recipe.model.layers, record.manifest)
+        layers = layer_calls(recipe.model.expressions, record.manifest)
     except RegistryError as error:
         raise RegistryError(f"{record.version.ref} cannot be trained again: {error}") from error
     data = data_for(recipe, data_dir, dataset)

@@ -14,7 +14,8 @@ from cnnkit.comparison.grid import Grid, points, read_grid
 from cnnkit.components.checks import one_of
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, DataError, RegistryError
-from cnnkit.training.recipe import SUFFIX, CompareSection, Overrides, Recipe, load_recipe, read_seeds, recipe_names
+from cnnkit.training.recipe import SUFFIX, Overrides, Recipe, load_recipe, recipe_names
+from cnnkit.training.sections import CompareSection, read_seeds
 from cnnkit.types import Data
 
 Register = Literal["best", "all", "none"]
@@ -159,7 +160,8 @@ def _configurations(
             one = plain.override(point) if point else plain
             if code:
                 layers = _network(code, one, datasets)
-                one = one.override({"model.layers": layers, "model.name": f"{one.model.name}-{code}"})
+                network = {"model.layers": layers, "model.node": None}
+                one = one.override(network | {"model.name": f"{one.model.name}-{code}"})
             parts = [f"{key.partition('.')[2]}={value}" for key, value in point.items()]
             found.append(Configuration(" ".join([code or one.model.name, *parts]), one))
     return found

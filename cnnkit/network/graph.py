@@ -80,7 +80,7 @@ class Graph(Network):
         dtype: Literal["float32", "float64"] = "float32",
         limit: int | None = None,
     ) -> None:
-        self.graph = _ordered(read_graph(nodes), output)
+        self.graph = read_graph(nodes, output)
         self.layers = [node.layer for node in self.graph]
         super().__init__(
             input_shape,
@@ -107,11 +107,11 @@ class Graph(Network):
         }
 
 
-def read_graph(given: Given) -> list[GraphNode]:
-    """The nodes of a graph, in the order in which they are given.
+def read_graph(given: Given, output: str | None = None) -> list[GraphNode]:
+    """The nodes of a graph, each after those that it takes, in the given order where that is possible.
 
-    One layer object in two places is one layer with one set of parameters. Raises ConfigError, naming the node, for
-    names and inputs that cannot be.
+    One layer object in two places is one layer with one set of parameters. The output is the last. Raises ConfigError,
+    naming the nodes, for names and inputs that cannot be, for a circle, and unless all are there for the output.
     """
     if not isinstance(given, Mapping) or not given:
         raise ConfigError(
@@ -127,7 +127,7 @@ def read_graph(given: Given) -> list[GraphNode]:
             )
         layer, inputs = _layer_and_inputs(name, what, nodes[-1].name if nodes else INPUT_NAME)
         nodes.append(GraphNode(name, layer, inputs))
-    return nodes
+    return _ordered(nodes, output)
 
 
 def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit: int | None = None) -> list[Node]:
@@ -162,10 +162,7 @@ def _layer_and_inputs(name: str, what: Any, before: str) -> tuple[Layer | Merge,
 
 
 def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
-    """The nodes, each after those that it takes, in the given order where that is possible; the output is the last.
-
-    Raises ConfigError, naming them, for inputs that are missing, for a circle, and unless all are there for the output.
-    """
+    """Raises ConfigError for inputs that are missing, for a circle, and unless all are there for the output."""
     places = {node.name: place for place, node in enumerate(nodes)}
     for node in nodes:
         for name in node.inputs:

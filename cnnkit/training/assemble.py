@@ -10,8 +10,9 @@ from cnnkit.components import Dataset, Layer, Merge, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
-from cnnkit.network import Network, Sequential, available_memory
+from cnnkit.network import Graph, Network, Sequential, available_memory
 from cnnkit.network.available import readable
+from cnnkit.network.graph import build_graph, read_graph
 from cnnkit.network.limit import LimitError
 from cnnkit.network.node import flatten
 from cnnkit.training.progress import Progress
@@ -40,16 +41,18 @@ def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None) 
     layers: the recipe's, as calls that say where each comes from; None to find them by their names. Raises ConfigError,
     before they are there, for more parameters than the memory can hold.
     """
-    chosen = recipe.model.layers if layers is None else layers
+    chosen = recipe.model.expressions if layers is None else layers
     _check_memory(chosen, recipe, data)
-    return Sequential(
-        _built(chosen),
-        data.input_shape,
-        labels=data.labels,
-        preprocessing=data.preprocessing,
-        input_dtype="uint8" if data.train.x.dtype == "uint8" else "float32",
-        seed=recipe.train.seed,
-    )
+    options: dict[str, Any] = {
+        "labels": data.labels,
+        "preprocessing": data.preprocessing,
+        "input_dtype": "uint8" if data.train.x.dtype == "uint8" else "float32",
+        "seed": recipe.train.seed,
+    }
+    built = _built(chosen)
+    if nodes := recipe.model.graph(built):
+        return Graph(nodes, data.input_shape, **options)
+    return Sequential(built, data.input_shape, **options)
 
 
 def _built(layers: Sequence[str | Call]) -> list[Layer | Merge]:
@@ -61,8 +64,12 @@ def _check_memory(layers: Sequence[str | Call], recipe: Recipe, data: Data) -> N
     available = available_memory()
     if available is None:
         return
+    built, limit = _built(layers), available // (VECTORS * BYTES)
     try:
-        flatten(_built(layers), data.input_shape, recipe.train.seed, available // (VECTORS * BYTES))
+        if nodes := recipe.model.graph(built):
+            build_graph(read_graph(nodes), data.input_shape, recipe.train.seed, limit)
+        else:
+            flatten(built, data.input_shape, recipe.train.seed, limit)
     except LimitError as error:
         raise ConfigError(
             f"{error}: each takes {VECTORS * BYTES} bytes in training, for itself, its gradient and the optimizer, and "

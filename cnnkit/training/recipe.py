@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib.resources
 import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
 
 from cnnkit import components
-from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import parse
-from cnnkit.errors import ConfigError, ExpressionError, RecipeError
+from cnnkit.errors import ConfigError, RecipeError
 from cnnkit.home import expanded
-from cnnkit.option import Option
 from cnnkit.reading import read_plain
+from cnnkit.training.sections import (
+    CompareSection,
+    DataSection,
+    ModelSection,
+    NodeTable,
+    Section,
+    TrainSection,
+    shorten,
+)
 from cnnkit.training.toml import read_toml
-from cnnkit.training_options import OPTIONS, TrainingOptions
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """Values by dotted key, `{"train.epochs": 3}`, or as text, `["train.epochs=3"]`; a key without a dot is of [train]."""
@@ -31,136 +38,11 @@ Overrides = Mapping[str, Any] | Sequence[str]
 SUFFIX = ".toml"
 MAX_BYTES = 2**20
 """Of a recipe."""
-MAX_LAYERS = 10_000
-"""As many as a model file may have."""
 MANY = 20
 """Problems of a recipe that are told."""
 
 
-def _expression(value: Any) -> Any:
-    return repr(value) if isinstance(value, Component) else value
-
-
-def _readable(text: str) -> str:
-    try:
-        parse(text)
-    except ExpressionError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-Expression = Annotated[str, BeforeValidator(_expression), AfterValidator(_readable)]
-# A field's description is what an error says was expected. TOML has lists, a frozen section keeps tuples: not strict.
-Expressions = Annotated[tuple[Expression, ...], Field(strict=False)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-
-class ModelSection(_Section):
-    """[model]: the network, without what the data decide (input shape and labels)."""
-
-    name: str = Field(
-        max_length=64,
-        pattern=r"^[a-z0-9](\.?[a-z0-9_-])*\.?$",
-        description="1 to 64 lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit and "
-        "without '..'",
-    )
-    layers: Expressions = Field(
-        min_length=1,
-        max_length=MAX_LAYERS,
-        description=f'a list of 1 to {MAX_LAYERS:,} layers, such as ["Flatten()", "Dense(10)"]',
-    )
-
-
-class DataSection(_Section):
-    """[data]: what to train on."""
-
-    dataset: Expression = Field(description='a dataset, such as "MNIST()"')
-    fraction: float = Field(
-        1.0, gt=0.0, le=1.0, description="the share of the training samples to use, above 0.0 and up to 1.0"
-    )
-    validation: float = Field(
-        0.0, ge=0.0, le=0.5, description="the share of the training samples to validate on, from 0.0 to 0.5"
-    )
-
-
-def _section_of_options() -> type[_Section]:
-    """The table [train], whose keys are the training options."""
-    types = get_type_hints(TrainingOptions, localns=vars(components))
-    return create_model(
-        "TrainSection",
-        __base__=_Section,
-        __doc__="[train]: how to train.",
-        **{name: _written(option, get_args(types[name])[0]) for name, option in OPTIONS.items()},
-    )
-
-
-def _written(option: Option[Any, Any], given: Any) -> Any:
-    """The type that a recipe gives an option, and the rest that pydantic asks of a field.
-
-    given: what Python may give for it.
-    """
-    if option.kind:  # what an expression stands for is built later
-        kept: Any = Expressions if isinstance(option.default, tuple) else Expression
-        kept = kept if option.default is not None else kept | None
-    else:
-        kept = Annotated[tuple[str, ...], Field(strict=False)] if get_origin(given) is Sequence else given
-        kept = Annotated[kept, AfterValidator(functools.partial(_fitting, option))]
-    return kept, Field(... if option.required else option.default, description=option.expected)
-
-
-def _fitting(option: Option[Any, Any], value: Any) -> Any:
-    try:
-        option.check(option.name, value)
-    except ConfigError:
-        raise PydanticCustomError("unfit", "what was expected is in the field's description") from None
-    return value
-
-
-if TYPE_CHECKING:
-
-    class TrainSection(_Section):
-        """[train]: how to train."""
-
-        def __getattr__(self, name: str) -> Any: ...
-
-else:
-    TrainSection = _section_of_options()
-
-
-MAX_SEEDS = 1000
-
-
-def read_seeds(given: Any) -> tuple[int, ...]:
-    """The seeds 0, 1, ... if their number is given, else those that are listed. Raises ValueError for anything else."""
-    seeds = range(min(given, MAX_SEEDS + 1)) if type(given) is int else given
-    if isinstance(seeds, range | list | tuple) and 0 < len(seeds) <= MAX_SEEDS:
-        seeds = tuple(seeds)
-        if all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) and len(set(seeds)) == len(seeds):
-            return seeds
-    raise ValueError(
-        f"expected how many seeds, 1 to {MAX_SEEDS:,}, or a list of different whole numbers from 0 to 2^63 - 1, "
-        f"found {_shorten(given)}"
-    )
-
-
-class CompareSection(_Section):
-    """[compare]: what `cnnkit compare` makes of the recipe; a training does not look at it."""
-
-    codes: tuple[str, ...] = Field(
-        default=(), strict=False, description='a list of short codes of networks, such as ["c16pc16", "c8p"]'
-    )
-    grid: tuple[str, ...] = Field(
-        default=(),
-        strict=False,
-        description='a list of keys with their values, such as ["train.epochs=3,6"]',
-    )
-    seeds: Annotated[tuple[int, ...], BeforeValidator(read_seeds)] = (0, 1, 2)
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that one training needs; run-time settings, such as the number of workers, are no part of it."""
 
     model: ModelSection
@@ -196,8 +78,12 @@ class Recipe(_Section):
         """The recipe as TOML, which `from_toml` reads back to an equal recipe."""
         sections = []
         for title, values in self._sections().items():
+            tables = values.pop("node", ())
             lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
             sections.append("\n".join([f"[{title}]", *lines, ""]))
+            for table in tables:
+                lines = [f"{key} = {_toml(value)}" for key, value in table.items()]
+                sections.append("\n".join([f"[[{title}.node]]", *lines, ""]))
         return "\n".join(sections)
 
     def override(self, overrides: Overrides) -> Recipe:
@@ -299,11 +185,15 @@ def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: st
     section = SECTIONS.get(title)
     if section is None:
         return f"there is no table [{title}]{_nearest(title, SECTIONS)}"
+    if kind == "value_error" and len(rest) != 1 and rest[:1] != ["node"] and not rest[1:]:
+        return f"{title}.{message.removeprefix('Value error, ')}"
     if not rest:
-        found = "found none" if kind == "missing" else f"found {_shorten(value)}"
+        found = "found none" if kind == "missing" else f"found {shorten(value)}"
         return f"{title}: expected the table [{title}] with the keys {', '.join(section.model_fields)}, {found}"
     name, *index = rest
-    key = f"{title}.{name}" + "".join(f"[{i}]" for i in index)
+    key = f"{title}.{name}" + "".join(f"[{i}]" if i.isdecimal() else f".{i}" for i in index)
+    if kind == "extra_forbidden" and index:
+        return f"[[{title}.{name}]] has no key {index[-1]!r}{_nearest(index[-1], NodeTable.model_fields)}"
     if kind == "extra_forbidden":
         elsewhere = [other for other, fields in SECTIONS.items() if name in fields.model_fields]
         hint = f"; did you mean {elsewhere[0]}.{name}?" if elsewhere else _nearest(name, section.model_fields)
@@ -311,19 +201,16 @@ def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: st
     if kind == "value_error":
         return f"{key}: {message.removeprefix('Value error, ')}"
     expected = section.model_fields[name].description
-    if index:
+    if index and name == "node":
+        expected = NodeTable.model_fields[index[1]].description if len(index) == 2 else "text"
+    elif index:
         expected = "text" if title == "compare" else "an expression as text"
-    return f"{key}: expected {expected}, found {'none' if kind == 'missing' else _shorten(value)}"
+    return f"{key}: expected {expected}, found {'none' if kind == 'missing' else shorten(value)}"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known := list(known), n=1)
     return f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(known)}"
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _toml(value: Any) -> str:

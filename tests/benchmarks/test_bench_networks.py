@@ -16,7 +16,7 @@ from cnnkit.errors import ConfigError
 
 
 def test_mnist_compact_is_the_recipe() -> None:
-    assert NETWORKS["mnist-compact"].layers == tuple(load_recipe("mnist-compact").model.layers)
+    assert NETWORKS["mnist-compact"].layers == load_recipe("mnist-compact").model.expressions
 
 
 @pytest.mark.parametrize(

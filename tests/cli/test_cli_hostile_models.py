@@ -25,7 +25,7 @@ def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is imported of a plugin, a download, or a file that a dataset opens."""
     found: list[str] = []
     catalog = Catalog([*installed_plugins(), Plugin("evil", "1", "evil", lambda: found.append("import"))])
-    for module in ("cnnkit.components", "cnnkit.data.loading", "cnnkit.training.trainer", "cnnkit.registry.trust"):
+    for module in ("cnnkit.components", "cnnkit.data.loading", "cnnkit.registry.trust"):
         monkeypatch.setattr(f"{module}.installed_catalog", lambda: catalog)
     monkeypatch.setattr(Arrays, "load", lambda self, data_dir: found.append("load"))
     monkeypatch.setattr(cnnkit.data.download, "download", lambda *arguments: found.append("download"))
@@ -104,7 +104,7 @@ class Own(CrossEntropy):
 def test_a_loss_of_ones_own_is_given(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     module = SimpleNamespace(cnnkit_losses=hookimpl(specname="cnnkit_losses")(lambda: [Own]))
     catalog = Catalog([*installed_plugins(), Plugin("mine", "1", "mine", lambda: module)])
-    for place in ("cnnkit.components", "cnnkit.training.trainer", "cnnkit.registry.trust"):
+    for place in ("cnnkit.components", "cnnkit.registry.trust"):
         monkeypatch.setattr(f"{place}.installed_catalog", lambda: catalog)
     _register(loss="Own()")
     assert "pass --loss 'Own()'" in cli("evaluate", "net").err

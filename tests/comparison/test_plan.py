@@ -152,7 +152,7 @@ def test_data_without_classes_have_no_codes(tmp_path: Path) -> None:
 def test_classes_without_names_are_counted(tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", x=np.zeros((20, 1, 8, 8), np.float32), y=np.arange(20) % 7)
     recipe = tiny().override({"data.dataset": f'Arrays("{tmp_path / "plain.npz"}")'})
-    assert plan("p", base=recipe).configurations[0].recipe.model.layers[-1] == "Dense(7)"
+    assert plan("p", base=recipe).configurations[0].recipe.model.expressions[-1] == "Dense(7)"
 
 
 def test_data_without_test_samples_compare_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from cnnkit.components.expressions import parse
 from cnnkit.errors import RecipeError
 from cnnkit.losses import CrossEntropy
 from cnnkit.optimizers import SGD
-from cnnkit.training.recipe import CompareSection, Recipe, load_recipe, recipe_names
+from cnnkit.training.recipe import Recipe, load_recipe, recipe_names
+from cnnkit.training.sections import CompareSection
 from cnnkit.training_options import OPTIONS
 
 SHIPPED = sorted((Path(cnnkit.__file__).parent / "recipes").glob("*.toml"))
@@ -226,7 +227,7 @@ def test_values_that_nest_too_deeply_are_refused() -> None:
 
 def test_an_empty_recipe_lists_the_tables() -> None:
     assert problems("") == [
-        "model: expected the table [model] with the keys name, layers, found none",
+        "model: expected the table [model] with the keys name, layers, node, found none",
         "data: expected the table [data] with the keys dataset, fraction, validation, found none",
         f"train: expected the table [train] with the keys {', '.join(OPTIONS)}, found none",
     ]
