@@ -316,7 +316,7 @@ KINDS: dict[str, Callable[[Subject], Figure]] = {
 
 
 def _has_kernels(node: Node) -> bool:
-    return isinstance(node.layer, Layer) and getattr(node.layer.params.get("weight"), "ndim", 0) == 4
+    return getattr(node.layer.params.get("weight"), "ndim", 0) == 4
 
 
 def _has_maps(subject: Subject) -> Callable[[Node], bool]:
@@ -327,7 +327,7 @@ def _has_maps(subject: Subject) -> Callable[[Node], bool]:
 
 def _described(node: Node) -> str:
     """The name of a node with its expression; that of a merge would repeat whole branches."""
-    return f"{node.name} = {node.layer!r}" if isinstance(node.layer, Layer) else node.name
+    return node.name if node.layer.branches else f"{node.name} = {node.layer!r}"
 
 
 def _told(subject: Subject, at: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -86,17 +86,6 @@ class Layer(Declared, Component):
     """
 
     kind = "layer"
-    params: dict[str, Array]
-    """What is trained, by name; after `build` the engine replaces the arrays by views of one flat vector, which are
-    changed in place: a training refuses others in their place."""
-    buffers: dict[str, Array]
-    """What is kept but not trained, by name, such as running statistics."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Give every layer its own `params` and `buffers`, so that no `__init__` has to."""
-        self = super().__new__(cls)
-        self.params, self.buffers = {}, {}
-        return self
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """Create `self.params` and `self.buffers` for inputs of this shape and return the output's shape.
@@ -157,7 +146,7 @@ class Merge(Declared, Component):
     """
 
     kind = "layer"
-    branches: list[list[Layer | Merge]]
+    branches: Sequence[Sequence[Layer | Merge]] = ()
 
     def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
         """The output's shape for the branches' output shapes, without the batch axis."""

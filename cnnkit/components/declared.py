@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from cnnkit.errors import ComponentError
-from cnnkit.types import Example, LayerCost, Shape
+from cnnkit.types import Array, Example, LayerCost, Shape
 
 OWN = ("cost", "examples", "lesson", "operators", "passes_values_on", "pointwise", "twin")
 """What holds for one class alone."""
@@ -20,6 +20,13 @@ class Declared:
     again: `cost = ReLU.cost`.
     """
 
+    params: dict[str, Array]
+    """What is trained, by name; after `build` the engine replaces the arrays by views of one flat vector, which are
+    changed in place: a training refuses others in their place. A merge has none."""
+    buffers: dict[str, Array]
+    """What is kept but not trained, by name, such as running statistics. A merge has none."""
+    branches: Sequence[Sequence[Any]] = ()
+    """The layers of each branch of a merge, in order; an empty branch passes its input on."""
     domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Inputs must lie between these two numbers; checks keep to it, training does not look at it."""
     surrogate_gradients: ClassVar[tuple[str, ...]] = ()
@@ -38,12 +45,23 @@ class Declared:
     operators: ClassVar[tuple[str, ...]] = ()
     """The ONNX operators that `lower` writes."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Give each its own `params` and `buffers`, so that no `__init__` has to."""
+        self = super().__new__(cls)
+        self.params, self.buffers = {}, {}
+        return self
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # Reset here, so that nobody who asks has to remember it.
         for name in OWN:
             if name not in vars(cls):
                 setattr(cls, name, getattr(Declared, name))
+
+    @property
+    def brief(self) -> str:
+        """Its expression, without the layers of branches, which are listed by themselves."""
+        return type(self).__name__ if self.branches else repr(self)
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:
         """What a forward pass in prediction costs for one sample, from shapes without the batch axis; None if unknown.

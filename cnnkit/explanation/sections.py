@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cnnkit.components import Layer
 from cnnkit.explanation import figures
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import MOST, describe
@@ -33,7 +32,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
     node, most = trace.node, channels_shown(len(explanation.trace.layers))
     lesson = lesson_for(trace, _unflattened(explanation, trace))
     said = describe(type(node.layer))
-    arrays = {**node.layer.params, **node.layer.buffers} if isinstance(node.layer, Layer) else {}
+    arrays = {**node.layer.params, **node.layer.buffers}
     pictures = figures.gallery(trace.output, f"output of {node.name}", most, also=lesson.boxes, boxes=lesson.boxes)
     parts: list[Any] = [
         tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace))),
@@ -59,13 +58,12 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
 def expression(trace: LayerTrace) -> str:
     """The layer's expression; of a merge its name, as its branches are listed before it."""
     layer = trace.node.layer
-    return cut(repr(layer)) if isinstance(layer, Layer) else f"{type(layer).__name__}(...)"
+    return f"{layer.brief}(...)" if layer.branches else cut(layer.brief)
 
 
 def parameter_count(trace: LayerTrace) -> int:
     """How many numbers of the layer are trained."""
-    layer = trace.node.layer
-    return sum(array.size for array in layer.params.values()) if isinstance(layer, Layer) else 0
+    return sum(array.size for array in trace.node.layer.params.values())
 
 
 def check_words(trace: LayerTrace) -> str:
@@ -95,7 +93,7 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
     cost = node.cost
     layer = node.layer
     sizes = ""
-    if isinstance(layer, Layer) and (layer.params or layer.buffers):
+    if layer.params or layer.buffers:
         params, buffers = (
             ", ".join(f"{name} {shape(array.shape)}" for name, array in arrays.items())
             for arrays in (layer.params, layer.buffers)

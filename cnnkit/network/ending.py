@@ -49,7 +49,7 @@ def softmax_at_end(nodes: Sequence[Node]) -> Node | None:
     It is the last layer, or all layers after it only pass its values on.
     """
     node = nodes[-1]
-    while isinstance(node.layer, Layer) and not isinstance(node.layer, Softmax):
+    while not isinstance(node.layer, Softmax):
         in_shape = node.in_shapes[0]
         kept = node.out_shape == in_shape or math.prod(in_shape[1:]) == 1  # of (C, 1, 1), all orders are one
         if not (node.layer.passes_values_on and kept) or node.inputs == (INPUT,):
@@ -69,7 +69,7 @@ def about_end(nodes: Sequence[Node], loss: Loss) -> str:
     if not loss.from_logits:
         return ""
     end, last = softmax_at_end(nodes), nodes[-1]
-    while isinstance(last.layer, Layer) and last.layer.passes_values_on and last.inputs != (INPUT,):
+    while last.layer.passes_values_on and last.inputs != (INPUT,):
         last = nodes[last.inputs[0]]
     if not takes_logits(loss) and end is not None:
         raise ConfigError(

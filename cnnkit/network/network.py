@@ -270,7 +270,6 @@ class Network:
         return [
             (f"{node.name}.{name}", array)
             for node in owners(self.nodes)
-            if isinstance(node.layer, Layer)
             for name, array in (*node.layer.params.items(), *node.layer.buffers.items())
         ]
 
@@ -329,9 +328,8 @@ _owners: WeakValueDictionary[int, Network] = WeakValueDictionary()
 def _refuse_owned(layers: Sequence[Layer | Merge]) -> None:
     """Building a layer gives it new parameters: another network must not lose its own by that."""
     for layer in layers:
-        if isinstance(layer, Merge):
-            for branch in layer.branches:
-                _refuse_owned(branch)
+        for branch in layer.branches:
+            _refuse_owned(branch)
         owner = _owners.get(id(layer))
         if owner is not None and any(node.layer is layer for node in owner.nodes):
             raise ConfigError(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.components import GradientMethod, Layer, Optimizer
+from cnnkit.components import GradientMethod, Optimizer
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.augmented import Augmented
@@ -144,6 +144,5 @@ def _follow(copied: Engine, engine: Engine) -> None:
     """Give a copy the present parameters and buffers."""
     copied.parameters.vector[...] = engine.parameters.vector
     for node, original in zip(copied.nodes, engine.nodes, strict=True):
-        if isinstance(node.layer, Layer) and isinstance(original.layer, Layer):
-            for name, buffer in original.layer.buffers.items():
-                node.layer.buffers[name][...] = buffer
+        for name, buffer in original.layer.buffers.items():
+            node.layer.buffers[name][...] = buffer

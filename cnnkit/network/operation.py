@@ -15,7 +15,7 @@ import numpy as np
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.components.described import described
 from cnnkit.errors import ContractError
-from cnnkit.types import Array, Cache, Context, Grads, Shape
+from cnnkit.types import Array, Cache, Context, Grads, OnnxGraph, Shape
 
 if TYPE_CHECKING:
     from cnnkit.network.kernels import Kernel
@@ -42,6 +42,10 @@ class Operation:
 
     def __init__(self, run: Any) -> None:
         self.run = run
+
+    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
+        """Write it into a graph, and return the name of its output."""
+        return str(self.run.lower(graph, xs[0]))
 
     def partial(self, xs: Sequence[Array], ctx: Context) -> Array:
         """A coupled operation's part of the forward total."""
@@ -112,6 +116,10 @@ class CoupledOperation(Operation):
 
 class JoiningOperation(Operation):
     """A merge, or a kernel in its place: several inputs, no parameters."""
+
+    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
+        """Write it into a graph, and return the name of its output."""
+        return str(self.run.lower(graph, xs))
 
     def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
         """The output for the ends of the branches."""

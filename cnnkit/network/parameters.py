@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.components import Layer
+from cnnkit.components import Layer, Merge
 from cnnkit.errors import ComponentError
 from cnnkit.network.node import Node, owners
 from cnnkit.types import Array, Shape
@@ -34,12 +34,10 @@ class Parameters:
 
     def __init__(self, nodes: Iterable[Node], dtype: np.dtype[Any]) -> None:
         self.entries: list[Entry] = []
-        pieces: list[tuple[Node, Layer, str, Array]] = []
+        pieces: list[tuple[Node, Layer | Merge, str, Array]] = []
         start = 0
         nodes = list(nodes)
         for node in owners(nodes):
-            if not isinstance(node.layer, Layer):
-                continue
             for name, value in node.layer.params.items():
                 self.entries.append(Entry(node.index, name, start, start + value.size, value.shape))
                 pieces.append((node, node.layer, name, value))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cnnkit.components import Layer
 from cnnkit.network.node import INPUT, Node, owners
 from cnnkit.types import LayerCost, Shape
 
@@ -21,9 +20,15 @@ def summary(nodes: Sequence[Node], input_shape: Shape) -> str:
     rows = [("input", "", "", _shape(input_shape), "", "")]
     for node, count, cost in zip(nodes, counts, costs, strict=True):
         sources = ", ".join("input" if i == INPUT else nodes[i].name for i in node.inputs)
-        layer = repr(node.layer) if isinstance(node.layer, Layer) else type(node.layer).__name__
         rows.append(
-            (node.name, layer, sources, _shape(node.out_shape), f"{count:,}" if count else "", _operations(cost))
+            (
+                node.name,
+                node.layer.brief,
+                sources,
+                _shape(node.out_shape),
+                f"{count:,}" if count else "",
+                _operations(cost),
+            )
         )
     widths = [max(len(row[column]) for row in (HEADINGS, *rows)) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -34,7 +39,7 @@ def summary(nodes: Sequence[Node], input_shape: Shape) -> str:
 
 
 def _parameters(node: Node) -> int:
-    return sum(array.size for array in node.layer.params.values()) if isinstance(node.layer, Layer) else 0
+    return sum(array.size for array in node.layer.params.values())
 
 
 def _operations(cost: LayerCost | None) -> str:

@@ -13,15 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
-from cnnkit.components import Merge
 from cnnkit.components.checks import whole
 from cnnkit.errors import ConfigError, OnnxError
 from cnnkit.home import expanded
 from cnnkit.network import INPUT, Network, Node
+from cnnkit.network.operation import operation_of
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.onnx.load import MAX_BYTES
 from cnnkit.onnx.outputs import lower_outputs
-from cnnkit.types import Array
 from cnnkit.writing import write_whole
 
 MIN_OPSET, MAX_OPSET = 13, 22
@@ -143,10 +142,9 @@ def _lower_preprocessing(model: Network, graph: GraphBuilder, input_dtype: str) 
 
 def _lower_node(node: Node, graph: GraphBuilder, inputs: Sequence[str]) -> str:
     layer = node.layer
-    arrays: dict[str, Array] = {} if isinstance(layer, Merge) else {**layer.params, **layer.buffers}
-    graph.begin(node.name, repr(layer), arrays)
+    graph.begin(node.name, repr(layer), {**layer.params, **layer.buffers})
     try:
-        value = layer.lower(graph, inputs) if isinstance(layer, Merge) else layer.lower(graph, inputs[0])
+        value = operation_of(layer).lower(graph, inputs)
         lowered = graph.shape(value)
     except OnnxError as error:
         raise OnnxError(f"{node}: {error}") from None

@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 
 from onnx import ModelProto, ValueInfoProto
 
-from cnnkit.components import Merge, Runtime, installed_catalog
+from cnnkit.components import Runtime, installed_catalog
 from cnnkit.errors import ConfigError, OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx import messages
@@ -212,7 +212,7 @@ def _window_bytes(model: Network) -> int:
     sizes = [0]
     for node in model.nodes:
         channels = node.out_shape[0]
-        weights = 0 if isinstance(node.layer, Merge) else max((a.size for a in node.layer.params.values()), default=0)
+        weights = max((array.size for array in node.layer.params.values()), default=0)
         sizes.append(4 * weights // channels * math.prod(node.out_shape) // channels)
     return max(sizes)
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.components import Layer
 from cnnkit.network import Network
 from cnnkit.registry.values import recipe_rows, shown
 
@@ -113,10 +112,8 @@ def _about(record: Record, model: Network) -> Iterator[str]:
 def _layers(model: Network) -> str:
     rows = []
     for node in model.nodes:
-        layer, count = type(node.layer).__name__, 0
-        if isinstance(node.layer, Layer):
-            layer, count = repr(node.layer), sum(array.size for array in node.layer.params.values())
-        rows.append((code(node.name), code(layer), _shape(node.out_shape), f"{count:,}"))
+        count = sum(array.size for array in node.layer.params.values())
+        rows.append((code(node.name), code(node.layer.brief), _shape(node.out_shape), f"{count:,}"))
     return table(("name", "layer", "output", "parameters"), rows)
 
 

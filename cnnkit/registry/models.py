@@ -124,7 +124,7 @@ def _graph(entries: Sequence[NodeEntry], layers: Sequence[Layer | Merge]) -> dic
 def _check_parameters(model: Network, state: Mapping[str, Array]) -> None:
     """Refuse parameters of another type than the model computes in: whole numbers, say, that fit into its place."""
     for node in owners(model.nodes):
-        for name in node.layer.params if isinstance(node.layer, Layer) else ():
+        for name in node.layer.params:
             if (found := state[f"{node.name}.{name}"].dtype.name) != model.parameters.vector.dtype.name:
                 raise RegistryError(
                     f"its parameter {node.name}.{name} must be of {model.parameters.vector.dtype}, it is of {found}"

@@ -25,7 +25,7 @@ from cnnkit.testing.independence import (
 from cnnkit.testing.lowering import check_lowering
 from cnnkit.testing.randomness import check_draws, check_random_rate, check_samples_independent
 from cnnkit.testing.running import build
-from cnnkit.testing.trial import DTYPE, Trial, params_of
+from cnnkit.testing.trial import DTYPE, Trial
 from cnnkit.types import Array, Shape
 
 SMALL = 12
@@ -78,7 +78,7 @@ def check_build(layer: Layer | Merge, in_shape: Shape) -> None:
     """Parameters are finite arrays of floats, made with the generator that `build` was given and no other."""
     one, two = (build(layer, in_shape, np.random.default_rng(0)) for _ in range(2))
     equal("type of the sizes that build returns", {type(size) for size in one.out_shape}, {int})
-    for (name, value), again in zip(params_of(one.layer).items(), params_of(two.layer).values(), strict=True):
+    for (name, value), again in zip(one.layer.params.items(), two.layer.params.values(), strict=True):
         if not (isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isfinite(value).all()):
             raise CheckError(f"build must make params[{name!r}] an array of finite floats, it made {value!r}")
         if not np.array_equal(value, again):
@@ -89,7 +89,7 @@ def check_shapes(layer: Layer | Merge, in_shape: Shape) -> None:
     """Outputs have the shape that `build` returned, gradients those of inputs and parameters, for any batch size."""
     for batch in (1, 3):
         trial = Trial.make(layer, in_shape, batch=batch)
-        params = {k: p.shape for k, p in params_of(trial.built.layer).items()}
+        params = {k: p.shape for k, p in trial.built.layer.params.items()}
         for training in (True, False):
             where = "training" if training else "prediction"
             equal(f"shape of y in {where}", trial.forward(training=training).shape, (batch, *trial.built.out_shape))

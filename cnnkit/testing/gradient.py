@@ -13,7 +13,7 @@ from cnnkit.errors import CheckError, ConfigError
 from cnnkit.testing.comparing import checking
 from cnnkit.testing.inputs import LARGE, REACH, apart, domain_of, moved_into
 from cnnkit.testing.outputs import PROBABILITIES, Tried, kinds_for, outputs_for, tried
-from cnnkit.testing.running import Built, Tile, backward, build, forward, output
+from cnnkit.testing.running import Built, Tile, backward, build, forward, input_names, output
 from cnnkit.types import Array, Shape
 
 DIRECTIONS = 3
@@ -104,12 +104,11 @@ def gradient_check(
 
 def surrogates_of(layer: Layer | Merge, inputs: int) -> tuple[str, ...]:
     """What is not compared, as the report calls it. Raises ConfigError for a name that the layer does not have."""
-    names = [f"xs[{i}]" for i in range(inputs)] if isinstance(layer, Merge) else ["x", *layer.params]
+    names = [*input_names(layer, inputs), *layer.params]
     for name in layer.surrogate_gradients:
         if name not in names:
             raise ConfigError(f"{layer!r}: surrogate_gradients must be a tuple of names among {names}, got {name!r}")
-    inner = () if isinstance(layer, Merge) else tuple(layer.params)
-    return tuple(f"params.{name}" if name in inner else name for name in layer.surrogate_gradients)
+    return tuple(f"params.{name}" if name in layer.params else name for name in layer.surrogate_gradients)
 
 
 def _all_surrogates(built: Built) -> Iterator[str]:
@@ -123,8 +122,8 @@ def _check_built(built: Built, batch: int, rng: np.random.Generator, threshold: 
     """The errors by what they are of, and an example if one of the inputs is wrong."""
     layer, domain = built.layer, domain_of(built.layer)
     shapes = [(batch, *shape) for shape in built.in_shapes]
-    inputs = [f"xs[{i}]" for i in range(len(shapes))] if isinstance(layer, Merge) else ["x"]
-    params = {} if isinstance(layer, Merge) else {f"params.{name}": value for name, value in layer.params.items()}
+    inputs = input_names(layer, len(shapes))
+    params = {f"params.{name}": value for name, value in layer.params.items()}
     skipped = surrogates_of(layer, len(shapes))
     dy = rng.normal(size=(batch, *built.out_shape))
     example = ""
@@ -196,8 +195,7 @@ class _Place:
         return found
 
     def _tiles(self, point: Mapping[str, Array]) -> list[Tile]:
-        if isinstance(self.layer, Layer):
-            self.layer.params = {name: np.asarray(point[f"params.{name}"]) for name in self.layer.params}
+        self.layer.params = {name: np.asarray(point[f"params.{name}"]) for name in self.layer.params}
         return forward(self.layer, [point[name] for name in self.inputs], training=self.training, tiles=[1])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
 from cnnkit.testing.gradient import GradientReport, Point, surrogates_of
-from cnnkit.testing.running import Tile, backward, forward, output
+from cnnkit.testing.running import Tile, backward, forward, input_names, output
 from cnnkit.types import Array
 
 DIRECTIONS = 2
@@ -39,10 +39,9 @@ def gradient_check_at(
     Raises CheckError if `backward` does not give one gradient, of the right shape, for each input and parameter.
     """
     rng = np.random.default_rng(seed)
-    if isinstance(layer, Layer):
-        layer = copy.copy(layer)
-        layer.params = {name: np.asarray(value, np.float64) for name, value in layer.params.items()}
-        layer.buffers = {name: np.asarray(value, np.float64) for name, value in layer.buffers.items()}
+    layer = copy.copy(layer)
+    layer.params = {name: np.asarray(value, np.float64) for name, value in layer.params.items()}
+    layer.buffers = {name: np.asarray(value, np.float64) for name, value in layer.buffers.items()}
     place = _Place(layer, xs, dy)
     surrogates = surrogates_of(layer, len(xs))
     errors: dict[str, float] = {}
@@ -64,10 +63,9 @@ class _Place:
     def __init__(self, layer: Layer | Merge, xs: Sequence[Array], dy: Array) -> None:
         self.layer = layer
         self.dy = dy.astype(np.float64)
-        self.inputs = [f"xs[{i}]" for i in range(len(xs))] if isinstance(layer, Merge) else ["x"]
+        self.inputs = input_names(layer, len(xs))
         self.point: Point = {name: x.astype(np.float64) for name, x in zip(self.inputs, xs, strict=True)}
-        if isinstance(layer, Layer):
-            self.point |= {f"params.{name}": value for name, value in layer.params.items()}
+        self.point |= {f"params.{name}": value for name, value in layer.params.items()}
         dxs, grads = backward(layer, self.dy, self._tile(self.point))
         self.gradients = dict(zip(self.inputs, dxs, strict=True)) | {f"params.{k}": grad for k, grad in grads.items()}
         expected = {name: value.shape for name, value in self.point.items()}
@@ -106,8 +104,7 @@ class _Place:
         return output(self._tile(point))
 
     def _tile(self, point: Mapping[str, Array]) -> list[Tile]:
-        if isinstance(self.layer, Layer):
-            self.layer.params = {name: np.asarray(point[f"params.{name}"]) for name in self.layer.params}
+        self.layer.params = {name: np.asarray(point[f"params.{name}"]) for name in self.layer.params}
         return forward(self.layer, [point[name] for name in self.inputs], training=False, tiles=1)
 
 

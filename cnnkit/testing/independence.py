@@ -11,7 +11,7 @@ from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import close
 from cnnkit.testing.state import changes, global_generators, snapshot
-from cnnkit.testing.trial import BATCH, PASSES, Trial, params_of
+from cnnkit.testing.trial import BATCH, PASSES, Trial
 from cnnkit.types import Array, Shape
 
 MANY = 70
@@ -25,8 +25,8 @@ def check_inputs_unchanged(layer: Layer | Merge, in_shape: Shape) -> None:
     for name, training in PASSES.items():
         trial = Trial.make(layer, in_shape)
         own = trial.built.layer
-        given = {f"xs[{i}]": x for i, x in enumerate(trial.xs)} | {"dy": trial.dy} | params_of(own)
-        given |= own.buffers if isinstance(own, Layer) else {}
+        given = {f"xs[{i}]": x for i, x in enumerate(trial.xs)} | {"dy": trial.dy} | own.params
+        given |= own.buffers
         before = {key: value.copy() for key, value in given.items()}
         trial.results_of(name, training=training)
         for key, value in given.items():
@@ -97,8 +97,6 @@ def _own(found: dict[str, object]) -> dict[str, object]:
 
 
 def _arrays(layer: Layer | Merge) -> dict[str, Array]:
-    if not isinstance(layer, Layer):
-        return {}
     params = {f"params[{name!r}]": value for name, value in layer.params.items()}
     return params | {f"buffers[{name!r}]": value for name, value in layer.buffers.items()}
 

@@ -25,9 +25,7 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
     if not _can_be_lowered(layer):
         return
     model = alone(copy.deepcopy(layer), in_shape)
-    names = {
-        f"{node.name}.{name}" for node in model.nodes if isinstance(node.layer, Layer) for name in node.layer.params
-    }
+    names = {f"{node.name}.{name}" for node in model.nodes for name in node.layer.params}
     domain = domain_of(layer)
     for seed, signs in enumerate(("above 0", "of both signs")):
         rng = np.random.default_rng(seed)
@@ -47,7 +45,7 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
 
 def _can_be_lowered(layer: Layer | Merge) -> bool:
     """Whether it has a `lower` of its own, and so have the layers in its branches."""
-    inner = [one for branch in layer.branches for one in branch] if isinstance(layer, Merge) else []
+    inner = [one for branch in layer.branches for one in branch]
     return type(layer).lower not in (Layer.lower, Merge.lower) and all(map(_can_be_lowered, inner))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
 from cnnkit.testing.inputs import domain_of, moved_into
-from cnnkit.testing.trial import Trial, params_of
+from cnnkit.testing.trial import Trial
 from cnnkit.types import Array, Shape
 
 SAMPLES = 12
@@ -41,7 +41,7 @@ def check_samples_independent(layer: Layer | Merge, in_shape: Shape) -> None:
     A layer with parameters may draw for those, and so for all samples of a tile together.
     """
     trial = Trial.make(layer, in_shape)
-    if params_of(trial.built.layer) or not trial.is_random():
+    if trial.built.layer.params or not trial.is_random():
         return
     trial.xs = [_constant(layer, (SAMPLES, *shape)) for shape in trial.built.in_shapes]
     pairs = set(combinations(range(SAMPLES), 2))
@@ -68,7 +68,7 @@ def check_random_rate(layer: Layer | Merge, in_shape: Shape) -> None:
     """A layer with a `rate` that sets numbers to zero does so at that rate, and keeps their mean."""
     rate = getattr(layer, "rate", None)
     trial = Trial.make(layer, in_shape)
-    if not isinstance(rate, float) or not 0 < rate < 1 or len(trial.xs) > 1 or params_of(trial.built.layer):
+    if not isinstance(rate, float) or not 0 < rate < 1 or len(trial.xs) > 1 or trial.built.layer.params:
         return
     trial.xs = [_constant(layer, (SAMPLES, *shape)) for shape in trial.built.in_shapes]
     expected = trial.forward(training=False)

@@ -74,11 +74,15 @@ def _build_merge(merge: Merge, in_shape: Shape, rng: np.random.Generator) -> Bui
     return Built(merge, tuple(ends), merge.merge_shape(ends), tuple(inner))
 
 
+def input_names(layer: Layer | Merge, inputs: int) -> list[str]:
+    """What the checks call the inputs: "x", of a merge "xs[0]", "xs[1]" and so on."""
+    return [f"xs[{i}]" for i in range(inputs)] if isinstance(layer, Merge) else ["x"]
+
+
 def cast_parameters(layer: Layer | Merge, dtype: str | np.dtype[Any]) -> None:
     """Give parameters and buffers this dtype."""
-    if isinstance(layer, Layer):
-        layer.params = {name: value.astype(dtype) for name, value in layer.params.items()}
-        layer.buffers = {name: value.astype(dtype) for name, value in layer.buffers.items()}
+    layer.params = {name: value.astype(dtype) for name, value in layer.params.items()}
+    layer.buffers = {name: value.astype(dtype) for name, value in layer.buffers.items()}
 
 
 def forward(
@@ -134,7 +138,7 @@ def _backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[l
     dxs: list[Sequence[Array]] = []
     for (given, grads), ctx in zip(results, contexts, strict=True):
         dxs.append([dx for dx in given if dx is not None])
-        kept = _kept(layer, grads, ctx) if isinstance(layer, Layer) else {}
+        kept = _kept(layer, grads, ctx)
         total = {name: total[name] + grad if name in total else grad for name, grad in kept.items()}
         ctx.end_call()
     return [np.concatenate(parts) for parts in zip(*dxs, strict=True)], total
@@ -145,7 +149,7 @@ def output(tiles: Sequence[Tile]) -> Array:
     return np.concatenate([tile.y for tile in tiles])
 
 
-def _kept(layer: Layer, grads: Grads, ctx: PlainContext) -> Grads:
+def _kept(layer: Layer | Merge, grads: Grads, ctx: PlainContext) -> Grads:
     """The gradients as the engine keeps them: each copied to its place, one after the other, unless it is there."""
     kept = {}
     for name, grad in grads.items():

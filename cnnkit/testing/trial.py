@@ -78,8 +78,3 @@ class Trial:
         """Whether the layer draws random numbers in training."""
         self.forward()
         return any(tile.ctx.has_drawn for tile in self.tiles)
-
-
-def params_of(layer: Layer | Merge) -> dict[str, Array]:
-    """Those of a layer; a merge has none."""
-    return layer.params if isinstance(layer, Layer) else {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cnnkit.components import Layer
 from cnnkit.network import Network
 from cnnkit.types import Array
 
@@ -56,9 +55,6 @@ class Average:
 
     def _weights(self) -> dict[str, Array]:
         buffers = {
-            f"{node.name}.{name}": buffer
-            for node in self._model.nodes
-            if isinstance(node.layer, Layer)
-            for name, buffer in node.layer.buffers.items()
+            f"{node.name}.{name}": buffer for node in self._model.nodes for name, buffer in node.layer.buffers.items()
         }
         return {PARAMETERS: self._model.parameters.vector} | buffers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.components import Layer
 from cnnkit.network import Augmented, Engine, Network, Session
 from cnnkit.network.node import Node
 from cnnkit.types import Array
@@ -57,7 +56,7 @@ def first_weights(engine: Engine) -> str:
 def first_buffer(model: Network) -> str:
     """The first buffer that is not finite, in words; "" if there is none."""
     for node in model.nodes:
-        for name, buffer in node.layer.buffers.items() if isinstance(node.layer, Layer) else ():
+        for name, buffer in node.layer.buffers.items():
             if not np.isfinite(buffer).all():
                 return f"the buffer {name!r} of {_of(node)}"
     return ""

@@ -164,7 +164,7 @@ def test_parameters_leave_the_shared_memory_with_the_session() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     assert (model.parameters.vector == before).all()
-    assert np.shares_memory(model.nodes[0].layer.params["weight"], model.parameters.vector)  # type: ignore[union-attr]
+    assert np.shares_memory(model.nodes[0].layer.params["weight"], model.parameters.vector)
 
 
 def test_a_session_that_failed_is_over() -> None:

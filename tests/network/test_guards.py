@@ -246,7 +246,7 @@ def test_parameters_that_were_put_in_the_place_of_others_are_refused(workers: in
         "place: change it in place, params['weight'][...] = new"
     )
     model = network()
-    model.layers[0].params["weight"] += 1  # type: ignore[union-attr]  # in place: the same array
+    model.layers[0].params["weight"] += 1
     model.engine().parameters.require_in_place()
 
 

@@ -31,7 +31,7 @@ def test_the_average_is_that_of_the_formula() -> None:
     model = network()
     rng = np.random.default_rng(0)
     parameters, average = model.parameters.vector, Average(model, 0.6)
-    running = model.nodes[1].layer.buffers["running_mean"]  # type: ignore[union-attr]  # a layer, not a merge
+    running = model.nodes[1].layer.buffers["running_mean"]
     expected, expected_running = parameters.astype(np.float64), running.astype(np.float64)
     for step in range(1, 12):
         parameters[...], running[...] = rng.normal(size=parameters.size), rng.normal(size=running.size)
