@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
-from cnnkit import Sequential
+from cnnkit import Graph, Sequential
 from cnnkit.components import installed_catalog
 from cnnkit.layers import LAYERS
+from cnnkit.network import Network
 from cnnkit.types import Array, Preprocessing, Shape
 
 IMAGE = (4, 9, 11)
 """Channels that two groups share, and sides that no stride divides evenly."""
+JOINS = {"Add()", "Multiply()", "Concat()"}
 SAMPLES = 4
 """One is executed alone, the others together."""
 
@@ -31,18 +34,30 @@ class Geometry:
     def __str__(self) -> str:
         return f"{' '.join(self.layers)} on {self.input_shape} {self.input_dtype}"
 
-    def model(self) -> Sequential:
-        """The network, with parameters and running statistics that are neither 0 nor 1."""
+    def model(self) -> Network:
+        """The network, with parameters and running statistics that are neither 0 nor 1.
+
+        A layer that joins values joins the one before it with what ReLU makes of that.
+        """
         preprocessing = Preprocessing(1 / 255, (0.4,), (0.2,)) if self.input_dtype == "uint8" else Preprocessing()
-        model = Sequential(
-            self.layers,
-            self.input_shape,
-            preprocessing=preprocessing,
-            input_dtype="uint8" if self.input_dtype == "uint8" else "float32",
-        )
+        options: dict[str, Any] = {"preprocessing": preprocessing, "input_dtype": self.input_dtype}
+        if JOINS.isdisjoint(self.layers):
+            model: Network = Sequential(self.layers, self.input_shape, **options)
+        else:
+            model = Graph(self._nodes(), self.input_shape, **options)
         rng = np.random.default_rng(1)
         model.load_state({name: array + rng.uniform(0.1, 0.5, array.shape) for name, array in model.state().items()})
         return model
+
+    def _nodes(self) -> dict[str, Any]:
+        nodes: dict[str, Any] = {}
+        for place, layer in enumerate(self.layers):
+            if layer in JOINS:
+                before = [*nodes][-1] if nodes else "input"
+                nodes |= {f"bent_{place}": ("ReLU()", before), f"layer_{place}": (layer, [before, f"bent_{place}"])}
+            else:
+                nodes[f"layer_{place}"] = layer
+        return nodes
 
     def inputs(self) -> Array:
         """Samples; negative numbers prevail, so that a padding of 0 among maxima shows."""

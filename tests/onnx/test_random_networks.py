@@ -11,6 +11,7 @@ import pytest
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import (
     LAYERS,
+    Add,
     AvgPool2D,
     BatchNorm2D,
     Concat,
@@ -19,11 +20,12 @@ from cnnkit.layers import (
     Dropout,
     Flatten,
     MaxPool2D,
+    Multiply,
     ReLU,
     Residual,
     Softmax,
 )
-from cnnkit.network import Sequential
+from cnnkit.network import Graph
 from cnnkit.onnx.export import export_onnx
 from cnnkit.onnx.validate import validate_onnx
 from cnnkit.types import Array, Preprocessing
@@ -68,8 +70,8 @@ def layer(rng: np.random.Generator) -> Layer | Merge:
             return ReLU()
 
 
-def network(seed: int) -> Sequential:
-    """An even number of channels everywhere before a convolution, so that two groups fit."""
+def network(seed: int) -> Graph:
+    """A chain, with a join behind it; an even number of channels before every convolution, so that two groups fit."""
     rng = np.random.default_rng(seed)
     body: list[Layer | Merge | str] = ["Conv2D(2, 1)", POINTWISE[seed % len(POINTWISE)]]
     for _ in range(rng.integers(1, 5)):
@@ -77,8 +79,11 @@ def network(seed: int) -> Sequential:
     end: list[Layer | Merge] = [Flatten(), Dense(int(rng.integers(2, 12)), bias=bool(rng.integers(2)))]
     end += [Softmax()] if rng.random() < 0.3 else []
     uint8 = rng.random() < 0.5
-    model = Sequential(
-        [*body, *end],
+    chain = {f"n{place}": one for place, one in enumerate(body)}
+    join = Add() if seed % 2 else Multiply()
+    joined = {"bent": "ReLU()", "joined": (join, [*[*chain][-1:], "bent"])}
+    model = Graph(
+        chain | joined | {f"end{place}": one for place, one in enumerate(end)},
         (2, int(rng.integers(12, 20)), int(rng.integers(12, 20))),
         preprocessing=Preprocessing(1 / 255 if uint8 else 1.0, (0.4, 0.6), (0.2, 0.3)),
         input_dtype="uint8" if uint8 else "float32",
@@ -89,7 +94,7 @@ def network(seed: int) -> Sequential:
     return model
 
 
-def inputs(model: Sequential, seed: int) -> Array:
+def inputs(model: Graph, seed: int) -> Array:
     rng = np.random.default_rng([seed, 1])
     shape = (BATCH, *model.input_shape)
     return rng.integers(0, 256, shape, np.uint8) if model.input_dtype == "uint8" else rng.random(shape, np.float32)
