@@ -17,4 +17,6 @@ def read_plain(path: Path, most: int) -> bytes:
             raise OSError(errno.EINVAL, "expected a plain file, this is a pipe or a device")
         if status.st_size > most:
             raise OSError(errno.EFBIG, f"expected at most {most:,} bytes, it has {status.st_size:,}")
-        return stream.read(most)
+        if (data := stream.read(most)) is None:  # the system's own files may wait, as the kernel's messages do
+            raise OSError(errno.EAGAIN, "expected a plain file, this is one that waits for somebody to write")
+        return data

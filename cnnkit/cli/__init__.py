@@ -53,6 +53,8 @@ def _answered(code: int) -> int:
     """The same exit code, unless all went well and yet the answer is lost."""
     from cnnkit.cli.answers import answers
 
+    if code > 128:  # typer has made an exit code of Ctrl-C
+        hurry()
     if error := lost_answer(answers()):
         from cnnkit.cli.output import fail
 

@@ -75,13 +75,22 @@ def read(files: Files, folder: Path, number: int | None = None) -> Digests | Non
     return understand(data)
 
 
+def check_end(files: Files, folder: Path) -> bytes:
+    """The end of the log. Raises RegistryError if it is no regular file, or if git has changed it.
+
+    What is written after that could be told from nothing any more.
+    """
+    end = files.read_end(folder / LOG, 4096)
+    _check(folder, end)
+    return end
+
+
 def last_tried(files: Files, folder: Path) -> int:
     """The highest number that a version was registered under, or tried to be, by the end of the log.
 
     0 if that tells of deletions only. Numbers rise, so that none that the end does not show is higher.
     """
-    end = files.read_end(folder / LOG, 4096)
-    _check(folder, end)
+    end = check_end(files, folder)
     digests = understand(end[end.find(b"\n") :])  # it begins in the middle of a record, or with a line break
     return max((*digests.committed, *digests.intended), default=0)
 

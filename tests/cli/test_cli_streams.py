@@ -219,7 +219,10 @@ def test_a_reader_that_stands_still_does_not_keep_a_command_from_its_end(trained
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=2)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+        try:
+            assert process.wait(timeout=30) == 130
+        finally:
+            process.kill()
     os.close(read)
     os.close(write)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,29 @@ def test_pointers_of_git_lfs_are_named(registry: Registry, model: Sequential) ->
         assert [named in problem.text for problem in registry.verify()] == [True], name
         path.with_name(name).write_bytes(kept)
     assert registry.verify() == []
+
+
+def pointed(data: bytes) -> bytes:
+    return POINTER
+
+
+def with_other_ends(data: bytes) -> bytes:
+    return data.replace(b"\n", b"\r\n")
+
+
+@pytest.mark.parametrize("change", [pointed, with_other_ends])
+def test_a_log_that_git_has_changed_is_not_written_to(
+    registry: Registry, model: Sequential, change: Callable[[bytes], bytes]
+) -> None:
+    path = registry.save(model, "net").path.with_name("digests.log")
+    path.write_bytes(changed := change(path.read_bytes()))
+    cannot = r"the digest log .*digests\.log cannot be used: "
+    with pytest.raises(RegistryError, match=cannot):
+        registry.delete("net@1")
+    with pytest.raises(RegistryError, match=cannot):
+        registry.save(model, "net")
+    assert path.read_bytes() == changed
+    assert path.with_name("v000001.h5").stat().st_size > len(POINTER)
 
 
 def test_a_text_with_carriage_returns_is_refused(registry: Registry, model: Sequential) -> None:

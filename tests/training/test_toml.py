@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit.errors import RecipeError
+from cnnkit.reading import read_plain
 from cnnkit.training.recipe import MAX_BYTES, Recipe, load_recipe
 from cnnkit.training.toml import MAX_DEPTH, MAX_PARTS, read_toml
 
@@ -54,6 +55,21 @@ d = '''{dots}\n{brackets} "'''
     assert list(values) == ["a", "b", "c", "d", dots]
     assert values["c"] == f'{dots}\n{brackets} """ '
     assert read_toml(".".join("a" * MAX_PARTS) + " = -9223372036854775808")
+
+
+def test_a_file_of_the_system_that_waits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as /proc/kmsg, which says that it is a plain file."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    path = tmp_path / "waits.toml"
+    path.touch()
+    status = path.stat()
+    monkeypatch.setattr(os, "open", lambda *_: read)
+    monkeypatch.setattr(os, "fstat", lambda _: status)
+    with pytest.raises(OSError, match="expected a plain file, this is one that waits for somebody to write"):
+        read_plain(path, 10)
+    monkeypatch.undo()
+    os.close(write)
 
 
 def test_a_recipe_that_is_no_plain_file_is_refused_at_once(tmp_path: Path) -> None:
