@@ -71,7 +71,7 @@ class Declared:
         return None
 
 
-def cost_of(layer: Declared, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:
+def layer_cost(layer: Declared, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:
     """What a layer or merge says that it costs. Raises ComponentError for what is no cost, naming the layer."""
     try:
         found: object = layer.cost(in_shapes, out_shape)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.components import Layer, Merge
-from cnnkit.components.declared import cost_of as layer_cost
+from cnnkit.components.declared import layer_cost
 from cnnkit.components.handing import is_ours
 from cnnkit.errors import CostError
 from cnnkit.network.available import available_memory, readable

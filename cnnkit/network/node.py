@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.components import Layer, Merge
-from cnnkit.components.declared import cost_of
+from cnnkit.components.declared import layer_cost
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError
 from cnnkit.network.keys import keyed_rng
 from cnnkit.network.limit import Limit
@@ -34,7 +34,7 @@ class Node:
     @property
     def cost(self) -> LayerCost | None:
         """What its layer says that a forward pass costs for one sample; None if it does not say."""
-        return cost_of(self.layer, self.in_shapes, self.out_shape)
+        return layer_cost(self.layer, self.in_shapes, self.out_shape)
 
     def __str__(self) -> str:
         return f"layer {self.name} = {self.layer!r}"
