@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cnnkit.pictures import plot
     from cnnkit.plotting.confusion import draw_confusion
     from cnnkit.prediction import predict_files
+    from cnnkit.registration import RegisteredTraining
     from cnnkit.registry import Registry, Runs
     from cnnkit.registry.trust import trusted
     from cnnkit.reproduction import check_reproduction, retrain
@@ -43,6 +44,7 @@ __all__ = [
     "Graph",
     "Layer",
     "Mixing",
+    "RegisteredTraining",
     "Registry",
     "Residual",
     "Run",
@@ -108,6 +110,7 @@ _MODULES = {
     "cnnkit.pictures": ("plot",),
     "cnnkit.plotting.confusion": ("draw_confusion",),
     "cnnkit.prediction": ("predict_files",),
+    "cnnkit.registration": ("RegisteredTraining",),
     "cnnkit.registry": ("Registry", "Runs"),
     "cnnkit.registry.trust": ("trusted",),
     "cnnkit.reproduction": ("check_reproduction", "retrain"),

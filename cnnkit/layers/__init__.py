@@ -9,6 +9,7 @@ from cnnkit.layers.merge import Add, Concat, Multiply, Residual
 from cnnkit.layers.norm import BatchNorm2D
 from cnnkit.layers.pool import AvgPool2D, MaxPool2D
 from cnnkit.layers.shape import Flatten
+from cnnkit.layers.upsample import Upsample2D
 
 LAYERS: tuple[type[Layer | Merge], ...] = (
     Add,
@@ -24,6 +25,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     ReLU,
     Residual,
     Softmax,
+    Upsample2D,
 )
 """What the hook `cnnkit_layers` returns."""
 
@@ -42,4 +44,5 @@ __all__ = [
     "ReLU",
     "Residual",
     "Softmax",
+    "Upsample2D",
 ]

@@ -35,6 +35,30 @@ def resnet(blocks: int = 3, filters: int = 16, inputs: str = "input") -> dict[st
     return nodes | {"pool": "AvgPool2D(7)", "flat": "Flatten()", "scores": "Dense(10)"}
 
 
+def unet() -> dict[str, Any]:
+    """Down, up again, and across on each level; 4 values for each pixel."""
+    return {
+        "down1": "Conv2D(6, 3, padding=1)",
+        "down1_relu": "ReLU()",
+        "pool1": "MaxPool2D(2)",
+        "down2": "Conv2D(8, 3, padding=1)",
+        "down2_norm": "BatchNorm2D()",
+        "down2_relu": "ReLU()",
+        "pool2": "MaxPool2D(2)",
+        "bottom": "Conv2D(12, 3, padding=1)",
+        "bottom_relu": "ReLU()",
+        "up2": "Upsample2D(2)",
+        "join2": ("Concat()", ["up2", "down2_relu"]),
+        "decode2": "Conv2D(8, 3, padding=1)",
+        "decode2_relu": "ReLU()",
+        "up1": "Upsample2D(2)",
+        "join1": ("Concat()", ["up1", "down1_relu"]),
+        "decode1": "Conv2D(6, 3, padding=1)",
+        "decode1_relu": "ReLU()",
+        "scores": "Conv2D(4, 1)",
+    }
+
+
 def inception() -> dict[str, Any]:
     """One block of GoogLeNet behind a convolution."""
     return {

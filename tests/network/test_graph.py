@@ -22,15 +22,18 @@ NETWORKS = {
     "resnet": networks.resnet(1, 4),
     "inception": networks.inception(),
     "siamese": networks.siamese(),
+    "unet": networks.unet(),
 }
 STEP = 1e-7
 """So short that hardly a number changes sides at a ReLU or a maximum."""
 OBJECTIVE = Objective(CrossEntropy(), ())
 
 
-def samples(count: int = 9, shape: Shape = DIGIT) -> Samples:
+def samples(count: int = 9, shape: Shape = DIGIT, outputs: Shape = (10,)) -> Samples:
+    """Images with a class each, or one for each pixel."""
     rng = np.random.default_rng(0)
-    return Samples(rng.normal(size=(count, *shape)).astype(np.float32), rng.integers(0, 10, count))
+    x = rng.normal(size=(count, *shape)).astype(np.float32)
+    return Samples(x, rng.integers(0, outputs[0], (count, *outputs[1:])))
 
 
 def step(model: Graph | Sequential, data: Samples, workers: int = 1) -> tuple[float, np.ndarray[Any, Any]]:
@@ -43,7 +46,8 @@ def step(model: Graph | Sequential, data: Samples, workers: int = 1) -> tuple[fl
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_are_those_of_central_differences(name: str) -> None:
-    model, data = Graph(copy.deepcopy(NETWORKS[name]), DIGIT, dtype="float64", seed=3), samples()
+    model = Graph(copy.deepcopy(NETWORKS[name]), DIGIT, dtype="float64", seed=3)
+    data = samples(outputs=model.output_shape)
     vector, rng = model.parameters.vector, np.random.default_rng(1)
     vector += rng.normal(scale=0.05, size=vector.size)  # biases of 0 put numbers onto the edge of a ReLU
     _, gradient = step(model, data)
@@ -60,10 +64,10 @@ def test_gradients_are_those_of_central_differences(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_any_number_of_workers_gives_the_same_bits(name: str) -> None:
-    data = samples(200)
     found = []
     for workers in (1, 2, 3):
         model = Graph(copy.deepcopy(NETWORKS[name]), DIGIT)
+        data = samples(200, outputs=model.output_shape)
         Trainer(epochs=2, batch_size=100, workers=workers).fit(model, data)
         found.append(model.parameters.vector)
     assert np.array_equal(found[0], found[1])

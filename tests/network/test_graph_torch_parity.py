@@ -21,6 +21,7 @@ GRAPHS = {
     "resnet-20": networks.resnet(3, 16),
     "inception": networks.inception(),
     "siamese": networks.siamese(),
+    "unet": networks.unet(),
 }
 
 
@@ -40,6 +41,8 @@ def applied(layer: Any, p: dict[str, Any], xs: list[Any]) -> Any:
             return functions.max_pool2d(xs[0], layer.size, layer.stride, layer.padding)
         case "AvgPool2D":
             return functions.avg_pool2d(xs[0], layer.size)
+        case "Upsample2D":
+            return functions.interpolate(xs[0], scale_factor=layer.size)
         case "Flatten":
             return xs[0].flatten(1)
         case "Add":
@@ -69,7 +72,9 @@ def theirs(model: Network, data: Samples) -> tuple[float, dict[str, Any]]:
 def test_a_step_is_that_of_pytorch(name: str) -> None:
     rng = np.random.default_rng(0)
     model = Graph(copy.deepcopy(GRAPHS[name]), (1, 28, 28), seed=1)
-    data = Samples(rng.normal(size=(16, 1, 28, 28)).astype(np.float32), rng.integers(0, 10, 16))
+    x = rng.normal(size=(16, 1, 28, 28)).astype(np.float32)
+    classes, *pixels = model.output_shape
+    data = Samples(x, rng.integers(0, classes, (16, *pixels)))
     loss, expected = theirs(model, data)
     objective = Objective(CrossEntropy(), ())
     with training_session(model.engine(logits=True), data, objective, SGD(0.1), 16, 1) as session:

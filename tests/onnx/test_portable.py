@@ -18,7 +18,7 @@ from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.types import Array
 
 OPSETS = (13, 17, 21)
-SAMPLE = geometries()[::4]
+SAMPLE = [*geometries()[::4], geometries()[-1]]
 
 
 @pytest.fixture(scope="module", params=executing.RUNTIMES)
