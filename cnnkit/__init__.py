@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from cnnkit.comparison.compare import compare, resume_comparison
     from cnnkit.components import Augmentation, Layer, Mixing, hookimpl
     from cnnkit.data import as_targets, describe
-    from cnnkit.data.images import read_image
+    from cnnkit.data.formats.images import read_image
     from cnnkit.errors import CnnkitError
+    from cnnkit.evaluation.measures import calibration, class_report, confusion_matrix
+    from cnnkit.evaluation.pictures import plot
+    from cnnkit.evaluation.predict import predict_files
+    from cnnkit.evaluation.reproduce import check_reproduction, retrain
     from cnnkit.explanation import explain, write_page
     from cnnkit.layers import Concat, Residual
-    from cnnkit.measures import calibration, class_report, confusion_matrix
     from cnnkit.network import Augmented, Graph, Sequential
-    from cnnkit.pictures import plot
     from cnnkit.plotting.confusion import draw_confusion
-    from cnnkit.prediction import predict_files
     from cnnkit.registration import RegisteredTraining
     from cnnkit.registry import Registry, Runs
     from cnnkit.registry.trust import trusted
-    from cnnkit.reproduction import check_reproduction, retrain
     from cnnkit.training import Checkpoints, Run, Trainer
 
 # HDF5 reads both when h5py is imported: load no filter plugins, and of a file that cannot be opened no others either.
@@ -101,19 +101,19 @@ _MODULES = {
     "cnnkit.comparison.compare": ("compare", "resume_comparison"),
     "cnnkit.components": ("Augmentation", "Layer", "Mixing", "hookimpl"),
     "cnnkit.data": ("as_targets", "describe"),
-    "cnnkit.data.images": ("read_image",),
+    "cnnkit.data.formats.images": ("read_image",),
     "cnnkit.errors": ("CnnkitError",),
     "cnnkit.explanation": ("explain", "write_page"),
     "cnnkit.layers": ("Concat", "Residual"),
-    "cnnkit.measures": ("calibration", "class_report", "confusion_matrix"),
+    "cnnkit.evaluation.measures": ("calibration", "class_report", "confusion_matrix"),
     "cnnkit.network": ("Augmented", "Graph", "Sequential"),
-    "cnnkit.pictures": ("plot",),
+    "cnnkit.evaluation.pictures": ("plot",),
     "cnnkit.plotting.confusion": ("draw_confusion",),
-    "cnnkit.prediction": ("predict_files",),
+    "cnnkit.evaluation.predict": ("predict_files",),
     "cnnkit.registration": ("RegisteredTraining",),
     "cnnkit.registry": ("Registry", "Runs"),
     "cnnkit.registry.trust": ("trusted",),
-    "cnnkit.reproduction": ("check_reproduction", "retrain"),
+    "cnnkit.evaluation.reproduce": ("check_reproduction", "retrain"),
     "cnnkit.training": ("Checkpoints", "Run", "Trainer"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

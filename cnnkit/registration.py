@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Self
 
 from cnnkit import api
 from cnnkit.errors import RegistryError
+from cnnkit.evaluation.reproduce import check_reproduction
 from cnnkit.registry import Registry, RunFolder, Runs, Version
 from cnnkit.registry.commit import NotDurableError
 from cnnkit.registry.environment import differences
-from cnnkit.reproduction import check_reproduction
 from cnnkit.training import Checkpoints, Run
 from cnnkit.training.loop import STOPPED
 from cnnkit.training.recipe import Recipe

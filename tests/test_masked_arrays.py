@@ -13,8 +13,8 @@ import pytest
 
 from cnnkit import Sequential, Trainer
 from cnnkit.errors import DataError
+from cnnkit.evaluation.measures import calibration, class_report, confusion_matrix
 from cnnkit.explanation.explanation import explain
-from cnnkit.measures import calibration, class_report, confusion_matrix
 from cnnkit.types import Array, Data, Samples, as_inputs
 
 X = np.zeros((6, 1, 2, 2), np.float32)

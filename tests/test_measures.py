@@ -14,7 +14,7 @@ from sklearn import metrics as sklearn
 from sklearn.calibration import calibration_curve
 
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.measures import calibration, class_report, confusion_matrix, confusion_pairs
+from cnnkit.evaluation.measures import calibration, class_report, confusion_matrix, confusion_pairs
 from cnnkit.types import Array
 
 TARGETS = np.array([0, 0, 0, 1, 1, 3])

@@ -11,11 +11,11 @@ import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from cnnkit import prediction
 from cnnkit.data import MNIST, default_data_dir, load_dataset
 from cnnkit.errors import CnnkitError, ConfigError, DataError, ShapeError
+from cnnkit.evaluation import predict as prediction
+from cnnkit.evaluation.predict import INVERTED, TURNED, predict_files, trained_level
 from cnnkit.network import Sequential
-from cnnkit.prediction import INVERTED, TURNED, predict_files, trained_level
 from cnnkit.types import Array, Preprocessing
 
 DIGITS = load_dataset("Digits()")

@@ -178,7 +178,12 @@ def test_the_wheel_has_everything(tmp_path: Path) -> None:
     files = set(zipfile.ZipFile(wheel).namelist())
     expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "cnnkit").rglob("*") if path.is_file()}
     expected = {path for path in expected if "__pycache__" not in path}
-    for needed in ("cnnkit/recipes/digits.toml", "cnnkit/data/digits.npz", "cnnkit/py.typed", "cnnkit/builtin.py"):
+    for needed in (
+        "cnnkit/recipes/digits.toml",
+        "cnnkit/data/datasets/digits.npz",
+        "cnnkit/py.typed",
+        "cnnkit/builtin.py",
+    ):
         assert needed in expected, f"{needed} is not in the source tree"
     assert {path for path in files if path.startswith("cnnkit/")} == expected
     assert {path.split("/")[0].split("-")[0] for path in files} == {"cnnkit"}

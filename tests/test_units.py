@@ -15,9 +15,9 @@ from PIL import Image
 
 from cnnkit import Registry, load_dataset
 from cnnkit.errors import CnnkitError, UnitsWarning
-from cnnkit.evaluation import evaluate_classes
+from cnnkit.evaluation.evaluate import evaluate_classes
+from cnnkit.evaluation.predict import predict_files
 from cnnkit.network import Sequential
-from cnnkit.prediction import predict_files
 from cnnkit.training import Trainer
 from cnnkit.types import Array, Data, Preprocessing, Samples
 from cnnkit.units import Range, Scale, in_other_units, range_of, scale_of_images, units_of

@@ -42,9 +42,9 @@ def evaluate(
     Loss and metrics; of a classifier also each class, what it is taken for, and whether confidence is earned.
     """
     from cnnkit.classes import check_labels
+    from cnnkit.components.predicted import not_finite
     from cnnkit.errors import CostError
-    from cnnkit.evaluation import evaluate_classes
-    from cnnkit.measures import not_finite
+    from cnnkit.evaluation.evaluate import evaluate_classes
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 

@@ -67,9 +67,9 @@ def explain(
     """
     import numpy as np
 
+    from cnnkit.components.predicted import not_finite
     from cnnkit.errors import ConfigError, DataError
     from cnnkit.explanation import explain, write_page
-    from cnnkit.measures import not_finite
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
     from cnnkit.writing import check_target
@@ -118,7 +118,7 @@ def explain(
 
 def _from_file(file: Path, model: Network) -> Array:
     from cnnkit.errors import DataError
-    from cnnkit.prediction import read_file
+    from cnnkit.evaluation.predict import read_file
 
     inputs = read_file(file, model)
     x = inputs.x

@@ -158,7 +158,7 @@ def show(
 def _show_recipe(record: Record) -> None:
     """Print the recipe; characters that steer a terminal as the escapes that TOML has for them."""
     from cnnkit.components.plugins import BUILT_IN
-    from cnnkit.reproduction import whole_recipe
+    from cnnkit.evaluation.reproduce import whole_recipe
 
     text = whole_recipe(record).to_toml()
     plugins = {origin.distribution for origin in record.manifest.components.values()} - {"", BUILT_IN}

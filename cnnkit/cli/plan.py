@@ -40,7 +40,7 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
 
 
 def _show_memory(memory: Footprint, available: int | None) -> None:
-    from cnnkit.network.available import readable
+    from cnnkit.network.execution.available import readable
 
     sizes = {**memory.parts, "in all": memory.total, "of that new": memory.added, "available": available}
     say("\nmemory:")

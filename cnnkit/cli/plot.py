@@ -12,7 +12,7 @@ from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, RegistryF
 from cnnkit.cli.output import note, say, say_json
 
 if TYPE_CHECKING:
-    from cnnkit.pictures import Subject
+    from cnnkit.evaluation.pictures import Subject
 
 
 def plot(
@@ -52,8 +52,8 @@ def plot(
     _debug: Debug = False,
 ) -> None:
     """Draw pictures of models, as files."""
-    from cnnkit import pictures
     from cnnkit.cli.recorded import chosen_dataset
+    from cnnkit.evaluation import pictures
     from cnnkit.registry import Record, Registry
     from cnnkit.registry.trust import trusted
     from cnnkit.types import Data

@@ -14,8 +14,8 @@ from cnnkit.lines import on_one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cnnkit.evaluation.predict import Prediction
     from cnnkit.network import Network
-    from cnnkit.prediction import Prediction
     from cnnkit.registry import Manifest
     from cnnkit.registry.trust import Trust
 
@@ -46,7 +46,7 @@ def predict(
 
     The most probable class, all labels that are there, or the values: what it was trained for.
     """
-    from cnnkit.prediction import predict_files
+    from cnnkit.evaluation.predict import predict_files
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 
@@ -101,7 +101,7 @@ def _level(model: Network, manifest: Manifest, trust: Trust) -> float | None:
 
     from cnnkit.data import load_dataset
     from cnnkit.errors import CnnkitError
-    from cnnkit.prediction import trained_level
+    from cnnkit.evaluation.predict import trained_level
 
     level = trained_level(model.preprocessing)
     if level is None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def costs_of(run: Run, recipe: Recipe, data_dir: str | None) -> list[dict[str, Any]]:
     """The cost of each step of the network, measured on the training samples of the recipe."""
-    from cnnkit.network.profile import profile, rows
+    from cnnkit.network.execution.profile import profile, rows
     from cnnkit.training.assemble import data_for, trainer_for
 
     trainer = trainer_for(recipe)

@@ -26,9 +26,9 @@ from cnnkit.terminal import console
 
 if TYPE_CHECKING:
     from cnnkit.components import Dataset
+    from cnnkit.evaluation.reproduce import Reproduction
     from cnnkit.registry import Record
     from cnnkit.registry.trust import Trust
-    from cnnkit.reproduction import Reproduction
 
 
 def reproduce(
@@ -47,9 +47,9 @@ def reproduce(
     not as it was.
     """
     from cnnkit.errors import CheckError
+    from cnnkit.evaluation.reproduce import check_reproduction, retrain
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
-    from cnnkit.reproduction import check_reproduction, retrain
     from cnnkit.training.interruption import stop_on_signals
     from cnnkit.training.loop import STOPPED
     from cnnkit.training.progress import LiveProgress
@@ -86,8 +86,8 @@ def reproduce(
 def _recorded(record: Record, data_dir: str | None, trust: Trust) -> Dataset:
     """The dataset that the model was trained on, if its recipe names no other."""
     from cnnkit.errors import RegistryError
+    from cnnkit.evaluation.reproduce import whole_recipe
     from cnnkit.registry.trust import build
-    from cnnkit.reproduction import whole_recipe
 
     named = whole_recipe(record).data.dataset
     dataset = recorded_dataset(record.manifest, data_dir, trust)

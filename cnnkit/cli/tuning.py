@@ -95,7 +95,7 @@ def sgemm() -> float:
 
     import numpy as np
 
-    from cnnkit.network.workers import one_blas_thread
+    from cnnkit.network.execution.workers import one_blas_thread
 
     size = 1024
     a, b = np.random.default_rng(0).random((2, size, size), np.float32)

@@ -18,7 +18,7 @@ from cnnkit.components.contracts import Metric
 from cnnkit.errors import CnnkitError, DataError, RegistryError
 from cnnkit.registry import ComparisonFolder, Comparisons, Registry
 from cnnkit.registry.comparisons import manifest_of
-from cnnkit.registry.manifest import Manifest
+from cnnkit.registry.format.manifest import Manifest
 from cnnkit.training.assemble import model_for, trainer_for
 from cnnkit.training.recipe import Overrides, Recipe
 

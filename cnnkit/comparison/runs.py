@@ -15,7 +15,7 @@ from typing import Any
 from cnnkit.api import train
 from cnnkit.errors import CnnkitError, TrainingError, notes_of
 from cnnkit.network import available_cores
-from cnnkit.registry.contents import pack
+from cnnkit.registry.format.contents import pack
 from cnnkit.terminal import HANGUP
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.progress import Progress

@@ -23,3 +23,8 @@ def predicted_classes(scores: Array) -> Array:
     if not (finite := np.isfinite(largest)).all():
         classes[~finite] = NO_CLASS
     return classes
+
+
+def not_finite(who: str, what: str) -> str:
+    """What to say of a model whose probabilities are NaN: no class is the most probable one then."""
+    return f"{who} gives NaN for {what}: its weights are not finite, or an input is not"

@@ -1,13 +1,13 @@
 """Datasets: digits that come with the package, those that others publish, arrays of your own; loading and splitting."""
 
 from cnnkit.components.contracts import Dataset
-from cnnkit.data.arrays import Arrays
-from cnnkit.data.cifar import CIFAR10, CIFAR100
+from cnnkit.data.datasets.arrays import Arrays
+from cnnkit.data.datasets.cifar import CIFAR10, CIFAR100
+from cnnkit.data.datasets.digits import Digits
+from cnnkit.data.datasets.emnist import EMNIST
+from cnnkit.data.datasets.mnist import KMNIST, MNIST, FashionMNIST
 from cnnkit.data.description import describe
-from cnnkit.data.digits import Digits
-from cnnkit.data.emnist import EMNIST
 from cnnkit.data.loading import default_data_dir, digest, load_dataset
-from cnnkit.data.mnist import KMNIST, MNIST, FashionMNIST
 from cnnkit.data.split import split_validation
 from cnnkit.data.targets import as_targets
 

@@ -8,11 +8,10 @@ from typing import Any, cast
 import numpy as np
 
 from cnnkit.components import Loss, installed_catalog
-from cnnkit.components.predicted import NO_CLASS, predicted_classes
+from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.explanation.markup import cut
 from cnnkit.explanation.tracing import Trace, trace
-from cnnkit.measures import not_finite
 from cnnkit.network import Network
 from cnnkit.types import Array, as_array
 

@@ -20,12 +20,12 @@ from cnnkit.components import Loss
 from cnnkit.components.naming import Naming
 from cnnkit.errors import CheckError
 from cnnkit.network import INPUT, Network, Node
-from cnnkit.network.context import TileContext, Workspace
-from cnnkit.network.ending import Log, is_plain, softmax_at_end, takes_logits
-from cnnkit.network.engine import FORWARD
-from cnnkit.network.operation import backward, forward, straight
-from cnnkit.network.plan import plain_steps
-from cnnkit.network.workers import one_blas_thread
+from cnnkit.network.execution.context import TileContext, Workspace
+from cnnkit.network.execution.engine import FORWARD
+from cnnkit.network.execution.operation import backward, forward, straight
+from cnnkit.network.execution.plan import plain_steps
+from cnnkit.network.execution.workers import one_blas_thread
+from cnnkit.network.graph.ending import Log, is_plain, softmax_at_end, takes_logits
 from cnnkit.testing import GradientReport, gradient_check_at
 from cnnkit.testing.running import cast_parameters
 from cnnkit.types import Array, Cache, Grads

@@ -1,17 +1,16 @@
 """Networks: nested layers as one flat list of nodes, and the engine that runs it over tiles."""
 
-from cnnkit.network.augmented import Augmented
-from cnnkit.network.available import available_memory
-from cnnkit.network.engine import Engine
-from cnnkit.network.footprint import Footprint, Forecast
-from cnnkit.network.graph import Graph
-from cnnkit.network.keys import keyed_rng
+from cnnkit.network.execution.augmented import Augmented
+from cnnkit.network.execution.available import available_memory
+from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.footprint import Footprint, Forecast
+from cnnkit.network.execution.objective import Objective, Sums
+from cnnkit.network.execution.session import Session, training_session
+from cnnkit.network.execution.workers import available_cores
+from cnnkit.network.graph.keys import keyed_rng
+from cnnkit.network.graph.node import INPUT, Node
+from cnnkit.network.models import Graph, Sequential
 from cnnkit.network.network import CLASSES, Network
-from cnnkit.network.node import INPUT, Node
-from cnnkit.network.objective import Objective, Sums
-from cnnkit.network.sequential import Sequential
-from cnnkit.network.session import Session, training_session
-from cnnkit.network.workers import available_cores
 
 __all__ = [
     "CLASSES",

@@ -14,15 +14,14 @@ import numpy as np
 from cnnkit import axes
 from cnnkit.components import Layer, Loss, Merge
 from cnnkit.components.checks import one_of, whole
-from cnnkit.components.predicted import NO_CLASS, predicted_classes
+from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import ConfigError, DataError, ShapeError, UnitsWarning
-from cnnkit.measures import not_finite
-from cnnkit.network.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
-from cnnkit.network.engine import Engine
-from cnnkit.network.node import Node, owners
-from cnnkit.network.parameters import Parameters
-from cnnkit.network.summary import summary
-from cnnkit.network.workers import available_cores
+from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.workers import available_cores
+from cnnkit.network.graph.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
+from cnnkit.network.graph.node import Node, owners
+from cnnkit.network.graph.parameters import Parameters
+from cnnkit.network.graph.summary import summary
 from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, blocks, refuse_masked
 from cnnkit.units import Range, Units, bounds, units_hint, units_of
 

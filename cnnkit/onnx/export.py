@@ -17,7 +17,7 @@ from cnnkit.components.checks import whole
 from cnnkit.errors import ConfigError, OnnxError
 from cnnkit.home import expanded
 from cnnkit.network import INPUT, Network, Node
-from cnnkit.network.operation import operation_of
+from cnnkit.network.execution.operation import operation_of
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.onnx.load import MAX_BYTES
 from cnnkit.onnx.outputs import lower_outputs

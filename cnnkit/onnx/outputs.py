@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from cnnkit.network import INPUT, Network
-from cnnkit.network.ending import SMALLEST, is_plain, softmax_at_end
+from cnnkit.network.graph.ending import SMALLEST, is_plain, softmax_at_end
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.types import Array
 

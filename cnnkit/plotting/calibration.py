@@ -12,7 +12,7 @@ from cnnkit.plotting.style import BLUE, GREY, VERMILION, new_figure, picture
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cnnkit.measures import Calibration
+    from cnnkit.evaluation.measures import Calibration
 
 
 @picture

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnkit.components.predicted import not_finite
 from cnnkit.errors import PlotError
-from cnnkit.measures import not_finite
 from cnnkit.plotting.style import GREEN, SMALL, SUBTITLE, VERMILION, class_names, new_figure, picture
 from cnnkit.plotting.tiles import VALUE, check_images, show_images, tiles
 from cnnkit.types import Array, Inputs

@@ -2,7 +2,7 @@
 
 from cnnkit.registry.comparisons import ComparisonFolder, Comparisons
 from cnnkit.registry.files import Files
-from cnnkit.registry.manifest import Manifest, Origin
+from cnnkit.registry.format.manifest import Manifest, Origin
 from cnnkit.registry.notes import Verdict
 from cnnkit.registry.records import Entry, Record, Version
 from cnnkit.registry.runs import RunFolder, Runs

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import git
 from cnnkit.registry.files import Files
+from cnnkit.registry.format import git
 from cnnkit.registry.references import is_alias
 
 VALIDATED, NOTHING = "validated", "none"

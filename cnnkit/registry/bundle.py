@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from cnnkit.errors import RegistryError
 from cnnkit.home import expanded
-from cnnkit.registry import commit, git, sealing
+from cnnkit.registry import commit
 from cnnkit.registry.files import Files
+from cnnkit.registry.format import git, sealing
 
 if TYPE_CHECKING:
     from cnnkit.registry.records import Record

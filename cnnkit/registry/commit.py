@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import git, log, sealing
+from cnnkit.registry import log
 from cnnkit.registry.files import FULL, NO_HARD_LINKS, Files
+from cnnkit.registry.format import git, sealing
 
 VERSION_FILE = re.compile(r"v([0-9]{6}|[1-9][0-9]{6,8})\.h5")
 MAX_NUMBER = 999_999_999

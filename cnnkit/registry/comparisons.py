@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import sealing, text
-from cnnkit.registry.contents import unpack_any
 from cnnkit.registry.environment import deciding
-from cnnkit.registry.manifest import Manifest
+from cnnkit.registry.format import sealing, text
+from cnnkit.registry.format.contents import unpack_any
+from cnnkit.registry.format.manifest import Manifest
 from cnnkit.registry.places import Place, Places
 
 HEAD = {"format": "cnnkit comparison", "format_version": 1}

@@ -16,7 +16,7 @@ from cnnkit.registry.values import flattened, recipe_rows
 from cnnkit.types import Array, Shape
 
 if TYPE_CHECKING:
-    from cnnkit.registry.manifest import Manifest
+    from cnnkit.registry.format.manifest import Manifest
     from cnnkit.registry.records import Record
 
 MAX_ALIGNED = 2000

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import references, sealing
-from cnnkit.registry.contents import unpack_any
+from cnnkit.registry import references
+from cnnkit.registry.format import sealing
+from cnnkit.registry.format.contents import unpack_any
 
 if TYPE_CHECKING:
     from cnnkit.registry.records import Version

@@ -19,7 +19,7 @@ from typing import Any
 from cnnkit.errors import RegistryError
 from cnnkit.registry.commit import FACTS
 from cnnkit.registry.files import Files
-from cnnkit.registry.manifest import Manifest
+from cnnkit.registry.format.manifest import Manifest
 from cnnkit.types import Array
 
 MAX_BYTES = 2**30

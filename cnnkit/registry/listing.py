@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import commit, facts, log, sealing
+from cnnkit.registry import commit, facts, log
 from cnnkit.registry.aliases import alias_file, alias_of, read_alias
-from cnnkit.registry.contents import unpack
 from cnnkit.registry.facts import Facts
 from cnnkit.registry.files import Files
+from cnnkit.registry.format import sealing
+from cnnkit.registry.format.contents import unpack
 from cnnkit.registry.notes import note_of, read_text
 from cnnkit.registry.records import Entry, Version
 from cnnkit.registry.verification import unreadable

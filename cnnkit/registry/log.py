@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnnkit.registry import git
 from cnnkit.registry.files import Files
+from cnnkit.registry.format import git
 
 LOG = "digests.log"
 INTENT, COMMIT, DELETE = KINDS = "intent", "commit", "delete"

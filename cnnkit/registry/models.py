@@ -14,9 +14,9 @@ from cnnkit.components.expressions import Call, parse
 from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, PluginVersionWarning, RegistryError
 from cnnkit.network import CLASSES, Graph, Network, Sequential
-from cnnkit.network.node import owners
+from cnnkit.network.graph.node import owners
 from cnnkit.registry.environment import environment, versions
-from cnnkit.registry.manifest import Manifest, NodeEntry, Origin
+from cnnkit.registry.format.manifest import Manifest, NodeEntry, Origin
 from cnnkit.training_options import OPTIONS
 from cnnkit.types import Array, Task
 

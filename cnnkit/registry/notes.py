@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import git, text
 from cnnkit.registry.commit import number_of
 from cnnkit.registry.files import Files
-from cnnkit.registry.manifest import is_time
+from cnnkit.registry.format import git, text
+from cnnkit.registry.format.manifest import is_time
 from cnnkit.registry.references import is_name
 
 MAX_BYTES = 64 * 2**10

@@ -10,7 +10,7 @@ from cnnkit.components import Component
 from cnnkit.network import Network
 from cnnkit.registry import models
 from cnnkit.registry.facts import Facts
-from cnnkit.registry.manifest import Manifest
+from cnnkit.registry.format.manifest import Manifest
 from cnnkit.types import Array
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import safety, sealing, text
 from cnnkit.registry.environment import deciding
+from cnnkit.registry.format import safety, sealing, text
 from cnnkit.registry.places import Place, Places
 from cnnkit.types import Array
 

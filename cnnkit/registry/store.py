@@ -13,23 +13,11 @@ from cnnkit.components import Component
 from cnnkit.errors import RegistryError
 from cnnkit.home import expanded
 from cnnkit.network import Network
-from cnnkit.registry import (
-    commit,
-    exchange,
-    facts,
-    listing,
-    log,
-    manifest,
-    notes,
-    readiness,
-    references,
-    sealing,
-    search,
-    verification,
-)
+from cnnkit.registry import commit, exchange, facts, listing, log, notes, readiness, references, search, verification
 from cnnkit.registry.aliases import NOTHING, Alias, alias_file, alias_of, check_require, read_alias
-from cnnkit.registry.contents import pack, unpack
 from cnnkit.registry.files import Files, reported
+from cnnkit.registry.format import manifest, sealing
+from cnnkit.registry.format.contents import pack, unpack
 from cnnkit.registry.notes import Verdict
 from cnnkit.registry.records import Entry, Record, Version
 from cnnkit.registry.references import LATEST, Reference, choices

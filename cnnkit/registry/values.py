@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cnnkit.registry.manifest import Manifest
+from cnnkit.registry.format.manifest import Manifest
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import commit, git, log, references, sealing
+from cnnkit.registry import commit, log, references
 from cnnkit.registry.aliases import NOTHING, alias_of, read_alias
-from cnnkit.registry.contents import unpack
 from cnnkit.registry.files import Files
+from cnnkit.registry.format import git, sealing
+from cnnkit.registry.format.contents import unpack
 from cnnkit.registry.notes import Note, note_file, note_of, read_text, read_verdict
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnnkit.components import Layer, Merge
 from cnnkit.network import Graph, Network, Sequential
-from cnnkit.network.graph import INPUT_NAME
+from cnnkit.network.graph.building import INPUT_NAME
 from cnnkit.types import Shape, Task
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from cnnkit.components import Augmentation, Mixing, installed_catalog
 from cnnkit.components.checks import are_shares
 from cnnkit.errors import CheckError
-from cnnkit.network.draws import Draws
-from cnnkit.network.tile_pass import BUFFER
+from cnnkit.network.execution.draws import Draws
+from cnnkit.network.execution.tile_pass import BUFFER
 from cnnkit.testing.comparing import check_expression, equal, run_checks, same_bits
 from cnnkit.testing.state import changes, global_generators, snapshot
 from cnnkit.types import Array, Shape

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnnkit.components import Optimizer, installed_catalog
 from cnnkit.errors import CheckError
-from cnnkit.network.session import CHUNK
+from cnnkit.network.execution.session import CHUNK
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
 from cnnkit.types import Array
 

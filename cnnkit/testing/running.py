@@ -13,9 +13,9 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError, ContractError
-from cnnkit.network.operation import backward as drive_backward
-from cnnkit.network.operation import forward as drive_forward
-from cnnkit.network.operation import operation_of, together
+from cnnkit.network.execution.operation import backward as drive_backward
+from cnnkit.network.execution.operation import forward as drive_forward
+from cnnkit.network.execution.operation import operation_of, together
 from cnnkit.testing.context import PlainContext
 from cnnkit.types import Array, Cache, Grads, Shape
 

@@ -11,10 +11,10 @@ from cnnkit.components.expressions import Call
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 from cnnkit.network import Graph, Network, Sequential, available_memory
-from cnnkit.network.available import readable
-from cnnkit.network.graph import build_graph, read_graph
-from cnnkit.network.limit import LimitError
-from cnnkit.network.node import flatten
+from cnnkit.network.execution.available import readable
+from cnnkit.network.graph.building import build_graph, read_graph
+from cnnkit.network.graph.limit import LimitError
+from cnnkit.network.graph.node import flatten
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.trainer import Trainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkit.network import Augmented, Engine, Network, Session
-from cnnkit.network.node import Node
+from cnnkit.network.graph.node import Node
 from cnnkit.types import Array
 
 CHUNK = 32

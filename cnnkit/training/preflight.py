@@ -18,7 +18,7 @@ from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import BatchNorm2D
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Network
-from cnnkit.network.ending import about_end
+from cnnkit.network.graph.ending import about_end
 from cnnkit.training.callbacks import HOW_TO_VALIDATE
 from cnnkit.training.data_checks import NAMES, Parts
 from cnnkit.training.recording import Recorder, quantities_of

@@ -11,7 +11,7 @@ from benchmarks import disk
 from benchmarks.job import Job
 from benchmarks.turns import Contender, Series
 from cnnkit.data import Arrays
-from cnnkit.data.rows import StoredRows
+from cnnkit.data.formats.rows import StoredRows
 from cnnkit.errors import ConfigError
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.cli import main
-from cnnkit.network import Sequential, cost
+from cnnkit.network import Sequential
+from cnnkit.network.execution import cost
 from cnnkit.registry import Registry
 
 SECONDS = 60

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import cnnkit.data.download
+import cnnkit.data.downloading.download
 from cnnkit.errors import DataError
 
 
@@ -82,7 +82,7 @@ def test_a_data_folder_without_the_files(cli: Any, tmp_path: Path, monkeypatch: 
     def offline(*arguments: Any) -> None:
         raise DataError("no mirror gave the file")
 
-    monkeypatch.setattr(cnnkit.data.download, "download", offline)
+    monkeypatch.setattr(cnnkit.data.downloading.download, "download", offline)
     result = cli("train", "tiny.toml", "--set", "data.dataset=MNIST()", "--data-dir", tmp_path / "elsewhere")
     assert (result.code, result.out) == (2, "")
     assert f"in {tmp_path / 'elsewhere' / 'mnist'}, and no mirror gave the file" in result.err

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import cnnkit.data.download
+import cnnkit.data.downloading.download
 from cnnkit.components import Catalog, Plugin, hookimpl, installed_plugins
 from cnnkit.data import Arrays
 from cnnkit.lines import printable
@@ -28,7 +28,7 @@ def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for module in ("cnnkit.components", "cnnkit.data.loading", "cnnkit.registry.trust"):
         monkeypatch.setattr(f"{module}.installed_catalog", lambda: catalog)
     monkeypatch.setattr(Arrays, "load", lambda self, data_dir: found.append("load"))
-    monkeypatch.setattr(cnnkit.data.download, "download", lambda *arguments: found.append("download"))
+    monkeypatch.setattr(cnnkit.data.downloading.download, "download", lambda *arguments: found.append("download"))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.network.engine import Engine
+from cnnkit.network.execution.engine import Engine
 
 COMMANDS = {
     "evaluate": ("tiny@1", "--workers", "2"),

@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from cnnkit.registry import Registry, sealing
+from cnnkit.registry import Registry
+from cnnkit.registry.format import sealing
 from cnnkit.training.recipe import Recipe
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from cnnkit.evaluation.pictures import KINDS
 from cnnkit.network import Sequential
-from cnnkit.pictures import KINDS
 from cnnkit.registry import Registry
 
 pytest.importorskip("matplotlib")

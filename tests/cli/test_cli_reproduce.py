@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import ExpressionError
-from cnnkit.registry import Registry, sealing
-from cnnkit.registry.contents import unpack
-from cnnkit.reproduction import retrain
+from cnnkit.evaluation.reproduce import retrain
+from cnnkit.registry import Registry
+from cnnkit.registry.format import sealing
+from cnnkit.registry.format.contents import unpack
 
 
 def changed(registry: Path, **manifest: Any) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from cnnkit.components import installed_catalog
-from cnnkit.prediction import INVERTED
-from cnnkit.registry import Registry, sealing
+from cnnkit.evaluation.predict import INVERTED
+from cnnkit.registry import Registry
+from cnnkit.registry.format import sealing
 
 PLUGIN = Path(__file__).with_name("stripes_plugin.py").read_text()
 RECIPE = """\

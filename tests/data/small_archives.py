@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from cnnkit.data import EMNIST
-from cnnkit.data.cifar import CifarDataset
-from cnnkit.data.files import Published
+from cnnkit.data.datasets.cifar import CifarDataset
+from cnnkit.data.formats.files import Published
 from cnnkit.types import Array
 from tests.data.conftest import idx_bytes
 

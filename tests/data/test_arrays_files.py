@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from cnnkit.data import Arrays, load_dataset
-from cnnkit.data.rows import StoredRows
+from cnnkit.data.formats.rows import StoredRows
 from cnnkit.errors import ConfigError, DataError
 from cnnkit.types import Array
 
@@ -112,7 +112,7 @@ def test_what_does_not_lie_in_one_piece_is_read_into_memory(tmp_path: Path, way:
 
 
 def test_what_is_too_large_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.array_files.SMALL", 600)
+    monkeypatch.setattr("cnnkit.data.formats.array_files.SMALL", 600)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=X, compression="gzip")
         file["y"] = Y

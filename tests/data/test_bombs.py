@@ -21,8 +21,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cnnkit.data import Arrays
-from cnnkit.data.chunks import filters_of, read_chunks
-from cnnkit.data.npy import MAX_HEADER, read_header, read_values
+from cnnkit.data.formats.chunks import filters_of, read_chunks
+from cnnkit.data.formats.npy import MAX_HEADER, read_header, read_values
 from cnnkit.errors import DataError
 
 X = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4), np.uint8)
@@ -64,7 +64,7 @@ def write_npz(path: Path, head: bytes, mebibytes: int) -> None:
 
 
 def test_an_archive_with_a_large_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.array_files.SMALL", 32 * MEBIBYTE)
+    monkeypatch.setattr("cnnkit.data.formats.array_files.SMALL", 32 * MEBIBYTE)
     write_npz(tmp_path / "a.npz", npy_header((40, MEBIBYTE)), 40)
     assert (tmp_path / "a.npz").stat().st_size < 100_000
     assert refusal(Arrays("a.npz"), tmp_path).endswith(
@@ -247,13 +247,13 @@ def test_a_file_that_is_written_to_while_it_is_read(tmp_path: Path, monkeypatch:
         os.utime(tmp_path / "a.h5", ns=(1, 1))
         return X
 
-    monkeypatch.setattr("cnnkit.data.hdf5.read_chunks", writing)
+    monkeypatch.setattr("cnnkit.data.formats.hdf5.read_chunks", writing)
     with pytest.raises(DataError, match="has changed since it was opened"):
         Arrays("a.h5").load(tmp_path)
 
 
 def test_no_plugin_of_hdf5_is_loaded() -> None:
-    code = "import os, cnnkit.data.hdf5; print(os.environ['HDF5_PLUGIN_PRELOAD'])"
+    code = "import os, cnnkit.data.formats.hdf5; print(os.environ['HDF5_PLUGIN_PRELOAD'])"
     plain = {key: value for key, value in os.environ.items() if key != "HDF5_PLUGIN_PRELOAD"}
     done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True)
     assert done.stdout == "::\n"

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cnnkit.data import CIFAR10, CIFAR100, load_dataset
-from cnnkit.data.cifar import CifarDataset
+from cnnkit.data.datasets.cifar import CifarDataset
 from cnnkit.errors import ConfigError, DataError
 from tests.data.servers import serving
 from tests.data.small_archives import RECORDS, cifar_archive, cifar_files, images_of, use_cifar

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import requests
 
-from cnnkit.data.download import download
+from cnnkit.data.downloading.download import download
 from cnnkit.errors import DataError
 from tests.data import servers
 from tests.data.servers import MISBEHAVIOUR, NAME, Answer, Server, cuts, honest, serving, stalls
@@ -26,7 +26,7 @@ Downloader = Callable[[str, Path, int | None], None]
 PROCESS = """
 import hashlib, sys
 from pathlib import Path
-from cnnkit.data.download import download
+from cnnkit.data.downloading.download import download
 from cnnkit.errors import DataError
 
 def check(path):
@@ -96,7 +96,7 @@ def outcomes(downloader: Downloader, answer: Answer, server: Server, folder: Pat
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.transfer.PAUSE", 0.0)
+    monkeypatch.setattr("cnnkit.data.downloading.transfer.PAUSE", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -202,7 +202,7 @@ def test_too_much_is_refused_before_it_comes_and_while_it_comes(
 ) -> None:
     with pytest.raises(DataError, match="expected a file of 1,000 bytes, the server has one of 200,000"):
         fetch(server.url, tmp_path, 1000)
-    monkeypatch.setattr("cnnkit.data.transfer.MAX_BYTES", 5_000)
+    monkeypatch.setattr("cnnkit.data.downloading.transfer.MAX_BYTES", 5_000)
     with pytest.raises(DataError, match="expected at most 5,000 bytes, the server has 200,000"):
         fetch(server.url, tmp_path, None)
     server.answer = servers.sends_more_without_a_length
@@ -215,7 +215,7 @@ def test_too_much_is_refused_before_it_comes_and_while_it_comes(
 def test_a_server_that_lets_it_drip_is_left_for_the_next(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    monkeypatch.setattr("cnnkit.data.arrivals.TIMEOUT", 0.3)
+    monkeypatch.setattr("cnnkit.data.downloading.arrivals.TIMEOUT", 0.3)
     server.answer = servers.DRIPPING[where]
     with serving(CONTENT) as second:
         download(NAME, [server.url, second.url], tmp_path, check)  # it would wait for ever if the server were not left
@@ -231,8 +231,8 @@ def test_connections_that_bring_a_byte_each_are_in_vain(server: Server, tmp_path
 
 
 def test_connections_are_counted(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.transfer.PROGRESS", 1)
-    monkeypatch.setattr("cnnkit.data.transfer.CONNECTIONS", 7)
+    monkeypatch.setattr("cnnkit.data.downloading.transfer.PROGRESS", 1)
+    monkeypatch.setattr("cnnkit.data.downloading.transfer.CONNECTIONS", 7)
     server.answer = servers.sends_a_byte_for_each_connection
     with pytest.raises(DataError, match="the connection was cut 7 times\n  7 bytes have come"):
         fetch(server.url, tmp_path, None)

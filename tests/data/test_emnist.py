@@ -8,8 +8,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cnnkit.data import EMNIST, load_dataset
-from cnnkit.data.emnist import LABELS
-from cnnkit.data.published import standardizing
+from cnnkit.data.datasets.emnist import LABELS
+from cnnkit.data.downloading.published import standardizing
 from cnnkit.errors import ConfigError
 from tests.data.servers import serving
 from tests.data.small_archives import emnist_archive, emnist_files, published, use_emnist

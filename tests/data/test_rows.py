@@ -14,8 +14,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from cnnkit import Sequential, Trainer
-from cnnkit.data import digest, rows
-from cnnkit.data.rows import StoredFile, StoredRows, all_rows
+from cnnkit.data import digest
+from cnnkit.data.formats import rows
+from cnnkit.data.formats.rows import StoredFile, StoredRows, all_rows
 from cnnkit.data.split import split_test, split_validation
 from cnnkit.errors import DataError, TrainingError
 from cnnkit.training.data_checks import checked_range

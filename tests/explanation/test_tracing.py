@@ -13,7 +13,7 @@ from cnnkit.explanation.tracing import Trace, trace
 from cnnkit.layers import ReLU
 from cnnkit.losses import MSE, CrossEntropy
 from cnnkit.network import Objective, Sequential
-from cnnkit.network.tile_pass import to_end
+from cnnkit.network.execution.tile_pass import to_end
 from cnnkit.types import Array, Cache, Context, Grads, Samples
 from tests.explanation.networks import image, network
 

@@ -14,7 +14,7 @@ import h5py
 import hostile_models  # type: ignore[import-not-found]  # in tests/onnx
 import numpy as np
 
-from cnnkit.registry import sealing
+from cnnkit.registry.format import sealing
 from cnnkit.registry.models import describe
 from cnnkit.types import Array
 

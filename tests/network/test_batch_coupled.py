@@ -11,8 +11,8 @@ from cnnkit.components import BatchCoupledLayer, GradientMethod
 from cnnkit.layers import Dense
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Objective, Sequential, training_session
-from cnnkit.network.engine import Engine
-from cnnkit.network.profile import profile
+from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.profile import profile
 from cnnkit.optimizers import SGD
 from cnnkit.testing import check_layer
 from cnnkit.types import Array, Cache, Context, Grads, OnnxGraph, Samples

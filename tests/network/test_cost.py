@@ -10,9 +10,10 @@ import pytest
 from cnnkit.components import Layer
 from cnnkit.errors import CostError
 from cnnkit.layers import Dense
-from cnnkit.network import Node, Sequential, cost
-from cnnkit.network.cost import EXPANSION, FREE_BYTES, NAME_BYTES, cost_of
-from cnnkit.network.plan import plain_steps
+from cnnkit.network import Node, Sequential
+from cnnkit.network.execution import cost
+from cnnkit.network.execution.cost import EXPANSION, FREE_BYTES, NAME_BYTES, cost_of
+from cnnkit.network.execution.plan import plain_steps
 from cnnkit.training import Trainer
 from cnnkit.types import Array, Cache, Context, Samples, Shape
 

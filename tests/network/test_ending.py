@@ -10,7 +10,7 @@ from cnnkit.components import Layer
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import Flatten, Softmax
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
-from cnnkit.network.ending import SMALLEST, Log, sigmoid, softmax, softmax_at_end, softmax_inside
+from cnnkit.network.graph.ending import SMALLEST, Log, sigmoid, softmax, softmax_at_end, softmax_inside
 from cnnkit.testing.context import PlainContext
 from cnnkit.types import Array, Cache, Context, Grads, Task
 

@@ -28,8 +28,8 @@ from cnnkit.layers import (
 from cnnkit.losses import MSE, CrossEntropy
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Engine, Objective, Sequential, Session, Sums, training_session
-from cnnkit.network.processes import SharedSession
-from cnnkit.network.workers import _controller, one_blas_thread
+from cnnkit.network.execution.processes import SharedSession
+from cnnkit.network.execution.workers import _controller, one_blas_thread
 from cnnkit.optimizers import Adam
 from cnnkit.training import Trainer
 from cnnkit.types import Array, Cache, Context, Grads, Preprocessing, Samples
@@ -133,7 +133,7 @@ def test_rounds_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
 
     rounds: list[int] = []
     expected = one(1)
-    monkeypatch.setattr("cnnkit.network.session.SLOT_BYTES", 0)
+    monkeypatch.setattr("cnnkit.network.execution.session.SLOT_BYTES", 0)
     assert one(1) == one(2) == one(3) == expected
     assert rounds == [1, 5, 3, 2]
 

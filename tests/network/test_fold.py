@@ -12,8 +12,8 @@ from cnnkit.layers import BatchNorm2D, Conv2D, ReLU, Residual
 from cnnkit.losses import CrossEntropy
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Objective, Sequential, Session
+from cnnkit.network.execution.plan import plan
 from cnnkit.network.kernels.norm import BatchNormKernel
-from cnnkit.network.plan import plan
 from cnnkit.optimizers import Adam
 from cnnkit.types import Array, Cache, Context, Samples
 

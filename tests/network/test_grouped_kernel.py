@@ -11,7 +11,7 @@ import pytest
 from cnnkit.components import Layer
 from cnnkit.errors import ShapeError
 from cnnkit.layers import Conv2D, ReLU
-from cnnkit.network.context import TileContext, Workspace
+from cnnkit.network.execution.context import TileContext, Workspace
 from cnnkit.network.kernels import grouped
 from cnnkit.network.kernels.epilogue import Epilogue, Rectifier
 from cnnkit.network.kernels.grouped import DepthwiseCorrelation, DepthwiseGradient, GroupedConvKernel

@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import AvgPool2D, Conv2D, Dense, MaxPool2D, ReLU, Residual
-from cnnkit.network.context import TileContext, Workspace
+from cnnkit.network.execution.context import TileContext, Workspace
 from cnnkit.network.kernels import Kernel, kernel_for
 from cnnkit.network.kernels.activation import ActivationKernel, SumKernel
 from cnnkit.network.kernels.dense import FEW_UNITS, DenseKernel

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cnnkit.layers.window import Axis
-from cnnkit.network.context import TileContext, Workspace
+from cnnkit.network.execution.context import TileContext, Workspace
 from cnnkit.network.kernels import gradient, patches, products, winograd
 from cnnkit.network.kernels.axes import phases, trimmed
 from cnnkit.network.kernels.correlation import Correlation, DirectCorrelation

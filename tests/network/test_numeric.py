@@ -14,7 +14,7 @@ from cnnkit.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from cnnkit.losses import CrossEntropy
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Augmented, Engine, Forecast, Objective, Sequential, Session, Sums
-from cnnkit.network.numeric import NumericSession
+from cnnkit.network.execution.numeric import NumericSession
 from cnnkit.optimizers import Adam
 from cnnkit.types import Array, Cache, Context, Grads, Preprocessing, Samples
 

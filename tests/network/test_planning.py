@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from cnnkit.network import Sequential
-from cnnkit.network.memory import Plan
-from cnnkit.network.node import flatten
-from cnnkit.network.plan import plan
-from cnnkit.network.summary import summary
+from cnnkit.network.execution.memory import Plan
+from cnnkit.network.execution.plan import plan
+from cnnkit.network.graph.node import flatten
+from cnnkit.network.graph.summary import summary
 
 LAYERS: dict[str, Callable[[int], list[str]]] = {
     "layers": lambda count: ["Flatten()"] + ["ReLU()"] * count,

@@ -8,7 +8,7 @@ import pytest
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Engine, Objective, Sequential
-from cnnkit.network.profile import StepProfile, profile, rows
+from cnnkit.network.execution.profile import StepProfile, profile, rows
 from cnnkit.types import Samples
 
 OBJECTIVE = Objective(CrossEntropy())
@@ -65,7 +65,7 @@ def test_the_network_and_its_engine_stay_as_they_were() -> None:
 
 def test_passes_are_counted_without_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(10**6))
-    monkeypatch.setattr("cnnkit.network.profile.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("cnnkit.network.execution.profile.time.perf_counter", lambda: float(next(ticks)))
     _, network = engine("Flatten()", "Dense(5)")
     for one in profile(network, samples(), OBJECTIVE, batch_size=4, steps=3):
         assert (one.forward_ms, one.backward_ms) == (1000 / 4, 1000 / 4)  # a second for each pass over four samples

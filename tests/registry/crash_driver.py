@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import Files, Manifest, Registry, commit, sealing
+from cnnkit.registry import Files, Manifest, Registry, commit
+from cnnkit.registry.format import sealing
 from cnnkit.types import Preprocessing
 
 Save = Callable[[Path, bytes], int]

@@ -26,8 +26,9 @@ from states import fresh  # type: ignore[import-not-found]  # beside this script
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Registry, commit, sealing
+from cnnkit.registry import Files, Registry, commit
 from cnnkit.registry.files import reported
+from cnnkit.registry.format import sealing
 
 Save = Callable[[Path], object]
 MODEL = Sequential(["Dense(64)"], (64,))

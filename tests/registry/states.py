@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry, commit, sealing
+from cnnkit.registry import Registry, commit
 from cnnkit.registry import log as digest_log
+from cnnkit.registry.format import sealing
 
 Action = Callable[[Registry], object]
 MODEL = Sequential(["Dense(2)"], (3,))

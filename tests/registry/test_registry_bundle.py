@@ -18,8 +18,9 @@ import cnnkit.onnx.export
 from cnnkit import api
 from cnnkit.errors import CheckError, RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry, bundle, sealing
+from cnnkit.registry import Registry, bundle
 from cnnkit.registry.bundle import MEMBERS, read_version_file, write_bundle
+from cnnkit.registry.format import sealing
 from cnnkit.types import Preprocessing
 
 TRAINED: dict[str, Any] = {

@@ -16,7 +16,7 @@ from states import temporary_files  # type: ignore[import-not-found]  # beside t
 from cnnkit import Registry, Sequential
 from cnnkit.errors import RegistryError
 from cnnkit.registry import ComparisonFolder, Comparisons, Files
-from cnnkit.registry.contents import pack
+from cnnkit.registry.format.contents import pack
 
 NAME = "net-20260301T120000-a1b2"
 PLAN = {"seeds": [0, 1]}

@@ -15,7 +15,7 @@ from cnnkit.errors import RegistryError, ShapeError
 from cnnkit.network import Sequential
 from cnnkit.registry import Record, Registry, difference
 from cnnkit.registry.difference import ArrayPair, Change, LayerLine, MetricPair, compare_arrays, diff
-from cnnkit.registry.manifest import Manifest
+from cnnkit.registry.format.manifest import Manifest
 from cnnkit.registry.predictions import (
     MAX_EXAMPLES,
     ClassDifference,

@@ -16,8 +16,9 @@ import pytest
 from states import MODEL, fresh, state, temporary_files  # type: ignore[import-not-found]  # beside this file
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import Files, Registry, sealing
+from cnnkit.registry import Files, Registry
 from cnnkit.registry import log as digest_log
+from cnnkit.registry.format import sealing
 
 DRIVER = Path(__file__).with_name("disk_full_driver.py")
 MOUNTING = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]

@@ -10,8 +10,9 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Registry, log, sealing
+from cnnkit.registry import Files, Registry, log
 from cnnkit.registry.exchange import find, receive
+from cnnkit.registry.format import sealing
 
 LAYERS = {
     f"manifest_with_{name}"

@@ -12,8 +12,9 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry, Runs, git
+from cnnkit.registry import Registry, Runs
 from cnnkit.registry.bundle import read_version_file
+from cnnkit.registry.format import git
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 12345\n" % (b"0" * 64)
 CHANGED = "text files were changed by autocrlf, their lines end with CR LF; see 'Registries in git' in docs/guide-regis"

@@ -15,8 +15,9 @@ import pytest
 from cnnkit import Graph, Registry, Sequential
 from cnnkit.errors import RegistryError
 from cnnkit.layers import Dense
-from cnnkit.registry import contents, manifest, models, sealing
+from cnnkit.registry import models
 from cnnkit.registry.difference import diff
+from cnnkit.registry.format import contents, manifest, sealing
 
 
 def graph(seed: int = 0) -> Graph:

@@ -13,8 +13,8 @@ import hostile_files  # type: ignore[import-not-found]  # beside this file
 import pytest
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import manifest
-from cnnkit.registry.safety import read_arrays
+from cnnkit.registry.format import manifest
+from cnnkit.registry.format.safety import read_arrays
 
 MEMORY = 64 * 2**20
 """Bytes; the files have 3 MiB at most, and the interpreter itself grows while it reads them."""

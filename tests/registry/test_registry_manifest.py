@@ -12,9 +12,10 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry, manifest, sealing
-from cnnkit.registry.contents import unpack_any
-from cnnkit.registry.manifest import Manifest, Origin
+from cnnkit.registry import Registry
+from cnnkit.registry.format import manifest, sealing
+from cnnkit.registry.format.contents import unpack_any
+from cnnkit.registry.format.manifest import Manifest, Origin
 from cnnkit.types import Preprocessing
 
 MANIFEST = Manifest(

@@ -14,7 +14,8 @@ from power_loss import Recording, Tree, failures  # type: ignore[import-not-foun
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry, commit, sealing
+from cnnkit.registry import Registry, commit
+from cnnkit.registry.format import sealing
 
 MODEL = Sequential(["Dense(2)"], (3,))
 

@@ -15,8 +15,9 @@ from failing import Failing, PowerOff  # type: ignore[import-not-found]  # besid
 from states import temporary_files  # type: ignore[import-not-found]  # beside this file
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import Files, RunFolder, Runs, sealing
+from cnnkit.registry import Files, RunFolder, Runs
 from cnnkit.registry import places as module
+from cnnkit.registry.format import sealing
 
 ARRAYS = {"dense_1.weight": np.arange(6.0)}
 NAME = "net-20260301T120000-a1b2"

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import sealing
-from cnnkit.registry.safety import _view, read_arrays
+from cnnkit.registry.format import sealing
+from cnnkit.registry.format.safety import _view, read_arrays
 from cnnkit.types import Array
 
 STATE = {

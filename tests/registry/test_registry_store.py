@@ -11,8 +11,9 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Origin, Registry, commit, sealing
-from cnnkit.registry.contents import unpack
+from cnnkit.registry import Files, Origin, Registry, commit
+from cnnkit.registry.format import sealing
+from cnnkit.registry.format.contents import unpack
 from cnnkit.types import Preprocessing
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Registry, commit, sealing
+from cnnkit.registry import Files, Registry, commit
+from cnnkit.registry.format import sealing
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

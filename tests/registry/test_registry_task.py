@@ -12,7 +12,8 @@ import pytest
 from cnnkit import Registry, Sequential, Trainer, load_model
 from cnnkit.errors import RegistryError
 from cnnkit.network import Network
-from cnnkit.registry import manifest, models
+from cnnkit.registry import models
+from cnnkit.registry.format import manifest
 from cnnkit.types import Task
 
 

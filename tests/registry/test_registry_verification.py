@@ -15,7 +15,8 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Registry, commit, log, sealing
+from cnnkit.registry import Files, Registry, commit, log
+from cnnkit.registry.format import sealing
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Downloading: the files of published datasets, whole and right, or not there."""

@@ -1,0 +1,200 @@
+"""Measures: what a classifier confuses, how each class fares, and how far its probabilities can be believed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnnkit.components.checks import whole
+from cnnkit.components.predicted import NO_CLASS
+from cnnkit.errors import ShapeError
+from cnnkit.types import Array, as_array
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """How each class fares; arrays (K,), with NaN where a share is one of no samples."""
+
+    samples: Array
+    """How many samples are of the class."""
+    precision: Array
+    """Share of those predicted as the class that are of it."""
+    recall: Array
+    """Share of those of the class that are predicted as it."""
+    f1: Array
+    """Harmonic mean of precision and recall."""
+    confused_with: Array
+    """The other class that its samples are most often taken for, the lowest of equals; -1 if they never are."""
+
+
+@dataclass(frozen=True)
+class ConfusionPairs:
+    """The counts of a confusion matrix that are not 0: their number grows with the samples, not with the classes.
+
+    Arrays (P,), in the order of the matrix: by true class, then by predicted class.
+    """
+
+    true: Array
+    predicted: Array
+    times: Array
+    classes: int
+    unpredicted: Array
+    """(classes,): how many samples of each class have no predicted one, because the model gives NaN for them."""
+
+    def matrix(self) -> Array:
+        """The confusion matrix, (classes, classes)."""
+        matrix = np.zeros((self.classes, self.classes), np.int64)
+        matrix[self.true, self.predicted] = self.times
+        return matrix
+
+    def rows(self) -> list[tuple[int, int, int]]:
+        """True class, predicted class and how often."""
+        return list(zip(self.true.tolist(), self.predicted.tolist(), self.times.tolist(), strict=True))
+
+    def report(self) -> ClassReport:
+        """Precision, recall and F1 of each class, as of `class_report`."""
+        hit = self.true == self.predicted
+        right, samples, predicted = (
+            np.bincount(index, self.times[chosen], self.classes).astype(np.int64)
+            for index, chosen in ((self.true[hit], hit), (self.true, slice(None)), (self.predicted, slice(None)))
+        )
+        samples += self.unpredicted
+        true, other, times = self.true[~hit], self.predicted[~hit], self.times[~hit]
+        order = np.lexsort((other, -times, true))  # of each class the most frequent confusion first
+        first, place = np.unique(true[order], return_index=True)
+        confused_with = np.full(self.classes, -1)
+        confused_with[first] = other[order][place]
+        return ClassReport(
+            samples,
+            _share(right, predicted),
+            _share(right, samples),
+            _share(2 * right, samples + predicted),
+            confused_with,
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Confidence beside accuracy, in bins of confidence; arrays (bins,), with NaN in a bin without samples."""
+
+    confidence: Array
+    """Mean probability of the predicted class."""
+    accuracy: Array
+    """Share of right predictions."""
+    count: Array
+    """Samples in the bin."""
+    error: float
+    """The expected calibration error, 0 (as often right as sure) to 1; NaN without samples."""
+
+    @property
+    def mean_confidence(self) -> float:
+        """Mean probability of the predicted class over all samples, to compare with their accuracy; NaN without any."""
+        total = int(self.count.sum())
+        return float(np.nansum(self.confidence * self.count) / total) if total else math.nan
+
+
+def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
+    """How often samples of one class are predicted as another.
+
+    C[i, j] = number of samples with target i and prediction j
+
+    targets, predictions: (N,) class indices; C: (classes, classes) int64, rows true, columns predicted.
+    Raises ShapeError unless both are as many whole numbers from 0 to classes - 1.
+    Source: Stehman (1997), Selecting and Interpreting Measures of Thematic Classification Accuracy.
+    """
+    whole("classes", classes)
+    predictions = as_array(predictions, "the predictions")
+    _check_classes("predictions", predictions, predictions.size, classes)
+    return confusion_pairs(targets, predictions, classes).matrix()
+
+
+def confusion_pairs(targets: Array, predictions: Array, classes: int) -> ConfusionPairs:
+    """The same without the zeros, for any number of classes; a sample may have no predicted class, NO_CLASS.
+
+    Other arguments and errors as of `confusion_matrix`.
+    """
+    whole("classes", classes)
+    targets, predictions = as_array(targets, "the targets"), as_array(predictions, "the predictions")
+    _check_classes("targets", targets, len(predictions) if predictions.ndim else 0, classes)
+    told = predictions != NO_CLASS
+    _check_classes("predictions", np.where(told, predictions, 0), len(targets), classes)
+    cells = targets[told].astype(np.int64) * classes + predictions[told].astype(np.int64)
+    cells, times = np.unique(cells, return_counts=True)
+    unpredicted = np.bincount(targets[~told].astype(np.int64), minlength=classes)
+    return ConfusionPairs(*np.divmod(cells, classes), times.astype(np.int64), classes, unpredicted)
+
+
+def class_report(confusion: Array) -> ClassReport:
+    """Precision, recall and F1 of each class.
+
+    precision_k = C[k, k] / sum_i C[i, k],  recall_k = C[k, k] / sum_j C[k, j]
+    F1_k = 2 precision_k recall_k / (precision_k + recall_k) = 2 C[k, k] / (sum_i C[i, k] + sum_j C[k, j])
+
+    A class without samples has no recall, one that is never predicted no precision, and one that is neither no F1: NaN.
+    confusion: (K, K) counts, rows true, columns predicted. Raises ShapeError for any other shape.
+    Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
+    """
+    confusion = as_array(confusion, "the confusion matrix")
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.size:
+        raise ShapeError(
+            f"expected a confusion matrix of shape (K, K), got {confusion.shape}: take the one of confusion_matrix"
+        )
+    true, predicted = np.nonzero(confusion)
+    none = np.zeros(len(confusion), np.int64)
+    return ConfusionPairs(true, predicted, confusion[true, predicted], len(confusion), none).report()
+
+
+def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibration:
+    """Whether a classifier is right as often as it is sure.
+
+    confidence p_n = max_k P[n, k];  bin b of B has the samples with (b - 1) / B < p_n <= b / B
+    error = sum_b N_b / N |accuracy_b - confidence_b|
+
+    probabilities: (N, K), each row with sum 1; targets: (N,) class indices; bins: of equal width.
+    Raises ShapeError for other shapes or indices, and for what is no probability.
+    Source: Guo, Pleiss, Sun, Weinberger (2017), On Calibration of Modern Neural Networks, equations 2, 3 and 5.
+    """
+    whole("bins", bins)
+    probabilities, targets = as_array(probabilities, "the probabilities"), as_array(targets, "the targets")
+    if probabilities.ndim != 2 or not probabilities.shape[1]:
+        raise ShapeError(
+            f"expected probabilities of shape (N, K), got {probabilities.shape}: take those of predict_proba"
+        )
+    count, classes = probabilities.shape
+    _check_classes("targets", targets, count, classes)
+    p = probabilities.max(axis=1)
+    if not (p <= 1 + 1e-5).all() or (count and probabilities.min() < 0):  # NaN is not below either
+        raise ShapeError("expected probabilities from 0 to 1, got others, perhaps logits: take those of predict_proba")
+    return calibration_of(p, probabilities.argmax(axis=1) == targets, bins)
+
+
+def calibration_of(confidence: Array, right: Array, bins: int = 15) -> Calibration:
+    """The same from (N,) probabilities of the predicted classes, 0 to 1, and (N,) whether they are right."""
+    whole("bins", bins)
+    p, count = confidence.astype(np.float64), len(confidence)
+    place = np.searchsorted(np.arange(1, bins) / bins, p)  # an edge belongs to the bin below it
+    inside = np.bincount(place, minlength=bins)
+    mean = _share(np.bincount(place, p, bins), inside)
+    accuracy = _share(np.bincount(place, right, bins), inside)
+    error = np.nansum(inside / count * np.abs(accuracy - mean)) if count else np.nan
+    return Calibration(mean, accuracy, inside, float(error))
+
+
+def _share(part: Array, of: Array) -> Array:
+    """part / of in float64, NaN where there is nothing to have a share of."""
+    share: Array = np.divide(part, of, out=np.full(of.shape, np.nan), where=of > 0)
+    return share
+
+
+def _check_classes(name: str, values: Any, count: int, classes: int) -> None:
+    if values.shape != (count,) or not np.issubdtype(values.dtype, np.integer):
+        raise ShapeError(
+            f"the {name} must be class indices, integers of shape ({count},), got {values.dtype} of shape "
+            f"{values.shape}"
+        )
+    if count and not 0 <= values.min() <= values.max() < classes:
+        wrong = np.flatnonzero((values < 0) | (values >= classes))[0]
+        raise ShapeError(f"the {name} must be 0 to {classes - 1} for {classes} classes, at {wrong} is {values[wrong]}")

@@ -1,0 +1,357 @@
+"""Pictures of registered models: what each kind shows, and what it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from cnnkit.classes import check_labels, indices_of
+from cnnkit.components import Layer
+from cnnkit.components.predicted import not_finite
+from cnnkit.errors import CnnkitError, PlotError, ShapeError
+from cnnkit.home import expanded
+from cnnkit.network import INPUT, Network, Node
+from cnnkit.types import Array, Data, Samples, Shape
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cnnkit.registry import Record, Registry
+
+LONGEST = 20
+"""Letters of a label beside a picture."""
+COMPARE = "compare"
+"""The one kind that shows several models."""
+
+
+class Subject:
+    """A registered model, with the test samples that it is shown on.
+
+    load: gives the dataset, when a kind first needs it; layer: the name of a node, for kinds that show one, else the
+    first that fits; sample: the test sample whose feature maps are shown.
+    """
+
+    def __init__(self, record: Record, load: Callable[[], Data], layer: str | None = None, sample: int = 0) -> None:
+        self.record = record
+        self.name = record.version.ref
+        self.layer = layer
+        self.sample = sample
+        self._load = load
+
+    @cached_property
+    def model(self) -> Network:
+        """The model."""
+        return self.record.model()
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The test samples. Raises ShapeError for those of another shape or with other classes than the model has."""
+        data = self._load()
+        check_labels(self.model.labels, data.labels, self.name)
+        samples = data.test
+        if samples.x.shape[1:] != self.model.input_shape:
+            raise ShapeError(
+                f"{self.name} takes inputs of shape {self.model.input_shape}, the dataset has "
+                f"{tuple(samples.x.shape[1:])}: choose a dataset that fits"
+            )
+        return Samples(samples.x, indices_of(samples.y)) if self.model.task.gives == "classes" else samples
+
+    @cached_property
+    def probabilities(self) -> Array:
+        """Of each class for each test sample, (N, K). Raises PlotError for a model that does not classify them."""
+        targets, outputs = self.samples.y, self.model.output_shape
+        if self.model.task.gives != "classes" or not self.model.has_probabilities or len(outputs) != 1:
+            raise PlotError(f"{self.name} gives {self.model.gives}: this picture shows probabilities of classes")
+        if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
+            raise PlotError(f"{self.name} tells classes apart, and the targets of the dataset are no class indices")
+        if len(targets) and not 0 <= targets.min() <= targets.max() < outputs[0]:
+            raise PlotError(f"{self.name} knows the classes 0 to {outputs[0] - 1}, the dataset has others")
+        probabilities = self.model.predict_proba(self.samples.x)
+        if not np.isfinite(probabilities).all():
+            raise PlotError(not_finite(self.name, "test samples"))
+        return probabilities
+
+    def node(self, fits: Callable[[Node], bool], what: str) -> Node:
+        """The node that was asked for, else the first that fits; raises PlotError, naming those that do."""
+        fitting = {node.name: node for node in self.model.nodes if fits(node)}
+        if not fitting:
+            raise PlotError(f"{self.name} has no layer with {what}")
+        if self.layer is None:
+            return next(iter(fitting.values()))
+        if self.layer not in fitting:
+            names = list(fitting)
+            shown = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+            raise PlotError(f"{self.name} has no layer {self.layer!r} with {what}; choose one of {shown}")
+        return fitting[self.layer]
+
+
+def plot(
+    ref: str | Sequence[str],
+    kind: str,
+    path: str | Path,
+    *,
+    registry: Registry | str | Path | None = None,
+    data: Data | str | None = None,
+    layer: str | None = None,
+    sample: int = 0,
+) -> Path:
+    """Write a picture of a model as PNG, SVG or PDF: `plot("digits@1", "curves", "curves.svg")`.
+
+    ref: a reference, or several for "compare"; kind: one of KINDS, or "compare"; data: the dataset whose test samples
+    are shown, or its expression; layer: for "filters" and "feature-maps", such as "conv2d_1", else the first
+    convolution; sample: the test sample of "feature-maps", from 0.
+    Raises PlotError if the kind does not fit the model, and for a file that cannot be written.
+    """
+    from cnnkit.data import load_dataset
+    from cnnkit.plotting.saving import check_target, save
+    from cnnkit.registry import Registry
+
+    def load() -> Data:
+        if data is None:
+            raise PlotError(f'{kind} shows test samples: give the dataset, such as data="{_trained_on(records[0])}"')
+        return data if isinstance(data, Data) else load_dataset(data)
+
+    store = registry if isinstance(registry, Registry) else Registry(registry)
+    path = expanded(path)
+    check_target(path)
+    records = [store.read(one) for one in ([ref] if isinstance(ref, str) else ref)]
+    subjects = [Subject(record, load, layer, sample) for record in records]
+    _check_used(kind, subjects[0])
+    return save(draw(kind, subjects), path)
+
+
+def draw(kind: str, subjects: Sequence[Subject]) -> Figure:
+    """The picture of one model, or of several for "compare". Raises PlotError if the kind does not fit."""
+    if kind == COMPARE:
+        return _compare(subjects)
+    if kind not in KINDS:
+        raise PlotError(f"expected a kind of picture, {', '.join((*KINDS, COMPARE))}, got {kind!r}")
+    if len(subjects) != 1:
+        raise PlotError(f"{kind} shows one model, got {len(subjects)}: several models can be shown with {COMPARE}")
+    return KINDS[kind](subjects[0])
+
+
+def write(subjects: Sequence[Subject], kind: str | None, path: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Write one kind of picture, or all that fit if None; returns their files by kind, and why others are left out.
+
+    path: a file for one picture if it ends in .png, .svg or .pdf; else a folder, which is made, for files such as
+    digits-1-curves.png. Raises PlotError if nothing can be drawn, or what is asked for cannot.
+    """
+    from cnnkit.plotting.saving import save
+
+    one = kind or (COMPARE if len(subjects) > 1 else None)
+    if one:
+        _check_used(one, subjects[0])
+    with _writing(path):
+        is_file = _is_file(path, one)
+    figures, left_out = _drawn(subjects, one)
+    if not is_file:
+        with _writing(path):
+            path.mkdir(exist_ok=True)
+    return {name: save(figure, path if is_file else path / _file(subjects, name)) for name, figure in figures}, left_out
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns what a file system says, such as that a name is too long, into PlotError."""
+    try:
+        yield
+    except OSError as problem:
+        raise PlotError(f"cannot write {path}: {problem.strerror or problem}") from problem
+
+
+def _is_file(path: Path, one: str | None) -> bool:
+    """Whether the path is that of one picture, else it is a folder. Raises PlotError if it can be neither."""
+    from cnnkit.plotting.saving import UNDATED, check_target
+
+    is_file = path.suffix.lower() in UNDATED and not path.is_dir()
+    if is_file and not one:
+        raise PlotError(f"{path} is one file, and there are several pictures: choose one with --kind, or give a folder")
+    if is_file:
+        check_target(path)
+    elif not path.is_dir() and (path.suffix or path.exists() or not path.absolute().parent.is_dir()):
+        raise PlotError(
+            f"cannot write {path}: expected a file that ends in {', '.join(UNDATED)}, or a folder in one that exists"
+        )
+    return is_file
+
+
+def _check_used(kind: str, subject: Subject) -> None:
+    """Raise PlotError if a layer or sample was chosen, and this kind does not show one."""
+    if kind not in (*KINDS, COMPARE):
+        return  # `draw` says so
+    if subject.layer is not None and kind not in ("filters", "feature-maps"):
+        raise PlotError(f"{kind} shows no layer: leave {subject.layer!r} out, or choose filters or feature-maps")
+    if subject.sample and kind != "feature-maps":
+        raise PlotError(f"{kind} shows no single sample: leave {subject.sample} out, or choose feature-maps")
+
+
+def _drawn(subjects: Sequence[Subject], kind: str | None) -> tuple[list[tuple[str, Figure]], dict[str, str]]:
+    if kind:
+        return [(kind, draw(kind, subjects))], {}
+    figures, left_out = [], {}
+    for name in KINDS:
+        try:
+            figures.append((name, draw(name, subjects)))
+        except CnnkitError as error:
+            left_out[name] = str(error)
+        except MemoryError:
+            left_out[name] = "the memory is too small for it"
+    if not figures:
+        reasons = "; ".join(dict.fromkeys(left_out.values()))
+        raise PlotError(f"no picture of {subjects[0].name} can be drawn: {reasons}")
+    return figures, left_out
+
+
+def _file(subjects: Sequence[Subject], kind: str) -> str:
+    version = subjects[0].record.version
+    return f"{kind}.png" if kind == COMPARE else f"{version.name}-{version.number}-{kind}.png"
+
+
+def _curves(subject: Subject) -> Figure:
+    from cnnkit.plotting.curves import draw_curves
+
+    return draw_curves(subject.record.manifest.history, f"{subject.name}: training")
+
+
+def _filters(subject: Subject) -> Figure:
+    from cnnkit.plotting.filters import draw_filter_history, draw_filters
+
+    node = subject.node(_has_kernels, "kernels (out, in, kh, kw)")
+    weight = cast(Layer, node.layer).params["weight"]
+    title = f"{subject.name}: filters of {_described(node)}"
+    history = subject.record.manifest.history
+    one_channel = weight.shape[1] == 1  # a row of epochs has no place for the kernels of several
+    recorded = _recorded(history, f"{node.name}.weight", weight.shape) if one_channel else None
+    if recorded is not None:
+        return draw_filter_history(recorded, f"{title} through {len(recorded)} epochs{_kept(recorded, weight)}")
+    return draw_filters(weight, title, rgb=node.inputs == (INPUT,))
+
+
+def _recorded(history: Mapping[str, Sequence[float]], name: str, shape: Shape) -> Array | None:
+    """What a training has recorded of an array, (epochs, *shape); None if it has not."""
+    numbers = [history.get(f"{name}[{index}]", ()) for index in range(math.prod(shape))]
+    lengths = {len(values) for values in numbers}
+    if len(lengths) != 1 or lengths == {0}:  # a file may hold anything
+        return None
+    return np.array(numbers, np.float64).T.reshape(-1, *shape)
+
+
+def _kept(recorded: Array, weight: Array) -> str:
+    """The epoch whose weights the model has, where that is not the last one."""
+    same = np.flatnonzero((recorded.astype(weight.dtype) == weight).all(axis=(1, 2, 3, 4)))
+    return f", epoch {same[-1] + 1} kept" if len(same) and same[-1] + 1 < len(recorded) else ""
+
+
+def _feature_maps(subject: Subject) -> Figure:
+    from cnnkit.plotting.feature_maps import draw_feature_maps
+
+    node = subject.node(_has_maps(subject), "outputs of shape (channels, h, w)")
+    samples, at = subject.samples, subject.sample
+    if not 0 <= at < len(samples):
+        raise PlotError(f"there is no test sample {at}: the dataset has {len(samples):,}, from 0 to {len(samples) - 1}")
+    maps = subject.model.trace(samples.x[at : at + 1])[node.index][0]
+    title = f"{subject.name}: outputs of {_described(node)}"
+    return draw_feature_maps(samples.x[at], maps, title, f"test sample {at}\n{_told(subject, at)}")
+
+
+def _predictions(subject: Subject) -> Figure:
+    from cnnkit.plotting.predictions import draw_predictions
+
+    probabilities = subject.probabilities
+    return draw_predictions(subject.samples.x, subject.samples.y, probabilities, subject.model.labels, subject.name)
+
+
+def _misclassified(subject: Subject) -> Figure:
+    from cnnkit.plotting.predictions import draw_misclassified
+
+    probabilities = subject.probabilities
+    return draw_misclassified(subject.samples.x, subject.samples.y, probabilities, subject.model.labels, subject.name)
+
+
+def _confusion(subject: Subject) -> Figure:
+    from cnnkit.evaluation.measures import confusion_matrix
+    from cnnkit.plotting.confusion import check_classes, draw_confusion
+
+    check_classes(subject.model.output_shape[-1])
+    probabilities = subject.probabilities
+    matrix = confusion_matrix(subject.samples.y, probabilities.argmax(axis=1), probabilities.shape[1])
+    return draw_confusion(matrix, subject.model.labels, subject.name)
+
+
+def _calibration(subject: Subject) -> Figure:
+    from cnnkit.evaluation.measures import calibration
+    from cnnkit.plotting.calibration import draw_calibration
+
+    return draw_calibration(calibration(subject.probabilities, subject.samples.y), subject.name)
+
+
+def _compare(subjects: Sequence[Subject]) -> Figure:
+    from cnnkit.plotting.comparison import Entry, draw_comparison
+
+    return draw_comparison(
+        [
+            Entry(s.name, s.record.manifest.history, s.record.manifest.metrics, s.model.parameter_count())
+            for s in subjects
+        ]
+    )
+
+
+KINDS: dict[str, Callable[[Subject], Figure]] = {
+    "curves": _curves,
+    "filters": _filters,
+    "feature-maps": _feature_maps,
+    "predictions": _predictions,
+    "misclassified": _misclassified,
+    "confusion": _confusion,
+    "calibration": _calibration,
+}
+"""The kinds of pictures of one model."""
+
+
+def _has_kernels(node: Node) -> bool:
+    return getattr(node.layer.params.get("weight"), "ndim", 0) == 4
+
+
+def _has_maps(subject: Subject) -> Callable[[Node], bool]:
+    """Whether a node's outputs are maps; without a choice, convolutions go first if there are any."""
+    convolutions = subject.layer is None and any(map(_has_kernels, subject.model.nodes))
+    return lambda node: len(node.out_shape) == 3 and (_has_kernels(node) or not convolutions)
+
+
+def _described(node: Node) -> str:
+    """The name of a node with its expression; that of a merge would repeat whole branches."""
+    return node.name if node.layer.branches else f"{node.name} = {node.layer!r}"
+
+
+def _told(subject: Subject, at: int) -> str:
+    """What the model says about a sample, and what it is."""
+    from cnnkit.plotting.predictions import percent
+
+    model = subject.model
+    if not np.issubdtype(subject.samples.y.dtype, np.integer) or len(model.output_shape) != 1:
+        return ""
+    if model.task.gives != "classes" or not model.has_probabilities:
+        return ""
+    probabilities = subject.model.predict_proba(subject.samples.x[at : at + 1])[0]
+    predicted, target, labels = int(probabilities.argmax()), int(subject.samples.y[at]), subject.model.labels
+    true, said = (_class_name(i, labels) for i in (target, predicted))
+    if not np.isfinite(probabilities).all():
+        return f"true {true}\nthe model gives NaN"
+    return f"true {true}\npredicted {said} ({percent(probabilities[predicted])})"
+
+
+def _class_name(index: int, labels: Sequence[str]) -> str:
+    """A label that fits beside a picture, with its index in front where it is cut, as others may begin alike."""
+    label = labels[index] if index < len(labels) else str(index)
+    return label if len(label) <= LONGEST else f"{index} {label}"[: LONGEST - 1] + "…"
+
+
+def _trained_on(record: Record) -> str:
+    return (record.manifest.dataset or {"name": "MNIST()"})["name"]

@@ -1,0 +1,302 @@
+"""The engine: takes tiles, slices of a batch that fit into the processor's cache, through a network."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cnnkit.components.naming import Naming
+from cnnkit.errors import ShapeError
+from cnnkit.network.execution.augmented import Augmented
+from cnnkit.network.execution.context import TileContext, Workspace
+from cnnkit.network.execution.cost import Cost, cost_of
+from cnnkit.network.execution.objective import Objective, Sums
+from cnnkit.network.execution.operation import backward, forward, together
+from cnnkit.network.execution.plan import Plan, Step, plain_steps, plan
+from cnnkit.network.execution.tile_pass import TilePass, arithmetic
+from cnnkit.network.execution.workers import in_threads, one_blas_thread
+from cnnkit.network.graph.node import INPUT, Node
+from cnnkit.network.graph.parameters import Parameters
+from cnnkit.network.kernels.layout import logical
+from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples
+
+FORWARD, BACKWARD = "forward pass", "backward pass"
+MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
+"""With fewer samples, calls cost more than they compute; with more, what a tile needs leaves the processor's cache."""
+CACHE_BYTES = 3 << 20
+"""Tiles are larger than the middle size only if the largest output of a layer takes no more than this."""
+OUTPUT_BYTES = 16 << 20
+"""What the largest output of a layer may take for a tile in any case; large images have smaller tiles."""
+
+
+class Engine:
+    """Runs a network's nodes over tiles.
+
+    One engine may be used by several threads: each tile has a workspace of its own while it is on its way.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node], parameters: Parameters, preprocessing: Preprocessing, input_axes: int
+    ) -> None:
+        self.nodes = list(nodes)
+        self.steps = plan(nodes).steps
+        self.parameters = parameters
+        self.dtype: np.dtype[Any] = parameters.vector.dtype
+        self.coupled = [step for step in self.steps if step.operation.coupled]
+        """The steps at which tiles wait for each other, in the order of the forward pass."""
+        largest_output = max(math.prod(node.out_shape) for node in nodes) * self.dtype.itemsize
+        in_cache, at_most = (_power_of_two(size // largest_output) for size in (CACHE_BYTES, OUTPUT_BYTES))
+        self.largest_tile = min(MAX_TILE, max(in_cache, min(MIDDLE_TILE, at_most)))
+        self.largest_prediction_tile = min(MAX_TILE, 2 * self.largest_tile)
+        """A prediction keeps nothing for a backward pass: its tiles may be twice as large."""
+        self.preprocessing, self.input_axes = preprocessing, input_axes
+        self._factor, self._offset = preprocessing.affine(self.dtype, input_axes)
+        self.workspaces: list[Workspace] = []
+        """Those that no tile has now."""
+
+    def tile_for(self, batch_size: int) -> int:
+        """How many samples a tile has in training; it depends on nothing but the network and the batch size.
+
+        A batch has at least two tiles, unless they get too small, and four if they are larger than the middle size.
+        """
+        wanted = max(min(MIDDLE_TILE, batch_size // 2), batch_size // 4)
+        return min(self.largest_tile, max(MIN_TILE, _power_of_two(wanted)))
+
+    def evaluate(self, samples: Samples, objective: Objective, workers: int) -> Sums:
+        """Loss and metrics in prediction mode. Raises CostError for what takes more memory or time than there is."""
+        threads = self.cost.threads(len(samples), self.largest_prediction_tile, workers)
+        prediction = self._prediction_steps()
+
+        def one(tile: slice) -> Sums:
+            targets = samples.y[tile]
+            workspace = self._take_workspace()
+            outputs = self._predict(prediction, samples.x[tile], workspace)
+            losses, _ = objective.losses(outputs, targets)
+            sums = objective.sums(outputs, targets, losses)
+            self.workspaces.append(workspace)
+            return sums
+
+        with one_blas_thread():
+            return objective.total(in_threads(threads, one, self._tiles(len(samples))))
+
+    def predict(self, x: Inputs, workers: int) -> Array:
+        """The outputs of the last node in prediction mode, (N, ...).
+
+        Raises CostError for what takes more memory or time than there is.
+        """
+        threads = self.cost.threads(len(x), self.largest_prediction_tile, workers, kept=len(x))
+        y = np.empty((len(x), *self.nodes[-1].out_shape), self.dtype)
+        prediction = self._prediction_steps()
+
+        def one(tile: slice) -> None:
+            workspace = self._take_workspace()
+            y[tile] = self._predict(prediction, x[tile], workspace)
+            self.workspaces.append(workspace)
+
+        tiles = self._tiles(len(x))
+        if len(tiles) == 1:  # alone, a tile may have all of BLAS
+            one(tiles[0])
+            return y
+        with one_blas_thread():
+            in_threads(threads, one, tiles)
+        return y
+
+    def trace(self, x: Array) -> list[Array]:
+        """The output of every node in prediction mode, by the plain layers, for one tile.
+
+        Raises CostError as `predict` does.
+        """
+        self.plain_cost.threads(len(x), len(x), 1)
+        ctx = TileContext(Workspace(self.dtype), False, ())
+        values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
+        self._forward(plain_steps(self.nodes), values, ctx)
+        return [np.array(values[node.index]) for node in self.nodes]
+
+    def training_pass(
+        self,
+        samples: Samples,
+        positions: Array,
+        objective: Objective,
+        key: tuple[int, ...],
+        weight: float,
+        gradient: Array,
+    ) -> TilePass:
+        """One tile's way forward and backward.
+
+        positions: of the tile's samples; key: what its random numbers depend on, seed and epoch first; weight: of each
+        sample's loss in the gradient, which is written to `gradient`, laid out like the parameters.
+        """
+        workspace = self._take_workspace()
+        ctx = TileContext(workspace, True, key, len(positions))
+        if isinstance(samples, Augmented):
+            seed, epoch, *_ = key
+            batch = samples.at(positions, seed, epoch)
+        else:
+            batch = Batch(workspace.gather(samples.x, positions), samples.y[positions])
+        values: dict[int, Array] = {INPUT: self.prepare(batch.x, ctx)}
+        targets = batch.y
+        caches: list[Cache] = []
+        for step in self.steps:
+            ctx.enter(step.node.index)
+            inputs = _taken(step, values)
+            with Naming(step.node, FORWARD):
+                values[step.output], cache = yield from forward(step.operation, inputs, ctx)
+                step.check_output(values[step.output], len(positions))
+            caches.append(cache)
+
+        del inputs  # what nobody refers to any more is memory for the next step
+        outputs = values.pop(self.steps[-1].output)
+        losses, loss_cache = objective.losses(outputs, targets)
+        sums = objective.sums(outputs, targets, losses)
+
+        pending: dict[int, Array] = {self.steps[-1].output: objective.gradient(loss_cache, weight, outputs.shape)}
+        del outputs, loss_cache
+        for step in reversed(self.steps):
+            ctx.enter(step.node.index)
+            dy, cache = pending.pop(step.output), caches.pop()
+            entries = self.parameters.of_node(step.node.index)
+            places = {entry.name: self.parameters.view(gradient, entry) for entry in entries}
+            added = self.parameters.adds(step.node.index)  # to what stands there: that is no place to compute in
+            ctx.gradients = {} if added else places
+            with Naming(step.node, BACKWARD):
+                dxs, grads = yield from backward(step.operation, dy, cache, ctx)
+                step.check_gradients(dxs, len(positions))
+                _keep(step.node, grads, places, added=added)
+            for source, dx in zip(step.node.inputs, dxs, strict=True):
+                if source != INPUT and dx is not None:
+                    if source in pending:
+                        dx = np.add(pending[source], dx, out=ctx.empty_like(dx))
+                    pending[source] = dx
+            del dy, cache, dx, dxs, grads
+        self.workspaces.append(workspace)
+        return sums
+
+    def forward(self, first: int, tiles: Sequence[dict[int, Array]], contexts: Sequence[TileContext]) -> list[Array]:
+        """Take all tiles of a batch forward in training mode, one step after the other; the totals of coupled layers.
+
+        first: of the steps, where to begin; tiles: the values of each tile by their nodes, to which the outputs are
+        added; contexts: one for each tile.
+        """
+        totals: list[Array] = []
+        with arithmetic(over="ignore", invalid="ignore"):
+            for step in self.steps[first:]:
+
+                def join(partials: Sequence[Array], step: Step = step) -> Array:
+                    totals.append(step.operation.join([part.astype(np.float64, copy=False) for part in partials]))
+                    return totals[-1]
+
+                for ctx in contexts:
+                    ctx.enter(step.node.index)
+                with Naming(step.node, FORWARD):
+                    ways = [
+                        forward(step.operation, [values[source] for source in step.node.inputs], ctx)
+                        for values, ctx in zip(tiles, contexts, strict=True)
+                    ]
+                    for values, (y, _) in zip(tiles, together(ways, join), strict=True):
+                        step.check_output(y, len(values[INPUT]))
+                        values[step.output] = y
+        return totals
+
+    def join(self, number: int, partials: Sequence[Array]) -> Array:
+        """The forward total of a batch for a coupled layer, the first being 0, which has then absorbed it.
+
+        partials: of the batch's tiles, in their order.
+        """
+        with Naming(self.coupled[number].node, FORWARD):
+            total = self.coupled[number].operation.join(partials)
+        self.absorb(number, total)
+        return total
+
+    def absorb(self, number: int, total: Array) -> None:
+        """Let a coupled layer take in the forward total of a batch."""
+        with Naming(self.coupled[number].node, FORWARD):
+            self.coupled[number].operation.absorb(total)
+
+    def _prediction_steps(self) -> list[Step]:
+        """The steps of a prediction, with the present parameters."""
+        for fold in self._prediction.folds:
+            fold.refresh()
+        return self._prediction.steps
+
+    @functools.cached_property
+    def cost(self) -> Cost:
+        """What a prediction costs."""
+        return self._cost(self._prediction.steps)
+
+    @functools.cached_property
+    def plain_cost(self) -> Cost:
+        """The same by the plain layers, with all outputs kept."""
+        return self._cost(plain_steps(self.nodes))
+
+    def _cost(self, steps: Sequence[Step]) -> Cost:
+        return cost_of(self.nodes, steps, self.parameters.vector.nbytes, self.dtype.itemsize)
+
+    @functools.cached_property
+    def _prediction(self) -> Plan:
+        return plan(self.nodes, prediction=True)
+
+    def _predict(self, steps: Sequence[Step], x: Array, workspace: Workspace) -> Array:
+        ctx = TileContext(workspace, False, (), len(x))
+        with arithmetic():
+            values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
+            self._forward(steps, values, ctx)
+        return values[steps[-1].output]
+
+    def _forward(self, steps: Sequence[Step], values: dict[int, Array], ctx: TileContext) -> None:
+        """Take one tile through these steps in prediction, and add the outputs to the values."""
+        for step in steps:
+            ctx.enter(step.node.index)
+            with Naming(step.node, FORWARD):
+                xs = _taken(step, values)
+                values[step.output], _ = step.operation.forward(xs, ctx)
+                step.check_output(values[step.output], len(xs[0]))
+
+    def prepare(self, x: Array, ctx: TileContext) -> Array:
+        """Raw values to network input; images get the memory order of the kernels, pixels first."""
+        if x.ndim == 4:
+            samples, channels, height, width = x.shape
+            y = logical(ctx.empty((height, width, channels, samples)))
+        else:
+            y = ctx.empty(x.shape)
+        np.multiply(x, self._factor, out=y, dtype=self.dtype, casting="unsafe")
+        return np.add(y, self._offset, out=y)
+
+    def _tiles(self, count: int) -> list[slice]:
+        """Of a prediction."""
+        size = self.largest_prediction_tile
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def _take_workspace(self) -> Workspace:
+        try:
+            return self.workspaces.pop()
+        except IndexError:
+            return Workspace(self.dtype)
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << max(0, n.bit_length() - 1)
+
+
+def _keep(node: Node, grads: Grads, places: dict[str, Array], *, added: bool) -> None:
+    """Copy the gradients of a node's parameters to their places, unless they are there already, or add them."""
+    if grads.keys() != places.keys() or any(grads[name].shape != place.shape for name, place in places.items()):
+        expected = {name: place.shape for name, place in places.items()}
+        found = {name: grad.shape for name, grad in grads.items()}
+        raise ShapeError(f"{node}: backward must return a gradient for each parameter, {expected}; it gave {found}")
+    for name, place in places.items():
+        if added:
+            place += grads[name]
+        elif grads[name] is not place:
+            place[...] = grads[name]
+
+
+def _taken(step: Step, values: dict[int, Array]) -> list[Array]:
+    """The inputs of a step; those that no later step takes leave `values`."""
+    inputs = [values[source] for source in step.node.inputs]
+    for source in step.last_use_of:
+        del values[source]
+    return inputs

@@ -1,0 +1,199 @@
+"""Training sessions: who takes the tiles of a batch through the network, and how their results are added.
+
+Partials, losses and gradients are added in tile order, so that nothing depends on who ran which tile.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from cnnkit.components import GradientMethod, Optimizer
+from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.memory import memory_errors_told
+from cnnkit.network.execution.objective import Objective, Sums
+from cnnkit.network.execution.optimization import move, slots_of
+from cnnkit.network.execution.tile_pass import TilePass, to_end, to_stop
+from cnnkit.network.execution.workers import one_blas_thread
+from cnnkit.types import Array, Samples
+
+SLOT_BYTES = 64 << 20
+"""What the gradients of tiles that are not yet added may take, if it is more than one for each worker."""
+CHUNK = 4096
+"""Numbers whose squares are summed up together for the norm of the gradient, whoever does it."""
+
+
+class Session:
+    """Steps over batches of the same samples, towards the same objective; all in this process.
+
+    A step leaves the gradient in `self.gradient`; an update moves the parameters by it.
+    """
+
+    workers = 1
+
+    def __init__(
+        self, engine: Engine, samples: Samples, objective: Objective, optimizer: Optimizer, batch_size: int
+    ) -> None:
+        self.engine = engine
+        self.samples = samples
+        self.objective = objective
+        self.optimizer = optimizer
+        self.tile = engine.tile_for(batch_size)
+        self.tiles = -(-batch_size // self.tile)
+        """In how many tiles a full batch is cut."""
+        engine.parameters.require_in_place()
+        parameters = engine.parameters.vector
+        self.gradient: Array = np.zeros_like(parameters)
+        """The gradient of the mean loss after a step, laid out like the parameters."""
+        slots = slot_count(engine, batch_size, self.workers)
+        self.slots: Array = np.empty((slots, parameters.size), parameters.dtype)
+        """The gradients of the tiles of a round."""
+        self.state = {name: np.zeros_like(parameters) for name in slots_of(optimizer)}
+        """The optimizer's vectors, by their names."""
+        self.squares: Array = np.zeros(-(-parameters.size // CHUNK), parameters.dtype)
+        """Of each chunk of the gradient the sum of the squares."""
+
+    def step(self, batch: Array, key: tuple[int, ...]) -> Sums:
+        """One forward and backward pass; leaves the gradient of the mean loss in `self.gradient`.
+
+        batch: (N,) positions of the samples, N at most the session's batch size; key: (seed, epoch, step), from which
+        every random number of this step is derived.
+        """
+        sums: list[Sums] = []
+        for numbers in self.rounds(len(batch)):
+            passes = [self.tile_pass(batch, key, number) for number in numbers]
+            total: Array | None = None
+            for stop in range(len(self.engine.coupled)):
+                total = self.engine.join(stop, [to_stop(one, total) for one in passes])
+            for _ in self.engine.coupled:
+                total = functools.reduce(np.add, [to_stop(one, total) for one in passes])
+            sums += [to_end(one, total) for one in passes]
+            self.add(numbers, 0)
+        self.square(0)
+        return self.objective.total(sums)
+
+    def norm(self) -> float:
+        """The Euclidean norm of the gradient."""
+        norm = math.sqrt(float(self.squares.sum(dtype=np.float64)))
+        if math.isfinite(norm):
+            return norm
+        return float(np.linalg.norm(self.gradient.astype(np.float64)))  # squares overflow before numbers do
+
+    def update(self, lr: float, number: int, scale: float = 1.0) -> None:
+        """Let the optimizer move the parameters by `scale` times the gradient, which it may overwrite.
+
+        lr: the rate of this step, after the schedule; number: of this update, 1 for the first.
+        """
+        self.move(0, lr, number, scale)
+
+    def rounds(self, count: int) -> list[range]:
+        """The numbers of the tiles of a batch with `count` samples, as many at a time as there are slots."""
+        tiles, slots = -(-count // self.tile), len(self.slots)
+        return [range(first, min(first + slots, tiles)) for first in range(0, tiles, slots)]
+
+    def tile_pass(self, batch: Array, key: tuple[int, ...], number: int) -> TilePass:
+        """The tile with this number, not yet on its way."""
+        return self.engine.training_pass(
+            self.samples,
+            batch[number * self.tile : (number + 1) * self.tile],
+            self.objective,
+            (*key, number),
+            1.0 / len(batch),
+            self.slots[number % len(self.slots)],
+        )
+
+    def part(self, worker: int) -> slice:
+        """What one worker adds and updates of the parameters: whole chunks."""
+        chunks = len(self.squares)
+        first, last = chunks * worker // self.workers, chunks * (worker + 1) // self.workers
+        return slice(first * CHUNK, min(last * CHUNK, self.gradient.size))
+
+    def add(self, numbers: range, worker: int) -> None:
+        """Add a round's gradients to a worker's part of `self.gradient`, in the order of the tiles."""
+        part = self.part(worker)
+        gradient, slots = self.gradient[part], self.slots[:, part]
+        if numbers.start > 0:
+            gradient += slots[0]
+        elif len(numbers) == 1:
+            gradient[...] = slots[0]
+        else:
+            np.add(slots[0], slots[1], out=gradient)
+        for slot in slots[1 if numbers.start else 2 : len(numbers)]:
+            gradient += slot
+
+    def square(self, worker: int) -> None:
+        """Sum up the squares of the chunks in a worker's part."""
+        part = self.part(worker)
+        gradient, first = self.gradient[part], part.start // CHUNK
+        whole = len(gradient) // CHUNK
+        chunks, rest = gradient[: whole * CHUNK].reshape(whole, CHUNK), gradient[whole * CHUNK :]
+        with np.errstate(over="ignore", invalid="ignore"):  # the trainer reports what is not finite
+            np.vecdot(chunks, chunks, out=self.squares[first : first + whole])
+            if rest.size:
+                self.squares[first + whole] = np.vecdot(rest, rest)
+
+    def move(self, worker: int, lr: float, number: int, scale: float) -> None:
+        """Update a worker's part of the parameters."""
+        self.engine.parameters.require_in_place()
+        part = self.part(worker)
+        if part.start == part.stop:
+            return
+        if scale != 1:
+            self.gradient[part] *= scale
+        state = {name: vector[part] for name, vector in self.state.items()}
+        move(self.optimizer, self.engine.parameters.vector[part], self.gradient[part], state, lr, number)
+
+
+def slot_count(engine: Engine, batch_size: int, workers: int) -> int:
+    """How many tiles of a batch have room for their gradients at once."""
+    tiles = -(-batch_size // engine.tile_for(batch_size))
+    if engine.coupled:  # they are all on their way at once; others end one after the other, and are added in rounds
+        return tiles
+    return min(tiles, max(workers, SLOT_BYTES // max(1, engine.parameters.vector.nbytes)))
+
+
+def busy_workers(engine: Engine, batch_size: int, workers: int) -> int:
+    """How many of the workers can be kept busy; one where forking is not safe (macOS) or not possible."""
+    if not hasattr(os, "fork") or sys.platform == "darwin":
+        return 1
+    return min(workers, -(-batch_size // engine.tile_for(batch_size)))
+
+
+@contextmanager
+def training_session(
+    engine: Engine,
+    samples: Samples,
+    objective: Objective,
+    optimizer: Optimizer,
+    batch_size: int,
+    workers: int,
+    method: GradientMethod | None = None,
+) -> Iterator[Session]:
+    """A session with as many workers as can be kept busy: processes, or this one alone; with a method, always alone.
+
+    Processes, because threads hand Python's lock to each other between NumPy calls. They are forked, so that they share
+    the samples and need nothing sent. Raises TrainingError where memory runs out.
+    """
+    workers = busy_workers(engine, batch_size, workers)
+    with one_blas_thread(), memory_errors_told():
+        if method is not None:
+            from cnnkit.network.execution.numeric import NumericSession
+
+            yield NumericSession(engine, samples, objective, optimizer, batch_size, method)
+            return
+        if workers == 1:
+            yield Session(engine, samples, objective, optimizer, batch_size)
+            return
+        from cnnkit.network.execution.processes import SharedSession
+
+        session = SharedSession(engine, samples, objective, optimizer, batch_size, workers)
+        try:
+            yield session
+        finally:
+            session.close()

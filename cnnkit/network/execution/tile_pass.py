@@ -1,0 +1,56 @@
+"""A tile's way through a network in training: a generator that stops where tiles wait for each other.
+
+It runs without a stop unless a layer is coupled over the batch: there it yields its partial sum and is sent the total
+of all tiles. Who runs the generators is the session's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Literal, cast
+
+import numpy as np
+
+from cnnkit.network.execution.objective import Sums
+from cnnkit.types import Array
+
+BUFFER = 512
+"""Numbers in NumPy's buffer. Where operands are not contiguous as a whole, NumPy copies their runs into it if they are
+shorter than that, although each run could be worked on where it lies: with 8192, the default, at half the speed."""
+
+TilePass = Generator[Array, Array, Sums]
+"""Yields partials, is sent totals, ends with the tile's sums."""
+
+
+def to_stop(tile: TilePass, total: Array | None) -> Array:
+    """Take a tile to its next stop and return its partial there; total: of the stop before, None before the first."""
+    with arithmetic(over="ignore", invalid="ignore"):
+        partial = tile.send(total)  # type: ignore[arg-type]  # a generator starts with None
+    return np.asarray(partial, np.float64)
+
+
+def to_end(tile: TilePass, total: Array | None) -> Sums:
+    """Take a tile from its last stop to its end and return its sums; total: of the last stop, None if there is none."""
+    try:
+        with arithmetic(over="ignore", invalid="ignore"):
+            tile.send(total)  # type: ignore[arg-type]  # as above
+    except StopIteration as end:
+        return cast(Sums, end.value)
+    raise RuntimeError("a tile stopped once more than there are layers that are coupled over the batch")
+
+
+def alone(tile: TilePass, stops: int) -> tuple[Sums, list[Array]]:
+    """Take a tile through as if it were the whole batch; its sums, and its partial at each stop."""
+    partials: list[Array] = []
+    for _ in range(stops):
+        partials.append(to_stop(tile, partials[-1] if partials else None))
+    return to_end(tile, partials[-1] if partials else None), partials
+
+
+@contextmanager
+def arithmetic(**errors: Literal["ignore"]) -> Iterator[None]:
+    """How NumPy computes inside a network; in training, the trainer reports what is not finite."""
+    with np.errstate(over=errors.get("over"), invalid=errors.get("invalid")):  # takes the buffer's size back, too
+        np.setbufsize(BUFFER)
+        yield

@@ -1,0 +1,128 @@
+"""The end of a network: what its last layers compute, and what a loss from logits takes in place of probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+
+from cnnkit.components import Layer, Loss, Merge
+from cnnkit.components.sums import sum_over
+from cnnkit.errors import ConfigError
+from cnnkit.layers import ReLU, Softmax
+from cnnkit.network.graph.node import INPUT, Node
+from cnnkit.types import Array, Cache, Context, Grads
+
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""Below this, the logarithm of a probability is not taken."""
+
+
+class Identity(Layer):
+    """Stands in the place of a Softmax that is left out: y = x."""
+
+    passes_values_on = True
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return x, None
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return dy, {}
+
+
+class Log(Layer):
+    """Logits of probabilities, y = log(x), dx = dy / x: their softmax is x again, as the probabilities add up to 1."""
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        bounded = np.maximum(x, SMALLEST, out=ctx.empty_like(x))
+        return np.log(bounded, out=ctx.empty_like(x)), bounded
+
+    def backward(self, dy: Array, bounded: Cache, ctx: Context) -> tuple[Array, Grads]:
+        return np.divide(dy, bounded, out=ctx.empty_like(bounded)), {}
+
+
+def softmax_at_end(nodes: Sequence[Node]) -> Node | None:
+    """The Softmax, or class derived from it, whose probabilities the network gives; None if there is none.
+
+    It is the last layer, or all layers after it only pass its values on.
+    """
+    node = nodes[-1]
+    while not isinstance(node.layer, Softmax):
+        in_shape = node.in_shapes[0]
+        kept = node.out_shape == in_shape or math.prod(in_shape[1:]) == 1  # of (C, 1, 1), all orders are one
+        if not (node.layer.passes_values_on and kept) or node.inputs == (INPUT,):
+            return None
+        node = nodes[node.inputs[0]]
+    return node if isinstance(node.layer, Softmax) else None
+
+
+def softmax_inside(nodes: Sequence[Node]) -> Node | None:
+    """The first Softmax that is not the network's end."""
+    end = softmax_at_end(nodes)
+    return next((node for node in nodes if isinstance(node.layer, Softmax) and node is not end), None)
+
+
+def about_end(nodes: Sequence[Node], loss: Loss) -> str:
+    """What to say of an end that hardly suits the loss; "" if it does. Raises ConfigError for one that never can."""
+    if not loss.from_logits:
+        return ""
+    end, last = softmax_at_end(nodes), nodes[-1]
+    while last.layer.passes_values_on and last.inputs != (INPUT,):
+        last = nodes[last.inputs[0]]
+    if not takes_logits(loss) and end is not None:
+        raise ConfigError(
+            f"the network ends in {end}, and {loss!r} takes the values before a sigmoid: those from a Softmax are "
+            "never below 0, so that no label would ever be absent; leave the Softmax out"
+        )
+    if takes_logits(loss) and (inside := softmax_inside(nodes)):
+        return (
+            f"{inside} is not the end of the network: {loss!r} takes what {nodes[-1].name} gives for values before a "
+            "softmax; put the Softmax last, or leave it out"
+        )
+    if isinstance(last.layer, ReLU):
+        return f"the network ends in {last}, and {loss!r} needs values below 0, too: leave it out"
+    return ""
+
+
+def is_plain(layer: Layer | Merge) -> bool:
+    """Whether it computes what cnnkit's own Softmax does: that class, or one derived from it with its mathematics."""
+    cls = type(layer)
+    return isinstance(layer, Softmax) and (cls.forward, cls.backward) == (Softmax.forward, Softmax.backward)
+
+
+def with_logits(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes of a network that gives logits: a Softmax at the end is left out.
+
+    Of what a derived class with mathematics of its own gives, the logarithm is taken: where float32 has no smaller
+    probability, training sees no smaller loss, and no gradient.
+    """
+    end = softmax_at_end(nodes)
+    if end is None:
+        return list(nodes)
+    if not is_plain(end.layer):
+        last = nodes[-1]
+        log = Node(len(nodes), "log_of_probabilities", Log(), (last.index,), (last.out_shape,), last.out_shape)
+        return [*nodes, log]
+    if end is nodes[-1] and end.inputs != (INPUT,):
+        return list(nodes[:-1])
+    replaced = dataclasses.replace(end, layer=Identity())
+    return [replaced if node is end else node for node in nodes]
+
+
+def takes_logits(loss: Loss) -> bool:
+    """Whether a loss takes the values before a Softmax at the end of the network."""
+    return loss.from_logits and loss.gives in (None, "classes")
+
+
+def softmax(logits: Array) -> Array:
+    """exp(z) / sum of exp(z) over axis 1; the maximum is taken out, so that no exponent overflows."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return cast(Array, shifted / sum_over(shifted, 1)[:, None])
+
+
+def sigmoid(logits: Array) -> Array:
+    """1 / (1 + exp(-z)); exp is taken of numbers up to 0 only, so that none overflows."""
+    small = np.exp(-np.abs(logits))
+    return cast(Array, np.where(logits >= 0, 1, small) / (1 + small))

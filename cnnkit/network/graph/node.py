@@ -1,0 +1,156 @@
+"""From nested layers, or a graph of them, to one flat list of nodes: what runs, is exported and `summary` prints."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnnkit.components import Layer, Merge
+from cnnkit.components.declared import layer_cost
+from cnnkit.errors import CnnkitError, ConfigError, ShapeError
+from cnnkit.network.graph.keys import keyed_rng
+from cnnkit.network.graph.limit import Limit
+from cnnkit.types import LayerCost, Shape
+
+INPUT = -1
+"""The index that stands for the network's input."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step of a network: a layer with its inputs, or a merge with the ends of its branches."""
+
+    index: int
+    name: str
+    layer: Layer | Merge
+    inputs: tuple[int, ...]
+    """Indices of the nodes whose outputs it takes; INPUT is the network's input."""
+    in_shapes: tuple[Shape, ...]
+    out_shape: Shape
+    """Shapes have no batch axis."""
+
+    @property
+    def cost(self) -> LayerCost | None:
+        """What its layer says that a forward pass costs for one sample; None if it does not say."""
+        return layer_cost(self.layer, self.in_shapes, self.out_shape)
+
+    def __str__(self) -> str:
+        return f"layer {self.name} = {self.layer!r}"
+
+
+def flatten(layers: Sequence[Layer | Merge], input_shape: Shape, seed: int, limit: int | None = None) -> list[Node]:
+    """Build all layers for inputs of this shape and list them in the order in which they run.
+
+    A layer's initial parameters depend on the seed and on its place alone. limit: how many numbers all parameters and
+    buffers may have together, more is refused before it takes memory; None for any. Raises ShapeError, or what a
+    layer's `build` raises, naming the layer and the shape that it was given.
+    """
+    builder = Builder(input_shape, seed, None if limit is None else Limit(limit))
+    builder.chain(layers, INPUT)
+    if not builder.nodes:
+        raise ConfigError("a network needs at least one layer, got an empty list")
+    return builder.nodes
+
+
+def owners(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes without those that share the layer of one before them."""
+    first = {id(node.layer): node for node in reversed(nodes)}
+    return [node for node in nodes if first[id(node.layer)] is node]
+
+
+class Builder:
+    """Builds layers one after the other, and lists their nodes.
+
+    The values between them are indices of nodes, INPUT for the network's input.
+    """
+
+    def __init__(self, input_shape: Shape, seed: int, limit: Limit | None) -> None:
+        self.input_shape = input_shape
+        self.seed = seed
+        self.limit = limit
+        self.nodes: list[Node] = []
+        self._counts: Counter[str] = Counter()
+        self._built: dict[int, Node] = {}
+        """By the layer's id, where it was built."""
+
+    def chain(self, layers: Sequence[Layer | Merge], value: int) -> int:
+        """Layers that each take the output of the one before; the first takes `value`. The index of the last."""
+        for layer in layers:
+            value = self.split(layer, value) if isinstance(layer, Merge) else self.layer(layer, value)
+        return value
+
+    def layer(self, layer: Layer, value: int, name: str = "") -> int:
+        """The index of a node with this layer, which takes `value`. name: "" for one that is made from the class."""
+        index, name = len(self.nodes), name or self._name(layer)
+        if id(layer) in self._built:
+            raise ConfigError(f"{layer!r} stands in the network twice as one object: make a layer for each place")
+        in_shape = self._shape(value)
+        layer.params, layer.buffers = {}, {}
+        rng = keyed_rng("weights", self.seed, index)
+        try:
+            out_shape = self.limit.build(layer, in_shape, rng) if self.limit else layer.build(in_shape, rng)
+        except CnnkitError as error:
+            error.args = (f"layer {name} = {layer!r}, after {self._before(value)}: {error}",)
+            raise
+        except MemoryError:
+            raise ConfigError(
+                f"layer {name} = {layer!r}, after {self._before(value)}: it needs too much memory"
+            ) from None
+        except Exception as error:
+            error.add_note(f"in build of layer {name} = {layer!r}, after {self._before(value)}")
+            raise
+        self._built[id(layer)] = node = Node(index, name, layer, (value,), (in_shape,), tuple(out_shape))
+        return self._append(node)
+
+    def again(self, layer: Layer, value: int, name: str) -> int:
+        """The index of a node with a layer that stands in the network already, and shares its parameters here.
+
+        Raises ShapeError for an input of another shape than it was built for.
+        """
+        first, in_shape = self._built[id(layer)], self._shape(value)
+        if in_shape != first.in_shapes[0]:
+            raise ShapeError(
+                f"layer {name} = {layer!r} shares the parameters of {first.name}, which takes inputs of shape "
+                f"{first.in_shapes[0]}; {self._before(value)} does not fit"
+            )
+        return self._append(Node(len(self.nodes), name, layer, (value,), (in_shape,), first.out_shape))
+
+    def split(self, merge: Merge, value: int, name: str = "") -> int:
+        """The index of a node that joins the branches of a merge, which all begin at `value`."""
+        ends = tuple(self.chain(branch, value) for branch in merge.branches)
+        return self.join(merge, ends, name, f"after {self._before(value)}")
+
+    def join(self, merge: Merge, ends: Sequence[int], name: str = "", where: str = "") -> int:
+        """The index of a node that joins these values. where: of the network it is, for messages."""
+        name = name or self._name(merge)
+        in_shapes = tuple(self._shape(end) for end in ends)
+        where = where or f"of {' and '.join(self._before(end) for end in ends)}"
+        try:
+            out_shape = merge.merge_shape(in_shapes)
+        except CnnkitError as error:
+            error.args = (f"layer {name} = {merge!r}, {where}: {error}",)
+            raise
+        except Exception as error:
+            error.add_note(f"in merge_shape of layer {name} = {merge!r}, {where}")
+            raise
+        return self._append(Node(len(self.nodes), name, merge, tuple(ends), in_shapes, tuple(out_shape)))
+
+    def _append(self, node: Node) -> int:
+        if not node.out_shape or any(not isinstance(n, int) or n < 1 for n in node.out_shape):
+            raise ShapeError(f"{node} gives outputs of shape {node.out_shape}: expected whole numbers above 0")
+        self.nodes.append(node)
+        return node.index
+
+    def _shape(self, value: int) -> Shape:
+        return self.input_shape if value == INPUT else self.nodes[value].out_shape
+
+    def _before(self, value: int) -> str:
+        origin = "the input" if value == INPUT else self.nodes[value].name
+        return f"{origin} of shape {self._shape(value)}"
+
+    def _name(self, layer: Layer | Merge) -> str:
+        kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
+        self._counts[kind] += 1
+        return f"{kind}_{self._counts[kind]}"

@@ -1,0 +1,125 @@
+"""The two ways to write a network: `Sequential`, layers in a row, and `Graph`, nodes with names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+from cnnkit.components import Layer, Merge, installed_catalog
+from cnnkit.errors import ConfigError
+from cnnkit.network.graph.building import Given, build_graph, read_graph
+from cnnkit.network.graph.node import Node, flatten
+from cnnkit.network.network import CLASSES, InputDtype, Network
+from cnnkit.types import Preprocessing, Task
+from cnnkit.units import Range
+
+
+class Sequential(Network):
+    """A network of layers, one after another; merges such as `Residual` make branches.
+
+    layers: layers, or their expressions; everything else as `Network` says.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer | Merge | str],
+        input_shape: Sequence[int],
+        *,
+        labels: Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+        input_dtype: InputDtype = "float32",
+        input_range: Range | None = None,
+        task: Task = CLASSES,
+        seed: int = 0,
+        dtype: Literal["float32", "float64"] = "float32",
+        limit: int | None = None,
+    ) -> None:
+        if isinstance(layers, str) or not isinstance(layers, Sequence):
+            raise ConfigError(f'expected a list of layers, such as ["Flatten()", "Dense(10)"], got {layers!r}')
+        self.layers = [cast(Layer | Merge, installed_catalog().build("layer", layer)) for layer in layers]
+        super().__init__(
+            input_shape,
+            labels=labels,
+            preprocessing=preprocessing,
+            input_dtype=input_dtype,
+            input_range=input_range,
+            task=task,
+            seed=seed,
+            dtype=dtype,
+            limit=limit,
+        )
+
+    def expressions(self) -> list[str]:
+        """The expression of each layer."""
+        return list(map(repr, self.layers))
+
+    def _nodes(self, limit: int | None) -> list[Node]:
+        return flatten(self.layers, self.input_shape, self.seed, limit)
+
+    def _given(self) -> Any:
+        return self.layers
+
+
+class Graph(Network):
+    """A network of named nodes, each of which takes the outputs of others.
+
+        Graph(
+            {
+                "stem": "Conv2D(16, 3, padding=1)",
+                "body": ("ReLU()", "stem"),
+                "sum": ("Add()", ["stem", "body"]),
+                "flat": "Flatten()",
+                "scores": "Dense(10)",
+            },
+            input_shape=(1, 28, 28),
+        )
+
+    nodes: what each node is, by its name: a layer or its expression, which takes the node before it, or a pair of it
+    and the name of its input, or of it and a list of names; "input" is the network's input. Several inputs are for
+    merges without branches, `Add()`, `Multiply()` and `Concat()`. A layer object that stands in two places has one set
+    of parameters, whose gradients are added. output: the node whose output the network gives; None for the only one
+    that no other takes. Everything else as `Network` says.
+    Raises ConfigError, naming the nodes, for names and inputs that are missing, for circles, and for nodes that the
+    output does not need.
+    """
+
+    def __init__(
+        self,
+        nodes: Given,
+        input_shape: Sequence[int],
+        *,
+        output: str | None = None,
+        labels: Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+        input_dtype: InputDtype = "float32",
+        input_range: Range | None = None,
+        task: Task = CLASSES,
+        seed: int = 0,
+        dtype: Literal["float32", "float64"] = "float32",
+        limit: int | None = None,
+    ) -> None:
+        self.graph = read_graph(nodes, output)
+        self.layers = [node.layer for node in self.graph]
+        super().__init__(
+            input_shape,
+            labels=labels,
+            preprocessing=preprocessing,
+            input_dtype=input_dtype,
+            input_range=input_range,
+            task=task,
+            seed=seed,
+            dtype=dtype,
+            limit=limit,
+        )
+
+    def expressions(self) -> list[str]:
+        """The name of each node, its layer, and what it takes."""
+        return [f"{node.name} = {node.layer!r} of {', '.join(node.inputs)}" for node in self.graph]
+
+    def _nodes(self, limit: int | None) -> list[Node]:
+        return build_graph(self.graph, self.input_shape, self.seed, limit)
+
+    def _given(self) -> Any:
+        return {
+            node.name: (node.layer, node.inputs[0] if len(node.inputs) == 1 else node.inputs) for node in self.graph
+        }

@@ -1,0 +1,1 @@
+"""The file format of versions: manifest, arrays and seal, as docs/format.md specifies them."""
