@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cnnkit.layers import Concat, Residual
     from cnnkit.network import Augmented, Graph, Sequential
     from cnnkit.plotting.confusion import draw_confusion
+    from cnnkit.plotting.network import draw_network
     from cnnkit.registration import RegisteredTraining
     from cnnkit.registry import Registry, Runs
     from cnnkit.registry.trust import trusted
@@ -61,6 +62,7 @@ __all__ = [
     "describe",
     "draw_comparison",
     "draw_confusion",
+    "draw_network",
     "errors",
     "explain",
     "export_bundle",
@@ -109,6 +111,7 @@ _MODULES = {
     "cnnkit.network": ("Augmented", "Graph", "Sequential"),
     "cnnkit.evaluation.pictures": ("plot",),
     "cnnkit.plotting.confusion": ("draw_confusion",),
+    "cnnkit.plotting.network": ("draw_network",),
     "cnnkit.evaluation.predict": ("predict_files",),
     "cnnkit.registration": ("RegisteredTraining",),
     "cnnkit.registry": ("Registry", "Runs"),

@@ -157,6 +157,7 @@ def write_bundle(
     from cnnkit.onnx.report import COLUMNS
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.plotting.curves import curves_png
+    from cnnkit.plotting.network import network_png
     from cnnkit.registry import bundle
     from cnnkit.registry.card import write_card
 
@@ -165,16 +166,21 @@ def write_bundle(
     proto = to_onnx(model, metadata=bundle.provenance(record))
     report = validate_proto(proto, path, model, x)
     if report.ok:
-        curves = curves_png(record.manifest.history, record.version.ref)
+        drawn = {
+            bundle.NETWORK: network_png(model, record.version.ref),
+            bundle.CURVES: curves_png(record.manifest.history, record.version.ref),
+        }
+        pictures = {name: data for name, data in drawn.items() if data}
         card = write_card(
             record,
             model,
             inputs=inputs,
             results=(COLUMNS, *report.rows()),
             remarks=[*report.remarks(), *report.faults()],
-            curves=bundle.CURVES if curves else None,
+            network=bundle.NETWORK if bundle.NETWORK in pictures else None,
+            curves=bundle.CURVES if bundle.CURVES in pictures else None,
             outputs=output_names(model),
         )
         members = {bundle.ONNX_FILE: proto.SerializeToString(deterministic=True), bundle.CARD: card.encode()}
-        bundle.write_bundle(path, record, members | ({bundle.CURVES: curves} if curves else {}))
+        bundle.write_bundle(path, record, members | pictures)
     return report

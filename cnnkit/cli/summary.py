@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, Debug, Json, Overrides, RegistryFolder
+from cnnkit.cli.options import DataFolder, Debug, Json, Overrides, RegistryFolder, expanded_path
 from cnnkit.cli.output import say, say_json
 from cnnkit.cli.recipe import resolve
 
@@ -19,33 +20,47 @@ def summary(
         str, typer.Argument(metavar="REF|RECIPE", help="A reference such as name@latest, or a recipe's name or file.")
     ],
     overrides: Overrides = None,
+    graph: Annotated[
+        Path | None,
+        typer.Option(callback=expanded_path, metavar="FILE", help="Draw the network there, too: .svg, .png or .pdf."),
+    ] = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
     """Print layers, shapes and what they cost."""
-    from cnnkit import api
     from cnnkit.errors import ConfigError
+    from cnnkit.plotting.network import write_network
+    from cnnkit.plotting.saving import check_target
+    from cnnkit.registry import Registry
 
+    if graph:
+        check_target(graph)
     if "@" in subject and not subject.endswith(".toml"):
         if overrides:
             raise ConfigError(f"--set changes a recipe; {subject} is a registered model, which nothing changes")
-        model = api.load_model(subject, registry)
+        record = Registry(registry).read(subject)
+        model, title = record.model(), record.version.ref
     else:
-        model = _described(subject, overrides, data_dir)
+        model, title = _described(subject, overrides, data_dir)
+    if graph:
+        write_network(model, title, graph)
     if as_json:
-        say_json(_document(model))
+        say_json(_document(model) | ({"graph": str(graph)} if graph else {}))
     else:
         say(model.summary())
+        if graph:
+            say(str(graph))
 
 
-def _described(source: str, overrides: list[str] | None, data_dir: str | None) -> Network:
+def _described(source: str, overrides: list[str] | None, data_dir: str | None) -> tuple[Network, str]:
+    """The network of a recipe, and its name."""
     from cnnkit.data import load_dataset
     from cnnkit.training.assemble import model_for
 
     recipe = resolve(source, overrides)
-    return model_for(recipe, load_dataset(recipe.data.dataset, data_dir))
+    return model_for(recipe, load_dataset(recipe.data.dataset, data_dir)), recipe.model.name
 
 
 def _document(model: Network) -> dict[str, object]:

@@ -25,7 +25,13 @@ from cnnkit.registry.format import git, sealing
 if TYPE_CHECKING:
     from cnnkit.registry.records import Record
 
-VERSION_FILE, ONNX_FILE, CARD, CURVES = MEMBERS = "model.h5", "model.onnx", "card.md", "curves.png"
+VERSION_FILE, ONNX_FILE, CARD, NETWORK, CURVES = MEMBERS = (
+    "model.h5",
+    "model.onnx",
+    "card.md",
+    "network.png",
+    "curves.png",
+)
 """What a bundle may hold, in this order; a reader needs the first alone."""
 MAX_BYTES = 2**31 - 1
 """A larger zip file needs extensions of the format, which a reader would have to understand, too."""

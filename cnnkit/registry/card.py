@@ -32,19 +32,21 @@ def write_card(
     inputs: str,
     results: Sequence[Sequence[str]],
     remarks: Sequence[str],
+    network: str | None,
     curves: str | None,
     outputs: Sequence[str],
 ) -> str:
     """The card of a version.
 
     model: that of the record; inputs: in words, what its ONNX file was compared on; results: the validation's headings
-    and rows; remarks: what they cannot hold; curves: the name of the picture's file, None without one; outputs: names
-    of what the ONNX file gives.
+    and rows; remarks: what they cannot hold; network, curves: the names of the pictures' files, None without one;
+    outputs: names of what the ONNX file gives.
     """
     parts = [
         f"# {code(record.version.ref)}",
         *_about(record, model),
         "## Layers",
+        *([f"![The layers and what each takes]({network})"] if network else []),
         _layers(model),
         *_recipe(record),
         *_metrics(record),

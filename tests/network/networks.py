@@ -81,6 +81,35 @@ def inception() -> dict[str, Any]:
     }
 
 
+def deep_unet(depth: int = 4, filters: int = 8) -> dict[str, Any]:
+    """Down through `depth` levels and up again, across on each, with two convolutions on every level of each side."""
+    nodes: dict[str, Any] = {}
+
+    def convolutions(side: str, level: int) -> None:
+        for turn in (1, 2):
+            nodes[f"{side}{level}_conv{turn}"] = f"Conv2D({filters << level}, 3, padding=1)"
+            nodes[f"{side}{level}_relu{turn}"] = "ReLU()"
+
+    for level in range(depth):
+        if level:
+            nodes[f"pool{level}"] = "MaxPool2D(2)"
+        convolutions("down", level)
+    for level in reversed(range(depth - 1)):
+        nodes[f"up{level}"] = "Upsample2D(2)"
+        nodes[f"join{level}"] = ("Concat()", [f"down{level}_relu2", f"up{level}"])
+        convolutions("up", level)
+    return nodes | {"scores": "Conv2D(4, 1)"}
+
+
+def densenet(convolutions: int = 8) -> dict[str, Any]:
+    """Each convolution takes the outputs of all before it."""
+    nodes: dict[str, Any] = {"conv0": "Conv2D(8, 3, padding=1)", "conv1": "Conv2D(4, 3, padding=1)"}
+    for number in range(2, convolutions):
+        nodes[f"join{number}"] = ("Concat()", [f"conv{before}" for before in range(number)])
+        nodes[f"conv{number}"] = "Conv2D(4, 3, padding=1)"
+    return nodes | {"flat": "Flatten()", "scores": "Dense(10)"}
+
+
 def siamese() -> dict[str, Any]:
     """Two ways with the same weights, each of which sees the image differently, and a product of both."""
     from cnnkit.layers import Conv2D, Dense

@@ -8,7 +8,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 
-from cnnkit.registry.bundle import CARD, CURVES, ONNX_FILE, VERSION_FILE
+from cnnkit.registry.bundle import CARD, CURVES, NETWORK, ONNX_FILE, VERSION_FILE
 
 Build = Callable[[bytes], bytes]
 BUILDS: dict[str, tuple[Build, str]] = {}
@@ -41,7 +41,7 @@ def naive(data: bytes) -> bytes:
 
 
 def good(version: bytes) -> bytes:
-    return zipped((VERSION_FILE, version), (ONNX_FILE, b"ignored"), (CARD, b"ignored"), (CURVES, b"ignored"))
+    return zipped((VERSION_FILE, version), *((name, b"ignored") for name in (ONNX_FILE, CARD, NETWORK, CURVES)))
 
 
 def entry(name: str, mode: int = 0) -> zipfile.ZipInfo:
@@ -151,19 +151,19 @@ def empty(version: bytes) -> bytes:
     return b"PK\x03\x04"
 
 
-@hostile("with 1 to 4 members, it declares 5", naive=True)
+@hostile("with 1 to 5 members, it declares 6", naive=True)
 def many_members(version: bytes) -> bytes:
-    return zipped((VERSION_FILE, version), *((f"{number}", b"") for number in range(4)))
+    return zipped((VERSION_FILE, version), *((f"{number}", b"") for number in range(5)))
 
 
-@hostile("with 1 to 4 members", naive=True)
+@hostile("with 1 to 5 members", naive=True)
 def large_directory(version: bytes) -> bytes:
     info = entry(VERSION_FILE)
     info.comment = b"x" * 65_535
     return zipped((info, version))
 
 
-@hostile("with 1 to 4 members", naive=True)
+@hostile("with 1 to 5 members", naive=True)
 def another_disk(version: bytes) -> bytes:
     return end_patched(zipped((VERSION_FILE, version)), 6, "<H", 1)
 

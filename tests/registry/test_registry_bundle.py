@@ -18,6 +18,7 @@ import cnnkit.onnx.export
 from cnnkit import api
 from cnnkit.errors import CheckError, RegistryError
 from cnnkit.network import Sequential
+from cnnkit.plotting.network import network_png
 from cnnkit.registry import Registry, bundle
 from cnnkit.registry.bundle import MEMBERS, read_version_file, write_bundle
 from cnnkit.registry.format import sealing
@@ -53,12 +54,14 @@ def test_a_bundle_has_the_version_its_onnx_file_and_a_card(registry: Registry, t
         assert archive.read("model.h5") == version.path.read_bytes()
         proto = onnx.load_model_from_string(archive.read("model.onnx"))
         assert archive.read("curves.png").startswith(b"\x89PNG")
+        assert archive.read("network.png") == network_png(model, "net@1")
         card = archive.read("card.md").decode()
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     assert (metadata["reference"], metadata["digest"], metadata["dataset"]) == ("net@1", version.digest, "Digits()")
     assert f"| digest (sha256) | `{version.digest}` |" in card
     assert "compared on `random inputs`" in card
     assert "![Loss and metrics by epoch](curves.png)" in card
+    assert "## Layers\n\n![The layers and what each takes](network.png)\n\n| name |" in card
     assert (tmp_path / "net.zip").stat().st_mode & 0o777 == 0o644
     assert read_version_file(tmp_path / "net.zip") == version.path.read_bytes()
 
@@ -70,7 +73,7 @@ def test_the_same_version_gives_the_same_bytes(registry: Registry, model: Sequen
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_without_matplotlib_no_word_is_said_of_curves(
+def test_without_matplotlib_no_word_is_said_of_pictures(
     registry: Registry, model: Sequential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -78,8 +81,16 @@ def test_without_matplotlib_no_word_is_said_of_curves(
     api.export_bundle("net@1", tmp_path / "net.zip", registry)
     with zipfile.ZipFile(tmp_path / "net.zip") as archive:
         assert tuple(archive.namelist()) == MEMBERS[:3]
-        assert b"curves" not in archive.read("card.md")
+        assert b".png" not in archive.read("card.md")
         assert b"matplotlib" not in archive.read("card.md")
+
+
+def test_a_network_too_large_for_a_picture_goes_without_one(registry: Registry, tmp_path: Path) -> None:
+    registry.save(Sequential(["ReLU()"] * 601 + ["Dense(2)"], (4,)), "net", **TRAINED)
+    api.export_bundle("net@1", tmp_path / "net.zip", registry)
+    with zipfile.ZipFile(tmp_path / "net.zip") as archive:
+        assert archive.namelist() == [name for name in MEMBERS if name != "network.png"]
+        assert b"network.png" not in archive.read("card.md")
 
 
 def test_a_wrong_onnx_file_goes_into_no_bundle(

@@ -50,7 +50,14 @@ HOSTILE = [
 def written(record: Record, model: Sequential, text: str = "plain", curves: str | None = "curves.png") -> str:
     row = ("OnnxRuntime()", "64", "1.0e-07", "1.0e-07", "0", "3", "pass")
     return write_card(
-        record, model, inputs=text, results=(COLUMNS, row), remarks=[text], curves=curves, outputs=output_names(model)
+        record,
+        model,
+        inputs=text,
+        results=(COLUMNS, row),
+        remarks=[text],
+        network="network.png",
+        curves=curves,
+        outputs=output_names(model),
     )
 
 

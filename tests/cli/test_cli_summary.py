@@ -1,0 +1,54 @@
+"""`summary --graph`: the picture of a recipe's network or of a registered model, beside the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnkit.network import Sequential
+from cnnkit.registry import Registry
+
+pytest.importorskip("matplotlib")
+
+
+def test_the_picture_is_written_and_named_below_the_table(trained: Any) -> None:
+    table = trained("summary", "tiny@1").out
+    result = trained("summary", "tiny@latest", "--graph", "net.svg")
+    assert (result.code, result.out, result.err) == (0, f"{table}net.svg\n", "")
+    text = Path("net.svg").read_text()
+    assert ">tiny@1<" in text
+    assert ">2 layers, 650 parameters<" in text
+
+
+def test_a_recipe_is_drawn_under_its_name(cli: Any) -> None:
+    assert cli("summary", "tiny.toml", "--set", 'model.layers=["Dense(3)"]', "--graph", "net.svg").code != 0
+    assert not Path("net.svg").exists()
+    result = cli("summary", "tiny.toml", "--graph", "net.svg", "--json")
+    assert result.document["graph"] == "net.svg"
+    assert ">tiny<" in Path("net.svg").read_text()
+    assert "graph" not in cli("summary", "tiny.toml", "--json").document
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_other_formats(cli: Any, suffix: str) -> None:
+    assert cli("summary", "tiny.toml", "--graph", f"net.{suffix}").code == 0
+    assert Path(f"net.{suffix}").stat().st_size > 1000
+
+
+def test_what_cannot_be_drawn_is_said_in_one_line(cli: Any, tmp_path: Path) -> None:
+    Registry(tmp_path / "registry").save(Sequential(["ReLU()"] * 4000, (4,)), "deep")
+    result = cli("summary", "deep@1", "--registry", "registry", "--graph", "net.svg")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "error: the network has 4,000 layers, and a picture can show up to 600: read its summary instead\n"
+    )
+    assert not Path("net.svg").exists()
+
+
+@pytest.mark.parametrize("name", ["net.jpg", "missing/net.svg"])
+def test_a_file_that_cannot_be_is_refused_before_anything_is_read(cli: Any, name: str) -> None:
+    result = cli("summary", "there is no such recipe", "--graph", name)
+    assert (result.code, result.out) == (2, "")
+    assert f"cannot write {name}: expected" in result.err
