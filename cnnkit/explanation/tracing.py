@@ -12,13 +12,13 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from cnnkit.components import Loss
 from cnnkit.components.naming import Naming
-from cnnkit.errors import CheckError
+from cnnkit.errors import CheckError, ContractError
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.context import TileContext, Workspace
 from cnnkit.network.execution.engine import FORWARD
@@ -201,7 +201,9 @@ class _Network:
         step = self.steps[node.index]
         dxs, grads = straight(backward(step.operation, dy, cache, self.ctx))
         step.check_gradients(dxs, len(dy))
-        return [dx for dx in dxs if dx is not None], grads
+        if any(dx is None for dx in dxs):
+            raise ContractError("backward must return the gradient of each input, it gave None")
+        return cast(Sequence[Array], dxs), grads
 
     def forward_ms(self, node: Node, inputs: Sequence[Array]) -> float:
         """The time of a forward pass: the median of a few."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.errors import ConfigError
-from cnnkit.network.graph.building import Given, build_graph, read_graph
+from cnnkit.network.graph.building import Given, build_graph, outline, read_graph
 from cnnkit.network.graph.node import Node, flatten
 from cnnkit.network.network import CLASSES, InputDtype, Network
 from cnnkit.types import Preprocessing, Task
@@ -77,8 +77,8 @@ class Graph(Network):
     nodes: what each node is, by its name: a layer or its expression, which takes the node before it, or a pair of it
     and the name of its input, or of it and a list of names; "input" is the network's input. Several inputs are for
     merges without branches, `Add()`, `Multiply()` and `Concat()`. A layer object that stands in two places has one set
-    of parameters, whose gradients are added. output: the node whose output the network gives; None for the only one
-    that no other takes. Everything else as `Network` says.
+    of parameters, whose gradients are added; layers in the branches of merges stand in one place alone. output: the
+    node whose output the network gives; None for the only one that no other takes. Everything else as `Network` says.
     Raises ConfigError, naming the nodes, for names and inputs that are missing, for circles, and for nodes that the
     output does not need.
     """
@@ -113,8 +113,8 @@ class Graph(Network):
         )
 
     def expressions(self) -> list[str]:
-        """The name of each node, its layer, and what it takes."""
-        return [f"{node.name} = {node.layer!r} of {', '.join(node.inputs)}" for node in self.graph]
+        """A line for each node, with its name, its layer, and what it takes."""
+        return [outline(node.name, repr(node.layer), node.inputs, node.shares) for node in self.graph]
 
     def _nodes(self, limit: int | None) -> list[Node]:
         return build_graph(self.graph, self.input_shape, self.seed, limit)

@@ -20,9 +20,12 @@ from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.operation import operation_of
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.onnx.load import MAX_BYTES
-from cnnkit.onnx.outputs import lower_outputs
+from cnnkit.onnx.outputs import BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES, lower_outputs
 from cnnkit.writing import write_whole
 
+PREPROCESSING = "preprocessing"
+OWN = {PREPROCESSING, BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES}
+"""What a file calls values that are no node's."""
 MIN_OPSET, MAX_OPSET = 13, 22
 """From the first opset with an axis-wise Softmax to the newest that the oldest allowed onnx package knows."""
 
@@ -122,15 +125,18 @@ def lower(model: Network, opset: int, input_dtype: str | None = None) -> Lowered
     graph = GraphBuilder(opset)
     preprocessed = _lower_preprocessing(model, graph, input_dtype or model.input_dtype)
     values: list[str] = []
+    owners: dict[int, str] = {}
     for node in model.nodes:
-        values.append(_lower_node(node, graph, [preprocessed if i == INPUT else values[i] for i in node.inputs]))
+        owner = owners.setdefault(id(node.layer), _value_name(node))
+        inputs = [preprocessed if i == INPUT else values[i] for i in node.inputs]
+        values.append(_lower_node(node, graph, inputs, owner))
     return Lowered(graph, preprocessed, values, lower_outputs(model, graph, preprocessed, values))
 
 
 def _lower_preprocessing(model: Network, graph: GraphBuilder, input_dtype: str) -> str:
     factor, offset = model.preprocessing.affine(np.dtype(np.float32), len(model.input_shape))
     x = graph.input("input", input_dtype, model.input_shape)
-    graph.begin("preprocessing", str(model.preprocessing), {"factor": factor, "offset": offset})
+    graph.begin(PREPROCESSING, str(model.preprocessing), {"factor": factor, "offset": offset})
     if input_dtype != "float32":
         x = graph.add("Cast", x, to=TensorProto.FLOAT)
     if np.any(factor != 1):
@@ -140,9 +146,14 @@ def _lower_preprocessing(model: Network, graph: GraphBuilder, input_dtype: str) 
     return x
 
 
-def _lower_node(node: Node, graph: GraphBuilder, inputs: Sequence[str]) -> str:
+def _value_name(node: Node) -> str:
+    """What the file calls the output of a node: its name, unless the file calls something else so."""
+    return f"{node.name}.node" if node.name in OWN else node.name
+
+
+def _lower_node(node: Node, graph: GraphBuilder, inputs: Sequence[str], owner: str) -> str:
     layer = node.layer
-    graph.begin(node.name, repr(layer), {**layer.params, **layer.buffers})
+    graph.begin(_value_name(node), repr(layer), {**layer.params, **layer.buffers}, owner)
     try:
         value = operation_of(layer).lower(graph, inputs)
         lowered = graph.shape(value)

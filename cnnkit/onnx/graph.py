@@ -45,11 +45,16 @@ class GraphBuilder:
         self._types[name] = _tensor_type(np.dtype(dtype), (BATCH, *shape))
         return name
 
-    def begin(self, name: str, description: str = "", arrays: Mapping[str, Array] | None = None) -> None:
-        """Name what `add` appends from now on; `arrays` are recognised by identity and keep their names."""
+    def begin(
+        self, name: str, description: str = "", arrays: Mapping[str, Array] | None = None, owner: str = ""
+    ) -> None:
+        """Name what `add` appends from now on; `arrays` are recognised by identity and keep their names.
+
+        owner: whose arrays they are, if another node has them, too; each is written once.
+        """
         self._name, self._description = name, description
-        self._owned = {id(array): f"{name}.{key}" for key, array in (arrays or {}).items()}
-        self._initialized: dict[object, str] = {}
+        self._owned = {id(array): f"{owner or name}.{key}" for key, array in (arrays or {}).items()}
+        self._initialized: dict[object, str] = {key: key for key in self._owned.values() if key in self._types}
         self._added = 0
 
     def add(self, op_type: str, *inputs: str | Array, **attributes: Any) -> str:

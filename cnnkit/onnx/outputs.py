@@ -13,6 +13,7 @@ from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.types import Array
 
 LOGITS, PROBABILITIES, SCORES, VALUES = "logits", "probabilities", "scores", "values"
+BOUNDED = "bounded"
 
 
 def output_names(model: Network) -> tuple[str, ...]:
@@ -36,7 +37,7 @@ def lower_outputs(model: Network, graph: GraphBuilder, preprocessed: str, values
         before = end.inputs[0]
         scores = preprocessed if before == INPUT else values[before]
         if not is_plain(end.layer):  # as `network.ending` takes the logarithm
-            graph.begin("bounded")
+            graph.begin(BOUNDED)
             scores = graph.add("Max", last, np.array(SMALLEST, np.float32))
         graph.begin(LOGITS)
         operator = "Identity" if graph.shape(scores) == model.output_shape else "Flatten"

@@ -92,7 +92,7 @@ def rebuild(
             "limit": sum(array.size for array in state.values()),
         }
         model: Network = (
-            Graph(_graph(manifest.nodes, layers), manifest.input_shape, **options)
+            Graph(_graph(manifest, layers), manifest.input_shape, **options)
             if manifest.nodes
             else Sequential(layers, manifest.input_shape, **options)
         )
@@ -111,13 +111,20 @@ def _entries(model: Network) -> tuple[NodeEntry, ...]:
     return tuple(NodeEntry(node.name, node.inputs, node.shares) for node in model.graph)
 
 
-def _graph(entries: Sequence[NodeEntry], layers: Sequence[Layer | Merge]) -> dict[str, Any]:
-    """The nodes of a graph. Raises RegistryError for a name that two have, and for a layer shared with none before."""
+def _graph(manifest: Manifest, layers: Sequence[Layer | Merge]) -> dict[str, Any]:
+    """The nodes of a graph. Raises RegistryError for a name that two have, and for a layer that cannot be shared."""
     nodes: dict[str, Any] = {}
-    for entry, layer in zip(entries, layers, strict=True):
-        if entry.name in nodes or (entry.shares and entry.shares not in nodes):
-            raise RegistryError(f"its graph has no node {entry.shares!r} before {entry.name!r}, or two of that name")
+    texts: dict[str, str] = {}
+    for entry, layer, text in zip(manifest.nodes, layers, manifest.layers, strict=True):
+        if entry.name in nodes:
+            raise RegistryError(f"its graph has two nodes called {entry.name!r:.100}")
+        if entry.shares and texts.get(entry.shares) != text:
+            raise RegistryError(
+                f"the node {entry.name!r:.100} of its graph shares the layer of {entry.shares!r:.100}: expected a node "
+                "before it with the same layer"
+            )
         nodes[entry.name] = (nodes[entry.shares][0] if entry.shares else layer, list(entry.inputs))
+        texts[entry.name] = text
     return nodes
 
 

@@ -20,7 +20,8 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def recipe_rows(manifest: Manifest) -> dict[str, Any]:
     """The recipe by dotted keys, without the layers, which the manifest has by themselves."""
     rows = flattened(manifest.recipe or {})
-    rows.pop("model.layers", None)
+    for key in ("model.layers", "model.node"):
+        rows.pop(key, None)
     return rows
 
 

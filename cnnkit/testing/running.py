@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from cnnkit.components import Layer, Merge
+from cnnkit.components.described import described
 from cnnkit.errors import CheckError, ContractError
 from cnnkit.network.execution.operation import backward as drive_backward
 from cnnkit.network.execution.operation import forward as drive_forward
@@ -137,7 +138,9 @@ def _backward(layer: Layer | Merge, dy: Array, tiles: Sequence[Tile]) -> tuple[l
     total: Grads = {}
     dxs: list[Sequence[Array]] = []
     for (given, grads), ctx in zip(results, contexts, strict=True):
-        dxs.append([dx for dx in given if dx is not None])
+        if not all(isinstance(dx, np.ndarray) for dx in given):
+            raise CheckError(f"backward must return an array for each input, it gave {described(tuple(given))}")
+        dxs.append(cast(Sequence[Array], given))
         kept = _kept(layer, grads, ctx)
         total = {name: total[name] + grad if name in total else grad for name, grad in kept.items()}
         ctx.end_call()

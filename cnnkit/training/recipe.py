@@ -56,7 +56,10 @@ class Recipe(Section):
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
-            problems = [_problem(one["type"], one["loc"], one["input"], one["msg"]) for one in error.errors()[:MANY]]
+            errors = error.errors()[:MANY]
+            inner = {one["loc"][:cut] for one in errors for cut in range(2, len(one["loc"]))}
+            told = (one for one in errors if one["loc"] not in inner)  # what is wrong inside of a value says it all
+            problems = [_problem(one["type"], one["loc"], one["input"], one["msg"]) for one in told]
             if (more := error.error_count() - MANY) > 0:
                 problems.append(f"and {more:,} more")
             raise RecipeError("\n  ".join([f"the recipe in {origin} cannot be used:", *problems])) from None
@@ -202,7 +205,8 @@ def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: st
         return f"{key}: {message.removeprefix('Value error, ')}"
     expected = section.model_fields[name].description
     if index and name == "node":
-        expected = NodeTable.model_fields[index[1]].description if len(index) == 2 else "text"
+        field = NodeTable.model_fields.get(index[1]) if len(index) == 2 else None
+        expected = field.description if field else "a table" if len(index) == 1 else "text"
     elif index:
         expected = "text" if title == "compare" else "an expression as text"
     return f"{key}: expected {expected}, found {'none' if kind == 'missing' else shorten(value)}"

@@ -46,7 +46,10 @@ class Section(BaseModel):
 class NodeTable(Section):
     """[[model.node]]: one node of a graph."""
 
-    name: str = Field(description="a name such as \"stem\": a lower-case letter, then letters, digits and '_'")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,63}$",
+        description="a name such as \"stem\": a lower-case letter, then up to 63 more, digits or '_'",
+    )
     layer: Expression | None = Field(None, description='a layer, such as "Conv2D(8, 3)"')
     inputs: tuple[str, ...] | None = Field(
         None,

@@ -37,7 +37,7 @@ def test_what_comes_with_the_package(tmp_path: Path) -> None:
 def test_the_source_and_the_licence_lie_beside_the_file() -> None:
     from importlib import resources
 
-    text = resources.files("cnnkit.data").joinpath("digits-LICENSE.txt").read_text(encoding="utf-8")
+    text = resources.files("cnnkit.data.datasets").joinpath("digits-LICENSE.txt").read_text(encoding="utf-8")
     assert "CC BY 4.0" in text
     assert "Alpaydin" in text
 

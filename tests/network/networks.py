@@ -128,3 +128,33 @@ def siamese() -> dict[str, Any]:
         "product": ("Multiply()", ["left_code", "right_code"]),
         "scores": "Dense(10)",
     }
+
+
+def everything() -> dict[str, Any]:
+    """Whatever can be shared stands in two places, and values are taken twice by one join."""
+    from cnnkit.layers import BatchNorm2D, Conv2D, Dense, ReLU
+
+    conv, norm, relu, dense = Conv2D(4, 3, padding=1), BatchNorm2D(), ReLU(), Dense(10)
+    return {
+        "small": ("AvgPool2D(4)", "input"),
+        "stem": "Conv2D(4, 1)",
+        "a": (conv, "stem"),
+        "a_norm": (norm, "a"),
+        "a_relu": (relu, "a_norm"),
+        "b": (conv, "a_relu"),
+        "b_other_norm": "BatchNorm2D()",
+        "c": (conv, "b_other_norm"),
+        "c_norm": (norm, "c"),
+        "c_relu": (relu, "c_norm"),
+        "sum": ("Add()", ["a_relu", "c_relu", "a_relu", "stem"]),
+        "sum_relu": "ReLU()",
+        "square": ("Multiply()", ["sum_relu", "sum_relu"]),
+        "wide": ("Concat()", ["square", "stem", "square"]),
+        "grouped": "Conv2D(6, 3, groups=2, padding=1)",
+        "residual": "Residual(Conv2D(6, 3, padding=1), BatchNorm2D())",
+        "flat": "Flatten()",
+        "one": (dense, "flat"),
+        "bent": ("ReLU()", "flat"),
+        "two": (dense, "bent"),
+        "scores": ("Add()", ["one", "two"]),
+    }

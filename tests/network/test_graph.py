@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import networks  # type: ignore[import-not-found]  # beside this file
 import numpy as np
 import pytest
 
-from cnnkit import Graph, Sequential, Trainer
-from cnnkit.errors import CnnkitError, ConfigError, ShapeError
-from cnnkit.layers import Conv2D
+from cnnkit import Graph, Sequential, Trainer, export_onnx, validate_onnx
+from cnnkit.components import Layer
+from cnnkit.errors import CnnkitError, ConfigError, ContractError, ShapeError
+from cnnkit.layers import Add, Conv2D, Dense
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Objective, training_session
+from cnnkit.network.execution.context import Workspace
+from cnnkit.network.execution.numeric import BatchLoss
+from cnnkit.onnx.export import to_onnx
 from cnnkit.optimizers import SGD
-from cnnkit.types import Samples, Shape
+from cnnkit.types import Array, Batch, Cache, Context, Grads, Samples, Shape, Task
 
 DIGIT = (1, 28, 28)
 NETWORKS = {
+    "everything": networks.everything(),
     "resnet": networks.resnet(1, 4),
     "inception": networks.inception(),
     "siamese": networks.siamese(),
@@ -120,7 +128,7 @@ def test_nodes_run_in_the_given_order_where_that_is_possible() -> None:
     assert [node.name for node in Graph(NETWORKS["inception"], DIGIT).nodes] == list(NETWORKS["inception"])
 
 
-def test_a_deep_graph_is_made_in_no_time() -> None:
+def test_a_value_can_be_taken_by_thousands() -> None:
     wide = {f"n{i}": ("ReLU()", "input") for i in range(2000)}
     model = Graph(wide | {"sum": ("Add()", [*wide])}, (3,))
     assert np.array_equal(model.outputs(np.array([[1, -1, 2]], np.float32)), [[2000, 0, 4000]])
@@ -144,7 +152,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "two outputs": (
         {"a": "ReLU()", "b": ("ReLU()", "a"), "c": ("Flatten()", "a")},
-        r"^nothing takes the outputs of b and c, and a network has one output: join them by Add\(\) or Concat\(\), or",
+        r"^nothing takes the outputs of b, c, and a network has one output: join them by Add\(\) or Concat\(\), or",
     ),
     "several inputs of one layer": (
         {"a": "ReLU()", "b": ("ReLU()", ["a", "input"])},
@@ -189,3 +197,116 @@ def test_the_output_is_the_one_that_all_others_are_for() -> None:
 def test_a_join_stands_in_no_sequence() -> None:
     with pytest.raises(ShapeError, match=r"Add\(\) joins two values or more, got 0: name them in a graph, as in"):
         Sequential(["Add()"], DIGIT)
+
+
+def test_a_merge_with_arrays_or_without_values_is_refused() -> None:
+    class Weighted(Add):
+        def __init__(self) -> None:
+            super().__init__()
+            self.params = {"weight": np.ones(1)}
+
+    class Anything(Add):
+        def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
+            return (3,)
+
+    with pytest.raises(CnnkitError, match=r"Weighted\(\) has arrays of its own, and a merge joins values without any"):
+        Graph({"a": (Weighted(), ["input", "input"])}, (3,))
+    with pytest.raises(ShapeError, match=r"Anything\(\) joins no values: name them in a graph$"):
+        Sequential([Anything()], (3,))
+
+
+def test_outputs_beyond_all_numbers_are_refused_when_they_are_built() -> None:
+    layers = ["Concat([], [], [], [], [], [], [], [], [], [])"] * 400
+    with pytest.raises(
+        ShapeError, match=r"^layer concat_\d+, a Concat, gives more than 2\^62 numbers for each sample$"
+    ):
+        Sequential(layers, (4,))
+
+
+def test_messages_are_short_however_many_nodes_there_are() -> None:
+    many = {f"n{i}": ("ReLU()", "input") for i in range(3000)}
+    circle = {f"n{i}": ("ReLU()", f"n{(i + 1) % 3000}") for i in range(3000)}
+    for nodes in (many, circle, many | {"x": ("ReLU()", "nowhere")}, many | {"x": ("ReLU()", [*many])}):
+        with pytest.raises(ConfigError) as caught:
+            Graph(nodes, (3,))
+        assert len(str(caught.value)) < 500
+
+
+class Stop(Layer):
+    """Gives no gradient back."""
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        return x.copy(), None
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Any, Grads]:
+        return None, {}
+
+
+class Cut(Add):
+    """Gives no gradient to its second input."""
+
+    def backward(self, dy: Array, inputs: Cache, ctx: Context) -> Any:
+        return [dy, None]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        {"a": "Dense(8)", "b": (Stop(), "a"), "j": ("Add()", ["a", "b"]), "o": "Dense(3)"},
+        {"a": "Dense(8)", "b": (Stop(), "a"), "o": "Dense(3)"},
+        {"a": "Dense(8)", "b": "ReLU()", "j": (Cut(), ["a", "b"]), "o": "Dense(3)"},
+        {"a": "Dense(8)", "b": "ReLU()", "j": (Cut(), ["b", "a"]), "o": "Dense(3)"},
+    ],
+    ids=["one of two ways", "the only way", "a join", "the other input of a join"],
+)
+def test_a_gradient_that_is_left_out_is_an_error(nodes: dict[str, Any]) -> None:
+    with pytest.raises(ContractError, match=r"^backward must return .*; it gave .*None"):
+        step(Graph(copy.deepcopy(nodes), (8,)), samples(shape=(8,), outputs=(3,)))
+
+
+def test_lines_of_a_graph_tell_who_shares_what() -> None:
+    def crossed(swap: bool) -> Graph:
+        p, q = Dense(8), Dense(8)
+        c, d = (q, p) if swap else (p, q)
+        return Graph({"a": (p, "input"), "b": (q, "a"), "c": (c, "b"), "d": (d, "c"), "o": "Dense(3)"}, (8,))
+
+    assert crossed(False).expressions()[2] == "c = the layer of a of b"
+    assert crossed(False).expressions() != crossed(True).expressions()
+
+
+@pytest.mark.parametrize("name", ["preprocessing", "logits", "probabilities", "scores", "values", "bounded"])
+@pytest.mark.parametrize("loss", ["CrossEntropy()", "MSE()", "BinaryCrossEntropy()"])
+def test_a_node_may_be_called_as_the_exported_file_calls_something_else(name: str, loss: str, tmp_path: Path) -> None:
+    task = {"CrossEntropy()": Task("classes"), "MSE()": Task("values"), "BinaryCrossEntropy()": Task("labels", True)}
+    model = Graph({"flat": "Flatten()", name: "Dense(3)", "end": "ReLU()"}, (4,), task=task[loss])
+    export_onnx(model, tmp_path / "m.onnx")
+    assert validate_onnx(tmp_path / "m.onnx", model).ok
+    last = Graph({"flat": "Flatten()", name: "Dense(3)"}, (4,), task=task[loss])
+    export_onnx(last, tmp_path / "m.onnx")
+    assert validate_onnx(tmp_path / "m.onnx", last).ok
+
+
+def test_shared_weights_are_written_once() -> None:
+    shared = Dense(5)
+    model = Graph({"a": (shared, "input"), "b": (shared, "input"), "c": ("Add()", ["a", "b"])}, (4,))
+    assert [one.name for one in to_onnx(model).graph.initializer] == ["a.weight", "a.bias"]
+
+
+def test_the_loss_of_a_batch_follows_layers_that_stand_in_two_places() -> None:
+    """What comes before the first parameter that has changed is kept, and everything else is computed anew."""
+    model = Graph(networks.siamese(), DIGIT, dtype="float64")
+    data, objective = samples(4), Objective(CrossEntropy(), ())
+    engine = model.engine(logits=True)
+    tiles = [Batch(np.asarray(data.x), data.y)]
+    vector = engine.parameters.vector
+    before = vector.copy()
+    rng = np.random.default_rng(0)
+    for entry in engine.parameters:
+        vector[...] = before
+        loss = BatchLoss(engine, objective, tiles, (0, 0, 0), defaultdict(lambda: Workspace(np.dtype(np.float64))))
+        moved = before.copy()
+        moved[entry.start : entry.stop] += rng.normal(size=entry.stop - entry.start)
+        found = loss(moved)
+        vector[...] = moved
+        fresh = BatchLoss(engine, objective, tiles, (0, 0, 0), defaultdict(lambda: Workspace(np.dtype(np.float64))))
+        assert found == fresh.sums.loss / fresh.sums.count

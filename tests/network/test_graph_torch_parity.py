@@ -22,6 +22,7 @@ GRAPHS = {
     "inception": networks.inception(),
     "siamese": networks.siamese(),
     "unet": networks.unet(),
+    "everything": networks.everything(),
 }
 
 
@@ -30,7 +31,7 @@ def applied(layer: Any, p: dict[str, Any], xs: list[Any]) -> Any:
     functions = torch.nn.functional
     match type(layer).__name__:
         case "Conv2D":
-            return functions.conv2d(xs[0], p["weight"], p.get("bias"), layer.stride, layer.padding)
+            return functions.conv2d(xs[0], p["weight"], p.get("bias"), layer.stride, layer.padding, 1, layer.groups)
         case "Dense":
             return functions.linear(xs[0], p["weight"], p["bias"])
         case "BatchNorm2D":
@@ -45,7 +46,7 @@ def applied(layer: Any, p: dict[str, Any], xs: list[Any]) -> Any:
             return functions.interpolate(xs[0], scale_factor=layer.size)
         case "Flatten":
             return xs[0].flatten(1)
-        case "Add":
+        case "Add" | "Residual":
             return sum(xs[1:], xs[0])
         case "Multiply":
             return xs[0] * xs[1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Layer, Merge
-from cnnkit.layers import AvgPool2D, Conv2D, Dense, MaxPool2D, ReLU, Residual
+from cnnkit.layers import Add, AvgPool2D, Conv2D, Dense, MaxPool2D, ReLU, Residual
 from cnnkit.network.execution.context import TileContext, Workspace
 from cnnkit.network.kernels import Kernel, kernel_for
 from cnnkit.network.kernels.activation import ActivationKernel, SumKernel
@@ -233,6 +233,27 @@ def test_residual_equals_its_layers(seed: int, axes: int) -> None:
 
     for ctx in contexts():
         check(ctx)
+
+
+@pytest.mark.parametrize("inputs", [2, 3, 5])
+@pytest.mark.parametrize("axes", [2, 4])
+def test_a_sum_of_any_number_equals_its_layers(inputs: int, axes: int) -> None:
+    """In memory of different orders, too."""
+    rng = np.random.default_rng(inputs)
+    shape = random_shape(rng, axes)
+    xs = [few_values(shape, rng) for _ in range(inputs)]
+    xs[-1] = np.asfortranarray(xs[-1])
+    dy, add, plain_ctx = normal(shape, rng), Add(), PlainContext()
+    expected, dx_expected, _ = plain([ReLU()], add.forward(xs, plain_ctx)[0], dy)
+    kernel, used = kernel_for([add, ReLU()], needs_dx=True) or pytest.fail("there is no kernel")
+    assert used == 2
+    for ctx in contexts():
+        y, cache = kernel.forward(xs, ctx)  # type: ignore[arg-type]  # of a merge
+        assert_same(y, expected)
+        dxs = kernel.backward(dy, cache, ctx)
+        assert len(dxs) == inputs
+        for dx in dxs:
+            assert_same(dx, dx_expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,8 @@ def network(seed: int) -> Graph:
     uint8 = rng.random() < 0.5
     chain = {f"n{place}": one for place, one in enumerate(body)}
     join = Add() if seed % 2 else Multiply()
+    if seed % 6 == 0:
+        chain["larger"] = "Upsample2D((1, 2))"
     joined = {"bent": "ReLU()", "joined": (join, [*[*chain][-1:], "bent"])}
     model = Graph(
         chain | joined | {f"end{place}": one for place, one in enumerate(end)},

@@ -45,7 +45,8 @@ class Operation:
 
     def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
         """Write it into a graph, and return the name of its output."""
-        return str(self.run.lower(graph, xs[0]))
+        value: str = self.run.lower(graph, xs[0])
+        return value
 
     def partial(self, xs: Sequence[Array], ctx: Context) -> Array:
         """A coupled operation's part of the forward total."""
@@ -119,7 +120,8 @@ class JoiningOperation(Operation):
 
     def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
         """Write it into a graph, and return the name of its output."""
-        return str(self.run.lower(graph, xs))
+        value: str = self.run.lower(graph, xs)
+        return value
 
     def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
         """The output for the ends of the branches."""

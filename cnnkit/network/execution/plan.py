@@ -49,10 +49,14 @@ class Step:
             )
 
     def check_gradients(self, dxs: Sequence[Array | None], samples: int) -> None:
-        """Raise ContractError unless each input has a gradient of its shape, or None where nobody needs it."""
+        """Raise ContractError unless each input has a gradient of its shape; the network's own input needs none."""
         expected = [(samples, *shape) for shape in self.node.in_shapes]
-        given = [shape if dx is None else dx.shape for dx, shape in zip(dxs, expected, strict=False)]
-        if given == expected and len(dxs) == len(expected):
+        given = [getattr(dx, "shape", None) for dx in dxs]
+        needed = [source != INPUT for source in self.node.inputs]
+        if len(given) == len(expected) and all(
+            shape == right or (dx is None and not needs)
+            for dx, shape, right, needs in zip(dxs, given, expected, needed, strict=True)
+        ):
             return
         if len(expected) == 1:
             raise ContractError(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from cnnkit.classes import listed
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.errors import ConfigError
@@ -20,6 +21,10 @@ from cnnkit.types import Shape
 
 INPUT_NAME = "input"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+COMPARED = 200
+"""Names among which one like a name that is not there is looked for."""
+NAMED = 10
+"""Nodes of a circle in a message."""
 Given = Mapping[str, Any]
 """By its name what each node is: a layer or its expression, which takes the node before it, or such a layer with the
 name of its input, or with a list of names."""
@@ -40,6 +45,11 @@ class GraphNode:
         return f"node {self.name} = {self.layer!r}"
 
 
+def outline(name: str, layer: str, inputs: Sequence[str], shares: str) -> str:
+    """A node in one line, which tells everything that makes it: "b = ReLU() of a"."""
+    return f"{name} = {f'the layer of {shares}' if shares else layer} of {', '.join(inputs)}"
+
+
 def read_graph(given: Given, output: str | None = None) -> list[GraphNode]:
     """The nodes of a graph, each after those that it takes, in the given order where that is possible.
 
@@ -55,8 +65,8 @@ def read_graph(given: Given, output: str | None = None) -> list[GraphNode]:
     for name, what in given.items():
         if not isinstance(name, str) or not NAME.fullmatch(name) or name == INPUT_NAME:
             raise ConfigError(
-                f"a node cannot be called {name!r}: expected a lower-case letter, then up to 63 more, digits or '_', "
-                f"other than {INPUT_NAME!r}, which is the network's input"
+                f"a node cannot be called {name!r:.100}: expected a lower-case letter, then up to 63 more, digits or "
+                f"'_', other than {INPUT_NAME!r}, which is the network's input"
             )
         layer, inputs = _layer_and_inputs(name, what, nodes[-1].name if nodes else INPUT_NAME)
         nodes.append(GraphNode(name, layer, inputs))
@@ -82,9 +92,9 @@ def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit
 def _layer_and_inputs(name: str, what: Any, before: str) -> tuple[Layer | Merge, tuple[str, ...]]:
     layer, given = what if isinstance(what, tuple | list) and len(what) == 2 else (what, before)
     inputs = (given,) if isinstance(given, str) else given
-    if not isinstance(inputs, tuple | list) or not inputs or not all(isinstance(one, str) for one in inputs):
+    if not isinstance(inputs, tuple | list) or not inputs or not all(map(_is_name, inputs)):
         raise ConfigError(
-            f"the node {name} takes {given!r}: expected the name of a node, or a list of names, such as "
+            f"the node {name} takes {given!r:.100}: expected the name of a node, or a list of names, such as "
             f'("Add()", ["{INPUT_NAME}", "a"])'
         )
     if not isinstance(layer, str | Layer | Merge | Call):
@@ -94,20 +104,25 @@ def _layer_and_inputs(name: str, what: Any, before: str) -> tuple[Layer | Merge,
     return cast(Layer | Merge, installed_catalog().build("layer", layer)), tuple(inputs)
 
 
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
 def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
     """Raises ConfigError for inputs that are missing, for a circle, and unless all are there for the output."""
     places = {node.name: place for place, node in enumerate(nodes)}
     for node in nodes:
         for name in node.inputs:
             if name not in places and name != INPUT_NAME:
-                close = difflib.get_close_matches(name, [INPUT_NAME, *places], n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else f", only {', '.join([INPUT_NAME, *places])}"
+                known = [INPUT_NAME, *places]
+                close = difflib.get_close_matches(name, known[:COMPARED], n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else f", only {listed(known)}"
                 raise ConfigError(f"{node} takes {name!r}, and there is no node of that name{hint}")
     sorter = graphlib.TopologicalSorter({n.name: [one for one in n.inputs if one != INPUT_NAME] for n in nodes})
     try:
         sorter.prepare()
     except graphlib.CycleError as error:
-        raise ConfigError(f"the nodes {' -> '.join(error.args[1])} form a circle: none of them can run first") from None
+        raise ConfigError(f"the nodes {_circle(error.args[1])} form a circle: none of them can run first") from None
     ordered: list[GraphNode] = []
     ready: list[int] = []
     while sorter.is_active():
@@ -119,15 +134,19 @@ def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
     ends = [node.name for node in ordered if node.name not in taken]
     if output is None and len(ends) > 1:
         raise ConfigError(
-            f"nothing takes the outputs of {' and '.join(ends)}, and a network has one output: join them by Add() or "
+            f"nothing takes the outputs of {listed(ends)}, and a network has one output: join them by Add() or "
             "Concat(), or leave out what nothing needs"
         )
     if output is not None and ends != [output]:
         if output not in places:
-            raise ConfigError(f"the output is {output!r}, and there is no node of that name, only {', '.join(places)}")
+            raise ConfigError(f"the output is {output!r}, and there is no node of that name, only {listed([*places])}")
         unread = [name for name in ends if name != output]
-        raise ConfigError(f"the output {output!r} does not need {' and '.join(unread)}: leave out what nothing needs")
+        raise ConfigError(f"the output {output!r} does not need {listed(unread)}: leave out what nothing needs")
     return _with_owners(ordered)
+
+
+def _circle(names: Sequence[str]) -> str:
+    return " -> ".join(names if len(names) <= NAMED else [*names[: NAMED - 1], "...", names[-1]])
 
 
 def _with_owners(nodes: Sequence[GraphNode]) -> list[GraphNode]:
@@ -145,7 +164,7 @@ def _built(builder: Builder, node: GraphNode, values: Sequence[int]) -> int:
         return builder.join(layer, values, node.name)
     if len(values) > 1:
         raise ConfigError(
-            f"{node} takes {len(values)} nodes, {', '.join(node.inputs)}, and needs one: join them by Add() or Concat()"
+            f"{node} takes {len(values):,} nodes, {listed(node.inputs)}, and needs one: join them by Add() or Concat()"
         )
     if isinstance(layer, Merge):
         return builder.split(layer, values[0], node.name)

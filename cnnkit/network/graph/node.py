@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -9,11 +10,15 @@ from dataclasses import dataclass
 
 from cnnkit.components import Layer, Merge
 from cnnkit.components.declared import layer_cost
-from cnnkit.errors import CnnkitError, ConfigError, ShapeError
+from cnnkit.errors import CnnkitError, ComponentError, ConfigError, ShapeError
 from cnnkit.network.graph.keys import keyed_rng
 from cnnkit.network.graph.limit import Limit
 from cnnkit.types import LayerCost, Shape
 
+MOST = 2**62
+"""Numbers of an output for one sample, beyond which not even their count can be worked with everywhere."""
+SHOWN = 5
+"""Inputs of a merge in a message."""
 INPUT = -1
 """The index that stands for the network's input."""
 
@@ -85,7 +90,10 @@ class Builder:
         """The index of a node with this layer, which takes `value`. name: "" for one that is made from the class."""
         index, name = len(self.nodes), name or self._name(layer)
         if id(layer) in self._built:
-            raise ConfigError(f"{layer!r} stands in the network twice as one object: make a layer for each place")
+            raise ConfigError(
+                f"layer {name} = {layer!r} stands in the network already, as {self._built[id(layer)].name}: make a "
+                "layer for each place; only nodes of a graph share one, not the branches of a merge"
+            )
         in_shape = self._shape(value)
         layer.params, layer.buffers = {}, {}
         rng = keyed_rng("weights", self.seed, index)
@@ -126,25 +134,39 @@ class Builder:
         """The index of a node that joins these values. where: of the network it is, for messages."""
         name = name or self._name(merge)
         in_shapes = tuple(self._shape(end) for end in ends)
-        where = where or f"of {' and '.join(self._before(end) for end in ends)}"
+        if merge.params or merge.buffers:
+            raise ComponentError(
+                f"layer {name} = {merge!r} has arrays of its own, and a merge joins values without any: put them into "
+                "a layer"
+            )
         try:
             out_shape = merge.merge_shape(in_shapes)
         except CnnkitError as error:
-            error.args = (f"layer {name} = {merge!r}, {where}: {error}",)
+            error.args = (f"layer {name} = {merge!r}, {where or self._joined(ends)}: {error}",)
             raise
         except Exception as error:
-            error.add_note(f"in merge_shape of layer {name} = {merge!r}, {where}")
+            error.add_note(f"in merge_shape of layer {name} = {merge!r}, {where or self._joined(ends)}")
             raise
+        if not ends:
+            raise ShapeError(f"layer {name} = {merge!r} joins no values: name them in a graph")
         return self._append(Node(len(self.nodes), name, merge, tuple(ends), in_shapes, tuple(out_shape)))
 
     def _append(self, node: Node) -> int:
         if not node.out_shape or any(not isinstance(n, int) or n < 1 for n in node.out_shape):
             raise ShapeError(f"{node} gives outputs of shape {node.out_shape}: expected whole numbers above 0")
+        if math.prod(node.out_shape) > MOST:
+            raise ShapeError(
+                f"layer {node.name}, a {type(node.layer).__name__}, gives more than 2^62 numbers for each sample"
+            )
         self.nodes.append(node)
         return node.index
 
     def _shape(self, value: int) -> Shape:
         return self.input_shape if value == INPUT else self.nodes[value].out_shape
+
+    def _joined(self, ends: Sequence[int]) -> str:
+        shown = " and ".join(map(self._before, ends[:SHOWN]))
+        return f"of {shown}{f' and {len(ends) - SHOWN:,} more' if len(ends) > SHOWN else ''}"
 
     def _before(self, value: int) -> str:
         origin = "the input" if value == INPUT else self.nodes[value].name

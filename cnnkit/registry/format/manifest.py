@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from cnnkit.components.checks import LARGEST
 from cnnkit.errors import RegistryError
+from cnnkit.network.graph.building import outline
 from cnnkit.registry.format import text
 from cnnkit.registry.references import is_name
 from cnnkit.types import Gives, Preprocessing, Shape, Task
@@ -89,7 +90,7 @@ class Manifest:
         if not self.nodes:
             return list(self.layers)
         return [
-            f"{node.name} = {f'the layer of {node.shares}' if node.shares else layer} of {', '.join(node.inputs)}"
+            outline(node.name, layer, node.inputs, node.shares)
             for layer, node in zip(self.layers, self.nodes, strict=True)
         ]
 
