@@ -140,7 +140,8 @@ def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | 
     report = write_bundle(record, record.model(), path)
     if not report.ok:
         raise CheckError(
-            f"{path} was not written: its ONNX file would not give the answers of {record.version.ref}\n{report}"
+            f"{path} was not written: the answers of its ONNX file would differ from those of "
+            f"{record.version.ref}\n{report}"
         )
     return expanded(path)
 

@@ -140,7 +140,7 @@ def class_report(confusion: Array) -> ClassReport:
     confusion = as_array(confusion, "the confusion matrix")
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.size:
         raise ShapeError(
-            f"expected a confusion matrix of shape (K, K), got {confusion.shape}: take the one of confusion_matrix"
+            f"expected a confusion matrix of shape (K, K), got {confusion.shape}: use the one from confusion_matrix"
         )
     true, predicted = np.nonzero(confusion)
     none = np.zeros(len(confusion), np.int64)
@@ -161,13 +161,13 @@ def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibra
     probabilities, targets = as_array(probabilities, "the probabilities"), as_array(targets, "the targets")
     if probabilities.ndim != 2 or not probabilities.shape[1]:
         raise ShapeError(
-            f"expected probabilities of shape (N, K), got {probabilities.shape}: take those of predict_proba"
+            f"expected probabilities of shape (N, K), got {probabilities.shape}: use those of predict_proba"
         )
     count, classes = probabilities.shape
     _check_classes("targets", targets, count, classes)
     p = probabilities.max(axis=1)
     if not (p <= 1 + 1e-5).all() or (count and probabilities.min() < 0):  # NaN is not below either
-        raise ShapeError("expected probabilities from 0 to 1, got others, perhaps logits: take those of predict_proba")
+        raise ShapeError("expected probabilities from 0 to 1, got others, perhaps logits: use those of predict_proba")
     return calibration_of(p, probabilities.argmax(axis=1) == targets, bins)
 
 

@@ -21,9 +21,9 @@ from cnnkit.units import bounds, scale_of_images, units_hint
 
 BATCH_BYTES = 2**26
 """Inputs that wait for the model together: a folder may be larger than the memory."""
-INVERTED = "looks inverted: dark on a light ground, and the model was trained on light on dark; --invert turns it"
-UNCERTAIN = "the range of the training samples, which does not say what white is; if that is wrong, give a .npy file"
-TURNED = "looks inverted by --invert: now it is dark on a light ground; leave --invert out"
+INVERTED = "looks inverted: dark on a light background, but the model was trained on light on dark; --invert swaps them"
+UNCERTAIN = "the range of the training samples, which does not tell what white is; if that is wrong, give a .npy file"
+TURNED = "looks inverted by --invert: now it is dark on a light background; remove --invert"
 
 FileName = str | os.PathLike[str]
 
@@ -77,11 +77,13 @@ def predict_files(
     time than there is, and CnnkitError for image files without Pillow.
     """
     if top is not None and model.task.gives == "values":
-        raise ConfigError(f"the model gives {model.gives}, of which none is the most probable: leave top out")
+        raise ConfigError(f"the model gives {model.gives}, none of which is the most probable: remove top")
     if top is not None:
         whole("top", top)
     if len(model.output_shape) != 1:
-        raise ShapeError(f"the model gives {model.gives}, which is no line of a table: take model.predict(x) in Python")
+        raise ShapeError(
+            f"the model gives {model.gives}, which does not fit into a line of a table: use model.predict(x) in Python"
+        )
     model.check_cost()
     level = trained_level(model.preprocessing) if level is None else level
     dark = level is not None and level < 0.5 and model.input_shape[0] == 1
@@ -136,7 +138,7 @@ def read_file(file: FileName, model: Network, *, invert: bool = False, dark: boo
     name = os.fspath(file)
     if not is_image:
         if invert:
-            raise DataError(f"{name}: --invert turns image files, and this is an array: leave one of them out")
+            raise DataError(f"{name}: --invert inverts image files, and this is an array: remove one of them")
         hint = units_hint(model.units, bounds(x), x.dtype) if len(x) else ""
         return FileInputs(name, x, False, (f"has {hint}",) if hint else ())
     if invert:
@@ -145,7 +147,7 @@ def read_file(file: FileName, model: Network, *, invert: bool = False, dark: boo
     if dark and looks_inverted(x[0], full_scale):
         hints.append(TURNED if invert else INVERTED)
     if not scale.is_certain:
-        hints.append(f"is taken to go from {scale.black:.6g} (black) to {scale.white:.6g} (white): {UNCERTAIN}")
+        hints.append(f"is assumed to range from {scale.black:.6g} (black) to {scale.white:.6g} (white): {UNCERTAIN}")
     return FileInputs(name, x + scale.black if scale.black else x, True, tuple(hints))
 
 
@@ -167,7 +169,7 @@ def _read(model: Network, files: Iterable[FileName], invert: bool, dark: bool) -
             if not problems:
                 yield inputs
     if len(problems) > 1:
-        raise DataError(f"{len(problems)} files cannot be used, so nothing is predicted:\n  " + "\n  ".join(problems))
+        raise DataError(f"{len(problems)} files cannot be used, so nothing was predicted:\n  " + "\n  ".join(problems))
     if problems:
         raise DataError(problems[0])
 

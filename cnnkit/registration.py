@@ -141,7 +141,8 @@ class RegisteredTraining:
                     raise
                 if not is_told:
                     warn(
-                        f"{error}; make room, and it is registered: waiting for {PATIENCE / 60:g} minutes (Ctrl-C "
+                        f"{error}; free some space, and it is registered: waiting for {PATIENCE / 60:g} minutes "
+                        f"(Ctrl-C "
                         "gives up)"
                     )
                     is_told = True

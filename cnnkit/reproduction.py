@@ -58,7 +58,7 @@ def whole_recipe(record: Record) -> Recipe:
     if missing := [section for section in TRAINED if section not in stored]:
         raise RegistryError(
             f"{ref} cannot be trained again: its recipe has no {', '.join(f'[{title}]' for title in missing)}, as of "
-            "models that were put together in Python; those that `cnnkit train` or cnnkit.train made have all"
+            "models that were built in Python; those from `cnnkit train` or cnnkit.train have all of them"
         )
     return Recipe.from_dict(stored, ref)
 
@@ -104,8 +104,8 @@ def _components(record: Record, recipe: Recipe, trust: Trust) -> dict[str, Any]:
             return build(kind, expression, record.manifest, trust)
         except RegistryError as error:
             refused.append(
-                f"{record.version.ref} was trained with the {kind} {expression}, and a model file can choose only "
-                f"those that come with cnnkit; {error}"
+                f"{record.version.ref} was trained with the {kind} {expression}, and a model file can use only those "
+                f"that come with cnnkit; {error}"
             )
             return None
 

@@ -122,7 +122,7 @@ def test_image_files_come_in_the_units_of_the_training(
     (found,) = predict_files(model, [tmp_path / "one.png"], top=3)
     expected = model.predict_proba((shown[None, None] / 255 * white).astype(np.float32))[0]
     if highest == 16 and not from_file:
-        assert "is taken to go from 0 (black) to 16 (white)" in found.hints[0]
+        assert "is assumed to range from 0 (black) to 16 (white)" in found.hints[0]
     else:
         assert found.hints == ()
     np.testing.assert_allclose(found.probabilities, np.sort(expected)[::-1], rtol=1e-5)
@@ -280,7 +280,7 @@ def test_a_training_says_so(model: Sequential) -> None:
     scaling = Sequential(LAYERS, model.input_shape, preprocessing=Preprocessing(1 / 255))
     assert told(scaling, Data(Samples(shares, Y), Samples(shares, Y))) == [
         "the training samples have values from 0 to 1, and the model's preprocessing is for values from 0 to 255: give "
-        "them in these units, or build the model with another"
+        "them in these units, or build the model with other preprocessing"
     ]
 
 

@@ -41,7 +41,7 @@ def list_datasets(data_dir: DataFolder = None, as_json: Json = False, _debug: De
         return
     words = {True: "in place", False: "missing", None: ""}
     say_table(("dataset", "distribution", "files", "description"), [(*row[:2], words[row[2]], row[3]) for row in rows])
-    note(f"files are looked for in {folder}")
+    note(f"data folder: {folder}")
 
 
 @app.command()
@@ -74,12 +74,15 @@ def show(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", callback=expanded_path, help="Draw samples of each class there: .png, .svg or .pdf."
+            "-o",
+            "--output",
+            callback=expanded_path,
+            help="Draw samples of each class into this file: .png, .svg or .pdf.",
         ),
     ] = None,
     augment: Annotated[
         list[str] | None,
-        typer.Option(metavar="EXPR", help='Draw the samples augmented, such as by "Shift(2)"; repeatable, in order.'),
+        typer.Option(metavar="EXPR", help='Augment the drawn samples, such as by "Shift(2)"; repeatable, in order.'),
     ] = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -96,7 +99,7 @@ def show(
     from cnnkit.plotting.saving import check_target
 
     if augment and not output:
-        raise ConfigError("--augment changes the picture: say with -o where it is to be drawn, such as -o samples.png")
+        raise ConfigError("--augment changes the picture: choose its file with -o, such as -o samples.png")
     augmentations = [cast(Any, installed_catalog().build("augmentation", one)) for one in augment or ()]
     if output:
         check_target(output)

@@ -29,7 +29,8 @@ def set_alias(
         str | None,
         typer.Option(
             metavar="validated|none",
-            help="validated: from now on the alias takes only versions whose last validation passed; none: any.",
+            help="validated: from now on, the alias accepts only versions whose last validation passed; none: any "
+            "version.",
         ),
     ] = None,
     yes: Yes = False,
@@ -50,7 +51,7 @@ def set_alias(
     if before not in (None, version.number):
         changes.append(f"move {version.name}@{name} from {version.name}@{before} to {version.ref}")
     if before and require == "none" and store.requirement(version.name, name) != "none":
-        changes.append(f"let {version.name}@{name} take versions that are not validated")
+        changes.append(f"let {version.name}@{name} accept versions that are not validated")
     if changes:
         confirm(" and ".join(changes), yes)
     store.set_alias(version.ref, name, require)

@@ -10,12 +10,12 @@ from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
 from cnnkit.lines import on_one_line
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at what is installed.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show installed plugins.")
 
 
 @app.callback()
 def group() -> None:
-    """Look at what is installed."""
+    """Show installed plugins."""
 
 
 @app.command(name="list")

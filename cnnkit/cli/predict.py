@@ -34,9 +34,12 @@ def predict(
         ),
     ],
     top: Annotated[
-        int | None, typer.Option(min=1, help="How many classes to show for each image, or labels; else what is said.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of classes or labels to show for each image; default: only what is predicted."
+        ),
     ] = None,
-    invert: Annotated[bool, typer.Option("--invert", help="Turn light and dark in image files.")] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Swap light and dark in image files.")] = False,
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
     as_json: Json = False,

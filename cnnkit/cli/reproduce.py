@@ -109,6 +109,6 @@ def _report(result: Reproduction) -> str:
             f"the first array that differs is {result.array}, the largest relative difference {result.largest:.3g}"
         )
     lines += result.environment or (
-        "Python, NumPy, cnnkit, processor, BLAS and the plugins are in the versions that were recorded",
+        "Python, NumPy, cnnkit, processor, BLAS and the plugins all have the recorded versions",
     )
     return "\n  ".join(lines)

@@ -62,4 +62,4 @@ def _tried(catalog: Catalog, plugin: Plugin, cls: type[Runtime]) -> str:
             return ""
     except Exception as error:  # a plugin may fail in any way; it is reported
         return f"{type(error).__name__}: {error}"
-    return "it gives other numbers than cnnkit for a ReLU"
+    return "its output for a ReLU differs from cnnkit's"

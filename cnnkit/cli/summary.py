@@ -30,7 +30,9 @@ def summary(
 
     if "@" in subject and not subject.endswith(".toml"):
         if overrides:
-            raise ConfigError(f"--set changes a recipe; {subject} is a registered model, which nothing changes")
+            raise ConfigError(
+                f"--set overrides values of a recipe; {subject} is a registered model, which cannot change"
+            )
         model = api.load_model(subject, registry)
     else:
         model = _described(subject, overrides, data_dir)

@@ -76,11 +76,11 @@ def overfit_one_batch(recipe: Recipe, workers: int | None, data_dir: str | None,
     if as_json:
         say_json(dataclasses.asdict(result))
     elif result.learned:
-        say(f"one batch is learned by heart, {how}")
+        say(f"one batch was memorized, {how}")
         note("so the network, its loss and its gradients work together; nothing was registered")
     if not result.learned:
         raise CheckError(
-            f"one batch could not be learned by heart, {how}. Expected every sample right: try another learning rate "
+            f"one batch could not be memorized, {how}. Expected every sample right: try another learning rate "
             "(--find-lr suggests one), a larger network or less dropout; check the labels, and layers of your own with "
             "`cnnkit gradcheck`"
         )

@@ -54,7 +54,9 @@ def validate(
         remember(report, store, record.version)
     else:
         ref = record.version.ref
-        note(f"the verdict is not kept: {file} is not what exporting {ref} gives; `cnnkit export {ref}` validates that")
+        note(
+            f"the verdict is not stored: {file} differs from the export of {ref}; `cnnkit export {ref}` validates that"
+        )
     warn_of_faults(report)
     if as_json:
         say_json({"ref": record.version.ref, "inputs": inputs, **report.to_dict()})

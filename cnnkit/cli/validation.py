@@ -77,4 +77,4 @@ def remember(report: ValidationReport, store: Registry, version: Version) -> Non
     try:
         store.set_verdict(version.ref, verdict)
     except RegistryError as error:
-        warn(f"the verdict is not remembered: {error}")
+        warn(f"the verdict is not stored: {error}")

@@ -85,7 +85,7 @@ class Catalog:
             found = [p for p in group if name in self.names_of(p, kind)]
             if len(found) > 1:
                 choices = " or ".join(f"{p.distribution}:{name}" for p in found)
-                raise ComponentError(f"{name} is brought by more than one plugin: write {choices}")
+                raise ComponentError(f"{name} is provided by several plugins: write {choices}")
             if found:
                 return self._class(found[0], kind, name)
         raise self._unknown(kind, name, wanted)
@@ -161,7 +161,7 @@ class Catalog:
         if name not in loaded.ask(kind):
             problems = loaded.faults(kind) or ["its hook returns something else here"]
             raise ComponentError(
-                f"{plugin.distribution} {plugin.version} brings the {kind} {name} in a process of its own, but not in "
+                f"{plugin.distribution} {plugin.version} brings the {kind} {name} in a separate process, but not in "
                 f"this one: {'; '.join(problems)}"
             )
         return loaded.ask(kind)[name]
@@ -195,7 +195,7 @@ class Catalog:
             plugin = KNOWN_ELSEWHERE[name]
             lines.append(f"{name} comes with {plugin}; from cnnkit's source, run: pip install ./plugins/{plugin}")
         lines += [
-            f"{p.distribution} {p.version} is broken and may bring it: {problem}"
+            f"{p.distribution} {p.version} is broken and may provide it: {problem}"
             for p in searched
             for problem in self.faults(p, kind)
         ]

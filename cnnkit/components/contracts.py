@@ -51,7 +51,7 @@ class Component:
             value = self._kept(parameter.name)
             if parameter.kind is parameter.VAR_KEYWORD:
                 raise ComponentError(
-                    f"{type(self).__name__}.__init__ takes **{parameter.name}, which no expression can give back; "
+                    f"{type(self).__name__}.__init__ takes **{parameter.name}, which an expression cannot reproduce; "
                     "name its arguments"
                 )
             if parameter.kind is parameter.VAR_POSITIONAL:

@@ -133,9 +133,9 @@ class _Child:
         except (ValueError, RecursionError):
             answer = None
         if isinstance(answer, dict) and answer.get("forked"):
-            raise _GoneError("forked the process, and returned in both")
+            raise _GoneError("forked the process and returned in both")
         if not (isinstance(answer, dict) and all(holds(answer.get(key)) for key, holds in expected.items())):
-            raise _GoneError("wrote into the pipe that its answers come by")
+            raise _GoneError("wrote to the pipe that carries its answers")
         return answer
 
 

@@ -98,7 +98,7 @@ class Arrays(Dataset):
                 "name its folder with --data-dir or CNNKIT_DATA_DIR"
             )
         if not found.is_file():
-            raise DataError(f"{found}: expected a file, this is not a regular one")
+            raise DataError(f"{found}: expected a file, this is not a regular file")
         return found
 
 

@@ -45,7 +45,7 @@ def download(
                     os.replace(part, folder / name)
                     return
             if kept := file.seek(0, os.SEEK_END):
-                reasons.append(f"{kept:,} bytes have come and are kept in {part}: the next attempt goes on from there")
+                reasons.append(f"{kept:,} bytes are downloaded and kept in {part}: the next attempt resumes from there")
     except OSError as error:
         raise DataError(
             f"the folder cannot be written: {error}; choose another with --data-dir or CNNKIT_DATA_DIR"

@@ -47,7 +47,11 @@ def open_published(path: Path, published: Published) -> BufferedReader:
     try:
         size = os.fstat(file.fileno()).st_size
         if size != published.size:
-            what = "it is cut short, or another file" if size < published.size else "it is another file, or has more"
+            what = (
+                "it is truncated, or a different file"
+                if size < published.size
+                else "it is a different file, or has extra bytes"
+            )
             raise DataError(f"{path}: expected the {published.size:,} bytes of {published.name}, got {size:,}: {what}")
         algorithm = published.hash.partition(":")[0]
         _compare(hashlib.file_digest(file, lambda: _hasher(algorithm)).hexdigest(), published.hash, "a file ", path)
@@ -75,5 +79,5 @@ def _compare(got: str, expected: str, what: str, path: Path) -> None:
     algorithm, _, digits = expected.partition(":")
     if got != digits:
         raise DataError(
-            f"{path}: this is another file, or a damaged one: expected {what}with {algorithm} {digits}, got {got}"
+            f"{path}: this is a different file, or a damaged one: expected {what}with {algorithm} {digits}, got {got}"
         )

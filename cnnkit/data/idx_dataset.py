@@ -86,7 +86,7 @@ class IdxDataset(PublishedDataset):
             (Wanted(_gzipped(name), self.sizes.get(name), partial(self._read, name)) for name in missing),
             data_dir,
             ", ".join(missing) + ("" if missing[0].endswith(".gz") else " (raw or .gz)"),
-            f"\nof another dataset, or damaged: {', '.join(map(str, others))}" if others else "",
+            f"\nfrom another dataset, or damaged: {', '.join(map(str, others))}" if others else "",
         )
 
     def _samples(self, part: str, paths: dict[str, Path]) -> Samples:

@@ -115,7 +115,7 @@ def _decode(name: str, content: bytes, channels: int) -> Image:
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
-        raise CnnkitError('image files are read by Pillow, which is missing: pip install "cnnkit[images]"') from None
+        raise CnnkitError('image files need Pillow, which is missing: pip install "cnnkit[images]"') from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what else is in the file
@@ -143,7 +143,7 @@ def _decode(name: str, content: bytes, channels: int) -> Image:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise DataError(f"{name}: expected an image of at most {MAX_PIXELS:,} pixels, it has more") from None
     except Exception as error:  # damaged content makes the decoders fail in many ways
-        raise DataError(f"{name}: the image is damaged or cut off: {error} ({type(error).__name__})") from None
+        raise DataError(f"{name}: the image is damaged or truncated: {error} ({type(error).__name__})") from None
 
 
 def _on_ground(pixels: Array) -> Array:

@@ -57,7 +57,7 @@ def as_targets(
         if is_single and not gives_labels:
             raise DataError(
                 f"{what} are booleans, and the network has one output: for two classes, end it in Dense(2); for one "
-                'label, take the loss BinaryCrossEntropy(); for the values 0 and 1, write y.astype("float32")'
+                'label, use the loss BinaryCrossEntropy(); for the values 0 and 1, write y.astype("float32")'
             )
         y = y.astype(np.int64 if y.ndim == 1 or y.shape[1:] == (1,) else np.uint8)
     if y.dtype.kind not in "iuf":
@@ -97,7 +97,7 @@ def _of_objects(y: Array, what: str) -> Array:
     at = min(found, key=len)[0]
     raise DataError(
         f"{what}: expected a number, a name or a boolean for each sample, all of one kind; that of sample "
-        f"{at // (y.size // len(y))} is {y.flat[at]!r:.100}: leave out samples without a target"
+        f"{at // (y.size // len(y))} is {y.flat[at]!r:.100}: remove samples without a target"
     )
 
 
@@ -108,7 +108,7 @@ def _converted(y: Array, dtype: type, what: str) -> Array:
         at = next(at for at, value in enumerate(y.flat) if not _fits(value, dtype))
         raise DataError(
             f"{what}: expected numbers that {dtype.__name__} can hold; that of sample {at // (y.size // len(y))} is "
-            f"{y.flat[at]!r:.100}: correct the target, or leave the sample out"
+            f"{y.flat[at]!r:.100}: correct the target, or remove the sample"
         ) from None
 
 

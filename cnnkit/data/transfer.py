@@ -135,7 +135,7 @@ def _restart(
         try:
             _store(url, arriving, anew, whole, most, report)
             if whole is None and _length(anew) < there:
-                raise CutError(f"the server ends after {_length(anew):,} bytes, and {there:,} have come before")
+                raise CutError(f"the server sent only {_length(anew):,} bytes, but {there:,} were received before")
         except CutError:
             if _length(anew) > there:
                 _replace(file, anew)

@@ -74,15 +74,15 @@ def about_end(nodes: Sequence[Node], loss: Loss) -> str:
     if not takes_logits(loss) and end is not None:
         raise ConfigError(
             f"the network ends in {end}, and {loss!r} takes the values before a sigmoid: those from a Softmax are "
-            "never below 0, so that no label would ever be absent; leave the Softmax out"
+            "never below 0, so no label would ever be absent; remove the Softmax"
         )
     if takes_logits(loss) and (inside := softmax_inside(nodes)):
         return (
             f"{inside} is not the end of the network: {loss!r} takes what {nodes[-1].name} gives for values before a "
-            "softmax; put the Softmax last, or leave it out"
+            "softmax; put the Softmax last, or remove it"
         )
     if isinstance(last.layer, ReLU):
-        return f"the network ends in {last}, and {loss!r} needs values below 0, too: leave it out"
+        return f"the network ends in {last}, and {loss!r} also needs values below 0: remove it"
     return ""
 
 

@@ -286,7 +286,7 @@ def _keep(node: Node, grads: Grads, places: dict[str, Array], *, added: bool) ->
     if grads.keys() != places.keys() or any(grads[name].shape != place.shape for name, place in places.items()):
         expected = {name: place.shape for name, place in places.items()}
         found = {name: grad.shape for name, grad in grads.items()}
-        raise ShapeError(f"{node}: backward must return a gradient for each parameter, {expected}; it gave {found}")
+        raise ShapeError(f"{node}: backward must return a gradient for each parameter, {expected}; it returned {found}")
     for name, place in places.items():
         if added:
             place += grads[name]

@@ -122,7 +122,7 @@ def read_graph(given: Given, output: str | None = None) -> list[GraphNode]:
     for name, what in given.items():
         if not isinstance(name, str) or not NAME.fullmatch(name) or name == INPUT_NAME:
             raise ConfigError(
-                f"a node cannot be called {name!r}: expected a lower-case letter, then up to 63 more, digits or '_', "
+                f"a node cannot be named {name!r}: expected a lower-case letter, then up to 63 more, digits or '_', "
                 f"other than {INPUT_NAME!r}, which is the network's input"
             )
         layer, inputs = _layer_and_inputs(name, what, nodes[-1].name if nodes else INPUT_NAME)
@@ -142,7 +142,7 @@ def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit
         values[node.name] = _built(builder, node, [values[name] for name in node.inputs])
     counts = Counter(node.name for node in builder.nodes)
     if doubled := next((name for name, count in counts.items() if count > 1), ""):
-        raise ConfigError(f"two nodes are called {doubled!r}, as a layer in the branches of a merge is: rename one")
+        raise ConfigError(f"two nodes are named {doubled!r}, as a layer in the branches of a merge is: rename one")
     return builder.nodes
 
 
@@ -169,12 +169,12 @@ def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
             if name not in places and name != INPUT_NAME:
                 close = difflib.get_close_matches(name, [INPUT_NAME, *places], n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else f", only {', '.join([INPUT_NAME, *places])}"
-                raise ConfigError(f"{node} takes {name!r}, and there is no node of that name{hint}")
+                raise ConfigError(f"{node} takes {name!r}, but no node has that name{hint}")
     sorter = graphlib.TopologicalSorter({n.name: [one for one in n.inputs if one != INPUT_NAME] for n in nodes})
     try:
         sorter.prepare()
     except graphlib.CycleError as error:
-        raise ConfigError(f"the nodes {' -> '.join(error.args[1])} form a circle: none of them can run first") from None
+        raise ConfigError(f"the nodes {' -> '.join(error.args[1])} form a cycle: none of them can run first") from None
     ordered: list[GraphNode] = []
     ready: list[int] = []
     while sorter.is_active():
@@ -186,14 +186,14 @@ def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
     ends = [node.name for node in ordered if node.name not in taken]
     if output is None and len(ends) > 1:
         raise ConfigError(
-            f"nothing takes the outputs of {' and '.join(ends)}, and a network has one output: join them by Add() or "
-            "Concat(), or leave out what nothing needs"
+            f"nothing takes the outputs of {' and '.join(ends)}, but a network has one output: join them with Add() "
+            "or Concat(), or remove unused nodes"
         )
     if output is not None and ends != [output]:
         if output not in places:
-            raise ConfigError(f"the output is {output!r}, and there is no node of that name, only {', '.join(places)}")
+            raise ConfigError(f"the output is {output!r}, but no node has that name, only {', '.join(places)}")
         unread = [name for name in ends if name != output]
-        raise ConfigError(f"the output {output!r} does not need {' and '.join(unread)}: leave out what nothing needs")
+        raise ConfigError(f"the output {output!r} does not need {' and '.join(unread)}: remove unused nodes")
     return _with_owners(ordered)
 
 
@@ -212,7 +212,8 @@ def _built(builder: Builder, node: GraphNode, values: Sequence[int]) -> int:
         return builder.join(layer, values, node.name)
     if len(values) > 1:
         raise ConfigError(
-            f"{node} takes {len(values)} nodes, {', '.join(node.inputs)}, and needs one: join them by Add() or Concat()"
+            f"{node} takes {len(values)} nodes, {', '.join(node.inputs)}, but needs one: join them with Add() or "
+            f"Concat()"
         )
     if isinstance(layer, Merge):
         return builder.split(layer, values[0], node.name)

@@ -262,7 +262,7 @@ def pages(size: int, sharing: int = mmap.MAP_PRIVATE) -> mmap.mmap:
     try:
         made = mmap.mmap(-1, size, sharing | mmap.MAP_ANONYMOUS)
     except (OSError, OverflowError) as error:
-        raise MemoryError(f"the system does not give {size:,} bytes") from error
+        raise MemoryError(f"the system did not provide {size:,} bytes") from error
     if sharing == mmap.MAP_PRIVATE and size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
         with contextlib.suppress(OSError):  # a kernel without them
             made.madvise(mmap.MADV_HUGEPAGE)

@@ -85,7 +85,7 @@ class Network:
         if self.labels and (self.output_shape[0] != len(self.labels) or len(self.output_shape) == 2):
             raise ShapeError(
                 f"the network ends in {self.nodes[-1]} with outputs of shape {self.output_shape}, but there are "
-                f"{len(self.labels)} classes: the last layer must give {len(self.labels)} values, "
+                f"{len(self.labels)} classes: the last layer must return {len(self.labels)} values, "
                 f"as Dense({len(self.labels)}) does, or for each pixel Conv2D({len(self.labels)}, 1)"
             )
         for node in self.nodes:
@@ -187,7 +187,7 @@ class Network:
         Raises ShapeError for a network that was trained to give something else.
         """
         if not self.has_probabilities:
-            raise ShapeError(f"the network gives {self.gives}, and has no probabilities: take predict(x)")
+            raise ShapeError(f"the network gives {self.gives}, and has no probabilities: use predict(x)")
         if self.task.gives == "classes":
             return softmax(self.logits(x))
         return sigmoid(self.outputs(x)) if self.task.from_logits else self.outputs(x)
@@ -316,8 +316,8 @@ def _require_all(told: Array, what: str) -> None:
     if not told.all():
         first = int(np.argwhere(~told)[0, 0])
         raise DataError(
-            f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: mend the sample or leave it "
-            "out; logits(x) and predict_proba(x) keep NaN"
+            f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: fix or remove the sample; "
+            f"logits(x) and predict_proba(x) keep NaN"
         )
 
 

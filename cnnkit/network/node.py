@@ -85,7 +85,9 @@ class Builder:
         """The index of a node with this layer, which takes `value`. name: "" for one that is made from the class."""
         index, name = len(self.nodes), name or self._name(layer)
         if id(layer) in self._built:
-            raise ConfigError(f"{layer!r} stands in the network twice as one object: make a layer for each place")
+            raise ConfigError(
+                f"{layer!r} is used twice in the network as the same object: create a separate layer for each place"
+            )
         in_shape = self._shape(value)
         layer.params, layer.buffers = {}, {}
         rng = keyed_rng("weights", self.seed, index)

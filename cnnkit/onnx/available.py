@@ -44,7 +44,7 @@ def available_runtimes(catalog: Catalog | None = None) -> Available:
             except CnnkitError as error:
                 found.unusable[name] = f"it has to be chosen by its expression; {error}"
         found.broken.extend(
-            f"{plugin.distribution} {plugin.version} is broken and may bring a runtime: {problem}"
+            f"{plugin.distribution} {plugin.version} is broken and may provide a runtime: {problem}"
             for problem in catalog.faults(plugin, Runtime.kind)
         )
     return found

@@ -159,7 +159,7 @@ class IsolatedProgram:
             raise OnnxError(f"{failed}: {_end(code, late)}") from None
         except (ValueError, KeyError, TypeError) as error:  # only what a file has made of the process can write that
             self.close()
-            raise OnnxError(f"{failed}: the process that did so gave a reply that cannot be read: {error}") from None
+            raise OnnxError(f"{failed}: the process that did so sent an unreadable reply: {error}") from None
         finally:
             timer.cancel()
         if "error" in reply:
@@ -194,8 +194,8 @@ def _expression(runtime: Runtime) -> str:
     if origin is None:
         raise ConfigError(
             f"{runtime!r} comes from no plugin that is installed. A file that is not the model's own export is run in "
-            f"a process of its own, which makes the runtime again from its expression: bring "
-            f"{type(runtime).__name__} by the hook cnnkit_runtimes, or choose another runtime"
+            f"a process of its own, which makes the runtime again from its expression: provide "
+            f"{type(runtime).__name__} through the hook cnnkit_runtimes, or choose another runtime"
         )
     return f"{origin.distribution}:{runtime!r}"
 
@@ -222,7 +222,7 @@ def _end(code: int, late: Sequence[bool]) -> str:
     if late or code == -signal.SIGXCPU:
         return f"it did not end within {SECONDS:g} seconds"
     if code < 0:
-        return f"the process that did so was ended by {signal.Signals(-code).name}"
+        return f"the process that did so was killed by {signal.Signals(-code).name}"
     return f"the process that did so ended with exit code {code}"
 
 

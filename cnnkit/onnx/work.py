@@ -97,12 +97,12 @@ class Bounds:
         if work.largest > self.memory:
             raise OnnxError(
                 f"{path}: {work.widest} gives {work.largest:,} bytes, and a run of a file of its size for this model "
-                f"may take {self.memory:,}; nothing of it was run"
+                f"may take {self.memory:,}; none of it was run"
             )
         if work.numbers > self.numbers:
             raise OnnxError(
                 f"{path} takes too long: a run touches about {work.numbers:,} numbers, the largest part in "
-                f"{work.hardest}, and one for this model may touch {self.numbers:,}; nothing of it was run"
+                f"{work.hardest}, and one for this model may touch {self.numbers:,}; none of it was run"
             )
 
 

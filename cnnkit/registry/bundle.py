@@ -103,7 +103,7 @@ def read_version_file(path: str | Path) -> bytes:
     try:
         return _member(data)
     except RegistryError as error:
-        raise RegistryError(f"{path} is no bundle of cnnkit that can be used: {error}") from error
+        raise RegistryError(f"{path} is not a usable cnnkit bundle: {error}") from error
 
 
 def _version_file(record: Record) -> bytes:
@@ -142,7 +142,7 @@ def _check_end(data: bytes) -> None:
     """Judge the size of the directory before the module reads it: a small file may declare millions of members."""
     at = len(data) - _END.size
     if at < 0 or not data.startswith(_END_SIGNATURE, at):
-        raise RegistryError("it is cut short, or has a comment or other bytes at its end")
+        raise RegistryError("it is truncated, or has a comment or other bytes at its end")
     _, *disks, here, entries, size, offset, _ = _END.unpack_from(data, at)
     if any(disks) or here != entries or not 0 < entries <= len(MEMBERS) or size > _MAX_DIRECTORY:
         raise RegistryError(f"it must be one part with 1 to {len(MEMBERS)} members, it declares {entries:,}")

@@ -120,7 +120,7 @@ def next_number(files: Files, folder: Path) -> int:
 
 def _allowed(folder: Path, number: int) -> int:
     if number > MAX_NUMBER:
-        raise RegistryError(f"{folder} has no number left: {version_file(MAX_NUMBER)} is the last one")
+        raise RegistryError(f"{folder} has no version number left: {version_file(MAX_NUMBER)} is the last one")
     return number
 
 

@@ -67,7 +67,7 @@ class ComparisonFolder(Place):
 
     def _file(self, run: str) -> Path:
         if not _RUN.fullmatch(run):
-            raise RegistryError(f"a run is called by its configuration and seed, such as '2-0', got {run!r}")
+            raise RegistryError(f"a run is named by its configuration and seed, such as '2-0', got {run!r}")
         return self.folder / f"{run}.h5"
 
 

@@ -189,13 +189,13 @@ class Files:
                 if waited > PATIENCE:
                     os.close(file)
                     raise RegistryError(
-                        f"another process has had the lock of {folder} for {PATIENCE:g} seconds: nothing was changed; "
+                        f"another process has held the lock of {folder} for {PATIENCE:g} seconds: nothing was changed; "
                         f"try again when it has ended (`lsof {folder}` shows who it is)"
                     ) from None
                 if waited > TOLD and not told:
                     told = True
                     warnings.warn(
-                        f"waiting for another process that has the lock of {folder}", CnnkitWarning, stacklevel=2
+                        f"waiting for another process that holds the lock of {folder}", CnnkitWarning, stacklevel=2
                     )
                 time.sleep(_PAUSE)
             except OSError:  # a file system without locks: changes at once may undo each other

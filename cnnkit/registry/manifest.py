@@ -108,7 +108,7 @@ def decode(data: bytes) -> Manifest:
     if not isinstance(content, dict):
         raise RegistryError(f"its manifest must be a JSON object, got {type(content).__name__}")
     if wrong := sorted((content.keys() ^ _KEYS.keys()) - _OPTIONAL.keys()):
-        raise RegistryError(f"its manifest has keys too few or too many: {', '.join(map(repr, wrong))}")
+        raise RegistryError(f"its manifest has missing or unexpected keys: {', '.join(map(repr, wrong))}")
     for key, (holds, expected) in (_KEYS | _OPTIONAL).items():
         if key in content and not holds(content[key]):
             shown = repr(content[key])

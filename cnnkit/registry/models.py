@@ -204,7 +204,7 @@ def _origins(layers: Sequence[Layer | Merge]) -> dict[str, Origin]:
     for cls in _classes(layers):
         if classes.setdefault(cls.__name__, cls) is not cls:
             raise RegistryError(
-                f"two classes of this model are called {cls.__name__}, from {cls.__module__} and "
+                f"two classes of this model are named {cls.__name__}, from {cls.__module__} and "
                 f"{classes[cls.__name__].__module__}; rename one of them"
             )
     return {name: _origin(cls) for name, cls in sorted(classes.items())}
@@ -315,7 +315,8 @@ def _check_installed(parsed: list[Call], manifest: Manifest, given: Container[st
                 f"which is not installed: if you trust that distribution, run pip install {origin.distribution}"
             )
         raise RegistryError(
-            f"it needs {call.name}, which came from no plugin; give its class: load(ref, components=[{call.name}])"
+            f"it needs {call.name}, which did not come from a plugin; give its class: load(ref, "
+            f"components=[{call.name}])"
         )
 
 

@@ -66,7 +66,7 @@ def header(data: bytes) -> tuple[int, str]:
         raise RegistryError(f"it has {len(data)} bytes, less than the {BLOCK} of a user block")
     magic, version, length, digest = _HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise RegistryError("it does not begin like a model file of cnnkit")
+        raise RegistryError("it does not begin like a cnnkit model file")
     if version not in VERSIONS:
         raise RegistryError(
             f"it has format {version}, this cnnkit reads the formats {VERSION} and {GRAPH_VERSION}; a newer cnnkit may "

@@ -311,7 +311,7 @@ class Registry:
 
     def leftovers(self) -> list[Path]:
         """What `gc` would remove: temporary files that ended processes have left, and notes of deleted versions."""
-        with reported(f"cannot look through {self.path}"):
+        with reported(f"cannot scan {self.path}"):
             folders = verification.model_folders(self._files, self.path)
             return [path for folder in folders for path in verification.leftovers(self._files, folder)]
 

@@ -98,6 +98,6 @@ def _brought(kind: str, name: str, manifest: Manifest, trust: Trust) -> str:
     hints = [f"{', '.join(took_part)} took part in the training"] if took_part else []
     hints += [f"{one.distribution} is broken: {text}" for one in plugins for text in catalog.faults(one, kind)]
     asked = ", ".join(one if is_installed(one) else f"{one} (not installed)" for one in sorted(trust))
-    without = f"none of {asked} brings" if trust else "the file does not say what brings"
+    without = f"none of {asked} brings" if trust else "the file does not say what provides"
     add = f"if you trust the distribution that does, add {OPTION} DIST"
     raise RegistryError("; ".join([f"{without} the {kind} {name}: {add}", *hints]))

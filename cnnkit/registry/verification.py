@@ -157,7 +157,7 @@ def _plain(files: Files, folder: Path, name: str) -> str:
         files.size(folder / name)  # it must be a regular file; what it says is never relied on
         return ""
     if not alias_of(name):
-        return "nothing in a registry is called so"
+        return "unexpected file name"
     alias = read_alias(files, folder / name)
     version = folder / commit.version_file(alias.number)
     if (files.size(version) or 0) <= sealing.BLOCK:

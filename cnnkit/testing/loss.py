@@ -65,7 +65,7 @@ class LossTrial:
     def _forward(self, outputs: Array, targets: Array) -> tuple[Array, object]:
         given = self.loss.forward(outputs, targets)
         if not isinstance(given, tuple) or len(given) != 2:
-            raise CheckError(f"forward must return (losses, cache), it gave {type(given).__name__}")
+            raise CheckError(f"forward must return (losses, cache), it returned {type(given).__name__}")
         return given
 
     def parts(self) -> Iterator[dict[str, Array]]:

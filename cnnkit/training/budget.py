@@ -45,7 +45,7 @@ def within(recipe: Recipe, data: Data, seconds: float, workers: int | None = Non
     try:
         trainer.schedule.factor(0.0, epochs)
     except ConfigError as error:
-        raise ConfigError(f"{seconds:g} s are enough for so many epochs: {epochs}; {error}") from None
+        raise ConfigError(f"epochs that fit into {seconds:g} s: {epochs}; {error}") from None
     planned: dict[str, Any] = {"train.epochs": epochs}
     if left > 0:
         planned["train.callbacks"] = [*recipe.train.callbacks, repr(TimeLimit(float(f"{left:.4g}")))]

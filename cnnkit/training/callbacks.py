@@ -42,7 +42,7 @@ def greater_is_better(quantity: str, quantities: Mapping[str, bool]) -> bool:
 
 
 class EarlyStopping(Callback):
-    """Ends a training whose monitored quantity has not got better for `patience` epochs.
+    """Ends a training whose monitored quantity has not improved for `patience` epochs.
 
     An epoch is better if it beats the best one before it by more than `min_delta`, in the quantity's own unit; losses
     should fall, metrics say themselves which way is better.
@@ -65,7 +65,7 @@ class EarlyStopping(Callback):
         if len(values) - best_epoch < self.patience:
             return ""
         since = f"; the best was {best:.6g} in epoch {best_epoch}" if best_epoch else ""
-        return f"{self.monitor} has not got better for {self.patience} epochs{since}"
+        return f"{self.monitor} has not improved for {self.patience} epochs{since}"
 
 
 class StopAt(Callback):

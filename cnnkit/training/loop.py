@@ -190,7 +190,7 @@ class Loop:
         session.update(self._rate, position.updates + 1, scale)
         self._movement.step(self._rate * scale * norm)
         if not diagnosis.weights_are_finite(session.engine):
-            raise self._not_finite("the update went beyond all numbers", diagnosis.first_weights(session.engine))
+            raise self._not_finite("the update overflowed", diagnosis.first_weights(session.engine))
         position.updates += 1
         if self._average:
             self._average.update(position.updates)
@@ -212,7 +212,7 @@ class Loop:
     def _measure(self, sums: Sums, quantities: dict[str, bool]) -> None:
         options, position = self._options, self._position
         if place := diagnosis.first_buffer(self._model):
-            raise self._not_finite("running statistics have gone beyond all numbers", place)
+            raise self._not_finite("running statistics overflowed", place)
         began, objective = time.perf_counter(), self._session.objective
         means = objective.means(sums)
         if self._validation:
@@ -234,8 +234,8 @@ class Loop:
         if not self._told_of_changes and (changed := self._changed()):
             self._told_of_changes = True
             self._progress.warn(
-                f"while it trained, a callback changed {changed}; the recipe says what the training began with: to "
-                "change the learning rate in a way that it tells, use a schedule"
+                f"while it trained, a callback changed {changed}; the recipe records what the training started with: "
+                "to change the learning rate and have it recorded, use a schedule"
             )
         return "; ".join(filter(None, told))
 
@@ -268,7 +268,7 @@ class Loop:
         position.rollbacks += 1
         position.updates -= position.step
         position.step, position.sums, position.seconds = 0, None, 0.0
-        self._progress.warn(f"{error.place}; the epoch begins anew with {position.rate_factor:g} times the rate")
+        self._progress.warn(f"{error.place}; the epoch restarts with {position.rate_factor:g} times the rate")
         return position.began
 
     def _not_finite(self, found: str, place: str) -> NotFiniteError:
@@ -277,8 +277,8 @@ class Loop:
         advice = "" if self._options.clip_norm else ", limit the gradient with clip_norm"
         advice += "" if self._options.rollback else ", or set rollback = 0.5 to go back and try half the rate"
         return NotFiniteError(
-            f"{at}: {found} at learning rate {self._rate:g}; nothing was registered. What is not finite was first seen "
-            f"in {place}. Expected finite numbers: lower the learning rate{advice}",
+            f"{at}: {found} at learning rate {self._rate:g}; nothing was registered. First non-finite value: {place}. "
+            f"Expected finite numbers: lower the learning rate{advice}",
             f"{at}: {place} is not finite",
         )
 

@@ -94,8 +94,8 @@ def _check_attribute(name: str, thing: object, attribute: str) -> None:
     if is_component and options:
         hint += f"; what {type(thing).__name__} can be told are its arguments: {', '.join(options)}"
     raise ConfigError(
-        f"{name} has the attribute {attribute} = {getattr(thing, attribute)!r:.80}, which nothing reads, so that it "
-        f"would change nothing: {hint}"
+        f"{name} has the attribute {attribute} = {getattr(thing, attribute)!r:.80}, which nothing reads, so it would "
+        f"have no effect: {hint}"
     )
 
 

@@ -153,7 +153,7 @@ def _shipped(name: str) -> str:
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise RecipeError(
         f"no recipe named {name!r} ships with cnnkit, only {', '.join(names)} do{hint} "
-        f"(a recipe of your own is given by the path of its file, which ends in {SUFFIX})"
+        f"(give a recipe of yours by the path of its file, which ends in {SUFFIX})"
     )
 
 

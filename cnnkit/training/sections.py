@@ -88,7 +88,7 @@ class ModelSection(Section):
         if self.layers is None and self.node is None:
             raise ValueError(f"layers: expected {type(self).model_fields['layers'].description}, found none")
         if self.layers is not None and self.node is not None:
-            raise ValueError("layers and tables [[model.node]] both say what the network is: leave out one of them")
+            raise ValueError("layers and tables [[model.node]] both define the network: remove one of them")
         return self
 
     @property

@@ -140,8 +140,8 @@ def test_inverted_digits_get_one_warning_and_a_hint_each(trained: Any, tmp_path:
     one = trained("predict", "tiny@1", "all")
     assert one.code == 0
     assert one.err == (
-        "warning: all/a.png looks inverted: dark on a light ground, and the model was trained on light on dark; "
-        "--invert turns it\n"
+        "warning: all/a.png looks inverted: dark on a light background, but the model was trained on light on dark; "
+        "--invert swaps them\n"
     )
     for name in "bcde":
         _png(tmp_path / "all" / f"{name}.png", 16 - IMAGES[0, 0])
@@ -172,8 +172,8 @@ def test_all_bad_files_are_named_and_nothing_is_predicted(trained: Any, tmp_path
     result = trained("predict", "tiny@1", "all", "table.png")
     assert (result.code, result.out) == (2, "")
     first, cut, table = result.err.splitlines()
-    assert first == "error: 2 files cannot be used, so nothing is predicted:"
-    assert cut.startswith("  all/cut.png: the image is damaged or cut off: ")
+    assert first == "error: 2 files cannot be used, so nothing was predicted:"
+    assert cut.startswith("  all/cut.png: the image is damaged or truncated: ")
     assert table == (
         "  table.png: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), this seems to be a table as text (CSV)"
     )

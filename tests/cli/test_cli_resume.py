@@ -151,7 +151,7 @@ def test_what_a_run_was_begun_with_cannot_be_changed(cli: Any, tmp_path: Path) -
     train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
     result = cli("train", "tiny.toml", "--resume", "latest", "--epochs", "3", "--lr", "0.1")
     assert result.code == 2
-    assert "--resume goes on with what the run was begun with: leave out RECIPE, --epochs, --lr" in result.err
+    assert "--resume uses the options that the run started with: remove RECIPE, --epochs, --lr" in result.err
     result = cli("train", "--resume", "stopable")
     assert result.code == 2
     assert "there is no interrupted run 'stopable'" in result.err

@@ -225,7 +225,7 @@ def test_profile_does_not_change_the_model(cli: Any, tmp_path: Path) -> None:
 def test_profile_needs_a_training(cli: Any, tmp_path: Path) -> None:
     result = cli("train", "tiny.toml", "--profile", "--dry-run")
     assert (result.code, result.out) == (2, "")
-    assert "error: --dry-run and --profile cannot be had at once: give one of them" in result.err
+    assert "error: --dry-run and --profile cannot be combined: give only one of them" in result.err
 
 
 def test_an_interrupted_training_is_not_profiled(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

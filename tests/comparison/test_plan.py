@@ -131,7 +131,7 @@ def test_what_cannot_be_compared_is_refused(sources: list[str], options: Any, me
 
 def test_recipes_with_other_seeds_need_a_word() -> None:
     two = tiny(COMPARE).override({"model.name": "two", "compare.codes": ["p"], "compare.seeds": [1]})
-    with pytest.raises(ConfigError, match=r"the recipes have different seeds in \[compare\]: say which by --seeds"):
+    with pytest.raises(ConfigError, match=r"the recipes have different seeds in [compare]: choose them with --seeds"):
         plan(tiny(COMPARE), two)
     assert plan(tiny(COMPARE), two, seeds=1).seeds == (0,)
 

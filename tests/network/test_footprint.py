@@ -271,5 +271,5 @@ def test_an_error_of_memory_says_where(workers: int, foreseen: int | None, monke
 
 @pytest.mark.parametrize("size", [2**62, 2**70])
 def test_pages_that_the_system_does_not_give(size: int) -> None:
-    with pytest.raises(MemoryError, match=re.escape(f"the system does not give {size:,} bytes")):
+    with pytest.raises(MemoryError, match=re.escape(f"the system did not provide {size:,} bytes")):
         pages(size)

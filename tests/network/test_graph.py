@@ -136,7 +136,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "a circle": (
         {"a": ("Add()", ["input", "b"]), "b": ("ReLU()", "a")},
-        r"^the nodes (a -> b -> a|b -> a -> b) form a circle: none of them can run first$",
+        r"^the nodes (a -> b -> a|b -> a -> b) form a cycle: none of them can run first$",
     ),
     "two outputs": (
         {"a": "ReLU()", "b": ("ReLU()", "a"), "c": ("Flatten()", "a")},
@@ -144,7 +144,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "several inputs of one layer": (
         {"a": "ReLU()", "b": ("ReLU()", ["a", "input"])},
-        r"^node b = ReLU\(\) takes 2 nodes, a, input, and needs one: join them by Add\(\) or Concat\(\)$",
+        r"^node b = ReLU\(\) takes 2 nodes, a, input, but needs one: join them with Add() or Concat()$",
     ),
     "one input of a join": (
         {"a": ("Add()", "input")},
@@ -175,9 +175,9 @@ def test_what_cannot_be_is_refused(what: str) -> None:
 
 def test_the_output_is_the_one_that_all_others_are_for() -> None:
     nodes = {"a": "ReLU()", "b": ("Flatten()", "a"), "c": ("ReLU()", "a")}
-    with pytest.raises(ConfigError, match=r"^the output 'b' does not need c: leave out what nothing needs$"):
+    with pytest.raises(ConfigError, match=r"^the output 'b' does not need c: remove unused nodes$"):
         Graph(nodes, DIGIT, output="b")
-    with pytest.raises(ConfigError, match=r"^the output is 'd', and there is no node of that name, only a, b, c$"):
+    with pytest.raises(ConfigError, match=r"^the output is 'd', but no node has that name, only a, b, c$"):
         Graph(nodes, DIGIT, output="d")
     assert Graph({"b": ("Flatten()", "a"), "a": ("ReLU()", "input")}, DIGIT, output="b").output_shape == (784,)
 

@@ -67,7 +67,7 @@ def test_a_damaged_run_is_none(folder: Path, content: bytes) -> None:
 def test_a_run_is_called_by_its_position_and_seed(folder: Path, run: str) -> None:
     with (
         ComparisonFolder(Files(), folder) as place,
-        pytest.raises(RegistryError, match="a run is called by its configuration and seed, such as '2-0', got"),
+        pytest.raises(RegistryError, match="a run is named by its configuration and seed, such as '2-0', got"),
     ):
         place.keep(run, version())
 

@@ -146,7 +146,7 @@ def test_notes_are_known_by_their_names(name: str, note: Note | None) -> None:
         ),
         ("v000001.verdict", b"{", "it is damaged: the verdict .* is damaged, validate the version again: its JSON"),
         ("v000009.description", b"text\n", "it is a note of version 9, which does not exist"),
-        ("v000001.notes", b"text\n", "nothing in a registry is called so"),
+        ("v000001.notes", b"text\n", "unexpected file name"),
     ],
 )
 def test_verify_finds_notes_that_are_damaged(saved: Registry, name: str, content: bytes, found: str) -> None:

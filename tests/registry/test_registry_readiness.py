@@ -42,7 +42,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "the log is a folder": ("net/digests.log", as_folder, "digests.log must be a regular file"),
     "the log is gone": ("net/digests.log", Path.unlink, "is missing, and a new one would not know the versions"),
     "autocrlf": ("net/digests.log", crlf, "text files were changed by autocrlf, .* see 'Registries in git' in"),
-    "no number is left": ("net/digests.log", last_number, "has no number left: v999999999.h5 is the last one"),
+    "no number is left": ("net/digests.log", last_number, "has no version number left: v999999999.h5 is the last one"),
     "the model is a link": ("net", linked, "net must be a folder; it is a link or a file"),
     "the registry is a file": (
         ".",
@@ -98,7 +98,7 @@ def test_a_check_writes_nothing(registry: Registry, model: Sequential, tmp_path:
     ("room", "message"),
     [
         ({"f_bavail": 10}, r"has 40,960 bytes left, a version of this model takes up to 2,048,576; choose"),
-        ({"f_favail": 0}, "the file system of .* has room for no more files; choose"),
+        ({"f_favail": 0}, "the file system of .* has no room for more files; choose"),
     ],
 )
 def test_a_full_disk_is_found_before(

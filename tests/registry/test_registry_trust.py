@@ -101,7 +101,7 @@ def test_cnnkits_own_components_need_no_trust(manifest: Manifest, imported: list
 def test_of_an_older_file_only_trusted_distributions_are_asked(manifest: Manifest, imported: list[str]) -> None:
     manifest = dataclasses.replace(manifest, versions=manifest.versions | {"Good_One": "1", "--evil": "1"})
     add = "if you trust the distribution that does, add --trust DIST; Good_One took part in the training$"
-    with pytest.raises(RegistryError, match=f"^the file does not say what brings the loss Own: {add}"):
+    with pytest.raises(RegistryError, match=f"^the file does not say what provides the loss Own: {add}"):
         build("loss", "Own()", manifest)
     assert imported == []
     with pytest.raises(RegistryError, match=rf"^none of gone \(not installed\), other brings the loss Own: {add}"):

@@ -37,7 +37,7 @@ def test_what_is_better() -> None:
 def test_early_stopping_waits_for_patience_epochs() -> None:
     epoch, reason = ends(EarlyStopping(patience=2), "validation_loss", [3.0, 2.0, 2.5, 1.5, 1.6, 1.5, 1.0])
     assert epoch == 6
-    assert reason == "validation_loss has not got better for 2 epochs; the best was 1.5 in epoch 4"
+    assert reason == "validation_loss has not improved for 2 epochs; the best was 1.5 in epoch 4"
 
 
 def test_early_stopping_lets_a_training_that_gets_better_go_on() -> None:
@@ -55,7 +55,7 @@ def test_early_stopping_never_takes_nan_for_the_best() -> None:
     assert ends(EarlyStopping(patience=2), "validation_loss", [math.nan, 1.0, 0.9]) == (0, "")
     assert ends(EarlyStopping(patience=2), "validation_loss", [math.nan] * 4) == (
         2,
-        "validation_loss has not got better for 2 epochs",
+        "validation_loss has not improved for 2 epochs",
     )
 
 

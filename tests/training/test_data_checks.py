@@ -162,10 +162,10 @@ def told(data: Data, **options: Any) -> list[str]:
 def test_classes_that_cannot_be_learned_are_told() -> None:
     few = Samples(X[:60], Y[:60] % 2)
     assert told(Data(few, Samples(X, Y))) == [
-        "the test samples have classes that no training sample has, so that they cannot be learned: 2"
+        "the test samples have classes that no training sample has, so they cannot be learned: 2"
     ]
     assert told(Data(few, few, Samples(X, Y), labels=("cat", "dog", "owl"))) == [
-        "the validation samples have classes that no training sample has, so that they cannot be learned: owl"
+        "the validation samples have classes that no training sample has, so they cannot be learned: owl"
     ]
     assert told(Data(Samples(X, Y), few)) == []
 

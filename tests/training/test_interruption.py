@@ -338,10 +338,10 @@ def patient(monitor: str) -> dict[str, Any]:
 
 def test_a_reason_says_what_was_kept_if_that_was_judged_by_another_quantity() -> None:
     run = fit(Progress(), **patient("validation_loss"))
-    assert run.reason.startswith("validation_loss has not got better for 2 epochs")
+    assert run.reason.startswith("validation_loss has not improved for 2 epochs")
     assert run.reason.endswith(f"; kept is epoch {run.kept_epoch}, the best by validation_accuracy")
     run = fit(Progress(), **patient("validation_accuracy"))
     best = max(run.history["validation_accuracy"])
     assert run.reason == (
-        f"validation_accuracy has not got better for 2 epochs; the best was {best:.6g} in epoch {run.kept_epoch}"
+        f"validation_accuracy has not improved for 2 epochs; the best was {best:.6g} in epoch {run.kept_epoch}"
     )

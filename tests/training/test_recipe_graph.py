@@ -80,7 +80,7 @@ NODE = '[[model.node]]\nname = "a"\n'
         ("", 'model.layers: expected a list of 1 to 10,000 layers, such as ["Flatten()", "Dense(10)"], found none'),
         (
             'layers = ["ReLU()"]\n' + NODE + 'layer = "ReLU()"\n',
-            "model.layers and tables [[model.node]] both say what the network is: leave out one of them",
+            "model.layers and tables [[model.node]] both define the network: remove one of them",
         ),
         (NODE, "model.node[0]: the node a needs either a layer or the node whose layer it shares"),
         (

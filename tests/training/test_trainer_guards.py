@@ -113,8 +113,8 @@ def test_the_recipe_is_the_one_that_training_began_with() -> None:
     assert run.recipe["train"]["optimizer"] == "SGD(lr=0.1)"
     assert run.history["lr"] == [0.1, 0.05, 0.025]
     assert [str(one.message) for one in warned] == [  # once
-        "while it trained, a callback changed optimizer from SGD(lr=0.1) to SGD(lr=0.05); the recipe says what the "
-        "training began with: to change the learning rate in a way that it tells, use a schedule"
+        "while it trained, a callback changed optimizer from SGD(lr=0.1) to SGD(lr=0.05); the recipe records what the "
+        "training started with: to change the learning rate and have it recorded, use a schedule"
     ]
 
 
