@@ -151,7 +151,7 @@ def write_bundle(
 ) -> ValidationReport:
     """What `export_bundle` does, for a record and its model; the file is written only if the report's `.ok`.
 
-    x: inputs to compare on, random ones if None; inputs: what they are, in words for the model card.
+    x: inputs to compare on, random ones if None; inputs: what they are, as text for the model card.
     """
     from cnnkit.onnx.export import to_onnx
     from cnnkit.onnx.outputs import output_names

@@ -1,8 +1,8 @@
-"""The errors that a user can mend; each message says what was expected, what came, where, and what to do."""
+"""The errors that a user can fix; each message says what was expected, what came, where, and what to do."""
 
 
 class CnnkitError(Exception):
-    """Anything that the user can mend; the command line prints the message and exits with `exit_code`."""
+    """Anything that the user can fix; the command line prints the message and exits with `exit_code`."""
 
     exit_code = 2
 
@@ -52,11 +52,11 @@ class PlotError(CnnkitError):
 
 
 class TrainingError(CnnkitError):
-    """A training cannot go on."""
+    """A training cannot continue."""
 
 
 class CnnkitWarning(UserWarning):
-    """What the user should know while the work goes on; the command line prints each text once, as a line."""
+    """What the user should know while the work continues; the command line prints each text once, as a line."""
 
 
 class PluginVersionWarning(CnnkitWarning):

@@ -112,7 +112,7 @@ def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
 
 
 def confusion_pairs(targets: Array, predictions: Array, classes: int) -> ConfusionPairs:
-    """The same without the zeros, for any number of classes; a sample may have no predicted class, NO_CLASS.
+    """The confusion matrix without its zeros, for any number of classes; NO_CLASS is a sample without a prediction.
 
     Other arguments and errors as of `confusion_matrix`.
     """
@@ -154,7 +154,7 @@ def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibra
     error = sum_b N_b / N |accuracy_b - confidence_b|
 
     probabilities: (N, K), each row with sum 1; targets: (N,) class indices; bins: of equal width.
-    Raises ShapeError for other shapes or indices, and for what is no probability.
+    Raises ShapeError for other shapes or indices, and for what is not a probability.
     Source: Guo, Pleiss, Sun, Weinberger (2017), On Calibration of Modern Neural Networks, equations 2, 3 and 5.
     """
     whole("bins", bins)
@@ -172,7 +172,7 @@ def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibra
 
 
 def calibration_of(confidence: Array, right: Array, bins: int = 15) -> Calibration:
-    """The same from (N,) probabilities of the predicted classes, 0 to 1, and (N,) whether they are right."""
+    """Calibration from (N,) probabilities of the predicted classes, 0 to 1, and (N,) whether they are right."""
     whole("bins", bins)
     p, count = confidence.astype(np.float64), len(confidence)
     place = np.searchsorted(np.arange(1, bins) / bins, p)  # an edge belongs to the bin below it

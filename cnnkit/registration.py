@@ -48,7 +48,7 @@ class RegisteredTraining:
         self.place = place
         self.resumes = resumes
         self.differences = differences
-        """What is not as it was when a training was interrupted, in words: the result may differ in its last bits."""
+        """What has changed since the training was interrupted, as text: the result may differ in its last bits."""
         self.failure = ""
         """Why the latest checkpoint could not be written, "" if it could."""
 

@@ -44,7 +44,7 @@ class Reproduction:
     largest: float
     """The largest |a - b| / max|b| of all arrays."""
     environment: tuple[str, ...]
-    """What is not as it was when the model was registered, in words."""
+    """What has changed since the model was registered, as text."""
 
     @property
     def identical(self) -> bool:
@@ -139,7 +139,7 @@ def check_reproduction(record: Record, run: Run) -> Reproduction:
 
 
 def _other_plugins(manifest: Manifest) -> Iterator[str]:
-    """The plugins that took part in another version than they do now, or that nothing is known of, each in words."""
+    """The plugins that took part in another version than they do now, or of which nothing is known, as text."""
     took_part = {name: version for name, version in manifest.versions.items() if name not in OWN}
     recorded = {(normalized(name), version) for name, version in took_part.items()}
     recorded |= {(normalized(one.distribution), one.version) for one in manifest.components.values()}

@@ -13,7 +13,7 @@ WARMUP_START = 0.01
 
 
 class Constant(Schedule):
-    """The same learning rate from the first step to the last: factor = 1."""
+    """A constant learning rate: factor = 1."""
 
     def factor(self, epoch: float, epochs: int) -> float:
         return 1.0

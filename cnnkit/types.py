@@ -93,7 +93,7 @@ class LayerCost:
 
     operations: int
     what: str
-    """What is counted as an operation, in words."""
+    """What is counted as an operation, as text."""
     products: int = 0
     """Multiplications with an addition each, which are two operations."""
     seen: int = 0
@@ -157,7 +157,7 @@ class Preprocessing:
             )
 
     def affine(self, dtype: np.dtype[Any], axes: int) -> tuple[Array, Array]:
-        """The same map as a factor and an offset, y = x * factor + offset, shaped (C, 1, ...) for `axes` axes."""
+        """The map as a factor and an offset, y = x * factor + offset, shaped (C, 1, ...) for `axes` axes."""
         std = np.asarray(self.std, np.float64).reshape((-1,) + (1,) * (axes - 1))
         mean = np.asarray(self.mean, np.float64).reshape(std.shape)
         return (self.scale / std).astype(dtype), (-mean / std).astype(dtype)
@@ -209,7 +209,7 @@ def as_array(x: Any, what: str) -> Array:
 
 
 def as_inputs(x: Any) -> Inputs:
-    """The same of inputs; rows that are not in memory stay where they are."""
+    """Inputs as an array; rows that are not in memory stay where they are. Raises DataError for masked arrays."""
     return x if isinstance(x, Rows) else as_array(x, "the inputs")
 
 
@@ -224,7 +224,7 @@ def refuse_masked(x: Any, what: str) -> None:
                 raise DataError(
                     f"expected {what} as an ordinary array, got a masked one, which hides {hidden.size:,} of "
                     f"{array.size:,} numbers, the first at index {first}: say what they are, as x.filled(0) does, or "
-                    "leave these samples out"
+                    "remove these samples"
                 )
 
 
@@ -297,7 +297,7 @@ class Data:
     digest: str = ""
     """sha256 over the content of all samples, in hexadecimal."""
     training_digest: str = ""
-    """The same over the samples to train and validate on alone, which a training that goes on must find unchanged."""
+    """sha256 over the training and validation samples alone, which a resumed training must find unchanged."""
 
     @property
     def input_shape(self) -> Shape:

@@ -45,7 +45,7 @@ def bounds(x: Array) -> Range:
 
 
 def range_of(x: Inputs) -> Range:
-    """The same of inputs that may not be in memory, read in blocks."""
+    """The lowest and the highest value of inputs that may not be in memory, read in blocks."""
     lows, highs = zip(*(bounds(x[block]) for block in blocks(x)), strict=True)
     return float(np.min(lows)), float(np.max(highs))
 

@@ -11,7 +11,7 @@ from cnnkit.types import Array, Draws
 
 
 class Choose(Augmentation):
-    """Apply `count` of these augmentations to each image, one after the other, each drawn anew from all of them.
+    """Apply `count` of these augmentations to each image, one after the other, each drawn from all of them again.
 
     As RandAugment does: all are equally probable, and one may be drawn twice. Raises ConfigError for no augmentations,
     for those that mix two samples, and for count < 0.

@@ -312,7 +312,7 @@ def delete(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Delete a version for ever.
+    """Delete a version permanently.
 
     Its notes go with it; its number is not used again.
     """

@@ -25,17 +25,17 @@ def _switch_debug(context: typer.Context, value: bool) -> None:
 
 
 def _expanded(folder: str | None) -> str | None:
-    """A shell leaves `~` in `--registry=~/models` as it is."""
+    """Expand `~`, which a shell leaves as it is in `--registry=~/models`."""
     return folder and str(expanded(folder))
 
 
 def expanded_path(path: Path | None) -> Path | None:
-    """The same for a file or folder: a shell leaves it in `--output=~/model.onnx`, too."""
+    """Expand `~` in the path of a file or folder, which a shell leaves as it is in `--output=~/model.onnx`."""
     return path and expanded(path)
 
 
 def expanded_names(names: list[str]) -> list[str]:
-    """The same for several."""
+    """Expand `~` in several paths."""
     return [str(expanded(name)) if name.startswith("~") else name for name in names]
 
 

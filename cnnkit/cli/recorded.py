@@ -1,4 +1,4 @@
-"""What a model file may choose by itself: components of cnnkit or of a trusted plugin, and samples that are in place.
+"""What a model file may choose on its own: components of cnnkit or of a trusted plugin, and samples that are in place.
 
 A model may come from anybody. What it says it was trained with never opens a file that it names, starts a download or
 imports a plugin; for all that, the user trusts the plugin's distribution or gives the expression.
@@ -106,7 +106,7 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
 
 
 def needed_options(manifest: Manifest, data_dir: str | None) -> str:
-    """What must be added to a command that measures a version: "" if its file may choose everything by itself."""
+    """What must be added to a command that measures a version: "" if its file may choose everything on its own."""
     from cnnkit.components.plugins import BUILT_IN, normalized
     from cnnkit.errors import DataError
 

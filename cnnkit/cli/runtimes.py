@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RuntimeState:
-    """A runtime in words, such as `OnnxRuntime (onnxruntime 1.20.1)`, and its problem, "" if it works."""
+    """A runtime as text, such as `OnnxRuntime (onnxruntime 1.20.1)`, and its problem, "" if it works."""
 
     text: str
     problem: str = ""

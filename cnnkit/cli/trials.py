@@ -64,7 +64,7 @@ def _picture(found: RangeTest, suggestion: float, name: str) -> Path | None:
 
 
 def overfit_one_batch(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
-    """Print whether the network can learn one batch by heart. Raises CheckError if it cannot."""
+    """Print whether the network can memorize one batch. Raises CheckError if it cannot."""
     from cnnkit.errors import CheckError
     from cnnkit.training.assemble import data_for, model_for
     from cnnkit.training.one_batch import overfit_one_batch

@@ -37,7 +37,7 @@ def validate(
 
     Runs it on every installed runtime; exits 1 if none of them gives the model's answers, and warns of each that does
     not. The verdict is kept with the version if the file holds what exporting the version gives. Any other file runs in
-    a process of its own, with limits, and is refused if it uses operators that no layer is exported with.
+    a separate process, with limits, and is refused if it uses operators that no layer is exported with.
     """
     from cnnkit.errors import CheckError
     from cnnkit.onnx.validate import validate_onnx

@@ -181,7 +181,7 @@ def _with(row: Row, result: RunResult) -> Row:
 
 
 def _registered(comparison: Comparison, register: Register, place: ComparisonFolder, store: Registry) -> Comparison:
-    """The same with the references of what is registered; what a process has registered that died is found again."""
+    """The comparison with the references of registered versions; finds again what a killed process had registered."""
     best = comparison.best and (comparison.best.position, comparison.best_run)
     rows, refs = [], set()
     for row in sorted(comparison.rows, key=lambda row: row.position):

@@ -37,7 +37,7 @@ def installed_catalog() -> Catalog:
 class Catalog:
     """Finds components by name among plugins; built-in ones first, the others only if that fails.
 
-    What another plugin brings is asked in a process of its own before it is imported into this one: a plugin that
+    What another plugin brings is asked in a separate process before it is imported into this one: a plugin that
     crashes, exits or hangs is one with a problem, and takes nothing along.
     """
 
@@ -96,7 +96,7 @@ class Catalog:
         return sorted({name for p in self.plugins for name in self.names_of(p, kind)})
 
     def names_of(self, plugin: Plugin, kind: str) -> list[str]:
-        """The names of one kind that a plugin brings; asks it in a process of its own, unless it is loaded."""
+        """The names of one kind that a plugin brings; asks it in a separate process, unless it is loaded."""
         self._look_at([plugin])
         found = self._found.get(self._key(plugin))
         return found.names.get(kind, []) if found else list(self.load(plugin).ask(kind))
@@ -118,7 +118,7 @@ class Catalog:
     def classes(self, plugin: Plugin, kind: str) -> dict[str, type[Component]]:
         """The classes of one kind that a plugin brings, by name; imports it if there are any, and asks this hook once.
 
-        Raises ComponentError if it brings another name in a process of its own than in this one.
+        Raises ComponentError if it brings another name in a separate process than in this one.
         """
         return {name: self._class(plugin, kind, name) for name in self.names_of(plugin, kind)}
 
@@ -135,7 +135,7 @@ class Catalog:
         return [*faults, *(text for kind in KINDS for text in self._shared(plugin, kind))]
 
     def load(self, plugin: Plugin) -> Loaded:
-        """Import a plugin once, unless that fails in a process of its own."""
+        """Import a plugin once, unless that fails in a separate process."""
         key = self._key(plugin)
         if key not in self._loaded:
             self._look_at([plugin])

@@ -197,7 +197,7 @@ class Loss(Component):
 
 
 class Optimizer(Component):
-    """The rule that moves the parameters, each number by itself; it works on flat vectors of them."""
+    """The rule that moves the parameters, each number independently; it works on flat vectors of them."""
 
     kind = "optimizer"
     lr: float

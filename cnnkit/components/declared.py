@@ -72,7 +72,7 @@ class Declared:
 
 
 def layer_cost(layer: Declared, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:
-    """What a layer or merge says that it costs. Raises ComponentError for what is no cost, naming the layer."""
+    """What a layer or merge says that it costs. Raises ComponentError for what is not a cost, naming the layer."""
     try:
         found: object = layer.cost(in_shapes, out_shape)
     except Exception as error:

@@ -17,7 +17,7 @@ from cnnkit.components.undisturbed import undisturbed
 from cnnkit.lines import cut
 
 MOST = 10_000
-"""Classes that a hook may return: one that yields for ever takes all memory."""
+"""Classes that a hook may return: one that yields forever takes all memory."""
 NAMED = 200
 """Characters of what is shown of something that is no class."""
 LONGEST = 100

@@ -1,4 +1,4 @@
-"""Asks plugins for their names, each in a process of its own: one that crashes, exits or hangs takes nothing along."""
+"""Asks plugins for their names, each in a separate process: one that crashes, exits or hangs takes nothing along."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from cnnkit.types import Array, Data, Inputs, Preprocessing, Samples, blocks
 
 FLOAT = np.dtype(np.float32)
 FEW_LEVELS = 16
-"""Bytes up to this are no images of 8 bits: masks and thresholded scans have 2 levels, the digits have 17."""
+"""Bytes up to this are not images of 8 bits: masks and thresholded scans have 2 levels, the digits have 17."""
 
 
 class Arrays(Dataset):

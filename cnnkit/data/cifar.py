@@ -98,7 +98,7 @@ class CifarDataset(PublishedDataset):
         try:
             return open_published(path, published)
         except DataError as error:
-            if path.is_file() and _is_pickled(path):  # opening a pipe would wait for ever
+            if path.is_file() and _is_pickled(path):  # opening a pipe would wait forever
                 raise DataError(f"{path}: {self._about_pickles()}") from error
             raise
 

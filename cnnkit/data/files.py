@@ -28,11 +28,11 @@ class Published:
 def open_regular(path: Path, kind: str) -> BufferedReader:
     """Open a file for reading; kind: what it is expected to be, for the message, such as "an IDX file".
 
-    Raises DataError if it cannot be read, is no regular file, or is larger than MAX_BYTES.
+    Raises DataError if it cannot be read, is not a regular file, or is larger than MAX_BYTES.
     """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # asked before opening, because opening a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # asked before opening, because opening a pipe would wait forever
             raise DataError(f"{path}: expected {kind}, this is not a regular file")
         if status.st_size > MAX_BYTES:
             raise DataError(f"{path}: expected {kind} of at most {MAX_BYTES:,} bytes, got {status.st_size:,}")

@@ -76,7 +76,7 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     for place, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         named = [Path(place, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-        found += filter(Path.is_file, named)  # opening a pipe would wait for ever
+        found += filter(Path.is_file, named)  # opening a pipe would wait forever
     if not found:
         raise DataError(f"{folder}: expected images in this folder, files ending in {', '.join(SUFFIXES)}; found none")
     return sorted(found)

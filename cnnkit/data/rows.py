@@ -56,7 +56,7 @@ class StoredFile:
         self.check()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the file anew, and it must be the same."""
+        """Another process opens the file again, and it must be the same."""
         return StoredFile, (self.path, self.stamp)
 
     @property

@@ -46,8 +46,8 @@ def as_targets(
     (N, H, W). Integers (N, 1) for one output stay values. Floats (N,) for one output, and whatever says whether a
     single label is there, become (N, 1). All others stay as they are: of zeros and ones (N, K) only the loss knows
     whether they are one-hot classes or labels.
-    Raises DataError, naming the sample, for values that are masked or missing, and for names that are no labels; and
-    for booleans of one output that is no label, which can mean two things.
+    Raises DataError, naming the sample, for values that are masked or missing, and for names that are not labels; and
+    for booleans of one output that is not a label, which can mean two things.
     """
     y = _array(given, what)
     if y.dtype.kind == "U":

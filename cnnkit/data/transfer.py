@@ -36,7 +36,7 @@ PAUSE = 1.0
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 
 Report = Callable[[int, int | None], None]
-"""Told how many bytes there are, and how many there will be, if that is known."""
+"""Is told how many bytes have arrived, and how many there will be, if known."""
 
 
 def receive(url: str, file: BinaryIO, folder: Path, size: int | None, report: Report) -> bool:

@@ -43,7 +43,7 @@ def joined(parts: Iterable[object], between: str = "") -> Html:
 
 
 def table(headings: Sequence[object], rows: Iterable[Sequence[object]], class_: str | None = None) -> Html:
-    """A table; the first cell of a row is its heading. It scrolls by itself where the screen is narrow."""
+    """A table; the first cell of a row is its heading. It scrolls on its own where the screen is narrow."""
     head = tag("tr", *(tag("th", heading, scope="col") for heading in headings))
     body = [tag("tr", tag("th", first, scope="row"), *(tag("td", cell) for cell in others)) for first, *others in rows]
     whole = tag("table", tag("thead", head) if headings else None, tag("tbody", *body), class_=class_)

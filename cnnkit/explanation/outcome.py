@@ -110,7 +110,7 @@ def _reading(explanation: Explanation) -> str:
     if explanation.probabilities is None:
         return "The network says the class with the highest score; its loss gives scores no meaning as probabilities."
     if explanation.model.task.gives == "labels":
-        return "The score z of each label becomes its probability by itself: 1 / (1 + exp(-z))."
+        return "The score z of each label becomes its probability independently: 1 / (1 + exp(-z))."
     return "The scores z of the classes become probabilities: exp(z), divided by the sum over all classes."
 
 

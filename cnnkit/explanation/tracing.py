@@ -208,7 +208,7 @@ class _Network:
         return _median_ms(lambda: None, lambda _: self.forward(node, inputs))
 
     def backward_ms(self, node: Node, inputs: Sequence[Array], dy: Array) -> float:
-        """The same for the backward pass; each is given a new cache."""
+        """The time of a backward pass: the median of a few, each with a new cache."""
         return _median_ms(lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache))
 
 

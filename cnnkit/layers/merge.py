@@ -49,7 +49,7 @@ class Add(Merge):
         return y, len(xs)
 
     def backward(self, dy: Array, inputs: Cache, ctx: Context) -> Sequence[Array]:
-        """The same gradient for all."""
+        """Every input gets dy."""
         return [dy] * inputs
 
     def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:

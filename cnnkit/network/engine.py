@@ -229,7 +229,7 @@ class Engine:
 
     @functools.cached_property
     def plain_cost(self) -> Cost:
-        """The same by the plain layers, with all outputs kept."""
+        """What a prediction costs with the plain layers, keeping all outputs."""
         return self._cost(plain_steps(self.nodes))
 
     def _cost(self, steps: Sequence[Step]) -> Cost:

@@ -133,7 +133,7 @@ def read_graph(given: Given, output: str | None = None) -> list[GraphNode]:
 def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit: int | None = None) -> list[Node]:
     """Build all layers, which are in the order in which they run, and list their nodes.
 
-    Layers in the branches of a merge become nodes of their own, with the names that `Sequential` would give them.
+    Layers in the branches of a merge become separate nodes, with the names that `Sequential` would give them.
     Raises ConfigError for a name that two nodes have, and what `flatten` raises.
     """
     builder = Builder(input_shape, seed, None if limit is None else Limit(limit))
@@ -198,7 +198,7 @@ def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
 
 
 def _with_owners(nodes: Sequence[GraphNode]) -> list[GraphNode]:
-    """The same nodes; those with the layer of one before them say so."""
+    """The nodes, with `shares` set where an earlier node has the same layer."""
     first: dict[int, str] = {}
     owners = [first.setdefault(id(node.layer), node.name) for node in nodes]
     return [

@@ -118,7 +118,7 @@ class Plan:
         return all(getrefcount(self.arrays[number]) <= UNSHARED for number in range(len(self.arrays)))
 
     def _are_free(self, number: int) -> bool:
-        """The same where some did not get their arrays, so that those before them may still use the memory."""
+        """Whether the memory is free if some requests did not get their arrays: those before them may still use it."""
         waiting, seen = list(self.before[number]), {number}
         while waiting:
             other = waiting.pop()

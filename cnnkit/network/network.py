@@ -129,7 +129,7 @@ class Network:
         return _restored(type(self), given, self.input_shape, self._options() | options, self.state())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies, and the processes of joblib, make the network anew: its parameters are views of one vector."""
+        """Copies, and the processes of joblib, rebuild the network: its parameters are views of one vector."""
         return _restored, (type(self), self._given(), self.input_shape, self._options(), self.state())
 
     def _options(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Network:
 
     @property
     def gives(self) -> str:
-        """What it says of a sample, in words: "10 classes"."""
+        """What it predicts for a sample, as text: "10 classes"."""
         count, each = self.output_shape[0], " for each pixel" if len(self.output_shape) > 1 else ""
         match self.task.gives:
             case "classes":
@@ -281,7 +281,7 @@ class Network:
         return units_of(self.input_range, self.input_shape, self.preprocessing.scale, self.input_dtype)
 
     def check_input(self, x: Any) -> Inputs:
-        """The same as an array. Raises ShapeError for a shape that the network does not take, and for no numbers."""
+        """The inputs as an array. Raises ShapeError for a wrong shape, and for values that are not numbers."""
         array = as_inputs(x)
         if array.dtype.kind not in "iuf":
             raise ShapeError(f"expected numbers, uint8 or float, got an array of {array.dtype}")
@@ -292,7 +292,7 @@ class Network:
         raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{way and f': write {way}'}")
 
     def _taken(self, x: Any) -> Inputs:
-        """The same as an array that the network takes, after a look at the units of its first block."""
+        """The inputs as a checked array; warns if the units of its first block seem wrong."""
         array = self.check_input(x)
         if (units := self.units) is None or (first := next(blocks(array), None)) is None:
             return array

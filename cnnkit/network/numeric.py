@@ -49,7 +49,7 @@ class BatchLoss:
         self.totals = engine.forward(0, self._values, contexts)
         """Of the coupled layers, for the parameters that the engine had at the beginning."""
         self.sums = self._sums(self._values)
-        """Likewise."""
+        """Loss and metrics for those parameters."""
 
     def __call__(self, params: Array) -> float:
         """The loss for these parameters, (P,). Raises ShapeError for another shape."""

@@ -23,7 +23,7 @@ class Available:
 
     def left_out(self) -> tuple[str, ...]:
         """A sentence for each runtime that takes no part, and for each broken plugin."""
-        return *(f"{name} was left out: {reason}" for name, reason in self.unusable.items()), *self.broken
+        return *(f"{name} was skipped: {reason}" for name, reason in self.unusable.items()), *self.broken
 
 
 def available_runtimes(catalog: Catalog | None = None) -> Available:

@@ -1,4 +1,4 @@
-"""Writing a model as an ONNX file that is complete by itself: preprocessing, weights, labels, probabilities."""
+"""Writing a model as an ONNX file that is self-contained: preprocessing, weights, labels, probabilities."""
 
 from __future__ import annotations
 

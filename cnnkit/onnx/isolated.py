@@ -1,4 +1,4 @@
-"""ONNX files of strangers, checked and executed in a process of their own that has limits of time and memory."""
+"""ONNX files of strangers, checked and executed in a separate process that has limits of time and memory."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ LONGEST = 500
 
 
 class IsolatedProgram:
-    """A file that another process checks and executes, which is started anew when it has ended by accident.
+    """A file that another process checks and executes, which is restarted when it has crashed.
 
     data, path: the file and its name in messages; operators: those that it may use; model: what it will be compared
     with, on how many samples; own: exports of the model; runtimes: those that it will be run on.
-    Raises OnnxError for a file that is refused, or whose check ends by itself or by a limit, ConfigError for a runtime
+    Raises OnnxError for a file that is refused, or whose check crashes or exceeds a limit, ConfigError for a runtime
     that another process cannot build from its expression.
     """
 
@@ -194,7 +194,7 @@ def _expression(runtime: Runtime) -> str:
     if origin is None:
         raise ConfigError(
             f"{runtime!r} comes from no plugin that is installed. A file that is not the model's own export is run in "
-            f"a process of its own, which makes the runtime again from its expression: provide "
+            f"a separate process, which makes the runtime again from its expression: provide "
             f"{type(runtime).__name__} through the hook cnnkit_runtimes, or choose another runtime"
         )
     return f"{origin.distribution}:{runtime!r}"

@@ -79,7 +79,7 @@ def validate_onnx(
     runtimes: runtimes or their expressions; if None, all that are installed, also those of plugins.
 
     A file that holds anything else than what exporting the model gives, whatever its metadata say, is a stranger's: it
-    is checked and executed in a process of its own, with limits of time and memory, and only if all its operators are
+    is checked and executed in a separate process, with limits of time and memory, and only if all its operators are
     among those that layers are exported with, and its shapes say that it takes no more than such a file may. The
     report's `exported` is False then.
 
@@ -239,7 +239,7 @@ def _is_clear(model: Network, values: Array, error: Array, limit: float) -> Arra
     if model.task.gives == "labels":
         return np.asarray(distance(values, np.full_like(values, limit)) > error)
     best = values.argmax(axis=1, keepdims=True)
-    error = np.where(np.isfinite(values), error, 0)  # what is no number is found by its distance
+    error = np.where(np.isfinite(values), error, 0)  # what is not a number is found by its distance
     others = values + error
     np.put_along_axis(others, best, -np.inf, axis=1)
     lowest = np.take_along_axis(values - error, best, axis=1)

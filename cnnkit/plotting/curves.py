@@ -48,7 +48,7 @@ def draw_curves(history: Mapping[str, Curve], title: str) -> Figure:
 
 
 def curves_png(history: Mapping[str, Curve], title: str) -> bytes | None:
-    """The same as a PNG file; None without matplotlib, or with nothing to draw."""
+    """The curves as a PNG file; None without matplotlib, or with nothing to draw."""
     try:
         return encoded(draw_curves(history, title), "png")
     except PlotError:

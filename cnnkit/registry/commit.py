@@ -69,7 +69,7 @@ def prepared(files: Files, folder: Path) -> Iterator[None]:
 
 
 def has_log(files: Files, folder: Path) -> bool:
-    """Whether a model has its log. Raises RegistryError if it has none but versions, or if that is no regular file."""
+    """Whether a model has its log. Raises RegistryError if it has versions but no log, or no regular one."""
     if files.size(folder / log.LOG) is not None:
         return True
     if any(map(number_of, files.names(folder))):
@@ -125,7 +125,7 @@ def _allowed(folder: Path, number: int) -> int:
 
 
 def _next(files: Files, folder: Path) -> int:
-    """The same, from the end of the log if the folder bears it out.
+    """The next number, from the end of the log if the folder agrees with it.
 
     To list a folder of 10,000 versions takes half as long as the rest of a save. What is deleted or lost keeps its
     number: the log has it, though the folder may not.
@@ -199,7 +199,7 @@ def _appear(files: Files, source: Path, target: Path) -> bool:
 
 
 def _appear_without_links(files: Files, source: Path, target: Path) -> bool:
-    """The same on a file system without hard links: an empty file takes the number, the complete one replaces it."""
+    """`_appear` without hard links: an empty file takes the number, the complete one replaces it."""
     try:
         files.claim(target)
     except FileExistsError:

@@ -54,7 +54,7 @@ def unpack(data: bytes, name: str) -> tuple[Manifest, dict[str, Array]]:
 
 
 def unpack_any(data: bytes) -> tuple[Manifest, dict[str, Array]]:
-    """The same of a version that stands in no folder: any model's. Raises RegistryError as `unpack` does."""
+    """Manifest and arrays of a version of any model. Raises RegistryError as `unpack` does."""
     text, arrays = read_arrays(data)
     described = manifest.decode(text)
     if sealing.version_of(data) != described.format_version:

@@ -22,7 +22,7 @@ from pathlib import Path
 from cnnkit.errors import CnnkitWarning, RegistryError
 
 TOLD, PATIENCE = 2.0, 30.0
-"""Seconds after which a wait for a lock is told, and after which it ends with an error."""
+"""Seconds after which a wait for a lock is reported, and after which it ends with an error."""
 _PAUSE = 0.02
 """Seconds between two attempts to take a lock."""
 
@@ -36,7 +36,7 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What `fsync` of a folder answers on file systems that have no such thing."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a named pipe must not wait for ever
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a named pipe must not wait forever
 
 _held: ContextVar[Mapping[Path, int]] = ContextVar("held", default={})  # noqa: B039  # nobody changes it in place
 """The descriptors of the folders that this thread holds."""
@@ -120,7 +120,7 @@ class Files:
         os.link(name, other, src_dir_fd=folder, dst_dir_fd=other_folder, follow_symlinks=False)
 
     def is_same(self, one: Path, other: Path) -> bool:
-        """Whether two names are of one file; a symbolic link is a file of its own."""
+        """Whether two names are of one file; a symbolic link is a separate file."""
         return os.path.samestat(_status(one), _status(other))
 
     def claim(self, path: Path) -> None:
@@ -176,7 +176,7 @@ class Files:
     def lock(self, folder: Path) -> int:
         """Hold a folder's lock until `close` or the end of the process; wait for whoever has it.
 
-        A wait is told by a warning after `TOLD` seconds. Raises RegistryError after `PATIENCE` seconds: whoever may
+        A warning reports a wait after `TOLD` seconds. Raises RegistryError after `PATIENCE` seconds: whoever may
         read a folder can lock it.
         """
         file = _open_folder(folder)

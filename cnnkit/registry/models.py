@@ -237,7 +237,7 @@ def _origin(cls: type[Component]) -> Origin:
 
 
 def recipe_key(kind: str, name: str) -> str:
-    """Under which key of `components` a manifest has what is no layer; each kind has names of its own."""
+    """Under which key of `components` a manifest has what is not a layer; each kind has names of its own."""
     return f"{kind} {name}"
 
 
@@ -283,7 +283,7 @@ def layer_calls(layers: Sequence[str], manifest: Manifest, given: Container[str]
 
 
 def tied(call: Call, distribution: Callable[[Call], str]) -> Call:
-    """The same call, it and each call among its arguments tied to the distribution that this says for it."""
+    """The call with itself and each call among its arguments tied to its distribution."""
 
     def of(value: Any) -> Any:
         match value:

@@ -147,7 +147,7 @@ class Places(Generic[P]):
     FOLDER = ""
     PLACE: type[P]
     WANTED, ORIGIN = "", ""
-    """What is looked for by name, and where such a thing comes from, in words."""
+    """What is looked for by name, and where such a thing comes from, as text."""
 
     def __init__(self, registry: Path, files: Files | None = None) -> None:
         self.folder = expanded(registry) / self.FOLDER

@@ -88,7 +88,7 @@ class Registry:
         """Register the bytes of a version file, from this registry or another, unless that very version is there.
 
         name: the model that it becomes a version of, its own if None; another name is written into its manifest, and
-        the file is sealed anew, so that its digest changes. Nothing is written unless the bytes could be loaded.
+        the file is sealed again, so its digest changes. Nothing is written unless the bytes could be loaded.
         """
         arrival = exchange.receive(data, name)
         folder = self.path / arrival.name
@@ -352,7 +352,7 @@ class Registry:
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[Path]:
-        """The same; nobody else sets an alias of it, or deletes a version, meanwhile."""
+        """The folder of a model, locked: nobody else sets an alias or deletes a version meanwhile."""
         with self._holding(name) as folder:
             lock = self._files.lock(folder)
             try:

@@ -39,7 +39,7 @@ class GradientReport:
     surrogates: tuple[str, ...] = ()
     """What has another gradient on purpose, and was not compared."""
     example: str = ""
-    """A place where the gradient is wrong, in words."""
+    """A place where the gradient is wrong, as text."""
 
     @property
     def error(self) -> float:
@@ -325,7 +325,7 @@ def _error_at_zero(place: _Place, point: Point, gradient: Array, name: str, rng:
 def _example(
     value: Value, point: Point, gradients: Mapping[str, Array], name: str, where: str, rng: np.random.Generator
 ) -> str:
-    """Of some numbers, the one whose gradient is the farthest from finite differences, in words."""
+    """Of some numbers, the one whose gradient is the farthest from finite differences, as text."""
     found = []
     for index in rng.permutation(point[name].size)[: 6 * PLACES]:
         direction = np.zeros(point[name].shape)

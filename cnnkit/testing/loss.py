@@ -58,7 +58,7 @@ class LossTrial:
         return self.of(self.outputs if outputs is None else outputs, self.targets, weight)
 
     def of(self, outputs: Array, targets: Array, weight: float = WEIGHT) -> dict[str, Array]:
-        """The same for other samples."""
+        """What forward and backward give for these samples, by name."""
         losses, cache = self._forward(outputs, targets)
         return {"loss": losses, "gradient": self.loss.backward(cache, weight)}
 

@@ -143,7 +143,7 @@ def check_key(trial: MetricTrial) -> None:
     key = trial.metric.key
     if not isinstance(key, str) or key in TAKEN_KEYS or key.startswith("validation_") or "[" in key:
         raise CheckError(
-            f"key must be a name of its own in a history, beside loss, lr and seconds, and without 'validation_' and "
+            f"key must be a unique name in a history, other than loss, lr and seconds, and without 'validation_' and "
             f"brackets, got {key!r}"
         )
     equal("type of greater_is_better", type(trial.metric.greater_is_better), bool)

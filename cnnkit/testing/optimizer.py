@@ -136,20 +136,23 @@ def check_slices(optimizer: Optimizer) -> None:
         for cut in cuts:
             for name, value in Training(optimizer, size).run(steps, cut=cut).items():
                 same_bits(
-                    f"{name} updated in {len(cut) + 1} slices, as workers do; each number must be updated by itself",
+                    f"{name} updated in {len(cut) + 1} slices, as workers do; each number must be updated "
+                    f"independently",
                     value,
                     expected[name],
                 )
 
 
 def check_fresh_start(optimizer: Optimizer) -> None:
-    """What is remembered is in `state`: a second training with the same optimizer begins anew."""
+    """What is remembered is in `state`: a second training with the same optimizer starts over."""
     for steps in (STEPS, MANY_STEPS):
         expected = {name: value.copy() for name, value in Training(optimizer, FEW).run(steps).items()}
         check_unchanged_by(optimizer, lambda steps=steps: Training(optimizer, FEW).run(steps))  # type: ignore[misc]
         for name, value in Training(optimizer, FEW).run(steps).items():
             same_bits(
-                f"{name} in a second training, which must begin anew; remember in state alone", value, expected[name]
+                f"{name} in a second training, which must start from scratch; keep what it remembers in state",
+                value,
+                expected[name],
             )
 
 

@@ -78,7 +78,7 @@ class Position:
             try:
                 sums["metrics"] = tuple(np.array(metric, np.float64) for metric in sums["metrics"])
             except (TypeError, ValueError) as error:
-                raise TrainingError(f"the checkpoint has sums of metrics that are no numbers: {error}") from error
+                raise TrainingError(f"the checkpoint has sums of metrics that are not numbers: {error}") from error
         return cls(**values, sums=Sums(**sums) if sums else None)
 
     def check(self, epochs: int, quantities: Iterable[str], state: Mapping[str, Array]) -> None:
@@ -101,7 +101,7 @@ class Checkpoints:
     """When checkpoints of a training are written, and whether it goes on from the latest one.
 
     store: keeps them; steps, minutes: how far they are apart, whichever is reached first, None for no limit of that
-    kind; resume: go on from the store's checkpoint instead of beginning anew; recipe: the whole recipe, kept beside.
+    kind; resume: go on from the store's checkpoint instead of starting over; recipe: the whole recipe, kept beside.
     Raises ConfigError for limits that are not above 0.
     """
 

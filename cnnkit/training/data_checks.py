@@ -38,7 +38,7 @@ class Parts(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """The same after their values were looked at."""
+    """The samples of a training after their values were checked."""
 
     train: Samples
     validation: Samples | None

@@ -240,7 +240,7 @@ class Loop:
         return "; ".join(filter(None, told))
 
     def _changed(self) -> str:
-        """What of the recipe is not as it was when the training began, in words."""
+        """What of the recipe is not as it was when the training began, as text."""
         rate_of(self._options.optimizer)  # as a part of a recipe, NaN would say less
         begun, now = self._about["train"], self._options.recipe()
         return ", ".join(

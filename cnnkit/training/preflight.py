@@ -56,8 +56,8 @@ def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[st
     """Look at what a training is made of, and return what its user should know; changes nothing, and reads no input.
 
     Raises ConfigError for attributes that nothing reads, an end of the network that never suits the loss, and an
-    accuracy of what are no classes; ComponentError for a rate or factor that is no number from 0 on; and ShapeError for
-    a batch that has no statistics.
+    accuracy of targets that are not classes; ComponentError for a rate or factor that is not a number of at least 0;
+    and ShapeError for a batch that has no statistics.
     """
     for thing, name in _parts(options, model):
         for attribute in unread(thing):

@@ -39,7 +39,7 @@ SUFFIX = ".toml"
 MAX_BYTES = 2**20
 """Of a recipe."""
 MANY = 20
-"""Problems of a recipe that are told."""
+"""Problems of a recipe that are reported."""
 
 
 class Recipe(Section):

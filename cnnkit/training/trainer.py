@@ -44,10 +44,10 @@ class Trainer(TrainingOptions):
     """
 
     workers: Value[int | None] = Option(
-        None, whole_or_none, about="How many tiles are worked on at once; all cores by default. Never changes a result."
+        None, whole_or_none, about="Number of parallel workers; all cores by default. Never changes a result."
     )
     progress: Option[Progress | None, Progress] = Option(
-        None, _progress, about="What is told about every step and epoch."
+        None, _progress, about="What is reported about every step and epoch."
     )
 
     def fit(

@@ -38,7 +38,7 @@ keep = "best"
 
 
 def start(folder: Path, number: int, step: str, *arguments: str) -> subprocess.Popen[str]:
-    """`cnnkit train` in a process of its own, which gets this signal after this step; 0 for none."""
+    """`cnnkit train` in a separate process, which gets this signal after this step; 0 for none."""
     (folder / "stoppable.toml").write_text(RECIPE)
     return subprocess.Popen(
         [sys.executable, str(DRIVER), str(number), step, "train", *arguments],

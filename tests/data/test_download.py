@@ -218,7 +218,7 @@ def test_a_server_that_lets_it_drip_is_left_for_the_next(
     monkeypatch.setattr("cnnkit.data.arrivals.TIMEOUT", 0.3)
     server.answer = servers.DRIPPING[where]
     with serving(CONTENT) as second:
-        download(NAME, [server.url, second.url], tmp_path, check)  # it would wait for ever if the server were not left
+        download(NAME, [server.url, second.url], tmp_path, check)  # it would wait forever if the server were not left
         assert len(server.asked) <= 5
     assert (tmp_path / NAME).read_bytes() == CONTENT
 

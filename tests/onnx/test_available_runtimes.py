@@ -1,4 +1,4 @@
-"""Which runtimes a validation finds: built-in ones, those of plugins, and why others are left out."""
+"""Which runtimes a validation finds: built-in ones, those of plugins, and why others are skipped."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def test_what_can_be_counted_is_not(targets: Array, metric: Any) -> None:
     ids=["keep", "callbacks", "record", "schedule"],
 )  # fmt: skip
 def test_what_costs_nothing_is_looked_at_before_the_inputs(options: dict[str, Any], message: str) -> None:
-    """The error of an input that is no number would come once they are read."""
+    """The error of an input that is not a number would come once they are read."""
     x = np.where(np.arange(40)[:, None] == 7, np.nan, DATA[0])
     assert "the input of the training sample 7 is not finite" in str(refused(data=(x, DATA[1])))
     assert str(refused(data=(x, DATA[1]), **options)) == message
