@@ -83,7 +83,7 @@ def load_model(
 ) -> Network:
     """A registered model by its reference: `name@3`, `name@latest` or `name@ALIAS`.
 
-    components: classes of layers that no installed plugin brings, such as those of a notebook.
+    components: classes of layers that no installed plugin provides, such as those of a notebook.
     Raises RegistryError if it does not exist or is damaged, and ComponentError, saying what to install, if a layer's
     plugin is missing.
     """

@@ -1,4 +1,4 @@
-"""The errors that a user can fix; each message says what was expected, what came, where, and what to do."""
+"""The errors that a user can fix; each message says what was expected, what was received, where, and what to do."""
 
 
 class CnnkitError(Exception):

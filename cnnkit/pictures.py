@@ -69,7 +69,7 @@ class Subject:
         if self.model.task.gives != "classes" or not self.model.has_probabilities or len(outputs) != 1:
             raise PlotError(f"{self.name} gives {self.model.gives}: this picture shows probabilities of classes")
         if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
-            raise PlotError(f"{self.name} tells classes apart, and the targets of the dataset are not class indices")
+            raise PlotError(f"{self.name} is a classifier, but the targets of the dataset are not class indices")
         if len(targets) and not 0 <= targets.min() <= targets.max() < outputs[0]:
             raise PlotError(f"{self.name} knows the classes 0 to {outputs[0] - 1}, the dataset has others")
         probabilities = self.model.predict_proba(self.samples.x)

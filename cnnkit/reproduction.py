@@ -88,8 +88,8 @@ def retrain(
     data = data_for(recipe, data_dir, dataset)
     if trained_on and data.digest != trained_on["digest"]:
         raise CheckError(
-            f"{record.version.ref} cannot be reproduced: {data.name} has other samples now, with the content hash "
-            f"{data.digest[:12]}, and the model was trained on {trained_on['digest'][:12]}"
+            f"{record.version.ref} cannot be reproduced: {data.name} has different samples now, with the content hash "
+            f"{data.digest[:12]}, but the model was trained on {trained_on['digest'][:12]}"
         )
     trainer = trainer_for(recipe, workers, progress, components)
     return trainer.fit(model_for(recipe, data, layers), data, stop=stop)

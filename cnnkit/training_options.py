@@ -76,7 +76,7 @@ def _metrics(name: str, given: Any) -> list[Metric]:
     metrics = [build(one) for one in _listed(name, given)]
     keys = [_key(metric) for metric in metrics]
     if doubled := next((key for key in keys if keys.count(key) > 1), ""):
-        raise ConfigError(f"two metrics are called {doubled!r}, and a history can hold only one of them")
+        raise ConfigError(f"two metrics are named {doubled!r}, and a history can hold only one of them")
     return metrics
 
 

@@ -223,7 +223,7 @@ def refuse_masked(x: Any, what: str) -> None:
                 first = tuple(map(int, np.unravel_index(hidden[0], array.shape)))
                 raise DataError(
                     f"expected {what} as an ordinary array, got a masked one, which hides {hidden.size:,} of "
-                    f"{array.size:,} numbers, the first at index {first}: say what they are, as x.filled(0) does, or "
+                    f"{array.size:,} numbers, the first at index {first}: replace them, as x.filled(0) does, or "
                     "remove these samples"
                 )
 

@@ -82,7 +82,7 @@ def units_hint(known: Units | None, given: Range, dtype: str | np.dtype[Any]) ->
     low, high = known.range
     return (
         f"values from {given[0]:.6g} to {given[1]:.6g}, and the model was trained on values from {low:.6g} to "
-        f"{high:.6g}: these seem to be other units; bring them to those of the training samples"
+        f"{high:.6g}: these seem to be in other units; convert them to those of the training samples"
     )
 
 

@@ -81,7 +81,7 @@ def predicted_from_python(x: Array, folder: Path) -> str:
     for warning in caught:
         assert str(warning.message) == (
             f"the inputs have values from 0 to {x.max():g}, and the model was trained on values from 0 to 255: these "
-            "seem to be other units; bring them to those of the training samples"
+            "seem to be in other units; convert them to those of the training samples"
         )
     return "hint" if caught else "taken"
 
@@ -237,8 +237,8 @@ def test_every_way_of_asking_says_so(model: Sequential, tmp_path: Path) -> None:
     np.save(tmp_path / "shares.npy", shares)
     for found in predict_files(model, [tmp_path / "shares.npy"]):
         assert found.hints == (
-            "has values from 0 to 1, and the model was trained on values from 0 to 255: these seem to be other units; "
-            "bring them to those of the training samples",
+            "has values from 0 to 1, and the model was trained on values from 0 to 255: these seem to be in other "
+            "units; convert them to those of the training samples",
         )
 
 
@@ -269,7 +269,7 @@ def told(model: Sequential, data: Data) -> list[str]:
 
 def test_a_training_says_so(model: Sequential) -> None:
     known, shares = images(255, "uint8"), images(1, "float32")
-    hint = "these seem to be other units; bring them to those of the training samples"
+    hint = "these seem to be in other units; convert them to those of the training samples"
     assert told(model, Data(Samples(known, Y), Samples(shares, Y))) == [
         f"the test samples have values from 0 to 1, and the model was trained on values from 0 to 255: {hint}"
     ]

@@ -75,8 +75,8 @@ def compare(
 ) -> None:
     """Train several configurations and rank them.
 
-    Each is trained with several seeds. What is done is kept at once, so that --resume goes on after an interruption.
-    Exits with 1 if a run has failed.
+    Each is trained with several seeds. Finished runs are kept, so that --resume continues after an interruption.
+    Exits with 1 if a run failed.
     """
     from cnnkit.comparison import draw_comparison
     from cnnkit.comparison.compare import begin, carry_out

@@ -21,9 +21,9 @@ Expression = Annotated[str, typer.Argument(metavar="EXPR", help='A dataset, such
 
 @app.command(name="list")
 def list_datasets(data_dir: DataFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
-    """List the datasets that are installed.
+    """List installed datasets.
 
-    Says of each whether its files are in place.
+    Shows whether the files of each are in place.
     """
     from cnnkit.components import installed_catalog
     from cnnkit.data import default_data_dir
@@ -48,7 +48,7 @@ def list_datasets(data_dir: DataFolder = None, as_json: Json = False, _debug: De
 def fetch(expression: Expression, data_dir: DataFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
     """Fetch a dataset and show what it holds.
 
-    Downloads the files that are missing into the data folder; a download that was interrupted goes on.
+    Downloads missing files into the data folder; an interrupted download is resumed.
     """
     from cnnkit.data import load_dataset
 
@@ -90,7 +90,7 @@ def show(
 ) -> None:
     """Show shapes, ranges and classes of a dataset.
 
-    Downloads the files that are missing into the data folder, as fetch does.
+    Downloads missing files into the data folder, as fetch does.
     """
     from cnnkit.components import installed_catalog
     from cnnkit.data import describe, load_dataset

@@ -29,7 +29,7 @@ def doctor(
 ) -> None:
     """Show what this installation consists of.
 
-    Exits 1 if something is wrong with a plugin, a runtime, CNNKIT_TRUST, or the setting that --tune stored.
+    Exits with 1 if something is wrong with a plugin, a runtime, CNNKIT_TRUST, or the setting that --tune stored.
     """
     import importlib.metadata
     import platform

@@ -39,7 +39,7 @@ def evaluate(
 ) -> None:
     """Measure a model on test samples.
 
-    Loss and metrics; of a classifier also each class, what it is taken for, and whether confidence is earned.
+    Shows loss and metrics; for a classifier also results per class, confusions and calibration.
     """
     from cnnkit.classes import check_labels
     from cnnkit.errors import CostError

@@ -65,8 +65,8 @@ def explain(
 ) -> None:
     """Show how a model sees one image.
 
-    Writes a page that needs nothing else: each layer's formula, cost, pictures forward and backward, one number worked
-    out, and a gradient check.
+    Writes a self-contained page: each layer's formula, cost, pictures forward and backward, one number computed step
+    by step, and a gradient check.
     """
     import numpy as np
 

@@ -48,8 +48,8 @@ def export(
 ) -> None:
     """Write a model as an ONNX file.
 
-    It is written only if an installed runtime gives the model's answers, with a warning of each that does not; the
-    verdict is kept with the version.
+    The file is written only if an installed runtime gives the model's answers; a warning names each that does not.
+    The verdict is stored with the version.
     """
     from cnnkit.errors import CheckError, ConfigError, OnnxError
     from cnnkit.onnx.export import to_onnx, write_onnx

@@ -21,7 +21,7 @@ def gradcheck(
 ) -> None:
     """Check a layer's gradients.
 
-    Compares them with finite differences, also for ties, large inputs and zeros; exits 1 if they are wrong.
+    Compares them with finite differences, including ties, large inputs and zeros; exits with 1 if they are wrong.
     """
     from cnnkit.components import Layer, Merge, installed_catalog
     from cnnkit.testing import gradient_check

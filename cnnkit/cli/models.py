@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """Look at the registry, and change it."""
+    """Inspect and change the registry."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -100,7 +100,7 @@ def show(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Show what a version says about itself.
+    """Show everything recorded about a version.
 
     Works without the plugins of its layers.
     """
@@ -287,7 +287,7 @@ def verify(
 ) -> None:
     """Check every file of the registry.
 
-    Compares each with its hash and the digest log; exits 1 if something is wrong.
+    Compares each with its hash and the digest log; exits with 1 if something is wrong.
     """
     from cnnkit.errors import CheckError
     from cnnkit.registry import Registry
@@ -314,7 +314,7 @@ def delete(
 ) -> None:
     """Delete a version permanently.
 
-    Its notes go with it; its number is not used again.
+    Also deletes its notes; its number is never reused.
     """
     from cnnkit.registry import Registry
 
@@ -350,7 +350,7 @@ def _which(store: Registry, name: str, yes: bool) -> str:
 def gc(yes: Yes = False, registry: RegistryFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
     """Remove what killed processes left behind.
 
-    Those are temporary files, and notes of deleted versions; what a living process is writing stays.
+    Removes temporary files and notes of deleted versions, but not what a running process is writing.
     """
     from cnnkit.registry import Registry
 

@@ -40,7 +40,7 @@ def set_alias(
 ) -> None:
     """Let an alias point to a version.
 
-    Afterwards name@ALIAS means that version. Asks before an alias moves, or loses its requirement.
+    name@ALIAS then means that version. Asks before an alias moves or loses its requirement.
     """
     from cnnkit.registry import Registry
 
@@ -70,7 +70,7 @@ def remove(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Forget an alias; its version stays."""
+    """Remove an alias; its version stays."""
     from cnnkit.registry import Registry
 
     store = Registry(registry)

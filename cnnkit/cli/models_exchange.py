@@ -36,8 +36,8 @@ def export_bundle(
 ) -> None:
     """Write a version as one zip file.
 
-    With its own file, its ONNX file and a model card; only if an installed runtime gives the model's answers, with a
-    warning of each that does not.
+    The bundle holds its own file, its ONNX file and a model card. It is written only if an installed runtime gives
+    the model's answers; a warning names each that does not.
     """
     from cnnkit import api
     from cnnkit.errors import CheckError
@@ -79,7 +79,7 @@ def import_version(
 ) -> None:
     """Register a version from a file.
 
-    It becomes the next version of its model, unless that very version is there already.
+    It becomes the next version of its model, unless that version is already registered.
     """
     from cnnkit.errors import RegistryError
     from cnnkit.registry import Registry

@@ -22,7 +22,7 @@ def group() -> None:
 def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
     """List plugins, components and problems.
 
-    Each plugin is imported and asked in a separate process.
+    Imports and queries each plugin in a separate process.
     """
     from cnnkit.components import installed_catalog
     from cnnkit.components.plugins import KINDS

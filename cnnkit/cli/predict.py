@@ -45,9 +45,9 @@ def predict(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Print what a model says of images.
+    """Print a model's predictions for images.
 
-    The most probable class, all labels that are there, or the values: what it was trained for.
+    Prints the most probable class, all predicted labels, or the values, depending on what the model was trained for.
     """
     from cnnkit.prediction import predict_files
     from cnnkit.registry import Registry

@@ -43,8 +43,8 @@ def reproduce(
 ) -> None:
     """Train a model again and compare bit by bit.
 
-    It is trained from what is stored with it. Exits with 1 if something differs, and says where it began and what is
-    not as it was.
+    Retrains it from its stored recipe. Exits with 1 if something differs, and shows where the difference starts and
+    what has changed.
     """
     from cnnkit.errors import CheckError
     from cnnkit.registry import Registry

@@ -24,7 +24,7 @@ def summary(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Print layers, shapes and what they cost."""
+    """Print layers, shapes and costs."""
     from cnnkit import api
     from cnnkit.errors import ConfigError
 

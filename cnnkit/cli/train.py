@@ -87,9 +87,9 @@ def train(
 ) -> None:
     """Train a recipe and register the model.
 
-    Ctrl-C ends the training after the step and keeps a checkpoint, from which --resume goes on to the same bits; a
-    second Ctrl-C ends it at once. A model that cannot be measured on the test samples is registered all the same; the
-    exit code is 1 then.
+    Ctrl-C ends the training after the step and keeps a checkpoint, from which --resume continues bit for bit; a
+    second Ctrl-C ends it at once. A model that cannot be measured on the test samples is still registered, but the
+    exit code is 1.
     """
     from cnnkit.registration import RegisteredTraining
 

@@ -35,9 +35,9 @@ def validate(
 ) -> None:
     """Compare an ONNX file with a model.
 
-    Runs it on every installed runtime; exits 1 if none of them gives the model's answers, and warns of each that does
-    not. The verdict is kept with the version if the file holds what exporting the version gives. Any other file runs in
-    a separate process, with limits, and is refused if it uses operators that no layer is exported with.
+    Runs it on every installed runtime; exits with 1 if none of them gives the model's answers, and warns about each
+    that does not. The verdict is stored with the version if the file is identical to its export. Any other file runs
+    in a separate process, with limits, and is refused if it uses operators that no layer is exported with.
     """
     from cnnkit.errors import CheckError
     from cnnkit.onnx.validate import validate_onnx

@@ -21,7 +21,7 @@ MOST = 10_000
 NAMED = 200
 """Characters of what is shown of something that is no class."""
 LONGEST = 100
-"""Characters of the name of a component, as of the name of an array that it brings."""
+"""Characters of the name of a component, as of the name of an array that it provides."""
 
 
 @dataclass

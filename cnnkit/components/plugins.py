@@ -1,4 +1,4 @@
-"""Plugins as their metadata tells of them, and the kinds of components that they may bring; nothing is imported."""
+"""Plugins as their metadata tells of them, and the kinds of components that they may provide; nothing is imported."""
 
 from __future__ import annotations
 

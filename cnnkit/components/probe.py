@@ -36,7 +36,7 @@ _in_child = False
 
 @dataclass
 class Found:
-    """What a plugin brings, and what is wrong with it, by kind; what is wrong with its module stands under ""."""
+    """What a plugin provides, and what is wrong with it, by kind; what is wrong with its module stands under ""."""
 
     names: dict[str, list[str]] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ def can_probe(plugin: Plugin) -> bool:
 
 
 def probe(plugins: Sequence[Plugin]) -> list[Found]:
-    """What each plugin brings; as many are asked at once as there are processors."""
+    """What each plugin provides; as many are asked at once as there are processors."""
     found: list[Found] = []
     at_once = os.cpu_count() or 1
     for start in range(0, len(plugins), at_once):

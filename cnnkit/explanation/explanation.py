@@ -85,7 +85,7 @@ def explain(
         raise ShapeError(f"expected one image, got {len(x)}: explain them one after the other")
     if len(model.output_shape) != 1:
         raise ShapeError(
-            f"{title} gives {model.gives}; expected a network that says one thing of a sample, with outputs of shape "
+            f"{title} gives {model.gives}; expected a network with one answer for each sample, with outputs of shape "
             f"(F,), got {model.output_shape}"
         )
     component = cast(Loss, installed_catalog().build("loss", loss or _usual_loss(model)))

@@ -141,7 +141,8 @@ class Residual(Add):
         if body != shortcut:
             fitting = f"Conv2D({body[0]}, 1, ...)" if len(body) == 3 else f"Dense({body[0]})"
             raise ShapeError(
-                f"Residual expects one shape from both of its ends, got {body} from its body and {shortcut} from its "
+                f"Residual expects the same shape from its body and its shortcut, got {body} from its body and "
+                f"{shortcut} from its "
                 f'shortcut; keep the size in the body with padding="same", or add shortcut={fitting} that gives {body}'
             )
         return body
@@ -204,7 +205,7 @@ class Concat(Merge):
         return graph.add("Concat", *xs, axis=1)
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
-        return LayerCost(0, "nothing is computed: the numbers only get another place")
+        return LayerCost(0, "nothing is computed: the numbers only move")
 
 
 def _one_shape(name: str, in_shapes: Sequence[Shape]) -> Shape:

@@ -55,4 +55,4 @@ class Flatten(Layer):
         return graph.add("Flatten", x, axis=1)
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
-        return LayerCost(0, "nothing is computed: the numbers only get another place")
+        return LayerCost(0, "nothing is computed: the numbers only move")

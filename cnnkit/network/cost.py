@@ -131,7 +131,7 @@ class Cost:
         if available is not None and needed > available:
             raise CostError(
                 f"{_shown(self.largest)} gives {_shape(self.largest)} values for each sample: {what} takes about "
-                f"{readable(needed)} of memory, and {readable(available)} are available; use smaller inputs, fewer "
+                f"{readable(needed)} of memory, but only {readable(available)} is available; use smaller inputs, fewer "
                 "samples at once, or a smaller network"
             )
         return available

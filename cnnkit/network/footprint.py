@@ -179,8 +179,8 @@ class Forecast:
         found, best = self.footprint(), self.largest_batch()
         shape = " x ".join(map(str, found.largest.out_shape))
         raise CostError(
-            f"training with batch size {self.batch_size} takes about {readable(found.added)} of memory beside the "
-            f"{readable(self._present)} that are in use, and {readable(self.available)} are available; the layer that "
+            f"training with batch size {self.batch_size} takes about {readable(found.added)} of memory in addition to "
+            f"the {readable(self._present)} in use, but only {readable(self.available)} is available; the layer that "
             f"takes most is {found.largest}, which gives {shape} values for each sample: "
             + (
                 f"the largest batch size that fits is {best}"

@@ -185,7 +185,7 @@ def start_process() -> subprocess.Popen[bytes]:
 
 
 def _expression(runtime: Runtime) -> str:
-    """The expression that makes the runtime again, with the distribution that brings it."""
+    """The expression that makes the runtime again, with the distribution that provides it."""
     catalog = installed_catalog()
     origin = catalog.origin(type(runtime))
     if origin is None:
@@ -193,8 +193,8 @@ def _expression(runtime: Runtime) -> str:
         origin = catalog.origin(type(runtime))
     if origin is None:
         raise ConfigError(
-            f"{runtime!r} comes from no plugin that is installed. A file that is not the model's own export is run in "
-            f"a separate process, which makes the runtime again from its expression: provide "
+            f"{runtime!r} does not come from an installed plugin. A file that is not the model's own export is run in "
+            f"a separate process, which recreates the runtime from its expression: provide "
             f"{type(runtime).__name__} through the hook cnnkit_runtimes, or choose another runtime"
         )
     return f"{origin.distribution}:{runtime!r}"

@@ -47,7 +47,7 @@ def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) 
     check_target(path)
     members = {VERSION_FILE: _version_file(record), **others}
     if (size := sum(map(len, members.values()))) > MAX_BYTES - _MAX_DIRECTORY:
-        raise RegistryError(f"a bundle may have {MAX_BYTES:,} bytes, this one would have {size:,}")
+        raise RegistryError(f"a bundle may have at most {MAX_BYTES:,} bytes, this one would have {size:,}")
     image = io.BytesIO()
     with zipfile.ZipFile(image, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
         for name in MEMBERS:

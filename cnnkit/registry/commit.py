@@ -75,7 +75,7 @@ def has_log(files: Files, folder: Path) -> bool:
     if any(map(number_of, files.names(folder))):
         raise RegistryError(
             f"the digest log {folder / log.LOG} is missing, and a new one would not know the versions that are "
-            "there: bring it back from a copy; `cnnkit models verify` says what else is wrong"
+            "there: restore it from a copy; `cnnkit models verify` says what else is wrong"
         )
     return False
 
@@ -108,7 +108,7 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
             files.check_name(folder)
         except OSError as error:
             raise NotDurableError(
-                f"{folder.name}@{number} was saved whole, but it may not survive a power failure: {error}", number
+                f"{folder.name}@{number} was saved completely, but it may not survive a power failure: {error}", number
             ) from error
     return number
 

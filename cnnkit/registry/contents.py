@@ -62,7 +62,7 @@ def unpack_any(data: bytes) -> tuple[Manifest, dict[str, Array]]:
             f"its user block says format {sealing.version_of(data)}, its manifest format {described.format_version}"
         )
     if set(described.state) != arrays.keys():
-        raise RegistryError("its manifest and its arrays do not name the same things")
+        raise RegistryError("its manifest and its arrays name different things")
     if wrong := [name for name, array in arrays.items() if array.dtype.kind == "f" and array.dtype != described.dtype]:
         raise RegistryError(
             f"its manifest says that it computes in {described.dtype}, its array {wrong[0]} is {arrays[wrong[0]].dtype}"

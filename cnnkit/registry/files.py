@@ -189,8 +189,8 @@ class Files:
                 if waited > PATIENCE:
                     os.close(file)
                     raise RegistryError(
-                        f"another process has held the lock of {folder} for {PATIENCE:g} seconds: nothing was changed; "
-                        f"try again when it has ended (`lsof {folder}` shows who it is)"
+                        f"another process has held the lock of {folder} for {PATIENCE:g} seconds: nothing was "
+                        f"changed; try again when it has finished (`lsof {folder}` shows who it is)"
                     ) from None
                 if waited > TOLD and not told:
                     told = True

@@ -24,7 +24,7 @@ VERSION, GRAPH_VERSION = 1, 2
 
 @dataclass(frozen=True)
 class Origin:
-    """The distribution that brings a component, and its version; both "" if it came from no plugin."""
+    """The distribution that provides a component, and its version; both "" if it came from no plugin."""
 
     distribution: str = ""
     version: str = ""

@@ -21,7 +21,7 @@ from cnnkit.training_options import OPTIONS
 from cnnkit.types import Array, Task
 
 GIVEN = "(given)"
-"""Stands for a distribution in `rebuild`: the classes that the caller brings."""
+"""Stands for a distribution in `rebuild`: the classes that the caller provides."""
 
 RECIPE_KINDS = {
     "data": {"dataset": "dataset"},
@@ -181,7 +181,7 @@ def _parsed(layers: Sequence[str]) -> list[Call]:
         count += _component_count(parsed[-1])
         if count > MAX_COMPONENTS:
             raise RegistryError(
-                f"a model may have {MAX_COMPONENTS:,} layers, merges and empty branches, this one has more"
+                f"a model may have at most {MAX_COMPONENTS:,} layers, merges and empty branches, this one has more"
             )
     return parsed
 
@@ -226,7 +226,7 @@ def _classes(value: Any) -> Iterator[type[Component]]:
 
 
 def _origin(cls: type[Component]) -> Origin:
-    """The plugin that brings a class; only plugins from the same package are imported for the answer."""
+    """The plugin that provides a class; only plugins from the same package are imported for the answer."""
     catalog = installed_catalog()
     package = cls.__module__.partition(".")[0]
     for plugin in catalog.plugins:
@@ -242,7 +242,7 @@ def recipe_key(kind: str, name: str) -> str:
 
 
 def recipe_origins(recipe: Mapping[str, Any] | None, dataset: Mapping[str, str] | None) -> dict[str, Origin]:
-    """The plugins that bring the dataset and the components of a recipe beside layers, as far as they are known.
+    """The plugins that provide the dataset and the components of a recipe beside layers, as far as they are known.
 
     Only plugins that are loaded are asked: the training has loaded those that it needed.
     """
@@ -269,8 +269,8 @@ def _named(recipe: Mapping[str, Any] | None, dataset: Mapping[str, str] | None) 
 def layer_calls(layers: Sequence[str], manifest: Manifest, given: Container[str] = ()) -> list[Call]:
     """Expressions of layers as calls, each name tied to the distribution that brought it when the model was saved.
 
-    given: names of classes that the caller brings. Raises RegistryError for a name whose distribution is not installed,
-    saying what to install, and for one that came from no plugin.
+    given: names of classes that the caller provides. Raises RegistryError for a name whose distribution is not
+    installed, saying what to install, and for one that came from no plugin.
     """
 
     def distribution(call: Call) -> str:
@@ -334,7 +334,7 @@ def calls(value: Any) -> Iterator[Call]:
 
 
 def _catalog(components: Sequence[type[Component]]) -> Catalog:
-    """The installed plugins, and one more that brings the given classes."""
+    """The installed plugins, and one more that provides the given classes."""
 
     class Given:
         @hookimpl

@@ -44,7 +44,7 @@ def _told(registry: Path, name: str) -> Iterator[None]:
     except (RegistryError, OSError) as error:
         why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise RegistryError(
-            f"the registry at {registry} cannot take the model {name!r}: {why}; choose another registry with "
+            f"the registry at {registry} cannot store the model {name!r}: {why}; choose another registry with "
             "--registry or CNNKIT_REGISTRY"
         ) from error
 

@@ -27,7 +27,7 @@ _HEADER = struct.Struct("<16sQQ32s")  # magic, format version, length of the pay
 def pack(manifest: bytes, state: Mapping[str, Array], version: int = VERSION) -> memoryview:
     """The bytes of a version file. Raises RegistryError for arrays that the format cannot hold."""
     if len(state) > MAX_ARRAYS:
-        raise RegistryError(f"a model may have {MAX_ARRAYS:,} arrays, this one has {len(state):,}")
+        raise RegistryError(f"a model may have at most {MAX_ARRAYS:,} arrays, this one has {len(state):,}")
     image = io.BytesIO()
     with _created(image) as file:
         file.create_dataset(MANIFEST, data=np.frombuffer(manifest, np.uint8))
@@ -36,7 +36,7 @@ def pack(manifest: bytes, state: Mapping[str, Array], version: int = VERSION) ->
             group.create_dataset(name, data=_storable(name, array))
     data = image.getbuffer()
     if len(data) > MAX_BYTES:
-        raise RegistryError(f"a model file may have {MAX_BYTES:,} bytes, this one would have {len(data):,}")
+        raise RegistryError(f"a model file may have at most {MAX_BYTES:,} bytes, this one would have {len(data):,}")
     data[:BLOCK] = _block(data[BLOCK:], version)
     return data
 

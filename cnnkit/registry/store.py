@@ -330,8 +330,8 @@ class Registry:
         with reported(f"cannot read the registry at {self.path}"):
             if not self.path.is_dir():
                 raise RegistryError(
-                    f"there is no registry at {self.path.absolute()}; it is created when a model is saved, "
-                    f"and chosen by --registry or {ENVIRONMENT}"
+                    f"there is no registry at {self.path.absolute()}; it is created when a model is saved, and "
+                    f"selected by --registry or {ENVIRONMENT}"
                 )
             return [folder.name for folder in verification.model_folders(self._files, self.path)]
 

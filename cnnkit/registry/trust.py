@@ -84,7 +84,7 @@ def _distribution(kind: str, call: Call, manifest: Manifest, trust: Trust) -> st
 
 
 def _brought(kind: str, name: str, manifest: Manifest, trust: Trust) -> str:
-    """The distribution that brings a name where the file does not say which: cnnkit, else one of those trusted."""
+    """The distribution that provides a name where the file does not say which: cnnkit, else one of those trusted."""
     catalog = installed_catalog()
     plugins = [plugin for plugin in catalog.plugins if normalized(plugin.distribution) in trust | {BUILT_IN}]
     found = [plugin.distribution for plugin in plugins if name in catalog.names_of(plugin, kind)]
@@ -92,12 +92,12 @@ def _brought(kind: str, name: str, manifest: Manifest, trust: Trust) -> str:
         return BUILT_IN if BUILT_IN in found else found[0]
     if found:
         raise RegistryError(
-            f"{' and '.join(found)} bring {name}, and the file does not say which it was: trust one of them"
+            f"{' and '.join(found)} provide {name}, and the file does not say which was used: trust one of them"
         )
     took_part = [one for one in manifest.versions if one not in OWN and is_distribution(one)]
     hints = [f"{', '.join(took_part)} took part in the training"] if took_part else []
     hints += [f"{one.distribution} is broken: {text}" for one in plugins for text in catalog.faults(one, kind)]
     asked = ", ".join(one if is_installed(one) else f"{one} (not installed)" for one in sorted(trust))
-    without = f"none of {asked} brings" if trust else "the file does not say what provides"
+    without = f"none of {asked} provides" if trust else "the file does not say what provides"
     add = f"if you trust the distribution that does, add {OPTION} DIST"
     raise RegistryError("; ".join([f"{without} the {kind} {name}: {add}", *hints]))

@@ -140,7 +140,7 @@ def _note(files: Files, path: Path, note: Note) -> str:
     verdict = read_verdict(files, path)
     if _digest(files, version) in ("", verdict.digest):
         return ""
-    return f"it is the verdict of other content than that of version {note.number}"
+    return f"it is the verdict on content other than that of version {note.number}"
 
 
 def _digest(files: Files, version: Path) -> str:

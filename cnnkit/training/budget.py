@@ -56,7 +56,7 @@ def within(recipe: Recipe, data: Data, seconds: float, workers: int | None = Non
     if share * len(data.train) < batch:
         raise ConfigError(
             f"{seconds:g} s are not enough to train on one batch of {batch} samples: an epoch of {len(data.train):,} "
-            f"samples takes about {epoch:.1f} s; allow more time, or take a smaller network or batch size"
+            f"samples takes about {epoch:.1f} s; allow more time, or use a smaller network or batch size"
         )
     return recipe.override(planned | {"data.fraction": recipe.data.fraction * share})
 

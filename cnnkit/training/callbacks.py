@@ -105,7 +105,7 @@ class TimeLimit(Callback):
         taken = history["seconds"]
         if sum(taken) * (1 + 1 / len(taken)) <= self.seconds:
             return ""
-        return f"one more epoch would take it beyond {self.seconds:g} s, {sum(taken):.1f} s are used"
+        return f"one more epoch would exceed {self.seconds:g} s, {sum(taken):.1f} s are used"
 
 
 CALLBACKS: tuple[type[Callback], ...] = (EarlyStopping, StopAt, TimeLimit)

@@ -99,7 +99,10 @@ class Loop:
                     if not self._stop.takes_interrupts or self._stop.signal is not None:
                         raise
                     if self._is_in_step:
-                        error.add_note("in the middle of a training step: the model has a part of it, and is no result")
+                        error.add_note(
+                            "interrupted in the middle of a training step: the model is only partly "
+                            "updated, do not use it"
+                        )
                         raise
                     self._stop.signal, reason = signal.SIGINT, STOPPED
                     break
@@ -124,7 +127,7 @@ class Loop:
         watched = {one.monitor for one in self._options.callbacks if isinstance(one, EarlyStopping)}
         if reason in (ALL_DONE, STOPPED) or watched <= {monitor}:
             return reason
-        return f"{reason}; kept is epoch {self.kept_epoch}, the best by {monitor}"
+        return f"{reason}; kept epoch {self.kept_epoch}, the best by {monitor}"
 
     def _resumed(self, quantities: dict[str, bool]) -> tuple[dict[str, Array] | None, str]:
         """Go to where the latest checkpoint is, if one is to be resumed: its arrays, and why it had ended, if so."""
@@ -159,7 +162,7 @@ class Loop:
         options, position = self._options, self._position
         each = batches(options.seed, position.epoch, len(self._session.samples), options.batch_size)
         if position.step >= len(each):
-            raise TrainingError(f"the checkpoint is of step {position.step}, an epoch has {len(each)}")
+            raise TrainingError(f"the checkpoint is at step {position.step}, but an epoch has {len(each)}")
         self._progress.epoch_started(position.epoch + 1, options.epochs, len(each))
         began = time.perf_counter() - position.seconds
         while True:

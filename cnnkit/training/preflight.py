@@ -92,7 +92,7 @@ def _check_attribute(name: str, thing: object, attribute: str) -> None:
         return
     hint = f"did you mean {close[0]}?" if close else "remove it with `del`"
     if is_component and options:
-        hint += f"; what {type(thing).__name__} can be told are its arguments: {', '.join(options)}"
+        hint += f"; the options of {type(thing).__name__} are its arguments: {', '.join(options)}"
     raise ConfigError(
         f"{name} has the attribute {attribute} = {getattr(thing, attribute)!r:.80}, which nothing reads, so it would "
         f"have no effect: {hint}"

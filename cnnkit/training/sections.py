@@ -55,7 +55,7 @@ class NodeTable(Section):
         description='a list of the nodes whose outputs it takes, such as ["stem"] or ["input"]; the node before it if '
         "left out",
     )
-    shares: str | None = Field(None, description="the name of a node before it whose layer, with its weights, it has")
+    shares: str | None = Field(None, description="the name of an earlier node whose layer, with its weights, it shares")
 
     @model_validator(mode="after")
     def _one_layer(self) -> Self:
@@ -180,7 +180,7 @@ def read_seeds(given: Any) -> tuple[int, ...]:
         if all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) and len(set(seeds)) == len(seeds):
             return seeds
     raise ValueError(
-        f"expected how many seeds, 1 to {MAX_SEEDS:,}, or a list of different whole numbers from 0 to 2^63 - 1, "
+        f"expected a number of seeds, 1 to {MAX_SEEDS:,}, or a list of different whole numbers from 0 to 2^63 - 1, "
         f"found {shorten(given)}"
     )
 

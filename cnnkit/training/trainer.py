@@ -205,7 +205,7 @@ class Trainer(TrainingOptions):
             why = "it was interrupted"
         except Exception as error:
             why = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
-        warning = f"the model is trained, and could not be measured on the test samples: {why}"
+        warning = f"the model was trained, but could not be measured on the test samples: {why}"
         self.progress.warn(warning)
         return {}, warning
 

@@ -1,4 +1,4 @@
-"""`doctor` on runtimes: each that cnnkit or a plugin brings, in which version, and what is wrong with it."""
+"""`doctor` on runtimes: each that cnnkit or a plugin provides, in which version, and what is wrong with it."""
 
 from __future__ import annotations
 

@@ -282,7 +282,7 @@ class Wrong(ReferenceEvaluator):
 
 @pytest.fixture
 def with_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a plugin be installed that brings `Wrong`."""
+    """Let a plugin be installed that provides `Wrong`."""
     module = types.ModuleType("cnnkit_wrong")
     module.cnnkit_runtimes = hookimpl(lambda: [Wrong])  # type: ignore[attr-defined]
     catalog = Catalog([*installed_plugins(), Plugin("cnnkit-wrong", "1.0", "cnnkit_wrong", lambda: module)])
@@ -291,7 +291,8 @@ def with_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FAULT = (
-    r"warning: Wrong\(\) gives other answers\. That is its own fault, for ReferenceEvaluator\(\) .*the model's answers"
+    r"warning: Wrong\(\) gives other answers\. The runtime is at fault, since ReferenceEvaluator\(\) .*the model's "
+    r"answers"
 )
 
 

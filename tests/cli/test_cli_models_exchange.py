@@ -120,7 +120,7 @@ def test_diff_of_models_for_regression(cli: Any, tmp_path: Path) -> None:
 
 
 class Own(Layer):
-    """A layer that no plugin brings."""
+    """A layer that no plugin provides."""
 
 
 def test_diff_needs_plugins_only_to_predict(cli: Any) -> None:

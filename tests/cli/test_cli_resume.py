@@ -233,7 +233,7 @@ def test_a_version_that_may_not_survive_is_registered_once(
     monkeypatch.setattr(store, "Files", NotDurable)
     result = cli("train", "tiny.toml", "--json")
     assert (result.code, result.document["ref"]) == (0, "tiny@1")
-    assert "tiny@1 was saved whole, but it may not survive a power failure" in result.err
+    assert "tiny@1 was saved completely, but it may not survive a power failure" in result.err
     assert [version.number for version in Registry(tmp_path / "registry").versions("tiny")] == [1]
 
 

@@ -258,7 +258,7 @@ def test_a_model_that_cannot_be_tested_is_registered_and_the_exit_code_says_so(
     monkeypatch.setattr(Trainer, "_evaluated", fails)
     result = cli("train", "tiny.toml", "--json")
     assert result.code == 1
-    warning = "the model is trained, and could not be measured on the test samples: ZeroDivisionError: no such class"
+    warning = "the model was trained, but could not be measured on the test samples: ZeroDivisionError: no such class"
     assert f"warning: {warning}" in result.err
     assert (result.document["ref"], result.document["metrics"], result.document["warning"]) == ("tiny@1", {}, warning)
     manifest = Registry("registry").read("tiny@1").manifest

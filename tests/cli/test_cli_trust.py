@@ -235,13 +235,13 @@ def test_an_older_file_finds_its_components_among_those_that_are_trusted(striped
     assert MODULE not in imported()
     install(tmp_path / "site", "cnnkit-else", "cnnkit_else", "")
     result = striped("evaluate", "striped@1", "--trust", "cnnkit-else", "--trust", "gone")
-    assert "none of cnnkit-else, gone (not installed) brings the dataset Stripes: if you trust" in result.err
+    assert "none of cnnkit-else, gone (not installed) provides the dataset Stripes: if you trust" in result.err
     assert striped("reproduce", "striped@1", *TRUST).code == 0
     install(tmp_path / "site", "cnnkit-again", "cnnkit_again", PLUGIN)
     result = striped("evaluate", "striped@1", *TRUST, "--trust", "cnnkit-again")
     assert result.code == 2
     assert (
-        "Cnnkit_Stripes and cnnkit-again bring Stripes, and the file does not say which it was: trust one of them"
+        "Cnnkit_Stripes and cnnkit-again provide Stripes, and the file does not say which was used: trust one of them"
     ) in result.err
 
 

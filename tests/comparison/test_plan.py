@@ -116,7 +116,7 @@ def test_a_grid_without_codes_is_over_the_recipe() -> None:
         (["digits", "digits"], {}, "two configurations are called digits: leave one out, or give one another model.n"),
         (["digits"], {"base": "digits"}, "a base is what codes are applied to, and recipes are given: leave out"),
         (["c4"], {"base": "digits", "grid": {"model.layers": [["Flatten()"]]}}, "codes and the grid both say model.l"),
-        (["digits"], {"seeds": 0}, "seeds: expected how many seeds, 1 to 1,000, or a list of .* found 0"),
+        (["digits"], {"seeds": 0}, "seeds: expected a number of seeds, 1 to 1,000, or a list of .* found 0"),
         (["digits"], {"seeds": [1, 1]}, r"seeds: expected .*, found \[1, 1\]"),
         (["digits"], {"seeds": [-1]}, r"seeds: expected .*, found \[-1\]"),
         (["digits"], {"seeds": True}, "seeds: expected .*, found True"),

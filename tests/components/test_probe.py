@@ -169,7 +169,7 @@ def test_a_plugin_that_works_only_in_a_process_of_its_own_is_said(install: Insta
     with pytest.raises(ComponentError) as caught:
         Catalog([plugin]).find("layer", "Fickle")
     assert str(caught.value).startswith(
-        "probe-fickle 1.0 brings the layer Fickle in a separate process, but not in this one: importing "
+        "probe-fickle 1.0 provides the layer Fickle in a separate process, but not in this one: importing "
         "probe_fickle failed: FileExistsError: "
     )
 

@@ -79,7 +79,7 @@ def test_arrays_that_are_split_already(tmp_path: Path, name: str) -> None:
     assert data.validation
     assert_array_equal(data.validation.x, X[9:13])
     assert data.validation.y.tolist() == [0, 1, 2, 0]
-    with pytest.raises(ConfigError, match="brings its own validation samples"):
+    with pytest.raises(ConfigError, match="has its own validation samples"):
         load_dataset(f'Arrays("{name}")', tmp_path, 0.1)
 
 

@@ -177,7 +177,7 @@ def test_what_can_mean_two_things_is_refused_with_both() -> None:
 def test_what_is_missing_is_refused_by_its_sample() -> None:
     assert refusal(np.ma.masked_equal(Y, 1)) == (
         "expected the training targets as an ordinary array, got a masked one, which hides 10 of 30 numbers, the first "
-        "at index (1,): say what they are, as x.filled(0) does, or remove these samples"
+        "at index (1,): replace them, as x.filled(0) does, or remove these samples"
     )
     for missing in (None, np.nan):
         given = Series(NAMES[Y])

@@ -125,7 +125,7 @@ def test_what_the_system_refuses_is_one_line(folder: Path) -> None:
         with pytest.raises(RegistryError, match=r"cannot keep a run in .*: No space left on device$"):
             place.keep("0-1", version())
         with pytest.raises(
-            RegistryError, match=r"the registry at .* cannot take a comparison: No space left on device "
+            RegistryError, match=r"the registry at .* cannot store a comparison: No space left on device "
         ):
             place.begin(PLAN)
 

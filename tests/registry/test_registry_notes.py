@@ -172,7 +172,7 @@ def test_a_verdict_of_other_content_is_found(saved: Registry) -> None:
     saved.set_verdict("net@1", verdict(saved))
     (saved.path / "net" / "v000001.verdict").rename(saved.path / "net" / "v000002.verdict")
     (problem,) = saved.verify()
-    assert problem.text == "it is the verdict of other content than that of version 2"
+    assert problem.text == "it is the verdict on content other than that of version 2"
 
 
 def test_a_damaged_version_is_reported_once_whatever_stands_beside_it(saved: Registry) -> None:

@@ -70,7 +70,7 @@ def test_what_a_save_would_meet_is_found_before(registry: Registry, model: Seque
     below, change, message = BROKEN[kind]
     change(Path(os.path.normpath(registry.path / below)))
     with pytest.raises(
-        RegistryError, match=rf"cannot take the model 'net': .*{message}.*; choose another registry with"
+        RegistryError, match=rf"cannot store the model 'net': .*{message}.*; choose another registry with"
     ):
         registry.check_save("net")
     if kind != "checkpoints cannot be kept":  # it says what is so
@@ -124,7 +124,7 @@ def test_what_the_system_refuses_is_one_line(
         return opened(path, flags, *arguments, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(RegistryError, match=r"cannot take the model 'net': digests\.log: Permission denied; choose"):
+    with pytest.raises(RegistryError, match=r"cannot store the model 'net': digests\.log: Permission denied; choose"):
         registry.check_save("net")
 
 

@@ -107,7 +107,7 @@ def test_a_time_limit_ends_before_an_epoch_that_would_not_fit() -> None:
     assert ends(TimeLimit(9.4), "seconds", [2.0, 2.0, 3.0])[0] == 0
     epoch, reason = ends(TimeLimit(9), "seconds", [2.0, 2.0, 3.0, 3.0])
     assert epoch == 3  # one more is expected to take 2.3 s
-    assert reason == "one more epoch would take it beyond 9 s, 7.0 s are used"
+    assert reason == "one more epoch would exceed 9 s, 7.0 s are used"
 
 
 def test_the_expression_is_kept() -> None:

@@ -145,7 +145,7 @@ def test_a_test_evaluation_that_fails_loses_no_model() -> None:
     run = Trainer(epochs=2, metrics=[Broken()], workers=1, progress=progress).fit(model, data)
     assert (
         run.warning
-        == "the model is trained, and could not be measured on the test samples: ZeroDivisionError: no such class"
+        == "the model was trained, but could not be measured on the test samples: ZeroDivisionError: no such class"
     )
     assert progress.warnings == [run.warning]
     assert (run.metrics, run.reason, len(run.history["loss"])) == ({}, "all epochs done", 2)
