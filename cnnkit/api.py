@@ -104,7 +104,7 @@ def export_onnx(
 ) -> Path:
     """Write a model as an ONNX file with its preprocessing and labels inside; see `validate_onnx` for the proof.
 
-    input_dtype: "float32" for runtimes that take no uint8; what the model's dataset gives if None.
+    input_dtype: "float32" for runtimes that do not accept uint8; the dtype of the model's dataset if None.
     Raises OnnxError for a layer that cannot be expressed.
     """
     from cnnkit.onnx.export import export_onnx
@@ -117,8 +117,8 @@ def validate_onnx(
 ) -> ValidationReport:
     """Compare an ONNX file with the model on other runtimes; `.ok` tells whether one of them agrees.
 
-    x: inputs to compare on, random ones if None; runtimes: expressions, all that are installed if None, also those of
-    plugins. A runtime that alone gives other answers is at fault itself, and in `.faults()`.
+    x: inputs to compare on, random ones if None; runtimes: expressions, all installed ones if None, including those
+    of plugins. A runtime that disagrees with the others is itself at fault, and listed in `.faults()`.
     """
     from cnnkit.onnx.validate import validate_onnx
 
@@ -126,7 +126,7 @@ def validate_onnx(
 
 
 def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | None = None) -> Path:
-    """Write a version as one zip file: its own file, its ONNX file and a model card; see `Registry.add` for the way in.
+    """Write a version as one zip file: its own file, its ONNX file and a model card; `Registry.add` imports it.
 
     Raises CheckError if the ONNX file does not give the model's answers on random inputs on any installed runtime,
     RegistryError if the version or the file cannot be used; nothing is written then.

@@ -1,4 +1,4 @@
-"""Measures: what a classifier confuses, how each class fares, and how far its probabilities can be believed."""
+"""Measures of a classifier: confusion, results for each class, and calibration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnnkit.types import Array, as_array
 
 @dataclass(frozen=True)
 class ClassReport:
-    """How each class fares; arrays (K,), with NaN where a share is one of no samples."""
+    """Results for each class; arrays (K,), with NaN where a share is one of no samples."""
 
     samples: Array
     """How many samples are of the class."""
@@ -78,7 +78,7 @@ class ConfusionPairs:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Confidence beside accuracy, in bins of confidence; arrays (bins,), with NaN in a bin without samples."""
+    """Confidence and accuracy, in bins of confidence; arrays (bins,), with NaN in a bin without samples."""
 
     confidence: Array
     """Mean probability of the predicted class."""
@@ -148,13 +148,13 @@ def class_report(confusion: Array) -> ClassReport:
 
 
 def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibration:
-    """Whether a classifier is right as often as it is sure.
+    """Whether a classifier is right as often as it is confident.
 
     confidence p_n = max_k P[n, k];  bin b of B has the samples with (b - 1) / B < p_n <= b / B
     error = sum_b N_b / N |accuracy_b - confidence_b|
 
     probabilities: (N, K), each row with sum 1; targets: (N,) class indices; bins: of equal width.
-    Raises ShapeError for other shapes or indices, and for what is not a probability.
+    Raises ShapeError for other shapes or indices, and for values that are not probabilities.
     Source: Guo, Pleiss, Sun, Weinberger (2017), On Calibration of Modern Neural Networks, equations 2, 3 and 5.
     """
     whole("bins", bins)

@@ -1,4 +1,4 @@
-"""Metrics: how good predictions are, from sums that can be added up over tiles in any cut."""
+"""Metrics: measures of predictions, from sums that can be added up over tiles in any cut."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def plot(
     ref: a reference, or several for "compare"; kind: one of KINDS, or "compare"; data: the dataset whose test samples
     are shown, or its expression; layer: for "filters" and "feature-maps", such as "conv2d_1", else the first
     convolution; sample: the test sample of "feature-maps", from 0.
-    Raises PlotError if the kind does not fit the model, and for a file that cannot be written.
+    Raises PlotError if the kind does not apply to the model, and for a file that cannot be written.
     """
     from cnnkit.data import load_dataset
     from cnnkit.plotting.saving import check_target, save

@@ -1,4 +1,4 @@
-"""Predictions for files: what a model says of the images in them."""
+"""Predictions for files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FileName = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one input, as its task is."""
+    """What a model predicts for one input, according to its task."""
 
     file: str
     index: int
@@ -64,17 +64,17 @@ def predict_files(
     invert: bool = False,
     level: float | None = None,
 ) -> list[Prediction]:
-    """What a model says of the images in files: of all of them, in order, or of none.
+    """A model's predictions for the images in files: for all of them, in order, or for none.
 
     files: image files, .npy files of one input or many, folders (the image files in them), "-" for standard input;
     top: how many classes or labels; if None, the most probable class, or the labels with a probability of 1/2 or more;
-    invert: turn light and dark in image files; level: how light the images were on average that the model was trained
-    on, 0 (black) to 1 (white), what `trained_level` says if None. Where that is dark, an image of one channel that is
-    dark on a light ground gets a hint. So does what may be in other units than the training samples: an array, which is
-    taken as it is, or an image where it is not certain what its white is to the model.
-    Raises DataError, with every file that cannot be used and why, and for outputs that are NaN; ShapeError for a model
-    that says something of each pixel, ConfigError for `top` values, CostError for a model that takes more memory or
-    time than there is, and CnnkitError for image files without Pillow.
+    invert: swap light and dark in image files; level: the mean lightness of the training images, 0 (black) to 1
+    (white), what `trained_level` says if None. Where that is dark, an image of one channel that is dark on a light
+    background gets a hint. So does what may be in other units than the training samples: an array, which is taken as
+    it is, or an image where it is not certain what its white is to the model. Raises DataError, with every file that
+    cannot be used and why, and for outputs that are NaN; ShapeError for a model that says something of each pixel,
+    ConfigError for `top` values, CostError for a model that takes more memory or time than there is, and CnnkitError
+    for image files without Pillow.
     """
     if top is not None and model.task.gives == "values":
         raise ConfigError(f"the model gives {model.gives}, none of which is the most probable: remove top")
@@ -129,8 +129,9 @@ def trained_level(preprocessing: Preprocessing) -> float | None:
 def read_file(file: FileName, model: Network, *, invert: bool = False, dark: bool = False) -> FileInputs:
     """The inputs in an image file or a .npy file, or on standard input ("-").
 
-    invert: turn light and dark in an image; dark: the training images were dark, so that those that are dark on a light
-    ground get a hint. Raises DataError for a file that cannot be used, CnnkitError for an image file without Pillow.
+    invert: swap light and dark in an image; dark: the training images were dark, so that those that are dark on a
+    light background get a hint. Raises DataError for a file that cannot be used, CnnkitError for an image file
+    without Pillow.
     """
     scale = scale_of_images(model.preprocessing, model.input_range, model.input_shape)
     full_scale = scale.white - scale.black

@@ -76,7 +76,7 @@ def retrain(
     """Train a version again by its recipe, with components of cnnkit and of the trusted distributions alone.
 
     dataset: the one that it was trained on; trust: as `cnnkit.trusted` gives it; the others as of
-    `cnnkit.train`. Raises RegistryError for a recipe that is not whole, ConfigError for one that names what may not be
+    `cnnkit.train`. Raises RegistryError for an incomplete recipe, ConfigError for one that names what may not be
     built, CheckError for other samples than those that the version was trained on, and what `cnnkit.train` raises.
     """
     recipe, trained_on = whole_recipe(record), record.manifest.dataset

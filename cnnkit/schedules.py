@@ -1,4 +1,4 @@
-"""Schedules: what the learning rate is multiplied with while training goes on."""
+"""Schedules: what the learning rate is multiplied with during training."""
 
 from __future__ import annotations
 

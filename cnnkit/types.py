@@ -1,4 +1,4 @@
-"""The plain types that pass between the parts: arrays, shapes, data, and what a layer may ask of its surroundings."""
+"""The plain types that pass between the parts: arrays, shapes, data, and the context that a layer gets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Grads = dict[str, Array]
 
 
 class Context(Protocol):
-    """What a layer may ask of the engine during one call on one tile."""
+    """What a layer can get from the engine during one call on one tile."""
 
     @property
     def training(self) -> bool:
@@ -89,7 +89,7 @@ class OnnxGraph(Protocol):
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What a layer costs in a forward pass in prediction, for one sample; numbers, as bytes depend on the dtype."""
+    """What a layer costs in a forward pass in prediction, for one sample; in numbers, as bytes depend on the dtype."""
 
     operations: int
     what: str
@@ -273,7 +273,7 @@ Gives = Literal["classes", "labels", "values"]
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is for, as the loss that it was trained with says.
+    """What a network predicts, as defined by the loss that it was trained with.
 
     Where outputs are (N, K, H, W), it is said of each pixel.
     """

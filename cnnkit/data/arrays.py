@@ -1,4 +1,4 @@
-"""Arrays of your own, from a file."""
+"""Your own arrays, from a file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Arrays(Dataset):
     stay in the file, which may be larger than memory: rows are read when they are needed. All others are read into
     memory, up to 1 GiB each; HDF5 datasets may be compressed by gzip and shuffle, and by no other filter.
     test: the share of x and y to test on, in which class targets keep their proportions; seed: chooses which.
-    Raises ConfigError for arguments, DataError for a file or array that is none of this, or has NaN or infinite values.
+    Raises ConfigError for arguments, DataError for any other file or array, and for NaN or infinite values.
     """
 
     def __init__(

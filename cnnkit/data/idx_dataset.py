@@ -42,7 +42,7 @@ class IdxDataset(PublishedDataset):
     def load(self, data_dir: Path) -> Data:
         """Read the four files, downloading those that are missing.
 
-        Raises DataError for a file that is damaged or another one, and if a missing one cannot be downloaded.
+        Raises DataError for a damaged or different file, and if a missing one cannot be downloaded.
         """
         paths = self._paths(data_dir)
         missing = [name for name in self.hashes if name not in paths]

@@ -1,4 +1,4 @@
-"""What there is to say about a network and one image: all numbers, before any page is made of them."""
+"""Everything about a network and one image: all numbers, before a page is made of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cnnkit.types import Array, as_array
 
 @dataclass(frozen=True)
 class Explanation:
-    """A network, an image, and everything that happened to it on its way."""
+    """A network, an image, and everything that the network computed from it."""
 
     model: Network
     title: str

@@ -67,7 +67,7 @@ class Multiply(Merge):
     Backward:  da = dy * b,  db = dy * a
 
     a, b, y: (N, ...) of one shape.
-    Raises ShapeError for another number of inputs than two, and for inputs of different shapes.
+    Raises ShapeError unless there are two inputs, and for inputs of different shapes.
     Source: Dauphin, Fan, Auli, Grangier (2017), Language Modeling with Gated Convolutional Networks; ONNX operator Mul.
     """
 
@@ -105,7 +105,7 @@ class Multiply(Merge):
 
 
 class Residual(Add):
-    """Adds what its layers compute to their input, or to a shortcut of it.
+    """Adds the output of its layers to their input, or to a shortcut of it.
 
     Forward:   y = body(x) + shortcut(x)
     Backward:  dbody = dshortcut = dy

@@ -114,7 +114,7 @@ class MaxPool2D(_Pool):
         return dx.transpose(3, 0, 1, 2).astype(dy.dtype, copy=False), {}
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
-        """ONNX MaxPool; at stride 1 with unequal pads, which ONNX's reference evaluator confuses, in another form.
+        """ONNX MaxPool; at stride 1 with unequal pads, which ONNX's reference evaluator gets wrong, in another form.
 
         "same" is an attribute of the operator. Any other padding repeats the elements at the edges: a window that
         reaches over an edge holds them, too, so no maximum changes. (An infinity would spoil the scales of quantizers.)
@@ -182,7 +182,7 @@ class AvgPool2D(_Pool):
         """ONNX AveragePool; with padding a Conv of each channel separately, whose kernel is 1 / (kh*kw) throughout.
 
         AveragePool has count_include_pad for that, but ONNX Runtime 1.21 to 1.24 (microsoft/onnxruntime 24681) and
-        OpenCV 4 leave padding out nevertheless, without a word. Of a window larger than the image, what can meet it is
+        OpenCV 4 ignore padding nevertheless, without a warning. Of a window larger than the image, what can meet it is
         written.
         """
         if not any(self.window.onnx["pads"]):

@@ -58,11 +58,10 @@ class Graph(Network):
 
     nodes: what each node is, by its name: a layer or its expression, which takes the node before it, or a pair of it
     and the name of its input, or of it and a list of names; "input" is the network's input. Several inputs are for
-    merges without branches, `Add()`, `Multiply()` and `Concat()`. A layer object that stands in two places has one set
-    of parameters, whose gradients are added. output: the node whose output the network gives; None for the only one
-    that no other takes. Everything else as `Network` says.
-    Raises ConfigError, naming the nodes, for names and inputs that are missing, for circles, and for nodes that the
-    output does not need.
+    merges without branches, `Add()`, `Multiply()` and `Concat()`. A layer object that is used in two places has one
+    set of parameters, whose gradients are added. output: the node whose output the network gives; None for the only
+    one that is not an input of another. Everything else as in `Network`. Raises ConfigError, naming the nodes, for
+    missing names and inputs, for cycles, and for unused nodes.
     """
 
     def __init__(

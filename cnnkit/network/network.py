@@ -33,14 +33,14 @@ CLASSES = Task("classes", from_logits=True)
 
 
 class Network:
-    """Nodes that run in order; what `Sequential` and `Graph` are, which say how they are made.
+    """Nodes that run in order; `Sequential` and `Graph` differ in how they build them.
 
     Inputs x of all methods are (N, *input_shape), uint8 or float, in the dataset's own units: the preprocessing is a
     part of the model.
 
     input_shape: (C, H, W) or (F,), without the batch axis; labels: names of the classes; input_dtype: what the dataset
-    gives; input_range, task: the lowest and the highest value of the training inputs, and what the network is for, both
-    as its training will say; seed: of the initial parameters; dtype: "float32", or "float64" for checking; limit: how
+    gives; input_range, task: the lowest and the highest value of the training inputs, and what the network predicts,
+    both set by its training; seed: of the initial parameters; dtype: "float32", or "float64" for checking; limit: how
     many numbers parameters and buffers may have together, for layers that a file asks for; weights are zeros then,
     until the file's are loaded.
     Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together; and ShapeError for an
@@ -124,7 +124,7 @@ class Network:
         return self._preprocessing
 
     def again(self, **options: Any) -> Network:
-        """A copy of the network; options: what it has in place of its own, such as dtype="float64"."""
+        """A copy of the network; options: arguments to change, such as dtype="float64"."""
         given = copy.deepcopy(self._given())
         return _restored(type(self), given, self.input_shape, self._options() | options, self.state())
 
@@ -193,11 +193,11 @@ class Network:
         return sigmoid(self.outputs(x)) if self.task.from_logits else self.outputs(x)
 
     def predict(self, x: Inputs) -> Array:
-        """What the network says of each sample, as its task is.
+        """What the network predicts for each sample, according to its task.
 
         The most probable class as its index, (N,) or for each pixel (N, H, W), int64; labels with a probability of 1/2
         or more, (N, K) or (N, K, H, W), bool; values, (N, *output_shape). `labels` has the names of classes and labels.
-        Raises DataError, naming the first sample, where scores are NaN, which speak for no class and no label.
+        Raises DataError, naming the first sample, where scores are NaN, which predict nothing.
         """
         match self.task.gives:
             case "classes":
@@ -230,7 +230,7 @@ class Network:
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Set all parameters and buffers.
 
-        Raises ShapeError if a name is missing, too many, or has another shape, and DataError for masked arrays.
+        Raises ShapeError if a name is missing or unexpected, or has a different shape, and DataError for masked arrays.
         """
         arrays = dict(self._arrays())
         wrong = [f"{name} is missing" for name in arrays if name not in state]

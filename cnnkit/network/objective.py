@@ -44,7 +44,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a pass measures: the loss, and metrics beside it; refuses what they must not give."""
+    """What a pass measures: the loss, and the metrics; refuses what they must not give."""
 
     loss: Loss
     metrics: Sequence[Metric] = ()

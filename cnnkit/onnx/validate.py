@@ -72,20 +72,20 @@ def validate_onnx(
     it than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic.
 
     The file passes if at least as many runtimes agree as do not, and what it declares of its input, outputs and labels
-    fits the model; the fault of a runtime that does not agree is its own then, and the report names it.
+    fits the model; a runtime that does not agree is then itself at fault, and the report names it.
 
     x: (N, *input_shape), N >= 1, in the dataset's dtype and units, such as its test samples; if None, 64 random ones.
     A file that takes float32 is given them in that.
     runtimes: runtimes or their expressions; if None, all that are installed, also those of plugins.
 
-    A file that holds anything else than what exporting the model gives, whatever its metadata say, is a stranger's: it
-    is checked and executed in a separate process, with limits of time and memory, and only if all its operators are
-    among those that layers are exported with, and its shapes say that it takes no more than such a file may. The
-    report's `exported` is False then.
+    A file that holds anything else than what exporting the model gives, whatever its metadata say, is foreign: it is
+    checked and executed in a separate process, with limits of time and memory, and only if all its operators are
+    among those that layers are exported with, and its shapes show that it takes no more than such a file may. The
+    report's `exported` is then False.
 
     Raises OnnxError for a file that cannot be read or is refused, or a runtime that is not installed, ConfigError or
-    ShapeError for arguments that do not fit. That answers differ, or that a runtime comes to no answer within the
-    limits, is not raised: the report says it.
+    ShapeError for arguments that do not fit. Differing answers, or a runtime without an answer within the limits,
+    raise nothing: the report says so.
     """
     path = Path(path)
     inputs, chosen = _arguments(model, x, runtimes, tolerance)

@@ -47,7 +47,7 @@ os.register_at_fork(before=_umask.acquire, after_in_parent=_umask.release, after
 
 
 class Files:
-    """The operating system's files; a symbolic link is never followed. Every method raises OSError as it comes."""
+    """The operating system's files; a symbolic link is never followed. Every method raises OSError as it is added."""
 
     @contextlib.contextmanager
     def hold(self, folder: Path) -> Iterator[None]:

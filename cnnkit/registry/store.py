@@ -85,7 +85,7 @@ class Registry:
         readiness.check(self._files, self.path, name, nbytes)
 
     def add(self, data: bytes, name: str | None = None) -> Version:
-        """Register the bytes of a version file, from this registry or another, unless that very version is there.
+        """Register the bytes of a version file, from this registry or another, unless that version is already there.
 
         name: the model that it becomes a version of, its own if None; another name is written into its manifest, and
         the file is sealed again, so its digest changes. Nothing is written unless the bytes could be loaded.
@@ -171,7 +171,7 @@ class Registry:
             return self._alias(name, references.check_alias(alias)).require
 
     def set_alias(self, ref: str, alias: str, require: str | None = None) -> Version:
-        """Let an alias point to a version, from now on and in one step.
+        """Point an alias to a version, atomically.
 
         require: "validated" refuses a version whose stored verdict is not a pass, now and whenever the alias is set
         again; "none" lifts that; None leaves the alias's requirement as it is.
@@ -193,7 +193,7 @@ class Registry:
         return version
 
     def remove_alias(self, name: str, alias: str) -> None:
-        """Forget an alias and its requirement; its version stays."""
+        """Remove an alias and its requirement; its version stays."""
         references.check_alias(alias)
         with reported(f"cannot remove the alias {alias} of {name}"), self._holding(name) as folder:
             try:
@@ -232,7 +232,7 @@ class Registry:
             return listing.tags(self._files, version.path.parent, names).get(version.number, {})
 
     def set_tag(self, ref: str, key: str, value: str) -> Version:
-        """Give a version a tag; a value that the key had before goes."""
+        """Give a version a tag; it replaces the key's earlier value."""
         notes.check_key(key)
         with reported(f"cannot tag {ref}"), self._locked(references.parse(ref).name):
             version = self.find(ref)

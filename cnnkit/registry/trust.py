@@ -1,7 +1,7 @@
-"""What a model file may choose beside its layers: components of cnnkit, and of distributions that the user trusts.
+"""What a model file may choose in addition to its layers: components of cnnkit, and of trusted distributions.
 
-A recipe names its optimizer, loss, metrics, dataset and so on, and a model file may come from anybody. Its word alone
-imports no plugin: the user decides, by naming the distribution.
+A recipe names its optimizer, loss, metrics, dataset and so on, and a model file may come from anyone. It alone never
+imports a plugin: the user decides, by naming the distribution.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The conformance suite for callbacks: everything that training takes for granted about one."""
+"""The conformance suite for callbacks: everything that training assumes about one."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check_callback(callback: Callback | str, quantities: Mapping[str, bool] = QU
 
     callback: a component or its expression; quantities: what the history has, and whether greater is better of it; with
     those that the callback looks at.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no callback.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe a callback.
     """
     component = cast("Callback", installed_catalog().build("callback", callback))
     run_checks(named(component), CHECKS, component, quantities)
@@ -142,7 +142,7 @@ def check_missing_quantities(callback: Callback, quantities: Mapping[str, bool])
 
 
 def check_repr(callback: Callback, quantities: Mapping[str, bool]) -> None:
-    """`repr` is the expression that makes the callback again."""
+    """`repr` is the expression that recreates the callback."""
     again = check_expression("callback", callback)
     if again is not None:
         for history in histories(quantities):

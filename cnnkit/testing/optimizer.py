@@ -1,4 +1,4 @@
-"""The conformance suite for optimizers: everything that training takes for granted about one."""
+"""The conformance suite for optimizers: everything that training assumes about one."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def check_optimizer(optimizer: Optimizer | str) -> None:
     """Check that an optimizer keeps its contract; `CHECKS` lists what that is.
 
     optimizer: a component or its expression; the component itself is left alone.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no optimizer.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe an optimizer.
     """
     component = cast("Optimizer", installed_catalog().build("optimizer", optimizer))
     run_checks(named(component), CHECKS, component)
@@ -227,7 +227,7 @@ def _norm(values: Array) -> float:
 
 
 def check_repr(optimizer: Optimizer) -> None:
-    """`repr` is the expression that makes the optimizer again."""
+    """`repr` is the expression that recreates the optimizer."""
     again = check_expression("optimizer", optimizer)
     if again is not None:
         expected = Training(optimizer).run()

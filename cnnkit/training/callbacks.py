@@ -1,4 +1,4 @@
-"""Callbacks: what looks at the history after each epoch, and may end the training."""
+"""Callbacks: called with the history after each epoch, and may end the training."""
 
 from __future__ import annotations
 

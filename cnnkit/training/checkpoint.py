@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to go on as if it had never stopped.
+"""Checkpoints: everything a training needs to continue as if it had never stopped.
 
 Random numbers are keyed by seed, epoch, step, tile and layer, and schedules depend on the epoch alone: there is no
 generator and no schedule whose state would have to be kept.
@@ -98,11 +98,11 @@ class Position:
 
 
 class Checkpoints:
-    """When checkpoints of a training are written, and whether it goes on from the latest one.
+    """When checkpoints of a training are written, and whether it continues from the latest one.
 
     store: keeps them; steps, minutes: how far they are apart, whichever is reached first, None for no limit of that
-    kind; resume: go on from the store's checkpoint instead of starting over; recipe: the whole recipe, kept beside.
-    Raises ConfigError for limits that are not above 0.
+    kind; resume: continue from the store's checkpoint instead of starting over; recipe: the whole recipe, stored
+    with it. Raises ConfigError for limits that are not above 0.
     """
 
     def __init__(

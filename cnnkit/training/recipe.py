@@ -43,7 +43,7 @@ MANY = 20
 
 
 class Recipe(Section):
-    """Everything that one training needs; run-time settings, such as the number of workers, are no part of it."""
+    """Everything that one training needs; run-time settings, such as the number of workers, are not part of it."""
 
     model: ModelSection
     data: DataSection

@@ -39,8 +39,8 @@ def _progress(_name: str, given: Progress | None) -> Progress:
 class Trainer(TrainingOptions):
     """Trains a model: `Trainer(optimizer="Adam(0.001)", epochs=5).fit(model, data)`.
 
-    Components are given as such, or as their expressions. What is assigned to a trainer while it trains holds from its
-    next training on. Raises ConfigError for values outside what is allowed.
+    Components are given as objects, or as expressions. What is assigned to a trainer while it trains takes effect in
+    its next training. Raises ConfigError for values outside what is allowed.
     """
 
     workers: Value[int | None] = Option(
@@ -58,11 +58,11 @@ class Trainer(TrainingOptions):
         stop: StopRequest | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Run:
-        """Train the model in place and say how it went.
+        """Train the model in place and return the run.
 
         data: a dataset, or inputs (N, C, H, W) with their targets: class indices or names (N,), or values (N, F); the
-        model takes over names if it has no labels, and the range of the inputs. stop: looked at after each step, to end
-        before all epochs are done; checkpoints: where they are kept, and whether to go on from the latest one, which
+        model adopts the names if it has no labels, and the range of the inputs. stop: looked at after each step, to end
+        before all epochs are done; checkpoints: where they are kept, and whether to continue from the latest one, which
         gives the same bits as a training that was never interrupted.
         Without a `stop`, the first Ctrl-C ends the training after the step, and gives back the run with what there is;
         a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Handlers of
