@@ -1,4 +1,4 @@
-"""The user's home, and the folders of cnnkit in it; a user may have none, and everything else works all the same."""
+"""The user's home, and the folders of cnnkit in it; a user may have none, and everything else still works."""
 
 from __future__ import annotations
 

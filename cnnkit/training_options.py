@@ -87,7 +87,7 @@ def _key(metric: Metric) -> str:
         key = metric.key
     if not isinstance(key, str) or not key or key in TAKEN or key.startswith("validation_"):
         raise ConfigError(
-            f"the metric {metric!r} is called {key!r}; expected a text other than {', '.join(TAKEN)}, which a history "
+            f"the metric {metric!r} is named {key!r}; expected a text other than {', '.join(TAKEN)}, which a history "
             "has anyway, and that does not begin with validation_: give it another key, or its class another name"
         )
     return key

@@ -285,7 +285,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Data:
-    """A loaded dataset: its samples, what the classes are called, and how raw values become network input."""
+    """A loaded dataset: its samples, the names of the classes, and how raw values become network input."""
 
     train: Samples
     test: Samples

@@ -13,7 +13,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def confirm(action: str, yes: bool) -> None:
-    """Say what will be done, such as "delete digits@3", and go on only if the user agrees or has said so by `--yes`.
+    """Say what will be done, such as "delete digits@3", and continue only if the user agrees or gave `--yes`.
 
     Raises ConfigError if there is nobody to ask, CheckError if the answer is no.
     """

@@ -187,7 +187,7 @@ def _ended(settings: dict[str, Any]) -> dict[str, object]:
 
 
 def _notes(store: Registry, record: Record) -> dict[str, Any]:
-    """What stands beside a version; what is damaged is warned of and left out."""
+    """The notes of a version; damaged ones are skipped with a warning."""
     name, number, ref = record.version.name, record.version.number, record.version.ref
     pointing = [alias for alias, to in store.aliases(name).items() if to == number]
     return {

@@ -1,4 +1,4 @@
-"""`cnnkit plugins`: who brings which components."""
+"""`cnnkit plugins`: which plugin provides which components."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def show(training: RegisteredTraining, run: Run, version: Version | None, here: 
 
 
 def show_resume(training: RegisteredTraining, here: Surroundings, before: str = "to continue") -> None:
-    """Print the command that goes on with a training, if there is a checkpoint of it."""
+    """Print the command that continues a training, if there is a checkpoint of it."""
     if training.place.has_begun():
         note(f"{before}: cnnkit train --resume {training.place.name}{here.options()}")
 

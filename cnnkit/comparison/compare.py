@@ -83,7 +83,7 @@ def resume_comparison(
 
 
 def begin(plan: Plan, store: Registry, datasets: Datasets) -> ComparisonFolder:
-    """Keep a plan, from which one can go on after anything that happens; raises what can be seen before a training."""
+    """Keep a plan, from which a comparison can be resumed after a failure; raises errors that show before training."""
     _empty(plan, "", datasets)
     for model in sorted({one.recipe.model.name for one in plan.configurations}) if plan.register != "none" else ():
         store.check_save(model)

@@ -1,4 +1,4 @@
-"""Showing a comparison while it goes on: a table in a terminal, a line for each run elsewhere."""
+"""Showing a comparison while it runs: a table in a terminal, a line for each run elsewhere."""
 
 from __future__ import annotations
 

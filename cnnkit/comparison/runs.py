@@ -147,7 +147,7 @@ def _alone(task: Task, jobs: int | None) -> Outcome:
 def deaf_to_interrupts() -> Iterator[None]:
     """Processes that are started here never hear Ctrl-C, nor that the terminal is closed: this one ends them itself.
 
-    A terminal sends both to all. A new program goes on to ignore what the one before it ignores.
+    A terminal sends both to all. A new program inherits which signals are ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -173,7 +173,7 @@ class Loss(Component):
     """What a network trained with it says of a sample; None for "classes" if it is from logits or trained towards class
     indices, else "values"."""
     from_logits: ClassVar[bool] = False
-    """Whether a softmax of `outputs`, of labels a sigmoid, gives probabilities; a final Softmax is left out then."""
+    """Whether a softmax of `outputs`, of labels a sigmoid, gives probabilities; a final Softmax is then skipped."""
 
     def task(self, targets: Array, output_shape: Shape) -> Task:
         """What a network with outputs of this shape is for that was trained towards these targets.
@@ -326,7 +326,7 @@ class Callback(Component):
         """
 
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
-        """Return why the training should end now, or "" to go on; anything but text is refused.
+        """Return why the training should end now, or "" to continue; anything but text is refused.
 
         history: a copy of the values of each quantity (`loss`, `accuracy`, `validation_loss`, ...), one for each epoch
         so far.

@@ -60,7 +60,7 @@ class Declared:
 
     @property
     def brief(self) -> str:
-        """Its expression, without the layers of branches, which are listed by themselves."""
+        """Its expression, without the layers of branches, which are listed separately."""
         return type(self).__name__ if self.branches else repr(self)
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:

@@ -70,7 +70,7 @@ class CifarDataset(PublishedDataset):
         return (data_dir / self.archive.name).exists() or self._is_extracted(data_dir)
 
     def _names(self) -> tuple[str, ...]:
-        """What the classes are called."""
+        """The names of the classes."""
         raise NotImplementedError
 
     def _column(self) -> int:

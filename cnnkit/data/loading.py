@@ -1,4 +1,4 @@
-"""From an expression to loaded data: where the files are, what the data is called, and what its content hashes to."""
+"""From an expression to loaded data: where the files are, the name of the data, and the hash of its content."""
 
 from __future__ import annotations
 

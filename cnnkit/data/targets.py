@@ -21,7 +21,7 @@ KINDS: tuple[tuple[Any, type], ...] = (
 
 
 class Targets(NamedTuple):
-    """Class indices (N,), or values (N, F), and what the classes are called."""
+    """Class indices (N,), or values (N, F), and the names of the classes."""
 
     y: Array
     labels: tuple[str, ...]
@@ -39,7 +39,7 @@ def as_targets(
 
     given: an array, or what NumPy makes one of, such as a series or a data frame of pandas; labels: names of the
     classes, () if there are none yet; outputs: the shape of a network's for one sample, None if it is not known yet;
-    what: these targets are called so in messages; gives_labels: the network says of each label whether it is there.
+    what: the name of these targets in messages; gives_labels: the network says of each label whether it is there.
 
     Names become indices into `labels`, or into the sorted different names, which are the labels then; False and True
     become 0 and 1; a column (N, 1) of either, or of integers, becomes (N,), and (N, 1, H, W) for several outputs

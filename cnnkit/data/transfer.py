@@ -26,11 +26,11 @@ from cnnkit.errors import DataError
 MAX_BYTES = 2**27
 """Most bytes of a file whose size is not known; the largest of them has 26 million."""
 PROGRESS = 2**16
-"""Bytes that a connection must bring so that it does not count as one of those in vain."""
+"""Bytes that a connection must deliver so that it does not count as failed."""
 CONNECTIONS = 1000
 """Most connections for one file."""
 TRIES = 4
-"""Connections in a row that are in vain, after which a server is given up."""
+"""Failed connections in a row after which the download gives up."""
 PAUSE = 1.0
 """Seconds before the second of them; each further one waits twice as long."""
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")

@@ -23,7 +23,7 @@ class Explanation:
 
     model: Network
     title: str
-    """What the network is called."""
+    """The name of the network."""
     source: str
     """Where the image is from."""
     image: Array
@@ -58,7 +58,7 @@ class Explanation:
         return int(self.target[0]) if self.target.ndim == 1 else None
 
     def label(self, index: int) -> str:
-        """What a class is called."""
+        """The name of a class."""
         return cut(self.model.labels[index]) if self.model.labels else str(index)
 
 

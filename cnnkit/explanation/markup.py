@@ -38,7 +38,7 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
 
 
 def joined(parts: Iterable[object], between: str = "") -> Html:
-    """Several parts one after the other; None is left out."""
+    """Several parts one after the other; None is skipped."""
     return Html(between.join(text(part) for part in parts if part is not None))
 
 

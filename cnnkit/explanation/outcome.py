@@ -42,7 +42,7 @@ def input_section(explanation: Explanation) -> Html:
     return tag(
         "section",
         tag("h2", "0. The image, as the first layer sees it"),
-        tag("p", "The values of the image are brought to a common scale before anything else is computed."),
+        tag("p", "The values of the image are first converted to a common scale."),
         tag("pre", formula, class_="formula"),
         input_picture(explanation),
         tag("p", "After that, in the colours of this page:"),

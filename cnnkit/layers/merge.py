@@ -29,7 +29,7 @@ class Add(Merge):
 
     lesson = (
         "The outputs of several layers are added, number by number.",
-        "A sum lets one way through a network correct what another one brings, and gradients reach both unchanged.",
+        "A sum lets one path through a network correct another, and gradients reach both unchanged.",
     )
     examples: ClassVar[tuple[Example, ...]] = (Example("Add()", (4, 5, 4)), Example("Add()", (13,)))
     operators = ("Add",)

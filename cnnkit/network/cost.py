@@ -1,7 +1,7 @@
 """What running a network costs, found from its shapes before anything is allocated.
 
 A few bytes of a file can ask for an image of any size, for a window that is looked through for hours, or for billions
-of classes. The same estimate stands before every prediction, evaluation, trace and training, whoever asks for it.
+of classes. The same estimate is checked before every prediction, evaluation, trace and training.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 class Identity(Layer):
-    """Stands in the place of a Softmax that is left out: y = x."""
+    """Replaces a Softmax that is skipped: y = x."""
 
     passes_values_on = True
 
@@ -93,9 +93,9 @@ def is_plain(layer: Layer | Merge) -> bool:
 
 
 def with_logits(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes of a network that gives logits: a Softmax at the end is left out.
+    """The nodes of a network that gives logits: a Softmax at the end is skipped.
 
-    Of what a derived class with mathematics of its own gives, the logarithm is taken: where float32 has no smaller
+    Of the output of a derived class with different mathematics, the logarithm is taken: where float32 has no smaller
     probability, training sees no smaller loss, and no gradient.
     """
     end = softmax_at_end(nodes)

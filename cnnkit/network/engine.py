@@ -36,7 +36,7 @@ OUTPUT_BYTES = 16 << 20
 class Engine:
     """Runs a network's nodes over tiles.
 
-    One engine may be used by several threads: each tile has a workspace of its own while it is on its way.
+    One engine may be used by several threads: each tile has its own workspace while it is being processed.
     """
 
     def __init__(

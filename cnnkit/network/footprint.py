@@ -41,7 +41,7 @@ OUTPUTS = 2
 EVALUATIONS, VECTORS = 2, 10
 """What a gradient method has at once: evaluations of the loss, and vectors, five in float64."""
 PROCESS_BYTES = 8 << 20
-"""What a forked process has of its own beside its workspaces: Python's objects, and the buffers of BLAS."""
+"""Private memory of a forked process beside its workspaces: Python's objects, and the buffers of BLAS."""
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,7 @@ def _note_free(request: Request, requests: Sequence[Request], _: object) -> None
 
 
 def _fresh(shape: Shape, dtype: np.dtype[np.generic]) -> Array:
-    """An array in pages of its own: the system has them back as soon as nobody refers to it, where `free` may not."""
+    """An array in its own pages: the system has them back as soon as nobody refers to it, where `free` may not."""
     size = math.prod(shape) * dtype.itemsize
     return np.ndarray(shape, dtype, pages(size)) if size else np.empty(shape, dtype)
 

@@ -1,4 +1,4 @@
-"""Network: nodes with their parameters, what the inputs look like, and what the classes are called."""
+"""Network: nodes with their parameters, what the inputs look like, and the names of the classes."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class BatchLoss:
         entries = [(at, engine.parameters.of_node(step.node.index)) for at, step in enumerate(engine.steps)]
         firsts = {own[0].start: at for at, own in reversed(entries) if own}
         self._starts = sorted(firsts.items())
-        """Where in the vector the parameters of each step begin, for those that have any of their own."""
+        """Where in the vector the parameters of each step begin, for those with parameters."""
         contexts = self._contexts(0, kept=True)
         self._values = [{INPUT: engine.prepare(tile.x, ctx)} for tile, ctx in zip(tiles, contexts, strict=True)]
         self.totals = engine.forward(0, self._values, contexts)

@@ -140,7 +140,7 @@ def _report(
 def _problem(signature: Signature, model: Network) -> str:
     """What the file declares that does not fit the model; "" if all fits.
 
-    The reference evaluator takes no notice of it, other runtimes refuse what differs, or give it to whoever asks.
+    The reference evaluator ignores it, other runtimes refuse what differs, or pass it on.
     """
     if signature.labels is not None and signature.labels != labels_json(model):
         return f"the file names the labels {signature.labels:.100}, the model has {labels_json(model):.100}"

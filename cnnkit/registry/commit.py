@@ -140,7 +140,7 @@ def _next(files: Files, folder: Path) -> int:
 
 
 def bury(files: Files, folder: Path, number: int) -> None:
-    """Let a tombstone take the place of a version, once the log says that it may; the folder is held."""
+    """Replace a version by a tombstone, once the log allows it; the folder is held."""
     _prepare(files, folder)
     log.check_end(files, folder)
     try:

@@ -300,7 +300,7 @@ def _status(path: Path) -> os.stat_result:
 
 
 def _open_folder(path: Path) -> int:
-    """A descriptor of its own, with a position and a lock of its own."""
+    """A separate descriptor, with its own position and lock."""
     return os.open(".", _FOLDER, dir_fd=_held.get()[path]) if path in _held.get() else os.open(path, _FOLDER)
 
 
@@ -309,7 +309,7 @@ def _new_in(folder: Path) -> Iterator[tuple[int, int]]:
     """The mode of a new file in a folder, and the umask that holds for it and is in force until the end.
 
     In a folder that its group may write to, and whose group new files get, the group may do with them what it may do
-    with the folder, whatever the umask of the user: else one could not go on with what another has begun.
+    with the folder, whatever the umask of the user: otherwise nobody could continue what another has started.
     """
     above = os.stat(_held.get().get(folder, folder))
     inherits = above.st_mode & stat.S_ISGID or above.st_gid == os.getegid() or sys.platform == "darwin"

@@ -31,9 +31,9 @@ class Digests:
     intended: dict[int, set[str]] = field(default_factory=dict)
     """Digests that writers tried to register under a number; one of them succeeded, or none."""
     deleted: dict[int, set[str]] = field(default_factory=dict)
-    """Digests of the tombstones that may stand in the place of versions."""
+    """Digests of the tombstones that may replace versions."""
     damaged: list[int] = field(default_factory=list)
-    """Lines that no writer wrote, not even one that was cut short."""
+    """Lines that no writer wrote, not even in part."""
 
     def explains(self, number: int, digest: str) -> bool:
         """Whether a version file may have this digest."""

@@ -255,4 +255,4 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         "name, inputs and shares of the node of each layer",
     ),
 }
-"""Keys that are left out where nothing is known."""
+"""Keys that are absent where nothing is known."""

@@ -69,7 +69,7 @@ def rebuild(
 ) -> Network:
     """Make the model again that a manifest describes, with the parameters and buffers of `state`.
 
-    components: classes that take the place of plugins. Warns with PluginVersionWarning of plugins in another version
+    components: classes to use instead of plugins. Warns with PluginVersionWarning of plugins in another version
     than the manifest's. Raises RegistryError naming what to install, or what does not fit.
     """
     for cls in components:
@@ -237,7 +237,7 @@ def _origin(cls: type[Component]) -> Origin:
 
 
 def recipe_key(kind: str, name: str) -> str:
-    """Under which key of `components` a manifest has what is not a layer; each kind has names of its own."""
+    """Under which key of `components` a manifest has what is not a layer; each kind has its own names."""
     return f"{kind} {name}"
 
 
@@ -267,7 +267,7 @@ def _named(recipe: Mapping[str, Any] | None, dataset: Mapping[str, str] | None) 
 
 
 def layer_calls(layers: Sequence[str], manifest: Manifest, given: Container[str] = ()) -> list[Call]:
-    """Expressions of layers as calls, each name tied to the distribution that brought it when the model was saved.
+    """Expressions of layers as calls, each name tied to the distribution that provided it when the model was saved.
 
     given: names of classes that the caller provides. Raises RegistryError for a name whose distribution is not
     installed, saying what to install, and for one that came from no plugin.

@@ -42,7 +42,7 @@ def pack(manifest: bytes, state: Mapping[str, Array], version: int = VERSION) ->
 
 
 def tombstone() -> bytes:
-    """The bytes that take the place of a deleted version: a user block that seals nothing."""
+    """The bytes that replace a deleted version: a user block that seals nothing."""
     return _block(b"", VERSION)
 
 

@@ -43,7 +43,7 @@ def trusted(names: Iterable[str] | None = None) -> Trust:
 
 
 def build(kind: str, expression: str | Call, manifest: Manifest, trust: Trust = frozenset()) -> Component:
-    """The component that a version names, if cnnkit or a trusted distribution brings it; imports no other plugin.
+    """The component that a version names, if cnnkit or a trusted distribution provides it; imports no other plugin.
 
     Where it comes from is what the expression says, `distribution:Name(...)`, else what the manifest says. Of older
     files, which do not, a name is cnnkit's own or that of the one trusted distribution that has it.
@@ -59,7 +59,7 @@ def build(kind: str, expression: str | Call, manifest: Manifest, trust: Trust = 
 
 
 def is_built_in(component: Component) -> bool:
-    """Whether cnnkit itself brings a component."""
+    """Whether cnnkit itself provides a component."""
     plugin = installed_catalog().origin(type(component))
     return plugin is not None and plugin.distribution == BUILT_IN
 

@@ -43,7 +43,7 @@ def verify(files: Files, folder: Path) -> list[Problem]:
 
 
 def leftovers(files: Files, folder: Path) -> Iterator[Path]:
-    """The temporary files of ended processes, and the notes of deleted versions; what cannot be opened is left out."""
+    """The temporary files of ended processes, and the notes of deleted versions; what cannot be opened is skipped."""
     for name in sorted(files.names(folder)):
         note = note_of(name)
         with contextlib.suppress(OSError, RegistryError):  # it is gone by now, or not ours to judge
@@ -144,7 +144,7 @@ def _note(files: Files, path: Path, note: Note) -> str:
 
 
 def _digest(files: Files, version: Path) -> str:
-    """The digest in a version's user block, "" if that is damaged, which is reported by itself."""
+    """The digest in a version's user block, "" if that is damaged, which is reported separately."""
     try:
         return sealing.header(files.read(version, sealing.BLOCK, whole=False))[1]
     except RegistryError:

@@ -65,7 +65,7 @@ def check_verdicts(callback: Callback, quantities: Mapping[str, bool]) -> None:
         for epoch, verdict in enumerate(verdicts(callback, history, quantities), start=1):
             if not isinstance(verdict, str):
                 raise CheckError(
-                    'after_epoch must return why the training should end, as text, or "" to go on; after epoch '
+                    'after_epoch must return why the training should end, as text, or "" to continue; after epoch '
                     f"{epoch} it returned {verdict!r}"
                 )
 
@@ -89,7 +89,7 @@ def check_history_unchanged(callback: Callback, quantities: Mapping[str, bool]) 
 
 
 def check_fresh_start(callback: Callback, quantities: Mapping[str, bool]) -> None:
-    """`start` forgets earlier trainings: the same history brings the same verdicts, also when a training is resumed."""
+    """`start` forgets earlier trainings: the same history gives the same verdicts, also when a training is resumed."""
     for history in histories(quantities):
         first = verdicts(callback, history, quantities)
         for other in histories(quantities):
@@ -97,7 +97,9 @@ def check_fresh_start(callback: Callback, quantities: Mapping[str, bool]) -> Non
         again = verdicts(callback, history, quantities)
         for epoch, (expected, given) in enumerate(zip(first, again, strict=True), start=1):
             equal(
-                f"the verdict after epoch {epoch} of the same training, begun again; forget in start", given, expected
+                f"the verdict after epoch {epoch} of the same training, started again; reset the state in start",
+                given,
+                expected,
             )
 
 
@@ -124,7 +126,7 @@ def check_nothing_else_changed(callback: Callback, quantities: Mapping[str, bool
 
 
 def check_missing_quantities(callback: Callback, quantities: Mapping[str, bool]) -> None:
-    """What it looks at and the history will lack is told by `start`, before the first epoch."""
+    """`start` reports what the history will lack, before the first epoch."""
     fewer = {name: quantities[name] for name in quantities if name in ("loss", "lr", "seconds")}
     history = histories(fewer)[0]
     try:

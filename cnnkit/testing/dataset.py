@@ -136,7 +136,7 @@ def check_parts_apart(dataset: Dataset, data_dir: Path) -> None:
 
 
 def check_is_complete(dataset: Dataset, data_dir: Path) -> None:
-    """After loading nothing is missing; elsewhere it is told without loading or writing anything."""
+    """After loading nothing is missing; elsewhere it is known without loading or writing anything."""
     dataset.load(data_dir)
     complete = dataset.is_complete(data_dir)
     if complete is not None and complete is not True:

@@ -140,7 +140,7 @@ def check_no_call_state(trial: MetricTrial) -> None:
 
 
 def check_key(trial: MetricTrial) -> None:
-    """The name in a history is one that nothing else has, and a direction is told."""
+    """The name in a history is unique, and the direction is right."""
     key = trial.metric.key
     if not isinstance(key, str) or key in TAKEN_KEYS or key.startswith("validation_") or "[" in key:
         raise CheckError(

@@ -50,7 +50,7 @@ class Position:
     rate_factor: float = 1.0
     """What the learning rate is multiplied with after rollbacks."""
     rollbacks: int = 0
-    """How often the epoch was begun again."""
+    """How often the epoch was restarted."""
     history: History = field(default_factory=dict)
     best: float | None = None
     """The monitored quantity of the best epoch so far, if that is kept."""
@@ -135,7 +135,7 @@ class Checkpoints:
     def write(self, arrays: Mapping[str, Array], position: Position, about: Mapping[str, Any]) -> bool:
         """Keep where a training is; whether that worked. A failure, such as a full disk, does not end a training.
 
-        arrays: of the model and the optimizer; about: what must be the same when the training goes on.
+        arrays: of the model and the optimizer; about: what must be the same when the training continues.
         """
         prefixed = {f"{BEST}{name}": array for name, array in position.best_state.items()}
         prefixed |= {f"{BEGAN}{name}": array for name, array in position.began.items()}
@@ -149,7 +149,7 @@ class Checkpoints:
         return not self.failure
 
     def read(self, about: Mapping[str, Any]) -> tuple[dict[str, Array], Position]:
-        """The arrays and the position to go on from. Raises ConfigError for the checkpoint of another training."""
+        """The arrays and the position to continue from. Raises ConfigError for the checkpoint of another training."""
         record, arrays = self.store.load()
         for key, here in about.items():
             if (there := record.get(key)) != here:

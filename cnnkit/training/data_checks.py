@@ -29,7 +29,7 @@ Given = Data | Samples | tuple[Inputs, Any]
 
 
 class Parts(NamedTuple):
-    """The samples of a training, their targets as class indices or values, and what the classes are called."""
+    """The samples of a training, their targets as class indices or values, and the names of the classes."""
 
     train: Samples
     validation: Samples | None

@@ -29,7 +29,7 @@ from cnnkit.types import Array, Samples
 ALL_DONE = "all epochs done"
 STOPPED = "stopped by the user"
 MOST_ROLLBACKS = 5
-"""How often one epoch is begun again before the training is given up."""
+"""How often one epoch is restarted before the training gives up."""
 
 
 class Loop:
@@ -69,7 +69,7 @@ class Loop:
         self._rate = 0.0
         self._told_of_changes = False
         self._is_in_step = False
-        """Whether weights, buffers and what is told of them may be from before and after a step at once."""
+        """Whether weights, buffers and records may be from before and after a step at once."""
 
     @property
     def updates(self) -> int:
@@ -81,7 +81,7 @@ class Loop:
         quantities = quantities_of(self._options.metrics, self._recorder, validated=bool(self._validation))
         arrays, reason = self._resumed(quantities)
         while True:
-            # Workers have buffers of their own from when they are forked: whoever goes back begins a new session.
+            # Workers have their own buffers from when they are forked: going back starts a new session.
             if arrays is not None:
                 self._model.load_state(state_of(arrays))
             with self._sessions() as self._session:
@@ -293,7 +293,7 @@ def _asked(callback: Callback, history: History) -> str:
     if not isinstance(given, str):
         raise ComponentError(
             f"the callback {callback!r} must return text from after_epoch, why the training should end, or an empty "
-            f"one to go on; it returned {given!r:.80}"
+            f"one to continue; it returned {given!r:.80}"
         )
     return given
 

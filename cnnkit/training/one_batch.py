@@ -32,7 +32,7 @@ class OneBatch:
     after: dict[str, float]
     """Loss and metrics of the batch after the last step, in prediction mode."""
     learned: bool
-    """Whether every class, or every label, is told right or, for values, the loss is a hundredth of what it was."""
+    """Whether every class, or every label, is predicted right or, for values, the loss a hundredth of what it was."""
 
 
 def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int = 500) -> OneBatch:

@@ -71,7 +71,7 @@ class Recipe(Section):
         return cls.from_dict(data, origin)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """What a training needs, as plain values: defaults are written out, options that are None are left out."""
+        """What a training needs, as plain values: defaults are written out, options that are None are omitted."""
         return {title: values for title, values in self._sections().items() if title in TRAINED}
 
     def to_toml(self) -> str:

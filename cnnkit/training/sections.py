@@ -52,8 +52,8 @@ class NodeTable(Section):
         None,
         strict=False,
         min_length=1,
-        description='a list of the nodes whose outputs it takes, such as ["stem"] or ["input"]; the node before it if '
-        "left out",
+        description='a list of the nodes whose outputs it takes, such as ["stem"] or ["input"]; default: the node '
+        "before it",
     )
     shares: str | None = Field(None, description="the name of an earlier node whose layer, with its weights, it shares")
 
@@ -93,7 +93,7 @@ class ModelSection(Section):
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        """Those of all layers, or of the nodes that have a layer of their own, in their order."""
+        """Those of all layers, or of the nodes that have their own layer, in order."""
         return self.layers or tuple(node.layer for node in self.node or () if node.layer is not None)
 
     def graph(self, layers: Sequence[Any]) -> dict[str, Any] | None:
@@ -106,7 +106,7 @@ class ModelSection(Section):
         left, own, nodes = iter(layers), dict[str, Any](), dict[str, Any]()
         for node in self.node:
             if node.name in own or (node.shares is not None and node.shares not in own):
-                wrong = "two nodes are called" if node.name in own else f"no node {node.shares!r} is before"
+                wrong = "two nodes are named" if node.name in own else f"no node {node.shares!r} is before"
                 raise RecipeError(f"the recipe {self.name!r} cannot be used: {wrong} {node.name!r}")
             own[node.name] = layer = next(left) if node.shares is None else own[node.shares]
             nodes[node.name] = layer if node.inputs is None else (layer, node.inputs)

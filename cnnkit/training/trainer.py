@@ -65,9 +65,9 @@ class Trainer(TrainingOptions):
         before all epochs are done; checkpoints: where they are kept, and whether to continue from the latest one, which
         gives the same bits as a training that was never interrupted.
         Without a `stop`, the first Ctrl-C ends the training after the step, and gives back the run with what there is;
-        a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Handlers of
-        one's own for signals stay in force; the first KeyboardInterrupt that one raises is like the first Ctrl-C.
-        A model that cannot be measured on the test samples is trained all the same: the run has a warning then.
+        a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Your own
+        signal handlers stay in force; the first KeyboardInterrupt that one raises is like the first Ctrl-C.
+        A model that cannot be measured on the test samples is still trained: the run then has a warning.
         Raises what `prepare` raises, ConfigError for a callback or keep = "best" that needs what there is not, and
         TrainingError, naming the layer, if a loss, gradient or weight is not finite.
         """

@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "a name that a branch has": (
         {"conv2d_1": "Conv2D(2, 1)", "b": "Residual(Conv2D(2, 1))"},
-        r"^two nodes are called 'conv2d_1', as a layer in the branches of a merge is: rename one$",
+        r"^two nodes are named 'conv2d_1', as a layer in the branches of a merge is: rename one$",
     ),
 }  # fmt: skip
 

@@ -106,7 +106,7 @@ def test_what_is_no_graph_is_refused(model: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ('[[model.node]]\nname = "sum"\nlayer = "ReLU()"\n', "the recipe 'net' cannot be used: two nodes are called "),
+        ('[[model.node]]\nname = "sum"\nlayer = "ReLU()"\n', "the recipe 'net' cannot be used: two nodes are named "),
         (
             '[[model.node]]\nname = "x"\nshares = "y"\n',
             "the recipe 'net' cannot be used: no node 'y' is before 'x'",
