@@ -1,1 +1,1 @@
-"""cnnkit measured against its peers: each framework in a process of its own, in turn, on the same work."""
+"""cnnkit measured against its peers: each framework in a separate process, in turn, on the same work."""

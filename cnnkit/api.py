@@ -83,7 +83,7 @@ def load_model(
 ) -> Network:
     """A registered model by its reference: `name@3`, `name@latest` or `name@ALIAS`.
 
-    components: classes of layers that no installed plugin brings, such as those of a notebook.
+    components: classes of layers that no installed plugin provides, such as those of a notebook.
     Raises RegistryError if it does not exist or is damaged, and ComponentError, saying what to install, if a layer's
     plugin is missing.
     """
@@ -104,7 +104,7 @@ def export_onnx(
 ) -> Path:
     """Write a model as an ONNX file with its preprocessing and labels inside; see `validate_onnx` for the proof.
 
-    input_dtype: "float32" for runtimes that take no uint8; what the model's dataset gives if None.
+    input_dtype: "float32" for runtimes that do not accept uint8; the dtype of the model's dataset if None.
     Raises OnnxError for a layer that cannot be expressed.
     """
     from cnnkit.onnx.export import export_onnx
@@ -117,8 +117,8 @@ def validate_onnx(
 ) -> ValidationReport:
     """Compare an ONNX file with the model on other runtimes; `.ok` tells whether one of them agrees.
 
-    x: inputs to compare on, random ones if None; runtimes: expressions, all that are installed if None, also those of
-    plugins. A runtime that alone gives other answers is at fault itself, and in `.faults()`.
+    x: inputs to compare on, random ones if None; runtimes: expressions, all installed ones if None, including those
+    of plugins. A runtime that disagrees with the others is itself at fault, and listed in `.faults()`.
     """
     from cnnkit.onnx.validate import validate_onnx
 
@@ -126,7 +126,7 @@ def validate_onnx(
 
 
 def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | None = None) -> Path:
-    """Write a version as one zip file: its own file, its ONNX file and a model card; see `Registry.add` for the way in.
+    """Write a version as one zip file: its own file, its ONNX file and a model card; `Registry.add` imports it.
 
     Raises CheckError if the ONNX file does not give the model's answers on random inputs on any installed runtime,
     RegistryError if the version or the file cannot be used; nothing is written then.
@@ -140,7 +140,8 @@ def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | 
     report = write_bundle(record, record.model(), path)
     if not report.ok:
         raise CheckError(
-            f"{path} was not written: its ONNX file would not give the answers of {record.version.ref}\n{report}"
+            f"{path} was not written: the answers of its ONNX file would differ from those of "
+            f"{record.version.ref}\n{report}"
         )
     return expanded(path)
 
@@ -150,7 +151,7 @@ def write_bundle(
 ) -> ValidationReport:
     """What `export_bundle` does, for a record and its model; the file is written only if the report's `.ok`.
 
-    x: inputs to compare on, random ones if None; inputs: what they are, in words for the model card.
+    x: inputs to compare on, random ones if None; inputs: what they are, as text for the model card.
     """
     from cnnkit.onnx.export import to_onnx
     from cnnkit.onnx.outputs import output_names

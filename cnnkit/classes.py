@@ -25,7 +25,7 @@ def check_labels(
     given: Sequence[str],
     knows: str = "the model",
     gives: str = "the data",
-    advice: str = "bring the data's targets and labels into this order",
+    advice: str = "reorder the data's targets and labels to match",
 ) -> None:
     """Raises ShapeError unless an index of a given label means the same among the known ones.
 

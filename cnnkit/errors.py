@@ -1,18 +1,18 @@
-"""The errors that a user can mend; each message says what was expected, what came, where, and what to do."""
+"""The errors that a user can fix; each message says what was expected, what was received, where, and what to do."""
 
 
 class CnnkitError(Exception):
-    """Anything that the user can mend; the command line prints the message and exits with `exit_code`."""
+    """Anything that the user can fix; the command line prints the message and exits with `exit_code`."""
 
     exit_code = 2
 
 
 class ConfigError(CnnkitError):
-    """An argument or option has a value outside what it allows."""
+    """An argument or option has an invalid value."""
 
 
 class CostError(ConfigError):
-    """What is asked for takes more memory or time than there is."""
+    """The request takes more memory or time than is available."""
 
 
 class ShapeError(CnnkitError):
@@ -20,7 +20,7 @@ class ShapeError(CnnkitError):
 
 
 class ContractError(ShapeError):
-    """A layer gives something else than its contract says."""
+    """A layer returns something that breaks its contract."""
 
 
 class ExpressionError(CnnkitError):
@@ -28,7 +28,7 @@ class ExpressionError(CnnkitError):
 
 
 class ComponentError(CnnkitError):
-    """No component has this name, several have it, its plugin is broken, or it does not keep to its contract."""
+    """No component has this name, several have it, its plugin is broken, or it breaks its contract."""
 
 
 class RecipeError(CnnkitError):
@@ -36,7 +36,7 @@ class RecipeError(CnnkitError):
 
 
 class DataError(CnnkitError):
-    """A data file is missing, damaged, or holds something else than was expected."""
+    """A data file is missing, damaged, or does not hold what was expected."""
 
 
 class RegistryError(CnnkitError):
@@ -52,19 +52,19 @@ class PlotError(CnnkitError):
 
 
 class TrainingError(CnnkitError):
-    """A training cannot go on."""
+    """A training cannot continue."""
 
 
 class CnnkitWarning(UserWarning):
-    """What the user should know while the work goes on; the command line prints each text once, as a line."""
+    """What the user should know while the work continues; the command line prints each text once, as a line."""
 
 
 class PluginVersionWarning(CnnkitWarning):
-    """A model's layers come from a plugin that is installed in another version than the model was saved with."""
+    """A plugin of a model's layers is installed in a different version than the model was saved with."""
 
 
 class UnitsWarning(CnnkitWarning):
-    """Inputs seem to be in other units than those that a model was trained on."""
+    """Inputs seem to be in different units than those that a model was trained on."""
 
 
 class CheckError(CnnkitError):

@@ -1,4 +1,4 @@
-"""The user's home, and the folders of cnnkit in it; a user may have none, and everything else works all the same."""
+"""The user's home, and the folders of cnnkit in it; a user may have none, and everything else still works."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     folder = home() if first == "~" else os.path.expanduser(first)
     if folder is None or folder == first:
         raise ConfigError(
-            f"{path}: expected a home folder for {first}, there is none: give the whole path, or set HOME"
+            f"{path}: expected a home folder for {first}, but there is none: give the full path, or set HOME"
         )
     return Path(folder, rest)

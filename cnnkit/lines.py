@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def on_one_line(text: str, most: int = LONGEST) -> str:
-    """The same with line breaks and tabs as \\n and \\t, and cut: a value must not look like a row of its own."""
+    """Printable text with line breaks and tabs as \\n and \\t, and cut: a value must not look like a separate row."""
     return cut(printable(text).replace("\n", "\\n").replace("\t", "\\t"), most)
 
 

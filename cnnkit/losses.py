@@ -35,7 +35,7 @@ class BinaryCrossEntropy(Loss):
         if targets.shape != outputs.shape:
             raise ShapeError(
                 f"the targets must say of each label whether it is there, zeros and ones of the outputs' shape "
-                f"{outputs.shape}; got {targets.dtype} of shape {targets.shape}: for one class of several, take the "
+                f"{outputs.shape}; got {targets.dtype} of shape {targets.shape}: for one class of several, use the "
                 "loss CrossEntropy()"
             )
         t = targets.astype(outputs.dtype, copy=False)
@@ -43,7 +43,7 @@ class BinaryCrossEntropy(Loss):
             wrong = int(np.argmin(((t >= 0) & (t <= 1)).reshape(len(t), -1).all(axis=1)))
             raise ShapeError(
                 f"the targets must be 0 to 1, one for each label; target {wrong} is {targets[wrong]}: for values to "
-                "regress, take the loss MSE()"
+                "regress, use the loss MSE()"
             )
         small = np.exp(-np.abs(outputs))
         losses = np.maximum(outputs, 0) - outputs * t + np.log1p(small)
@@ -180,7 +180,7 @@ def _check_shares(targets: Array) -> None:
     if wrong.size:
         raise ShapeError(
             f"the targets must be class indices, or for each sample shares of the classes that add up to 1; target "
-            f"{wrong[0]} is {targets[wrong[0]]}: for values to regress, take the loss MSE()"
+            f"{wrong[0]} is {targets[wrong[0]]}: for values to regress, use the loss MSE()"
         )
 
 

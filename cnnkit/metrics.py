@@ -1,4 +1,4 @@
-"""Metrics: how good predictions are, from sums that can be added up over tiles in any cut."""
+"""Metrics: measures of predictions, from sums that can be added up over tiles in any cut."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Accuracy(Metric):
             raise ShapeError(
                 "Accuracy needs outputs of shape (N, K) and N class indices as integers, got outputs of shape "
                 f"{outputs.shape} and {targets.dtype} targets of shape {targets.shape}; for values to regress, or "
-                "several labels, take Accuracy() out of the metrics"
+                "several labels, remove Accuracy() from the metrics"
             )
         predicted = predicted_classes(outputs)
         correct = np.count_nonzero((predicted == targets) & (predicted != NO_CLASS))

@@ -14,7 +14,7 @@ from cnnkit.types import Array
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum, Nesterov's look-ahead and weight decay where asked for.
+    """Stochastic gradient descent, with momentum, Nesterov's look-ahead and weight decay if asked for.
 
     g = g + weight_decay * p
     v = momentum * v + g                 v is 0 before the first step

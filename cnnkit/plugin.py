@@ -1,6 +1,6 @@
-"""All that the author of a plugin imports: contracts and the mark of a hook, their types, errors, and usual helpers.
+"""Everything that the author of a plugin imports: contracts, the hook marker, their types, errors, and common helpers.
 
-`cnnkit.testing` has the checks for what is written with it.
+`cnnkit.testing` has the checks for components written with it.
 """
 
 from cnnkit.augmentations.resampling import blocks, resample

@@ -18,5 +18,5 @@ def read_plain(path: Path, most: int) -> bytes:
         if status.st_size > most:
             raise OSError(errno.EFBIG, f"expected at most {most:,} bytes, it has {status.st_size:,}")
         if (data := stream.read(most)) is None:  # the system's own files may wait, as the kernel's messages do
-            raise OSError(errno.EAGAIN, "expected a plain file, this is one that waits for somebody to write")
+            raise OSError(errno.EAGAIN, "expected a plain file, this is a pipe that waits for a writer")
         return data

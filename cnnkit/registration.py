@@ -1,4 +1,4 @@
-"""Trainings that a registry keeps: their checkpoints while they go on, and their models in the end."""
+"""Trainings that a registry keeps: their checkpoints while they run, and their models in the end."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _warn(text: str) -> None:
 class RegisteredTraining:
     """A training whose checkpoints are kept in a registry, and whose model becomes a version there.
 
-    `RegisteredTraining.begin("digits")` is a new one, `RegisteredTraining.resume("latest")` goes on with one that was
-    interrupted. No other process can go on with it until the end of a `with`.
+    `RegisteredTraining.begin("digits")` is a new one, `RegisteredTraining.resume("latest")` continues an interrupted
+    one. No other process can continue it until the end of a `with`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RegisteredTraining:
         self.place = place
         self.resumes = resumes
         self.differences = differences
-        """What is not as it was when a training was interrupted, in words: the result may differ in its last bits."""
+        """What has changed since the training was interrupted, as text: the result may differ in its last bits."""
         self.failure = ""
         """Why the latest checkpoint could not be written, "" if it could."""
 
@@ -64,7 +64,7 @@ class RegisteredTraining:
     def resume(cls, name: str, registry: Registry | str | Path | None = None) -> Self:
         """An interrupted training, by the name of its run or as "latest".
 
-        Raises RegistryError for a run that is not there, is damaged, or goes on elsewhere.
+        Raises RegistryError for a run that is missing, damaged, or running elsewhere.
         """
         store = _opened(registry)
         place = Runs(store.path).find(name)
@@ -109,7 +109,7 @@ class RegisteredTraining:
     def register(self, run: Run, warn: Callable[[str], None] = _warn) -> Version | None:
         """The version that the run becomes, None if it was stopped: then it can be resumed.
 
-        The checkpoint is kept until that is safe. A full disk is waited for: for five minutes, it is tried again.
+        The checkpoint is kept until that is safe. On a full disk it tries again, for five minutes.
         warn: takes what the user should know. Raises RegistryError if the model cannot be registered.
         """
         if run.reason == STOPPED:
@@ -141,7 +141,8 @@ class RegisteredTraining:
                     raise
                 if not is_told:
                     warn(
-                        f"{error}; make room, and it is registered: waiting for {PATIENCE / 60:g} minutes (Ctrl-C "
+                        f"{error}; free some space, and it is registered: waiting for {PATIENCE / 60:g} minutes "
+                        f"(Ctrl-C "
                         "gives up)"
                     )
                     is_told = True

@@ -1,4 +1,4 @@
-"""Schedules: what the learning rate is multiplied with while training goes on."""
+"""Schedules: what the learning rate is multiplied with during training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WARMUP_START = 0.01
 
 
 class Constant(Schedule):
-    """The same learning rate from the first step to the last: factor = 1."""
+    """A constant learning rate: factor = 1."""
 
     def factor(self, epoch: float, epochs: int) -> float:
         return 1.0

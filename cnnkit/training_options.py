@@ -76,7 +76,7 @@ def _metrics(name: str, given: Any) -> list[Metric]:
     metrics = [build(one) for one in _listed(name, given)]
     keys = [_key(metric) for metric in metrics]
     if doubled := next((key for key in keys if keys.count(key) > 1), ""):
-        raise ConfigError(f"two metrics are called {doubled!r}, and a history can hold only one of them")
+        raise ConfigError(f"two metrics are named {doubled!r}, and a history can hold only one of them")
     return metrics
 
 
@@ -87,7 +87,7 @@ def _key(metric: Metric) -> str:
         key = metric.key
     if not isinstance(key, str) or not key or key in TAKEN or key.startswith("validation_"):
         raise ConfigError(
-            f"the metric {metric!r} is called {key!r}; expected a text other than {', '.join(TAKEN)}, which a history "
+            f"the metric {metric!r} is named {key!r}; expected a text other than {', '.join(TAKEN)}, which a history "
             "has anyway, and that does not begin with validation_: give it another key, or its class another name"
         )
     return key
@@ -144,39 +144,39 @@ class TrainingOptions:
         "optimizer",
         "Adam(0.001)",
         expected='an optimizer, such as "Adam(0.001)"',
-        about="What turns gradients into steps.",
+        about="Turns gradients into parameter updates.",
         required=True,
     )
     loss: Part[Loss] = _part(
         "loss",
         "CrossEntropy()",
         expected='a loss, such as "CrossEntropy()"',
-        about="What the training makes small.",
+        about="What the training minimizes.",
     )
     gradient: Option[str | GradientMethod | None, GradientMethod | None] = _part(
         "gradient method",
         None,
-        expected='a gradient method, such as "FiniteDifference()"; without one it is backpropagation',
-        about="What takes the place of backpropagation.",
+        expected='a gradient method, such as "FiniteDifference()"; default: backpropagation',
+        about="Replaces backpropagation.",
     )
     schedule: Part[Schedule] = _part(
         "schedule",
         "Constant()",
         expected='a learning-rate schedule, such as "Cosine(warmup=1.0)"',
-        about="How the learning rate changes in the course of the epochs.",
+        about="How the learning rate changes over the epochs.",
     )
     metrics: Parts[Metric] = Option(
         ("Accuracy()",),
         _metrics,
         expected='a list of metrics, such as ["Accuracy()"]',
-        about="What is measured beside the loss.",
+        about="What is measured in addition to the loss.",
         kind="metric",
     )
     callbacks: Parts[Callback] = _parts(
         "callback",
         (),
         expected='a list of callbacks, such as ["EarlyStopping(patience=3)"]',
-        about="What looks at the history after each epoch, and may end the training.",
+        about="Called with the history after each epoch; may end the training.",
     )
     augmentations: Parts[Augmentation | Mixing] = _parts(
         "augmentation",
@@ -206,25 +206,25 @@ class TrainingOptions:
         None,
         _positive,
         expected="the largest norm of all gradients together, a number above 0",
-        about="The largest Euclidean norm that the whole gradient may have (Pascanu et al. 2013).",
+        about="The maximum Euclidean norm of the whole gradient (Pascanu et al. 2013).",
     )
     rollback: Value[float | None] = Option(
         None,
         _share,
-        expected="what the rate is multiplied with, above 0 and below 1, when a training that has met NaN goes back",
-        about="Where a number is not finite, the epoch begins anew at this many times the rate.",
+        expected="the factor for the learning rate when a training that met NaN goes back, above 0 and below 1",
+        about="When a value is not finite, the epoch restarts with the learning rate times this factor.",
     )
     average: Value[float | None] = Option(
         None,
         _share,
-        expected="how much of the moving average of the weights a step keeps, above 0 and below 1, such as 0.999",
-        about="The training ends with the moving average of the weights, of which each step keeps this much.",
+        expected="the decay of the moving average of the weights, above 0 and below 1, such as 0.999",
+        about="The training ends with the moving average of the weights, with this decay.",
     )
     keep: Value[Literal["last", "best"]] = Option(
         "last",
         _kept_epoch,
         expected='"last" or "best": the epoch whose weights are kept',
-        about='With "best", the training goes back to the epoch with the best validation in the end.',
+        about='With "best", the training returns to the epoch with the best validation result at the end.',
     )
 
     def recipe(self) -> dict[str, Any]:

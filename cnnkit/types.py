@@ -1,4 +1,4 @@
-"""The plain types that pass between the parts: arrays, shapes, data, and what a layer may ask of its surroundings."""
+"""The plain types that pass between the parts: arrays, shapes, data, and the context that a layer gets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Grads = dict[str, Array]
 
 
 class Context(Protocol):
-    """What a layer may ask of the engine during one call on one tile."""
+    """What a layer can get from the engine during one call on one tile."""
 
     @property
     def training(self) -> bool:
@@ -89,11 +89,11 @@ class OnnxGraph(Protocol):
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What a layer costs in a forward pass in prediction, for one sample; numbers, as bytes depend on the dtype."""
+    """What a layer costs in a forward pass in prediction, for one sample; in numbers, as bytes depend on the dtype."""
 
     operations: int
     what: str
-    """What is counted as an operation, in words."""
+    """What is counted as an operation, as text."""
     products: int = 0
     """Multiplications with an addition each, which are two operations."""
     seen: int = 0
@@ -157,7 +157,7 @@ class Preprocessing:
             )
 
     def affine(self, dtype: np.dtype[Any], axes: int) -> tuple[Array, Array]:
-        """The same map as a factor and an offset, y = x * factor + offset, shaped (C, 1, ...) for `axes` axes."""
+        """The map as a factor and an offset, y = x * factor + offset, shaped (C, 1, ...) for `axes` axes."""
         std = np.asarray(self.std, np.float64).reshape((-1,) + (1,) * (axes - 1))
         mean = np.asarray(self.mean, np.float64).reshape(std.shape)
         return (self.scale / std).astype(dtype), (-mean / std).astype(dtype)
@@ -209,7 +209,7 @@ def as_array(x: Any, what: str) -> Array:
 
 
 def as_inputs(x: Any) -> Inputs:
-    """The same of inputs; rows that are not in memory stay where they are."""
+    """Inputs as an array; rows that are not in memory stay where they are. Raises DataError for masked arrays."""
     return x if isinstance(x, Rows) else as_array(x, "the inputs")
 
 
@@ -223,8 +223,8 @@ def refuse_masked(x: Any, what: str) -> None:
                 first = tuple(map(int, np.unravel_index(hidden[0], array.shape)))
                 raise DataError(
                     f"expected {what} as an ordinary array, got a masked one, which hides {hidden.size:,} of "
-                    f"{array.size:,} numbers, the first at index {first}: say what they are, as x.filled(0) does, or "
-                    "leave these samples out"
+                    f"{array.size:,} numbers, the first at index {first}: replace them, as x.filled(0) does, or "
+                    "remove these samples"
                 )
 
 
@@ -273,7 +273,7 @@ Gives = Literal["classes", "labels", "values"]
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is for, as the loss that it was trained with says.
+    """What a network predicts, as defined by the loss that it was trained with.
 
     Where outputs are (N, K, H, W), it is said of each pixel.
     """
@@ -285,7 +285,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Data:
-    """A loaded dataset: its samples, what the classes are called, and how raw values become network input."""
+    """A loaded dataset: its samples, the names of the classes, and how raw values become network input."""
 
     train: Samples
     test: Samples
@@ -297,7 +297,7 @@ class Data:
     digest: str = ""
     """sha256 over the content of all samples, in hexadecimal."""
     training_digest: str = ""
-    """The same over the samples to train and validate on alone, which a training that goes on must find unchanged."""
+    """sha256 over the training and validation samples alone, which a resumed training must find unchanged."""
 
     @property
     def input_shape(self) -> Shape:

@@ -45,7 +45,7 @@ def bounds(x: Array) -> Range:
 
 
 def range_of(x: Inputs) -> Range:
-    """The same of inputs that may not be in memory, read in blocks."""
+    """The lowest and the highest value of inputs that may not be in memory, read in blocks."""
     lows, highs = zip(*(bounds(x[block]) for block in blocks(x)), strict=True)
     return float(np.min(lows)), float(np.max(highs))
 
@@ -82,7 +82,7 @@ def units_hint(known: Units | None, given: Range, dtype: str | np.dtype[Any]) ->
     low, high = known.range
     return (
         f"values from {given[0]:.6g} to {given[1]:.6g}, and the model was trained on values from {low:.6g} to "
-        f"{high:.6g}: these seem to be other units; bring them to those of the training samples"
+        f"{high:.6g}: these seem to be in other units; convert them to those of the training samples"
     )
 
 

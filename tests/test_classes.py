@@ -57,6 +57,6 @@ def test_a_message_names_the_class_that_differs_though_it_lists_only_the_first()
     assert str(caught.value) == (
         f"class 57 is '{('cow' * 34)[:99]} in the data, and '57' in net@1; the data has the labels 0, 1, 2, 3, 4, 5, "
         "6, 7, 8, 9, ..., net@1 has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...: expected the same labels in the same order, or "
-        "the first of them; bring the data's targets and labels into this order"
+        "the first of them; reorder the data's targets and labels to match"
     )
     assert listed(known[:10]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"

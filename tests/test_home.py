@@ -66,7 +66,11 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert user_folder("cache") is None
     assert default_data_dir() == Path("data")
     assert (tuning.setting_path(), tuning.stored_setting()) == (None, None)
-    with pytest.raises(ConfigError, match=r"^--tune keeps its setting in the home folder, and there is none: set XDG_"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^--tune stores its setting in the home folder, which does not exist: set "
+        r"XDG_",
+    ):
         tuning.tune()
     for path, missing in (("~/models", "~"), ("~nobody-of-this-name/models", "~nobody-of-this-name")):
         with pytest.raises(ConfigError, match=f"^{path}: expected a home folder for {missing}, there is none"):
@@ -80,7 +84,11 @@ def test_a_setting_that_cannot_be_stored_is_said_before_it_is_measured(
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
     assert tuning.stored_setting() is None
     monkeypatch.setattr(tuning, "measure", lambda coretype: pytest.fail("it was measured"))
-    with pytest.raises(ConfigError, match=r"--tune cannot keep its setting in .*blas\.json: Not a directory; set XDG_"):
+    with pytest.raises(
+        ConfigError,
+        match=r"--tune cannot store its setting in .*blas\.json: Not a directory; set "
+        r"XDG_",
+    ):
         tuning.tune()
 
 

@@ -237,11 +237,11 @@ def test_extreme_logits_of_labels_do_not_overflow() -> None:
         (
             np.zeros(2, np.int64),
             "the targets must say of each label whether it is there, zeros and ones of the outputs' shape (2, 3); "
-            "got int64 of shape (2,): for one class of several, take the loss CrossEntropy()",
+            "got int64 of shape (2,): for one class of several, use the loss CrossEntropy()",
         ),
         (
             np.array([[0, 1, 0], [0, 2, 0]]),
-            "the targets must be 0 to 1, one for each label; target 1 is [0 2 0]: for values to regress, take the loss "
+            "the targets must be 0 to 1, one for each label; target 1 is [0 2 0]: for values to regress, use the loss "
             "MSE()",
         ),
     ],

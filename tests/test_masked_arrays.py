@@ -76,7 +76,7 @@ def test_a_mask_is_never_dropped(case: str, tmp_path: Path) -> None:
         call(tmp_path)
     message = str(error.value)
     assert message.startswith(f"expected {what} as an ordinary array, got a masked one, which hides 1 of ")
-    assert message.endswith(": say what they are, as x.filled(0) does, or leave these samples out")
+    assert message.endswith(": replace them, as x.filled(0) does, or remove these samples")
 
 
 def test_what_says_what_is_hidden_is_taken() -> None:

@@ -155,7 +155,7 @@ def test_float32_probabilities_a_little_above_one_are_probabilities() -> None:
         (lambda: class_report(np.zeros((0, 0))), "expected a confusion matrix of shape (K, K), got (0, 0)"),
         (lambda: calibration(np.zeros(3), np.zeros(3, int)), "expected probabilities of shape (N, K), got (3,)"),
         (lambda: calibration(np.zeros((3, 2)), np.zeros(2, int)), "integers of shape (3,), got int64 of shape (2,)"),
-        (lambda: calibration(np.array([[3.0, 0.0]]), np.zeros(1, int)), "perhaps logits: take those of predict_proba"),
+        (lambda: calibration(np.array([[3.0, 0.0]]), np.zeros(1, int)), "perhaps logits: use those of predict_proba"),
         (lambda: calibration(np.array([[0.5, -1.0]]), np.zeros(1, int)), "expected probabilities from 0 to 1"),
         (lambda: calibration(np.array([[math.nan, 0.0]]), np.zeros(1, int)), "expected probabilities from 0 to 1"),
     ],

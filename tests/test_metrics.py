@@ -58,8 +58,8 @@ def test_accuracy_refuses_what_are_not_class_indices(targets: Array) -> None:
         Accuracy().sums(np.zeros((2, 5)), targets)
     assert str(error.value) == (
         "Accuracy needs outputs of shape (N, K) and N class indices as integers, got outputs of shape (2, 5) and "
-        f"{targets.dtype} targets of shape {targets.shape}; for values to regress, or several labels, take Accuracy() "
-        "out of the metrics"
+        f"{targets.dtype} targets of shape {targets.shape}; for values to regress, or several labels, remove "
+        "Accuracy() from the metrics"
     )
 
 

@@ -76,7 +76,7 @@ def test_all_files_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -
     with pytest.raises(DataError) as caught:
         predict_files(MODEL, [tmp_path / "gone.png", folder, tmp_path / "empty", tmp_path / "wrong.npy"])
     first, *lines = str(caught.value).splitlines()
-    assert first == "4 files cannot be used, so nothing is predicted:"
+    assert first == "4 files cannot be used, so nothing was predicted:"
     names = ("gone.png", "images/2.png", "empty", "wrong.npy")
     assert len(lines) == 4
     assert all(name in line for name, line in zip(names, lines, strict=True))
@@ -158,7 +158,7 @@ def test_the_level_is_the_mean_that_is_taken_off() -> None:
 
 def test_arrays_are_not_inverted(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", X)
-    with pytest.raises(DataError, match="--invert turns image files, and this is an array"):
+    with pytest.raises(DataError, match="--invert inverts image files, and this is an array"):
         predict_files(MODEL, [tmp_path / "one.npy"], invert=True)
 
 

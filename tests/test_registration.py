@@ -80,7 +80,11 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Registry, "save", full)
     with RegisteredTraining.begin(recipe(), tmp_path) as training:
         run = training.train(workers=1)
-        with pytest.warns(RuntimeWarning, match=r"^no room; make room, and it is registered: waiting for 5 minutes"):
+        with pytest.warns(
+            RuntimeWarning,
+            match=r"^no room; free some space, and it is registered: waiting for 5 "
+            r"minutes",
+        ):
             assert training.register(run) is not None
         left[0] = 1
         monkeypatch.setattr(registration, "PATIENCE", -1.0)

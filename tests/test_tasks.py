@@ -172,7 +172,7 @@ def test_predict_on_the_command_line(name: str, capsys: pytest.CaptureFixture[st
 
 def test_a_model_of_values_has_no_top(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "predict", "values@1", "some.npy", "--top", "2")
-    assert (code, err) == (2, "error: the model gives 3 values, of which none is the most probable: leave top out\n")
+    assert (code, err) == (2, "error: the model gives 3 values, none of which is the most probable: remove top\n")
 
 
 def test_no_label_is_a_dash(capsys: pytest.CaptureFixture[str]) -> None:

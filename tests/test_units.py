@@ -81,7 +81,7 @@ def predicted_from_python(x: Array, folder: Path) -> str:
     for warning in caught:
         assert str(warning.message) == (
             f"the inputs have values from 0 to {x.max():g}, and the model was trained on values from 0 to 255: these "
-            "seem to be other units; bring them to those of the training samples"
+            "seem to be in other units; convert them to those of the training samples"
         )
     return "hint" if caught else "taken"
 
@@ -122,7 +122,7 @@ def test_image_files_come_in_the_units_of_the_training(
     (found,) = predict_files(model, [tmp_path / "one.png"], top=3)
     expected = model.predict_proba((shown[None, None] / 255 * white).astype(np.float32))[0]
     if highest == 16 and not from_file:
-        assert "is taken to go from 0 (black) to 16 (white)" in found.hints[0]
+        assert "is assumed to range from 0 (black) to 16 (white)" in found.hints[0]
     else:
         assert found.hints == ()
     np.testing.assert_allclose(found.probabilities, np.sort(expected)[::-1], rtol=1e-5)
@@ -237,8 +237,8 @@ def test_every_way_of_asking_says_so(model: Sequential, tmp_path: Path) -> None:
     np.save(tmp_path / "shares.npy", shares)
     for found in predict_files(model, [tmp_path / "shares.npy"]):
         assert found.hints == (
-            "has values from 0 to 1, and the model was trained on values from 0 to 255: these seem to be other units; "
-            "bring them to those of the training samples",
+            "has values from 0 to 1, and the model was trained on values from 0 to 255: these seem to be in other "
+            "units; convert them to those of the training samples",
         )
 
 
@@ -269,7 +269,7 @@ def told(model: Sequential, data: Data) -> list[str]:
 
 def test_a_training_says_so(model: Sequential) -> None:
     known, shares = images(255, "uint8"), images(1, "float32")
-    hint = "these seem to be other units; bring them to those of the training samples"
+    hint = "these seem to be in other units; convert them to those of the training samples"
     assert told(model, Data(Samples(known, Y), Samples(shares, Y))) == [
         f"the test samples have values from 0 to 1, and the model was trained on values from 0 to 255: {hint}"
     ]
@@ -280,7 +280,7 @@ def test_a_training_says_so(model: Sequential) -> None:
     scaling = Sequential(LAYERS, model.input_shape, preprocessing=Preprocessing(1 / 255))
     assert told(scaling, Data(Samples(shares, Y), Samples(shares, Y))) == [
         "the training samples have values from 0 to 1, and the model's preprocessing is for values from 0 to 255: give "
-        "them in these units, or build the model with another"
+        "them in these units, or build the model with other preprocessing"
     ]
 
 

@@ -11,7 +11,7 @@ from cnnkit.types import Array, Draws
 
 
 class Choose(Augmentation):
-    """Apply `count` of these augmentations to each image, one after the other, each drawn anew from all of them.
+    """Apply `count` of these augmentations to each image, one after the other, each drawn from all of them again.
 
     As RandAugment does: all are equally probable, and one may be drawn twice. Raises ConfigError for no augmentations,
     for those that mix two samples, and for count < 0.
@@ -24,7 +24,9 @@ class Choose(Augmentation):
             raise ConfigError("Choose needs augmentations, such as Choose(Shift(2), Rotate(10)), got none")
         for one in augmentations:
             if not isinstance(one, Augmentation):
-                hint = ": what mixes two samples stands beside it in the list" if isinstance(one, Mixing) else ""
+                hint = (
+                    ": put augmentations that mix two samples next to it in the list" if isinstance(one, Mixing) else ""
+                )
                 expected = "augmentations of single images, such as Choose(Shift(2), Rotate(10))"
                 raise ConfigError(f"Choose takes {expected}, got {one!r}{hint}")
         self.augmentations = augmentations
@@ -40,7 +42,8 @@ class Choose(Augmentation):
                     given = augmentation.apply(x[chosen], own)
                     if np.shape(given) != (int(chosen.sum()), *x.shape[1:]):
                         raise ShapeError(
-                            f"{augmentation!r} must give images of shape {x[chosen].shape}; it gave {np.shape(given)}"
+                            f"{augmentation!r} must give images of shape {x[chosen].shape}; it returned "
+                            f"{np.shape(given)}"
                         )
                     x[chosen] = given
         return x

@@ -1,4 +1,4 @@
-"""Augmentations that hide a part of an image, so that a network learns to do without it."""
+"""Augmentations that hide a part of an image, so that a network learns not to depend on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Cutout(Augmentation):
 
     y[c, i, j] = fill where the square is, x[c, i, j] elsewhere
 
-    `fill` is in the dataset's own units. Raises ConfigError for size < 0, and for images that are smaller.
+    `fill` is in the dataset's own units. Raises ConfigError for size < 0, and for images smaller than that.
     Source: DeVries, Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout.
     """
 

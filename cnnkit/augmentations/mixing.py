@@ -33,7 +33,7 @@ class Mixup(Mixing):
 
 
 class CutMix(Mixing):
-    """Put a rectangle of another image in the place where it was, with probability `p`, and blend the targets by area.
+    """Insert a rectangle of another image at its own position, with probability `p`, and blend the targets by area.
 
     x = x2 inside a rectangle of sqrt(1 - s) of height and width around a random pixel, x1 elsewhere;
     y = t y1 + (1 - t) y2, t the share of the pixels that are of x1

@@ -12,7 +12,7 @@ from cnnkit.types import Array, Draws
 class Flip(Augmentation):
     """Mirror an image left to right, with probability `p`: y[c, i, j] = x[c, i, W - 1 - j].
 
-    Raises ConfigError unless 0 <= p <= 1. Not for images that mean something else in a mirror, such as digits.
+    Raises ConfigError unless 0 <= p <= 1. Not for images whose mirror image means something else, such as digits.
     Source: Krizhevsky, Sutskever, Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks,
     section 4.1.
     """
@@ -29,7 +29,7 @@ class Flip(Augmentation):
 class Shift(Augmentation):
     """Move an image by up to `by` whole pixels along each axis: y[c, i, j] = x[c, i + a, j + b], a, b in -by .. by.
 
-    What comes in from outside is `fill`, in the dataset's own units. Equal to cropping a random window of the old size
+    Pixels from outside are `fill`, in the dataset's own units. Equal to cropping a random window of the old size
     out of the image with a border of `by` pixels of `fill` around it.
     Raises ConfigError for by < 0, and for images that are not larger than that.
     Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2.
@@ -52,7 +52,7 @@ class PadCrop(Augmentation):
 
     y[c, i, j] = x[c, r(i + a), r(j + b)], a, b in -padding .. padding, r(-k) = k and r(H - 1 + k) = H - 1 - k
 
-    Nothing foreign comes in: for photographs, whose edges are rarely dark. With a constant border it is `Shift`.
+    No foreign pixels come in: for photographs, whose edges are rarely dark. With a constant border it is `Shift`.
     Raises ConfigError for padding < 0, and for images that are not larger than that.
     Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2 (with zeros around).
     """

@@ -12,7 +12,7 @@ from cnnkit.types import Array, Draws
 class Brightness(Augmentation):
     """Make an image brighter or darker: y = (1 + u) x, u uniform in -strength .. strength.
 
-    Values may go beyond the dataset's range: nothing is cut off. Raises ConfigError unless 0 <= strength < 1.
+    Values may exceed the dataset's range: nothing is clipped. Raises ConfigError unless 0 <= strength < 1.
     Source: Howard (2014), Some Improvements on Deep Convolutional Neural Network Based Image Classification.
     """
 
@@ -27,8 +27,8 @@ class Brightness(Augmentation):
 class Contrast(Augmentation):
     """Make differences in an image larger or smaller: y = x + u (x - mean(x)), u uniform in -strength .. strength.
 
-    The mean is that of all pixels and channels of the image. Values may go beyond the dataset's range: nothing is cut
-    off. Raises ConfigError unless 0 <= strength < 1.
+    The mean is that of all pixels and channels of the image. Values may exceed the dataset's range: nothing is
+    clipped. Raises ConfigError unless 0 <= strength < 1.
     Source: Howard (2014), Some Improvements on Deep Convolutional Neural Network Based Image Classification.
     """
 

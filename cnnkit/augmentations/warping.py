@@ -15,11 +15,11 @@ SMALLEST = 0.01
 
 
 class Rotate(Augmentation):
-    """Rotate an image about its centre by an angle from -degrees to degrees, counterclockwise if it is above 0.
+    """Rotate an image about its centre by an angle from -degrees to degrees, counterclockwise if positive.
 
     y[c, p] = x[c, q] with p - m = R(angle) (q - m), m the centre of the image, R a rotation; bilinear.
 
-    What comes in from outside is `fill`, in the dataset's own units. Raises ConfigError unless degrees are
+    Pixels from outside are `fill`, in the dataset's own units. Raises ConfigError unless degrees are
     from 0 to 180.
     Source: Shorten, Khoshgoftaar (2019), A survey on Image Data Augmentation for Deep Learning.
     """
@@ -40,9 +40,9 @@ class Affine(Augmentation):
     y[c, p] = x[c, q] with p - m = t + s R(angle) S(shear) (q - m), m the centre of the image, R a rotation,
     S = [[1, tan(shear)], [0, 1]] on (right, down); bilinear.
 
-    degrees: the angle is from -degrees to degrees, counterclockwise if it is above 0; translate: t is up to this share
-    of width and height, either way; scale: s is between these two; shear: from -shear to shear, in degrees. What comes
-    in from outside is `fill`, in the dataset's own units.
+    degrees: the angle is from -degrees to degrees, counterclockwise if positive; translate: t is up to this share
+    of width and height, either way; scale: s is between these two; shear: from -shear to shear, in degrees. Pixels
+    from outside are `fill`, in the dataset's own units.
     Raises ConfigError for degrees, translate or shear outside 0 .. 180, 0 .. 1 and 0 .. 90, and a scale that is not two
     numbers from 0.01 to 100 in order.
     Source: Simard, Steinkraus, Platt (2003), Best Practices for Convolutional Neural Networks Applied to Visual
@@ -77,7 +77,7 @@ class Affine(Augmentation):
 def _mapped(x: Array, angle: Array, shear: Array, scale: Array, right: Array, down: Array, fill: float) -> Array:
     """The images under p - m = t + s R S (q - m); all arguments (N,): radians, and t in pixels.
 
-    The other way round, q - m = S^-1 R^-1 (p - m - t) / s, says where each pixel of y is in x.
+    The inverse, q - m = S^-1 R^-1 (p - m - t) / s, gives the place of each pixel of y in x.
     """
     height, width = x.shape[2:]
     cos, sin, tan = np.cos(angle) / scale, np.sin(angle) / scale, np.tan(shear)

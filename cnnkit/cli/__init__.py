@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _answered(code: int) -> int:
-    """The same exit code, unless all went well and yet the answer is lost."""
+    """The exit code, or 2 if the command succeeded but its answer was lost."""
     from cnnkit.cli.answers import answers
 
     if code > 128:  # typer has made an exit code of Ctrl-C

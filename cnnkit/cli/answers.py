@@ -75,7 +75,7 @@ def _descriptor(stream: TextIO) -> int | None:
 
 
 def _moved(stream: TextIO) -> TextIO:
-    """The same stream on a descriptor of its own, which no other program inherits; its old one is stderr's."""
+    """The same stream on a separate descriptor, which no other program inherits; its old one is stderr's."""
     stream.flush()
     descriptor = os.dup(1)
     os.dup2(2, 1)

@@ -28,45 +28,45 @@ def compare(
         typer.Argument(
             metavar="[RECIPE|CODE]...",
             help="Recipes, or short codes of networks such as c16pc8p: c16 is a 3x3 convolution with 16 filters and a "
-            "ReLU, p a 2x2 max pooling. None: what the base says.",
+            "ReLU, p a 2x2 max pooling. Default: the configurations of the base.",
         ),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(metavar="RECIPE", help="Recipe that codes are applied to; else mnist-configs.")
+        str | None, typer.Option(metavar="RECIPE", help="Recipe that the codes apply to; default: mnist-configs.")
     ] = None,
     grid: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE,VALUE...", help="Train every value of a key, in all combinations; repeatable."),
+        typer.Option(metavar="KEY=VALUE,VALUE...", help="Try every value of a key, in all combinations; repeatable."),
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(metavar="N|SEED,SEED...", help="How many seeds, or which; else those of the recipe, or 3."),
+        typer.Option(
+            metavar="N|SEED,SEED...", help="Number of seeds, or a list of them; default: those of the recipe, or 3."
+        ),
     ] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     overrides: Overrides = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Runs at once; all that the backend has by default. Never changes a result."),
+        typer.Option(min=1, help="Parallel runs; default: as many as the backend offers. Never changes a result."),
     ] = None,
     backend: Annotated[
         str,
         typer.Option(
-            help="Where runs are carried out: loky (processes), or another backend of joblib. dask uses the cluster "
-            "that DASK_SCHEDULER_ADDRESS names, else starts one."
+            help="Where runs execute: loky (processes), or another backend of joblib. dask uses the cluster at "
+            "DASK_SCHEDULER_ADDRESS, or starts one."
         ),
     ] = "loky",
     register: Annotated[
-        str | None, typer.Option(metavar="best|all|none", help="What is registered in the end; else best.")
+        str | None, typer.Option(metavar="best|all|none", help="What to register at the end; default: best.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", callback=expanded_path, metavar="FOLDER", help="Write pictures into this folder."
-        ),
+        typer.Option("--output", "-o", callback=expanded_path, metavar="FOLDER", help="Write pictures to this folder."),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Go on with an unfinished comparison: its name, or latest.")
+        str | None, typer.Option(metavar="NAME", help="Resume an unfinished comparison: its name, or latest.")
     ] = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
@@ -75,8 +75,8 @@ def compare(
 ) -> None:
     """Train several configurations and rank them.
 
-    Each is trained with several seeds. What is done is kept at once, so that --resume goes on after an interruption.
-    Exits with 1 if a run has failed.
+    Each is trained with several seeds. Finished runs are kept, so that --resume continues after an interruption.
+    Exits with 1 if a run failed.
     """
     from cnnkit.comparison import draw_comparison
     from cnnkit.comparison.compare import begin, carry_out
@@ -153,7 +153,7 @@ def _seeds(text: str) -> int | list[int]:
         numbers = [int(part) for part in text.removesuffix(",").split(",")]
     except ValueError:
         raise ConfigError(
-            f"--seeds takes how many, such as 3, or which with commas between them, such as 0,5,7; got {text!r}"
+            f"--seeds takes a number of seeds, such as 3, or a comma-separated list, such as 0,5,7; got {text!r}"
         ) from None
     return numbers if "," in text else numbers[0]
 
@@ -170,7 +170,7 @@ def _unfinished(store: Registry, name: str, given: list[str]) -> tuple[Plan, Com
     from cnnkit.registry.environment import differences
 
     if given:
-        raise ConfigError(f"--resume goes on with what the comparison was begun with: leave out {', '.join(given)}")
+        raise ConfigError(f"--resume uses the options that the comparison started with: remove {', '.join(given)}")
     place = Comparisons(store.path).find(name)
     with contextlib.ExitStack() as stack:
         stack.callback(place.release)
@@ -178,7 +178,7 @@ def _unfinished(store: Registry, name: str, given: list[str]) -> tuple[Plan, Com
         plan = Plan.from_record(record, place.name)
         stack.pop_all()
     for difference in differences(record.get("environment")):
-        warn(f"{difference}: results may differ in their last bits from those of the runs that are done")
+        warn(f"{difference}: results may differ in their last bits from those of the finished runs")
     return plan, place
 
 
@@ -241,7 +241,7 @@ def _show(comparison: Comparison, pictures: list[Path]) -> None:
 def _show_resume(place: ComparisonFolder, output: Path | None, registry: str | None, data_dir: str | None) -> None:
     options = {"-o": output, "--registry": registry, "--data-dir": data_dir}
     ending = "".join(f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value)
-    note(f"what is done is kept; to go on: cnnkit compare --resume {place.name}{ending}")
+    note(f"finished runs are kept; to continue: cnnkit compare --resume {place.name}{ending}")
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:

@@ -13,7 +13,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def confirm(action: str, yes: bool) -> None:
-    """Say what will be done, such as "delete digits@3", and go on only if the user agrees or has said so by `--yes`.
+    """Say what will be done, such as "delete digits@3", and continue only if the user agrees or gave `--yes`.
 
     Raises ConfigError if there is nobody to ask, CheckError if the answer is no.
     """
@@ -22,9 +22,9 @@ def confirm(action: str, yes: bool) -> None:
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():  # None: it was closed
-        raise ConfigError(f"this would {action}, and without a terminal nobody can be asked: add --yes to do it")
+        raise ConfigError(f"this would {action}, but there is no terminal to ask for confirmation: add --yes to do it")
     warn(f"this will {action}")
-    note("go on? [y/N]")
+    note("continue? [y/N]")
     try:
         answer = sys.stdin.readline()
     except OSError:  # the terminal is gone, or open for writing alone

@@ -21,9 +21,9 @@ Expression = Annotated[str, typer.Argument(metavar="EXPR", help='A dataset, such
 
 @app.command(name="list")
 def list_datasets(data_dir: DataFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
-    """List the datasets that are installed.
+    """List installed datasets.
 
-    Says of each whether its files are in place.
+    Shows whether the files of each are in place.
     """
     from cnnkit.components import installed_catalog
     from cnnkit.data import default_data_dir
@@ -41,14 +41,14 @@ def list_datasets(data_dir: DataFolder = None, as_json: Json = False, _debug: De
         return
     words = {True: "in place", False: "missing", None: ""}
     say_table(("dataset", "distribution", "files", "description"), [(*row[:2], words[row[2]], row[3]) for row in rows])
-    note(f"files are looked for in {folder}")
+    note(f"data folder: {folder}")
 
 
 @app.command()
 def fetch(expression: Expression, data_dir: DataFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
     """Fetch a dataset and show what it holds.
 
-    Downloads the files that are missing into the data folder; a download that was interrupted goes on.
+    Downloads missing files into the data folder; an interrupted download is resumed.
     """
     from cnnkit.data import load_dataset
 
@@ -74,12 +74,15 @@ def show(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", callback=expanded_path, help="Draw samples of each class there: .png, .svg or .pdf."
+            "-o",
+            "--output",
+            callback=expanded_path,
+            help="Draw samples of each class into this file: .png, .svg or .pdf.",
         ),
     ] = None,
     augment: Annotated[
         list[str] | None,
-        typer.Option(metavar="EXPR", help='Draw the samples augmented, such as by "Shift(2)"; repeatable, in order.'),
+        typer.Option(metavar="EXPR", help='Augment the drawn samples, such as by "Shift(2)"; repeatable, in order.'),
     ] = None,
     data_dir: DataFolder = None,
     as_json: Json = False,
@@ -87,7 +90,7 @@ def show(
 ) -> None:
     """Show shapes, ranges and classes of a dataset.
 
-    Downloads the files that are missing into the data folder, as fetch does.
+    Downloads missing files into the data folder, as fetch does.
     """
     from cnnkit.components import installed_catalog
     from cnnkit.data import describe, load_dataset
@@ -96,7 +99,7 @@ def show(
     from cnnkit.plotting.saving import check_target
 
     if augment and not output:
-        raise ConfigError("--augment changes the picture: say with -o where it is to be drawn, such as -o samples.png")
+        raise ConfigError("--augment changes the picture: choose its file with -o, such as -o samples.png")
     augmentations = [cast(Any, installed_catalog().build("augmentation", one)) for one in augment or ()]
     if output:
         check_target(output)

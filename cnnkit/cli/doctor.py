@@ -20,8 +20,8 @@ def doctor(
         bool,
         typer.Option(
             "--tune",
-            help="Measure which kernels of OpenBLAS are the fastest here, and use them from now on if the default ones "
-            "are not; takes seconds. Other kernels round otherwise, as another machine does.",
+            help="Measure which OpenBLAS kernels are fastest here, and use them from now on if the defaults are "
+            "slower; takes seconds. Other kernels round differently, as another machine would.",
         ),
     ] = False,
     as_json: Json = False,
@@ -29,7 +29,7 @@ def doctor(
 ) -> None:
     """Show what this installation consists of.
 
-    Exits 1 if something is wrong with a plugin, a runtime, CNNKIT_TRUST, or the setting that --tune stored.
+    Exits with 1 if something is wrong with a plugin, a runtime, CNNKIT_TRUST, or the setting that --tune stored.
     """
     import importlib.metadata
     import platform
@@ -93,7 +93,7 @@ def doctor(
 def folder_state(path: Path) -> str:
     """A folder with what can be done in it."""
     if not os.path.exists(path):
-        return f"{path} (made when it is needed)"
+        return f"{path} (created when needed)"
     if not os.path.isdir(path):
         return f"{path} (not a folder)"
     return f"{path} ({'writable' if os.access(path, os.W_OK | os.X_OK) else 'read-only'})"

@@ -39,7 +39,7 @@ def evaluate(
 ) -> None:
     """Measure a model on test samples.
 
-    Loss and metrics; of a classifier also each class, what it is taken for, and whether confidence is earned.
+    Shows loss and metrics; for a classifier also results per class, confusions and calibration.
     """
     from cnnkit.classes import check_labels
     from cnnkit.components.predicted import not_finite
@@ -61,10 +61,10 @@ def evaluate(
         classes = evaluate_classes(model, data.test, data.labels)
     except CostError as error:
         classes = None
-        warn(f"the classes are left out: {error}")
+        warn(f"no results per class: {error}")
     except MemoryError:
         classes = None
-        warn(f"the classes are left out: the memory is too small for {model.output_shape[0]:,} of them")
+        warn(f"no results per class: not enough memory for {model.output_shape[0]:,} classes")
     if as_json:
         document = {"ref": version, "dataset": data.name, "digest": data.digest, "same_data": same}
         by_class = classes.to_dict() if classes else {}
@@ -107,6 +107,6 @@ def measure(
     if samples.x.shape[1:] != model.input_shape:
         raise ShapeError(
             f"{manifest.name} takes inputs of shape {model.input_shape}, the dataset has {tuple(samples.x.shape[1:])}: "
-            "choose a dataset that fits with --dataset"
+            "choose a matching dataset with --dataset"
         )
     return trainer.evaluate(model, samples)

@@ -42,7 +42,8 @@ def explain(
         ),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(metavar="N", help="Instead of a file: the test sample with this number, from 0 on.")
+        int | None,
+        typer.Option(metavar="N", help="Instead of a file: the test sample with this number, counted from 0."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -50,7 +51,9 @@ def explain(
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(metavar="NAME|INDEX", help="The true class; else the sample's, or for a file the predicted one."),
+        typer.Option(
+            metavar="NAME|INDEX", help="The true class; default: the sample's, or for a file the predicted one."
+        ),
     ] = None,
     loss: LossChoice = None,
     dataset: DatasetChoice = None,
@@ -62,8 +65,8 @@ def explain(
 ) -> None:
     """Show how a model sees one image.
 
-    Writes a page that needs nothing else: each layer's formula, cost, pictures forward and backward, one number worked
-    out, and a gradient check.
+    Writes a self-contained page: each layer's formula, cost, pictures forward and backward, one number computed step
+    by step, and a gradient check.
     """
     import numpy as np
 
@@ -91,7 +94,7 @@ def explain(
         target = _class(label, model)
     if target is None and model.task.gives != "classes":
         raise ConfigError(
-            f"{version.ref} gives {model.gives}, and without the true ones there is no loss to explain: take a test "
+            f"{version.ref} gives {model.gives}, and without the true ones there is no loss to explain: choose a test "
             "sample with --sample N"
         )
     chosen: Any = loss or recorded_loss(record.manifest, may_choose)
@@ -125,7 +128,7 @@ def _from_file(file: Path, model: Network) -> Array:
     for hint in inputs.hints if inputs.is_image else ():  # the network says so itself of an array
         warn(f"{file} {hint}")
     if len(x) != 1:
-        raise DataError(f"{file}: expected one image, it has {len(x)}: save the one to explain as a file of its own")
+        raise DataError(f"{file}: expected one image, it has {len(x)}: save the one to explain as a separate file")
     return x
 
 
@@ -146,7 +149,7 @@ def _from_dataset(
     if x.shape != model.input_shape:
         raise ShapeError(
             f"{record.version.name} takes inputs of shape {model.input_shape}, the dataset has {x.shape}: choose a "
-            "dataset that fits with --dataset"
+            "matching dataset with --dataset"
         )
     return x, int(y) if targets.ndim == 1 else y, f"test sample {number} of {data.name}"
 
@@ -157,7 +160,7 @@ def _class(label: str, model: Network) -> int:
     from cnnkit.errors import ConfigError
 
     if model.task.gives != "classes":
-        raise ConfigError(f"the model gives {model.gives}: leave --label out, and take a sample with --sample")
+        raise ConfigError(f"the model gives {model.gives}: remove --label, and choose a sample with --sample")
     if label in model.labels:
         return model.labels.index(label)
     classes = model.output_shape[0]

@@ -31,7 +31,9 @@ def export(
     opset: Annotated[int, typer.Option(help="Version of the ONNX operator set.")] = 17,
     input_dtype: Annotated[
         str | None,
-        typer.Option("--input", metavar="DTYPE", help="float32 for runtimes that take no uint8; else the dataset's."),
+        typer.Option(
+            "--input", metavar="DTYPE", help="float32 for runtimes that do not accept uint8; default: the dataset's."
+        ),
     ] = None,
     validate: Annotated[
         bool, typer.Option("--validate/--no-validate", help="Compare with the model on every installed runtime.")
@@ -46,8 +48,8 @@ def export(
 ) -> None:
     """Write a model as an ONNX file.
 
-    It is written only if an installed runtime gives the model's answers, with a warning of each that does not; the
-    verdict is kept with the version.
+    The file is written only if an installed runtime gives the model's answers; a warning names each that does not.
+    The verdict is stored with the version.
     """
     from cnnkit.errors import CheckError, ConfigError, OnnxError
     from cnnkit.onnx.export import to_onnx, write_onnx
@@ -59,7 +61,9 @@ def export(
 
     may_choose = trusted(trust)
     if runtime and not validate:
-        raise ConfigError("--runtime chooses what to compare on, but --no-validate compares on nothing: leave one out")
+        raise ConfigError(
+            "--runtime chooses where to validate, but --no-validate turns validation off: remove one of them"
+        )
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
@@ -84,6 +88,6 @@ def export(
     elif report and inputs:
         show_report(report, inputs)
     if not passed:
-        raise CheckError(f"{target} was not written: it would not give the answers of {version.ref}")
+        raise CheckError(f"{target} was not written: its answers would differ from those of {version.ref}")
     if not as_json:
         say_pairs({"exported": version.ref, "file": target, "validated": "no" if report is None else "yes"})

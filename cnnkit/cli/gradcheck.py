@@ -21,7 +21,7 @@ def gradcheck(
 ) -> None:
     """Check a layer's gradients.
 
-    Compares them with finite differences, also for ties, large inputs and zeros; exits 1 if they are wrong.
+    Compares them with finite differences, including ties, large inputs and zeros; exits with 1 if they are wrong.
     """
     from cnnkit.components import Layer, Merge, installed_catalog
     from cnnkit.testing import gradient_check
@@ -42,8 +42,10 @@ def _shape(text: str) -> tuple[int, ...]:
 
     sizes = text.split(",")
     if not all(size.isdecimal() and size.strip("0") for size in sizes):
-        raise ShapeError(f"--input must be numbers above 0 with commas between them, such as 3,8,8, got {text!r}")
+        raise ShapeError(f"--input must be positive numbers separated by commas, such as 3,8,8, got {text!r}")
     shape = tuple(int(size) for size in sizes if len(size) < 10)
     if len(shape) < len(sizes) or math.prod(shape) > MAX_INPUTS:
-        raise ShapeError(f"--input may have {MAX_INPUTS:,} numbers, as each is moved in turn, got {text[:80]!r}")
+        raise ShapeError(
+            f"--input may have at most {MAX_INPUTS:,} numbers, since each is moved in turn, got {text[:80]!r}"
+        )
     return shape

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """Look at the registry, and change it."""
+    """Inspect and change the registry."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -43,9 +43,9 @@ def list_models(
         str,
         typer.Option(
             metavar="CONDITIONS",
-            help='Such as "accuracy>0.98 and dataset=mnist". Operators: = != < <= > >= ~ (contains); fields: metrics, '
-            "name, version, created, dataset, tag.KEY, seed, epochs, parameters, keys of the recipe such as "
-            "train.optimizer.",
+            help='Conditions, such as "accuracy>0.98 and dataset=mnist". Operators: = != < <= > >= ~ (contains); '
+            "fields: metrics, name, version, created, dataset, tag.KEY, seed, epochs, parameters, keys of the recipe "
+            "such as train.optimizer.",
         ),
     ] = "",
     registry: RegistryFolder = None,
@@ -65,7 +65,7 @@ def list_models(
             [_row(entry) for entry in entries],
         )
     elif where or name:
-        note("no version meets the conditions" if where else f"the model {name} has no versions left")
+        note("no version matches the conditions" if where else f"the model {name} has no versions left")
     else:
         note(f"the registry at {store.path} is empty; `cnnkit train` registers a first model")
 
@@ -94,13 +94,13 @@ def _row(entry: Entry) -> tuple[str, ...]:
 def show(
     ref: Reference,
     recipe: Annotated[
-        bool, typer.Option("--recipe", help="Print its recipe alone, as the TOML file that cnnkit train takes.")
+        bool, typer.Option("--recipe", help="Print only its recipe, as a TOML file for cnnkit train.")
     ] = False,
     registry: RegistryFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Show what a version says about itself.
+    """Show everything recorded about a version.
 
     Works without the plugins of its layers.
     """
@@ -109,7 +109,7 @@ def show(
 
     if recipe and as_json:
         raise ConfigError(
-            "--recipe prints TOML: leave out --json, or --recipe, as the document of --json has the recipe"
+            "--recipe prints TOML: remove --json, or remove --recipe, since the JSON document contains the recipe"
         )
     store = Registry(registry)
     record = store.read(ref)
@@ -187,7 +187,7 @@ def _ended(settings: dict[str, Any]) -> dict[str, object]:
 
 
 def _notes(store: Registry, record: Record) -> dict[str, Any]:
-    """What stands beside a version; what is damaged is warned of and left out."""
+    """The notes of a version; damaged ones are skipped with a warning."""
     name, number, ref = record.version.name, record.version.number, record.version.ref
     pointing = [alias for alias, to in store.aliases(name).items() if to == number]
     return {
@@ -287,7 +287,7 @@ def verify(
 ) -> None:
     """Check every file of the registry.
 
-    Compares each with its hash and the digest log; exits 1 if something is wrong.
+    Compares each with its hash and the digest log; exits with 1 if something is wrong.
     """
     from cnnkit.errors import CheckError
     from cnnkit.registry import Registry
@@ -312,15 +312,15 @@ def delete(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Delete a version for ever.
+    """Delete a version permanently.
 
-    Its notes go with it; its number is not used again.
+    Also deletes its notes; its number is never reused.
     """
     from cnnkit.registry import Registry
 
     store = Registry(registry)
     version = store.find(ref if "@" in ref else _which(store, ref, yes))
-    confirm(f"delete {version.ref} ({version.path}) and its notes for ever", yes)
+    confirm(f"delete {version.ref} ({version.path}) and its notes permanently", yes)
     store.delete(version.ref)
     if as_json:
         say_json({"deleted": version.ref, "path": str(version.path), "digest": version.digest})
@@ -338,8 +338,8 @@ def _which(store: Registry, name: str, yes: bool) -> str:
     numbers = [str(version.number) for version in store.versions(name)]
     there = f"{name} has {counted(len(numbers), 'version')}" + (f": {', '.join(numbers[-20:])}" if numbers else "")
     if not numbers or yes or not sys.stdin.isatty():
-        raise ConfigError(f"which version is to be deleted? {there}; say it as in {name}@{(numbers or ['1'])[-1]}")
-    note(f"{there}; which one is to be deleted?")
+        raise ConfigError(f"which version should be deleted? {there}; name it, as in {name}@{(numbers or ['1'])[-1]}")
+    note(f"{there}; which one should be deleted?")
     answer = sys.stdin.readline().strip().removeprefix(f"{name}@")
     if answer not in numbers:
         raise ConfigError(f"expected one of these numbers, got {answer!r}: nothing was deleted")
@@ -350,7 +350,7 @@ def _which(store: Registry, name: str, yes: bool) -> str:
 def gc(yes: Yes = False, registry: RegistryFolder = None, as_json: Json = False, _debug: Debug = False) -> None:
     """Remove what killed processes left behind.
 
-    Those are temporary files, and notes of deleted versions; what a living process is writing stays.
+    Removes temporary files and notes of deleted versions, but not what a running process is writing.
     """
     from cnnkit.registry import Registry
 

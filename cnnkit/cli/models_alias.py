@@ -29,7 +29,8 @@ def set_alias(
         str | None,
         typer.Option(
             metavar="validated|none",
-            help="validated: from now on the alias takes only versions whose last validation passed; none: any.",
+            help="validated: from now on, the alias accepts only versions whose last validation passed; none: any "
+            "version.",
         ),
     ] = None,
     yes: Yes = False,
@@ -39,7 +40,7 @@ def set_alias(
 ) -> None:
     """Let an alias point to a version.
 
-    Afterwards name@ALIAS means that version. Asks before an alias moves, or loses its requirement.
+    name@ALIAS then means that version. Asks before an alias moves or loses its requirement.
     """
     from cnnkit.registry import Registry
 
@@ -50,7 +51,7 @@ def set_alias(
     if before not in (None, version.number):
         changes.append(f"move {version.name}@{name} from {version.name}@{before} to {version.ref}")
     if before and require == "none" and store.requirement(version.name, name) != "none":
-        changes.append(f"let {version.name}@{name} take versions that are not validated")
+        changes.append(f"let {version.name}@{name} accept versions that are not validated")
     if changes:
         confirm(" and ".join(changes), yes)
     store.set_alias(version.ref, name, require)
@@ -69,7 +70,7 @@ def remove(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Forget an alias; its version stays."""
+    """Remove an alias; its version stays."""
     from cnnkit.registry import Registry
 
     store = Registry(registry)

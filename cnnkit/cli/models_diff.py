@@ -39,7 +39,8 @@ def diff(
 ) -> None:
     """Show what differs between two versions.
 
-    Layers, recipe, metrics, versions and weights, without the plugins of the layers; and predictions on request.
+    Compares layers, recipe, metrics, versions and weights, without needing the plugins of the layers; and
+    predictions on request.
     """
     from cnnkit.data import load_dataset
     from cnnkit.registry import Registry

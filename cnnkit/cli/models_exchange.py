@@ -36,8 +36,8 @@ def export_bundle(
 ) -> None:
     """Write a version as one zip file.
 
-    With its own file, its ONNX file and a model card; only if an installed runtime gives the model's answers, with a
-    warning of each that does not.
+    The bundle holds its own file, its ONNX file and a model card. It is written only if an installed runtime gives
+    the model's answers; a warning names each that does not.
     """
     from cnnkit import api
     from cnnkit.errors import CheckError
@@ -60,25 +60,26 @@ def export_bundle(
     else:
         show_report(report, inputs)
     if not report.ok:
-        raise CheckError(f"{target} was not written: its ONNX file would not give the answers of {version.ref}")
+        raise CheckError(
+            f"{target} was not written: the answers of its ONNX file would differ from those of {version.ref}"
+        )
     if not as_json:
         say_pairs({"exported": version.ref, "file": target})
 
 
 def import_version(
     file: Annotated[
-        Path, typer.Argument(callback=expanded_path, help="A version file (.h5), or a bundle (.zip) of export-bundle.")
+        Path,
+        typer.Argument(callback=expanded_path, help="A version file (.h5), or a bundle (.zip) from export-bundle."),
     ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="Model that it becomes a version of; else its own.")
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Model to add it to; default: its own.")] = None,
     registry: RegistryFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
     """Register a version from a file.
 
-    It becomes the next version of its model, unless that very version is there already.
+    It becomes the next version of its model, unless that version is already registered.
     """
     from cnnkit.errors import RegistryError
     from cnnkit.registry import Registry
@@ -97,6 +98,6 @@ def import_version(
         document = {"ref": version.ref, "path": str(version.path), "digest": version.digest}
         say_json({**document, "file": str(file), "new": there is None})
     elif there:
-        say(f"{file} is there already, as {version.ref}")
+        say(f"{file} is already registered, as {version.ref}")
     else:
         say_pairs({"imported": version.ref, "file": version.path, "digest": version.digest})

@@ -25,17 +25,17 @@ def _switch_debug(context: typer.Context, value: bool) -> None:
 
 
 def _expanded(folder: str | None) -> str | None:
-    """A shell leaves `~` in `--registry=~/models` as it is."""
+    """Expand `~`, which a shell leaves as it is in `--registry=~/models`."""
     return folder and str(expanded(folder))
 
 
 def expanded_path(path: Path | None) -> Path | None:
-    """The same for a file or folder: a shell leaves it in `--output=~/model.onnx`, too."""
+    """Expand `~` in the path of a file or folder, which a shell leaves as it is in `--output=~/model.onnx`."""
     return path and expanded(path)
 
 
 def expanded_names(names: list[str]) -> list[str]:
-    """The same for several."""
+    """Expand `~` in several paths."""
     return [str(expanded(name)) if name.startswith("~") else name for name in names]
 
 
@@ -47,43 +47,41 @@ Epochs = Annotated[int | None, typer.Option(help=OPTIONS["epochs"].about)]
 BatchSize = Annotated[int | None, typer.Option(help=OPTIONS["batch_size"].about)]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate of the recipe's optimizer.")]
 Seed = Annotated[int | None, typer.Option(help=OPTIONS["seed"].about)]
-Workers = Annotated[
-    int | None, typer.Option(help="Threads that share the work; all cores by default. Never changes a result.")
-]
+Workers = Annotated[int | None, typer.Option(help="Worker processes; all cores by default. Never changes a result.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; repeatable.")
 ]
 DatasetChoice = Annotated[
     str | None,
-    typer.Option("--dataset", metavar="EXPR", help='A dataset, such as "MNIST()"; else the one trained on.'),
+    typer.Option("--dataset", metavar="EXPR", help='A dataset, such as "MNIST()"; default: the one trained on.'),
 ]
 LossChoice = Annotated[
-    str | None, typer.Option("--loss", metavar="EXPR", help='A loss, such as "MSE()"; else the one trained with.')
+    str | None, typer.Option("--loss", metavar="EXPR", help='A loss, such as "MSE()"; default: the one trained with.')
 ]
 TrustChoice = Annotated[
     list[str] | None,
     typer.Option(
         "--trust",
         metavar="DIST",
-        help="A distribution whose components a model file may choose, beside those in CNNKIT_TRUST; repeatable.",
+        help="A distribution whose components a model file may use, in addition to those in CNNKIT_TRUST; repeatable.",
     ),
 ]
 RuntimeChoice = Annotated[
     list[str] | None,
     typer.Option(
-        "--runtime", metavar="EXPR", help='A runtime, such as "OnnxRuntime"; repeatable. Else all that are installed.'
+        "--runtime", metavar="EXPR", help='A runtime, such as "OnnxRuntime"; repeatable. Default: all installed ones.'
     ),
 ]
 RegistryFolder = Annotated[
     str | None,
-    typer.Option("--registry", callback=_expanded, help="Registry folder; else CNNKIT_REGISTRY, else ./registry."),
+    typer.Option("--registry", callback=_expanded, help="Registry folder; default: CNNKIT_REGISTRY, or ./registry."),
 ]
 DataFolder = Annotated[
     str | None,
     typer.Option(
         "--data-dir",
         callback=_expanded,
-        help="Folder of data files; else CNNKIT_DATA_DIR, else one in the user's cache folder.",
+        help="Folder of data files; default: CNNKIT_DATA_DIR, or one in the user's cache folder.",
     ),
 ]
 Reference = Annotated[str, typer.Argument(metavar="REF", help="name@3, name@latest or name@ALIAS.")]

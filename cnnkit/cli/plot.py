@@ -24,7 +24,7 @@ def plot(
         typer.Option(
             metavar="KIND",
             help="curves, filters, feature-maps, predictions, misclassified, confusion or calibration; compare for "
-            "several models. Without it: all that fit.",
+            "several models. Default: all that apply.",
         ),
     ] = None,
     output: Annotated[
@@ -35,15 +35,18 @@ def plot(
             callback=expanded_path,
             metavar="PATH",
             show_default=False,
-            help="A file that ends in .png, .svg or .pdf for one picture; else a folder, made if need be, for files "
+            help="A .png, .svg or .pdf file for one picture; otherwise a folder, created if needed, for files "
             "<name>-<number>-<kind>.png. Default: the working directory.",
         ),
     ] = Path(),
     layer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="For filters and feature-maps, as in summary; else the first convolution."),
+        typer.Option(
+            metavar="NAME",
+            help="Layer for filters and feature-maps, named as in summary; default: the first convolution.",
+        ),
     ] = None,
-    sample: Annotated[int, typer.Option(min=0, help="The test sample of feature-maps, from 0.")] = 0,
+    sample: Annotated[int, typer.Option(min=0, help="Test sample for feature-maps, counted from 0.")] = 0,
     dataset: DatasetChoice = None,
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
@@ -83,4 +86,4 @@ def plot(
         say(str(file))
     for reason in dict.fromkeys(left_out.values()):
         kinds = ", ".join(kind for kind, why in left_out.items() if why == reason)
-        note(f"left out {kinds}: {reason}")
+        note(f"skipped {kinds}: {reason}")

@@ -1,4 +1,4 @@
-"""`cnnkit plugins`: who brings which components."""
+"""`cnnkit plugins`: which plugin provides which components."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
 from cnnkit.lines import on_one_line
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at what is installed.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show installed plugins.")
 
 
 @app.callback()
 def group() -> None:
-    """Look at what is installed."""
+    """Show installed plugins."""
 
 
 @app.command(name="list")
 def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
     """List plugins, components and problems.
 
-    Each plugin is imported and asked in a process of its own.
+    Imports and queries each plugin in a separate process.
     """
     from cnnkit.components import installed_catalog
     from cnnkit.components.plugins import KINDS

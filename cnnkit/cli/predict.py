@@ -34,17 +34,20 @@ def predict(
         ),
     ],
     top: Annotated[
-        int | None, typer.Option(min=1, help="How many classes to show for each image, or labels; else what is said.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of classes or labels to show for each image; default: only what is predicted."
+        ),
     ] = None,
-    invert: Annotated[bool, typer.Option("--invert", help="Turn light and dark in image files.")] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Swap light and dark in image files.")] = False,
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Print what a model says of images.
+    """Print a model's predictions for images.
 
-    The most probable class, all labels that are there, or the values: what it was trained for.
+    Prints the most probable class, all predicted labels, or the values, depending on what the model was trained for.
     """
     from cnnkit.evaluation.predict import predict_files
     from cnnkit.registry import Registry

@@ -1,4 +1,4 @@
-"""What a model file may choose by itself: components of cnnkit or of a trusted plugin, and samples that are in place.
+"""What a model file may choose on its own: components of cnnkit or of a trusted plugin, and samples that are in place.
 
 A model may come from anybody. What it says it was trained with never opens a file that it names, starts a download or
 imports a plugin; for all that, the user trusts the plugin's distribution or gives the expression.
@@ -35,7 +35,7 @@ def recorded_loss(manifest: Manifest, trust: Trust) -> Component | None:
         return build("loss", expression, manifest, trust)
     except RegistryError as error:
         raise ConfigError(
-            f"the model was trained with the loss {expression}, and a model file can choose only one that comes with "
+            f"the model was trained with the loss {expression}, and a model file can use only those that come with "
             f"cnnkit: pass --loss {shlex.quote(str(expression))}; {error}"
         ) from error
 
@@ -53,10 +53,7 @@ def recorded_metrics(manifest: Manifest, trust: Trust) -> list[Component] | None
         try:
             metrics.append(build("metric", expression, manifest, trust))
         except RegistryError as error:
-            warn(
-                f"the metric {expression} is left out: a model file can choose only those that come with cnnkit; "
-                f"{error}"
-            )
+            warn(f"the metric {expression} is skipped: a model file can use only those that come with cnnkit; {error}")
     return metrics
 
 
@@ -67,7 +64,7 @@ def chosen_dataset(choice: str | None, ref: str, manifest: Manifest, data_dir: s
     data = load_dataset(choice or recorded_dataset(manifest, data_dir, trust), data_dir)
     known = manifest.dataset or {}
     if data.name == known.get("name") and data.digest != known.get("digest"):
-        warn(f"{data.name} has other samples now than when {ref} was trained on it: its content hash differs")
+        warn(f"{data.name} has changed since {ref} was trained on it: its content hash differs")
     return data
 
 
@@ -85,11 +82,13 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
     from cnnkit.registry.trust import build, is_built_in
 
     if not manifest.dataset:
-        raise DataError("the model does not say what it was trained on: give a dataset, such as --dataset 'MNIST()'")
+        raise DataError("the model does not record its training dataset: give one, such as --dataset 'MNIST()'")
     name = manifest.dataset["name"]
     given = f"pass --dataset {shlex.quote(name)}"
     folder = Path(data_dir) if data_dir else default_data_dir()
-    closed = f"the model was trained on {name}, which a model file may not load by itself, as that opens files or runs "
+    closed = (
+        f"the model was trained on {name}, which a model file may not load itself, because that opens files or runs "
+    )
     try:
         components = [build("dataset", call, manifest, trust) for call in calls(parse(name))]
     except CnnkitError as error:
@@ -98,7 +97,7 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
         complete = component.is_complete(folder)
         if complete is False:
             raise DataError(
-                f"the model was trained on {name}, which is not complete in {folder}, and a model file starts no "
+                f"the model was trained on {name}, which is not complete in {folder}, and a model file never starts a "
                 f"download: {given}"
             )
         if complete is None and is_built_in(component):
@@ -107,7 +106,7 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
 
 
 def needed_options(manifest: Manifest, data_dir: str | None) -> str:
-    """What must be added to a command that measures a version: "" if its file may choose everything by itself."""
+    """What must be added to a command that measures a version: "" if its file may choose everything on its own."""
     from cnnkit.components.plugins import BUILT_IN, normalized
     from cnnkit.errors import DataError
 

@@ -43,8 +43,8 @@ def reproduce(
 ) -> None:
     """Train a model again and compare bit by bit.
 
-    It is trained from what is stored with it. Exits with 1 if something differs, and says where it began and what is
-    not as it was.
+    Retrains it from its stored recipe. Exits with 1 if something differs, and shows where the difference starts and
+    what has changed.
     """
     from cnnkit.errors import CheckError
     from cnnkit.evaluation.reproduce import check_reproduction, retrain
@@ -109,6 +109,6 @@ def _report(result: Reproduction) -> str:
             f"the first array that differs is {result.array}, the largest relative difference {result.largest:.3g}"
         )
     lines += result.environment or (
-        "Python, NumPy, cnnkit, processor, BLAS and the plugins are in the versions that were recorded",
+        "Python, NumPy, cnnkit, processor, BLAS and the plugins all have the recorded versions",
     )
     return "\n  ".join(lines)

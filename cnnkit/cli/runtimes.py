@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RuntimeState:
-    """A runtime in words, such as `OnnxRuntime (onnxruntime 1.20.1)`, and its problem, "" if it works."""
+    """A runtime as text, such as `OnnxRuntime (onnxruntime 1.20.1)`, and its problem, "" if it works."""
 
     text: str
     problem: str = ""
 
 
 def runtime_states(catalog: Catalog) -> list[RuntimeState]:
-    """The state of every runtime that cnnkit or a plugin brings; imports all plugins, and executes a small model."""
+    """The state of every runtime that cnnkit or a plugin provides; imports all plugins, and executes a small model."""
     classes = [(plugin, cls) for plugin in catalog.plugins for cls in catalog.classes(plugin, "runtime").values()]
     return [_state(catalog, plugin, cast("type[Runtime]", cls)) for plugin, cls in classes]
 
@@ -62,4 +62,4 @@ def _tried(catalog: Catalog, plugin: Plugin, cls: type[Runtime]) -> str:
             return ""
     except Exception as error:  # a plugin may fail in any way; it is reported
         return f"{type(error).__name__}: {error}"
-    return "it gives other numbers than cnnkit for a ReLU"
+    return "its output for a ReLU differs from cnnkit's"

@@ -36,7 +36,7 @@ class Stream(io.FileIO):
                 if not poll.poll(_TICK):
                     super().write(b"")  # which fails where there will never be room: it is open for reading alone
                     if not may_wait():
-                        raise BlockingIOError(errno.EAGAIN, "nobody has read it in time")
+                        raise BlockingIOError(errno.EAGAIN, "the reader took too long")
                 # No more than fits where there is room at all: more would wait where nothing tells that it must end.
                 elif (count := super().write(memoryview(data)[: select.PIPE_BUF])) is not None:
                     return count

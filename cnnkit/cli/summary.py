@@ -29,7 +29,7 @@ def summary(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Print layers, shapes and what they cost."""
+    """Print layers, shapes and costs."""
     from cnnkit.errors import ConfigError
     from cnnkit.plotting.network import write_network
     from cnnkit.plotting.saving import check_target
@@ -39,7 +39,9 @@ def summary(
         check_target(graph)
     if "@" in subject and not subject.endswith(".toml"):
         if overrides:
-            raise ConfigError(f"--set changes a recipe; {subject} is a registered model, which nothing changes")
+            raise ConfigError(
+                f"--set overrides values of a recipe; {subject} is a registered model, which cannot change"
+            )
         record = Registry(registry).read(subject)
         model, title = record.model(), record.version.ref
     else:

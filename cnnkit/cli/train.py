@@ -35,30 +35,30 @@ if TYPE_CHECKING:
     from cnnkit.training import Run
     from cnnkit.training.recipe import Recipe
 
-Fraction = Annotated[float | None, typer.Option(help="Share of the training samples to use.")]
+Fraction = Annotated[float | None, typer.Option(help="Fraction of the training samples to use.")]
 Time = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Train for as many epochs as fit into a time, such as 90s, 5m or 1h."),
+    typer.Option(metavar="TIME", help="Train for as many epochs as fit into this time, such as 90s, 5m or 1h."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trained; register nothing.")]
 FindLr = Annotated[bool, typer.Option("--find-lr", help="Find a learning rate by a short training; register nothing.")]
 OneBatch = Annotated[
     bool,
-    typer.Option("--overfit-one-batch", help="Check that the network can learn one batch by heart; register nothing."),
+    typer.Option("--overfit-one-batch", help="Check that the network can memorize one batch; register nothing."),
 ]
 Profile = Annotated[
     bool,
     typer.Option(
-        "--profile", help="Show what each step of the network costs; trains with one worker unless told otherwise."
+        "--profile", help="Show what each step of the network costs; uses one worker unless --workers is given."
     ),
 ]
-Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Go on with an interrupted run: its name, or latest.")]
+Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Resume an interrupted run: its name, or latest.")]
 Steps = Annotated[int | None, typer.Option(help="Steps between checkpoints; no limit by default.")]
 Minutes = Annotated[float, typer.Option(help="Minutes between checkpoints.")]
 RecipeSource = Annotated[
     str | None,
     typer.Argument(
-        metavar="RECIPE", help="Name of a recipe that ships with cnnkit, or path of a .toml file; else digits."
+        metavar="RECIPE", help="Name of a recipe that ships with cnnkit, or path of a .toml file; default: digits."
     ),
 ]
 
@@ -87,9 +87,9 @@ def train(
 ) -> None:
     """Train a recipe and register the model.
 
-    Ctrl-C ends the training after the step and keeps a checkpoint, from which --resume goes on to the same bits; a
-    second Ctrl-C ends it at once. A model that cannot be measured on the test samples is registered all the same; the
-    exit code is 1 then.
+    Ctrl-C ends the training after the step and keeps a checkpoint, from which --resume continues bit for bit; a
+    second Ctrl-C ends it at once. A model that cannot be measured on the test samples is still registered, but the
+    exit code is 1.
     """
     from cnnkit.registration import RegisteredTraining
 
@@ -127,7 +127,7 @@ def _check_alone(chosen: Sequence[str]) -> None:
     from cnnkit.errors import ConfigError
 
     if len(chosen) > 1:
-        raise ConfigError(f"{' and '.join(chosen)} cannot be had at once: give one of them")
+        raise ConfigError(f"{' and '.join(chosen)} cannot be combined: give only one of them")
 
 
 def _within(recipe: Recipe, time: str | None, here: Surroundings, epochs: int | None) -> Recipe:
@@ -139,7 +139,7 @@ def _within(recipe: Recipe, time: str | None, here: Surroundings, epochs: int | 
     if time is None:
         return recipe
     if epochs is not None:
-        raise ConfigError("--time says how many epochs there are: leave out --epochs")
+        raise ConfigError("--time determines the number of epochs: remove --epochs")
     limited = within(recipe, data_for(recipe, here.data_dir), seconds_in(time), here.workers)
     share = f" of {limited.data.fraction:.2%} of the samples" if limited.data != recipe.data else ""
     note(f"{time}: {counted(limited.train.epochs, 'epoch')}{share}")
@@ -168,7 +168,7 @@ def _resumed(name: str, given: Sequence[str], registry: str | None) -> Registere
 
     if given:
         names = ", ".join(given).replace("_", "-")
-        raise ConfigError(f"--resume goes on with what the run was begun with: leave out {names}")
+        raise ConfigError(f"--resume uses the options that the run started with: remove {names}")
     training = RegisteredTraining.resume(name, registry)
     for difference in training.differences:
         warn(f"{difference}: the result may differ in its last bits from that of an uninterrupted run")
@@ -192,7 +192,7 @@ def _trained(training: RegisteredTraining, here: Surroundings, steps: int | None
                 stop=stop,
             )
         except KeyboardInterrupt:
-            note("ended at once: what was trained since the last checkpoint is lost, and nothing was registered")
+            note("stopped immediately: all training since the last checkpoint is lost, and nothing was registered")
             show_resume(training, here)
             raise
 

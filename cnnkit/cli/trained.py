@@ -41,14 +41,14 @@ def show(training: RegisteredTraining, run: Run, version: Version | None, here: 
     show_resume(training, here)
 
 
-def show_resume(training: RegisteredTraining, here: Surroundings, before: str = "to go on") -> None:
-    """Print the command that goes on with a training, if there is a checkpoint of it."""
+def show_resume(training: RegisteredTraining, here: Surroundings, before: str = "to continue") -> None:
+    """Print the command that continues a training, if there is a checkpoint of it."""
     if training.place.has_begun():
         note(f"{before}: cnnkit train --resume {training.place.name}{here.options()}")
 
 
 def document(training: RegisteredTraining, run: Run, version: Version | None) -> dict[str, Any]:
-    """The same for JSON."""
+    """The outcome of a training as JSON values."""
     return {
         "ref": version and version.ref,
         "path": version and str(version.path),

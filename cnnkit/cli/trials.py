@@ -64,7 +64,7 @@ def _picture(found: RangeTest, suggestion: float, name: str) -> Path | None:
 
 
 def overfit_one_batch(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
-    """Print whether the network can learn one batch by heart. Raises CheckError if it cannot."""
+    """Print whether the network can memorize one batch. Raises CheckError if it cannot."""
     from cnnkit.errors import CheckError
     from cnnkit.training.assemble import data_for, model_for
     from cnnkit.training.one_batch import overfit_one_batch
@@ -76,11 +76,11 @@ def overfit_one_batch(recipe: Recipe, workers: int | None, data_dir: str | None,
     if as_json:
         say_json(dataclasses.asdict(result))
     elif result.learned:
-        say(f"one batch is learned by heart, {how}")
+        say(f"one batch was memorized, {how}")
         note("so the network, its loss and its gradients work together; nothing was registered")
     if not result.learned:
         raise CheckError(
-            f"one batch could not be learned by heart, {how}. Expected every sample right: try another learning rate "
+            f"one batch could not be memorized, {how}. Expected every sample right: try another learning rate "
             "(--find-lr suggests one), a larger network or less dropout; check the labels, and layers of your own with "
             "`cnnkit gradcheck`"
         )

@@ -169,13 +169,13 @@ def _storable() -> Path:
     path = setting_path()
     advice = "set XDG_CONFIG_HOME to a folder that can be written to"
     if path is None:
-        raise ConfigError(f"--tune keeps its setting in the home folder, and there is none: {advice}")
+        raise ConfigError(f"--tune stores its setting in the home folder, which does not exist: {advice}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--tune cannot keep its setting in {path}: {error.strerror}; {advice}") from error
+        raise ConfigError(f"--tune cannot store its setting in {path}: {error.strerror}; {advice}") from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"--tune cannot keep its setting in {path}: its folder is read-only; {advice}")
+        raise ConfigError(f"--tune cannot store its setting in {path}: its folder is read-only; {advice}")
     return path
 
 

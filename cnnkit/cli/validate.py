@@ -35,9 +35,9 @@ def validate(
 ) -> None:
     """Compare an ONNX file with a model.
 
-    Runs it on every installed runtime; exits 1 if none of them gives the model's answers, and warns of each that does
-    not. The verdict is kept with the version if the file holds what exporting the version gives. Any other file runs in
-    a process of its own, with limits, and is refused if it uses operators that no layer is exported with.
+    Runs it on every installed runtime; exits with 1 if none of them gives the model's answers, and warns about each
+    that does not. The verdict is stored with the version if the file is identical to its export. Any other file runs
+    in a separate process, with limits, and is refused if it uses operators that no layer is exported with.
     """
     from cnnkit.errors import CheckError
     from cnnkit.onnx.validate import validate_onnx
@@ -54,7 +54,9 @@ def validate(
         remember(report, store, record.version)
     else:
         ref = record.version.ref
-        note(f"the verdict is not kept: {file} is not what exporting {ref} gives; `cnnkit export {ref}` validates that")
+        note(
+            f"the verdict is not stored: {file} differs from the export of {ref}; `cnnkit export {ref}` validates that"
+        )
     warn_of_faults(report)
     if as_json:
         say_json({"ref": record.version.ref, "inputs": inputs, **report.to_dict()})

@@ -21,7 +21,7 @@ MAX_SAMPLES = 1000
 def inputs_for(
     model: Network, chosen: str | None, manifest: Manifest, data_dir: str | None, trust: Trust
 ) -> tuple[Array | None, str]:
-    """The first test samples of the chosen dataset, else the recorded one, else None for random inputs; and in words.
+    """The first test samples of the chosen dataset, else of the recorded one, else None; and a description.
 
     Raises what `load_dataset` raises for a chosen dataset.
     """
@@ -77,4 +77,4 @@ def remember(report: ValidationReport, store: Registry, version: Version) -> Non
     try:
         store.set_verdict(version.ref, verdict)
     except RegistryError as error:
-        warn(f"the verdict is not remembered: {error}")
+        warn(f"the verdict is not stored: {error}")

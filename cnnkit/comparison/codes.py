@@ -20,7 +20,7 @@ _PART = re.compile(r"p|c(?P<filters>[1-9][0-9]{0,5})(?![0-9])", re.ASCII)
 def layers_of(code: str) -> list[str]:
     """The layers that a code means, as expressions. Raises ConfigError with the position of a mistake."""
     if len(code) > MAX_LENGTH:
-        raise ConfigError(f"a code may have {MAX_LENGTH} characters, this one has {len(code):,}")
+        raise ConfigError(f"a code may have at most {MAX_LENGTH} characters, this one has {len(code):,}")
     layers: list[str] = []
     at = 0
     while at < len(code) or not layers:

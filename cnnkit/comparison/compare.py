@@ -41,14 +41,14 @@ def compare(
 ) -> Comparison:
     """Train configurations with several seeds each: `compare(["c16pc16", "c8p"], base="digits", seeds=3, jobs=2)`.
 
-    configurations: recipes, or short codes of networks that take the place of the base's layers; the base itself if
-    there are none; base: a recipe, "mnist-configs" if None; grid: values of keys, of which every combination is
+    configurations: recipes, or short codes of networks that replace the base's layers; the base itself if there are
+    none; base: a recipe, "mnist-configs" if None; grid: values of keys, of which every combination is
     trained; overrides: as of `load_recipe`; seeds: how many, or which, those of [compare] in the recipe if None;
     register: the best run, all, or none; jobs: how many runs are trained at once, as joblib is configured if None
     (`joblib.parallel_config`), never changing a result.
-    A run that fails is in its row, and the others go on; one whose data have changed since the begin fails. What is
-    done is kept until the end: after an interruption, `resume_comparison` does the rest.
-    Raises CnnkitError of the kind that fits, before anything is trained if an argument is wrong.
+    A failed run is listed in its row, and the others continue; a run fails if its data have changed since the start.
+    Finished runs are kept until the end: after an interruption, `resume_comparison` does the rest. Raises the
+    fitting kind of CnnkitError, before anything is trained if an argument is wrong.
     """
     if jobs is not None:
         whole("jobs", jobs)
@@ -69,9 +69,9 @@ def resume_comparison(
     jobs: int | None = None,
     progress: ComparisonProgress | None = None,
 ) -> Comparison:
-    """Do what is left of a comparison that was interrupted, or that has failed runs.
+    """Resume a comparison that was interrupted, or that has failed runs.
 
-    name: of the comparison; "latest" is the one that was begun last, of those that nobody carries out.
+    name: of the comparison; "latest" is the most recent one that no process is working on.
     Raises RegistryError if there is none.
     """
     if jobs is not None:
@@ -83,7 +83,7 @@ def resume_comparison(
 
 
 def begin(plan: Plan, store: Registry, datasets: Datasets) -> ComparisonFolder:
-    """Keep a plan, from which one can go on after anything that happens; raises what can be seen before a training."""
+    """Keep a plan, from which a comparison can be resumed after a failure; raises errors that show before training."""
     _empty(plan, "", datasets)
     for model in sorted({one.recipe.model.name for one in plan.configurations}) if plan.register != "none" else ():
         store.check_save(model)
@@ -181,7 +181,7 @@ def _with(row: Row, result: RunResult) -> Row:
 
 
 def _registered(comparison: Comparison, register: Register, place: ComparisonFolder, store: Registry) -> Comparison:
-    """The same with the references of what is registered; what a process has registered that died is found again."""
+    """The comparison with the references of registered versions; finds again what a killed process had registered."""
     best = comparison.best and (comparison.best.position, comparison.best_run)
     rows, refs = [], set()
     for row in sorted(comparison.rows, key=lambda row: row.position):

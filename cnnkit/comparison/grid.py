@@ -26,9 +26,9 @@ def read_grid(grid: Grid) -> dict[str, list[Any]]:
     for key, listed in pairs:
         whole = key if "." in key else f"train.{key}"
         if whole in values:
-            raise ConfigError(f"the grid has {whole} twice: give all of its values at once")
+            raise ConfigError(f"the grid has {whole} twice: give all of its values together")
         if whole == "train.seed":
-            raise ConfigError("a grid has no train.seed: the seeds of every configuration are given by --seeds")
+            raise ConfigError("a grid cannot vary train.seed: set the seeds of all configurations with --seeds")
         if isinstance(listed, str) or not isinstance(listed, Sequence) or not listed:
             raise ConfigError(f"the grid must have a list of values for {whole}, got {listed!r}")
         values[whole] = list(listed)
@@ -68,7 +68,9 @@ def _split(values: str, text: str) -> list[str]:
             opened.append(at)
         elif character in _CLOSING:
             if not opened or values[opened.pop()] != _CLOSING[character]:
-                raise ConfigError(f"in the grid {text!r}, the {character} at position {offset + at} closes nothing")
+                raise ConfigError(
+                    f"in the grid {text!r}, the {character} at position {offset + at} has no opening bracket"
+                )
         elif character == "," and not opened:
             parts.append(values[start:at].strip())
             start = at + 1

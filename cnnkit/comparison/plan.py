@@ -51,7 +51,7 @@ class Plan:
         if digest != self.data[expression]:
             raise DataError(
                 f"{expression} has changed since the comparison began: expected data with the digest "
-                f"{self.data[expression]}, got {digest}; bring the files of before back, or begin another comparison"
+                f"{self.data[expression]}, got {digest}; restore the original files, or start a new comparison"
             )
 
     def to_record(self) -> dict[str, Any]:
@@ -95,9 +95,7 @@ class Datasets:
             self._loaded[expression] = load_dataset(expression, self.folder)
         data = self._loaded[expression]
         if not len(data.test):
-            raise DataError(
-                f"{data.name} has no test samples, and configurations are compared by what they reach there"
-            )
+            raise DataError(f"{data.name} has no test samples, which configurations are compared on")
         return data
 
 
@@ -116,9 +114,7 @@ def make_plan(
     codes = [str(source) for source in sources if not _is_recipe(source)]
     recipes = [_load(source, overrides) for source in sources if _is_recipe(source)]
     if base is not None and recipes:
-        raise ConfigError(
-            "a base is what codes are applied to, and recipes are given: leave out --base, or the recipes"
-        )
+        raise ConfigError("--base applies to codes, but recipes were given: remove --base, or the recipes")
     if not sources:
         recipes = [_load(BASE if base is None else base, overrides)]
     wanted = [(recipe, recipe.compare or CompareSection()) for recipe in recipes]
@@ -133,7 +129,7 @@ def make_plan(
     ]
     names = [configuration.name for configuration in configurations]
     if doubled := next((name for name in names if names.count(name) > 1), ""):
-        raise ConfigError(f"two configurations are called {doubled}: leave one out, or give one another model.name")
+        raise ConfigError(f"two configurations are named {doubled}: remove one, or give it another model.name")
     chosen = _seeds(seeds, [section for _, section in wanted])
     data = {one.recipe.data.dataset: datasets.of(one.recipe).digest for one in configurations}
     return Plan(wanted[0][0].model.name, tuple(configurations), chosen, data, register)
@@ -152,7 +148,7 @@ def _configurations(
 ) -> list[Configuration]:
     """Each code, or the recipe's own network, with each point of the grid."""
     if codes and "model.layers" in grid:
-        raise ConfigError("codes and the grid both say model.layers: leave out one of them")
+        raise ConfigError("codes and the grid both set model.layers: remove one of them")
     plain = recipe.model_copy(update={"compare": None})
     found = []
     for code in codes or ("",):
@@ -174,12 +170,12 @@ def _network(code: str, recipe: Recipe, datasets: Datasets) -> list[str]:
     except ConfigError as error:
         close = difflib.get_close_matches(code, recipe_names(), n=1)
         hint = f"did you mean the recipe {close[0]}?" if close else f"the recipes are {', '.join(recipe_names())}"
-        raise ConfigError(f"{error}; {hint} (one of your own is given by its file, which ends in {SUFFIX})") from None
+        raise ConfigError(f"{error}; {hint} (give a recipe of yours by its file, which ends in {SUFFIX})") from None
     data = datasets.of(recipe)
     classes = len(data.labels) or _classes(data)
     if not classes:
         raise ConfigError(
-            f"the code {code!r} ends with one output for each class, and {data.name} has no classes: compare recipes"
+            f"the code {code!r} ends with one output for each class, but {data.name} has no classes: compare recipes"
         )
     return [*layers, "Flatten()", f"Dense({classes})"]
 
@@ -200,5 +196,5 @@ def _seeds(given: int | Sequence[int] | None, sections: Sequence[CompareSection]
             raise ConfigError(f"seeds: {error}") from None
     chosen = {section.seeds for section in sections}
     if len(chosen) > 1:
-        raise ConfigError("the recipes have different seeds in [compare]: say which by --seeds")
+        raise ConfigError("the recipes have different seeds in [compare]: choose them with --seeds")
     return chosen.pop()

@@ -1,4 +1,4 @@
-"""Showing a comparison while it goes on: a table in a terminal, a line for each run elsewhere."""
+"""Showing a comparison while it runs: a table in a terminal, a line for each run elsewhere."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LiveComparison(ComparisonProgress):
         """Say what is there already."""
         self._comparison = comparison
         if done := sum(len(row.runs) for row in comparison.rows):
-            self._print(f"{done} of {self._total(comparison)} runs were done before")
+            self._print(f"{done} of {self._total(comparison)} runs were finished before")
 
     def run_done(self, comparison: Comparison, row: Row, run: RunResult, warnings: Sequence[str]) -> None:
         """Print the run's line."""

@@ -116,7 +116,7 @@ class Comparison:
         return [(row, run) for row in self.rows for run in row.failed]
 
     def ranked(self, rows: Iterable[Row]) -> Comparison:
-        """The same with these rows, in order; equal ones stay as they are."""
+        """The comparison with these rows, best first; ties keep their order."""
         ordered = sorted(rows, key=lambda row: (bool(row.failed), self._badness(row.mean(self.quantity))))
         return Comparison(self.name, self.quantity, self.greater_is_better, tuple(ordered), self.seeds)
 

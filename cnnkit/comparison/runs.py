@@ -101,7 +101,7 @@ def outcomes(tasks: Sequence[Task], jobs: int | None) -> Generator[Outcome, None
         raise
     except Exception as error:
         reason = str(error).partition("\n")[0]
-        raise TrainingError(f"the runs cannot be carried out: {type(error).__name__}: {reason}") from error
+        raise TrainingError(f"the runs cannot be executed: {type(error).__name__}: {reason}") from error
 
 
 def _parallel(jobs: int | None) -> Any:
@@ -139,7 +139,7 @@ def _alone(task: Task, jobs: int | None) -> Outcome:
     try:
         (outcome,) = _results(_parallel(jobs), [task])
     except BrokenExecutor:
-        return Outcome(task.key, error="its process was ended from outside, perhaps because memory ran out")
+        return Outcome(task.key, error="its process was killed, perhaps because memory ran out")
     return outcome
 
 
@@ -147,7 +147,7 @@ def _alone(task: Task, jobs: int | None) -> Outcome:
 def deaf_to_interrupts() -> Iterator[None]:
     """Processes that are started here never hear Ctrl-C, nor that the terminal is closed: this one ends them itself.
 
-    A terminal sends both to all. A new program goes on to ignore what the one before it ignores.
+    A terminal sends both to all. A new program inherits which signals are ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -23,7 +23,7 @@ KNOWN_ELSEWHERE = {
     "LoopConv2D": "cnnkit-finite-difference",
     "SPSA": "cnnkit-finite-difference",
 }
-"""Names of components that a distribution of ours brings, for the hint what to install."""
+"""Names of components that a distribution of ours provides, for the hint what to install."""
 
 C = TypeVar("C", bound=Component)
 
@@ -37,7 +37,7 @@ def installed_catalog() -> Catalog:
 class Catalog:
     """Finds components by name among plugins; built-in ones first, the others only if that fails.
 
-    What another plugin brings is asked in a process of its own before it is imported into this one: a plugin that
+    What another plugin provides is asked in a separate process before it is imported into this one: a plugin that
     crashes, exits or hangs is one with a problem, and takes nothing along.
     """
 
@@ -70,7 +70,7 @@ class Catalog:
     def find(self, kind: str, name: str, distribution: str = "") -> type[Component]:
         """The class behind a name; importing no plugin for a built-in name, and only the one named by `distribution`.
 
-        Raises ComponentError for a name that nothing or more than one plugin brings.
+        Raises ComponentError for a name that nothing or more than one plugin provides.
         """
         wanted = [p for p in self.plugins if is_from(p, distribution)]
         if distribution and not wanted:
@@ -85,7 +85,7 @@ class Catalog:
             found = [p for p in group if name in self.names_of(p, kind)]
             if len(found) > 1:
                 choices = " or ".join(f"{p.distribution}:{name}" for p in found)
-                raise ComponentError(f"{name} is brought by more than one plugin: write {choices}")
+                raise ComponentError(f"{name} is provided by several plugins: write {choices}")
             if found:
                 return self._class(found[0], kind, name)
         raise self._unknown(kind, name, wanted)
@@ -96,13 +96,13 @@ class Catalog:
         return sorted({name for p in self.plugins for name in self.names_of(p, kind)})
 
     def names_of(self, plugin: Plugin, kind: str) -> list[str]:
-        """The names of one kind that a plugin brings; asks it in a process of its own, unless it is loaded."""
+        """The names of one kind that a plugin provides; asks it in a separate process, unless it is loaded."""
         self._look_at([plugin])
         found = self._found.get(self._key(plugin))
         return found.names.get(kind, []) if found else list(self.load(plugin).ask(kind))
 
     def origin(self, cls: type[Component]) -> Plugin | None:
-        """The plugin among those loaded so far that brings this very class, or None."""
+        """The plugin among those loaded so far that provides this very class, or None."""
         for loaded in list(self._loaded.values()):
             if loaded.ask(cls.kind).get(cls.__name__) is cls:
                 return loaded.plugin
@@ -116,14 +116,14 @@ class Catalog:
         return (own or found)[0] if own or len(found) == 1 else None
 
     def classes(self, plugin: Plugin, kind: str) -> dict[str, type[Component]]:
-        """The classes of one kind that a plugin brings, by name; imports it if there are any, and asks this hook once.
+        """The classes of one kind that a plugin provides, by name; imports it if there are some, calls this hook once.
 
-        Raises ComponentError if it brings another name in a process of its own than in this one.
+        Raises ComponentError if it provides another name in a separate process than in this one.
         """
         return {name: self._class(plugin, kind, name) for name in self.names_of(plugin, kind)}
 
     def faults(self, plugin: Plugin, kind: str) -> list[str]:
-        """What is wrong with a plugin that may be why it does not bring a component of this kind."""
+        """What is wrong with a plugin that may be why it does not provide a component of this kind."""
         self._look_at([plugin])
         found = self._found.get(self._key(plugin))
         return found.faults(kind) if found else self.load(plugin).faults(kind)
@@ -135,7 +135,7 @@ class Catalog:
         return [*faults, *(text for kind in KINDS for text in self._shared(plugin, kind))]
 
     def load(self, plugin: Plugin) -> Loaded:
-        """Import a plugin once, unless that fails in a process of its own."""
+        """Import a plugin once, unless that fails in a separate process."""
         key = self._key(plugin)
         if key not in self._loaded:
             self._look_at([plugin])
@@ -151,7 +151,7 @@ class Catalog:
         return self.plugins.index(plugin)
 
     def _look_at(self, plugins: Iterable[Plugin]) -> None:
-        """Find out what plugins bring that are neither cnnkit itself nor in this process, all at once."""
+        """Find out what plugins provide that are neither cnnkit itself nor in this process, all at once."""
         known = self._found.keys() | self._loaded.keys()
         unknown = [p for p in plugins if p.distribution != BUILT_IN and self._key(p) not in known and can_probe(p)]
         self._found |= dict(zip(map(self._key, unknown), probe(unknown), strict=True))
@@ -161,7 +161,7 @@ class Catalog:
         if name not in loaded.ask(kind):
             problems = loaded.faults(kind) or ["its hook returns something else here"]
             raise ComponentError(
-                f"{plugin.distribution} {plugin.version} brings the {kind} {name} in a process of its own, but not in "
+                f"{plugin.distribution} {plugin.version} provides the {kind} {name} in a separate process, but not in "
                 f"this one: {'; '.join(problems)}"
             )
         return loaded.ask(kind)[name]
@@ -195,7 +195,7 @@ class Catalog:
             plugin = KNOWN_ELSEWHERE[name]
             lines.append(f"{name} comes with {plugin}; from cnnkit's source, run: pip install ./plugins/{plugin}")
         lines += [
-            f"{p.distribution} {p.version} is broken and may bring it: {problem}"
+            f"{p.distribution} {p.version} is broken and may provide it: {problem}"
             for p in searched
             for problem in self.faults(p, kind)
         ]

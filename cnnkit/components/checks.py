@@ -93,7 +93,7 @@ def fits_into(x: Array, pixels: int, component: object) -> None:
     if pixels >= min(height, width):
         raise ConfigError(
             f"{component!r} needs images that are higher and wider than {pixels} pixels, these have {height} x {width}"
-            ": take a smaller number"
+            ": use a smaller number"
         )
 
 

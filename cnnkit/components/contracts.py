@@ -33,7 +33,7 @@ def are_indices(targets: Array, output_shape: Shape) -> bool:
 
 
 class Component:
-    """Something found by name whose `repr` is the expression that makes it again.
+    """Something found by name whose `repr` is the expression that recreates it.
 
     `__init__` takes configuration only (literals, or other components) and keeps each argument in an attribute of
     the same name.
@@ -51,7 +51,7 @@ class Component:
             value = self._kept(parameter.name)
             if parameter.kind is parameter.VAR_KEYWORD:
                 raise ComponentError(
-                    f"{type(self).__name__}.__init__ takes **{parameter.name}, which no expression can give back; "
+                    f"{type(self).__name__}.__init__ takes **{parameter.name}, which an expression cannot reproduce; "
                     "name its arguments"
                 )
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -82,7 +82,7 @@ class Layer(Declared, Component):
     """One step of a network: forward, backward, and how it is written in ONNX.
 
     Arrays are logically (N, C, H, W) or (N, F) with any strides. Nothing about a call is kept on `self`: several
-    workers run one layer at once, each on its own tile of the batch.
+    workers run the same layer at once, each on its own tile of the batch.
     """
 
     kind = "layer"
@@ -101,7 +101,7 @@ class Layer(Declared, Component):
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         """The gradient of the input, and of each parameter summed over the tile.
 
-        It follows a forward pass in training, or in prediction where somebody looks at a network.
+        It follows a forward pass in training, or in prediction when a network is explained.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
@@ -166,14 +166,14 @@ class Merge(Declared, Component):
 
 
 class Loss(Component):
-    """What training makes small: one number for each sample, averaged over the batch."""
+    """What training minimizes: one number for each sample, averaged over the batch."""
 
     kind = "loss"
     gives: ClassVar[Gives | None] = None
     """What a network trained with it says of a sample; None for "classes" if it is from logits or trained towards class
     indices, else "values"."""
     from_logits: ClassVar[bool] = False
-    """Whether a softmax of `outputs`, of labels a sigmoid, gives probabilities; a final Softmax is left out then."""
+    """Whether a softmax of `outputs`, of labels a sigmoid, gives probabilities; a final Softmax is then skipped."""
 
     def task(self, targets: Array, output_shape: Shape) -> Task:
         """What a network with outputs of this shape is for that was trained towards these targets.
@@ -197,7 +197,7 @@ class Loss(Component):
 
 
 class Optimizer(Component):
-    """The rule that moves the parameters, each number by itself; it works on flat vectors of them."""
+    """The rule that moves the parameters, each number independently; it works on flat vectors of them."""
 
     kind = "optimizer"
     lr: float
@@ -218,7 +218,7 @@ class Optimizer(Component):
 
 
 class GradientMethod(Component):
-    """How the gradient of a batch's loss is found where it is not backpropagation: from values of the loss alone."""
+    """Finds the gradient of a batch's loss without backpropagation: from values of the loss alone."""
 
     kind = "gradient method"
 
@@ -232,7 +232,7 @@ class GradientMethod(Component):
 
 
 class Schedule(Component):
-    """How the learning rate changes while training goes on."""
+    """How the learning rate changes during training."""
 
     kind = "schedule"
 
@@ -246,7 +246,7 @@ class Schedule(Component):
 
 
 class Metric(Component):
-    """A number that says how good predictions are, made from sums, so that it does not depend on the tiles."""
+    """A number that measures predictions, computed from sums, so that it does not depend on the tiles."""
 
     kind = "metric"
     greater_is_better: ClassVar[bool] = True
@@ -281,12 +281,12 @@ class Dataset(Component):
         raise NotImplementedError(f"{type(self).__name__} has no load")
 
     def is_complete(self, data_dir: Path) -> bool | None:
-        """Whether `load` would find all of its files, and so fetch nothing; None where only `load` can tell."""
+        """Whether `load` would find all of its files, and so fetch nothing; None if only `load` can tell."""
         return None
 
 
 class Augmentation(Component):
-    """A random change of training images after which they still show what they showed."""
+    """A random change of training images that preserves what they show."""
 
     kind = "augmentation"
 
@@ -314,19 +314,19 @@ class Mixing(Component):
 
 
 class Callback(Component):
-    """Something that looks at a training after each epoch, and may end it."""
+    """Called after each epoch of a training, and may end it."""
 
     kind = "callback"
 
     def start(self, quantities: Mapping[str, bool]) -> None:
         """Forget all earlier trainings; called before the first epoch.
 
-        quantities: what the history will have, and whether greater is better of it. Raises ConfigError if something
-        that the callback looks at is not among them.
+        quantities: what the history will have, and whether greater is better of it. Raises ConfigError if a quantity
+        that the callback needs is not among them.
         """
 
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
-        """Return why the training should end now, or "" to go on; anything but text is refused.
+        """Return why the training should end now, or "" to continue; anything but text is refused.
 
         history: a copy of the values of each quantity (`loss`, `accuracy`, `validation_loss`, ...), one for each epoch
         so far.

@@ -1,4 +1,4 @@
-"""What a layer or a merge says of itself, beside what it computes."""
+"""What a layer or a merge declares about itself, in addition to what it computes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ OWN = ("cost", "examples", "lesson", "operators", "passes_values_on", "pointwise
 
 
 class Declared:
-    """All of it may be left out: then it is not known.
+    """All of it is optional: without it, it is unknown.
 
-    A class that is derived from another may compute something else. What is in `OWN` it does not inherit, it says it
-    again: `cost = ReLU.cost`.
+    A class that is derived from another may compute something else. It does not inherit what is in `OWN`, and must
+    repeat it: `cost = ReLU.cost`.
     """
 
     params: dict[str, Array]
@@ -60,19 +60,19 @@ class Declared:
 
     @property
     def brief(self) -> str:
-        """Its expression, without the layers of branches, which are listed by themselves."""
+        """Its expression, without the layers of branches, which are listed separately."""
         return type(self).__name__ if self.branches else repr(self)
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:
         """What a forward pass in prediction costs for one sample, from shapes without the batch axis; None if unknown.
 
-        Called after `build`, and before anything is allocated: it takes no time and no memory.
+        Called after `build`, and before anything is allocated: it must take no time and no memory.
         """
         return None
 
 
 def layer_cost(layer: Declared, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost | None:
-    """What a layer or merge says that it costs. Raises ComponentError for what is no cost, naming the layer."""
+    """What a layer or merge says that it costs. Raises ComponentError for what is not a cost, naming the layer."""
     try:
         found: object = layer.cost(in_shapes, out_shape)
     except Exception as error:

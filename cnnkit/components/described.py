@@ -1,4 +1,4 @@
-"""What a component has given, in words, for the errors of those that expected something else."""
+"""Describes what a component returned, for errors where something else was expected."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def parse(text: str) -> Call:
     if not isinstance(text, str):
         raise ExpressionError(f'expected an expression as text, such as "Conv2D(8, 3)", got {text!r}')
     if len(text) > MAX_LENGTH:
-        raise ExpressionError(f"an expression may have {MAX_LENGTH:,} characters, this one has {len(text):,}")
+        raise ExpressionError(f"an expression may have at most {MAX_LENGTH:,} characters, this one has {len(text):,}")
     distribution, source = _split_distribution(text.strip())
     try:
         tree = ast.parse(source, mode="eval").body
@@ -97,7 +97,7 @@ def _call(node: ast.Call | ast.Name, text: str, depth: int) -> Call:
         if keyword.arg is None:
             raise _refused(keyword, text)
         if keyword.arg in kwargs:
-            raise ExpressionError(f"{_shorten(text)!r} gives {keyword.arg} twice: leave one of them out")
+            raise ExpressionError(f"{_shorten(text)!r} gives {keyword.arg} twice: remove one of them")
         kwargs[keyword.arg] = _value(keyword.value, text, depth + 1)
     return Call(node.func.id, args, kwargs)
 
@@ -119,7 +119,7 @@ def _value(node: ast.expr, text: str, depth: int) -> Any:
                 if key is not None
             ]
             if len(dict(pairs)) < len(pairs):
-                raise ExpressionError(f"{_shorten(text)!r} has a key twice in a dict: leave one of them out")
+                raise ExpressionError(f"{_shorten(text)!r} has a key twice in a dict: remove one of them")
             return dict(pairs)
         case ast.Constant(value=bool() | None):
             return node.value

@@ -17,11 +17,11 @@ from cnnkit.components.undisturbed import undisturbed
 from cnnkit.lines import cut
 
 MOST = 10_000
-"""Classes that a hook may return: one that yields for ever takes all memory."""
+"""Classes that a hook may return: one that yields forever takes all memory."""
 NAMED = 200
 """Characters of what is shown of something that is no class."""
 LONGEST = 100
-"""Characters of the name of a component, as of the name of an array that it brings."""
+"""Characters of the name of a component, as of the name of an array that it provides."""
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Loaded:
             if not (inspect.isclass(cls) and issubclass(cls, KINDS[kind][1])):
                 problems.append(f"{name} returned {_named(cls)}, which is not {a(kind)} class")
             elif not cls.__name__.isidentifier():
-                problems.append(f"{name} returned a class named {cls.__name__!r}, which no expression can name")
+                problems.append(f"{name} returned a class named {cls.__name__!r}, which an expression cannot name")
             elif len(cls.__name__) > LONGEST:
                 problems.append(f"{name} returned a class whose name has more than {LONGEST} characters")
             elif cls.__name__ in found:
@@ -105,7 +105,7 @@ def _misnamed(plugin: Plugin, module: Any, hooks: Any, known: Any) -> Iterator[s
         yield f"{name} is not a hook of cnnkit; the hooks are {', '.join(known)}"
     bare = [name for name in known if name not in hooks and callable(inspect.getattr_static(module, name, None))]
     for name in bare:
-        yield f"{name} is never asked: mark it with @cnnkit.hookimpl"
+        yield f"{name} is never called: mark it with @cnnkit.hookimpl"
     if not hooks and not bare:
         yield f"{plugin.value} implements no hook of cnnkit; the hooks are {', '.join(known)}"
 

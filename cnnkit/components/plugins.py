@@ -1,4 +1,4 @@
-"""Plugins as their metadata tells of them, and the kinds of components that they may bring; nothing is imported."""
+"""Plugins as their metadata tells of them, and the kinds of components that they may provide; nothing is imported."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _named(distribution: importlib.metadata.Distribution | None) -> tuple[str, s
     """Name and version of a distribution, as far as its metadata can be read and has them."""
     name = version = None
     if distribution is not None:
-        with contextlib.suppress(ValueError, LookupError, OSError):  # such as metadata that is no UTF-8
+        with contextlib.suppress(ValueError, LookupError, OSError):  # such as metadata that is not UTF-8
             name, version = distribution.name, distribution.version
     return name or "unknown", version or "?"
 

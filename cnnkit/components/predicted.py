@@ -7,7 +7,7 @@ import numpy as np
 from cnnkit.types import Array
 
 NO_CLASS = -1
-"""In the place of a predicted class where there is none."""
+"""Stands for a missing predicted class."""
 
 
 def predicted_classes(scores: Array) -> Array:

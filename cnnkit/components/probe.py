@@ -1,4 +1,4 @@
-"""Asks plugins for their names, each in a process of its own: one that crashes, exits or hangs takes nothing along."""
+"""Asks plugins for their names, each in a separate process: one that crashes, exits or hangs takes nothing along."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _in_child = False
 
 @dataclass
 class Found:
-    """What a plugin brings, and what is wrong with it, by kind; what is wrong with its module stands under ""."""
+    """What a plugin provides, and what is wrong with it, by kind; what is wrong with its module stands under ""."""
 
     names: dict[str, list[str]] = field(default_factory=dict)
     problems: dict[str, list[str]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ def can_probe(plugin: Plugin) -> bool:
 
 
 def probe(plugins: Sequence[Plugin]) -> list[Found]:
-    """What each plugin brings; as many are asked at once as there are processors."""
+    """What each plugin provides; as many are asked at once as there are processors."""
     found: list[Found] = []
     at_once = os.cpu_count() or 1
     for start in range(0, len(plugins), at_once):
@@ -133,9 +133,9 @@ class _Child:
         except (ValueError, RecursionError):
             answer = None
         if isinstance(answer, dict) and answer.get("forked"):
-            raise _GoneError("forked the process, and returned in both")
+            raise _GoneError("forked the process and returned in both")
         if not (isinstance(answer, dict) and all(holds(answer.get(key)) for key, holds in expected.items())):
-            raise _GoneError("wrote into the pipe that its answers come by")
+            raise _GoneError("wrote to the pipe that carries its answers")
         return answer
 
 

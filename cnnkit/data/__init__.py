@@ -1,4 +1,4 @@
-"""Datasets: digits that come with the package, those that others publish, arrays of your own; loading and splitting."""
+"""Datasets: digits that come with the package, published ones, and your own arrays; loading and splitting."""
 
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.datasets.arrays import Arrays

@@ -1,4 +1,4 @@
-"""From an expression to loaded data: where the files are, what the data is called, and what its content hashes to."""
+"""From an expression to loaded data: where the files are, the name of the data, and the hash of its content."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def load_dataset(
     if validation == 0:
         return data
     if data.validation is not None:
-        raise ConfigError(f"{data.name} brings its own validation samples: expected validation=0, got {validation!r}")
+        raise ConfigError(f"{data.name} has its own validation samples: expected validation=0, got {validation!r}")
     train, held_out = split_validation(data.train, validation, seed)
     return replace(data, train=train, validation=held_out)
 

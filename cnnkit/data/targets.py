@@ -21,7 +21,7 @@ KINDS: tuple[tuple[Any, type], ...] = (
 
 
 class Targets(NamedTuple):
-    """Class indices (N,), or values (N, F), and what the classes are called."""
+    """Class indices (N,), or values (N, F), and the names of the classes."""
 
     y: Array
     labels: tuple[str, ...]
@@ -39,15 +39,15 @@ def as_targets(
 
     given: an array, or what NumPy makes one of, such as a series or a data frame of pandas; labels: names of the
     classes, () if there are none yet; outputs: the shape of a network's for one sample, None if it is not known yet;
-    what: these targets are called so in messages; gives_labels: the network says of each label whether it is there.
+    what: the name of these targets in messages; gives_labels: the network says of each label whether it is there.
 
     Names become indices into `labels`, or into the sorted different names, which are the labels then; False and True
     become 0 and 1; a column (N, 1) of either, or of integers, becomes (N,), and (N, 1, H, W) for several outputs
     (N, H, W). Integers (N, 1) for one output stay values. Floats (N,) for one output, and whatever says whether a
     single label is there, become (N, 1). All others stay as they are: of zeros and ones (N, K) only the loss knows
     whether they are one-hot classes or labels.
-    Raises DataError, naming the sample, for values that are masked or missing, and for names that are no labels; and
-    for booleans of one output that is no label, which can mean two things.
+    Raises DataError, naming the sample, for values that are masked or missing, and for names that are not labels; and
+    for booleans of one output that is not a label, which can mean two things.
     """
     y = _array(given, what)
     if y.dtype.kind == "U":
@@ -57,7 +57,7 @@ def as_targets(
         if is_single and not gives_labels:
             raise DataError(
                 f"{what} are booleans, and the network has one output: for two classes, end it in Dense(2); for one "
-                'label, take the loss BinaryCrossEntropy(); for the values 0 and 1, write y.astype("float32")'
+                'label, use the loss BinaryCrossEntropy(); for the values 0 and 1, write y.astype("float32")'
             )
         y = y.astype(np.int64 if y.ndim == 1 or y.shape[1:] == (1,) else np.uint8)
     if y.dtype.kind not in "iuf":
@@ -97,7 +97,7 @@ def _of_objects(y: Array, what: str) -> Array:
     at = min(found, key=len)[0]
     raise DataError(
         f"{what}: expected a number, a name or a boolean for each sample, all of one kind; that of sample "
-        f"{at // (y.size // len(y))} is {y.flat[at]!r:.100}: leave out samples without a target"
+        f"{at // (y.size // len(y))} is {y.flat[at]!r:.100}: remove samples without a target"
     )
 
 
@@ -108,7 +108,7 @@ def _converted(y: Array, dtype: type, what: str) -> Array:
         at = next(at for at, value in enumerate(y.flat) if not _fits(value, dtype))
         raise DataError(
             f"{what}: expected numbers that {dtype.__name__} can hold; that of sample {at // (y.size // len(y))} is "
-            f"{y.flat[at]!r:.100}: correct the target, or leave the sample out"
+            f"{y.flat[at]!r:.100}: correct the target, or remove the sample"
         ) from None
 
 

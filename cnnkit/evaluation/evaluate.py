@@ -1,4 +1,4 @@
-"""Evaluation of a classifier on samples, class by class, with what its probabilities are worth."""
+"""Evaluation of a classifier on samples, class by class, with its calibration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_MATRIX = 1000
 
 @dataclass(frozen=True)
 class ClassEvaluation:
-    """What a model confuses, how each class fares, and how far its probabilities can be believed."""
+    """Confusions, results for each class, and calibration of a model."""
 
     labels: tuple[str, ...]
     confusion: ConfusionPairs
@@ -51,7 +51,7 @@ class ClassEvaluation:
 
 
 def evaluate_classes(model: Network, samples: Samples, labels: tuple[str, ...] = ()) -> ClassEvaluation | None:
-    """Measure a classifier class by class; None for a model that gives no classes, and targets that are none.
+    """Measure a classifier class by class; None for a model or targets without classes.
 
     Where a model gives classes for each pixel, pixels are counted. labels: names for the classes of a model without its
     own. Raises ShapeError for samples of another shape than the model takes, or with classes that it does not have, or

@@ -1,4 +1,4 @@
-"""Measures: what a classifier confuses, how each class fares, and how far its probabilities can be believed."""
+"""Measures of a classifier: confusion, results for each class, and calibration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnnkit.types import Array, as_array
 
 @dataclass(frozen=True)
 class ClassReport:
-    """How each class fares; arrays (K,), with NaN where a share is one of no samples."""
+    """Results for each class; arrays (K,), with NaN where a share is one of no samples."""
 
     samples: Array
     """How many samples are of the class."""
@@ -78,7 +78,7 @@ class ConfusionPairs:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Confidence beside accuracy, in bins of confidence; arrays (bins,), with NaN in a bin without samples."""
+    """Confidence and accuracy, in bins of confidence; arrays (bins,), with NaN in a bin without samples."""
 
     confidence: Array
     """Mean probability of the predicted class."""
@@ -112,7 +112,7 @@ def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
 
 
 def confusion_pairs(targets: Array, predictions: Array, classes: int) -> ConfusionPairs:
-    """The same without the zeros, for any number of classes; a sample may have no predicted class, NO_CLASS.
+    """The confusion matrix without its zeros, for any number of classes; NO_CLASS is a sample without a prediction.
 
     Other arguments and errors as of `confusion_matrix`.
     """
@@ -140,7 +140,7 @@ def class_report(confusion: Array) -> ClassReport:
     confusion = as_array(confusion, "the confusion matrix")
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.size:
         raise ShapeError(
-            f"expected a confusion matrix of shape (K, K), got {confusion.shape}: take the one of confusion_matrix"
+            f"expected a confusion matrix of shape (K, K), got {confusion.shape}: use the one from confusion_matrix"
         )
     true, predicted = np.nonzero(confusion)
     none = np.zeros(len(confusion), np.int64)
@@ -148,31 +148,31 @@ def class_report(confusion: Array) -> ClassReport:
 
 
 def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibration:
-    """Whether a classifier is right as often as it is sure.
+    """Whether a classifier is right as often as it is confident.
 
     confidence p_n = max_k P[n, k];  bin b of B has the samples with (b - 1) / B < p_n <= b / B
     error = sum_b N_b / N |accuracy_b - confidence_b|
 
     probabilities: (N, K), each row with sum 1; targets: (N,) class indices; bins: of equal width.
-    Raises ShapeError for other shapes or indices, and for what is no probability.
+    Raises ShapeError for other shapes or indices, and for values that are not probabilities.
     Source: Guo, Pleiss, Sun, Weinberger (2017), On Calibration of Modern Neural Networks, equations 2, 3 and 5.
     """
     whole("bins", bins)
     probabilities, targets = as_array(probabilities, "the probabilities"), as_array(targets, "the targets")
     if probabilities.ndim != 2 or not probabilities.shape[1]:
         raise ShapeError(
-            f"expected probabilities of shape (N, K), got {probabilities.shape}: take those of predict_proba"
+            f"expected probabilities of shape (N, K), got {probabilities.shape}: use those of predict_proba"
         )
     count, classes = probabilities.shape
     _check_classes("targets", targets, count, classes)
     p = probabilities.max(axis=1)
     if not (p <= 1 + 1e-5).all() or (count and probabilities.min() < 0):  # NaN is not below either
-        raise ShapeError("expected probabilities from 0 to 1, got others, perhaps logits: take those of predict_proba")
+        raise ShapeError("expected probabilities from 0 to 1, got others, perhaps logits: use those of predict_proba")
     return calibration_of(p, probabilities.argmax(axis=1) == targets, bins)
 
 
 def calibration_of(confidence: Array, right: Array, bins: int = 15) -> Calibration:
-    """The same from (N,) probabilities of the predicted classes, 0 to 1, and (N,) whether they are right."""
+    """Calibration from (N,) probabilities of the predicted classes, 0 to 1, and (N,) whether they are right."""
     whole("bins", bins)
     p, count = confidence.astype(np.float64), len(confidence)
     place = np.searchsorted(np.arange(1, bins) / bins, p)  # an edge belongs to the bin below it

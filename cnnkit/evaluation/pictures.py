@@ -69,7 +69,7 @@ class Subject:
         if self.model.task.gives != "classes" or not self.model.has_probabilities or len(outputs) != 1:
             raise PlotError(f"{self.name} gives {self.model.gives}: this picture shows probabilities of classes")
         if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
-            raise PlotError(f"{self.name} tells classes apart, and the targets of the dataset are no class indices")
+            raise PlotError(f"{self.name} is a classifier, but the targets of the dataset are not class indices")
         if len(targets) and not 0 <= targets.min() <= targets.max() < outputs[0]:
             raise PlotError(f"{self.name} knows the classes 0 to {outputs[0] - 1}, the dataset has others")
         probabilities = self.model.predict_proba(self.samples.x)
@@ -106,7 +106,7 @@ def plot(
     ref: a reference, or several for "compare"; kind: one of KINDS, or "compare"; data: the dataset whose test samples
     are shown, or its expression; layer: for "filters" and "feature-maps", such as "conv2d_1", else the first
     convolution; sample: the test sample of "feature-maps", from 0.
-    Raises PlotError if the kind does not fit the model, and for a file that cannot be written.
+    Raises PlotError if the kind does not apply to the model, and for a file that cannot be written.
     """
     from cnnkit.data import load_dataset
     from cnnkit.plotting.saving import check_target, save
@@ -138,7 +138,7 @@ def draw(kind: str, subjects: Sequence[Subject]) -> Figure:
 
 
 def write(subjects: Sequence[Subject], kind: str | None, path: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Write one kind of picture, or all that fit if None; returns their files by kind, and why others are left out.
+    """Write one kind of picture, or all that fit if None; returns their files by kind, and why others are skipped.
 
     path: a file for one picture if it ends in .png, .svg or .pdf; else a folder, which is made, for files such as
     digits-1-curves.png. Raises PlotError if nothing can be drawn, or what is asked for cannot.
@@ -187,9 +187,9 @@ def _check_used(kind: str, subject: Subject) -> None:
     if kind not in (*KINDS, COMPARE):
         return  # `draw` says so
     if subject.layer is not None and kind not in ("filters", "feature-maps"):
-        raise PlotError(f"{kind} shows no layer: leave {subject.layer!r} out, or choose filters or feature-maps")
+        raise PlotError(f"{kind} shows no layer: remove {subject.layer!r}, or choose filters or feature-maps")
     if subject.sample and kind != "feature-maps":
-        raise PlotError(f"{kind} shows no single sample: leave {subject.sample} out, or choose feature-maps")
+        raise PlotError(f"{kind} shows no single sample: remove {subject.sample}, or choose feature-maps")
 
 
 def _drawn(subjects: Sequence[Subject], kind: str | None) -> tuple[list[tuple[str, Figure]], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Predictions for files: what a model says of the images in them."""
+"""Predictions for files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from cnnkit.units import bounds, scale_of_images, units_hint
 
 BATCH_BYTES = 2**26
 """Inputs that wait for the model together: a folder may be larger than the memory."""
-INVERTED = "looks inverted: dark on a light ground, and the model was trained on light on dark; --invert turns it"
-UNCERTAIN = "the range of the training samples, which does not say what white is; if that is wrong, give a .npy file"
-TURNED = "looks inverted by --invert: now it is dark on a light ground; leave --invert out"
+INVERTED = "looks inverted: dark on a light background, but the model was trained on light on dark; --invert swaps them"
+UNCERTAIN = "the range of the training samples, which does not tell what white is; if that is wrong, give a .npy file"
+TURNED = "looks inverted by --invert: now it is dark on a light background; remove --invert"
 
 FileName = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one input, as its task is."""
+    """What a model predicts for one input, according to its task."""
 
     file: str
     index: int
@@ -64,24 +64,26 @@ def predict_files(
     invert: bool = False,
     level: float | None = None,
 ) -> list[Prediction]:
-    """What a model says of the images in files: of all of them, in order, or of none.
+    """A model's predictions for the images in files: for all of them, in order, or for none.
 
     files: image files, .npy files of one input or many, folders (the image files in them), "-" for standard input;
     top: how many classes or labels; if None, the most probable class, or the labels with a probability of 1/2 or more;
-    invert: turn light and dark in image files; level: how light the images were on average that the model was trained
-    on, 0 (black) to 1 (white), what `trained_level` says if None. Where that is dark, an image of one channel that is
-    dark on a light ground gets a hint. So does what may be in other units than the training samples: an array, which is
-    taken as it is, or an image where it is not certain what its white is to the model.
-    Raises DataError, with every file that cannot be used and why, and for outputs that are NaN; ShapeError for a model
-    that says something of each pixel, ConfigError for `top` values, CostError for a model that takes more memory or
-    time than there is, and CnnkitError for image files without Pillow.
+    invert: swap light and dark in image files; level: the mean lightness of the training images, 0 (black) to 1
+    (white), what `trained_level` says if None. Where that is dark, an image of one channel that is dark on a light
+    background gets a hint. So does what may be in other units than the training samples: an array, which is taken as
+    it is, or an image where it is not certain what its white is to the model. Raises DataError, with every file that
+    cannot be used and why, and for outputs that are NaN; ShapeError for a model that says something of each pixel,
+    ConfigError for `top` values, CostError for a model that takes more memory or time than there is, and CnnkitError
+    for image files without Pillow.
     """
     if top is not None and model.task.gives == "values":
-        raise ConfigError(f"the model gives {model.gives}, of which none is the most probable: leave top out")
+        raise ConfigError(f"the model gives {model.gives}, none of which is the most probable: remove top")
     if top is not None:
         whole("top", top)
     if len(model.output_shape) != 1:
-        raise ShapeError(f"the model gives {model.gives}, which is no line of a table: take model.predict(x) in Python")
+        raise ShapeError(
+            f"the model gives {model.gives}, which does not fit into a line of a table: use model.predict(x) in Python"
+        )
     model.check_cost()
     level = trained_level(model.preprocessing) if level is None else level
     dark = level is not None and level < 0.5 and model.input_shape[0] == 1
@@ -127,8 +129,9 @@ def trained_level(preprocessing: Preprocessing) -> float | None:
 def read_file(file: FileName, model: Network, *, invert: bool = False, dark: bool = False) -> FileInputs:
     """The inputs in an image file or a .npy file, or on standard input ("-").
 
-    invert: turn light and dark in an image; dark: the training images were dark, so that those that are dark on a light
-    ground get a hint. Raises DataError for a file that cannot be used, CnnkitError for an image file without Pillow.
+    invert: swap light and dark in an image; dark: the training images were dark, so that those that are dark on a
+    light background get a hint. Raises DataError for a file that cannot be used, CnnkitError for an image file
+    without Pillow.
     """
     scale = scale_of_images(model.preprocessing, model.input_range, model.input_shape)
     full_scale = scale.white - scale.black
@@ -136,7 +139,7 @@ def read_file(file: FileName, model: Network, *, invert: bool = False, dark: boo
     name = os.fspath(file)
     if not is_image:
         if invert:
-            raise DataError(f"{name}: --invert turns image files, and this is an array: leave one of them out")
+            raise DataError(f"{name}: --invert inverts image files, and this is an array: remove one of them")
         hint = units_hint(model.units, bounds(x), x.dtype) if len(x) else ""
         return FileInputs(name, x, False, (f"has {hint}",) if hint else ())
     if invert:
@@ -145,7 +148,7 @@ def read_file(file: FileName, model: Network, *, invert: bool = False, dark: boo
     if dark and looks_inverted(x[0], full_scale):
         hints.append(TURNED if invert else INVERTED)
     if not scale.is_certain:
-        hints.append(f"is taken to go from {scale.black:.6g} (black) to {scale.white:.6g} (white): {UNCERTAIN}")
+        hints.append(f"is assumed to range from {scale.black:.6g} (black) to {scale.white:.6g} (white): {UNCERTAIN}")
     return FileInputs(name, x + scale.black if scale.black else x, True, tuple(hints))
 
 
@@ -167,7 +170,7 @@ def _read(model: Network, files: Iterable[FileName], invert: bool, dark: bool) -
             if not problems:
                 yield inputs
     if len(problems) > 1:
-        raise DataError(f"{len(problems)} files cannot be used, so nothing is predicted:\n  " + "\n  ".join(problems))
+        raise DataError(f"{len(problems)} files cannot be used, so nothing was predicted:\n  " + "\n  ".join(problems))
     if problems:
         raise DataError(problems[0])
 

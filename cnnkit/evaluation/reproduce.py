@@ -44,7 +44,7 @@ class Reproduction:
     largest: float
     """The largest |a - b| / max|b| of all arrays."""
     environment: tuple[str, ...]
-    """What is not as it was when the model was registered, in words."""
+    """What has changed since the model was registered, as text."""
 
     @property
     def identical(self) -> bool:
@@ -58,7 +58,7 @@ def whole_recipe(record: Record) -> Recipe:
     if missing := [section for section in TRAINED if section not in stored]:
         raise RegistryError(
             f"{ref} cannot be trained again: its recipe has no {', '.join(f'[{title}]' for title in missing)}, as of "
-            "models that were put together in Python; those that `cnnkit train` or cnnkit.train made have all"
+            "models that were built in Python; those from `cnnkit train` or cnnkit.train have all of them"
         )
     return Recipe.from_dict(stored, ref)
 
@@ -76,7 +76,7 @@ def retrain(
     """Train a version again by its recipe, with components of cnnkit and of the trusted distributions alone.
 
     dataset: the one that it was trained on; trust: as `cnnkit.trusted` gives it; the others as of
-    `cnnkit.train`. Raises RegistryError for a recipe that is not whole, ConfigError for one that names what may not be
+    `cnnkit.train`. Raises RegistryError for an incomplete recipe, ConfigError for one that names what may not be
     built, CheckError for other samples than those that the version was trained on, and what `cnnkit.train` raises.
     """
     recipe, trained_on = whole_recipe(record), record.manifest.dataset
@@ -88,8 +88,8 @@ def retrain(
     data = data_for(recipe, data_dir, dataset)
     if trained_on and data.digest != trained_on["digest"]:
         raise CheckError(
-            f"{record.version.ref} cannot be reproduced: {data.name} has other samples now, with the content hash "
-            f"{data.digest[:12]}, and the model was trained on {trained_on['digest'][:12]}"
+            f"{record.version.ref} cannot be reproduced: {data.name} has different samples now, with the content hash "
+            f"{data.digest[:12]}, but the model was trained on {trained_on['digest'][:12]}"
         )
     trainer = trainer_for(recipe, workers, progress, components)
     return trainer.fit(model_for(recipe, data, layers), data, stop=stop)
@@ -104,8 +104,8 @@ def _components(record: Record, recipe: Recipe, trust: Trust) -> dict[str, Any]:
             return build(kind, expression, record.manifest, trust)
         except RegistryError as error:
             refused.append(
-                f"{record.version.ref} was trained with the {kind} {expression}, and a model file can choose only "
-                f"those that come with cnnkit; {error}"
+                f"{record.version.ref} was trained with the {kind} {expression}, and a model file can use only those "
+                f"that come with cnnkit; {error}"
             )
             return None
 
@@ -139,7 +139,7 @@ def check_reproduction(record: Record, run: Run) -> Reproduction:
 
 
 def _other_plugins(manifest: Manifest) -> Iterator[str]:
-    """The plugins that took part in another version than they do now, or that nothing is known of, each in words."""
+    """The plugins that took part in another version than they do now, or of which nothing is known, as text."""
     took_part = {name: version for name, version in manifest.versions.items() if name not in OWN}
     recorded = {(normalized(name), version) for name, version in took_part.items()}
     recorded |= {(normalized(one.distribution), one.version) for one in manifest.components.values()}

@@ -1,4 +1,4 @@
-"""What there is to say about a network and one image: all numbers, before any page is made of them."""
+"""Everything about a network and one image: all numbers, before a page is made of them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from cnnkit.types import Array, as_array
 
 @dataclass(frozen=True)
 class Explanation:
-    """A network, an image, and everything that happened to it on its way."""
+    """A network, an image, and everything that the network computed from it."""
 
     model: Network
     title: str
-    """What the network is called."""
+    """The name of the network."""
     source: str
     """Where the image is from."""
     image: Array
@@ -57,7 +57,7 @@ class Explanation:
         return int(self.target[0]) if self.target.ndim == 1 else None
 
     def label(self, index: int) -> str:
-        """What a class is called."""
+        """The name of a class."""
         return cut(self.model.labels[index]) if self.model.labels else str(index)
 
 
@@ -84,7 +84,7 @@ def explain(
         raise ShapeError(f"expected one image, got {len(x)}: explain them one after the other")
     if len(model.output_shape) != 1:
         raise ShapeError(
-            f"{title} gives {model.gives}; expected a network that says one thing of a sample, with outputs of shape "
+            f"{title} gives {model.gives}; expected a network with one answer for each sample, with outputs of shape "
             f"(F,), got {model.output_shape}"
         )
     component = cast(Loss, installed_catalog().build("loss", loss or _usual_loss(model)))

@@ -13,7 +13,7 @@ from cnnkit.explanation.markup import Html, counted, joined, number, shape, tag
 from cnnkit.types import Array
 
 ROW = pictures.MOST
-"""Numbers in a row of a picture of a vector: each has a pixel of its own, as signs would cancel in a mean."""
+"""Numbers in a row of a picture of a vector: each has its own pixel, as signs would cancel in a mean."""
 MAX_GRID = 49
 """Numbers that are written out; more are drawn."""
 
@@ -129,7 +129,7 @@ def reach(array: Array) -> float:
 
 
 def described(array: Array) -> Html:
-    """Shape and range of an array in words."""
+    """Shape and range of an array as text."""
     return joined([shape(array.shape), f", {_range(array)}" if array.size else ""])
 
 

@@ -17,7 +17,7 @@ class Lesson:
     words: Sequence[str]
     example: Html | None = None
     back: str = ""
-    """What the backward pass does, in words."""
+    """What the backward pass does, as text."""
     boxes: Mapping[int, Box] = field(default_factory=dict)
     """By channel of the output: where the number of the example is."""
     window: Window | None = None

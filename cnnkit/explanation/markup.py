@@ -38,12 +38,12 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
 
 
 def joined(parts: Iterable[object], between: str = "") -> Html:
-    """Several parts one after the other; None is left out."""
+    """Several parts one after the other; None is skipped."""
     return Html(between.join(text(part) for part in parts if part is not None))
 
 
 def table(headings: Sequence[object], rows: Iterable[Sequence[object]], class_: str | None = None) -> Html:
-    """A table; the first cell of a row is its heading. It scrolls by itself where the screen is narrow."""
+    """A table; the first cell of a row is its heading. It scrolls on its own where the screen is narrow."""
     head = tag("tr", *(tag("th", heading, scope="col") for heading in headings))
     body = [tag("tr", tag("th", first, scope="row"), *(tag("td", cell) for cell in others)) for first, *others in rows]
     whole = tag("table", tag("thead", head) if headings else None, tag("tbody", *body), class_=class_)

@@ -42,7 +42,7 @@ def input_section(explanation: Explanation) -> Html:
     return tag(
         "section",
         tag("h2", "0. The image, as the first layer sees it"),
-        tag("p", "The values of the image are brought to a common scale before anything else is computed."),
+        tag("p", "The values of the image are first converted to a common scale."),
         tag("pre", formula, class_="formula"),
         input_picture(explanation),
         tag("p", "After that, in the colours of this page:"),
@@ -76,7 +76,7 @@ def verdict(explanation: Explanation) -> Html:
     if gives == "values":
         return tag("p", loss, hint, class_="verdict")
     if np.isnan(explanation.scores).any() or (gives == "classes" and explanation.predicted is None):
-        said = Html(text(f"{not_finite('The network', 'this image')}. It says nothing. "))
+        said = Html(text(f"{not_finite('The network', 'this image')}. It predicts nothing. "))
     elif gives == "labels":
         said = joined(["The network says ", *_named(explanation, explanation.labels), ". "])
     else:
@@ -108,9 +108,9 @@ def _truth(explanation: Explanation) -> list[Any]:
 def _reading(explanation: Explanation) -> str:
     """How scores become what the network says."""
     if explanation.probabilities is None:
-        return "The network says the class with the highest score; its loss gives scores no meaning as probabilities."
+        return "The network predicts the class with the highest score; its loss does not define probabilities."
     if explanation.model.task.gives == "labels":
-        return "The score z of each label becomes its probability by itself: 1 / (1 + exp(-z))."
+        return "The score z of each label becomes its probability independently: 1 / (1 + exp(-z))."
     return "The scores z of the classes become probabilities: exp(z), divided by the sum over all classes."
 
 

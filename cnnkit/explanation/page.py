@@ -1,4 +1,4 @@
-"""The page: one file that needs nothing else, with everything in it that a reader looks at."""
+"""The page: one self-contained file."""
 
 from __future__ import annotations
 

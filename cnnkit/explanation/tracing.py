@@ -77,7 +77,7 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
     prediction mode, is a remark; what comes before it in the network has no gradient then. The gradient check runs in
     float64, at the values that the layer has for this image.
     Raises ShapeError if the image does not fit the network, or the outputs and the target not the loss, and CostError
-    for a network that makes too much of an image.
+    for a network whose outputs for an image are too large.
     """
     x = np.asarray(model.check_input(x))
     model.engine().plain_cost.check_copies(COPIES)
@@ -210,7 +210,7 @@ class _Network:
         return _median_ms(lambda: None, lambda _: self.forward(node, inputs))
 
     def backward_ms(self, node: Node, inputs: Sequence[Array], dy: Array) -> float:
-        """The same for the backward pass; each is given a new cache."""
+        """The time of a backward pass: the median of a few, each with a new cache."""
         return _median_ms(lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache))
 
 

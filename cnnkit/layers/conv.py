@@ -24,7 +24,7 @@ class Conv2D(Layer):
 
     x: (N, C, H, W); weight: (filters, C/groups, kh, kw); bias: (filters,); y: (N, filters, oh, ow) with
     oh = floor((H + padding - dilation*(kh-1) - 1) / stride) + 1. kernel, stride, dilation: a number or (height, width);
-    padding: likewise, for both ends, or "same" (oh = ceil(H / stride)), or "valid" (0). Filter block g of `groups`
+    padding: one or a pair for both ends, or "same" (oh = ceil(H / stride)), or "valid" (0). Filter block g of `groups`
     sees channel block g only. Weights start Glorot uniform, biases at zero.
     Raises ConfigError for arguments out of range, ShapeError if the window or `groups` do not fit the input.
     Source: Dumoulin, Visin (2016), A guide to convolution arithmetic for deep learning; ONNX operator Conv.

@@ -29,7 +29,7 @@ class Add(Merge):
 
     lesson = (
         "The outputs of several layers are added, number by number.",
-        "A sum lets one way through a network correct what another one brings, and gradients reach both unchanged.",
+        "A sum lets one path through a network correct another, and gradients reach both unchanged.",
     )
     examples: ClassVar[tuple[Example, ...]] = (Example("Add()", (4, 5, 4)), Example("Add()", (13,)))
     operators = ("Add",)
@@ -49,7 +49,7 @@ class Add(Merge):
         return y, len(xs)
 
     def backward(self, dy: Array, inputs: Cache, ctx: Context) -> Sequence[Array]:
-        """The same gradient for all."""
+        """Every input gets dy."""
         return [dy] * inputs
 
     def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
@@ -67,7 +67,7 @@ class Multiply(Merge):
     Backward:  da = dy * b,  db = dy * a
 
     a, b, y: (N, ...) of one shape.
-    Raises ShapeError for another number of inputs than two, and for inputs of different shapes.
+    Raises ShapeError unless there are two inputs, and for inputs of different shapes.
     Source: Dauphin, Fan, Auli, Grangier (2017), Language Modeling with Gated Convolutional Networks; ONNX operator Mul.
     """
 
@@ -105,7 +105,7 @@ class Multiply(Merge):
 
 
 class Residual(Add):
-    """Adds what its layers compute to their input, or to a shortcut of it.
+    """Adds the output of its layers to their input, or to a shortcut of it.
 
     Forward:   y = body(x) + shortcut(x)
     Backward:  dbody = dshortcut = dy
@@ -141,7 +141,8 @@ class Residual(Add):
         if body != shortcut:
             fitting = f"Conv2D({body[0]}, 1, ...)" if len(body) == 3 else f"Dense({body[0]})"
             raise ShapeError(
-                f"Residual expects one shape from both of its ends, got {body} from its body and {shortcut} from its "
+                f"Residual expects the same shape from its body and its shortcut, got {body} from its body and "
+                f"{shortcut} from its "
                 f'shortcut; keep the size in the body with padding="same", or add shortcut={fitting} that gives {body}'
             )
         return body
@@ -204,7 +205,7 @@ class Concat(Merge):
         return graph.add("Concat", *xs, axis=1)
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
-        return LayerCost(0, "nothing is computed: the numbers only get another place")
+        return LayerCost(0, "nothing is computed: the numbers only move")
 
 
 def _one_shape(name: str, in_shapes: Sequence[Shape]) -> Shape:

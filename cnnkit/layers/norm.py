@@ -27,7 +27,7 @@ class BatchNorm2D(BatchCoupledLayer):
 
     x, y: (N, C, H, W), the same shape; gamma, beta, running_mean, running_var: (C,); means run over N, H and W, n
     numbers for each channel.
-    Raises ConfigError for arguments out of range, ShapeError if the input is no image.
+    Raises ConfigError for arguments out of range, ShapeError if the input is not an image.
     Source: Ioffe, Szegedy (2015), Batch Normalization; ONNX operator BatchNormalization.
     """
 
@@ -51,7 +51,7 @@ class BatchNorm2D(BatchCoupledLayer):
             raise ConfigError(f"momentum must be a number with 0 < momentum <= 1, got {momentum!r}")
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
-        """The same shape; one set of numbers for each channel."""
+        """Keeps the shape; one set of parameters for each channel."""
         channels, _ = image_shape("BatchNorm2D", in_shape)
         self.params = {"gamma": np.ones(channels), "beta": np.zeros(channels)}
         self.buffers = {"running_mean": np.zeros(channels), "running_var": np.ones(channels)}
@@ -72,7 +72,7 @@ class BatchNorm2D(BatchCoupledLayer):
         return np.stack([np.full_like(mean, count), sums, squares, shift])
 
     def join(self, partials: Sequence[Array]) -> Array:
-        """The same of all tiles, about one shift, that of the first tile.
+        """The sums over all tiles, about the shift of the first tile.
 
         With d the first shift taken from a tile's own, sum (x - first) = S + n d and
         sum (x - first)^2 = Q + d (2 S + n d): Chan, Golub, LeVeque (1979), Updating Formulae and a Pairwise Algorithm

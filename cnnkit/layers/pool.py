@@ -71,7 +71,7 @@ class MaxPool2D(_Pool):
     Backward:  dx = dy where the maximum was taken; of equal maxima the first in the window's column order
 
     x: (N, C, H, W); y: (N, C, oh, ow) with oh = floor((H + padding - size) / stride) + 1. size, stride: a number or
-    (height, width), stride is size if None; padding: likewise, for both ends, "same" (oh = ceil(H / stride)) or
+    (height, width), stride is size if None; padding: one or a pair for both ends, "same" (oh = ceil(H / stride)) or
     "valid" (0); it counts as -inf.
     Raises ConfigError for arguments out of range, ShapeError if the window does not fit the input.
     Source: ONNX operator MaxPool. Which of equal maxima gets the gradient is free: each choice is a subgradient.
@@ -114,7 +114,7 @@ class MaxPool2D(_Pool):
         return dx.transpose(3, 0, 1, 2).astype(dy.dtype, copy=False), {}
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
-        """ONNX MaxPool; at stride 1 with unequal pads, which ONNX's reference evaluator confuses, in another form.
+        """ONNX MaxPool; at stride 1 with unequal pads, which ONNX's reference evaluator gets wrong, in another form.
 
         "same" is an attribute of the operator. Any other padding repeats the elements at the edges: a window that
         reaches over an edge holds them, too, so no maximum changes. (An infinity would spoil the scales of quantizers.)
@@ -171,7 +171,7 @@ class AvgPool2D(_Pool):
         return np.divide(total, self._count, out=y).transpose(3, 0, 1, 2), None
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """The same share for every element of a window."""
+        """Every element of a window gets an equal share."""
         share = dy.transpose(1, 2, 3, 0) / self._count
         dx = self._gradient_sums(dy, ctx)
         for _, _, place, met in self.window.elements():
@@ -179,10 +179,10 @@ class AvgPool2D(_Pool):
         return dx.transpose(3, 0, 1, 2).astype(dy.dtype, copy=False), {}
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
-        """ONNX AveragePool; with padding a Conv of each channel by itself, whose kernel is 1 / (kh*kw) throughout.
+        """ONNX AveragePool; with padding a Conv of each channel separately, whose kernel is 1 / (kh*kw) throughout.
 
         AveragePool has count_include_pad for that, but ONNX Runtime 1.21 to 1.24 (microsoft/onnxruntime 24681) and
-        OpenCV 4 leave padding out nevertheless, without a word. Of a window larger than the image, what can meet it is
+        OpenCV 4 ignore padding nevertheless, without a warning. Of a window larger than the image, what can meet it is
         written.
         """
         if not any(self.window.onnx["pads"]):

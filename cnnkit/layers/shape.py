@@ -15,7 +15,7 @@ class Flatten(Layer):
     """All axes but the samples' in one, in C order, for dense layers.
 
     Forward:   y[n, (c*H + h)*W + w] = x[n, c, h, w]
-    Backward:  the same, the other way round
+    Backward:  dx[n, c, h, w] = dy[n, (c*H + h)*W + w]
 
     x: (N, C, H, W) or (N, F); y: (N, C*H*W), a view of x wherever its strides allow one.
     Source: ONNX operator Flatten.
@@ -55,4 +55,4 @@ class Flatten(Layer):
         return graph.add("Flatten", x, axis=1)
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
-        return LayerCost(0, "nothing is computed: the numbers only get another place")
+        return LayerCost(0, "nothing is computed: the numbers only move")

@@ -72,7 +72,7 @@ class Axis:
         return (met.start, self.size - met.stop) if met else (0, 0)
 
     def without(self, first: int, last: int) -> Axis:
-        """The same positions of a window without these idle elements; itself if there is no padding for that."""
+        """A window without these idle elements at equal positions; itself if there is no padding for that."""
         size, before = self.size - first - last, self.before - first * self.dilation
         reach = (self.positions - 1) * self.stride + self.dilation * (size - 1) + 1
         smaller = replace(self, size=size, before=before, after=max(0, reach - self.length - before))
@@ -105,7 +105,7 @@ class Window:
         return self.rows.positions, self.columns.positions
 
     def without_idle(self) -> Window:
-        """The same without the rows and columns of the window that meet nothing but padding.
+        """This window without the rows and columns that meet nothing but padding.
 
         What is square stays square: ONNX's reference evaluator pads other windows wrongly, if both are padded.
         """

@@ -17,7 +17,7 @@ from cnnkit.units import Range
 class Sequential(Network):
     """A network of layers, one after another; merges such as `Residual` make branches.
 
-    layers: layers, or their expressions; everything else as `Network` says.
+    layers: layers, or their expressions; everything else as in `Network`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Network: nodes with their parameters, what the inputs look like, and what the classes are called."""
+"""Network: nodes with their parameters, what the inputs look like, and the names of the classes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ CLASSES = Task("classes", from_logits=True)
 
 
 class Network:
-    """Nodes that run in order; what `Sequential` and `Graph` are, which say how they are made.
+    """Nodes that run in order; `Sequential` and `Graph` differ in how they build them.
 
     Inputs x of all methods are (N, *input_shape), uint8 or float, in the dataset's own units: the preprocessing is a
     part of the model.
 
     input_shape: (C, H, W) or (F,), without the batch axis; labels: names of the classes; input_dtype: what the dataset
-    gives; input_range, task: the lowest and the highest value of the training inputs, and what the network is for, both
-    as its training will say; seed: of the initial parameters; dtype: "float32", or "float64" for checking; limit: how
+    gives; input_range, task: the lowest and the highest value of the training inputs, and what the network predicts,
+    both set by its training; seed: of the initial parameters; dtype: "float32", or "float64" for checking; limit: how
     many numbers parameters and buffers may have together, for layers that a file asks for; weights are zeros then,
     until the file's are loaded.
     Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together; and ShapeError for an
@@ -84,7 +84,7 @@ class Network:
         if self.labels and (self.output_shape[0] != len(self.labels) or len(self.output_shape) == 2):
             raise ShapeError(
                 f"the network ends in {self.nodes[-1]} with outputs of shape {self.output_shape}, but there are "
-                f"{len(self.labels)} classes: the last layer must give {len(self.labels)} values, "
+                f"{len(self.labels)} classes: the last layer must return {len(self.labels)} values, "
                 f"as Dense({len(self.labels)}) does, or for each pixel Conv2D({len(self.labels)}, 1)"
             )
         for node in self.nodes:
@@ -123,12 +123,12 @@ class Network:
         return self._preprocessing
 
     def again(self, **options: Any) -> Network:
-        """A copy of the network; options: what it has in place of its own, such as dtype="float64"."""
+        """A copy of the network; options: arguments to change, such as dtype="float64"."""
         given = copy.deepcopy(self._given())
         return _restored(type(self), given, self.input_shape, self._options() | options, self.state())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies, and the processes of joblib, make the network anew: its parameters are views of one vector."""
+        """Copies, and the processes of joblib, rebuild the network: its parameters are views of one vector."""
         return _restored, (type(self), self._given(), self.input_shape, self._options(), self.state())
 
     def _options(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class Network:
 
     @property
     def gives(self) -> str:
-        """What it says of a sample, in words: "10 classes"."""
+        """What it predicts for a sample, as text: "10 classes"."""
         count, each = self.output_shape[0], " for each pixel" if len(self.output_shape) > 1 else ""
         match self.task.gives:
             case "classes":
@@ -186,17 +186,17 @@ class Network:
         Raises ShapeError for a network that was trained to give something else.
         """
         if not self.has_probabilities:
-            raise ShapeError(f"the network gives {self.gives}, and has no probabilities: take predict(x)")
+            raise ShapeError(f"the network gives {self.gives}, and has no probabilities: use predict(x)")
         if self.task.gives == "classes":
             return softmax(self.logits(x))
         return sigmoid(self.outputs(x)) if self.task.from_logits else self.outputs(x)
 
     def predict(self, x: Inputs) -> Array:
-        """What the network says of each sample, as its task is.
+        """What the network predicts for each sample, according to its task.
 
         The most probable class as its index, (N,) or for each pixel (N, H, W), int64; labels with a probability of 1/2
         or more, (N, K) or (N, K, H, W), bool; values, (N, *output_shape). `labels` has the names of classes and labels.
-        Raises DataError, naming the first sample, where scores are NaN, which speak for no class and no label.
+        Raises DataError, naming the first sample, where scores are NaN, which predict nothing.
         """
         match self.task.gives:
             case "classes":
@@ -229,7 +229,7 @@ class Network:
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Set all parameters and buffers.
 
-        Raises ShapeError if a name is missing, too many, or has another shape, and DataError for masked arrays.
+        Raises ShapeError if a name is missing or unexpected, or has a different shape, and DataError for masked arrays.
         """
         arrays = dict(self._arrays())
         wrong = [f"{name} is missing" for name in arrays if name not in state]
@@ -280,7 +280,7 @@ class Network:
         return units_of(self.input_range, self.input_shape, self.preprocessing.scale, self.input_dtype)
 
     def check_input(self, x: Any) -> Inputs:
-        """The same as an array. Raises ShapeError for a shape that the network does not take, and for no numbers."""
+        """The inputs as an array. Raises ShapeError for a wrong shape, and for values that are not numbers."""
         array = as_inputs(x)
         if array.dtype.kind not in "iuf":
             raise ShapeError(f"expected numbers, uint8 or float, got an array of {array.dtype}")
@@ -291,7 +291,7 @@ class Network:
         raise ShapeError(f"expected inputs of shape ({expected}), got {array.shape}{way and f': write {way}'}")
 
     def _taken(self, x: Any) -> Inputs:
-        """The same as an array that the network takes, after a look at the units of its first block."""
+        """The inputs as a checked array; warns if the units of its first block seem wrong."""
         array = self.check_input(x)
         if (units := self.units) is None or (first := next(blocks(array), None)) is None:
             return array
@@ -315,8 +315,8 @@ def _require_all(told: Array, what: str) -> None:
     if not told.all():
         first = int(np.argwhere(~told)[0, 0])
         raise DataError(
-            f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: mend the sample or leave it "
-            "out; logits(x) and predict_proba(x) keep NaN"
+            f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: fix or remove the sample; "
+            f"logits(x) and predict_proba(x) keep NaN"
         )
 
 

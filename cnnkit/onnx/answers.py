@@ -67,7 +67,7 @@ def in_dtype(model: Network, dtype: Literal["float32", "float64"]) -> Network:
 def allowed(rounding: Array, tolerance: float) -> Array:
     """The relative difference that passes: the tolerance, or MARGIN times the rounding, but no more than MOST_ROUNDING.
 
-    Nothing passes where the model's own answer in float32 is no number.
+    Nothing passes where the model's own answer in float32 is not a number.
     """
     most = np.maximum(tolerance, np.minimum(MARGIN * rounding, MOST_ROUNDING))
     return np.where(np.isfinite(rounding), most, -1.0)

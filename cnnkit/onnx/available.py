@@ -19,17 +19,17 @@ class Available:
     unusable: dict[str, str] = field(default_factory=dict)
     """The reason by the name of the runtime."""
     broken: list[str] = field(default_factory=list)
-    """What is wrong with plugins that may bring more of them."""
+    """What is wrong with plugins that may provide more of them."""
 
     def left_out(self) -> tuple[str, ...]:
         """A sentence for each runtime that takes no part, and for each broken plugin."""
-        return *(f"{name} was left out: {reason}" for name, reason in self.unusable.items()), *self.broken
+        return *(f"{name} was skipped: {reason}" for name, reason in self.unusable.items()), *self.broken
 
 
 def available_runtimes(catalog: Catalog | None = None) -> Available:
     """All runtimes that are installed, each without arguments.
 
-    It asks every plugin, and imports those that bring one. catalog: where to look; `installed_catalog()` if None.
+    It asks every plugin, and imports those that provide one. catalog: where to look; `installed_catalog()` if None.
     """
     catalog = catalog or installed_catalog()
     found = Available([])
@@ -42,9 +42,9 @@ def available_runtimes(catalog: Catalog | None = None) -> Available:
             try:
                 found.runtimes.append(cast(Runtime, catalog.build(Runtime.kind, f"{plugin.distribution}:{name}()")))
             except CnnkitError as error:
-                found.unusable[name] = f"it has to be chosen by its expression; {error}"
+                found.unusable[name] = f"choose it by its expression; {error}"
         found.broken.extend(
-            f"{plugin.distribution} {plugin.version} is broken and may bring a runtime: {problem}"
+            f"{plugin.distribution} {plugin.version} is broken and may provide a runtime: {problem}"
             for problem in catalog.faults(plugin, Runtime.kind)
         )
     return found

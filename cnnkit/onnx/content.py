@@ -47,7 +47,7 @@ def exports(data: bytes, model: Network) -> Iterator[ModelProto]:
 
 
 def digest(data: bytes) -> str:
-    """The sha256 of what a file holds without its metadata; "" for bytes that are no ONNX file.
+    """The sha256 of what a file holds without its metadata; "" for bytes that are not ONNX file.
 
     Files of one digest have the same bytes in their graphs, operator sets and everything else that is executed.
     """

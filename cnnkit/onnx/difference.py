@@ -20,7 +20,7 @@ def distance(theirs: Array, ours: Array) -> Array:
 
 
 def relative(difference: Array, scale: Array) -> Array:
-    """difference / scale where they differ at all; infinite where that is no number. Both of one shape."""
+    """difference / scale where they differ at all; infinite where that is not a number. Both of one shape."""
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient = np.where(difference > 0, difference / scale, 0.0)
     return np.where(np.isnan(quotient), np.inf, quotient)

@@ -1,4 +1,4 @@
-"""Writing a model as an ONNX file that is complete by itself: preprocessing, weights, labels, probabilities."""
+"""Writing a model as an ONNX file that is self-contained: preprocessing, weights, labels, probabilities."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def to_onnx(
     """The model in prediction mode as an ONNX model, checked in full.
 
     Input `input` (N, *input_shape) in the dataset's units and dtype, or in `input_dtype`: "float32" is for runtimes and
-    converters that take no uint8. Outputs, (N, *output_shape) float32: `logits` and `probabilities` of classes or
+    converters that do not accept uint8. Outputs, (N, *output_shape) float32: `logits` and `probabilities` of classes or
     labels, `scores` of classes that have no probabilities, `values` to regress. The IR version is the lowest that knows
     the opset. The metadata holds `labels` and `preprocessing` as JSON, `cnnkit_version`, and whatever
     `metadata` adds.

@@ -17,7 +17,7 @@ BATCH = "N"
 
 
 class GraphBuilder:
-    """Collects ONNX nodes one after another, each checked against its operator as it comes.
+    """Collects ONNX nodes one after another, each checked against its operator as it is added.
 
     What is added after `begin("conv2d_1", ...)` belongs to that layer: its values are named `conv2d_1`, `conv2d_1.1`,
     and so on, its parameters `conv2d_1.weight`, its other arrays `conv2d_1.constant_1`.

@@ -1,4 +1,4 @@
-"""ONNX files of strangers, checked and executed in a process of their own that has limits of time and memory."""
+"""ONNX files of strangers, checked and executed in a separate process that has limits of time and memory."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ LONGEST = 500
 
 
 class IsolatedProgram:
-    """A file that another process checks and executes, which is started anew when it has ended by accident.
+    """A file that another process checks and executes, which is restarted when it has crashed.
 
     data, path: the file and its name in messages; operators: those that it may use; model: what it will be compared
     with, on how many samples; own: exports of the model; runtimes: those that it will be run on.
-    Raises OnnxError for a file that is refused, or whose check ends by itself or by a limit, ConfigError for a runtime
+    Raises OnnxError for a file that is refused, or whose check crashes or exceeds a limit, ConfigError for a runtime
     that another process cannot build from its expression.
     """
 
@@ -159,7 +159,7 @@ class IsolatedProgram:
             raise OnnxError(f"{failed}: {_end(code, late)}") from None
         except (ValueError, KeyError, TypeError) as error:  # only what a file has made of the process can write that
             self.close()
-            raise OnnxError(f"{failed}: the process that did so gave a reply that cannot be read: {error}") from None
+            raise OnnxError(f"{failed}: the process that did so sent an unreadable reply: {error}") from None
         finally:
             timer.cancel()
         if "error" in reply:
@@ -185,7 +185,7 @@ def start_process() -> subprocess.Popen[bytes]:
 
 
 def _expression(runtime: Runtime) -> str:
-    """The expression that makes the runtime again, with the distribution that brings it."""
+    """The expression that makes the runtime again, with the distribution that provides it."""
     catalog = installed_catalog()
     origin = catalog.origin(type(runtime))
     if origin is None:
@@ -193,9 +193,9 @@ def _expression(runtime: Runtime) -> str:
         origin = catalog.origin(type(runtime))
     if origin is None:
         raise ConfigError(
-            f"{runtime!r} comes from no plugin that is installed. A file that is not the model's own export is run in "
-            f"a process of its own, which makes the runtime again from its expression: bring "
-            f"{type(runtime).__name__} by the hook cnnkit_runtimes, or choose another runtime"
+            f"{runtime!r} does not come from an installed plugin. A file that is not the model's own export is run in "
+            f"a separate process, which recreates the runtime from its expression: provide "
+            f"{type(runtime).__name__} through the hook cnnkit_runtimes, or choose another runtime"
         )
     return f"{origin.distribution}:{runtime!r}"
 
@@ -222,7 +222,7 @@ def _end(code: int, late: Sequence[bool]) -> str:
     if late or code == -signal.SIGXCPU:
         return f"it did not end within {SECONDS:g} seconds"
     if code < 0:
-        return f"the process that did so was ended by {signal.Signals(-code).name}"
+        return f"the process that did so was killed by {signal.Signals(-code).name}"
     return f"the process that did so ended with exit code {code}"
 
 

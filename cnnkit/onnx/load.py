@@ -119,9 +119,9 @@ def _parse(path: str | os.PathLike[str], data: bytes) -> ModelProto:
 
 
 def _check_flat(path: str | os.PathLike[str], model: ModelProto) -> None:
-    """Refuse what could run for ever: after this, each node of the file is executed once."""
+    """Refuse what could run forever: after this, each node of the file is executed once."""
     if model.functions:
-        raise OnnxError(f"{path} defines operators of its own; expected only operators that ONNX itself defines")
+        raise OnnxError(f"{path} defines its own operators; expected only operators that ONNX itself defines")
     if model.training_info:
         raise OnnxError(f"{path} has graphs for training; expected one graph, for prediction")
     if model.graph.sparse_initializer:

@@ -30,7 +30,7 @@ class Program(Protocol):
     def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
         """All outputs for x, by name.
 
-        further: values of the file that shall be outputs, too; those that it does not have are left out.
+        further: values of the file that shall be outputs, too; those that it does not have are skipped.
         Raises OnnxError if the runtime cannot execute the file.
         """
 

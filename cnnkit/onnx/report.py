@@ -94,8 +94,8 @@ class ValidationReport:
         others = f"{' and '.join(names)} {'give' if len(names) > 1 else 'gives'} the model's answers"
         wrong = [result for result in self.results if not result.ok]
         return [
-            f"{result.runtime} {'cannot run the file' if result.worst_sample is None else 'gives other answers'}. That "
-            f"is its own fault, for {others}: do not run the file on this version of it"
+            f"{result.runtime} {'cannot run the file' if result.worst_sample is None else 'gives other answers'}. The "
+            f"runtime is at fault, since {others}: do not run the file on this version of it"
             for result in wrong
         ]
 

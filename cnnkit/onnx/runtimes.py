@@ -85,7 +85,7 @@ def ensure_installed(runtime: Runtime) -> None:
 
 
 def install_command(runtime: type[Runtime]) -> str:
-    """What brings what the runtime requires."""
+    """The command that installs what the runtime requires."""
     what = '"cnnkit[runtimes]"' if runtime in RUNTIMES else runtime.requires
     return f"pip install {what}"
 

@@ -72,20 +72,20 @@ def validate_onnx(
     it than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic.
 
     The file passes if at least as many runtimes agree as do not, and what it declares of its input, outputs and labels
-    fits the model; the fault of a runtime that does not agree is its own then, and the report names it.
+    fits the model; a runtime that does not agree is then itself at fault, and the report names it.
 
     x: (N, *input_shape), N >= 1, in the dataset's dtype and units, such as its test samples; if None, 64 random ones.
     A file that takes float32 is given them in that.
     runtimes: runtimes or their expressions; if None, all that are installed, also those of plugins.
 
-    A file that holds anything else than what exporting the model gives, whatever its metadata say, is a stranger's: it
-    is checked and executed in a process of its own, with limits of time and memory, and only if all its operators are
-    among those that layers are exported with, and its shapes say that it takes no more than such a file may. The
-    report's `exported` is False then.
+    A file that holds anything else than what exporting the model gives, whatever its metadata say, is foreign: it is
+    checked and executed in a separate process, with limits of time and memory, and only if all its operators are
+    among those that layers are exported with, and its shapes show that it takes no more than such a file may. The
+    report's `exported` is then False.
 
     Raises OnnxError for a file that cannot be read or is refused, or a runtime that is not installed, ConfigError or
-    ShapeError for arguments that do not fit. That answers differ, or that a runtime comes to no answer within the
-    limits, is not raised: the report says it.
+    ShapeError for arguments that do not fit. Differing answers, or a runtime without an answer within the limits,
+    raise nothing: the report says so.
     """
     path = Path(path)
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
@@ -140,7 +140,7 @@ def _report(
 def _problem(signature: Signature, model: Network) -> str:
     """What the file declares that does not fit the model; "" if all fits.
 
-    The reference evaluator takes no notice of it, other runtimes refuse what differs, or give it to whoever asks.
+    The reference evaluator ignores it, other runtimes refuse what differs, or pass it on.
     """
     if signature.labels is not None and signature.labels != labels_json(model):
         return f"the file names the labels {signature.labels:.100}, the model has {labels_json(model):.100}"
@@ -239,7 +239,7 @@ def _is_clear(model: Network, values: Array, error: Array, limit: float) -> Arra
     if model.task.gives == "labels":
         return np.asarray(distance(values, np.full_like(values, limit)) > error)
     best = values.argmax(axis=1, keepdims=True)
-    error = np.where(np.isfinite(values), error, 0)  # what is no number is found by its distance
+    error = np.where(np.isfinite(values), error, 0)  # what is not a number is found by its distance
     others = values + error
     np.put_along_axis(others, best, -np.inf, axis=1)
     lowest = np.take_along_axis(values - error, best, axis=1)

@@ -16,9 +16,9 @@ SMALL = 64
 NODE, INPUT = 10**5, 10**3
 """Numbers that could be touched while a runtime prepares and calls a node, and for each of its inputs."""
 WINDOW, ELEMENT = 20_000, 200
-"""The same for a window of a pooling, and for each number in it, which the reference evaluator reads in Python."""
+"""Numbers that count for a window of a pooling, and for each number in it: the reference evaluator loops in Python."""
 EXPENSIVE, CONVERTED = 10, 10**3
-"""The same for a power or a logarithm, or a product that is not of float32, and for a number that becomes text."""
+"""Numbers that count for a power, a logarithm or a product that is not float32, and for a number that becomes text."""
 FREE = 10**9
 """Numbers that any file may touch in all its runs, some two seconds."""
 TIMES = 10
@@ -40,11 +40,11 @@ class Work:
     numbers: int
     """Numbers that they touch, one after another."""
     hardest: str
-    """The node that touches most, in words."""
+    """The node that touches most, as text."""
     largest: int
     """Bytes of the largest value."""
     widest: str
-    """The node that gives it, in words."""
+    """The node that gives it, as text."""
 
 
 def work_of(model: ModelProto, shape: Sequence[int]) -> Work:
@@ -97,12 +97,12 @@ class Bounds:
         if work.largest > self.memory:
             raise OnnxError(
                 f"{path}: {work.widest} gives {work.largest:,} bytes, and a run of a file of its size for this model "
-                f"may take {self.memory:,}; nothing of it was run"
+                f"may take {self.memory:,}; none of it was run"
             )
         if work.numbers > self.numbers:
             raise OnnxError(
                 f"{path} takes too long: a run touches about {work.numbers:,} numbers, the largest part in "
-                f"{work.hardest}, and one for this model may touch {self.numbers:,}; nothing of it was run"
+                f"{work.hardest}, and one for this model may touch {self.numbers:,}; none of it was run"
             )
 
 

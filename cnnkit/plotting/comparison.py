@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_CONFIGURATIONS = 28
 """More have no names that can be read."""
 MAX_ENTRIES = len(CYCLE)
-"""Models beside each other; each has a colour of its own."""
+"""Models beside each other; each has its own colour."""
 MAX_BARS = 2
 """Test metrics with bars, beside parameters and time."""
 KINDS: dict[str, Literal["-", "--"]] = {"training": "-", "validation": "--"}

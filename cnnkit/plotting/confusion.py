@@ -112,7 +112,7 @@ def _write_counts(axes: Axes, matrix: Array, share: Array) -> None:
 
 
 def _write_pairs(axes: Axes, matrix: Array, names: list[str]) -> None:
-    """The most frequent confusions in words."""
+    """The most frequent confusions as text."""
     wrong = matrix - np.diag(np.diagonal(matrix))
     places = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
     pairs = [divmod(int(place), len(matrix)) for place in places if wrong.flat[place]]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_PANELS = 4
 MAX_POINTS = 2000
 LARGEST = 1e30
-"""Values beyond it are left out, like NaN: an axis could not show others beside them."""
+"""Values beyond it are skipped, like NaN: an axis could not show others next to them."""
 VALIDATION = "validation_"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 """What is drawn: nothing in such a name has a meaning for matplotlib, whoever wrote the history."""
@@ -48,7 +48,7 @@ def draw_curves(history: Mapping[str, Curve], title: str) -> Figure:
 
 
 def curves_png(history: Mapping[str, Curve], title: str) -> bytes | None:
-    """The same as a PNG file; None without matplotlib, or with nothing to draw."""
+    """The curves as a PNG file; None without matplotlib, or with nothing to draw."""
     try:
         return encoded(draw_curves(history, title), "png")
     except PlotError:

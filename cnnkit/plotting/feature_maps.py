@@ -23,7 +23,7 @@ def draw_feature_maps(image: Array, maps: Array, title: str, caption: str) -> Fi
     """A sample beside the outputs of a layer for it, counted from 0, all on one scale.
 
     image: (C, H, W), 1 or 3 channels, in the dataset's units; maps: (channels, h, w); caption: what the sample is, on
-    up to three lines. Raises PlotError for what is no image, and for maps without a finite value.
+    up to three lines. Raises PlotError for what is not an image, and for maps without a finite value.
     """
     check_images(image[None])
     if maps.ndim != 3:

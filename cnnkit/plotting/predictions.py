@@ -30,8 +30,8 @@ def draw_predictions(images: Inputs, targets: Array, probabilities: Array, label
     """The first samples, each with its predicted label and probability, and the true label where that is another.
 
     images: (N, C, H, W), 1 or 3 channels, in the dataset's units; targets: (N,) class indices; probabilities: (N, K);
-    labels: K names, or none; name: of the model. Raises PlotError for what is no image, and for probabilities that are
-    NaN.
+    labels: K names, or none; name: of the model. Raises PlotError unless inputs are images, and for NaN
+    probabilities.
     """
     check_images(images)
     _check_finite(probabilities, name)
@@ -47,7 +47,7 @@ def draw_misclassified(
 ) -> Figure:
     """The samples that a model has wrong, those first of which it is most sure; arguments as of `draw_predictions`.
 
-    Raises PlotError likewise, and if it has none wrong.
+    Raises PlotError as that does, and if no prediction is wrong.
     """
     check_images(images)
     _check_finite(probabilities, name)
@@ -94,7 +94,7 @@ def _grid(
 
 
 def percent(probability: float) -> str:
-    """A probability in words; near 1, a decimal tells a model that is sure from one that is almost sure."""
+    """A probability as text; near 1, a decimal tells a confident model from an almost confident one."""
     if 0.9995 <= probability < 1:
         return ">99.9%"
     return f"{probability:.1%}" if 0.99 < probability < 1 else f"{probability:.0%}"

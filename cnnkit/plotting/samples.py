@@ -38,7 +38,7 @@ def write_samples(data: Data, path: str | Path, augmentations: Sequence[Augmenta
 
     path: ends in .png, .svg or .pdf; augmentations: if there are any, one sample of each class is shown as it is, and
     then as it is in several epochs. Raises PlotError for a path that cannot be, or if matplotlib is missing, and
-    DataError for inputs that are no images.
+    DataError for inputs that are not images.
     """
     images, labels = _augmented(data, augmentations) if augmentations else _chosen(data)
     title = data.name

@@ -35,7 +35,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 TITLE_LINE = 76
 """Characters of a title that stand on one line."""
 MAX_TEXT = 60
-"""Characters of a text that a file brings."""
+"""Characters of a text from a file."""
 
 
 def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:

@@ -58,7 +58,7 @@ def read_alias(files: Files, path: Path) -> Alias:
 
 
 def check_require(require: str) -> str:
-    """A requirement, if there is such a one; else RegistryError."""
+    """A valid requirement; otherwise raises RegistryError."""
     if require not in (VALIDATED, NOTHING):
         raise RegistryError(f"an alias can require {VALIDATED!r} or {NOTHING!r}, got {require!r}")
     return require

@@ -54,7 +54,7 @@ def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) 
     check_target(path)
     members = {VERSION_FILE: _version_file(record), **others}
     if (size := sum(map(len, members.values()))) > MAX_BYTES - _MAX_DIRECTORY:
-        raise RegistryError(f"a bundle may have {MAX_BYTES:,} bytes, this one would have {size:,}")
+        raise RegistryError(f"a bundle may have at most {MAX_BYTES:,} bytes, this one would have {size:,}")
     image = io.BytesIO()
     with zipfile.ZipFile(image, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
         for name in MEMBERS:
@@ -110,7 +110,7 @@ def read_version_file(path: str | Path) -> bytes:
     try:
         return _member(data)
     except RegistryError as error:
-        raise RegistryError(f"{path} is no bundle of cnnkit that can be used: {error}") from error
+        raise RegistryError(f"{path} is not a usable cnnkit bundle: {error}") from error
 
 
 def _version_file(record: Record) -> bytes:
@@ -149,7 +149,7 @@ def _check_end(data: bytes) -> None:
     """Judge the size of the directory before the module reads it: a small file may declare millions of members."""
     at = len(data) - _END.size
     if at < 0 or not data.startswith(_END_SIGNATURE, at):
-        raise RegistryError("it is cut short, or has a comment or other bytes at its end")
+        raise RegistryError("it is truncated, or has a comment or other bytes at its end")
     _, *disks, here, entries, size, offset, _ = _END.unpack_from(data, at)
     if any(disks) or here != entries or not 0 < entries <= len(MEMBERS) or size > _MAX_DIRECTORY:
         raise RegistryError(f"it must be one part with 1 to {len(MEMBERS)} members, it declares {entries:,}")

@@ -38,7 +38,7 @@ def write_card(
 ) -> str:
     """The card of a version.
 
-    model: that of the record; inputs: in words, what its ONNX file was compared on; results: the validation's headings
+    model: that of the record; inputs: what its ONNX file was compared on, as text; results: the validation's headings
     and rows; remarks: what they cannot hold; network, curves: the names of the pictures' files, None without one;
     outputs: names of what the ONNX file gives.
     """

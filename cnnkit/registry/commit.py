@@ -70,13 +70,13 @@ def prepared(files: Files, folder: Path) -> Iterator[None]:
 
 
 def has_log(files: Files, folder: Path) -> bool:
-    """Whether a model has its log. Raises RegistryError if it has none but versions, or if that is no regular file."""
+    """Whether a model has its log. Raises RegistryError if it has versions but no log, or no regular one."""
     if files.size(folder / log.LOG) is not None:
         return True
     if any(map(number_of, files.names(folder))):
         raise RegistryError(
             f"the digest log {folder / log.LOG} is missing, and a new one would not know the versions that are "
-            "there: bring it back from a copy; `cnnkit models verify` says what else is wrong"
+            "there: restore it from a copy; `cnnkit models verify` says what else is wrong"
         )
     return False
 
@@ -109,7 +109,7 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
             files.check_name(folder)
         except OSError as error:
             raise NotDurableError(
-                f"{folder.name}@{number} was saved whole, but it may not survive a power failure: {error}", number
+                f"{folder.name}@{number} was saved completely, but it may not survive a power failure: {error}", number
             ) from error
     return number
 
@@ -121,12 +121,12 @@ def next_number(files: Files, folder: Path) -> int:
 
 def _allowed(folder: Path, number: int) -> int:
     if number > MAX_NUMBER:
-        raise RegistryError(f"{folder} has no number left: {version_file(MAX_NUMBER)} is the last one")
+        raise RegistryError(f"{folder} has no version number left: {version_file(MAX_NUMBER)} is the last one")
     return number
 
 
 def _next(files: Files, folder: Path) -> int:
-    """The same, from the end of the log if the folder bears it out.
+    """The next number, from the end of the log if the folder agrees with it.
 
     To list a folder of 10,000 versions takes half as long as the rest of a save. What is deleted or lost keeps its
     number: the log has it, though the folder may not.
@@ -141,7 +141,7 @@ def _next(files: Files, folder: Path) -> int:
 
 
 def bury(files: Files, folder: Path, number: int) -> None:
-    """Let a tombstone take the place of a version, once the log says that it may; the folder is held."""
+    """Replace a version by a tombstone, once the log allows it; the folder is held."""
     _prepare(files, folder)
     log.check_end(files, folder)
     try:
@@ -200,7 +200,7 @@ def _appear(files: Files, source: Path, target: Path) -> bool:
 
 
 def _appear_without_links(files: Files, source: Path, target: Path) -> bool:
-    """The same on a file system without hard links: an empty file takes the number, the complete one replaces it."""
+    """`_appear` without hard links: an empty file takes the number, the complete one replaces it."""
     try:
         files.claim(target)
     except FileExistsError:

@@ -33,7 +33,7 @@ class ComparisonFolder(Place):
             self.put(self.FILE, text.encode({**HEAD, "environment": deciding(), **plan}, "plan"))
         except OSError as error:
             raise RegistryError(
-                f"the registry at {self.folder.parents[1]} cannot take a comparison: {error.strerror or error} "
+                f"the registry at {self.folder.parents[1]} cannot store a comparison: {error.strerror or error} "
                 f"({error.filename}); choose another registry with --registry or CNNKIT_REGISTRY"
             ) from error
 
@@ -67,7 +67,7 @@ class ComparisonFolder(Place):
 
     def _file(self, run: str) -> Path:
         if not _RUN.fullmatch(run):
-            raise RegistryError(f"a run is called by its configuration and seed, such as '2-0', got {run!r}")
+            raise RegistryError(f"a run is named by its configuration and seed, such as '2-0', got {run!r}")
         return self.folder / f"{run}.h5"
 
 

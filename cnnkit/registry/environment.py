@@ -48,7 +48,7 @@ def deciding() -> dict[str, str]:
 
 
 def differences(recorded: object) -> list[str]:
-    """What of all that is not as it was recorded, each in words."""
+    """What of all that has changed since it was recorded, as text."""
     there = recorded if isinstance(recorded, dict) else {}
     here = deciding()
     changed = [name for name in here if there.get(name) != here[name]]

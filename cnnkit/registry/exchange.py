@@ -35,7 +35,7 @@ def receive(data: bytes, name: str | None = None) -> Arrival:
     if name is not None:
         references.check_name(name)
     if data == sealing.tombstone():
-        raise RegistryError("the file cannot be imported: it is what is left of a version that was deleted")
+        raise RegistryError("the file cannot be imported: it is the remnant of a deleted version")
     try:
         digest = sealing.check(data)
         manifest, state = unpack_any(data)

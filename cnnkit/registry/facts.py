@@ -24,7 +24,7 @@ from cnnkit.types import Array
 
 MAX_BYTES = 2**30
 _CHECK = 16
-"""Hexadecimal digits of a line's own hash, which tells lines that are damaged or were cut short by a crash."""
+"""Hexadecimal digits of a line's own hash, which reveals lines that are damaged or were truncated by a crash."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from cnnkit.errors import CnnkitWarning, RegistryError
 
 TOLD, PATIENCE = 2.0, 30.0
-"""Seconds after which a wait for a lock is told, and after which it ends with an error."""
+"""Seconds after which a wait for a lock is reported, and after which it ends with an error."""
 _PAUSE = 0.02
 """Seconds between two attempts to take a lock."""
 
@@ -36,7 +36,7 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What `fsync` of a folder answers on file systems that have no such thing."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a named pipe must not wait for ever
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: opening a named pipe must not wait forever
 
 _held: ContextVar[Mapping[Path, int]] = ContextVar("held", default={})  # noqa: B039  # nobody changes it in place
 """The descriptors of the folders that this thread holds."""
@@ -47,7 +47,7 @@ os.register_at_fork(before=_umask.acquire, after_in_parent=_umask.release, after
 
 
 class Files:
-    """The operating system's files; a symbolic link is never followed. Every method raises OSError as it comes."""
+    """The operating system's files; a symbolic link is never followed. Every method raises OSError as it is added."""
 
     @contextlib.contextmanager
     def hold(self, folder: Path) -> Iterator[None]:
@@ -120,7 +120,7 @@ class Files:
         os.link(name, other, src_dir_fd=folder, dst_dir_fd=other_folder, follow_symlinks=False)
 
     def is_same(self, one: Path, other: Path) -> bool:
-        """Whether two names are of one file; a symbolic link is a file of its own."""
+        """Whether two names are of one file; a symbolic link is a separate file."""
         return os.path.samestat(_status(one), _status(other))
 
     def claim(self, path: Path) -> None:
@@ -176,7 +176,7 @@ class Files:
     def lock(self, folder: Path) -> int:
         """Hold a folder's lock until `close` or the end of the process; wait for whoever has it.
 
-        A wait is told by a warning after `TOLD` seconds. Raises RegistryError after `PATIENCE` seconds: whoever may
+        A warning reports a wait after `TOLD` seconds. Raises RegistryError after `PATIENCE` seconds: whoever may
         read a folder can lock it.
         """
         file = _open_folder(folder)
@@ -189,13 +189,13 @@ class Files:
                 if waited > PATIENCE:
                     os.close(file)
                     raise RegistryError(
-                        f"another process has had the lock of {folder} for {PATIENCE:g} seconds: nothing was changed; "
-                        f"try again when it has ended (`lsof {folder}` shows who it is)"
+                        f"another process has held the lock of {folder} for {PATIENCE:g} seconds: nothing was "
+                        f"changed; try again when it has finished (`lsof {folder}` shows who it is)"
                     ) from None
                 if waited > TOLD and not told:
                     told = True
                     warnings.warn(
-                        f"waiting for another process that has the lock of {folder}", CnnkitWarning, stacklevel=2
+                        f"waiting for another process that holds the lock of {folder}", CnnkitWarning, stacklevel=2
                     )
                 time.sleep(_PAUSE)
             except OSError:  # a file system without locks: changes at once may undo each other
@@ -300,7 +300,7 @@ def _status(path: Path) -> os.stat_result:
 
 
 def _open_folder(path: Path) -> int:
-    """A descriptor of its own, with a position and a lock of its own."""
+    """A separate descriptor, with its own position and lock."""
     return os.open(".", _FOLDER, dir_fd=_held.get()[path]) if path in _held.get() else os.open(path, _FOLDER)
 
 
@@ -309,7 +309,7 @@ def _new_in(folder: Path) -> Iterator[tuple[int, int]]:
     """The mode of a new file in a folder, and the umask that holds for it and is in force until the end.
 
     In a folder that its group may write to, and whose group new files get, the group may do with them what it may do
-    with the folder, whatever the umask of the user: else one could not go on with what another has begun.
+    with the folder, whatever the umask of the user: otherwise nobody could continue what another has started.
     """
     above = os.stat(_held.get().get(folder, folder))
     inherits = above.st_mode & stat.S_ISGID or above.st_gid == os.getegid() or sys.platform == "darwin"

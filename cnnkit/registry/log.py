@@ -31,9 +31,9 @@ class Digests:
     intended: dict[int, set[str]] = field(default_factory=dict)
     """Digests that writers tried to register under a number; one of them succeeded, or none."""
     deleted: dict[int, set[str]] = field(default_factory=dict)
-    """Digests of the tombstones that may stand in the place of versions."""
+    """Digests of the tombstones that may replace versions."""
     damaged: list[int] = field(default_factory=list)
-    """Lines that no writer wrote, not even one that was cut short."""
+    """Lines that no writer wrote, not even in part."""
 
     def explains(self, number: int, digest: str) -> bool:
         """Whether a version file may have this digest."""
@@ -63,7 +63,7 @@ def record(kind: str, number: int, digest: str) -> bytes:
 def read(files: Files, folder: Path, number: int | None = None) -> Digests | None:
     """The log of a model, None if there is none; of one version, which is faster, if `number` is given.
 
-    Raises RegistryError if it is no regular file, or if git has changed it.
+    Raises RegistryError if it is not a regular file, or if git has changed it.
     """
     try:
         data = files.read(folder / LOG, MAX_BYTES)
@@ -76,7 +76,7 @@ def read(files: Files, folder: Path, number: int | None = None) -> Digests | Non
 
 
 def check_end(files: Files, folder: Path) -> bytes:
-    """The end of the log. Raises RegistryError if it is no regular file, or if git has changed it.
+    """The end of the log. Raises RegistryError if it is not a regular file, or if git has changed it.
 
     What is written after that could be told from nothing any more.
     """

@@ -21,7 +21,7 @@ from cnnkit.training_options import OPTIONS
 from cnnkit.types import Array, Task
 
 GIVEN = "(given)"
-"""Stands for a distribution in `rebuild`: the classes that the caller brings."""
+"""Stands for a distribution in `rebuild`: the classes that the caller provides."""
 
 RECIPE_KINDS = {
     "data": {"dataset": "dataset"},
@@ -69,7 +69,7 @@ def rebuild(
 ) -> Network:
     """Make the model again that a manifest describes, with the parameters and buffers of `state`.
 
-    components: classes that take the place of plugins. Warns with PluginVersionWarning of plugins in another version
+    components: classes to use instead of plugins. Warns with PluginVersionWarning of plugins in another version
     than the manifest's. Raises RegistryError naming what to install, or what does not fit.
     """
     for cls in components:
@@ -188,7 +188,7 @@ def _parsed(layers: Sequence[str]) -> list[Call]:
         count += _component_count(parsed[-1])
         if count > MAX_COMPONENTS:
             raise RegistryError(
-                f"a model may have {MAX_COMPONENTS:,} layers, merges and empty branches, this one has more"
+                f"a model may have at most {MAX_COMPONENTS:,} layers, merges and empty branches, this one has more"
             )
     return parsed
 
@@ -211,7 +211,7 @@ def _origins(layers: Sequence[Layer | Merge]) -> dict[str, Origin]:
     for cls in _classes(layers):
         if classes.setdefault(cls.__name__, cls) is not cls:
             raise RegistryError(
-                f"two classes of this model are called {cls.__name__}, from {cls.__module__} and "
+                f"two classes of this model are named {cls.__name__}, from {cls.__module__} and "
                 f"{classes[cls.__name__].__module__}; rename one of them"
             )
     return {name: _origin(cls) for name, cls in sorted(classes.items())}
@@ -233,7 +233,7 @@ def _classes(value: Any) -> Iterator[type[Component]]:
 
 
 def _origin(cls: type[Component]) -> Origin:
-    """The plugin that brings a class; only plugins from the same package are imported for the answer."""
+    """The plugin that provides a class; only plugins from the same package are imported for the answer."""
     catalog = installed_catalog()
     package = cls.__module__.partition(".")[0]
     for plugin in catalog.plugins:
@@ -244,12 +244,12 @@ def _origin(cls: type[Component]) -> Origin:
 
 
 def recipe_key(kind: str, name: str) -> str:
-    """Under which key of `components` a manifest has what is no layer; each kind has names of its own."""
+    """Under which key of `components` a manifest has what is not a layer; each kind has its own names."""
     return f"{kind} {name}"
 
 
 def recipe_origins(recipe: Mapping[str, Any] | None, dataset: Mapping[str, str] | None) -> dict[str, Origin]:
-    """The plugins that bring the dataset and the components of a recipe beside layers, as far as they are known.
+    """The plugins that provide the dataset and the components of a recipe beside layers, as far as they are known.
 
     Only plugins that are loaded are asked: the training has loaded those that it needed.
     """
@@ -274,10 +274,10 @@ def _named(recipe: Mapping[str, Any] | None, dataset: Mapping[str, str] | None) 
 
 
 def layer_calls(layers: Sequence[str], manifest: Manifest, given: Container[str] = ()) -> list[Call]:
-    """Expressions of layers as calls, each name tied to the distribution that brought it when the model was saved.
+    """Expressions of layers as calls, each name tied to the distribution that provided it when the model was saved.
 
-    given: names of classes that the caller brings. Raises RegistryError for a name whose distribution is not installed,
-    saying what to install, and for one that came from no plugin.
+    given: names of classes that the caller provides. Raises RegistryError for a name whose distribution is not
+    installed, saying what to install, and for one that came from no plugin.
     """
 
     def distribution(call: Call) -> str:
@@ -290,7 +290,7 @@ def layer_calls(layers: Sequence[str], manifest: Manifest, given: Container[str]
 
 
 def tied(call: Call, distribution: Callable[[Call], str]) -> Call:
-    """The same call, it and each call among its arguments tied to the distribution that this says for it."""
+    """The call with itself and each call among its arguments tied to its distribution."""
 
     def of(value: Any) -> Any:
         match value:
@@ -322,7 +322,8 @@ def _check_installed(parsed: list[Call], manifest: Manifest, given: Container[st
                 f"which is not installed: if you trust that distribution, run pip install {origin.distribution}"
             )
         raise RegistryError(
-            f"it needs {call.name}, which came from no plugin; give its class: load(ref, components=[{call.name}])"
+            f"it needs {call.name}, which did not come from a plugin; give its class: load(ref, "
+            f"components=[{call.name}])"
         )
 
 
@@ -340,7 +341,7 @@ def calls(value: Any) -> Iterator[Call]:
 
 
 def _catalog(components: Sequence[type[Component]]) -> Catalog:
-    """The installed plugins, and one more that brings the given classes."""
+    """The installed plugins, and one more that provides the given classes."""
 
     class Given:
         @hookimpl

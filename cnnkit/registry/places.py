@@ -28,11 +28,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*-[0-9]{8}T[0-9]{6}-[0-9a-f]{4}")
 class Place:
     """The folder of one piece of work.
 
-    Whoever reads or writes it holds its lock, until `release` or the end of a `with`: nobody else goes on with it.
+    Whoever reads or writes it holds its lock, until `release` or the end of a `with`: nobody else continues it.
     """
 
     FILE = ""
-    """The file without which there is nothing to go on from."""
+    """The file without which there is nothing to continue from."""
     NOUN = ""
     BUSY = ""
     """What another process does that has it."""
@@ -71,7 +71,7 @@ class Place:
         """Forget it: what it led to is registered. What cannot be removed stays until the next `new`."""
         with contextlib.suppress(OSError, RegistryError), self._files.hold(self.folder):
             with contextlib.suppress(FileNotFoundError):
-                self._files.remove(self.folder / self.FILE)  # first: nobody goes on with half of the rest
+                self._files.remove(self.folder / self.FILE)  # first: nobody continues with half of the rest
                 self._files.sync_folder(self.folder)
             for name in self._files.names(self.folder):
                 self._files.remove(self.folder / name)
@@ -79,7 +79,7 @@ class Place:
         self.release()
 
     def has_begun(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether there is something to continue from."""
         return bool(self._files.size(self.folder / self.FILE))
 
     def is_free(self) -> bool:
@@ -130,7 +130,7 @@ _held: set[int] = set()
 
 
 def _leave_to_parent() -> None:
-    """A forked worker that outlives its parent must not keep a place from whoever goes on with it."""
+    """A forked worker that outlives its parent must not block the process that continues it."""
     for lock in _held:
         os.close(lock)
     _held.clear()
@@ -147,7 +147,7 @@ class Places(Generic[P]):
     FOLDER = ""
     PLACE: type[P]
     WANTED, ORIGIN = "", ""
-    """What is looked for by name, and where such a thing comes from, in words."""
+    """What is looked for by name, and where such a thing comes from, as text."""
 
     def __init__(self, registry: Path, files: Files | None = None) -> None:
         self.folder = expanded(registry) / self.FOLDER

@@ -44,7 +44,7 @@ def _told(registry: Path, name: str) -> Iterator[None]:
     except (RegistryError, OSError) as error:
         why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise RegistryError(
-            f"the registry at {registry} cannot take the model {name!r}: {why}; choose another registry with "
+            f"the registry at {registry} cannot store the model {name!r}: {why}; choose another registry with "
             "--registry or CNNKIT_REGISTRY"
         ) from error
 
@@ -68,4 +68,4 @@ def _check_space(folder: Path, nbytes: int) -> None:
     if (free := room.f_bavail * room.f_frsize) < nbytes:
         raise RegistryError(f"{folder} has {free:,} bytes left, a version of this model takes up to {nbytes:,}")
     if room.f_files and not room.f_favail:  # file systems without a fixed number of files tell of none
-        raise RegistryError(f"the file system of {folder} has room for no more files")
+        raise RegistryError(f"the file system of {folder} has no room for more files")

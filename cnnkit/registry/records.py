@@ -42,7 +42,7 @@ class Record:
     def model(self, components: Sequence[type[Component]] = ()) -> Network:
         """The model, ready to predict or to train on; its parameters are copies.
 
-        components: classes for layers that no installed plugin brings, such as those defined in a notebook.
+        components: classes for layers that no installed plugin provides, such as those defined in a notebook.
         """
         return models.rebuild(self.manifest, self.state, self.version.ref, components)
 

@@ -36,7 +36,7 @@ def revision() -> str:
             ["/usr/bin/env", "git", "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"],
             **_options(_OFF | _filters_off(os.fsdecode(filters.stdout).split("\0"))),
         )
-    except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: the user's own count is no number
+    except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: the user's own count is not a number
         return ""
     commit = os.fsdecode(head.stdout).strip()
     # Without any filter, `config` ends with 1.

@@ -31,7 +31,7 @@ class RunFolder(Place):
             self._claim()
             data = self._files.read(path, sealing.MAX_BYTES)
         except FileNotFoundError:
-            raise RegistryError(f"the run {self.name} has no checkpoint: it ended, or was stopped too early") from None
+            raise RegistryError(f"the run {self.name} has no checkpoint: it ended or was stopped too early") from None
         except OSError as error:
             raise RegistryError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
         try:

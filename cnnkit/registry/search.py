@@ -5,7 +5,7 @@ A condition is a field, an operator and a value; `and` joins several. A value wi
 Fields: name, version, created, dataset, seed, epochs, parameters, a metric by its name, tag.KEY, and a key of the
 recipe, such as train.optimizer. A dataset is also met by its name in lower case without the parentheses.
 Operators: = != < <= > >=, and ~ for "contains" in upper or lower case. Numbers are compared as numbers, everything else
-as text, also times: created>=2026-03. What a version does not have meets only `!=`.
+as text, also times: created>=2026-03. A missing field matches only `!=`.
 """
 
 from __future__ import annotations

@@ -73,10 +73,10 @@ class Registry:
         readiness.check(self._files, self.path, name, nbytes)
 
     def add(self, data: bytes, name: str | None = None) -> Version:
-        """Register the bytes of a version file, from this registry or another, unless that very version is there.
+        """Register the bytes of a version file, from this registry or another, unless that version is already there.
 
         name: the model that it becomes a version of, its own if None; another name is written into its manifest, and
-        the file is sealed anew, so that its digest changes. Nothing is written unless the bytes could be loaded.
+        the file is sealed again, so its digest changes. Nothing is written unless the bytes could be loaded.
         """
         arrival = exchange.receive(data, name)
         folder = self.path / arrival.name
@@ -159,7 +159,7 @@ class Registry:
             return self._alias(name, references.check_alias(alias)).require
 
     def set_alias(self, ref: str, alias: str, require: str | None = None) -> Version:
-        """Let an alias point to a version, from now on and in one step.
+        """Point an alias to a version, atomically.
 
         require: "validated" refuses a version whose stored verdict is not a pass, now and whenever the alias is set
         again; "none" lifts that; None leaves the alias's requirement as it is.
@@ -181,7 +181,7 @@ class Registry:
         return version
 
     def remove_alias(self, name: str, alias: str) -> None:
-        """Forget an alias and its requirement; its version stays."""
+        """Remove an alias and its requirement; its version stays."""
         references.check_alias(alias)
         with reported(f"cannot remove the alias {alias} of {name}"), self._holding(name) as folder:
             try:
@@ -220,7 +220,7 @@ class Registry:
             return listing.tags(self._files, version.path.parent, names).get(version.number, {})
 
     def set_tag(self, ref: str, key: str, value: str) -> Version:
-        """Give a version a tag; a value that the key had before goes."""
+        """Give a version a tag; it replaces the key's earlier value."""
         notes.check_key(key)
         with reported(f"cannot tag {ref}"), self._locked(references.parse(ref).name):
             version = self.find(ref)
@@ -299,7 +299,7 @@ class Registry:
 
     def leftovers(self) -> list[Path]:
         """What `gc` would remove: temporary files that ended processes have left, and notes of deleted versions."""
-        with reported(f"cannot look through {self.path}"):
+        with reported(f"cannot scan {self.path}"):
             folders = verification.model_folders(self._files, self.path)
             return [path for folder in folders for path in verification.leftovers(self._files, folder)]
 
@@ -318,8 +318,8 @@ class Registry:
         with reported(f"cannot read the registry at {self.path}"):
             if not self.path.is_dir():
                 raise RegistryError(
-                    f"there is no registry at {self.path.absolute()}; it is created when a model is saved, "
-                    f"and chosen by --registry or {ENVIRONMENT}"
+                    f"there is no registry at {self.path.absolute()}; it is created when a model is saved, and "
+                    f"selected by --registry or {ENVIRONMENT}"
                 )
             return [folder.name for folder in verification.model_folders(self._files, self.path)]
 
@@ -340,7 +340,7 @@ class Registry:
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[Path]:
-        """The same; nobody else sets an alias of it, or deletes a version, meanwhile."""
+        """The folder of a model, locked: nobody else sets an alias or deletes a version meanwhile."""
         with self._holding(name) as folder:
             lock = self._files.lock(folder)
             try:

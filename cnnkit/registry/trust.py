@@ -1,7 +1,7 @@
-"""What a model file may choose beside its layers: components of cnnkit, and of distributions that the user trusts.
+"""What a model file may choose in addition to its layers: components of cnnkit, and of trusted distributions.
 
-A recipe names its optimizer, loss, metrics, dataset and so on, and a model file may come from anybody. Its word alone
-imports no plugin: the user decides, by naming the distribution.
+A recipe names its optimizer, loss, metrics, dataset and so on, and a model file may come from anyone. It alone never
+imports a plugin: the user decides, by naming the distribution.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def trusted(names: Iterable[str] | None = None) -> Trust:
 
 
 def build(kind: str, expression: str | Call, manifest: Manifest, trust: Trust = frozenset()) -> Component:
-    """The component that a version names, if cnnkit or a trusted distribution brings it; imports no other plugin.
+    """The component that a version names, if cnnkit or a trusted distribution provides it; imports no other plugin.
 
     Where it comes from is what the expression says, `distribution:Name(...)`, else what the manifest says. Of older
     files, which do not, a name is cnnkit's own or that of the one trusted distribution that has it.
@@ -59,7 +59,7 @@ def build(kind: str, expression: str | Call, manifest: Manifest, trust: Trust = 
 
 
 def is_built_in(component: Component) -> bool:
-    """Whether cnnkit itself brings a component."""
+    """Whether cnnkit itself provides a component."""
     plugin = installed_catalog().origin(type(component))
     return plugin is not None and plugin.distribution == BUILT_IN
 
@@ -84,7 +84,7 @@ def _distribution(kind: str, call: Call, manifest: Manifest, trust: Trust) -> st
 
 
 def _brought(kind: str, name: str, manifest: Manifest, trust: Trust) -> str:
-    """The distribution that brings a name where the file does not say which: cnnkit, else one of those trusted."""
+    """The distribution that provides a name where the file does not say which: cnnkit, else one of those trusted."""
     catalog = installed_catalog()
     plugins = [plugin for plugin in catalog.plugins if normalized(plugin.distribution) in trust | {BUILT_IN}]
     found = [plugin.distribution for plugin in plugins if name in catalog.names_of(plugin, kind)]
@@ -92,12 +92,12 @@ def _brought(kind: str, name: str, manifest: Manifest, trust: Trust) -> str:
         return BUILT_IN if BUILT_IN in found else found[0]
     if found:
         raise RegistryError(
-            f"{' and '.join(found)} bring {name}, and the file does not say which it was: trust one of them"
+            f"{' and '.join(found)} provide {name}, and the file does not say which was used: trust one of them"
         )
     took_part = [one for one in manifest.versions if one not in OWN and is_distribution(one)]
     hints = [f"{', '.join(took_part)} took part in the training"] if took_part else []
     hints += [f"{one.distribution} is broken: {text}" for one in plugins for text in catalog.faults(one, kind)]
     asked = ", ".join(one if is_installed(one) else f"{one} (not installed)" for one in sorted(trust))
-    without = f"none of {asked} brings" if trust else "the file does not say what brings"
+    without = f"none of {asked} provides" if trust else "the file does not say what provides"
     add = f"if you trust the distribution that does, add {OPTION} DIST"
     raise RegistryError("; ".join([f"{without} the {kind} {name}: {add}", *hints]))

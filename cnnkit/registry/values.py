@@ -18,7 +18,7 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def recipe_rows(manifest: Manifest) -> dict[str, Any]:
-    """The recipe by dotted keys, without the layers, which the manifest has by themselves."""
+    """The recipe by dotted keys, without the layers, which the manifest has separately."""
     rows = flattened(manifest.recipe or {})
     for key in ("model.layers", "model.node"):
         rows.pop(key, None)

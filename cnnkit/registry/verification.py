@@ -44,7 +44,7 @@ def verify(files: Files, folder: Path) -> list[Problem]:
 
 
 def leftovers(files: Files, folder: Path) -> Iterator[Path]:
-    """The temporary files of ended processes, and the notes of deleted versions; what cannot be opened is left out."""
+    """The temporary files of ended processes, and the notes of deleted versions; what cannot be opened is skipped."""
     for name in sorted(files.names(folder)):
         note = note_of(name)
         with contextlib.suppress(OSError, RegistryError):  # it is gone by now, or not ours to judge
@@ -141,11 +141,11 @@ def _note(files: Files, path: Path, note: Note) -> str:
     verdict = read_verdict(files, path)
     if _digest(files, version) in ("", verdict.digest):
         return ""
-    return f"it is the verdict of other content than that of version {note.number}"
+    return f"it is the verdict on content other than that of version {note.number}"
 
 
 def _digest(files: Files, version: Path) -> str:
-    """The digest in a version's user block, "" if that is damaged, which is reported by itself."""
+    """The digest in a version's user block, "" if that is damaged, which is reported separately."""
     try:
         return sealing.header(files.read(version, sealing.BLOCK, whole=False))[1]
     except RegistryError:
@@ -158,7 +158,7 @@ def _plain(files: Files, folder: Path, name: str) -> str:
         files.size(folder / name)  # it must be a regular file; what it says is never relied on
         return ""
     if not alias_of(name):
-        return "nothing in a registry is called so"
+        return "unexpected file name"
     alias = read_alias(files, folder / name)
     version = folder / commit.version_file(alias.number)
     if (files.size(version) or 0) <= sealing.BLOCK:

@@ -1,4 +1,4 @@
-"""Checks for everyone who writes components: do they keep their contract, and is a gradient right?"""
+"""Checks for authors of components: do they keep their contract, and are their gradients right?"""
 
 from cnnkit.testing.augmentation import check_augmentation
 from cnnkit.testing.callback import check_callback

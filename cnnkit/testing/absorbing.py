@@ -44,7 +44,7 @@ def check_absorbing(layer: Layer | Merge, in_shape: Shape) -> None:
     if not changed and type(own).absorb is not BatchCoupledLayer.absorb:
         raise CheckError(
             f"absorb changed none of the buffers {', '.join(before)}: write into them, such as "
-            f"self.buffers[{next(iter(before))!r}][...] = value, or leave absorb out if they are constants"
+            f"self.buffers[{next(iter(before))!r}][...] = value, or remove absorb if they are constants"
         )
     for name in before:
         if name in in_prediction - in_training - changed:
@@ -72,7 +72,7 @@ def check_absorbing(layer: Layer | Merge, in_shape: Shape) -> None:
 def _absorb(trial: Trial, layer: BatchCoupledLayer, *, depends_on_buffers: bool) -> tuple[int, bool]:
     """Absorb the batch until the buffers are settled: in how many steps, and whether they are.
 
-    depends_on_buffers: whether the total may, so that it is made anew in each step.
+    depends_on_buffers: whether the total may, so that it is computed again in each step.
     Raises CheckError if buffers become NaN or infinite or get another dtype or shape, or if the total is changed.
     """
     forms = {name: (value.dtype, value.shape) for name, value in layer.buffers.items()}

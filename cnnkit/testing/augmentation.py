@@ -1,4 +1,4 @@
-"""The conformance suite for augmentations: everything that a training takes for granted about one."""
+"""The conformance suite for augmentations: everything that a training assumes about one."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def check_augmentation(augmentation: Augmentation | Mixing | str, in_shape: Shap
     """Check that an augmentation keeps its contract; `CHECKS` lists what that is.
 
     augmentation: a component or its expression; in_shape: (C, H, W).
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no augmentation.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe an augmentation.
     """
     component = cast("Augmentation | Mixing", installed_catalog().build("augmentation", augmentation))
     run_checks(f"{type(component).__name__} on images of shape {in_shape}", CHECKS, component, in_shape)
@@ -126,7 +126,7 @@ def check_no_call_state(one: Augmentation | Mixing, in_shape: Shape) -> None:
 
 
 def check_repr(one: Augmentation | Mixing, in_shape: Shape) -> None:
-    """`repr` is the expression that makes the augmentation again."""
+    """`repr` is the expression that recreates the augmentation."""
     again = check_expression("augmentation", one)
     if again is not None:
         expected = result(one, in_shape)

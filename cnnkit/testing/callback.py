@@ -1,4 +1,4 @@
-"""The conformance suite for callbacks: everything that training takes for granted about one."""
+"""The conformance suite for callbacks: everything that training assumes about one."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check_callback(callback: Callback | str, quantities: Mapping[str, bool] = QU
 
     callback: a component or its expression; quantities: what the history has, and whether greater is better of it; with
     those that the callback looks at.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no callback.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe a callback.
     """
     component = cast("Callback", installed_catalog().build("callback", callback))
     run_checks(named(component), CHECKS, component, quantities)
@@ -65,7 +65,7 @@ def check_verdicts(callback: Callback, quantities: Mapping[str, bool]) -> None:
         for epoch, verdict in enumerate(verdicts(callback, history, quantities), start=1):
             if not isinstance(verdict, str):
                 raise CheckError(
-                    'after_epoch must return why the training should end, as text, or "" to go on; after epoch '
+                    'after_epoch must return why the training should end, as text, or "" to continue; after epoch '
                     f"{epoch} it returned {verdict!r}"
                 )
 
@@ -89,7 +89,7 @@ def check_history_unchanged(callback: Callback, quantities: Mapping[str, bool]) 
 
 
 def check_fresh_start(callback: Callback, quantities: Mapping[str, bool]) -> None:
-    """`start` forgets earlier trainings: the same history brings the same verdicts, also when a training is resumed."""
+    """`start` forgets earlier trainings: the same history gives the same verdicts, also when a training is resumed."""
     for history in histories(quantities):
         first = verdicts(callback, history, quantities)
         for other in histories(quantities):
@@ -97,7 +97,9 @@ def check_fresh_start(callback: Callback, quantities: Mapping[str, bool]) -> Non
         again = verdicts(callback, history, quantities)
         for epoch, (expected, given) in enumerate(zip(first, again, strict=True), start=1):
             equal(
-                f"the verdict after epoch {epoch} of the same training, begun again; forget in start", given, expected
+                f"the verdict after epoch {epoch} of the same training, started again; reset the state in start",
+                given,
+                expected,
             )
 
 
@@ -124,7 +126,7 @@ def check_nothing_else_changed(callback: Callback, quantities: Mapping[str, bool
 
 
 def check_missing_quantities(callback: Callback, quantities: Mapping[str, bool]) -> None:
-    """What it looks at and the history will lack is told by `start`, before the first epoch."""
+    """`start` reports what the history will lack, before the first epoch."""
     fewer = {name: quantities[name] for name in quantities if name in ("loss", "lr", "seconds")}
     history = histories(fewer)[0]
     try:
@@ -142,7 +144,7 @@ def check_missing_quantities(callback: Callback, quantities: Mapping[str, bool])
 
 
 def check_repr(callback: Callback, quantities: Mapping[str, bool]) -> None:
-    """`repr` is the expression that makes the callback again."""
+    """`repr` is the expression that recreates the callback."""
     again = check_expression("callback", callback)
     if again is not None:
         for history in histories(quantities):

@@ -1,4 +1,4 @@
-"""The conformance suite: everything that the engine, the registry and the export take for granted about a layer."""
+"""The conformance suite: everything that the engine, the registry and the export assume about a layer."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ def check_layer(layer: Layer | Merge | str, in_shape: Shape) -> None:
     inputs declares its `domain`, one with a deliberate gradient its `surrogate_gradients`.
 
     layer: a component or its expression; in_shape: without the batch axis. The component itself is left alone.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no layer, ShapeError if the layer does not take this shape.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe a layer, ShapeError if the layer does not
+    take this shape.
     """
     component = cast("Layer | Merge", installed_catalog().build("layer", layer))
     build(component, in_shape, np.random.default_rng(0))
@@ -168,7 +169,7 @@ def _told(xs: list[Array]) -> str:
 
 
 def check_repr(layer: Layer | Merge, in_shape: Shape) -> None:
-    """`repr` is the expression that makes the layer again, after `build` as before."""
+    """`repr` is the expression that recreates the layer, after `build` as before."""
     text = repr(layer)
     trial = Trial.make(layer, in_shape)
     expected = trial.results()

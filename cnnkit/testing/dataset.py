@@ -1,4 +1,4 @@
-"""The conformance suite for datasets: everything that training and evaluation take for granted about one."""
+"""The conformance suite for datasets: everything that training and evaluation assume about one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def check_dataset(dataset: Dataset | str, data_dir: str | os.PathLike[str]) -> N
     """Check that a dataset keeps its contract; `CHECKS` lists what that is. It is loaded several times.
 
     dataset: a component or its expression; data_dir: where its files are, if it has some.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no dataset, DataError for files that are missing or damaged.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe a dataset, DataError for files that are
+    missing or damaged.
     """
     component, folder = cast("Dataset", installed_catalog().build("dataset", dataset)), Path(data_dir)
     component.load(folder)
@@ -135,7 +136,7 @@ def check_parts_apart(dataset: Dataset, data_dir: Path) -> None:
 
 
 def check_is_complete(dataset: Dataset, data_dir: Path) -> None:
-    """After loading nothing is missing; elsewhere it is told without loading or writing anything."""
+    """After loading nothing is missing; elsewhere it is known without loading or writing anything."""
     dataset.load(data_dir)
     complete = dataset.is_complete(data_dir)
     if complete is not None and complete is not True:
@@ -148,7 +149,7 @@ def check_is_complete(dataset: Dataset, data_dir: Path) -> None:
 
 
 def check_repr(dataset: Dataset, data_dir: Path) -> None:
-    """`repr` is the expression that makes the dataset again."""
+    """`repr` is the expression that recreates the dataset."""
     again = check_expression("dataset", dataset)
     if again is not None:
         made = cast("Dataset", again).load(data_dir)

@@ -30,14 +30,14 @@ def check_cost(layer: Layer | Merge, in_shape: Shape) -> None:
     if not isinstance(found, LayerCost):
         raise CheckError(
             f"cost must return a LayerCost, such as LayerCost.each(out_shape, 1, "
-            f'"a comparison for each number"), it returned {found!r}; leave cost out if it is not known'
+            f'"a comparison for each number"), it returned {found!r}; remove cost if it is not known'
         )
     for name in COUNTS:
         count = getattr(found, name)
         if not isinstance(count, int) or count < 0:
             raise CheckError(f"{name} of the cost must be a whole number, 0 or above, got {count!r}")
     if not isinstance(found.what, str) or not found.what:
-        raise CheckError(f"the cost must say in words what is counted, got what={found.what!r}")
+        raise CheckError(f"the cost must describe what is counted, got what={found.what!r}")
 
 
 def check_lesson(layer: Layer | Merge) -> None:
@@ -63,7 +63,7 @@ def check_pointwise(layer: Layer | Merge, in_shape: Shape) -> None:
         return
     one, other = Trial.make(layer, in_shape, seed=0), Trial.make(layer, in_shape, seed=1)
     if len(one.xs) > 1:
-        raise CheckError("a merge has several inputs and is not pointwise: leave pointwise out")
+        raise CheckError("a merge has several inputs and is not pointwise: remove pointwise")
     equal("shape of the output of a pointwise layer", one.built.out_shape, in_shape)
     expected, (x,), (others,) = one.forward(training=False), one.xs, other.xs
     for index in np.random.default_rng(0).permutation(math.prod(in_shape))[:PLACES]:

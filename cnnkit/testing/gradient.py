@@ -39,7 +39,7 @@ class GradientReport:
     surrogates: tuple[str, ...] = ()
     """What has another gradient on purpose, and was not compared."""
     example: str = ""
-    """A place where the gradient is wrong, in words."""
+    """A place where the gradient is wrong, as text."""
 
     @property
     def error(self) -> float:
@@ -191,7 +191,9 @@ class _Place:
         expected = {name: value.shape for name, value in point.items()}
         given = {name: grad.shape for name, grad in found.items()}
         if given != expected:
-            raise CheckError(f"{self.layer!r}: backward must give gradients of the shapes {expected}, it gave {given}")
+            raise CheckError(
+                f"{self.layer!r}: backward must give gradients of the shapes {expected}, it returned {given}"
+            )
         return found
 
     def _tiles(self, point: Mapping[str, Array]) -> list[Tile]:
@@ -217,14 +219,14 @@ def loss_gradient_check(
             losses, cache = loss.forward(outputs, target)
             if np.shape(losses) != (len(outputs),):
                 raise CheckError(
-                    f"{loss!r}: forward must give one loss for each sample, {(len(outputs),)}, it gave "
+                    f"{loss!r}: forward must give one loss for each sample, {(len(outputs),)}, it returned "
                     f"{np.shape(losses)}"
                 )
             point = {"outputs": outputs}
             gradients = {"outputs": loss.backward(cache, weight)}
             if gradients["outputs"].shape != outputs.shape:
                 raise CheckError(
-                    f"{loss!r}: backward must give a gradient of shape {outputs.shape}, it gave "
+                    f"{loss!r}: backward must give a gradient of shape {outputs.shape}, it returned "
                     f"{gradients['outputs'].shape}"
                 )
             # Terms of size 1, such as exponents of large logits, may cancel to losses of almost 0.
@@ -323,7 +325,7 @@ def _error_at_zero(place: _Place, point: Point, gradient: Array, name: str, rng:
 def _example(
     value: Value, point: Point, gradients: Mapping[str, Array], name: str, where: str, rng: np.random.Generator
 ) -> str:
-    """Of some numbers, the one whose gradient is the farthest from finite differences, in words."""
+    """Of some numbers, the one whose gradient is the farthest from finite differences, as text."""
     found = []
     for index in rng.permutation(point[name].size)[: 6 * PLACES]:
         direction = np.zeros(point[name].shape)

@@ -71,7 +71,7 @@ class _Place:
         expected = {name: value.shape for name, value in self.point.items()}
         given = {name: np.shape(grad) for name, grad in self.gradients.items()}
         if given != expected:
-            raise CheckError(f"{layer!r}: backward must give gradients of the shapes {expected}, it gave {given}")
+            raise CheckError(f"{layer!r}: backward must give gradients of the shapes {expected}, it returned {given}")
 
     def error(self, name: str, value: Array, rng: np.random.Generator, threshold: float, *, hold_zeros: bool) -> float:
         """The largest relative error over the directions."""

@@ -1,4 +1,4 @@
-"""The conformance suite for losses: everything that training and evaluation take for granted about one."""
+"""The conformance suite for losses: everything that training and evaluation assume about one."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def check_loss(
     (K, H, W); targets: (N, ...), if None those that the loss does not refuse: class indices, values from 0 to 1, shares
     of the classes, or labels of 0 and 1; outputs: (N, *out_shape), if None any numbers for a loss from logits, else
     numbers from 0 to 1, or probabilities that add up to 1 if the loss takes no others.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no loss; what the loss raises, if it refuses all targets.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe a loss; what the loss raises, if it
+    refuses all targets.
     """
     component = cast("Loss", installed_catalog().build("loss", loss))
     rng = np.random.default_rng(0)
@@ -58,14 +59,14 @@ class LossTrial:
         return self.of(self.outputs if outputs is None else outputs, self.targets, weight)
 
     def of(self, outputs: Array, targets: Array, weight: float = WEIGHT) -> dict[str, Array]:
-        """The same for other samples."""
+        """What forward and backward give for these samples, by name."""
         losses, cache = self._forward(outputs, targets)
         return {"loss": losses, "gradient": self.loss.backward(cache, weight)}
 
     def _forward(self, outputs: Array, targets: Array) -> tuple[Array, object]:
         given = self.loss.forward(outputs, targets)
         if not isinstance(given, tuple) or len(given) != 2:
-            raise CheckError(f"forward must return (losses, cache), it gave {type(given).__name__}")
+            raise CheckError(f"forward must return (losses, cache), it returned {type(given).__name__}")
         return given
 
     def parts(self) -> Iterator[dict[str, Array]]:
@@ -153,7 +154,7 @@ def check_no_call_state(trial: LossTrial) -> None:
 
 
 def check_repr(trial: LossTrial) -> None:
-    """`repr` is the expression that makes the loss again."""
+    """`repr` is the expression that recreates the loss."""
     again = check_expression("loss", trial.loss)
     if again is not None:
         expected = trial.results()

@@ -44,7 +44,7 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
 
 
 def _can_be_lowered(layer: Layer | Merge) -> bool:
-    """Whether it has a `lower` of its own, and so have the layers in its branches."""
+    """Whether it has its own `lower`, and so have the layers in its branches."""
     inner = [one for branch in layer.branches for one in branch]
     return type(layer).lower not in (Layer.lower, Merge.lower) and all(map(_can_be_lowered, inner))
 

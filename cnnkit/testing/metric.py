@@ -1,4 +1,4 @@
-"""The conformance suite for metrics: everything that training and evaluation take for granted about one."""
+"""The conformance suite for metrics: everything that training and evaluation assume about one."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def check_metric(
     (N, ...), if None those that the metric does not refuse, of the kinds that `check_loss` tries; outputs:
     (N, *out_shape), if None any numbers; where the metric refuses those or its sums are not finite for them, numbers
     from 0 to 1, or probabilities that add up to 1.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no metric; what the metric raises, if it refuses all targets.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe a metric; what the metric raises, if it
+    refuses all targets.
     """
     component = cast("Metric", installed_catalog().build("metric", metric))
     rng = np.random.default_rng(0)
@@ -139,11 +140,11 @@ def check_no_call_state(trial: MetricTrial) -> None:
 
 
 def check_key(trial: MetricTrial) -> None:
-    """The name in a history is one that nothing else has, and a direction is told."""
+    """The name in a history is unique, and the direction is right."""
     key = trial.metric.key
     if not isinstance(key, str) or key in TAKEN_KEYS or key.startswith("validation_") or "[" in key:
         raise CheckError(
-            f"key must be a name of its own in a history, beside loss, lr and seconds, and without 'validation_' and "
+            f"key must be a unique name in a history, other than loss, lr and seconds, and without 'validation_' and "
             f"brackets, got {key!r}"
         )
     equal("type of greater_is_better", type(trial.metric.greater_is_better), bool)
@@ -176,7 +177,7 @@ def check_memory_order(trial: MetricTrial) -> None:
 
 
 def check_repr(trial: MetricTrial) -> None:
-    """`repr` is the expression that makes the metric again."""
+    """`repr` is the expression that recreates the metric."""
     again = check_expression("metric", trial.metric)
     if again is not None:
         found = replace(trial, metric=cast("Metric", again))

@@ -1,4 +1,4 @@
-"""The conformance suite for optimizers: everything that training takes for granted about one."""
+"""The conformance suite for optimizers: everything that training assumes about one."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def check_optimizer(optimizer: Optimizer | str) -> None:
     """Check that an optimizer keeps its contract; `CHECKS` lists what that is.
 
     optimizer: a component or its expression; the component itself is left alone.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no optimizer.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe an optimizer.
     """
     component = cast("Optimizer", installed_catalog().build("optimizer", optimizer))
     run_checks(named(component), CHECKS, component)
@@ -136,20 +136,23 @@ def check_slices(optimizer: Optimizer) -> None:
         for cut in cuts:
             for name, value in Training(optimizer, size).run(steps, cut=cut).items():
                 same_bits(
-                    f"{name} updated in {len(cut) + 1} slices, as workers do; each number must be updated by itself",
+                    f"{name} updated in {len(cut) + 1} slices, as workers do; each number must be updated "
+                    f"independently",
                     value,
                     expected[name],
                 )
 
 
 def check_fresh_start(optimizer: Optimizer) -> None:
-    """What is remembered is in `state`: a second training with the same optimizer begins anew."""
+    """What is remembered is in `state`: a second training with the same optimizer starts over."""
     for steps in (STEPS, MANY_STEPS):
         expected = {name: value.copy() for name, value in Training(optimizer, FEW).run(steps).items()}
         check_unchanged_by(optimizer, lambda steps=steps: Training(optimizer, FEW).run(steps))  # type: ignore[misc]
         for name, value in Training(optimizer, FEW).run(steps).items():
             same_bits(
-                f"{name} in a second training, which must begin anew; remember in state alone", value, expected[name]
+                f"{name} in a second training, which must start from scratch; keep what it remembers in state",
+                value,
+                expected[name],
             )
 
 
@@ -224,7 +227,7 @@ def _norm(values: Array) -> float:
 
 
 def check_repr(optimizer: Optimizer) -> None:
-    """`repr` is the expression that makes the optimizer again."""
+    """`repr` is the expression that recreates the optimizer."""
     again = check_expression("optimizer", optimizer)
     if again is not None:
         expected = Training(optimizer).run()

@@ -91,7 +91,7 @@ def _is_finite(call: Callable[[Array, Array], Any], outputs: Array, targets: Arr
 
 
 def told(found: Tried, out_shape: Shape) -> str:
-    """The outputs in words."""
+    """The outputs as text."""
     return f"outputs of shape {out_shape} ({found.kind})"
 
 

@@ -57,7 +57,7 @@ def build(layer: Layer | Merge, in_shape: Shape, rng: np.random.Generator) -> Bu
 
 
 def _moved(value: Array, rng: np.random.Generator) -> Array:
-    """What is no array stays, for the check of what `build` makes."""
+    """What is not an array stays, for the check of what `build` makes."""
     # NumPy makes a number of the sum of two arrays without axes.
     return np.asarray(value + rng.uniform(-0.2, 0.2, value.shape)) if isinstance(value, np.ndarray) else value
 

@@ -1,4 +1,4 @@
-"""The conformance suite for runtimes: everything that validation takes for granted about one."""
+"""The conformance suite for runtimes: everything that validation assumes about one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def check_runtime(runtime: Runtime | str) -> None:
     """Check that a runtime keeps its contract; `CHECKS` lists what that is.
 
     runtime: a component or its expression.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no runtime, OnnxError for one that is not installed.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe a runtime, OnnxError for one that is not
+    installed.
     """
     from cnnkit.onnx.runtimes import ensure_installed  # here, so that `from cnnkit import testing` stays light
 
@@ -118,7 +119,7 @@ def check_refusals(runtime: Runtime) -> None:
 
 
 def check_repr(runtime: Runtime) -> None:
-    """`repr` is the expression that makes the runtime again, after a run as before."""
+    """`repr` is the expression that recreates the runtime, after a run as before."""
     text = repr(runtime)
     _run(runtime, _exported(_model()), {"input": _images(1)})
     equal("repr after run", repr(runtime), text)

@@ -1,4 +1,4 @@
-"""The conformance suite for schedules: everything that training takes for granted about one."""
+"""The conformance suite for schedules: everything that training assumes about one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def check_schedule(schedule: Schedule | str, epochs: int = 10) -> None:
 
     schedule: a component or its expression; epochs: of a training that it is made for. Others may be refused, by a
     CnnkitError at their first step.
-    Raises CheckError that names the check and says what was expected and what came; ExpressionError, ComponentError or
-    ConfigError for an expression that describes no schedule, or for epochs below 1.
+    Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
+    ComponentError or ConfigError for an expression that does not describe a schedule, or for epochs below 1.
     """
     component = cast("Schedule", installed_catalog().build("schedule", schedule))
     whole("epochs", epochs)
@@ -73,7 +73,7 @@ def check_pure(schedule: Schedule, epochs: int) -> None:
 
 
 def check_repr(schedule: Schedule, epochs: int) -> None:
-    """`repr` is the expression that makes the schedule again."""
+    """`repr` is the expression that recreates the schedule."""
     again = check_expression("schedule", schedule)
     if again is not None:
         for epoch in points(epochs):

@@ -73,7 +73,7 @@ def _check_memory(layers: Sequence[str | Call], recipe: Recipe, data: Data) -> N
     except LimitError as error:
         raise ConfigError(
             f"{error}: each takes {VECTORS * BYTES} bytes in training, for itself, its gradient and the optimizer, and "
-            f"{readable(available)} of memory are available; no batch size fits, use fewer units or filters"
+            f"only {readable(available)} of memory is available; no batch size fits, use fewer units or filters"
         ) from None
 
 

@@ -45,7 +45,7 @@ def within(recipe: Recipe, data: Data, seconds: float, workers: int | None = Non
     try:
         trainer.schedule.factor(0.0, epochs)
     except ConfigError as error:
-        raise ConfigError(f"{seconds:g} s are enough for so many epochs: {epochs}; {error}") from None
+        raise ConfigError(f"epochs that fit into {seconds:g} s: {epochs}; {error}") from None
     planned: dict[str, Any] = {"train.epochs": epochs}
     if left > 0:
         planned["train.callbacks"] = [*recipe.train.callbacks, repr(TimeLimit(float(f"{left:.4g}")))]
@@ -56,7 +56,7 @@ def within(recipe: Recipe, data: Data, seconds: float, workers: int | None = Non
     if share * len(data.train) < batch:
         raise ConfigError(
             f"{seconds:g} s are not enough to train on one batch of {batch} samples: an epoch of {len(data.train):,} "
-            f"samples takes about {epoch:.1f} s; allow more time, or take a smaller network or batch size"
+            f"samples takes about {epoch:.1f} s; allow more time, or use a smaller network or batch size"
         )
     return recipe.override(planned | {"data.fraction": recipe.data.fraction * share})
 

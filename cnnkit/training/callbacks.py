@@ -1,4 +1,4 @@
-"""Callbacks: what looks at the history after each epoch, and may end the training."""
+"""Callbacks: called with the history after each epoch, and may end the training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def greater_is_better(quantity: str, quantities: Mapping[str, bool]) -> bool:
 
 
 class EarlyStopping(Callback):
-    """Ends a training whose monitored quantity has not got better for `patience` epochs.
+    """Ends a training whose monitored quantity has not improved for `patience` epochs.
 
     An epoch is better if it beats the best one before it by more than `min_delta`, in the quantity's own unit; losses
     should fall, metrics say themselves which way is better.
@@ -65,7 +65,7 @@ class EarlyStopping(Callback):
         if len(values) - best_epoch < self.patience:
             return ""
         since = f"; the best was {best:.6g} in epoch {best_epoch}" if best_epoch else ""
-        return f"{self.monitor} has not got better for {self.patience} epochs{since}"
+        return f"{self.monitor} has not improved for {self.patience} epochs{since}"
 
 
 class StopAt(Callback):
@@ -105,7 +105,7 @@ class TimeLimit(Callback):
         taken = history["seconds"]
         if sum(taken) * (1 + 1 / len(taken)) <= self.seconds:
             return ""
-        return f"one more epoch would take it beyond {self.seconds:g} s, {sum(taken):.1f} s are used"
+        return f"one more epoch would exceed {self.seconds:g} s, {sum(taken):.1f} s are used"
 
 
 CALLBACKS: tuple[type[Callback], ...] = (EarlyStopping, StopAt, TimeLimit)

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to go on as if it had never stopped.
+"""Checkpoints: everything a training needs to continue as if it had never stopped.
 
 Random numbers are keyed by seed, epoch, step, tile and layer, and schedules depend on the epoch alone: there is no
 generator and no schedule whose state would have to be kept.
@@ -50,7 +50,7 @@ class Position:
     rate_factor: float = 1.0
     """What the learning rate is multiplied with after rollbacks."""
     rollbacks: int = 0
-    """How often the epoch was begun again."""
+    """How often the epoch was restarted."""
     history: History = field(default_factory=dict)
     best: float | None = None
     """The monitored quantity of the best epoch so far, if that is kept."""
@@ -78,7 +78,7 @@ class Position:
             try:
                 sums["metrics"] = tuple(np.array(metric, np.float64) for metric in sums["metrics"])
             except (TypeError, ValueError) as error:
-                raise TrainingError(f"the checkpoint has sums of metrics that are no numbers: {error}") from error
+                raise TrainingError(f"the checkpoint has sums of metrics that are not numbers: {error}") from error
         return cls(**values, sums=Sums(**sums) if sums else None)
 
     def check(self, epochs: int, quantities: Iterable[str], state: Mapping[str, Array]) -> None:
@@ -98,11 +98,11 @@ class Position:
 
 
 class Checkpoints:
-    """When checkpoints of a training are written, and whether it goes on from the latest one.
+    """When checkpoints of a training are written, and whether it continues from the latest one.
 
     store: keeps them; steps, minutes: how far they are apart, whichever is reached first, None for no limit of that
-    kind; resume: go on from the store's checkpoint instead of beginning anew; recipe: the whole recipe, kept beside.
-    Raises ConfigError for limits that are not above 0.
+    kind; resume: continue from the store's checkpoint instead of starting over; recipe: the whole recipe, stored
+    with it. Raises ConfigError for limits that are not above 0.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Checkpoints:
     def write(self, arrays: Mapping[str, Array], position: Position, about: Mapping[str, Any]) -> bool:
         """Keep where a training is; whether that worked. A failure, such as a full disk, does not end a training.
 
-        arrays: of the model and the optimizer; about: what must be the same when the training goes on.
+        arrays: of the model and the optimizer; about: what must be the same when the training continues.
         """
         prefixed = {f"{BEST}{name}": array for name, array in position.best_state.items()}
         prefixed |= {f"{BEGAN}{name}": array for name, array in position.began.items()}
@@ -149,7 +149,7 @@ class Checkpoints:
         return not self.failure
 
     def read(self, about: Mapping[str, Any]) -> tuple[dict[str, Array], Position]:
-        """The arrays and the position to go on from. Raises ConfigError for the checkpoint of another training."""
+        """The arrays and the position to continue from. Raises ConfigError for the checkpoint of another training."""
         record, arrays = self.store.load()
         for key, here in about.items():
             if (there := record.get(key)) != here:

@@ -29,7 +29,7 @@ Given = Data | Samples | tuple[Inputs, Any]
 
 
 class Parts(NamedTuple):
-    """The samples of a training, their targets as class indices or values, and what the classes are called."""
+    """The samples of a training, their targets as class indices or values, and the names of the classes."""
 
     train: Samples
     validation: Samples | None
@@ -38,7 +38,7 @@ class Parts(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """The same after their values were looked at."""
+    """The samples of a training after their values were checked."""
 
     train: Samples
     validation: Samples | None
@@ -114,7 +114,7 @@ def _about_units(model: Network, parts: dict[str, Samples], ranges: dict[str, Ra
     elif scale != 1 and in_other_units(units_of((0, 1 / scale), shape, scale, model.input_dtype), trained, dtype):
         yield (
             f"the training samples have values from {trained[0]:g} to {trained[1]:g}, and the model's preprocessing is "
-            f"for values from 0 to {1 / scale:g}: give them in these units, or build the model with another"
+            f"for values from 0 to {1 / scale:g}: give them in these units, or build the model with other preprocessing"
         )
     known = units_of(trained, shape, scale, dtype)
     for name in (VALIDATION, TEST):
@@ -132,7 +132,7 @@ def _about_classes(model: Network, loss: Loss, parts: dict[str, Samples], labels
             names = [labels[one] if one < len(labels) else str(one) for one in unknown]
             if names:
                 yield (
-                    f"the {name} samples have classes that no training sample has, so that they cannot be learned: "
+                    f"the {name} samples have classes that no training sample has, so they cannot be learned: "
                     f"{listed(names)}"
                 )
 
@@ -194,13 +194,13 @@ def _check_targets(model: Network, loss: Loss, y: Array, name: str) -> None:
         is_whole = y.dtype.kind == "f" and y.size == len(y) * math.prod(outputs[1:]) and bool((y == np.floor(y)).all())
         flat = "ravel()" if len(outputs) == 1 else f"reshape{(-1, *outputs[1:])}"
         if loss.gives == "labels":
-            expected, advice = "zeros and ones of shape", "for class indices, take the loss CrossEntropy(); "
+            expected, advice = "zeros and ones of shape", "for class indices, use the loss CrossEntropy(); "
         else:
             expected = f"class indices, integers of shape {(len(y), *outputs[1:])}, or values of shape"
             advice = f"for class indices, write y.astype(int).{flat}; " if is_whole else ""
         raise ShapeError(
             f"the {name} targets must be {expected} {(len(y), *outputs)}, one for each output; got {y.dtype} of shape "
-            f"{y.shape}: {advice}for values to regress, end the network in one output for each, and take the loss "
+            f"{y.shape}: {advice}for values to regress, end the network in one output for each, and use the loss "
             "MSE() and metrics=[]"
         )
 
@@ -237,7 +237,7 @@ def _check_shares(loss: Loss, y: Array, name: str) -> None:
         if wrong.size:
             raise ShapeError(
                 f"the targets must be {expected}; that of the {name} sample {block.start + wrong[0]} is "
-                f"{values[wrong[0]]}: for values to regress, take the loss MSE()"
+                f"{values[wrong[0]]}: for values to regress, use the loss MSE()"
             )
 
 
@@ -260,5 +260,5 @@ def _check_finite(values: Array, first: int, what: str) -> None:
         row = int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
         raise TrainingError(
             f"{what} {first + row} is not finite; expected numbers other than NaN and infinities, which float32 can "
-            "hold: mend the sample or leave it out"
+            "hold: fix or remove the sample"
         )

@@ -13,7 +13,7 @@ CHUNK = 32
 
 
 def first_not_finite(session: Session, batch: Array, key: tuple[int, ...]) -> str:
-    """The first place of a step at which NaN or an infinity appears, in words; after `session.step(batch, key)`.
+    """The first place of a step at which NaN or an infinity appears, as text; after `session.step(batch, key)`.
 
     In the order in which a step computes: weights, the outputs of the layers by the plain forward pass, loss, and then
     gradients, from the last layer to the first.
@@ -49,12 +49,12 @@ def weights_are_finite(engine: Engine) -> bool:
 
 
 def first_weights(engine: Engine) -> str:
-    """The first parameter that is not finite, in words; "" if there is none."""
+    """The first parameter that is not finite, as text; "" if there is none."""
     return _parameter(engine, engine.parameters.vector, "weights")
 
 
 def first_buffer(model: Network) -> str:
-    """The first buffer that is not finite, in words; "" if there is none."""
+    """The first buffer that is not finite, as text; "" if there is none."""
     for node in model.nodes:
         for name, buffer in node.layer.buffers.items():
             if not np.isfinite(buffer).all():

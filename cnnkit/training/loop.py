@@ -29,7 +29,7 @@ from cnnkit.types import Array, Samples
 ALL_DONE = "all epochs done"
 STOPPED = "stopped by the user"
 MOST_ROLLBACKS = 5
-"""How often one epoch is begun again before the training is given up."""
+"""How often one epoch is restarted before the training gives up."""
 
 
 class Loop:
@@ -69,7 +69,7 @@ class Loop:
         self._rate = 0.0
         self._told_of_changes = False
         self._is_in_step = False
-        """Whether weights, buffers and what is told of them may be from before and after a step at once."""
+        """Whether weights, buffers and records may be from before and after a step at once."""
 
     @property
     def updates(self) -> int:
@@ -81,7 +81,7 @@ class Loop:
         quantities = quantities_of(self._options.metrics, self._recorder, validated=bool(self._validation))
         arrays, reason = self._resumed(quantities)
         while True:
-            # Workers have buffers of their own from when they are forked: whoever goes back begins a new session.
+            # Workers have their own buffers from when they are forked: going back starts a new session.
             if arrays is not None:
                 self._model.load_state(state_of(arrays))
             with self._sessions() as self._session:
@@ -99,7 +99,10 @@ class Loop:
                     if not self._stop.takes_interrupts or self._stop.signal is not None:
                         raise
                     if self._is_in_step:
-                        error.add_note("in the middle of a training step: the model has a part of it, and is no result")
+                        error.add_note(
+                            "interrupted in the middle of a training step: the model is only partly "
+                            "updated, do not use it"
+                        )
                         raise
                     self._stop.signal, reason = signal.SIGINT, STOPPED
                     break
@@ -124,7 +127,7 @@ class Loop:
         watched = {one.monitor for one in self._options.callbacks if isinstance(one, EarlyStopping)}
         if reason in (ALL_DONE, STOPPED) or watched <= {monitor}:
             return reason
-        return f"{reason}; kept is epoch {self.kept_epoch}, the best by {monitor}"
+        return f"{reason}; kept epoch {self.kept_epoch}, the best by {monitor}"
 
     def _resumed(self, quantities: dict[str, bool]) -> tuple[dict[str, Array] | None, str]:
         """Go to where the latest checkpoint is, if one is to be resumed: its arrays, and why it had ended, if so."""
@@ -159,7 +162,7 @@ class Loop:
         options, position = self._options, self._position
         each = batches(options.seed, position.epoch, len(self._session.samples), options.batch_size)
         if position.step >= len(each):
-            raise TrainingError(f"the checkpoint is of step {position.step}, an epoch has {len(each)}")
+            raise TrainingError(f"the checkpoint is at step {position.step}, but an epoch has {len(each)}")
         self._progress.epoch_started(position.epoch + 1, options.epochs, len(each))
         began = time.perf_counter() - position.seconds
         while True:
@@ -190,7 +193,7 @@ class Loop:
         session.update(self._rate, position.updates + 1, scale)
         self._movement.step(self._rate * scale * norm)
         if not diagnosis.weights_are_finite(session.engine):
-            raise self._not_finite("the update went beyond all numbers", diagnosis.first_weights(session.engine))
+            raise self._not_finite("the update overflowed", diagnosis.first_weights(session.engine))
         position.updates += 1
         if self._average:
             self._average.update(position.updates)
@@ -212,7 +215,7 @@ class Loop:
     def _measure(self, sums: Sums, quantities: dict[str, bool]) -> None:
         options, position = self._options, self._position
         if place := diagnosis.first_buffer(self._model):
-            raise self._not_finite("running statistics have gone beyond all numbers", place)
+            raise self._not_finite("running statistics overflowed", place)
         began, objective = time.perf_counter(), self._session.objective
         means = objective.means(sums)
         if self._validation:
@@ -234,13 +237,13 @@ class Loop:
         if not self._told_of_changes and (changed := self._changed()):
             self._told_of_changes = True
             self._progress.warn(
-                f"while it trained, a callback changed {changed}; the recipe says what the training began with: to "
-                "change the learning rate in a way that it tells, use a schedule"
+                f"while it trained, a callback changed {changed}; the recipe records what the training started with: "
+                "to change the learning rate and have it recorded, use a schedule"
             )
         return "; ".join(filter(None, told))
 
     def _changed(self) -> str:
-        """What of the recipe is not as it was when the training began, in words."""
+        """What of the recipe is not as it was when the training began, as text."""
         rate_of(self._options.optimizer)  # as a part of a recipe, NaN would say less
         begun, now = self._about["train"], self._options.recipe()
         return ", ".join(
@@ -268,7 +271,7 @@ class Loop:
         position.rollbacks += 1
         position.updates -= position.step
         position.step, position.sums, position.seconds = 0, None, 0.0
-        self._progress.warn(f"{error.place}; the epoch begins anew with {position.rate_factor:g} times the rate")
+        self._progress.warn(f"{error.place}; the epoch restarts with {position.rate_factor:g} times the rate")
         return position.began
 
     def _not_finite(self, found: str, place: str) -> NotFiniteError:
@@ -277,8 +280,8 @@ class Loop:
         advice = "" if self._options.clip_norm else ", limit the gradient with clip_norm"
         advice += "" if self._options.rollback else ", or set rollback = 0.5 to go back and try half the rate"
         return NotFiniteError(
-            f"{at}: {found} at learning rate {self._rate:g}; nothing was registered. What is not finite was first seen "
-            f"in {place}. Expected finite numbers: lower the learning rate{advice}",
+            f"{at}: {found} at learning rate {self._rate:g}; nothing was registered. First non-finite value: {place}. "
+            f"Expected finite numbers: lower the learning rate{advice}",
             f"{at}: {place} is not finite",
         )
 
@@ -290,7 +293,7 @@ def _asked(callback: Callback, history: History) -> str:
     if not isinstance(given, str):
         raise ComponentError(
             f"the callback {callback!r} must return text from after_epoch, why the training should end, or an empty "
-            f"one to go on; it returned {given!r:.80}"
+            f"one to continue; it returned {given!r:.80}"
         )
     return given
 

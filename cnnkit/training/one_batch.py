@@ -30,13 +30,13 @@ class OneBatch:
     before: dict[str, float]
     """Loss and metrics of the batch before the first step, in prediction mode."""
     after: dict[str, float]
-    """Likewise, after the last one."""
+    """Loss and metrics of the batch after the last step, in prediction mode."""
     learned: bool
-    """Whether every class, or every label, is told right or, for values, the loss is a hundredth of what it was."""
+    """Whether every class, or every label, is predicted right or, for values, the loss a hundredth of what it was."""
 
 
 def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int = 500) -> OneBatch:
-    """Train on the first batch alone, without augmentations, until it is known by heart or the steps are used up.
+    """Train on the first batch alone, without augmentations, until it is memorized or the steps are used up.
 
     The learning rate is the optimizer's, whatever the schedule. The model is changed: give one that is not needed.
     Raises ConfigError for steps < 1, and what `Trainer.prepare` raises.

@@ -56,8 +56,8 @@ def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[st
     """Look at what a training is made of, and return what its user should know; changes nothing, and reads no input.
 
     Raises ConfigError for attributes that nothing reads, an end of the network that never suits the loss, and an
-    accuracy of what are no classes; ComponentError for a rate or factor that is no number from 0 on; and ShapeError for
-    a batch that has no statistics.
+    accuracy of targets that are not classes; ComponentError for a rate or factor that is not a number of at least 0;
+    and ShapeError for a batch that has no statistics.
     """
     for thing, name in _parts(options, model):
         for attribute in unread(thing):
@@ -92,10 +92,10 @@ def _check_attribute(name: str, thing: object, attribute: str) -> None:
         return
     hint = f"did you mean {close[0]}?" if close else "remove it with `del`"
     if is_component and options:
-        hint += f"; what {type(thing).__name__} can be told are its arguments: {', '.join(options)}"
+        hint += f"; the options of {type(thing).__name__} are its arguments: {', '.join(options)}"
     raise ConfigError(
-        f"{name} has the attribute {attribute} = {getattr(thing, attribute)!r:.80}, which nothing reads, so that it "
-        f"would change nothing: {hint}"
+        f"{name} has the attribute {attribute} = {getattr(thing, attribute)!r:.80}, which nothing reads, so it would "
+        f"have no effect: {hint}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Showing a training while it goes on: a live line in a terminal, plain lines elsewhere."""
+"""Showing a training while it runs: a live line in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Progress:
         """All of the epoch's values, those of the validation included."""
 
     def warn(self, text: str) -> None:
-        """Something went wrong, and the training goes on."""
+        """Something went wrong, and the training continues."""
         warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 

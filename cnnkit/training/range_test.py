@@ -44,8 +44,8 @@ class RangeTest:
         lowest = int(np.argmin(self.smoothed)) if self.smoothed else 0
         if lowest < FEWEST or self.smoothed[lowest] > FALLEN * self.smoothed[FEWEST]:
             raise TrainingError(
-                f"no learning rate can be suggested: expected a loss that falls, it did not in {len(self.rates)} "
-                "steps; begin with lower rates, or see with --overfit-one-batch whether the network learns at all"
+                f"no learning rate can be suggested: expected a falling loss, it did not fall in {len(self.rates)} "
+                "steps; start with lower rates, or check with --overfit-one-batch whether the network learns at all"
             )
         return self.rates[lowest] / SAFE
 

@@ -39,11 +39,11 @@ SUFFIX = ".toml"
 MAX_BYTES = 2**20
 """Of a recipe."""
 MANY = 20
-"""Problems of a recipe that are told."""
+"""Problems of a recipe that are reported."""
 
 
 class Recipe(Section):
-    """Everything that one training needs; run-time settings, such as the number of workers, are no part of it."""
+    """Everything that one training needs; run-time settings, such as the number of workers, are not part of it."""
 
     model: ModelSection
     data: DataSection
@@ -74,7 +74,7 @@ class Recipe(Section):
         return cls.from_dict(data, origin)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """What a training needs, as plain values: defaults are written out, options that are None are left out."""
+        """What a training needs, as plain values: defaults are written out, options that are None are omitted."""
         return {title: values for title, values in self._sections().items() if title in TRAINED}
 
     def to_toml(self) -> str:
@@ -156,7 +156,7 @@ def _shipped(name: str) -> str:
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise RecipeError(
         f"no recipe named {name!r} ships with cnnkit, only {', '.join(names)} do{hint} "
-        f"(a recipe of your own is given by the path of its file, which ends in {SUFFIX})"
+        f"(give a recipe of yours by the path of its file, which ends in {SUFFIX})"
     )
 
 

@@ -55,10 +55,10 @@ class NodeTable(Section):
         None,
         strict=False,
         min_length=1,
-        description='a list of the nodes whose outputs it takes, such as ["stem"] or ["input"]; the node before it if '
-        "left out",
+        description='a list of the nodes whose outputs it takes, such as ["stem"] or ["input"]; default: the node '
+        "before it",
     )
-    shares: str | None = Field(None, description="the name of a node before it whose layer, with its weights, it has")
+    shares: str | None = Field(None, description="the name of an earlier node whose layer, with its weights, it shares")
 
     @model_validator(mode="after")
     def _one_layer(self) -> Self:
@@ -91,12 +91,12 @@ class ModelSection(Section):
         if self.layers is None and self.node is None:
             raise ValueError(f"layers: expected {type(self).model_fields['layers'].description}, found none")
         if self.layers is not None and self.node is not None:
-            raise ValueError("layers and tables [[model.node]] both say what the network is: leave out one of them")
+            raise ValueError("layers and tables [[model.node]] both define the network: remove one of them")
         return self
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        """Those of all layers, or of the nodes that have a layer of their own, in their order."""
+        """Those of all layers, or of the nodes that have their own layer, in order."""
         return self.layers or tuple(node.layer for node in self.node or () if node.layer is not None)
 
     def graph(self, layers: Sequence[Any]) -> dict[str, Any] | None:
@@ -109,7 +109,7 @@ class ModelSection(Section):
         left, own, nodes = iter(layers), dict[str, Any](), dict[str, Any]()
         for node in self.node:
             if node.name in own or (node.shares is not None and node.shares not in own):
-                wrong = "two nodes are called" if node.name in own else f"no node {node.shares!r} is before"
+                wrong = "two nodes are named" if node.name in own else f"no node {node.shares!r} is before"
                 raise RecipeError(f"the recipe {self.name!r} cannot be used: {wrong} {node.name!r}")
             own[node.name] = layer = next(left) if node.shares is None else own[node.shares]
             nodes[node.name] = layer if node.inputs is None else (layer, node.inputs)
@@ -183,7 +183,7 @@ def read_seeds(given: Any) -> tuple[int, ...]:
         if all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) and len(set(seeds)) == len(seeds):
             return seeds
     raise ValueError(
-        f"expected how many seeds, 1 to {MAX_SEEDS:,}, or a list of different whole numbers from 0 to 2^63 - 1, "
+        f"expected a number of seeds, 1 to {MAX_SEEDS:,}, or a list of different whole numbers from 0 to 2^63 - 1, "
         f"found {shorten(given)}"
     )
 

@@ -45,7 +45,8 @@ def factor_at(schedule: Schedule, epoch: float, epochs: int) -> float:
         factor = schedule.factor(epoch, epochs)
     if not _is_rate(factor):
         raise ComponentError(
-            f"the schedule {schedule!r} must give a finite factor, 0 or above; it gave {factor!r} after {epoch:g} of "
+            f"the schedule {schedule!r} must give a finite factor, 0 or above; it returned {factor!r} after {epoch:g} "
+            f"of "
             f"{epochs} epochs"
         )
     return factor

@@ -39,15 +39,15 @@ def _progress(_name: str, given: Progress | None) -> Progress:
 class Trainer(TrainingOptions):
     """Trains a model: `Trainer(optimizer="Adam(0.001)", epochs=5).fit(model, data)`.
 
-    Components are given as such, or as their expressions. What is assigned to a trainer while it trains holds from its
-    next training on. Raises ConfigError for values outside what is allowed.
+    Components are given as objects, or as expressions. What is assigned to a trainer while it trains takes effect in
+    its next training. Raises ConfigError for values outside what is allowed.
     """
 
     workers: Value[int | None] = Option(
-        None, whole_or_none, about="How many tiles are worked on at once; all cores by default. Never changes a result."
+        None, whole_or_none, about="Number of parallel workers; all cores by default. Never changes a result."
     )
     progress: Option[Progress | None, Progress] = Option(
-        None, _progress, about="What is told about every step and epoch."
+        None, _progress, about="What is reported about every step and epoch."
     )
 
     def fit(
@@ -58,16 +58,16 @@ class Trainer(TrainingOptions):
         stop: StopRequest | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Run:
-        """Train the model in place and say how it went.
+        """Train the model in place and return the run.
 
         data: a dataset, or inputs (N, C, H, W) with their targets: class indices or names (N,), or values (N, F); the
-        model takes over names if it has no labels, and the range of the inputs. stop: looked at after each step, to end
-        before all epochs are done; checkpoints: where they are kept, and whether to go on from the latest one, which
+        model adopts the names if it has no labels, and the range of the inputs. stop: looked at after each step, to end
+        before all epochs are done; checkpoints: where they are kept, and whether to continue from the latest one, which
         gives the same bits as a training that was never interrupted.
         Without a `stop`, the first Ctrl-C ends the training after the step, and gives back the run with what there is;
-        a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Handlers of
-        one's own for signals stay in force; the first KeyboardInterrupt that one raises is like the first Ctrl-C.
-        A model that cannot be measured on the test samples is trained all the same: the run has a warning then.
+        a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Your own
+        signal handlers stay in force; the first KeyboardInterrupt that one raises is like the first Ctrl-C.
+        A model that cannot be measured on the test samples is still trained: the run then has a warning.
         Raises what `prepare` raises, ConfigError for a callback or keep = "best" that needs what there is not, and
         TrainingError, naming the layer, if a loss, gradient or weight is not finite.
         """
@@ -205,7 +205,7 @@ class Trainer(TrainingOptions):
             why = "it was interrupted"
         except Exception as error:
             why = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
-        warning = f"the model is trained, and could not be measured on the test samples: {why}"
+        warning = f"the model was trained, but could not be measured on the test samples: {why}"
         self.progress.warn(warning)
         return {}, warning
 

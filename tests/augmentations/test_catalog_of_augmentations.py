@@ -76,7 +76,7 @@ def test_images_that_are_too_small_are_refused(text: str, pixels: int) -> None:
     with pytest.raises(ConfigError) as caught:
         result(one, (3, 14, 9))
     assert str(caught.value) == (
-        f"{text} needs images that are higher and wider than {pixels} pixels, these have 14 x 9: take a smaller number"
+        f"{text} needs images that are higher and wider than {pixels} pixels, these have 14 x 9: use a smaller number"
     )
 
 
@@ -147,8 +147,8 @@ class Same(Augmentation):
         ("Choose(Flip(), count=-1)", "count must be a whole number, 0 or above, got -1"),
         (
             "Choose(Flip(), Mixup())",
-            "Choose takes augmentations of single images, such as Choose(Shift(2), Rotate(10)), got Mixup(): what "
-            "mixes two samples stands beside it in the list",
+            "Choose takes augmentations of single images, such as Choose(Shift(2), Rotate(10)), got Mixup(): put "
+            "augmentations that mix two samples next to it in the list",
         ),
         ("Choose(3)", "Choose takes augmentations of single images, such as Choose(Shift(2), Rotate(10)), got 3"),
     ],

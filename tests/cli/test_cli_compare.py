@@ -130,10 +130,10 @@ def test_a_failed_run_is_told_and_can_be_tried_again(cli: Any, tmp_path: Path) -
     assert "best: tiny optimizer=SGD(0.1), by" in result.out
     assert "error: 1 of 2 runs failed\n  tiny optimizer=SGD(1e38), seed 0: epoch 1, step " in result.err
     (name,) = Comparisons(tmp_path / "registry").names()
-    assert f"what is done is kept; to go on: cnnkit compare --resume {name} -o .\n" in result.err
+    assert f"finished runs are kept; to continue: cnnkit compare --resume {name} -o .\n" in result.err
     again = cli("compare", "--resume", "latest", "--jobs", "1", "--json")
     assert (again.code, again.document["registered"]) == (1, ["tiny@1"])
-    assert "1 of 2 runs were done before" in again.err
+    assert "1 of 2 runs were finished before" in again.err
     assert again.document["configurations"][1]["runs"][0]["error"].startswith("epoch 1, step ")
 
 
@@ -151,7 +151,7 @@ def test_all_may_fail(cli: Any) -> None:
         (("nope.toml",), "error: cannot read the recipe nope.toml: No such file or directory"),
         (("tiny.toml", "--seeds", "x"), "error: --seeds takes how many, such as 3, or which with commas "),
         (("tiny.toml", "--seeds", "1,,2"), "error: --seeds takes how many"),
-        (("tiny.toml", "--seeds", "0"), "error: seeds: expected how many seeds, 1 to 1,000, or a list of different"),
+        (("tiny.toml", "--seeds", "0"), "error: seeds: expected a number of seeds, 1 to 1,000, or a list of different"),
         (("tiny.toml", "--epochs", "0"), "train.epochs: expected a whole number, 1 or above, found 0"),
         (("tiny.toml", "--register", "some"), "error: register must be one of"),
         (("tiny.toml", "--base", "digits"), "error: a base is what codes are applied to, and recipes are given"),
@@ -160,10 +160,10 @@ def test_all_may_fail(cli: Any) -> None:
         (("pppp", "--base", "tiny.toml"), "\n  in the configuration pppp\n"),
         (("tiny.toml", "--backend", "nope"), "error: the backend 'nope' cannot be used: Invalid backend: nope"),
         (("tiny.toml", "-o", "tiny.toml"), "error: cannot write pictures into tiny.toml: File exists"),
-        (("tiny.toml", "--registry", "tiny.toml"), "error: the registry at tiny.toml cannot take the model 'tiny': "),
+        (("tiny.toml", "--registry", "tiny.toml"), "error: the registry at tiny.toml cannot store the model 'tiny': "),
         (("--resume", "latest"), "error: there is no unfinished comparison 'latest' in"),
         (("p", "--resume", "latest", "--seeds", "2", "--epochs", "3"),
-         "error: --resume goes on with what the comparison was begun with: leave out RECIPE|CODE, --seeds, --epochs"),
+         "error: --resume uses the options that the comparison started with: remove RECIPE|CODE, --seeds, --epochs"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_before_anything_is_trained(
@@ -182,7 +182,7 @@ def test_a_comparison_begun_elsewhere_is_warned_of(cli: Any, monkeypatch: pytest
     cli("compare", "tiny.toml", "--set", "optimizer=SGD(1e38)", "--seeds", "1", "--jobs", "1")
     monkeypatch.setattr(np, "__version__", "9.9.9")
     result = cli("compare", "--resume", "latest", "--jobs", "1")
-    assert "it is 9.9.9: results may differ in their last bits from those of the runs that are done" in result.err
+    assert "it is 9.9.9: results may differ in their last bits from those of the finished runs" in result.err
 
 
 def test_an_interruption_names_registry_and_data(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_an_interruption_names_registry_and_data(cli: Any, tmp_path: Path, monke
     (name,) = Comparisons(tmp_path / "my models").names()
     assert (result.code, result.out) == (130, "")
     assert result.err == (
-        "interrupted\nwhat is done is kept; to go on: "
+        "interrupted\nfinished runs are kept; to continue: "
         f"cnnkit compare --resume {name} -o pictures --registry 'my models' --data-dir here\n"
     )
 
@@ -227,7 +227,7 @@ def test_a_terminal_shows_a_table_that_changes(monkeypatch: pytest.MonkeyPatch) 
         live.begun(comparison)
         live.run_done(comparison, done, run, ["the rate was halved"])
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
-    assert "1 of 4 runs were done before" in text
+    assert "1 of 4 runs were finished before" in text
     assert "warning: c4p, seed 0: the rate was halved" in text
     assert re.search(r"configuration +runs +accuracy +loss +parameters", text)
     assert re.search(r"c4p +1/2 +0\.7500 +0\.5000 +1,234", text)

@@ -33,7 +33,7 @@ def test_the_list_says_whether_files_are_in_place(cli: Any, tmp_path: Path) -> N
         (tmp_path / "data" / "mnist" / f"{name}.gz").touch()
     assert in_place()["MNIST"] is True
     result = cli("datasets", "list", "--data-dir", tmp_path / "empty")
-    assert result.err == f"files are looked for in {tmp_path / 'empty'}\n"
+    assert result.err == f"data folder: {tmp_path / 'empty'}\n"
     lines = {line.split()[0]: line for line in result.out.splitlines()}
     assert " missing " in lines["MNIST"]
     assert " in place " in lines["Digits"]

@@ -1,4 +1,4 @@
-"""`doctor` on runtimes: each that cnnkit or a plugin brings, in which version, and what is wrong with it."""
+"""`doctor` on runtimes: each that cnnkit or a plugin provides, in which version, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_runtime_that_is_not_installed_is_no_problem(doctor: Doctor, monkeypat
     ("runtime", "problem"),
     [
         (Broken, "ImportError: libbroken.so: cannot open shared object file"),
-        (Off, "it gives other numbers than cnnkit for a ReLU"),
+        (Off, "its output for a ReLU differs from cnnkit's"),
         (Choosy, "ConfigError: Choosy(): missing a required argument: 'device'; expected Choosy(device)"),
     ],
 )

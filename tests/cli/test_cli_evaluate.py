@@ -66,8 +66,9 @@ def test_class_indices_of_other_labels_are_not_taken_for_the_models(trained: Any
         assert (result.code, result.out) == (2, "")
         assert (
             f"class 0 is '1' in the data, and '0' in {who}; the data has the labels 1, 2, 3, 4, 5, 6, 7, 8, 9, {who} "
-            "has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9: expected the same labels in the same order, or the first of them; bring "
-            "the data's targets and labels into this order"
+            "has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9: expected the same labels in the same order, or the first of them; "
+            "reorder "
+            "the data's targets and labels to match"
         ) in " ".join(result.err.split())
 
 
@@ -160,7 +161,7 @@ def test_loss_and_metrics_are_shown_where_the_classes_do_not_fit_into_memory(
     result = trained("evaluate", "tiny@1")
     assert result.code == 0
     assert [line.split()[0] for line in result.out.splitlines()] == ["metric", "loss", "accuracy"]
-    assert "the classes are left out: the memory is too small for 10 of them" in result.err
+    assert "no results per class: not enough memory for 10 classes" in result.err
 
 
 def test_long_labels_are_numbered_so_that_the_matrix_stays_narrow(cli: Any) -> None:

@@ -134,11 +134,11 @@ def test_a_model_of_values_is_explained_on_samples_alone(cli: Any, tmp_path: Pat
     Registry().save(Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), task=Task("values")), "net")
     np.save(tmp_path / "one.npy", np.zeros((1, 2, 2), np.float32))
     assert cli("explain", "net", "--image", "one.npy").err == (
-        "error: net@1 gives 3 values, and without the true ones there is no loss to explain: take a test sample with "
-        "--sample N\n"
+        "error: net@1 gives 3 values, and without the true ones there is no loss to explain: choose a test sample "
+        "with --sample N\n"
     )
     assert cli("explain", "net", "--image", "one.npy", "--label", "1").err == (
-        "error: the model gives 3 values: leave --label out, and take a sample with --sample\n"
+        "error: the model gives 3 values: remove --label, and choose a sample with --sample\n"
     )
 
 

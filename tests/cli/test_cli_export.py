@@ -67,7 +67,7 @@ def test_a_wrong_file_is_not_kept(trained: Any, tmp_path: Path, wrong_export: No
     result = trained("export", "tiny@1", "-o", "wrong.onnx")
     assert result.code == 1
     assert "FAIL" in result.out
-    assert "error: wrong.onnx was not written: it would not give the answers of tiny@1" in result.err
+    assert "error: wrong.onnx was not written: its answers would differ from those of tiny@1" in result.err
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -249,7 +249,7 @@ def test_a_protected_alias(trained: Any) -> None:
     assert "tiny@2 is not: it was never validated; run `cnnkit export tiny@2`, or lift the requirement" in refused.err
     asked = trained(*set_alias, "tiny@1", "production", "--require", "none")
     assert asked.code == 2
-    assert "this would let tiny@production take versions that are not validated, and without a terminal" in asked.err
+    assert "this would let tiny@production accept versions that are not validated, and without a terminal" in asked.err
     lifted = trained(*set_alias, "tiny@2", "production", "--require", "none", "--yes", "--json")
     assert lifted.document == {"alias": "production", "ref": "tiny@2", "require": "none"}
     wrong = trained(*set_alias, "tiny@2", "production", "--require", "perfect")
@@ -268,7 +268,7 @@ def test_a_registry_that_cannot_be_written_to_is_no_reason_not_to_export(
     monkeypatch.setattr(Registry, "set_verdict", refuse)
     result = trained("export", "tiny@1")
     assert result.code == 0
-    assert "warning: the verdict is not remembered: cannot store the verdict of tiny@1: Read-only" in result.err
+    assert "warning: the verdict is not stored: cannot store the verdict of tiny@1: Read-only" in result.err
     assert (tmp_path / "tiny-1.onnx").exists()
 
 
@@ -282,7 +282,7 @@ class Wrong(ReferenceEvaluator):
 
 @pytest.fixture
 def with_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a plugin be installed that brings `Wrong`."""
+    """Let a plugin be installed that provides `Wrong`."""
     module = types.ModuleType("cnnkit_wrong")
     module.cnnkit_runtimes = hookimpl(lambda: [Wrong])  # type: ignore[attr-defined]
     catalog = Catalog([*installed_plugins(), Plugin("cnnkit-wrong", "1.0", "cnnkit_wrong", lambda: module)])
@@ -291,7 +291,8 @@ def with_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FAULT = (
-    r"warning: Wrong\(\) gives other answers\. That is its own fault, for ReferenceEvaluator\(\) .*the model's answers"
+    r"warning: Wrong\(\) gives other answers\. The runtime is at fault, since ReferenceEvaluator\(\) .*the model's "
+    r"answers"
 )
 
 

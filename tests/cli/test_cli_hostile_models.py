@@ -98,7 +98,7 @@ def test_a_recorded_metric_that_does_not_come_with_cnnkit_is_left_out(cli: Any, 
 
 
 class Own(CrossEntropy):
-    """A loss that a plugin brings."""
+    """A loss that a plugin provides."""
 
 
 def test_a_loss_of_ones_own_is_given(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

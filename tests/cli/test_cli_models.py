@@ -53,7 +53,7 @@ def test_list_shows_what_meets_the_conditions(trained: Any, tmp_path: Path) -> N
         "tiny@2",
     ]
     none = trained("models", "list", "--where", "accuracy>2")
-    assert (none.code, none.out, none.err) == (0, "", "no version meets the conditions\n")
+    assert (none.code, none.out, none.err) == (0, "", "no version matches the conditions\n")
     wrong = trained("models", "list", "--where", "acuracy>0.9")
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err == "error: no version has the field 'acuracy': did you mean accuracy?\n"
@@ -121,8 +121,8 @@ def test_an_alias_is_set_used_and_removed(trained: Any) -> None:
     asked = trained("models", "alias", "remove", "tiny", "good")
     assert (asked.code, asked.out) == (2, "")
     assert asked.err == (
-        "error: this would remove tiny@good, which is tiny@1, and without a terminal nobody can be asked: "
-        "add --yes to do it\n"
+        "error: this would remove tiny@good, which is tiny@1, but there is no terminal to ask for confirmation: add "
+        "--yes to do it\n"
     )
     assert trained("models", "alias", "remove", "tiny", "good", "--yes").out == "removed tiny@good\n"
     assert "tiny has no alias 'good'" in trained("evaluate", "tiny@good").err
@@ -148,7 +148,7 @@ def test_at_a_terminal_the_user_is_asked(trained: Any, monkeypatch: pytest.Monke
     result = trained("models", "delete", "tiny@1")
     assert result.code == code
     assert re.match(
-        r"warning: this will delete tiny@1 \(.*v000001.h5\) and its notes for ever\ngo on\? \[y/N\]\n", result.err
+        r"warning: this will delete tiny@1 \(.*v000001.h5\) and its notes permanently\ncontinue? [y/N]\n", result.err
     )
     assert result.err.endswith("error: nothing was done\n") == bool(code)
     assert trained("models", "show", "tiny@1").code == (0 if code else 2)
@@ -157,7 +157,9 @@ def test_at_a_terminal_the_user_is_asked(trained: Any, monkeypatch: pytest.Monke
 def test_delete_asks(trained: Any, tmp_path: Path) -> None:
     refused = trained("models", "delete", "tiny@1")
     assert refused.code == 2
-    assert "and its notes for ever, and without a terminal nobody can be asked: add --yes to do it" in refused.err
+    assert (
+        "and its notes permanently, but there is no terminal to ask for confirmation: add --yes to do it" in refused.err
+    )
     assert trained("evaluate", "tiny@1").code == 0
     assert trained("models", "delete", "tiny@latest", "--yes").out == "deleted tiny@1\n"
     gone = trained("evaluate", "tiny@1")
@@ -252,13 +254,13 @@ def test_a_deletion_asks_which_version(trained: Any, monkeypatch: pytest.MonkeyP
     for arguments in ((), ("--yes",)):
         result = trained("models", "delete", "tiny", *arguments)
         assert (result.code, result.out) == (2, "")
-        assert result.err == "error: which version is to be deleted? tiny has 2 versions: 1, 2; say it as in tiny@2\n"
+        assert result.err == "error: which version should be deleted? tiny has 2 versions: 1, 2; say it as in tiny@2\n"
     for answer, expected in (("7\n", "expected one of these numbers, got '7': nothing was deleted"), ("1\ny\n", "")):
         terminal = io.StringIO(answer)
         monkeypatch.setattr(terminal, "isatty", lambda: True)
         monkeypatch.setattr("sys.stdin", terminal)
         result = trained("models", "delete", "tiny")
-        assert "tiny has 2 versions: 1, 2; which one is to be deleted?" in result.err
+        assert "tiny has 2 versions: 1, 2; which one should be deleted?" in result.err
         assert expected in result.err
     assert result.out == "deleted tiny@1\n"
     monkeypatch.setattr("sys.stdin", io.StringIO())
@@ -300,7 +302,7 @@ def test_a_wait_is_one_line(trained: Any, monkeypatch: pytest.MonkeyPatch) -> No
     assert (result.code, result.out) == (2, "")
     first, second = result.err.splitlines()
     folder = Path("registry/tiny").absolute()
-    assert first == f"warning: waiting for another process that has the lock of {folder}"
+    assert first == f"warning: waiting for another process that holds the lock of {folder}"
     assert second.startswith(
-        f"error: another process has had the lock of {folder} for 0.1 seconds: nothing was changed;"
+        f"error: another process has held the lock of {folder} for 0.1 seconds: nothing was changed;"
     )

@@ -120,7 +120,7 @@ def test_diff_of_models_for_regression(cli: Any, tmp_path: Path) -> None:
 
 
 class Own(Layer):
-    """A layer that no plugin brings."""
+    """A layer that no plugin provides."""
 
 
 def test_diff_needs_plugins_only_to_predict(cli: Any) -> None:
@@ -238,7 +238,7 @@ def test_a_bundle_with_a_wrong_onnx_file_is_not_written(
     result = trained("models", "export-bundle", "tiny@1")
     assert result.code == 1
     assert "FAIL" in result.out
-    assert "tiny-1.zip was not written: its ONNX file would not give the answers of tiny@1" in result.err
+    assert "tiny-1.zip was not written: the answers of its ONNX file would differ from those of tiny@1" in result.err
     failed = trained("models", "export-bundle", "tiny@1", "--json")
     assert (failed.code, failed.document["path"], failed.document["validation"]["ok"]) == (1, None, False)
     assert sorted(tmp_path.iterdir()) == before
@@ -257,7 +257,7 @@ def test_a_signal_while_writing_leaves_nothing(trained: Any, tmp_path: Path, mon
     [
         (("import", "none.zip"), "cannot read none.zip: No such file or directory"),
         (("import", "tiny.toml"), "expected a version file (.h5) or a bundle (.zip) of cnnkit, tiny.toml begins with"),
-        (("import", "evil.zip"), "evil.zip is no bundle of cnnkit that can be used: it has a member '../x'"),
+        (("import", "evil.zip"), "evil.zip is not a usable cnnkit bundle: it has a member '../x'"),
         (("import", "cut.h5"), "the file cannot be imported, it is damaged: it should have"),
         (("import", "cut.h5"), "in cut.h5"),
         (("import", "registry/tiny/v000001.h5", "--name", "../x"), "a model is named with 1 to 64 lower-case letters"),

@@ -37,7 +37,10 @@ def test_a_model_that_python_put_together_says_what_is_missing(trained: Any) -> 
 def test_one_document_at_a_time(trained: Any) -> None:
     result = trained("models", "show", "tiny@1", "--recipe", "--json")
     assert (result.code, result.out) == (2, "")
-    assert "--recipe prints TOML: leave out --json, or --recipe, as the document of --json has the recipe" in result.err
+    assert (
+        "--recipe prints TOML: remove --json, or remove --recipe, since the JSON document contains the recipe"
+        in result.err
+    )
 
 
 def test_what_steers_a_terminal_stays_in_the_recipe_as_an_escape(trained: Any) -> None:

@@ -140,8 +140,8 @@ def test_inverted_digits_get_one_warning_and_a_hint_each(trained: Any, tmp_path:
     one = trained("predict", "tiny@1", "all")
     assert one.code == 0
     assert one.err == (
-        "warning: all/a.png looks inverted: dark on a light ground, and the model was trained on light on dark; "
-        "--invert turns it\n"
+        "warning: all/a.png looks inverted: dark on a light background, but the model was trained on light on dark; "
+        "--invert swaps them\n"
     )
     for name in "bcde":
         _png(tmp_path / "all" / f"{name}.png", 16 - IMAGES[0, 0])
@@ -172,8 +172,8 @@ def test_all_bad_files_are_named_and_nothing_is_predicted(trained: Any, tmp_path
     result = trained("predict", "tiny@1", "all", "table.png")
     assert (result.code, result.out) == (2, "")
     first, cut, table = result.err.splitlines()
-    assert first == "error: 2 files cannot be used, so nothing is predicted:"
-    assert cut.startswith("  all/cut.png: the image is damaged or cut off: ")
+    assert first == "error: 2 files cannot be used, so nothing was predicted:"
+    assert cut.startswith("  all/cut.png: the image is damaged or truncated: ")
     assert table == (
         "  table.png: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), this seems to be a table as text (CSV)"
     )
@@ -203,8 +203,8 @@ def test_a_file_that_is_called_like_standard_input(trained: Any, tmp_path: Path)
 def test_arrays_in_other_units_get_a_hint_and_images_come_in_the_right_ones(trained: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "shares.npy", IMAGES[:3] / 16)
     units = (
-        "has values from 0 to 1, and the model was trained on values from 0 to 16: these seem to be other units; bring "
-        "them to those of the training samples"
+        "has values from 0 to 1, and the model was trained on values from 0 to 16: these seem to be in other units; "
+        "convert them to those of the training samples"
     )
     result = trained("predict", "tiny@1", "shares.npy")
     assert (result.code, result.err) == (0, f"warning: shares.npy {units}\n")
@@ -214,7 +214,7 @@ def test_arrays_in_other_units_get_a_hint_and_images_come_in_the_right_ones(trai
 
 def test_evaluate_and_explain_say_so_once(trained: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "shares.npz", x=(IMAGES / 16).astype(np.float32), y=np.arange(len(IMAGES)) % 10)
-    hint = "values from 0 to 1, and the model was trained on values from 0 to 16: these seem to be other units; bring"
+    hint = "values from 0 to 1, and the model was trained on values from 0 to 16: these seem to be in other units"
     result = trained("evaluate", "tiny@1", "--dataset", "Arrays('shares.npz')")
     assert (result.code, result.err.count("warning: "), result.err.count(hint)) == (0, 1, 1)
     np.save(tmp_path / "one.npy", IMAGES[0] / IMAGES[0].max())

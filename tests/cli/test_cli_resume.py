@@ -38,7 +38,7 @@ keep = "best"
 
 
 def start(folder: Path, number: int, step: str, *arguments: str) -> subprocess.Popen[str]:
-    """`cnnkit train` in a process of its own, which gets this signal after this step; 0 for none."""
+    """`cnnkit train` in a separate process, which gets this signal after this step; 0 for none."""
     (folder / "stoppable.toml").write_text(RECIPE)
     return subprocess.Popen(
         [sys.executable, str(DRIVER), str(number), step, "train", *arguments],
@@ -151,7 +151,7 @@ def test_what_a_run_was_begun_with_cannot_be_changed(cli: Any, tmp_path: Path) -
     train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
     result = cli("train", "tiny.toml", "--resume", "latest", "--epochs", "3", "--lr", "0.1")
     assert result.code == 2
-    assert "--resume goes on with what the run was begun with: leave out RECIPE, --epochs, --lr" in result.err
+    assert "--resume uses the options that the run started with: remove RECIPE, --epochs, --lr" in result.err
     result = cli("train", "--resume", "stopable")
     assert result.code == 2
     assert "there is no interrupted run 'stopable'" in result.err
@@ -233,7 +233,7 @@ def test_a_version_that_may_not_survive_is_registered_once(
     monkeypatch.setattr(store, "Files", NotDurable)
     result = cli("train", "tiny.toml", "--json")
     assert (result.code, result.document["ref"]) == (0, "tiny@1")
-    assert "tiny@1 was saved whole, but it may not survive a power failure" in result.err
+    assert "tiny@1 was saved completely, but it may not survive a power failure" in result.err
     assert [version.number for version in Registry(tmp_path / "registry").versions("tiny")] == [1]
 
 

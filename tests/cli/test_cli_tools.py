@@ -57,7 +57,7 @@ def test_doctor_shows_the_installation(cli: Any, with_plugins: None, tmp_path: P
     assert result.code == 1
     for name in ("python", "numpy", "blas", "cores", "runtimes"):
         assert f"\n{name} " in result.out
-    assert f"registry  {tmp_path / 'registry'} (made when it is needed)" in result.out
+    assert f"registry  {tmp_path / 'registry'} (created when needed)" in result.out
     assert "warning: cnnkit-broken 1.2: importing cnnkit_broken failed: SystemExit: 7" in result.err
     assert not (tmp_path / "registry").exists()
     (tmp_path / "registry").write_text("")
@@ -140,4 +140,4 @@ def test_gradcheck_refuses_inputs_that_would_never_end(cli: Any, shape: str) -> 
 def test_gradcheck_needs_a_shape(cli: Any, shape: str) -> None:
     result = cli("gradcheck", "ReLU()", f"--input={shape}")
     assert (result.code, result.out) == (2, "")
-    assert f"--input must be numbers above 0 with commas between them, such as 3,8,8, got {shape!r}" in result.err
+    assert f"--input must be positive numbers separated by commas, such as 3,8,8, got {shape!r}" in result.err

@@ -225,7 +225,7 @@ def test_profile_does_not_change_the_model(cli: Any, tmp_path: Path) -> None:
 def test_profile_needs_a_training(cli: Any, tmp_path: Path) -> None:
     result = cli("train", "tiny.toml", "--profile", "--dry-run")
     assert (result.code, result.out) == (2, "")
-    assert "error: --dry-run and --profile cannot be had at once: give one of them" in result.err
+    assert "error: --dry-run and --profile cannot be combined: give only one of them" in result.err
 
 
 def test_an_interrupted_training_is_not_profiled(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +258,7 @@ def test_a_model_that_cannot_be_tested_is_registered_and_the_exit_code_says_so(
     monkeypatch.setattr(Trainer, "_evaluated", fails)
     result = cli("train", "tiny.toml", "--json")
     assert result.code == 1
-    warning = "the model is trained, and could not be measured on the test samples: ZeroDivisionError: no such class"
+    warning = "the model was trained, but could not be measured on the test samples: ZeroDivisionError: no such class"
     assert f"warning: {warning}" in result.err
     assert (result.document["ref"], result.document["metrics"], result.document["warning"]) == ("tiny@1", {}, warning)
     manifest = Registry("registry").read("tiny@1").manifest

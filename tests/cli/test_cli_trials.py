@@ -30,7 +30,7 @@ def test_find_lr_as_json(cli: Any, tmp_path: Path) -> None:
 def test_one_batch_is_learned(cli: Any, tmp_path: Path) -> None:
     result = cli("train", "digits", "--overfit-one-batch")
     assert result.code == 0, result.err
-    assert result.out.startswith("one batch is learned by heart, 64 samples after ")
+    assert result.out.startswith("one batch was memorized, 64 samples after ")
     assert not (tmp_path / "registry").exists()
 
 
@@ -38,7 +38,7 @@ def test_one_batch_that_is_not_learned_ends_with_one(cli: Any) -> None:
     result = cli("train", "tiny.toml", "--overfit-one-batch", "--lr", "1e-9", "--json")
     assert result.code == 1
     assert result.document["learned"] is False
-    assert "one batch could not be learned by heart, 256 samples after 500 steps: loss 2." in result.err
+    assert "one batch could not be memorized, 256 samples after 500 steps: loss 2." in result.err
 
 
 def test_a_training_within_a_time(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,8 +61,8 @@ def test_a_fraction_is_part_of_the_recipe(cli: Any) -> None:
     [
         (["--time", "soon"], "expected a time such as 90s, 5m or 1.5h, got 'soon'"),
         (["--time", "0s"], "expected a time such as 90s, 5m or 1.5h, got '0s'"),
-        (["--time", "9s", "--epochs", "3"], "--time says how many epochs there are: leave out --epochs"),
-        (["--find-lr", "--overfit-one-batch"], "--find-lr and --overfit-one-batch cannot be had at once"),
+        (["--time", "9s", "--epochs", "3"], "--time determines the number of epochs: remove --epochs"),
+        (["--find-lr", "--overfit-one-batch"], "--find-lr and --overfit-one-batch cannot be combined"),
         (["--fraction", "2"], "data.fraction: expected the share of the training samples to use"),
         (["--resume", "latest", "--time", "9s"], "leave out --time"),
     ],

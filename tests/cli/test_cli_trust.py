@@ -138,7 +138,8 @@ def test_nothing_is_reproduced_of_a_plugin_that_is_not_trusted(striped: Any) -> 
     result = striped("reproduce", "striped@1")
     assert (result.code, result.out) == (2, "")
     assert (
-        "the model was trained on Stripes(), which a model file may not load by itself, as that opens files or runs a "
+        "the model was trained on Stripes(), which a model file may not load itself, because that opens files or "
+        "runs a "
         "plugin: pass --dataset 'Stripes()'; Stripes comes from cnnkit-stripes: if you trust it, add --trust "
         "cnnkit-stripes"
     ) in result.err
@@ -148,8 +149,8 @@ def test_nothing_is_reproduced_of_a_plugin_that_is_not_trusted(striped: Any) -> 
     for kind, expression in KINDS.items():
         name = expression.partition("(")[0]
         assert (
-            f"striped@1 was trained with the {kind} {expression}, and a model file can choose only those that come "
-            f"with cnnkit; {name} comes from cnnkit-stripes: if you trust it, add --trust cnnkit-stripes\n"
+            f"striped@1 was trained with the {kind} {expression}, and a model file can use only those that come with "
+            f"cnnkit; {name} comes from cnnkit-stripes: if you trust it, add --trust cnnkit-stripes\n"
         ) in result.err
     assert MODULE not in imported()
 
@@ -185,13 +186,13 @@ def test_what_is_not_trusted_is_asked_for_one_by_one(striped: Any) -> None:
     result = striped("explain", "striped@1", "--sample", "0", "--dataset", "Stripes()")
     assert result.code == 2
     assert (
-        "the model was trained with the loss Halved(), and a model file can choose only one that comes with cnnkit: "
+        "the model was trained with the loss Halved(), and a model file can use only those that come with cnnkit: "
         "pass --loss 'Halved()'; Halved comes from cnnkit-stripes: if you trust it, add --trust cnnkit-stripes"
     ) in result.err
     result = striped("evaluate", "striped@1", "--dataset", "Stripes()", "--loss", "Halved()", "--json")
     assert list(result.document["metrics"]) == ["loss", "accuracy"]
     assert (
-        "warning: the metric Wrong() is left out: a model file can choose only those that come with cnnkit; Wrong "
+        "warning: the metric Wrong() is skipped: a model file can use only those that come with cnnkit; Wrong "
         "comes from cnnkit-stripes: if you trust it, add --trust cnnkit-stripes"
     ) in result.err
     assert striped("plot", "striped@1", "--kind", "confusion").code == 2
@@ -229,19 +230,19 @@ def test_an_older_file_finds_its_components_among_those_that_are_trusted(striped
     result = striped("evaluate", "striped@1")
     assert result.code == 2
     assert (
-        "the file does not say what brings the dataset Stripes: if you trust the distribution that does, add --trust "
+        "the file does not say what provides the dataset Stripes: if you trust the distribution that does, add --trust "
         "DIST; Cnnkit_Stripes took part in the training"
     ) in result.err
     assert MODULE not in imported()
     install(tmp_path / "site", "cnnkit-else", "cnnkit_else", "")
     result = striped("evaluate", "striped@1", "--trust", "cnnkit-else", "--trust", "gone")
-    assert "none of cnnkit-else, gone (not installed) brings the dataset Stripes: if you trust" in result.err
+    assert "none of cnnkit-else, gone (not installed) provides the dataset Stripes: if you trust" in result.err
     assert striped("reproduce", "striped@1", *TRUST).code == 0
     install(tmp_path / "site", "cnnkit-again", "cnnkit_again", PLUGIN)
     result = striped("evaluate", "striped@1", *TRUST, "--trust", "cnnkit-again")
     assert result.code == 2
     assert (
-        "Cnnkit_Stripes and cnnkit-again bring Stripes, and the file does not say which it was: trust one of them"
+        "Cnnkit_Stripes and cnnkit-again provide Stripes, and the file does not say which was used: trust one of them"
     ) in result.err
 
 
@@ -259,7 +260,8 @@ def test_no_file_is_opened_through_the_arguments_of_a_trusted_dataset(striped: A
     result = striped("evaluate", "striped@1", *TRUST)
     assert result.code == 2
     assert (
-        "which a model file may not load by itself, as that opens files or runs a plugin: pass --dataset" in result.err
+        "which a model file may not load itself, because that opens files or runs a plugin: pass --dataset"
+        in result.err
     )
 
 

@@ -88,7 +88,7 @@ def test_a_reproduction_names_the_plugin_that_decides(twice: Any, tmp_path: Path
     install(tmp_path / "site", "1.0", factor=2.5)
     result = twice("reproduce", "tiny")
     assert result.code == 1
-    assert "Python, NumPy, cnnkit, processor, BLAS and the plugins are in the versions that were recorded" in result.err
+    assert "Python, NumPy, cnnkit, processor, BLAS and the plugins all have the recorded versions" in result.err
     install(tmp_path / "site", "1.1", factor=2.5)
     result = twice("reproduce", "tiny")
     assert result.code == 1

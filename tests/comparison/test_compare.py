@@ -199,7 +199,7 @@ def test_a_warning_of_a_run_is_told(tmp_path: Path) -> None:
     recipe = base(rollback=0.5, optimizer="SGD(1e30)")
     compare(["c4p"], base=recipe, seeds=1, registry=tmp_path, progress=told)
     assert told.warnings
-    assert "the epoch begins anew with 0.5 times the rate" in told.warnings[0]
+    assert "the epoch restarts with 0.5 times the rate" in told.warnings[0]
 
 
 def test_what_can_be_seen_before_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -278,9 +278,7 @@ def test_a_run_whose_process_is_lost_does_not_end_the_others(
     told = Told()
     made = compare(["c4p", "c2", "pc2"], base=base(), seeds=2, registry=tmp_path, jobs=2, progress=told)
     assert {row.name: len(row.failed) for row in made.rows} == {"c4p": 0, "pc2": 0, "c2": 2}
-    assert {run.error for _, run in made.failures} == {
-        "its process was ended from outside, perhaps because memory ran out"
-    }
+    assert {run.error for _, run in made.failures} == {"its process was killed, perhaps because memory ran out"}
     assert len(told.runs) == 6
     assert all(numbers(made)[key] == value for key, value in one_by_one[1].items())
 
@@ -292,7 +290,7 @@ def test_a_backend_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(runs, "_parallel", broken)
     with pytest.raises(TrainingError) as error:
         compare(["c4p"], base=base(), registry=tmp_path)
-    assert str(error.value) == "the runs cannot be carried out: OSError: no route to host"
+    assert str(error.value) == "the runs cannot be executed: OSError: no route to host"
     assert len(Comparisons(tmp_path).names()) == 1
 
 

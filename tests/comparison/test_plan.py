@@ -116,7 +116,7 @@ def test_a_grid_without_codes_is_over_the_recipe() -> None:
         (["digits", "digits"], {}, "two configurations are called digits: leave one out, or give one another model.n"),
         (["digits"], {"base": "digits"}, "a base is what codes are applied to, and recipes are given: leave out"),
         (["c4"], {"base": "digits", "grid": {"model.layers": [["Flatten()"]]}}, "codes and the grid both say model.l"),
-        (["digits"], {"seeds": 0}, "seeds: expected how many seeds, 1 to 1,000, or a list of .* found 0"),
+        (["digits"], {"seeds": 0}, "seeds: expected a number of seeds, 1 to 1,000, or a list of .* found 0"),
         (["digits"], {"seeds": [1, 1]}, r"seeds: expected .*, found \[1, 1\]"),
         (["digits"], {"seeds": [-1]}, r"seeds: expected .*, found \[-1\]"),
         (["digits"], {"seeds": True}, "seeds: expected .*, found True"),
@@ -131,7 +131,7 @@ def test_what_cannot_be_compared_is_refused(sources: list[str], options: Any, me
 
 def test_recipes_with_other_seeds_need_a_word() -> None:
     two = tiny(COMPARE).override({"model.name": "two", "compare.codes": ["p"], "compare.seeds": [1]})
-    with pytest.raises(ConfigError, match=r"the recipes have different seeds in \[compare\]: say which by --seeds"):
+    with pytest.raises(ConfigError, match=r"the recipes have different seeds in [compare]: choose them with --seeds"):
         plan(tiny(COMPARE), two)
     assert plan(tiny(COMPARE), two, seeds=1).seeds == (0,)
 

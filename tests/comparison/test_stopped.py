@@ -133,7 +133,7 @@ def test_a_comparison_that_is_killed_redoes_what_was_lost_and_nothing_else(
     code, out = again.end()
     assert code == 0, again.err.read_text()
     assert sorted(again.begun()) == sorted(KEYS - done)
-    assert f"{len(done)} of {len(KEYS)} runs were done before" in again.err.read_text()
+    assert f"{len(done)} of {len(KEYS)} runs were finished before" in again.err.read_text()
     assert not list((registry / ".comparisons").iterdir())
 
     # The control: without --resume all are trained, to the same numbers.
@@ -191,7 +191,7 @@ def test_an_interrupted_comparison_says_how_to_go_on(
     assert not process.has_left_processes()
     (name,) = Comparisons(registry).names()
     assert "interrupted\n" in err
-    assert err.endswith(f"what is done is kept; to go on: cnnkit compare --resume {name}\n")
+    assert err.endswith(f"finished runs are kept; to continue: cnnkit compare --resume {name}\n")
     assert "Traceback" not in err
     assert "Warning" not in err
     done = kept(registry)

@@ -98,7 +98,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "class that cannot be named": (
         {"hooks": {"cnnkit_optimizers": lambda: [type("S\nGD", (Optimizer,), {})]}},
-        "cnnkit_optimizers() returned a class named 'S\\nGD', which no expression can name",
+        "cnnkit_optimizers() returned a class named 'S\\nGD', which an expression cannot name",
     ),
     "hook with arguments": (
         {"hooks": {"cnnkit_losses": takes}},
@@ -132,7 +132,7 @@ class TestBrokenPlugin:
             catalog.find(kind, "Wanted")
         lines = str(caught.value).split("\n  ")
         assert lines[0] == f"there is no {kind} named 'Wanted'"
-        assert lines[1].startswith(f"broken 1.2 is broken and may bring it: {BROKEN[case][1]}")
+        assert lines[1].startswith(f"broken 1.2 is broken and may provide it: {BROKEN[case][1]}")
 
 
 def test_a_plugin_with_one_bad_hook_keeps_the_others(make_plugin: MakePlugin) -> None:
@@ -192,7 +192,7 @@ def marked() -> list[type[Component]]:
 
 def test_a_module_without_hooks_is_reported() -> None:
     assert of_module(helper=unmarked) == [f"bare_module implements no hook of cnnkit; the hooks are {HOOKS}"]
-    never = "cnnkit_losses is never asked: mark it with @cnnkit.hookimpl"
+    never = "cnnkit_losses is never called: mark it with @cnnkit.hookimpl"
     assert of_module(cnnkit_losses=unmarked) == [never]
     assert of_module(cnnkit_layers=marked, cnnkit_losses=unmarked) == [never]
     assert of_module(cnnkit_layers=marked) == []

@@ -87,7 +87,7 @@ class TestCollisions:
         catalog = Catalog([make_plugin("a", one, Chain), make_plugin("b", other)])
         assert catalog.find("layer", "Chain") is Chain
         assert catalog.names("layer") == ["Chain", "Dense"]
-        assert complaint(catalog, "Dense()") == "Dense is brought by more than one plugin: write a:Dense or b:Dense"
+        assert complaint(catalog, "Dense()") == "Dense is provided by several plugins: write a:Dense or b:Dense"
         assert catalog.find("layer", "Dense", "b") is other
 
     def test_origin_tells_classes_of_one_name_apart(self, make_plugin: MakePlugin) -> None:

@@ -132,7 +132,7 @@ def test_says_where_it_cannot_be_read(text: str, reason: str) -> None:
 
 
 def test_refuses_an_argument_given_twice() -> None:
-    with pytest.raises(ExpressionError, match=r"^'F\(a=1, a=2\)' gives a twice: leave one of them out$"):
+    with pytest.raises(ExpressionError, match=r"^'F\(a=1, a=2\)' gives a twice: remove one of them$"):
         parse("F(a=1, a=2)")
 
 

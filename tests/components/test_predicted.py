@@ -1,4 +1,4 @@
-"""Predicted classes: the largest score, and none where that is no number."""
+"""Predicted classes: the largest score, and none where that is not a number."""
 
 from __future__ import annotations
 

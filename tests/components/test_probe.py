@@ -39,7 +39,7 @@ for number in range(3, 100):
     except OSError:
         pass
 """
-FORGED = "importing {} wrote into the pipe that its answers come by"
+FORGED = "importing {} wrote to the pipe that carries its answers"
 LONG = "cnnkit_losses() returned a class whose name has more than 100 characters"
 GONE = {
     "exits": ("import os\nos._exit(0)", "importing {} ended the process with exit code 0"),
@@ -56,7 +56,7 @@ GONE = {
     ),
     "forks": (
         "import os\nos.fork()" + LAYERS.format(name="Two"),
-        "importing {} forked the process, and returned in both",
+        "importing {} forked the process and returned in both",
     ),
     "asks": ("input()", "importing {} failed: EOFError: EOF when reading a line"),
     "interrupts": ("raise KeyboardInterrupt", "importing {} ended the process with exit code 1"),
@@ -138,7 +138,7 @@ def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install, monke
     with pytest.raises(ComponentError) as caught:
         catalog.find("loss", "Wanted", "probe-crashes")
     assert str(caught.value) == (
-        "there is no loss named 'Wanted'\n  probe-crashes 1.0 is broken and may bring it: importing probe_crashes "
+        "there is no loss named 'Wanted'\n  probe-crashes 1.0 is broken and may provide it: importing probe_crashes "
         "ended the process by SIGSEGV (Segmentation fault)"
     )
     assert catalog.find("layer", "Half").__name__ == "Half"
@@ -169,7 +169,7 @@ def test_a_plugin_that_works_only_in_a_process_of_its_own_is_said(install: Insta
     with pytest.raises(ComponentError) as caught:
         Catalog([plugin]).find("layer", "Fickle")
     assert str(caught.value).startswith(
-        "probe-fickle 1.0 brings the layer Fickle in a process of its own, but not in this one: importing "
+        "probe-fickle 1.0 provides the layer Fickle in a separate process, but not in this one: importing "
         "probe_fickle failed: FileExistsError: "
     )
 

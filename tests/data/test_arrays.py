@@ -171,11 +171,11 @@ def test_what_is_not_an_archive(tmp_path: Path) -> None:
         with pytest.raises(DataError) as caught:
             Arrays("a.npz").load(tmp_path)
         assert str(caught.value) == (
-            f"{path}: expected an .npz file as np.savez writes it, this is something else or has lost its end"
+            f"{path}: expected an .npz file as np.savez writes it, this is something else or truncated"
         )
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", ""):
-        with pytest.raises(DataError, match="expected a file, this is not a regular one"):
+        with pytest.raises(DataError, match="expected a file, this is not a regular file"):
             Arrays(str(tmp_path / name)).load(tmp_path)
 
 

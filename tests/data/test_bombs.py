@@ -68,7 +68,7 @@ def test_an_archive_with_a_large_array(tmp_path: Path, monkeypatch: pytest.Monke
     write_npz(tmp_path / "a.npz", npy_header((40, MEBIBYTE)), 40)
     assert (tmp_path / "a.npz").stat().st_size < 100_000
     assert refusal(Arrays("a.npz"), tmp_path).endswith(
-        "the array x is in an archive, so that it is read as a whole: expected at most 33,554,432 bytes, got "
+        "the array x is in an archive, so it is read as a whole: expected at most 33,554,432 bytes, got "
         "41,943,040; write it as .npy, with its targets in another such file, and its rows are read one by one"
     )
 
@@ -228,7 +228,7 @@ def test_other_filters_are_refused_with_the_lines_that_help(tmp_path: Path, opti
         file.create_dataset("x", data=X % 16, dtype=h5py.Datatype(dtype), chunks=(7, 1, 4, 4), **options)
         file["y"] = Y
     text = refusal(Arrays("a.h5"), tmp_path)
-    message, _, lines = text.partition("; to write it anew, with h5py: ")
+    message, _, lines = text.partition("; to rewrite it, with h5py: ")
     assert message.endswith(
         "expected x of plain numbers, with the filters gzip and shuffle or without any, it has others"
     )

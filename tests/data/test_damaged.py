@@ -89,8 +89,8 @@ TARS: dict[str, tuple[bytes, str]] = {
     ),
     "a member that is too long": (tar_gz([(GOOD[0][0], GOOD[0][1] + b"x"), *GOOD[1:]]), "bytes, got"),
     "a member with holes": (tar_gz([sparse(*GOOD[0]), *GOOD[1:]]), f"expected '{GOOD[0][0]}' of "),
-    "a member twice": (tar_gz([*GOOD, GOOD[0]]), f"expected '{GOOD[0][0]}' once, it is there again"),
-    "a member that is missing": (tar_gz(GOOD[1:]), f"expected the members {GOOD[0][0]}, they are not in it"),
+    "a member twice": (tar_gz([*GOOD, GOOD[0]]), f"expected '{GOOD[0][0]}' once, found it again"),
+    "a member that is missing": (tar_gz(GOOD[1:]), f"expected the members {GOOD[0][0]}, which are missing"),
     "another folder": (tar_gz([(f"x/{name}", raw) for name, raw in GOOD]), "they are not in it"),
     "too many members": (tar_gz([(f"x{i}", b"") for i in range(101)]), "expected at most 100 members"),
     "labels out of range": (
@@ -157,7 +157,7 @@ def test_a_wrong_tar_archive_has_the_wrong_hash(monkeypatch: pytest.MonkeyPatch,
         assert f"the binary version is {CIFAR10.mirrors[0]}cifar-10-binary.tar.gz" in message
     else:
         assert f"{path}: expected the {len(RIGHT):,} bytes of cifar-10-binary.tar.gz, got" in message or (
-            "this is another file, or a damaged one: expected a file with sha256" in message
+            "this is a different file, or a damaged one: expected a file with sha256" in message
         )
     path.unlink()
     with serving(TARS[case][0]) as server:
@@ -190,7 +190,9 @@ def test_pickles_are_not_loaded(monkeypatch: pytest.MonkeyPatch, elsewhere: Path
     assert Path("trapped").is_dir()  # the control: the trap works
 
 
-@pytest.mark.parametrize(("cut", "what"), [(1, "it is cut short, or another file"), (-1, "it is another file, or has")])
+@pytest.mark.parametrize(
+    ("cut", "what"), [(1, "it is truncated, or a different file"), (-1, "it is another file, or has")]
+)
 def test_an_extracted_file_of_another_length(
     monkeypatch: pytest.MonkeyPatch, elsewhere: Path, cut: int, what: str
 ) -> None:

@@ -156,7 +156,7 @@ def test_a_server_that_cuts_every_time_is_given_up_and_the_part_kept(server: Ser
     part = tmp_path / f"{NAME}.part"
     assert str(caught.value).startswith(f"no mirror gave it:\n  {server.url}{NAME}: the connection was cut")
     assert str(caught.value).endswith(
-        f"\n  70,000 bytes have come and are kept in {part}: the next attempt goes on from there"
+        f"\n  70,000 bytes are downloaded and kept in {part}: the next attempt resumes from there"
     )
     assert server.asked == [None, *[70_000] * 4]
     assert part.read_bytes() == CONTENT[:70_000]
@@ -218,7 +218,7 @@ def test_a_server_that_lets_it_drip_is_left_for_the_next(
     monkeypatch.setattr("cnnkit.data.downloading.arrivals.TIMEOUT", 0.3)
     server.answer = servers.DRIPPING[where]
     with serving(CONTENT) as second:
-        download(NAME, [server.url, second.url], tmp_path, check)  # it would wait for ever if the server were not left
+        download(NAME, [server.url, second.url], tmp_path, check)  # it would wait forever if the server were not left
         assert len(server.asked) <= 5
     assert (tmp_path / NAME).read_bytes() == CONTENT
 

@@ -161,7 +161,7 @@ def test_without_a_hash_a_flipped_pixel_goes_unseen(raw: bytes, path: Path) -> N
 def test_other_content_than_the_hash_says(raw: bytes, path: Path) -> None:
     md5 = hashlib.md5(raw).hexdigest()
     assert refusal(path, raw, f"md5:{'0' * 32}") == (
-        f"this is another file, or a damaged one: expected content with md5 {'0' * 32}, got {md5}"
+        f"this is a different file, or a damaged one: expected content with md5 {'0' * 32}, got {md5}"
     )
 
 

@@ -86,9 +86,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         load_dataset(Tiny(), tmp_path, validation=1.5)
     with pytest.raises(ConfigError) as caught:
         load_dataset(Tiny(held_out=True), tmp_path, validation=0.5)
-    assert str(caught.value) == (
-        "Tiny(held_out=True) brings its own validation samples: expected validation=0, got 0.5"
-    )
+    assert str(caught.value) == ("Tiny(held_out=True) has its own validation samples: expected validation=0, got 0.5")
 
 
 def test_the_built_in_datasets_have_a_name_each() -> None:

@@ -62,7 +62,7 @@ def test_another_file_is_refused(small_mnist: dict[str, bytes], tmp_path: Path) 
     path = tmp_path / "mnist" / IMAGES
     path.write_bytes(small_mnist[IMAGES][:-1] + b"\0")
     message = refusal(tmp_path)
-    assert message.startswith(f"{path}: this is another file, or a damaged one: expected content with sha256 ")
+    assert message.startswith(f"{path}: this is a different file, or a damaged one: expected content with sha256 ")
     assert MNIST.hashes[IMAGES].removeprefix("sha256:") in message
     assert message.endswith(
         f"\ndelete the file to have it downloaded into {tmp_path / 'mnist'}, "
@@ -130,7 +130,7 @@ def test_no_mirror_has_the_files(mirror: Mirror, tmp_path: Path) -> None:
 
 def test_wrong_content_from_a_mirror_is_not_kept(mirror: Mirror, tmp_path: Path) -> None:
     mirror.files[f"{IMAGES}.gz"] = gzip.compress(gzip.decompress(mirror.files[f"{IMAGES}.gz"])[:-1] + b"\0")
-    assert f"{mirror.url}{IMAGES}.gz: this is another file, or a damaged one: expected content" in refusal(tmp_path)
+    assert f"{mirror.url}{IMAGES}.gz: this is a different file, or a damaged one: expected content" in refusal(tmp_path)
     assert list((tmp_path / "mnist").iterdir()) == []
 
 
@@ -169,7 +169,7 @@ def test_kuzushiji_is_pinned_by_its_compressed_files(
     assert data.preprocessing.mean == (round(float(np.mean(data.train.x)) / 255, 4),)
     path = tmp_path / "kmnist" / f"{IMAGES}.gz"
     path.write_bytes(gzip.compress(small_mnist[IMAGES], 1))  # the same content, and another file
-    with pytest.raises(DataError, match="this is another file, or a damaged one: expected a file with sha256"):
+    with pytest.raises(DataError, match="this is a different file, or a damaged one: expected a file with sha256"):
         KMNIST().load(tmp_path)
     path.unlink()
     put(small_mnist, tmp_path / "kmnist")  # raw, of which no hash is known
@@ -201,7 +201,7 @@ def test_files_that_were_passed_over_are_named_if_the_download_fails(mirror: Mir
     put(dict.fromkeys(MNIST.hashes, b"of another dataset"), tmp_path)
     mirror.files.clear()
     message = refusal(tmp_path)
-    assert f"\nof another dataset, or damaged: {tmp_path / IMAGES}, " in message
+    assert f"\nfrom another dataset, or damaged: {tmp_path / IMAGES}, " in message
     assert "delete" not in message
 
 

@@ -238,7 +238,7 @@ def test_a_file_that_changes_ends_the_training(
     now = path.stat().st_size
     assert str(caught.value) == (
         f"{path} has changed since it was opened: it had {size:,} bytes then and has {now:,} now; "
-        "expected a file that stays as it is while it is used: begin again when nothing writes to it any more"
+        "expected a file that stays as it is while it is used: start again when nothing writes to it any more"
     )
 
 

@@ -128,7 +128,7 @@ def test_any_number_of_labels() -> None:
     message = refusal(Y, 2, loss="BinaryCrossEntropy()", metrics=[])
     assert message.startswith(
         "the training targets must be zeros and ones of shape (30, 2), one for each output; got int64 of shape (30,): "
-        "for class indices, take the loss CrossEntropy(); for values to regress, "
+        "for class indices, use the loss CrossEntropy(); for values to regress, "
     )
 
 
@@ -155,7 +155,7 @@ def test_names_that_are_no_text() -> None:
 
 
 def test_what_can_mean_two_things_is_refused_with_both() -> None:
-    regress = "for values to regress, end the network in one output for each, and take the loss MSE() and metrics=[]"
+    regress = "for values to regress, end the network in one output for each, and use the loss MSE() and metrics=[]"
     start = "the training targets must be class indices, integers of shape (30,), or values of shape (30, 3), one for "
     for whole in (Y.astype("f8"), Y.astype("f8")[:, None]):
         assert refusal(whole) == (
@@ -166,7 +166,7 @@ def test_what_can_mean_two_things_is_refused_with_both() -> None:
     assert refusal(np.c_[Y, Y]) == f"{start}each output; got int64 of shape (30, 2): {regress}"
     assert refusal(Y > 0, 1) == (
         "the training targets are booleans, and the network has one output: for two classes, end it in Dense(2); for "
-        'one label, take the loss BinaryCrossEntropy(); for the values 0 and 1, write y.astype("float32")'
+        'one label, use the loss BinaryCrossEntropy(); for the values 0 and 1, write y.astype("float32")'
     )
     assert refusal(Y, 1) == (
         "the network has 1 output, so class indices must be 0; the target of the training sample 1 is 1: for values to "
@@ -177,14 +177,14 @@ def test_what_can_mean_two_things_is_refused_with_both() -> None:
 def test_what_is_missing_is_refused_by_its_sample() -> None:
     assert refusal(np.ma.masked_equal(Y, 1)) == (
         "expected the training targets as an ordinary array, got a masked one, which hides 10 of 30 numbers, the first "
-        "at index (1,): say what they are, as x.filled(0) does, or leave these samples out"
+        "at index (1,): replace them, as x.filled(0) does, or remove these samples"
     )
     for missing in (None, np.nan):
         given = Series(NAMES[Y])
         given.values[7] = missing
         assert refusal(given) == (
             "the training targets: expected a number, a name or a boolean for each sample, all of one kind; that of "
-            f"sample 7 is {missing!r}: leave out samples without a target"
+            f"sample 7 is {missing!r}: remove samples without a target"
         )
 
 
@@ -210,7 +210,7 @@ def test_what_is_missing_is_refused_by_its_sample() -> None:
         (
             np.eye(3)[Y] * 2,
             "the targets must be class indices, or for each sample shares of the classes that add up to 1; that of the "
-            "training sample 0 is [2. 0. 0.]: for values to regress, take the loss MSE()",
+            "training sample 0 is [2. 0. 0.]: for values to regress, use the loss MSE()",
         ),
         (
             Y + (np.arange(30) == 23),
@@ -230,8 +230,8 @@ def test_classes_in_another_order_are_refused() -> None:
         Trainer().fit(model, data)
     assert str(caught.value) == (
         "class 0 is 'c' in the data, and 'a' in the model; the data has the labels c, a, b, the model has a, b, c: "
-        "expected the same labels in the same order, or the first of them; bring the data's targets and labels into "
-        "this order"
+        "expected the same labels in the same order, or the first of them; reorder the data's targets and labels to "
+        "match"
     )
 
 
@@ -307,7 +307,7 @@ def test_numbers_that_no_array_holds() -> None:
         assert str(caught.value).startswith(
             f"the targets: expected numbers that {dtype} can hold; that of sample {at} is "
         )
-        assert str(caught.value).endswith(": correct the target, or leave the sample out")
+        assert str(caught.value).endswith(": correct the target, or remove the sample")
 
 
 def test_pandas() -> None:

@@ -79,7 +79,8 @@ def test_residual_with_two_shapes() -> None:
     with pytest.raises(ShapeError) as caught:
         Residual(Conv2D(16, 3)).merge_shape([(16, 26, 26), (8, 28, 28)])
     assert str(caught.value) == (
-        "Residual expects one shape from both of its ends, got (16, 26, 26) from its body and (8, 28, 28) from its "
+        "Residual expects the same shape from its body and its shortcut, got (16, 26, 26) from its body and (8, 28, "
+        "28) from its "
         'shortcut; keep the size in the body with padding="same", or add shortcut=Conv2D(16, 1, ...) that gives '
         "(16, 26, 26)"
     )

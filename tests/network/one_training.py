@@ -1,4 +1,4 @@
-"""A training in a process of its own, `python -m tests.network.one_training TRAINING`: its forecast, then itself."""
+"""A training in a separate process, `python -m tests.network.one_training TRAINING`: its forecast, then itself."""
 
 from __future__ import annotations
 

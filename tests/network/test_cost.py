@@ -151,7 +151,7 @@ def test_the_bound_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "available_memory", lambda: needed)
     assert engine.cost.threads(8, tile, 2, kept=8) == 1
     monkeypatch.setattr(cost, "available_memory", lambda: needed - 1)
-    with pytest.raises(CostError, match=r"conv2d_1 = .* takes about .* MiB of memory, and .* MiB are available"):
+    with pytest.raises(CostError, match=r"conv2d_1 = .* takes about .* MiB of memory, but only .* MiB is available"):
         engine.cost.threads(8, tile, 2, kept=8)
 
 
@@ -178,7 +178,11 @@ def test_an_explanation_and_a_report_need_room(monkeypatch: pytest.MonkeyPatch) 
     found.check_copies(6)
     found.check_names(found.result // 4)
     monkeypatch.setattr(cost, "available_memory", lambda: FREE_BYTES)
-    with pytest.raises(CostError, match=r"an explanation takes about 192.0 MiB of memory, and 128.0 MiB are available"):
+    with pytest.raises(
+        CostError,
+        match=r"an explanation takes about 192.0 MiB of memory, but only 128.0 MiB is "
+        r"available",
+    ):
         found.check_copies(6)
     with pytest.raises(CostError, match=r"a report on 8,388,608 classes takes about 7.8 GiB of memory, and 128.0 MiB"):
         found.check_names(found.result // 4)

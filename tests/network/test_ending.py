@@ -135,7 +135,7 @@ def test_values() -> None:
     np.testing.assert_array_equal(model.predict(x), model.outputs(x))
     with pytest.raises(ShapeError) as error:
         model.predict_proba(x)
-    assert str(error.value) == "the network gives 5 values, and has no probabilities: take predict(x)"
+    assert str(error.value) == "the network gives 5 values, and has no probabilities: use predict(x)"
 
 
 def test_scores_of_classes_are_no_probabilities_unless_they_come_from_a_softmax() -> None:

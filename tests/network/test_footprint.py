@@ -146,7 +146,8 @@ def test_too_large_a_batch_is_refused_with_the_one_that_fits(monkeypatch: pytest
         fit(COUPLED, 200)
     message = str(refused.value)
     assert re.match(
-        r"training with batch size 200 takes about [\d.]+ MiB of memory beside the [\d.]+ MiB that are in use, and "
+        r"training with batch size 200 takes about [\d.]+ MiB of memory in addition to the [\d.]+ MiB that are in "
+        r"use, and "
         r"[\d.]+ MiB are available; the layer that takes most is layer conv2d_1 = Conv2D\(16, 3\), which gives "
         r"16 x 18 x 18 values for each sample: the largest batch size that fits is \d+$",
         message,
@@ -271,5 +272,5 @@ def test_an_error_of_memory_says_where(workers: int, foreseen: int | None, monke
 
 @pytest.mark.parametrize("size", [2**62, 2**70])
 def test_pages_that_the_system_does_not_give(size: int) -> None:
-    with pytest.raises(MemoryError, match=re.escape(f"the system does not give {size:,} bytes")):
+    with pytest.raises(MemoryError, match=re.escape(f"the system did not provide {size:,} bytes")):
         pages(size)

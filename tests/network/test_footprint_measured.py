@@ -1,4 +1,4 @@
-"""The forecast of a training's memory against the peak of the training itself, in a process of its own."""
+"""The forecast of a training's memory against the peak of the training itself, in a separate process."""
 
 from __future__ import annotations
 

@@ -138,25 +138,25 @@ CONV = Conv2D(4, 3)
 REFUSED: dict[str, tuple[Any, str]] = {
     "no mapping": (["ReLU()"], r"^expected the nodes of a graph by their names, such as .*, got \['ReLU\(\)'\]$"),
     "nothing": ({}, r"^expected the nodes of a graph by their names"),
-    "a bad name": ({"A b": "ReLU()"}, r"^a node cannot be called 'A b': expected a lower-case letter"),
-    "the input's name": ({"input": "ReLU()"}, r"^a node cannot be called 'input': .* which is the network's input$"),
+    "a bad name": ({"A b": "ReLU()"}, r"^a node cannot be named 'A b': expected a lower-case letter"),
+    "the input's name": ({"input": "ReLU()"}, r"^a node cannot be named 'input': .* which is the network's input$"),
     "no layer": ({"a": 3}, r"^the node a is 3: expected a layer, or a layer with its input, such as "),
     "no names": ({"a": ("ReLU()", [])}, r"^the node a takes \[\]: expected the name of a node, or a list of names"),
     "an unknown name": (
         {"stem": "ReLU()", "b": ("ReLU()", "stm")},
-        r"^node b = ReLU\(\) takes 'stm', and there is no node of that name; did you mean 'stem'\?$",
+        r"^node b = ReLU\(\) takes 'stm', but no node has that name; did you mean 'stem'\?$",
     ),
     "a circle": (
         {"a": ("Add()", ["input", "b"]), "b": ("ReLU()", "a")},
-        r"^the nodes (a -> b -> a|b -> a -> b) form a circle: none of them can run first$",
+        r"^the nodes (a -> b -> a|b -> a -> b) form a cycle: none of them can run first$",
     ),
     "two outputs": (
         {"a": "ReLU()", "b": ("ReLU()", "a"), "c": ("Flatten()", "a")},
-        r"^nothing takes the outputs of b, c, and a network has one output: join them by Add\(\) or Concat\(\), or",
+        r"^nothing takes the outputs of b, c, but a network has one output: join them with Add\(\) or Concat\(\), or",
     ),
     "several inputs of one layer": (
         {"a": "ReLU()", "b": ("ReLU()", ["a", "input"])},
-        r"^node b = ReLU\(\) takes 2 nodes, a, input, and needs one: join them by Add\(\) or Concat\(\)$",
+        r"^node b = ReLU\(\) takes 2 nodes, a, input, but needs one: join them with Add() or Concat()$",
     ),
     "one input of a join": (
         {"a": ("Add()", "input")},
@@ -173,7 +173,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "a name that a branch has": (
         {"conv2d_1": "Conv2D(2, 1)", "b": "Residual(Conv2D(2, 1))"},
-        r"^two nodes are called 'conv2d_1', as a layer in the branches of a merge is: rename one$",
+        r"^two nodes are named 'conv2d_1', as a layer in the branches of a merge is: rename one$",
     ),
 }  # fmt: skip
 
@@ -187,9 +187,9 @@ def test_what_cannot_be_is_refused(what: str) -> None:
 
 def test_the_output_is_the_one_that_all_others_are_for() -> None:
     nodes = {"a": "ReLU()", "b": ("Flatten()", "a"), "c": ("ReLU()", "a")}
-    with pytest.raises(ConfigError, match=r"^the output 'b' does not need c: leave out what nothing needs$"):
+    with pytest.raises(ConfigError, match=r"^the output 'b' does not need c: remove unused nodes$"):
         Graph(nodes, DIGIT, output="b")
-    with pytest.raises(ConfigError, match=r"^the output is 'd', and there is no node of that name, only a, b, c$"):
+    with pytest.raises(ConfigError, match=r"^the output is 'd', but no node has that name, only a, b, c$"):
         Graph(nodes, DIGIT, output="d")
     assert Graph({"b": ("Flatten()", "a"), "a": ("ReLU()", "input")}, DIGIT, output="b").output_shape == (784,)
 

@@ -208,8 +208,11 @@ def in_place(params: Array, grads: Array, state: Any) -> Array:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (rebind, "must change its state in place; it put another array into state['m'], which ends with the step: "),
-        (add, "put the new vector 'v' into its state, which ends with the step: name it in slots()"),
+        (
+            rebind,
+            "must change its state in place; it put another array into state['m'], which is lost after the step: ",
+        ),
+        (add, "put the new vector 'v' into its state, which is lost after the step: name it in slots()"),
         (functional, "must change params in place and return nothing; update returned an array of shape ("),
     ],
 )
@@ -226,7 +229,11 @@ def test_what_is_in_place_passes(rule: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("slots", [("m", "m"), "m", ("m", 1), None])
 def test_state_vectors_have_different_names(slots: Any) -> None:
-    with pytest.raises(ComponentError, match=r"^the optimizer Does\(\) must name each of its state vectors once"):
+    with pytest.raises(
+        ComponentError,
+        match=r"^the optimizer Does\(\) must name each of its state vectors exactly "
+        r"once",
+    ):
         train(optimizer=Does(augment, slots))
 
 
@@ -242,8 +249,8 @@ def test_parameters_that_were_put_in_the_place_of_others_are_refused(workers: in
     ):
         pass
     assert str(error.value) == (
-        "layer dense_1 = Dense(5): params['weight'] is not the array that is trained, but another one was put in its "
-        "place: change it in place, params['weight'][...] = new"
+        "layer dense_1 = Dense(5): params['weight'] is not the trained array, but one that replaced it: change it in "
+        "place, params['weight'][...] = new"
     )
     model = network()
     model.layers[0].params["weight"] += 1

@@ -245,7 +245,11 @@ def test_a_method_that_gives_something_else_is_told(wrong: object, given: str) -
             return wrong  # type: ignore[return-value]  # wrong on purpose
 
     samples = images()
-    with pytest.raises(ShapeError, match=rf"^Wrong\(\) must give a gradient of shape \(275,\), .*; it gave {given}$"):
+    with pytest.raises(
+        ShapeError,
+        match=rf"^Wrong\(\) must give a gradient of shape \(275,\), .*; it returned "
+        rf"{given}$",
+    ):
         numeric(network(plain(), samples), samples, Wrong())
 
 

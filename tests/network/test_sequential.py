@@ -156,7 +156,7 @@ def test_no_class_is_predicted_from_nan(gives: Gives, what: str) -> None:
         model.predict(x)
     assert str(error.value) == (
         "the network gives NaN for sample 2: its weights are not finite, or an input is not. So it predicts no "
-        f"{what}: mend the sample or leave it out; logits(x) and predict_proba(x) keep NaN"
+        f"{what}: fix or remove the sample; logits(x) and predict_proba(x) keep NaN"
     )
     assert np.isnan(model.logits(x)).any(axis=1).tolist() == [False, False, True, False]
     assert np.isnan(model.predict_proba(x)).any(axis=1).tolist() == [False, False, True, False]
@@ -191,7 +191,7 @@ def test_unknown_and_impossible_layers() -> None:
         Sequential([], (1, 6, 6))
     relu = ReLU()
     with pytest.raises(
-        ConfigError, match=r"ReLU\(\) stands in the network already, as relu_1: make a layer for each place"
+        ConfigError, match=r"ReLU\(\) is already used in the network, as relu_1: create a separate layer for each place"
     ):
         Sequential([relu, relu], (1, 6, 6))
     with pytest.raises(ShapeError, match=r"input_shape must be \(channels, height, width\)"):

@@ -1,4 +1,4 @@
-"""Which runtimes a validation finds: built-in ones, those of plugins, and why others are left out."""
+"""Which runtimes a validation finds: built-in ones, those of plugins, and why others are skipped."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_is_missing_or_needs_arguments_or_is_broken_is_named(monkeypatch: p
     assert available.left_out() == (
         'OnnxRuntime was left out: no-such-runtime is not installed; run: pip install "cnnkit[runtimes]"',
         "Missing was left out: no-such-distribution is not installed; run: pip install no-such-distribution",
-        "Configured was left out: it has to be chosen by its expression; "
+        "Configured was left out: choose it by its expression; "
         "Configured(): missing a required argument: 'device'; expected Configured(device)",
-        "b-runtime 1.2 is broken and may bring a runtime: cnnkit_runtimes() failed: ValueError: not today",
+        "b-runtime 1.2 is broken and may provide a runtime: cnnkit_runtimes() failed: ValueError: not today",
     )

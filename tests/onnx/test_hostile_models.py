@@ -39,9 +39,9 @@ OPERATOR = (
 )
 INVALID = "refused: .*model.onnx is not a valid ONNX file: .*"
 MEMORY = (
-    r"refused: .*model.onnx: node 'evil_{}' \({}\) gives [0-9,]* bytes, and a run .* may take .*; nothing of it was run"
+    r"refused: .*model.onnx: node 'evil_{}' \({}\) gives [0-9,]* bytes, and a run .* may take .*; none of it was run"
 )
-TIME = r"refused: .*model.onnx takes too long: .* the largest part in node .evil_{}. \({}\), .*; nothing of it was run"
+TIME = r"refused: .*model.onnx takes too long: .* the largest part in node .evil_{}. \({}\), .*; none of it was run"
 OUTCOMES = {
     "image_decoder": OPERATOR.format("ImageDecoder"),
     "integer_division": OPERATOR.format("Div"),
@@ -66,7 +66,7 @@ OUTCOMES = {
     "no_groups": "FAILED: .*ZeroDivisionError.* | .*Conv group must be greater than 0",
     "axis_beyond_everything": r"refused: .*node 'dense_1' \(Gemm\): the shape of what it gives is not known before it",
     "pads_that_are_computed": r"refused: .*node 'evil_padded' \(Pad\): the shape of what it gives is not known before",
-    "nodes_without_end": "refused: .*model.onnx takes too long: .*; nothing of it was run",
+    "nodes_without_end": "refused: .*model.onnx takes too long: .*; none of it was run",
     "inputs_without_end": "refused: .*model.onnx needs more than [0-9]* MiB of memory, the most that a file",
     "padding_that_overflows": f"{INVALID}Integer overflow",
     "stride_of_zero": f"{INVALID}strides must only contain positive values",
@@ -191,9 +191,9 @@ def test_positive_control_the_hook_sees_a_careless_process(watch: Watch) -> None
     ("conduct", "end"),
     [
         ("endless", "it did not end within 1 seconds"),
-        ("crashing", "the process that did so was ended by SIGFPE"),
+        ("crashing", "the process that did so was killed by SIGFPE"),
         ("leaving", "the process that did so ended with exit code 7"),
-        ("babbling", "the process that did so gave a reply that cannot be read: Expecting value: .*"),
+        ("babbling", "the process that did so sent an unreadable reply: Expecting value: .*"),
     ],
 )
 def test_positive_control_processes_that_give_no_answer_are_told_apart(

@@ -266,7 +266,7 @@ def others(model: ModelProto) -> None:
             r"uses ImageDecoder, RegexFullMatch; of a file that is not the model's own export, only .*: Add, Aver",
         ),
         (looping, r"node 'endless' \(Loop\) has a graph inside; expected no loops and no branches"),
-        (calling, "defines operators of its own; expected only operators that ONNX itself defines"),
+        (calling, "defines its own operators; expected only operators that ONNX itself defines"),
         (foreign, r"node 'strange' is com\.microsoft\.Attention; expected only operators that ONNX itself defines"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -51,7 +51,7 @@ def test_a_runtime_that_is_wrong_where_another_agrees_is_named(path: Path) -> No
     assert report.ok
     assert [result.ok for result in report.results] == [False, True]
     fault = (
-        "Wrong() gives other answers. That is its own fault, for ReferenceEvaluator() gives the model's answers: "
+        "Wrong() gives other answers. The runtime is at fault, since ReferenceEvaluator() gives the model's answers: "
         "do not run the file on this version of it"
     )
     assert report.faults() == [fault]
@@ -66,7 +66,7 @@ def test_a_runtime_that_cannot_run_the_file_is_named(path: Path) -> None:
     assert report.ok
     agreeing = "ReferenceEvaluator() and ReferenceEvaluator() give the model's answers"
     assert report.faults() == [
-        f"{name}() cannot run the file. That is its own fault, for {agreeing}: "
+        f"{name}() cannot run the file. The runtime is at fault, since {agreeing}: "
         "do not run the file on this version of it"
         for name in ("Refusing", "Crashing")
     ]

@@ -53,10 +53,10 @@ BROKEN = {
         "cnnkit_layers() ended the process by SIG",
     ),
     "hook-never-ends": (f"{HOOK}cnnkit_layers():\n    while True: yield int", "returned more than 10,000 classes"),
-    "forks": (f"import os\nos.fork()\n{LAYER.format(name='Forked')}", "forked the process, and returned in both"),
+    "forks": (f"import os\nos.fork()\n{LAYER.format(name='Forked')}", "forked the process and returned in both"),
     "reads": ("input()", "EOFError: EOF when reading a line"),
     "without-hooks": ("x = 1", "cnnkit_without_hooks implements no hook of cnnkit"),
-    "unmarked-hook": ("def cnnkit_layers(): return []", "cnnkit_layers is never asked: mark it with @cnnkit.hookimpl"),
+    "unmarked-hook": ("def cnnkit_layers(): return []", "cnnkit_layers is never called: mark it with @cnnkit.hookimpl"),
     "hook-raises": (f"{HOOK}cnnkit_layers():\n    raise RuntimeError('not today')", "RuntimeError: not today"),
     "wrong-type": (f"{HOOK}cnnkit_layers():\n    return [dict]", "<class 'dict'>, which is not a layer class"),
     "returns-nothing": (f"{HOOK}cnnkit_layers():\n    pass", "'NoneType' object is not iterable"),
@@ -169,9 +169,9 @@ def test_commands_of_built_in_components_import_no_plugin(tmp_path: Path) -> Non
         assert (done.returncode, log.exists()) == (0, False), done.stderr
     exported = run(tmp_path, "export", "tiny", "-o", "tiny.onnx", patient=True)  # asks for runtimes
     assert (exported.returncode, log.exists()) == (0, True), exported.stderr
-    assert "cnnkit-fatal 1.0 is broken and may bring a runtime: importing cnnkit_fatal ended the process by SIG" in (
+    assert "cnnkit-fatal 1.0 is broken and may provide a runtime: importing cnnkit_fatal ended the process by SIG" in (
         exported.stdout + exported.stderr
     )
     named = run(tmp_path, "gradcheck", "cnnkit-fatal:Fatal()", patient=True)
     assert named.returncode == 2
-    assert "error: there is no layer named 'Fatal'\n  cnnkit-fatal 1.0 is broken and may bring it: " in named.stderr
+    assert "error: there is no layer named 'Fatal'\n  cnnkit-fatal 1.0 is broken and may provide it: " in named.stderr

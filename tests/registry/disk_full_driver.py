@@ -1,4 +1,4 @@
-"""Saves and deletions that meet a full disk, each in a process of its own; prints what became of them as JSON.
+"""Saves and deletions that meet a full disk, each in a separate process; prints what became of them as JSON.
 
 usage: disk_full_driver.py limit|mount|delete safe|naive FOLDER
 
@@ -61,7 +61,7 @@ def delete_naively(folder: Path) -> None:
 
 
 def attempt(save: Save, folder: Path, limit: int = resource.RLIM_INFINITY) -> str:
-    """How a save in a process of its own ended: "saved", its error, or its signal."""
+    """How a save in a separate process ended: "saved", its error, or its signal."""
     told, tell = os.pipe()
     if (child := os.fork()) == 0:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -3,7 +3,7 @@ was seen afterwards as one JSON object.
 
 usage: system_call_driver.py ACTION kill|error FOLDER STEP
 
-Every STEP-th of the system calls that have to do with files is met, in a process of its own that has everything
+Every STEP-th of the system calls that have to do with files is met, in a separate process that has everything
 imported and waits, so that only the change itself is counted.
 """
 

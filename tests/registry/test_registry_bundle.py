@@ -173,7 +173,7 @@ def test_a_hostile_zip_is_refused(name: str, version_file: bytes, tmp_path: Path
     path = tmp_path / "hostile.zip"
     path.write_bytes(build(version_file))
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(RegistryError, match=r"hostile\.zip is no bundle of cnnkit that can be used: ") as refused:
+    with pytest.raises(RegistryError, match=r"hostile\.zip is not a usable cnnkit bundle: ") as refused:
         read_version_file(path)
     assert reason in str(refused.value)
     assert sorted(tmp_path.rglob("*")) == before

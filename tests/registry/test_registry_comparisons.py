@@ -67,7 +67,7 @@ def test_a_damaged_run_is_none(folder: Path, content: bytes) -> None:
 def test_a_run_is_called_by_its_position_and_seed(folder: Path, run: str) -> None:
     with (
         ComparisonFolder(Files(), folder) as place,
-        pytest.raises(RegistryError, match="a run is called by its configuration and seed, such as '2-0', got"),
+        pytest.raises(RegistryError, match="a run is named by its configuration and seed, such as '2-0', got"),
     ):
         place.keep(run, version())
 
@@ -125,7 +125,7 @@ def test_what_the_system_refuses_is_one_line(folder: Path) -> None:
         with pytest.raises(RegistryError, match=r"cannot keep a run in .*: No space left on device$"):
             place.keep("0-1", version())
         with pytest.raises(
-            RegistryError, match=r"the registry at .* cannot take a comparison: No space left on device "
+            RegistryError, match=r"the registry at .* cannot store a comparison: No space left on device "
         ):
             place.begin(PLAN)
 

@@ -182,7 +182,7 @@ def test_the_document_holds_everything() -> None:
 
 
 class Scale(Layer):
-    """A layer that no plugin brings."""
+    """A layer that no plugin provides."""
 
     def __init__(self, by: float) -> None:
         self.by = by

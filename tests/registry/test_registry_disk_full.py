@@ -58,7 +58,7 @@ def test_a_disk_that_fills_up_after_the_version_appeared(tmp_path: Path) -> None
     size = len(sealing.pack(Registry(folder).read("net").manifest.encode(), MODEL.state()))
     intent = len(digest_log.record("intent", 3, "0" * 64))
     with pytest.raises(
-        RegistryError, match=r"net@3 was saved whole, but it may not survive a power failure: .*No space"
+        RegistryError, match=r"net@3 was saved completely, but it may not survive a power failure: .*No space"
     ):
         Registry(folder, files=Full(size + intent + 10)).save(MODEL, "net")
     assert Registry(folder).find("net").number == 3

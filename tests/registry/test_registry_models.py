@@ -15,7 +15,7 @@ from cnnkit.registry import Files, Origin, Registry, models
 
 
 class Scale(Layer):
-    """A layer that no plugin brings."""
+    """A layer that no plugin provides."""
 
     def __init__(self, by: float) -> None:
         self.by = by

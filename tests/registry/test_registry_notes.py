@@ -146,7 +146,7 @@ def test_notes_are_known_by_their_names(name: str, note: Note | None) -> None:
         ),
         ("v000001.verdict", b"{", "it is damaged: the verdict .* is damaged, validate the version again: its JSON"),
         ("v000009.description", b"text\n", "it is a note of version 9, which does not exist"),
-        ("v000001.notes", b"text\n", "nothing in a registry is called so"),
+        ("v000001.notes", b"text\n", "unexpected file name"),
     ],
 )
 def test_verify_finds_notes_that_are_damaged(saved: Registry, name: str, content: bytes, found: str) -> None:
@@ -172,7 +172,7 @@ def test_a_verdict_of_other_content_is_found(saved: Registry) -> None:
     saved.set_verdict("net@1", verdict(saved))
     (saved.path / "net" / "v000001.verdict").rename(saved.path / "net" / "v000002.verdict")
     (problem,) = saved.verify()
-    assert problem.text == "it is the verdict of other content than that of version 2"
+    assert problem.text == "it is the verdict on content other than that of version 2"
 
 
 def test_a_damaged_version_is_reported_once_whatever_stands_beside_it(saved: Registry) -> None:

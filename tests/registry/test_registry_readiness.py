@@ -42,7 +42,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "the log is a folder": ("net/digests.log", as_folder, "digests.log must be a regular file"),
     "the log is gone": ("net/digests.log", Path.unlink, "is missing, and a new one would not know the versions"),
     "autocrlf": ("net/digests.log", crlf, "text files were changed by autocrlf, .* see 'Registries in git' in"),
-    "no number is left": ("net/digests.log", last_number, "has no number left: v999999999.h5 is the last one"),
+    "no number is left": ("net/digests.log", last_number, "has no version number left: v999999999.h5 is the last one"),
     "the model is a link": ("net", linked, "net must be a folder; it is a link or a file"),
     "the registry is a file": (
         ".",
@@ -70,7 +70,7 @@ def test_what_a_save_would_meet_is_found_before(registry: Registry, model: Seque
     below, change, message = BROKEN[kind]
     change(Path(os.path.normpath(registry.path / below)))
     with pytest.raises(
-        RegistryError, match=rf"cannot take the model 'net': .*{message}.*; choose another registry with"
+        RegistryError, match=rf"cannot store the model 'net': .*{message}.*; choose another registry with"
     ):
         registry.check_save("net")
     if kind != "checkpoints cannot be kept":  # it says what is so
@@ -98,7 +98,7 @@ def test_a_check_writes_nothing(registry: Registry, model: Sequential, tmp_path:
     ("room", "message"),
     [
         ({"f_bavail": 10}, r"has 40,960 bytes left, a version of this model takes up to 2,048,576; choose"),
-        ({"f_favail": 0}, "the file system of .* has room for no more files; choose"),
+        ({"f_favail": 0}, "the file system of .* has no room for more files; choose"),
     ],
 )
 def test_a_full_disk_is_found_before(
@@ -124,7 +124,7 @@ def test_what_the_system_refuses_is_one_line(
         return opened(path, flags, *arguments, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(RegistryError, match=r"cannot take the model 'net': digests\.log: Permission denied; choose"):
+    with pytest.raises(RegistryError, match=r"cannot store the model 'net': digests\.log: Permission denied; choose"):
         registry.check_save("net")
 
 

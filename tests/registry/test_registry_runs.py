@@ -59,7 +59,7 @@ def test_runs_that_are_not_there_are_named(tmp_path: Path, folder: Path) -> None
     with pytest.raises(RegistryError, match=f"there is no interrupted run 'ne' in .*: there is {NAME}"):
         Runs(folder.parents[1]).find("ne")
     (folder / "checkpoint.h5").unlink()
-    with pytest.raises(RegistryError, match=f"the run {NAME} has no checkpoint: it ended, or was stopped too early"):
+    with pytest.raises(RegistryError, match=f"the run {NAME} has no checkpoint: it ended or was stopped too early"):
         load(folder)
 
 

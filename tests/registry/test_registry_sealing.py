@@ -138,7 +138,7 @@ def test_positive_control_a_reader_without_the_hash_misses_flips(sealed: bytes) 
         (lambda d: d[:100], "it has 100 bytes, less than the 512 of a user block"),
         (lambda d: d + b"\0", "it should have .* bytes and has"),
         (lambda d: d[:-1], "it should have .* bytes and has"),
-        (lambda d: b"X" + d[1:], "it does not begin like a model file of cnnkit"),
+        (lambda d: b"X" + d[1:], "it does not begin like a cnnkit model file"),
         (
             lambda d: d[:16] + b"\3" + d[17:],
             "it has format 3, this cnnkit reads the formats 1 and 2; a newer",

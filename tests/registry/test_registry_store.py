@@ -215,7 +215,7 @@ def test_a_manifest_that_names_other_arrays_is_refused(registry: Registry, model
     record = registry.read("net")
     state = dict(list(record.state.items())[1:])
     data = bytes(sealing.pack(record.manifest.encode(), state))
-    with pytest.raises(RegistryError, match="its manifest and its arrays do not name the same things"):
+    with pytest.raises(RegistryError, match="its manifest and its arrays name different things"):
         unpack(data, "net")
 
 

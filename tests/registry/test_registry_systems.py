@@ -140,7 +140,7 @@ def test_the_last_number(registry: Registry, model: Sequential) -> None:
     registry.delete("net@1")
     path.rename(path.with_name("v999999999.h5"))
     log = (registry.path / "net" / "digests.log").read_bytes()
-    with pytest.raises(RegistryError, match=r"net has no number left: v999999999.h5 is the last one"):
+    with pytest.raises(RegistryError, match=r"net has no version number left: v999999999.h5 is the last one"):
         registry.save(model, "net")
     assert (registry.path / "net" / "digests.log").read_bytes() == log
 

@@ -36,7 +36,7 @@ class Idle:
 
 @pytest.fixture
 def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is imported of Good_One, which brings Own, good.two, which does, too, and other, which does not."""
+    """What is imported of Good_One, which provides Own, good.two, which does, too, and other, which does not."""
     found: list[str] = []
 
     def plugin(distribution: str, module: Any) -> Plugin:
@@ -101,20 +101,20 @@ def test_cnnkits_own_components_need_no_trust(manifest: Manifest, imported: list
 def test_of_an_older_file_only_trusted_distributions_are_asked(manifest: Manifest, imported: list[str]) -> None:
     manifest = dataclasses.replace(manifest, versions=manifest.versions | {"Good_One": "1", "--evil": "1"})
     add = "if you trust the distribution that does, add --trust DIST; Good_One took part in the training$"
-    with pytest.raises(RegistryError, match=f"^the file does not say what brings the loss Own: {add}"):
+    with pytest.raises(RegistryError, match=f"^the file does not say what provides the loss Own: {add}"):
         build("loss", "Own()", manifest)
     assert imported == []
-    with pytest.raises(RegistryError, match=rf"^none of gone \(not installed\), other brings the loss Own: {add}"):
+    with pytest.raises(RegistryError, match=rf"^none of gone \(not installed\), other provides the loss Own: {add}"):
         build("loss", "Own()", manifest, trusted(["other", "gone"]))
     assert type(build("loss", "Own()", manifest, trusted(["good-one"]))) is Own
     assert imported == ["other", "Good_One"]
-    with pytest.raises(RegistryError, match=r"^Good_One and good.two bring Own, and the file does not say which"):
+    with pytest.raises(RegistryError, match=r"^Good_One and good.two provide Own, and the file does not say which"):
         build("loss", "Own()", manifest, trusted(["good-one", "good-two"]))
 
 
 def test_a_trusted_plugin_that_is_broken_is_named(manifest: Manifest) -> None:
     with pytest.raises(
-        RegistryError, match=r"^none of bad brings the loss Own: .*; bad is broken: importing bad failed"
+        RegistryError, match=r"^none of bad provides the loss Own: .*; bad is broken: importing bad failed"
     ):
         build("loss", "Own()", manifest, trusted(["bad"]))
 

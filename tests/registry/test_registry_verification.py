@@ -69,8 +69,8 @@ def link(folder: Path) -> None:
         (swap, ["v000001.h5: the digest log has no version 1", "v000002.h5: the digest log has no version 2"]),
         (replaced, ["v000002.h5: the digest log has no version 2 with this content"]),
         (link, ["v000001.h5: it is damaged: .*must be a regular file"]),
-        (lambda f: (f / "v1.h5").touch(), ["v1.h5: nothing in a registry is called so"]),
-        (lambda f: (f / "notes.txt").touch(), ["notes.txt: nothing in a registry is called so"]),
+        (lambda f: (f / "v1.h5").touch(), ["v1.h5: unexpected file name"]),
+        (lambda f: (f / "notes.txt").touch(), ["notes.txt: unexpected file name"]),
         (lambda f: (f / "champion.alias").write_text("4\n"), ["champion.alias: the alias points to version 4, which"]),
         (lambda f: (f / "champion.alias").write_text("x"), ["champion.alias: it is damaged: .*holds b'x'"]),
         (
@@ -90,8 +90,8 @@ def link(folder: Path) -> None:
             lambda f: (f / "v000050.h5").write_bytes(sealing.tombstone()),
             ["v000050.h5: the digest log has no version 50"],
         ),
-        (lambda f: (f / "latest.alias").write_text("1\n"), ["latest.alias: nothing in a registry is called so"]),
-        (lambda f: (f / "3.alias").write_text("1\n"), ["3.alias: nothing in a registry is called so"]),
+        (lambda f: (f / "latest.alias").write_text("1\n"), ["latest.alias: unexpected file name"]),
+        (lambda f: (f / "3.alias").write_text("1\n"), ["3.alias: unexpected file name"]),
     ],
 )
 def test_every_change_is_found(

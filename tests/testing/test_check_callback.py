@@ -135,7 +135,7 @@ FAULTS: list[tuple[Callback, str, str]] = [
     (Spoil(), "history unchanged", r"after_epoch changed history\['loss'\], which the registry stores: work on a copy"),
     (Sorts(), "history unchanged", r"after_epoch changed history\['accuracy'\]"),
     (Adds(), "history unchanged", r"after_epoch changed history\['ratio'\]"),
-    (ReturnsTrue(), "verdicts", 'as text, or "" to go on; after epoch 1 it returned True'),
+    (ReturnsTrue(), "verdicts", 'as text, or "" to continue; after epoch 1 it returned True'),
     (ReturnsNothing(), "verdicts", "after epoch 1 it returned None"),
     (
         Halve(),
@@ -144,7 +144,11 @@ FAULTS: list[tuple[Callback, str, str]] = [
     ),
     (HalvesItsOwn(), "nothing else changed", "a call changed self.optimizer.lr"),
     (MovesWeights(), "nothing else changed", r"a call changed .*self.model"),
-    (NeverForgets(), "fresh start", "verdict after epoch 1 of the same training, begun again; forget in start"),
+    (
+        NeverForgets(),
+        "fresh start",
+        "verdict after epoch 1 of the same training, started again; reset the state in start",
+    ),
     (CountsTrainings(), "fresh start", "begun again; forget in start: expected"),
     (NeedsTwoEpochs(), "verdicts", "IndexError: list index out of range"),
     (

@@ -131,7 +131,7 @@ class Joining(Residual):
         (Countless(), "cost", "cost must return a LayerCost, such as .*, it returned 12; leave cost out"),
         (Halves(), "cost", "touched of the cost must be a whole number, 0 or above, got 0.5"),
         (Below(), "cost", "operations of the cost must be a whole number, 0 or above, got -1"),
-        (Wordless(), "cost", "the cost must say in words what is counted, got what=''"),
+        (Wordless(), "cost", "the cost must describe what is counted, got what=''"),
         (OneSentence(), "lesson", "lesson must be two sentences, .*, got 'It doubles.'"),
         (HalfALesson(), "lesson", r"lesson must be two sentences, .*, got \('It doubles.', ''\)"),
         (OneExample(), "examples", "examples must be a tuple, such as "),

@@ -221,13 +221,17 @@ class GlobalNoise(Plain):
 
 
 FAULTS: list[tuple[Optimizer, str, str]] = [
-    (Whole(), "slices", "params updated in 2 slices, as workers do; each number must be updated by itself"),
+    (Whole(), "slices", "params updated in 2 slices, as workers do; each number must be updated independently"),
     (WholeLater(), "slices", "params updated in 2 slices"),
     (Centred(), "slices", "expected the same values bit for bit"),
     (Rebind(), "in place", r"update made state\['m'\] another array, which is lost after the step"),
     (NewSlot(), "in place", r"state\['m'\] another array.*: give its name in slots, and write into it"),
     (OnSelf(), "fresh start", "a call changed self._m; keep nothing between calls"),
-    (OnSelfLater(), "fresh start", "params in a second training, which must begin anew; remember in state alone"),
+    (
+        OnSelfLater(),
+        "fresh start",
+        "params in a second training, which must start from scratch; keep what it remembers in state",
+    ),
     (OnTheClass(), "fresh start", r"a call changed OnTheClass.steps"),
     (Nowhere(), "in place", "update changed no parameter in several steps: write into params"),
     (

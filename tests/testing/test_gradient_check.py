@@ -200,7 +200,7 @@ def test_missing_gradient_and_wrong_shape() -> None:
     assert str(caught.value) == (
         "Forgetful(3): backward must give gradients of the shapes "
         "{'x': (2, 4), 'params.weight': (3, 4), 'params.bias': (3,)}, "
-        "it gave {'x': (2, 4), 'params.weight': (4, 3)}"
+        "it returned {'x': (2, 4), 'params.weight': (4, 3)}"
     )
 
 

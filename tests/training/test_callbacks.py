@@ -37,7 +37,7 @@ def test_what_is_better() -> None:
 def test_early_stopping_waits_for_patience_epochs() -> None:
     epoch, reason = ends(EarlyStopping(patience=2), "validation_loss", [3.0, 2.0, 2.5, 1.5, 1.6, 1.5, 1.0])
     assert epoch == 6
-    assert reason == "validation_loss has not got better for 2 epochs; the best was 1.5 in epoch 4"
+    assert reason == "validation_loss has not improved for 2 epochs; the best was 1.5 in epoch 4"
 
 
 def test_early_stopping_lets_a_training_that_gets_better_go_on() -> None:
@@ -55,7 +55,7 @@ def test_early_stopping_never_takes_nan_for_the_best() -> None:
     assert ends(EarlyStopping(patience=2), "validation_loss", [math.nan, 1.0, 0.9]) == (0, "")
     assert ends(EarlyStopping(patience=2), "validation_loss", [math.nan] * 4) == (
         2,
-        "validation_loss has not got better for 2 epochs",
+        "validation_loss has not improved for 2 epochs",
     )
 
 
@@ -107,7 +107,7 @@ def test_a_time_limit_ends_before_an_epoch_that_would_not_fit() -> None:
     assert ends(TimeLimit(9.4), "seconds", [2.0, 2.0, 3.0])[0] == 0
     epoch, reason = ends(TimeLimit(9), "seconds", [2.0, 2.0, 3.0, 3.0])
     assert epoch == 3  # one more is expected to take 2.3 s
-    assert reason == "one more epoch would take it beyond 9 s, 7.0 s are used"
+    assert reason == "one more epoch would exceed 9 s, 7.0 s are used"
 
 
 def test_the_expression_is_kept() -> None:

@@ -145,7 +145,7 @@ def test_a_test_evaluation_that_fails_loses_no_model() -> None:
     run = Trainer(epochs=2, metrics=[Broken()], workers=1, progress=progress).fit(model, data)
     assert (
         run.warning
-        == "the model is trained, and could not be measured on the test samples: ZeroDivisionError: no such class"
+        == "the model was trained, but could not be measured on the test samples: ZeroDivisionError: no such class"
     )
     assert progress.warnings == [run.warning]
     assert (run.metrics, run.reason, len(run.history["loss"])) == ({}, "all epochs done", 2)
@@ -162,10 +162,10 @@ def told(data: Data, **options: Any) -> list[str]:
 def test_classes_that_cannot_be_learned_are_told() -> None:
     few = Samples(X[:60], Y[:60] % 2)
     assert told(Data(few, Samples(X, Y))) == [
-        "the test samples have classes that no training sample has, so that they cannot be learned: 2"
+        "the test samples have classes that no training sample has, so they cannot be learned: 2"
     ]
     assert told(Data(few, few, Samples(X, Y), labels=("cat", "dog", "owl"))) == [
-        "the validation samples have classes that no training sample has, so that they cannot be learned: owl"
+        "the validation samples have classes that no training sample has, so they cannot be learned: owl"
     ]
     assert told(Data(Samples(X, Y), few)) == []
 

@@ -134,7 +134,7 @@ def test_a_second_interrupt_ends_the_evaluation_alone(handler: Any) -> None:
         assert (run.reason, run.metrics, run.signal) == (reason, {}, signal.SIGINT)
         assert run.warning == str(warned[0].message)
         assert run.warning == (
-            "the model is trained, and could not be measured on the test samples: it was interrupted"
+            "the model was trained, but could not be measured on the test samples: it was interrupted"
         )
     signal.signal(signal.SIGINT, before)
 
@@ -261,7 +261,9 @@ def test_a_handler_that_is_set_in_the_meantime_stays() -> None:
 def test_a_step_that_is_torn_apart_all_the_same_is_no_run() -> None:
     with pytest.raises(KeyboardInterrupt) as error:
         fit(After(0, len), optimizer=InHalves(0.1, raise_interrupt))  # type: ignore[arg-type]
-    assert error.value.__notes__ == ["in the middle of a training step: the model has a part of it, and is no result"]
+    assert error.value.__notes__ == [
+        "interrupted in the middle of a training step: the model is only partly updated, do not use it"
+    ]
 
 
 def test_who_gives_a_request_is_asked_alone() -> None:
@@ -338,10 +340,10 @@ def patient(monitor: str) -> dict[str, Any]:
 
 def test_a_reason_says_what_was_kept_if_that_was_judged_by_another_quantity() -> None:
     run = fit(Progress(), **patient("validation_loss"))
-    assert run.reason.startswith("validation_loss has not got better for 2 epochs")
-    assert run.reason.endswith(f"; kept is epoch {run.kept_epoch}, the best by validation_accuracy")
+    assert run.reason.startswith("validation_loss has not improved for 2 epochs")
+    assert run.reason.endswith(f"; kept epoch {run.kept_epoch}, the best by validation_accuracy")
     run = fit(Progress(), **patient("validation_accuracy"))
     best = max(run.history["validation_accuracy"])
     assert run.reason == (
-        f"validation_accuracy has not got better for 2 epochs; the best was {best:.6g} in epoch {run.kept_epoch}"
+        f"validation_accuracy has not improved for 2 epochs; the best was {best:.6g} in epoch {run.kept_epoch}"
     )

@@ -98,7 +98,7 @@ def test_a_bad_target_is_named_by_its_sample() -> None:
 
 def test_an_update_beyond_all_numbers_stops_at_once() -> None:
     text = message(["Dense(4)", "Dense(2)"], rows(), optimizer=Leaps())
-    assert text.startswith("epoch 1, step 2: the update went beyond all numbers at learning rate 0.1")
+    assert text.startswith("epoch 1, step 2: the update overflowed at learning rate 0.1")
     assert "in the weights 'bias' of dense_2" in text
 
 
@@ -118,7 +118,7 @@ def test_a_training_goes_back_and_tries_a_lower_rate(workers: int) -> None:
     run = Trainer(**options, rollback=0.5, progress=progress).fit(model, rows())
     assert len(progress.warnings) == 2
     assert "epoch 2, step 2: the weights 'bias' of dense_2" in progress.warnings[0]
-    assert "the epoch begins anew with 0.5 times the rate" in progress.warnings[0]
+    assert "the epoch restarts with 0.5 times the rate" in progress.warnings[0]
     assert run.history["lr"] == [0.1, 0.025, 0.025]
     assert np.isfinite(model.parameters.vector).all()
 

@@ -67,7 +67,7 @@ def test_a_factor_is_a_number_from_0_on(factor: Any) -> None:
     error = refused(schedule=Gives(factor))
     assert isinstance(error, ComponentError)
     assert str(error) == (
-        f"the schedule Gives() must give a finite factor, 0 or above; it gave {factor!r} after 2 of 4 epochs"
+        f"the schedule Gives() must give a finite factor, 0 or above; it returned {factor!r} after 2 of 4 epochs"
     )
 
 
@@ -122,8 +122,8 @@ def test_an_attribute_of_a_layer_that_nobody_reads_is_refused() -> None:
     error = refused(model)
     assert isinstance(error, ConfigError)
     assert str(error) == (
-        "layer dense_1 = Dense(2) has the attribute trainable = False, which nothing reads, so that it would change "
-        "nothing: remove it with `del`; what Dense can be told are its arguments: units, bias"
+        "layer dense_1 = Dense(2) has the attribute trainable = False, which nothing reads, so it would have no "
+        "effect: remove it with `del`; the options of Dense are its arguments: units, bias"
     )
     del model.nodes[0].layer.trainable  # type: ignore[union-attr]
     Trainer(epochs=1).fit(model, DATA)
@@ -139,7 +139,7 @@ def test_so_is_one_of_a_model_a_trainer_or_a_component() -> None:
     model = Sequential(["Dense(2)"], (3,))
     model.trainable = False  # type: ignore[attr-defined]
     assert str(refused(model)) == (
-        "the model has the attribute trainable = False, which nothing reads, so that it would change nothing: remove "
+        "the model has the attribute trainable = False, which nothing reads, so it would have no effect: remove "
         "it with `del`"
     )
 
@@ -147,8 +147,7 @@ def test_so_is_one_of_a_model_a_trainer_or_a_component() -> None:
         trainer.epoch = 9  # type: ignore[attr-defined]
 
     assert str(refused(change=misspell)) == (
-        "the trainer has the attribute epoch = 9, which nothing reads, so that it would change nothing: did you mean "
-        "epochs?"
+        "the trainer has the attribute epoch = 9, which nothing reads, so it would have no effect: did you mean epochs?"
     )
 
     def misname(trainer: Trainer) -> None:
@@ -174,7 +173,7 @@ def test_a_model_and_a_trainer_may_carry_notes(name: str) -> None:
 def test_a_misspelt_option_of_a_trainer_is_no_note(attribute: str, meant: str) -> None:
     error = refused(change=lambda trainer: setattr(trainer, attribute, 1))
     assert str(error) == (
-        f"the trainer has the attribute {attribute} = 1, which nothing reads, so that it would change nothing: did you "
+        f"the trainer has the attribute {attribute} = 1, which nothing reads, so it would have no effect: did you "
         f"mean {meant}?"
     )
 
@@ -182,7 +181,7 @@ def test_a_misspelt_option_of_a_trainer_is_no_note(attribute: str, meant: str) -
 @pytest.mark.parametrize("attribute", ["learning_rate", "requires_grad", "max_epochs", "device"])
 def test_nor_is_what_other_libraries_know(attribute: str) -> None:
     assert str(refused(change=lambda trainer: setattr(trainer, attribute, 1))) == (
-        f"the trainer has the attribute {attribute} = 1, which nothing reads, so that it would change nothing: remove "
+        f"the trainer has the attribute {attribute} = 1, which nothing reads, so it would have no effect: remove "
         "it with `del`"
     )
 
@@ -245,7 +244,7 @@ def test_what_can_be_counted_is_not(targets: Array, metric: Any) -> None:
     ids=["keep", "callbacks", "record", "schedule"],
 )  # fmt: skip
 def test_what_costs_nothing_is_looked_at_before_the_inputs(options: dict[str, Any], message: str) -> None:
-    """The error of an input that is no number would come once they are read."""
+    """The error of an input that is not a number would come once they are read."""
     x = np.where(np.arange(40)[:, None] == 7, np.nan, DATA[0])
     assert "the input of the training sample 7 is not finite" in str(refused(data=(x, DATA[1])))
     assert str(refused(data=(x, DATA[1]), **options)) == message

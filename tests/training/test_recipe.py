@@ -268,10 +268,10 @@ def test_several_problems_are_listed_together() -> None:
         ("epochs = 2", "epochs = 2\nworkers = 4",
          f"[train] has no key 'workers'; expected one of {', '.join(OPTIONS)}"),
          ("[train]", "[compare]\nseeds = 0\n[train]",
-          "compare.seeds: expected how many seeds, 1 to 1,000, or a list of different whole numbers from 0 to "
+          "compare.seeds: expected a number of seeds, 1 to 1,000, or a list of different whole numbers from 0 to "
           "2^63 - 1, found 0"),
          ("[train]", "[compare]\nseeds = [1, 1]\n[train]",
-          "compare.seeds: expected how many seeds, 1 to 1,000, or a list of different whole numbers from 0 to "
+          "compare.seeds: expected a number of seeds, 1 to 1,000, or a list of different whole numbers from 0 to "
           "2^63 - 1, found [1, 1]"),
          ("[train]", "[compare]\ncodes = [8]\n[train]", "compare.codes[0]: expected text, found 8"),
          ("[train]", "[compare]\ngrid = 3\n[train]",

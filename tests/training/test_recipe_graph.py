@@ -80,7 +80,7 @@ NODE = '[[model.node]]\nname = "a"\n'
         ("", 'model.layers: expected a list of 1 to 10,000 layers, such as ["Flatten()", "Dense(10)"], found none'),
         (
             'layers = ["ReLU()"]\n' + NODE + 'layer = "ReLU()"\n',
-            "model.layers and tables [[model.node]] both say what the network is: leave out one of them",
+            "model.layers and tables [[model.node]] both define the network: remove one of them",
         ),
         (NODE, "model.node[0]: the node a needs either a layer or the node whose layer it shares"),
         (
@@ -106,12 +106,12 @@ def test_what_is_no_graph_is_refused(model: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ('[[model.node]]\nname = "sum"\nlayer = "ReLU()"\n', "the recipe 'net' cannot be used: two nodes are called "),
+        ('[[model.node]]\nname = "sum"\nlayer = "ReLU()"\n', "the recipe 'net' cannot be used: two nodes are named "),
         (
             '[[model.node]]\nname = "x"\nshares = "y"\n',
             "the recipe 'net' cannot be used: no node 'y' is before 'x'",
         ),
-        ('[[model.node]]\nname = "x"\nlayer = "ReLU()"\ninputs = ["y"]\n', "node x = ReLU() takes 'y', and there is"),
+        ('[[model.node]]\nname = "x"\nlayer = "ReLU()"\ninputs = ["y"]\n', "node x = ReLU() takes 'y', but no"),
     ],
 )  # fmt: skip
 def test_a_graph_that_cannot_be_built_is_refused(more: str, message: str) -> None:

@@ -66,7 +66,7 @@ def test_a_file_of_the_system_that_waits_is_refused(tmp_path: Path, monkeypatch:
     status = path.stat()
     monkeypatch.setattr(os, "open", lambda *_: read)
     monkeypatch.setattr(os, "fstat", lambda _: status)
-    with pytest.raises(OSError, match="expected a plain file, this is one that waits for somebody to write"):
+    with pytest.raises(OSError, match="expected a plain file, this is a pipe that waits for a writer"):
         read_plain(path, 10)
     monkeypatch.undo()
     os.close(write)

@@ -177,7 +177,7 @@ def test_misfits_are_told() -> None:
         Trainer(metrics="Accuracy()")
     with pytest.raises(ConfigError, match=r"expected an optimizer or its expression, got 0\.1"):
         Trainer(optimizer=0.1)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"two metrics are called 'accuracy'"):
+    with pytest.raises(ConfigError, match=r"two metrics are named 'accuracy'"):
         Trainer(metrics=["Accuracy()", "Accuracy()"])
 
 

@@ -88,8 +88,8 @@ def test_a_callback_returns_text(given: Any) -> None:
     with pytest.raises(ComponentError) as error:
         fit(callbacks=[Does(lambda history: given)])
     assert str(error.value) == (
-        "the callback Does() must return text from after_epoch, why the training should end, or an empty one to go on; "
-        f"it returned {given!r}"
+        "the callback Does() must return text from after_epoch, why the training should end, or an empty one to "
+        f"continue; it returned {given!r}"
     )
 
 
@@ -113,8 +113,8 @@ def test_the_recipe_is_the_one_that_training_began_with() -> None:
     assert run.recipe["train"]["optimizer"] == "SGD(lr=0.1)"
     assert run.history["lr"] == [0.1, 0.05, 0.025]
     assert [str(one.message) for one in warned] == [  # once
-        "while it trained, a callback changed optimizer from SGD(lr=0.1) to SGD(lr=0.05); the recipe says what the "
-        "training began with: to change the learning rate in a way that it tells, use a schedule"
+        "while it trained, a callback changed optimizer from SGD(lr=0.1) to SGD(lr=0.05); the recipe records what the "
+        "training started with: to change the learning rate and have it recorded, use a schedule"
     ]
 
 
@@ -145,7 +145,7 @@ class Called(Accuracy):
 def test_a_metric_takes_no_name_that_a_history_has(key: Any) -> None:
     with pytest.raises(ConfigError) as error:
         Trainer(metrics=["Accuracy()", Called(key)])
-    assert f" is called {key!r}; expected a text other than loss, lr, seconds, which a" in str(error.value)
+    assert f" is named {key!r}; expected a text other than loss, lr, seconds, which a" in str(error.value)
 
 
 def test_an_error_in_a_key_names_the_metric() -> None:

@@ -1,4 +1,4 @@
-"""Arrays of your own, from a file."""
+"""Your own arrays, from a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cnnkit.types import Array, Data, Inputs, Preprocessing, Samples, blocks
 
 FLOAT = np.dtype(np.float32)
 FEW_LEVELS = 16
-"""Bytes up to this are no images of 8 bits: masks and thresholded scans have 2 levels, the digits have 17."""
+"""Bytes up to this are not images of 8 bits: masks and thresholded scans have 2 levels, the digits have 17."""
 
 
 class Arrays(Dataset):
@@ -41,7 +41,7 @@ class Arrays(Dataset):
     stay in the file, which may be larger than memory: rows are read when they are needed. All others are read into
     memory, up to 1 GiB each; HDF5 datasets may be compressed by gzip and shuffle, and by no other filter.
     test: the share of x and y to test on, in which class targets keep their proportions; seed: chooses which.
-    Raises ConfigError for arguments, DataError for a file or array that is none of this, or has NaN or infinite values.
+    Raises ConfigError for arguments, DataError for any other file or array, and for NaN or infinite values.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Arrays(Dataset):
                 "name its folder with --data-dir or CNNKIT_DATA_DIR"
             )
         if not found.is_file():
-            raise DataError(f"{found}: expected a file, this is not a regular one")
+            raise DataError(f"{found}: expected a file, this is not a regular file")
         return found
 
 

@@ -49,7 +49,7 @@ class CifarDataset(PublishedDataset):
     def load(self, data_dir: Path) -> Data:
         """Read the extracted files or the archive, downloading that if neither is there.
 
-        Raises DataError for a file that is damaged or another one, and if the archive cannot be downloaded.
+        Raises DataError for a damaged or different file, and if the archive cannot be downloaded.
         """
         if not self.is_complete(data_dir):
             others = [path for name in self.pickled if (path := data_dir / name).exists()]
@@ -70,7 +70,7 @@ class CifarDataset(PublishedDataset):
         return (data_dir / self.archive.name).exists() or self._is_extracted(data_dir)
 
     def _names(self) -> tuple[str, ...]:
-        """What the classes are called."""
+        """The names of the classes."""
         raise NotImplementedError
 
     def _column(self) -> int:
@@ -98,7 +98,7 @@ class CifarDataset(PublishedDataset):
         try:
             return open_published(path, published)
         except DataError as error:
-            if path.is_file() and _is_pickled(path):  # opening a pipe would wait for ever
+            if path.is_file() and _is_pickled(path):  # opening a pipe would wait forever
                 raise DataError(f"{path}: {self._about_pickles()}") from error
             raise
 
@@ -139,7 +139,7 @@ class CIFAR10(CifarDataset):
     """Ten kinds of animals and vehicles, 50,000 to train and 10,000 to test on, looked for in `data_dir`.
 
     x: (N, 3, 32, 32) uint8, red, green and blue; y: (N,) int64, 0 (airplane) to 9 (truck). Preprocessing: divided by
-    255, then the training set's mean of each channel taken off and divided by its standard deviation.
+    255, then the training set's mean of each channel subtracted and divided by its standard deviation.
     Source: Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images.
     """
 

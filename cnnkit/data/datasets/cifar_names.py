@@ -1,4 +1,4 @@
-"""What the classes of CIFAR-100 are called, in the order of `fine_label_names.txt` and `coarse_label_names.txt`."""
+"""The names of the classes of CIFAR-100, in the order of `fine_label_names.txt` and `coarse_label_names.txt`."""
 
 _FINE = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle

@@ -32,7 +32,7 @@ class EMNIST(PublishedDataset):
     """Handwritten letters and digits, up to 814,255 in 62 classes, looked for in `data_dir/emnist/gzip.zip`.
 
     x: (N, 1, 28, 28) uint8, 0 (paper) to 255 (ink), upright: the files have each image with rows and columns exchanged;
-    y: (N,) int64. Preprocessing: divided by 255, then the training set's mean taken off and divided by its standard
+    y: (N,) int64. Preprocessing: divided by 255, then the training set's mean subtracted and divided by its standard
     deviation.
     split, with samples to train and to test on: "balanced" (112,800 and 18,800 in 47 classes), "byclass" (697,932 and
     116,323 in 62), "bymerge" (the same in 47), "letters" (124,800 and 20,800 in 26, capital and small ones together),
@@ -57,7 +57,7 @@ class EMNIST(PublishedDataset):
     def load(self, data_dir: Path) -> Data:
         """Read the archive, downloading it if it is missing.
 
-        Raises DataError if it is damaged or another file, and if it cannot be downloaded.
+        Raises DataError if it is a damaged or different file, and if it cannot be downloaded.
         """
         path = self._path(data_dir)
         if not path.exists():

@@ -42,7 +42,7 @@ class IdxDataset(PublishedDataset):
     def load(self, data_dir: Path) -> Data:
         """Read the four files, downloading those that are missing.
 
-        Raises DataError for a file that is damaged or another one, and if a missing one cannot be downloaded.
+        Raises DataError for a damaged or different file, and if a missing one cannot be downloaded.
         """
         paths = self._paths(data_dir)
         missing = [name for name in self.hashes if name not in paths]
@@ -86,7 +86,7 @@ class IdxDataset(PublishedDataset):
             (Wanted(_gzipped(name), self.sizes.get(name), partial(self._read, name)) for name in missing),
             data_dir,
             ", ".join(missing) + ("" if missing[0].endswith(".gz") else " (raw or .gz)"),
-            f"\nof another dataset, or damaged: {', '.join(map(str, others))}" if others else "",
+            f"\nfrom another dataset, or damaged: {', '.join(map(str, others))}" if others else "",
         )
 
     def _samples(self, part: str, paths: dict[str, Path]) -> Samples:

@@ -12,7 +12,7 @@ class MNIST(IdxDataset):
     """Handwritten digits, 60,000 to train and 10,000 to test on, looked for in `data_dir/mnist` and `data_dir`.
 
     x: (N, 1, 28, 28) uint8, 0 (paper) to 255 (ink); y: (N,) int64, the digit. Preprocessing: divided by 255, then
-    the training set's mean 0.1307 taken off and divided by its standard deviation 0.3081.
+    the training set's mean 0.1307 subtracted and divided by its standard deviation 0.3081.
     Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits.
     """
 
@@ -35,7 +35,7 @@ class FashionMNIST(IdxDataset):
     """Clothes, 60,000 to train and 10,000 to test on, looked for in `data_dir/fashion-mnist` and `data_dir`.
 
     x: (N, 1, 28, 28) uint8; y: (N,) int64, 0 (T-shirt/top) to 9 (Ankle boot). Preprocessing: divided by 255, then
-    the training set's mean 0.2860 taken off and divided by its standard deviation 0.3530.
+    the training set's mean 0.2860 subtracted and divided by its standard deviation 0.3530.
     Source: Xiao, Rasul, Vollgraf (2017), Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
     Algorithms, arXiv:1708.07747.
     """
@@ -70,7 +70,7 @@ class KMNIST(IdxDataset):
     """Japanese characters, 60,000 to train and 10,000 to test on, looked for in `data_dir/kmnist` and `data_dir`.
 
     x: (N, 1, 28, 28) uint8; y: (N,) int64, 0 (o) to 9 (wo). Preprocessing: divided by 255, then the training set's mean
-    taken off and divided by its standard deviation.
+    subtracted and divided by its standard deviation.
     Source: Clanuwat, Bober-Irizar, Kitamoto, Lamb, Yamamoto, Ha (2018), Deep Learning for Classical Japanese
     Literature, arXiv:1812.01718; CC BY-SA 4.0.
     """

@@ -42,7 +42,7 @@ def arrivals(url: str, headers: dict[str, str]) -> Generator[Any, None, None]:
             try:
                 piece = arrived.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
-                raise CutError(f"less than {LEAST:,} bytes came in {TIMEOUT:g} seconds") from None
+                raise CutError(f"less than {LEAST:,} bytes arrived in {TIMEOUT:g} seconds") from None
             if piece is None:
                 return
             if isinstance(piece, Exception):

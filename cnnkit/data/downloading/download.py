@@ -23,7 +23,7 @@ def download(
 ) -> None:
     """Bring one file into a folder, from the first mirror that gives it whole and right.
 
-    What has come of it lies beside it as NAME.part, also after an interruption, and the next download goes on from
+    The bytes so far are kept next to it as NAME.part, even after an interruption, and the next download resumes from
     there. Of several processes that want one file, one fetches it, and the others wait.
     check: raises DataError for wrong content; it sees the file before it gets its name, so that what lies there is
     always complete and right. size: the file's bytes, if they are known.
@@ -33,7 +33,7 @@ def download(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _bar(name) as report, _held(part) as file:
-            if (folder / name).exists():  # another process has brought it in the meantime
+            if (folder / name).exists():  # another process has fetched it in the meantime
                 file.truncate(0)
                 return
             reasons: list[str] = []
@@ -45,7 +45,7 @@ def download(
                     os.replace(part, folder / name)
                     return
             if kept := file.seek(0, os.SEEK_END):
-                reasons.append(f"{kept:,} bytes have come and are kept in {part}: the next attempt goes on from there")
+                reasons.append(f"{kept:,} bytes are downloaded and kept in {part}: the next attempt resumes from there")
     except OSError as error:
         raise DataError(
             f"the folder cannot be written: {error}; choose another with --data-dir or CNNKIT_DATA_DIR"

@@ -26,17 +26,17 @@ from cnnkit.errors import DataError
 MAX_BYTES = 2**27
 """Most bytes of a file whose size is not known; the largest of them has 26 million."""
 PROGRESS = 2**16
-"""Bytes that a connection must bring so that it does not count as one of those in vain."""
+"""Bytes that a connection must deliver so that it does not count as failed."""
 CONNECTIONS = 1000
 """Most connections for one file."""
 TRIES = 4
-"""Connections in a row that are in vain, after which a server is given up."""
+"""Failed connections in a row after which the download gives up."""
 PAUSE = 1.0
 """Seconds before the second of them; each further one waits twice as long."""
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 
 Report = Callable[[int, int | None], None]
-"""Told how many bytes there are, and how many there will be, if that is known."""
+"""Is told how many bytes have arrived, and how many there will be, if known."""
 
 
 def receive(url: str, file: BinaryIO, folder: Path, size: int | None, report: Report) -> bool:
@@ -135,7 +135,7 @@ def _restart(
         try:
             _store(url, arriving, anew, whole, most, report)
             if whole is None and _length(anew) < there:
-                raise CutError(f"the server ends after {_length(anew):,} bytes, and {there:,} have come before")
+                raise CutError(f"the server sent only {_length(anew):,} bytes, but {there:,} were received before")
         except CutError:
             if _length(anew) > there:
                 _replace(file, anew)

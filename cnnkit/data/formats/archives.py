@@ -60,7 +60,7 @@ def read_tar(file: BinaryIO, path: Path, sizes: Mapping[str, int]) -> Iterator[t
                     if name not in sizes:
                         continue
                     if name not in missing:
-                        raise DataError(f"{path}: expected {name!r} once, it is there again")
+                        raise DataError(f"{path}: expected {name!r} once, found it again")
                     content = archive.extractfile(member) if member.isfile() and not member.issparse() else None
                     if content is None or member.size != sizes[name]:
                         raise DataError(f"{path}: expected {name!r} of {sizes[name]:,} bytes, got {member.size:,}")
@@ -72,7 +72,7 @@ def read_tar(file: BinaryIO, path: Path, sizes: Mapping[str, int]) -> Iterator[t
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
         raise DataError(f"{path}: the archive is damaged: {error}") from error
     if missing:
-        raise DataError(f"{path}: expected the members {', '.join(sorted(missing))}, they are not in it")
+        raise DataError(f"{path}: expected the members {', '.join(sorted(missing))}, which are missing")
 
 
 def _tar_name(member: tarfile.TarInfo, path: Path) -> str:
@@ -104,7 +104,7 @@ def _zip_entry(entries: list[zipfile.ZipInfo], path: Path, name: str) -> zipfile
             raise DataError(f"{path}: its member {entry.orig_filename!r} is a link or a device; {_ALLOWED}")
     found = [entry for entry in entries if entry.filename == name]
     if len(found) != 1:
-        raise DataError(f"{path}: expected the member {name!r} once, it is there {len(found)} times")
+        raise DataError(f"{path}: expected the member {name!r} once, found it {len(found)} times")
     if found[0].flag_bits & _ENCRYPTED or found[0].file_size > MAX_BYTES:
         raise DataError(f"{path}: its member {name!r} is encrypted, or has more than {MAX_BYTES:,} bytes")
     return found[0]
@@ -112,4 +112,4 @@ def _zip_entry(entries: list[zipfile.ZipInfo], path: Path, name: str) -> zipfile
 
 def _check_name(name: str, path: Path) -> None:
     if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name or "\0" in name:
-        raise DataError(f"{path}: its member {name!r} leads out of the archive, which is not used for that reason")
+        raise DataError(f"{path}: its member {name!r} points outside the archive, so the archive is not used")

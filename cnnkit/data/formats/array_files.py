@@ -40,7 +40,7 @@ def read_npz(path: Path) -> dict[str, Stored]:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise DataError(
-                    f"{path}: expected an .npz file as np.savez writes it, this is something else or has lost its end"
+                    f"{path}: expected an .npz file as np.savez writes it, this is something else or truncated"
                 )
             arrays: dict[str, Stored] = {}
             with zipfile.ZipFile(file) as archive:
@@ -83,7 +83,7 @@ def too_large(path: Path, name: str, what: str, nbytes: int, advice: str) -> Non
     """Raises DataError for an array that would have to be read into memory and is too large for that."""
     if nbytes > SMALL:
         raise DataError(
-            f"{path}: {name} is {what}, so that it is read as a whole: expected at most {SMALL:,} bytes, "
+            f"{path}: {name} is {what}, so it is read as a whole: expected at most {SMALL:,} bytes, "
             f"got {nbytes:,}; {advice}, and its rows are read one by one"
         )
 

@@ -61,7 +61,7 @@ def _undo(filters: Filters, content: bytes, size: int, item: int) -> bytes:
             stream = zlib.decompressobj()
             content = stream.decompress(content, size + 1)
             if len(content) == size and not stream.eof:
-                raise ValueError("a chunk is cut off")
+                raise ValueError("a chunk is truncated")
         else:  # byte 0 of all values, then byte 1, and so on
             content = np.frombuffer(content, np.uint8).reshape(item, -1).T.tobytes()
         if len(content) != size:

@@ -28,11 +28,11 @@ class Published:
 def open_regular(path: Path, kind: str) -> BufferedReader:
     """Open a file for reading; kind: what it is expected to be, for the message, such as "an IDX file".
 
-    Raises DataError if it cannot be read, is no regular file, or is larger than MAX_BYTES.
+    Raises DataError if it cannot be read, is not a regular file, or is larger than MAX_BYTES.
     """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # asked before opening, because opening a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # asked before opening, because opening a pipe would wait forever
             raise DataError(f"{path}: expected {kind}, this is not a regular file")
         if status.st_size > MAX_BYTES:
             raise DataError(f"{path}: expected {kind} of at most {MAX_BYTES:,} bytes, got {status.st_size:,}")
@@ -47,7 +47,11 @@ def open_published(path: Path, published: Published) -> BufferedReader:
     try:
         size = os.fstat(file.fileno()).st_size
         if size != published.size:
-            what = "it is cut short, or another file" if size < published.size else "it is another file, or has more"
+            what = (
+                "it is truncated, or a different file"
+                if size < published.size
+                else "it is a different file, or has extra bytes"
+            )
             raise DataError(f"{path}: expected the {published.size:,} bytes of {published.name}, got {size:,}: {what}")
         algorithm = published.hash.partition(":")[0]
         _compare(hashlib.file_digest(file, lambda: _hasher(algorithm)).hexdigest(), published.hash, "a file ", path)
@@ -75,5 +79,5 @@ def _compare(got: str, expected: str, what: str, path: Path) -> None:
     algorithm, _, digits = expected.partition(":")
     if got != digits:
         raise DataError(
-            f"{path}: this is another file, or a damaged one: expected {what}with {algorithm} {digits}, got {got}"
+            f"{path}: this is a different file, or a damaged one: expected {what}with {algorithm} {digits}, got {got}"
         )

@@ -38,7 +38,7 @@ def read_hdf5(file: StoredFile) -> dict[str, Stored]:
     except DataError:
         raise
     except Exception as error:  # HDF5's failures come as many types; each of them means that the file is damaged
-        what = f"the dataset {name} cannot be read" if name else "expected an HDF5 file, this is none or it is damaged"
+        what = f"the dataset {name} cannot be read" if name else "expected an undamaged HDF5 file"
         raise DataError(f"{file.path}: {what}: {error} ({type(error).__name__})") from error
 
 
@@ -82,7 +82,7 @@ def _array(file: StoredFile, name: str, dataset: Any) -> Stored:
     if filters and not (plain and can_read(filters)):
         raise DataError(
             f"{file.path}: expected {name} of plain numbers, with the filters gzip and shuffle or without any, it has "
-            f"others; to write it anew, with h5py: values = file[{name!r}][()]; del file[{name!r}]; "
+            f"others; to rewrite it, with h5py: values = file[{name!r}][()]; del file[{name!r}]; "
             f"file[{name!r}] = values"
         )
     values = read_chunks(dataset, filters, file.size) if filters else dataset[()]

@@ -34,9 +34,10 @@ def read_image(
 ) -> Array:
     """One image as network input, its first frame if it has several.
 
-    A picture is turned as its EXIF data says. Grey is 0.299 R + 0.587 G + 0.114 B. It is scaled to fit, with its aspect
-    kept (bilinear, antialiased), and what is left of the size is filled evenly on both sides with the median colour of
-    its border. What is transparent becomes white or black: the one that is further from the mean of what is seen.
+    A picture is rotated as its EXIF data says. Grey is 0.299 R + 0.587 G + 0.114 B. It is scaled to fit, with its
+    aspect kept (bilinear, antialiased), and what is left of the size is filled evenly on both sides with the median
+    colour of its border. Transparent pixels become white or black, whichever is further from the mean of the visible
+    ones.
 
     source: a PNG, JPEG, GIF, BMP, WebP or TIFF file, or a binary stream with its content; channels: 1 (grey) or 3
     (RGB); size: (height, width) in pixels; full_scale: the value of white, black is 0. Returns (channels, *size)
@@ -64,7 +65,7 @@ def read_image(
 
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """The image files in a folder and the folders in it, by their endings, sorted; hidden ones are left out.
+    """The image files in a folder and the folders in it, by their endings, sorted; hidden ones are skipped.
 
     Links to folders are not followed. Raises DataError for a folder that cannot be read, or has no image.
     """
@@ -76,14 +77,14 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     for place, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         named = [Path(place, name) for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-        found += filter(Path.is_file, named)  # opening a pipe would wait for ever
+        found += filter(Path.is_file, named)  # opening a pipe would wait forever
     if not found:
         raise DataError(f"{folder}: expected images in this folder, files ending in {', '.join(SUFFIXES)}; found none")
     return sorted(found)
 
 
 def looks_inverted(image: Array, full_scale: float) -> bool:
-    """Whether an image shows something dark on a light ground.
+    """Whether an image shows something dark on a light background.
 
     It does if the median m of its outermost pixels is above full_scale / 2, and the mean of its middle (half the
     height, half the width) is below m.
@@ -115,7 +116,7 @@ def _decode(name: str, content: bytes, channels: int) -> Image:
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
-        raise CnnkitError('image files are read by Pillow, which is missing: pip install "cnnkit[images]"') from None
+        raise CnnkitError('image files need Pillow, which is missing: pip install "cnnkit[images]"') from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what else is in the file
@@ -143,7 +144,7 @@ def _decode(name: str, content: bytes, channels: int) -> Image:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise DataError(f"{name}: expected an image of at most {MAX_PIXELS:,} pixels, it has more") from None
     except Exception as error:  # damaged content makes the decoders fail in many ways
-        raise DataError(f"{name}: the image is damaged or cut off: {error} ({type(error).__name__})") from None
+        raise DataError(f"{name}: the image is damaged or truncated: {error} ({type(error).__name__})") from None
 
 
 def _on_ground(pixels: Array) -> Array:

@@ -24,7 +24,7 @@ def read_inputs(file: str | os.PathLike[str], shape: Shape, full_scale: float) -
     An array in NumPy's format (the name ends in .npy, or the content begins as one) is taken as it is: one input may
     lack the batch axis, a single channel its own axis. Anything else is an image, see `read_image`.
     file: a path, or "-" for standard input; full_scale: the value of white in an image.
-    Raises DataError for a file that cannot be read, has inputs of another shape, or values that are no finite numbers.
+    Raises DataError for a file that cannot be read, has inputs of another shape, or values that are not finite numbers.
     """
     if file == STDIN:
         if sys.stdin is None:

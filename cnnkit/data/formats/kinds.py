@@ -27,7 +27,7 @@ SAMPLE = 4096
 
 
 def kind_of(content: bytes) -> str:
-    """What content seems to be, in words with their article."""
+    """What content seems to be, as text with its article."""
     start = content[:SAMPLE]
     if not content:
         return "empty"
@@ -41,7 +41,7 @@ def kind_of(content: bytes) -> str:
 
 
 def _text(start: bytes) -> str | None:
-    """The kind of text; None for what is no text."""
+    """The kind of text; None for what is not text."""
     lowered = start.lower()
     for tag, kind in MARKUP:
         if tag in lowered[:1024]:

@@ -30,7 +30,7 @@ class Header(NamedTuple):
 
 
 def read_header(stream: IO[bytes]) -> Header:
-    """What is declared; the stream is then at the first value. Raises ValueError for what is no array of numbers."""
+    """What is declared; the stream is then at the first value. Raises ValueError unless it is an array of numbers."""
     version = np.lib.format.read_magic(stream)
     if version not in _LENGTH_BYTES:
         raise ValueError(f"expected version 1.0, 2.0 or 3.0 of the format, got {version}")

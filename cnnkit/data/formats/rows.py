@@ -56,7 +56,7 @@ class StoredFile:
         self.check()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the file anew, and it must be the same."""
+        """Another process opens the file again, and it must be the same."""
         return StoredFile, (self.path, self.stamp)
 
     @property
@@ -81,7 +81,7 @@ class StoredFile:
         if (now := self._stamp()) != self.stamp:
             raise DataError(
                 f"{self.path} has changed since it was opened: it had {self.size:,} bytes then and has {now[0]:,} now; "
-                "expected a file that stays as it is while it is used: begin again when nothing writes to it any more"
+                "expected a file that stays as it is while it is used: start again when nothing writes to it any more"
             )
 
     def _stamp(self) -> Stamp:
@@ -176,7 +176,7 @@ class StoredRows:
     def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> Array:
         """Read all rows."""
         if copy is False:
-            raise ValueError("rows of a file become an array in memory by a copy alone")
+            raise ValueError("rows of a file become an array in memory only by a copy")
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def select(self, index: slice | Array) -> StoredRows:

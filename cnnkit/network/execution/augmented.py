@@ -38,7 +38,7 @@ class Augmented(Samples):
             )
         if self.augmentations and self.y.ndim > 2:
             raise ConfigError(
-                f"augmentations change images, and not the targets of their pixels, which are {self.y.shape} here: "
+                f"augmentations change images but not the targets of their pixels, which are {self.y.shape} here: "
                 "train without them"
             )
         if len(self.augmentations) > MOST or sum(isinstance(one, Mixing) for one in self.augmentations) > MOST_MIXING:
@@ -73,7 +73,7 @@ class Augmented(Samples):
             return y
         if not np.issubdtype(y.dtype, np.integer):
             raise ShapeError(
-                "to be mixed, samples need targets that are class indices, integers of shape (N,), or values of shape "
+                "mixed samples need targets that are class indices, integers of shape (N,), or values of shape "
                 f"(N, F); got {y.dtype} of shape {y.shape}: reshape the targets"
             )
         wrong = y[(y < 0) | (y >= self.outputs)]
@@ -97,4 +97,4 @@ def _checked(one: Augmentation | Mixing, given: object, shapes: tuple[Shape, Sha
         expected = f"a pair: {expected} and targets of shape {shapes[1]}"
     elif isinstance(given, tuple):
         given = given[0]
-    raise ShapeError(f"{one!r} must give {expected}; it gave {described(given)}")
+    raise ShapeError(f"{one!r} must return {expected}; it returned {described(given)}")

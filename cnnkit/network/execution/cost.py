@@ -1,7 +1,7 @@
 """What running a network costs, found from its shapes before anything is allocated.
 
 A few bytes of a file can ask for an image of any size, for a window that is looked through for hours, or for billions
-of classes. The same estimate stands before every prediction, evaluation, trace and training, whoever asks for it.
+of classes. The same estimate is checked before every prediction, evaluation, trace and training.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Cost:
         if available is not None and needed > available:
             raise CostError(
                 f"{_shown(self.largest)} gives {_shape(self.largest)} values for each sample: {what} takes about "
-                f"{readable(needed)} of memory, and {readable(available)} are available; use smaller inputs, fewer "
+                f"{readable(needed)} of memory, but only {readable(available)} is available; use smaller inputs, fewer "
                 "samples at once, or a smaller network"
             )
         return available

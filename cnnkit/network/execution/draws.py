@@ -1,4 +1,4 @@
-"""Random numbers that each sample has of its own, whatever tile and worker it is in.
+"""Random numbers that belong to each sample, whatever tile and worker it is in.
 
 A generator object for each sample would cost more than many augmentations: here one formula gives the numbers of all
 samples of a tile at once.
@@ -71,7 +71,7 @@ def _mix(z: Array) -> Array:
 
 
 def _mixed(z: int) -> int:
-    """The same for one number."""
+    """The finalizer of SplitMix64 for one number."""
     for shift, factor in MIX:
         z = ((z & MASK) ^ ((z & MASK) >> shift)) * factor & MASK
     return z ^ (z >> LAST)

@@ -36,7 +36,7 @@ OUTPUT_BYTES = 16 << 20
 class Engine:
     """Runs a network's nodes over tiles.
 
-    One engine may be used by several threads: each tile has a workspace of its own while it is on its way.
+    One engine may be used by several threads: each tile has its own workspace while it is being processed.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class Engine:
 
     @functools.cached_property
     def plain_cost(self) -> Cost:
-        """The same by the plain layers, with all outputs kept."""
+        """What a prediction costs with the plain layers, keeping all outputs."""
         return self._cost(plain_steps(self.nodes))
 
     def _cost(self, steps: Sequence[Step]) -> Cost:
@@ -286,7 +286,7 @@ def _keep(node: Node, grads: Grads, places: dict[str, Array], *, added: bool) ->
     if grads.keys() != places.keys() or any(grads[name].shape != place.shape for name, place in places.items()):
         expected = {name: place.shape for name, place in places.items()}
         found = {name: grad.shape for name, grad in grads.items()}
-        raise ShapeError(f"{node}: backward must return a gradient for each parameter, {expected}; it gave {found}")
+        raise ShapeError(f"{node}: backward must return a gradient for each parameter, {expected}; it returned {found}")
     for name, place in places.items():
         if added:
             place += grads[name]

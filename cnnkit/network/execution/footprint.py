@@ -41,7 +41,7 @@ OUTPUTS = 2
 EVALUATIONS, VECTORS = 2, 10
 """What a gradient method has at once: evaluations of the loss, and vectors, five in float64."""
 PROCESS_BYTES = 8 << 20
-"""What a forked process has of its own beside its workspaces: Python's objects, and the buffers of BLAS."""
+"""Private memory of a forked process beside its workspaces: Python's objects, and the buffers of BLAS."""
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,8 @@ class Forecast:
         found, best = self.footprint(), self.largest_batch()
         shape = " x ".join(map(str, found.largest.out_shape))
         raise CostError(
-            f"training with batch size {self.batch_size} takes about {readable(found.added)} of memory beside the "
-            f"{readable(self._present)} that are in use, and {readable(self.available)} are available; the layer that "
+            f"training with batch size {self.batch_size} takes about {readable(found.added)} of memory in addition to "
+            f"the {readable(self._present)} in use, but only {readable(self.available)} is available; the layer that "
             f"takes most is {found.largest}, which gives {shape} values for each sample: "
             + (
                 f"the largest batch size that fits is {best}"

@@ -118,7 +118,7 @@ class Plan:
         return all(getrefcount(self.arrays[number]) <= UNSHARED for number in range(len(self.arrays)))
 
     def _are_free(self, number: int) -> bool:
-        """The same where some did not get their arrays, so that those before them may still use the memory."""
+        """Whether the memory is free if some requests did not get their arrays: those before them may still use it."""
         waiting, seen = list(self.before[number]), {number}
         while waiting:
             other = waiting.pop()
@@ -252,7 +252,7 @@ def _note_free(request: Request, requests: Sequence[Request], _: object) -> None
 
 
 def _fresh(shape: Shape, dtype: np.dtype[np.generic]) -> Array:
-    """An array in pages of its own: the system has them back as soon as nobody refers to it, where `free` may not."""
+    """An array in its own pages: the system has them back as soon as nobody refers to it, where `free` may not."""
     size = math.prod(shape) * dtype.itemsize
     return np.ndarray(shape, dtype, pages(size)) if size else np.empty(shape, dtype)
 
@@ -262,7 +262,7 @@ def pages(size: int, sharing: int = mmap.MAP_PRIVATE) -> mmap.mmap:
     try:
         made = mmap.mmap(-1, size, sharing | mmap.MAP_ANONYMOUS)
     except (OSError, OverflowError) as error:
-        raise MemoryError(f"the system does not give {size:,} bytes") from error
+        raise MemoryError(f"the system did not provide {size:,} bytes") from error
     if sharing == mmap.MAP_PRIVATE and size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
         with contextlib.suppress(OSError):  # a kernel without them
             made.madvise(mmap.MADV_HUGEPAGE)

@@ -43,13 +43,13 @@ class BatchLoss:
         entries = [(at, engine.parameters.of_node(step.node.index)) for at, step in enumerate(engine.steps)]
         firsts = {own[0].start: at for at, own in reversed(entries) if own}
         self._starts = sorted(firsts.items())
-        """Where in the vector the parameters of each step begin, for those that have any of their own."""
+        """Where in the vector the parameters of each step begin, for those with parameters."""
         contexts = self._contexts(0, kept=True)
         self._values = [{INPUT: engine.prepare(tile.x, ctx)} for tile, ctx in zip(tiles, contexts, strict=True)]
         self.totals = engine.forward(0, self._values, contexts)
         """Of the coupled layers, for the parameters that the engine had at the beginning."""
         self.sums = self._sums(self._values)
-        """Likewise."""
+        """Loss and metrics for those parameters."""
 
     def __call__(self, params: Array) -> float:
         """The loss for these parameters, (P,). Raises ShapeError for another shape."""
@@ -116,7 +116,7 @@ class NumericSession(Session):
             gradient = np.asarray(self.method.gradient(loss, parameters, keyed_rng("gradient", *key)))
         if gradient.shape != self.gradient.shape or gradient.dtype.kind not in "fiu":
             raise ShapeError(
-                f"{self.method!r} must give a gradient of shape {self.gradient.shape}, real numbers; it gave "
+                f"{self.method!r} must give a gradient of shape {self.gradient.shape}, real numbers; it returned "
                 f"{gradient.shape} of {gradient.dtype}"
             )
         for number, total in enumerate(loss.totals):

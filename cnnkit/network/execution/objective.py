@@ -44,7 +44,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a pass measures: the loss, and metrics beside it; refuses what they must not give."""
+    """What a pass measures: the loss, and the metrics; refuses what they must not give."""
 
     loss: Loss
     metrics: Sequence[Metric] = ()
@@ -90,7 +90,8 @@ class Objective:
         for metric, here, there in zip(self.metrics, one.metrics, other.metrics, strict=True):
             if here.shape != there.shape:
                 raise ShapeError(
-                    f"the metric {metric!r} must give sums of one shape for every tile; sums() gave {here.shape} for "
+                    f"the metric {metric!r} must give sums of one shape for every tile; sums() returned {here.shape} "
+                    f"for "
                     f"one and {there.shape} for another: add up over the samples of the tile"
                 )
 
@@ -106,7 +107,8 @@ def _sums(metric: Metric, outputs: Array, targets: Array) -> Array:
         array = np.asarray(given)
     if array.dtype.kind not in NUMBERS:
         raise ComponentError(
-            f"the metric {metric!r} must give what a tile adds as an array of numbers; sums() gave {described(given)}"
+            f"the metric {metric!r} must give what a tile adds as an array of numbers; sums() returned "
+            f"{described(given)}"
         )
     return array.astype(np.float64, copy=False)
 

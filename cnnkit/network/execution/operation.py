@@ -72,7 +72,7 @@ class Operation:
         """The gradient of each input, and those of the parameters; only a kernel may leave out a dx, as None."""
         given = self.run.backward(dy, cache, ctx)
         if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], dict)):
-            raise ContractError(f"backward must return (dx, grads) with grads a dict, it gave {described(given)}")
+            raise ContractError(f"backward must return (dx, grads) with grads a dict, it returned {described(given)}")
         dx, grads = given
         return (dx,), grads
 
@@ -132,7 +132,7 @@ class JoiningOperation(Operation):
         given = self.run.backward(dy, cache, ctx)
         if not isinstance(given, tuple | list):
             raise ContractError(
-                f"backward must return a list of gradients, one for each branch; it gave {described(given)}"
+                f"backward must return a list of gradients, one for each branch; it returned {described(given)}"
             )
         return given, {}
 
@@ -193,6 +193,6 @@ def straight(way: Stops[T]) -> T:
 
 def _output(given: Any) -> tuple[Array, Cache]:
     if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], np.ndarray)):
-        raise ContractError(f"forward must return (y, cache) with y an array, it gave {described(given)}")
+        raise ContractError(f"forward must return (y, cache) with y an array, it returned {described(given)}")
     y, cache = given
     return y, cache

@@ -19,7 +19,7 @@ def slots_of(optimizer: Optimizer) -> tuple[str, ...]:
         or len(set(given)) < len(given)
     ):
         raise ComponentError(
-            f"the optimizer {optimizer!r} must name each of its state vectors once, in a tuple such as "
+            f"the optimizer {optimizer!r} must name each of its state vectors exactly once, in a tuple such as "
             f'("mean", "square"); slots() gave {given!r}'
         )
     return tuple(given)
@@ -33,13 +33,14 @@ def move(optimizer: Optimizer, params: Array, grads: Array, vectors: dict[str, A
     for name, kept in state.items():
         if name not in vectors:
             raise ComponentError(
-                f"the optimizer {optimizer!r} put the new vector {name!r} into its state, which ends with the step: "
+                f"the optimizer {optimizer!r} put the new vector {name!r} into its state, which is lost after the "
+                f"step: "
                 f"name it in slots(), and change it in place"
             )
         if kept is not vectors[name]:
             raise ComponentError(
                 f"the optimizer {optimizer!r} must change its state in place; it put another array into "
-                f"state[{name!r}], which ends with the step: write state[{name!r}][...] = new"
+                f"state[{name!r}], which is lost after the step: write state[{name!r}][...] = new"
             )
     if given is not None and given is not params:
         raise ComponentError(

@@ -45,7 +45,7 @@ class Step:
         expected = samples, *self.out_shape
         if y.shape != expected:
             raise ContractError(
-                f"forward must return (y, cache) with y of shape {expected}; it gave {described(y)} as y"
+                f"forward must return (y, cache) with y of shape {expected}; it returned {described(y)} as y"
             )
 
     def check_gradients(self, dxs: Sequence[Array | None], samples: int) -> None:
@@ -60,10 +60,12 @@ class Step:
             return
         if len(expected) == 1:
             raise ContractError(
-                f"backward must return (dx, grads) with dx of shape {expected[0]}; it gave {described(dxs[0])} as dx"
+                f"backward must return (dx, grads) with dx of shape {expected[0]}; it returned {described(dxs[0])} as "
+                f"dx"
             )
         raise ContractError(
-            f"backward must return the gradient of each branch, of shapes {expected}; it gave {described(tuple(dxs))}"
+            f"backward must return the gradient of each branch, of shapes {expected}; it returned "
+            f"{described(tuple(dxs))}"
         )
 
 

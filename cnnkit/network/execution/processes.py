@@ -92,7 +92,7 @@ class SharedSession(Session):
     def _together(self, order: bytes) -> None:
         """All workers do what they are told."""
         if not self._links:
-            raise TrainingError("this training session has ended, or failed: begin a new one")
+            raise TrainingError("this training session has ended or failed: start a new one")
         try:
             self._tell(order)
             self._obey(0, order)

@@ -24,7 +24,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 COMPARED = 200
 """Names among which one like a name that is not there is looked for."""
 NAMED = 10
-"""Nodes of a circle in a message."""
+"""Nodes of a cycle in a message."""
 Given = Mapping[str, Any]
 """By its name what each node is: a layer or its expression, which takes the node before it, or such a layer with the
 name of its input, or with a list of names."""
@@ -65,7 +65,7 @@ def read_graph(given: Given, output: str | None = None) -> list[GraphNode]:
     for name, what in given.items():
         if not isinstance(name, str) or not NAME.fullmatch(name) or name == INPUT_NAME:
             raise ConfigError(
-                f"a node cannot be called {name!r:.100}: expected a lower-case letter, then up to 63 more, digits or "
+                f"a node cannot be named {name!r:.100}: expected a lower-case letter, then up to 63 more, digits or "
                 f"'_', other than {INPUT_NAME!r}, which is the network's input"
             )
         layer, inputs = _layer_and_inputs(name, what, nodes[-1].name if nodes else INPUT_NAME)
@@ -76,7 +76,7 @@ def read_graph(given: Given, output: str | None = None) -> list[GraphNode]:
 def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit: int | None = None) -> list[Node]:
     """Build all layers, which are in the order in which they run, and list their nodes.
 
-    Layers in the branches of a merge become nodes of their own, with the names that `Sequential` would give them.
+    Layers in the branches of a merge become separate nodes, with the names that `Sequential` would give them.
     Raises ConfigError for a name that two nodes have, and what `flatten` raises.
     """
     builder = Builder(input_shape, seed, None if limit is None else Limit(limit))
@@ -85,7 +85,7 @@ def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit
         values[node.name] = _built(builder, node, [values[name] for name in node.inputs])
     counts = Counter(node.name for node in builder.nodes)
     if doubled := next((name for name, count in counts.items() if count > 1), ""):
-        raise ConfigError(f"two nodes are called {doubled!r}, as a layer in the branches of a merge is: rename one")
+        raise ConfigError(f"two nodes are named {doubled!r}, as a layer in the branches of a merge is: rename one")
     return builder.nodes
 
 
@@ -117,12 +117,12 @@ def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
                 known = [INPUT_NAME, *places]
                 close = difflib.get_close_matches(name, known[:COMPARED], n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else f", only {listed(known)}"
-                raise ConfigError(f"{node} takes {name!r}, and there is no node of that name{hint}")
+                raise ConfigError(f"{node} takes {name!r}, but no node has that name{hint}")
     sorter = graphlib.TopologicalSorter({n.name: [one for one in n.inputs if one != INPUT_NAME] for n in nodes})
     try:
         sorter.prepare()
     except graphlib.CycleError as error:
-        raise ConfigError(f"the nodes {_circle(error.args[1])} form a circle: none of them can run first") from None
+        raise ConfigError(f"the nodes {_cycle(error.args[1])} form a cycle: none of them can run first") from None
     ordered: list[GraphNode] = []
     ready: list[int] = []
     while sorter.is_active():
@@ -134,23 +134,23 @@ def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
     ends = [node.name for node in ordered if node.name not in taken]
     if output is None and len(ends) > 1:
         raise ConfigError(
-            f"nothing takes the outputs of {listed(ends)}, and a network has one output: join them by Add() or "
-            "Concat(), or leave out what nothing needs"
+            f"nothing takes the outputs of {listed(ends)}, but a network has one output: join them with Add() or "
+            "Concat(), or remove unused nodes"
         )
     if output is not None and ends != [output]:
         if output not in places:
-            raise ConfigError(f"the output is {output!r}, and there is no node of that name, only {listed([*places])}")
+            raise ConfigError(f"the output is {output!r}, but no node has that name, only {listed([*places])}")
         unread = [name for name in ends if name != output]
-        raise ConfigError(f"the output {output!r} does not need {listed(unread)}: leave out what nothing needs")
+        raise ConfigError(f"the output {output!r} does not need {listed(unread)}: remove unused nodes")
     return _with_owners(ordered)
 
 
-def _circle(names: Sequence[str]) -> str:
+def _cycle(names: Sequence[str]) -> str:
     return " -> ".join(names if len(names) <= NAMED else [*names[: NAMED - 1], "...", names[-1]])
 
 
 def _with_owners(nodes: Sequence[GraphNode]) -> list[GraphNode]:
-    """The same nodes; those with the layer of one before them say so."""
+    """The nodes, with `shares` set where an earlier node has the same layer."""
     first: dict[int, str] = {}
     owners = [first.setdefault(id(node.layer), node.name) for node in nodes]
     return [
@@ -164,7 +164,8 @@ def _built(builder: Builder, node: GraphNode, values: Sequence[int]) -> int:
         return builder.join(layer, values, node.name)
     if len(values) > 1:
         raise ConfigError(
-            f"{node} takes {len(values):,} nodes, {listed(node.inputs)}, and needs one: join them by Add() or Concat()"
+            f"{node} takes {len(values):,} nodes, {listed(node.inputs)}, but needs one: join them with Add() or "
+            "Concat()"
         )
     if isinstance(layer, Merge):
         return builder.split(layer, values[0], node.name)

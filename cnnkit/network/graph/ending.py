@@ -21,7 +21,7 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 class Identity(Layer):
-    """Stands in the place of a Softmax that is left out: y = x."""
+    """Replaces a Softmax that is skipped: y = x."""
 
     passes_values_on = True
 
@@ -74,15 +74,15 @@ def about_end(nodes: Sequence[Node], loss: Loss) -> str:
     if not takes_logits(loss) and end is not None:
         raise ConfigError(
             f"the network ends in {end}, and {loss!r} takes the values before a sigmoid: those from a Softmax are "
-            "never below 0, so that no label would ever be absent; leave the Softmax out"
+            "never below 0, so no label would ever be absent; remove the Softmax"
         )
     if takes_logits(loss) and (inside := softmax_inside(nodes)):
         return (
             f"{inside} is not the end of the network: {loss!r} takes what {nodes[-1].name} gives for values before a "
-            "softmax; put the Softmax last, or leave it out"
+            "softmax; put the Softmax last, or remove it"
         )
     if isinstance(last.layer, ReLU):
-        return f"the network ends in {last}, and {loss!r} needs values below 0, too: leave it out"
+        return f"the network ends in {last}, and {loss!r} also needs values below 0: remove it"
     return ""
 
 
@@ -93,9 +93,9 @@ def is_plain(layer: Layer | Merge) -> bool:
 
 
 def with_logits(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes of a network that gives logits: a Softmax at the end is left out.
+    """The nodes of a network that gives logits: a Softmax at the end is skipped.
 
-    Of what a derived class with mathematics of its own gives, the logarithm is taken: where float32 has no smaller
+    Of the output of a derived class with different mathematics, the logarithm is taken: where float32 has no smaller
     probability, training sees no smaller loss, and no gradient.
     """
     end = softmax_at_end(nodes)

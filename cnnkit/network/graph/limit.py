@@ -49,7 +49,7 @@ class Limit:
 
     def _exceeded(self, numbers: int) -> LimitError:
         return LimitError(
-            f"it asks for {numbers:,} numbers, more than are left of the {self.numbers:,} that the network may have"
+            f"it asks for {numbers:,} numbers, more than remain of the {self.numbers:,} that the network may have"
         )
 
 

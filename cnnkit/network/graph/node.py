@@ -91,8 +91,8 @@ class Builder:
         index, name = len(self.nodes), name or self._name(layer)
         if id(layer) in self._built:
             raise ConfigError(
-                f"layer {name} = {layer!r} stands in the network already, as {self._built[id(layer)].name}: make a "
-                "layer for each place; only nodes of a graph share one, not the branches of a merge"
+                f"layer {name} = {layer!r} is already used in the network, as {self._built[id(layer)].name}: create "
+                "a separate layer for each place; only nodes of a graph share a layer, not the branches of a merge"
             )
         in_shape = self._shape(value)
         layer.params, layer.buffers = {}, {}

@@ -68,8 +68,8 @@ class Parameters:
         for entry, (node, layer), view in zip(self.entries, self._places, self._views, strict=True):
             if layer.params.get(entry.name) is not view:
                 raise ComponentError(
-                    f"{node}: params[{entry.name!r}] is not the array that is trained, but another one was put in its "
-                    f"place: change it in place, params[{entry.name!r}][...] = new"
+                    f"{node}: params[{entry.name!r}] is not the trained array, but one that replaced it: change it in "
+                    f"place, params[{entry.name!r}][...] = new"
                 )
 
     def of_node(self, index: int) -> list[Entry]:

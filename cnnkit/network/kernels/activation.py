@@ -67,7 +67,7 @@ class SumKernel(Merge):
         return y, (y, len(xs))
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> Sequence[Array]:
-        """The same gradient for all."""
+        """Every input gets dy."""
         y, inputs = cache
         return [_passed(self.activation, dy, y, ctx)] * inputs
 

@@ -69,7 +69,7 @@ class DirectCorrelation:
 
 
 def _rows_product(matrix: Array, windows: Array, out: Array, ctx: Context) -> None:
-    """The same for a single sample: the pixels are the rows of a product, where each alone would be a vector.
+    """The correlation of a single sample: the pixels are the rows of a product, where each alone would be a vector.
 
     What each of them sees is copied. Of a wide kernel that is much, so then only a part of a row is, at once.
     """

@@ -158,7 +158,7 @@ class Lines:
     def __init__(self, rows: Axis, columns: Axis) -> None:
         self.rows, self.columns = rows, columns
         self.copies = columns.size if columns.stride > 1 else 1
-        """How many columns of the kernel have lines of their own."""
+        """How many columns of the kernel have their own lines."""
         self._width = columns.positions if columns.stride > 1 else columns.positions - 1 + columns.size
 
     def blocks(self, x: Array, dy: Array, copies: int = 1) -> tuple[slice, ...]:

@@ -41,7 +41,7 @@ class GroupedConvKernel:
         if activation: y = activation.forward(y)
 
     x: (N, C, H, W); y: (N, filters, oh, ow). Groups of one filter and one channel are sums of shifted images; others
-    are convolutions of their own. Nothing is kept for the backward pass but x and, for the activation, y.
+    are separate convolutions. Nothing is kept for the backward pass but x and, for the activation, y.
     """
 
     def __init__(self, conv: Conv2D, epilogue: Epilogue, *, needs_dx: bool) -> None:

@@ -134,7 +134,7 @@ class AvgPoolKernel:
         return logical(np.multiply(y, 1 / size**2, out=y)), None
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """The same share for every element of a window."""
+        """Every element of a window gets an equal share."""
         inner_dy, size = pixels_first(dy, ctx), self.size
         height, width, *pixel = inner_dy.shape
         share = np.multiply(inner_dy, 1 / size**2, out=ctx.empty(inner_dy.shape))

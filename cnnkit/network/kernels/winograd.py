@@ -92,7 +92,7 @@ class WinogradCorrelation:
             self._fill_edge(sums[:, pair, self._across], x, top + 2 * pair)
 
     def _fill_edge(self, sums: Array, x: Array, top: int) -> None:
-        """Likewise for one pair, some of whose input rows lie outside and count as zeros."""
+        """The sums for one pair, some of whose input rows lie outside and count as zeros."""
         zeros = constant(0, sums[0].size, x.dtype).reshape(sums[0].shape)
         rows = [x[row, self._pixels] if 0 <= row < len(x) else zeros for row in range(top, top + 4)]
         for target, (first, second, combine) in zip(sums, SUMS, strict=True):

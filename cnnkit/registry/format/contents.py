@@ -55,7 +55,7 @@ def unpack(data: bytes, name: str) -> tuple[Manifest, dict[str, Array]]:
 
 
 def unpack_any(data: bytes) -> tuple[Manifest, dict[str, Array]]:
-    """The same of a version that stands in no folder: any model's. Raises RegistryError as `unpack` does."""
+    """Manifest and arrays of a version of any model. Raises RegistryError as `unpack` does."""
     text, arrays = read_arrays(data)
     described = manifest.decode(text)
     if sealing.version_of(data) != described.format_version:
@@ -63,7 +63,7 @@ def unpack_any(data: bytes) -> tuple[Manifest, dict[str, Array]]:
             f"its user block says format {sealing.version_of(data)}, its manifest format {described.format_version}"
         )
     if set(described.state) != arrays.keys():
-        raise RegistryError("its manifest and its arrays do not name the same things")
+        raise RegistryError("its manifest and its arrays name different things")
     if wrong := [name for name, array in arrays.items() if array.dtype.kind == "f" and array.dtype != described.dtype]:
         raise RegistryError(
             f"its manifest says that it computes in {described.dtype}, its array {wrong[0]} is {arrays[wrong[0]].dtype}"

@@ -15,7 +15,7 @@ class ChangedError(RegistryError):
 
 
 def check(data: bytes) -> None:
-    """Refuse the pointer that Git LFS leaves in the place of a file. Raises ChangedError."""
+    """Refuse the pointer that Git LFS leaves instead of a file. Raises ChangedError."""
     if data.startswith(_POINTER):
         raise ChangedError("it is a pointer of Git LFS, not the file itself: `git lfs pull` fetches that")
 

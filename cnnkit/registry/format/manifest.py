@@ -25,7 +25,7 @@ VERSION, GRAPH_VERSION = 1, 2
 
 @dataclass(frozen=True)
 class Origin:
-    """The distribution that brings a component, and its version; both "" if it came from no plugin."""
+    """The distribution that provides a component, and its version; both "" if it came from no plugin."""
 
     distribution: str = ""
     version: str = ""
@@ -109,7 +109,7 @@ def decode(data: bytes) -> Manifest:
     if not isinstance(content, dict):
         raise RegistryError(f"its manifest must be a JSON object, got {type(content).__name__}")
     if wrong := sorted((content.keys() ^ _KEYS.keys()) - _OPTIONAL.keys()):
-        raise RegistryError(f"its manifest has keys too few or too many: {', '.join(map(repr, wrong))}")
+        raise RegistryError(f"its manifest has missing or unexpected keys: {', '.join(map(repr, wrong))}")
     for key, (holds, expected) in (_KEYS | _OPTIONAL).items():
         if key in content and not holds(content[key]):
             shown = repr(content[key])
@@ -256,4 +256,4 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         "name, inputs and shares of the node of each layer",
     ),
 }
-"""Keys that are left out where nothing is known."""
+"""Keys that are absent where nothing is known."""

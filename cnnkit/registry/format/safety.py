@@ -87,7 +87,7 @@ def _walk(root: h5py.h5g.GroupID, data: bytes, budget: _Budget) -> tuple[bytes, 
     arrays = {}
     for name in _names(group, MAX_ARRAYS):
         if not STATE_NAME.fullmatch(name):
-            raise RegistryError(f"{name[:100]!r} is no name of an array; expected one such as 'conv2d_1.weight'")
+            raise RegistryError(f"{name[:100]!r} is not a valid array name; expected one such as 'conv2d_1.weight'")
         arrays[name] = _read(group, name, data, budget)
     return manifest.tobytes(), arrays
 
@@ -107,7 +107,7 @@ def _names(group: h5py.h5g.GroupID, most: int) -> list[str]:
         if kind != h5py.h5l.TYPE_HARD:
             raise RegistryError(f"{name[:100]!r} is a soft or external link; only hard links are allowed")
         if not name.isascii():
-            raise RegistryError(f"{name[:100]!r} is no name of an array; expected one such as 'conv2d_1.weight'")
+            raise RegistryError(f"{name[:100]!r} is not a valid array name; expected one such as 'conv2d_1.weight'")
     return [name.decode() for name, _ in found]
 
 

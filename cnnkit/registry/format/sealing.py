@@ -27,7 +27,7 @@ _HEADER = struct.Struct("<16sQQ32s")  # magic, format version, length of the pay
 def pack(manifest: bytes, state: Mapping[str, Array], version: int = VERSION) -> memoryview:
     """The bytes of a version file. Raises RegistryError for arrays that the format cannot hold."""
     if len(state) > MAX_ARRAYS:
-        raise RegistryError(f"a model may have {MAX_ARRAYS:,} arrays, this one has {len(state):,}")
+        raise RegistryError(f"a model may have at most {MAX_ARRAYS:,} arrays, this one has {len(state):,}")
     image = io.BytesIO()
     with _created(image) as file:
         file.create_dataset(MANIFEST, data=np.frombuffer(manifest, np.uint8))
@@ -36,13 +36,13 @@ def pack(manifest: bytes, state: Mapping[str, Array], version: int = VERSION) ->
             group.create_dataset(name, data=_storable(name, array))
     data = image.getbuffer()
     if len(data) > MAX_BYTES:
-        raise RegistryError(f"a model file may have {MAX_BYTES:,} bytes, this one would have {len(data):,}")
+        raise RegistryError(f"a model file may have at most {MAX_BYTES:,} bytes, this one would have {len(data):,}")
     data[:BLOCK] = _block(data[BLOCK:], version)
     return data
 
 
 def tombstone() -> bytes:
-    """The bytes that take the place of a deleted version: a user block that seals nothing."""
+    """The bytes that replace a deleted version: a user block that seals nothing."""
     return _block(b"", VERSION)
 
 
@@ -66,7 +66,7 @@ def header(data: bytes) -> tuple[int, str]:
         raise RegistryError(f"it has {len(data)} bytes, less than the {BLOCK} of a user block")
     magic, version, length, digest = _HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise RegistryError("it does not begin like a model file of cnnkit")
+        raise RegistryError("it does not begin like a cnnkit model file")
     if version not in VERSIONS:
         raise RegistryError(
             f"it has format {version}, this cnnkit reads the formats {VERSION} and {GRAPH_VERSION}; a newer cnnkit may "

@@ -1,4 +1,4 @@
-"""The text inside a version: strict JSON, in which NaN and infinities have a form of their own."""
+"""The text inside a version: strict JSON, in which NaN and infinities have a special form."""
 
 from __future__ import annotations
 

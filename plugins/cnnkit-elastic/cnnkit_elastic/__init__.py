@@ -22,7 +22,7 @@ class Elastic(Augmentation):
     U: (H, W) uniform in -1 .. 1; G: a Gaussian filter as a matrix, with zeros outside the image
 
     sigma: the standard deviation of the Gaussian, in pixels: the larger, the smoother; alpha: the strength. Inside the
-    image, displacements have a standard deviation of about alpha / (6.1 sigma) pixels. What comes in from outside is
+    image, displacements have a standard deviation of about alpha / (6.1 sigma) pixels. Pixels from outside are
     `fill`, in the dataset's own units.
     Raises ConfigError unless 0 <= alpha < 1e6 and 0 < sigma < 1000.
     Source: Simard, Steinkraus, Platt (2003), Best Practices for Convolutional Neural Networks Applied to Visual

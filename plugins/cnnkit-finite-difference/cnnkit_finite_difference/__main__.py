@@ -27,7 +27,7 @@ def measured(convolution: str, samples: Samples, times: int) -> tuple[Array, flo
 
 
 def _seconds(model: Sequential, samples: Samples, optimizer: str, steps: int) -> float:
-    """The time of the fastest of several steps, each an epoch of its own."""
+    """The time of the fastest of several steps, each a separate epoch."""
     trainer = Trainer(optimizer=optimizer, metrics=[], epochs=steps, batch_size=len(samples), workers=1)
     return min(trainer.fit(model, samples).history["seconds"])
 

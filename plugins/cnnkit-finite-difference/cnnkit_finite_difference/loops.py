@@ -45,7 +45,7 @@ class LoopConv2D(Conv2D):
         return y, padded
 
     def backward(self, dy: Array, padded: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """The same loops: each term gives its factors what they get."""
+        """The loops of `forward`: each term adds to the gradients of its two factors."""
         weight = self.params["weight"]
         grads = {name: np.zeros_like(value) for name, value in self.params.items()}
         dpadded = np.zeros_like(padded)

@@ -89,7 +89,7 @@ class HadamardDense(Layer):
         return y, (x.shape[1], inputs)
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """The same factors, last to first."""
+        """The factors of `forward`, last to first."""
         diagonals = self.params["diagonals"]
         features, inputs = cache
         grads = {"diagonals": np.empty_like(diagonals)}
