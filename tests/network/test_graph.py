@@ -126,13 +126,13 @@ CONV = Conv2D(4, 3)
 REFUSED: dict[str, tuple[Any, str]] = {
     "no mapping": (["ReLU()"], r"^expected the nodes of a graph by their names, such as .*, got \['ReLU\(\)'\]$"),
     "nothing": ({}, r"^expected the nodes of a graph by their names"),
-    "a bad name": ({"A b": "ReLU()"}, r"^a node cannot be called 'A b': expected a lower-case letter"),
-    "the input's name": ({"input": "ReLU()"}, r"^a node cannot be called 'input': .* which is the network's input$"),
+    "a bad name": ({"A b": "ReLU()"}, r"^a node cannot be named 'A b': expected a lower-case letter"),
+    "the input's name": ({"input": "ReLU()"}, r"^a node cannot be named 'input': .* which is the network's input$"),
     "no layer": ({"a": 3}, r"^the node a is 3: expected a layer, or a layer with its input, such as "),
     "no names": ({"a": ("ReLU()", [])}, r"^the node a takes \[\]: expected the name of a node, or a list of names"),
     "an unknown name": (
         {"stem": "ReLU()", "b": ("ReLU()", "stm")},
-        r"^node b = ReLU\(\) takes 'stm', and there is no node of that name; did you mean 'stem'\?$",
+        r"^node b = ReLU\(\) takes 'stm', but no node has that name; did you mean 'stem'\?$",
     ),
     "a circle": (
         {"a": ("Add()", ["input", "b"]), "b": ("ReLU()", "a")},
@@ -140,11 +140,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "two outputs": (
         {"a": "ReLU()", "b": ("ReLU()", "a"), "c": ("Flatten()", "a")},
-        r"^nothing takes the outputs of b and c, and a network has one output: join them by Add\(\) or Concat\(\), or",
+        r"^nothing takes the outputs of b and c, but a network has one output: join them with Add\(\) or Concat\(\)",
     ),
     "several inputs of one layer": (
         {"a": "ReLU()", "b": ("ReLU()", ["a", "input"])},
-        r"^node b = ReLU\(\) takes 2 nodes, a, input, but needs one: join them with Add() or Concat()$",
+        r"^node b = ReLU\(\) takes 2 nodes, a, input, but needs one: join them with Add\(\) or Concat\(\)$",
     ),
     "one input of a join": (
         {"a": ("Add()", "input")},

@@ -190,7 +190,7 @@ def test_unknown_and_impossible_layers() -> None:
     with pytest.raises(ConfigError, match="a network needs at least one layer"):
         Sequential([], (1, 6, 6))
     relu = ReLU()
-    with pytest.raises(ConfigError, match=r"ReLU\(\) stands in the network twice as one object"):
+    with pytest.raises(ConfigError, match=r"ReLU\(\) is used twice in the network as the same object"):
         Sequential([relu, relu], (1, 6, 6))
     with pytest.raises(ShapeError, match=r"input_shape must be \(channels, height, width\)"):
         Sequential([ReLU()], ())

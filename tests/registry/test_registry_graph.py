@@ -112,8 +112,8 @@ def test_what_is_no_graph_is_not_read(changes: dict[str, Any], message: str) -> 
         ([*NODES[:4], node("a", ["sum"])], r"its graph has no node '' before 'a', or two of that name$"),
         ([*NODES[:4], node("out", ["sum"], "later")], r"its graph has no node 'later' before 'out', or two of"),
         ([*NODES[:4], node("out", ["out"])], r"the nodes out -> out form a cycle: none of them can run first$"),
-        ([*NODES[:4], node("out", ["nowhere"])], r"node out = Dense\(2\) takes 'nowhere', and there is no node"),
-        ([*NODES[:4], node("../x", ["sum"])], r"a node cannot be called '../x': expected a lower-case letter"),
+        ([*NODES[:4], node("out", ["nowhere"])], r"node out = Dense\(2\) takes 'nowhere', but no node"),
+        ([*NODES[:4], node("../x", ["sum"])], r"a node cannot be named '../x': expected a lower-case letter"),
         ([*NODES[:4], node("out", [])], r"the node out takes \[\]: expected the name of a node, or a list of names"),
     ],
 )  # fmt: skip

@@ -111,7 +111,7 @@ def test_what_is_no_graph_is_refused(model: str, message: str) -> None:
             '[[model.node]]\nname = "x"\nshares = "y"\n',
             "the recipe 'net' cannot be used: no node 'y' is before 'x'",
         ),
-        ('[[model.node]]\nname = "x"\nlayer = "ReLU()"\ninputs = ["y"]\n', "node x = ReLU() takes 'y', and there is"),
+        ('[[model.node]]\nname = "x"\nlayer = "ReLU()"\ninputs = ["y"]\n', "node x = ReLU() takes 'y', but no node"),
     ],
 )  # fmt: skip
 def test_a_graph_that_cannot_be_built_is_refused(more: str, message: str) -> None:
