@@ -142,8 +142,7 @@ class RegisteredTraining:
                 if not is_told:
                     warn(
                         f"{error}; free some space, and it is registered: waiting for {PATIENCE / 60:g} minutes "
-                        f"(Ctrl-C "
-                        "gives up)"
+                        f"(Ctrl-C gives up)"
                     )
                     is_told = True
             time.sleep(PAUSE)

@@ -68,8 +68,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tuning.setting_path(), tuning.stored_setting()) == (None, None)
     with pytest.raises(
         ConfigError,
-        match=r"^--tune stores its setting in the home folder, which does not exist: set "
-        r"XDG_",
+        match=r"^--tune stores its setting in the home folder, which does not exist: set XDG_",
     ):
         tuning.tune()
     for path, missing in (("~/models", "~"), ("~nobody-of-this-name/models", "~nobody-of-this-name")):
@@ -86,8 +85,7 @@ def test_a_setting_that_cannot_be_stored_is_said_before_it_is_measured(
     monkeypatch.setattr(tuning, "measure", lambda coretype: pytest.fail("it was measured"))
     with pytest.raises(
         ConfigError,
-        match=r"--tune cannot store its setting in .*blas\.json: Not a directory; set "
-        r"XDG_",
+        match=r"--tune cannot store its setting in .*blas\.json: Not a directory; set XDG_",
     ):
         tuning.tune()
 

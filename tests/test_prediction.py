@@ -99,7 +99,7 @@ def test_one_file_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_without_pillow_one_message_is_enough(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(CnnkitError, match=r"^image files are read by Pillow, which is missing"):
+    with pytest.raises(CnnkitError, match=r"^image files need Pillow, which is missing"):
         predict_files(MODEL, [folder])
 
 
@@ -138,7 +138,9 @@ def test_colour_gets_no_hint(tmp_path: Path) -> None:
 
 def test_maps_are_no_scores(folder: Path) -> None:
     model = Sequential(["Conv2D(10, 3)"], (1, 8, 8))
-    with pytest.raises(ShapeError, match="the model gives 10 classes for each pixel, which is no line of a ta"):
+    with pytest.raises(
+        ShapeError, match="the model gives 10 classes for each pixel, which does not fit into a line of a ta"
+    ):
         predict_files(model, [folder])
 
 

@@ -82,8 +82,7 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         run = training.train(workers=1)
         with pytest.warns(
             RuntimeWarning,
-            match=r"^no room; free some space, and it is registered: waiting for 5 "
-            r"minutes",
+            match=r"^no room; free some space, and it is registered: waiting for 5 minutes",
         ):
             assert training.register(run) is not None
         left[0] = 1

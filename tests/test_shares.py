@@ -88,7 +88,7 @@ def test_what_cannot_be_shares_is_refused(row: list[float]) -> None:
         "the targets must be class indices, or for each sample shares of the classes that add up to 1; target 1 is "
         f"{targets[1]}: for values to regress, use the loss MSE()"
     )
-    with pytest.raises(ShapeError, match="take Accuracy\\(\\) out of the metrics"):
+    with pytest.raises(ShapeError, match="remove Accuracy\\(\\) from the metrics"):
         Accuracy().sums(np.zeros((2, 3)), targets)
 
 

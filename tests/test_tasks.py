@@ -150,7 +150,7 @@ def test_predict_on_the_command_line(name: str, capsys: pytest.CaptureFixture[st
     table = run(capsys, "predict", ref(name), "some.npy")
     if name not in VECTORS:
         assert (code, table[0]) == (2, 2)
-        assert f"the model gives {case.gives}, which is no line of a table" in err
+        assert f"the model gives {case.gives}, which does not fit into a line of a table" in err
         return
     assert (code, table[0]) == (0, 0), err
     document = json.loads(out)
@@ -190,7 +190,7 @@ def test_explain(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     code, out, err = run(capsys, "explain", ref(name), "--sample", "3", *data(name), "-o", str(page), "--json")
     if name not in VECTORS:
         assert code == 2
-        assert f"{ref(name)} gives {CASES[name].gives}; expected a network that says one thing of a sample" in err
+        assert f"{ref(name)} gives {CASES[name].gives}; expected a network with one answer for each sample" in err
         return
     assert code == 0, err
     document, model = json.loads(out), load_model(ref(name))

@@ -46,8 +46,7 @@ def factor_at(schedule: Schedule, epoch: float, epochs: int) -> float:
     if not _is_rate(factor):
         raise ComponentError(
             f"the schedule {schedule!r} must give a finite factor, 0 or above; it returned {factor!r} after {epoch:g} "
-            f"of "
-            f"{epochs} epochs"
+            f"of {epochs} epochs"
         )
     return factor
 

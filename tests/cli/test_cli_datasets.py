@@ -107,7 +107,7 @@ def test_samples_are_shown_augmented(cli: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--augment", "Shift(2)"], "--augment changes the picture: say with -o where it is to be drawn"),
+        (["--augment", "Shift(2)"], "--augment changes the picture: choose its file with -o"),
         (["--augment", "Shfit(2)", "-o", "a.png"], "Shift"),
         (["--augment", "Shift(9)", "-o", "a.png"], "8"),
         (["-o", "a.gif"], "cannot write a.gif: expected a name that ends in .png, .svg, .pdf"),

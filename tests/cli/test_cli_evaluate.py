@@ -67,8 +67,7 @@ def test_class_indices_of_other_labels_are_not_taken_for_the_models(trained: Any
         assert (
             f"class 0 is '1' in the data, and '0' in {who}; the data has the labels 1, 2, 3, 4, 5, 6, 7, 8, 9, {who} "
             "has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9: expected the same labels in the same order, or the first of them; "
-            "reorder "
-            "the data's targets and labels to match"
+            "reorder the data's targets and labels to match"
         ) in " ".join(result.err.split())
 
 

@@ -100,9 +100,9 @@ def test_a_model_file_chooses_no_foreign_dataset_or_loss(cli: Any) -> None:
     model = Sequential(["Flatten()", "Dense(10)"], (1, 8, 8))
     dataset = {"name": "Arrays('secret.npz')", "digest": ""}
     Registry().save(model, "net", dataset=dataset, recipe={"train": {"loss": "Nope()"}})
-    assert "a model file may not load by itself" in cli("explain", "net", "--sample", "0").err
+    assert "a model file may not load itself" in cli("explain", "net", "--sample", "0").err
     result = cli("explain", "net", "--sample", "0", "--dataset", "Digits()")
-    assert "a model file can choose only one that comes with cnnkit: pass --loss 'Nope()'" in result.err
+    assert "a model file can use only those that come with cnnkit: pass --loss 'Nope()'" in result.err
     assert cli("explain", "net", "--sample", "0", "--dataset", "Digits()", "--loss", "MSE()").code == 0
 
 

@@ -128,7 +128,7 @@ def test_a_signal_while_writing_leaves_nothing(trained: Any, tmp_path: Path, mon
         (("--runtime", "Nowhere"), "there is no runtime named 'Nowhere'"),
         (
             ("--runtime", "OnnxRuntime", "--no-validate"),
-            "--runtime chooses what to compare on, but --no-validate compa",
+            "--runtime chooses where to validate, but --no-va",
         ),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_failed_validation_of_an_export_is_kept(trained: Any, wrong_export: No
 
 
 NOT_KEPT = (
-    r"the verdict is not kept: model\.onnx is not what exporting tiny@1 gives; `cnnkit export tiny@1` validates that"
+    r"the verdict is not stored: model\.onnx differs from the export of tiny@1; `cnnkit export tiny@1` validates that"
 )
 
 

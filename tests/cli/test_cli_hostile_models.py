@@ -82,7 +82,7 @@ def test_a_recorded_loss_is_one_that_comes_with_cnnkit(cli: Any, imported: list[
     _register(loss=loss)
     result = cli("evaluate", "net")
     assert (result.code, result.out) == (2, "")
-    assert f"the model was trained with the loss {loss}, and a model file can choose only one that comes" in result.err
+    assert f"the model was trained with the loss {loss}, and a model file can use only those that come" in result.err
     assert imported == []
     assert cli("evaluate", "net", "--loss", "CrossEntropy()").code == 0
 
@@ -91,7 +91,7 @@ def test_a_recorded_metric_that_does_not_come_with_cnnkit_is_left_out(cli: Any, 
     _register(metrics=["Accuracy()", "Nope()", 3])
     result = cli("evaluate", "net", "--json")
     assert list(result.document["metrics"]) == ["loss", "accuracy"]
-    assert "warning: the metric Nope() is left out" in result.err
+    assert "warning: the metric Nope() is skipped" in result.err
     assert imported == []
     _register(metrics="Accuracy()")
     assert cli("evaluate", "net").code == 0
@@ -141,11 +141,11 @@ def test_set_is_for_recipes(cli: Any) -> None:
     _register()
     result = cli("summary", "net@1", "--set", "x=1")
     assert (result.code, result.out) == (2, "")
-    assert "--set changes a recipe; net@1 is a registered model, which nothing changes" in result.err
+    assert "--set overrides values of a recipe; net@1 is a registered model, which cannot change" in result.err
 
 
 def test_a_home_folder_is_expanded(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _register()
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cli("models", "list", "--registry=~/registry", "--json").document[0]["ref"] == "net@1"
-    assert f"data      {tmp_path / 'somewhere'} (made when" in cli("doctor", "--data-dir=~/somewhere").out
+    assert f"data      {tmp_path / 'somewhere'} (created when" in cli("doctor", "--data-dir=~/somewhere").out

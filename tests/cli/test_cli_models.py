@@ -148,7 +148,7 @@ def test_at_a_terminal_the_user_is_asked(trained: Any, monkeypatch: pytest.Monke
     result = trained("models", "delete", "tiny@1")
     assert result.code == code
     assert re.match(
-        r"warning: this will delete tiny@1 \(.*v000001.h5\) and its notes permanently\ncontinue? [y/N]\n", result.err
+        r"warning: this will delete tiny@1 \(.*v000001.h5\) and its notes permanently\ncontinue\? \[y/N\]\n", result.err
     )
     assert result.err.endswith("error: nothing was done\n") == bool(code)
     assert trained("models", "show", "tiny@1").code == (0 if code else 2)
@@ -254,7 +254,8 @@ def test_a_deletion_asks_which_version(trained: Any, monkeypatch: pytest.MonkeyP
     for arguments in ((), ("--yes",)):
         result = trained("models", "delete", "tiny", *arguments)
         assert (result.code, result.out) == (2, "")
-        assert result.err == "error: which version should be deleted? tiny has 2 versions: 1, 2; say it as in tiny@2\n"
+        asked = "which version should be deleted? tiny has 2 versions: 1, 2; name it, as in tiny@2"
+        assert result.err == f"error: {asked}\n"
     for answer, expected in (("7\n", "expected one of these numbers, got '7': nothing was deleted"), ("1\ny\n", "")):
         terminal = io.StringIO(answer)
         monkeypatch.setattr(terminal, "isatty", lambda: True)
@@ -265,7 +266,7 @@ def test_a_deletion_asks_which_version(trained: Any, monkeypatch: pytest.MonkeyP
     assert result.out == "deleted tiny@1\n"
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert trained("models", "delete", "tiny@2", "--yes").code == 0
-    assert "tiny has 0 versions; say it as in tiny@1" in trained("models", "delete", "tiny").err
+    assert "tiny has 0 versions; name it, as in tiny@1" in trained("models", "delete", "tiny").err
 
 
 def test_a_tilde_is_the_home_folder_in_every_path(

@@ -129,7 +129,7 @@ def test_diff_needs_plugins_only_to_predict(cli: Any) -> None:
     assert cli("models", "diff", "net@1", "net@2").code == 0
     result = cli("models", "diff", "net@1", "net@2", "--dataset", "Digits()")
     assert (result.code, result.out) == (2, "")
-    assert "it needs Own, which came from no plugin" in result.err
+    assert "it needs Own, which did not come from a plugin" in result.err
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_bundle_goes_into_another_registry(trained: Any, tmp_path: Path) -> No
 def test_import_of_what_is_there_says_so(trained: Any, tmp_path: Path) -> None:
     file = tmp_path / "registry" / "tiny" / "v000001.h5"
     again = trained("models", "import", file)
-    assert (again.code, again.out) == (0, f"{file} is there already, as tiny@1\n")
+    assert (again.code, again.out) == (0, f"{file} is already registered, as tiny@1\n")
     document = trained("models", "import", file, "--json").document
     assert (document["ref"], document["new"]) == ("tiny@1", False)
     assert [path.name for path in file.parent.glob("*.h5")] == ["v000001.h5"]
@@ -213,7 +213,7 @@ def test_import_under_another_name(trained: Any, tmp_path: Path) -> None:
     assert document["path"] == str(tmp_path / "registry" / "mine" / "v000001.h5")
     assert trained("evaluate", "mine").code == 0
     assert trained("models", "verify").code == 0
-    assert trained("models", "import", file, "--name", "mine").out == f"{file} is there already, as mine@1\n"
+    assert trained("models", "import", file, "--name", "mine").out == f"{file} is already registered, as mine@1\n"
 
 
 def test_export_bundle_as_a_document(trained: Any, tmp_path: Path) -> None:

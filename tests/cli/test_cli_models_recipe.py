@@ -29,7 +29,7 @@ def test_a_model_that_python_put_together_says_what_is_missing(trained: Any) -> 
     Registry().save(record.model(), "mine", recipe={"train": (record.manifest.recipe or {})["train"]})
     result = trained("models", "show", "mine@1", "--recipe")
     assert (result.code, result.out) == (2, "")
-    assert "mine@1 cannot be trained again: its recipe has no [model], [data], as of models that were put together" in (
+    assert "mine@1 cannot be trained again: its recipe has no [model], [data], as of models that were built" in (
         result.err
     )
 

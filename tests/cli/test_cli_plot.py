@@ -79,9 +79,9 @@ def test_several_models_are_compared(trained: Any) -> None:
         (["tiny@1", "-o", "x" * 300], "xxx: File name too long"),
         (["tiny@1", "--kind", "curves", "-o", "x" * 300 + ".png"], "xxx.png: File name too long"),
         (["tiny@1", "--kind", "curves", "-o", "/proc/foo"], "cannot write /proc/foo: "),
-        (["tiny@1", "--kind", "confusion", "--layer", "x"], "confusion shows no layer: leave 'x' out, or choose"),
-        (["tiny@1", "--kind", "filters", "--sample", "3"], "filters shows no single sample: leave 3 out, or choose"),
-        (["tiny@1", "tiny@1", "--layer", "x"], "compare shows no layer: leave 'x' out"),
+        (["tiny@1", "--kind", "confusion", "--layer", "x"], "confusion shows no layer: remove 'x', or choose"),
+        (["tiny@1", "--kind", "filters", "--sample", "3"], "filters shows no single sample: remove 3, or choose"),
+        (["tiny@1", "tiny@1", "--layer", "x"], "compare shows no layer: remove 'x'"),
         (["tiny@1", "--kind", "curves", "-o", "missing/a.png"], "expected the name of a file in a folder that exists"),
         (["tiny@9", "--kind", "curves"], "tiny@9"),
         (["tiny@1", "tiny@1", "--kind", "curves"], "curves shows one model, got 2"),
@@ -108,7 +108,7 @@ def test_samples_that_must_be_asked_for_are_left_out_with_the_reason_once(traine
     assert trained("train", "mine.toml").code == 0
     result = trained("plot", "mine@1")
     assert (result.code, result.out) == (0, "mine-1-curves.png\n")
-    assert result.err.count("a model file may not load by itself") == 1
+    assert result.err.count("a model file may not load itself") == 1
     assert "left out predictions, misclassified, confusion, calibration: " in result.err
     result = trained("plot", "mine@1", "--kind", "confusion")
     assert (result.code, result.out) == (2, "")
@@ -124,7 +124,7 @@ def test_other_samples_than_those_trained_on_get_one_warning(trained: Any, comma
     name, *options = command
     result = trained(name, "old", *options)
     assert result.code == 0
-    words = "warning: Digits() has other samples now than when old@1 was trained on it: its content hash differs"
+    words = "warning: Digits() has changed since old@1 was trained on it: its content hash differs"
     assert result.err.count(words) == 1
     assert words not in trained(name, "tiny@1", *options).err
 

@@ -59,7 +59,7 @@ def test_other_samples_are_no_reproduction(trained: Any, tmp_path: Path) -> None
     changed(tmp_path / "registry", dataset={"name": "Digits()", "digest": "0" * 64})
     result = trained("reproduce", "tiny@1")
     assert result.code == 1
-    assert "has other samples now" in result.err
+    assert "has different samples now" in result.err
 
 
 @pytest.mark.parametrize("key", ["optimizer", "loss", "gradient", "schedule", "metrics", "callbacks"])
@@ -70,7 +70,7 @@ def test_a_model_file_chooses_no_plugin(trained: Any, tmp_path: Path, key: str) 
     changed(tmp_path / "registry", recipe=recipe)
     result = trained("reproduce", "tiny@1")
     assert result.code == 2
-    assert "somewhere:Evil(), and a model file can choose only those that come with cnnkit" in result.err
+    assert "somewhere:Evil(), and a model file can use only those that come with cnnkit" in result.err
 
 
 def test_a_model_file_opens_no_other_samples(trained: Any, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_model_file_opens_no_other_samples(trained: Any, tmp_path: Path) -> No
 def test_other_samples_may_be_asked_for(trained: Any) -> None:
     result = trained("reproduce", "tiny@1", "--dataset", "Digits(test=0.5)")
     assert result.code == 1
-    assert "Digits(test=0.5) has other samples now" in result.err
+    assert "Digits(test=0.5) has different samples now" in result.err
 
 
 def test_a_model_that_python_put_together_has_no_whole_recipe(trained: Any, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_model_file_chooses_no_layer_that_it_does_not_say_the_origin_of(traine
     changed(tmp_path / "registry", recipe=recipe)
     result = trained("reproduce", "tiny@1")
     assert (result.code, result.out) == (2, "")
-    assert "tiny@1 cannot be trained again: it needs Evil, which came from no plugin" in result.err
+    assert "tiny@1 cannot be trained again: it needs Evil, which did not come from a plugin" in result.err
 
 
 def test_an_empty_dataset_is_not_that_of_the_file(trained: Any, tmp_path: Path) -> None:

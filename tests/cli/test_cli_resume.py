@@ -84,7 +84,7 @@ def check_stop(folder: Path, number: signal.Signals, step: int, expected: dict[s
     assert steps_done(folder) == step
     assert not (folder / "registry" / "stoppable").exists()
     (name,) = Runs(folder / "registry").names()
-    assert f"to go on: cnnkit train --resume {name}\n" in err
+    assert f"to continue: cnnkit train --resume {name}\n" in err
     code, err = train(folder, 0, 0, "--resume", name, "--workers", "1")
     assert code == 0, err
     assert bits(folder) == expected
@@ -212,7 +212,7 @@ def test_a_full_disk_is_waited_for(cli: Any, tmp_path: Path, monkeypatch: pytest
     assert (result.code, Full.left) == (0, 0)
     assert json.loads(result.out)["ref"] == "tiny@1"
     assert result.err.count("No space left on device") == 1
-    assert "make room, and it is registered" in result.err
+    assert "free some space, and it is registered" in result.err
     assert cli("models", "verify").code == 0
 
 

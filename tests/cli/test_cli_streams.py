@@ -145,7 +145,7 @@ def test_a_signal_counts_although_the_reader_got_it_too(cli: Any, tmp_path: Path
 def test_without_anybody_to_ask_nothing_is_deleted(trained: Any, tmp_path: Path, how: dict[str, Any]) -> None:
     done = run(tmp_path, "models", "delete", "tiny@1", **how)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "without a terminal nobody can be asked: add --yes to do it" in done.stderr
+    assert "there is no terminal to ask for confirmation: add --yes to do it" in done.stderr
     assert trained("models", "list", "--json").document[0]["ref"] == "tiny@1"
 
 

@@ -139,7 +139,7 @@ def test_an_interrupted_training_registers_nothing_and_says_how_to_go_on(
     result = cli("train", "tiny.toml", "--epochs", "50", "--registry", "my models")
     assert result.code == 128 + signal.SIGTERM
     assert "interrupted after 2 epochs: nothing was registered" in result.err
-    assert "to go on: cnnkit train --resume tiny-" in result.err
+    assert "to continue: cnnkit train --resume tiny-" in result.err
     assert result.err.endswith(" --registry 'my models'\n")
     assert not (tmp_path / "my models" / "tiny").exists()
 
@@ -183,7 +183,7 @@ def test_evaluate_warns_when_the_data_is_not_what_it_was(cli: Any, tmp_path: Pat
     command = ("evaluate", "tiny", "--dataset", "Arrays('mine.npz')")
     assert "warning" not in cli(*command).err
     write()
-    assert 'warning: Arrays("mine.npz") has other samples now than when tiny@1 was trained' in cli(*command).err
+    assert 'warning: Arrays("mine.npz") has changed since tiny@1 was trained' in cli(*command).err
 
 
 def test_summary_of_a_recipe_and_of_its_model_is_the_same(trained: Any) -> None:

@@ -139,8 +139,7 @@ def test_nothing_is_reproduced_of_a_plugin_that_is_not_trusted(striped: Any) -> 
     assert (result.code, result.out) == (2, "")
     assert (
         "the model was trained on Stripes(), which a model file may not load itself, because that opens files or "
-        "runs a "
-        "plugin: pass --dataset 'Stripes()'; Stripes comes from cnnkit-stripes: if you trust it, add --trust "
+        "runs a plugin: pass --dataset 'Stripes()'; Stripes comes from cnnkit-stripes: if you trust it, add --trust "
         "cnnkit-stripes"
     ) in result.err
     assert MODULE not in imported()
@@ -252,7 +251,7 @@ def test_trust_starts_no_download(striped: Any) -> None:
     result = striped("evaluate", "striped@1", *TRUST)
     assert result.code == 2
     assert "is not complete in " in result.err
-    assert "and a model file starts no download: pass --dataset 'Stripes(folder=\"gone\")'" in result.err
+    assert "and a model file never starts a download: pass --dataset 'Stripes(folder=\"gone\")'" in result.err
 
 
 def test_no_file_is_opened_through_the_arguments_of_a_trusted_dataset(striped: Any) -> None:

@@ -93,7 +93,7 @@ def test_a_reproduction_names_the_plugin_that_decides(twice: Any, tmp_path: Path
     result = twice("reproduce", "tiny")
     assert result.code == 1
     assert "\n  my-twice was 1.0, it is 1.1\n" in result.err
-    assert "that were recorded" not in result.err
+    assert "the recorded versions" not in result.err
     assert "was saved with" not in result.err  # said already
     document = twice("reproduce", "tiny", "--json").document
     assert document["environment"] == ["my-twice was 1.0, it is 1.1"]

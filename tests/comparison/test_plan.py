@@ -113,9 +113,9 @@ def test_a_grid_without_codes_is_over_the_recipe() -> None:
     [
         (["mnist-config"], {}, "cannot read the code 'mnist-config' at position 1: .*; did you mean the recipe mnist"),
         (["zz"], {}, "cannot read the code 'zz' at position 1: .*; the recipes are .*digits, .* ends in .toml"),
-        (["digits", "digits"], {}, "two configurations are called digits: leave one out, or give one another model.n"),
-        (["digits"], {"base": "digits"}, "a base is what codes are applied to, and recipes are given: leave out"),
-        (["c4"], {"base": "digits", "grid": {"model.layers": [["Flatten()"]]}}, "codes and the grid both say model.l"),
+        (["digits", "digits"], {}, "two configurations are named digits: remove one, or give it another model.n"),
+        (["digits"], {"base": "digits"}, "--base applies to codes, but recipes were given: remove"),
+        (["c4"], {"base": "digits", "grid": {"model.layers": [["Flatten()"]]}}, "codes and the grid both set model.l"),
         (["digits"], {"seeds": 0}, "seeds: expected a number of seeds, 1 to 1,000, or a list of .* found 0"),
         (["digits"], {"seeds": [1, 1]}, r"seeds: expected .*, found \[1, 1\]"),
         (["digits"], {"seeds": [-1]}, r"seeds: expected .*, found \[-1\]"),
@@ -131,7 +131,7 @@ def test_what_cannot_be_compared_is_refused(sources: list[str], options: Any, me
 
 def test_recipes_with_other_seeds_need_a_word() -> None:
     two = tiny(COMPARE).override({"model.name": "two", "compare.codes": ["p"], "compare.seeds": [1]})
-    with pytest.raises(ConfigError, match=r"the recipes have different seeds in [compare]: choose them with --seeds"):
+    with pytest.raises(ConfigError, match=r"the recipes have different seeds in \[compare\]: choose them with --seeds"):
         plan(tiny(COMPARE), two)
     assert plan(tiny(COMPARE), two, seeds=1).seeds == (0,)
 
@@ -161,9 +161,7 @@ def test_data_without_test_samples_compare_nothing(monkeypatch: pytest.MonkeyPat
         return dataclasses.replace(data, test=data.test.take(slice(0)))
 
     monkeypatch.setattr("cnnkit.comparison.plan.load_dataset", without)
-    with pytest.raises(
-        DataError, match=r"Digits\(\) has no test samples, and configurations are compared by what they"
-    ):
+    with pytest.raises(DataError, match=r"Digits\(\) has no test samples, which configurations are compared on"):
         plan("p", base=tiny())
 
 

@@ -64,7 +64,7 @@ GONE = {
     "hook-crashes": (HOOK + "import faulthandler; faulthandler._sigsegv()", "cnnkit_losses() ended the process by SIG"),
     "hook-exits": (HOOK + "import os; os._exit(3)", "cnnkit_losses() ended the process with exit code 3"),
     "hook-never-ends": (HOOK + "while True: yield int", "cnnkit_losses() returned more than 10,000 classes"),
-    "hook-forks": (HOOK + "import os; os.fork(); return []", "cnnkit_losses() forked the process, and returned in bo"),
+    "hook-forks": (HOOK + "import os; os.fork(); return []", "cnnkit_losses() forked the process and returned in bo"),
     "forges": (WRITE.format(r'{"names": ["Forged"], "problems": []}' + "\\n"), FORGED),
     "writes": (WRITE.format("\\xff\\n[1]\\nnull\\n"), FORGED),
     "writes-for-ever": ("while True:\n    " + WRITE.format("x" * 65536).replace("\n", "\n    "), FORGED),

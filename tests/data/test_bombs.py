@@ -200,7 +200,7 @@ def test_a_chunk_that_holds_more_than_it_declares(tmp_path: Path) -> None:
     ("content", "options", "message"),
     [
         (zlib.compress(bytes(15)), {"compression": "gzip"}, "expected 16 bytes in a chunk, it has 15"),
-        (zlib.compress(bytes(16))[:-1], {"compression": "gzip"}, "a chunk is cut off"),
+        (zlib.compress(bytes(16))[:-1], {"compression": "gzip"}, "a chunk is truncated"),
         (b"x" * 16, {"compression": "gzip"}, "incorrect header check"),
         (bytes(17), {"shuffle": True}, "expected 16 bytes in a chunk, it has more"),
     ],

@@ -225,7 +225,7 @@ def test_a_server_that_lets_it_drip_is_left_for_the_next(
 
 def test_connections_that_bring_a_byte_each_are_in_vain(server: Server, tmp_path: Path) -> None:
     server.answer = servers.sends_a_byte_for_each_connection
-    with pytest.raises(DataError, match="4 bytes have come and are kept in"):
+    with pytest.raises(DataError, match="4 bytes are downloaded and kept in"):
         fetch(server.url, tmp_path, len(CONTENT))
     assert server.asked == [None, 1, 2, 3]
 
@@ -234,7 +234,7 @@ def test_connections_are_counted(server: Server, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("cnnkit.data.downloading.transfer.PROGRESS", 1)
     monkeypatch.setattr("cnnkit.data.downloading.transfer.CONNECTIONS", 7)
     server.answer = servers.sends_a_byte_for_each_connection
-    with pytest.raises(DataError, match="the connection was cut 7 times\n  7 bytes have come"):
+    with pytest.raises(DataError, match="the connection was cut 7 times\n  7 bytes are downloaded"):
         fetch(server.url, tmp_path, None)
     assert len(server.asked) == 7
 
@@ -244,7 +244,7 @@ def test_a_login_page_takes_nothing_from_what_has_come(server: Server, tmp_path:
     part = tmp_path / f"{NAME}.part"
     part.write_bytes(CONTENT[:150_000])
     server.answer = servers.sends_a_login_page_without_a_length
-    with pytest.raises(DataError, match=r"(server ends|was cut) after 19 .*\n  150,000 bytes have come and are"):
+    with pytest.raises(DataError, match=r"(server sent only|was cut after) 19 .*\n  150,000 bytes are downloaded and"):
         fetch(server.url, tmp_path, size)
     assert part.read_bytes() == CONTENT[:150_000]
     assert [path.name for path in tmp_path.iterdir()] == [part.name]
@@ -258,7 +258,7 @@ def test_a_start_again_that_is_cut_is_kept_if_it_is_further(server: Server, tmp_
     for end, kept in ((100_000, 150_000), (180_000, 180_000)):
         part.write_bytes(b"?" * 150_000)
         server.answer, server.asked = cuts(end, ranges=False, once=False), []
-        with pytest.raises(DataError, match=f"{kept:,} bytes have come and are kept"):
+        with pytest.raises(DataError, match=f"{kept:,} bytes are downloaded and kept"):
             fetch(server.url, tmp_path, None)
         assert part.read_bytes() == (CONTENT[:end] if kept == end else b"?" * 150_000)
 

@@ -53,7 +53,7 @@ def test_rows_are_those_of_the_array(tmp_path: Path) -> None:
     for index in (300, (0, 0, 0, 0, 0), (..., 0, 0, 0, 0, 0), mask[:7]):
         with pytest.raises(IndexError):
             x[index]
-    with pytest.raises(ValueError, match="by a copy alone"):
+    with pytest.raises(ValueError, match="only by a copy"):
         np.asarray(x, copy=False)
 
 

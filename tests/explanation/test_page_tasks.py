@@ -30,7 +30,7 @@ def test_labels_have_probabilities_of_their_own() -> None:
     explanation = explain(model, image(model.input_shape), target=np.array([1, 0, 0]))
     found = read(explanation)
     assert "The network says cat, owl. True are cat. The loss is" in text(found, explanation)
-    assert "by itself: 1 / (1 + exp(-z))" in found.sections["outcome"]
+    assert "independently: 1 / (1 + exp(-z))" in found.sections["outcome"]
     assert f"cat (target){2:.0f}{1 / (1 + np.exp(-2)):.4f}" in found.sections["outcome"].replace("2.000", "2")
     assert "BinaryCrossEntropy()" in found.sections["outcome"]
 
@@ -46,7 +46,7 @@ def text(found: Reader, explanation: Any) -> str:
 
 def test_scores_of_classes_have_no_probabilities() -> None:
     found = outcome("Flatten()", "Dense(3)", task=Task("classes"))
-    assert "The network says the class with the highest score" in found
+    assert "The network predicts the class with the highest score" in found
     assert "probability" not in found.split("The loss:")[0]
 
 
@@ -73,7 +73,7 @@ def test_what_gives_no_classes_needs_the_true_ones(task: Task, target: Any, mess
 
 def test_outputs_of_pixels_are_refused() -> None:
     model = network("Conv2D(3, 1)")
-    with pytest.raises(ShapeError, match="expected a network that says one thing of a sample"):
+    with pytest.raises(ShapeError, match="expected a network with one answer for each sample"):
         explain(model, image(model.input_shape))
 
 

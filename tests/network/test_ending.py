@@ -196,7 +196,7 @@ def test_a_class_derived_from_one_that_passes_values_on_is_no_such_class() -> No
 def test_a_softmax_or_rectifier_before_labels_is_told() -> None:
     x, y = samples()[0], np.random.default_rng(2).integers(0, 2, (70, 5))
     trainer = Trainer(loss=BinaryCrossEntropy(), metrics=[], epochs=1)
-    with pytest.raises(ConfigError, match=r"the network ends in layer softmax_1 .*; leave the Softmax out"):
+    with pytest.raises(ConfigError, match=r"the network ends in layer softmax_1 .*; remove the Softmax"):
         trainer.fit(network(["Flatten()", "Softmax()"]), (x, y))
     with pytest.warns(
         RuntimeWarning, match=r"the network ends in layer relu_2 = ReLU\(\), and BinaryCrossEntropy\(\) needs"

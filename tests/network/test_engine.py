@@ -173,7 +173,7 @@ def test_a_session_that_failed_is_over() -> None:
     with training_session(model.engine(), samples(), OBJECTIVE, RULE, 40, 2) as session:
         with pytest.raises(ShapeError):
             step(session)
-        with pytest.raises(TrainingError, match="has ended, or failed: begin a new one"):
+        with pytest.raises(TrainingError, match="has ended or failed: start a new one"):
             step(session)
 
 
@@ -357,12 +357,12 @@ class Returns(Layer):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (Returns(ahead="array"), r"forward must return \(y, cache\) with y an array, it gave an array of"),
-        (Returns(ahead="none"), r"with y an array, it gave NoneType"),
+        (Returns(ahead="array"), r"forward must return \(y, cache\) with y an array, it returned an array of"),
+        (Returns(ahead="none"), r"with y an array, it returned NoneType"),
         (Returns(ahead="row"), r"with y of shape \(\d, 3\); it gave an array of shape \(3,\) as y"),
         (Returns(ahead="number"), r"it gave \(float, NoneType\)"),
-        (Returns(back="array"), r"backward must return \(dx, grads\) with grads a dict, it gave an array of"),
-        (Returns(back="none"), r"with grads a dict, it gave NoneType"),
+        (Returns(back="array"), r"backward must return \(dx, grads\) with grads a dict, it returned an array of"),
+        (Returns(back="none"), r"with grads a dict, it returned NoneType"),
         (Returns(back="row"), r"with dx of shape \(\d, 3\); it gave an array of shape \(\d, 1\) as dx"),
     ],
 )

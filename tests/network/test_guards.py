@@ -138,7 +138,7 @@ def test_sums_of_a_metric_have_one_shape(workers: int) -> None:
 
 def test_sums_that_numpy_would_broadcast_are_refused() -> None:
     metric = MetricGives(lambda outputs: np.zeros(1 if len(outputs) == 8 else (1, 1)))
-    with pytest.raises(ShapeError, match=r"sums\(\) gave \(1, 1\) for one and \(1,\) for another: add up over"):
+    with pytest.raises(ShapeError, match=r"sums\(\) returned \(1, 1\) for one and \(1,\) for another: add up over"):
         train(metric=metric)
 
 
@@ -146,7 +146,10 @@ def test_sums_that_numpy_would_broadcast_are_refused() -> None:
     ("given", "came"), [(None, "NoneType"), (1j, "complex"), ("one", "str"), (np.array([None]), "array of shape")]
 )
 def test_sums_of_a_metric_are_numbers(given: Any, came: str) -> None:
-    with pytest.raises(ComponentError, match=rf"^the metric MetricGives\(\) must give what .* sums\(\) gave .*{came}"):
+    with pytest.raises(
+        ComponentError,
+        match=rf"^the metric MetricGives\(\) must give what .* sums\(\) returned .*{came}",
+    ):
         train(metric=MetricGives(lambda outputs: given))
 
 
@@ -231,8 +234,7 @@ def test_what_is_in_place_passes(rule: Callable[..., Any]) -> None:
 def test_state_vectors_have_different_names(slots: Any) -> None:
     with pytest.raises(
         ComponentError,
-        match=r"^the optimizer Does\(\) must name each of its state vectors exactly "
-        r"once",
+        match=r"^the optimizer Does\(\) must name each of its state vectors exactly once",
     ):
         train(optimizer=Does(augment, slots))
 

@@ -48,7 +48,7 @@ class Drawing(Layer):
 
 @pytest.mark.parametrize("how", ["choice", "keyword", "standard"])
 def test_what_is_drawn_is_refused_before(how: str) -> None:
-    with pytest.raises(ShapeError, match="it asks for 100,000,000 numbers, more than are left of the 8 that the netwo"):
+    with pytest.raises(ShapeError, match="it asks for 100,000,000 numbers, more than remain of the 8 that the netwo"):
         Sequential([Drawing(how)], (3,), limit=8)
 
 
@@ -69,7 +69,7 @@ def test_small_draws_pass(how: str) -> None:
 def test_large_layers_take_no_memory(layers: list[str], shape: Shape) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(ShapeError, match="numbers, more than are left of the 8 that the network may have"):
+        with pytest.raises(ShapeError, match="numbers, more than remain of the 8 that the network may have"):
             Sequential(layers, shape, limit=8)
         assert tracemalloc.get_traced_memory()[1] < 2**22
     finally:

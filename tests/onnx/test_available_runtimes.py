@@ -59,9 +59,9 @@ def test_what_is_missing_or_needs_arguments_or_is_broken_is_named(monkeypatch: p
     available = found(plugin("a-runtime", lambda: [Missing, Configured]), plugin("b-runtime", fails))
     assert available.runtimes == [ReferenceEvaluator()]
     assert available.left_out() == (
-        'OnnxRuntime was left out: no-such-runtime is not installed; run: pip install "cnnkit[runtimes]"',
-        "Missing was left out: no-such-distribution is not installed; run: pip install no-such-distribution",
-        "Configured was left out: choose it by its expression; "
+        'OnnxRuntime was skipped: no-such-runtime is not installed; run: pip install "cnnkit[runtimes]"',
+        "Missing was skipped: no-such-distribution is not installed; run: pip install no-such-distribution",
+        "Configured was skipped: choose it by its expression; "
         "Configured(): missing a required argument: 'device'; expected Configured(device)",
         "b-runtime 1.2 is broken and may provide a runtime: cnnkit_runtimes() failed: ValueError: not today",
     )

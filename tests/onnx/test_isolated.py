@@ -84,7 +84,7 @@ class Unknown(ReferenceEvaluator):
 def test_a_runtime_that_no_plugin_brings_cannot_run_a_strangers_file(tmp_path: Path) -> None:
     path = foreign(tmp_path / "model.onnx", MODEL)
     with pytest.raises(
-        ConfigError, match=r"^Unknown\(\) does not come from an installed plugin. .*cnnkit_runtimes, or"
+        ConfigError, match=r"^Unknown\(\) does not come from an installed plugin\. .*cnnkit_runtimes, or"
     ):
         validate_onnx(path, MODEL, runtimes=[Unknown()])
     path.write_bytes(to_onnx(MODEL).SerializeToString())

@@ -337,7 +337,7 @@ def test_a_missing_runtime_is_left_out_by_default_and_an_error_by_name(
     report = validate_onnx(path, model, inputs(2))
     assert [result.runtime for result in report.results] == ["ReferenceEvaluator()"]
     assert report.remarks() == [
-        'OnnxRuntime was left out: no-such-distribution is not installed; run: pip install "cnnkit[runtimes]"'
+        'OnnxRuntime was skipped: no-such-distribution is not installed; run: pip install "cnnkit[runtimes]"'
     ]
     with pytest.raises(OnnxError, match=r'OnnxRuntime\(\) needs .*; run: pip install "cnnkit\[runtimes\]"'):
         validate_onnx(path, model, inputs(2), ["OnnxRuntime()"])

@@ -146,7 +146,7 @@ def without_version(version: bytes) -> bytes:
     return zipped((CARD, b"x"))
 
 
-@hostile("cut short, or has a comment")
+@hostile("truncated, or has a comment")
 def empty(version: bytes) -> bytes:
     return b"PK\x03\x04"
 
@@ -173,7 +173,7 @@ def bytes_before(version: bytes) -> bytes:
     return b"PK\x03\x04 something else" + zipped((VERSION_FILE, version))
 
 
-@hostile("cut short, or has a comment", naive=True)
+@hostile("truncated, or has a comment", naive=True)
 def comment(version: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -182,7 +182,7 @@ def comment(version: bytes) -> bytes:
     return file.getvalue()
 
 
-@hostile("cut short, or has a comment")
+@hostile("truncated, or has a comment")
 def bytes_behind(version: bytes) -> bytes:
     return zipped((VERSION_FILE, version)) + bytes(100_000)
 

@@ -194,7 +194,7 @@ def test_no_plugin_is_needed(registry: Registry) -> None:
     found = diff(registry.read("net@1"), registry.read("net@2"))
     assert found.layers[0] == LayerLine("changed", "Scale(1.0)", "Scale(2.0)")
     assert [pair.relative_change for pair in found.arrays] == [0.0, 0.0]
-    with pytest.raises(RegistryError, match="which came from no plugin"):
+    with pytest.raises(RegistryError, match="which did not come from a plugin"):
         registry.load("net@1")
 
 

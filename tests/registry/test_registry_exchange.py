@@ -123,7 +123,7 @@ def test_damaged_bytes_are_refused_before_anything_is_written(other: Registry, d
     for bad in (b"", data[:-1], data + b"\0", bytes(flipped), data[:512], b"PK" + data):
         with pytest.raises(RegistryError, match="the file cannot be imported, it is damaged: "):
             other.add(bad, name)
-    with pytest.raises(RegistryError, match="it is what is left of a version that was deleted"):
+    with pytest.raises(RegistryError, match="it is the remnant of a deleted version"):
         other.add(sealing.tombstone(), name)
     assert not other.path.exists()
 

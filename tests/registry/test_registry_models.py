@@ -69,7 +69,10 @@ def test_merges_in_merges_are_looked_at_once(registry: Registry) -> None:
 def test_a_layer_from_no_plugin_is_given_by_its_class(registry: Registry) -> None:
     registry.save(Sequential([Scale(2.0), "Dense(2)"], (3,)), "net")
     assert registry.load("net", components=[Scale]).layers[0] == Scale(2.0)
-    with pytest.raises(RegistryError, match=r"net@1 cannot be loaded: it needs Scale, which came from no plugin; give"):
+    with pytest.raises(
+        RegistryError,
+        match=r"net@1 cannot be loaded: it needs Scale, which did not come from a plugin; give",
+    ):
         registry.load("net")
     with pytest.raises(RegistryError, match="components must be classes of layers or merges, got 3"):
         registry.load("net", components=[3])  # type: ignore[list-item]
@@ -92,9 +95,9 @@ def test_components_among_the_arguments_are_tied_to_their_origin_too(registry: R
     registry.save(Sequential([layer, "Dense(2)"], (3,)), "net")
     assert registry.read("net").manifest.components.keys() == {"Sum", "Scale", "Shift", "Dense"}
     assert registry.load("net", components=[Scale, Sum, Shift]).layers[0] == layer
-    with pytest.raises(RegistryError, match="it needs Shift, which came from no plugin"):
+    with pytest.raises(RegistryError, match="it needs Shift, which did not come from a plugin"):
         registry.load("net", components=[Sum, Scale])
-    with pytest.raises(RegistryError, match="it needs Scale, which came from no plugin"):
+    with pytest.raises(RegistryError, match="it needs Scale, which did not come from a plugin"):
         registry.load("net", components=[Sum])
 
 
@@ -115,7 +118,7 @@ def test_only_the_plugins_that_a_file_names_are_imported(registry: Registry, mon
     manifest = dataclasses.replace(record.manifest, components=named)
     assert models.rebuild(manifest, record.state, "net@1").layers == [layer]
     del named["Shift"]
-    with pytest.raises(RegistryError, match="it needs Shift, which came from no plugin"):
+    with pytest.raises(RegistryError, match="it needs Shift, which did not come from a plugin"):
         models.rebuild(manifest, record.state, "net@1")
     assert imported == []
     catalog.build("layer", "Shift(1.0)")
@@ -169,7 +172,7 @@ def test_a_plugin_in_another_version_is_a_warning(
 
 
 def test_two_classes_of_one_name_cannot_be_saved(registry: Registry) -> None:
-    with pytest.raises(RegistryError, match="two classes of this model are called Scale"):
+    with pytest.raises(RegistryError, match="two classes of this model are named Scale"):
         registry.save(Sequential([Scale(1.0), other_scale()], (3,)), "net")
 
 

@@ -192,7 +192,7 @@ def test_a_reader_cannot_lock_out_writers_for_ever(shared: Path, monkeypatch: py
         with (
             pytest.warns(UserWarning, match=r"^waiting for another process that holds the lock of .*net$"),
             pytest.raises(
-                RegistryError, match=r"has had the lock of .*net for 0\.3 seconds: nothing was changed; try again"
+                RegistryError, match=r"has held the lock of .*net for 0\.3 seconds: nothing was changed; try again"
             ),
         ):
             Registry(shared).set_alias("net@1", "best")

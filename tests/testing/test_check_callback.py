@@ -149,7 +149,7 @@ FAULTS: list[tuple[Callback, str, str]] = [
         "fresh start",
         "verdict after epoch 1 of the same training, started again; reset the state in start",
     ),
-    (CountsTrainings(), "fresh start", "begun again; forget in start: expected"),
+    (CountsTrainings(), "fresh start", "started again; reset the state in start: expected"),
     (NeedsTwoEpochs(), "verdicts", "IndexError: list index out of range"),
     (
         TooLate(),

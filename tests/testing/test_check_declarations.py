@@ -128,7 +128,7 @@ class Joining(Residual):
 @pytest.mark.parametrize(
     ("layer", "check", "reason"),
     [
-        (Countless(), "cost", "cost must return a LayerCost, such as .*, it returned 12; leave cost out"),
+        (Countless(), "cost", "cost must return a LayerCost, such as .*, it returned 12; remove cost"),
         (Halves(), "cost", "touched of the cost must be a whole number, 0 or above, got 0.5"),
         (Below(), "cost", "operations of the cost must be a whole number, 0 or above, got -1"),
         (Wordless(), "cost", "the cost must describe what is counted, got what=''"),

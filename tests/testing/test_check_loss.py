@@ -147,7 +147,7 @@ FAULTS: list[tuple[Loss, str, str]] = [
         "shapes",
         r"for 12 samples, got ndarray of shape \(12, 5\); the mean over the batch",
     ),
-    (NoCache(), "shapes", r"forward must return \(losses, cache\), it gave ndarray"),
+    (NoCache(), "shapes", r"forward must return \(losses, cache\), it returned ndarray"),
     (IgnoresWeight(), "weight", "the gradient for three times the weight, and three times the gradient; multiply by"),
     (HalfGradient(), "gradient", "make backward the derivative of weight . sum"),
     (Float64Gradient(), "shapes", "dtype of the gradient: expected float32, got float64"),

@@ -154,7 +154,7 @@ FAULTS: list[tuple[Metric, str, str]] = [
         "greater_is_better is True, but right outputs give 0 and wrong ones 1: set",
     ),
     (LikelihoodsUpsideDown(), "direction", r"set greater_is_better = False"),
-    (NamedLoss(), "key", "key must be a name of its own in a history.*got 'loss'"),
+    (NamedLoss(), "key", "key must be a unique name in a history.*got 'loss'"),
     (NamedTwice(), "key", "got 'validation_accuracy'"),
     (MemoryOrder(), "memory order", "sums differ for outputs whose samples are the fastest axis in memory"),
     (GlobalRandom(), "no call state", "global random numbers were drawn"),

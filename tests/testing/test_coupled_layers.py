@@ -101,7 +101,7 @@ class SpendsTheTotal(BatchNorm2D):
 
 
 FAULTS: list[tuple[Layer, str]] = [
-    (Frozen(), r"absorb changed none of the buffers running_mean, running_var: .* or leave absorb out if they are"),
+    (Frozen(), r"absorb changed none of the buffers running_mean, running_var: .* or remove absorb if they are"),
     (
         Forgotten(),
         r"prediction uses buffers\['running_mean'\] and training does not, .* never changes it: write into it",

@@ -292,7 +292,7 @@ FAULTS: list[tuple[Layer, Shape, str, str]] = [
     (WholeParameters(), IMAGE, "build", r"build must make params\['beta'\] an array of finite floats"),
     (NoArray(), IMAGE, "build", r"build must make params\['gain'\] an array of finite floats, it made 0.5"),
     (BuildChangesRepr(), IMAGE, "repr", r"repr after build and a call: expected BuildChangesRepr\(\), got"),
-    (ReturnsNoCache(), IMAGE, "shapes", r"forward must return \(y, cache\) with y an array, it gave an array"),
+    (ReturnsNoCache(), IMAGE, "shapes", r"forward must return \(y, cache\) with y an array, it returned an array"),
     (MissingGradient(), IMAGE, "shapes", "shapes of gradients in training: expected"),
     (MeanGradient(), IMAGE, "training tiles", "gradient of gamma in training of a batch that is cut"),
 ]

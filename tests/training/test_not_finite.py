@@ -214,7 +214,7 @@ class Spoils(Augmentation):
 def test_nan_from_an_augmentation_is_told_as_such() -> None:
     x = np.zeros((20, 1, 2, 2), np.float32) + np.arange(20, dtype=np.float32)[:, None, None, None]
     trainer = Trainer(augmentations=[Spoils()], epochs=1, batch_size=20)
-    with pytest.raises(TrainingError, match="first seen in the training sample 3, after its augmentations"):
+    with pytest.raises(TrainingError, match="First non-finite value: the training sample 3, after its augmentations"):
         trainer.fit(Sequential(["Flatten()", "Dense(2)"], (1, 2, 2)), Samples(x, np.arange(20) % 2))
 
 
@@ -228,6 +228,6 @@ def test_after_a_rollback_updates_are_counted_from_where_the_epoch_began() -> No
             super().update(params, grads, state, lr, step)
 
     options: dict[str, Any] = {"epochs": 2, "batch_size": 10, "rollback": 0.25, "workers": 1}
-    with pytest.warns(RuntimeWarning, match="the epoch begins anew"):
+    with pytest.warns(RuntimeWarning, match="the epoch restarts"):
         Trainer(optimizer=Counts(at=6), **options).fit(Sequential(["Dense(2)"], (3,)), rows())
     assert numbers == [1, 2, 3, 4, 5, 6, 5, 6, 7, 8]

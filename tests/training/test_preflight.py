@@ -238,8 +238,8 @@ def test_what_can_be_counted_is_not(targets: Array, metric: Any) -> None:
          "lr, seconds are; a validation quantity needs validation samples: set data.validation in the recipe, such as "
          "0.1, or in Python give Data(train, test, validation)"),
         ({"record": ["dense_1.wait"]}, "record: expected names among dense_1.weight, dense_1.bias; got 'dense_1.wait'"),
-        ({"schedule": Gives(-1)}, "the schedule Gives() must give a finite factor, 0 or above; it gave -1 after 2 of 4 "
-         "epochs"),
+        ({"schedule": Gives(-1)}, "the schedule Gives() must give a finite factor, 0 or above; it returned -1 after 2 "
+            "of 4 epochs"),
     ],
     ids=["keep", "callbacks", "record", "schedule"],
 )  # fmt: skip

@@ -308,7 +308,7 @@ def test_a_long_value_is_shortened() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_close_ones() -> None:
-    ending = "(a recipe of your own is given by the path of its file, which ends in .toml)"
+    ending = "(give a recipe of yours by the path of its file, which ends in .toml)"
     names = ", ".join(recipe_names())
     with pytest.raises(RecipeError) as error:
         load_recipe("digi")

@@ -91,8 +91,7 @@ class Objective:
             if here.shape != there.shape:
                 raise ShapeError(
                     f"the metric {metric!r} must give sums of one shape for every tile; sums() returned {here.shape} "
-                    f"for "
-                    f"one and {there.shape} for another: add up over the samples of the tile"
+                    f"for one and {there.shape} for another: add up over the samples of the tile"
                 )
 
     def means(self, sums: Sums) -> dict[str, float]:

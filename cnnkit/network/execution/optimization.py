@@ -34,8 +34,7 @@ def move(optimizer: Optimizer, params: Array, grads: Array, vectors: dict[str, A
         if name not in vectors:
             raise ComponentError(
                 f"the optimizer {optimizer!r} put the new vector {name!r} into its state, which is lost after the "
-                f"step: "
-                f"name it in slots(), and change it in place"
+                f"step: name it in slots(), and change it in place"
             )
         if kept is not vectors[name]:
             raise ComponentError(
