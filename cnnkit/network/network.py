@@ -333,7 +333,7 @@ def _refuse_owned(layers: Sequence[Layer | Merge]) -> None:
         if owner is not None and any(node.layer is layer for node in owner.nodes):
             raise ConfigError(
                 f"{layer!r} belongs to another network, which would lose its parameters: put copy.deepcopy(layer), or "
-                "its expression, into the new one, and take the values over with load_state"
+                "its expression, into the new one, and copy the values with load_state"
             )
 
 

@@ -117,8 +117,8 @@ def check_nothing_else_changed(callback: Callback, quantities: Mapping[str, bool
     for path, other in others.items():
         if changed := changes(before[path], snapshot(other, path)):
             raise CheckError(
-                f"a call changed {', '.join(changed)}, so that the recorded recipe is not what was trained with; look "
-                "at the history alone, a learning rate is changed by a Schedule"
+                f"a call changed {', '.join(changed)}, so the recorded recipe is not the one used in training; only "
+                "read the history, and change the learning rate with a Schedule"
             )
     equal("repr after a training", repr(callback), text)
     if global_generators() != generators:

@@ -130,8 +130,8 @@ def check_parts_apart(dataset: Dataset, data_dir: Path) -> None:
         shared = sum(digest in trained for digest in _digests(samples))
         if shared > SHARED * len(samples):
             raise CheckError(
-                f"{shared} of the {len(samples)} inputs of {name} are among the training inputs, too, at most "
-                f"{SHARED:.0%} may be: what is measured on them says nothing about new samples; split without overlap"
+                f"{shared} of the {len(samples)} inputs of {name} are also among the training inputs, at most "
+                f"{SHARED:.0%} may be: results on them say nothing about new samples; split without overlap"
             )
 
 

@@ -125,7 +125,7 @@ def check_slots_are_used(optimizer: Optimizer) -> None:
         if not vector.any():
             raise CheckError(
                 f"state[{name!r}] is still 0 after {MANY_STEPS} steps: write into it, state[{name!r}][...] = value, or "
-                "take it out of slots; if it is used later than that, check a configuration that begins earlier"
+                "remove it from slots; if it is used later than that, check a configuration that starts earlier"
             )
 
 
@@ -218,7 +218,7 @@ def _check_finite(found: Mapping[str, Array], after: str) -> None:
         if not np.isfinite(value).all():
             raise CheckError(
                 f"{name} is {value[~np.isfinite(value)][0]} after {after}: keep quotients finite, such as by an "
-                "epsilon beside the root, and divide by no rate"
+                "epsilon beside the root, and never divide by the rate"
             )
 
 

@@ -154,7 +154,7 @@ class Checkpoints:
         for key, here in about.items():
             if (there := record.get(key)) != here:
                 raise ConfigError(
-                    f"the checkpoint is of another training: its {key} is {there!r:.300}, here it is {here!r:.300}"
+                    f"the checkpoint belongs to another training: its {key} is {there!r:.300}, here it is {here!r:.300}"
                 )
         position = Position.from_record(record.get("position"))
         position.best_state, position.began = _taken(arrays, BEST), _taken(arrays, BEGAN)

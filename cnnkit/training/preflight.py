@@ -26,7 +26,7 @@ from cnnkit.training.steps import factor_at, rate_of
 from cnnkit.training_options import OPTIONS, TrainingOptions
 from cnnkit.types import blocks
 
-WITHOUT = "take it out of the metrics, or write metrics=[] for none"
+WITHOUT = "remove it from the metrics, or write metrics=[] for none"
 ALIKE = 0.85
 """From which similarity on an attribute of a model or trainer is a misspelt option, as `epoch` is, and no note."""
 ELSEWHERE = {

@@ -111,7 +111,7 @@ class Recipe(Section):
         optimizer = self.train.optimizer
         component: Any = components.installed_catalog().build("optimizer", optimizer)
         if "lr" not in inspect.signature(type(component)).parameters:
-            raise ConfigError(f"{optimizer} takes no argument lr that could be changed: give another train.optimizer")
+            raise ConfigError(f"{optimizer} has no argument lr to change: choose another train.optimizer")
         component.lr = lr  # wrong values are found when it is built again
         distribution = parse(optimizer).distribution
         return self.override({"train.optimizer": f"{distribution}:{component!r}" if distribution else repr(component)})

@@ -282,7 +282,7 @@ def test_a_link_in_the_place_of_the_part_is_not_followed(server: Server, tmp_pat
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / f"{NAME}.part").symlink_to(precious)
-    with pytest.raises(DataError, match=r"the folder cannot be written: .*symbolic links"):
+    with pytest.raises(DataError, match=r"cannot write to the folder: .*symbolic links"):
         fetch(server.url, folder, None)
     assert precious.read_bytes() == b"mine"
 

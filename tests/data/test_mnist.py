@@ -142,7 +142,7 @@ def test_a_login_page_in_the_place_of_a_file_is_not_kept(mirror: Mirror, tmp_pat
 
 def test_a_folder_that_cannot_be_written(mirror: Mirror, tmp_path: Path) -> None:
     (tmp_path / "mnist").write_text("in the way")
-    assert "and the folder cannot be written: [Errno 17] File exists" in refusal(tmp_path)
+    assert "and cannot write to the folder: [Errno 17] File exists" in refusal(tmp_path)
 
 
 def test_fashion_mnist_is_described(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ FAULTS: list[tuple[Dataset, str, str]] = [
     (OtherChannels(), "parts alike", "preprocessing is for 2 channels, inputs have 1"),
     (PixelsBeyondTheLabels(), "parts alike", "classes in train must be from 0 to 0, they are from 0 to 2"),
     (IntegerMaps(), "samples", r"floats of shape \(N, F\) or \(N, C, H, W\); .* of shape \(20, 2, 4, 5\), int64"),
-    (Leak(), "parts apart", "7 of the 7 inputs of test are among the training inputs, too, at most 10% may be: what"),
+    (Leak(), "parts apart", "7 of the 7 inputs of test are also among the training inputs, at most 10% may be: results"),
     (AlmostAllLeak(), "parts apart", "29 of the 30 inputs of test are among the training inputs, too"),
     (RelabelledLeak(), "parts apart", "20 of the 20 inputs of test are among the training inputs, too"),
     (ValidationLeak(), "parts apart", "4 of the 4 inputs of validation are among .*; split without overlap"),

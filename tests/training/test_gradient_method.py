@@ -128,7 +128,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(steps: int) -> None:
 def test_a_checkpoint_of_another_gradient_method_is_refused() -> None:
     store, progress = InMemory(), StopsAfter(3)
     trainer(progress=progress).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
-    with pytest.raises(ConfigError, match="the checkpoint is of another training: its train is"):
+    with pytest.raises(ConfigError, match="the checkpoint belongs to another training: its train is"):
         trainer(gradient=None).fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
 
 

@@ -193,7 +193,7 @@ def test_accuracy_of_labels_is_refused() -> None:
     assert isinstance(error, ConfigError)
     assert str(error) == (
         "the metric Accuracy() counts the samples of which the one right class has the largest output, and "
-        "BinaryCrossEntropy() trains labels, any number of which may be there: take it out of the metrics, or write "
+        "BinaryCrossEntropy() trains labels, any number of which may be there: remove it from the metrics, or write "
         "metrics=[] for none"
     )
     trainer = Trainer(epochs=1, loss="BinaryCrossEntropy()", metrics=[])
@@ -210,7 +210,7 @@ def test_so_is_accuracy_of_values(part: str) -> None:
     error = refused(data=Data(parts["training"], parts["test"], parts["validation"]), loss="MSE()")
     assert str(error) == (
         "the metric Accuracy() counts the samples of which the one right class has the largest output, and the "
-        f"{part} targets are values: take it out of the metrics, or write metrics=[] for none"
+        f"{part} targets are values: remove it from the metrics, or write metrics=[] for none"
     )
 
 

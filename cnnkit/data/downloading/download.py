@@ -48,7 +48,7 @@ def download(
                 reasons.append(f"{kept:,} bytes are downloaded and kept in {part}: the next attempt resumes from there")
     except OSError as error:
         raise DataError(
-            f"the folder cannot be written: {error}; choose another with --data-dir or CNNKIT_DATA_DIR"
+            f"cannot write to the folder: {error}; choose another with --data-dir or CNNKIT_DATA_DIR"
         ) from error
     raise DataError("\n  ".join(["no mirror gave it:", *reasons]))
 
