@@ -114,5 +114,5 @@ def test_a_learning_rate_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert recipe(optimizer="cnnkit:SGD(0.1)").with_learning_rate(0.5).train.optimizer == "cnnkit:SGD(lr=0.5)"
     monkeypatch.setattr("cnnkit.components.installed_catalog", lambda: SimpleNamespace(build=lambda *_: object()))
-    with pytest.raises(ConfigError, match=r"^SGD\(\) has no argument lr to change: give another train\."):
+    with pytest.raises(ConfigError, match=r"^SGD\(\) has no argument lr to change: choose another train\."):
         recipe(optimizer="SGD()").with_learning_rate(0.5)

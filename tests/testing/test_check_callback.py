@@ -140,7 +140,7 @@ FAULTS: list[tuple[Callback, str, str]] = [
     (
         Halve(),
         "nothing else changed",
-        "a call changed OPTIMIZER.lr, so that the recorded recipe is not what was trained",
+        "a call changed OPTIMIZER.lr, so the recorded recipe is not the one used in",
     ),
     (HalvesItsOwn(), "nothing else changed", "a call changed self.optimizer.lr"),
     (MovesWeights(), "nothing else changed", r"a call changed .*self.model"),

@@ -193,12 +193,12 @@ def test_another_training_is_not_continued() -> None:
     store, progress = InMemory(), StopsAfter(3)
     trainer(progress).fit(network(), DATA, stop=progress.request, checkpoints=Checkpoints(store))
     resume = Checkpoints(store, resume=True)
-    with pytest.raises(ConfigError, match=r"of another training: its train is .*Adam\(lr=0.02.*here it is .*0.05"):
+    with pytest.raises(ConfigError, match=r"to another training: its train is .*Adam\(lr=0.02.*here it is .*0.05"):
         trainer(optimizer="Adam(0.05)").fit(network(), DATA, checkpoints=resume)
-    with pytest.raises(ConfigError, match="of another training: its layers is"):
+    with pytest.raises(ConfigError, match="to another training: its layers is"):
         trainer().fit(Sequential(["Flatten()", "Dense(3)"], (1, 6, 6)), DATA, checkpoints=resume)
     other = Data(DATA.train, DATA.test, DATA.validation, name="Images()", digest="e")
-    with pytest.raises(ConfigError, match="of another training: its dataset is"):
+    with pytest.raises(ConfigError, match="to another training: its dataset is"):
         trainer().fit(network(), other, checkpoints=resume)
 
 

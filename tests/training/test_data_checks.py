@@ -199,7 +199,7 @@ def test_a_training_goes_on_after_its_test_samples_were_mended() -> None:
     assert outcome(resumed) == outcome(trainer().fit(network(), mended))
     assert resumed.dataset == {"name": "Images()", "digest": "b"}
     other = replace(data, training_digest="other")
-    with pytest.raises(CnnkitError, match="of another training: its dataset is"):
+    with pytest.raises(CnnkitError, match="to another training: its dataset is"):
         trainer().fit(network(), other, checkpoints=Checkpoints(store, resume=True))
 
 
