@@ -18,7 +18,7 @@ LIST = re.compile(r"(<!-- list of ([a-z ]+) -->\n).*?(<!-- end of list -->\n)", 
 
 
 def filled(text: str) -> str:
-    """The page with all of its lists made anew."""
+    """The page with all of its lists regenerated."""
     return LIST.sub(lambda match: f"{match[1]}\n{listed(match[2])}\n{match[3]}", text)
 
 

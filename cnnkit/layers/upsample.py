@@ -20,14 +20,14 @@ class Upsample2D(Layer):
     Backward:  dx = the sum of dy over each block
 
     x: (N, C, H, W); y: (N, C, H * size, W * size). size: a number or (height, width).
-    Raises ConfigError for a size below 1, ShapeError for inputs that are no images.
+    Raises ConfigError for a size below 1, ShapeError for inputs that are not images.
     Source: Ronneberger, Fischer, Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation; ONNX
     operator Resize, mode nearest.
     """
 
     lesson = (
         "Every pixel is repeated, so that it fills a block of the larger image; nothing is computed.",
-        "Details that pooling took away can be put back into it, from layers that still have them.",
+        "Details that pooling removed can be restored from layers that still have them.",
     )
     examples = (
         Example("Upsample2D(2)", (4, 3, 5), "scale_factor=2"),
