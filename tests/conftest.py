@@ -5,7 +5,9 @@ Property tests try the same examples every time, however long one takes: a loade
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,15 @@ settings.register_profile(
     ],
 )
 settings.load_profile("deterministic")
+MATPLOTLIB = tempfile.TemporaryDirectory(prefix="cnnkit-matplotlib-")
 
 
 def pytest_configure() -> None:
-    """In the background, or under nohup, a process ignores signals that the tests, and what they start, must hear."""
+    """Let the tests hear signals, and matplotlib keep its cache outside the folder of the first test that draws.
+
+    In the background, or under nohup, a process ignores signals that the tests, and what they start, must hear.
+    """
+    os.environ.setdefault("MPLCONFIGDIR", MATPLOTLIB.name)
     for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)

@@ -72,7 +72,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         tuning.tune()
     for path, missing in (("~/models", "~"), ("~nobody-of-this-name/models", "~nobody-of-this-name")):
-        with pytest.raises(ConfigError, match=f"^{path}: expected a home folder for {missing}, there is none"):
+        with pytest.raises(ConfigError, match=f"^{path}: expected a home folder for {missing}, but there is none"):
             expanded(path)
 
 

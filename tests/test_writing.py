@@ -58,7 +58,7 @@ def test_a_device_is_not_replaced() -> None:
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert expanded("~/a.png") == tmp_path / "a.png"
-    with pytest.raises(ConfigError, match="expected a home folder for ~nobody-is-called-so, there is none"):
+    with pytest.raises(ConfigError, match="expected a home folder for ~nobody-is-called-so, but there is none"):
         expanded("~nobody-is-called-so/a.png")
     model = Sequential(["Dense(2)"], (3,))
     assert export_onnx(model, "~/a.onnx") == tmp_path / "a.onnx"

@@ -42,7 +42,7 @@ class Choose(Augmentation):
                     given = augmentation.apply(x[chosen], own)
                     if np.shape(given) != (int(chosen.sum()), *x.shape[1:]):
                         raise ShapeError(
-                            f"{augmentation!r} must give images of shape {x[chosen].shape}; it returned "
+                            f"{augmentation!r} must return images of shape {x[chosen].shape}; it returned "
                             f"{np.shape(given)}"
                         )
                     x[chosen] = given

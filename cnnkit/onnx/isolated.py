@@ -25,6 +25,8 @@ from cnnkit.onnx.program import samples_of, value_bytes
 from cnnkit.onnx.work import FREE, TIMES, work_of
 from cnnkit.types import Array
 
+NO_MEMORY = 127
+"""The exit code of a process to which the C library could not give what a new thread needs."""
 SECONDS = 120.0
 """How long the check of a file, and each run of it, may take."""
 MEMORY = 64 * 2**20
@@ -221,6 +223,8 @@ def _end(code: int, late: Sequence[bool]) -> str:
     """How a process ended that gave no reply."""
     if late or code == -signal.SIGXCPU:
         return f"it did not end within {SECONDS:g} seconds"
+    if code == NO_MEMORY:
+        return "it ran out of the memory that a file of its size may take"
     if code < 0:
         return f"the process that did so was killed by {signal.Signals(-code).name}"
     return f"the process that did so ended with exit code {code}"

@@ -249,7 +249,10 @@ def test_a_protected_alias(trained: Any) -> None:
     assert "tiny@2 is not: it was never validated; run `cnnkit export tiny@2`, or lift the requirement" in refused.err
     asked = trained(*set_alias, "tiny@1", "production", "--require", "none")
     assert asked.code == 2
-    assert "this would let tiny@production accept versions that are not validated, and without a terminal" in asked.err
+    assert (
+        "this would let tiny@production accept versions that are not validated, but there is no terminal to ask for confirmation"
+        in asked.err
+    )
     lifted = trained(*set_alias, "tiny@2", "production", "--require", "none", "--yes", "--json")
     assert lifted.document == {"alias": "production", "ref": "tiny@2", "require": "none"}
     wrong = trained(*set_alias, "tiny@2", "production", "--require", "perfect")

@@ -24,8 +24,8 @@ def test_without_a_kind_all_that_fit_are_drawn_and_named(trained: Any, tmp_path:
     files = sorted(path.name for path in tmp_path.glob("*.png"))
     assert sorted(result.out.split()) == files == [f"tiny-1-{kind}.png" for kind in FITTING]
     assert result.err == (
-        "left out filters: tiny@1 has no layer with kernels (out, in, kh, kw)\n"
-        "left out feature-maps: tiny@1 has no layer with outputs of shape (channels, h, w)\n"
+        "skipped filters: tiny@1 has no layer with kernels (out, in, kh, kw)\n"
+        "skipped feature-maps: tiny@1 has no layer with outputs of shape (channels, h, w)\n"
     )
 
 
@@ -109,7 +109,7 @@ def test_samples_that_must_be_asked_for_are_left_out_with_the_reason_once(traine
     result = trained("plot", "mine@1")
     assert (result.code, result.out) == (0, "mine-1-curves.png\n")
     assert result.err.count("a model file may not load itself") == 1
-    assert "left out predictions, misclassified, confusion, calibration: " in result.err
+    assert "skipped predictions, misclassified, confusion, calibration: " in result.err
     result = trained("plot", "mine@1", "--kind", "confusion")
     assert (result.code, result.out) == (2, "")
     result = trained("plot", "mine@1", "--kind", "confusion", "--dataset", "Arrays('mine.npz')")

@@ -147,7 +147,7 @@ def test_inverted_digits_get_one_warning_and_a_hint_each(trained: Any, tmp_path:
         _png(tmp_path / "all" / f"{name}.png", 16 - IMAGES[0, 0])
     many = trained("predict", "tiny@1", "all", "--json")
     assert many.err.startswith(
-        "warning: each of all/a.png, all/b.png, all/c.png and 2 other files looks inverted: dark on a light ground"
+        "warning: each of all/a.png, all/b.png, all/c.png and 2 other files looks inverted: dark on a light background"
     )
     assert [len(row["hints"]) for row in many.document["predictions"]] == [1, 1, 1, 1, 1, 0]
     (tmp_path / "all" / "right.png").unlink()

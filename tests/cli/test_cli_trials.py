@@ -64,7 +64,7 @@ def test_a_fraction_is_part_of_the_recipe(cli: Any) -> None:
         (["--time", "9s", "--epochs", "3"], "--time determines the number of epochs: remove --epochs"),
         (["--find-lr", "--overfit-one-batch"], "--find-lr and --overfit-one-batch cannot be combined"),
         (["--fraction", "2"], "data.fraction: expected the share of the training samples to use"),
-        (["--resume", "latest", "--time", "9s"], "leave out --time"),
+        (["--resume", "latest", "--time", "9s"], "remove --time"),
     ],
 )
 def test_wrong_arguments(cli: Any, arguments: list[str], message: str) -> None:

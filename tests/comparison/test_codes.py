@@ -47,5 +47,5 @@ def test_a_mistake_has_its_position(code: str, position: int, found: str) -> Non
 
 def test_a_code_has_an_end() -> None:
     assert len(layers_of(200 * "p")) == 200
-    with pytest.raises(ConfigError, match="a code may have 200 characters, this one has 201"):
+    with pytest.raises(ConfigError, match="a code may have at most 200 characters, this one has 201"):
         layers_of(201 * "p")

@@ -145,7 +145,7 @@ def test_a_name_that_gets_too_long_is_refused() -> None:
 def test_data_without_classes_have_no_codes(tmp_path: Path) -> None:
     np.savez(tmp_path / "values.npz", x=np.zeros((20, 1, 8, 8), np.float32), y=np.zeros((20, 2), np.float32))
     recipe = tiny().override({"data.dataset": f'Arrays("{tmp_path / "values.npz"}")'})
-    with pytest.raises(ConfigError, match=r"the code 'p' ends with one output for each class, and .* has no classes"):
+    with pytest.raises(ConfigError, match=r"the code 'p' ends with one output for each class, but .* has no classes"):
         plan("p", base=recipe)
 
 

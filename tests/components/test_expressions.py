@@ -147,7 +147,9 @@ def test_refuses_long_text() -> None:
     fits = f'F("{"x" * (MAX_LENGTH - 5)}")'
     assert len(fits) == MAX_LENGTH
     parse(fits)
-    with pytest.raises(ExpressionError, match=r"^an expression may have 10,000 characters, this one has 10,001$"):
+    with pytest.raises(
+        ExpressionError, match=r"^an expression may have at most 10,000 characters, this one has 10,001$"
+    ):
         parse(fits + " ")
 
 

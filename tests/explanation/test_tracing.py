@@ -159,7 +159,7 @@ def test_gradients_that_are_missing_or_misshapen_are_told() -> None:
     assert forgotten.check is None
     assert "backward must give gradients of the shapes" in forgotten.remark
     flat = traced(network(Careless(True), "Flatten()", "Dense(5)")).layers[0]
-    assert "with dx of shape (1, 2, 9, 7); it gave an array of shape (1, 126) as dx" in flat.remark
+    assert "with dx of shape (1, 2, 9, 7); it returned an array of shape (1, 126) as dx" in flat.remark
 
 
 def test_what_does_not_fit_the_loss() -> None:

@@ -158,15 +158,18 @@ class Raises(Augmentation):
 @pytest.mark.parametrize(
     ("one", "message"),
     [
-        (giving(Wrong(), np.zeros((2, 3))), "must give images of shape (4, 1, 8, 8); it gave an array of shape (2, 3)"),
-        (Wrong(), "Wrong() must give images of shape (4, 1, 8, 8); it gave NoneType"),
-        (giving(Wrong(), (1, 2)), "must give images of shape (4, 1, 8, 8); it gave (int, int)"),
+        (
+            giving(Wrong(), np.zeros((2, 3))),
+            "must return images of shape (4, 1, 8, 8); it returned an array of shape (2, 3)",
+        ),
+        (Wrong(), "Wrong() must return images of shape (4, 1, 8, 8); it returned NoneType"),
+        (giving(Wrong(), (1, 2)), "must return images of shape (4, 1, 8, 8); it returned (int, int)"),
         (
             WrongMixing(),
-            "WrongMixing() must give a pair: images of shape (4, 1, 8, 8) and targets of shape (4, 10); it gave an "
+            "WrongMixing() must return a pair: images of shape (4, 1, 8, 8) and targets of shape (4, 10); it returned an "
             "array of shape (4, 1, 8, 8)",
         ),
-        (giving(WrongMixing(), np.zeros(4)), "it gave (an array of shape (4, 1, 8, 8), an array of shape (4,))"),
+        (giving(WrongMixing(), np.zeros(4)), "it returned (an array of shape (4, 1, 8, 8), an array of shape (4,))"),
     ],
 )
 def test_what_an_augmentation_gives_is_checked(one: Augmentation | Mixing, message: str) -> None:
@@ -236,5 +239,5 @@ class Squeezes(Augmentation):
 
 
 def test_what_is_chosen_is_checked_as_well() -> None:
-    with pytest.raises(ShapeError, match=r"Squeezes\(\) must give images of shape \(\d+, 1, 8, 8\); it gave"):
+    with pytest.raises(ShapeError, match=r"Squeezes\(\) must return images of shape \(\d+, 1, 8, 8\); it returned"):
         augmented(Choose(Squeezes())).at(np.arange(4), 0, 0)

@@ -359,11 +359,11 @@ class Returns(Layer):
     [
         (Returns(ahead="array"), r"forward must return \(y, cache\) with y an array, it returned an array of"),
         (Returns(ahead="none"), r"with y an array, it returned NoneType"),
-        (Returns(ahead="row"), r"with y of shape \(\d, 3\); it gave an array of shape \(3,\) as y"),
-        (Returns(ahead="number"), r"it gave \(float, NoneType\)"),
+        (Returns(ahead="row"), r"with y of shape \(\d, 3\); it returned an array of shape \(3,\) as y"),
+        (Returns(ahead="number"), r"it returned \(float, NoneType\)"),
         (Returns(back="array"), r"backward must return \(dx, grads\) with grads a dict, it returned an array of"),
         (Returns(back="none"), r"with grads a dict, it returned NoneType"),
-        (Returns(back="row"), r"with dx of shape \(\d, 3\); it gave an array of shape \(\d, 1\) as dx"),
+        (Returns(back="row"), r"with dx of shape \(\d, 3\); it returned an array of shape \(\d, 1\) as dx"),
     ],
 )
 def test_a_layer_that_returns_something_else_is_told_what_to_return(layer: Layer, message: str) -> None:

@@ -107,7 +107,10 @@ def test_a_wrong_onnx_file_goes_into_no_bundle(
     registry.save(model, "net")
     monkeypatch.setattr(cnnkit.onnx.export, "to_onnx", wrong)
     (tmp_path / "net.zip").write_bytes(b"what was there")
-    with pytest.raises(CheckError, match=r"(?s)net.zip was not written: .* the answers of net@1\n.*FAIL"):
+    with pytest.raises(
+        CheckError,
+        match=r"(?s)net.zip was not written: the answers of its ONNX file would differ from those of net@1\n.*FAIL",
+    ):
         api.export_bundle("net@1", tmp_path / "net.zip", registry)
     assert (tmp_path / "net.zip").read_bytes() == b"what was there"
 
@@ -153,7 +156,7 @@ def test_a_bundle_has_a_largest_size(
 ) -> None:
     registry.save(model, "net")
     monkeypatch.setattr(bundle, "MAX_BYTES", 66_000)
-    with pytest.raises(RegistryError, match=r"a bundle may have 66,000 bytes, this one would have 2\d,\d\d\d"):
+    with pytest.raises(RegistryError, match=r"a bundle may have at most 66,000 bytes, this one would have 2\d,\d\d\d"):
         write_bundle(tmp_path / "net.zip", registry.read("net@1"), {"card.md": b"x" * 20_000})
     assert not (tmp_path / "net.zip").exists()
 

@@ -49,14 +49,18 @@ def test_more_layers_than_a_file_may_describe_are_not_saved(
 ) -> None:
     monkeypatch.setattr(models, "MAX_COMPONENTS", 3)
     registry.save(Sequential(["Residual(ReLU(), ReLU())"], (3,)), "net")
-    with pytest.raises(RegistryError, match="a model may have 3 layers, merges and empty branches, this one has more"):
+    with pytest.raises(
+        RegistryError, match="a model may have at most 3 layers, merges and empty branches, this one has more"
+    ):
         registry.save(Sequential(["Residual(ReLU(), ReLU())", "ReLU()"], (3,)), "net")
 
 
 def test_an_empty_branch_counts_as_a_layer(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "MAX_COMPONENTS", 5)
     registry.save(Sequential(["Concat([], [], [], ReLU())"], (3,)), "net")
-    with pytest.raises(RegistryError, match="a model may have 5 layers, merges and empty branches, this one has more"):
+    with pytest.raises(
+        RegistryError, match="a model may have at most 5 layers, merges and empty branches, this one has more"
+    ):
         registry.save(Sequential(["Concat([], [], [], [], ReLU())"], (3,)), "net")
 
 

@@ -159,7 +159,10 @@ def test_damage_is_named(sealed: bytes, change: object, message: str) -> None:
         ({"a.b\n": np.zeros(1)}, "is named like"),
         ({"a.b": np.zeros(1, np.float16)}, "a.b must be of one of the types uint8, .* got float16"),
         ({"a.b": np.zeros((1,) * 9)}, "with at most 8 axes, got float64 with 9"),
-        ({f"a.b{i}": np.zeros(0) for i in range(10_001)}, "a model may have 10,000 arrays, this one has 10,001"),
+        (
+            {f"a.b{i}": np.zeros(0) for i in range(10_001)},
+            "a model may have at most 10,000 arrays, this one has 10,001",
+        ),
     ],
 )
 def test_arrays_that_the_format_cannot_hold_are_refused(state: dict[str, Array], message: str) -> None:
@@ -169,7 +172,7 @@ def test_arrays_that_the_format_cannot_hold_are_refused(state: dict[str, Array],
 
 def test_files_over_the_limit_are_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "MAX_BYTES", 1000)
-    with pytest.raises(RegistryError, match="a model file may have 1,000 bytes, this one would have"):
+    with pytest.raises(RegistryError, match="a model file may have at most 1,000 bytes, this one would have"):
         sealing.pack(b"{}", STATE)
 
 

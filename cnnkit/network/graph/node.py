@@ -15,8 +15,8 @@ from cnnkit.network.graph.keys import keyed_rng
 from cnnkit.network.graph.limit import Limit
 from cnnkit.types import LayerCost, Shape
 
-MOST = 2**62
-"""Numbers of an output for one sample, beyond which not even their count can be worked with everywhere."""
+MOST = 10**100
+"""Numbers of an output for one sample: sums of more could not be told, and fewer are refused by what they cost."""
 SHOWN = 5
 """Inputs of a merge in a message."""
 INPUT = -1
@@ -156,7 +156,7 @@ class Builder:
             raise ShapeError(f"{node} gives outputs of shape {node.out_shape}: expected whole numbers above 0")
         if math.prod(node.out_shape) > MOST:
             raise ShapeError(
-                f"layer {node.name}, a {type(node.layer).__name__}, gives more than 2^62 numbers for each sample"
+                f"layer {node.name}, a {type(node.layer).__name__}, gives more than 10^100 numbers for each sample"
             )
         self.nodes.append(node)
         return node.index
