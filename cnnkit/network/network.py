@@ -84,7 +84,7 @@ class Network:
         if self.labels and (self.output_shape[0] != len(self.labels) or len(self.output_shape) == 2):
             raise ShapeError(
                 f"the network ends in {self.nodes[-1]} with outputs of shape {self.output_shape}, but there are "
-                f"{len(self.labels)} classes: the last layer must return {len(self.labels)} values, "
+                f"{len(self.labels)} classes: the last layer must give {len(self.labels)} values, "
                 f"as Dense({len(self.labels)}) does, or for each pixel Conv2D({len(self.labels)}, 1)"
             )
         for node in self.nodes:

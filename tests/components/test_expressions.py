@@ -148,7 +148,8 @@ def test_refuses_long_text() -> None:
     assert len(fits) == MAX_LENGTH
     parse(fits)
     with pytest.raises(
-        ExpressionError, match=r"^an expression may have at most 10,000 characters, this one has 10,001$"
+        ExpressionError,
+        match=r"^an expression may have at most 10,000 characters, this one has 10,001$",
     ):
         parse(fits + " ")
 

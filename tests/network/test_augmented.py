@@ -166,8 +166,8 @@ class Raises(Augmentation):
         (giving(Wrong(), (1, 2)), "must return images of shape (4, 1, 8, 8); it returned (int, int)"),
         (
             WrongMixing(),
-            "WrongMixing() must return a pair: images of shape (4, 1, 8, 8) and targets of shape (4, 10); it returned an "
-            "array of shape (4, 1, 8, 8)",
+            "WrongMixing() must return a pair: images of shape (4, 1, 8, 8) and targets of shape (4, 10); it returned "
+            "an array of shape (4, 1, 8, 8)",
         ),
         (giving(WrongMixing(), np.zeros(4)), "it returned (an array of shape (4, 1, 8, 8), an array of shape (4,))"),
     ],

@@ -247,7 +247,7 @@ def test_a_method_that_gives_something_else_is_told(wrong: object, given: str) -
     samples = images()
     with pytest.raises(
         ShapeError,
-        match=rf"^Wrong\(\) must give a gradient of shape \(275,\), .*; it returned {given}$",
+        match=rf"^Wrong\(\) must return a gradient of shape \(275,\), .*; it returned {given}$",
     ):
         numeric(network(plain(), samples), samples, Wrong())
 

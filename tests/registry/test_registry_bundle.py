@@ -107,10 +107,7 @@ def test_a_wrong_onnx_file_goes_into_no_bundle(
     registry.save(model, "net")
     monkeypatch.setattr(cnnkit.onnx.export, "to_onnx", wrong)
     (tmp_path / "net.zip").write_bytes(b"what was there")
-    with pytest.raises(
-        CheckError,
-        match=r"(?s)net.zip was not written: the answers of its ONNX file would differ from those of net@1\n.*FAIL",
-    ):
+    with pytest.raises(CheckError, match=r"(?s)net.zip was not written: .* would differ from those of net@1\n.*FAIL"):
         api.export_bundle("net@1", tmp_path / "net.zip", registry)
     assert (tmp_path / "net.zip").read_bytes() == b"what was there"
 

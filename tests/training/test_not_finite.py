@@ -75,18 +75,18 @@ def test_a_bad_input_is_named_by_its_sample(value: float) -> None:
 def test_a_bad_weight_is_named() -> None:
     model = Sequential(["Dense(4)", "ReLU()", "Dense(2)"], (3,))
     model.parameters.vector[13] = np.nan  # of Dense(4) there are 16
-    with pytest.raises(TrainingError, match=r"epoch 1, step 1: .*: the weights 'bias' of dense_1 = Dense\(4"):
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1: .* value: the weights 'bias' of dense_1 = Dense\(4"):
         Trainer(epochs=1, workers=1).fit(model, rows())
 
 
 def test_a_bad_output_is_named_by_its_layer() -> None:
     text = message(["Dense(4)", Poison("forward"), "ReLU()", "Dense(2)"], rows())
-    assert 'the output of poison_1 = Poison("forward")' in text
+    assert 'value: the output of poison_1 = Poison("forward")' in text
 
 
 def test_a_bad_gradient_is_named_by_the_last_layer_that_has_it() -> None:
     text = message(["Dense(4)", "Dense(5)", Poison("backward"), "Dense(2)"], rows())
-    assert "the gradient 'bias' of dense_2 = Dense(5" in text
+    assert "value: the gradient 'bias' of dense_2 = Dense(5" in text
 
 
 def test_a_bad_target_is_named_by_its_sample() -> None:
@@ -99,7 +99,7 @@ def test_a_bad_target_is_named_by_its_sample() -> None:
 def test_an_update_beyond_all_numbers_stops_at_once() -> None:
     text = message(["Dense(4)", "Dense(2)"], rows(), optimizer=Leaps())
     assert text.startswith("epoch 1, step 2: the update overflowed at learning rate 0.1")
-    assert "the weights 'bias' of dense_2" in text
+    assert "value: the weights 'bias' of dense_2" in text
 
 
 def test_weights_whose_square_overflows_are_no_mistake() -> None:
@@ -191,7 +191,7 @@ def test_a_buffer_beyond_all_numbers_ends_the_epoch() -> None:
     norm = model.nodes[1].layer
     assert isinstance(norm, BatchNorm2D)
     norm.buffers["running_var"][0] = np.inf
-    with pytest.raises(TrainingError, match=r"the buffer 'running_var' of batch_norm2d_1"):
+    with pytest.raises(TrainingError, match=r"value: the buffer 'running_var' of batch_norm2d_1"):
         trainer().fit(model, DATA)
 
 

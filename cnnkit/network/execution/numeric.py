@@ -116,7 +116,7 @@ class NumericSession(Session):
             gradient = np.asarray(self.method.gradient(loss, parameters, keyed_rng("gradient", *key)))
         if gradient.shape != self.gradient.shape or gradient.dtype.kind not in "fiu":
             raise ShapeError(
-                f"{self.method!r} must give a gradient of shape {self.gradient.shape}, real numbers; it returned "
+                f"{self.method!r} must return a gradient of shape {self.gradient.shape}, real numbers; it returned "
                 f"{gradient.shape} of {gradient.dtype}"
             )
         for number, total in enumerate(loss.totals):
