@@ -199,7 +199,8 @@ def test_a_softmax_or_rectifier_before_labels_is_told() -> None:
     with pytest.raises(ConfigError, match=r"the network ends in layer softmax_1 .*; remove the Softmax"):
         trainer.fit(network(["Flatten()", "Softmax()"]), (x, y))
     with pytest.warns(
-        RuntimeWarning, match=r"the network ends in layer relu_2 = ReLU\(\), and BinaryCrossEntropy\(\) also needs"
+        RuntimeWarning,
+        match=r"the network ends in layer relu_2 = ReLU\(\), and BinaryCrossEntropy\(\) also needs values",
     ):
         trainer.fit(network(["Flatten()", "ReLU()", "Dropout(0.1)"]), (x, y))
 
