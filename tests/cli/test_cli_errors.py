@@ -27,7 +27,7 @@ from cnnkit.errors import DataError
         (("tiny.toml", "--lr", "nan"), "nan cannot be written in an expression: use a finite number"),
         (("tiny.toml", "--set", 'model.layers=["Dens(10)"]'), "there is no layer named 'Dens'\n  did you mean Dense?"),
         (("tiny.toml", "--set", 'model.layers=["Dense(width=10)"]'), "expected Dense(units"),
-        (("tiny.toml", "--set", 'model.layers=["Flatten()", "Dense(9)"]'), "the last layer must return 10 values"),
+        (("tiny.toml", "--set", 'model.layers=["Flatten()", "Dense(9)"]'), "the last layer must give 10 values"),
         (("tiny.toml", "--set", 'model.layers=["Flatten()", "Conv2D(8, 3)"]'), "layer conv2d_1 = Conv2D(8, 3)"),
         (("tiny.toml", "--set", "model.name=../escape"), "model.name: expected 1 to 64 lower-case letters"),
         (("tiny.toml", "--set", "data.dataset=Nothing()"), "there is no dataset named 'Nothing'"),

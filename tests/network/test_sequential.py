@@ -180,9 +180,7 @@ def test_values_that_are_nan_are_given() -> None:
 def test_misfit_names_the_layer_and_the_shapes() -> None:
     with pytest.raises(ShapeError, match=r"layer conv2d_2 = Conv2D\(4, 3\), after max_pool2d_1 of shape \(2, 2, 2\)"):
         Sequential([Conv2D(2, 3), MaxPool2D(2), Conv2D(4, 3)], (1, 6, 6))
-    with pytest.raises(
-        ShapeError, match=r"there are 3 classes: the last layer must return 3 values, as Dense\(3\) does"
-    ):
+    with pytest.raises(ShapeError, match=r"there are 3 classes: the last layer must give 3 values, as Dense\(3\) does"):
         Sequential(["Flatten()", "Dense(2)"], (1, 6, 6), labels="abc")
 
 
