@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,6 +163,32 @@ class Preprocessing:
         return (self.scale / std).astype(dtype), (-mean / std).astype(dtype)
 
 
+Resize = Literal["fit", "crop", "stretch"]
+"""Keep the whole image and fill the rest, keep the shape filled and cut the rest, or change the aspect."""
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a dataset's images were brought to the size that a network takes, so that other images can be, too."""
+
+    resize: Resize = "fit"
+    content: int = 0
+    """Pixels of the longer side of the box around what an image shows, as MNIST's 20; 0 if it was not cropped to it."""
+    centre: Literal["box", "mass"] = "box"
+    """What of it is in the middle of the image: this box, or the centre of mass of its lightness."""
+
+    def __post_init__(self) -> None:
+        if self.resize not in get_args(Resize) or self.centre not in ("box", "mass") or self.content < 0:
+            raise ConfigError(
+                f"Framing needs resize, one of {', '.join(map(repr, get_args(Resize)))}, content, 0 or above, and "
+                f"centre, 'box' or 'mass'; it got {self}"
+            )
+
+
+FITTED = Framing()
+"""The whole image, on a ground where its aspect is another."""
+
+
 @runtime_checkable
 class Rows(Protocol):
     """Inputs that are not in memory, (N, ...): an index reads rows, and `np.asarray` all of them."""
@@ -300,6 +326,10 @@ class Data:
     """sha256 over the content of all samples, in hexadecimal."""
     training_digest: str = ""
     """sha256 over the training and validation samples alone, which a resumed training must find unchanged."""
+    framing: Framing = FITTED
+    """How its images were brought to their size, which the model keeps."""
+    warnings: tuple[str, ...] = ()
+    """What a training tells of its samples before it begins, such as files that are left out."""
 
     @property
     def input_shape(self) -> Shape:

@@ -10,7 +10,7 @@ from cnnkit.errors import ConfigError
 from cnnkit.network.graph.building import Given, build_graph, outline, read_graph
 from cnnkit.network.graph.node import Node, flatten
 from cnnkit.network.network import CLASSES, InputDtype, Network
-from cnnkit.types import Preprocessing, Task
+from cnnkit.types import FITTED, Framing, Preprocessing, Task
 from cnnkit.units import Range
 
 
@@ -29,6 +29,7 @@ class Sequential(Network):
         preprocessing: Preprocessing | None = None,
         input_dtype: InputDtype = "float32",
         input_range: Range | None = None,
+        framing: Framing = FITTED,
         task: Task = CLASSES,
         seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
@@ -43,6 +44,7 @@ class Sequential(Network):
             preprocessing=preprocessing,
             input_dtype=input_dtype,
             input_range=input_range,
+            framing=framing,
             task=task,
             seed=seed,
             dtype=dtype,
@@ -93,6 +95,7 @@ class Graph(Network):
         preprocessing: Preprocessing | None = None,
         input_dtype: InputDtype = "float32",
         input_range: Range | None = None,
+        framing: Framing = FITTED,
         task: Task = CLASSES,
         seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
@@ -106,6 +109,7 @@ class Graph(Network):
             preprocessing=preprocessing,
             input_dtype=input_dtype,
             input_range=input_range,
+            framing=framing,
             task=task,
             seed=seed,
             dtype=dtype,

@@ -22,7 +22,7 @@ from cnnkit.network.graph.ending import sigmoid, softmax, softmax_at_end, takes_
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.graph.summary import summary
-from cnnkit.types import Array, Inputs, Preprocessing, Shape, Task, as_inputs, blocks, refuse_masked
+from cnnkit.types import FITTED, Array, Framing, Inputs, Preprocessing, Shape, Task, as_inputs, blocks, refuse_masked
 from cnnkit.units import Range, Units, bounds, units_hint, units_of
 
 PACKAGE = __name__.partition(".")[0]
@@ -38,10 +38,10 @@ class Network:
     part of the model.
 
     input_shape: (C, H, W) or (F,), without the batch axis; labels: names of the classes; input_dtype: what the dataset
-    gives; input_range, task: the lowest and the highest value of the training inputs, and what the network predicts,
-    both set by its training; seed: of the initial parameters; dtype: "float32", or "float64" for checking; limit: how
-    many numbers parameters and buffers may have together, for layers that a file asks for; weights are zeros then,
-    until the file's are loaded.
+    gives; input_range, framing, task: the lowest and the highest value of the training inputs, how images were brought
+    to their size, and what the network predicts, all set by its training; seed: of the initial parameters; dtype:
+    "float32", or "float64" for checking; limit: how many numbers parameters and buffers may have together, for layers
+    that a file asks for; weights are zeros then, until the file's are loaded.
     Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together; and ShapeError for an
     input_shape that seems to be (H, W, C), unless a file has it.
     """
@@ -57,6 +57,7 @@ class Network:
         preprocessing: Preprocessing | None = None,
         input_dtype: InputDtype = "float32",
         input_range: Range | None = None,
+        framing: Framing = FITTED,
         task: Task = CLASSES,
         seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
@@ -77,6 +78,7 @@ class Network:
         self.seed = whole("seed", seed, at_least=0)
         self.dtype = one_of("dtype", dtype, ("float32", "float64"))
         self.input_range = input_range
+        self.framing = framing
         _refuse_owned(self.layers)
         self.nodes: list[Node] = self._flat(limit)
         self.output_shape: Shape = self.nodes[-1].out_shape
@@ -137,6 +139,7 @@ class Network:
             "preprocessing": self.preprocessing,
             "input_dtype": self.input_dtype,
             "input_range": self.input_range,
+            "framing": self.framing,
             "task": self.task,
             "seed": self.seed,
             "dtype": self.dtype,

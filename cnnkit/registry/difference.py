@@ -157,7 +157,7 @@ def _values(manifest: Manifest, other: Manifest) -> dict[str, Any]:
         for name, origin in manifest.components.items()
         if name in other.components
     }
-    names = ("input_shape", "input_dtype", "input_range", "labels", "seed", "dtype")
+    names = ("input_shape", "input_dtype", "input_range", "framing", "labels", "seed", "dtype")
     fields = {key: getattr(manifest, key) for key in names}
     return (
         fields

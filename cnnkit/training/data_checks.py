@@ -58,7 +58,8 @@ def check_data(model: Network, loss: Loss, data: Given) -> Checked:
     parts = parts_of(data, model, loss)
     named = {name: part for name, part in zip(NAMES, parts[:3], strict=True) if part}
     ranges = {name: check_values(model, loss, part, name) for name, part in named.items()}
-    warnings = (*_about_units(model, named, ranges), *_about_classes(model, loss, named, parts.labels))
+    known = data.warnings if isinstance(data, Data) else ()
+    warnings = (*known, *_about_units(model, named, ranges), *_about_classes(model, loss, named, parts.labels))
     return Checked(*parts, ranges[TRAIN], warnings)
 
 

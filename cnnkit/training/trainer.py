@@ -104,15 +104,16 @@ class Trainer(TrainingOptions):
             checkpoints=checkpoints,
             about=about,
         )
-        before = model.labels, model.input_range, model.task
+        before = model.labels, model.input_range, model.framing, model.task
         model.labels, model.input_range = checked.labels, checked.input_range
+        model.framing = data.framing if isinstance(data, Data) else model.framing
         model.task = self.loss.task(train.y, model.output_shape)
         try:
             with self.progress:
                 history, reason = loop.run()
         except BaseException:
             if not loop.updates:  # nothing was trained: the model says what it said
-                model.labels, model.input_range, model.task = before
+                model.labels, model.input_range, model.framing, model.task = before
             raise
         stopped = reason == STOPPED and checkpoints is not None  # who goes on measures in the end
         metrics, warning = self._measured(model, test, stop) if test and not stopped else ({}, "")

@@ -15,7 +15,7 @@ from cnnkit.errors import RegistryError
 from cnnkit.network.graph.building import outline
 from cnnkit.registry.format import text
 from cnnkit.registry.references import is_name
-from cnnkit.types import Gives, Preprocessing, Shape, Task
+from cnnkit.types import FITTED, Framing, Gives, Preprocessing, Resize, Shape, Task
 from cnnkit.units import Range
 
 FORMAT = "cnnkit model"
@@ -76,6 +76,8 @@ class Manifest:
     """What the model is for; None if that is not known."""
     input_range: Range | None = None
     """The lowest and the highest value of the training inputs."""
+    framing: Framing = FITTED
+    """How images were brought to their size."""
     nodes: tuple[NodeEntry, ...] = ()
     """Of a graph, for each of the layers; none if they come one after another."""
 
@@ -97,7 +99,12 @@ class Manifest:
     def encode(self) -> bytes:
         """The JSON text of the manifest. Raises RegistryError for values that the format cannot hold."""
         content = {"format": FORMAT, "format_version": self.format_version} | dataclasses.asdict(self)
-        content = {key: value for key, value in content.items() if key not in _OPTIONAL or value not in (None, ())}
+        default = {"framing": dataclasses.asdict(FITTED)}
+        content = {
+            key: value
+            for key, value in content.items()
+            if key not in _OPTIONAL or value not in (None, (), default.get(key))
+        }
         data = text.encode(content, "manifest")
         decode(data)
         return data
@@ -133,6 +140,7 @@ def decode(data: bytes) -> Manifest:
                 preprocessing["scale"], tuple(preprocessing["mean"]), tuple(preprocessing["std"])
             ),
             "task": Task(**content["task"]) if "task" in content else None,
+            "framing": Framing(**content.get("framing", {})),
             "nodes": nodes,
         }
     )
@@ -251,6 +259,14 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         f"gives, one of {', '.join(get_args(Gives))}, and from_logits",
     ),
     "input_range": (_is_range, "the lowest and the highest value of the training inputs"),
+    "framing": (
+        _fields(
+            resize=lambda value: value in get_args(Resize),
+            content=_is_count,
+            centre=lambda value: value in ("box", "mass"),
+        ),
+        f"resize, one of {', '.join(get_args(Resize))}, content, 0 or above, and centre, box or mass",
+    ),
     "nodes": (
         _list_of(_fields(name=_is_text, inputs=_list_of(_is_text), shares=_is_text)),
         "name, inputs and shares of the node of each layer",
