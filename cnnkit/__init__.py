@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from cnnkit.data.formats.images import read_image
     from cnnkit.errors import CnnkitError
     from cnnkit.evaluation.measures import calibration, class_report, confusion_matrix
-    from cnnkit.evaluation.pictures import plot
+    from cnnkit.evaluation.plot import plot
     from cnnkit.evaluation.predict import predict_files
     from cnnkit.evaluation.reproduce import check_reproduction, retrain
     from cnnkit.explanation import explain, write_page
     from cnnkit.layers import Concat, Residual
     from cnnkit.network import Augmented, Graph, Sequential
     from cnnkit.plotting.confusion import draw_confusion
-    from cnnkit.plotting.network import draw_network
+    from cnnkit.plotting.network_picture import draw_network
     from cnnkit.registration import RegisteredTraining
     from cnnkit.registry import Registry, Runs
     from cnnkit.registry.trust import trusted
@@ -109,9 +109,9 @@ _MODULES = {
     "cnnkit.layers": ("Concat", "Residual"),
     "cnnkit.evaluation.measures": ("calibration", "class_report", "confusion_matrix"),
     "cnnkit.network": ("Augmented", "Graph", "Sequential"),
-    "cnnkit.evaluation.pictures": ("plot",),
+    "cnnkit.evaluation.plot": ("plot",),
     "cnnkit.plotting.confusion": ("draw_confusion",),
-    "cnnkit.plotting.network": ("draw_network",),
+    "cnnkit.plotting.network_picture": ("draw_network",),
     "cnnkit.evaluation.predict": ("predict_files",),
     "cnnkit.registration": ("RegisteredTraining",),
     "cnnkit.registry": ("Registry", "Runs"),

@@ -158,7 +158,7 @@ def write_bundle(
     from cnnkit.onnx.report import COLUMNS
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.plotting.curves import curves_png
-    from cnnkit.plotting.network import network_png
+    from cnnkit.plotting.network_picture import network_png
     from cnnkit.registry import bundle
     from cnnkit.registry.card import write_card
 

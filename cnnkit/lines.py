@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-LONGEST = 4_096
+MAX_LINE = 4_096
 """Characters of a value: as many as a path may have, for paths must stay whole."""
 NAME = 60
 """Characters of a name that is printed again and again."""
@@ -19,12 +19,12 @@ def printable(text: str) -> str:
     return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def on_one_line(text: str, most: int = LONGEST) -> str:
+def on_one_line(text: str, most: int = MAX_LINE) -> str:
     """Printable text with line breaks and tabs as \\n and \\t, and cut: a value must not look like a separate row."""
     return cut(printable(text).replace("\n", "\\n").replace("\t", "\\t"), most)
 
 
-def cut(text: str, most: int = LONGEST) -> str:
+def cut(text: str, most: int = MAX_LINE) -> str:
     """A text that is too long without its end; of what is cut away, the text tells how much it is."""
     if len(text) <= most:
         return text

@@ -11,7 +11,7 @@ import pytest
 
 from cnnkit.data import load_dataset
 from cnnkit.errors import ShapeError
-from cnnkit.evaluation.evaluate import evaluate_classes
+from cnnkit.evaluation.class_evaluation import evaluate_classes
 from cnnkit.evaluation.measures import confusion_pairs
 from cnnkit.network import Sequential
 from cnnkit.types import Samples
@@ -84,7 +84,7 @@ def test_many_classes_need_no_matrix() -> None:
 
 
 def test_samples_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.evaluation.evaluate.BLOCK", 70 * 10)
+    monkeypatch.setattr("cnnkit.evaluation.class_evaluation.BLOCK", 70 * 10)
     blocks = evaluate_classes(network(), DIGITS.test)
     assert blocks is not None
     predicted, confidence = network().predict(DIGITS.test.x), network().predict_proba(DIGITS.test.x).max(axis=1)

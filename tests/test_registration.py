@@ -17,8 +17,8 @@ from cnnkit.errors import ConfigError, RecipeError, RegistryError
 from cnnkit.registration import RegisteredTraining
 from cnnkit.training.assemble import data_for, model_for, trainer_for
 from cnnkit.training.interruption import StopRequest
-from cnnkit.training.plan import plan_of
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.training_plan import plan_of
 
 
 def recipe(**overrides: Any) -> Recipe:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cnnkit import Registry, load_dataset
 from cnnkit.errors import CnnkitError, UnitsWarning
-from cnnkit.evaluation.evaluate import evaluate_classes
+from cnnkit.evaluation.class_evaluation import evaluate_classes
 from cnnkit.evaluation.predict import predict_files
 from cnnkit.network import Sequential
 from cnnkit.training import Trainer

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _answered(code: int) -> int:
     """The exit code, or 2 if the command succeeded but its answer was lost."""
-    from cnnkit.cli.answers import answers
+    from cnnkit.cli.stdout import answers
 
     if code > 128:  # typer has made an exit code of Ctrl-C
         hurry()

@@ -24,7 +24,7 @@ from cnnkit.cli import (
     train,
     validate,
 )
-from cnnkit.cli.answers import keep_apart
+from cnnkit.cli.stdout import keep_apart
 
 
 class Commands(TyperGroup):

@@ -18,7 +18,7 @@ from cnnkit.terminal import console
 
 if TYPE_CHECKING:
     from cnnkit.comparison import Comparison, Row
-    from cnnkit.comparison.plan import Plan
+    from cnnkit.comparison.comparison_plan import Plan
     from cnnkit.registry import ComparisonFolder, Registry
 
 
@@ -80,9 +80,9 @@ def compare(
     """
     from cnnkit.comparison import draw_comparison
     from cnnkit.comparison.compare import begin, carry_out
-    from cnnkit.comparison.pictures import check_folder
-    from cnnkit.comparison.plan import Datasets, make_plan
-    from cnnkit.comparison.progress import LiveComparison
+    from cnnkit.comparison.comparison_pictures import check_folder
+    from cnnkit.comparison.comparison_plan import Datasets, make_plan
+    from cnnkit.comparison.comparison_progress import LiveComparison
     from cnnkit.errors import CheckError, CnnkitError
     from cnnkit.registry import Registry
 
@@ -164,7 +164,7 @@ def _unfinished(store: Registry, name: str, given: list[str]) -> tuple[Plan, Com
     given: names of arguments that would change the plan. Raises ConfigError if there are any, RegistryError for a
     comparison that is not there, is damaged, or is being carried out.
     """
-    from cnnkit.comparison.plan import Plan
+    from cnnkit.comparison.comparison_plan import Plan
     from cnnkit.errors import ConfigError
     from cnnkit.registry import Comparisons
     from cnnkit.registry.environment import differences
@@ -204,7 +204,7 @@ def _dask_client(jobs: int | None) -> Any:
 
     from distributed import Client
 
-    from cnnkit.comparison.runs import deaf_to_interrupts
+    from cnnkit.comparison.tasks import deaf_to_interrupts
 
     client: Any = Client  # which has no types
     if address := os.environ.get("DASK_SCHEDULER_ADDRESS"):
@@ -214,7 +214,7 @@ def _dask_client(jobs: int | None) -> Any:
 
 
 def _show(comparison: Comparison, pictures: list[Path]) -> None:
-    from cnnkit.comparison.progress import spread
+    from cnnkit.comparison.comparison_progress import spread
 
     headings = ("configuration", *comparison.quantities, "parameters", "s/epoch", "s in all", "registered")
     say_table(

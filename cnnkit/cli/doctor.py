@@ -10,7 +10,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, RegistryFolder
 from cnnkit.cli.output import say_json, say_pairs, say_table, warn
-from cnnkit.cli.runtimes import runtime_states
+from cnnkit.cli.runtime_states import runtime_states
 
 
 def doctor(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.cli.classes import say_classes
+from cnnkit.cli.class_tables import say_classes
 from cnnkit.cli.options import (
     DataFolder,
     DatasetChoice,
@@ -44,7 +44,7 @@ def evaluate(
     from cnnkit.classes import check_labels
     from cnnkit.components.predicted import not_finite
     from cnnkit.errors import CostError
-    from cnnkit.evaluation.evaluate import evaluate_classes
+    from cnnkit.evaluation.class_evaluation import evaluate_classes
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from cnnkit.cli import models_alias
-from cnnkit.cli.answers import answers
 from cnnkit.cli.confirmation import Yes, confirm
 from cnnkit.cli.models_diff import diff
 from cnnkit.cli.models_exchange import export_bundle, import_version
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import counted, note, say, say_json, say_pairs, say_table, warn
+from cnnkit.cli.stdout import answers
 from cnnkit.lines import STEERING, on_one_line
 
 if TYPE_CHECKING:

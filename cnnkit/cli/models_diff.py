@@ -15,9 +15,9 @@ from cnnkit.lines import on_one_line
 
 if TYPE_CHECKING:
     from cnnkit.registry import Record
-    from cnnkit.registry.difference import Difference, MetricPair
-    from cnnkit.registry.predictions import ClassDifference, OutputDifference
+    from cnnkit.registry.prediction_diff import ClassDifference, OutputDifference
     from cnnkit.registry.trust import Trust
+    from cnnkit.registry.version_diff import Difference, MetricPair
     from cnnkit.types import Data
 
 MARKS = {"same": " ", "added": "+", "removed": "-", "changed": "~"}
@@ -44,8 +44,8 @@ def diff(
     """
     from cnnkit.data import load_dataset
     from cnnkit.registry import Registry
-    from cnnkit.registry.difference import diff as compare
     from cnnkit.registry.trust import trusted
+    from cnnkit.registry.version_diff import diff as compare
 
     may_choose = trusted(trust)
     store = Registry(registry)
@@ -71,8 +71,8 @@ def _predictions(
     a: Record, b: Record, data: Data, loss: str | None, trust: Trust
 ) -> tuple[tuple[MetricPair, ...], ClassDifference | OutputDifference]:
     from cnnkit.classes import check_labels
-    from cnnkit.registry.difference import metric_pairs
-    from cnnkit.registry.predictions import ClassDifference, diff_predictions
+    from cnnkit.registry.prediction_diff import ClassDifference, diff_predictions
+    from cnnkit.registry.version_diff import metric_pairs
 
     models = a.model(), b.model()
     for record, model in zip((a, b), models, strict=True):
@@ -126,7 +126,7 @@ def _show_metrics(heading: str, found: Difference, metrics: tuple[MetricPair, ..
 def _show_predictions(
     found: Difference, data: Data, metrics: tuple[MetricPair, ...], changes: ClassDifference | OutputDifference
 ) -> None:
-    from cnnkit.registry.predictions import OutputDifference
+    from cnnkit.registry.prediction_diff import OutputDifference
 
     say()
     say(f"on {counted(changes.samples, 'test sample')} of {data.name}")

@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from cnnkit.cli.answers import answers
+from cnnkit.cli.stdout import answers
 from cnnkit.errors import CnnkitWarning
 from cnnkit.lines import cut, on_one_line, printable
 from cnnkit.terminal import console

@@ -12,7 +12,7 @@ from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, RegistryF
 from cnnkit.cli.output import note, say, say_json
 
 if TYPE_CHECKING:
-    from cnnkit.evaluation.pictures import Subject
+    from cnnkit.evaluation.plot import Subject
 
 
 def plot(
@@ -56,7 +56,7 @@ def plot(
 ) -> None:
     """Draw pictures of models, as files."""
     from cnnkit.cli.recorded import chosen_dataset
-    from cnnkit.evaluation import pictures
+    from cnnkit.evaluation.plot import Subject, write
     from cnnkit.registry import Record, Registry
     from cnnkit.registry.trust import trusted
     from cnnkit.types import Data
@@ -68,11 +68,11 @@ def plot(
         def load() -> Data:
             return chosen_dataset(dataset, record.version.ref, record.manifest, data_dir, may_choose)
 
-        return pictures.Subject(record, load, layer, sample)
+        return Subject(record, load, layer, sample)
 
     store = Registry(registry)
     subjects = [subject(store.read(ref)) for ref in refs]
-    files, left_out = pictures.write(subjects, kind, output)
+    files, left_out = write(subjects, kind, output)
     if as_json:
         say_json(
             {

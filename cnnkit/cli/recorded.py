@@ -78,7 +78,7 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
     from cnnkit.components.expressions import parse
     from cnnkit.data import default_data_dir
     from cnnkit.errors import CnnkitError, DataError
-    from cnnkit.registry.models import calls
+    from cnnkit.registry.model_manifest import calls
     from cnnkit.registry.trust import build, is_built_in
 
     if not manifest.dataset:

@@ -9,7 +9,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, Overrides, RegistryFolder, expanded_path
 from cnnkit.cli.output import say, say_json
-from cnnkit.cli.recipe import resolve
+from cnnkit.cli.recipe_arguments import resolve
 
 if TYPE_CHECKING:
     from cnnkit.network import Network
@@ -31,7 +31,7 @@ def summary(
 ) -> None:
     """Print layers, shapes and costs."""
     from cnnkit.errors import ConfigError
-    from cnnkit.plotting.network import write_network
+    from cnnkit.plotting.network_picture import write_network
     from cnnkit.plotting.saving import check_target
     from cnnkit.registry import Registry
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnkit.cli.dry_run import show_plan
 from cnnkit.cli.options import (
     BatchSize,
     DataFolder,
@@ -22,9 +23,8 @@ from cnnkit.cli.options import (
     Workers,
 )
 from cnnkit.cli.output import counted, note, say_json, warn
-from cnnkit.cli.plan import show_plan
-from cnnkit.cli.profile import costs_of, show_costs
-from cnnkit.cli.recipe import resolve, seconds_in
+from cnnkit.cli.profile_table import costs_of, show_costs
+from cnnkit.cli.recipe_arguments import resolve, seconds_in
 from cnnkit.cli.trained import Surroundings, document, show, show_resume
 from cnnkit.cli.trials import find_learning_rate, overfit_one_batch
 from cnnkit.terminal import console

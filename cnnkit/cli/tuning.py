@@ -25,7 +25,8 @@ NEEDED = {
     "SKYLAKEX": _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }
 """The settings that are tried, and the processor flags without which one would end the process."""
-MAX_BYTES = 2**20
+MAX_SETTING_BYTES = 2**20
+"""Most bytes of the setting file, which has a few hundred."""
 MARGIN = 1.03
 """How much faster than the default a setting must be: less may be noise."""
 CPUINFO = Path("/proc/cpuinfo")
@@ -60,7 +61,7 @@ def stored_setting() -> str | None:
     if (path := setting_path()) is None:
         return None
     try:
-        document = json.loads(read_plain(path, MAX_BYTES))
+        document = json.loads(read_plain(path, MAX_SETTING_BYTES))
         coretype, cpu = document["coretype"], document["cpu"]
         needed = NEEDED[coretype]
     except (FileNotFoundError, NotADirectoryError, PermissionError):  # in a home that is another user's, or no folder

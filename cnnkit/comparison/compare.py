@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnkit.comparison.comparison_plan import Datasets, Plan, Register, Source, make_plan
+from cnnkit.comparison.comparison_progress import ComparisonProgress
 from cnnkit.comparison.grid import Grid
-from cnnkit.comparison.plan import Datasets, Plan, Register, Source, make_plan
-from cnnkit.comparison.progress import ComparisonProgress
 from cnnkit.comparison.result import Comparison, Row, RunResult
-from cnnkit.comparison.runs import Outcome, Task, outcomes
+from cnnkit.comparison.tasks import Outcome, Task, outcomes
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Metric
 from cnnkit.errors import CnnkitError, DataError, RegistryError

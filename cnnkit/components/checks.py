@@ -14,7 +14,7 @@ from cnnkit.types import Array
 SHARES_ADD_UP = 1e-3
 """How far from 1 the sum of a sample's shares may be: float32 adds up a thousand of them no better."""
 
-LARGEST = float(np.finfo(np.float32).max)
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def in_range(name: str, value: Any, low: float, high: float) -> float:
@@ -26,7 +26,7 @@ def in_range(name: str, value: Any, low: float, high: float) -> float:
 
 def finite(name: str, value: Any) -> float:
     """Return the argument `name` if it is a number that is finite, in float32, too."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_FLOAT32:
         raise ConfigError(f"{name} must be a finite number, got {value!r}")
     return value
 

@@ -13,7 +13,7 @@ import numpy as np
 from cnnkit.components.checks import whole
 from cnnkit.components.predicted import not_finite
 from cnnkit.data.formats.images import find_images, looks_inverted
-from cnnkit.data.formats.inputs import STDIN, read_inputs
+from cnnkit.data.formats.input_files import STDIN, read_inputs
 from cnnkit.errors import ConfigError, DataError, ShapeError, UnitsWarning
 from cnnkit.network import Network
 from cnnkit.types import Array, Preprocessing

@@ -10,7 +10,7 @@ from cnnkit.layers import AvgPool2D, BatchNorm2D, Conv2D, Dense, MaxPool2D
 from cnnkit.layers.window import Axis, Window
 from cnnkit.types import Array
 
-LARGEST = 8
+MAX_CONTRIBUTIONS = 8
 """Contributions to a sum that are named."""
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnkit.explanation import pictures
+from cnnkit.explanation import png
 from cnnkit.explanation.markup import Html, counted, joined, number, shape, tag
 from cnnkit.types import Array
 
-ROW = pictures.MOST
+ROW = png.MAX_SIDE
 """Numbers in a row of a picture of a vector: each has its own pixel, as signs would cancel in a mean."""
 MAX_GRID = 49
 """Numbers that are written out; more are drawn."""
@@ -51,7 +51,7 @@ def gallery(
         label = f"{part} {index}" if len(channels) > 1 else ""
         cells.append(signed_picture(channels[index], limit, f"{name} {label}", label, (boxes or {}).get(index)))
     remarks = [f"{len(shown)} of {len(channels)} {part}s shown"] if len(shown) < len(channels) else []
-    rows, columns = pictures.rectangle(*channels.shape[1:])
+    rows, columns = png.rectangle(*channels.shape[1:])
     if rows * columns > 1:
         remarks.append(f"each pixel is the mean of {rows} x {columns} numbers")
     if array.ndim == 1 and len(array) > ROW:
@@ -64,7 +64,7 @@ def signed_picture(channel: Array, limit: float, alt: str, label: str = "", box:
     told = f"{_range(channel)}" if channel.size > 1 else number(channel.item())
     wide = channel.shape[1] > 3 * channel.shape[0]
     width = f"width:{min(46, 1.5 * channel.shape[1]):g}rem" if wide else None
-    picture = tag("img", src=Html(pictures.signed(channel, limit)), alt=f"{alt}: {told}".strip())
+    picture = tag("img", src=Html(png.signed(channel, limit)), alt=f"{alt}: {told}".strip())
     marked = tag("span", picture, outline(box, channel) if box else None, class_="marked")
     caption = tag("figcaption", tag("b", label) if label else None, " " if label else None, told)
     return tag("figure", marked, caption, class_="map wide" if wide else "map", style=width)
@@ -72,7 +72,7 @@ def signed_picture(channel: Array, limit: float, alt: str, label: str = "", box:
 
 def image_picture(image: Array, low: float, high: float, alt: str, box: Box | None = None) -> Html:
     """An image, (1, H, W) or (3, H, W), as the eye expects it."""
-    picture = tag("img", src=Html(pictures.plain(image, low, high)), alt=alt)
+    picture = tag("img", src=Html(png.plain(image, low, high)), alt=alt)
     return tag("span", picture, outline(box, image[0]) if box else None, class_="marked")
 
 

@@ -11,7 +11,7 @@ from cnnkit.explanation.markup import cut
 
 _FORMULA = re.compile(r"(Forward|Backward):\s+\S")
 
-MOST = 2000
+MAX_DESCRIPTION = 2000
 """Characters of each part."""
 
 
@@ -33,7 +33,9 @@ def describe(component: type[Component]) -> Description:
     blocks = [block.splitlines() for block in re.split(r"\n\s*\n", inspect.cleandoc(written))]
     formulas = [line for block in blocks for line in _formula_lines(block)]
     source = [line for block in blocks for line in _from(block, "Source:")]
-    return Description(*(cut(part, MOST) for part in (" ".join(blocks[0]), "\n".join(formulas), " ".join(source))))
+    return Description(
+        *(cut(part, MAX_DESCRIPTION) for part in (" ".join(blocks[0]), "\n".join(formulas), " ".join(source)))
+    )
 
 
 def _formula_lines(block: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.explanation import windows
-from cnnkit.explanation.examples import LARGEST, dense_example, largest, norm_example
+from cnnkit.explanation.examples import MAX_CONTRIBUTIONS, dense_example, largest, norm_example
 from cnnkit.explanation.figures import Box
 from cnnkit.explanation.lesson import Lesson
 from cnnkit.explanation.markup import Html, counted, joined, number, shape, table, tag, term
@@ -40,7 +40,7 @@ def _dense(layer: Dense, trace: LayerTrace, maps: Shape | None) -> Lesson:
     rows = []
     for place, x, weight, product in list(
         zip(example.inputs.tolist(), example.x, example.weights, example.products, strict=True)
-    )[:LARGEST]:
+    )[:MAX_CONTRIBUTIONS]:
         origin = ""
         if maps and len(maps) == 3:
             channel, row, column = (int(i) for i in np.unravel_index(place, maps))
@@ -77,7 +77,7 @@ def _softmax(_layer: Softmax, trace: LayerTrace) -> Lesson:
     if x.ndim != 1:
         return Lesson([])
     powers = np.exp(x - x.max())
-    order = np.argsort(-x, kind="stable")[:LARGEST]
+    order = np.argsort(-x, kind="stable")[:MAX_CONTRIBUTIONS]
     rows = [(str(k), number(x[k]), number(powers[k]), number(float(y[k]))) for k in order.tolist()]
     after = tag("p", f"The sum of all {len(x)} powers is {number(float(powers.sum()))}.")
     return Lesson([], joined([table(("class", "score x", "exp(x - max x)", "probability y"), rows, "numbers"), after]))

@@ -11,8 +11,8 @@ from cnnkit.components.predicted import not_finite
 from cnnkit.explanation import figures
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import describe
+from cnnkit.explanation.layer_sections import channels_shown
 from cnnkit.explanation.markup import Html, joined, number, shape, table, tag, text
-from cnnkit.explanation.sections import channels_shown
 from cnnkit.losses import CrossEntropy
 from cnnkit.types import Array
 

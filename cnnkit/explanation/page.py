@@ -7,11 +7,11 @@ from pathlib import Path
 
 from cnnkit.errors import DataError
 from cnnkit.explanation.explanation import Explanation
+from cnnkit.explanation.layer_sections import check_words, expression, layer_section, parameter_count
 from cnnkit.explanation.markup import Html, counted, cut, joined, milliseconds, shape, table, tag
 from cnnkit.explanation.outcome import HEADING, input_picture, input_section, outcome_section, verdict
 from cnnkit.explanation.script import SCRIPT, allowed
-from cnnkit.explanation.sections import check_words, expression, layer_section, parameter_count
-from cnnkit.explanation.style import STYLE
+from cnnkit.explanation.stylesheet import STYLE
 from cnnkit.home import expanded
 from cnnkit.writing import write_whole
 

@@ -1,7 +1,7 @@
 """Networks: nested layers as one flat list of nodes, and the engine that runs it over tiles."""
 
 from cnnkit.network.execution.augmented import Augmented
-from cnnkit.network.execution.available import available_memory
+from cnnkit.network.execution.available_memory import available_memory
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.footprint import Footprint, Forecast
 from cnnkit.network.execution.objective import Objective, Sums
@@ -9,8 +9,9 @@ from cnnkit.network.execution.session import Session, training_session
 from cnnkit.network.execution.workers import available_cores
 from cnnkit.network.graph.keys import keyed_rng
 from cnnkit.network.graph.node import INPUT, Node
-from cnnkit.network.models import Graph, Sequential
+from cnnkit.network.graph_model import Graph
 from cnnkit.network.network import CLASSES, Network
+from cnnkit.network.sequential import Sequential
 
 __all__ = [
     "CLASSES",

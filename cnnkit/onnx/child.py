@@ -30,7 +30,7 @@ from cnnkit.onnx.runtimes import execute
 from cnnkit.onnx.work import Bounds
 from cnnkit.types import Array
 
-MOST = 2**62
+MAX_INPUT_BYTES = 2**62
 """Bytes of inputs, which come from one who is trusted."""
 
 
@@ -99,7 +99,7 @@ def main() -> None:
         return
     while True:
         try:
-            request, inputs = messages.read(requests, MOST)
+            request, inputs = messages.read(requests, MAX_INPUT_BYTES)
         except EOFError:
             return
         try:

@@ -19,7 +19,7 @@ from cnnkit.home import expanded
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.operation import operation_of
 from cnnkit.onnx.graph import GraphBuilder
-from cnnkit.onnx.load import MAX_BYTES
+from cnnkit.onnx.load import MAX_ONNX_FILE_BYTES
 from cnnkit.onnx.outputs import BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES, lower_outputs
 from cnnkit.writing import write_whole
 
@@ -92,8 +92,8 @@ def to_onnx(
     lowered = lower(model, opset, input_dtype)
     graph = lowered.graph
     size = sum(len(tensor.raw_data) for tensor in graph.initializers)
-    if size > MAX_BYTES:
-        raise OnnxError(f"the model has {size:,} bytes of weights; an ONNX file can hold {MAX_BYTES:,}")
+    if size > MAX_ONNX_FILE_BYTES:
+        raise OnnxError(f"the model has {size:,} bytes of weights; an ONNX file can hold {MAX_ONNX_FILE_BYTES:,}")
     body = helper.make_graph(
         graph.nodes,
         "cnnkit",

@@ -41,7 +41,7 @@ WINDOWS = 4
 """How many times the unrolled windows of one layer a run may take: the reference evaluator makes copies of them."""
 CHUNK_BYTES = 2 * 2**20
 """Most bytes of layer outputs in one run."""
-LONGEST = 500
+MAX_MESSAGE = 500
 """Characters of a message that come from a file or a runtime."""
 
 
@@ -232,4 +232,4 @@ def _end(code: int, late: Sequence[bool]) -> str:
 
 def _one_line(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
+    return line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]} ..."

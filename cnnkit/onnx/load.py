@@ -15,7 +15,7 @@ from cnnkit.errors import OnnxError
 from cnnkit.home import expanded
 from cnnkit.layers import LAYERS
 
-MAX_BYTES = 2_000_000_000
+MAX_ONNX_FILE_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""
 OPERATORS = frozenset(("Add", "Cast", "Identity", "Log", "Max", "Mul", "Sigmoid", "Softmax")).union(
     *(cls.operators for cls in LAYERS)
@@ -46,11 +46,11 @@ def read_file(path: Path) -> bytes:
         raise OnnxError(f"{path}: there is no such file")
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(MAX_ONNX_FILE_BYTES + 1)
     except OSError as error:
         raise OnnxError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise OnnxError(f"{path} is larger than {MAX_BYTES:,} bytes, the most that an ONNX file may have")
+    if len(data) > MAX_ONNX_FILE_BYTES:
+        raise OnnxError(f"{path} is larger than {MAX_ONNX_FILE_BYTES:,} bytes, the most that an ONNX file may have")
     return data
 
 

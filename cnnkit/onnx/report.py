@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnkit.onnx.answers import MARGIN, MOST_ROUNDING
+from cnnkit.onnx.expected_answers import MARGIN, MOST_ROUNDING
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from cnnkit.components import Runtime, installed_catalog
 from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError, OnnxError, ShapeError
 from cnnkit.network import Network
-from cnnkit.onnx.answers import Answers, allowed, answers
-from cnnkit.onnx.available import Available, available_runtimes
-from cnnkit.onnx.compare import first_divergence
+from cnnkit.onnx.available_runtimes import Available, available_runtimes
 from cnnkit.onnx.content import digest, exports
 from cnnkit.onnx.difference import distance, magnitude, relative, subtract
+from cnnkit.onnx.divergence import first_divergence
+from cnnkit.onnx.expected_answers import Answers, allowed, answers
 from cnnkit.onnx.export import labels_json
 from cnnkit.onnx.isolated import IsolatedProgram
 from cnnkit.onnx.load import OPERATORS, Signature, read_file

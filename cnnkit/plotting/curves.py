@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 4
 MAX_POINTS = 2000
-LARGEST = 1e30
+MAX_VALUE = 1e30
 """Values beyond it are skipped, like NaN: an axis could not show others next to them."""
 VALIDATION = "validation_"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
@@ -77,7 +77,7 @@ def plot_curve(axes: Axes, values: Curve, label: str, colour: str, line: str, ma
 
 def is_finite(value: Any) -> bool:
     """Whether an axis can show it: false for NaN, and no whole number is too large to compare."""
-    return bool(-LARGEST <= value <= LARGEST)
+    return bool(-MAX_VALUE <= value <= MAX_VALUE)
 
 
 def _draw(axes: Axes, name: str, history: Mapping[str, Curve]) -> None:

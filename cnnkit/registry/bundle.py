@@ -33,7 +33,7 @@ VERSION_FILE, ONNX_FILE, CARD, NETWORK, CURVES = MEMBERS = (
     "curves.png",
 )
 """What a bundle may hold, in this order; a reader needs the first alone."""
-MAX_BYTES = 2**31 - 1
+MAX_BUNDLE_BYTES = 2**31 - 1
 """A larger zip file needs extensions of the format, which a reader would have to understand, too."""
 MAGIC = b"PK\x03\x04"
 _TIME = (1980, 1, 1, 0, 0, 0)
@@ -53,8 +53,8 @@ def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) 
     path = expanded(path)
     check_target(path)
     members = {VERSION_FILE: _version_file(record), **others}
-    if (size := sum(map(len, members.values()))) > MAX_BYTES - _MAX_DIRECTORY:
-        raise RegistryError(f"a bundle may have at most {MAX_BYTES:,} bytes, this one would have {size:,}")
+    if (size := sum(map(len, members.values()))) > MAX_BUNDLE_BYTES - _MAX_DIRECTORY:
+        raise RegistryError(f"a bundle may have at most {MAX_BUNDLE_BYTES:,} bytes, this one would have {size:,}")
     image = io.BytesIO()
     with zipfile.ZipFile(image, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
         for name in MEMBERS:
@@ -94,7 +94,9 @@ def read_version_file(path: str | Path) -> bytes:
     """
     path = expanded(path)
     try:
-        data = Files().read(path.resolve(), sealing.MAX_BYTES)  # the user may name a link; nothing inside the file can
+        data = Files().read(
+            path.resolve(), sealing.MAX_MODEL_FILE_BYTES
+        )  # the user may name a link; nothing inside the file can
     except (OSError, RuntimeError) as error:
         raise RegistryError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if data.startswith(sealing.MAGIC):
@@ -117,7 +119,7 @@ def _version_file(record: Record) -> bytes:
     """The bytes of a version, unless they are no longer those of the record."""
     version = record.version
     try:
-        data = Files().read(version.path, sealing.MAX_BYTES)
+        data = Files().read(version.path, sealing.MAX_MODEL_FILE_BYTES)
     except OSError as error:
         raise RegistryError(f"cannot read {version.ref}: {error.strerror or error} ({version.path})") from error
     if sealing.check(data) != version.digest:

@@ -42,7 +42,7 @@ class ComparisonFolder(Place):
         path = self.folder / self.FILE
         try:
             self._claim()
-            plan = text.decode(self._files.read(path, text.MAX_BYTES))
+            plan = text.decode(self._files.read(path, text.MAX_JSON_BYTES))
             if not isinstance(plan, dict) or [plan.get(key) for key in HEAD] != list(HEAD.values()):
                 raise RegistryError(f"the plan {path} cannot be used: expected {HEAD}")
         except FileNotFoundError:
@@ -61,7 +61,7 @@ class ComparisonFolder(Place):
     def kept(self, run: str) -> tuple[bytes, Manifest] | None:
         """The version file of a run that is done, and what it says; None if there is none, or a damaged one."""
         with contextlib.suppress(RegistryError, OSError):
-            data = self._files.read(self._file(run), sealing.MAX_BYTES)
+            data = self._files.read(self._file(run), sealing.MAX_MODEL_FILE_BYTES)
             return data, manifest_of(data)
         return None
 

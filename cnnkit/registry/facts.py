@@ -22,7 +22,8 @@ from cnnkit.registry.files import Files
 from cnnkit.registry.format.manifest import Manifest
 from cnnkit.types import Array
 
-MAX_BYTES = 2**30
+MAX_FACTS_BYTES = 2**30
+"""Most bytes of the file of facts, which has some hundred for each version."""
 _CHECK = 16
 """Hexadecimal digits of a line's own hash, which reveals lines that are damaged or were truncated by a crash."""
 
@@ -64,7 +65,7 @@ def facts_of(manifest: Manifest, arrays: Iterable[Array], number: int, digest: s
 def read(files: Files, folder: Path) -> dict[int, Facts]:
     """The facts that are kept of a model's versions, by number; none if the file is missing or cannot be read."""
     try:
-        lines = files.read(folder / FACTS, MAX_BYTES).splitlines()
+        lines = files.read(folder / FACTS, MAX_FACTS_BYTES).splitlines()
     except (OSError, RegistryError):
         return {}
     found = (_parsed(line) for line in lines if line)

@@ -17,7 +17,8 @@ from cnnkit.registry.format import git
 
 LOG = "digests.log"
 INTENT, COMMIT, DELETE = KINDS = "intent", "commit", "delete"
-MAX_BYTES = 2**30
+MAX_LOG_BYTES = 2**30
+"""Most bytes of a digest log, which has some 150 for each version."""
 _RECORD = re.compile(rf"({'|'.join(KINDS)}) ([1-9][0-9]{{0,8}}) ([0-9a-f]{{64}})")
 _CUT = re.compile(rf"({'|'.join(KINDS)}) [0-9]{{0,9}}( [0-9a-f]{{0,64}})?")
 
@@ -66,7 +67,7 @@ def read(files: Files, folder: Path, number: int | None = None) -> Digests | Non
     Raises RegistryError if it is not a regular file, or if git has changed it.
     """
     try:
-        data = files.read(folder / LOG, MAX_BYTES)
+        data = files.read(folder / LOG, MAX_LOG_BYTES)
     except FileNotFoundError:
         return None
     _check(folder, data)

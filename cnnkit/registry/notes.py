@@ -18,7 +18,7 @@ from cnnkit.registry.format import git, text
 from cnnkit.registry.format.manifest import is_time
 from cnnkit.registry.references import is_name
 
-MAX_BYTES = 64 * 2**10
+MAX_NOTE_BYTES = 64 * 2**10
 """Most bytes of a note's file."""
 _FILE = re.compile(r"(v[0-9]{6,9})\.(?:(description)|(verdict)|(.+)\.tag)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -96,14 +96,16 @@ def encode_text(value: str, what: str) -> bytes:
         raise RegistryError(f"{what} must be text that UTF-8 can hold, got {value!r}") from None
     if "\r" in value:
         raise RegistryError(f"{what} has line breaks as LF, '\\n', and no CR, '\\r'; got {value!r:.100}")
-    if not value.strip() or len(data) > MAX_BYTES:
-        raise RegistryError(f"{what} must have 1 to {MAX_BYTES - 1:,} bytes and not be blank; it has {len(data) - 1:,}")
+    if not value.strip() or len(data) > MAX_NOTE_BYTES:
+        raise RegistryError(
+            f"{what} must have 1 to {MAX_NOTE_BYTES - 1:,} bytes and not be blank; it has {len(data) - 1:,}"
+        )
     return data
 
 
 def read_text(files: Files, path: Path) -> str:
     """A description, or the value of a tag. Raises RegistryError if the file holds anything else."""
-    data = files.read(path, MAX_BYTES)
+    data = files.read(path, MAX_NOTE_BYTES)
     try:
         git.check_text(data)
     except RegistryError as error:
@@ -127,7 +129,7 @@ def encode_verdict(verdict: Verdict) -> bytes:
 def read_verdict(files: Files, path: Path) -> Verdict:
     """A verdict. Raises RegistryError if the file holds anything else."""
     try:
-        return _verdict(files.read(path, MAX_BYTES))
+        return _verdict(files.read(path, MAX_NOTE_BYTES))
     except RegistryError as error:
         raise RegistryError(f"the verdict {path} is damaged, validate the version again: {error}") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cnnkit.components import Component
 from cnnkit.network import Network
-from cnnkit.registry import models
+from cnnkit.registry import model_manifest
 from cnnkit.registry.facts import Facts
 from cnnkit.registry.format.manifest import Manifest
 from cnnkit.types import Array
@@ -44,7 +44,7 @@ class Record:
 
         components: classes for layers that no installed plugin provides, such as those defined in a notebook.
         """
-        return models.rebuild(self.manifest, self.state, self.version.ref, components)
+        return model_manifest.rebuild(self.manifest, self.state, self.version.ref, components)
 
 
 @dataclass(frozen=True)

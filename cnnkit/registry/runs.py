@@ -29,7 +29,7 @@ class RunFolder(Place):
         path = self.folder / self.FILE
         try:
             self._claim()
-            data = self._files.read(path, sealing.MAX_BYTES)
+            data = self._files.read(path, sealing.MAX_MODEL_FILE_BYTES)
         except FileNotFoundError:
             raise RegistryError(f"the run {self.name} has no checkpoint: it ended or was stopped too early") from None
         except OSError as error:

@@ -98,7 +98,7 @@ class Registry:
         """Everything in a version, also where the plugins of its layers are missing."""
         version = self.find(ref)
         with reported(f"cannot read {version.ref}"):
-            data = self._files.read(version.path, sealing.MAX_BYTES)
+            data = self._files.read(version.path, sealing.MAX_MODEL_FILE_BYTES)
             # After the file: what can be seen has its record.
             digests = log.read(self._files, version.path.parent, version.number)
         if data == sealing.tombstone():

@@ -15,7 +15,7 @@ from cnnkit.components.plugins import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, ConfigError, RegistryError
 from cnnkit.registry.environment import OWN
 from cnnkit.registry.format.manifest import Manifest, Origin, is_distribution
-from cnnkit.registry.models import is_installed, recipe_key, tied
+from cnnkit.registry.model_manifest import is_installed, recipe_key, tied
 
 ENVIRONMENT = "CNNKIT_TRUST"
 OPTION = "--trust"

@@ -3,13 +3,13 @@
 from cnnkit.testing.augmentation import check_augmentation
 from cnnkit.testing.callback import check_callback
 from cnnkit.testing.conformance import check_layer
-from cnnkit.testing.context import PlainContext
 from cnnkit.testing.dataset import check_dataset
-from cnnkit.testing.gradient import GradientReport, gradient_check
-from cnnkit.testing.gradient_at import gradient_check_at
+from cnnkit.testing.gradcheck import GradientReport, gradient_check
+from cnnkit.testing.gradcheck_at import gradient_check_at
 from cnnkit.testing.loss import check_loss
 from cnnkit.testing.metric import check_metric
 from cnnkit.testing.optimizer import check_optimizer
+from cnnkit.testing.plain_context import PlainContext
 from cnnkit.testing.runtime import check_runtime
 from cnnkit.testing.schedule import check_schedule
 

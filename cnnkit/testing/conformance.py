@@ -13,7 +13,7 @@ from cnnkit.errors import CheckError
 from cnnkit.testing.absorbing import check_absorbing
 from cnnkit.testing.comparing import check_expression, checking, close, equal, named, run_checks
 from cnnkit.testing.declarations import check_cost, check_examples, check_lesson, check_pointwise
-from cnnkit.testing.gradient import gradient_check
+from cnnkit.testing.gradcheck import gradient_check
 from cnnkit.testing.independence import (
     check_inputs_unchanged,
     check_interleaved_calls,

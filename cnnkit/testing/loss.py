@@ -11,9 +11,9 @@ import numpy as np
 from cnnkit.components import Loss, installed_catalog
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, close, equal, named, run_checks, same_bits
-from cnnkit.testing.gradient import loss_gradient_check
-from cnnkit.testing.inputs import LARGE
-from cnnkit.testing.outputs import Tried, kinds_for, told, tried
+from cnnkit.testing.example_inputs import LARGE
+from cnnkit.testing.example_outputs import Tried, kinds_for, told, tried
+from cnnkit.testing.gradcheck import loss_gradient_check
 from cnnkit.types import Array, Shape
 
 SAMPLES = 12

@@ -11,7 +11,7 @@ from cnnkit.errors import CheckError
 from cnnkit.network import Network
 from cnnkit.testing.alone import alone
 from cnnkit.testing.comparing import ABSOLUTE, RELATIVE
-from cnnkit.testing.inputs import LARGE, domain_of, extreme, ordinary
+from cnnkit.testing.example_inputs import LARGE, domain_of, extreme, ordinary
 from cnnkit.types import Array, Shape
 
 

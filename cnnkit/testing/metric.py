@@ -14,7 +14,7 @@ from cnnkit.components import Metric, installed_catalog
 from cnnkit.components.checks import are_shares
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
-from cnnkit.testing.outputs import ANY, FRACTIONS, PROBABILITIES, told, tried
+from cnnkit.testing.example_outputs import ANY, FRACTIONS, PROBABILITIES, told, tried
 from cnnkit.types import Array, Shape
 
 SAMPLES = 60

@@ -17,7 +17,7 @@ from cnnkit.errors import CheckError, ContractError
 from cnnkit.network.execution.operation import backward as drive_backward
 from cnnkit.network.execution.operation import forward as drive_forward
 from cnnkit.network.execution.operation import operation_of, together
-from cnnkit.testing.context import PlainContext
+from cnnkit.testing.plain_context import PlainContext
 from cnnkit.types import Array, Cache, Grads, Shape
 
 

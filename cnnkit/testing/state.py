@@ -30,7 +30,7 @@ OPAQUE = sys.stdlib_module_names | {
     "torch",
 }
 """Packages whose classes, functions and modules are not looked into; objects of cnnkit's classes are."""
-MOST = 20_000
+MAX_VALUES = 20_000
 """How many values are looked at: a bound for objects that hold large graphs of others."""
 NOT_STATE = {"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "_abc_impl"}
 NOT_STATE |= {"__annotate__", "__annotate_func__", "__annotations_cache__", "__static_attributes__"}
@@ -85,7 +85,7 @@ class _Walk:
         if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
             self.found[path] = (type(value).__name__, repr(value))
             return
-        if id(value) in self._seen or len(self._seen) > MOST:
+        if id(value) in self._seen or len(self._seen) > MAX_VALUES:
             return
         self._seen[id(value)] = value
         if isinstance(value, self._kinds):

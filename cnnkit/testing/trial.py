@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cnnkit.components import Layer, Merge
-from cnnkit.testing.inputs import domain_of, extreme, ordinary
+from cnnkit.testing.example_inputs import domain_of, extreme, ordinary
 from cnnkit.testing.running import Built, Tile, backward, build, cast_parameters, forward, output
 from cnnkit.types import Array, Grads, Shape
 

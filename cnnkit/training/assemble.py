@@ -11,7 +11,7 @@ from cnnkit.components.expressions import Call
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 from cnnkit.network import Graph, Network, Sequential, available_memory
-from cnnkit.network.execution.available import readable
+from cnnkit.network.execution.available_memory import readable
 from cnnkit.network.graph.building import build_graph, read_graph
 from cnnkit.network.graph.limit import LimitError
 from cnnkit.network.graph.node import flatten

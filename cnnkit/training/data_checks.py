@@ -15,7 +15,7 @@ import numpy as np
 from cnnkit import axes
 from cnnkit.classes import check_labels, indices_of, listed
 from cnnkit.components import Loss
-from cnnkit.components.checks import LARGEST, are_shares
+from cnnkit.components.checks import MAX_FLOAT32, are_shares
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
@@ -248,7 +248,7 @@ def checked_range(samples: Samples, name: str) -> Range:
     for block in blocks(samples.x):
         x = np.asarray(samples.x[block])
         found.append(bounds(x))
-        if not max(map(abs, found[-1])) <= LARGEST:
+        if not max(map(abs, found[-1])) <= MAX_FLOAT32:
             _check_finite(x, block.start, f"the input of the {name} sample")
     lows, highs = zip(*found, strict=True)
     return min(lows), max(highs)
@@ -256,7 +256,7 @@ def checked_range(samples: Samples, name: str) -> Range:
 
 def _check_finite(values: Array, first: int, what: str) -> None:
     """first: the position of the first row."""
-    finite = np.abs(values) <= LARGEST  # which NaN is not
+    finite = np.abs(values) <= MAX_FLOAT32  # which NaN is not
     if not finite.all():
         row = int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
         raise TrainingError(

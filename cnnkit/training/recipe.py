@@ -21,7 +21,7 @@ from cnnkit.components.expressions import parse
 from cnnkit.errors import ConfigError, RecipeError
 from cnnkit.home import expanded
 from cnnkit.reading import read_plain
-from cnnkit.training.sections import (
+from cnnkit.training.recipe_tables import (
     CompareSection,
     DataSection,
     ModelSection,
@@ -36,8 +36,8 @@ Overrides = Mapping[str, Any] | Sequence[str]
 """Values by dotted key, `{"train.epochs": 3}`, or as text, `["train.epochs=3"]`; a key without a dot is of [train]."""
 
 SUFFIX = ".toml"
-MAX_BYTES = 2**20
-"""Of a recipe."""
+MAX_RECIPE_BYTES = 2**20
+"""Most bytes of a recipe; one with 10,000 layers has less."""
 MANY = 20
 """Problems of a recipe that are reported."""
 
@@ -162,7 +162,7 @@ def _shipped(name: str) -> str:
 
 def _file(path: Path) -> str:
     try:
-        return read_plain(path, MAX_BYTES).decode()
+        return read_plain(path, MAX_RECIPE_BYTES).decode()
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not a recipe: expected UTF-8 text, byte {error.start} is not") from None
     except OSError as error:

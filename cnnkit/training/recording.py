@@ -8,7 +8,7 @@ from cnnkit.components import Metric
 from cnnkit.errors import ConfigError
 from cnnkit.network import Network
 
-MOST = 500_000
+MAX_RECORDED = 500_000
 """Numbers of a training; each becomes a text of some 20 bytes in a model's file, whose texts may have 16 MiB."""
 
 
@@ -34,9 +34,9 @@ class Recorder:
             raise ConfigError(f"record: expected names among {', '.join(sizes)}; got {', '.join(map(repr, unknown))}")
         if len(set(arrays)) < len(arrays):
             raise ConfigError(f"record: expected each name once, got {', '.join(arrays)}")
-        if (numbers := sum(sizes[name] for name in arrays) * epochs) > MOST:
+        if (numbers := sum(sizes[name] for name in arrays) * epochs) > MAX_RECORDED:
             raise ConfigError(
-                f"record: expected at most {MOST:,} numbers in all, {', '.join(arrays)} have {numbers:,} in "
+                f"record: expected at most {MAX_RECORDED:,} numbers in all, {', '.join(arrays)} have {numbers:,} in "
                 f"{epochs:,} epochs: record smaller arrays, such as the kernels of the first layer"
             )
 

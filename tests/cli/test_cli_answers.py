@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import RECIPE
 
 SOURCE = Path(__file__).with_name("noisy_plugin.py").read_text()
-LOUD = "import typer.core, cnnkit.cli.answers as a; a.Command.invoke = typer.core.TyperCommand.invoke; "
+LOUD = "import typer.core, cnnkit.cli.stdout as a; a.Command.invoke = typer.core.TyperCommand.invoke; "
 MAIN = "from cnnkit.cli import main; main()"
 WAYS = "print", "stdout", "descriptor", "program"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cnnkit.comparison import runs
+from cnnkit.comparison import tasks
 from cnnkit.errors import PlotError
 from cnnkit.registry import Comparisons, Registry
 
@@ -116,7 +116,7 @@ def test_a_picture_that_cannot_be_written_does_not_hide_the_table(
     def full(*arguments: Any) -> None:
         raise PlotError("cannot write new/accuracy.png: No space left on device")
 
-    monkeypatch.setattr("cnnkit.comparison.pictures.save", full)
+    monkeypatch.setattr("cnnkit.comparison.comparison_pictures.save", full)
     result = compared("p", "--seeds", "1", "-o", "new", "--json")
     assert (result.code, result.document["registered"]) == (2, ["tiny-p@1"])
     assert result.err.endswith("error: cannot write new/accuracy.png: No space left on device\n")
@@ -169,7 +169,7 @@ def test_all_may_fail(cli: Any) -> None:
 def test_what_is_wrong_is_said_before_anything_is_trained(
     cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
 ) -> None:
-    monkeypatch.setattr(runs, "train", None)
+    monkeypatch.setattr(tasks, "train", None)
     result = cli("compare", *arguments, "--jobs", "1")
     assert (result.code, result.out) == (2, "")
     assert message in result.err
@@ -189,7 +189,7 @@ def test_an_interruption_names_registry_and_data(cli: Any, tmp_path: Path, monke
     def interrupted(task: Any, workers: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(runs, "carry_out", interrupted)
+    monkeypatch.setattr(tasks, "carry_out", interrupted)
     options = ("--registry", "my models", "--data-dir", "here", "-o", "pictures")
     result = cli("compare", "tiny.toml", "--jobs", "1", *options)
     (name,) = Comparisons(tmp_path / "my models").names()
@@ -216,7 +216,7 @@ def test_a_terminal_shows_a_table_that_changes(monkeypatch: pytest.MonkeyPatch) 
     from rich.console import Console
 
     from cnnkit.comparison import Comparison, Row, RunResult
-    from cnnkit.comparison.progress import LiveComparison
+    from cnnkit.comparison.comparison_progress import LiveComparison
 
     run = RunResult(0, {"accuracy": 0.75, "loss": 0.5}, {"seconds": [1.0]})
     done, waiting = Row(0, "c4p", "net-c4p", 1234, (run,)), Row(1, "p", "net-p", 10)

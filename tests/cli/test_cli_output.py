@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from cnnkit.cli.output import fail, note, say, say_pairs, say_table, told_warnings, warn
-from cnnkit.lines import LONGEST, NAME, on_one_line
+from cnnkit.lines import MAX_LINE, NAME, on_one_line
 from cnnkit.training.progress import LiveProgress
 
 HOSTILE = "[red]:smile: a\nb\tc\x1b[2J"
@@ -60,14 +60,14 @@ def test_long_values_are_cut_and_fill_no_other_row(capsys: pytest.CaptureFixture
     say_pairs({label: label})
     note(f"{label}\n{label}")
     out, err = capsys.readouterr()
-    assert max(map(len, out.splitlines())) < 3 * LONGEST
-    assert len(out) < 5 * LONGEST + 1000 * 300
-    assert [len(line) <= LONGEST for line in err.splitlines()] == [True, True]
+    assert max(map(len, out.splitlines())) < 3 * MAX_LINE
+    assert len(out) < 5 * MAX_LINE + 1000 * 300
+    assert [len(line) <= MAX_LINE for line in err.splitlines()] == [True, True]
     assert err.splitlines()[0].endswith("... (995,944 characters more)")
 
 
 def test_a_path_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    path = "/" + "x" * (LONGEST - 1)
+    path = "/" + "x" * (MAX_LINE - 1)
     assert on_one_line(path) == path
     assert on_one_line(on_one_line(path * 2)) == on_one_line(path * 2)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cnnkit.evaluation.pictures import KINDS
+from cnnkit.evaluation.plot import KINDS
 from cnnkit.network import Sequential
 from cnnkit.registry import Registry
 

@@ -6,23 +6,23 @@ import sys
 import time
 
 from cnnkit.cli import main
-from cnnkit.comparison import runs
+from cnnkit.comparison import tasks
 
 PAUSE = 0.15
 """Seconds, so that a comparison can be met in its middle."""
 
 
 def count(log: str) -> None:
-    original = runs.carry_out
+    original = tasks.carry_out
 
-    def counted(task: runs.Task, workers: int | None) -> runs.Outcome:
+    def counted(task: tasks.Task, workers: int | None) -> tasks.Outcome:
         with open(log, "a") as file:
             file.write(f"{task.key}\n")
         outcome = original(task, workers)
         time.sleep(PAUSE)
         return outcome
 
-    runs.carry_out = counted
+    tasks.carry_out = counted
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.comparison import Comparison, ComparisonProgress, Row, RunResult, compare, resume_comparison, runs
+from cnnkit.comparison import Comparison, ComparisonProgress, Row, RunResult, compare, resume_comparison, tasks
 from cnnkit.errors import DataError
 from cnnkit.registry import Comparisons, Registry
 from tests.comparison.test_compare import Interrupting, Told, base, numbers, refs
@@ -95,15 +95,15 @@ def test_a_kept_run_of_another_recipe_is_trained_again(tmp_path: Path) -> None:
 def test_the_tag_moves_to_the_best_of_all_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best = compare(["p", "c4p"], base=base(epochs=3), seeds=1, registry=tmp_path / "whole").best
     assert best
-    original = runs.carry_out
+    original = tasks.carry_out
 
-    def without_the_best(task: runs.Task, workers: int | None) -> runs.Outcome:
+    def without_the_best(task: tasks.Task, workers: int | None) -> tasks.Outcome:
         if task.recipe["model"]["name"] == best.model:
-            return runs.Outcome(task.key, error="out of memory")
+            return tasks.Outcome(task.key, error="out of memory")
         return original(task, workers)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "carry_out", without_the_best)
+        patch.setattr(tasks, "carry_out", without_the_best)
         first = compare(["p", "c4p"], base=base(epochs=3), seeds=1, registry=tmp_path, jobs=1)
     again = resume_comparison(registry=tmp_path, jobs=1)
     store = Registry(tmp_path)

@@ -20,13 +20,14 @@ from cnnkit.comparison import (
     compare,
     draw_comparison,
     resume_comparison,
-    runs,
+    tasks,
 )
 from cnnkit.errors import ConfigError, PlotError, RegistryError, ShapeError, TrainingError
 from cnnkit.registry import Comparisons, Registry
 from cnnkit.training.recipe import Recipe
-from tests.comparison.test_plan import TINY
+from tests.comparison.test_comparison_plan import TINY
 
+PICTURES = "cnnkit.comparison.comparison_pictures"
 UNTRACED = "seconds"
 
 
@@ -184,7 +185,7 @@ def test_memory_that_runs_out_and_mistakes_of_plugins_are_failures_too(
     def fail(*arguments: Any, **options: Any) -> None:
         raise next(errors)
 
-    monkeypatch.setattr(runs, "train", fail)
+    monkeypatch.setattr(tasks, "train", fail)
     made = compare(["c4p"], base=base(), seeds=3, registry=tmp_path)
     assert [run.error for run in made.rows[0].failed] == [
         "out of memory",
@@ -267,14 +268,14 @@ def test_two_comparisons_in_one_registry_do_not_meet(tmp_path: Path) -> None:
 def test_a_run_whose_process_is_lost_does_not_end_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_by_one: Any
 ) -> None:
-    original = runs.carry_out
+    original = tasks.carry_out
 
-    def deadly(task: runs.Task, workers: int | None) -> runs.Outcome:
+    def deadly(task: tasks.Task, workers: int | None) -> tasks.Outcome:
         if task.recipe["model"]["name"] == "tiny-c2":
             os.kill(os.getpid(), signal.SIGKILL)  # as a system does whose memory has run out
         return original(task, workers)
 
-    monkeypatch.setattr(runs, "carry_out", deadly)
+    monkeypatch.setattr(tasks, "carry_out", deadly)
     told = Told()
     made = compare(["c4p", "c2", "pc2"], base=base(), seeds=2, registry=tmp_path, jobs=2, progress=told)
     assert {row.name: len(row.failed) for row in made.rows} == {"c4p": 0, "pc2": 0, "c2": 2}
@@ -287,7 +288,7 @@ def test_a_backend_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: 
     def broken(*arguments: Any) -> None:
         raise OSError("no route to host\nand a long story")
 
-    monkeypatch.setattr(runs, "_parallel", broken)
+    monkeypatch.setattr(tasks, "_parallel", broken)
     with pytest.raises(TrainingError) as error:
         compare(["c4p"], base=base(), registry=tmp_path)
     assert str(error.value) == "the runs cannot be executed: OSError: no route to host"
@@ -309,8 +310,10 @@ def test_what_is_not_finite_has_no_picture(tmp_path: Path) -> None:
 
 def test_what_the_pictures_show(tmp_path: Path, one_by_one: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr("cnnkit.comparison.pictures.draw_quantity_by_configuration", lambda *given: drawn.append(given))
-    monkeypatch.setattr("cnnkit.comparison.pictures.save", lambda figure, path: path)
+    monkeypatch.setattr(
+        "cnnkit.comparison.comparison_pictures.draw_quantity_by_configuration", lambda *given: drawn.append(given)
+    )
+    monkeypatch.setattr(f"{PICTURES}.save", lambda figure, path: path)
     draw_comparison(one_by_one[0], tmp_path)
     names = [row.name for row in one_by_one[0].rows]
     (first, second) = drawn

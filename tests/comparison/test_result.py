@@ -7,7 +7,7 @@ import math
 import pytest
 
 from cnnkit.comparison import Comparison, Row, RunResult
-from cnnkit.comparison.progress import spread
+from cnnkit.comparison.comparison_progress import spread
 
 
 def row(position: int, *values: float | None, quantity: str = "accuracy") -> Row:

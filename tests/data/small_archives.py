@@ -15,7 +15,7 @@ import pytest
 
 from cnnkit.data import EMNIST
 from cnnkit.data.datasets.cifar import CifarDataset
-from cnnkit.data.formats.files import Published
+from cnnkit.data.formats.checked_files import Published
 from cnnkit.types import Array
 from tests.data.conftest import idx_bytes
 

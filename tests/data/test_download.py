@@ -202,7 +202,7 @@ def test_too_much_is_refused_before_it_comes_and_while_it_comes(
 ) -> None:
     with pytest.raises(DataError, match="expected a file of 1,000 bytes, the server has one of 200,000"):
         fetch(server.url, tmp_path, 1000)
-    monkeypatch.setattr("cnnkit.data.downloading.transfer.MAX_BYTES", 5_000)
+    monkeypatch.setattr("cnnkit.data.downloading.transfer.MAX_DOWNLOAD_BYTES", 5_000)
     with pytest.raises(DataError, match="expected at most 5,000 bytes, the server has 200,000"):
         fetch(server.url, tmp_path, None)
     server.answer = servers.sends_more_without_a_length

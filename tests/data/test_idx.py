@@ -181,7 +181,7 @@ def test_a_gzip_bomb_is_not_uncompressed_to_its_end(path: Path) -> None:
 
 
 def test_a_file_that_is_too_large(raw: bytes, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.formats.files.MAX_BYTES", 1000)
+    monkeypatch.setattr("cnnkit.data.formats.checked_files.MAX_DATA_FILE_BYTES", 1000)
     assert refusal(path, raw) == "expected an IDX file of at most 1,000 bytes, got 5,504"
 
 

@@ -292,7 +292,7 @@ def test_where_pillow_would_warn_of_a_bomb_the_image_is_refused(monkeypatch: pyt
 
 
 def test_a_file_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.formats.images.MAX_BYTES", 50)
+    monkeypatch.setattr("cnnkit.data.formats.images.MAX_IMAGE_FILE_BYTES", 50)
     with pytest.raises(DataError, match="the image: expected an image of at most 50 bytes, it has more"):
         read_image(encoded(GREY), 1, 8, 1)
 

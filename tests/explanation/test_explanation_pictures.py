@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cnnkit.explanation.figures import as_channels, chosen
-from cnnkit.explanation.pictures import BLUE, MISSING, MOST, ORANGE, WHITE, plain, rectangle, shrunk, signed
+from cnnkit.explanation.png import BLUE, MAX_SIDE, MISSING, ORANGE, WHITE, plain, rectangle, shrunk, signed
 from cnnkit.types import Array
 
 
@@ -43,9 +43,9 @@ def test_grey_and_colour_images() -> None:
 
 
 def test_large_arrays_are_means() -> None:
-    values = np.random.default_rng(0).normal(size=(3 * MOST - 1, 5))
+    values = np.random.default_rng(0).normal(size=(3 * MAX_SIDE - 1, 5))
     small = shrunk(values)
-    assert (small.shape, rectangle(*values.shape)) == ((MOST, 5), (3, 1))
+    assert (small.shape, rectangle(*values.shape)) == ((MAX_SIDE, 5), (3, 1))
     np.testing.assert_allclose(small[0], values[:3].mean(axis=0))
     np.testing.assert_allclose(small[-1], values[-2:].mean(axis=0))
 

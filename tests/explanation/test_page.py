@@ -17,9 +17,9 @@ from cnnkit.components import Layer
 from cnnkit.errors import ConfigError, DataError, ShapeError
 from cnnkit.explanation import Explanation, explain, page, write_page
 from cnnkit.explanation.examples import conv_example
+from cnnkit.explanation.layer_sections import channels_shown
 from cnnkit.explanation.markup import number
 from cnnkit.explanation.script import SCRIPT
-from cnnkit.explanation.sections import channels_shown
 from cnnkit.layers import ReLU
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Sequential

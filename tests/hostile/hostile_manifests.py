@@ -15,7 +15,7 @@ import hostile_models  # type: ignore[import-not-found]  # in tests/onnx
 import numpy as np
 
 from cnnkit.registry.format import sealing
-from cnnkit.registry.models import describe
+from cnnkit.registry.model_manifest import describe
 from cnnkit.types import Array
 
 MODEL = hostile_models.MODEL

@@ -13,7 +13,7 @@ from cnnkit import Sequential
 from cnnkit.errors import ShapeError
 from cnnkit.layers import AvgPool2D, MaxPool2D
 from cnnkit.layers.window import Axis, window_over
-from cnnkit.network.execution.context import TileContext, Workspace
+from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.onnx.export import to_onnx
 from cnnkit.onnx.validate import validate_onnx
 

@@ -11,7 +11,7 @@ from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import Flatten, Softmax
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.network.graph.ending import SMALLEST, Log, sigmoid, softmax, softmax_at_end, softmax_inside
-from cnnkit.testing.context import PlainContext
+from cnnkit.testing.plain_context import PlainContext
 from cnnkit.types import Array, Cache, Context, Grads, Task
 
 SHAPE = (2, 6, 6)

@@ -13,7 +13,7 @@ from cnnkit.losses import CrossEntropy
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Objective, Sequential, Session
 from cnnkit.network.execution.plan import plan
-from cnnkit.network.kernels.norm import BatchNormKernel
+from cnnkit.network.kernels.norm_kernel import BatchNormKernel
 from cnnkit.optimizers import Adam
 from cnnkit.types import Array, Cache, Context, Samples
 

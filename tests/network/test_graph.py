@@ -18,8 +18,8 @@ from cnnkit.errors import CnnkitError, ConfigError, ContractError, ShapeError
 from cnnkit.layers import Add, Conv2D, Dense
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Objective, training_session
-from cnnkit.network.execution.context import Workspace
 from cnnkit.network.execution.numeric import BatchLoss
+from cnnkit.network.execution.tile_context import Workspace
 from cnnkit.onnx.export import to_onnx
 from cnnkit.optimizers import SGD
 from cnnkit.types import Array, Batch, Cache, Context, Grads, Samples, Shape, Task

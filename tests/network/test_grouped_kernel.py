@@ -11,10 +11,10 @@ import pytest
 from cnnkit.components import Layer
 from cnnkit.errors import ShapeError
 from cnnkit.layers import Conv2D, ReLU
-from cnnkit.network.execution.context import TileContext, Workspace
-from cnnkit.network.kernels import grouped
+from cnnkit.network.execution.tile_context import TileContext, Workspace
+from cnnkit.network.kernels import grouped_kernel
 from cnnkit.network.kernels.epilogue import Epilogue, Rectifier
-from cnnkit.network.kernels.grouped import DepthwiseCorrelation, DepthwiseGradient, GroupedConvKernel
+from cnnkit.network.kernels.grouped_kernel import DepthwiseCorrelation, DepthwiseGradient, GroupedConvKernel
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Context, Grads, Shape
 
@@ -151,7 +151,7 @@ def test_one_channel_and_one_filter_go_the_depthwise_way(in_group: int, out_grou
 def test_rows_in_several_blocks_equal_their_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     rng, in_shape = np.random.default_rng(0), (4, 11, 9)
     conv = built(Conv2D(4, 3, padding=1, groups=4), in_shape, rng)
-    monkeypatch.setattr(grouped, "BLOCK_BYTES", 3 * 2 * 9 * 4 * 5 * 8)  # three operands, two rows of them
+    monkeypatch.setattr(grouped_kernel, "BLOCK_BYTES", 3 * 2 * 9 * 4 * 5 * 8)  # three operands, two rows of them
     assert_kernel_equals(conv, conv, in_shape, rng)
 
 

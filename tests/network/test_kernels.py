@@ -12,9 +12,9 @@ from cnnkit.errors import ShapeError
 from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from cnnkit.layers.norm import statistics
 from cnnkit.network import Sequential
-from cnnkit.network.execution.context import TileContext, Workspace
+from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.kernels import kernel_for
-from cnnkit.network.kernels.norm import BatchNormKernel
+from cnnkit.network.kernels.norm_kernel import BatchNormKernel
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Grads
 

@@ -9,11 +9,11 @@ import pytest
 
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import Add, AvgPool2D, Conv2D, Dense, MaxPool2D, ReLU, Residual
-from cnnkit.network.execution.context import TileContext, Workspace
+from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.kernels import Kernel, kernel_for
-from cnnkit.network.kernels.activation import ActivationKernel, SumKernel
-from cnnkit.network.kernels.dense import FEW_UNITS, DenseKernel
-from cnnkit.network.kernels.pool import AvgPoolKernel, MaxPoolKernel
+from cnnkit.network.kernels.activation_kernel import ActivationKernel, SumKernel
+from cnnkit.network.kernels.dense_kernel import FEW_UNITS, DenseKernel
+from cnnkit.network.kernels.pool_kernel import AvgPoolKernel, MaxPoolKernel
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Context, Grads, Shape
 

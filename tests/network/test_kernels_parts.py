@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from cnnkit.layers.window import Axis
-from cnnkit.network.execution.context import TileContext, Workspace
-from cnnkit.network.kernels import gradient, patches, products, winograd
-from cnnkit.network.kernels.axes import phases, trimmed
+from cnnkit.network.execution.tile_context import TileContext, Workspace
+from cnnkit.network.kernels import patches, products, winograd
+from cnnkit.network.kernels import weight_gradient as weight_gradients
 from cnnkit.network.kernels.correlation import Correlation, DirectCorrelation
-from cnnkit.network.kernels.gradient import LineGradient, PatchGradient, WinogradGradient, weight_gradient
 from cnnkit.network.kernels.layout import LONG_RUN, channel_products, channel_sums, flat_pixels, passed, rectify, spread
 from cnnkit.network.kernels.patches import Patches
 from cnnkit.network.kernels.products import product, summed_products
+from cnnkit.network.kernels.weight_gradient import LineGradient, PatchGradient, WinogradGradient, weight_gradient
+from cnnkit.network.kernels.window_axes import phases, trimmed
 from cnnkit.network.kernels.winograd import WinogradCorrelation
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Context
@@ -42,7 +43,7 @@ def assert_same(actual: Array, expected: Array) -> None:
 @pytest.fixture(params=[1, 5000, 3 << 20])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one row, of several, and of whole images."""
-    for module in (patches, winograd, gradient):
+    for module in (patches, winograd, weight_gradients):
         monkeypatch.setattr(module, "BLOCK_BYTES", request.param)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cnnkit.components import Catalog, Plugin, Runtime, hookimpl
 from cnnkit.components.plugins import installed_plugins
-from cnnkit.onnx.available import Available, available_runtimes
+from cnnkit.onnx.available_runtimes import Available, available_runtimes
 from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, is_installed
 
 

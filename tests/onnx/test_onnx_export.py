@@ -190,7 +190,7 @@ def test_a_layer_that_cannot_be_lowered_is_named(layer: Layer, message: str) -> 
 
 
 def test_models_that_a_file_cannot_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "MAX_BYTES", 100)
+    monkeypatch.setattr(export, "MAX_ONNX_FILE_BYTES", 100)
     with pytest.raises(OnnxError, match=r"bytes of weights; an ONNX file can hold 100"):
         to_onnx(small())
 

@@ -168,7 +168,7 @@ def test_negative_lengths_are_refused(tmp_path: Path) -> None:
 
 def test_files_over_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = export_onnx(MODEL, tmp_path / "model.onnx")
-    monkeypatch.setattr(loading, "MAX_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(loading, "MAX_ONNX_FILE_BYTES", path.stat().st_size - 1)
     with pytest.raises(OnnxError, match=r"model\.onnx is larger than [\d,]+ bytes"):
         load(path)
 

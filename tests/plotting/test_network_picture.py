@@ -16,7 +16,7 @@ from cnnkit.errors import PlotError
 from cnnkit.layers import Conv2D, ReLU
 from cnnkit.network import Graph, Network, Sequential
 from cnnkit.plotting.boxes import JOINS, MOST_LETTERS, NEITHER, TRAINS, Row, boxes_of, chains_of
-from cnnkit.plotting.network import MOST_LAYERS, draw_network, looks, network_png, write_network
+from cnnkit.plotting.network_picture import MOST_LAYERS, draw_network, looks, network_png, write_network
 from tests.network.networks import deep_unet, densenet, inception, resnet, siamese
 
 pytest.importorskip("matplotlib")
@@ -171,7 +171,7 @@ def test_equal_networks_have_equal_bytes(tmp_path: Path, suffix: str) -> None:
 
 def test_other_processes_write_the_same_bytes(tmp_path: Path) -> None:
     code = (
-        "from cnnkit.network import Graph; from cnnkit.plotting.network import write_network; "
+        "from cnnkit.network import Graph; from cnnkit.plotting.network_picture import write_network; "
         "from tests.network.networks import densenet; write_network(Graph(densenet(), (1, 8, 8)), 'net@1', {!r})"
     )
     here = write_network(Graph(densenet(), (1, 8, 8)), "net@1", tmp_path / "here.svg").read_bytes()
@@ -219,7 +219,7 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 def test_lines_beside_each_other_look_different() -> None:
-    from cnnkit.plotting.layout import Line
+    from cnnkit.plotting.graph_layout import Line
 
     lines = [Line(n, (), (), span) for n, span in enumerate([(0, 4), (1, 3), (2, 3), (3, 6), (4, 6), (6, 8)])]
     assert looks(lines) == [0, 1, 0, 1, 0, 0]

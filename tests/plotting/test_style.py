@@ -78,7 +78,7 @@ def test_colours_are_those_of_okabe_and_ito() -> None:
 def test_pyplot_is_never_loaded_and_matplotlib_only_to_draw() -> None:
     code = (
         "import sys\n"
-        "import cnnkit.evaluation.pictures, cnnkit.plotting.confusion, cnnkit.plotting.comparison, cnnkit.cli.plot\n"
+        "import cnnkit.evaluation.plot, cnnkit.plotting.confusion, cnnkit.plotting.comparison, cnnkit.cli.plot\n"
         "print('matplotlib' in sys.modules)\n"
         "import numpy\n"
         "cnnkit.plotting.confusion.draw_confusion(numpy.eye(2, dtype=int), [], 'net@1')\n"

@@ -18,7 +18,7 @@ import cnnkit.onnx.export
 from cnnkit import api
 from cnnkit.errors import CheckError, RegistryError
 from cnnkit.network import Sequential
-from cnnkit.plotting.network import network_png
+from cnnkit.plotting.network_picture import network_png
 from cnnkit.registry import Registry, bundle
 from cnnkit.registry.bundle import MEMBERS, read_version_file, write_bundle
 from cnnkit.registry.format import sealing
@@ -152,7 +152,7 @@ def test_a_bundle_has_a_largest_size(
     registry: Registry, model: Sequential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.save(model, "net")
-    monkeypatch.setattr(bundle, "MAX_BYTES", 66_000)
+    monkeypatch.setattr(bundle, "MAX_BUNDLE_BYTES", 66_000)
     with pytest.raises(RegistryError, match=r"a bundle may have at most 66,000 bytes, this one would have 2\d,\d\d\d"):
         write_bundle(tmp_path / "net.zip", registry.read("net@1"), {"card.md": b"x" * 20_000})
     assert not (tmp_path / "net.zip").exists()

@@ -14,15 +14,15 @@ from cnnkit.components import Layer
 from cnnkit.errors import RegistryError, ShapeError
 from cnnkit.network import Sequential
 from cnnkit.registry import Record, Registry, difference
-from cnnkit.registry.difference import ArrayPair, Change, LayerLine, MetricPair, compare_arrays, diff
 from cnnkit.registry.format.manifest import Manifest
-from cnnkit.registry.predictions import (
+from cnnkit.registry.prediction_diff import (
     MAX_EXAMPLES,
     ClassDifference,
     OutputDifference,
     diff_predictions,
 )
 from cnnkit.registry.records import Version
+from cnnkit.registry.version_diff import ArrayPair, Change, LayerLine, MetricPair, compare_arrays, diff
 from cnnkit.types import Array, Preprocessing, Samples, Task
 
 PLAIN = Manifest(

@@ -15,9 +15,9 @@ import pytest
 from cnnkit import Graph, Registry, Sequential
 from cnnkit.errors import RegistryError
 from cnnkit.layers import Dense
-from cnnkit.registry import models
-from cnnkit.registry.difference import diff
+from cnnkit.registry import model_manifest
 from cnnkit.registry.format import contents, manifest, sealing
+from cnnkit.registry.version_diff import diff
 
 
 def graph(seed: int = 0) -> Graph:
@@ -77,7 +77,7 @@ def test_the_lines_of_a_graph_say_what_each_node_takes(tmp_path: Path) -> None:
 
 def changed(**changes: Any) -> bytes:
     model = graph()
-    text = models.describe(
+    text = model_manifest.describe(
         model, "net", tuple(model.state()), recipe=None, history={}, metrics={}, dataset=None, settings={}
     ).encode()
     return json.dumps(json.loads(text) | changes).encode()
@@ -122,7 +122,7 @@ def test_what_is_no_graph_is_not_read(changes: dict[str, Any], message: str) -> 
 def test_a_graph_that_cannot_be_is_refused(nodes: list[Any], message: str) -> None:
     model = graph()
     with pytest.raises(RegistryError, match=f"^net@1 cannot be loaded: {message}"):
-        models.rebuild(manifest.decode(changed(nodes=nodes)), model.state(), "net@1")
+        model_manifest.rebuild(manifest.decode(changed(nodes=nodes)), model.state(), "net@1")
 
 
 def test_the_user_block_says_the_format_of_the_manifest() -> None:

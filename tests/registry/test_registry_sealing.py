@@ -171,7 +171,7 @@ def test_arrays_that_the_format_cannot_hold_are_refused(state: dict[str, Array],
 
 
 def test_files_over_the_limit_are_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealing, "MAX_BYTES", 1000)
+    monkeypatch.setattr(sealing, "MAX_MODEL_FILE_BYTES", 1000)
     with pytest.raises(RegistryError, match="a model file may have at most 1,000 bytes, this one would have"):
         sealing.pack(b"{}", STATE)
 

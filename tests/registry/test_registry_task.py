@@ -12,7 +12,7 @@ import pytest
 from cnnkit import Registry, Sequential, Trainer, load_model
 from cnnkit.errors import RegistryError
 from cnnkit.network import Network
-from cnnkit.registry import models
+from cnnkit.registry import model_manifest
 from cnnkit.registry.format import manifest
 from cnnkit.types import Task
 
@@ -73,7 +73,7 @@ def older(folder: Path, recipe: Any, options: dict[str, Any], training: dict[str
     record = Registry(folder).read("m@1")
     without = dataclasses.replace(record.manifest, task=None)
     assert manifest.decode(without.encode()).task is None
-    return models.rebuild(without, record.state, "m@1")
+    return model_manifest.rebuild(without, record.state, "m@1")
 
 
 @pytest.mark.parametrize("wrong", ["null", "[]", '{"gives": "values"}', '{"gives": "all", "from_logits": true}'])

@@ -47,7 +47,7 @@ def test_numbers_beyond_json_have_a_form_of_their_own() -> None:
         ({"$float": "nan"}, r"the keys of recipe must be text other than '\$float'"),
         ("\ud800", "recipe must be text that UTF-8 can hold"),
         (1 << 2000, "recipe must be a whole number of at most 1024 bits"),
-        ("x" * (text.MAX_BYTES + 1), "recipe has .* bytes as JSON; at most"),
+        ("x" * (text.MAX_JSON_BYTES + 1), "recipe has .* bytes as JSON; at most"),
     ],
 )
 def test_other_values_are_refused_with_their_place(value: object, message: str) -> None:
@@ -79,7 +79,7 @@ def test_deep_values_are_refused() -> None:
         (b'{"$float": "1"}', "expected one of nan, inf, -inf"),
         (b'{"$float": []}', "expected one of nan, inf, -inf"),
         (b'{"$float": "nan", "b": 1}', "expected one of nan, inf, -inf"),
-        (b" " * (text.MAX_BYTES + 1), "at most"),
+        (b" " * (text.MAX_JSON_BYTES + 1), "at most"),
     ],
 )
 def test_hostile_text_is_refused(data: bytes, message: str) -> None:

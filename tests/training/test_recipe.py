@@ -16,7 +16,7 @@ from cnnkit.errors import RecipeError
 from cnnkit.losses import CrossEntropy
 from cnnkit.optimizers import SGD
 from cnnkit.training.recipe import Recipe, load_recipe, recipe_names
-from cnnkit.training.sections import CompareSection
+from cnnkit.training.recipe_tables import CompareSection
 from cnnkit.training_options import OPTIONS
 
 SHIPPED = sorted((Path(cnnkit.__file__).parent / "recipes").glob("*.toml"))

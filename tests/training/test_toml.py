@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.errors import RecipeError
 from cnnkit.reading import read_plain
-from cnnkit.training.recipe import MAX_BYTES, Recipe, load_recipe
+from cnnkit.training.recipe import MAX_RECIPE_BYTES, Recipe, load_recipe
 from cnnkit.training.toml import MAX_DEPTH, MAX_PARTS, read_toml
 
 LONG = 200_000
@@ -85,10 +85,10 @@ def test_a_recipe_that_is_no_plain_file_is_refused_at_once(tmp_path: Path) -> No
 
 def test_a_recipe_has_at_most_a_mebibyte(tmp_path: Path) -> None:
     path = tmp_path / "large.toml"
-    path.write_bytes(b"#" * (MAX_BYTES + 1))
+    path.write_bytes(b"#" * (MAX_RECIPE_BYTES + 1))
     with pytest.raises(RecipeError, match="expected at most 1,048,576 bytes, it has 1,048,577"):
         load_recipe(path)
-    path.write_bytes(b"#" * MAX_BYTES)
+    path.write_bytes(b"#" * MAX_RECIPE_BYTES)
     with pytest.raises(RecipeError, match="cannot be used:"):
         load_recipe(path)
 

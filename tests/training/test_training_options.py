@@ -20,7 +20,7 @@ from cnnkit import Trainer
 from cnnkit.cli.app import app
 from cnnkit.errors import ConfigError
 from cnnkit.training.recipe import load_recipe
-from cnnkit.training.sections import TrainSection
+from cnnkit.training.recipe_tables import TrainSection
 from cnnkit.training_options import OPTIONS, TrainingOptions
 
 ROOT = Path(__file__).parents[2]

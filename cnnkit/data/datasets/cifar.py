@@ -16,7 +16,7 @@ from cnnkit.components.checks import one_of
 from cnnkit.data.datasets.cifar_names import COARSE, FINE
 from cnnkit.data.downloading.published import PublishedDataset, class_indices, wanted
 from cnnkit.data.formats.archives import read_tar
-from cnnkit.data.formats.files import Published, open_published
+from cnnkit.data.formats.checked_files import Published, open_published
 from cnnkit.errors import DataError
 from cnnkit.types import Array, Data, Preprocessing, Samples
 

@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components.checks import one_of
 from cnnkit.data.downloading.published import PublishedDataset, class_indices, standardizing, wanted
 from cnnkit.data.formats.archives import read_zip
-from cnnkit.data.formats.files import Published, open_published
+from cnnkit.data.formats.checked_files import Published, open_published
 from cnnkit.data.formats.idx import parse_idx
 from cnnkit.errors import DataError
 from cnnkit.types import Array, Data, Samples

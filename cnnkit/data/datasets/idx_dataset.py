@@ -14,7 +14,7 @@ from cnnkit.data.formats.idx import read_idx
 from cnnkit.errors import DataError
 from cnnkit.types import Array, Data, Preprocessing, Samples
 
-LARGEST = 16 + 60_000 * 28 * 28
+MAX_IDX_BYTES = 16 + 60_000 * 28 * 28
 """Bytes of the largest file, uncompressed: nobody needs to see more of one in order to refuse it."""
 PARTS = ("train", "t10k")
 
@@ -102,8 +102,8 @@ class IdxDataset(PublishedDataset):
     def _read(self, name: str, path: Path) -> Array:
         axes = 3 if "idx3" in name else 1
         if name.endswith(".gz"):
-            return read_idx(path, axes, file_hash=self.hashes[name], most=LARGEST)
-        return read_idx(path, axes, content_hash=self.hashes[name], most=LARGEST)
+            return read_idx(path, axes, file_hash=self.hashes[name], most=MAX_IDX_BYTES)
+        return read_idx(path, axes, content_hash=self.hashes[name], most=MAX_IDX_BYTES)
 
 
 def _gzipped(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from cnnkit.components.contracts import Dataset
-from cnnkit.data.formats.files import Published, open_published
+from cnnkit.data.formats.checked_files import Published, open_published
 from cnnkit.errors import DataError
 from cnnkit.types import Array, Preprocessing
 

@@ -23,7 +23,7 @@ import requests
 from cnnkit.data.downloading.arrivals import CutError, arrivals
 from cnnkit.errors import DataError
 
-MAX_BYTES = 2**27
+MAX_DOWNLOAD_BYTES = 2**27
 """Most bytes of a file whose size is not known; the largest of them has 26 million."""
 PROGRESS = 2**16
 """Bytes that a connection must deliver so that it does not count as failed."""
@@ -44,7 +44,7 @@ def receive(url: str, file: BinaryIO, folder: Path, size: int | None, report: Re
 
     folder: for what comes from the start again; size: bytes of the whole file, None if that is not known. A connection
     that is cut, or too slow, is made again, as long as that brings something. Whatever the server sends, `file` never
-    grows beyond `size`, or else MAX_BYTES, and loses nothing before more has come.
+    grows beyond `size`, or else MAX_DOWNLOAD_BYTES, and loses nothing before more has come.
     Raises DataError if the server does not give the rest; what has come stays in `file`.
     """
     begun = _length(file)
@@ -74,7 +74,7 @@ def _request(url: str, file: BinaryIO, folder: Path, offset: int, size: int | No
         if begins in (0, offset):
             _check_total(url, total, size)
             receiver = _store if begins == _length(file) else partial(_restart, folder)
-            receiver(url, arriving, file, size or total, size or MAX_BYTES, report)
+            receiver(url, arriving, file, size or total, size or MAX_DOWNLOAD_BYTES, report)
             return begins
     if offset:
         return _request(url, file, folder, 0, size, report)
@@ -98,8 +98,8 @@ def _check_total(url: str, total: int | None, size: int | None) -> None:
     """Refuse another file before any of it comes, such as a login page."""
     if total is not None and size is not None and total != size:
         raise DataError(f"{url}: expected a file of {size:,} bytes, the server has one of {total:,}")
-    if total is not None and size is None and total > MAX_BYTES:
-        raise DataError(f"{url}: expected at most {MAX_BYTES:,} bytes, the server has {total:,}")
+    if total is not None and size is None and total > MAX_DOWNLOAD_BYTES:
+        raise DataError(f"{url}: expected at most {MAX_DOWNLOAD_BYTES:,} bytes, the server has {total:,}")
 
 
 def _store(url: str, arriving: Iterator[bytes], file: BinaryIO, whole: int | None, most: int, report: Report) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from cnnkit.data.formats.files import MAX_BYTES
+from cnnkit.data.formats.checked_files import MAX_DATA_FILE_BYTES
 from cnnkit.errors import DataError
 
 SLACK = 2**22
@@ -88,7 +88,7 @@ def read_zip(file: BinaryIO, path: Path, name: str) -> bytearray:
         with zipfile.ZipFile(file) as archive:
             entry = _zip_entry(archive.infolist(), path, name)
             with archive.open(entry) as member:
-                return bytearray(member.read(MAX_BYTES))
+                return bytearray(member.read(MAX_DATA_FILE_BYTES))
     except DataError:
         raise
     except Exception as error:  # a damaged archive makes zipfile and zlib fail in a dozen ways
@@ -105,8 +105,8 @@ def _zip_entry(entries: list[zipfile.ZipInfo], path: Path, name: str) -> zipfile
     found = [entry for entry in entries if entry.filename == name]
     if len(found) != 1:
         raise DataError(f"{path}: expected the member {name!r} once, found it {len(found)} times")
-    if found[0].flag_bits & _ENCRYPTED or found[0].file_size > MAX_BYTES:
-        raise DataError(f"{path}: its member {name!r} is encrypted, or has more than {MAX_BYTES:,} bytes")
+    if found[0].flag_bits & _ENCRYPTED or found[0].file_size > MAX_DATA_FILE_BYTES:
+        raise DataError(f"{path}: its member {name!r} is encrypted, or has more than {MAX_DATA_FILE_BYTES:,} bytes")
     return found[0]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnkit.data.formats.files import MAX_BYTES, check_hash, open_regular
+from cnnkit.data.formats.checked_files import MAX_DATA_FILE_BYTES, check_hash, open_regular
 from cnnkit.errors import DataError
 from cnnkit.types import Array, Shape
 
@@ -20,7 +20,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 UNSIGNED_BYTE = 0x08
 
 
-def read_idx(path: Path, axes: int, *, content_hash: str = "", file_hash: str = "", most: int = MAX_BYTES) -> Array:
+def read_idx(
+    path: Path, axes: int, *, content_hash: str = "", file_hash: str = "", most: int = MAX_DATA_FILE_BYTES
+) -> Array:
     """The array of unsigned bytes in an IDX file, raw or gzipped, whatever its name ends in.
 
     Layout: 0x00, 0x00, the type 0x08, the number of axes; the length of each axis as big-endian uint32; the values,
@@ -40,7 +42,9 @@ def read_idx(path: Path, axes: int, *, content_hash: str = "", file_hash: str = 
     return parse_idx(stored, path, axes, content_hash, most)
 
 
-def parse_idx(stored: bytearray, path: Path, axes: int, content_hash: str = "", most: int = MAX_BYTES) -> Array:
+def parse_idx(
+    stored: bytearray, path: Path, axes: int, content_hash: str = "", most: int = MAX_DATA_FILE_BYTES
+) -> Array:
     """As `read_idx`, for the bytes of a file that is at `path`, or in the archive there."""
     gzipped = stored.startswith(GZIP_MAGIC)
     header = 4 + 4 * axes

@@ -23,7 +23,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 """How the names of image files end, in small letters."""
 MAX_PIXELS = 2**26
 """More than any camera but a few has: a file of some kilobytes can ask for any number of pixels."""
-MAX_BYTES = 2**28
+MAX_IMAGE_FILE_BYTES = 2**28
+"""Most bytes of an image file: four for each of the most pixels."""
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -105,9 +106,9 @@ def _content(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, bytes]:
                 return _content(file)
         except OSError as error:
             raise DataError(f"cannot read {os.fspath(source)}: {error.strerror or error}") from None
-    name, content = str(getattr(source, "name", "the image")), source.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{name}: expected an image of at most {MAX_BYTES:,} bytes, it has more")
+    name, content = str(getattr(source, "name", "the image")), source.read(MAX_IMAGE_FILE_BYTES + 1)
+    if len(content) > MAX_IMAGE_FILE_BYTES:
+        raise DataError(f"{name}: expected an image of at most {MAX_IMAGE_FILE_BYTES:,} bytes, it has more")
     return name, content
 
 

@@ -14,7 +14,7 @@ from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network.execution.draws import Draws
 from cnnkit.types import Array, Batch, Samples, Shape
 
-MOST, MOST_MIXING = 100, 4
+MAX_AUGMENTATIONS, MAX_MIXING = 100, 4
 """Augmentations in a list, and those among them that mix samples."""
 
 
@@ -41,10 +41,13 @@ class Augmented(Samples):
                 f"augmentations change images but not the targets of their pixels, which are {self.y.shape} here: "
                 "train without them"
             )
-        if len(self.augmentations) > MOST or sum(isinstance(one, Mixing) for one in self.augmentations) > MOST_MIXING:
+        if (
+            len(self.augmentations) > MAX_AUGMENTATIONS
+            or sum(isinstance(one, Mixing) for one in self.augmentations) > MAX_MIXING
+        ):
             raise ConfigError(
-                f"expected at most {MOST} augmentations, and {MOST_MIXING} of them that mix samples, each of which "
-                f"doubles the work of those before it; got {len(self.augmentations)}"
+                f"expected at most {MAX_AUGMENTATIONS} augmentations, and {MAX_MIXING} of them that mix samples, each "
+                f"of which doubles the work of those before it; got {len(self.augmentations)}"
             )
 
     def at(self, positions: Array, seed: int, epoch: int) -> Batch:

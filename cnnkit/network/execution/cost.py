@@ -14,12 +14,12 @@ from cnnkit.components import Layer, Merge
 from cnnkit.components.declared import layer_cost
 from cnnkit.components.handing import is_ours
 from cnnkit.errors import CostError
-from cnnkit.network.execution.available import available_memory, readable
+from cnnkit.network.execution.available_memory import available_memory, readable
 from cnnkit.network.execution.plan import Step
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.kernels import Kernel
-from cnnkit.network.kernels.conv import ConvKernel
-from cnnkit.network.kernels.grouped import GroupedConvKernel
+from cnnkit.network.kernels.conv_kernel import ConvKernel
+from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.types import Shape
 
 FREE_BYTES = 128 << 20

@@ -12,11 +12,11 @@ import numpy as np
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.execution.augmented import Augmented
-from cnnkit.network.execution.context import TileContext, Workspace
 from cnnkit.network.execution.cost import Cost, cost_of
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.operation import backward, forward, together
 from cnnkit.network.execution.plan import Plan, Step, plain_steps, plan
+from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.execution.tile_pass import TilePass, arithmetic
 from cnnkit.network.execution.workers import in_threads, one_blas_thread
 from cnnkit.network.graph.node import INPUT, Node

@@ -20,8 +20,7 @@ from cnnkit.components import Optimizer
 from cnnkit.components.handing import is_ours
 from cnnkit.errors import CostError
 from cnnkit.network.execution.augmented import Augmented
-from cnnkit.network.execution.available import present_memory, readable
-from cnnkit.network.execution.context import TileContext, Workspace
+from cnnkit.network.execution.available_memory import present_memory, readable
 from cnnkit.network.execution.cost import AMPLE
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.memory import memory_errors_told
@@ -29,6 +28,7 @@ from cnnkit.network.execution.numeric import in_float64
 from cnnkit.network.execution.objective import Objective
 from cnnkit.network.execution.optimization import slots_of
 from cnnkit.network.execution.session import busy_workers, slot_count
+from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.execution.tile_pass import alone
 from cnnkit.network.execution.workers import one_blas_thread
 from cnnkit.network.graph.node import INPUT, Node

@@ -14,10 +14,10 @@ from cnnkit.components import GradientMethod, Optimizer
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.execution.augmented import Augmented
-from cnnkit.network.execution.context import TileContext, Workspace
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.session import Session
+from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.graph.keys import keyed_rng
 from cnnkit.network.graph.node import INPUT
 from cnnkit.network.graph.parameters import Parameters

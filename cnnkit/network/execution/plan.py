@@ -17,7 +17,7 @@ from cnnkit.network.kernels import kernel_for
 from cnnkit.network.kernels.fold import Fold
 from cnnkit.types import Array, Shape
 
-LONGEST = 4
+MAX_STEP_LAYERS = 4
 """Layers that a step takes at most: a convolution with batch normalisation, rectifier and pooling."""
 
 
@@ -91,7 +91,7 @@ def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
     while at < len(nodes):
         node = nodes[at]
         chain = [node]
-        for follower in nodes[at + 1 : at + LONGEST]:
+        for follower in nodes[at + 1 : at + MAX_STEP_LAYERS]:
             if not _follows(follower, chain[-1], uses):
                 break
             chain.append(follower)

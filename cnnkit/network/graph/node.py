@@ -15,7 +15,7 @@ from cnnkit.network.graph.keys import keyed_rng
 from cnnkit.network.graph.limit import Limit
 from cnnkit.types import LayerCost, Shape
 
-MOST = 10**100
+MAX_OUTPUT_NUMBERS = 10**100
 """Numbers of an output for one sample: sums of more could not be told, and fewer are refused by what they cost."""
 SHOWN = 5
 """Inputs of a merge in a message."""
@@ -154,7 +154,7 @@ class Builder:
     def _append(self, node: Node) -> int:
         if not node.out_shape or any(not isinstance(n, int) or n < 1 for n in node.out_shape):
             raise ShapeError(f"{node} gives outputs of shape {node.out_shape}: expected whole numbers above 0")
-        if math.prod(node.out_shape) > MOST:
+        if math.prod(node.out_shape) > MAX_OUTPUT_NUMBERS:
             raise ShapeError(
                 f"layer {node.name}, a {type(node.layer).__name__}, gives more than 10^100 numbers for each sample"
             )

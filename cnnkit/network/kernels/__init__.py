@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Protocol, Self
 
 from cnnkit.components import Layer, Merge
-from cnnkit.network.kernels.activation import ActivationKernel, SumKernel
-from cnnkit.network.kernels.conv import ConvKernel
-from cnnkit.network.kernels.dense import DenseKernel
-from cnnkit.network.kernels.grouped import GroupedConvKernel
-from cnnkit.network.kernels.norm import BatchNormKernel
-from cnnkit.network.kernels.pool import AvgPoolKernel, MaxPoolKernel
+from cnnkit.network.kernels.activation_kernel import ActivationKernel, SumKernel
+from cnnkit.network.kernels.conv_kernel import ConvKernel
+from cnnkit.network.kernels.dense_kernel import DenseKernel
+from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
+from cnnkit.network.kernels.norm_kernel import BatchNormKernel
+from cnnkit.network.kernels.pool_kernel import AvgPoolKernel, MaxPoolKernel
 from cnnkit.types import Array, Cache, Context, Grads
 
 __all__ = ["KERNELS", "Kernel", "kernel_for"]

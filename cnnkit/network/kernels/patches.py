@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnkit.layers.window import Axis
-from cnnkit.network.kernels.axes import inside, plain
 from cnnkit.network.kernels.layout import blocks
+from cnnkit.network.kernels.window_axes import inside, plain
 from cnnkit.types import Array, Context
 
 BLOCK_BYTES = 3 << 20

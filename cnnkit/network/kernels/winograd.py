@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnkit.layers.window import Axis
-from cnnkit.network.kernels.axes import inside
 from cnnkit.network.kernels.correlation import Correlation, DirectCorrelation
 from cnnkit.network.kernels.layout import blocks, constant
 from cnnkit.network.kernels.patches import BLOCK_BYTES
 from cnnkit.network.kernels.products import product
+from cnnkit.network.kernels.window_axes import inside
 from cnnkit.types import Array, Context
 
 LEAST_CHANNELS = 16

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Network
-from cnnkit.registry import models
+from cnnkit.registry import model_manifest
 from cnnkit.registry.format import manifest, sealing
 from cnnkit.registry.format.manifest import Manifest
 from cnnkit.registry.format.safety import read_arrays
@@ -29,7 +29,7 @@ def pack(
 
     state: the model's, as it is now. Raises RegistryError for what the format cannot hold.
     """
-    described = models.describe(
+    described = model_manifest.describe(
         model,
         name,
         tuple(state),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from cnnkit.components.checks import LARGEST
+from cnnkit.components.checks import MAX_FLOAT32
 from cnnkit.errors import RegistryError
 from cnnkit.network.graph.building import outline
 from cnnkit.registry.format import text
@@ -210,7 +210,7 @@ def is_distribution(value: object) -> bool:
 
 
 def _is_range(value: Any) -> bool:
-    return _list_of(_is_number)(value) and len(value) == 2 and -LARGEST <= value[0] <= value[1] <= LARGEST
+    return _list_of(_is_number)(value) and len(value) == 2 and -MAX_FLOAT32 <= value[0] <= value[1] <= MAX_FLOAT32
 
 
 def is_time(value: object) -> bool:

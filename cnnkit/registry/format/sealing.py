@@ -20,7 +20,8 @@ MAGIC = b"cnnkit model\r\n\x1a\n"
 VERSIONS = VERSION, GRAPH_VERSION = 1, 2
 """Those that are read; a version file has that of its manifest."""
 BLOCK = 512
-MAX_BYTES = 4 * 2**30
+MAX_MODEL_FILE_BYTES = 4 * 2**30
+"""Most bytes of a model file, which is read into memory as a whole."""
 _HEADER = struct.Struct("<16sQQ32s")  # magic, format version, length of the payload, its sha256
 
 
@@ -35,8 +36,10 @@ def pack(manifest: bytes, state: Mapping[str, Array], version: int = VERSION) ->
         for name, array in state.items():
             group.create_dataset(name, data=_storable(name, array))
     data = image.getbuffer()
-    if len(data) > MAX_BYTES:
-        raise RegistryError(f"a model file may have at most {MAX_BYTES:,} bytes, this one would have {len(data):,}")
+    if len(data) > MAX_MODEL_FILE_BYTES:
+        raise RegistryError(
+            f"a model file may have at most {MAX_MODEL_FILE_BYTES:,} bytes, this one would have {len(data):,}"
+        )
     data[:BLOCK] = _block(data[BLOCK:], version)
     return data
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from cnnkit.errors import RegistryError
 
-MAX_BYTES = 16 * 2**20
+MAX_JSON_BYTES = 16 * 2**20
+"""Most bytes of one JSON text, as docs/format.md says."""
 MAX_DEPTH = 32
 MAX_BITS = 1024
 FLOAT = "$float"
@@ -25,15 +26,15 @@ def encode(value: Any, where: str) -> bytes:
     Raises RegistryError naming the place of what JSON cannot hold.
     """
     text = json.dumps(_plain(value, where, 0), ensure_ascii=False, allow_nan=False, indent=1).encode()
-    if len(text) > MAX_BYTES:
-        raise RegistryError(f"{where} has {len(text):,} bytes as JSON; at most {MAX_BYTES:,} can be saved")
+    if len(text) > MAX_JSON_BYTES:
+        raise RegistryError(f"{where} has {len(text):,} bytes as JSON; at most {MAX_JSON_BYTES:,} can be saved")
     return text
 
 
 def decode(text: bytes) -> Any:
     """Read what `encode` wrote. Raises RegistryError for anything that it cannot have written."""
-    if len(text) > MAX_BYTES:
-        raise RegistryError(f"its JSON has {len(text):,} bytes; at most {MAX_BYTES:,} are read")
+    if len(text) > MAX_JSON_BYTES:
+        raise RegistryError(f"its JSON has {len(text):,} bytes; at most {MAX_JSON_BYTES:,} are read")
     try:
         value = json.loads(text.decode(), **_HOOKS)
     except (ValueError, RecursionError) as error:

@@ -15,9 +15,7 @@ from cnnkit.components import Layer, Merge
 from cnnkit.components.checks import pair
 from cnnkit.layers import Conv2D
 from cnnkit.layers.window import Axis
-from cnnkit.network.kernels.axes import inside, phases
 from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
-from cnnkit.network.kernels.gradient import weight_gradient
 from cnnkit.network.kernels.layout import (
     blocks,
     channel_products,
@@ -28,6 +26,8 @@ from cnnkit.network.kernels.layout import (
     spread,
 )
 from cnnkit.network.kernels.patches import BLOCK_BYTES
+from cnnkit.network.kernels.weight_gradient import weight_gradient
+from cnnkit.network.kernels.window_axes import inside, phases
 from cnnkit.network.kernels.winograd import fastest_correlation
 from cnnkit.types import Array, Cache, Context, Grads
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cnnkit.registry import Record, Registry
 
-LONGEST = 20
+MAX_LABEL = 20
 """Letters of a label beside a picture."""
 COMPARE = "compare"
 """The one kind that shows several models."""
@@ -350,7 +350,7 @@ def _told(subject: Subject, at: int) -> str:
 def _class_name(index: int, labels: Sequence[str]) -> str:
     """A label that fits beside a picture, with its index in front where it is cut, as others may begin alike."""
     label = labels[index] if index < len(labels) else str(index)
-    return label if len(label) <= LONGEST else f"{index} {label}"[: LONGEST - 1] + "…"
+    return label if len(label) <= MAX_LABEL else f"{index} {label}"[: MAX_LABEL - 1] + "…"
 
 
 def _trained_on(record: Record) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit.network.execution.available import available_memory, present_memory
+from cnnkit.network.execution.available_memory import available_memory, present_memory
 
 GIB = 2**30
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cnnkit.errors import DataError
 
-MAX_BYTES = 2**30
+MAX_DATA_FILE_BYTES = 2**30
 """Neither a file nor what is compressed in it may be larger; the largest that is known here has 562 million bytes."""
 
 
@@ -28,14 +28,14 @@ class Published:
 def open_regular(path: Path, kind: str) -> BufferedReader:
     """Open a file for reading; kind: what it is expected to be, for the message, such as "an IDX file".
 
-    Raises DataError if it cannot be read, is not a regular file, or is larger than MAX_BYTES.
+    Raises DataError if it cannot be read, is not a regular file, or is larger than MAX_DATA_FILE_BYTES.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # asked before opening, because opening a pipe would wait forever
             raise DataError(f"{path}: expected {kind}, this is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise DataError(f"{path}: expected {kind} of at most {MAX_BYTES:,} bytes, got {status.st_size:,}")
+        if status.st_size > MAX_DATA_FILE_BYTES:
+            raise DataError(f"{path}: expected {kind} of at most {MAX_DATA_FILE_BYTES:,} bytes, got {status.st_size:,}")
         return path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: expected {kind}, it cannot be read: {error.strerror}") from error

@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 
 from cnnkit.layers.window import Axis
-from cnnkit.network.kernels.axes import inside
 from cnnkit.network.kernels.layout import blocks, constant
 from cnnkit.network.kernels.patches import BLOCK_BYTES, Patches
 from cnnkit.network.kernels.products import LINE, UNPACKED_TRANSPOSED, summed_products
+from cnnkit.network.kernels.window_axes import inside
 from cnnkit.network.kernels.winograd import WinogradCorrelation, add_rows
 from cnnkit.types import Array, Context
 

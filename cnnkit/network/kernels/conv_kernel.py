@@ -11,10 +11,8 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.components.checks import pair
 from cnnkit.layers import Conv2D
-from cnnkit.network.kernels.axes import phases, trimmed
 from cnnkit.network.kernels.correlation import Correlation
 from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
-from cnnkit.network.kernels.gradient import weight_gradient
 from cnnkit.network.kernels.layout import (
     channel_sums,
     flat_pixels,
@@ -22,7 +20,9 @@ from cnnkit.network.kernels.layout import (
     pixels_first,
     spread,
 )
-from cnnkit.network.kernels.pool import empty_winners, max_pool, max_unpool
+from cnnkit.network.kernels.pool_kernel import empty_winners, max_pool, max_unpool
+from cnnkit.network.kernels.weight_gradient import weight_gradient
+from cnnkit.network.kernels.window_axes import phases, trimmed
 from cnnkit.network.kernels.winograd import fastest_correlation
 from cnnkit.types import Array, Cache, Context, Grads
 

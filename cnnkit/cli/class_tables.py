@@ -9,7 +9,7 @@ from cnnkit.cli.output import note, say, say_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cnnkit.evaluation.evaluate import ClassEvaluation
+    from cnnkit.evaluation.class_evaluation import ClassEvaluation
 
 MAX_CLASSES = 15
 """What fits a screen."""
@@ -17,7 +17,7 @@ MAX_CLASSES = 15
 
 def say_classes(evaluation: ClassEvaluation) -> None:
     """Print both tables; of more than 15 classes only the first, with the 15 that fare worst."""
-    from cnnkit.evaluation.evaluate import MAX_MATRIX
+    from cnnkit.evaluation.class_evaluation import MAX_MATRIX
 
     report, count = evaluation.report, len(evaluation.labels)
     times = {(true, predicted): times for true, predicted, times in evaluation.confusion.rows()}

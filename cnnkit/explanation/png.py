@@ -12,7 +12,7 @@ import numpy as np
 
 from cnnkit.types import Array
 
-MOST = 56
+MAX_SIDE = 56
 """Pixels along a side; larger arrays are drawn as means of squares."""
 LEVELS = 64
 """Steps of colour on either side of 0."""
@@ -22,11 +22,11 @@ BLUE, WHITE, ORANGE, MISSING = (8, 81, 156), (255, 255, 255), (217, 72, 1), (70,
 
 def rectangle(height: int, width: int) -> tuple[int, int]:
     """How many rows and columns of an array become one pixel."""
-    return math.ceil(height / MOST), math.ceil(width / MOST)
+    return math.ceil(height / MAX_SIDE), math.ceil(width / MAX_SIDE)
 
 
 def shrunk(channel: Array) -> Array:
-    """(H, W) with no side above `MOST`, as means over rectangles; those at the end may be smaller."""
+    """(H, W) with no side above `MAX_SIDE`, as means over rectangles; those at the end may be smaller."""
     for axis, step in enumerate(rectangle(*channel.shape)):
         if step > 1:
             starts = np.arange(0, channel.shape[axis], step)

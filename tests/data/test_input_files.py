@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from cnnkit.data.formats.inputs import read_inputs
+from cnnkit.data.formats.input_files import read_inputs
 from cnnkit.errors import DataError
 
 SHAPE = (1, 8, 8)

@@ -12,7 +12,7 @@ import pytest
 import cnnkit
 from cnnkit import Registry, Sequential, load_dataset
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
-from cnnkit.evaluation.pictures import KINDS, Subject, draw, plot, write
+from cnnkit.evaluation.plot import KINDS, Subject, draw, plot, write
 from cnnkit.types import Data, Samples, Task
 
 pytest.importorskip("matplotlib")

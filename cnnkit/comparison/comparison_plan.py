@@ -15,7 +15,7 @@ from cnnkit.components.checks import one_of
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, DataError, RegistryError
 from cnnkit.training.recipe import SUFFIX, Overrides, Recipe, load_recipe, recipe_names
-from cnnkit.training.sections import CompareSection, read_seeds
+from cnnkit.training.recipe_tables import CompareSection, read_seeds
 from cnnkit.types import Data
 
 Register = Literal["best", "all", "none"]

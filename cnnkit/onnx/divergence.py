@@ -8,8 +8,8 @@ import numpy as np
 
 from cnnkit.components import Runtime
 from cnnkit.network import Network
-from cnnkit.onnx.answers import Answers, allowed
 from cnnkit.onnx.difference import magnitude, relative, subtract
+from cnnkit.onnx.expected_answers import Answers, allowed
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, Lowered, lower
 from cnnkit.onnx.load import Signature
 from cnnkit.onnx.outputs import compared_outputs, output_names, probabilities_of

@@ -11,8 +11,8 @@ import numpy as np
 from cnnkit.components import Layer, Loss, Merge
 from cnnkit.errors import CheckError, ConfigError
 from cnnkit.testing.comparing import checking
-from cnnkit.testing.inputs import LARGE, REACH, apart, domain_of, moved_into
-from cnnkit.testing.outputs import PROBABILITIES, Tried, kinds_for, outputs_for, tried
+from cnnkit.testing.example_inputs import LARGE, REACH, apart, domain_of, moved_into
+from cnnkit.testing.example_outputs import PROBABILITIES, Tried, kinds_for, outputs_for, tried
 from cnnkit.testing.running import Built, Tile, backward, build, forward, input_names, output
 from cnnkit.types import Array, Shape
 

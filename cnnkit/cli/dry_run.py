@@ -19,7 +19,7 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
     registered, only after all is printed.
     """
     from cnnkit.training.assemble import data_for, model_for, trainer_for
-    from cnnkit.training.plan import plan_of
+    from cnnkit.training.training_plan import plan_of
 
     data = data_for(recipe, data_dir)
     model = model_for(recipe, data)
@@ -40,7 +40,7 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
 
 
 def _show_memory(memory: Footprint, available: int | None) -> None:
-    from cnnkit.network.execution.available import readable
+    from cnnkit.network.execution.available_memory import readable
 
     sizes = {**memory.parts, "in all": memory.total, "of that new": memory.added, "available": available}
     say("\nmemory:")

@@ -11,8 +11,8 @@ import numpy as np
 from cnnkit.components import Loss
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import checking
-from cnnkit.testing.inputs import LARGE, REACH, apart
-from cnnkit.testing.targets import taken
+from cnnkit.testing.example_inputs import LARGE, REACH, apart
+from cnnkit.testing.example_targets import taken
 from cnnkit.types import Array, Shape
 
 ANY, FRACTIONS, PROBABILITIES = "any numbers", "numbers from 0 to 1", "probabilities that add up to 1"

@@ -23,7 +23,7 @@ from cnnkit.plotting.boxes import (
     boxes_of,
     width,
 )
-from cnnkit.plotting.layout import Layout, Line, lay_out
+from cnnkit.plotting.graph_layout import Layout, Line, lay_out
 from cnnkit.plotting.saving import encoded, save
 from cnnkit.plotting.style import BLUE, CYCLE, DPI, LINES, SLIDE, SMALL, SUBTITLE, TITLE, VERMILION, picture, plain
 

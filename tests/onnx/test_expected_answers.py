@@ -10,7 +10,7 @@ from onnx import ModelProto, numpy_helper
 
 from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, ReLU
 from cnnkit.network import Network, Sequential
-from cnnkit.onnx.answers import allowed, answers, in_dtype
+from cnnkit.onnx.expected_answers import allowed, answers, in_dtype
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.validate import validate_onnx, validate_proto
 from cnnkit.types import Array

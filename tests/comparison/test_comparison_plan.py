@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.comparison.plan import Datasets, Plan, make_plan
+from cnnkit.comparison.comparison_plan import Datasets, Plan, make_plan
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, DataError, RecipeError, RegistryError
 from cnnkit.registry.references import is_name
@@ -160,7 +160,7 @@ def test_data_without_test_samples_compare_nothing(monkeypatch: pytest.MonkeyPat
         data = load_dataset(*arguments)
         return dataclasses.replace(data, test=data.test.take(slice(0)))
 
-    monkeypatch.setattr("cnnkit.comparison.plan.load_dataset", without)
+    monkeypatch.setattr("cnnkit.comparison.comparison_plan.load_dataset", without)
     with pytest.raises(DataError, match=r"Digits\(\) has no test samples, which configurations are compared on"):
         plan("p", base=tiny())
 

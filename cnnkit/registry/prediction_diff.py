@@ -13,7 +13,7 @@ from cnnkit.classes import are_indices, check_labels, indices_of
 from cnnkit.components.predicted import NO_CLASS, predicted_classes
 from cnnkit.errors import ShapeError
 from cnnkit.network import Network
-from cnnkit.registry.difference import MetricPair, metric_pairs
+from cnnkit.registry.version_diff import MetricPair, metric_pairs
 from cnnkit.types import Array, Samples
 
 MAX_EXAMPLES = 10

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnkit.explanation import figures
 from cnnkit.explanation.explanation import Explanation
-from cnnkit.explanation.formulas import MOST, describe
+from cnnkit.explanation.formulas import MAX_DESCRIPTION, describe
 from cnnkit.explanation.lessons import lesson_for
 from cnnkit.explanation.markup import Html, cut, joined, milliseconds, shape, tag
 from cnnkit.explanation.script import HINT, geometry
@@ -37,7 +37,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
     parts: list[Any] = [
         tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace))),
         tag("p", said.sentence) if said.sentence else None,
-        tag("p", cut(taught, MOST)) if (taught := " ".join(node.layer.lesson).strip()) else None,
+        tag("p", cut(taught, MAX_DESCRIPTION)) if (taught := " ".join(node.layer.lesson).strip()) else None,
         *(tag("p", words) for words in lesson.words),
         tag("pre", said.formulas, class_="formula") if said.formulas else None,
         tag("p", said.source, class_="remark") if said.source else None,

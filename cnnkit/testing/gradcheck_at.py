@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
-from cnnkit.testing.gradient import GradientReport, Point, surrogates_of
+from cnnkit.testing.gradcheck import GradientReport, Point, surrogates_of
 from cnnkit.testing.running import Tile, backward, forward, input_names, output
 from cnnkit.types import Array
 
