@@ -47,6 +47,13 @@ def are_indices(y: Array) -> bool:
     return y.ndim in (1, 3) and y.dtype.kind in "iu"
 
 
+def first_outside(targets: Array, classes: int) -> tuple[int, ...] | None:
+    """The place of the first class index that is not from 0 to classes - 1; None if there is none."""
+    if not targets.size or 0 <= targets.min() <= targets.max() < classes:
+        return None
+    return tuple(np.argwhere((targets < 0) | (targets >= classes))[0].tolist())
+
+
 def indices_of(y: Array) -> Array:
     """Class indices for one-hot targets, (N, K) or (N, K, H, W) with one 1 in each row and else 0; others as they are.
 

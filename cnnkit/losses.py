@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from cnnkit.classes import first_outside
 from cnnkit.components.checks import are_shares, in_range
-from cnnkit.components.contracts import Loss, are_indices
+from cnnkit.components.contracts import Loss, are_indices_for
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array, Shape, Task
@@ -130,7 +131,7 @@ class MSE(Loss):
 
     def task(self, targets: Array, output_shape: Shape) -> Task:
         """Values; of class indices, which are taken as one-hot rows, classes by scores."""
-        return Task("classes") if are_indices(targets, output_shape) else Task("values")
+        return Task("classes") if are_indices_for(targets, output_shape) else Task("values")
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
         _check_outputs(outputs)
@@ -191,8 +192,8 @@ def _check_classes(outputs: Array, targets: Array) -> None:
             f"the targets must be class indices, integers of shape {expected} for outputs of shape {outputs.shape}; "
             f"got {targets.dtype} of shape {targets.shape}"
         )
-    if targets.size and not 0 <= targets.min() <= targets.max() < classes:
-        first, *pixel = np.argwhere((targets < 0) | (targets >= classes))[0].tolist()
+    if place := first_outside(targets, classes):
+        first, *pixel = place
         where = f"{first} at pixel {tuple(pixel)}" if pixel else str(first)
         raise ShapeError(
             f"the network has {classes} outputs, so class indices must be 0 to {classes - 1}; target {where} is "

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cnnkit.classes import are_indices, check_labels, indices_of, listed
+from cnnkit.classes import are_indices, check_labels, first_outside, indices_of, listed
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array
 
@@ -60,3 +60,11 @@ def test_a_message_names_the_class_that_differs_though_it_lists_only_the_first()
         "the first of them; reorder the data's targets and labels to match"
     )
     assert listed(known[:10]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+
+
+def test_the_first_index_that_is_no_class() -> None:
+    assert first_outside(np.array([0, 2, 1]), 3) is None
+    assert first_outside(np.empty(0, int), 3) is None
+    assert first_outside(np.array([0, 3, -1]), 3) == (1,)
+    assert first_outside(np.array([0, -1]), 3) == (1,)
+    assert first_outside(np.array([[[0, 1], [4, 0]]]), 3) == (0, 1, 0)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from cnnkit.cli.options import BatchSize, DataFolder, Debug, Epochs, Json, Overrides, RegistryFolder, expanded_path
-from cnnkit.cli.output import counted, note, say, say_json, say_table, warn
+from cnnkit.cli.output import note, say, say_json, say_table, warn
 from cnnkit.terminal import console
+from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from cnnkit.comparison import Comparison, Row

@@ -16,8 +16,9 @@ from cnnkit.cli.options import (
     TrustChoice,
     Workers,
 )
-from cnnkit.cli.output import counted, note, say_json, say_table, warn
+from cnnkit.cli.output import note, say_json, say_table, warn
 from cnnkit.cli.recorded import chosen_dataset, recorded_loss, recorded_metrics
+from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from cnnkit.network import Network

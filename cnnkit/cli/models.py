@@ -14,9 +14,10 @@ from cnnkit.cli.confirmation import Yes, confirm
 from cnnkit.cli.models_diff import diff
 from cnnkit.cli.models_exchange import export_bundle, import_version
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
-from cnnkit.cli.output import counted, note, say, say_json, say_pairs, say_table, warn
+from cnnkit.cli.output import note, say, say_json, say_pairs, say_table, warn
 from cnnkit.cli.stdout import answers
 from cnnkit.lines import STEERING, on_one_line
+from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from cnnkit.registry import Entry, Record, Registry

@@ -10,8 +10,9 @@ import typer
 
 from cnnkit.cli.evaluate import measure
 from cnnkit.cli.options import DataFolder, Debug, Json, LossChoice, RegistryFolder, TrustChoice
-from cnnkit.cli.output import counted, note, say, say_json, say_table
+from cnnkit.cli.output import note, say, say_json, say_table
 from cnnkit.lines import on_one_line
+from cnnkit.wording import counted, sizes
 
 if TYPE_CHECKING:
     from cnnkit.registry import Record
@@ -101,7 +102,7 @@ def _show(found: Difference) -> None:
     _section(("value", found.a, found.b), rows, "recipe, settings and versions: the same")
     _show_metrics("recorded metric", found, found.metrics)
     shapes = [
-        (array.name, *("x".join(map(str, shape)) if shape is not None else "-" for shape in shapes))
+        (array.name, *(sizes(shape) if shape is not None else "-" for shape in shapes))
         for array in found.arrays
         if (shapes := (array.a_shape, array.b_shape)) and array.relative_change is None
     ]

@@ -116,11 +116,6 @@ def say_json(document: Any) -> None:
     typer.echo(json.dumps(_plain(document), indent=indent), file=answers())
 
 
-def counted(count: int, noun: str) -> str:
-    """A number with its noun: "1 epoch", "2 epochs"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def _labelled(label: str, style: str, text: str) -> None:
     from rich.text import Text
 

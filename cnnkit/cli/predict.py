@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder, TrustChoice, expanded_names
-from cnnkit.cli.output import counted, say_json, say_table, warn
+from cnnkit.cli.output import say_json, say_table, warn
 from cnnkit.cli.recorded import recorded_dataset
 from cnnkit.lines import on_one_line
+from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

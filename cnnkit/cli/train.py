@@ -22,12 +22,13 @@ from cnnkit.cli.options import (
     Seed,
     Workers,
 )
-from cnnkit.cli.output import counted, note, say_json, warn
+from cnnkit.cli.output import note, say_json, warn
 from cnnkit.cli.profile_table import costs_of, show_costs
 from cnnkit.cli.recipe_arguments import resolve, seconds_in
 from cnnkit.cli.trained import Surroundings, document, show, show_resume
 from cnnkit.cli.trials import find_learning_rate, overfit_one_batch
 from cnnkit.terminal import console
+from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from cnnkit.registration import RegisteredTraining

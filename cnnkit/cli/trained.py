@@ -6,9 +6,10 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.cli.output import counted, note, say, say_pairs, say_table, warn
+from cnnkit.cli.output import note, say, say_pairs, say_table, warn
 from cnnkit.cli.recorded import needed_options
 from cnnkit.lines import on_one_line
+from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from cnnkit.registration import RegisteredTraining

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnkit.cli.output import counted, note, say, say_json, say_pairs, warn
+from cnnkit.cli.output import note, say, say_json, say_pairs, warn
 from cnnkit.terminal import console
+from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from cnnkit.training.range_test import RangeTest

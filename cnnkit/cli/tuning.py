@@ -159,7 +159,9 @@ def tune() -> dict[str, float]:
             gflops[coretype] = max(gflops[coretype], again.gflops)
     best = max(gflops, key=lambda coretype: gflops[coretype])
     if gflops[best] > MARGIN * gflops["default"]:
-        _store(path, {"coretype": best, "cpu": model})
+        from cnnkit.writing import write_whole
+
+        write_whole(path, json.dumps({"coretype": best, "cpu": model}).encode(), ConfigError)
     else:
         path.unlink(missing_ok=True)
     return gflops
@@ -178,16 +180,3 @@ def _storable() -> Path:
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigError(f"--tune cannot store its setting in {path}: its folder is read-only; {advice}")
     return path
-
-
-def _store(path: Path, document: dict[str, str]) -> None:
-    """Write the file so that another process sees the old one or the new one, whole."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        written = Path(folder, path.name)
-        with written.open("w", encoding="utf-8") as file:
-            json.dump(document, file)
-            file.flush()
-            os.fsync(file.fileno())
-        written.replace(path)

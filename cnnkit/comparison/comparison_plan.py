@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from cnnkit.errors import ConfigError, DataError, RegistryError
 from cnnkit.training.recipe import SUFFIX, Overrides, Recipe, load_recipe, recipe_names
 from cnnkit.training.recipe_tables import CompareSection, read_seeds
 from cnnkit.types import Data
+from cnnkit.wording import did_you_mean
 
 Register = Literal["best", "all", "none"]
 Source = str | Path | Recipe
@@ -168,8 +168,8 @@ def _network(code: str, recipe: Recipe, datasets: Datasets) -> list[str]:
     try:
         layers = layers_of(code)
     except ConfigError as error:
-        close = difflib.get_close_matches(code, recipe_names(), n=1)
-        hint = f"did you mean the recipe {close[0]}?" if close else f"the recipes are {', '.join(recipe_names())}"
+        names = recipe_names()
+        hint = did_you_mean(code, names, 1, what="the recipe ") or f"the recipes are {', '.join(names)}"
         raise ConfigError(f"{error}; {hint} (give a recipe of yours by its file, which ends in {SUFFIX})") from None
     data = datasets.of(recipe)
     classes = len(data.labels) or _classes(data)

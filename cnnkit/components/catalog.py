@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from cnnkit.components.hooks import Loaded
 from cnnkit.components.plugins import BUILT_IN, KINDS, Plugin, a, installed_plugins, is_from, told
 from cnnkit.components.probe import Found, can_probe, probe
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError
+from cnnkit.wording import did_you_mean
 
 KNOWN_ELSEWHERE = {
     "Elastic": "cnnkit-elastic",
@@ -188,9 +188,8 @@ class Catalog:
     def _unknown(self, kind: str, name: str, searched: list[Plugin]) -> ComponentError:
         names = sorted({n for p in searched for n in self.names_of(p, kind)})
         lines = [f"there is no {kind} named {name!r}"]
-        folded = {n.lower(): n for n in names}
-        if close := difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6):
-            lines.append(f"did you mean {' or '.join(folded[n] for n in close)}?")
+        if hint := did_you_mean(name, names):
+            lines.append(hint)
         if name in KNOWN_ELSEWHERE:
             plugin = KNOWN_ELSEWHERE[name]
             lines.append(f"{name} comes with {plugin}; from cnnkit's source, run: pip install ./plugins/{plugin}")

@@ -27,7 +27,7 @@ def signature(cls: type[Component]) -> inspect.Signature:
     return inspect.Signature(parameters[1:])
 
 
-def are_indices(targets: Array, output_shape: Shape) -> bool:
+def are_indices_for(targets: Array, output_shape: Shape) -> bool:
     """Whether targets can be class indices for outputs (K,) or (K, H, W): integers (N,) or, of pixels, (N, H, W)."""
     return targets.dtype.kind in "iu" and targets.shape[1:] == output_shape[1:]
 
@@ -180,7 +180,7 @@ class Loss(Component):
 
         What the loss `gives` decides; of a loss that does not say, class indices mean classes.
         """
-        otherwise: Gives = "classes" if self.from_logits or are_indices(targets, output_shape) else "values"
+        otherwise: Gives = "classes" if self.from_logits or are_indices_for(targets, output_shape) else "values"
         return Task(self.gives or otherwise, self.from_logits)
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:

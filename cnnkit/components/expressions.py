@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnnkit.errors import ExpressionError
+from cnnkit.wording import shorten
 
 MAX_LENGTH = 10_000
 MAX_DEPTH = 50
+MAX_SHOWN = 120
+"""Characters of an expression that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,10 @@ def parse(text: str) -> Call:
         skipped = len(text.rstrip()) - len(source)
         where = f" at column {skipped + error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
         raise ExpressionError(
-            f'cannot read {_shorten(text)!r}{where}: {reason}; expected the form "Conv2D(8, 3)"'
+            f'cannot read {shorten(text, MAX_SHOWN)!r}{where}: {reason}; expected the form "Conv2D(8, 3)"'
         ) from None
     if not isinstance(tree, ast.Call | ast.Name):
-        raise ExpressionError(f'expected a component such as "Conv2D(8, 3)", got {_shorten(text)!r}')
+        raise ExpressionError(f'expected a component such as "Conv2D(8, 3)", got {shorten(text, MAX_SHOWN)!r}')
     call = _call(tree, source, 0)
     return Call(call.name, call.args, call.kwargs, distribution)
 
@@ -86,7 +89,7 @@ def _split_distribution(text: str) -> tuple[str, str]:
 
 def _call(node: ast.Call | ast.Name, text: str, depth: int) -> Call:
     if depth > MAX_DEPTH:
-        raise ExpressionError(f"{_shorten(text)!r} nests deeper than {MAX_DEPTH} levels")
+        raise ExpressionError(f"{shorten(text, MAX_SHOWN)!r} nests deeper than {MAX_DEPTH} levels")
     if isinstance(node, ast.Name):
         return Call(node.id)
     if not isinstance(node.func, ast.Name):
@@ -97,14 +100,14 @@ def _call(node: ast.Call | ast.Name, text: str, depth: int) -> Call:
         if keyword.arg is None:
             raise _refused(keyword, text)
         if keyword.arg in kwargs:
-            raise ExpressionError(f"{_shorten(text)!r} gives {keyword.arg} twice: remove one of them")
+            raise ExpressionError(f"{shorten(text, MAX_SHOWN)!r} gives {keyword.arg} twice: remove one of them")
         kwargs[keyword.arg] = _value(keyword.value, text, depth + 1)
     return Call(node.func.id, args, kwargs)
 
 
 def _value(node: ast.expr, text: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise ExpressionError(f"{_shorten(text)!r} nests deeper than {MAX_DEPTH} levels")
+        raise ExpressionError(f"{shorten(text, MAX_SHOWN)!r} nests deeper than {MAX_DEPTH} levels")
     match node:
         case ast.Call() | ast.Name():
             return _call(node, text, depth)
@@ -119,7 +122,7 @@ def _value(node: ast.expr, text: str, depth: int) -> Any:
                 if key is not None
             ]
             if len(dict(pairs)) < len(pairs):
-                raise ExpressionError(f"{_shorten(text)!r} has a key twice in a dict: remove one of them")
+                raise ExpressionError(f"{shorten(text, MAX_SHOWN)!r} has a key twice in a dict: remove one of them")
             return dict(pairs)
         case ast.Constant(value=bool() | None):
             return node.value
@@ -150,10 +153,6 @@ def _can_be_written(value: float | str) -> bool:
 def _refused(node: ast.expr | ast.keyword, text: str) -> ExpressionError:
     written = ast.get_source_segment(text, node) or ""  # ast.unparse would recurse as deep as the text nests
     return ExpressionError(
-        f"{_shorten(written)!r} is not allowed in {_shorten(text)!r}: "
+        f"{shorten(written, MAX_SHOWN)!r} is not allowed in {shorten(text, MAX_SHOWN)!r}: "
         "arguments are numbers, strings, True, False, None, lists, tuples, dicts, or other components"
     )
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.classes import first_outside
 from cnnkit.components.checks import whole
 from cnnkit.components.predicted import NO_CLASS
 from cnnkit.errors import ShapeError
@@ -195,6 +196,7 @@ def _check_classes(name: str, values: Any, count: int, classes: int) -> None:
             f"the {name} must be class indices, integers of shape ({count},), got {values.dtype} of shape "
             f"{values.shape}"
         )
-    if count and not 0 <= values.min() <= values.max() < classes:
-        wrong = np.flatnonzero((values < 0) | (values >= classes))[0]
-        raise ShapeError(f"the {name} must be 0 to {classes - 1} for {classes} classes, at {wrong} is {values[wrong]}")
+    if place := first_outside(values, classes):
+        raise ShapeError(
+            f"the {name} must be 0 to {classes - 1} for {classes} classes, at {place[0]} is {values[place]}"
+        )

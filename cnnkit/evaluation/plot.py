@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from cnnkit.classes import check_labels, indices_of
+from cnnkit.classes import check_labels, first_outside, indices_of
 from cnnkit.components import Layer
 from cnnkit.components.predicted import not_finite
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
@@ -70,7 +70,7 @@ class Subject:
             raise PlotError(f"{self.name} gives {self.model.gives}: this picture shows probabilities of classes")
         if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
             raise PlotError(f"{self.name} is a classifier, but the targets of the dataset are not class indices")
-        if len(targets) and not 0 <= targets.min() <= targets.max() < outputs[0]:
+        if first_outside(targets, outputs[0]):
             raise PlotError(f"{self.name} knows the classes 0 to {outputs[0] - 1}, the dataset has others")
         probabilities = self.model.predict_proba(self.samples.x)
         if not np.isfinite(probabilities).all():

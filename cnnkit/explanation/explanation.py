@@ -10,10 +10,11 @@ import numpy as np
 from cnnkit.components import Loss, installed_catalog
 from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.explanation.markup import cut
+from cnnkit.explanation.markup import MAX_TEXT
 from cnnkit.explanation.tracing import Trace, trace
 from cnnkit.network import Network
 from cnnkit.types import Array, as_array
+from cnnkit.wording import shorten
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Explanation:
 
     def label(self, index: int) -> str:
         """The name of a class."""
-        return cut(self.model.labels[index]) if self.model.labels else str(index)
+        return shorten(self.model.labels[index], MAX_TEXT) if self.model.labels else str(index)
 
 
 def explain(

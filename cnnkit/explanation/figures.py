@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.explanation import png
-from cnnkit.explanation.markup import Html, counted, joined, number, shape, tag
+from cnnkit.explanation.markup import Html, joined, number, tag
 from cnnkit.types import Array
+from cnnkit.wording import counted, sizes
 
 ROW = png.MAX_SIDE
 """Numbers in a row of a picture of a vector: each has its own pixel, as signs would cancel in a mean."""
@@ -130,7 +131,7 @@ def reach(array: Array) -> float:
 
 def described(array: Array) -> Html:
     """Shape and range of an array as text."""
-    return joined([shape(array.shape), f", {_range(array)}" if array.size else ""])
+    return joined([sizes(array.shape), f", {_range(array)}" if array.size else ""])
 
 
 def _range(array: Array) -> str:

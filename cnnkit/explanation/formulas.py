@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from cnnkit.components import Component
-from cnnkit.explanation.markup import cut
+from cnnkit.wording import shorten
 
 _FORMULA = re.compile(r"(Forward|Backward):\s+\S")
 
@@ -34,7 +34,7 @@ def describe(component: type[Component]) -> Description:
     formulas = [line for block in blocks for line in _formula_lines(block)]
     source = [line for block in blocks for line in _from(block, "Source:")]
     return Description(
-        *(cut(part, MAX_DESCRIPTION) for part in (" ".join(blocks[0]), "\n".join(formulas), " ".join(source)))
+        *(shorten(part, MAX_DESCRIPTION) for part in (" ".join(blocks[0]), "\n".join(formulas), " ".join(source)))
     )
 
 

@@ -9,12 +9,13 @@ from cnnkit.explanation import figures
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import MAX_DESCRIPTION, describe
 from cnnkit.explanation.lessons import lesson_for
-from cnnkit.explanation.markup import Html, cut, joined, milliseconds, shape, tag
+from cnnkit.explanation.markup import MAX_TEXT, Html, joined, milliseconds, tag
 from cnnkit.explanation.script import HINT, geometry
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import Conv2D, Dense, Flatten
 from cnnkit.network import INPUT
 from cnnkit.types import Array, Shape
+from cnnkit.wording import shorten, sizes
 
 MAX_CHANNELS = 8
 MAX_PICTURES = 400
@@ -37,7 +38,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
     parts: list[Any] = [
         tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace))),
         tag("p", said.sentence) if said.sentence else None,
-        tag("p", cut(taught, MAX_DESCRIPTION)) if (taught := " ".join(node.layer.lesson).strip()) else None,
+        tag("p", shorten(taught, MAX_DESCRIPTION)) if (taught := " ".join(node.layer.lesson).strip()) else None,
         *(tag("p", words) for words in lesson.words),
         tag("pre", said.formulas, class_="formula") if said.formulas else None,
         tag("p", said.source, class_="remark") if said.source else None,
@@ -58,7 +59,7 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
 def expression(trace: LayerTrace) -> str:
     """The layer's expression; of a merge its name, as its branches are listed before it."""
     layer = trace.node.layer
-    return f"{layer.brief}(...)" if layer.branches else cut(layer.brief)
+    return f"{layer.brief}(...)" if layer.branches else shorten(layer.brief, MAX_TEXT)
 
 
 def parameter_count(trace: LayerTrace) -> int:
@@ -89,22 +90,23 @@ def _unflattened(explanation: Explanation, trace: LayerTrace) -> Shape | None:
 def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
     node = trace.node
     names = ["the input" if i == INPUT else explanation.trace.layers[i].node.name for i in node.inputs]
-    takes = " and ".join(f"{shape(size)} from {name}" for size, name in zip(node.in_shapes, names, strict=True))
+    takes = " and ".join(f"{sizes(size)} from {name}" for size, name in zip(node.in_shapes, names, strict=True))
     cost = node.cost
+    operations = f"{cost.operations:,}: {shorten(cost.what, MAX_TEXT)}" if cost else "not known for this kind of layer"
     layer = node.layer
-    sizes = ""
+    told = ""
     if layer.params or layer.buffers:
         params, buffers = (
-            ", ".join(f"{name} {shape(array.shape)}" for name, array in arrays.items())
+            ", ".join(f"{name} {sizes(array.shape)}" for name, array in arrays.items())
             for arrays in (layer.params, layer.buffers)
         )
-        sizes = f" ({params})" if not buffers else f" ({params}); kept besides: {buffers}"
+        told = f" ({params})" if not buffers else f" ({params}); kept besides: {buffers}"
     back = "" if trace.backward_ms is None else f", {milliseconds(trace.backward_ms)} backward"
     facts = {
         "takes": takes,
-        "gives": shape(node.out_shape),
-        "parameters": f"{parameter_count(trace):,}{sizes}",
-        "operations": f"{cost.operations:,}: {cut(cost.what)}" if cost else "not known for this kind of layer",
+        "gives": sizes(node.out_shape),
+        "parameters": f"{parameter_count(trace):,}{told}",
+        "operations": operations,
         "time": f"{milliseconds(trace.forward_ms)} forward{back}, measured",
         "gradient check": _check(trace),
     }
@@ -114,7 +116,7 @@ def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
 
 def _check(trace: LayerTrace) -> Html | str:
     if trace.check is None:
-        return f"not checked. {cut(trace.remark)}"
+        return f"not checked. {shorten(trace.remark, MAX_TEXT)}"
     errors = ", ".join(f"{name.removeprefix('params.')} {error:.1e}" for name, error in trace.check.errors.items())
     verdict = tag("strong", "right" if trace.check.ok else "WRONG", class_="ok" if trace.check.ok else "wrong")
     return joined([verdict, f": the largest relative error is {trace.check.error:.1e} (for {errors})"])
@@ -124,7 +126,7 @@ def _parameters(trace: LayerTrace, arrays: Mapping[str, Array]) -> Iterator[Html
     for name, array in arrays.items():
         grad = trace.grads.get(name)
         rows = " (a row for each output)" if type(trace.node.layer) is Dense and array.ndim == 2 else ""
-        parts = [tag("h4", tag("code", name), " ", shape(array.shape), rows), _pictures(trace, name, array)]
+        parts = [tag("h4", tag("code", name), " ", sizes(array.shape), rows), _pictures(trace, name, array)]
         if grad is not None:
             parts += [
                 tag("h4", "its gradient: how the loss answers to it"),
@@ -155,8 +157,8 @@ def _pictures(trace: LayerTrace, name: str, array: Array) -> Html:
 
 def _backward(trace: LayerTrace, most: int) -> Iterator[Html]:
     if trace.gradient is None:
-        yield tag("p", cut(trace.remark), class_="remark")
+        yield tag("p", shorten(trace.remark, MAX_TEXT), class_="remark")
         return
     yield figures.gallery(trace.gradient, f"gradient at {trace.node.name}", most)
     if trace.remark:
-        yield tag("p", cut(trace.remark), class_="remark")
+        yield tag("p", shorten(trace.remark, MAX_TEXT), class_="remark")

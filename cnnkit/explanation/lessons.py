@@ -16,11 +16,12 @@ from cnnkit.explanation import windows
 from cnnkit.explanation.examples import MAX_CONTRIBUTIONS, dense_example, largest, norm_example
 from cnnkit.explanation.figures import Box
 from cnnkit.explanation.lesson import Lesson
-from cnnkit.explanation.markup import Html, counted, joined, number, shape, table, tag, term
+from cnnkit.explanation.markup import Html, joined, number, table, tag, term
 from cnnkit.explanation.pointwise import pointwise
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import BatchNorm2D, Concat, Dense, Flatten, Residual, Softmax
 from cnnkit.types import Shape
+from cnnkit.wording import counted, sizes
 
 
 def lesson_for(trace: LayerTrace, unflattened: Shape | None) -> Lesson:
@@ -111,7 +112,7 @@ def _norm(layer: BatchNorm2D, trace: LayerTrace) -> Lesson:
 
 def _flatten(_layer: Flatten, trace: LayerTrace) -> Lesson:
     x = trace.inputs[0]
-    words = [f"Here it writes {shape(x.shape)} numbers."]
+    words = [f"Here it writes {sizes(x.shape)} numbers."]
     example = None
     if x.ndim == 3:
         channel, row, column = largest(x)
@@ -140,7 +141,7 @@ def _residual(_layer: Residual, trace: LayerTrace) -> Lesson:
 def _concat(_layer: Concat, trace: LayerTrace) -> Lesson:
     ends = np.cumsum([0, *(len(x) for x in trace.inputs)]).tolist()
     rows = [
-        (f"branch {number}", f"{shape(x.shape)}", f"{first} to {last - 1}")
+        (f"branch {number}", f"{sizes(x.shape)}", f"{first} to {last - 1}")
         for number, (x, (first, last)) in enumerate(zip(trace.inputs, pairwise(ends), strict=True))
     ]
     example: Html = table(("branch", "its output", "channels here"), rows, "numbers")

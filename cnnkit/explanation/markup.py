@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 MAX_TEXT = 300
-"""Characters of a text that comes from elsewhere."""
+"""Characters of a text that comes from elsewhere, such as a label of a model file."""
 
 
 class Html(str):
@@ -18,11 +18,6 @@ def text(value: object) -> Html:
     if isinstance(value, Html):
         return value
     return Html(html.escape("".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in str(value))))
-
-
-def cut(value: str, most: int = MAX_TEXT) -> str:
-    """A text from elsewhere, such as a label of a model file, no longer than it should be."""
-    return value if len(value) <= most else f"{value[:most]} ..."
 
 
 def tag(name: str, *children: object, **attributes: object) -> Html:
@@ -65,16 +60,6 @@ def milliseconds(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3g} ms" if value >= 1 else f"{1e3 * value:.3g} µs"
-
-
-def shape(sizes: Sequence[int]) -> str:
-    """A shape without batch axis."""
-    return " x ".join(map(str, sizes))
-
-
-def counted(count: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _escaped(character: str) -> str:

@@ -12,9 +12,10 @@ from cnnkit.explanation import figures
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import describe
 from cnnkit.explanation.layer_sections import channels_shown
-from cnnkit.explanation.markup import Html, joined, number, shape, table, tag, text
+from cnnkit.explanation.markup import Html, joined, number, table, tag, text
 from cnnkit.losses import CrossEntropy
 from cnnkit.types import Array
+from cnnkit.wording import sizes
 
 CLASSES = 12
 """Classes that are listed, the most probable first."""
@@ -29,7 +30,7 @@ def input_picture(explanation: Explanation) -> Html:
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         return figures.gallery(image.astype(np.float64), "the input", channels_shown(1))
     low, high = min(0.0, float(image.min())), float(image.max())
-    alt = f"the image, {shape(image.shape)}, values from {number(float(image.min()))} to {number(high)}"
+    alt = f"the image, {sizes(image.shape)}, values from {number(float(image.min()))} to {number(high)}"
     return tag("figure", figures.image_picture(image, low, high, alt), tag("figcaption", alt), class_="map image")
 
 

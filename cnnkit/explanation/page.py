@@ -8,11 +8,12 @@ from pathlib import Path
 from cnnkit.errors import DataError
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.layer_sections import check_words, expression, layer_section, parameter_count
-from cnnkit.explanation.markup import Html, counted, cut, joined, milliseconds, shape, table, tag
+from cnnkit.explanation.markup import MAX_TEXT, Html, joined, milliseconds, table, tag
 from cnnkit.explanation.outcome import HEADING, input_picture, input_section, outcome_section, verdict
 from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.stylesheet import STYLE
 from cnnkit.home import expanded
+from cnnkit.wording import counted, shorten, sizes
 from cnnkit.writing import write_whole
 
 POLICY = (
@@ -24,7 +25,7 @@ POLICY = (
 
 def page(explanation: Explanation) -> str:
     """The whole page as HTML."""
-    title = f"How {cut(explanation.title)} sees one image"
+    title = f"How {shorten(explanation.title, MAX_TEXT)} sees one image"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -59,7 +60,7 @@ def write_page(explanation: Explanation, path: str | os.PathLike[str]) -> Path:
 
 def _summary(explanation: Explanation, title: str) -> Html:
     model, layers = explanation.model, explanation.trace.layers
-    source = f"Image: {cut(explanation.source)}. " if explanation.source else ""
+    source = f"Image: {shorten(explanation.source, MAX_TEXT)}. " if explanation.source else ""
     size = f"{counted(len(layers), 'layer')}, {counted(model.parameter_count(), 'parameter')}."
     return tag(
         "header",
@@ -124,7 +125,7 @@ def _overview(explanation: Explanation) -> Html:
             (
                 tag("a", f"{node.index + 1}. {node.name}", href=f"#{node.name}"),
                 tag("code", expression(trace)),
-                shape(node.out_shape),
+                sizes(node.out_shape),
                 f"{parameter_count(trace):,}",
                 f"{cost.operations:,}" if cost else "?",
                 milliseconds(trace.forward_ms),

@@ -6,8 +6,9 @@ import numpy as np
 
 from cnnkit.explanation.examples import largest
 from cnnkit.explanation.lesson import Lesson
-from cnnkit.explanation.markup import Html, counted, number, table
+from cnnkit.explanation.markup import Html, number, table
 from cnnkit.explanation.tracing import LayerTrace
+from cnnkit.wording import counted
 
 
 def pointwise(trace: LayerTrace) -> Lesson:

@@ -11,11 +11,12 @@ from cnnkit.explanation import figures
 from cnnkit.explanation.examples import WindowExample, conv_example, pool_example
 from cnnkit.explanation.figures import Box
 from cnnkit.explanation.lesson import Lesson
-from cnnkit.explanation.markup import Html, counted, joined, number, tag, term
+from cnnkit.explanation.markup import Html, joined, number, tag, term
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import AvgPool2D, Conv2D, MaxPool2D
 from cnnkit.layers.window import Window
 from cnnkit.types import Array
+from cnnkit.wording import counted
 
 SHOWN = 3
 """Input channels whose numbers are written out."""

@@ -24,6 +24,7 @@ from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.graph.summary import summary
 from cnnkit.types import FITTED, Array, Framing, Inputs, Preprocessing, Shape, Task, as_inputs, blocks, refuse_masked
 from cnnkit.units import Range, Units, bounds, units_hint, units_of
+from cnnkit.wording import counted
 
 PACKAGE = __name__.partition(".")[0]
 InputDtype = Literal["uint8", "float32"]
@@ -170,7 +171,7 @@ class Network:
                 return f"{'' if self.has_probabilities else 'scores of '}{count} classes{each}"
             case "labels":
                 return f"any of {count} labels{each}"
-        return f"{count} {'value' if count == 1 else 'values'}{each}"
+        return f"{counted(count, 'value')}{each}"
 
     def outputs(self, x: Inputs) -> Array:
         """What the last layer gives: (N, *output_shape)."""

@@ -24,6 +24,7 @@ from cnnkit.onnx.load import Signature
 from cnnkit.onnx.program import samples_of, value_bytes
 from cnnkit.onnx.work import FREE, TIMES, work_of
 from cnnkit.types import Array
+from cnnkit.wording import shorten
 
 NO_MEMORY = 127
 """The exit code of a process to which the C library could not give what a new thread needs."""
@@ -231,5 +232,4 @@ def _end(code: int, late: Sequence[bool]) -> str:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]} ..."
+    return shorten(" ".join(text.split()), MAX_MESSAGE)

@@ -13,6 +13,7 @@ from cnnkit.network import INPUT, Node
 from cnnkit.network.graph.node import owners
 from cnnkit.plotting.style import SMALL, plain
 from cnnkit.types import Shape
+from cnnkit.wording import sizes
 
 LONG_CHAIN, MOST_ROWS = 6, 12
 """Layers of a chain that stand in one box in any case, and those that a box has at most."""
@@ -136,4 +137,4 @@ def _fitted(rows: Sequence[Row]) -> Box:
 
 
 def _shape(shape: Shape) -> str:
-    return plain("→ " + " x ".join(map(str, shape)))
+    return plain(f"→ {sizes(shape)}")

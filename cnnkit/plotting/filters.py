@@ -9,8 +9,9 @@ import numpy as np
 
 from cnnkit.errors import PlotError
 from cnnkit.plotting.style import SMALL, diverging, new_figure, picture
-from cnnkit.plotting.tiles import frame, show_maps, thinned, tiles
+from cnnkit.plotting.tiles import frame, show_maps, tiles
 from cnnkit.types import Array
+from cnnkit.wording import thinned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

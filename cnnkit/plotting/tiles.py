@@ -93,8 +93,3 @@ def value_range(images: Array) -> tuple[float, float]:
         return 0.0, 1.0
     low = min(0.0, low)
     return low, high if high > low else low + 1.0
-
-
-def thinned(count: int, most: int) -> list[int]:
-    """At most `most` of `count` positions, evenly, with the first and the last."""
-    return [round(place) for place in np.linspace(0, count - 1, min(count, most)).tolist()]

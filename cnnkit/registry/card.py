@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.network import Network
 from cnnkit.registry.values import recipe_rows, shown
+from cnnkit.wording import shorten, sizes, thinned
 
 if TYPE_CHECKING:
     from cnnkit.registry.records import Record
@@ -65,9 +66,8 @@ def write_card(
 
 def code(text: str) -> str:
     """A code span that shows a text, whatever it is, also inside a table; "" for no text."""
-    if len(text) > MAX_TEXT:
-        text = text[:MAX_TEXT] + " ..."
-    plain = "".join(c if c.isprintable() and c not in "`|" else _escaped(c) for c in text)
+    short = shorten(text, MAX_TEXT)
+    plain = "".join(c if c.isprintable() and c not in "`|" else _escaped(c) for c in short)
     return f"`{plain}`" if plain.strip(" ") else ""
 
 
@@ -76,13 +76,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [list(headings), ["---"] * len(headings), *rows]
     cut = [f"| ... and {len(lines) - MAX_ROWS - 2:,} more |"] if len(lines) > MAX_ROWS + 2 else []
     return "\n".join([f"| {' | '.join(line)} |" for line in lines[: MAX_ROWS + 2]] + cut)
-
-
-def thinned(count: int, most: int) -> list[int]:
-    """At most `most` of `count` positions, evenly, with the first and the last."""
-    if count <= most:
-        return list(range(count))
-    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 def _escaped(character: str) -> str:
@@ -101,7 +94,7 @@ def _about(record: Record, model: Network) -> Iterator[str]:
         "created": code(manifest.created),
         "trained on": code(dataset["name"]),
         "digest of the dataset": code(dataset["digest"]),
-        "input": f"{_shape(manifest.input_shape)}, {manifest.input_dtype}",
+        "input": f"{sizes(manifest.input_shape)}, {manifest.input_dtype}",
         "preprocessing": code(str(manifest.preprocessing)),
         "gives": model.gives,
         "labels": ", ".join(filter(None, map(code, manifest.labels[:MAX_LABELS]))) + more,
@@ -115,7 +108,7 @@ def _layers(model: Network) -> str:
     rows = []
     for node in model.nodes:
         count = sum(array.size for array in node.layer.params.values())
-        rows.append((code(node.name), code(node.layer.brief), _shape(node.out_shape), f"{count:,}"))
+        rows.append((code(node.name), code(node.layer.brief), sizes(node.out_shape), f"{count:,}"))
     return table(("name", "layer", "output", "parameters"), rows)
 
 
@@ -170,10 +163,6 @@ session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionPro
 x = np.zeros(({shape}), np.{model.input_dtype})
 {", ".join(outputs)}{"," if len(outputs) == 1 else ""} = session.run({json.dumps(outputs)}, {{"input": x}})
 ```"""
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _number(value: Any) -> str:

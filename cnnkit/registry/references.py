@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cnnkit.errors import RegistryError
+from cnnkit.wording import did_you_mean
 
 LATEST = "latest"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -75,8 +75,8 @@ def check_alias(alias: str) -> str:
 def choices(wanted: str, existing: Iterable[str], none: str) -> str:
     """What to say after a name that was not found: the close ones, else some of those that exist, else `none`."""
     names = sorted(existing)
-    if close := difflib.get_close_matches(wanted, names, n=3, cutoff=0.6):
-        return f"did you mean {' or '.join(close)}?"
+    if hint := did_you_mean(wanted, names):
+        return hint
     if not names:
         return none
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""

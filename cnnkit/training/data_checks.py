@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnkit import axes
-from cnnkit.classes import check_labels, indices_of, listed
+from cnnkit.classes import check_labels, first_outside, indices_of, listed
 from cnnkit.components import Loss
 from cnnkit.components.checks import MAX_FLOAT32, are_shares
 from cnnkit.data.targets import as_targets
@@ -22,6 +22,7 @@ from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.network import Network
 from cnnkit.types import Array, Data, Inputs, Samples, as_inputs, blocks
 from cnnkit.units import Range, bounds, in_other_units, units_hint, units_of
+from cnnkit.wording import counted
 
 NAMES = TRAIN, VALIDATION, TEST = "training", "validation", "test"
 Given = Data | Samples | tuple[Inputs, Any]
@@ -207,17 +208,16 @@ def _check_targets(model: Network, loss: Loss, y: Array, name: str) -> None:
 
 
 def _check_classes(y: Array, classes: int, name: str) -> None:
-    wrong = np.argwhere((y < 0) | (y >= classes)) if y.size and not 0 <= y.min() <= y.max() < classes else np.empty(0)
-    if not wrong.size:
+    if not (place := first_outside(y, classes)):
         return
-    first, *pixel = wrong[0].tolist()
+    first, *pixel = place
     advice = (
         'for values to regress, write y.astype("float32"); for classes, give the last layer one output for each'
         if classes == 1
         else "give the last layer one output for each class, or correct the targets"
     )
     raise ShapeError(
-        f"the network has {classes} {'output' if classes == 1 else 'outputs'}, so class indices must be "
+        f"the network has {counted(classes, 'output')}, so class indices must be "
         f"{'0' if classes == 1 else f'0 to {classes - 1}'}; the target of the {name} sample {first} is "
         f"{y[first, *pixel]}{f' at pixel {tuple(pixel)}' if pixel else ''}: {advice}"
     )

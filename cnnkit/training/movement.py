@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnkit.errors import ComponentError
 from cnnkit.network import Session
+from cnnkit.wording import counted
 
 ENOUGH, ENOUGH_GATHERED = 10, 1000
 """Updates after which something must have moved; the second where the state remembers something: such a rule may
@@ -46,8 +47,8 @@ class Movement:
             return
         hint = ", and a rule that gathers the gradients of several batches must move before the end" if gathers else ""
         raise ComponentError(
-            f"the optimizer {self._optimizer!r} has changed no parameter in {self._updates:,} "
-            f"update{'s' if self._updates > 1 else ''}, although there was a gradient: change params in place, as "
+            f"the optimizer {self._optimizer!r} has changed no parameter in "
+            f"{counted(self._updates, 'update')}, although there was a gradient: change params in place, as "
             f"params -= step does; params = params - step only gives the name to another array{hint}"
         )
 

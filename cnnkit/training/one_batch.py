@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components.checks import whole
-from cnnkit.components.contracts import are_indices
+from cnnkit.components.contracts import are_indices_for
 from cnnkit.components.predicted import predicted_classes
 from cnnkit.network import Engine, Network, available_cores
 from cnnkit.training.steps import batches, clipping, rate_of
@@ -63,7 +63,7 @@ def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int =
 def _is_learned(engine: Engine, task: Task, batch: Samples, is_less: bool) -> bool:
     """is_less: whether the loss has become as small as that of values must."""
     outputs = engine.predict(batch.x, available_cores())
-    if task.gives == "classes" and are_indices(batch.y, outputs.shape[1:]):
+    if task.gives == "classes" and are_indices_for(batch.y, outputs.shape[1:]):
         return bool((predicted_classes(outputs) == batch.y).all())
     if task.gives == "labels":
         return bool(((outputs >= (0 if task.from_logits else 0.5)) == (batch.y >= 0.5)).all())

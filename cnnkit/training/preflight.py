@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -25,6 +24,7 @@ from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.steps import factor_at, rate_of
 from cnnkit.training_options import OPTIONS, TrainingOptions
 from cnnkit.types import blocks
+from cnnkit.wording import did_you_mean
 
 WITHOUT = "remove it from the metrics, or write metrics=[] for none"
 ALIKE = 0.85
@@ -87,10 +87,10 @@ def _check_attribute(name: str, thing: object, attribute: str) -> None:
     """Raises ConfigError for an attribute that nothing reads; a model or trainer may carry notes of its user."""
     options = [*inspect.signature(type(thing)).parameters]
     is_component = isinstance(thing, Component)
-    close = difflib.get_close_matches(attribute, options, n=1, cutoff=0.6 if is_component else ALIKE)
+    close = did_you_mean(attribute, options, 1, 0.6 if is_component else ALIKE)
     if not (is_component or close or attribute in ELSEWHERE):
         return
-    hint = f"did you mean {close[0]}?" if close else "remove it with `del`"
+    hint = close or "remove it with `del`"
     if is_component and options:
         hint += f"; the options of {type(thing).__name__} are its arguments: {', '.join(options)}"
     raise ConfigError(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.resources
 import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,16 @@ from cnnkit.errors import ConfigError, RecipeError
 from cnnkit.home import expanded
 from cnnkit.reading import read_plain
 from cnnkit.training.recipe_tables import (
+    MAX_SHOWN,
     CompareSection,
     DataSection,
     ModelSection,
     NodeTable,
     Section,
     TrainSection,
-    shorten,
 )
 from cnnkit.training.toml import read_toml
+from cnnkit.wording import did_you_mean, shorten
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """Values by dotted key, `{"train.epochs": 3}`, or as text, `["train.epochs=3"]`; a key without a dot is of [train]."""
@@ -152,10 +152,9 @@ def _shipped(name: str) -> str:
     names = recipe_names()
     if name in names:
         return (_shipped_folder() / f"{name}{SUFFIX}").read_text("utf-8")
-    close = difflib.get_close_matches(name, names)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    hint = did_you_mean(name, names)
     raise RecipeError(
-        f"no recipe named {name!r} ships with cnnkit, only {', '.join(names)} do{hint} "
+        f"no recipe named {name!r} ships with cnnkit, only {', '.join(names)} do{hint and f'; {hint}'} "
         f"(give a recipe of yours by the path of its file, which ends in {SUFFIX})"
     )
 
@@ -191,7 +190,7 @@ def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: st
     if kind == "value_error" and len(rest) != 1 and rest[:1] != ["node"] and not rest[1:]:
         return f"{title}.{message.removeprefix('Value error, ')}"
     if not rest:
-        found = "found none" if kind == "missing" else f"found {shorten(value)}"
+        found = "found none" if kind == "missing" else f"found {shorten(repr(value), MAX_SHOWN)}"
         return f"{title}: expected the table [{title}] with the keys {', '.join(section.model_fields)}, {found}"
     name, *index = rest
     key = f"{title}.{name}" + "".join(f"[{i}]" if i.isdecimal() else f".{i}" for i in index)
@@ -209,12 +208,12 @@ def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: st
         expected = field.description if field else "a table" if len(index) == 1 else "text"
     elif index:
         expected = "text" if title == "compare" else "an expression as text"
-    return f"{key}: expected {expected}, found {'none' if kind == 'missing' else shorten(value)}"
+    return f"{key}: expected {expected}, found {'none' if kind == 'missing' else shorten(repr(value), MAX_SHOWN)}"
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known := list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(known)}"
+def _nearest(name: str, known: Collection[str]) -> str:
+    others = ", ".join(known)
+    return f"; {did_you_mean(name, known, 1) or f'expected one of {others}'}"
 
 
 def _toml(value: Any) -> str:

@@ -15,7 +15,10 @@ from cnnkit.components.expressions import parse
 from cnnkit.errors import ConfigError, ExpressionError, RecipeError
 from cnnkit.option import Option
 from cnnkit.training_options import OPTIONS, TrainingOptions
+from cnnkit.wording import shorten
 
+MAX_SHOWN = 80
+"""Characters of a value that a message shows."""
 MAX_LAYERS = 10_000
 """As many as a model file may have."""
 
@@ -184,7 +187,7 @@ def read_seeds(given: Any) -> tuple[int, ...]:
             return seeds
     raise ValueError(
         f"expected a number of seeds, 1 to {MAX_SEEDS:,}, or a list of different whole numbers from 0 to 2^63 - 1, "
-        f"found {shorten(given)}"
+        f"found {shorten(repr(given), MAX_SHOWN)}"
     )
 
 
@@ -200,9 +203,3 @@ class CompareSection(Section):
         description='a list of keys with their values, such as ["train.epochs=3,6"]',
     )
     seeds: Annotated[tuple[int, ...], BeforeValidator(read_seeds)] = (0, 1, 2)
-
-
-def shorten(value: Any) -> str:
-    """A value in a message."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -144,7 +144,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no names": ({"a": ("ReLU()", [])}, r"^the node a takes \[\]: expected the name of a node, or a list of names"),
     "an unknown name": (
         {"stem": "ReLU()", "b": ("ReLU()", "stm")},
-        r"^node b = ReLU\(\) takes 'stm', but no node has that name; did you mean 'stem'\?$",
+        r"^node b = ReLU\(\) takes 'stm', but no node has that name; did you mean stem\?$",
     ),
     "a circle": (
         {"a": ("Add()", ["input", "b"]), "b": ("ReLU()", "a")},

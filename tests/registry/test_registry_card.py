@@ -18,7 +18,8 @@ from cnnkit.network import Sequential
 from cnnkit.onnx.outputs import output_names
 from cnnkit.onnx.report import COLUMNS
 from cnnkit.registry import Record, Registry, card
-from cnnkit.registry.card import MAX_TEXT, code, table, thinned, write_card
+from cnnkit.registry.card import MAX_TEXT, code, table, write_card
+from cnnkit.wording import thinned
 
 HOSTILE = [
     "`",
@@ -173,7 +174,7 @@ def test_code() -> None:
     assert code("a`b|c\n\u202e\U000e0001") == "`a\\x60b\\x7cc\\x0a\\u202e\\U000e0001`"
     assert code("größe 数字") == "`größe 数字`"
     assert code("") == code("  ") == ""
-    assert len(code("x" * 1000)) == MAX_TEXT + len("`` ...")
+    assert len(code("x" * 1000)) == MAX_TEXT + len("``")
     assert table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 

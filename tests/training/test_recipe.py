@@ -304,7 +304,7 @@ def test_a_name_that_a_registry_takes_is_taken(name: str) -> None:
 
 def test_a_long_value_is_shortened() -> None:
     (problem,) = problems(SMALL.replace("epochs = 2", f'epochs = "{1000 * "x"}"'))
-    assert problem == f"train.epochs: expected a whole number, 1 or above, found '{76 * 'x'}..."
+    assert problem == f"train.epochs: expected a whole number, 1 or above, found '{75 * 'x'} ..."
 
 
 def test_an_unknown_name_is_answered_with_the_close_ones() -> None:

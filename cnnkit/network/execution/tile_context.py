@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnkit.network.execution.memory import Memory
 from cnnkit.network.graph.keys import keyed_rng
+from cnnkit.network.kernels.layout import memory_order
 from cnnkit.types import Array, Inputs, Shape
 
 NONE = np.empty(0)
@@ -80,6 +81,6 @@ class TileContext:
         """Uninitialised memory from the workspace with the shape and axis order of `x`."""
         if x.flags.c_contiguous:
             return self._memory.empty(x.shape, self._dtype)
-        order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+        order = memory_order(x)
         memory = self._memory.empty(tuple(x.shape[axis] for axis in order), self._dtype)
         return memory.transpose([order.index(axis) for axis in range(x.ndim)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import graphlib
 import heapq
 import re
@@ -18,6 +17,7 @@ from cnnkit.errors import ConfigError
 from cnnkit.network.graph.limit import Limit
 from cnnkit.network.graph.node import INPUT, Builder, Node
 from cnnkit.types import Shape
+from cnnkit.wording import did_you_mean
 
 INPUT_NAME = "input"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -115,9 +115,9 @@ def _ordered(nodes: Sequence[GraphNode], output: str | None) -> list[GraphNode]:
         for name in node.inputs:
             if name not in places and name != INPUT_NAME:
                 known = [INPUT_NAME, *places]
-                close = difflib.get_close_matches(name, known[:COMPARED], n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else f", only {listed(known)}"
-                raise ConfigError(f"{node} takes {name!r}, but no node has that name{hint}")
+                hint = did_you_mean(name, known[:COMPARED], 1)
+                others = f"; {hint}" if hint else f", only {listed(known)}"
+                raise ConfigError(f"{node} takes {name!r}, but no node has that name{others}")
     sorter = graphlib.TopologicalSorter({n.name: [one for one in n.inputs if one != INPUT_NAME] for n in nodes})
     try:
         sorter.prepare()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cnnkit.network.graph.node import INPUT, Node, owners
 from cnnkit.types import LayerCost, Shape
+from cnnkit.wording import sizes
 
 HEADINGS = ("name", "layer", "input", "output", "parameters", "operations")
 UNKNOWN = "?"
@@ -17,7 +18,7 @@ def summary(nodes: Sequence[Node], input_shape: Shape) -> str:
     counted = {node.index for node in owners(nodes)}
     counts = [_parameters(node) if node.index in counted else 0 for node in nodes]
     costs = [node.cost for node in nodes]
-    rows = [("input", "", "", _shape(input_shape), "", "")]
+    rows = [("input", "", "", sizes(input_shape), "", "")]
     for node, count, cost in zip(nodes, counts, costs, strict=True):
         sources = ", ".join("input" if i == INPUT else nodes[i].name for i in node.inputs)
         rows.append(
@@ -25,7 +26,7 @@ def summary(nodes: Sequence[Node], input_shape: Shape) -> str:
                 node.name,
                 node.layer.brief,
                 sources,
-                _shape(node.out_shape),
+                sizes(node.out_shape),
                 f"{count:,}" if count else "",
                 _operations(cost),
             )
@@ -44,7 +45,3 @@ def _parameters(node: Node) -> int:
 
 def _operations(cost: LayerCost | None) -> str:
     return UNKNOWN if cost is None else f"{cost.operations:,}" if cost.operations else ""
-
-
-def _shape(shape: Shape) -> str:
-    return " x ".join(map(str, shape))

@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import Add, Residual
 from cnnkit.network.kernels.epilogue import Activation, activation_of
-from cnnkit.network.kernels.layout import in_memory_order
+from cnnkit.network.kernels.layout import in_memory_order, memory_order
 from cnnkit.types import Array, Cache, Context, Grads
 
 
@@ -74,6 +74,6 @@ class SumKernel(Merge):
 
 def _passed(activation: Activation, dy: Array, y: Array, ctx: Context) -> Array:
     dx = ctx.empty_like(y)
-    order = sorted(range(y.ndim), key=lambda axis: -y.strides[axis])
+    order = memory_order(y)
     activation.passed(dy.transpose(order), y.transpose(order), dx.transpose(order), ctx)
     return dx

@@ -41,9 +41,14 @@ def samples_last(x: Array, ctx: Context) -> Array:
     return memory
 
 
+def memory_order(x: Array) -> list[int]:
+    """The axes from the slowest to the fastest."""
+    return sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+
+
 def in_memory_order(x: Array) -> Array:
     """The axes sorted from the slowest to the fastest, a view."""
-    return x.transpose(sorted(range(x.ndim), key=lambda axis: -x.strides[axis]))
+    return x.transpose(memory_order(x))
 
 
 @functools.lru_cache(maxsize=1024)
