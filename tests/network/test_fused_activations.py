@@ -12,7 +12,8 @@ import pytest
 from cnnkit.components import Layer, installed_catalog
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Objective, Sequential, training_session
-from cnnkit.network.kernels.epilogue import ACTIVATIONS, activation_of
+from cnnkit.network.kernels import epilogue
+from cnnkit.network.kernels.epilogue import ACTIVATIONS, Activation, Epilogue, activation_of
 from cnnkit.optimizers import SGD
 from cnnkit.types import Array, Samples
 
@@ -56,6 +57,16 @@ def test_a_fused_activation_equals_its_layer(expression: str, before: str) -> No
     np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-12)
     x = np.random.default_rng(1).normal(size=(3, 2, 20, 20))
     np.testing.assert_allclose(model.outputs(x), expected_model.outputs(x), rtol=1e-12)
+
+
+def test_every_activation_of_the_kernels_stands_for_a_layer() -> None:
+    written = {
+        name
+        for name, cls in vars(epilogue).items()
+        if isinstance(cls, type) and cls.__module__ == epilogue.__name__ and cls not in (Activation, Epilogue)
+    }
+    used = {type(activation_of(one(expression))).__name__ for expression in FUSED}
+    assert written == used, "an activation is missing in ACTIVATIONS"
 
 
 @pytest.mark.parametrize("expression", FUSED)
