@@ -49,8 +49,9 @@ def full(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Every block, link and set-up line of the documentation."""
+    """Every block, link and set-up line of the documentation, with the page of formulas."""
     session.install("--editable", ".[dev]")
+    session.run("python", "docs/components.py")
     session.run("pytest", "tests/test_docs.py", *session.posargs)
 
 

@@ -1,33 +1,45 @@
-"""Writes into docs/mathematics.md what the built-in components say of themselves: `python docs/components.py`.
+"""Writes docs/components.md, the formulas of all built-in components: `python docs/components.py`.
 
-A list of components stands between `<!-- list of KIND -->` and `<!-- end of list -->`. Each has the docstring of its
-class, so that a formula stands once.
+What stands there of each is the docstring of its class, so that a formula stands once. The page is made where it is
+read and belongs to no commit: a new component changes no page.
 """
 
 from __future__ import annotations
 
 import inspect
-import re
 from pathlib import Path
 
 from cnnkit.components import Component, installed_catalog
 from cnnkit.components.plugins import BUILT_IN
 
-PAGE = Path(__file__).with_name("mathematics.md")
-LIST = re.compile(r"(<!-- list of ([a-z ]+) -->\n).*?(<!-- end of list -->\n)", re.DOTALL)
+PAGE = Path(__file__).with_name("components.md")
+KINDS = {
+    "layer": "Layers",
+    "augmentation": "Augmentations",
+    "loss": "Losses",
+    "optimizer": "Optimizers",
+    "schedule": "Schedules",
+}
+"""Kinds of components with formulas, and their headings."""
 
 
-def filled(text: str) -> str:
-    """The page with all of its lists regenerated."""
-    return LIST.sub(lambda match: f"{match[1]}\n{listed(match[2])}\n{match[3]}", text)
+def page() -> str:
+    """The whole page; the notation is that of docs/mathematics.md."""
+    parts = [f"## {heading}\n\n{listed(kind)}" for kind, heading in KINDS.items()]
+    return "\n".join(["# The formulas of all components\n\nNotation: [the mathematics](mathematics.md).\n", *parts])
 
 
 def listed(kind: str) -> str:
     """All built-in components of a kind, in the order of their names."""
+    return "\n".join(section(one) for one in built_in(kind))
+
+
+def built_in(kind: str) -> list[type[Component]]:
+    """The classes of a kind that come with cnnkit, in the order of their names."""
     catalog = installed_catalog()
     (own,) = (plugin for plugin in catalog.plugins if plugin.distribution == BUILT_IN)
     classes = catalog.classes(own, kind)
-    return "\n".join(section(classes[name]) for name in sorted(classes))
+    return [classes[name] for name in sorted(classes)]
 
 
 def section(cls: type[Component]) -> str:
@@ -38,4 +50,4 @@ def section(cls: type[Component]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")
+    PAGE.write_text(page(), "utf-8")

@@ -1,28 +1,62 @@
-"""The mathematics says of each built-in component what its docstring says: a formula stands once."""
+"""The page of formulas says of each built-in component what its docstring says, and no page says it again."""
 
 from __future__ import annotations
 
+import inspect
 import re
 
-from docs.components import PAGE, filled
+import pytest
 
-TEXT = PAGE.read_text("utf-8")
-KINDS = ["layer", "augmentation", "loss", "optimizer", "schedule"]
+from cnnkit.components import Component, Layer
+from docs.components import KINDS, PAGE, built_in, page, section
+from tests.test_docs import PAGES, blocks, dead_links
 
-
-def test_the_lists_are_those_of_the_docstrings() -> None:
-    assert re.findall(r"<!-- list of (.*) -->", TEXT) == KINDS
-    assert TEXT.count("<!-- end of list -->") == len(KINDS)
-    assert filled(TEXT) == TEXT, "run: python docs/components.py"
+COMPONENTS = {one.__name__: one for kind in KINDS for one in built_in(kind)}
 
 
-def test_another_formula_is_noticed() -> None:
-    changed = TEXT.replace("y = max(x, 0)", "y = min(x, 0)")
-    assert changed != TEXT
-    assert filled(changed) == TEXT
+def sections(text: str) -> dict[str, str]:
+    """The sections of a page of components, by name."""
+    return dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
 
 
-def test_what_stands_between_the_lists_stays() -> None:
-    changed = TEXT.replace("## Losses\n", "## Losses, and what they are for\n")
-    assert changed != TEXT
-    assert filled(changed) == changed
+def said(cls: type[Component]) -> list[str]:
+    """The lines of a docstring that are not empty."""
+    return [line for line in inspect.cleandoc(cls.__doc__ or "").splitlines() if line]
+
+
+def test_the_page_has_every_component_with_its_docstring() -> None:
+    found = sections(page())
+    assert list(found) == [one.__name__ for kind in KINDS for one in built_in(kind)]
+    for name, text in found.items():
+        lines = [line for line in text.splitlines() if line and not line.startswith("```")]
+        assert lines == said(COMPONENTS[name]), name
+    assert found.keys() > {"Conv2D", "Flip", "CrossEntropy", "Adam", "Cosine"}
+
+
+def test_the_page_is_one_that_can_be_read() -> None:
+    assert len(blocks(page(), "components.md")) > 20
+    assert dead_links(page(), PAGE.parent) == []
+
+
+def test_a_component_without_a_docstring_is_noticed() -> None:
+    class Silent(Layer):
+        pass
+
+    Silent.__doc__ = None
+    assert sections(section(Silent))["Silent"].strip() == ""
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_other_page_repeats_the_formulas(path: object) -> None:
+    assert repeated(path.read_text("utf-8")) == []  # type: ignore[attr-defined]
+
+
+def repeated(text: str) -> list[str]:
+    """Formulas of components that a page has, too: lines of docstrings that begin with Forward or Backward."""
+    lines = {line.strip() for line in text.splitlines()}
+    formulas = {line for one in COMPONENTS.values() for line in said(one) if re.match(r"(Forward|Backward):", line)}
+    return sorted(lines & formulas)
+
+
+def test_repeated_formulas_are_found() -> None:
+    assert repeated("```text\nForward:   y = max(x, 0)\n```\n") == ["Forward:   y = max(x, 0)"]

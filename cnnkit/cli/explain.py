@@ -111,8 +111,9 @@ def explain(
     facts: dict[str, object] = {"explained": version.ref, "image": source}
     if said := _said(explanation):
         facts["predicted"] = said
+    guessed = " (as predicted)" if explanation.is_of_pixels else " (the predicted class; see --label)"
     facts |= {
-        "target": f"{_target(explanation)}{'' if explanation.target_known else ' (the predicted class; see --label)'}",
+        "target": f"{_target(explanation)}{'' if explanation.target_known else guessed}",
         "loss": explanation.trace.loss,
         "file": target_file,
     }
@@ -159,7 +160,7 @@ def _class(label: str, model: Network) -> int:
     from cnnkit.classes import NAMED, listed
     from cnnkit.errors import ConfigError
 
-    if model.task.gives != "classes":
+    if model.task.gives != "classes" or len(model.output_shape) != 1:
         raise ConfigError(f"the model gives {model.gives}: remove --label, and choose a sample with --sample")
     if label in model.labels:
         return model.labels.index(label)
@@ -174,6 +175,10 @@ def _class(label: str, model: Network) -> int:
 
 def _said(explanation: Explanation) -> str:
     """What the network says of the image; "" for values that are NaN."""
+    from cnnkit.explanation import pixels
+
+    if explanation.is_of_pixels and explanation.model.task.gives != "values":
+        return pixels.counts(explanation, pixels.said(explanation), SHOWN)
     if explanation.predicted is not None:
         p = explanation.probabilities
         share = "" if p is None else f" ({100 * float(p[explanation.predicted]):.1f} %)"
@@ -184,8 +189,12 @@ def _said(explanation: Explanation) -> str:
 
 
 def _target(explanation: Explanation) -> str:
+    from cnnkit.explanation import pixels
+
     if explanation.target_class is not None:
         return explanation.label(explanation.target_class)
+    if explanation.is_of_pixels and explanation.model.task.gives != "values":
+        return pixels.counts(explanation, pixels.true(explanation) >= 0.5, SHOWN)
     if explanation.model.task.gives == "labels":
         true = [explanation.label(index) for index, there in enumerate(explanation.target[0]) if there >= 0.5]
         return ", ".join(true) or "none of the labels"
@@ -194,6 +203,7 @@ def _target(explanation: Explanation) -> str:
 
 def _shown(values: Array) -> str:
     """The first of some values."""
+    values = values.ravel()
     return ", ".join(f"{value:.6g}" for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
 

@@ -30,31 +30,38 @@ class Explanation:
     """(C, H, W) or (F,), in the dataset's own units."""
     loss: Loss
     target: Array
-    """(1,) index of the class, or (1, F): labels that are there, or values."""
+    """(1,) index of the class, (1, H, W) those of the pixels, or as `scores`: shares of classes, labels, or values."""
     target_known: bool
     """False if the target is what the network itself predicts."""
     scores: Array
-    """(F,): what the last layer gives, of classes before a Softmax at the end."""
+    """(F,), or (F, H, W) for each pixel: what the last layer gives, of classes before a Softmax at the end."""
     probabilities: Array | None
-    """(F,), of classes or labels; None for a network that has none."""
+    """Of classes or labels, as `scores`; None for a network that has none."""
     trace: Trace
 
     @property
+    def is_of_pixels(self) -> bool:
+        """Whether the network says something of each pixel, not of the image."""
+        return self.scores.ndim > 1
+
+    @property
     def predicted(self) -> int | None:
-        """The class with the highest score; None where it gives no classes, and for scores that are NaN."""
+        """The class with the highest score; None where it gives no class of the image, and for scores that are NaN."""
+        if self.model.task.gives != "classes" or self.is_of_pixels:
+            return None
         found = int(predicted_classes(self.scores[None])[0])
-        return None if self.model.task.gives != "classes" or found == NO_CLASS else found
+        return None if found == NO_CLASS else found
 
     @property
     def labels(self) -> list[int]:
-        """The labels with a probability of 1/2 or more; none where the network gives no labels."""
-        if self.model.task.gives != "labels" or self.probabilities is None:
+        """The labels with a probability of 1/2 or more; none where the network gives no labels of the image."""
+        if self.model.task.gives != "labels" or self.probabilities is None or self.is_of_pixels:
             return []
         return [int(index) for index in np.flatnonzero(self.probabilities >= 0.5)]
 
     @property
     def target_class(self) -> int | None:
-        """The index of the class, None for labels and values."""
+        """The index of the class, None for classes of pixels, labels and values."""
         return int(self.target[0]) if self.target.ndim == 1 else None
 
     def label(self, index: int) -> str:
@@ -73,9 +80,9 @@ def explain(
 ) -> Explanation:
     """Take one image through a network and back.
 
-    image: (*input_shape), or (1, *input_shape), in the dataset's own units; target: index of the true class, or (F,)
-    labels that are there, zeros and ones, or values; None for the predicted class; loss: what the gradients are of,
-    None for the usual one of the model's task.
+    image: (*input_shape), or (1, *input_shape), in the dataset's own units; target: index of the true class, (H, W)
+    those of the pixels, or of the shape of the outputs labels that are there, zeros and ones, or values; None for the
+    predicted classes; loss: what the gradients are of, None for the usual one of the model's task.
     Raises ShapeError if image, network and loss do not fit, ConfigError for a class that the network does not have, and
     without a target for a network that predicts no class.
     """
@@ -83,11 +90,6 @@ def explain(
     x = x[None] if x.shape == model.input_shape else x
     if model.check_input(x).shape[0] != 1:
         raise ShapeError(f"expected one image, got {len(x)}: explain them one after the other")
-    if len(model.output_shape) != 1:
-        raise ShapeError(
-            f"{title} gives {model.gives}; expected a network with one answer for each sample, with outputs of shape "
-            f"(F,), got {model.output_shape}"
-        )
     component = cast(Loss, installed_catalog().build("loss", loss or _usual_loss(model)))
     with np.errstate(over="ignore", invalid="ignore"):
         scores = (model.logits(x) if model.task.gives == "classes" else model.outputs(x))[0]
@@ -107,20 +109,32 @@ def _usual_loss(model: Network) -> str:
 
 
 def _targets(model: Network, given: Any, scores: Array, title: str) -> Array:
-    """What the loss compares with: (1,) the index of a class, or (1, F)."""
-    count = len(scores)
+    """What the loss compares with: (1,) the index of a class, (1, H, W) those of the pixels, or (1, *output_shape)."""
     if model.task.gives != "classes":
         what = "values" if model.task.gives == "values" else "labels, zeros and ones"
-        if np.shape(given) != (count,):
-            came = "none" if given is None else repr(given)
-            raise ConfigError(f"{title} gives {model.gives}: expected the true {what}, {count} of them; got {came}")
+        if np.shape(given) != scores.shape:
+            raise ConfigError(_expected(title, model, f"{what}, {_size(scores.shape)}", given))
         return as_array(given, "the target")[None]
-    predicted = int(predicted_classes(scores[None])[0])
-    if given is None and predicted == NO_CLASS:
-        raise ConfigError(f"{not_finite(title, 'the image')}. So it predicts no class: give the true one")
-    wanted: Any = predicted if given is None else given
-    if not isinstance(wanted, int | np.integer):
-        return as_array(wanted, "the target")[None]  # shares of the classes
-    if not 0 <= wanted < count:
-        raise ConfigError(f"expected a class from 0 to {count - 1}, got {wanted}")
-    return np.array([wanted], np.int64)
+    if given is None:
+        predicted = predicted_classes(scores[None])
+        if (predicted == NO_CLASS).any():
+            raise ConfigError(f"{not_finite(title, 'the image')}. So it predicts no class: give the true one")
+        return predicted
+    wanted = as_array(given, "the target")
+    if wanted.shape == scores.shape or (scores.ndim == 1 and wanted.ndim):
+        return wanted[None]  # shares of the classes
+    if wanted.shape != scores.shape[1:] or wanted.dtype.kind not in "iu":
+        raise ConfigError(_expected(title, model, f"class indices, {_size(scores.shape[1:])}", given))
+    if wanted.size and not 0 <= wanted.min() <= wanted.max() < len(scores):
+        found = wanted if wanted.ndim == 0 else f"{wanted.min()} to {wanted.max()}"
+        raise ConfigError(f"expected a class from 0 to {len(scores) - 1}, got {found}")
+    return wanted[None].astype(np.int64)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} of them" if len(shape) == 1 else f"of shape {shape}" if shape else "one for the image"
+
+
+def _expected(title: str, model: Network, what: str, given: Any) -> str:
+    came = "none" if given is None else repr(given) if np.ndim(given) == 0 else f"an array of shape {np.shape(given)}"
+    return f"{title} gives {model.gives}: expected the true {what}; got {came}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components.predicted import not_finite
-from cnnkit.explanation import figures
+from cnnkit.explanation import figures, pixels
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import describe
 from cnnkit.explanation.layer_sections import channels_shown
@@ -53,9 +53,12 @@ def input_section(explanation: Explanation) -> Html:
 
 
 def outcome_section(explanation: Explanation) -> Html:
-    """Probabilities as bars, and the loss."""
+    """Probabilities as bars, or what is said of each pixel as pictures, and the loss."""
     parts: list[Any] = [tag("h2", HEADING)]
-    if explanation.model.task.gives == "values":
+    if explanation.is_of_pixels:
+        words = None if explanation.model.task.gives == "values" else tag("p", _reading(explanation))
+        parts += [words, pixels.outcome(explanation, CLASSES)]
+    elif explanation.model.task.gives == "values":
         parts.append(_values(explanation))
     else:
         parts += [tag("p", _reading(explanation)), _bars(explanation)]
@@ -76,8 +79,12 @@ def verdict(explanation: Explanation) -> Html:
     hint = " It is so small that the gradients on this page are tiny." if explanation.trace.loss < SMALL else ""
     if gives == "values":
         return tag("p", loss, hint, class_="verdict")
-    if np.isnan(explanation.scores).any() or (gives == "classes" and explanation.predicted is None):
+    if np.isnan(explanation.scores).any() or (
+        gives == "classes" and explanation.predicted is None and not explanation.is_of_pixels
+    ):
         said = Html(text(f"{not_finite('The network', 'this image')}. It predicts nothing. "))
+    elif explanation.is_of_pixels:
+        return tag("p", pixels.verdict(explanation), loss, hint, class_="verdict")
     elif gives == "labels":
         said = joined(["The network says ", *_named(explanation, explanation.labels), ". "])
     else:
@@ -108,11 +115,12 @@ def _truth(explanation: Explanation) -> list[Any]:
 
 def _reading(explanation: Explanation) -> str:
     """How scores become what the network says."""
+    each = " This is so for each pixel." if explanation.is_of_pixels else ""
     if explanation.probabilities is None:
-        return "The network predicts the class with the highest score; its loss does not define probabilities."
+        return f"The network predicts the class with the highest score; its loss does not define probabilities.{each}"
     if explanation.model.task.gives == "labels":
-        return "The score z of each label becomes its probability independently: 1 / (1 + exp(-z))."
-    return "The scores z of the classes become probabilities: exp(z), divided by the sum over all classes."
+        return f"The score z of each label becomes its probability independently: 1 / (1 + exp(-z)).{each}"
+    return f"The scores z of the classes become probabilities: exp(z), divided by the sum over all classes.{each}"
 
 
 def _bars(explanation: Explanation) -> Html:

@@ -1,7 +1,7 @@
 """The layers that come with cnnkit, in their plain form: the mathematics that every faster kernel must equal."""
 
 from cnnkit.components import Layer, Merge
-from cnnkit.layers.activation import ReLU, Softmax
+from cnnkit.layers.activation import LeakyReLU, ReLU, Softmax
 from cnnkit.layers.conv import Conv2D
 from cnnkit.layers.dense import Dense
 from cnnkit.layers.dropout import Dropout
@@ -20,6 +20,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Dense,
     Dropout,
     Flatten,
+    LeakyReLU,
     MaxPool2D,
     Multiply,
     ReLU,
@@ -39,6 +40,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "LeakyReLU",
     "MaxPool2D",
     "Multiply",
     "ReLU",

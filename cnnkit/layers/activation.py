@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnkit.components import Layer
+from cnnkit.components.checks import in_range
 from cnnkit.components.sums import sum_over
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
@@ -47,6 +48,53 @@ class ReLU(Layer):
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
         return LayerCost.each(out_shape, 1, "a comparison for each number")
+
+
+class LeakyReLU(Layer):
+    """Rectifier with a small slope for negative inputs.
+
+    Forward:   y = max(x, slope * x)
+    Backward:  dx = dy where x > 0, slope * dy elsewhere
+
+    x, y: (N, ...), the same shape; strides are kept.
+    Raises ConfigError unless 0 <= slope < 1.
+    Source: Maas, Hannun, Ng (2013), Rectifier Nonlinearities Improve Neural Network Acoustic Models; ONNX operator
+    LeakyRelu.
+    """
+
+    pointwise = True
+    lesson = (
+        "Every number below 0 becomes much smaller, and every other stays: in the pictures, all blue turns pale.",
+        "It bends as ReLU does, but a gradient comes back through negative numbers, too: no unit stops learning.",
+    )
+    examples = (
+        Example("LeakyReLU()", (4, 9, 11), ""),
+        Example("LeakyReLU(0.2)", (13,), "0.2"),
+        Example("LeakyReLU(0)", (5,), "0.0"),
+    )
+    twin = "torch.nn.LeakyReLU"
+    operators = ("LeakyRelu",)
+
+    def __init__(self, slope: float = 0.01) -> None:
+        self.slope = in_range("slope", slope, 0.0, 1.0)
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
+        """y = max(x, slope * x)."""
+        y = np.multiply(x, self.slope, out=ctx.empty_like(x))
+        return np.maximum(x, y, out=y), y
+
+    def backward(self, dy: Array, y: Cache, ctx: Context) -> tuple[Array, Grads]:
+        """dx = dy where y > 0; y has the sign of x, so that max(sign, slope) is 1 there and slope elsewhere."""
+        dx = np.sign(y, out=ctx.empty_like(y))
+        np.maximum(dx, self.slope, out=dx)
+        return np.multiply(dx, dy, out=dx), {}
+
+    def lower(self, graph: OnnxGraph, x: str) -> str:
+        """ONNX LeakyRelu."""
+        return graph.add("LeakyRelu", x, alpha=float(self.slope))
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost.each(out_shape, 2, "a multiplication and a comparison for each number")
 
 
 class Softmax(Layer):

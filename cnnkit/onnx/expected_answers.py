@@ -33,8 +33,8 @@ class Answers:
     scale: Array
     """s of each number, (N, ...): |output|, or its mean over all samples, and pixels, where that is larger."""
     rounding: Array
-    """Of each number, (N, ...): |float32 output - output| / s, with the mean for a floor as well; the same numbers
-    added in another order are as far off as these."""
+    """Of each number, (N, ...): |float32 output - output| / s, with the mean for a floor as well, and of pixels the
+    largest of the sample; the same numbers added in another order are as far off as these."""
 
     @property
     def largest_rounding(self) -> float:
@@ -48,6 +48,9 @@ def answers(model: Network, x: Array) -> Answers:
     outputs = compared_outputs(double, x)
     scale = _typical(distance(outputs, np.zeros_like(outputs)))
     errors = _typical(distance(compared_outputs(single, x), outputs))
+    if errors.ndim > 2:
+        # What a pixel's sum adds up differs from pixel to pixel, and its own error may be near zero by chance.
+        errors = np.maximum(errors, errors.max(axis=tuple(range(2, errors.ndim)), keepdims=True))
     return Answers(single, double, x, outputs, scale, relative(errors, scale))
 
 

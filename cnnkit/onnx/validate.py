@@ -52,7 +52,7 @@ def validate_onnx(
         absolute = |a - b|
         relative = max(absolute / s, |probability - softmax(a)|)
         s        = max(|b|, the mean of that over all samples, and pixels, for this output)
-        rounding = max(|c - b|, the mean of that) / s
+        rounding = max(|c - b|, the mean of that, of pixels the largest of the sample) / s
 
     Each output has its own scale: a large one must not hide that a small one is wrong. The rounding error of a logit
     grows with the terms that were added up, not with the sum, which may happen to be near zero in one sample, as in a

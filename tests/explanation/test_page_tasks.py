@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.errors import ConfigError
 from cnnkit.explanation import explain
 from cnnkit.layers import Softmax
 from cnnkit.losses import MSE
@@ -71,10 +71,79 @@ def test_what_gives_no_classes_needs_the_true_ones(task: Task, target: Any, mess
     assert str(error.value) == message
 
 
-def test_outputs_of_pixels_are_refused() -> None:
-    model = network("Conv2D(3, 1)")
-    with pytest.raises(ShapeError, match="expected a network with one answer for each sample"):
-        explain(model, image(model.input_shape))
+CLASSES = Task("classes", from_logits=True)
+MAP = np.arange(63).reshape(9, 7) % 3
+
+
+def pixels(task: Task) -> Any:
+    """A network that says something of each pixel, with names for it."""
+    return network("Conv2D(3, 1)", task=task, labels=["sky", "sea", "land"])
+
+
+def test_classes_of_pixels_stand_beside_the_true_ones() -> None:
+    model = pixels(CLASSES)
+    x = image(model.input_shape)
+    explanation = explain(model, x, target=MAP)
+    found, predicted = read(explanation), model.predict(x[None])[0]
+    right = (predicted == MAP).sum()
+    assert f"The network is right for {right} of 63 pixels, {100 * right / 63:.1f} %." in text(found, explanation)
+    counts = [str(((predicted == 1) & chosen).sum()) for chosen in (predicted == 1, MAP == MAP, MAP == 1)]
+    assert f"sea{counts[0]}21{counts[2]}" in found.sections["outcome"]
+    assert "This is so for each pixel." in found.sections["outcome"]
+    assert explanation.predicted is None
+    assert explanation.trace.loss == pytest.approx(-np.log(np.take_along_axis(_p(model, x), MAP[None], 0)).mean())
+    assert all(layer.check.ok for layer in explanation.trace.layers if layer.check)
+
+
+def _p(model: Any, x: Array) -> Array:
+    return np.asarray(model.predict_proba(x[None])[0])
+
+
+def test_classes_of_pixels_need_not_be_known() -> None:
+    model = pixels(CLASSES)
+    explanation = explain(model, image(model.input_shape))
+    assert np.array_equal(explanation.target, model.predict(image(model.input_shape)[None]))
+    assert "No true classes were given: the loss takes the predicted ones for them." in text(
+        read(explanation), explanation
+    )
+
+
+def test_shares_of_the_classes_of_pixels_are_a_target() -> None:
+    model, one_hot = pixels(CLASSES), (np.arange(3)[:, None, None] == MAP).astype(np.float32)
+    shares = explain(model, image(model.input_shape), target=one_hot)
+    assert shares.trace.loss == pytest.approx(explain(model, image(model.input_shape), target=MAP).trace.loss)
+    assert read(shares).sections["outcome"] == read(explain(model, shares.image, target=MAP)).sections["outcome"]
+
+
+def test_labels_and_values_of_pixels_are_pictures() -> None:
+    model, target = pixels(LABELS), np.ones((3, 9, 7))
+    explanation = explain(model, image(model.input_shape), target=target)
+    right = (_p(model, explanation.image) >= 0.5).sum()
+    assert f"The network is right for {right} of 189 labels of pixels" in text(read(explanation), explanation)
+    assert "labelpixels in the predictionin the targetin both" in read(explanation).sections["outcome"]
+    model = pixels(Task("values"))
+    found = read(explain(model, image(model.input_shape), target=target)).sections["outcome"]
+    assert "The values" in found
+    assert "The difference" in found
+    assert "output 2" in found
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "message"),
+    [
+        (CLASSES, 1, "net gives 3 classes for each pixel: expected the true class indices, of shape (9, 7); got 1"),
+        (CLASSES, MAP[1:], "expected the true class indices, of shape (9, 7); got an array of shape (8, 7)"),
+        (CLASSES, MAP / 1.0, "expected the true class indices, of shape (9, 7); got an array of shape (9, 7)"),
+        (CLASSES, MAP + 1, "expected a class from 0 to 2, got 1 to 3"),
+        (LABELS, MAP, "expected the true labels, zeros and ones, of shape (3, 9, 7); got an array of shape (9, 7)"),
+        (Task("values"), None, "expected the true values, of shape (3, 9, 7); got none"),
+    ],
+)
+def test_targets_of_pixels_that_do_not_fit_are_refused(task: Task, target: Any, message: str) -> None:
+    model = pixels(task)
+    with pytest.raises(ConfigError) as error:
+        explain(model, image(model.input_shape), target=target, title="net")
+    assert str(error.value).endswith(message)
 
 
 class Derived(Softmax):

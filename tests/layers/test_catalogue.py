@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cnnkit import layers
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.components.declared import Declared
 from cnnkit.components.expressions import parse
 from cnnkit.explanation.formulas import describe
-from cnnkit.layers import LAYERS
+from cnnkit.layers import LAYERS, LeakyReLU
 from cnnkit.network import Network
 from cnnkit.onnx.export import to_onnx
 from cnnkit.testing.alone import alone
-from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
+from cnnkit.types import Example
 
 NO_TWIN = {
     "Add": "torch.add is no module",
@@ -27,6 +32,7 @@ NO_TWIN = {
 """Layers that are compared with nothing in PyTorch, and why."""
 AROUND = {"Add", "Identity", "Mul"}
 """What an export writes around the layers."""
+CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 
 
 def built(cls: type[Layer | Merge], example: Example) -> Network:
@@ -40,6 +46,16 @@ def written(model: Network) -> set[str]:
     """The operators of an export that no layer of it names."""
     named = {name for node in model.nodes for name in node.layer.operators}
     return {node.op_type for node in to_onnx(model).graph.node} - named - AROUND
+
+
+def acts_on_each_number(model: Network) -> bool:
+    """Whether in prediction another number in one place changes the output in that place alone."""
+    if model.output_shape != model.input_shape:
+        return False
+    x = np.random.default_rng(0).normal(size=(1, *model.input_shape))
+    other = x.copy()
+    other[(0,) * x.ndim] += 3
+    return not (model.outputs(x) != model.outputs(other)).ravel()[1:].any()
 
 
 def lacking(cls: type[Layer | Merge]) -> Iterable[str]:
@@ -58,7 +74,11 @@ def lacking(cls: type[Layer | Merge]) -> Iterable[str]:
         yield "twin in PyTorch, and no reason for that in NO_TWIN"
     if cls.twin and cls.examples and all(one.twin is None for one in cls.examples):
         yield "example with arguments of its twin"
-    if any(written(model) for model in models):
+    if issubclass(cls, Layer) and not cls.pointwise and models and all(map(acts_on_each_number, models)):
+        yield "pointwise, although each number of its output depends on that at its place alone"
+    if cls.lower in (Layer.lower, Merge.lower):
+        yield "lower, by which it is exported"
+    elif any(written(model) for model in models):
         yield "name of an operator that it writes, in operators"
 
 
@@ -71,35 +91,35 @@ def test_every_built_in_layer_says_all_of_itself() -> None:
     assert NO_TWIN.keys() <= {cls.__name__ for cls in LAYERS}
 
 
-class LeakyReLU(Layer):
-    """Rectifier that lets a little of the negative side through.
+def listed_nowhere(cls: type[Layer | Merge]) -> list[str]:
+    """Lists that lack the name of a built-in layer."""
+    lists = {
+        "LAYERS in cnnkit/layers/__init__.py": [one.__name__ for one in LAYERS],
+        "__all__ in cnnkit/layers/__init__.py": layers.__all__,
+        "CHANGELOG.md": re.findall(r"\w+", CHANGELOG.read_text("utf-8")),
+    }
+    return [f"{cls.__name__} is not in {where}" for where, names in lists.items() if cls.__name__ not in names]
 
-    Forward:   y = max(x, 0) + slope * min(x, 0)
-    Backward:  dx = dy where x > 0, slope * dy elsewhere
 
-    Source: Maas, Hannun, Ng (2013), Rectifier Nonlinearities Improve Neural Network Acoustic Models.
-    """
+def written_layers() -> list[type[Layer | Merge]]:
+    """The layers that the modules of cnnkit.layers define; those with an underscore are what others have in common."""
+    modules = [importlib.import_module(f"cnnkit.layers.{one.name}") for one in pkgutil.iter_modules(layers.__path__)]
+    return [
+        cls
+        for module in modules
+        for name, cls in vars(module).items()
+        if isinstance(cls, type) and issubclass(cls, Layer | Merge) and cls.__module__ == module.__name__
+        if not name.startswith("_")
+    ]
 
-    pointwise = True
-    lesson = ("Every number below 0 shrinks.", "No number loses its gradient.")
-    examples = (Example("LeakyReLU(0.2)", (5,), "0.2"),)
-    twin = "torch.nn.LeakyReLU"
-    operators = ("LeakyRelu",)
 
-    def __init__(self, slope: float = 0.01) -> None:
-        self.slope = slope
-
-    def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        return np.where(x > 0, x, self.slope * x), x
-
-    def backward(self, dy: Array, x: Cache, ctx: Context) -> tuple[Array, Grads]:
-        return np.where(x > 0, dy, self.slope * dy), {}
-
-    def lower(self, graph: OnnxGraph, x: str) -> str:
-        return graph.add("LeakyRelu", x, alpha=self.slope)
-
-    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
-        return LayerCost.each(out_shape, 2, "a comparison and a multiplication for each number")
+def test_every_layer_is_listed() -> None:
+    assert [fault for cls in written_layers() for fault in listed_nowhere(cls)] == []
+    assert listed_nowhere(type("Bent", (Layer,), {})) == [
+        "Bent is not in LAYERS in cnnkit/layers/__init__.py",
+        "Bent is not in __all__ in cnnkit/layers/__init__.py",
+        "Bent is not in CHANGELOG.md",
+    ]
 
 
 def without(name: str, **changed: Any) -> type[Layer]:
@@ -125,6 +145,8 @@ def no_line(start: str) -> type[Layer]:
         (without("twin"), ["twin in PyTorch, and no reason for that in NO_TWIN"]),
         (without("examples"), ["examples"]),
         (without("", examples=(Example("LeakyReLU(0.2)", (5,)),)), ["example with arguments of its twin"]),
+        (without("pointwise"), ["pointwise, although each number of its output depends on that at its place alone"]),
+        (without("lower"), ["lower, by which it is exported"]),
         (without("operators"), ["name of an operator that it writes, in operators"]),
     ],
 )
@@ -133,4 +155,4 @@ def test_what_is_missing_is_named(cls: type[Layer], missing: list[str]) -> None:
 
 
 def test_with_all_of_it_nothing_is_missing() -> None:
-    assert faults([*LAYERS, LeakyReLU, without("")]) == []
+    assert faults([*LAYERS, without("")]) == []

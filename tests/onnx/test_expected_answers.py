@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, ReLU
 from cnnkit.network import Network, Sequential
 from cnnkit.onnx.expected_answers import allowed, answers, in_dtype
 from cnnkit.onnx.export import export_onnx, to_onnx
+from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.onnx.validate import validate_onnx, validate_proto
 from cnnkit.types import Array
 
@@ -84,6 +86,39 @@ def test_the_rounding_is_what_the_documentation_says() -> None:
     expected = error * np.array([7 / mean, 7 / mean, 12 / 4])
     np.testing.assert_allclose(given.rounding[:, 0], expected, rtol=1e-2, atol=1e-7)
     assert (given.single.dtype, given.double.dtype, given.double) == ("float32", "float64", model)
+
+
+def test_the_rounding_of_a_pixel_is_the_largest_of_its_sample() -> None:
+    """A pixel whose own error is small by chance allows a runtime as much as the others of its image do."""
+    model: Network = in_dtype(Sequential([Conv2D(2, 1, bias=False)], (1, 2, 2)), "float64")
+    model.load_state({"conv2d_1.weight": np.array([1 / 3, 1.0]).reshape(2, 1, 1, 1)})
+    x = np.array([[1.0, 0, 0, 0], [2, 64, 0, 0]], np.float32).reshape(2, 1, 2, 2)
+    given = answers(model, x)
+    error = abs(float(np.float32(1 / 3)) - 1 / 3)  # of the first weight; the other output has none
+    floor = error * (1 + 2 + 64) / 8
+    np.testing.assert_allclose((given.rounding * given.scale)[0, 0], np.full((2, 2), floor), rtol=0.02)
+    np.testing.assert_allclose((given.rounding * given.scale)[1, 0], np.full((2, 2), 64 * error), rtol=0.02)
+    assert not given.rounding[:, 1].any()
+
+
+class WrongPixel(ReferenceEvaluator):
+    """Right but for one number, of images that begin with 9."""
+
+    def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = super().run(model, inputs)
+        first = next(iter(outputs))
+        outputs[first][inputs["input"][:, 0, 0, 0] == 9, 1, 4, 4] += 2e-4
+        return outputs
+
+
+def test_one_wrong_pixel_is_found(tmp_path: Path) -> None:
+    model = Sequential([Conv2D(4, 3, padding=1), ReLU(), Conv2D(3, 1)], (1, 9, 9))
+    x = np.random.default_rng(0).normal(size=(20, 1, 9, 9)).astype(np.float32)
+    assert validate_proto(to_onnx(model), tmp_path, model, x, [WrongPixel()]).ok
+    x[7, 0, 0, 0] = 9
+    report = validate_proto(to_onnx(model), tmp_path, model, x, [WrongPixel()])
+    assert not report.ok
+    assert report.results[0].worst_sample == 7
 
 
 def test_what_is_allowed() -> None:

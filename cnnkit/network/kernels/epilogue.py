@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from cnnkit.components import Layer, Merge
-from cnnkit.layers import AvgPool2D, MaxPool2D, ReLU
+from cnnkit.layers import AvgPool2D, LeakyReLU, MaxPool2D, ReLU
 from cnnkit.network.kernels.layout import passed, rectify
 from cnnkit.types import Array, Context
 
@@ -41,7 +43,31 @@ class Rectifier:
         return passed(dy, y, out, ctx)
 
 
-ACTIVATIONS: dict[type[Layer], Callable[[Any], Activation]] = {ReLU: lambda _: Rectifier()}
+@dataclass(frozen=True)
+class LeakyRectifier:
+    """LeakyReLU: y = max(x, slope * x)."""
+
+    slope: float
+
+    def apply(self, y: Array) -> None:
+        """In pieces, so that the products take no memory worth a plan."""
+        numbers = y.reshape(-1)
+        for first in range(0, numbers.size, PIECE):
+            part = numbers[first : first + PIECE]
+            np.maximum(part, part * self.slope, out=part)
+
+    def passed(self, dy: Array, y: Array, out: Array, ctx: Context) -> Array:
+        """Dy where y > 0, slope * dy elsewhere."""
+        np.maximum(np.sign(y, out=out), self.slope, out=out)
+        return np.multiply(out, dy, out=out)
+
+
+PIECE = 8192
+"""Numbers that stay in the cache, with their products."""
+ACTIVATIONS: dict[type[Layer], Callable[[Any], Activation]] = {
+    LeakyReLU: lambda layer: LeakyRectifier(layer.slope),
+    ReLU: lambda _: Rectifier(),
+}
 """What stands for a layer of exactly this class, made from it."""
 
 

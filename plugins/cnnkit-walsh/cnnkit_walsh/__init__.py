@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cnnkit.plugin import (
     Array,
     Cache,
     Context,
+    Example,
     Grads,
     Layer,
+    LayerCost,
     Merge,
     OnnxGraph,
     Shape,
@@ -61,6 +65,13 @@ class HadamardDense(Layer):
     Deep Fried Convnets; Moczulski et al. (2016), ACDC: A Structured Efficient Linear Layer.
     """
 
+    lesson = (
+        "Several times in turn, every number is multiplied with a trained one and all are mixed by fixed sums and "
+        "differences; then a bias is added.",
+        "Every output depends on every input, as in a dense layer, with far fewer numbers to learn and to multiply.",
+    )
+    examples = (Example("HadamardDense(3, depth=2)", (5,)), Example("HadamardDense(16, bias=False)", (9,)))
+
     def __init__(self, units: int, bias: bool = True, depth: int = 4) -> None:
         self.units = whole("units", units)
         self.bias = true_or_false("bias", bias)
@@ -70,7 +81,7 @@ class HadamardDense(Layer):
         """Create the diagonals, random signs over sqrt(n), and the bias, zeros."""
         if len(in_shape) != 1:
             raise ShapeError(f"{self!r} expected inputs of shape (F,), got {in_shape}: put Flatten() before it")
-        n = 1 << (max(*in_shape, self.units) - 1).bit_length()
+        n = _length(in_shape[0], self.units)
         self.params = {"diagonals": rng.choice([-1.0, 1.0], (self.depth, n)) / np.sqrt(n)}
         if self.bias:
             self.params["bias"] = np.zeros(self.units)
@@ -102,6 +113,14 @@ class HadamardDense(Layer):
             g = np.multiply(v, diagonals[i][:, None], out=v)
         return g[:features].T, grads
 
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        """For each of `depth` diagonals n multiplications and n log2(n) additions."""
+        n = _length(in_shapes[0][0], self.units)
+        steps = self.depth * (n.bit_length() - 1)  # of the transforms
+        operations = self.depth * n + steps * n + self.bias * self.units
+        what = f"{self.depth * n:,} multiplications; all others are additions and subtractions"
+        return LayerCost(operations, what, scratch=(self.depth + 3) * n, rounds=steps, touched=steps * n)
+
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """A transform is two small products, because H of a * b values is the Kronecker product of H_a and H_b.
 
@@ -124,6 +143,11 @@ class HadamardDense(Layer):
         if self.units < n:
             y = graph.add("Slice", y, np.array([0]), np.array([self.units]), np.array([1]))
         return graph.add("Add", y, self.params["bias"]) if self.bias else y
+
+
+def _length(features: int, units: int) -> int:
+    """The smallest power of two that holds both."""
+    return 1 << (max(features, units) - 1).bit_length()
 
 
 def _padded(x: Array, n: int, ctx: Context) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cnnkit_walsh import HadamardDense, hadamard_transform
 
-from cnnkit import Sequential, Trainer, export_onnx, load_dataset, validate_onnx
+from cnnkit import Sequential, Trainer, explain, export_onnx, load_dataset, validate_onnx, write_page
 from cnnkit.plugin import Array, ConfigError, ShapeError
 from cnnkit.testing import PlainContext, check_layer, gradient_check
 
@@ -98,6 +98,17 @@ def test_gradient_and_contract(features: int, units: int) -> None:
 
 def test_it_saves_nine_tenths_of_the_parameters_and_more() -> None:
     assert sum(array.size for array in built(256, 256).params.values()) == 1_280 < 65_792 // 10
+
+
+def test_it_says_its_cost_and_a_lesson(tmp_path: Path) -> None:
+    model = Sequential(["HadamardDense(256)", "HadamardDense(3, bias=False, depth=2)"], (200,))
+    costs = [node.cost for node in model.nodes]
+    assert [cost and cost.operations for cost in costs] == [4 * 256 * (1 + 8) + 256, 2 * 256 * (1 + 8)]
+    assert "9,472" in model.summary()
+    explanation = explain(Sequential(["HadamardDense(4)"], (3,)), np.ones(3, np.float32), target=1)
+    text = write_page(explanation, tmp_path / "page.html").read_text("utf-8")
+    assert "all are mixed by fixed sums and differences" in text
+    assert "not known for this kind of layer" not in text
 
 
 def test_wrong_arguments_are_explained() -> None:
