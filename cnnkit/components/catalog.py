@@ -152,9 +152,10 @@ class Catalog:
 
     def _look_at(self, plugins: Iterable[Plugin]) -> None:
         """Find out what plugins provide that are neither cnnkit itself nor in this process, all at once."""
+        others = {self._key(p): p for p in plugins if p.distribution != BUILT_IN}
         known = self._found.keys() | self._loaded.keys()
-        unknown = [p for p in plugins if p.distribution != BUILT_IN and self._key(p) not in known and can_probe(p)]
-        self._found |= dict(zip(map(self._key, unknown), probe(unknown), strict=True))
+        if unknown := {key: p for key, p in others.items() if key not in known and can_probe(p)}:
+            self._found |= dict(zip(unknown, probe([*unknown.values()]), strict=True))
 
     def _class(self, plugin: Plugin, kind: str, name: str) -> type[Component]:
         loaded = self.load(plugin)
