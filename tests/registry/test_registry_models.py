@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,9 +33,9 @@ def test_a_record_makes_its_model(registry: Registry, model: Sequential) -> None
     class Counting(Files):
         reads = 0
 
-        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+        def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
             self.reads += whole and path.suffix == ".h5"
-            return super().read(path, most, whole=whole)
+            return super().read(path, most, whole=whole, **options)
 
     registry.save(model, "net")
     files = Counting()
