@@ -298,7 +298,8 @@ class Files:
 
 def _at(path: Path) -> tuple[str | Path, int | None]:
     """How the operating system is asked for a path: by its name in a folder that is held, else by the whole."""
-    folder = _held.get().get(path.parent)
+    held = _held.get()
+    folder = held.get(path.parent) if held else None
     return (path, None) if folder is None else (path.name, folder)
 
 
