@@ -122,6 +122,11 @@ class Catalog:
         """
         return {name: self._class(plugin, kind, name) for name in self.names_of(plugin, kind)}
 
+    def all_classes(self, kind: str) -> list[tuple[Plugin, dict[str, type[Component]]]]:
+        """The `classes` of one kind of each plugin, built-in ones first; all plugins are asked at once."""
+        self._look_at(self.plugins)
+        return [(p, self.classes(p, kind)) for p in sorted(self.plugins, key=lambda p: p.distribution != BUILT_IN)]
+
     def faults(self, plugin: Plugin, kind: str) -> list[str]:
         """What is wrong with a plugin that may be why it does not provide a component of this kind."""
         self._look_at([plugin])
