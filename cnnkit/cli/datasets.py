@@ -31,8 +31,8 @@ def list_datasets(data_dir: DataFolder = None, as_json: Json = False, _debug: De
     folder = Path(data_dir) if data_dir else default_data_dir()
     catalog = installed_catalog()
     rows = []
-    for plugin in catalog.plugins:
-        for name, cls in catalog.classes(plugin, "dataset").items():
+    for plugin, classes in catalog.all_classes("dataset"):
+        for name, cls in classes.items():
             about = (inspect.getdoc(cls) or "").partition("\n")[0]
             rows.append((name, plugin.distribution, _in_place(cls, folder), about))
     rows.sort(key=lambda row: row[:2])

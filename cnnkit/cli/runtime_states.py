@@ -20,7 +20,7 @@ class RuntimeState:
 
 def runtime_states(catalog: Catalog) -> list[RuntimeState]:
     """The state of every runtime that cnnkit or a plugin provides; imports all plugins, and executes a small model."""
-    classes = [(plugin, cls) for plugin in catalog.plugins for cls in catalog.classes(plugin, "runtime").values()]
+    classes = [(plugin, cls) for plugin, found in catalog.all_classes("runtime") for cls in found.values()]
     return [_state(catalog, plugin, cast("type[Runtime]", cls)) for plugin, cls in classes]
 
 

@@ -122,6 +122,11 @@ class Catalog:
         """
         return {name: self._class(plugin, kind, name) for name in self.names_of(plugin, kind)}
 
+    def all_classes(self, kind: str) -> list[tuple[Plugin, dict[str, type[Component]]]]:
+        """The `classes` of one kind of each plugin, built-in ones first; all plugins are asked at once."""
+        self._look_at(self.plugins)
+        return [(p, self.classes(p, kind)) for p in sorted(self.plugins, key=lambda p: p.distribution != BUILT_IN)]
+
     def faults(self, plugin: Plugin, kind: str) -> list[str]:
         """What is wrong with a plugin that may be why it does not provide a component of this kind."""
         self._look_at([plugin])
@@ -152,9 +157,10 @@ class Catalog:
 
     def _look_at(self, plugins: Iterable[Plugin]) -> None:
         """Find out what plugins provide that are neither cnnkit itself nor in this process, all at once."""
+        others = {self._key(p): p for p in plugins if p.distribution != BUILT_IN}
         known = self._found.keys() | self._loaded.keys()
-        unknown = [p for p in plugins if p.distribution != BUILT_IN and self._key(p) not in known and can_probe(p)]
-        self._found |= dict(zip(map(self._key, unknown), probe(unknown), strict=True))
+        if unknown := {key: p for key, p in others.items() if key not in known and can_probe(p)}:
+            self._found |= dict(zip(unknown, probe([*unknown.values()]), strict=True))
 
     def _class(self, plugin: Plugin, kind: str, name: str) -> type[Component]:
         loaded = self.load(plugin)

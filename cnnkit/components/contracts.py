@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 def signature(cls: type[Component]) -> inspect.Signature:
     """What a component is configured with: the arguments of its `__init__`."""
-    parameters = list(inspect.signature(cls.__init__).parameters.values())
+    return _without_self(cls.__init__)
+
+
+@functools.lru_cache(maxsize=1024)
+def _without_self(method: Callable[..., None]) -> inspect.Signature:
+    parameters = list(inspect.signature(method).parameters.values())
     return inspect.Signature(parameters[1:])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import re
 from collections.abc import Callable
@@ -49,6 +50,7 @@ class Plugin:
         return self.value.partition(":")[0].strip()
 
 
+@functools.lru_cache
 def normalized(distribution: str) -> str:
     """The name of a distribution as pip compares names: `My_Plugin` is `my-plugin`. Source: PEP 503."""
     return re.sub(r"[-_.]+", "-", distribution).lower()

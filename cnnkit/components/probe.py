@@ -11,17 +11,25 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, cast
 
+from cnnkit.activity import Watch
 from cnnkit.components import hooks, hookspecs
 from cnnkit.components.plugins import KINDS, Plugin
+from cnnkit.errors import CnnkitWarning
 
-PATIENCE = 30.0
-"""Seconds in which a plugin must answer; a large import from a slow disk takes a few."""
+PATIENCE, IDLE = 30.0, 10.0
+"""Seconds in which a plugin must answer, and for which it may do nothing: a large import from a slow disk takes many,
+but computes and reads all the time."""
+TOLD = 2.0
+"""Seconds after which a wait is reported."""
 STARTING = 60.0
 """Seconds in which a process must be ready to ask it, on a machine that has much else to do."""
+AT_ONCE = 4
+"""Plugins that are asked at once, or as many as there are processors: one that waits needs none."""
 TICK = 0.05
 """Seconds between two looks at a process that is silent."""
 SETTLING = 1.0
@@ -53,12 +61,14 @@ def can_probe(plugin: Plugin) -> bool:
 
 
 def probe(plugins: Sequence[Plugin]) -> list[Found]:
-    """What each plugin provides; as many are asked at once as there are processors."""
+    """What each plugin provides; several are asked at once."""
     found: list[Found] = []
-    at_once = os.cpu_count() or 1
+    at_once = max(AT_ONCE, os.cpu_count() or 1)
     for start in range(0, len(plugins), at_once):
         with contextlib.ExitStack() as stack:
-            children = [stack.enter_context(_Child(plugin, KINDS)) for plugin in plugins[start : start + at_once]]
+            watches: list[Watch] = []
+            some = plugins[start : start + at_once]
+            children = [stack.enter_context(_Child(plugin, KINDS, watches)) for plugin in some]
             found += map(_followed, children)
     return found
 
@@ -67,11 +77,18 @@ class _GoneError(Exception):
     """A process did not answer; the text says what it did instead."""
 
 
-class _Child:
-    """A process that imports one plugin, and asks its hooks of some kinds."""
+class _SilentError(_GoneError):
+    """It did nothing, for as long as a plugin may."""
 
-    def __init__(self, plugin: Plugin, kinds: Iterable[str]) -> None:
-        self.plugin = plugin
+
+class _Child:
+    """A process that imports one plugin, and asks its hooks of some kinds.
+
+    watches: of those that are asked at the same time, whose idleness counts while another one is awaited.
+    """
+
+    def __init__(self, plugin: Plugin, kinds: Iterable[str], watches: list[Watch]) -> None:
+        self.plugin, self._told = plugin, False
         self._read = bytearray()
         self._pipe, theirs = os.pipe()
         given = {"path": sys.path, "pipe": theirs, "value": plugin.value, "kinds": [*kinds]}
@@ -95,6 +112,8 @@ class _Child:
             raise
         finally:
             os.close(theirs)
+        self._watch, self._watches = Watch(self._process.pid), watches
+        watches.append(self._watch)
         with contextlib.suppress(BrokenPipeError), cast(IO[bytes], self._process.stdin) as file:
             file.write(json.dumps(given).encode())
 
@@ -111,9 +130,9 @@ class _Child:
         """The next answer, with these keys and what holds for their values.
 
         Raises _GoneError if none comes within that many seconds, or something else does: a plugin may write into any
-        descriptor that its process has.
+        descriptor that its process has. A warning reports a wait of `TOLD` seconds.
         """
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
         while b"\n" not in self._read and len(self._read) <= MOST:
@@ -123,10 +142,17 @@ class _Child:
             self._read += data
             if ended and not data:
                 raise _GoneError(_ending(self._process.returncode))
-            if b"\n" not in data and time.monotonic() > deadline:
-                raise _GoneError(f"failed: TimeoutError: no answer within {patience:g} seconds")
             if ready and not data:  # it has become another program
                 time.sleep(TICK)
+            if b"\n" in data:
+                continue
+            if (waited := time.monotonic() - began) > TOLD:
+                self._tell()
+            if waited > patience:
+                raise _GoneError(f"failed: TimeoutError: no answer within {patience:g} seconds")
+            idle = {watch: watch.idle() for watch in self._watches}
+            if idle[self._watch] > IDLE:
+                raise _SilentError(f"failed: TimeoutError: no answer, and no work, for {IDLE:g} seconds")
         line, _, self._read = self._read.partition(b"\n")
         try:
             answer = json.loads(line[:MOST])
@@ -137,6 +163,13 @@ class _Child:
         if not (isinstance(answer, dict) and all(holds(answer.get(key)) for key, holds in expected.items())):
             raise _GoneError("wrote to the pipe that carries its answers")
         return answer
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            plugin = self.plugin
+            text = f"waiting for the plugin {plugin.distribution} {plugin.version}, which is asked what it provides"
+            warnings.warn(text, CnnkitWarning, stacklevel=2)
 
 
 def _is_bool(value: Any) -> bool:
@@ -172,8 +205,9 @@ def _followed(child: _Child) -> Found:
     except _GoneError as gone:
         step = f"{KINDS[kind][0]}()" if kind else f"importing {child.plugin.value}"
         found.problems[kind] = [f"{step} {gone}"]
-        if rest := kinds[kinds.index(kind) + 1 :] if kind else []:
-            with _Child(child.plugin, rest) as another:
+        rest = kinds[kinds.index(kind) + 1 :] if kind and not isinstance(gone, _SilentError) else []
+        if rest:
+            with _Child(child.plugin, rest, []) as another:
                 others = _followed(another)
             found.names |= others.names
             if others.imported:

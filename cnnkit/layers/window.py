@@ -6,6 +6,7 @@ contiguous runs, which is copied two to three times faster than the short rows o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -33,7 +34,7 @@ class Axis:
     after: int
     """Padding at the two ends."""
 
-    @property
+    @functools.cached_property
     def positions(self) -> int:
         """How often the window fits: floor((length + padding - reach) / stride) + 1."""
         return (self.length + self.before + self.after - self.reach) // self.stride + 1

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from cnnkit.components import Catalog, Runtime, installed_catalog
-from cnnkit.components.plugins import BUILT_IN
 from cnnkit.errors import CnnkitError
 from cnnkit.onnx.runtimes import install_command, is_installed
 
@@ -33,8 +32,8 @@ def available_runtimes(catalog: Catalog | None = None) -> Available:
     """
     catalog = catalog or installed_catalog()
     found = Available([])
-    for plugin in sorted(catalog.plugins, key=lambda plugin: plugin.distribution != BUILT_IN):
-        for name, cls in catalog.classes(plugin, Runtime.kind).items():
+    for plugin, classes in catalog.all_classes(Runtime.kind):
+        for name, cls in classes.items():
             runtime = cast(type[Runtime], cls)
             if not is_installed(runtime):
                 found.unusable[name] = f"{runtime.requires} is not installed; run: {install_command(runtime)}"

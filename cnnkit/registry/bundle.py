@@ -94,32 +94,50 @@ def read_version_file(path: str | Path) -> bytes:
     """
     path = expanded(path)
     try:
+        real = path.resolve()  # the user may name a link; nothing inside the file can
+        end = Files().read_end(real, _END.size + _END64_BYTES)
         data = Files().read(
-            path.resolve(), sealing.MAX_MODEL_FILE_BYTES
-        )  # the user may name a link; nothing inside the file can
+            real, sealing.MAX_MODEL_FILE_BYTES, check=lambda start, size: _check_start(path, start, end, size)
+        )
     except (OSError, RuntimeError) as error:
         raise RegistryError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if data.startswith(sealing.MAGIC):
         return data
     try:
-        git.check(data)
-    except RegistryError as error:
-        raise RegistryError(f"{path} cannot be imported: {error}") from error
-    if not data.startswith(MAGIC):
-        raise RegistryError(
-            f"expected a version file (.h5) or a bundle (.zip) of cnnkit, {path} begins with {data[:16]!r}"
-        )
-    try:
         return _member(data)
     except RegistryError as error:
-        raise RegistryError(f"{path} is not a usable cnnkit bundle: {error}") from error
+        raise _unusable(path, error) from error
+
+
+def _check_start(path: Path, start: bytes, end: bytes, size: int) -> None:
+    """Judge a file by its start, its end and its size alone, before the rest is read."""
+    if start.startswith(MAGIC):
+        try:
+            _check_end(end, size)
+        except RegistryError as error:
+            raise _unusable(path, error) from error
+        return
+    try:
+        git.check(start)
+        if start.startswith(sealing.MAGIC):
+            sealing.check_start(start, size)
+            return
+    except RegistryError as error:
+        raise RegistryError(f"{path} cannot be imported: {error}") from error
+    raise RegistryError(
+        f"expected a version file (.h5) or a bundle (.zip) of cnnkit, {path} begins with {start[:16]!r}"
+    )
+
+
+def _unusable(path: Path, why: object) -> RegistryError:
+    return RegistryError(f"{path} is not a usable cnnkit bundle: {why}")
 
 
 def _version_file(record: Record) -> bytes:
     """The bytes of a version, unless they are no longer those of the record."""
     version = record.version
     try:
-        data = Files().read(version.path, sealing.MAX_MODEL_FILE_BYTES)
+        data = Files().read(version.path, sealing.MAX_MODEL_FILE_BYTES, check=sealing.check_start)
     except OSError as error:
         raise RegistryError(f"cannot read {version.ref}: {error.strerror or error} ({version.path})") from error
     if sealing.check(data) != version.digest:
@@ -129,7 +147,6 @@ def _version_file(record: Record) -> bytes:
 
 def _member(data: bytes) -> bytes:
     """The version file in a bundle."""
-    _check_end(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
@@ -147,15 +164,17 @@ def _member(data: bytes) -> bytes:
         raise RegistryError(f"it is damaged: {type(error).__name__}: {error}") from error
 
 
-def _check_end(data: bytes) -> None:
+def _check_end(end: bytes, size: int) -> None:
     """Judge the size of the directory before the module reads it: a small file may declare millions of members."""
-    at = len(data) - _END.size
-    if at < 0 or not data.startswith(_END_SIGNATURE, at):
+    if size > MAX_BUNDLE_BYTES:
+        raise RegistryError(f"it has {size:,} bytes; a bundle has at most {MAX_BUNDLE_BYTES:,}")
+    at = len(end) - _END.size
+    if at < 0 or not end.startswith(_END_SIGNATURE, at):
         raise RegistryError("it is truncated, or has a comment or other bytes at its end")
-    _, *disks, here, entries, size, offset, _ = _END.unpack_from(data, at)
-    if any(disks) or here != entries or not 0 < entries <= len(MEMBERS) or size > _MAX_DIRECTORY:
+    _, *disks, here, entries, directory, offset, _ = _END.unpack_from(end, at)
+    if any(disks) or here != entries or not 0 < entries <= len(MEMBERS) or directory > _MAX_DIRECTORY:
         raise RegistryError(f"it must be one part with 1 to {len(MEMBERS)} members, it declares {entries:,}")
-    if data.startswith(_END64_SIGNATURE, at - _END64_BYTES) or offset + size != at:
+    if end.startswith(_END64_SIGNATURE) or offset + directory != size - _END.size:
         raise RegistryError("its directory is not where it should be, or needs the Zip64 extension")
 
 

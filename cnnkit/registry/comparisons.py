@@ -61,7 +61,7 @@ class ComparisonFolder(Place):
     def kept(self, run: str) -> tuple[bytes, Manifest] | None:
         """The version file of a run that is done, and what it says; None if there is none, or a damaged one."""
         with contextlib.suppress(RegistryError, OSError):
-            data = self._files.read(self._file(run), sealing.MAX_MODEL_FILE_BYTES)
+            data = self._files.read(self._file(run), sealing.MAX_MODEL_FILE_BYTES, check=sealing.check_start)
             return data, manifest_of(data)
         return None
 

@@ -26,6 +26,9 @@ TOLD, PATIENCE = 2.0, 30.0
 _PAUSE = 0.02
 """Seconds between two attempts to take a lock."""
 
+START = 512
+"""Bytes by which a file is judged before it is read."""
+
 NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What `link` answers on file systems without hard links."""
 
@@ -227,10 +230,13 @@ class Files:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+    def read(
+        self, path: Path, most: int, *, whole: bool = True, check: Callable[[bytes, int], None] | None = None
+    ) -> bytes:
         """The content of a regular file, or its first `most` bytes if not `whole`.
 
-        Raises RegistryError if the file is larger than `most` and wanted whole, or is not a regular file.
+        check: judges the first `START` bytes and the size of the file, and raises what it wants, before the rest is
+        read. Raises RegistryError if the file is larger than `most` and wanted whole, or is not a regular file.
         """
         try:
             file = self._open(path, os.O_RDONLY)
@@ -242,6 +248,8 @@ class Files:
             size = _regular(path, os.fstat(file))
             if whole and size > most:
                 raise RegistryError(f"{path} has {size:,} bytes; at most {most:,} are read")
+            if check:
+                check(os.pread(file, START, 0), size)
             with open(file, "rb", closefd=False) as stream:  # which reads more than 2 GiB without joining parts
                 return stream.read(min(most, size))
         finally:
@@ -290,7 +298,8 @@ class Files:
 
 def _at(path: Path) -> tuple[str | Path, int | None]:
     """How the operating system is asked for a path: by its name in a folder that is held, else by the whole."""
-    folder = _held.get().get(path.parent)
+    held = _held.get()
+    folder = held.get(path.parent) if held else None
     return (path, None) if folder is None else (path.name, folder)
 
 

@@ -145,7 +145,7 @@ def _look(
 
 def _read(files: Files, path: Path, number: int, digests: log.Digests | None) -> Facts:
     """The facts of a version from its file. Raises RegistryError or OSError if that is damaged or cannot be read."""
-    data = files.read(path, sealing.MAX_MODEL_FILE_BYTES)
+    data = files.read(path, sealing.MAX_MODEL_FILE_BYTES, check=sealing.check_start)
     digest = sealing.check(data)
     if digests and not digests.explains(number, digest):
         raise RegistryError(log.stranger(number))

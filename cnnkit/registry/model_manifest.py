@@ -79,9 +79,8 @@ def rebuild(
     given = {cls.__name__ for cls in components}
     catalog = _catalog(components) if given else installed_catalog()
     try:
-        layers = [
-            cast(Layer | Merge, catalog.build("layer", call)) for call in layer_calls(manifest.layers, manifest, given)
-        ]
+        asked = layer_calls(manifest.layers, manifest, given)
+        layers = [cast(Layer | Merge, catalog.build("layer", call)) for call in asked]
         options: dict[str, Any] = {
             "labels": manifest.labels,
             "preprocessing": manifest.preprocessing,
@@ -102,7 +101,7 @@ def rebuild(
         _check_parameters(model, state)
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
         raise RegistryError(f"{ref} cannot be loaded: {error}") from error
-    for text in _other_versions(manifest, given):
+    for text in _other_versions(asked, manifest):
         warnings.warn(f"{ref} {text}", PluginVersionWarning, stacklevel=3)
     return model
 
@@ -152,15 +151,18 @@ def shown_version(version: str) -> str:
     return version if re.fullmatch(r"[A-Za-z0-9.+!_-]{1,50}", version) else repr(version[:50])
 
 
-def _other_versions(manifest: Manifest, given: Container[str]) -> Iterator[str]:
-    """A sentence for each plugin of the layers that is installed in another version than the model was saved with."""
+def _other_versions(asked: Sequence[Call], manifest: Manifest) -> Iterator[str]:
+    """A sentence for each plugin of the layers that is installed in another version than the model was saved with.
+
+    asked: the layers, each call tied to its distribution.
+    """
     here = plugin_versions()
+    here.pop(BUILT_IN, None)
     layers: dict[tuple[str, str], dict[str, None]] = {}
-    for call in calls(_parsed(manifest.layers)):
-        origin = manifest.components[call.name] if call.name not in given else Origin()
-        name = normalized(origin.distribution)
-        if name in here.keys() - {BUILT_IN} and origin.version != here[name]:
-            layers.setdefault((name, origin.version), {})[call.name] = None
+    for call in calls(asked):
+        name = normalized(call.distribution)
+        if name in here and (version := manifest.components[call.name].version) != here[name]:
+            layers.setdefault((name, version), {})[call.name] = None
     for (name, version), names in layers.items():
         yield (
             f"was saved with {name} {shown_version(version)}, and {name} {here[name]} is installed: its answers differ "
@@ -174,8 +176,8 @@ def _recorded_task(manifest: Manifest) -> Task:
     Of the loss MSE, labels, an accuracy or a Softmax at the end speak for classes.
     """
     with contextlib.suppress(CnnkitError):
-        last = parse(manifest.layers[-1]).name
         if parse((manifest.recipe or {}).get("train", {}).get("loss", "")).name == "MSE":
+            last = parse(manifest.layers[-1]).name
             classes = manifest.labels or last == "Softmax" or "accuracy" in manifest.metrics | manifest.history
             return Task("classes" if classes else "values")
     return CLASSES
@@ -314,9 +316,10 @@ def is_installed(distribution: str) -> bool:
 
 
 def _check_installed(parsed: list[Call], manifest: Manifest, given: Container[str]) -> None:
+    here = plugin_versions()
     for call in calls(parsed):
         origin = manifest.components.get(call.name, Origin())
-        if call.name in given or (origin.distribution and is_installed(origin.distribution)):
+        if call.name in given or (origin.distribution and normalized(origin.distribution) in here):
             continue
         if origin.distribution:
             raise RegistryError(

@@ -6,12 +6,28 @@ file system, hooks, others that fetch what is missing. git is asked with all of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from typing import Any
+import resource
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.activity import Watch
+
+if TYPE_CHECKING:
+    import subprocess
 
 SECONDS = 5
 """How long each question to git may take: a large checkout on a slow disk is no reason to wait with a trained model."""
+IDLE = 0.3
+"""Seconds in which git does nothing at all before it is given up: some file that it reads is a pipe."""
+MEMORY = 2**29
+"""Bytes that git may take: one of the files that it reads may have no end."""
+SMALL = {resource.RLIMIT_AS: MEMORY // 2, resource.RLIMIT_CPU: 1}
+"""What a question may take whose answer stands in one small file."""
+_LOOK = 0.05
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _OFF = {"core.fsmonitor": "false", "core.hooksPath": os.devnull}
 
@@ -21,28 +37,64 @@ def revision() -> str:
 
     A file that was touched since it was checked out counts as changed if its bytes are not those of the commit: the
     filters that may make them the same are not run. What has changed inside a submodule does not count.
-    "" outside a checkout, without git, or if git fails or takes longer than `SECONDS`.
+    "" outside a checkout, without git, or if git fails, takes longer than `SECONDS`, or waits for a pipe.
     """
     import subprocess
 
     # Each program is started with arguments that stand here, whole; the checkout has no word in them.
     try:
-        head = subprocess.run(["/usr/bin/env", "git", "rev-parse", "--verify", "HEAD"], **_options(_OFF))
-        filters = subprocess.run(
-            ["/usr/bin/env", "git", "config", "--null", "--name-only", "--get-regexp", r"^filter\."], **_options(_OFF)
+        failed, head = _answer(
+            subprocess.Popen(["/usr/bin/env", "git", "rev-parse", "--verify", "HEAD"], **_options(_OFF)), SMALL
         )
+        commit = head.strip()
+        if failed or not _COMMIT.fullmatch(commit):
+            return ""
+        failed, filters = _answer(
+            subprocess.Popen(
+                ["/usr/bin/env", "git", "config", "--null", "--name-only", "--get-regexp", r"^filter\."],
+                **_options(_OFF),
+            ),
+            SMALL,
+        )
+        if failed not in (0, 1):  # 1: there is no filter
+            return ""
         # `diff` would write into the checkout what it has found out; `status` leaves that.
-        status = subprocess.run(
-            ["/usr/bin/env", "git", "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"],
-            **_options(_OFF | _filters_off(os.fsdecode(filters.stdout).split("\0"))),
+        failed, changed = _answer(
+            subprocess.Popen(
+                ["/usr/bin/env", "git", "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty"],
+                **_options(_OFF | _filters_off(filters.split("\0"))),
+            ),
+            {resource.RLIMIT_DATA: MEMORY},
         )
-    except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: the user's own count is not a number
+    except (OSError, ValueError, TimeoutError):  # ValueError: the user's own count is not a number
         return ""
-    commit = os.fsdecode(head.stdout).strip()
-    # Without any filter, `config` ends with 1.
-    if head.returncode or filters.returncode not in (0, 1) or status.returncode or not _COMMIT.fullmatch(commit):
+    if failed:
         return ""
-    return f"{commit}-dirty" if status.stdout else commit
+    return f"{commit}-dirty" if changed else commit
+
+
+def _answer(process: subprocess.Popen[bytes], limits: dict[int, int]) -> tuple[int, str]:
+    """The exit code of git, and what it says. Raises TimeoutError if it does not come to an end.
+
+    limits: of its resources, where another process can be limited.
+    """
+    import subprocess
+
+    with process:
+        try:
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # not Linux; it has ended; or may take less
+                for kind, most in limits.items():
+                    resource.prlimit(process.pid, kind, (most, most))
+            watch, deadline = Watch(process.pid), time.monotonic() + SECONDS
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    said, _ = process.communicate(timeout=_LOOK)
+                    return process.returncode, os.fsdecode(said)
+                if watch.idle() > IDLE or time.monotonic() > deadline:
+                    raise TimeoutError
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _filters_off(keys: list[str]) -> dict[str, str]:
@@ -68,4 +120,10 @@ def _options(settings: dict[str, str]) -> dict[str, Any]:
     for number, (key, value) in enumerate(settings.items(), start=first):
         environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     environment["GIT_CONFIG_COUNT"] = str(first + len(settings))
-    return {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": SECONDS, "env": environment}
+    return {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+        "env": environment,
+        "start_new_session": True,
+    }

@@ -29,11 +29,13 @@ class RunFolder(Place):
         path = self.folder / self.FILE
         try:
             self._claim()
-            data = self._files.read(path, sealing.MAX_MODEL_FILE_BYTES)
+            data = self._files.read(path, sealing.MAX_MODEL_FILE_BYTES, check=sealing.check_start)
         except FileNotFoundError:
             raise RegistryError(f"the run {self.name} has no checkpoint: it ended or was stopped too early") from None
         except OSError as error:
             raise RegistryError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+        except sealing.SealError as error:
+            raise self._unusable(error) from error
         try:
             sealing.check(data)
             content, arrays = safety.read_arrays(data)
@@ -41,10 +43,14 @@ class RunFolder(Place):
             if not isinstance(record, dict) or [record.get(key) for key in HEAD] != list(HEAD.values()):
                 raise RegistryError(f"expected {HEAD}")
         except RegistryError as error:
-            raise RegistryError(
-                f"the checkpoint {path} cannot be used: {error}; to forget the run, remove the folder {self.folder}"
-            ) from error
+            raise self._unusable(error) from error
         return record, arrays
+
+    def _unusable(self, error: RegistryError) -> RegistryError:
+        return RegistryError(
+            f"the checkpoint {self.folder / self.FILE} cannot be used: {error}; to forget the run, remove the folder "
+            f"{self.folder}"
+        )
 
 
 class Runs(Places[RunFolder]):

@@ -97,10 +97,13 @@ class Registry:
     def read(self, ref: str) -> Record:
         """Everything in a version, also where the plugins of its layers are missing."""
         version = self.find(ref)
-        with reported(f"cannot read {version.ref}"):
-            data = self._files.read(version.path, sealing.MAX_MODEL_FILE_BYTES)
-            # After the file: what can be seen has its record.
-            digests = log.read(self._files, version.path.parent, version.number)
+        try:
+            with reported(f"cannot read {version.ref}"):
+                data = self._files.read(version.path, sealing.MAX_MODEL_FILE_BYTES, check=sealing.check_start)
+                # After the file: what can be seen has its record.
+                digests = log.read(self._files, version.path.parent, version.number)
+        except sealing.SealError as error:
+            raise _damaged(version, error) from error
         if data == sealing.tombstone():
             raise RegistryError(f"{version.ref} was deleted a moment ago")
         try:
@@ -109,7 +112,7 @@ class Registry:
                 raise RegistryError(log.stranger(version.number))
             described, state = unpack(data, version.name)
         except RegistryError as error:
-            raise RegistryError(f"{version.ref} cannot be used, {version.path} is damaged: {error}") from error
+            raise _damaged(version, error) from error
         return Record(Version(version.name, version.number, version.path, digest), described, state)
 
     def models(self) -> list[str]:
@@ -386,3 +389,7 @@ class Registry:
         if len(latest) < 2:
             return f"the only version is {latest[0]}" if latest else "there are no versions"
         return f"the latest versions are {', '.join(map(str, latest))}"
+
+
+def _damaged(version: Version, error: RegistryError) -> RegistryError:
+    return RegistryError(f"{version.ref} cannot be used, {version.path} is damaged: {error}")

@@ -109,7 +109,7 @@ def _version(files: Files, path: Path, number: int, digests: log.Digests | None)
     """What is wrong with a version, "" if nothing is; without a log (None), as far as the file itself shows."""
     if files.size(path) == 0 and (digests is None or digests.allows_nothing(number)):
         return ""
-    data = files.read(path, sealing.MAX_MODEL_FILE_BYTES)
+    data = files.read(path, sealing.MAX_MODEL_FILE_BYTES, check=sealing.check_start)
     digest = sealing.check(data)
     if digests and not digests.explains(number, digest) and not _explained_by_now(files, path.parent, number, digest):
         return log.stranger(number)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnkit.activity import PROCESSES
 from cnnkit.components import Catalog, Plugin, installed_plugins, probe
 from cnnkit.components.undisturbed import undisturbed
-from cnnkit.errors import ComponentError
+from cnnkit.errors import CnnkitWarning, ComponentError
 
 Install = Callable[[str, str], Plugin]
 LAYERS = """
@@ -119,6 +120,28 @@ def test_what_does_not_answer_is_told(install: Install, monkeypatch: pytest.Monk
     for name, (_, said) in HANGING.items():
         (problem,) = catalog.problems(plugins[name])
         assert problem.startswith(said.format(plugins[name].module)), problem
+
+
+WAITING = "no answer, and no work, for 0.5 seconds"
+
+
+@pytest.mark.skipif(not PROCESSES.is_dir(), reason="the system does not tell what processes do")
+def test_who_does_nothing_is_not_waited_for(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "IDLE", 0.5)
+    monkeypatch.setattr(probe, "TOLD", 0.2)
+    monkeypatch.setattr(probe, "PATIENCE", 1800.0)
+    sleeping = install("probe-sleeps", "import time; time.sleep(3600)")
+    hook = install("probe-hook", HOOK + "import time; time.sleep(3600)" + LAYERS.format(name="Before"))
+    until = "import time; until = time.process_time() + 1\nwhile time.process_time() < until: pass\n"
+    busy = install("probe-busy", until + LAYERS.format(name="Busy"))
+    catalog = Catalog([sleeping, hook, busy])
+    with pytest.warns(
+        CnnkitWarning, match=r"^waiting for the plugin probe-sleeps 1\.0, which is asked what it provides$"
+    ):
+        assert catalog.names("layer") == ["Before", "Busy"]
+    assert catalog.problems(sleeping) == [f"importing probe_sleeps failed: TimeoutError: {WAITING}"]
+    assert catalog.problems(hook) == [f"cnnkit_losses() failed: TimeoutError: {WAITING}"]
+    assert catalog.problems(busy) == []
 
 
 def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:

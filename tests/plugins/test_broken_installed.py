@@ -95,7 +95,10 @@ def run(folder: Path, *arguments: str, patient: bool) -> subprocess.CompletedPro
     path = os.pathsep.join([str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, *(("-m", "cnnkit.cli") if patient else ("-c", IMPATIENT)), *arguments]
     environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    lines = done.stderr.splitlines(keepends=True)
+    done.stderr = "".join(line for line in lines if not line.startswith("warning: waiting for the plugin "))
+    return done
 
 
 def check(folder: Path, names: Iterable[str], *, patient: bool) -> None:

@@ -32,7 +32,7 @@ from states import (  # type: ignore[import-not-found]  # beside this script
 )
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import Registry, environment, models
+from cnnkit.registry import Registry, environment, model_manifest
 
 CALLS = (
     "close fchmod flock fstat fsync getdents64 link linkat lseek lstat mkdir mkdirat newfstatat open openat read "
@@ -93,7 +93,7 @@ def main(name: str, how: str, folder: Path, step: int) -> dict[str, Any]:
     version = importlib.metadata.version("cnnkit")
     importlib.metadata.version = lambda distribution_name: version  # it reads files, which are not the registry's
     here = environment.environment()
-    vars(models)["environment"] = lambda: here  # likewise
+    vars(model_manifest)["environment"] = lambda: here  # likewise
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     template = fresh(folder / "template")
     (template / "net" / DEAD).touch()

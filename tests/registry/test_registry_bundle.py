@@ -20,7 +20,7 @@ from cnnkit.errors import CheckError, RegistryError
 from cnnkit.network import Sequential
 from cnnkit.plotting.network_picture import network_png
 from cnnkit.registry import Registry, bundle
-from cnnkit.registry.bundle import MEMBERS, read_version_file, write_bundle
+from cnnkit.registry.bundle import MAX_BUNDLE_BYTES, MEMBERS, read_version_file, write_bundle
 from cnnkit.registry.format import sealing
 from cnnkit.types import Preprocessing
 
@@ -231,6 +231,30 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.h5"
     path.write_bytes(content)
     with pytest.raises(RegistryError, match=r"expected a version file \(.h5\) or a bundle \(.zip\) of cnnkit"):
+        read_version_file(path)
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "text"),
+    [
+        (
+            sealing.tombstone(),
+            sealing.MAX_MODEL_FILE_BYTES,
+            "cannot be imported: it should have 512 bytes and has 4,294,967,296",
+        ),
+        (b"PK\x03\x04", sealing.MAX_MODEL_FILE_BYTES, "is not a usable cnnkit bundle: it has 4,294,967,296 bytes"),
+        (b"PK\x03\x04", MAX_BUNDLE_BYTES, "is not a usable cnnkit bundle: it is truncated"),
+        (b"", sealing.MAX_MODEL_FILE_BYTES, "expected a version file"),
+    ],
+)
+def test_a_large_file_is_judged_by_its_start_and_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes, size: int, text: str
+) -> None:
+    path = tmp_path / "sparse"
+    path.write_bytes(start)
+    os.truncate(path, size)
+    monkeypatch.setattr("builtins.open", None)  # by which a file is read whole
+    with pytest.raises(RegistryError, match=text):
         read_version_file(path)
 
 

@@ -111,7 +111,7 @@ def test_a_comparison_is_carried_out_by_one_process(folder: Path, monkeypatch: p
 class Broken(Files):
     """A disk that does not answer, or has no room."""
 
-    def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+    def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
     def sync(self, file: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cnnkit.components import Layer
 from cnnkit.errors import RegistryError, ShapeError
 from cnnkit.network import Sequential
-from cnnkit.registry import Record, Registry, difference
+from cnnkit.registry import Record, Registry, version_diff
 from cnnkit.registry.format.manifest import Manifest
 from cnnkit.registry.prediction_diff import (
     MAX_EXAMPLES,
@@ -77,7 +77,7 @@ def test_blocks_of_two_lengths_are_paired_from_the_top() -> None:
 
 
 def test_so_many_layers_are_compared_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(difference, "MAX_ALIGNED", 2)
+    monkeypatch.setattr(version_diff, "MAX_ALIGNED", 2)
     found = lines(("A()", "B()", "C()"), ("B()", "B()"))
     assert [line.kind for line in found] == ["changed", "same", "removed"]
 

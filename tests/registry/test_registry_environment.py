@@ -10,7 +10,7 @@ import pytest
 
 from cnnkit.components import Catalog, Optimizer, Plugin, hookimpl, installed_plugins
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry, environment, models
+from cnnkit.registry import Registry, environment, model_manifest
 from cnnkit.registry.environment import processor, system
 
 
@@ -54,7 +54,7 @@ def test_distributions_behind_the_recipe_are_named(
     imported: list[str] = []
     plugins = [Plugin("good", "1.5", "good", Good), Plugin("idle", "1", "idle", lambda: imported.append("idle"))]
     catalog = Catalog([*installed_plugins(), *plugins])
-    monkeypatch.setattr(models, "installed_catalog", lambda: catalog)
+    monkeypatch.setattr(model_manifest, "installed_catalog", lambda: catalog)
     recipe = {"train": {"optimizer": "good:Lazy(0.1)", "metrics": ["Accuracy()", "Mine()"], "loss": "not readable"}}
     registry.save(model, "net", recipe=recipe, dataset={"name": "Digits()", "digest": ""})
     assert "good" not in registry.read("net").manifest.versions  # the training cannot have used what is not loaded

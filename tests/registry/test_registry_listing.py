@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,9 @@ class Closed(Files):
         if path.name == self.name:
             raise OSError(self.number, os.strerror(self.number), str(path))
 
-    def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+    def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
         self._refuse(path)
-        return super().read(path, most, whole=whole)
+        return super().read(path, most, whole=whole, **options)
 
     def names(self, folder: Path) -> list[str]:
         self._refuse(folder)
@@ -101,9 +102,9 @@ def test_a_deletion_says_which_version(filled: Registry) -> None:
 
 def test_a_version_that_is_deleted_while_it_is_listed_is_no_row(filled: Registry) -> None:
     class Deleting(Files):
-        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+        def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
             if path.name == "v000002.h5" and filled.versions("b")[-1].number == 2:
                 filled.delete("b@2")
-            return super().read(path, most, whole=whole)
+            return super().read(path, most, whole=whole, **options)
 
     assert [entry.ref for entry in Registry(filled.path, files=Deleting()).search(name="b")] == ["b@1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from cnnkit.components import Catalog, Layer, Plugin, hookimpl, installed_plugins
 from cnnkit.errors import PluginVersionWarning, RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Origin, Registry, models
+from cnnkit.registry import Files, Origin, Registry, model_manifest
 
 
 class Scale(Layer):
@@ -32,9 +33,9 @@ def test_a_record_makes_its_model(registry: Registry, model: Sequential) -> None
     class Counting(Files):
         reads = 0
 
-        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+        def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
             self.reads += whole and path.suffix == ".h5"
-            return super().read(path, most, whole=whole)
+            return super().read(path, most, whole=whole, **options)
 
     registry.save(model, "net")
     files = Counting()
@@ -47,7 +48,7 @@ def test_a_record_makes_its_model(registry: Registry, model: Sequential) -> None
 def test_more_layers_than_a_file_may_describe_are_not_saved(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "MAX_COMPONENTS", 3)
+    monkeypatch.setattr(model_manifest, "MAX_COMPONENTS", 3)
     registry.save(Sequential(["Residual(ReLU(), ReLU())"], (3,)), "net")
     with pytest.raises(
         RegistryError, match="a model may have at most 3 layers, merges and empty branches, this one has more"
@@ -56,7 +57,7 @@ def test_more_layers_than_a_file_may_describe_are_not_saved(
 
 
 def test_an_empty_branch_counts_as_a_layer(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "MAX_COMPONENTS", 5)
+    monkeypatch.setattr(model_manifest, "MAX_COMPONENTS", 5)
     registry.save(Sequential(["Concat([], [], [], ReLU())"], (3,)), "net")
     with pytest.raises(
         RegistryError, match="a model may have at most 5 layers, merges and empty branches, this one has more"
@@ -114,23 +115,23 @@ def test_only_the_plugins_that_a_file_names_are_imported(registry: Registry, mon
     imported: list[str] = []
     plugins = [Plugin("other", "1", "other", lambda: imported.append("other")), Plugin("good", "1", "good", Good)]
     catalog = Catalog([*installed_plugins(), *plugins])
-    monkeypatch.setattr(models, "installed_catalog", lambda: catalog)
+    monkeypatch.setattr(model_manifest, "installed_catalog", lambda: catalog)
     layer = Sum([1.0], (Scale(2.0),), {"a": Shift(3.0)})
     registry.save(Sequential([layer], (3,)), "net")
     record = registry.read("net")
     named = dict.fromkeys(("Sum", "Scale", "Shift"), Origin("good", "1"))
     manifest = dataclasses.replace(record.manifest, components=named)
-    assert models.rebuild(manifest, record.state, "net@1").layers == [layer]
+    assert model_manifest.rebuild(manifest, record.state, "net@1").layers == [layer]
     del named["Shift"]
     with pytest.raises(RegistryError, match="it needs Shift, which did not come from a plugin"):
-        models.rebuild(manifest, record.state, "net@1")
+        model_manifest.rebuild(manifest, record.state, "net@1")
     assert imported == []
     catalog.build("layer", "Shift(1.0)")
     assert imported == ["other"]
 
 
 def test_a_layer_of_a_missing_plugin_names_what_to_install(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "_origin", lambda cls: Origin("cnnkit-walsh", "0.1.0"))
+    monkeypatch.setattr(model_manifest, "_origin", lambda cls: Origin("cnnkit-walsh", "0.1.0"))
     registry.save(Sequential([Scale(2.0)], (3,)), "net")
     with pytest.raises(
         RegistryError,
@@ -159,20 +160,22 @@ def test_a_plugin_in_another_version_is_a_warning(
             return [Sum, Scale]
 
     catalog = Catalog([*installed_plugins(), Plugin("My_Good", "1.0", "good", Good)])
-    monkeypatch.setattr(models, "installed_catalog", lambda: catalog)
+    monkeypatch.setattr(model_manifest, "installed_catalog", lambda: catalog)
     registry.save(Sequential([Sum([1.0], (Scale(2.0),), {})], (3,)), "net")
     record = registry.read("net")
     same = dict.fromkeys(("Sum", "Scale"), Origin("my-good", "1.0"))
-    models.rebuild(dataclasses.replace(record.manifest, components=same), record.state, "net@1")  # warns of nothing
+    model_manifest.rebuild(
+        dataclasses.replace(record.manifest, components=same), record.state, "net@1"
+    )  # warns of nothing
     other = dict.fromkeys(("Sum", "Scale"), Origin("my.good", recorded))
     with pytest.warns(PluginVersionWarning) as caught:
-        models.rebuild(dataclasses.replace(record.manifest, components=other), record.state, "net@1")
+        model_manifest.rebuild(dataclasses.replace(record.manifest, components=other), record.state, "net@1")
     (warning,) = caught
     assert str(warning.message) == (
         f"net@1 was saved with my-good {said}, and my-good 1.0 is installed: its answers differ if Sum or Scale "
         "has changed"
     )
-    models.rebuild(dataclasses.replace(record.manifest, components=other), record.state, "net@1", [Sum, Scale])
+    model_manifest.rebuild(dataclasses.replace(record.manifest, components=other), record.state, "net@1", [Sum, Scale])
 
 
 def test_two_classes_of_one_name_cannot_be_saved(registry: Registry) -> None:
@@ -185,7 +188,7 @@ def test_weights_that_do_not_fit_are_refused(registry: Registry, model: Sequenti
     record = registry.read("net")
     changed = dataclasses.replace(record.manifest, layers=record.manifest.layers[:-1])
     with pytest.raises(RegistryError, match="net@1 cannot be loaded: the state does not fit the network"):
-        models.rebuild(changed, record.state, "net@1")
+        model_manifest.rebuild(changed, record.state, "net@1")
     huge = dataclasses.replace(record.manifest, layers=("Flatten()", f"Dense({10**17})"))
     with pytest.raises(RegistryError, match="net@1 cannot be loaded: "):
-        models.rebuild(huge, record.state, "net@1")
+        model_manifest.rebuild(huge, record.state, "net@1")

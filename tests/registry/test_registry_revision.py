@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from test_registry_system_calls import may_trace  # type: ignore[import-not-found]  # beside this file
 
+from cnnkit.activity import PROCESSES
 from cnnkit.network import Sequential
 from cnnkit.registry import Registry
 from cnnkit.registry import revision as module
@@ -174,6 +175,74 @@ def test_a_save_starts_git_alone_by_its_whole_path(checkout: Path, monkeypatch: 
         executed = [path for path in executed[1:] if os.path.basename(path) != "uname"]  # h5py asks for that
         assert {os.path.basename(path) for path in executed} == {"env", "git"}
         assert [path for path in executed if not os.path.isabs(path) or path.startswith(str(checkout))] == []
+
+
+def pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+
+
+def branch(checkout: Path) -> Path:
+    return checkout / ".git" / (checkout / ".git" / "HEAD").read_text().partition(" ")[2].strip()
+
+
+def own_settings(checkout: Path) -> None:
+    git("config", "extensions.worktreeConfig", "true")
+    pipe(checkout / ".git" / "config.worktree")
+
+
+def included_pipe(checkout: Path) -> None:
+    pipe(checkout / "more")
+    settings = checkout / ".git" / "config"
+    settings.write_text(settings.read_text() + "[include]\npath = ../more\n")
+
+
+def linked(checkout: Path, name: str) -> None:
+    git("worktree", "add", "../linked")
+    os.chdir("../linked")
+    pipe(checkout / ".git" / "worktrees" / "linked" / name)
+
+
+def attributes(checkout: Path) -> None:
+    pipe(checkout / ".gitattributes")
+    touch(checkout)
+
+
+def bare(checkout: Path) -> None:
+    """Without `.git`, the working folder itself may be what is in one."""
+    shutil.rmtree(checkout / ".git")
+    pipe(checkout / "HEAD")
+
+
+def endless(checkout: Path) -> None:
+    branch(checkout).unlink()
+    branch(checkout).symlink_to("/dev/zero")
+
+
+WAITING: dict[str, Callable[[Path], None]] = {
+    "config": lambda checkout: pipe(checkout / ".git" / "config"),
+    "config.worktree": own_settings,
+    "include.path": included_pipe,
+    "HEAD": lambda checkout: pipe(checkout / ".git" / "HEAD"),
+    "index": lambda checkout: pipe(checkout / ".git" / "index"),
+    "branch": lambda checkout: pipe(branch(checkout)),
+    "packed-refs": lambda checkout: pipe(checkout / ".git" / "packed-refs"),
+    "alternates": lambda checkout: pipe(checkout / ".git" / "objects" / "info" / "alternates"),
+    "commondir": lambda checkout: linked(checkout, "commondir"),
+    "HEAD of a worktree": lambda checkout: linked(checkout, "HEAD"),
+    "attributes": attributes,
+    "bare": bare,
+    "endless": endless,
+}
+
+
+@pytest.mark.skipif(not PROCESSES.is_dir(), reason="the system does not tell what processes do")
+@pytest.mark.parametrize("kind", WAITING)
+def test_no_pipe_of_the_checkout_is_waited_for(checkout: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(module, "SECONDS", 1800)
+    WAITING[kind](checkout)
+    assert revision() == ""
 
 
 def test_a_file_that_was_only_touched_has_not_changed(checkout: Path) -> None:

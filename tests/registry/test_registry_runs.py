@@ -89,7 +89,7 @@ def test_a_run_is_trained_by_one_process(folder: Path, monkeypatch: pytest.Monke
 
 def test_a_checkpoint_that_cannot_be_read_is_one_line(folder: Path) -> None:
     class Broken(Files):
-        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+        def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
     with (

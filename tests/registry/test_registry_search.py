@@ -116,9 +116,9 @@ class Counting(Files):
     def __init__(self) -> None:
         self.read_versions = 0
 
-    def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+    def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
         self.read_versions += path.suffix == ".h5"
-        return super().read(path, most, whole=whole)
+        return super().read(path, most, whole=whole, **options)
 
 
 def test_a_listing_reads_no_version_file(saved: Registry) -> None:

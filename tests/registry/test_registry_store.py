@@ -241,10 +241,10 @@ def test_a_model_whose_folder_was_renamed_is_refused(registry: Registry, model: 
 
 def test_a_version_that_is_deleted_while_it_is_read(tmp_path: Path, model: Sequential) -> None:
     class Deleting(Files):
-        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+        def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
             if whole and path.suffix == ".h5":
                 path.write_bytes(sealing.tombstone())
-            return super().read(path, most, whole=whole)
+            return super().read(path, most, whole=whole, **options)
 
     Registry(tmp_path).save(model, "net")
     with pytest.raises(RegistryError, match="net@1 was deleted a moment ago"):
@@ -256,3 +256,25 @@ def test_a_recipe_of_another_form_is_refused(registry: Registry, model: Sequenti
     with pytest.raises(RegistryError, match=r"its manifest has recipe = .*; expected sections as objects by name"):
         registry.save(model, "net", recipe=recipe)
     assert not registry.path.exists()
+
+
+@pytest.mark.parametrize("start", [b"", bytes(sealing.BLOCK), b"version https://git-lfs.github.com/spec/"])
+def test_a_file_of_another_size_than_was_sealed_is_not_read(
+    registry: Registry, model: Sequential, start: bytes
+) -> None:
+    class Counting(Files):
+        def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
+            data = super().read(path, most, whole=whole, **options)
+            assert len(data) < 1 << 20
+            return data
+
+    path = registry.save(model, "net").path
+    (path.parent / "facts.log").unlink()
+    with path.open("r+b") as file:
+        file.write(start)
+        file.truncate(sealing.MAX_MODEL_FILE_BYTES)  # which takes no room on the disk
+    hostile = Registry(registry.path, files=Counting())
+    with pytest.raises(RegistryError, match=r"net@1 cannot be used, .*v000001\.h5 is damaged: it"):
+        hostile.load("net@1")
+    assert [entry.problem[:15] for entry in hostile.search()] == ["it is damaged: "]
+    assert [problem.text[:15] for problem in hostile.verify()] == ["it is damaged: "]

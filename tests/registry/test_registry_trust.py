@@ -11,7 +11,7 @@ from cnnkit.components import Catalog, Loss, Plugin, hookimpl, installed_plugins
 from cnnkit.errors import ConfigError, RegistryError
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Sequential
-from cnnkit.registry import Manifest, Origin, Registry, models, trust
+from cnnkit.registry import Manifest, Origin, Registry, model_manifest, trust
 from cnnkit.registry.trust import build, is_built_in, trusted
 
 
@@ -49,7 +49,7 @@ def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     added = [plugin("Good_One", Brings), plugin("good.two", Brings), plugin("other", Idle)]
     added.append(Plugin("bad", "1", "bad", lambda: 1 / 0))
     catalog = Catalog([*installed_plugins(), *added])
-    for module in (models, trust):
+    for module in (model_manifest, trust):
         monkeypatch.setattr(module, "installed_catalog", lambda: catalog)
     return found
 

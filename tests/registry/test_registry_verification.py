@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,10 +178,10 @@ def test_one_file_that_cannot_be_read_hides_no_other(
     registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(Files):
-        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
+        def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
             if path.name == broken:
                 raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
-            return super().read(path, most, whole=whole)
+            return super().read(path, most, whole=whole, **options)
 
         def names(self, folder: Path) -> list[str]:
             if folder.name == broken:
@@ -223,8 +224,8 @@ def test_a_bad_alias_stops_nothing_but_its_own_use_and_deletion(registry: Regist
 
 def test_a_version_that_is_deleted_meanwhile_is_no_problem(registry: Registry, folder: Path) -> None:
     class Deleting(Files):
-        def read(self, path: Path, most: int, *, whole: bool = True) -> bytes:
-            data = super().read(path, most, whole=whole)
+        def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
+            data = super().read(path, most, whole=whole, **options)
             if path.name == log.LOG and registry.versions("net")[0].number == 1:
                 registry.delete("net@1")
             return data

@@ -25,6 +25,10 @@ MAX_MODEL_FILE_BYTES = 4 * 2**30
 _HEADER = struct.Struct("<16sQQ32s")  # magic, format version, length of the payload, its sha256
 
 
+class SealError(RegistryError):
+    """The user block of a file cannot be used, or seals a file of another size."""
+
+
 def pack(manifest: bytes, state: Mapping[str, Array], version: int = VERSION) -> memoryview:
     """The bytes of a version file. Raises RegistryError for arrays that the format cannot hold."""
     if len(state) > MAX_ARRAYS:
@@ -49,14 +53,21 @@ def tombstone() -> bytes:
     return _block(b"", VERSION)
 
 
+def check_start(start: bytes, size: int) -> None:
+    """Judge a version file by its user block and its size alone, before the rest is read. Raises SealError."""
+    try:
+        _check_length(header(start)[0], size)
+    except RegistryError as error:
+        raise SealError(str(error)) from error
+
+
 def check(data: bytes) -> str:
     """The digest of a version file, after its content has proved to be what was sealed. HDF5 is not involved.
 
     Raises RegistryError for a file that is damaged, cut, longer than it was, or no version file.
     """
     length, digest = header(data)
-    if length != len(data) - BLOCK:
-        raise RegistryError(f"it should have {length + BLOCK:,} bytes and has {len(data):,}")
+    _check_length(length, len(data))
     if hashlib.sha256(memoryview(data)[BLOCK:]).hexdigest() != digest:
         raise RegistryError(f"its content does not have the sha256 {digest} that it was sealed with")
     return digest
@@ -78,6 +89,11 @@ def header(data: bytes) -> tuple[int, str]:
     if any(data[_HEADER.size : BLOCK]):
         raise RegistryError("its user block has bytes other than zero where the format has none")
     return length, digest.hex()
+
+
+def _check_length(length: int, size: int) -> None:
+    if length != size - BLOCK:
+        raise RegistryError(f"it should have {length + BLOCK:,} bytes and has {size:,}")
 
 
 def version_of(data: bytes) -> int:
