@@ -23,6 +23,8 @@ differences are held in float64, a few times."""
 LAYER_RUNS, GROUP_RUNS = 20_000, 50_000
 """About so many times layers are run to compare: what a network of thousands keeps of a sample leaves no room for many;
 and groups of convolutions, which the reference evaluator takes one by one for each sample."""
+VALUE_BYTES = 2 * 2**30
+"""Most bytes of layer outputs in all runs of a runtime, unless two samples have more."""
 CHUNK_BYTES = 32 * 2**20
 """Most bytes of layer outputs in one run: a runtime may keep all of them, and several times that as scratch."""
 
@@ -88,7 +90,7 @@ def compared_samples(model: Network) -> int:
     convolutions = [node.layer for node in model.nodes if isinstance(node.layer, Conv2D)]
     groups = sum(conv.groups for conv in convolutions if conv.groups > 1)
     outputs = 4 * math.prod(model.output_shape)
-    most = min(MAX_SAMPLES, OUTPUT_BYTES // outputs, GROUP_RUNS // max(1, groups))
+    most = min(MAX_SAMPLES, OUTPUT_BYTES // outputs, GROUP_RUNS // max(1, groups), VALUE_BYTES // value_bytes(model))
     return max(2, min(most, runs * samples_of(CHUNK_BYTES, model)))
 
 
