@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from cnnkit.registry.trust import Trust
     from cnnkit.types import Array
 
-MAX_SAMPLES = 1000
-"""Test samples to compare on: the reference evaluator is slow."""
-
 
 def inputs_for(
     model: Network, chosen: str | None, manifest: Manifest, data_dir: str | None, trust: Trust
@@ -27,6 +24,7 @@ def inputs_for(
     """
     from cnnkit.data import load_dataset
     from cnnkit.errors import CnnkitError
+    from cnnkit.onnx.program import compared_samples
 
     try:
         data = load_dataset(chosen or recorded_dataset(manifest, data_dir, trust), data_dir)
@@ -34,7 +32,7 @@ def inputs_for(
         if chosen:
             raise
         return None, f"random inputs ({error})"
-    x = data.test.x[:MAX_SAMPLES]
+    x = data.test.x[: compared_samples(model)]
     if chosen or x.shape[1:] == model.input_shape:
         return x, f"{len(x)} test samples of {data.name}"
     return None, f"random inputs (the samples of {data.name} do not have the shape {model.input_shape})"

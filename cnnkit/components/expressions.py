@@ -38,7 +38,10 @@ def parse(text: str) -> Call:
     if not isinstance(text, str):
         raise ExpressionError(f'expected an expression as text, such as "Conv2D(8, 3)", got {text!r}')
     if len(text) > MAX_LENGTH:
-        raise ExpressionError(f"an expression may have at most {MAX_LENGTH:,} characters, this one has {len(text):,}")
+        raise ExpressionError(
+            f"an expression may have at most {MAX_LENGTH:,} characters, this one has {len(text):,}: "
+            f"{shorten(text, MAX_SHOWN)!r}; use fewer branches, or shorter arguments"
+        )
     distribution, source = _split_distribution(text.strip())
     try:
         tree = ast.parse(source, mode="eval").body

@@ -14,7 +14,7 @@ import numpy as np
 from cnnkit.classes import check_labels, first_outside, indices_of
 from cnnkit.components import Layer
 from cnnkit.components.predicted import not_finite
-from cnnkit.errors import CnnkitError, PlotError, ShapeError
+from cnnkit.errors import CnnkitError, CostError, PlotError, ShapeError
 from cnnkit.home import expanded
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.types import Array, Data, Samples, Shape
@@ -70,6 +70,7 @@ class Subject:
             raise PlotError(f"{self.name} gives {self.model.gives}: this picture shows probabilities of classes")
         if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
             raise PlotError(f"{self.name} is a classifier, but the targets of the dataset are not class indices")
+        self.model.check_report(len(self.samples))
         if first_outside(targets, outputs[0]):
             raise PlotError(f"{self.name} knows the classes 0 to {outputs[0] - 1}, the dataset has others")
         probabilities = self.model.predict_proba(self.samples.x)
@@ -196,13 +197,17 @@ def _drawn(subjects: Sequence[Subject], kind: str | None) -> tuple[list[tuple[st
     if kind:
         return [(kind, draw(kind, subjects))], {}
     figures, left_out = [], {}
+    refused: CostError | None = None
     for name in KINDS:
         try:
             figures.append((name, draw(name, subjects)))
         except CnnkitError as error:
             left_out[name] = str(error)
+            refused = refused or (error if isinstance(error, CostError) else None)
         except MemoryError:
             left_out[name] = "the memory is too small for it"
+    if refused and not figures:
+        raise refused
     if not figures:
         reasons = "; ".join(dict.fromkeys(left_out.values()))
         raise PlotError(f"no picture of {subjects[0].name} can be drawn: {reasons}")

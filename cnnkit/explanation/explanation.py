@@ -9,12 +9,15 @@ import numpy as np
 
 from cnnkit.components import Loss, installed_catalog
 from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
-from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.errors import ConfigError, CostError, ShapeError
 from cnnkit.explanation.markup import MAX_TEXT
 from cnnkit.explanation.tracing import Trace, trace
 from cnnkit.network import Network
 from cnnkit.types import Array, as_array
 from cnnkit.wording import shorten
+
+MOST_LAYERS = 1_500
+"""More sections nobody reads, and a page of them takes many megabytes."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,13 @@ def explain(
     those of the pixels, or of the shape of the outputs labels that are there, zeros and ones, or values; None for the
     predicted classes; loss: what the gradients are of, None for the usual one of the model's task.
     Raises ShapeError if image, network and loss do not fit, ConfigError for a class that the network does not have, and
-    without a target for a network that predicts no class.
+    without a target for a network that predicts no class, and CostError for a network of more than 1,500 layers.
     """
+    if len(model.nodes) > MOST_LAYERS:
+        raise CostError(
+            f"{model.nodes[-1]} is the last of {len(model.nodes):,} layers, and a page may show {MOST_LAYERS:,}: "
+            "explain a network with fewer layers"
+        )
     x = as_array(image, "the image")
     x = x[None] if x.shape == model.input_shape else x
     if model.check_input(x).shape[0] != 1:

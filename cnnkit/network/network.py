@@ -218,9 +218,15 @@ class Network:
         engine = self._engine(logits=False)
         engine.cost.threads(samples, engine.largest_prediction_tile, 1, kept=samples)
 
-    def check_report(self) -> None:
-        """Raise CostError for more classes than can be reported on one by one."""
-        self._engine(logits=False).cost.check_names(self.output_shape[0])
+    def check_report(self, kept: int = 0) -> None:
+        """Raise CostError for more classes than can be reported on one by one.
+
+        kept: of how many samples the outputs are kept together, as for pictures; they may be too many, too.
+        """
+        cost = self._engine(logits=False).cost
+        if kept:
+            cost.check_kept(kept)
+        cost.check_names(self.output_shape[0])
 
     def trace(self, x: Inputs) -> list[Array]:
         """The output of every node, in the order of `nodes`, for a few samples."""

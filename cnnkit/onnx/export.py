@@ -80,7 +80,8 @@ def to_onnx(
     the opset. The metadata holds `labels` and `preprocessing` as JSON, `cnnkit_version`, and whatever
     `metadata` adds.
     Raises ConfigError for an opset outside 13 to 22, an input dtype that cannot hold the dataset's values or metadata
-    that is not text, OnnxError for a layer that ONNX cannot express or a model over 2 GB.
+    that is not text, OnnxError for a layer that ONNX cannot express or a model over 2 GB, and CostError for a model
+    whose outputs for a sample are too large.
     """
     if not MIN_OPSET <= whole("opset", opset) <= MAX_OPSET:
         raise ConfigError(f"opset must be a whole number from {MIN_OPSET} to {MAX_OPSET}, got {opset}")
@@ -89,6 +90,7 @@ def to_onnx(
             f"the input of the file can be float32 or what the model's dataset gives, {model.input_dtype}, "
             f"got {input_dtype!r}"
         )
+    model.check_cost()
     lowered = lower(model, opset, input_dtype)
     graph = lowered.graph
     size = sum(len(tensor.raw_data) for tensor in graph.initializers)

@@ -30,6 +30,8 @@ class GraphBuilder:
         # The lowest IR version that knows this opset, so that older runtimes load the file too.
         self.ir_version = helper.find_min_ir_version_for([self.opset_id])
         self._types: dict[str, TypeProto] = {}
+        self._lists: dict[str, TensorProto] = {}
+        """The initializers of at most one axis, by their names."""
         self._context = checker.C.CheckerContext()
         self._context.ir_version = self.ir_version
         self._context.opset_imports = {"": opset}
@@ -116,13 +118,15 @@ class GraphBuilder:
             constants = sum(not isinstance(other, str) for other in self._initialized)
             name = owned or f"{self._name}.constant_{constants + 1}"
             self.initializers.append(numpy_helper.from_array(array, name))
+            if array.ndim < 2:
+                self._lists[name] = self.initializers[-1]
             self._types[name] = _tensor_type(array.dtype, array.shape)
             self._initialized[key] = name
         return self._initialized[key]
 
     def _values(self, names: list[str]) -> dict[str, TensorProto]:
         """The initializers among these that shape inference may need: a target shape, axes, the scales of a Resize."""
-        return {tensor.name: tensor for tensor in self.initializers if tensor.name in names and len(tensor.dims) < 2}
+        return {name: self._lists[name] for name in names if name in self._lists}
 
     def _schema(self, op_type: str) -> defs.OpSchema:
         try:

@@ -11,11 +11,20 @@ import onnx
 from onnx import ModelProto, ValueInfoProto
 
 from cnnkit.components import Runtime
+from cnnkit.layers import Conv2D
 from cnnkit.network import Network
 from cnnkit.onnx.load import Signature, signature_of
 from cnnkit.onnx.runtimes import execute
 from cnnkit.types import Array
 
+MAX_SAMPLES, OUTPUT_BYTES = 1000, 16 * 2**20
+"""Samples to compare on, and most bytes of their outputs, unless two have more: the reference evaluator is slow, and
+differences are held in float64, a few times."""
+LAYER_RUNS, GROUP_RUNS = 20_000, 50_000
+"""About so many times layers are run to compare: what a network of thousands keeps of a sample leaves no room for many;
+and groups of convolutions, which the reference evaluator takes one by one for each sample."""
+VALUE_BYTES = 2 * 2**30
+"""Most bytes of layer outputs in all runs of a runtime, unless two samples have more."""
 CHUNK_BYTES = 32 * 2**20
 """Most bytes of layer outputs in one run: a runtime may keep all of them, and several times that as scratch."""
 
@@ -70,6 +79,19 @@ def samples_of(chunk_bytes: int, model: Network, samples: int | None = None) -> 
     """
     most = max(2, chunk_bytes // value_bytes(model))
     return most if samples is None else max(1, min(most, samples))
+
+
+def compared_samples(model: Network) -> int:
+    """How many samples a validation shall compare, two at least; fewer of a network with large outputs or many layers.
+
+    Time and memory of a validation are then in proportion to the layers.
+    """
+    runs = max(1, LAYER_RUNS // len(model.nodes))
+    convolutions = [node.layer for node in model.nodes if isinstance(node.layer, Conv2D)]
+    groups = sum(conv.groups for conv in convolutions if conv.groups > 1)
+    outputs = 4 * math.prod(model.output_shape)
+    most = min(MAX_SAMPLES, OUTPUT_BYTES // outputs, GROUP_RUNS // max(1, groups), VALUE_BYTES // value_bytes(model))
+    return max(2, min(most, runs * samples_of(CHUNK_BYTES, model)))
 
 
 def as_declared(signature: Signature, x: Array) -> Array:

@@ -150,11 +150,19 @@ class Trainer(TrainingOptions):
         """The samples to train, validate and test on, if the model can be trained and measured on all of them here.
 
         Raises ShapeError if inputs or targets do not fit the model, DataError for targets that can mean nothing or two
-        things, TrainingError for an input or target that is not finite, and ConfigError if the memory does not suffice.
+        things, TrainingError for an input or target that is not finite, CostError for a network that makes too much of
+        a sample, or for too long, and ConfigError if the memory does not suffice.
         """
-        model.engine_for(self.loss).cost.check()
-        checked = check_data(model, self.loss, data)
+        checked = self.check_but_memory(model, data)
         self._forecast(model, checked).require()
+        return checked
+
+    def check_but_memory(self, model: Network, data: Given) -> Checked:
+        """What `check` gives, and raises, without a look at the memory that there is."""
+        engine = model.engine_for(self.loss)
+        engine.cost.check()
+        checked = check_data(model, self.loss, data)
+        engine.check_steps(len(checked.train), min(self.batch_size, len(checked.train)))
         return checked
 
     def session(self, model: Network, samples: Samples, *, augmented: bool = True) -> AbstractContextManager[Session]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cnnkit.network import Forecast, Network
-from cnnkit.training.data_checks import check_data
 from cnnkit.training.trainer import Trainer
 from cnnkit.types import Data
 
@@ -34,7 +33,7 @@ def plan_of(trainer: Trainer, model: Network, data: Data) -> Plan:
 
     Raises what `Trainer.check` raises, but nothing where the memory does not suffice: see `plan.memory.require()`.
     """
-    warnings = check_data(model, trainer.loss, data).warnings
+    warnings = trainer.check_but_memory(model, data).warnings
     steps = -(-len(data.train) // trainer.batch_size)
     return Plan(
         len(data.train),

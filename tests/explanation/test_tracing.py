@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Layer
-from cnnkit.errors import ShapeError
+from cnnkit.errors import CostError, ShapeError
+from cnnkit.explanation.explanation import MOST_LAYERS, explain
 from cnnkit.explanation.tracing import Trace, trace
 from cnnkit.layers import ReLU
 from cnnkit.losses import MSE, CrossEntropy
@@ -167,3 +168,11 @@ def test_what_does_not_fit_the_loss() -> None:
         traced(network(), target=np.array([5]))
     with pytest.raises(ShapeError, match=r"expected inputs of shape \(N, 2, 9, 7\)"):
         trace(network(), np.zeros((1, 3, 3)), CrossEntropy(), TARGET)
+
+
+def test_a_page_has_a_limit_of_layers() -> None:
+    model = Sequential(["ReLU()"] * (MOST_LAYERS + 1), (4,))
+    with pytest.raises(
+        CostError, match=r"layer relu_1501 = ReLU\(\) is the last of 1,501 layers, and a page may show 1"
+    ):
+        explain(model, np.ones(4, np.float32))

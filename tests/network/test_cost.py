@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from cnnkit.training.training_plan import plan_of
 
 from cnnkit.components import Layer
 from cnnkit.errors import CostError
@@ -15,7 +16,7 @@ from cnnkit.network.execution import cost
 from cnnkit.network.execution.cost import EXPANSION, FREE_BYTES, NAME_BYTES, cost_of
 from cnnkit.network.execution.plan import plain_steps
 from cnnkit.training import Trainer
-from cnnkit.types import Array, Cache, Context, Samples, Shape
+from cnnkit.types import Array, Cache, Context, Data, Samples, Shape
 
 DIGIT = (1, 8, 8)
 MIB = 1 << 20
@@ -96,6 +97,53 @@ def test_a_training_is_refused_where_nothing_is_known_of_the_memory(monkeypatch:
         Trainer().fit(model, (np.zeros((4, *DIGIT), np.float32), np.zeros(4, np.int64)))
 
 
+PAIRS = ["Conv2D(40000, 1)", "Conv2D(40000, 1, groups=20000)"]
+"""A kernel for each of many groups, and outputs so large that a tile has two samples."""
+
+
+def test_loops_that_are_short_for_one_sample_may_be_too_long_for_all() -> None:
+    engine = Sequential(PAIRS, DIGIT).engine()
+    tile = engine.largest_prediction_tile
+    engine.cost.threads(1, tile, 1)
+    with pytest.raises(CostError, match=r"conv2d_2 = .* go round 18,000,000 times for 360 samples, and may go round "):
+        engine.cost.threads(360, tile, 1)
+    with pytest.raises(
+        CostError, match=r"conv2d_2 = .* for a step of training, with 64 samples, and may go round 100,"
+    ):
+        engine.check_steps(64, 64)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ["Conv2D(4000, 1)", "Conv2D(4000, 3, padding=1, groups=4000)"],
+        ["Conv2D(4000, 1)", "Conv2D(4000, 3, padding=1, groups=1000)"],
+        ["Conv2D(64, 1)", *["Conv2D(64, 3, padding=1, groups=32)", "ReLU()"] * 50],
+    ],
+)
+def test_thousands_of_groups_are_trained_on_thousands_of_samples(layers: list[str]) -> None:
+    engine = Sequential(layers, DIGIT).engine()
+    engine.check_steps(1437, 64)
+    engine.cost.threads(360, engine.largest_prediction_tile, 2)
+
+
+def test_a_training_with_too_many_groups_is_refused_by_its_plan_too() -> None:
+    model = Sequential(["Conv2D(8000, 1)", "Conv2D(8000, 1, groups=4000)", "Flatten()", "Dense(2)"], DIGIT)
+    samples = Samples(np.zeros((64, *DIGIT), np.float32), np.arange(64) % 2)
+    data = Data(samples, samples, name="zeros", digest="")
+    with pytest.raises(CostError, match=r"conv2d_2 = .* for a step of training, with 64 samples"):
+        Trainer(batch_size=64).check(model, data)
+    with pytest.raises(CostError, match=r"conv2d_2 = .* for a step of training, with 64 samples"):
+        plan_of(Trainer(batch_size=64), model, data)
+
+
+def test_the_outputs_of_all_samples_are_kept_for_a_picture_only_if_they_are_in_proportion() -> None:
+    model = Sequential([Growing(100_000)], (1,))
+    model.check_report(300)
+    with pytest.raises(CostError, match=r"growing_1 = .* for 400 samples takes 152.6 MiB, and a picture may take 128"):
+        model.check_report(400)
+
+
 class Growing(Layer):
     """A plugin's layer, of which nothing but its shapes is known."""
 
@@ -130,8 +178,10 @@ def test_the_bound_follows_what_goes_in() -> None:
 def test_so_do_the_names_of_classes() -> None:
     small = Sequential(["Flatten()"], (FREE_BYTES // NAME_BYTES,))
     small.check_report()
-    large = Sequential(["Flatten()"], (FREE_BYTES // NAME_BYTES + 1,))
-    large.check_report()  # the input is large, too
+    large = Sequential(["Dense(140000)"], (64,), limit=10_000_000)
+    large.check_report()  # so many weights
+    with pytest.raises(CostError, match="a report on 2,000,000 classes"):
+        Sequential(["Flatten()"], (2_000_000,)).check_report()
     with pytest.raises(
         CostError, match=r"a report on 200,000 classes takes 190.7 MiB, and a network with .* 128.0 MiB"
     ):
@@ -176,7 +226,8 @@ def test_the_estimate_is_near_what_a_tile_takes(layers: list[str]) -> None:
 def test_an_explanation_and_a_report_need_room(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Sequential(["Flatten()"], (8 << 20,)).engine().cost
     found.check_copies(6)
-    found.check_names(found.result // 4)
+    wide = Sequential(["Flatten()"], (16 << 20,)).engine().cost
+    wide.check_names(200_000)
     monkeypatch.setattr(cost, "available_memory", lambda: FREE_BYTES)
     with pytest.raises(
         CostError,
@@ -185,9 +236,9 @@ def test_an_explanation_and_a_report_need_room(monkeypatch: pytest.MonkeyPatch) 
         found.check_copies(6)
     with pytest.raises(
         CostError,
-        match=r"a report on 8,388,608 classes takes about 7.8 GiB of memory, but only 128.0 MiB",
+        match=r"a report on 200,000 classes takes about 190.7 MiB of memory, but only 128.0 MiB",
     ):
-        found.check_names(found.result // 4)
+        wide.check_names(200_000)
 
 
 def test_what_a_wide_kernel_sees_of_one_image_is_copied_in_parts() -> None:

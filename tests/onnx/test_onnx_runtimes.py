@@ -15,6 +15,7 @@ from cnnkit.errors import OnnxError
 from cnnkit.layers import Dense
 from cnnkit.network import Sequential
 from cnnkit.onnx.export import to_onnx
+from cnnkit.onnx.program import compared_samples
 from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, ensure_installed, is_installed
 from cnnkit.types import Array
 
@@ -124,3 +125,19 @@ def test_what_is_missing_is_said_with_the_command_that_brings_it(monkeypatch: py
 def test_a_variant_of_the_distribution_counts_by_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Elsewhere, "requires", "importlib")
     assert is_installed(Elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("layers", "samples"),
+    [
+        (["Conv2D(8, 3)", "ReLU()", "Flatten()", "Dense(10)"], 1000),
+        (["Conv2D(100, 1)", "Conv2D(100, 1, groups=100)"], 500),
+        (["Conv2D(8000, 1)"], 8),
+        (["Conv2D(4000, 1)", "ReLU()", "ReLU()", "ReLU()", "AvgPool2D(8)"], 522),
+        (["Conv2D(30000, 1)", "Conv2D(30000, 1, groups=30000)"], 2),
+        (["Flatten()", *["ReLU()"] * 1999], 650),
+        (["Conv2D(64, 1)", *["ReLU()"] * 1999], 20),
+    ],
+)
+def test_what_is_compared_of_large_networks_is_in_proportion(layers: list[str], samples: int) -> None:
+    assert compared_samples(Sequential(layers, (1, 8, 8))) == samples

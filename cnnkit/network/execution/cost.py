@@ -33,12 +33,18 @@ take a second of them; one that takes longer has so many for each number that is
 FREE_PRODUCTS, PRODUCTS_EACH = 10**11, 10**6
 """Multiplications of a convolution's weights for one sample that are free, a second or two of them; and for each number
 that is given: networks that somebody trains have tens of thousands."""
+STEP_WORK = 5 * 10**8
+"""What a step of a training may have of rounds: a second or two, as a training that is stopped finishes its step."""
 CALL = 5_000
 """Numbers that could be touched in the time of one round of such a loop."""
 BESIDE = 4
 """Rounds that a group takes beside those for the rows of its kernel."""
-NAME_BYTES = 1_000
-"""What a class takes in an evaluation: its name, and what is said of it."""
+NAME_BYTES, NAME_EXPANSION = 1_000, 4
+"""What a class takes in an evaluation: its name, and what is said of it; and how many times the bytes of the sample and
+the parameters all of it may take, as a class has weights for each of its inputs."""
+KEPT_EXPANSION = 10
+"""How many times the bytes of the samples and the parameters the outputs of all samples may take, where a picture keeps
+them."""
 AMPLE = 8
 """How many times inputs, outputs and patches, all held at once, a pass of a training surely does not take; the most
 that was seen of random networks is four."""
@@ -62,8 +68,12 @@ class Cost:
     """Bytes beyond what a pass of a training takes, copies of the parameters aside; infinite for layers of others."""
     work: int
     """Numbers that loops in Python touch."""
+    rounds: int
+    """How often these loops go round, for each tile of samples."""
     products: int
     """Multiplications of weights with what they meet."""
+    sample: int
+    """Numbers of the sample."""
     numbers: int
     """Numbers of the sample and the parameters."""
     largest: Node
@@ -91,10 +101,43 @@ class Cost:
                 "kernels, larger strides, or less padding"
             )
 
+    def check_rounds(self, samples: int, tile: int) -> None:
+        """Raise CostError if loops go round too often for so many samples, in tiles of so many.
+
+        What a round takes is shared by the samples of a tile, but where outputs are large, a tile has few.
+        """
+        work = max(FREE_WORK, WORK_EACH * samples * self.sample)
+        self._check_rounds(samples, tile, work, f"{samples:,} samples,")
+
+    def check_step(self, samples: int, tile: int) -> None:
+        """Raise CostError if loops go round too often in one step of a training, of so many samples."""
+        self._check_rounds(samples, tile, STEP_WORK, f"a step of training, with {samples:,} samples,")
+
+    def _check_rounds(self, samples: int, tile: int, work: int, what: str) -> None:
+        rounds = self.rounds * -(-samples // tile)
+        if CALL * rounds > work:
+            raise CostError(
+                f"{_shown(self.hardest)} takes too long: the network's loops over windows, groups and branches go "
+                f"round {rounds:,} times for {what} and may go round {work // CALL:,} times; use fewer groups, smaller "
+                "windows, or fewer branches"
+            )
+
     def check_names(self, count: int) -> None:
         """Raise CostError for more classes than can be reported on one by one."""
-        self._check_bytes(NAME_BYTES * count, f"a report on {count:,} classes")
+        self._check_bytes(NAME_BYTES * count, f"a report on {count:,} classes", NAME_EXPANSION)
         self._room(NAME_BYTES * count, f"a report on {count:,} classes")
+
+    def check_kept(self, samples: int) -> None:
+        """Raise CostError if the outputs of so many samples are out of proportion to what goes in, as for a picture."""
+        self.check()
+        given = self.given + (samples - 1) * self.sample * self.given // self.numbers
+        made, allowed = samples * self.result, max(FREE_BYTES, KEPT_EXPANSION * given)
+        if made > allowed:
+            raise CostError(
+                f"{_shown(self.largest)} gives {_shape(self.largest)} values for each sample: what the network gives "
+                f"for {samples:,} samples takes {readable(made)}, and a picture may take {readable(allowed)} of it; "
+                "use fewer samples"
+            )
 
     def check_copies(self, copies: int) -> None:
         """Raise CostError if one sample cannot have so many copies of all outputs, as an explanation makes them."""
@@ -108,6 +151,7 @@ class Cost:
         samples: all that are predicted; kept: of how many the outputs stay.
         """
         self.check()
+        self.check_rounds(samples, tile)
         of_a_tile, staying = min(tile, samples) * self.peak, kept * self.result
         most = max(1, min(wished, -(-samples // tile)))
         if most * of_a_tile + staying <= FREE_BYTES:
@@ -115,9 +159,9 @@ class Cost:
         room = self._room(of_a_tile + staying, "the prediction")
         return most if room is None else min(most, (room - staying) // max(1, of_a_tile))
 
-    def _check_bytes(self, made: int, what: str) -> None:
+    def _check_bytes(self, made: int, what: str, expansion: int = EXPANSION) -> None:
         """Raise CostError if that is out of proportion to what goes in."""
-        allowed = max(FREE_BYTES, EXPANSION * self.given)
+        allowed = max(FREE_BYTES, expansion * self.given)
         if made > allowed:
             raise CostError(
                 f"{_shown(self.largest)} gives {_shape(self.largest)} values for each sample: {what} takes "
@@ -142,9 +186,11 @@ def cost_of(nodes: Sequence[Node], steps: Sequence[Step], parameters: int, items
     (in_shape, *_) = nodes[0].in_shapes
     sample = math.prod(in_shape)
     values, live, peak, beside, takes, works = {INPUT: sample}, sample, sample, 0, {}, {}
+    rounds = 0
     for step in steps:
         made = math.prod(step.out_shape)
-        scratch, works[step.node.index] = _work(step.run, step.node.in_shapes, step.out_shape)
+        scratch, turns, touched = _work(step.run, step.node.in_shapes, step.out_shape)
+        rounds, works[step.node.index] = rounds + turns, CALL * turns + touched
         takes[step.node.index] = made + scratch
         peak, beside = max(peak, live + made + scratch), max(beside, scratch)
         values[step.output] = made
@@ -158,7 +204,9 @@ def cost_of(nodes: Sequence[Node], steps: Sequence[Step], parameters: int, items
         peak=peak * itemsize,
         training=AMPLE * sum(map(_held, nodes)) * itemsize,
         work=sum(works.values()),
+        rounds=rounds,
         products=sum(products.values()),
+        sample=sample,
         numbers=sample + parameters // itemsize,
         largest=max(nodes, key=lambda node: sizes[node.index]),
         hardest=max(nodes, key=lambda node: works.get(node.index, 0)),
@@ -174,8 +222,8 @@ def _held(node: Node) -> float:
     return sum(map(math.prod, node.in_shapes)) + math.prod(node.out_shape) + (cost.seen if cost else 0)
 
 
-def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Shape) -> tuple[int, int]:
-    """For one sample: the numbers that are in memory beside inputs and outputs, and those that loops touch.
+def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Shape) -> tuple[int, int, int]:
+    """For one sample: the numbers that are in memory beside inputs and outputs, and rounds and numbers of loops.
 
     Of layers that do not say what they cost, shapes say all that is known.
     """
@@ -183,15 +231,16 @@ def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Sh
         case Layer() | Merge():
             branches = len(in_shapes) if isinstance(run, Merge) else 0
             cost = layer_cost(run, in_shapes, out_shape)
-            return (cost.scratch, CALL * (cost.rounds + branches) + cost.touched) if cost else (0, CALL * branches)
+            return (cost.scratch, cost.rounds + branches, cost.touched) if cost else (0, branches, 0)
         case ConvKernel():
-            return run.epilogue.pool * _row_of_patches(run, in_shapes[0][0]), 0  # the rows of a pooling window together
+            return run.epilogue.pool * _row_of_patches(run, in_shapes[0][0]), 0, 0  # a pooling window's rows together
         case GroupedConvKernel():
             channels = in_shapes[0][0] // run.conv.groups
             if run.conv.filters == run.conv.groups == in_shapes[0][0]:
-                return 0, run.rows.size * run.columns.size * (CALL + math.prod(out_shape))
-            return _row_of_patches(run, channels), run.conv.groups * (run.rows.size + BESIDE) * CALL
-    return 0, 0
+                taps = run.rows.size * run.columns.size
+                return 0, taps, taps * math.prod(out_shape)
+            return _row_of_patches(run, channels), run.conv.groups * (run.rows.size + BESIDE), 0
+    return 0, 0, 0
 
 
 def _row_of_patches(kernel: ConvKernel | GroupedConvKernel, channels: int) -> int:

@@ -66,6 +66,15 @@ class Engine:
         wanted = max(min(MIDDLE_TILE, batch_size // 2), batch_size // 4)
         return min(self.largest_tile, max(MIN_TILE, _power_of_two(wanted)))
 
+    def check_steps(self, samples: int, batch_size: int) -> None:
+        """Raise CostError if an epoch of so many samples, or one of its steps, takes too long by the loops of layers.
+
+        A training ends only after a step, however soon it is asked to.
+        """
+        tile = self.tile_for(batch_size)
+        self.cost.check_step(batch_size, tile)
+        self.cost.check_rounds(samples, tile)
+
     def evaluate(self, samples: Samples, objective: Objective, workers: int) -> Sums:
         """Loss and metrics in prediction mode. Raises CostError for what takes more memory or time than there is."""
         threads = self.cost.threads(len(samples), self.largest_prediction_tile, workers)
