@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cnnkit.cli.output import note
+from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from cnnkit.training.recipe import Recipe
@@ -16,6 +20,7 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 def resolve(
     source: str,
     overrides: Sequence[str] | None,
+    data_dir: str | None = None,
     *,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -23,17 +28,45 @@ def resolve(
     seed: int | None = None,
     fraction: float | None = None,
 ) -> Recipe:
-    """The recipe with `--set` applied first, then the flags that were given.
+    """The recipe with `--set` applied first, then the flags that were given; the default one for a path of data.
 
-    Raises RecipeError for a recipe, key or value that is wrong, ConfigError if the optimizer takes no learning rate.
+    Raises DataError for data that cannot be used, RecipeError for a recipe, key or value that is wrong, ConfigError if
+    the optimizer takes no learning rate.
     """
-    from cnnkit.training.recipe import load_recipe
+    from cnnkit.training.default_recipe import find_recipe, names_data
 
-    recipe = load_recipe(source, overrides or ())
+    recipe = find_recipe(source, overrides or (), data_dir)
     flags = {"train.epochs": epochs, "train.batch_size": batch_size, "train.seed": seed, "data.fraction": fraction}
     given = {key: value for key, value in flags.items() if value is not None}
     recipe = recipe.override(given) if given else recipe
-    return recipe if lr is None else recipe.with_learning_rate(lr)
+    recipe = recipe if lr is None else recipe.with_learning_rate(lr)
+    if names_data(source):
+        note(_chosen(recipe))
+    return recipe
+
+
+def _chosen(recipe: Recipe) -> str:
+    """What a recipe that was made up for some data has, as text."""
+    layers, options = recipe.model.layers or (), recipe.train.model_dump()
+    return (
+        f"chosen for {recipe.data.dataset}: {counted(len(layers), 'layer')}, of which "
+        f"{counted(sum(layer.startswith('Conv2D') for layer in layers), 'convolution')}; {options['optimizer']}, "
+        f"{counted(options['epochs'], 'epoch')} in batches of {options['batch_size']}; "
+        "--save-recipe FILE writes it all"
+    )
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe as TOML. Raises ConfigError for a file that is there already, or cannot be written."""
+    from cnnkit.errors import ConfigError
+
+    try:
+        with path.open("x") as file:
+            file.write(recipe.to_toml())
+    except FileExistsError:
+        raise ConfigError(f"--save-recipe does not overwrite {path}: choose another name, or remove it") from None
+    except OSError as error:
+        raise ConfigError(f"cannot write the recipe to {path}: {error.strerror}") from None
 
 
 def seconds_in(text: str) -> float:

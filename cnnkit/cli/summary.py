@@ -61,7 +61,7 @@ def _described(source: str, overrides: list[str] | None, data_dir: str | None) -
     from cnnkit.data import load_dataset
     from cnnkit.training.assemble import model_for
 
-    recipe = resolve(source, overrides)
+    recipe = resolve(source, overrides, data_dir)
     return model_for(recipe, load_dataset(recipe.data.dataset, data_dir)), recipe.model.name
 
 

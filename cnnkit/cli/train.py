@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,10 +22,11 @@ from cnnkit.cli.options import (
     RegistryFolder,
     Seed,
     Workers,
+    expanded_path,
 )
 from cnnkit.cli.output import note, say_json, warn
 from cnnkit.cli.profile_table import costs_of, show_costs
-from cnnkit.cli.recipe_arguments import resolve, seconds_in
+from cnnkit.cli.recipe_arguments import resolve, seconds_in, write_recipe
 from cnnkit.cli.trained import Surroundings, document, show, show_resume
 from cnnkit.cli.trials import find_learning_rate, overfit_one_batch
 from cnnkit.terminal import console
@@ -56,10 +58,18 @@ Profile = Annotated[
 Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Resume an interrupted run: its name, or latest.")]
 Steps = Annotated[int | None, typer.Option(help="Steps between checkpoints; no limit by default.")]
 Minutes = Annotated[float, typer.Option(help="Minutes between checkpoints.")]
+SaveRecipe = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", callback=expanded_path, help="Write the recipe into this file, with all that was chosen."
+    ),
+]
 RecipeSource = Annotated[
     str | None,
     typer.Argument(
-        metavar="RECIPE", help="Name of a recipe that ships with cnnkit, or path of a .toml file; default: digits."
+        metavar="RECIPE",
+        help="Name of a recipe that ships with cnnkit, path of a .toml file, or your data: a folder of images, .npz, "
+        ".h5 or .csv; default: digits.",
     ),
 ]
 
@@ -83,6 +93,7 @@ def train(
     resume: Resume = None,
     checkpoint_steps: Steps = None,
     checkpoint_minutes: Minutes = 5.0,
+    save_recipe: SaveRecipe = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -99,14 +110,18 @@ def train(
     changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "fraction": fraction}
     here = Surroundings(registry, data_dir, 1 if with_profile and workers is None else workers)
     if resume is None:
-        resolved = _within(resolve(recipe or "digits", overrides, **changes), time, here, epochs)
+        resolved = _within(resolve(recipe or "digits", overrides, data_dir, **changes), time, here, epochs)
+        if save_recipe is not None:
+            write_recipe(resolved, save_recipe)
         if chosen := next((name for name, is_chosen in trials.items() if is_chosen), ""):
             _try(chosen, resolved, here, as_json)
             return
         training = RegisteredTraining.begin(resolved, registry)
     else:
         given = {"RECIPE": recipe, "--set": overrides, **{f"--{name}": value for name, value in changes.items()}}
-        given |= {"--time": time} | {name: is_chosen or None for name, is_chosen in trials.items()}
+        given |= {"--time": time, "--save-recipe": save_recipe} | {
+            name: is_chosen or None for name, is_chosen in trials.items()
+        }
         training = _resumed(resume, [name for name, value in given.items() if value is not None], registry)
     with training:
         run = _trained(training, here, checkpoint_steps, checkpoint_minutes)

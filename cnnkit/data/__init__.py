@@ -5,13 +5,26 @@ from cnnkit.data.datasets.arrays import Arrays
 from cnnkit.data.datasets.cifar import CIFAR10, CIFAR100
 from cnnkit.data.datasets.digits import Digits
 from cnnkit.data.datasets.emnist import EMNIST
+from cnnkit.data.datasets.image_folder import ImageFolder
 from cnnkit.data.datasets.mnist import KMNIST, MNIST, FashionMNIST
+from cnnkit.data.datasets.table import Table
 from cnnkit.data.description import describe
 from cnnkit.data.loading import default_data_dir, digest, load_dataset
 from cnnkit.data.split import split_validation
 from cnnkit.data.targets import as_targets
 
-DATASETS: tuple[type[Dataset], ...] = (Digits, MNIST, FashionMNIST, KMNIST, EMNIST, CIFAR10, CIFAR100, Arrays)
+DATASETS: tuple[type[Dataset], ...] = (
+    Digits,
+    MNIST,
+    FashionMNIST,
+    KMNIST,
+    EMNIST,
+    CIFAR10,
+    CIFAR100,
+    Arrays,
+    ImageFolder,
+    Table,
+)
 """The built-in datasets."""
 
 __all__ = [
@@ -24,6 +37,8 @@ __all__ = [
     "Arrays",
     "Digits",
     "FashionMNIST",
+    "ImageFolder",
+    "Table",
     "as_targets",
     "default_data_dir",
     "describe",

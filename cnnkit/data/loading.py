@@ -73,7 +73,7 @@ def digest(data: Data) -> str:
 
 def _digests(data: Data) -> tuple[str, str]:
     """Of all samples, and of those to train and validate on; the inputs to train on are read once for both."""
-    total = hashlib.sha256()
+    total = hashlib.sha256(data.digest.encode())
     _add(total, data.train)
     training = total.copy()
     _add(total, data.test)

@@ -220,4 +220,6 @@ def _toml(value: Any) -> str:
     """A string, number, bool or list of strings; JSON's notation is TOML's, but for the character DEL."""
     if isinstance(value, list) and value:
         return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]"
+    if isinstance(value, str) and '"' in value and "'" not in value and value.isprintable():
+        return f"'{value}'"  # as one writes an expression that has a text in it
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -25,8 +25,10 @@ def test_the_list_says_whether_files_are_in_place(cli: Any, tmp_path: Path) -> N
         "Digits": True,
         "EMNIST": False,
         "FashionMNIST": False,
+        "ImageFolder": None,
         "KMNIST": False,
         "MNIST": False,
+        "Table": None,
     }
     (tmp_path / "data" / "mnist").mkdir(parents=True)
     for name in MNIST.hashes:

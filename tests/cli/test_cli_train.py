@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnnkit import Registry
 from cnnkit.network import Objective
@@ -300,3 +301,33 @@ def test_a_callback_that_fails_is_named(cli: Any, tmp_path: Path, monkeypatch: p
     result = cli("train", "tiny.toml", "--set", "train.callbacks=[\"StopAt(2.0, 'accuracy')\"]")
     assert result.code == 2
     assert "internal error: KeyError: 'nothing'\n  in the callback StopAt(2.0, monitor=\"accuracy\")" in result.err
+
+
+def test_data_in_the_place_of_a_recipe_get_a_recipe(cli: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "My Data.npz", x=rng.normal(size=(40, 1, 8, 8)).astype(np.float32), y=np.arange(40) % 2)
+    result = cli("train", "My Data.npz", "--epochs", "1", "--save-recipe", "mine.toml")
+    assert result.code == 0
+    assert 'chosen for Arrays("My Data.npz"): 17 layers, of which 4 convolutions; Adam(0.003), 1 epoch' in result.err
+    assert "registered  my-data@1" in result.out
+    again = cli("train", "mine.toml")
+    assert "registered  my-data@2" in again.out
+    assert "chosen for" not in again.err
+    refused = cli("train", "My Data.npz", "--save-recipe", "mine.toml")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--save-recipe does not overwrite mine.toml: choose another name, or remove it" in refused.err
+    assert "cannot write the recipe to no/mine.toml" in cli("train", "--save-recipe", "no/mine.toml").err
+
+
+def test_warnings_of_the_data_are_told(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(4):
+            image = np.full((8, 8), 20 * number + len(label) * (label == "cat"), np.uint8)
+            Image.fromarray(image).save(tmp_path / "photos" / label / f"{number}.png")
+    (tmp_path / "photos" / "cat" / "page.png").write_text("<html>")
+    for command in (("train", "photos", "--dry-run"), ("train", "photos/", "--epochs", "1")):
+        result = cli(*command)
+        assert result.code == 0
+        assert "warning: photos: 1 image cannot be used:\n  cat/page.png: expected an image" in result.err

@@ -99,6 +99,8 @@ def test_the_built_in_datasets_have_a_name_each() -> None:
         "CIFAR10",
         "CIFAR100",
         "Arrays",
+        "ImageFolder",
+        "Table",
     ]
 
 

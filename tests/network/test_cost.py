@@ -6,7 +6,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from cnnkit.training.training_plan import plan_of
 
 from cnnkit.components import Layer
 from cnnkit.errors import CostError
@@ -16,6 +15,7 @@ from cnnkit.network.execution import cost
 from cnnkit.network.execution.cost import EXPANSION, FREE_BYTES, NAME_BYTES, cost_of
 from cnnkit.network.execution.plan import plain_steps
 from cnnkit.training import Trainer
+from cnnkit.training.training_plan import plan_of
 from cnnkit.types import Array, Cache, Context, Data, Samples, Shape
 
 DIGIT = (1, 8, 8)

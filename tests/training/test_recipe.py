@@ -184,7 +184,7 @@ def test_the_dict_has_everything_but_options_that_are_none() -> None:
 
 def test_the_toml_is_short_to_read() -> None:
     assert small().override({"metrics": [], "clip_norm": 5}).to_toml() == (
-        '[model]\nname = "small"\nlayers = [\n    "Conv2D(8, 3, padding=\\"same\\")",\n    "Flatten()",\n'
+        '[model]\nname = "small"\nlayers = [\n    \'Conv2D(8, 3, padding="same")\',\n    "Flatten()",\n'
         '    "Dense(10)",\n]\n\n[data]\ndataset = "Digits()"\nfraction = 1.0\nvalidation = 0.0\n\n[train]\n'
         'optimizer = "Adam(0.001)"\nloss = "CrossEntropy()"\nschedule = "Constant()"\nmetrics = []\ncallbacks = []\n'
         "augmentations = []\nrecord = []\n"

@@ -12,12 +12,12 @@ import numpy as np
 from cnnkit import axes
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.formats.array_files import LABELS, check_counts, read_npy, read_npz
+from cnnkit.data.formats.checked_files import find_given
 from cnnkit.data.formats.hdf5 import read_hdf5
 from cnnkit.data.formats.rows import Stored, StoredFile, StoredRows
 from cnnkit.data.split import legacy_seed, proper_fraction, split_validation
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, DataError
-from cnnkit.home import expanded
 from cnnkit.types import Array, Data, Inputs, Preprocessing, Samples, blocks
 
 FLOAT = np.dtype(np.float32)
@@ -62,8 +62,8 @@ class Arrays(Dataset):
 
     def load(self, data_dir: Path) -> Data:
         """Read the file, or where its rows are, and check everything in it."""
-        path = self._find(self.path, data_dir)
-        targets = self._find(self.targets, data_dir) if self.targets else path
+        path = _find(self.path, data_dir)
+        targets = _find(self.targets, data_dir) if self.targets else path
         arrays = self._read(path, targets)
         labels, validation = _labels(path, arrays), None
         if "x_train" in arrays:
@@ -88,18 +88,12 @@ class Arrays(Dataset):
             return read_hdf5(StoredFile(path))
         return read_npy(path, targets) if self._kind == ".npy" else read_npz(path)
 
-    def _find(self, name: str, data_dir: Path) -> Path:
-        given = expanded(name)
-        candidates = dict.fromkeys((data_dir / given, given.absolute()))
-        found = next((path for path in candidates if os.path.exists(path)), None)
-        if found is None:
-            raise DataError(
-                f"no file {name}: looked for {' and '.join(map(str, candidates))}; "
-                "name its folder with --data-dir or CNNKIT_DATA_DIR"
-            )
-        if not found.is_file():
-            raise DataError(f"{found}: expected a file, this is not a regular file")
-        return found
+
+def _find(name: str, data_dir: Path) -> Path:
+    found = find_given(name, data_dir)
+    if not found.is_file():
+        raise DataError(f"{found}: expected a file, this is not a regular file")
+    return found
 
 
 def _samples(

@@ -10,6 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from cnnkit.errors import DataError
+from cnnkit.home import expanded
 
 MAX_DATA_FILE_BYTES = 2**30
 """Neither a file nor what is compressed in it may be larger; the largest that is known here has 562 million bytes."""
@@ -23,6 +24,22 @@ class Published:
     size: int
     hash: str
     """The hash of its bytes, after the algorithm's name and a colon."""
+
+
+def find_given(name: str, data_dir: Path) -> Path:
+    """The file or folder that a user names, below `data_dir` or below the working directory.
+
+    Raises DataError where nothing is, naming both.
+    """
+    given = expanded(name)
+    candidates = dict.fromkeys((data_dir / given, given.absolute()))
+    found = next((path for path in candidates if os.path.exists(path)), None)
+    if found is None:
+        raise DataError(
+            f"no file {name}: looked for {' and '.join(map(str, candidates))}; "
+            "name its folder with --data-dir or CNNKIT_DATA_DIR"
+        )
+    return found
 
 
 def open_regular(path: Path, kind: str) -> BufferedReader:

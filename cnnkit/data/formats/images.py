@@ -6,15 +6,16 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO, get_args
 
 import numpy as np
 
-from cnnkit.components.checks import pair, positive
+from cnnkit.components.checks import one_of, pair, positive
 from cnnkit.data.formats.jpeg import check_scans
 from cnnkit.data.formats.kinds import kind_of
 from cnnkit.errors import CnnkitError, ConfigError, DataError
-from cnnkit.types import Array
+from cnnkit.types import Array, Resize
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,18 +32,22 @@ EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 def read_image(
-    source: str | os.PathLike[str] | BinaryIO, channels: int, size: int | tuple[int, int], full_scale: float
+    source: str | os.PathLike[str] | BinaryIO,
+    channels: int,
+    size: int | tuple[int, int],
+    full_scale: float,
+    resize: Resize = "fit",
 ) -> Array:
     """One image as network input, its first frame if it has several.
 
-    A picture is rotated as its EXIF data says. Grey is 0.299 R + 0.587 G + 0.114 B. It is scaled to fit, with its
-    aspect kept (bilinear, antialiased), and what is left of the size is filled evenly on both sides with the median
-    colour of its border. Transparent pixels become white or black, whichever is further from the mean of the visible
-    ones.
+    A picture is rotated as its EXIF data says. Grey is 0.299 R + 0.587 G + 0.114 B. It is resized bilinearly, with
+    antialiasing. Transparent pixels become white or black, whichever is further from the mean of the visible ones.
 
     source: a PNG, JPEG, GIF, BMP, WebP or TIFF file, or a binary stream with its content; channels: 1 (grey) or 3
-    (RGB); size: (height, width) in pixels; full_scale: the value of white, black is 0. Returns (channels, *size)
-    float32. Pixels of an image that has the size already keep their values exactly.
+    (RGB); size: (height, width) in pixels; full_scale: the value of white, black is 0; resize: "fit" shows the whole
+    image in its aspect, and fills what is left of the size evenly on both sides with the median colour of its border;
+    "crop" fills the size in the image's aspect, and cuts off evenly what is left of it; "stretch" changes the aspect.
+    Returns (channels, *size) float32. Pixels of an image that has the size already keep their values exactly.
     Raises DataError for a file that cannot be read, is damaged, has other content or more than 2^26 pixels, and
     CnnkitError without Pillow.
     """
@@ -50,19 +55,30 @@ def read_image(
         raise ConfigError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}")
     height, width = pair("size", size)
     positive("full_scale", full_scale)
+    one_of("resize", resize, get_args(Resize))
     name, content = _content(source)
-    picture = _decode(name, content, channels)
-    scale = min(height / picture.height, width / picture.width)
-    fitted = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    if fitted != picture.size:
-        from PIL.Image import Resampling
-
-        picture = picture.resize(fitted, Resampling.BILINEAR)  # widens its kernel where it shrinks, and heeds alpha
+    picture = _resized(_decode(name, content, channels, max(height, width)), height, width, resize)
     pixels = np.asarray(picture, np.float64).reshape(picture.height, picture.width, -1)
     if pixels.shape[2] in (2, 4):
         pixels = _on_ground(pixels)
     padded = _padded(np.broadcast_to(pixels, (*pixels.shape[:2], channels)), height, width)
     return np.ascontiguousarray((padded * (full_scale / 255)).transpose(2, 0, 1), np.float32)  # (H, W, C) -> (C, H, W)
+
+
+def size_and_channels(path: Path) -> tuple[int, int, int] | None:
+    """(height, width, channels) of an image file, as its first bytes say, 1 channel if it is grey; None for no image.
+
+    Raises CnnkitError without Pillow.
+    """
+    pillow = _pillow()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pillow.open(path, formats=FORMATS) as image:
+                is_grey = image.mode in ("1", "L", "LA", *SIXTEEN_BITS)
+                return image.height, image.width, 1 if is_grey else 3
+    except Exception:  # as in `_decode`
+        return None
 
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -112,12 +128,40 @@ def _content(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, bytes]:
     return name, content
 
 
-def _decode(name: str, content: bytes, channels: int) -> Image:
-    """The upright picture: L, LA, RGB or RGBA, or F with 0 to 255 for 16 bits."""
+def _pillow() -> ModuleType:
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image
     except ImportError:
         raise CnnkitError('image files need Pillow, which is missing: pip install "cnnkit[images]"') from None
+    return Image
+
+
+def _resized(picture: Image, height: int, width: int, resize: Resize) -> Image:
+    """The picture in this size, or for "fit" in the largest that is inside of it."""
+    from PIL.Image import Resampling
+
+    across, down = width / picture.width, height / picture.height
+    box = None
+    if resize == "fit":
+        scale = min(across, down)
+        width, height = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    elif resize == "crop":
+        scale = max(across, down)
+        left, top = (picture.width - width / scale) / 2, (picture.height - height / scale) / 2
+        box = (left, top, picture.width - left, picture.height - top)
+    if picture.size == (width, height):
+        return picture
+    return picture.resize((width, height), Resampling.BILINEAR, box)  # widens its kernel to shrink, and heeds alpha
+
+
+def _decode(name: str, content: bytes, channels: int, needed: int) -> Image:
+    """The upright picture: L, LA, RGB or RGBA, or F with 0 to 255 for 16 bits.
+
+    needed: pixels of each side; a JPEG file that has at least four times as many is decoded to fewer, but twice these.
+    """
+    _pillow()
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what else is in the file
@@ -131,6 +175,7 @@ def _decode(name: str, content: bytes, channels: int) -> Image:
                     "save it as one of these, or its values as a .npy file"
                 )
             check_scans(name, content)
+            picture.draft(None, (2 * needed, 2 * needed))  # of a photograph, most of the time goes into its decoding
             picture = ImageOps.exif_transpose(picture)
             if picture.mode in SIXTEEN_BITS:
                 return Image.fromarray((np.asarray(picture) / 257).astype(np.float32))  # 65535 / 257 = 255

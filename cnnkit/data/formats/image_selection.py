@@ -1,0 +1,62 @@
+"""Which image files count: those that can be read, of one class each, and each content once in its part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cnnkit.data.formats.image_tree import ImageFile
+from cnnkit.errors import DataError
+from cnnkit.wording import counted
+
+NAMED = 20
+"""How many files a message names."""
+Contents = dict[ImageFile, str]
+"""Image files in their order, each with the hash of what is in it."""
+
+
+def usable(contents: Contents, unreadable: Mapping[str, str], root: str, *, skip: bool) -> tuple[Contents, list[str]]:
+    """The files that are images of one class, and a warning of the others.
+
+    unreadable: why a content is no image, by its hash. Raises DataError for the others unless `skip`.
+    """
+    wrong = [f"{file.path}: {unreadable[one]}" for file, one in contents.items() if one in unreadable]
+    by_class: dict[str, dict[str, str]] = {}
+    for file, one in contents.items():
+        by_class.setdefault(one, {}).setdefault(file.label, file.path)
+    ambiguous = {one: found for one, found in by_class.items() if len(found) > 1 and one not in unreadable}
+    wrong += [f"{' = '.join(found.values())}: the same image in several classes" for found in ambiguous.values()]
+    if not wrong:
+        return contents, []
+    report = _report(f"{root}: {counted(len(wrong), 'image')} cannot be used", wrong)
+    if not skip:
+        raise DataError(f'{report}\nreplace or remove them, or leave them out with on_error="skip"')
+    return {file: one for file, one in contents.items() if one not in unreadable and one not in ambiguous}, [
+        f"{report}\nthey are left out"
+    ]
+
+
+def once(contents: Contents, root: str) -> tuple[Contents, list[str]]:
+    """The files whose content no earlier one in their part has; warnings of the others, and of what is in two parts."""
+    first: dict[str, ImageFile] = {}
+    left: Contents = {}
+    copies: list[str] = []
+    shared: list[str] = []
+    for file, one in contents.items():
+        before = first.setdefault(one, file)
+        if before is file or before.part != file.part:
+            left[file] = one
+        if before is not file:
+            (copies if before.part == file.part else shared).append(f"{file.path} = {before.path}")
+    warnings = []
+    if copies:
+        warnings.append(_report(f"{root}: {counted(len(copies), 'image')} left out as copies of others", copies))
+    if shared:
+        warnings.append(
+            _report(f"{root}: {counted(len(shared), 'image')} in two parts, so that results look too good", shared)
+        )
+    return left, warnings
+
+
+def _report(what: str, items: Sequence[str]) -> str:
+    shown = "".join(f"\n  {item}" for item in items[:NAMED])
+    return f"{what}:{shown}" + (f"\n  and {len(items) - NAMED:,} more" if len(items) > NAMED else "")

@@ -1,0 +1,125 @@
+"""A sensible recipe for samples of which nothing else is known."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+
+from cnnkit.classes import are_indices, indices_of
+from cnnkit.data import load_dataset
+from cnnkit.data.at_path import dataset_at, is_data
+from cnnkit.errors import ConfigError
+from cnnkit.home import expanded
+from cnnkit.training.recipe import Overrides, Recipe, load_recipe, recipe_names
+from cnnkit.types import Data, Samples, Shape
+
+FILTERS = (16, 32, 64, 96)
+"""Of the blocks, each of which halves the image."""
+SMALLEST = 7
+"""Pixels of the shorter side up to which an image is not halved any more."""
+STEPS = 1000
+"""How many steps a small network needs, about."""
+EPOCHS = (10, 60)
+"""At least and at most."""
+BATCHES = ((500, 16), (2000, 32))
+"""Below so many training samples, batches of so many, so that an epoch has steps enough."""
+LARGEST_BATCH = 128
+VALIDATION = 0.1
+
+
+def find_recipe(source: str | Path, overrides: Overrides = (), data_dir: str | Path | None = None) -> Recipe:
+    """The recipe that `load_recipe` finds; or for a folder or a file of data, the default one for it.
+
+    Raises what they raise.
+    """
+    if names_data(source):
+        return default_recipe(expanded(source), data_dir).override(overrides)
+    return load_recipe(source, overrides)
+
+
+def names_data(source: str | Path) -> bool:
+    """Whether this is the path of data, not of a recipe; a recipe that ships with cnnkit has its name for itself."""
+    return str(source) not in recipe_names() and is_data(expanded(source))
+
+
+def default_recipe(path: Path, data_dir: str | Path | None = None) -> Recipe:
+    """A recipe for what is found at this path: a folder of images, a file of arrays, or a table.
+
+    Images get blocks of two convolutions that halve them, then the mean of each channel; vectors two dense layers. The
+    last layer and the loss are those of the targets. Raises what `dataset_at` and `load_dataset` raise, and ConfigError
+    for targets of pixels.
+    """
+    dataset = dataset_at(path)
+    data = load_dataset(dataset, data_dir)
+    outputs, loss = _outputs(data)
+    layers = [*_body(data.input_shape), f"Dense({outputs})"]
+    count = len(data.train)
+    batch_size = next((size for few, size in BATCHES if count < few), LARGEST_BATCH)
+    epochs = min(max(math.ceil(STEPS * batch_size / count), EPOCHS[0]), EPOCHS[1])
+    sections = {
+        "model": {"name": _name(path), "layers": layers},
+        "data": {"dataset": repr(dataset), "validation": 0.0 if data.validation else VALIDATION},
+        "train": {
+            "optimizer": "Adam(0.003)",
+            "schedule": "OneCycle()",
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "loss": loss,
+            "augmentations": _augmentations(data.input_shape),
+            "metrics": ["Accuracy()"] if loss == "CrossEntropy()" else [],
+        },
+    }
+    return Recipe.from_dict(sections, f"the default recipe for {path}")
+
+
+def _outputs(data: Data) -> tuple[int, str]:
+    """How many outputs the targets need, and their loss."""
+    y = data.train.y
+    if y.ndim == 1:
+        return max(len(data.labels), 1 + max(int(part.y.max()) for part in _parts(data))), "CrossEntropy()"
+    if y.ndim != 2:
+        raise ConfigError(
+            f"expected one target for each sample, got {y.shape[1:]}, one for each pixel: write a recipe with a "
+            "network that ends in an image"
+        )
+    if are_indices(indices_of(y)):
+        return y.shape[1], "CrossEntropy()"
+    return y.shape[1], "BinaryCrossEntropy()" if np.isin(y, (0, 1)).all() else "MSE()"
+
+
+def _parts(data: Data) -> list[Samples]:
+    return [part for part in (data.train, data.test, data.validation) if part]
+
+
+def _body(shape: Shape) -> list[str]:
+    """All layers but the last, for inputs of this shape."""
+    if len(shape) == 1:
+        return ["Dense(64)", "ReLU()", "Dense(64)", "ReLU()"]
+    layers: list[str] = []
+    height, width = shape[1:]
+    for filters in FILTERS:
+        layers += 2 * [f'Conv2D({filters}, 3, padding="same", bias=False)', "BatchNorm2D()", "ReLU()"]
+        if min(height, width) <= SMALLEST:
+            break
+        layers.append("MaxPool2D(2)")
+        height, width = height // 2, width // 2
+    return [*layers, f"AvgPool2D(({height}, {width}))", "Flatten()", "Dropout(0.3)"]
+
+
+def _augmentations(shape: Shape) -> list[str]:
+    """Changes that keep what an image shows, whatever that is: small moves, and for photographs their mirror image."""
+    if len(shape) == 1:
+        return []
+    by = min(shape[1:]) // 8
+    if by == 0:
+        return []
+    return [f"PadCrop({by})", "Flip()"] if shape[0] == 3 else [f"Shift({by})"]
+
+
+def _name(path: Path) -> str:
+    """The name of the model: that of the file or folder, in the letters that a name may have."""
+    letters = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")
+    return letters[:64] or "model"
