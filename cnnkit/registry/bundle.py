@@ -119,11 +119,14 @@ def _check_start(path: Path, start: bytes, end: bytes, size: int) -> None:
         return
     try:
         git.check(start)
-        if start.startswith(sealing.MAGIC):
-            sealing.check_start(start, size)
-            return
     except RegistryError as error:
         raise RegistryError(f"{path} cannot be imported: {error}") from error
+    if start.startswith(sealing.MAGIC):
+        try:
+            sealing.check_start(start, size)
+        except RegistryError as error:
+            raise RegistryError(f"{path} cannot be imported, it is damaged: {error}") from error
+        return
     raise RegistryError(
         f"expected a version file (.h5) or a bundle (.zip) of cnnkit, {path} begins with {start[:16]!r}"
     )

@@ -240,7 +240,7 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         (
             sealing.tombstone(),
             sealing.MAX_MODEL_FILE_BYTES,
-            "cannot be imported: it should have 512 bytes and has 4,294,967,296",
+            "cannot be imported, it is damaged: it should have 512 bytes and has 4,294,967,296",
         ),
         (b"PK\x03\x04", sealing.MAX_MODEL_FILE_BYTES, "is not a usable cnnkit bundle: it has 4,294,967,296 bytes"),
         (b"PK\x03\x04", MAX_BUNDLE_BYTES, "is not a usable cnnkit bundle: it is truncated"),
