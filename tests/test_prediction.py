@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from cnnkit.data import MNIST, default_data_dir, load_dataset
+from cnnkit.data import MNIST, ImageFolder, default_data_dir, load_dataset
 from cnnkit.errors import CnnkitError, ConfigError, DataError, ShapeError
 from cnnkit.evaluation import predict as prediction
-from cnnkit.evaluation.predict import INVERTED, TURNED, predict_files, trained_level
+from cnnkit.evaluation.predict import INVERTED, TURNED, predict_files, read_file, trained_level
 from cnnkit.network import Sequential
-from cnnkit.types import Array, Preprocessing
+from cnnkit.registry import Registry
+from cnnkit.training import Trainer
+from cnnkit.types import Array, Framing, Preprocessing, Resize
 
 DIGITS = load_dataset("Digits()")
 X = DIGITS.test.x[:5]
@@ -185,3 +188,31 @@ def test_real_digits_as_files_both_ways(tmp_path: Path) -> None:
     assert {one.hints for one in inverted} == {(INVERTED,)}
     for predictions in (right, turned):
         assert_allclose([one.probabilities[0] for one in predictions], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("resize", get_args(Resize))
+def test_files_are_resized_as_the_images_that_a_model_was_trained_on(
+    resize: Resize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        path = tmp_path / "photos" / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 50, 3), dtype=np.uint8)).save(path)
+    data = ImageFolder(tmp_path / "photos", size=10, resize=resize).load(tmp_path)
+    model = Sequential(["Flatten()", "Dense(2)"], (3, 10, 10), preprocessing=data.preprocessing, input_dtype="uint8")
+    Trainer(epochs=1).fit(model, data)
+    registry = Registry(tmp_path / "registry")
+    loaded = registry.load(registry.save(model, "photos").ref)
+    assert loaded.framing == Framing(resize)
+
+    files = [tmp_path / "photos" / "dog" / "0.png", tmp_path / "photos" / "cat" / "1.png"]
+    read = [read_file(file, loaded).x[0] for file in files]
+    known = np.concatenate([data.train.x, data.test.x]).astype(np.float32)
+    for image in read:
+        assert np.abs(known - image).max(axis=(1, 2, 3)).min() <= 0.51  # the dataset has whole numbers
+    others = [kind for kind in get_args(Resize) if kind != resize]
+    for other in others:  # positive control: each way gives another image
+        loaded.framing = Framing(other)
+        assert np.abs(read_file(files[0], loaded).x[0] - read[0]).max() > 10

@@ -135,7 +135,7 @@ def read_file(file: FileName, model: Network, *, invert: bool = False, dark: boo
     """
     scale = scale_of_images(model.preprocessing, model.input_range, model.input_shape)
     full_scale = scale.white - scale.black
-    x, is_image = read_inputs(file, model.input_shape, full_scale)
+    x, is_image = read_inputs(file, model.input_shape, full_scale, model.framing.resize)
     name = os.fspath(file)
     if not is_image:
         if invert:
