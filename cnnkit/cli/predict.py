@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cnnkit.network import Network
     from cnnkit.registry import Manifest
     from cnnkit.registry.trust import Trust
+    from cnnkit.types import Framing
 
 NAMED = 3
 """Files that a hint names."""
@@ -41,6 +42,13 @@ def predict(
         ),
     ] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Swap light and dark in image files.")] = False,
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit",
+            help="Cut out what an image shows, and place it as the training images were: for handwriting on paper.",
+        ),
+    ] = False,
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
     as_json: Json = False,
@@ -59,7 +67,9 @@ def predict(
     model = record.model()
     arrays_only = all(file.lower().endswith(".npy") for file in files)  # only images can be inverted
     level = None if arrays_only else _level(model, record.manifest, may_choose)
-    predictions = predict_files(model, files, top=top, invert=invert, level=level)
+    if fit and not model.framing.content:
+        model.framing = _framing(record.manifest, may_choose) or model.framing
+    predictions = predict_files(model, files, top=top, invert=invert, level=level, fit=fit)
     _warn_of_hints(predictions)
     if as_json:
         entries = [_entry(one, model) for one in predictions]
@@ -97,6 +107,17 @@ def _entry(prediction: Prediction, model: Network) -> dict[str, object]:
         case "classes":
             entry |= {**said[0], "top": said}
     return entry | {"hints": list(prediction.hints)}
+
+
+def _framing(manifest: Manifest, trust: Trust) -> Framing | None:
+    """How the images of the dataset were framed, of a model that was saved before models kept that."""
+    from cnnkit.data import load_dataset
+    from cnnkit.errors import CnnkitError
+
+    try:
+        return load_dataset(recorded_dataset(manifest, None, trust)).framing
+    except CnnkitError:  # not there, and nothing else says so
+        return None
 
 
 def _level(model: Network, manifest: Manifest, trust: Trust) -> float | None:

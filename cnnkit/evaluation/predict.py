@@ -21,7 +21,7 @@ from cnnkit.units import bounds, scale_of_images, units_hint
 
 BATCH_BYTES = 2**26
 """Inputs that wait for the model together: a folder may be larger than the memory."""
-INVERTED = "looks inverted: dark on a light background, but the model was trained on light on dark; --invert swaps them"
+INVERTED = "looks inverted: dark on light, but the model was trained on light on dark; try --fit or --invert"
 UNCERTAIN = "the range of the training samples, which does not tell what white is; if that is wrong, give a .npy file"
 TURNED = "looks inverted by --invert: now it is dark on a light background; remove --invert"
 
@@ -63,18 +63,21 @@ def predict_files(
     top: int | None = None,
     invert: bool = False,
     level: float | None = None,
+    fit: bool = False,
 ) -> list[Prediction]:
     """A model's predictions for the images in files: for all of them, in order, or for none.
 
     files: image files, .npy files of one input or many, folders (the image files in them), "-" for standard input;
     top: how many classes or labels; if None, the most probable class, or the labels with a probability of 1/2 or more;
     invert: swap light and dark in image files; level: the mean lightness of the training images, 0 (black) to 1
-    (white), what `trained_level` says if None. Where that is dark, an image of one channel that is dark on a light
-    background gets a hint. So does what may be in other units than the training samples: an array, which is taken as
-    it is, or an image where it is not certain what its white is to the model. Raises DataError, with every file that
-    cannot be used and why, and for outputs that are NaN; ShapeError for a model that says something of each pixel,
-    ConfigError for `top` values, CostError for a model that takes more memory or time than there is, and CnnkitError
-    for image files without Pillow.
+    (white), what `trained_level` says if None; fit: cut out what each image file shows, and place it as the images of
+    the model's dataset were, light on dark, see `framed`. Where the training images are dark, an image of one channel
+    that is dark on a light background gets a hint. So does what may be in other units than the training samples: an
+    array, which is taken as it is, or an image where it is not certain what its white is to the model. Raises
+    DataError, with every file that cannot be used and why, and for outputs that are NaN; ShapeError for a model that
+    says something of each pixel, ConfigError for `top` values, and for `fit` with `invert` or with a model whose
+    framing is not known, CostError for a model that takes more memory or time than there is, and CnnkitError for image
+    files without Pillow.
     """
     if top is not None and model.task.gives == "values":
         raise ConfigError(f"the model gives {model.gives}, none of which is the most probable: remove top")
@@ -84,11 +87,13 @@ def predict_files(
         raise ShapeError(
             f"the model gives {model.gives}, which does not fit into a line of a table: use model.predict(x) in Python"
         )
+    if fit:
+        _check_fit(model, invert)
     model.check_cost()
     level = trained_level(model.preprocessing) if level is None else level
     dark = level is not None and level < 0.5 and model.input_shape[0] == 1
     predictions = []
-    for batch in _batches(_read(model, files, invert, dark)):
+    for batch in _batches(_read(model, files, invert, dark, fit)):
         x = batch[0].x if len(batch) == 1 else np.concatenate([one.x for one in batch])
         with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UnitsWarning)  # the hints say so for each file
@@ -126,7 +131,21 @@ def trained_level(preprocessing: Preprocessing) -> float | None:
     return level if level != 0 else None
 
 
-def read_file(file: FileName, model: Network, *, invert: bool = False, dark: bool = False) -> FileInputs:
+def _check_fit(model: Network, invert: bool) -> None:
+    if invert:
+        raise ConfigError("--fit finds out for each image whether it is light on dark: remove --invert")
+    if not model.framing.content or len(model.input_shape) != 3 or model.input_shape[0] != 1:
+        raise ConfigError(
+            "--fit needs a model for grey images that were cropped to what they show, as those of MNIST and Digits "
+            "were; this one does not know that of its images: remove --fit"
+        )
+    if model.framing.content > min(model.input_shape[1:]):
+        raise ConfigError(f"--fit needs room for {model.framing.content} pixels, the model takes {model.input_shape}")
+
+
+def read_file(
+    file: FileName, model: Network, *, invert: bool = False, dark: bool = False, fit: bool = False
+) -> FileInputs:
     """The inputs in an image file or a .npy file, or on standard input ("-").
 
     invert: swap light and dark in an image; dark: the training images were dark, so that those that are dark on a
@@ -135,7 +154,7 @@ def read_file(file: FileName, model: Network, *, invert: bool = False, dark: boo
     """
     scale = scale_of_images(model.preprocessing, model.input_range, model.input_shape)
     full_scale = scale.white - scale.black
-    x, is_image = read_inputs(file, model.input_shape, full_scale, model.framing.resize)
+    x, is_image = read_inputs(file, model.input_shape, full_scale, model.framing, fit=fit)
     name = os.fspath(file)
     if not is_image:
         if invert:
@@ -145,14 +164,14 @@ def read_file(file: FileName, model: Network, *, invert: bool = False, dark: boo
     if invert:
         x = full_scale - x
     hints = []
-    if dark and looks_inverted(x[0], full_scale):
+    if dark and not fit and looks_inverted(x[0], full_scale):
         hints.append(TURNED if invert else INVERTED)
     if not scale.is_certain:
         hints.append(f"is assumed to range from {scale.black:.6g} (black) to {scale.white:.6g} (white): {UNCERTAIN}")
     return FileInputs(name, x + scale.black if scale.black else x, True, tuple(hints))
 
 
-def _read(model: Network, files: Iterable[FileName], invert: bool, dark: bool) -> Iterator[FileInputs]:
+def _read(model: Network, files: Iterable[FileName], invert: bool, dark: bool, fit: bool) -> Iterator[FileInputs]:
     """What is in the files, up to the first that cannot be used; the others are only looked at then."""
     problems = []
     for given in files:
@@ -163,7 +182,7 @@ def _read(model: Network, files: Iterable[FileName], invert: bool, dark: bool) -
             continue
         for file in found:
             try:
-                inputs = read_file(file, model, invert=invert, dark=dark)
+                inputs = read_file(file, model, invert=invert, dark=dark, fit=fit)
             except DataError as error:
                 problems.append(str(error))
                 continue

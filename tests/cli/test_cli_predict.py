@@ -140,14 +140,14 @@ def test_inverted_digits_get_one_warning_and_a_hint_each(trained: Any, tmp_path:
     one = trained("predict", "tiny@1", "all")
     assert one.code == 0
     assert one.err == (
-        "warning: all/a.png looks inverted: dark on a light background, but the model was trained on light on dark; "
-        "--invert swaps them\n"
+        "warning: all/a.png looks inverted: dark on light, but the model was trained on light on dark; "
+        "try --fit or --invert\n"
     )
     for name in "bcde":
         _png(tmp_path / "all" / f"{name}.png", 16 - IMAGES[0, 0])
     many = trained("predict", "tiny@1", "all", "--json")
     assert many.err.startswith(
-        "warning: each of all/a.png, all/b.png, all/c.png and 2 other files looks inverted: dark on a light background"
+        "warning: each of all/a.png, all/b.png, all/c.png and 2 other files looks inverted: dark on light"
     )
     assert [len(row["hints"]) for row in many.document["predictions"]] == [1, 1, 1, 1, 1, 0]
     (tmp_path / "all" / "right.png").unlink()

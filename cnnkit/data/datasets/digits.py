@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.split import legacy_seed, proper_fraction, split_test
-from cnnkit.types import Data, Preprocessing, Samples
+from cnnkit.types import Data, Framing, Preprocessing, Samples
 
 
 class Digits(Dataset):
@@ -34,7 +34,13 @@ class Digits(Dataset):
         ):
             samples = Samples(arrays["x"], arrays["y"].astype(np.int64))
         train, test = split_test(samples, self.test, self.seed)
-        return Data(train, test, labels=tuple("0123456789"), preprocessing=Preprocessing(scale=1 / 16))
+        return Data(
+            train,
+            test,
+            labels=tuple("0123456789"),
+            preprocessing=Preprocessing(scale=1 / 16),
+            framing=Framing(content=8),
+        )
 
     def is_complete(self, data_dir: Path) -> bool:
         """They come with the package."""

@@ -12,7 +12,7 @@ import numpy as np
 from cnnkit.data.downloading.published import PublishedDataset, Wanted, class_indices, standardizing
 from cnnkit.data.formats.idx import read_idx
 from cnnkit.errors import DataError
-from cnnkit.types import Array, Data, Preprocessing, Samples
+from cnnkit.types import FITTED, Array, Data, Framing, Preprocessing, Samples
 
 MAX_IDX_BYTES = 16 + 60_000 * 28 * 28
 """Bytes of the largest file, uncompressed: nobody needs to see more of one in order to refuse it."""
@@ -38,6 +38,7 @@ class IdxDataset(PublishedDataset):
     labels: ClassVar[tuple[str, ...]]
     preprocessing: ClassVar[Preprocessing | None]
     """None: mean and standard deviation of the training images."""
+    framing: ClassVar[Framing] = FITTED
 
     def load(self, data_dir: Path) -> Data:
         """Read the four files, downloading those that are missing.
@@ -54,7 +55,7 @@ class IdxDataset(PublishedDataset):
         except DataError as error:
             raise self._advised(error, data_dir) from None
         preprocessing = standardizing(np.asarray(train.x)) if self.preprocessing is None else self.preprocessing
-        return Data(train, test, labels=self.labels, preprocessing=preprocessing)
+        return Data(train, test, labels=self.labels, preprocessing=preprocessing, framing=self.framing)
 
     def is_complete(self, data_dir: Path) -> bool:
         """Whether `load` would find all files, and so download nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from cnnkit.data.datasets.idx_dataset import IdxDataset
-from cnnkit.types import Preprocessing
+from cnnkit.types import Framing, Preprocessing
 
 
 class MNIST(IdxDataset):
@@ -13,6 +13,7 @@ class MNIST(IdxDataset):
 
     x: (N, 1, 28, 28) uint8, 0 (paper) to 255 (ink); y: (N,) int64, the digit. Preprocessing: divided by 255, then
     the training set's mean 0.1307 subtracted and divided by its standard deviation 0.3081.
+    The digits were scaled into 20x20 pixels, with their centre of mass in the middle.
     Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits.
     """
 
@@ -29,6 +30,7 @@ class MNIST(IdxDataset):
     }
     labels = tuple("0123456789")
     preprocessing = Preprocessing(scale=1 / 255, mean=(0.1307,), std=(0.3081,))
+    framing = Framing(content=20, centre="mass")
 
 
 class FashionMNIST(IdxDataset):

@@ -65,6 +65,17 @@ def read_image(
     return np.ascontiguousarray((padded * (full_scale / 255)).transpose(2, 0, 1), np.float32)  # (H, W, C) -> (C, H, W)
 
 
+def read_grey(source: str | os.PathLike[str] | BinaryIO, needed: int) -> Array:
+    """A whole image in grey, (H, W) float64, 0 (black) to 255 (white), in its own size.
+
+    needed: pixels of each side that are of use: a larger JPEG file may be decoded to fewer, but to twice these.
+    Raises what `read_image` raises.
+    """
+    name, content = _content(source)
+    pixels = np.asarray(_decode(name, content, 1, needed), np.float64)
+    return _on_ground(pixels)[..., 0] if pixels.ndim == 3 else pixels
+
+
 def size_and_channels(path: Path) -> tuple[int, int, int] | None:
     """(height, width, channels) of an image file, as its first bytes say, 1 channel if it is grey; None for no image.
 
