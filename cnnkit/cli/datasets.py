@@ -10,6 +10,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, expanded_path
 from cnnkit.cli.output import note, say, say_json, say_pairs, say_table
+from cnnkit.wording import sizes
 
 if TYPE_CHECKING:
     from cnnkit.components import Component
@@ -65,7 +66,7 @@ def fetch(expression: Expression, data_dir: DataFolder = None, as_json: Json = F
     if as_json:
         say_json(about)
     else:
-        say_pairs(about | {"input": " x ".join(map(str, data.input_shape)), "labels": ", ".join(data.labels)})
+        say_pairs(about | {"input": sizes(data.input_shape), "labels": ", ".join(data.labels)})
 
 
 @app.command()
@@ -113,7 +114,7 @@ def show(
         return
     say_pairs(
         about
-        | {"input": " x ".join(map(str, about["input"])), "samples": _by_part(about["samples"], "{:,}".format)}
+        | {"input": sizes(about["input"]), "samples": _by_part(about["samples"], "{:,}".format)}
         | {name: _by_part(about[name], _interval) for name in ("input_range", "target_range") if name in about}
         | {"preprocessing": _preprocessing(data.preprocessing), "classes": len(about["classes"])}
     )

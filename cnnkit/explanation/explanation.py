@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from cnnkit.classes import first_outside
 from cnnkit.components import Loss, installed_catalog
 from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import ConfigError, CostError, ShapeError
@@ -133,7 +134,7 @@ def _targets(model: Network, given: Any, scores: Array, title: str) -> Array:
         return wanted[None]  # shares of the classes
     if wanted.shape != scores.shape[1:] or wanted.dtype.kind not in "iu":
         raise ConfigError(_expected(title, model, f"class indices, {_size(scores.shape[1:])}", given))
-    if wanted.size and not 0 <= wanted.min() <= wanted.max() < len(scores):
+    if first_outside(wanted[None], len(scores)):
         found = wanted if wanted.ndim == 0 else f"{wanted.min()} to {wanted.max()}"
         raise ConfigError(f"expected a class from 0 to {len(scores) - 1}, got {found}")
     return wanted[None].astype(np.int64)
