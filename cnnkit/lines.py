@@ -21,6 +21,8 @@ def printable(text: str) -> str:
 
 def on_one_line(text: str, most: int = MAX_LINE) -> str:
     """Printable text with line breaks and tabs as \\n and \\t, and cut: a value must not look like a separate row."""
+    if text.isascii() and text.isprintable() and len(text) <= most:  # as nearly all of a long table is
+        return text
     return cut(printable(text).replace("\n", "\\n").replace("\t", "\\t"), most)
 
 
