@@ -38,10 +38,10 @@ BROKEN = {
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "raises": ("1 / 0", "ZeroDivisionError: division by zero"),
     "raises-anything": ("class Odd(BaseException): pass\nraise Odd('odd')", "Odd: odd"),
-    "hangs": ("import threading\nthreading.Event().wait()", "TimeoutError: no answer, and no work, for 10 seconds"),
+    "hangs": ("import threading\nthreading.Event().wait()", "TimeoutError: no answer"),
     "hook-hangs": (
         f"{HOOK}cnnkit_losses():\n    import threading\n    threading.Event().wait()",
-        "cnnkit_losses() failed: TimeoutError: no answer, and no work, for 10 seconds",
+        "cnnkit_losses() failed: TimeoutError: no answer",
     ),
     "ends-the-process": (
         "import os\nos._exit(0)",
