@@ -281,3 +281,16 @@ def test_a_git_that_is_missing_hangs_or_babbles_is_no_error(tmp_path: Path, monk
         (tmp_path / "git").write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / "git").chmod(0o755)
         assert revision() == ""
+
+
+@pytest.mark.parametrize(("code", "known"), [(0, True), (1, True), (3, False)])
+def test_a_git_that_cannot_tell_its_filters_is_not_asked_for_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, known: bool
+) -> None:
+    commit = "0123456789" * 4
+    answers = f"case $1 in rev-parse) echo {commit};; config) exit {code};; *) touch {tmp_path / 'asked'};; esac"
+    (tmp_path / "git").write_text(f"#!/bin/sh\n{answers}\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.defpath}")
+    assert revision() == (commit if known else "")
+    assert (tmp_path / "asked").exists() == known
