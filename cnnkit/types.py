@@ -323,9 +323,11 @@ class Data:
     name: str = ""
     """The expression that loads it."""
     digest: str = ""
-    """sha256 over the content of all samples, in hexadecimal."""
+    """sha256 over the content of all samples, and the digest of their files if there is one, in hexadecimal."""
     training_digest: str = ""
     """sha256 over the training and validation samples alone, which a resumed training must find unchanged."""
+    files_digest: str = ""
+    """sha256 over the names of the files that the samples come from, a part of the digest; "" if names say nothing."""
     framing: Framing = FITTED
     """How its images were brought to their size, which the model keeps."""
     warnings: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -47,8 +48,8 @@ def test_a_component_without_a_docstring_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_no_other_page_repeats_the_formulas(path: object) -> None:
-    assert repeated(path.read_text("utf-8")) == []  # type: ignore[attr-defined]
+def test_no_other_page_repeats_the_formulas(path: Path) -> None:
+    assert repeated(path.read_text("utf-8")) == []
 
 
 def repeated(text: str) -> list[str]:

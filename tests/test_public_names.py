@@ -30,11 +30,11 @@ ROW = re.compile(r"^\| `(cnnkit[\w.]+)` \| (.*) \|$", re.MULTILINE)
 MODULES = ("cnnkit", "cnnkit.plugin", "cnnkit.testing", "cnnkit.errors")
 COMPONENTS: dict[str, Callable[[], list[type[Component]]]] = {
     "cnnkit.layers": builtin.cnnkit_layers,  # type: ignore[dict-item]  # a merge is a component, too
-    "cnnkit.losses": builtin.cnnkit_losses,  # type: ignore[dict-item]
-    "cnnkit.optimizers": builtin.cnnkit_optimizers,  # type: ignore[dict-item]
-    "cnnkit.schedules": builtin.cnnkit_schedules,  # type: ignore[dict-item]
-    "cnnkit.metrics": builtin.cnnkit_metrics,  # type: ignore[dict-item]
-    "cnnkit.augmentations": builtin.cnnkit_augmentations,  # type: ignore[dict-item]
+    "cnnkit.losses": builtin.cnnkit_losses,  # type: ignore[dict-item]  # as above
+    "cnnkit.optimizers": builtin.cnnkit_optimizers,  # type: ignore[dict-item]  # as above
+    "cnnkit.schedules": builtin.cnnkit_schedules,  # type: ignore[dict-item]  # as above
+    "cnnkit.metrics": builtin.cnnkit_metrics,  # type: ignore[dict-item]  # as above
+    "cnnkit.augmentations": builtin.cnnkit_augmentations,  # type: ignore[dict-item]  # as above
 }
 """Modules of which the built-in components are public, and nothing else."""
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))

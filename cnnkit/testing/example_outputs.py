@@ -70,7 +70,7 @@ def tried(
     with checking():
         for kind, one in candidates.items():
             try:
-                fitting = taken(lambda t, one=one: call(one.copy(), t), out_shape, count, rng, targets)  # type: ignore[misc]
+                fitting = taken(lambda t, one=one: call(one.copy(), t), out_shape, count, rng, targets)  # type: ignore[misc]  # mypy gives no type to a lambda with a default
             except Exception as refusal:  # in its own way, as of targets
                 refusals.append(refusal)
                 continue

@@ -147,7 +147,7 @@ def check_fresh_start(optimizer: Optimizer) -> None:
     """What is remembered is in `state`: a second training with the same optimizer starts over."""
     for steps in (STEPS, MANY_STEPS):
         expected = {name: value.copy() for name, value in Training(optimizer, FEW).run(steps).items()}
-        check_unchanged_by(optimizer, lambda steps=steps: Training(optimizer, FEW).run(steps))  # type: ignore[misc]
+        check_unchanged_by(optimizer, lambda steps=steps: Training(optimizer, FEW).run(steps))  # type: ignore[misc]  # mypy gives no type to a lambda with a default
         for name, value in Training(optimizer, FEW).run(steps).items():
             same_bits(
                 f"{name} in a second training, which must start from scratch; keep what it remembers in state",
@@ -205,7 +205,7 @@ def check_rate(optimizer: Optimizer) -> None:
 def check_finite(optimizer: Optimizer) -> None:
     """No number becomes NaN or infinite where gradients are 0, tiny, large, or 0 after others, or the rate is 0."""
     for what, size in (("0", 0.0), ("1e-30", 1e-30), ("1e4", 1e4)):
-        found = Training(optimizer).run(gradients=lambda step, size=size: np.full(SIZE, size * (step != 3)))  # type: ignore[misc]
+        found = Training(optimizer).run(gradients=lambda step, size=size: np.full(SIZE, size * (step != 3)))  # type: ignore[misc]  # mypy gives no type to a lambda with a default
         _check_finite(found, f"gradients of {what}")
     training = Training(optimizer, FEW)
     for lr in (0.0, 0.01, 0.0, 0.01):

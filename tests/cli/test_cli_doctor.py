@@ -42,7 +42,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch, **gflops: float | None) -> list[str 
     def measure(coretype: str | None) -> Measured | None:
         asked.append(coretype)
         speed = gflops.get(coretype or "default")
-        return speed and Measured(speed, coretype or "Prescott")  # type: ignore[return-value]
+        return speed and Measured(speed, coretype or "Prescott")  # type: ignore[return-value]  # 0 stands for None
 
     monkeypatch.setattr(tuning, "measure", measure)
     return asked

@@ -286,7 +286,7 @@ class Wrong(ReferenceEvaluator):
 def with_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a plugin be installed that provides `Wrong`."""
     module = types.ModuleType("cnnkit_wrong")
-    module.cnnkit_runtimes = hookimpl(lambda: [Wrong])  # type: ignore[attr-defined]
+    module.cnnkit_runtimes = hookimpl(lambda: [Wrong])  # type: ignore[attr-defined]  # of a module that is made here
     catalog = Catalog([*installed_plugins(), Plugin("cnnkit-wrong", "1.0", "cnnkit_wrong", lambda: module)])
     for user in ("cnnkit.onnx.available_runtimes", "cnnkit.onnx.validate", "cnnkit.components"):
         monkeypatch.setattr(f"{user}.installed_catalog", lambda: catalog)

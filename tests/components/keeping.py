@@ -44,7 +44,7 @@ class Own(Layer):
         self.beside = 2
         return 1
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019
+    @functools.lru_cache(maxsize=1)  # noqa: B019  # a cache that keeps its instance is what is tested
     def cached(self) -> int:
         self.inside = 1
         return 1
@@ -55,7 +55,7 @@ class Heir(Own):
 
 
 def _finish(layer: Own) -> None:
-    layer.requires_grad = True  # type: ignore[attr-defined]
+    layer.requires_grad = True  # type: ignore[attr-defined]  # wrong on purpose
 
 
 class Asks(Layer):

@@ -33,9 +33,9 @@ def test_what_is_set_from_outside_is_found(make: Any, name: str) -> None:
 
 def test_other_objects_than_layers_too() -> None:
     optimizer, trainer, model = SGD(0.1), Trainer(), Sequential(["Dense(3)"], (3,))
-    optimizer.learning_rate = 0.2  # type: ignore[attr-defined]
-    trainer.epoch = 3  # type: ignore[attr-defined]
-    model.trainable = False  # type: ignore[attr-defined]
+    optimizer.learning_rate = 0.2  # type: ignore[attr-defined]  # wrong on purpose
+    trainer.epoch = 3  # type: ignore[attr-defined]  # wrong on purpose
+    model.trainable = False  # type: ignore[attr-defined]  # wrong on purpose
     assert (unread(optimizer), unread(trainer), unread(model)) == (["learning_rate"], ["epoch"], ["trainable"])
 
 
@@ -57,7 +57,7 @@ def test_the_check_sees_through_every_built_in_class(kind: str) -> None:
     for name in installed_catalog().names(kind):
         cls = installed_catalog().find(kind, name)
         thing = object.__new__(cls)
-        thing.surely_unknown = 1  # type: ignore[attr-defined]
+        thing.surely_unknown = 1  # type: ignore[attr-defined]  # wrong on purpose
         assert unread(thing) == ["surely_unknown"], name
 
 
@@ -69,7 +69,7 @@ def test_whatever_a_class_keeps_itself_is_known() -> None:
         kept = {"width", "declared", "trainable", "frozen", "requires_grad", "_lr", "table", "beside", "inside"}
         assert kept <= vars(layer).keys()
         assert unread(layer) == []
-        layer.nobody = 1  # type: ignore[attr-defined]
+        layer.nobody = 1  # type: ignore[attr-defined]  # wrong on purpose
         assert unread(layer) == ["nobody"]
 
 
@@ -90,7 +90,7 @@ class Compiled(Layer):
 def test_where_names_cannot_be_known_nothing_is_refused() -> None:
     assert unread(Computed(lr=1.0)) == []
     layer = Compiled()
-    layer.anything = 1  # type: ignore[attr-defined]
+    layer.anything = 1  # type: ignore[attr-defined]  # not declared, on purpose
     assert unread(layer) == []
 
 
@@ -147,11 +147,11 @@ def test_what_code_elsewhere_may_keep_on_an_object_is_not_refused(make: Any) -> 
 
 def test_one_that_hands_itself_to_nobody_who_keeps_anything_is_looked_into() -> None:
     layer = Asks(3)
-    layer.nobody = False  # type: ignore[attr-defined]
+    layer.nobody = False  # type: ignore[attr-defined]  # wrong on purpose
     assert unread(layer) == ["nobody"]
 
 
 def test_wrapped_built_in_functions_beside_a_class_are_passed_over() -> None:
     layer = helping.Beside(3)
-    layer.nobody = False  # type: ignore[attr-defined]
+    layer.nobody = False  # type: ignore[attr-defined]  # wrong on purpose
     assert unread(layer) == ["nobody"]

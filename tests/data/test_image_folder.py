@@ -16,12 +16,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from cnnkit.data import load_dataset
+from cnnkit.data import digest, load_dataset
 from cnnkit.data.datasets.image_folder import ImageFolder
 from cnnkit.data.formats import decoded_images
 from cnnkit.data.formats.images import read_image
 from cnnkit.errors import ConfigError, DataError
-from cnnkit.types import Data, Framing
+from cnnkit.types import Data, Framing, Resize
 
 RNG = np.random.default_rng(0)
 
@@ -101,7 +101,7 @@ def test_train_and_test_beside_other_folders_are_classes(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("resize", ["fit", "crop", "stretch"])
-def test_resizing_is_kept_with_the_data(tmp_path: Path, resize: str) -> None:
+def test_resizing_is_kept_with_the_data(tmp_path: Path, resize: Resize) -> None:
     """A black frame around white: only where the whole image fits in, something is filled up."""
     for label in ("cat", "dog"):
         for number in range(2):
@@ -112,7 +112,7 @@ def test_resizing_is_kept_with_the_data(tmp_path: Path, resize: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(path)
     data = load(tmp_path / "frames", size=(10, 10), resize=resize, channels=1, test=0.5)
-    assert data.framing == Framing(resize)  # type: ignore[arg-type]
+    assert data.framing == Framing(resize)
     top = np.asarray(data.train.x)[:, 0, :3]
     assert (top.std(axis=(1, 2)) == 0).all() == (resize == "fit")
 
@@ -144,7 +144,7 @@ def test_what_is_left_out_is_told(spoiled: Path) -> None:
     assert len(data.train) + len(data.test) == 19  # without cat/2.png, which may be either
     assert len(data.warnings) == 2
     assert "they are left out" in data.warnings[0]
-    assert "1 image left out as copies of others" in data.warnings[1]
+    assert "1 image with the content of another one, left out" in data.warnings[1]
     assert "cat/copy.png = cat/1.png" in data.warnings[1]
 
 
@@ -164,7 +164,20 @@ def test_the_digest_covers_names_and_contents(photos: Path) -> None:
     (photos / "cat" / "0.png").rename(photos / "cat" / "00.png")
     renamed = load(photos).digest
     draw(photos / "cat" / "00.png")
-    assert len({before, renamed, load(photos).digest}) == 3
+    changed = load(photos)
+    assert len({before, renamed, changed.digest}) == 3
+    assert digest(changed) == changed.digest
+
+
+def test_a_test_image_does_not_change_what_is_trained_on(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for label in ("cat", "dog"):
+            draw(tmp_path / "photos" / part / label / "0.png")
+    before = load(tmp_path / "photos")
+    draw(tmp_path / "photos" / "test" / "dog" / "1.png")
+    after = load(tmp_path / "photos")
+    assert after.digest != before.digest
+    assert after.training_digest == before.training_digest
 
 
 def test_images_are_decoded_once(photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,11 @@ def test_numbers_that_are_not_whole_are_values(tmp_path: Path) -> None:
     assert_array_equal(y, np.arange(10, dtype=np.float32)[:, None] / 2)
 
 
+def test_whole_numbers_with_a_point_are_values(tmp_path: Path) -> None:
+    assert whole(load(tmp_path, "x,label\n1,1.0\n2,0.0\n3,1.0\n"))[1].tolist() == [[1], [0], [1]]
+    assert whole(load(tmp_path, f"x,label\n1,{10**20}\n2,1\n3,2\n"))[1].shape == (3, 1)  # no index can be so large
+
+
 def test_columns_are_standardised_by_the_training_samples_alone(tmp_path: Path) -> None:
     data = load(tmp_path, "a,b,c,label\n" + "".join(f"{n * n},{-n},7,{n % 2}\n" for n in range(20)))
     x = np.asarray(data.train.x)
@@ -98,6 +103,9 @@ def test_pixels_become_images(tmp_path: Path) -> None:
         ("a,label\n1,0\n\n,1\n", "line 3 of those that are not empty: expected a finite number in column 'a', got ''"),
         ("a,label\n1,0\nnan,1\n", "expected a finite number in column 'a', got nan"),
         ("a,label\n1,0\n1e99,1\n", "expected a finite number in column 'a', got inf"),
+        ("a,label\n1,cat\n2,\n", "line 3 of those that are not empty: expected a target in column 'label', got ''"),
+        ("a,label\n1,cat\n2, NaN\n", "expected a target in column 'label', got 'NaN'"),
+        ("a,label\n1,0.5\n2,inf\n", "expected a target in column 'label', got 'inf'"),
         ("a,b\n1,0\n", "expected a column 'label' with the targets; its first line is a, b"),
         ("a,label\n", "lines below the header"),
         ("label\n1\n", "with columns beside the target's"),

@@ -20,7 +20,7 @@ from typing import Any
 
 import hostile_calls  # type: ignore[import-not-found]  # beside this file, and so are the next but two
 import hostile_files  # type: ignore[import-not-found]  # in tests/registry
-import hostile_manifests  # type: ignore[import-not-found]
+import hostile_manifests  # type: ignore[import-not-found]  # beside this file
 import hostile_models  # type: ignore[import-not-found]  # in tests/onnx
 import hostile_zips  # type: ignore[import-not-found]  # in tests/registry
 import numpy as np

@@ -13,7 +13,7 @@ import hostile_files  # type: ignore[import-not-found]  # in tests/registry
 import hostile_ways  # type: ignore[import-not-found]  # beside this file
 import hostile_zips  # type: ignore[import-not-found]  # in tests/registry, as is the next but one
 import pytest
-from test_registry_system_calls import may_trace  # type: ignore[import-not-found]
+from test_registry_system_calls import may_trace  # type: ignore[import-not-found]  # in tests/registry
 
 pytest.importorskip("onnxruntime")
 needs_strace = pytest.mark.skipif(not may_trace(), reason="strace is not installed, or may not trace")

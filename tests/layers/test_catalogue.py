@@ -7,7 +7,7 @@ import pkgutil
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def built(cls: type[Layer | Merge], example: Example) -> Network:
     call = parse(example.expression)
     known = cls in LAYERS
     layer = installed_catalog().build("layer", call) if known else cls(*call.args, **call.kwargs)
-    return alone(layer, example.in_shape)  # type: ignore[arg-type]
+    return alone(cast(Layer | Merge, layer), example.in_shape)
 
 
 def written(model: Network) -> set[str]:

@@ -77,7 +77,7 @@ RANDOM: dict[type[Layer | Merge], Callable[[Rng], Case]] = {
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.expression} {example.in_shape}")
 def test_gradient_of_the_examples(example: Example) -> None:
-    layer: Layer | Merge = installed_catalog().build("layer", example.expression)  # type: ignore[assignment]
+    layer: Layer | Merge = installed_catalog().build("layer", example.expression)  # type: ignore[assignment]  # the catalog gives components of every kind
     for seed in range(SEEDS):
         report = gradient_check(layer, example.in_shape, batch=2 + seed, seed=seed)
         assert report.ok, f"seed {seed}: {report}"

@@ -74,7 +74,7 @@ def test_each_example_and_its_twin(path: str, example: Example) -> None:
     """In prediction, and in training unless numbers are drawn."""
     rng = np.random.default_rng(0)
     module = twin_of(path, example.twin or "")
-    made: Layer = installed_catalog().build("layer", example.expression)  # type: ignore[assignment]
+    made: Layer = installed_catalog().build("layer", example.expression)  # type: ignore[assignment]  # the catalog gives components of every kind
     layer, out_shape = built(made, example.in_shape, rng, module)
     x = rng.normal(0.5, 2, (5, *example.in_shape)).astype("f4")
     dy = rng.normal(size=(5, *out_shape)).astype("f4")

@@ -102,7 +102,7 @@ def test_the_flaws_of_weak_generators_are_found() -> None:
         return Draws(seed, 0, place, positions).uniform(0.0, 1.0, 4)
 
     def skewed(*key: int | Array) -> Array:
-        return np.asarray(Draws(*key).uniform(0.0, 1.0, 4) ** 1.1)  # type: ignore[arg-type]
+        return np.asarray(Draws(*key).uniform(0.0, 1.0, 4) ** 1.1)  # type: ignore[arg-type]  # numbers, then positions
 
     assert {"the next number", "the next sample", "the next epoch", "the next seed"} <= set(flaws(unmixed))
     assert flaws(same_in_all_epochs) == ["the next epoch"]

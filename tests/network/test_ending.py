@@ -41,7 +41,7 @@ class Tenth(Layer):
 
 
 def network(tail: Sequence[str | Layer], **options: object) -> Sequential:
-    return Sequential([*SCORES, *tail], SHAPE, **options)  # type: ignore[arg-type]
+    return Sequential([*SCORES, *tail], SHAPE, **options)  # type: ignore[arg-type]  # options of any type
 
 
 def samples(count: int = 70) -> tuple[Array, Array]:

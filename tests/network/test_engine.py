@@ -50,7 +50,7 @@ def branched(dtype: str = "float64", dropout: float = 0.3) -> Sequential:
         Dense(5),
     ]
     preprocessing = Preprocessing(1 / 255, (0.4,), (0.3,))
-    return Sequential(body, (2, 6, 6), preprocessing=preprocessing, input_dtype="uint8", seed=3, dtype=dtype)  # type: ignore[arg-type]
+    return Sequential(body, (2, 6, 6), preprocessing=preprocessing, input_dtype="uint8", seed=3, dtype=dtype)  # type: ignore[arg-type]  # options of any type
 
 
 def samples(count: int = 40, seed: int = 0) -> Samples:

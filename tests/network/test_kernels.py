@@ -115,7 +115,7 @@ def test_shifted_pixels_are_not_taken_for_their_own() -> None:
     kernel, _ = kernel_for([conv], needs_dx=True) or pytest.fail("there is no kernel")
     ctx = TileContext(Workspace(np.dtype(np.float64)), True, (0,))
     _, cache = kernel.forward(x, ctx)
-    np.testing.assert_allclose(kernel.backward(dy, cache, ctx)[0], plain([conv], x, dy)[1])  # type: ignore[arg-type]
+    np.testing.assert_allclose(kernel.backward(dy, cache, ctx)[0], plain([conv], x, dy)[1])  # type: ignore[arg-type]  # as needs_dx asks, there is one
 
 
 @pytest.mark.parametrize("padding", [0, 1])

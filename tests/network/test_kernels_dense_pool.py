@@ -253,7 +253,7 @@ def test_a_sum_of_any_number_equals_its_layers(inputs: int, axes: int) -> None:
         dxs = kernel.backward(dy, cache, ctx)
         assert len(dxs) == inputs
         for dx in dxs:
-            assert_same(dx, dx_expected)  # type: ignore[arg-type]
+            assert_same(dx, dx_expected)  # type: ignore[arg-type]  # as needs_dx asks, there is one
 
 
 @pytest.mark.parametrize(

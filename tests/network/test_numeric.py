@@ -59,7 +59,7 @@ def images(channels: int = 1, size: int = 8) -> Samples:
 def network(layers: list[Layer | str], samples: Samples, dtype: str = "float64") -> Sequential:
     preprocessing = Preprocessing(1 / 255, (0.13,), (0.31,))
     shape = samples.x.shape[1:]
-    return Sequential(layers, shape, preprocessing=preprocessing, input_dtype="uint8", seed=3, dtype=dtype)  # type: ignore[arg-type]
+    return Sequential(layers, shape, preprocessing=preprocessing, input_dtype="uint8", seed=3, dtype=dtype)  # type: ignore[arg-type]  # options of any type
 
 
 def plain(conv: Layer | None = None) -> list[Layer | str]:

@@ -108,9 +108,9 @@ def test_what_is_no_list_of_layers() -> None:
     with pytest.raises(ConfigError, match=r"expected a list of layers, such as .* got 'Flatten\(\)'"):
         Sequential("Flatten()", (1, 6, 6))
     with pytest.raises(ConfigError, match=r"expected a layer, got the class ReLU: write ReLU\(\.\.\.\)"):
-        Sequential([ReLU], (1, 6, 6))  # type: ignore[list-item]
+        Sequential([ReLU], (1, 6, 6))  # type: ignore[list-item]  # wrong on purpose
     with pytest.raises(ConfigError, match="expected a layer or its expression, got 3"):
-        Sequential([3], (1, 6, 6))  # type: ignore[list-item]
+        Sequential([3], (1, 6, 6))  # type: ignore[list-item]  # wrong on purpose
 
 
 def test_seed_decides_the_first_weights() -> None:

@@ -29,7 +29,7 @@ class Configured(Runtime):
 
 def plugin(distribution: str, hook: Callable[[], Any]) -> Plugin:
     module = types.ModuleType(distribution)
-    module.cnnkit_runtimes = hookimpl(hook)  # type: ignore[attr-defined]
+    module.cnnkit_runtimes = hookimpl(hook)  # type: ignore[attr-defined]  # of a module that is made here
     return Plugin(distribution, "1.2", distribution, lambda: module)
 
 

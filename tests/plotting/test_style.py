@@ -32,7 +32,7 @@ pytest.importorskip("matplotlib")
 def test_a_text_is_shown_letter_by_letter(text: str, shown: str) -> None:
     from matplotlib.text import Text
 
-    made, is_formula = Text(0, 0, plain(text))._preprocess_math(plain(text))  # type: ignore[attr-defined]
+    made, is_formula = Text(0, 0, plain(text))._preprocess_math(plain(text))  # type: ignore[attr-defined]  # matplotlib's own, private
     assert (made, is_formula) == (shown, False)
 
 

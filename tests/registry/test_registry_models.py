@@ -80,7 +80,7 @@ def test_a_layer_from_no_plugin_is_given_by_its_class(registry: Registry) -> Non
     ):
         registry.load("net")
     with pytest.raises(RegistryError, match="components must be classes of layers or merges, got 3"):
-        registry.load("net", components=[3])  # type: ignore[list-item]
+        registry.load("net", components=[3])  # type: ignore[list-item]  # wrong on purpose
     assert registry.read("net").state.keys() == {"dense_1.weight", "dense_1.bias"}
 
 
@@ -88,7 +88,7 @@ class Sum(Scale):
     """A layer whose arguments are layers and plain lists."""
 
     def __init__(self, by: list[float], inner: tuple[Layer, ...], named: dict[str, Layer]) -> None:
-        self.by, self.inner, self.named = by, inner, named  # type: ignore[assignment]
+        self.by, self.inner, self.named = by, inner, named  # type: ignore[assignment]  # of other types than a Scale's
 
 
 class Shift(Scale):

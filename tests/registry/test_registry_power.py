@@ -20,28 +20,28 @@ from cnnkit.registry.format import sealing
 MODEL = Sequential(["Dense(2)"], (3,))
 
 
-class WithoutLinks(Recording):  # type: ignore[misc]
+class WithoutLinks(Recording):  # type: ignore[misc]  # mypy does not find its base
     """On a file system without hard links."""
 
     def link(self, source: Path, target: Path) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
-class Unsynced(Recording):  # type: ignore[misc]
+class Unsynced(Recording):  # type: ignore[misc]  # mypy does not find its base
     """Positive control: no file is ever synced."""
 
     def sync(self, file: int) -> None:
         pass
 
 
-class UnsyncedFolders(Recording):  # type: ignore[misc]
+class UnsyncedFolders(Recording):  # type: ignore[misc]  # mypy does not find its base
     """Positive control: no folder is ever synced."""
 
     def sync_folder(self, path: Path) -> None:
         pass
 
 
-class LinkFirst(Recording):  # type: ignore[misc]
+class LinkFirst(Recording):  # type: ignore[misc]  # mypy does not find its base
     """Positive control: a file is synced only after it has its name."""
 
     def sync(self, file: int) -> None:
@@ -53,7 +53,7 @@ class LinkFirst(Recording):  # type: ignore[misc]
         self.steps.append(self.late)
 
 
-class CommitFirst(Recording):  # type: ignore[misc]
+class CommitFirst(Recording):  # type: ignore[misc]  # mypy does not find its base
     """Positive control: a folder is synced only after the next record in the log."""
 
     def __init__(self) -> None:

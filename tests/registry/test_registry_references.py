@@ -40,7 +40,7 @@ def test_what_is_no_version_is_refused(which: str) -> None:
 
 def test_a_reference_is_text() -> None:
     with pytest.raises(RegistryError, match="expected a reference as text"):
-        references.parse(3)  # type: ignore[arg-type]
+        references.parse(3)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize("alias", ["latest", "7", "007", "../x", "X", "", 3])

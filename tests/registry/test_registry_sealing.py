@@ -149,7 +149,7 @@ def test_positive_control_a_reader_without_the_hash_misses_flips(sealed: bytes) 
 )
 def test_damage_is_named(sealed: bytes, change: object, message: str) -> None:
     with pytest.raises(RegistryError, match=message):
-        sealing.check(change(sealed))  # type: ignore[operator]
+        sealing.check(change(sealed))  # type: ignore[operator]  # wrong on purpose
 
 
 @pytest.mark.parametrize(

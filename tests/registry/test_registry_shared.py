@@ -101,7 +101,7 @@ def work(folder: Path, seed: int, changes: int) -> dict[str, Any]:
 
 def check_two_users(shared: Path, changes: int, umask: int) -> None:
     waiting = [
-        as_user(user, GROUP, lambda user=user: work(shared, user, changes), umask)  # type: ignore[misc]
+        as_user(user, GROUP, lambda user=user: work(shared, user, changes), umask)  # type: ignore[misc]  # mypy gives no type to a lambda with a default
         for user in USERS
     ]
     answers = [wait() for wait in waiting]

@@ -100,7 +100,7 @@ def test_file_systems_without_hard_links(tmp_path: Path, model: Sequential, numb
 
 @pytest.mark.parametrize("system", [Files, NoLinks])
 def test_a_number_that_is_taken_meanwhile_is_left_alone(tmp_path: Path, system: type[Files]) -> None:
-    class Late(system):  # type: ignore[misc, valid-type]
+    class Late(system):  # type: ignore[misc, valid-type]  # its base is a parameter
         listings = 0
 
         def names(self, folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ from cnnkit.types import Task
 
 
 def model(**options: object) -> Sequential:
-    return Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), **options)  # type: ignore[arg-type]
+    return Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), **options)  # type: ignore[arg-type]  # options of any type
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_what_cannot_be_built_says_why(manifest: Manifest) -> None:
     with pytest.raises(RegistryError, match="there is no loss named 'Nope'"):
         build("loss", "good-one:Nope()", of_one, both)
     with pytest.raises(RegistryError, match="expected an expression as text"):
-        build("loss", 3, manifest)  # type: ignore[arg-type]
+        build("loss", 3, manifest)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_the_setting_and_the_option_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_the_setting_and_the_option_add_up(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_name_that_two_plugins_may_have_brought_is_not_recorded(
     registry: Registry, model: Sequential, imported: list[str]
 ) -> None:
-    catalog = trust.installed_catalog()  # type: ignore[attr-defined]
+    catalog = trust.installed_catalog()  # type: ignore[attr-defined]  # the one that the module asks
     catalog.build("loss", "Good_One:Own()")
     registry.save(model, "net", recipe={"train": {"loss": "Own()", "metrics": ["Accuracy()"]}})
     assert registry.read("net").manifest.components["loss Own"] == Origin("Good_One", "1")

@@ -46,18 +46,18 @@ class Sorts(Best):
 
 class Adds(Best):
     def after_epoch(self, history: History) -> str:
-        history["ratio"] = [1.0]  # type: ignore[index]
+        history["ratio"] = [1.0]  # type: ignore[index]  # wrong on purpose
         return ""
 
 
 class ReturnsTrue(Best):
     def after_epoch(self, history: History) -> str:
-        return True  # type: ignore[return-value]
+        return True  # type: ignore[return-value]  # wrong on purpose
 
 
 class ReturnsNothing(Best):
     def after_epoch(self, history: History) -> str:
-        return None  # type: ignore[return-value]
+        return None  # type: ignore[return-value]  # wrong on purpose
 
 
 class Halve(Best):
@@ -122,7 +122,7 @@ class LosesPatience(Best):
 class ChangesQuantities(Best):
     def start(self, quantities: Mapping[str, bool]) -> None:
         super().start(quantities)
-        quantities["ratio"] = True  # type: ignore[index]
+        quantities["ratio"] = True  # type: ignore[index]  # wrong on purpose
 
 
 class Tosses(Best):

@@ -52,7 +52,7 @@ class Countless(Double):
 
 class Halves(Double):
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
-        return LayerCost(12, "something", touched=0.5)  # type: ignore[arg-type]
+        return LayerCost(12, "something", touched=0.5)  # type: ignore[arg-type]  # wrong on purpose
 
 
 class Below(Double):
@@ -66,7 +66,7 @@ class Wordless(Double):
 
 
 class OneSentence(Double):
-    lesson = "It doubles."  # type: ignore[assignment]
+    lesson = "It doubles."  # type: ignore[assignment]  # wrong on purpose
 
 
 class HalfALesson(Double):
@@ -74,7 +74,7 @@ class HalfALesson(Double):
 
 
 class OneExample(Double):
-    examples = Example("OneExample()", (3,))  # type: ignore[assignment]
+    examples = Example("OneExample()", (3,))  # type: ignore[assignment]  # wrong on purpose
 
 
 class SomebodyElses(Double):

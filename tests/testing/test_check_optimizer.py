@@ -212,7 +212,7 @@ class NoRate(Plain):
 
 class SlotsInAList(Momentum):
     def slots(self) -> tuple[str, ...]:
-        return ["m"]  # type: ignore[return-value]
+        return ["m"]  # type: ignore[return-value]  # wrong on purpose
 
 
 class GlobalNoise(Plain):

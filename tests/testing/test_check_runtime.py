@@ -29,7 +29,7 @@ class OneOutput(Right):
 
 class AList(Right):
     def run(self, model: bytes, inputs: Inputs) -> Outputs:
-        return list(super().run(model, inputs).values())  # type: ignore[return-value]
+        return list(super().run(model, inputs).values())  # type: ignore[return-value]  # wrong on purpose
 
 
 class Numbered(Right):
@@ -173,7 +173,7 @@ def test_what_is_not_there_is_told() -> None:
         requires = "no-such-distribution"
 
     class Wrong(Right):
-        requires = None  # type: ignore[assignment]
+        requires = None  # type: ignore[assignment]  # wrong on purpose
 
     with pytest.raises(OnnxError, match=r"Missing\(\) needs no-such-distribution, which is not installed"):
         check_runtime(Missing())

@@ -38,22 +38,22 @@ class Nothing(Schedule):
 
 class AnArray(Schedule):
     def factor(self, epoch: float, epochs: int) -> float:
-        return np.ones(1)  # type: ignore[return-value]
+        return np.ones(1)  # type: ignore[return-value]  # wrong on purpose
 
 
 class NoNumber(Schedule):
     def factor(self, epoch: float, epochs: int) -> float:
-        return None  # type: ignore[return-value]
+        return None  # type: ignore[return-value]  # wrong on purpose
 
 
 class Complex(Schedule):
     def factor(self, epoch: float, epochs: int) -> float:
-        return (3 - epoch) ** 0.5  # type: ignore[no-any-return]
+        return (3 - epoch) ** 0.5  # type: ignore[no-any-return]  # wrong on purpose
 
 
 class WholeEpochs(Schedule):
     def factor(self, epoch: float, epochs: int) -> float:
-        return [1.0, 0.5, 0.1][epoch]  # type: ignore[call-overload, no-any-return]
+        return [1.0, 0.5, 0.1][epoch]  # type: ignore[call-overload, no-any-return]  # wrong on purpose
 
 
 class OneEpoch(Schedule):

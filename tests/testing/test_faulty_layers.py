@@ -225,7 +225,7 @@ class BuildChangesRepr(Double):
 
 class ReturnsNoCache(Double):
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        return 2 * x  # type: ignore[return-value]
+        return 2 * x  # type: ignore[return-value]  # wrong on purpose
 
 
 class MissingGradient(Affine):
@@ -244,7 +244,7 @@ class MeanGradient(Affine):
 
 class NoArray(Affine):
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
-        self.params = {"gain": 0.5}  # type: ignore[dict-item]
+        self.params = {"gain": 0.5}  # type: ignore[dict-item]  # wrong on purpose
         return in_shape
 
 

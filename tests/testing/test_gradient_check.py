@@ -60,7 +60,7 @@ class Uncoupled(BatchNorm2D):
     """dx takes the tile's own sums for those of the batch."""
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
-        ctx.total = ctx.partial  # type: ignore[misc]
+        ctx.total = ctx.partial  # type: ignore[misc]  # wrong on purpose
         return super().backward(dy, cache, ctx)
 
 

@@ -370,7 +370,7 @@ def test_declarations_are_checked() -> None:
         domain = (1.0, 0.0)
 
     class NotAPair(Log):
-        domain = 3.0  # type: ignore[assignment]
+        domain = 3.0  # type: ignore[assignment]  # wrong on purpose
 
     class Misspelt(Straight):
         surrogate_gradients = ("wieght",)

@@ -81,7 +81,7 @@ def test_an_interrupted_fit_gives_back_its_run(workers: int) -> None:
     assert run.record()["settings"]["partial_steps"] == 3
     assert run.record()["settings"]["reason"] == run.reason
     assert run.metrics["accuracy"] > 0.3  # the model is as the last step left it, and is measured
-    whole = fit(After(0, len), epochs=2)  # type: ignore[arg-type]
+    whole = fit(After(0, len), epochs=2)  # type: ignore[arg-type]  # never called
     assert run.history["loss"] == whole.history["loss"]
     assert (run.model.parameters.vector != whole.model.parameters.vector).any()
 
@@ -127,7 +127,7 @@ def test_a_second_interrupt_ends_the_evaluation_alone(handler: Any) -> None:
             return super()._evaluated(*arguments)
 
     before = signal.signal(signal.SIGINT, raise_interrupt if handler == "own" else handler)
-    for progress, reason in ((After(0, len), "all epochs done"), (After(3, interrupt), "stopped by the user")):  # type: ignore[arg-type]
+    for progress, reason in ((After(0, len), "all epochs done"), (After(3, interrupt), "stopped by the user")):  # type: ignore[arg-type]  # never called
         trainer = Impatient(epochs=2, batch_size=10, workers=1, progress=progress)
         with pytest.warns(RuntimeWarning, match="could not be measured") as warned:
             run = trainer.fit(Sequential(["Dense(3)"], (3,)), DATA)
@@ -181,7 +181,7 @@ class Interrupts(Callback):
 
 
 def test_a_keyboard_interrupt_that_is_raised_is_a_request_too() -> None:
-    run = fit(After(0, len), callbacks=[Interrupts()])  # type: ignore[arg-type]
+    run = fit(After(0, len), callbacks=[Interrupts()])  # type: ignore[arg-type]  # never called
     assert (run.reason, len(run.history["loss"]), run.kept_epoch, run.partial_steps) == ("stopped by the user", 1, 1, 0)
     signal.signal(signal.SIGINT, raise_interrupt)
     run = fit(After(STEPS + 2, interrupt))
@@ -260,7 +260,7 @@ def test_a_handler_that_is_set_in_the_meantime_stays() -> None:
 
 def test_a_step_that_is_torn_apart_all_the_same_is_no_run() -> None:
     with pytest.raises(KeyboardInterrupt) as error:
-        fit(After(0, len), optimizer=InHalves(0.1, raise_interrupt))  # type: ignore[arg-type]
+        fit(After(0, len), optimizer=InHalves(0.1, raise_interrupt))  # type: ignore[arg-type]  # never called
     assert error.value.__notes__ == [
         "interrupted in the middle of a training step: the model is only partly updated, do not use it"
     ]
@@ -273,7 +273,7 @@ def test_who_gives_a_request_is_asked_alone() -> None:
 
 def test_in_other_threads_nothing_changes() -> None:
     runs: list[Run] = []
-    thread = threading.Thread(target=lambda: runs.append(fit(After(0, len))))  # type: ignore[arg-type]
+    thread = threading.Thread(target=lambda: runs.append(fit(After(0, len))))  # type: ignore[arg-type]  # never called
     thread.start()
     thread.join()
     assert runs[0].reason == "all epochs done"
@@ -281,7 +281,7 @@ def test_in_other_threads_nothing_changes() -> None:
 
 def test_the_next_fit_begins_afresh() -> None:
     assert fit(After(3, interrupt)).signal == signal.SIGINT
-    assert fit(After(0, len)).signal is None  # type: ignore[arg-type]
+    assert fit(After(0, len)).signal is None  # type: ignore[arg-type]  # never called
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -113,7 +113,7 @@ def test_a_rate_is_a_number_from_0_on(rate: Any) -> None:
 
 
 def frozen(model: Sequential) -> None:
-    model.nodes[0].layer.trainable = False  # type: ignore[union-attr]
+    model.nodes[0].layer.trainable = False  # type: ignore[union-attr]  # wrong on purpose
 
 
 def test_an_attribute_of_a_layer_that_nobody_reads_is_refused() -> None:
@@ -125,7 +125,7 @@ def test_an_attribute_of_a_layer_that_nobody_reads_is_refused() -> None:
         "layer dense_1 = Dense(2) has the attribute trainable = False, which nothing reads, so it would have no "
         "effect: remove it with `del`; the options of Dense are its arguments: units, bias"
     )
-    del model.nodes[0].layer.trainable  # type: ignore[union-attr]
+    del model.nodes[0].layer.trainable  # type: ignore[union-attr]  # wrong on purpose
     Trainer(epochs=1).fit(model, DATA)
 
 
@@ -137,21 +137,21 @@ def test_so_is_one_of_a_layer_in_a_branch() -> None:
 
 def test_so_is_one_of_a_model_a_trainer_or_a_component() -> None:
     model = Sequential(["Dense(2)"], (3,))
-    model.trainable = False  # type: ignore[attr-defined]
+    model.trainable = False  # type: ignore[attr-defined]  # wrong on purpose
     assert str(refused(model)) == (
         "the model has the attribute trainable = False, which nothing reads, so it would have no effect: remove "
         "it with `del`"
     )
 
     def misspell(trainer: Trainer) -> None:
-        trainer.epoch = 9  # type: ignore[attr-defined]
+        trainer.epoch = 9  # type: ignore[attr-defined]  # wrong on purpose
 
     assert str(refused(change=misspell)) == (
         "the trainer has the attribute epoch = 9, which nothing reads, so it would have no effect: did you mean epochs?"
     )
 
     def misname(trainer: Trainer) -> None:
-        trainer.optimizer.learning_rate = 9.0  # type: ignore[attr-defined]
+        trainer.optimizer.learning_rate = 9.0  # type: ignore[attr-defined]  # wrong on purpose
 
     assert str(refused(optimizer="SGD(0.1)", change=misname)).startswith(
         "the optimizer SGD(lr=0.1) has the attribute learning_rate = 9.0, which nothing reads"

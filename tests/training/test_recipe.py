@@ -111,7 +111,7 @@ def test_a_comparison_stands_in_a_table_of_its_own() -> None:
 
 def test_a_recipe_does_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        small().train.epochs = 3  # type: ignore[attr-defined]
+        small().train.epochs = 3  # type: ignore[attr-defined]  # wrong on purpose
 
 
 # Overrides

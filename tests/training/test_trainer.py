@@ -36,7 +36,7 @@ def network(seed: int = 0) -> Sequential:
 
 
 def fit(**options: object) -> Run:
-    return Trainer(**({"epochs": 3, "batch_size": 20, "workers": 1} | options)).fit(network(), data())  # type: ignore[arg-type]
+    return Trainer(**({"epochs": 3, "batch_size": 20, "workers": 1} | options)).fit(network(), data())  # type: ignore[arg-type]  # options of any type
 
 
 def test_it_learns_and_records_every_epoch() -> None:
@@ -62,7 +62,7 @@ def test_clipping_limits_the_step() -> None:
     def moved(**options: object) -> float:
         model = network()
         before = model.parameters.vector.copy()
-        trainer = Trainer(optimizer="SGD(1.0)", epochs=1, batch_size=200, workers=1, **options)  # type: ignore[arg-type]
+        trainer = Trainer(optimizer="SGD(1.0)", epochs=1, batch_size=200, workers=1, **options)  # type: ignore[arg-type]  # options of any type
         trainer.fit(model, data())
         return float(np.linalg.norm(model.parameters.vector - before))
 
@@ -170,13 +170,13 @@ def test_misfits_are_told() -> None:
     with pytest.raises(ShapeError, match="at least one sample"):
         Trainer().fit(network(), (np.zeros((0, 3)), np.zeros(0, int)))
     with pytest.raises(ConfigError, match=r"expected a dataset, or a pair of arrays \(inputs, targets\), got str"):
-        Trainer().fit(network(), "data")  # type: ignore[arg-type]
+        Trainer().fit(network(), "data")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ConfigError, match="epochs must be a whole number, 1 or above, got 0"):
         Trainer(epochs=0)
     with pytest.raises(ConfigError, match=r"metrics must be a list, such as \['Accuracy\(\)'\], got 'Accuracy\(\)'"):
         Trainer(metrics="Accuracy()")
     with pytest.raises(ConfigError, match=r"expected an optimizer or its expression, got 0\.1"):
-        Trainer(optimizer=0.1)  # type: ignore[arg-type]
+        Trainer(optimizer=0.1)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ConfigError, match=r"two metrics are named 'accuracy'"):
         Trainer(metrics=["Accuracy()", "Accuracy()"])
 

@@ -57,7 +57,7 @@ def spoil(history: dict[str, list[float]]) -> str:
 
 def test_callbacks_get_copies_of_the_history() -> None:
     seen: list[dict[str, list[float]]] = []
-    other = Does(lambda history: seen.append(history) or "")  # type: ignore[func-returns-value]
+    other = Does(lambda history: seen.append(history) or "")  # type: ignore[func-returns-value]  # append gives None
     spoiled, plain = fit(callbacks=[Does(spoil), other]), fit()
     for name in ("loss", "accuracy", "validation_loss"):
         assert spoiled.history[name] == plain.history[name] == seen[-1][name]
@@ -76,7 +76,7 @@ class Spoils(Progress):
     """Changes what it is shown."""
 
     def epoch_done(self, means: Mapping[str, float]) -> None:
-        means.clear()  # type: ignore[attr-defined]
+        means.clear()  # type: ignore[attr-defined]  # a mapping may not be changed: wrong on purpose
 
 
 def test_so_does_progress() -> None:
@@ -138,7 +138,7 @@ class Called(Accuracy):
 
     @property
     def key(self) -> str:
-        return self.name  # type: ignore[no-any-return]
+        return self.name  # type: ignore[no-any-return]  # of any type, on purpose
 
 
 @pytest.mark.parametrize("key", ["loss", "lr", "seconds", "validation_accuracy", "", None])

@@ -127,11 +127,11 @@ def test_the_command_line_says_of_an_option_what_the_guide_says() -> None:
 def test_types_are_checked_statically_and_values_when_they_come() -> None:
     # mypy, which is strict, fails where a comment below silences nothing.
     with pytest.raises(ConfigError, match="epochs must be a whole number, 1 or above, got '3'"):
-        Trainer(epochs="3")  # type: ignore[arg-type]
+        Trainer(epochs="3")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="epoch"):
-        Trainer(epoch=3)  # type: ignore[call-arg]
+        Trainer(epoch=3)  # type: ignore[call-arg]  # wrong on purpose
     with pytest.raises(ConfigError, match="keep must be one of 'last', 'best', got 'first'"):
-        Trainer(keep="first")  # type: ignore[arg-type]
+        Trainer(keep="first")  # type: ignore[arg-type]  # wrong on purpose
     trainer = Trainer(optimizer="SGD(0.1)", metrics=[])
     assert [type(trainer.optimizer).__name__, trainer.epochs + 1, trainer.metrics] == ["SGD", 11, []]
     with pytest.raises(ConfigError, match="batch_size must be a whole number, 1 or above, got 0"):

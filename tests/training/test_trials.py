@@ -194,7 +194,7 @@ def test_trials_tell_what_trainings_tell(trial: Any) -> None:
     with pytest.raises(ConfigError, match="the metric Accuracy"):
         trial(Trainer(loss="BinaryCrossEntropy()"), network(), few)
     model = network()
-    model.trainable = False  # type: ignore[attr-defined]
+    model.trainable = False  # type: ignore[attr-defined]  # wrong on purpose
     with pytest.raises(ConfigError, match="the model has the attribute trainable = False"):
         trial(Trainer(), model, DATA)
 

@@ -90,7 +90,7 @@ class ImageFolder(Dataset):
             parts.get("validation"),
             labels=labels,
             preprocessing=_preprocessing(parts["train"], decoded),
-            digest=_digest(contents),
+            files_digest=_files_digest(contents),
             framing=Framing(self.resize),
             warnings=(*refused, *repeated),
         )
@@ -130,7 +130,7 @@ def _preprocessing(train: Samples, decoded: Decoded) -> Preprocessing:
     return Preprocessing(1 / WHITE, tuple(mean.tolist()), tuple(np.where(std > FLAT, std, 1.0).tolist()))
 
 
-def _digest(contents: Contents) -> str:
+def _files_digest(contents: Contents) -> str:
     """sha256 over the names of the files, which tell their classes and parts, and what is in them."""
     total = hashlib.sha256()
     for file, one in contents.items():

@@ -24,14 +24,15 @@ class Table(Dataset):
 
     x: (N, F) float32, the columns in their order; or (N, *image), uint8 if all values are whole numbers from 0 to 255,
     else float32. y: (N,) class indices, of whole numbers or of the sorted names; or (N, 1) float32 to regress, of
-    numbers that are not all whole. Preprocessing standardises columns with the mean and standard deviation of the
-    training samples, y = (x - mean) / std, and divides images of uint8 by 255.
+    numbers that are not all written as whole ones: 1.0 is a value. Preprocessing standardises columns with the mean and
+    standard deviation of the training samples, y = (x - mean) / std, and divides images of uint8 by 255.
     path: below `data_dir` or the working directory, 1 GiB at most; target: the name of the targets' column in the first
     line, or its position, from 0, or from the end if it is negative; image: (C, H, W), if the columns are the pixels
     of an image, row by row; test: the share of the samples to test on, in which classes keep their proportions; seed:
     chooses which. Columns are separated by commas, semicolons, tabs or spaces; the first line is a header if a cell
     there is no number.
-    Raises ConfigError for arguments; DataError, naming line and column, for a cell that is no finite number.
+    Raises ConfigError for arguments; DataError, naming line and column, for a cell that is no finite number, and for a
+    target that is missing.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ def _values(cells: Array) -> Array:
     for dtype in (np.int64, np.float64):
         try:
             values = cells.astype(dtype)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
         return values if dtype is np.int64 else values.astype(np.float32)[:, np.newaxis]
     return cells

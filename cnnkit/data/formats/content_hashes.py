@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import DataError
+from cnnkit.writing import write_whole
 
 Entry = tuple[int, int, int, int, str]
 """Size, times of the last change of content and of status in ns, inode, and the hash of what was in it then."""
@@ -54,11 +55,7 @@ def _read(index: Path) -> dict[str, Entry]:
 
 
 def _write(index: Path, entries: dict[str, Entry]) -> None:
-    """Whole or not at all; a full disk costs only that files are read again."""
-    try:
+    """A place that cannot be written to costs only that files are read again."""
+    with contextlib.suppress(OSError, DataError):
         index.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=index.parent, prefix=".", delete=False) as file:
-            json.dump(entries, file)
-        os.replace(file.name, index)
-    except OSError:
-        pass
+        write_whole(index, json.dumps(entries).encode(), DataError)

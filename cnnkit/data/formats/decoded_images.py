@@ -170,12 +170,12 @@ def _remove_oldest(folder: Path, kept: str) -> None:
     """Make room where more than `KEPT_BYTES` are kept; who reads what is removed here keeps it open."""
     entries = []
     for entry in os.scandir(folder):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # another process has removed it
             if entry.name != kept and not entry.name.startswith(".") and entry.is_dir():
                 size = os.stat(Path(entry.path, ROWS)).st_size
                 entries.append((entry.stat().st_mtime, size, entry.path))
     total = sum(size for _, size, _ in entries)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # as above
         total += os.stat(folder / kept / ROWS).st_size
     for _, size, path in sorted(entries):
         if total <= KEPT_BYTES:

@@ -49,11 +49,12 @@ def once(contents: Contents, root: str) -> tuple[Contents, list[str]]:
             (copies if before.part == file.part else shared).append(f"{file.path} = {before.path}")
     warnings = []
     if copies:
-        warnings.append(_report(f"{root}: {counted(len(copies), 'image')} left out as copies of others", copies))
-    if shared:
         warnings.append(
-            _report(f"{root}: {counted(len(shared), 'image')} in two parts, so that results look too good", shared)
+            _report(f"{root}: {counted(len(copies), 'image')} with the content of another one, left out", copies)
         )
+    if shared:
+        what = f"{counted(len(shared), 'image')} in two parts, so that results look too good"
+        warnings.append(_report(f"{root}: {what}", shared))
     return left, warnings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,9 +53,10 @@ def read_table(path: Path, target: str | int) -> TextTable:
     table = _Lines(path, lines, separator, tuple(first), has_header)
     table.check_lengths()
     numbers = table.read(others, np.float32)
-    targets = table.read([column], np.str_)[:, 0]
+    targets = np.char.strip(table.read([column], np.str_)[:, 0])
+    table.check_targets(targets, column)
     names = tuple(first[at] if has_header else str(at) for at in others)
-    return TextTable(names, numbers, np.char.strip(targets))
+    return TextTable(names, numbers, targets)
 
 
 def first_line(path: Path) -> list[str]:
@@ -119,6 +121,13 @@ class _Lines:
         for number, count in enumerate(counts):
             if count != expected:
                 raise DataError(f"{self._at(number)}: expected {expected} columns, as in the first line, got {count}")
+
+    def check_targets(self, cells: Array, column: int) -> None:
+        """Raises DataError for a cell that is empty, NaN or infinite: it would be a class of its own."""
+        for row, cell in enumerate(cells.tolist()):
+            if not cell or (_is_number(cell) and not math.isfinite(float(cell))):
+                name = repr(self.first[column]) if self.has_header else column
+                raise DataError(f"{self._at(row + self.has_header)}: expected a target in column {name}, got {cell!r}")
 
     def read(self, columns: list[int], dtype: type) -> Array:
         """The cells of these columns, (N, F). Raises DataError for one that is no finite number, if they must be."""

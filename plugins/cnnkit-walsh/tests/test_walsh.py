@@ -26,7 +26,7 @@ def sylvester(n: int) -> Array:
 
 
 def built(units: int, features: int, **options: int | bool) -> HadamardDense:
-    layer = HadamardDense(units, **options)  # type: ignore[arg-type]
+    layer = HadamardDense(units, **options)  # type: ignore[arg-type]  # options of any type
     assert layer.build((features,), np.random.default_rng(0)) == (units,)
     return layer
 
@@ -115,9 +115,9 @@ def test_wrong_arguments_are_explained() -> None:
     with pytest.raises(ConfigError, match=r"^units must be a whole number, 1 or above, got 0$"):
         HadamardDense(0)
     with pytest.raises(ConfigError, match=r"^depth must be a whole number, 1 or above, got 1\.5$"):
-        HadamardDense(3, depth=1.5)  # type: ignore[arg-type]
+        HadamardDense(3, depth=1.5)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ConfigError, match=r"^bias must be True or False, got 1$"):
-        HadamardDense(3, bias=1)  # type: ignore[arg-type]
+        HadamardDense(3, bias=1)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ShapeError, match=r"^HadamardDense\(3\) expected inputs of shape \(F,\), got \(1, 4, 4\): put "):
         HadamardDense(3).build((1, 4, 4), np.random.default_rng(0))
 
