@@ -231,6 +231,7 @@ def _show(comparison: Comparison, pictures: list[Path]) -> None:
             )
             for row in comparison.rows
         ],
+        ("s in all", "parameters", "s/epoch"),
     )
     say()
     if comparison.best:
@@ -242,7 +243,7 @@ def _show(comparison: Comparison, pictures: list[Path]) -> None:
 def _show_resume(place: ComparisonFolder, output: Path | None, registry: str | None, data_dir: str | None) -> None:
     options = {"-o": output, "--registry": registry, "--data-dir": data_dir}
     ending = "".join(f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value)
-    note(f"finished runs are kept; to continue: cnnkit compare --resume {place.name}{ending}")
+    note("finished runs are kept; to continue:", f"cnnkit compare --resume {place.name}{ending}")
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:

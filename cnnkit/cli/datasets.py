@@ -41,7 +41,8 @@ def list_datasets(data_dir: DataFolder = None, as_json: Json = False, _debug: De
         say_json([dict(zip(("name", "distribution", "in_place", "description"), row, strict=True)) for row in rows])
         return
     words = {True: "in place", False: "missing", None: ""}
-    say_table(("dataset", "distribution", "files", "description"), [(*row[:2], words[row[2]], row[3]) for row in rows])
+    headings = ("dataset", "distribution", "files", "description")
+    say_table(headings, [(*row[:2], words[row[2]], row[3]) for row in rows], ("distribution",))
     note(f"data folder: {folder}")
 
 

@@ -64,6 +64,7 @@ def list_models(
         say_table(
             ("reference", "aliases", "created", "dataset", "metric", "tags", "digest"),
             [_row(entry) for entry in entries],
+            ("digest", "created", "dataset"),
         )
     elif where or name:
         note("no version matches the conditions" if where else f"the model {name} has no versions left")

@@ -10,6 +10,9 @@ from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
 from cnnkit.lines import on_one_line
 
+INDENT = 13
+"""Columns of a kind, and the blank after it."""
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show installed plugins.")
 
 
@@ -47,6 +50,6 @@ def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
     for one in found:
         say(on_one_line(f"{one['distribution']} {one['version']} ({one['module']})"))
         for kind, names in one["components"].items():
-            say(f"  {kind:<12} {', '.join(names)}")
+            say(f"  {kind:<12} {', '.join(names)}", INDENT)
         for problem in one["problems"]:
             say(f"  problem: {on_one_line(problem)}")
