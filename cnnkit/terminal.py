@@ -9,7 +9,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from cnnkit.waiting import clear_line, want_lines
+from cnnkit.waiting import USUAL, clear_line, want_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,8 +26,8 @@ _hurried: list[float] = []
 
 ENDLESS = 10_000
 """Columns of what is not a terminal."""
-NARROWEST, USUAL = 40, 80
-"""Columns below which a terminal is taken for one that does not know: a table needs some; and those it then has."""
+NARROWEST = 40
+"""Columns below which a terminal is taken for one that does not know how many it has: a table needs some."""
 _quiet = [False]
 
 

@@ -18,6 +18,8 @@ from cnnkit.folding import columns
 
 DELAY, PAUSE = 0.5, 1.0
 """Seconds before the line is shown, and between two of its states."""
+USUAL = 80
+"""Columns of a terminal that does not know how many it has."""
 _START = "\r\x1b[2K"
 """Erases the line, and goes to its beginning."""
 _MUTE = ("dumb", "unknown")
@@ -112,7 +114,7 @@ def _show_until(ended: threading.Event) -> None:
 
 def _short(text: str) -> str:
     """The text with dots, without what does not fit beside the time."""
-    room = os.get_terminal_size(sys.stderr.fileno()).columns - len(" ... 9999 s")
+    room = (os.get_terminal_size(sys.stderr.fileno()).columns or USUAL) - len(" ... 9999 s")
     words = text.split(" ")
     while len(words) > 1 and columns(" ".join(words)) > room:
         words.pop()

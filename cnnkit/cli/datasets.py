@@ -10,6 +10,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, expanded_path
 from cnnkit.cli.output import note, say, say_json, say_pairs, say_table
+from cnnkit.waiting import waiting
 from cnnkit.wording import sizes
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def show(
     if output:
         check_target(output)
     data = load_dataset(expression, data_dir)
-    about = describe(data)
+    with waiting("describing the samples"):
+        about = describe(data)
     if output:
         write_samples(data, output, augmentations)
         about["picture"] = str(output)

@@ -1,7 +1,7 @@
 """What commands print: tables and one JSON document on stdout, everything else on stderr.
 
 What is no terminal gets one row on one line, however long that is. On a terminal, lines are folded at blanks, and
-tables as `tables.py` says. JSON and TOML stay as they are: they are made for programs.
+tables as `table_layout.py` says. JSON and TOML stay as they are: they are made for programs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cnnkit.cli.stdout import answers
-from cnnkit.cli.tables import Column, fitted
 from cnnkit.errors import CnnkitWarning
 from cnnkit.folding import FURTHER, columns, fold, fold_command, longest_word
 from cnnkit.lines import cut, on_one_line, printable
+from cnnkit.table_layout import Column, fitted
 from cnnkit.terminal import console, is_quiet
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import typer
 from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
 from cnnkit.lines import on_one_line
+from cnnkit.waiting import waiting
 
 INDENT = 13
 """Columns of a kind, and the blank after it."""
@@ -33,8 +34,9 @@ def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
     catalog = installed_catalog()
     found: list[dict[str, Any]] = []
     for plugin in catalog.plugins:
-        problems = catalog.problems(plugin)  # the first time, all plugins are asked together
-        components = {kind: sorted(catalog.names_of(plugin, kind)) for kind in KINDS}
+        with waiting("asking the plugins"):  # the first time, all are asked together
+            problems = catalog.problems(plugin)
+            components = {kind: sorted(catalog.names_of(plugin, kind)) for kind in KINDS}
         found.append(
             {
                 "distribution": plugin.distribution,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cnnkit.cli.tables import Column, fitted
+from cnnkit.table_layout import Column, fitted
 
 LONG = "/data/" + "x" * 40
 
