@@ -56,7 +56,7 @@ class _Line:
     def hide(self) -> None:
         """Erase it; it comes back where the work still goes on for a while."""
         with self.lock:
-            self.quiet_until = time.monotonic() + DELAY
+            self.quiet_until = time.monotonic() + DELAY if self.work else 0.0
             if self.is_shown:
                 self.is_shown = False
                 _write(_START)
