@@ -9,6 +9,8 @@ import stat
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from cnnkit.waiting import USUAL, clear_line, want_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,8 +26,9 @@ _hurried: list[float] = []
 
 ENDLESS = 10_000
 """Columns of what is not a terminal."""
-NARROWEST, USUAL = 40, 80
-"""Columns below which a terminal is taken for one that does not know: a table needs some; and those it then has."""
+NARROWEST = 40
+"""Columns below which a terminal is taken for one that does not know how many it has: a table needs some."""
+_quiet = [False]
 
 
 def console(stream: TextIO) -> Console:
@@ -35,6 +38,7 @@ def console(stream: TextIO) -> Console:
     """
     from rich.console import Console
 
+    clear_line()
     is_terminal = stream.isatty()
     made = Console(file=stream, force_terminal=is_terminal, highlight=False, markup=False, emoji=False, soft_wrap=True)
     if not is_terminal:
@@ -42,6 +46,22 @@ def console(stream: TextIO) -> Console:
     elif made.width < NARROWEST:  # such as COLUMNS=0
         made.width = USUAL
     return made
+
+
+def is_quiet() -> bool:
+    """Whether nothing but answers, warnings and errors is to be shown."""
+    return _quiet[0]
+
+
+def be_quiet(quiet: bool) -> None:
+    """Show neither notes nor how far the work is, or both."""
+    _quiet[0] = quiet
+    want_lines(not quiet)
+
+
+def shows_progress(shown: Console) -> bool:
+    """Whether what changes while the work goes on may be shown on a console."""
+    return shown.is_terminal and not is_quiet()
 
 
 def hurry() -> None:

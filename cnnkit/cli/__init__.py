@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from cnnkit.cli.streams import lost_answer, take_streams
 from cnnkit.cli.tuning import apply_setting
 from cnnkit.home import forget_relative_home
-from cnnkit.terminal import HANGUP, hurry, leave_terminal
+from cnnkit.terminal import HANGUP, be_quiet, hurry, leave_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments: those of the process if None.
     """
     take_streams()
+    be_quiet(False)
     forget_relative_home()
     terminated: list[int] = []
 

@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cnnkit.cli.options import BatchSize, DataFolder, Debug, Epochs, Json, Overrides, RegistryFolder, expanded_path
+from cnnkit.cli.options import (
+    BatchSize,
+    DataFolder,
+    Debug,
+    Epochs,
+    Json,
+    Overrides,
+    Quiet,
+    RegistryFolder,
+    expanded_path,
+)
 from cnnkit.cli.output import note, say, say_json, say_table, warn
 from cnnkit.terminal import console
+from cnnkit.waiting import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
@@ -71,6 +82,7 @@ def compare(
     ] = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
+    _quiet: Quiet = False,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -124,7 +136,8 @@ def compare(
     trouble: CnnkitError | None = None
     if output:
         try:
-            pictures = draw_comparison(comparison, output)
+            with waiting("drawing"):
+                pictures = draw_comparison(comparison, output)
         except CnnkitError as error:  # what was trained is shown all the same
             trouble = error
     if as_json:
@@ -231,6 +244,7 @@ def _show(comparison: Comparison, pictures: list[Path]) -> None:
             )
             for row in comparison.rows
         ],
+        ("s in all", "parameters", "s/epoch"),
     )
     say()
     if comparison.best:
@@ -242,7 +256,7 @@ def _show(comparison: Comparison, pictures: list[Path]) -> None:
 def _show_resume(place: ComparisonFolder, output: Path | None, registry: str | None, data_dir: str | None) -> None:
     options = {"-o": output, "--registry": registry, "--data-dir": data_dir}
     ending = "".join(f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value)
-    note(f"finished runs are kept; to continue: cnnkit compare --resume {place.name}{ending}")
+    note("finished runs are kept; to continue:", f"cnnkit compare --resume {place.name}{ending}")
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:

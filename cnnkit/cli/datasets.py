@@ -10,6 +10,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, expanded_path
 from cnnkit.cli.output import note, say, say_json, say_pairs, say_table
+from cnnkit.waiting import waiting
 from cnnkit.wording import sizes
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def list_datasets(data_dir: DataFolder = None, as_json: Json = False, _debug: De
         say_json([dict(zip(("name", "distribution", "in_place", "description"), row, strict=True)) for row in rows])
         return
     words = {True: "in place", False: "missing", None: ""}
-    say_table(("dataset", "distribution", "files", "description"), [(*row[:2], words[row[2]], row[3]) for row in rows])
+    headings = ("dataset", "distribution", "files", "description")
+    say_table(headings, [(*row[:2], words[row[2]], row[3]) for row in rows], ("distribution",))
     note(f"data folder: {folder}")
 
 
@@ -105,7 +107,8 @@ def show(
     if output:
         check_target(output)
     data = load_dataset(expression, data_dir)
-    about = describe(data)
+    with waiting("describing the samples"):
+        about = describe(data)
     if output:
         write_samples(data, output, augmentations)
         about["picture"] = str(output)

@@ -11,6 +11,7 @@ import typer
 from cnnkit.cli.options import DataFolder, Debug, Json, RegistryFolder
 from cnnkit.cli.output import say_json, say_pairs, say_table, warn
 from cnnkit.cli.runtime_states import runtime_states
+from cnnkit.waiting import waiting
 
 
 def doctor(
@@ -46,10 +47,13 @@ def doctor(
     from cnnkit.registry.environment import system
     from cnnkit.registry.trust import ENVIRONMENT, trusted
 
-    measured = tuning.tune() if tune else {}  # before the setting is read
+    with waiting("measuring the kernels"):
+        measured = tuning.tune() if tune else {}  # before the setting is read
     catalog = installed_catalog()
     blas = [f"{info['internal_api']} {info['version']}" for info in threadpool_info() if info["user_api"] == "blas"]
-    problems = [f"{p.distribution} {p.version}: {problem}" for p in catalog.plugins for problem in catalog.problems(p)]
+    with waiting("asking the plugins"):
+        asked = [(plugin, catalog.problems(plugin)) for plugin in catalog.plugins]
+    problems = [f"{one.distribution} {one.version}: {problem}" for one, found in asked for problem in found]
     try:
         setting = tuning.stored_setting()
     except ConfigError as error:
@@ -60,7 +64,8 @@ def doctor(
     except ConfigError as error:
         trust = f"{ENVIRONMENT} cannot be used"
         problems.append(str(error))
-    runtimes = runtime_states(catalog)
+    with waiting("trying the runtimes"):
+        runtimes = runtime_states(catalog)
     problems += [state.problem for state in runtimes if state.problem]
     found: dict[str, object] = {
         "cnnkit": importlib.metadata.version("cnnkit"),

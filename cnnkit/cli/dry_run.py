@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnkit.cli.output import say, say_json, say_pairs, warn
+from cnnkit.cli.output import say, say_json, say_pairs, say_source, warn
+from cnnkit.cli.summary import say_layers
 
 if TYPE_CHECKING:
     from cnnkit.network import Footprint
@@ -31,8 +32,9 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
         sizes = {**memory.parts, "total": memory.total, "available": available}
         say_json({"recipe": recipe.to_dict(), **plan.counts(), "memory": sizes, "largest_layer": memory.largest.name})
     else:
-        say(recipe.to_toml())
-        say(f"{model.summary()}\n")
+        say_source(recipe.to_toml())
+        say_layers(model)
+        say()
         say_pairs({name.replace("_", " "): count for name, count in plan.counts().items()})
         _show_memory(memory, available)
     plan.memory.require()

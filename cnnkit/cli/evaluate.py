@@ -11,6 +11,7 @@ from cnnkit.cli.options import (
     Debug,
     Json,
     LossChoice,
+    Quiet,
     Reference,
     RegistryFolder,
     TrustChoice,
@@ -18,6 +19,7 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import note, say_json, say_table, warn
 from cnnkit.cli.recorded import chosen_dataset, recorded_loss, recorded_metrics
+from cnnkit.waiting import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def evaluate(
     workers: Workers = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
+    _quiet: Quiet = False,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -59,7 +62,8 @@ def evaluate(
     check_labels(model.labels, data.labels)
     metrics = measure(model, record.manifest, data.test, loss, may_choose, workers)
     try:
-        classes = evaluate_classes(model, data.test, data.labels)
+        with waiting("predicting the classes"):
+            classes = evaluate_classes(model, data.test, data.labels)
     except CostError as error:
         classes = None
         warn(f"no results per class: {error}")

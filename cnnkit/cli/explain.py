@@ -20,6 +20,7 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import say_json, say_pairs, warn
 from cnnkit.cli.recorded import chosen_dataset, recorded_loss
+from cnnkit.waiting import waiting
 
 if TYPE_CHECKING:
     from cnnkit.explanation import Explanation
@@ -98,8 +99,9 @@ def explain(
             "sample with --sample N"
         )
     chosen: Any = loss or recorded_loss(record.manifest, may_choose)
-    explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source)
-    write_page(explanation, target_file)
+    with waiting("explaining"):
+        explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source)
+        write_page(explanation, target_file)
     if np.isnan(explanation.scores).any():
         warn(not_finite(version.ref, "the image"))
     wrong = [trace.node.name for trace in explanation.trace.layers if trace.check and not trace.check.ok]

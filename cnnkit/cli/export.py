@@ -12,6 +12,7 @@ from cnnkit.cli.options import (
     DatasetChoice,
     Debug,
     Json,
+    Quiet,
     Reference,
     RegistryFolder,
     RuntimeChoice,
@@ -20,6 +21,7 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import say_json, say_pairs
 from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
+from cnnkit.waiting import waiting
 
 
 def export(
@@ -43,6 +45,7 @@ def export(
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
+    _quiet: Quiet = False,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -71,7 +74,8 @@ def export(
     target = output or Path(f"{version.name}-{version.number}.onnx")
     check_target(target, OnnxError)
     report, inputs = None, None
-    proto = to_onnx(model, opset=opset, metadata=provenance(record), input_dtype=input_dtype)
+    with waiting("exporting"):
+        proto = to_onnx(model, opset=opset, metadata=provenance(record), input_dtype=input_dtype)
     if validate:
         x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
         report = validate_proto(proto, target, model, x, runtime or None)

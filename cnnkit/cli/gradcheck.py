@@ -9,6 +9,7 @@ import typer
 
 from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
+from cnnkit.waiting import waiting
 
 MAX_INPUTS = 1_000_000
 
@@ -27,7 +28,8 @@ def gradcheck(
     from cnnkit.testing import gradient_check
 
     layer = cast(Layer | Merge, installed_catalog().build("layer", expression))
-    report = gradient_check(layer, _shape(shape))
+    with waiting("checking the gradients"):
+        report = gradient_check(layer, _shape(shape))
     if as_json:
         document = {"layer": report.subject, "ok": report.ok, "threshold": report.threshold, "errors": report.errors}
         say_json(document | {"surrogates": report.surrogates})

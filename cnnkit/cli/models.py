@@ -17,6 +17,7 @@ from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import note, say, say_json, say_pairs, say_table, warn
 from cnnkit.cli.stdout import answers
 from cnnkit.lines import STEERING, on_one_line
+from cnnkit.waiting import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def list_models(
         say_table(
             ("reference", "aliases", "created", "dataset", "metric", "tags", "digest"),
             [_row(entry) for entry in entries],
+            ("digest", "created", "dataset"),
         )
     elif where or name:
         note("no version matches the conditions" if where else f"the model {name} has no versions left")
@@ -294,7 +296,8 @@ def verify(
     from cnnkit.registry import Registry
 
     store = Registry(registry)
-    problems = store.verify(name)
+    with waiting(f"checking {store.path}"):
+        problems = store.verify(name)
     if as_json:
         say_json({"ok": not problems, "problems": [{"path": str(p.path), "problem": p.text} for p in problems]})
     for problem in () if as_json else problems:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cnnkit.home import expanded
+from cnnkit.terminal import be_quiet
 from cnnkit.training_options import OPTIONS
 
 
@@ -22,6 +23,11 @@ class Settings:
 def _switch_debug(context: typer.Context, value: bool) -> None:
     if value:
         context.find_root().obj.debug = True
+
+
+def _switch_quiet(value: bool) -> None:
+    if value:
+        be_quiet(True)
 
 
 def _expanded(folder: str | None) -> str | None:
@@ -41,6 +47,12 @@ def expanded_names(names: list[str]) -> list[str]:
 
 Debug = Annotated[
     bool, typer.Option("--debug", callback=_switch_debug, is_eager=True, help="Show the traceback of an error.")
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=_switch_quiet, is_eager=True, help="Show no progress and no notes, only warnings."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Epochs = Annotated[int | None, typer.Option(help=OPTIONS["epochs"].about)]

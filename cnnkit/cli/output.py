@@ -1,6 +1,7 @@
 """What commands print: tables and one JSON document on stdout, everything else on stderr.
 
-Nothing is wrapped or cut when the output is not a terminal, so that paths and references stay whole.
+What is no terminal gets one row on one line, however long that is. On a terminal, lines are folded at blanks, and
+tables as `table_layout.py` says. JSON and TOML stay as they are: they are made for programs.
 """
 
 from __future__ import annotations
@@ -12,29 +13,59 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cnnkit.cli.stdout import answers
 from cnnkit.errors import CnnkitWarning
+from cnnkit.folding import FURTHER, columns, fold, fold_command, longest_word
 from cnnkit.lines import cut, on_one_line, printable
-from cnnkit.terminal import console
+from cnnkit.table_layout import Column, fitted
+from cnnkit.terminal import console, is_quiet
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WIDEST = 200
 """Columns to which shorter values are filled up."""
 MANY = 1_000
-"""Rows beyond which speed comes first: rich takes seconds to fit 10,000 rows into a terminal."""
+"""Entries of a list beyond which its document has no line breaks, so that it is written in no time."""
 
 
-def say(text: str = "") -> None:
-    """Print a line of the answer."""
+def on_terminal() -> bool:
+    """Whether the answer goes to a terminal."""
+    return console(answers()).is_terminal
+
+
+def say(text: str = "", further: int = FURTHER) -> None:
+    """Print a line of the answer; further: how much further in its lines go on where it is folded."""
+    out = console(answers())
+    out.print(_fitting(out, printable(text), further))
+
+
+def say_command(command: str) -> None:
+    """Print a command that can be copied."""
+    out = console(answers())
+    out.print(fold_command(printable(command), out.width) if out.is_terminal else printable(command))
+
+
+def say_source(text: str) -> None:
+    """Print a text for programs, such as TOML, as it is."""
     console(answers()).print(printable(text))
 
 
-def note(text: str) -> None:
-    """Print a line about the answer."""
-    console(sys.stderr).print(_message(text))
+def note(text: str, command: str = "") -> None:
+    """Print a line about the answer, unless all is to be quiet; command: what can be copied stands at its end."""
+    if is_quiet():
+        return
+    err = console(sys.stderr)
+    whole = _message(f"{text} {command}" if command else text)
+    if err.is_terminal and command and columns(whole) > err.width:
+        err.print(_fitting(err, _message(text)))
+        err.print(fold_command(f"  {_message(command)}", err.width))
+    else:
+        err.print(_fitting(err, whole))
 
 
 def warn(text: str) -> None:
@@ -67,24 +98,32 @@ def fail(text: str, label: str = "error") -> None:
     _labelled(label, "bold red", text)
 
 
-def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their headings; numbers are set to the right."""
+def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]], least: Sequence[str] = ()) -> None:
+    """Print rows under their headings; numbers are set to the right.
+
+    least: the headings of columns that a narrow terminal may do without, the least important one first.
+    """
     headings = list(map(on_one_line, headings))
     values = [list(row) for row in rows]
     cells = [list(map(_shown, row)) for row in values]
     right = [bool(values) and all(isinstance(row[i], int | float) for row in values) for i in range(len(headings))]
     out = console(answers())
-    if not out.is_terminal or len(cells) > MANY:
+    if not out.is_terminal:
         typer.echo(_aligned([headings, *cells], right), file=answers())
         return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading, is_number in zip(headings, right, strict=True):
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*row)
-    out.print(table, soft_wrap=False)
+    table = [
+        Column(heading, [row[at] for row in cells], is_number)
+        for at, (heading, is_number) in enumerate(zip(headings, right, strict=True))
+    ]
+    parts, left_out = fitted(table, out.width, least)
+    for number, part in enumerate(parts):
+        if number:
+            out.print()
+        out.print("\n".join(part.headings), style="bold")
+        if part.rows:
+            out.print("\n".join(part.rows))
+    if left_out:
+        note(f"left out: {', '.join(left_out)}, as the terminal has {out.width} columns; --json has all")
 
 
 def _aligned(rows: list[list[str]], right: list[bool]) -> str:
@@ -107,9 +146,21 @@ def _aligned(rows: list[list[str]], right: list[bool]) -> str:
 
 def say_pairs(pairs: Mapping[str, object]) -> None:
     """Print names with their values, one pair on a line."""
+    out = console(answers())
     names = list(map(on_one_line, pairs))
-    width = min(max(map(len, names)), WIDEST)
-    say("\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in zip(names, pairs.values(), strict=True)))
+    width = min(max(map(columns, names)), out.width // 2 if out.is_terminal else WIDEST)
+    lines = []
+    for name, value in zip(names, map(_shown, pairs.values()), strict=True):
+        line = f"{name}{' ' * (width - columns(name))}  {value}"
+        if out.is_terminal and columns(line) > out.width:
+            margin = width + 2
+            if longest_word(value) > out.width - margin or columns(name) > width:  # the value gets lines of its own
+                margin = len(name) - len(name.lstrip()) + FURTHER
+                lines.append(name)
+                line = " " * max(0, min(margin, out.width - longest_word(value))) + value
+            line = fold(line, out.width, margin - (len(line) - len(line.lstrip())))
+        lines.append(line)
+    out.print("\n".join(lines))
 
 
 def say_json(document: Any) -> None:
@@ -122,11 +173,18 @@ def say_json(document: Any) -> None:
 def _labelled(label: str, style: str, text: str) -> None:
     from rich.text import Text
 
-    console(sys.stderr).print(Text.assemble((f"{label}: ", style), _message(text)))
+    err = console(sys.stderr)
+    message = _fitting(err, f"{label}: {_message(text)}")
+    err.print(Text.assemble((f"{label}:", style), message.removeprefix(f"{label}:")))
 
 
 def _message(text: str) -> str:
     return "\n".join(map(cut, printable(text).split("\n")))
+
+
+def _fitting(shown: Console, text: str, further: int = FURTHER) -> str:
+    """The text in lines that fit into a terminal; as it is elsewhere."""
+    return fold(text, shown.width, further) if shown.is_terminal else text
 
 
 def _shown(value: object) -> str:

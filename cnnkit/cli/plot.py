@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, RegistryFolder, TrustChoice, expanded_path
+from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Quiet, RegistryFolder, TrustChoice, expanded_path
 from cnnkit.cli.output import note, say, say_json
+from cnnkit.waiting import waiting
 
 if TYPE_CHECKING:
     from cnnkit.evaluation.plot import Subject
@@ -51,6 +52,7 @@ def plot(
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
+    _quiet: Quiet = False,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -72,7 +74,8 @@ def plot(
 
     store = Registry(registry)
     subjects = [subject(store.read(ref)) for ref in refs]
-    files, left_out = write(subjects, kind, output)
+    with waiting("drawing"):
+        files, left_out = write(subjects, kind, output)
     if as_json:
         say_json(
             {

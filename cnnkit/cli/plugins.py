@@ -9,6 +9,10 @@ import typer
 from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
 from cnnkit.lines import on_one_line
+from cnnkit.waiting import waiting
+
+INDENT = 13
+"""Columns of a kind, and the blank after it."""
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show installed plugins.")
 
@@ -30,8 +34,9 @@ def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
     catalog = installed_catalog()
     found: list[dict[str, Any]] = []
     for plugin in catalog.plugins:
-        problems = catalog.problems(plugin)  # the first time, all plugins are asked together
-        components = {kind: sorted(catalog.names_of(plugin, kind)) for kind in KINDS}
+        with waiting("asking the plugins"):  # the first time, all are asked together
+            problems = catalog.problems(plugin)
+            components = {kind: sorted(catalog.names_of(plugin, kind)) for kind in KINDS}
         found.append(
             {
                 "distribution": plugin.distribution,
@@ -47,6 +52,6 @@ def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
     for one in found:
         say(on_one_line(f"{one['distribution']} {one['version']} ({one['module']})"))
         for kind, names in one["components"].items():
-            say(f"  {kind:<12} {', '.join(names)}")
+            say(f"  {kind:<12} {', '.join(names)}", INDENT)
         for problem in one["problems"]:
             say(f"  problem: {on_one_line(problem)}")

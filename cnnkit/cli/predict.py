@@ -10,6 +10,7 @@ from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder, TrustChoi
 from cnnkit.cli.output import say_json, say_table, warn
 from cnnkit.cli.recorded import recorded_dataset
 from cnnkit.lines import on_one_line
+from cnnkit.waiting import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def predict(
     level = None if arrays_only else _level(model, record.manifest, may_choose)
     if fit and not model.framing.content:
         model.framing = _framing(record.manifest, may_choose) or model.framing
-    predictions = predict_files(model, files, top=top, invert=invert, level=level, fit=fit)
+    with waiting("predicting"):
+        predictions = predict_files(model, files, top=top, invert=invert, level=level, fit=fit)
     _warn_of_hints(predictions)
     if as_json:
         entries = [_entry(one, model) for one in predictions]

@@ -65,7 +65,7 @@ def reproduce(
             trust=may_choose,
             data_dir=data_dir,
             workers=workers,
-            progress=LiveProgress(console(sys.stderr)),
+            progress=LiveProgress(console(sys.stderr), record.version.name),
             stop=stop,
         )
     if run.reason == STOPPED:

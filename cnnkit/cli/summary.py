@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, Overrides, RegistryFolder, expanded_path
-from cnnkit.cli.output import say, say_json
+from cnnkit.cli.output import on_terminal, say, say_json, say_table
 from cnnkit.cli.recipe_arguments import resolve
 
 if TYPE_CHECKING:
@@ -51,9 +51,20 @@ def summary(
     if as_json:
         say_json(_document(model) | ({"graph": str(graph)} if graph else {}))
     else:
-        say(model.summary())
+        say_layers(model)
         if graph:
             say(str(graph))
+
+
+def say_layers(model: Network) -> None:
+    """Print the table of a network's layers."""
+    from cnnkit.network.graph.summary import HEADINGS, summary_rows, totals
+
+    if not on_terminal():
+        say(model.summary())
+        return
+    say_table(HEADINGS, summary_rows(model.nodes, model.input_shape), ("operations", "input"))
+    say(totals(model.nodes))
 
 
 def _described(source: str, overrides: list[str] | None, data_dir: str | None) -> tuple[Network, str]:

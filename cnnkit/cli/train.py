@@ -19,6 +19,7 @@ from cnnkit.cli.options import (
     Json,
     LearningRate,
     Overrides,
+    Quiet,
     RegistryFolder,
     Seed,
     Workers,
@@ -30,6 +31,7 @@ from cnnkit.cli.recipe_arguments import resolve, seconds_in, write_recipe
 from cnnkit.cli.trained import Surroundings, document, show, show_resume
 from cnnkit.cli.trials import find_learning_rate, overfit_one_batch
 from cnnkit.terminal import console
+from cnnkit.waiting import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ def train(
     checkpoint_steps: Steps = None,
     checkpoint_minutes: Minutes = 5.0,
     save_recipe: SaveRecipe = None,
+    _quiet: Quiet = False,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -204,7 +207,7 @@ def _trained(training: RegisteredTraining, here: Surroundings, steps: int | None
                 minutes=minutes,
                 data_dir=here.data_dir,
                 workers=here.workers,
-                progress=LiveProgress(console(sys.stderr)),
+                progress=LiveProgress(console(sys.stderr), training.recipe.model.name),
                 stop=stop,
             )
         except KeyboardInterrupt:
@@ -216,7 +219,8 @@ def _trained(training: RegisteredTraining, here: Surroundings, steps: int | None
 def _registered(training: RegisteredTraining, run: Run, here: Surroundings) -> Version | None:
     """The version that the run becomes, None if it was stopped."""
     try:
-        return training.register(run, warn)
+        with waiting("registering the model"):
+            return training.register(run, warn)
     except BaseException:
         show_resume(training, here, "the trained model is kept; to register it")
         raise

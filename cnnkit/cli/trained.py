@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.cli.output import note, say, say_pairs, say_table, warn
+from cnnkit.cli.output import note, say, say_command, say_pairs, say_table, warn
 from cnnkit.cli.recorded import needed_options
 from cnnkit.lines import on_one_line
 from cnnkit.wording import counted
@@ -45,7 +45,7 @@ def show(training: RegisteredTraining, run: Run, version: Version | None, here: 
 def show_resume(training: RegisteredTraining, here: Surroundings, before: str = "to continue") -> None:
     """Print the command that continues a training, if there is a checkpoint of it."""
     if training.place.has_begun():
-        note(f"{before}: cnnkit train --resume {training.place.name}{here.options()}")
+        note(f"{before}:", f"cnnkit train --resume {training.place.name}{here.options()}")
 
 
 def document(training: RegisteredTraining, run: Run, version: Version | None) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _show_version(training: RegisteredTraining, run: Run, version: Version, here
     say("\nnext:")
     needed = needed_options(training.registry.read(version.ref).manifest, here.data_dir)
     for command in ("evaluate", "export", "plot"):
-        say(f"  cnnkit {command} {version.ref}{here.options(needed)}")
+        say_command(f"  cnnkit {command} {version.ref}{here.options(needed)}")
 
 
 def _epochs(run: Run) -> int:

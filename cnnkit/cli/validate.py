@@ -12,6 +12,7 @@ from cnnkit.cli.options import (
     DatasetChoice,
     Debug,
     Json,
+    Quiet,
     Reference,
     RegistryFolder,
     RuntimeChoice,
@@ -30,6 +31,7 @@ def validate(
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
     data_dir: DataFolder = None,
+    _quiet: Quiet = False,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:

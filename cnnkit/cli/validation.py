@@ -43,7 +43,7 @@ def show_report(report: ValidationReport, inputs: str) -> None:
     from cnnkit.onnx.report import COLUMNS
 
     note(f"compared on {inputs}")
-    say_table(COLUMNS, report.rows())
+    say_table(COLUMNS, report.rows(), ("worst sample", "absolute"))
     for remark in report.remarks():
         say(remark)
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cnnkit.comparison.result import Comparison, Row, RunResult
+from cnnkit.folding import fold
 from cnnkit.lines import NAME, on_one_line, printable
+from cnnkit.table_layout import Column, fitted
+from cnnkit.terminal import is_quiet, shows_progress
+from cnnkit.waiting import other_display
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
 
 class ComparisonProgress:
@@ -42,10 +47,12 @@ class LiveComparison(ComparisonProgress):
         self._console = console
         self._comparison: Comparison | None = None
         self._since = time.monotonic()
+        self._display = ExitStack()
         self._live = Live(console=console, transient=True, get_renderable=self._table, refresh_per_second=2)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        self._display.enter_context(other_display())
+        if shows_progress(self._console):
             self._live.start()
         return self
 
@@ -53,12 +60,13 @@ class LiveComparison(ComparisonProgress):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+        self._display.close()
 
     def begun(self, comparison: Comparison) -> None:
         """Say what is there already."""
         self._comparison = comparison
         if done := sum(len(row.runs) for row in comparison.rows):
-            self._print(f"{done} of {self._total(comparison)} runs were finished before")
+            self._tell(f"{done} of {self._total(comparison)} runs were finished before")
 
     def run_done(self, comparison: Comparison, row: Row, run: RunResult, warnings: Sequence[str]) -> None:
         """Print the run's line."""
@@ -75,30 +83,41 @@ class LiveComparison(ComparisonProgress):
                 for name in comparison.quantities
                 if name in run.metrics
             )
-            self._print(f"{number}  {row.name}  seed {run.seed}  {values}  {run.seconds:.1f} s")
+            self._tell(f"{number}  {row.name}  seed {run.seed}  {values}  {run.seconds:.1f} s")
+
+    def _tell(self, text: str) -> None:
+        if not is_quiet():
+            self._print(text)
 
     def _print(self, text: str) -> None:
-        self._console.print(printable(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
+        text = printable(text)
+        text = fold(text, self._console.width) if self._console.is_terminal else text
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def _total(self, comparison: Comparison) -> int:
         return len(comparison.rows) * len(comparison.seeds)
 
-    def _table(self) -> Table:
-        from rich.table import Table
+    def _table(self) -> Text:
+        from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", caption_justify="left")
         if (comparison := self._comparison) is None:
-            return table
-        for heading in ("configuration", "runs", *comparison.quantities, "parameters"):
-            table.add_column(on_one_line(heading, NAME), justify="left" if heading == "configuration" else "right")
-        for row in comparison.rows:
-            runs = f"{len(row.runs)}/{len(comparison.seeds)}"
-            values = (spread(row, quantity) for quantity in comparison.quantities)
-            table.add_row(row.name, runs, *values, f"{row.parameters:,}")
-        done = sum(len(row.runs) for row in comparison.rows)
+            return Text()
+        rows = comparison.rows
+        quantities = [
+            Column(on_one_line(one, NAME), [spread(row, one) for row in rows], True) for one in comparison.quantities
+        ]
+        columns = [
+            Column("configuration", [row.name for row in rows], False),
+            Column("runs", [f"{len(row.runs)}/{len(comparison.seeds)}" for row in rows], True),
+            *quantities,
+            Column("parameters", [f"{row.parameters:,}" for row in rows], True),
+        ]
+        parts, _ = fitted(columns, self._console.width, ["parameters"])
+        lines = [Text("\n").join([Text("\n".join(part.headings), "bold"), *map(Text, part.rows)]) for part in parts]
+        done = sum(len(row.runs) for row in rows)
         seconds = time.monotonic() - self._since
-        table.caption = f"{done} of {self._total(comparison)} runs are done, after {seconds:.0f} s"
-        return table
+        caption = f"{done} of {self._total(comparison)} runs are done, after {seconds:.0f} s"
+        return Text("\n").join([*lines, Text(caption, "italic")])
 
 
 def spread(row: Row, quantity: str) -> str:

@@ -18,6 +18,7 @@ from cnnkit.data.split import proper_fraction, split_validation
 from cnnkit.errors import ConfigError
 from cnnkit.home import expanded, user_folder
 from cnnkit.types import Data, Samples, blocks
+from cnnkit.waiting import waiting
 
 
 def load_dataset(
@@ -39,9 +40,10 @@ def load_dataset(
     if fraction != 1:
         proper_fraction("fraction", fraction)
     component = cast(Dataset, installed_catalog().build("dataset", dataset))
-    with Naming(component):
-        data = component.load(default_data_dir() if data_dir is None else expanded(data_dir))
-    of_all, of_training = _digests(data)
+    with waiting(f"loading {component!r}"):
+        with Naming(component):
+            data = component.load(default_data_dir() if data_dir is None else expanded(data_dir))
+        of_all, of_training = _digests(data)
     data = replace(data, name=repr(component), digest=of_all, training_digest=of_training)
     if fraction != 1:
         data = replace(data, train=split_validation(data.train, fraction, seed)[1])

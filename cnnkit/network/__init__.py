@@ -5,7 +5,7 @@ from cnnkit.network.execution.available_memory import available_memory
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.footprint import Footprint, Forecast
 from cnnkit.network.execution.objective import Objective, Sums
-from cnnkit.network.execution.session import Session, training_session
+from cnnkit.network.execution.session import Session, busy_workers, training_session
 from cnnkit.network.execution.workers import available_cores
 from cnnkit.network.graph.keys import keyed_rng
 from cnnkit.network.graph.node import INPUT, Node
@@ -29,6 +29,7 @@ __all__ = [
     "Sums",
     "available_cores",
     "available_memory",
+    "busy_workers",
     "keyed_rng",
     "training_session",
 ]

@@ -13,6 +13,7 @@ from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
 from cnnkit.errors import OnnxError
 from cnnkit.home import expanded
+from cnnkit.kinds import ONNX, foreign
 from cnnkit.layers import LAYERS
 
 MAX_ONNX_FILE_BYTES = 2_000_000_000
@@ -112,9 +113,10 @@ def _parse(path: str | os.PathLike[str], data: bytes) -> ModelProto:
     except DecodeError as error:
         if "alloc failed" in str(error):  # in a damaged file nothing is missing but sense
             raise MemoryError from error
-        raise OnnxError(f"{path} is damaged or not an ONNX file: {error}") from error
+        raise OnnxError(f"{path} is damaged or not an ONNX file: {foreign(data, ONNX) or error}") from error
     if not model.HasField("graph"):  # a protobuf parser accepts an empty file, and others, as an empty message
-        raise OnnxError(f"{path} is damaged or not an ONNX file: there is no graph in it")
+        what = foreign(data, ONNX) if data else ""
+        raise OnnxError(f"{path} is damaged or not an ONNX file: {what or 'there is no graph in it'}")
     return model
 
 

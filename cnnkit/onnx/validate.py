@@ -29,6 +29,7 @@ from cnnkit.onnx.program import Program, TrustedProgram, as_declared, samples_of
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
 from cnnkit.onnx.runtimes import ensure_installed
 from cnnkit.types import Array, Inputs, as_inputs
+from cnnkit.waiting import waiting
 
 DEFAULT_SAMPLES = 64
 INPUT_BYTES = 64 * 2**20
@@ -125,12 +126,16 @@ def _arguments(
 def _report(
     program: Program, path: Path, model: Network, x: Array, chosen: Available, tolerance: float
 ) -> ValidationReport:
-    expected = answers(model, x)
-    results = tuple(_validate(runtime, program, expected, tolerance) for runtime in chosen.runtimes)
+    with waiting("running the model"):
+        expected = answers(model, x)
+    results = []
+    for runtime in chosen.runtimes:
+        with waiting(f"running the file on {runtime!r}"):
+            results.append(_validate(runtime, program, expected, tolerance))
     return ValidationReport(
         path,
         tolerance,
-        results,
+        tuple(results),
         left_out=chosen.left_out(),
         rounding=expected.largest_rounding,
         problem=_problem(program.signature, model),

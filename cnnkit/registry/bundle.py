@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from cnnkit.errors import RegistryError
 from cnnkit.home import expanded
+from cnnkit.kinds import MODEL, POINTER, ZIP, foreign
 from cnnkit.registry import commit
 from cnnkit.registry.files import Files
 from cnnkit.registry.format import git, sealing
@@ -111,7 +112,8 @@ def read_version_file(path: str | Path) -> bytes:
 
 def _check_start(path: Path, start: bytes, end: bytes, size: int) -> None:
     """Judge a file by its start, its end and its size alone, before the rest is read."""
-    if start.startswith(MAGIC):
+    what = foreign(start, ZIP, MODEL, POINTER) if start else ""
+    if start.startswith(MAGIC) and not what:
         try:
             _check_end(end, size)
         except RegistryError as error:
@@ -127,9 +129,8 @@ def _check_start(path: Path, start: bytes, end: bytes, size: int) -> None:
         except RegistryError as error:
             raise RegistryError(f"{path} cannot be imported, it is damaged: {error}") from error
         return
-    raise RegistryError(
-        f"expected a version file (.h5) or a bundle (.zip) of cnnkit, {path} begins with {start[:16]!r}"
-    )
+    what = what or f"this begins with {start[:16]!r}"
+    raise RegistryError(f"{path}: expected a version file (.h5) or a bundle (.zip) of cnnkit, {what}")
 
 
 def _unusable(path: Path, why: object) -> RegistryError:

@@ -19,6 +19,7 @@ from cnnkit import components
 from cnnkit.components.expressions import parse
 from cnnkit.errors import ConfigError, RecipeError
 from cnnkit.home import expanded
+from cnnkit.kinds import EMPTY, TABLE, TEXT, foreign
 from cnnkit.reading import read_plain
 from cnnkit.training.recipe_tables import (
     MAX_SHOWN,
@@ -36,6 +37,8 @@ Overrides = Mapping[str, Any] | Sequence[str]
 """Values by dotted key, `{"train.epochs": 3}`, or as text, `["train.epochs=3"]`; a key without a dot is of [train]."""
 
 SUFFIX = ".toml"
+WRITTEN = (TABLE, TEXT, EMPTY)
+"""What text in TOML may look like."""
 MAX_RECIPE_BYTES = 2**20
 """Most bytes of a recipe; one with 10,000 layers has less."""
 MANY = 20
@@ -161,7 +164,10 @@ def _shipped(name: str) -> str:
 
 def _file(path: Path) -> str:
     try:
-        return read_plain(path, MAX_RECIPE_BYTES).decode()
+        content = read_plain(path, MAX_RECIPE_BYTES)
+        if what := foreign(content, *WRITTEN):
+            raise RecipeError(f"{path} is not a recipe: expected a text in TOML, {what}")
+        return content.decode()
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not a recipe: expected UTF-8 text, byte {error.start} is not") from None
     except OSError as error:

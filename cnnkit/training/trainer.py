@@ -16,9 +16,11 @@ from cnnkit.network import (
     Session,
     available_cores,
     available_memory,
+    busy_workers,
     training_session,
 )
 from cnnkit.option import Option
+from cnnkit.training.beginning import Beginning
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.data_checks import Checked, Given, Parts, check_data, check_values, parts_of, samples_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
@@ -29,6 +31,8 @@ from cnnkit.training.run import Run
 from cnnkit.training_options import TrainingOptions, Value, whole_or_none
 from cnnkit.types import Data, Samples
 from cnnkit.units import warn_of_units
+from cnnkit.waiting import waiting
+from cnnkit.wording import counted
 
 
 def _progress(_name: str, given: Progress | None) -> Progress:
@@ -110,6 +114,7 @@ class Trainer(TrainingOptions):
         model.task = self.loss.task(train.y, model.output_shape)
         try:
             with self.progress:
+                self.progress.training_started(self._beginning(model, checked, data))
                 history, reason = loop.run()
         except BaseException:
             if not loop.updates:  # nothing was trained: the model says what it said
@@ -131,6 +136,21 @@ class Trainer(TrainingOptions):
             partial_steps=loop.partial_steps,
         )
 
+    def _beginning(self, model: Network, checked: Checked, data: Given) -> Beginning:
+        engine, batch = model.engine_for(self.loss), min(self.batch_size, len(checked.train))
+        return Beginning(
+            layers=len(model.nodes),
+            parameters=model.parameter_count(),
+            data=data.name if isinstance(data, Data) else "",
+            training_samples=len(checked.train),
+            validation_samples=len(checked.validation or ()),
+            test_samples=len(checked.test or ()),
+            workers=1 if self.gradient else busy_workers(engine, batch, self.workers or available_cores()),
+            batch_size=batch,
+            tile=engine.tile_for(batch),
+            why_tile=engine.why_tile(batch),
+        )
+
     def prepare(self, model: Network, data: Given) -> Checked:
         """What `check` gives, after all that is known of model and trainer without a look at the inputs; warnings told.
 
@@ -141,7 +161,8 @@ class Trainer(TrainingOptions):
 
     def _prepared(self, model: Network, data: Given, parts: Parts) -> Checked:
         warnings = preflight(self, model, parts)
-        checked = self.check(model, data)
+        with waiting("checking the samples"):
+            checked = self.check(model, data)
         for warning in (*warnings, *checked.warnings):
             self.progress.warn(warning)
         return checked
@@ -220,7 +241,8 @@ class Trainer(TrainingOptions):
 
     def _evaluated(self, model: Network, samples: Samples) -> dict[str, float]:
         workers = self.workers or available_cores()
-        return self.objective.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
+        with waiting(f"measuring on {counted(len(samples), 'sample')}"):
+            return self.objective.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
 
     def _augmented(self, model: Network, samples: Samples) -> Samples:
         if not self.augmentations:

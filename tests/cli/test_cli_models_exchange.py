@@ -256,7 +256,7 @@ def test_a_signal_while_writing_leaves_nothing(trained: Any, tmp_path: Path, mon
     ("arguments", "message"),
     [
         (("import", "none.zip"), "cannot read none.zip: No such file or directory"),
-        (("import", "tiny.toml"), "expected a version file (.h5) or a bundle (.zip) of cnnkit, tiny.toml begins with"),
+        (("import", "tiny.toml"), "tiny.toml: expected a version file (.h5) or a bundle (.zip) of cnnkit, this seems"),
         (("import", "evil.zip"), "evil.zip is not a usable cnnkit bundle: it has a member '../x'"),
         (("import", "cut.h5"), "cut.h5 cannot be imported, it is damaged: it should have"),
         (("import", "registry/tiny/v000001.h5", "--name", "../x"), "a model is named with 1 to 64 lower-case letters"),

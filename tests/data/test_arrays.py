@@ -166,13 +166,19 @@ def test_what_is_not_an_archive(tmp_path: Path) -> None:
     np.savez(path, x=X, y=Y)
     whole = path.read_bytes()
     np.save(tmp_path / "one.npy", X)
-    for content in (b"", b"hello", whole[:100], whole[:-30], (tmp_path / "one.npy").read_bytes()):
+    contents = {
+        b"": "this is empty",
+        b"hello": "this seems to be text",
+        whole[:100]: "this seems to be a damaged NumPy archive (.npz)",
+        whole[:-30]: "this seems to be a damaged NumPy archive (.npz)",
+        (tmp_path / "one.npy").read_bytes(): "this seems to be a NumPy array (.npy)",
+        bytes(100): "this seems to be something else",
+    }
+    for content, what in contents.items():
         path.write_bytes(content)
         with pytest.raises(DataError) as caught:
             Arrays("a.npz").load(tmp_path)
-        assert str(caught.value) == (
-            f"{path}: expected an .npz file as np.savez writes it, this is something else or truncated"
-        )
+        assert str(caught.value) == f"{path}: expected an .npz file as np.savez writes it, {what}"
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", ""):
         with pytest.raises(DataError, match="expected a file, this is not a regular file"):

@@ -263,16 +263,24 @@ def test_values_that_are_not_finite(tmp_path: Path, dtype: str, monkeypatch: pyt
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"x,y\n1,2\n" * 300, b"\x89HDF\r\n\x1a\n"])
-def test_what_is_no_hdf5_file(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected an HDF5 file with arrays, this is empty"),
+        (b"x,y\n1,2\n" * 300, r"expected an HDF5 file with arrays, this seems to be a table as text \(CSV\)"),
+        (b"\x89HDF\r\n\x1a\n", r"expected an undamaged HDF5 file: .+ \(OSError\)"),
+        (bytes(3000), r"expected an undamaged HDF5 file: .+ \(OSError\)"),
+    ],
+)
+def test_what_is_no_hdf5_file(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.h5").write_bytes(content)
-    assert re.match(r"expected an undamaged HDF5 file: .+ \(OSError\)$", refusal(Arrays("a.h5"), tmp_path))
+    assert re.fullmatch(message, refusal(Arrays("a.h5"), tmp_path))
 
 
 def test_an_hdf5_file_that_has_lost_its_end(tmp_path: Path) -> None:
     write(tmp_path / "a.h5", {"x": X, "y": Y})
     whole = (tmp_path / "a.h5").read_bytes()
-    for size in range(0, len(whole), 97):
+    for size in range(8, len(whole), 97):
         (tmp_path / "a.h5").write_bytes(whole[:size])
         assert "damaged" in refusal(Arrays("a.h5"), tmp_path)
 

@@ -45,8 +45,7 @@ def test_fortran_order_is_read_into_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "EOF: reading magic string, expected 8 bytes got 0 (ValueError)"),
-        (b"x,y\n1,2\n3,4\n", "the magic string is not correct; expected b'\\x93NUMPY', got b'x,y\\n1,' (ValueError)"),
+        (bytes(9), f"the magic string is not correct; expected b'\\x93NUMPY', got {bytes(6)!r} (ValueError)"),
         (npy(X)[:-1], "it declares 640 bytes of values and has 639 (ValueError)"),
         (npy(X)[:40], "EOF: reading array header, expected 118 bytes got 30 (ValueError)"),
         (npy(np.array([{}]), allow_pickle=True), "it has Python objects (ValueError)"),
@@ -57,6 +56,18 @@ def test_what_is_no_npy_file(tmp_path: Path, content: bytes, message: str) -> No
     np.save(tmp_path / "y.npy", Y)
     start = "expected an undamaged .npy file of numbers, as np.save writes it: "
     assert refusal(Arrays("x.npy", targets="y.npy"), tmp_path, "x.npy") == start + message
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(b"", "this is empty"), (b"x,y\n1,2\n3,4\n", "this seems to be a table as text (CSV)")]
+)
+def test_what_is_another_file(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "x.npy").write_bytes(npy(X))
+    for name in ("y.npy", "x.npy"):
+        np.save(tmp_path / "y.npy", Y)
+        (tmp_path / name).write_bytes(content)
+        text = refusal(Arrays("x.npy", targets="y.npy"), tmp_path, name)
+        assert text == f"expected an .npy file of numbers, as np.save writes it, {what}"
 
 
 def test_many_rows_of_nothing(tmp_path: Path) -> None:

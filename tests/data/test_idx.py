@@ -68,7 +68,7 @@ def test_a_file_of_many_chunks(idx: Callable[[Array], bytes], path: Path) -> Non
     assert_array_equal(read_idx(path, 3), images)
 
 
-@pytest.mark.parametrize("magic", [b"\0\0\x08\x01", b"\0\0\x0d\x03", b"\x08\x03\0\0", b"\0\x01\x08\x03", b"PK\x03\x04"])
+@pytest.mark.parametrize("magic", [b"\0\0\x08\x01", b"\0\0\x0d\x03", b"\x08\x03\0\0", b"\0\x01\x08\x03", b"PK\x03\x05"])
 def test_a_wrong_magic_number(raw: bytes, path: Path, magic: bytes) -> None:
     message = "wrong magic number at byte 0: expected 0x00000803 (IDX, unsigned bytes, 3 axes), got 0x" + magic.hex()
     assert refusal(path, magic + raw[4:]) == message

@@ -215,11 +215,10 @@ def test_a_flipped_bit_in_a_png_is_refused_or_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (b"", "empty"),
         (b"a,b\n1,2\n3,4\n", "a table as text (CSV)"),
         ("größe;länge\n1;2\n".encode(), "a table as text (CSV)"),
         (b"Hello, world.\nNo table.\n", "text"),
-        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"<!DOCTYPE html><html>", "a web page, as a download that failed leaves it: download the file again"),
         (b'<?xml version="1.0"?><svg>', "an SVG drawing"),
         (b"PK\x03\x04\0\0", "a zip archive, as .npz and office documents are"),
         (b"%PDF-1.7\n\0", "a PDF document"),
@@ -242,6 +241,24 @@ def test_what_is_no_image_is_called_what_it_seems_to_be(tmp_path: Path, content:
     assert str(caught.value) == (
         f"{path}: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), this seems to be {kind}"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "this is empty"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "this is a pointer of Git LFS, not the data: run `git lfs pull`",
+        ),
+    ],
+)
+def test_what_is_certainly_no_image_is_called_so(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_image(path, 1, 8, 1)
+    assert str(caught.value) == f"{path}: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), {what}"
 
 
 @pytest.mark.parametrize("side", [9_000, 12_000, 60_000])

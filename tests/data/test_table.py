@@ -110,7 +110,7 @@ def test_pixels_become_images(tmp_path: Path) -> None:
         ("a,label\n", "lines below the header"),
         ("label\n1\n", "with columns beside the target's"),
         ("", "this is empty"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "this is a damaged PNG image"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "this seems to be a PNG image"),
         ("a,label\n1,-1\n2,3\n", "expected class indices from 0 on in the column 'label', got -1"),
     ],
 )

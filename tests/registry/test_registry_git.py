@@ -75,7 +75,7 @@ def test_pointers_of_git_lfs_are_named(registry: Registry, model: Sequential) ->
     path = registry.find("net@1").path
     whole = path.read_bytes()
     path.write_bytes(POINTER)
-    named = "it is a pointer of Git LFS, not the file itself: `git lfs pull` fetches that"
+    named = "it is a pointer of Git LFS, not the data: run `git lfs pull`"
     with pytest.raises(RegistryError, match=named):
         registry.read("net@1")
     assert [entry.problem for entry in registry.search()] == [f"it is damaged: {named}"]

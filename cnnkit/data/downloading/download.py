@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from cnnkit.data.downloading.transfer import Report, receive
 from cnnkit.errors import DataError
-from cnnkit.terminal import console
+from cnnkit.terminal import console, shows_progress
+from cnnkit.waiting import other_display
 
 PART = ".part"
 """What the name of a file ends in until all of it is there."""
@@ -114,7 +115,10 @@ def _bar(name: str) -> Iterator[Report]:
         TransferSpeedColumn(),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
+    with (
+        Progress(*columns, console=shown, transient=True, disable=not shows_progress(shown)) as progress,
+        other_display(),
+    ):
         task = progress.add_task(name, total=None)
 
         def report(done: int, total: int | None) -> None:

@@ -10,6 +10,7 @@ from typing import IO
 from cnnkit.data.formats.npy import read_header, read_values
 from cnnkit.data.formats.rows import Stored, StoredFile, all_rows
 from cnnkit.errors import DataError
+from cnnkit.kinds import ARRAY, ARRAYS, SAMPLE, ZIP, foreign, seems
 from cnnkit.types import Array, Shape
 
 SPLIT = ("x_train", "y_train", "x_test", "y_test")
@@ -38,10 +39,10 @@ def read_npz(path: Path) -> dict[str, Stored]:
     name = ""
     try:
         with path.open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise DataError(
-                    f"{path}: expected an .npz file as np.savez writes it, this is something else or truncated"
-                )
+            start = file.read(SAMPLE)
+            if (what := foreign(start, ARRAYS, ZIP)) or not zipfile.is_zipfile(file):
+                what = what or seems(start, ARRAYS, ZIP)
+                raise DataError(f"{path}: expected an .npz file as np.savez writes it, {what}")
             arrays: dict[str, Stored] = {}
             with zipfile.ZipFile(file) as archive:
                 for name in wanted(path, [member.removesuffix(".npy") for member in archive.namelist()]):
@@ -113,6 +114,9 @@ def _whole(path: Path) -> Array:
 
 
 def _not_npy(path: Path, error: Exception) -> DataError:
+    with path.open("rb") as file:
+        if what := foreign(file.read(SAMPLE), ARRAY):
+            return DataError(f"{path}: expected an .npy file of numbers, as np.save writes it, {what}")
     return DataError(
         f"{path}: expected an undamaged .npy file of numbers, as np.save writes it: {error} ({type(error).__name__})"
     )

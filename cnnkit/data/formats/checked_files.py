@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cnnkit.errors import DataError
 from cnnkit.home import expanded
+from cnnkit.kinds import GZIP, SAMPLE, ZIP, foreign
 
 MAX_DATA_FILE_BYTES = 2**30
 """Neither a file nor what is compressed in it may be larger; the largest that is known here has 562 million bytes."""
@@ -69,6 +70,7 @@ def open_published(path: Path, published: Published) -> BufferedReader:
                 if size < published.size
                 else "it is a different file, or has extra bytes"
             )
+            what = foreign(file.read(SAMPLE), GZIP, ZIP) or what
             raise DataError(f"{path}: expected the {published.size:,} bytes of {published.name}, got {size:,}: {what}")
         algorithm = published.hash.partition(":")[0]
         _compare(hashlib.file_digest(file, lambda: _hasher(algorithm)).hexdigest(), published.hash, "a file ", path)

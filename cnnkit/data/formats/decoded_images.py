@@ -26,8 +26,9 @@ from cnnkit.data.formats.images import read_image
 from cnnkit.data.formats.rows import StoredFile, StoredRows, all_rows
 from cnnkit.errors import DataError
 from cnnkit.home import user_folder
-from cnnkit.terminal import console
+from cnnkit.terminal import console, shows_progress
 from cnnkit.types import Array, Resize, Shape
+from cnnkit.waiting import other_display
 
 DECODER = 1
 """Of what `read_image` makes of a file; another number where that changes, so that nothing older is taken."""
@@ -196,6 +197,9 @@ def _bar(count: int) -> Iterator[Any]:
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
+    with (
+        Progress(*columns, console=shown, transient=True, disable=not shows_progress(shown)) as progress,
+        other_display(),
+    ):
         task = progress.add_task("", total=count)
         yield lambda done: progress.update(task, advance=done)

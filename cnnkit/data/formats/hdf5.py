@@ -11,6 +11,7 @@ from cnnkit.data.formats.array_files import LABELS, check_counts, too_large, wan
 from cnnkit.data.formats.chunks import can_read, filters_of, read_chunks
 from cnnkit.data.formats.rows import Stored, StoredFile, all_rows
 from cnnkit.errors import DataError
+from cnnkit.kinds import HDF5, SAMPLE, foreign
 
 
 def read_hdf5(file: StoredFile) -> dict[str, Stored]:
@@ -25,6 +26,10 @@ def read_hdf5(file: StoredFile) -> dict[str, Stored]:
     name = ""
     try:
         # Of the file that is open already, so that what is found here is where its rows are read later.
+        with open(file.descriptor, "rb", closefd=False) as opened:
+            if what := foreign(opened.read(SAMPLE), HDF5):  # a model file of cnnkit is one, and has no such arrays
+                raise DataError(f"{file.path}: expected an HDF5 file with arrays, {what}")
+            opened.seek(0)
         with open(file.descriptor, "rb", closefd=False) as opened, h5py.File(opened, "r") as source:
             arrays: dict[str, Stored] = {}
             for name in sorted(wanted(file.path, list(source)), reverse=True):  # each y before its x

@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnkit.data.formats.checked_files import MAX_DATA_FILE_BYTES, check_hash, open_regular
 from cnnkit.errors import DataError
+from cnnkit.kinds import IDX, SAMPLE, foreign
 from cnnkit.types import Array, Shape
 
 CHUNK = 2**14
@@ -69,9 +70,10 @@ def parse_idx(
 def _shape(content: bytearray, path: Path, axes: int, most: int) -> Shape:
     magic = bytes((0, 0, UNSIGNED_BYTE, axes))
     if content[:4] != magic:
+        what = foreign(bytes(content[:SAMPLE]), IDX) if content else ""
         raise DataError(
             f"{path}: wrong magic number at byte 0: expected 0x{magic.hex()} (IDX, unsigned bytes, {axes} axes), "
-            f"got {'0x' + content[:4].hex() if content else 'an empty file'}"
+            f"got {'0x' + content[:4].hex() if content else 'an empty file'}{what and f'; {what}'}"
         )
     header = 4 + 4 * axes
     if len(content) < header:

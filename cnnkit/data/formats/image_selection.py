@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnkit.data.formats.image_tree import ImageFile
 from cnnkit.errors import DataError
+from cnnkit.lines import on_one_line
 from cnnkit.wording import counted
 
 NAMED = 20
@@ -59,5 +60,5 @@ def once(contents: Contents, root: str) -> tuple[Contents, list[str]]:
 
 
 def _report(what: str, items: Sequence[str]) -> str:
-    shown = "".join(f"\n  {item}" for item in items[:NAMED])
+    shown = "".join(f"\n  {on_one_line(item)}" for item in items[:NAMED])
     return f"{what}:{shown}" + (f"\n  and {len(items) - NAMED:,} more" if len(items) > NAMED else "")

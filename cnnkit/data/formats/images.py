@@ -13,8 +13,8 @@ import numpy as np
 
 from cnnkit.components.checks import one_of, pair, positive
 from cnnkit.data.formats.jpeg import check_scans
-from cnnkit.data.formats.kinds import kind_of
 from cnnkit.errors import CnnkitError, ConfigError, DataError
+from cnnkit.kinds import IMAGES, seems
 from cnnkit.types import Array, Resize
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _decode(name: str, content: bytes, channels: int, needed: int) -> Image:
         raise
     except UnidentifiedImageError:
         raise DataError(
-            f"{name}: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), this seems to be {kind_of(content)}"
+            f"{name}: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), {seems(content, *IMAGES)}"
         ) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise DataError(f"{name}: expected an image of at most {MAX_PIXELS:,} pixels, it has more") from None

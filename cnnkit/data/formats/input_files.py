@@ -14,6 +14,7 @@ from cnnkit.data.formats.content import LARGE, framed
 from cnnkit.data.formats.images import read_grey, read_image
 from cnnkit.data.formats.npy import read_header, read_values
 from cnnkit.errors import DataError
+from cnnkit.kinds import ARRAY, SAMPLE, foreign
 from cnnkit.types import FITTED, Array, Framing, Shape
 
 STDIN = "-"
@@ -61,9 +62,12 @@ def _read(stream: BufferedReader, shape: Shape, full_scale: float, framing: Fram
 
 def _array(stream: BufferedReader, shape: Shape) -> Array:
     name = stream.name
+    what = foreign(stream.peek(SAMPLE)[:SAMPLE], ARRAY)
     try:
         header = read_header(stream)
     except Exception as error:  # a wrong header makes NumPy and Python's parser fail in many ways
+        if what:
+            raise DataError(f"{name}: expected an array of numbers in NumPy's format, {what}") from None
         raise _no_array(name, error) from None
     if header.dtype.kind not in "iuf":
         raise DataError(f"{name}: expected numbers, uint8 or float, got an array of {header.dtype}")

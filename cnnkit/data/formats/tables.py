@@ -13,8 +13,8 @@ import numpy as np
 
 from cnnkit.classes import listed
 from cnnkit.data.formats.checked_files import open_regular
-from cnnkit.data.formats.kinds import kind_of
 from cnnkit.errors import DataError
+from cnnkit.kinds import is_no_table, seems
 from cnnkit.types import Array
 
 SEPARATORS = ",;\t"
@@ -74,8 +74,8 @@ def _lines(path: Path, most: int | None) -> tuple[list[str], str]:
     except UnicodeDecodeError:
         text = ""
     lines = [line for line in text.splitlines() if line and not line.isspace()]
-    if not lines or "\0" in lines[0]:
-        raise DataError(f"{path}: expected {KIND}, this is {kind_of(content)}")
+    if not lines or "\0" in lines[0] or is_no_table(content):
+        raise DataError(f"{path}: expected {KIND}, {seems(content)}")
     separator = max(SEPARATORS, key=lines[0].count)
     if separator in lines[0]:
         return lines, separator

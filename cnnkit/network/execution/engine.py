@@ -63,8 +63,16 @@ class Engine:
 
         A batch has at least two tiles, unless they get too small, and four if they are larger than the middle size.
         """
-        wanted = max(min(MIDDLE_TILE, batch_size // 2), batch_size // 4)
-        return min(self.largest_tile, max(MIN_TILE, _power_of_two(wanted)))
+        return min(self.largest_tile, _wanted_tile(batch_size))
+
+    def why_tile(self, batch_size: int) -> str:
+        """Why a tile has as many samples as it has, for a batch that is not smaller."""
+        if self.largest_tile < _wanted_tile(batch_size):
+            is_small = self.largest_tile < MIDDLE_TILE
+            return f"as larger ones would {'take too much memory' if is_small else 'not fit into the cache'}"
+        if batch_size < 2 * MIN_TILE:
+            return "as smaller ones would cost more than they compute"
+        return f"so that a batch has {-(-batch_size // self.tile_for(batch_size))} to share out"
 
     def check_steps(self, samples: int, batch_size: int) -> None:
         """Raise CostError if an epoch of so many samples, or one of its steps, takes too long by the loops of layers.
@@ -284,6 +292,11 @@ class Engine:
             return self.workspaces.pop()
         except IndexError:
             return Workspace(self.dtype)
+
+
+def _wanted_tile(batch_size: int) -> int:
+    wanted = max(min(MIDDLE_TILE, batch_size // 2), batch_size // 4)
+    return min(MAX_TILE, max(MIN_TILE, _power_of_two(wanted)))
 
 
 def _power_of_two(n: int) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cnnkit.errors import RegistryError
+from cnnkit.kinds import POINTER, is_pointer
 
 ATTRIBUTES = ".gitattributes"
 CONTENT = b"# cnnkit: every file of a registry is kept byte by byte.\n* -text\n"
 """`-text`: git changes no line ends, whatever `core.autocrlf` says."""
-_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class ChangedError(RegistryError):
@@ -16,8 +16,8 @@ class ChangedError(RegistryError):
 
 def check(data: bytes) -> None:
     """Refuse the pointer that Git LFS leaves instead of a file. Raises ChangedError."""
-    if data.startswith(_POINTER):
-        raise ChangedError("it is a pointer of Git LFS, not the file itself: `git lfs pull` fetches that")
+    if is_pointer(data):
+        raise ChangedError(f"it is {POINTER}")
 
 
 def check_text(data: bytes) -> None:

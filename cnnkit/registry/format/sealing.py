@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from cnnkit.errors import RegistryError
+from cnnkit.kinds import foreign
 from cnnkit.registry.format import git
 from cnnkit.registry.format.safety import DTYPES, MANIFEST, MAX_ARRAYS, MAX_AXES, STATE, STATE_NAME
 from cnnkit.types import Array
@@ -76,11 +77,13 @@ def check(data: bytes) -> str:
 def header(data: bytes) -> tuple[int, str]:
     """Length and sha256 of the payload, as the user block has them; `data` may be the user block alone."""
     git.check(data)
-    if len(data) < BLOCK:
+    starts_like_one = data[: len(MAGIC)] == MAGIC
+    what = "" if starts_like_one or not data else foreign(data).removeprefix("this ")
+    if len(data) < BLOCK and not what:
         raise RegistryError(f"it has {len(data)} bytes, less than the {BLOCK} of a user block")
-    magic, version, length, digest = _HEADER.unpack_from(data)
-    if magic != MAGIC:
-        raise RegistryError("it does not begin like a cnnkit model file")
+    if not starts_like_one:
+        raise RegistryError(f"it does not begin like a cnnkit model file{what and f': it {what}'}")
+    _, version, length, digest = _HEADER.unpack_from(data)
     if version not in VERSIONS:
         raise RegistryError(
             f"it has format {version}, this cnnkit reads the formats {VERSION} and {GRAPH_VERSION}; a newer cnnkit may "
