@@ -12,7 +12,7 @@ from typing import Any
 from cnnkit.components import Callback
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError, TrainingError
-from cnnkit.network import Network, Session, Sums
+from cnnkit.network import Network, Objective, Session, Sums
 from cnnkit.training import diagnosis
 from cnnkit.training.averaging import Average
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
@@ -160,7 +160,7 @@ class Loop:
     def _epoch(self) -> Sums | None:
         """Train the rest of an epoch; what its steps add up to, None if it was stopped before its end."""
         options, position = self._options, self._position
-        each = batches(options.seed, position.epoch, len(self._session.samples), options.batch_size)
+        each = batches(options, position.epoch, self._session.samples.y)
         if position.step >= len(each):
             raise TrainingError(f"the checkpoint is at step {position.step}, but an epoch has {len(each)}")
         self._progress.epoch_started(position.epoch + 1, options.epochs, len(each))
@@ -219,7 +219,8 @@ class Loop:
         began, objective = time.perf_counter(), self._session.objective
         means = objective.means(sums)
         if self._validation:
-            measured = self._session.engine.evaluate(self._validation, objective, self._workers)
+            plain = Objective(options.loss, objective.metrics)  # whatever the weights of classes in training
+            measured = self._session.engine.evaluate(self._validation, plain, self._workers)
             means |= {f"validation_{name}": value for name, value in objective.means(measured).items()}
         self._progress.epoch_done(dict(means))
         means |= {"lr": self._rate, "seconds": position.seconds + time.perf_counter() - began}

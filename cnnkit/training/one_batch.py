@@ -43,7 +43,7 @@ def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int =
     """
     whole("steps", steps)
     train = trainer.prepare(model, data).train
-    positions = batches(trainer.seed, 0, len(train), trainer.batch_size)[0]
+    positions = batches(trainer, 0, train.y)[0]
     batch = train.take(positions)
     before = after = trainer.evaluate(model, batch)
     task = trainer.loss.task(batch.y, model.output_shape)
