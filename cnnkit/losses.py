@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -111,8 +112,49 @@ class CrossEntropy(Loss):
         else:
             dz[np.arange(len(dz)), targets] -= 1 - self.label_smoothing
         dz *= weight / math.prod(shape[2:])
-        # (N*H*W, K) -> (N, K, H, W)
-        return dz if len(shape) == 2 else np.moveaxis(dz.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+        return _as_outputs(dz, shape)
+
+
+class WeightedCrossEntropy(CrossEntropy):
+    """Cross-entropy in which each class has a weight; what the training option class_weight makes of CrossEntropy.
+
+    Forward:   loss = -sum_k w_k q_k log softmax(z)_k
+    Backward:  dz = weight * (softmax(z) * sum_k w_k q_k - w * q)
+
+    q is that of CrossEntropy, smoothed; w: (K,). The mean over a batch divides by the number of samples, not by the sum
+    of their weights.
+    """
+
+    def __init__(self, class_weight: Sequence[float], label_smoothing: float = 0.0) -> None:
+        super().__init__(label_smoothing)
+        self.class_weight = list(class_weight)
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, tuple[Array, Array, Shape]]:
+        _check_outputs(outputs)
+        logits = _rows(outputs)
+        if targets.shape == outputs.shape:
+            _check_shares(targets)
+            q = _rows(targets).astype(logits.dtype)
+        else:
+            _check_classes(outputs, targets)
+            q = np.zeros_like(logits)
+            q[np.arange(len(q)), targets.reshape(-1)] = 1
+        q = (1 - self.label_smoothing) * q + self.label_smoothing / q.shape[1]
+        q *= np.array(self.class_weight, q.dtype)
+        z = logits - logits.max(axis=1, keepdims=True)
+        p = np.exp(z)
+        total = sum_over(p, 1)
+        p /= total[:, None]
+        loss = np.log(total) * sum_over(q, 1) - sum_over(q * z, 1)
+        if outputs.ndim > 2:
+            loss = _mean(loss.reshape(len(outputs), *outputs.shape[2:]))
+        return loss, (p, q, outputs.shape)
+
+    def backward(self, cache: tuple[Array, Array, Shape], weight: float) -> Array:
+        p, q, shape = cache
+        dz = p * sum_over(q, 1)[:, None] - q
+        dz *= weight / math.prod(shape[2:])
+        return _as_outputs(dz, shape)
 
 
 class MSE(Loss):
@@ -169,6 +211,11 @@ def _check_outputs(outputs: Array) -> None:
 def _rows(values: Array) -> Array:
     """What there is of each class in a row for each sample, or each pixel: (N, K, H, W) -> (N*H*W, K)."""
     return values if values.ndim == 2 else np.moveaxis(values, 1, -1).reshape(-1, values.shape[1])
+
+
+def _as_outputs(rows: Array, shape: Shape) -> Array:
+    """What `_rows` has taken apart: (N*H*W, K) -> (N, K, H, W)."""
+    return rows if len(shape) == 2 else np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
 
 
 def _mean(values: Array) -> Array:

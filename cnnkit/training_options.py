@@ -133,6 +133,28 @@ def _kept_epoch(name: str, given: Any) -> Any:
     return checks.one_of(name, given, ("last", "best"))
 
 
+def _weights(name: str, given: Any) -> str | list[float] | dict[str, float] | None:
+    """As a recipe has them, with the names of classes as text."""
+    from collections.abc import Mapping
+
+    from cnnkit.components import checks
+
+    given = given.tolist() if hasattr(given, "tolist") else given  # of NumPy
+    if given is None or isinstance(given, str):
+        return None if given is None else checks.one_of(name, given, ("balanced",))
+    values = list(given.values()) if isinstance(given, Mapping) else list(_listed(name, given))
+    weights = [float(checks.in_range(name, value, 0.0, float("inf"))) for value in values]
+    if not any(weights):
+        raise ConfigError(f"{name} must have a weight above 0, got {given!r}")
+    return dict(zip(map(str, given), weights, strict=True)) if isinstance(given, Mapping) else weights
+
+
+def _sampling(name: str, given: Any) -> Any:
+    from cnnkit.components import checks
+
+    return None if given is None else checks.one_of(name, given, ("balanced",))
+
+
 @dataclass(kw_only=True, eq=False)
 class TrainingOptions:
     """How a training goes, as the table [train] of a recipe says it; values may be given as there, or as components.
@@ -225,6 +247,18 @@ class TrainingOptions:
         _kept_epoch,
         expected='"last" or "best": the epoch whose weights are kept',
         about='With "best", the training returns to the epoch with the best validation result at the end.',
+    )
+    class_weight: Option[Any, str | list[float] | dict[str, float] | None] = Option(
+        None,
+        _weights,
+        expected='"balanced", or the weights of the classes, 0 or above: a list, or by name as {cat = 2.0}',
+        about='The weight of each class in the training loss; "balanced" makes all classes together weigh the same.',
+    )
+    sampling: Value[Literal["balanced"] | None] = Option(
+        None,
+        _sampling,
+        expected='"balanced"',
+        about='With "balanced", each epoch draws all classes equally often, instead of each sample once.',
     )
 
     def recipe(self) -> dict[str, Any]:

@@ -140,6 +140,8 @@ def compare(
                 pictures = draw_comparison(comparison, output)
         except CnnkitError as error:  # what was trained is shown all the same
             trouble = error
+    if comparison.warning:
+        warn(comparison.warning)
     if as_json:
         say_json(_document(comparison) | {"pictures": list(map(str, pictures))})
     else:
@@ -228,7 +230,7 @@ def _dask_client(jobs: int | None) -> Any:
 
 
 def _show(comparison: Comparison, pictures: list[Path]) -> None:
-    from cnnkit.comparison.comparison_progress import spread
+    from cnnkit.comparison.comparison_progress import spread, written
 
     headings = ("configuration", *comparison.quantities, "parameters", "s/epoch", "s in all", "registered")
     say_table(
@@ -247,8 +249,13 @@ def _show(comparison: Comparison, pictures: list[Path]) -> None:
         ("s in all", "parameters", "s/epoch"),
     )
     say()
-    if comparison.best:
-        say(f"best: {comparison.best.name}, by the mean {comparison.quantity} on test samples")
+    if comparison.best and comparison.best_run:
+        say(f"best: {comparison.best.name}, by the mean {comparison.quantity} on {comparison.ranked_on} samples")
+        if comparison.validation:
+            say(f"validation samples: {comparison.validation:.0%} of the training samples, set aside by the comparison")
+        if comparison.test and comparison.ranked_on != "test":
+            values = ", ".join(f"{name} {written(value)}" for name, value in comparison.test.items())
+            say(f"its best run, seed {comparison.best_run.seed}, on the test samples: {values}")
     for picture in pictures:
         say(f"picture: {picture}")
 
@@ -264,8 +271,11 @@ def _document(comparison: Comparison) -> dict[str, Any]:
         "name": comparison.name,
         "quantity": comparison.quantity,
         "greater_is_better": comparison.greater_is_better,
+        "ranked_on": comparison.ranked_on,
+        "validation": comparison.validation,
         "seeds": list(comparison.seeds),
         "best": comparison.best and comparison.best.name,
+        "test": comparison.test,
         "registered": [run.ref for row in comparison.rows for run in row.runs if run.ref],
         "configurations": [_row(row, comparison.quantities) for row in comparison.rows],
     }

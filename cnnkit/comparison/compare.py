@@ -11,11 +11,12 @@ from typing import Any
 from cnnkit.comparison.comparison_plan import Datasets, Plan, Register, Source, make_plan
 from cnnkit.comparison.comparison_progress import ComparisonProgress
 from cnnkit.comparison.grid import Grid
-from cnnkit.comparison.result import Comparison, Row, RunResult
+from cnnkit.comparison.result import VALIDATION, Comparison, Row, RunResult, Samples
 from cnnkit.comparison.tasks import Outcome, Task, outcomes
+from cnnkit.comparison.winner import kept_run, tested
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Metric
-from cnnkit.errors import CnnkitError, DataError, RegistryError
+from cnnkit.errors import CnnkitError, ConfigError, DataError
 from cnnkit.registry import ComparisonFolder, Comparisons, Registry
 from cnnkit.registry.comparisons import manifest_of
 from cnnkit.registry.format.manifest import Manifest
@@ -46,6 +47,8 @@ def compare(
     trained; overrides: as of `load_recipe`; seeds: how many, or which, those of [compare] in the recipe if None;
     register: the best run, all, or none; jobs: how many runs are trained at once, as joblib is configured if None
     (`joblib.parallel_config`), never changing a result.
+    They are ranked on the samples to validate on: where neither recipe nor dataset has any, a tenth of the training
+    samples is set aside. The test samples are used once, in the end, for the best run.
     A failed run is listed in its row, and the others continue; a run fails if its data have changed since the start.
     Finished runs are kept until the end: after an interruption, `resume_comparison` does the rest. Raises the
     fitting kind of CnnkitError, before anything is trained if an argument is wrong.
@@ -108,7 +111,7 @@ def carry_out(
     tasks = []
     for key, at, task in _tasks(plan, datasets):
         if (kept := place.kept(key)) and _is_of(kept[1], task.recipe, plan.data[task.recipe["data"]["dataset"]]):
-            rows[at] = _with(rows[at], _result(kept[1]))
+            rows[at] = _with(rows[at], _result(kept[1], plan.ranked_on))
         else:
             tasks.append(task)
     comparison = comparison.ranked(rows)
@@ -120,7 +123,7 @@ def carry_out(
             rows[at] = _with(rows[at], result)
             comparison = comparison.ranked(rows)
             progress.run_done(comparison, rows[at], result, outcome.warnings)
-    comparison = _registered(comparison, plan.register, place, store)
+    comparison = _registered(tested(comparison, plan, place, datasets), plan.register, place, store)
     if not comparison.failures:
         place.remove()
     return comparison
@@ -128,21 +131,38 @@ def carry_out(
 
 def _empty(plan: Plan, name: str, datasets: Datasets) -> Comparison:
     """The comparison before its first run. Raises what a training would, for what can be seen before."""
-    rows, metrics = [], []
+    rows, metrics, losses = [], [], []
     for position, configuration in enumerate(plan.configurations):
         try:
             recipe = configuration.recipe
             plan.check_data(recipe, datasets.of(recipe).digest)
-            metrics.append(trainer_for(recipe).metrics)
+            trainer = trainer_for(recipe)
+            metrics.append(trainer.metrics)
+            losses.append(repr(trainer.loss))
             parameters = model_for(recipe, datasets.of(recipe)).parameter_count()
         except CnnkitError as error:
             error.add_note(f"in the configuration {configuration.name}")
             raise
         rows.append(Row(position, configuration.name, recipe.model.name, parameters))
-    first: Metric | None = metrics[0][0] if metrics[0] else None
-    shared = first is not None and all(first.key in [metric.key for metric in some] for some in metrics)
-    quantity, greater = (first.key, first.greater_is_better) if first and shared else ("loss", False)
-    return Comparison(name, quantity, greater, tuple(rows), plan.seeds)
+    quantity, greater = _ranking(metrics, losses)
+    same_loss = len(set(losses)) == 1
+    return Comparison(
+        name, quantity, greater, tuple(rows), plan.seeds, plan.ranked_on, plan.validation, same_loss=same_loss
+    )
+
+
+def _ranking(metrics: Sequence[Sequence[Metric]], losses: Sequence[str]) -> tuple[str, bool]:
+    """What ranks, and whether more of it is better. Raises ConfigError where nothing has the same meaning for all."""
+    for metric in metrics[0]:
+        if all(metric.key in [other.key for other in some] for some in metrics):
+            return metric.key, metric.greater_is_better
+    if different := [loss for loss in losses if loss != losses[0]]:
+        raise ConfigError(
+            f"the configurations have the losses {losses[0]} and {different[0]}, whose values say nothing about each "
+            "other, and no metric in common that could rank them: give all of them one, such as --set "
+            "'metrics=[\"Accuracy()\"]', or compare those with the same loss"
+        )
+    return "loss", False
 
 
 def _tasks(plan: Plan, datasets: Datasets) -> Iterator[tuple[str, int, Task]]:
@@ -150,7 +170,7 @@ def _tasks(plan: Plan, datasets: Datasets) -> Iterator[tuple[str, int, Task]]:
     for seed in plan.seeds:
         for at, configuration in enumerate(plan.configurations):
             recipe = configuration.recipe.override({"train.seed": seed}).to_dict()
-            yield f"{at}-{seed}", at, Task(f"{at}-{seed}", recipe, datasets.folder)
+            yield f"{at}-{seed}", at, Task(f"{at}-{seed}", recipe, datasets.folder, plan.ranked_on == "test")
 
 
 def _is_of(manifest: Manifest, recipe: dict[str, Any], digest: str) -> bool:
@@ -168,11 +188,20 @@ def _keep(outcome: Outcome, seed: int, recipe: Recipe, plan: Plan, place: Compar
     except DataError as error:
         return RunResult(seed, error=str(error))
     place.keep(outcome.key, outcome.data)
-    return _result(manifest)
+    return _result(manifest, plan.ranked_on)
 
 
-def _result(manifest: Manifest) -> RunResult:
-    return RunResult(manifest.seed, manifest.metrics, manifest.history)
+def _result(manifest: Manifest, ranked_on: Samples) -> RunResult:
+    """The run with what ranks it: on validation samples, what its history says of the epoch that was kept."""
+    if ranked_on == "test":
+        return RunResult(manifest.seed, manifest.metrics, manifest.history)
+    kept: Any = manifest.settings.get("kept_epoch")
+    measured = {
+        name.removeprefix(VALIDATION): values[kept - 1 if kept in range(1, len(values) + 1) else -1]
+        for name, values in manifest.history.items()
+        if name.startswith(VALIDATION) and values
+    }
+    return RunResult(manifest.seed, measured, manifest.history)
 
 
 def _with(row: Row, result: RunResult) -> Row:
@@ -188,10 +217,7 @@ def _registered(comparison: Comparison, register: Register, place: ComparisonFol
         for run in row.done if register != "none" else ():
             if register == "best" and best != (row.position, run):
                 continue
-            kept = place.kept(f"{row.position}-{run.seed}")
-            if kept is None:
-                raise RegistryError(f"the run {row.position}-{run.seed} in {place.folder} is damaged or gone")
-            version = store.add(kept[0])
+            version = store.add(kept_run(place, row, run)[0])
             store.set_tag(version.ref, TAG, place.name)
             refs.add(version.ref)
             row = _with(row, dataclasses.replace(run, ref=version.ref))

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast, get_args
 from cnnkit.classes import are_indices, indices_of
 from cnnkit.comparison.codes import layers_of
 from cnnkit.comparison.grid import Grid, points, read_grid
+from cnnkit.comparison.result import Samples
 from cnnkit.components.checks import one_of
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, DataError, RegistryError
@@ -23,6 +24,8 @@ Source = str | Path | Recipe
 """A recipe, its name or file; or a short code, such as `c16pc8p`."""
 
 BASE = "mnist-configs"
+SHARE = 0.1
+"""Of the training samples: set aside to validate on where neither recipe nor dataset does, as the recipes that ship."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Plan:
     data: Mapping[str, str]
     """The digest of each dataset, by its expression."""
     register: Register = "best"
+    ranked_on: Samples = "validation"
+    """The samples that rank the configurations."""
+    validation: float = 0.0
+    """The share of the training samples in all recipes that had set none aside to validate on; 0 if there was none."""
 
     def check_data(self, recipe: Recipe, digest: str) -> None:
         """Raises DataError for other data than the plan was made with: results of both could not be ranked."""
@@ -63,11 +70,16 @@ class Plan:
             "seeds": list(self.seeds),
             "data": dict(self.data),
             "register": self.register,
+            "ranked_on": self.ranked_on,
+            "validation": self.validation,
         }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], origin: str) -> Plan:
-        """What `to_record` has written. Raises RegistryError, naming `origin`, for anything else."""
+        """What `to_record` has written. Raises RegistryError, naming `origin`, for anything else.
+
+        A plan that does not say what ranks is one of an earlier cnnkit, which ranked on test samples.
+        """
         try:
             listed = [
                 Configuration(str(one["name"]), Recipe.from_dict(one["recipe"], f"{origin}, {one['name']}"))
@@ -76,7 +88,9 @@ class Plan:
             register = one_of("register", record["register"], get_args(Register))
             data = {one.recipe.data.dataset: str(record["data"][one.recipe.data.dataset]) for one in listed}
             seeds = read_seeds(record["seeds"])
-            return cls(str(record["name"]), tuple(listed), seeds, data, cast(Register, register))
+            ranked_on = cast(Samples, one_of("ranked_on", record.get("ranked_on", "test"), get_args(Samples)))
+            share = float(record.get("validation", 0.0))
+            return cls(str(record["name"]), tuple(listed), seeds, data, cast(Register, register), ranked_on, share)
         except (LookupError, TypeError, ValueError, ConfigError) as error:
             raise RegistryError(f"the plan of {origin} cannot be used: {error!r}") from error
 
@@ -89,14 +103,11 @@ class Datasets:
         self._loaded: dict[str, Data] = {}
 
     def of(self, recipe: Recipe) -> Data:
-        """The samples that a recipe names. Raises DataError if there are none to test on."""
+        """The samples that a recipe names, before any of them are set aside to validate on."""
         expression = recipe.data.dataset
         if expression not in self._loaded:
             self._loaded[expression] = load_dataset(expression, self.folder)
-        data = self._loaded[expression]
-        if not len(data.test):
-            raise DataError(f"{data.name} has no test samples, which configurations are compared on")
-        return data
+        return self._loaded[expression]
 
 
 def make_plan(
@@ -109,7 +120,10 @@ def make_plan(
     seeds: int | Sequence[int] | None = None,
     register: Register = "best",
 ) -> Plan:
-    """The plan of a comparison; the arguments are those of `compare`. Raises ConfigError or RecipeError."""
+    """The plan of a comparison; the arguments are those of `compare`. Raises ConfigError or RecipeError.
+
+    Where nothing is set aside to validate on, the plan's recipes set SHARE of the training samples aside.
+    """
     one_of("register", register, get_args(Register))
     codes = [str(source) for source in sources if not _is_recipe(source)]
     recipes = [_load(source, overrides) for source in sources if _is_recipe(source)]
@@ -132,7 +146,16 @@ def make_plan(
         raise ConfigError(f"two configurations are named {doubled}: remove one, or give it another model.name")
     chosen = _seeds(seeds, [section for _, section in wanted])
     data = {one.recipe.data.dataset: datasets.of(one.recipe).digest for one in configurations}
-    return Plan(wanted[0][0].model.name, tuple(configurations), chosen, data, register)
+    validated = [_validated(one, datasets) for one in configurations]
+    share = SHARE if validated != configurations else 0.0
+    return Plan(wanted[0][0].model.name, tuple(validated), chosen, data, register, validation=share)
+
+
+def _validated(one: Configuration, datasets: Datasets) -> Configuration:
+    """A configuration that has samples to validate on."""
+    if one.recipe.data.validation or datasets.of(one.recipe).validation:
+        return one
+    return Configuration(one.name, one.recipe.override({"data.validation": SHARE}))
 
 
 def _is_recipe(source: Source) -> bool:

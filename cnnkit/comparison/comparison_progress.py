@@ -79,7 +79,7 @@ class LiveComparison(ComparisonProgress):
             self._print(f"{number}  {row.name}  seed {run.seed}  failed: {run.error}")
         elif not self._console.is_terminal:
             values = "  ".join(
-                f"{on_one_line(name, NAME)} {_written(run.metrics[name])}"
+                f"{on_one_line(name, NAME)} {written(run.metrics[name])}"
                 for name in comparison.quantities
                 if name in run.metrics
             )
@@ -125,8 +125,9 @@ def spread(row: Row, quantity: str) -> str:
     mean, deviation = row.mean(quantity), row.deviation(quantity)
     if mean is None:
         return ""
-    return _written(mean) if deviation is None else f"{_written(mean)} ± {_written(deviation)}"
+    return written(mean) if deviation is None else f"{written(mean)} ± {written(deviation)}"
 
 
-def _written(value: float) -> str:
+def written(value: float) -> str:
+    """A number as the table has it."""
     return f"{value:.4f}" if abs(value) < 1e5 else f"{value:.4g}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from cnnkit.training.run import History
 
 VALIDATION = "validation_"
+Samples = Literal["validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class RunResult:
 
     seed: int
     metrics: dict[str, float] = field(default_factory=dict)
-    """Loss and metrics on the test samples."""
+    """Loss and metrics on the samples that rank, of the epoch whose weights were kept."""
     history: History = field(default_factory=dict)
     error: str = ""
     """Why it failed, "" if it did not."""
@@ -54,7 +56,7 @@ class Row:
         return tuple(run for run in self.runs if run.error)
 
     def mean(self, quantity: str) -> float | None:
-        """The mean over the seeds of a quantity on the test samples; None before a run is done."""
+        """The mean over the seeds of a quantity on the samples that rank; None before a run is done."""
         values = self._values(quantity)
         if not values:
             return None
@@ -87,11 +89,21 @@ class Comparison:
 
     name: str
     quantity: str
-    """By which they are ranked: the first metric of their recipes, the loss if they have different ones."""
+    """By which they are ranked: the first metric that all recipes have, their common loss if there is none."""
     greater_is_better: bool
     rows: tuple[Row, ...]
     """The best first; those with a failed run come after all others, those without any result last."""
     seeds: tuple[int, ...]
+    ranked_on: Samples = "validation"
+    """The samples that rank: to validate on or, of a comparison that an earlier cnnkit began, to test on."""
+    validation: float = 0.0
+    """The share of the training samples that the comparison set aside to validate on, as no recipe says; else 0."""
+    same_loss: bool = True
+    """Whether all have the same loss; numbers of different ones say nothing about each other."""
+    test: dict[str, float] = field(default_factory=dict)
+    """Loss and metrics of `best_run` on the test samples, once all runs were ranked; empty before, and without any."""
+    warning: str = ""
+    """Why `test` is empty although there are test samples; "" if nothing went wrong."""
 
     @property
     def best(self) -> Row | None:
@@ -105,9 +117,10 @@ class Comparison:
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What all runs were measured by on the test samples, the one that ranks them first."""
+        """What all runs were measured by, the one that ranks them first; without losses that differ."""
         runs = [run for row in self.rows for run in row.done]
         shared = [name for name in (runs[0].metrics if runs else ()) if all(name in run.metrics for run in runs)]
+        shared = [name for name in shared if self.same_loss or name != "loss"]
         return (self.quantity, *(name for name in shared if name != self.quantity))
 
     @property
@@ -118,7 +131,7 @@ class Comparison:
     def ranked(self, rows: Iterable[Row]) -> Comparison:
         """The comparison with these rows, best first; ties keep their order."""
         ordered = sorted(rows, key=lambda row: (bool(row.failed), self._badness(row.mean(self.quantity))))
-        return Comparison(self.name, self.quantity, self.greater_is_better, tuple(ordered), self.seeds)
+        return replace(self, rows=tuple(ordered))
 
     def curves(self, quantity: str) -> tuple[str, list[list[list[float]]]]:
         """A quantity by epoch for the seeds of each row, and its name: on validation samples if all runs have some."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import threading
 import warnings
@@ -12,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnkit.api import train
 from cnnkit.errors import CnnkitError, TrainingError, notes_of
 from cnnkit.network import available_cores
 from cnnkit.registry.format.contents import pack
 from cnnkit.terminal import HANGUP
+from cnnkit.training.assemble import data_for, model_for, trainer_for
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Task:
     key: str
     recipe: dict[str, Any]
     data_dir: str | Path | None = None
+    tested: bool = False
+    """Whether it is measured on the test samples, which a training that is ranked by others must not touch."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def carry_out(task: Task, workers: int | None) -> Outcome:
         recipe = Recipe.from_dict(task.recipe, f"the run {task.key}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # as in `cnnkit train`
-            run = train(recipe, data_dir=task.data_dir, workers=workers, progress=told, stop=StopRequest())
+            run = train(recipe, task, workers, told)
         _, data = pack(run.model, recipe.model.name, run.model.state(), **run.record())
     except CnnkitError as error:
         return Outcome(task.key, error=_told(error), warnings=tuple(told.warnings))
@@ -68,6 +72,15 @@ def carry_out(task: Task, workers: int | None) -> Outcome:
     except Exception as error:  # such as a mistake in a plugin
         return Outcome(task.key, error=f"{type(error).__name__}: {_told(error)}", warnings=tuple(told.warnings))
     return Outcome(task.key, bytes(data), warnings=tuple(told.warnings))
+
+
+def train(recipe: Recipe, task: Task, workers: int | None, progress: Progress) -> Run:
+    """What `cnnkit.train` does, without a look at the test samples where they are for later."""
+    data = data_for(recipe, task.data_dir)
+    if not task.tested:
+        data = dataclasses.replace(data, test=data.test.take(slice(0)))
+    run = trainer_for(recipe, workers, progress).fit(model_for(recipe, data), data, stop=StopRequest())
+    return dataclasses.replace(run, recipe=recipe.to_dict())
 
 
 def _told(error: Exception) -> str:

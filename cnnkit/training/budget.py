@@ -66,7 +66,7 @@ def _epoch_seconds(trainer: Trainer, model: Network, data: Data, budget: float) 
     limit = min(MEASURED, SHARE * budget)
     with trainer.session(model, data.train) as session:
         began, done = 0.0, 0
-        for key, batch in endless_batches(trainer.seed, len(data.train), trainer.batch_size):
+        for key, batch in endless_batches(trainer, data.train.y):
             if done == 1:  # the first step takes memory, which the others have
                 began = time.perf_counter()
             session.step(batch, key)

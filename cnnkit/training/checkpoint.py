@@ -54,6 +54,8 @@ class Position:
     history: History = field(default_factory=dict)
     best: float | None = None
     """The monitored quantity of the best epoch so far, if that is kept."""
+    hints: dict[str, str] = field(default_factory=dict)
+    """What the user was told of each trouble with learning."""
     sums: Sums | None = None
     """What the steps of the epoch add up to."""
     best_state: dict[str, Array] = field(default_factory=dict)
@@ -64,6 +66,8 @@ class Position:
     def to_record(self) -> dict[str, Any]:
         """All of it but the arrays, as plain values."""
         record = {name: value for name, value in vars(self).items() if name not in ("sums", "best_state", "began")}
+        if not self.hints:
+            del record["hints"]
         if self.sums is not None:
             record["sums"] = asdict(self.sums) | {"metrics": [metric.tolist() for metric in self.sums.metrics]}
         return record

@@ -12,11 +12,12 @@ from typing import Any
 from cnnkit.components import Callback
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError, TrainingError
-from cnnkit.network import Network, Session, Sums
+from cnnkit.network import Network, Objective, Session, Sums
 from cnnkit.training import diagnosis
 from cnnkit.training.averaging import Average
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
+from cnnkit.training.hints import Hints
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.movement import Movement
 from cnnkit.training.progress import Progress
@@ -63,6 +64,8 @@ class Loop:
         self._checkpoints = checkpoints
         self._about = about
         """What must be the same when a checkpoint is resumed."""
+        self._plain = Objective(options.loss, tuple(options.metrics))
+        """What is measured, whatever the weights of classes in the training."""
         self._average = None if options.average is None else Average(model, options.average)
         self._recorder = Recorder(model, options.record, options.epochs)
         self._position = Position()
@@ -90,6 +93,9 @@ class Loop:
                     put_back_vectors(arrays, self._session, self._average)
                 self._movement = Movement(self._session)
                 self._began, self._is_in_step = self._position.updates, False
+                self._hints = Hints(self._session, self._plain, self._model, self._options.batch_size)
+                if not self._began:
+                    self._hints.begin()
                 try:
                     reason = self._epochs(quantities, reason)
                     break
@@ -115,6 +121,8 @@ class Loop:
             self.settings["partial_steps"] = self.partial_steps
         if reason != ALL_DONE:
             self.settings["reason"] = reason
+        if self._position.hints:
+            self.settings["hints"] = list(self._position.hints.values())
         return {name: [] for name in quantities} | _copied(self._position.history), reason
 
     def _gone_back(self, reason: str, quantities: dict[str, bool]) -> str:
@@ -160,7 +168,7 @@ class Loop:
     def _epoch(self) -> Sums | None:
         """Train the rest of an epoch; what its steps add up to, None if it was stopped before its end."""
         options, position = self._options, self._position
-        each = batches(options.seed, position.epoch, len(self._session.samples), options.batch_size)
+        each = batches(options, position.epoch, self._session.samples.y)
         if position.step >= len(each):
             raise TrainingError(f"the checkpoint is at step {position.step}, but an epoch has {len(each)}")
         self._progress.epoch_started(position.epoch + 1, options.epochs, len(each))
@@ -208,6 +216,7 @@ class Loop:
         with self._average.in_place() if self._average else nullcontext():
             self._measure(sums, quantities)
         position.epoch += 1
+        self._look()
         position.step, position.sums, position.seconds, position.rollbacks, position.began = 0, None, 0.0, 0, {}
         if self._checkpoints and position.epoch < options.epochs and self._checkpoints.is_due():
             self._checkpoint()
@@ -219,7 +228,7 @@ class Loop:
         began, objective = time.perf_counter(), self._session.objective
         means = objective.means(sums)
         if self._validation:
-            measured = self._session.engine.evaluate(self._validation, objective, self._workers)
+            measured = self._session.engine.evaluate(self._validation, self._plain, self._workers)
             means |= {f"validation_{name}": value for name, value in objective.means(measured).items()}
         self._progress.epoch_done(dict(means))
         means |= {"lr": self._rate, "seconds": position.seconds + time.perf_counter() - began}
@@ -230,6 +239,14 @@ class Loop:
             position.best is None or better(means[monitor], position.best, quantities[monitor])
         ):
             position.best, position.best_state = means[monitor], self._model.state()
+
+    def _look(self) -> None:
+        """Tell of trouble with learning, of each kind once."""
+        accuracy = self._position.history.get("accuracy", [None])[-1]
+        for trouble, hint in self._hints.after(self._position.epoch, accuracy).items():
+            if trouble not in self._position.hints:
+                self._position.hints[trouble] = hint
+                self._progress.warn(hint)
 
     def _verdict(self, history: History) -> str:
         """Why callbacks end the training, "" if they do not."""

@@ -11,6 +11,7 @@ from cnnkit.components.checks import whole
 from cnnkit.components.contracts import are_indices_for
 from cnnkit.components.predicted import predicted_classes
 from cnnkit.network import Engine, Network, available_cores
+from cnnkit.training.hints import about_inputs
 from cnnkit.training.steps import batches, clipping, rate_of
 from cnnkit.training.trainer import Trainer
 from cnnkit.types import Data, Samples, Task
@@ -38,16 +39,18 @@ class OneBatch:
 def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int = 500) -> OneBatch:
     """Train on the first batch alone, without augmentations, until it is memorized or the steps are used up.
 
-    The learning rate is the optimizer's, whatever the schedule. The model is changed: give one that is not needed.
-    Raises ConfigError for steps < 1, and what `Trainer.prepare` raises.
+    The learning rate is the optimizer's, whatever the schedule. Inputs that are not scaled are warned of. The model is
+    changed: give one that is not needed. Raises ConfigError for steps < 1, and what `Trainer.prepare` raises.
     """
     whole("steps", steps)
     train = trainer.prepare(model, data).train
-    positions = batches(trainer.seed, 0, len(train), trainer.batch_size)[0]
+    positions = batches(trainer, 0, train.y)[0]
     batch = train.take(positions)
     before = after = trainer.evaluate(model, batch)
     task = trainer.loss.task(batch.y, model.output_shape)
     done, learned = 0, False
+    if hint := about_inputs(model, batch.x):
+        trainer.progress.warn(hint)
     with trainer.session(model, batch, augmented=False) as session:
         while done < steps and not learned and math.isfinite(after["loss"]):
             session.step(np.arange(len(batch)), (trainer.seed, 0, done))

@@ -36,6 +36,7 @@ class PositionRecord(_Section):
     rollbacks: Count
     history: dict[str, list[float]]
     best: float | None
+    hints: dict[str, str] = {}
     sums: SumsRecord | None = None
 
 

@@ -69,7 +69,7 @@ def range_test(
     train = trainer.prepare(model, data).train
     found, total = RangeTest(), 0.0
     with trainer.session(model, train) as session:
-        each = endless_batches(trainer.seed, len(train), trainer.batch_size)
+        each = endless_batches(trainer, train.y)
         for number, (key, batch) in zip(range(steps), each, strict=False):
             rate = low * (high / low) ** (number / (steps - 1))
             sums = session.step(batch, key)

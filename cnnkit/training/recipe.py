@@ -224,6 +224,8 @@ def _nearest(name: str, known: Collection[str]) -> str:
 
 def _toml(value: Any) -> str:
     """A string, number, bool or list of strings; JSON's notation is TOML's, but for the character DEL."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + " }"
     if isinstance(value, list) and value:
         return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]"
     if isinstance(value, str) and '"' in value and "'" not in value and value.isprintable():

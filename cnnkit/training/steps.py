@@ -12,20 +12,28 @@ from cnnkit.components import Optimizer, Schedule
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError
 from cnnkit.network import keyed_rng
+from cnnkit.training.class_balance import balanced_order
+from cnnkit.training_options import TrainingOptions
 from cnnkit.types import Array
 
 
-def batches(seed: int, epoch: int, samples: int, batch_size: int) -> list[Array]:
-    """The positions of the samples in each batch of an epoch, in an order that depends on seed and epoch alone."""
-    order = keyed_rng("order", seed, epoch).permutation(samples)
-    return [order[start : start + batch_size] for start in range(0, samples, batch_size)]
+def batches(options: TrainingOptions, epoch: int, y: Array) -> list[Array]:
+    """The positions of the samples in each batch of an epoch, in an order that depends on seed and epoch alone.
+
+    y: the training targets, of which a balanced order takes all classes equally often.
+    """
+    if options.sampling == "balanced":
+        order = balanced_order(options.seed, epoch, y)
+    else:
+        order = keyed_rng("order", options.seed, epoch).permutation(len(y))
+    return [order[start : start + options.batch_size] for start in range(0, len(y), options.batch_size)]
 
 
-def endless_batches(seed: int, samples: int, batch_size: int) -> Iterator[tuple[tuple[int, int, int], Array]]:
+def endless_batches(options: TrainingOptions, y: Array) -> Iterator[tuple[tuple[int, int, int], Array]]:
     """The batches of one epoch after another, each with its key (seed, epoch, step)."""
     for epoch in itertools.count():
-        for step, batch in enumerate(batches(seed, epoch, samples, batch_size)):
-            yield (seed, epoch, step), batch
+        for step, batch in enumerate(batches(options, epoch, y)):
+            yield (options.seed, epoch, step), batch
 
 
 def rate_of(optimizer: Optimizer) -> float:

@@ -22,6 +22,7 @@ from cnnkit.network import (
 from cnnkit.option import Option
 from cnnkit.training.beginning import Beginning
 from cnnkit.training.checkpoint import Checkpoints
+from cnnkit.training.class_balance import check_balance, class_weights, weighted
 from cnnkit.training.data_checks import Checked, Given, Parts, check_data, check_values, parts_of, samples_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
@@ -87,7 +88,8 @@ class Trainer(TrainingOptions):
         train, validation, test = checked.train, checked.validation, checked.test
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         options, workers = self.copied(), self.workers or available_cores()
-        sessions = functools.partial(_session, options, model, self._augmented(model, train), workers)
+        weights = class_weights(options, train.y, checked.labels, model.output_shape[0])
+        sessions = functools.partial(_session, options, model, self._augmented(model, train), workers, weights)
         recipe = self.recipe()
         about = {
             "train": recipe,
@@ -130,7 +132,7 @@ class Trainer(TrainingOptions):
             signal=stop.signal,
             recipe={"train": recipe},
             dataset=dataset,
-            settings=loop.settings,
+            settings=loop.settings | ({"class_weight": list(weights)} if weights else {}),
             warning=warning,
             kept_epoch=loop.kept_epoch,
             partial_steps=loop.partial_steps,
@@ -183,13 +185,15 @@ class Trainer(TrainingOptions):
         engine = model.engine_for(self.loss)
         engine.cost.check()
         checked = check_data(model, self.loss, data)
+        check_balance(self, checked.train.y, checked.labels, model.output_shape[0])
         engine.check_steps(len(checked.train), min(self.batch_size, len(checked.train)))
         return checked
 
     def session(self, model: Network, samples: Samples, *, augmented: bool = True) -> AbstractContextManager[Session]:
         """The steps of a training on these samples; schedule, clipping and averages are the caller's business."""
+        weights = class_weights(self, samples.y, model.labels, model.output_shape[0])
         samples = self._augmented(model, samples) if augmented else samples
-        return _session(self, model, samples, self.workers or available_cores())
+        return _session(self, model, samples, self.workers or available_cores(), weights)
 
     def forecast(self, model: Network, data: Given) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
@@ -252,20 +256,16 @@ class Trainer(TrainingOptions):
     @property
     def objective(self) -> Objective:
         """The loss with the metrics beside it."""
-        return _objective(self)
-
-
-def _objective(options: TrainingOptions) -> Objective:
-    return Objective(options.loss, tuple(options.metrics))
+        return Objective(self.loss, tuple(self.metrics))
 
 
 def _session(
-    options: TrainingOptions, model: Network, samples: Samples, workers: int
+    options: TrainingOptions, model: Network, samples: Samples, workers: int, weights: tuple[float, ...] | None
 ) -> AbstractContextManager[Session]:
     return training_session(
         model.engine_for(options.loss),
         samples,
-        _objective(options),
+        Objective(weighted(options.loss, weights), tuple(options.metrics)),
         options.optimizer,
         min(options.batch_size, len(samples)),
         workers,

@@ -31,7 +31,7 @@ def compared(cli: Any, tmp_path: Path) -> Any:
 def test_a_table_with_the_best_first(compared: Any) -> None:
     result = compared("c4p", "p", "--seeds", "2", "--epochs", "3", "--batch-size", "64")
     assert result.code == 0, result.err
-    headings, first, second, empty, best = result.out.splitlines()
+    headings, first, second, empty, *said = result.out.splitlines()
     assert headings.split("  ")[0] == "configuration"
     assert re.split("  +", headings) == [
         "configuration",
@@ -48,7 +48,13 @@ def test_a_table_with_the_best_first(compared: Any) -> None:
     assert accuracies == sorted(accuracies, reverse=True)
     assert re.fullmatch(r"\S+ +0\.\d{4} ± 0\.\d{4}  \d\.\d{4} ± \d\.\d{4}  .* tiny-\S+@1", first)
     assert "@" not in second
-    assert (empty, best) == ("", f"best: {name}, by the mean accuracy on test samples")
+    assert (empty, *said[:2]) == (
+        "",
+        f"best: {name}, by the mean accuracy on validation samples",
+        "validation samples: 10% of the training samples, set aside by the comparison",
+    )
+    assert len(said) == 3
+    assert re.fullmatch(r"its best run, seed [01], on the test samples: loss \d\.\d{4}, accuracy 0\.\d{4}", said[2])
     lines = result.err.splitlines()
     assert len(lines) == 4
     assert re.fullmatch(r"1/4  \S+  seed \d  accuracy 0\.\d{4}  loss \d\.\d{4}  \d+\.\d s", lines[0])
@@ -72,6 +78,9 @@ def test_the_json_document(compared: Any, tmp_path: Path) -> None:
     tags = Registry(tmp_path / "registry").tags(f"{best['model']}@2")
     assert tags == {"comparison": document["name"]}
     assert document["pictures"] == []
+    assert (document["ranked_on"], document["validation"]) == ("validation", 0.1)
+    manifests = [Registry(tmp_path / "registry").read(ref).manifest for ref in document["registered"]]
+    assert [one.metrics for one in manifests if one.metrics] == [document["test"]]
     assert compared("p", "--seeds", "7,", "--json").document["configurations"][0]["metrics"]["accuracy"]["std"] is None
 
 

@@ -100,11 +100,15 @@ def refs(comparison: Comparison) -> list[str]:
 def test_it_trains_what_train_trains(tmp_path: Path, one_by_one: Any) -> None:
     from cnnkit import train
 
-    recipe = base(**{"model.layers": ["MaxPool2D(2)", "Conv2D(2, 3)", "ReLU()", "Flatten()", "Dense(10)"]})
-    run = train(recipe, seed=1)
+    layers = ["MaxPool2D(2)", "Conv2D(2, 3)", "ReLU()", "Flatten()", "Dense(10)"]
+    run = train(base(**{"model.layers": layers, "data.validation": 0.1}), seed=1)
     state = {name: array.tobytes() for name, array in run.model.state().items()}
     assert one_by_one[2]["pc2", 1] == state
-    assert one_by_one[1]["pc2", 1][0] == run.metrics
+    assert one_by_one[1]["pc2", 1][1] == {name: v for name, v in run.history.items() if name != UNTRACED}
+    made = one_by_one[0]
+    layers = ["Conv2D(4, 3)", "ReLU()", "MaxPool2D(2)", "Flatten()", "Dense(10)"]
+    best = train(base(**{"model.layers": layers, "data.validation": 0.1}), seed=made.best_run.seed)
+    assert (made.best.name, made.test) == ("c4p", best.metrics)
 
 
 def test_the_best_run_is_registered_with_the_name_of_its_comparison(tmp_path: Path) -> None:
@@ -117,7 +121,7 @@ def test_the_best_run_is_registered_with_the_name_of_its_comparison(tmp_path: Pa
     means = {row.name: row.mean("accuracy") for row in made.rows}
     assert made.best.name == max(means, key=lambda name: means[name] or 0.0)
     assert made.best_run.metrics["accuracy"] == max(reached[made.best.name, seed] for seed in (0, 1))
-    assert Registry(tmp_path).read(refs(made)[0]).manifest.metrics == made.best_run.metrics
+    assert Registry(tmp_path).read(refs(made)[0]).manifest.metrics == made.test
     assert Comparisons(tmp_path).names() == []
 
 
@@ -318,10 +322,10 @@ def test_what_the_pictures_show(tmp_path: Path, one_by_one: Any, monkeypatch: py
     names = [row.name for row in one_by_one[0].rows]
     (first, second) = drawn
     assert first[0] == second[0] == names
-    assert first[1] == [[run.history["accuracy"] for run in row.runs] for row in one_by_one[0].rows]
+    assert first[1] == [[run.history["validation_accuracy"] for run in row.runs] for row in one_by_one[0].rows]
     assert (first[2:], second[2:]) == (
-        ("accuracy", "accuracy on training samples"),
-        ("loss", "loss on training samples"),
+        ("accuracy", "accuracy on validation samples"),
+        ("loss", "loss on validation samples"),
     )
 
 

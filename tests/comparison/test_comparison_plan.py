@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,9 @@ import numpy as np
 import pytest
 
 from cnnkit.comparison.comparison_plan import Datasets, Plan, make_plan
-from cnnkit.data import load_dataset
-from cnnkit.errors import ConfigError, DataError, RecipeError, RegistryError
+from cnnkit.errors import ConfigError, RecipeError, RegistryError
 from cnnkit.registry.references import is_name
 from cnnkit.training.recipe import Recipe, load_recipe
-from cnnkit.types import Data
 
 TINY = """\
 [model]
@@ -60,7 +57,10 @@ def test_codes_take_the_place_of_the_layers_of_their_base() -> None:
 def test_a_recipe_is_compared_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     made = plan("digits", tmp_path / "tiny.toml", seeds=1)
-    assert [configuration.recipe for configuration in made.configurations] == [load_recipe("digits"), tiny()]
+    assert [configuration.recipe for configuration in made.configurations] == [
+        load_recipe("digits"),
+        tiny().override({"data.validation": 0.1}),
+    ]
     assert (names(made), made.seeds) == (["digits", "tiny"], (0,))
     assert names(plan(str(tmp_path / "tiny.toml"), "c4", base=None, overrides=["data.dataset=Digits()"])) == [
         "tiny",
@@ -155,16 +155,6 @@ def test_classes_without_names_are_counted(tmp_path: Path) -> None:
     assert plan("p", base=recipe).configurations[0].recipe.model.expressions[-1] == "Dense(7)"
 
 
-def test_data_without_test_samples_compare_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(*arguments: Any) -> Data:
-        data = load_dataset(*arguments)
-        return dataclasses.replace(data, test=data.test.take(slice(0)))
-
-    monkeypatch.setattr("cnnkit.comparison.comparison_plan.load_dataset", without)
-    with pytest.raises(DataError, match=r"Digits\(\) has no test samples, which configurations are compared on"):
-        plan("p", base=tiny())
-
-
 def test_a_plan_comes_back_from_its_record() -> None:
     made = plan(tiny(COMPARE), register="all")
     assert Plan.from_record(made.to_record(), "here") == made
@@ -180,6 +170,8 @@ def test_a_plan_comes_back_from_its_record() -> None:
         {"register": []},
         {"data": {}},
         {"data": 3},
+        {"ranked_on": "training"},
+        {"validation": None},
     ],
 )
 def test_a_record_that_is_none_is_refused(change: dict[str, Any]) -> None:

@@ -132,6 +132,7 @@ def test_a_checkpoint_of_another_gradient_method_is_refused() -> None:
         trainer(gradient=None).fit(network(), DATA, checkpoints=Checkpoints(store, resume=True))
 
 
+@pytest.mark.filterwarnings("ignore:the inputs are not scaled")
 def test_what_is_not_finite_is_told_and_gone_back_from() -> None:
     with pytest.raises(
         TrainingError,

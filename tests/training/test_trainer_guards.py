@@ -192,6 +192,7 @@ ADVICE = (
 GATHERING = ", and a rule that gathers the gradients of several batches must move before the end"
 
 
+@pytest.mark.filterwarnings("ignore:the loss has not changed")
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
     ("rule", "slots", "epochs", "updates", "hint"),
