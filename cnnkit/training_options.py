@@ -133,7 +133,7 @@ def _kept_epoch(name: str, given: Any) -> Any:
     return checks.one_of(name, given, ("last", "best"))
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class TrainingOptions:
     """How a training goes, as the table [train] of a recipe says it; values may be given as there, or as components.
 
@@ -232,6 +232,16 @@ class TrainingOptions:
         names = sorted(OPTIONS, key=lambda name: (OPTIONS[name].default is None, [*FIRST, name].index(name)))
         values = {name: getattr(self, name) for name in names}
         return {name: _plain(value, bool(OPTIONS[name].kind)) for name, value in values.items() if value is not None}
+
+    def __repr__(self) -> str:
+        """With what differs from the defaults."""
+        own, usual = self._values(), type(self)()._values()
+        given = [f"{name}={value!r}" for name, value in own.items() if value != usual[name]]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    def _values(self) -> dict[str, Any]:
+        declared = OPTIONS | Option.declared(type(self))
+        return {name: _plain(getattr(self, name), bool(option.kind)) for name, option in declared.items()}
 
     def copied(self) -> TrainingOptions:
         """The options alone, of this moment; components are shared."""
