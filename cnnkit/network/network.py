@@ -17,11 +17,13 @@ from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import DataError, ShapeError, UnitsWarning
 from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.pace import with_frozen
 from cnnkit.network.execution.workers import available_cores
 from cnnkit.network.graph.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.graph.summary import Summary
+from cnnkit.network.graph.taken import Taken, take
 from cnnkit.network.ownership import own, refuse_owned
 from cnnkit.types import (
     FITTED,
@@ -91,7 +93,7 @@ class Network:
                 f"{self.preprocessing} is for {values} channels, but input_shape {self.input_shape} has "
                 f"{self.input_shape[0]}: give one mean and std for all channels, or one for each"
             )
-        self.input_dtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
+        self.input_dtype: InputDtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
         self.task = task
         self.seed = whole("seed", seed, at_least=0)
         self.dtype = one_of("dtype", dtype, ("float32", "float64"))
@@ -162,14 +164,14 @@ class Network:
             "dtype": self.dtype,
         }
 
-    def engine(self, *, logits: bool = False) -> Engine:
-        """An engine over this network's parameters; `logits` leaves a Softmax at the end out."""
-        nodes = with_logits(self.nodes) if logits else self.nodes
+    def engine(self, *, logits: bool = False, factors: Mapping[int, float] | None = None) -> Engine:
+        """An engine over this network's parameters; `logits` leaves a Softmax at the end out; factors: as of a Pace."""
+        nodes = with_frozen(with_logits(self.nodes) if logits else self.nodes, factors or {})
         return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
 
-    def engine_for(self, loss: Loss) -> Engine:
-        """An engine that gives what a loss takes."""
-        return self.engine(logits=takes_logits(loss))
+    def engine_for(self, loss: Loss, factors: Mapping[int, float] | None = None) -> Engine:
+        """An engine that gives what a loss takes; factors: of layers, as `Pace` has them."""
+        return self.engine(logits=takes_logits(loss), factors=factors)
 
     @property
     def has_probabilities(self) -> bool:
@@ -293,6 +295,13 @@ class Network:
             raise ShapeError("the state does not fit the network: " + "; ".join(wrong))
         for name, array in arrays.items():
             array[...] = state[name]
+
+    def take_weights(self, state: Mapping[str, Array]) -> Taken:
+        """Set the parameters and buffers that have the name and shape of one in the state, and say which those are.
+
+        Raises ConfigError if there is none.
+        """
+        return take(dict(self._arrays()), state)
 
     def parameter_count(self) -> int:
         """How many numbers are trained."""

@@ -14,6 +14,7 @@ from cnnkit.network import (
     Forecast,
     Network,
     Objective,
+    Pace,
     Session,
     available_cores,
     available_memory,
@@ -31,6 +32,7 @@ from cnnkit.training.data_checks import (
     samples_of,
     with_validation,
 )
+from cnnkit.training.freezing import factors_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.preflight import begin, preflight
@@ -262,14 +264,17 @@ def _objective(options: TrainingOptions) -> Objective:
 def _session(
     options: TrainingOptions, model: Network, samples: Samples, workers: int
 ) -> AbstractContextManager[Session]:
+    factors = factors_of(model, options)
+    engine = model.engine_for(options.loss, factors)
     return training_session(
-        model.engine_for(options.loss),
+        engine,
         samples,
         _objective(options),
         options.optimizer,
         min(options.batch_size, len(samples)),
         workers,
         options.gradient,
+        Pace(engine.parameters, factors) if factors else None,
     )
 
 
