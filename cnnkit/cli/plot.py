@@ -12,7 +12,7 @@ from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, RegistryF
 from cnnkit.cli.output import note, say, say_json
 
 if TYPE_CHECKING:
-    from cnnkit.evaluation.plot import Subject
+    from cnnkit.evaluation.subject import Subject
 
 
 def plot(
@@ -56,7 +56,8 @@ def plot(
 ) -> None:
     """Draw pictures of models, as files."""
     from cnnkit.cli.recorded import chosen_dataset
-    from cnnkit.evaluation.plot import Subject, write
+    from cnnkit.evaluation.plot import write
+    from cnnkit.evaluation.subject import Subject
     from cnnkit.registry import Record, Registry
     from cnnkit.registry.trust import trusted
     from cnnkit.types import Data

@@ -93,7 +93,7 @@ class Network:
                 f"{self.preprocessing} is for {values} channels, but input_shape {self.input_shape} has "
                 f"{self.input_shape[0]}: give one mean and std for all channels, or one for each"
             )
-        self.input_dtype: InputDtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
+        self.input_dtype = one_of("input_dtype", input_dtype, ("uint8", "float32"))
         self.task = task
         self.seed = whole("seed", seed, at_least=0)
         self.dtype = one_of("dtype", dtype, ("float32", "float64"))

@@ -45,7 +45,7 @@ class Sequential(Network):
         if input_shape is None and weights is None:
             raise ConfigError("expected input_shape, such as (1, 28, 28), or weights, a network whose inputs are taken")
         theirs = {id(layer) for layer in weights.layers} if weights else set()
-        their_dtype: InputDtype = weights.input_dtype if weights else "float32"
+        their_dtype = cast(InputDtype, weights.input_dtype if weights else "float32")
         given = [copy.deepcopy(layer) if id(layer) in theirs else layer for layer in layers]
         self.layers = [cast(Layer | Merge, installed_catalog().build("layer", layer)) for layer in given]
         super().__init__(
