@@ -14,11 +14,11 @@ from cnnkit.components import Dataset, Layer, Merge
 from cnnkit.home import expanded
 from cnnkit.network import Network
 from cnnkit.training import Run
-from cnnkit.types import Array, Data, Inputs
+from cnnkit.types import Array, Data, Inputs, Samples
 
 if TYPE_CHECKING:
     from cnnkit.onnx.report import ValidationReport
-    from cnnkit.registry import Record, Registry
+    from cnnkit.registry import Record, Registry, Version
     from cnnkit.training.checkpoint import Checkpoints
     from cnnkit.training.interruption import StopRequest
     from cnnkit.training.progress import Progress
@@ -52,7 +52,7 @@ def train(
     *,
     data_dir: str | Path | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
     stop: StopRequest | None = None,
     checkpoints: Checkpoints | None = None,
     **overrides: Any,
@@ -63,7 +63,7 @@ def train(
     images, a file of arrays, or a table, for which a recipe is made up.
 
     The run has the trained `model`, its `history` and its `metrics` on the test samples; nothing is registered.
-    checkpoints: as of `Trainer.fit`.
+    progress: as of `Trainer`; checkpoints: as of `Trainer.fit`.
     Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
     """
     from cnnkit.training.assemble import data_for, model_for, trainer_for
@@ -96,6 +96,29 @@ def load_model(
     if not isinstance(registry, Registry):
         registry = Registry(registry)
     return registry.load(ref, components=tuple(components))
+
+
+def evaluate(
+    model: Network, samples: Samples, loss: Any = None, metrics: Sequence[Any] | None = None
+) -> dict[str, float]:
+    """As `Network.evaluate`."""
+    from cnnkit.training import Trainer
+
+    task = model.task
+    if loss is None:
+        softmax = task.gives == "classes" and model.has_probabilities
+        sigmoid = task.gives == "labels" and task.from_logits
+        loss = "CrossEntropy()" if softmax else "BinaryCrossEntropy()" if sigmoid else "MSE()"
+    if metrics is None:
+        metrics = ["Accuracy()"] if task.gives == "classes" else []
+    return Trainer(loss=loss, metrics=metrics).evaluate(model, samples)
+
+
+def save_model(model: Network, name: str, registry: Registry | str | Path | None, **record: Any) -> Version:
+    """As `Network.save`."""
+    from cnnkit.registry import Registry
+
+    return (registry if isinstance(registry, Registry) else Registry(registry)).save(model, name, **record)
 
 
 def export_onnx(

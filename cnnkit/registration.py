@@ -90,7 +90,7 @@ class RegisteredTraining:
         minutes: float | None = 5.0,
         data_dir: str | Path | None = None,
         workers: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = True,
         stop: StopRequest | None = None,
     ) -> Run:
         """Train, with a checkpoint after so many steps or minutes, whichever is reached first.

@@ -6,7 +6,7 @@ reads this module to print its help, so that NumPy is loaded only when a value i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -97,6 +97,39 @@ def _texts(name: str, given: Any) -> tuple[str, ...]:
     return tuple(map(str, _listed(name, given)))
 
 
+def _patterns(name: str, given: Any) -> tuple[str, ...] | None:
+    """Patterns of names; one may stand alone."""
+    if given is None:
+        return None
+    patterns = (given,) if isinstance(given, str) else tuple(_listed(name, given))
+    if not patterns or not all(isinstance(one, str) and one for one in patterns):
+        raise ConfigError(f"{name} must be names of layers, or patterns such as 'conv*', got {given!r}")
+    return patterns
+
+
+def _layer_rates(name: str, given: Any) -> tuple[str, ...] | None:
+    if isinstance(given, Mapping):
+        given = [f"{pattern}={factor}" for pattern, factor in given.items()]
+    patterns = _patterns(name, given)
+    for one in patterns or ():
+        rate_factor(one)
+    return patterns
+
+
+def rate_factor(text: str) -> tuple[str, float]:
+    """Pattern and factor of an entry of `layer_rates`. Raises ConfigError unless it is such as "conv*=0.1"."""
+    from cnnkit.components import checks
+
+    pattern, _, factor = text.rpartition("=")
+    try:
+        value = float(factor)
+    except ValueError:
+        value = -1.0
+    if not pattern or value <= 0:
+        raise ConfigError(f"layer_rates must be factors above 0, such as {{'conv*': 0.1}} or 'conv*=0.1', got {text!r}")
+    return pattern, checks.positive("layer_rates", value)
+
+
 def whole(name: str, given: Any) -> int:
     """A whole number, 1 or above."""
     from cnnkit.components import checks
@@ -155,7 +188,7 @@ def _sampling(name: str, given: Any) -> Any:
     return None if given is None else checks.one_of(name, given, ("balanced",))
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class TrainingOptions:
     """How a training goes, as the table [train] of a recipe says it; values may be given as there, or as components.
 
@@ -261,11 +294,35 @@ class TrainingOptions:
         about='With "balanced", each epoch draws all classes equally often, instead of each sample once.',
     )
 
+    freeze: Option[str | Sequence[str] | None, tuple[str, ...] | None] = Option(
+        None,
+        _patterns,
+        expected='a list of the layers that stay as they are, such as ["conv*"]',
+        about="Layers that are not trained, by patterns of their names; batch normalisation among them computes as in "
+        "prediction.",
+    )
+    layer_rates: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
+        None,
+        _layer_rates,
+        expected='a list of layers with factors of their learning rate, such as ["conv*=0.1"]',
+        about="Factors of the learning rate for layers, by patterns of their names.",
+    )
+
     def recipe(self) -> dict[str, Any]:
         """The table [train] of a recipe, as plain values: components as expressions, without options that are None."""
         names = sorted(OPTIONS, key=lambda name: (OPTIONS[name].default is None, [*FIRST, name].index(name)))
         values = {name: getattr(self, name) for name in names}
         return {name: _plain(value, bool(OPTIONS[name].kind)) for name, value in values.items() if value is not None}
+
+    def __repr__(self) -> str:
+        """With what differs from the defaults."""
+        own, usual = self._values(), type(self)()._values()
+        given = [f"{name}={value!r}" for name, value in own.items() if value != usual[name]]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    def _values(self) -> dict[str, Any]:
+        declared = OPTIONS | Option.declared(type(self))
+        return {name: _plain(getattr(self, name), bool(option.kind)) for name, option in declared.items()}
 
     def copied(self) -> TrainingOptions:
         """The options alone, of this moment; components are shared."""

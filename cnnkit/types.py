@@ -282,6 +282,9 @@ class Samples:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(x: {_outline(self.x)}, y: {_outline(self.y)})"
+
     def take(self, index: Array | slice) -> Samples:
         """The samples at these positions; inputs that are not in memory stay where they are."""
         x = self.x[index] if isinstance(self.x, np.ndarray) else self.x.select(index)
@@ -337,3 +340,15 @@ class Data:
     def input_shape(self) -> Shape:
         """Shape of one input, without the batch axis."""
         return tuple(self.train.x.shape[1:])
+
+    def __repr__(self) -> str:
+        counts = {"training": len(self.train), "validation": len(self.validation or ()), "test": len(self.test)}
+        parts = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        inputs = f"inputs of {' x '.join(map(str, self.input_shape))} {self.train.x.dtype}"
+        classes = f", {len(self.labels):,} classes" if self.labels else ""
+        return f"<Data {self.name + ': ' if self.name else ''}{parts} samples; {inputs}{classes}>"
+
+
+def _outline(array: Inputs) -> str:
+    """Shape and dtype, such as (1797, 1, 8, 8) uint8."""
+    return f"{tuple(array.shape)} {array.dtype}"

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import cnnkit
-from cnnkit import Registry, Sequential, load_dataset
+from cnnkit import Registry, Sequential, Trainer, load_dataset
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
-from cnnkit.evaluation.plot import KINDS, Subject, draw, plot, write
+from cnnkit.evaluation.plot import KINDS, draw, plot, write
+from cnnkit.evaluation.subject import Subject
 from cnnkit.types import Data, Samples, Task
 
 pytest.importorskip("matplotlib")
@@ -249,3 +250,19 @@ def test_the_public_function_writes_one_picture(tmp_path: Path) -> None:
     with pytest.raises(PlotError, match=r'confusion shows test samples: give the dataset, such as data="Digits\(\)"'):
         plot(ref, "confusion", tmp_path / "d.png", registry=registry)
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["a.svg", "b.pdf", "c.png"]
+
+
+def test_a_figure_is_given_back_where_no_file_is_named(tmp_path: Path) -> None:
+    run = Trainer(epochs=2, workers=1, progress=False).fit(_network(labels=DIGITS.labels), DIGITS, validation=0.1)
+    curves: Any = plot(run, "curves")
+    assert curves._repr_png_().startswith(b"\x89PNG")
+    assert plot(run.model, "confusion", data=DIGITS).axes
+    version = run.model.save("net", **run.record())
+    assert plot(version, "curves").get_suptitle() == "net@1: training"
+    assert plot(run, "curves", tmp_path / "curves.png") == tmp_path / "curves.png"
+    together: Any = plot([run, version], "compare")
+    assert together.get_suptitle() == "run 1, net@1"
+    with pytest.raises(PlotError, match="expected references, versions, runs or models, got 3"):
+        plot([3], "curves")  # type: ignore[list-item]
+    with pytest.raises(PlotError, match="there are no training curves"):
+        plot(run.model, "curves")

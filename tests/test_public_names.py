@@ -57,6 +57,11 @@ def tree(module: str) -> ast.Module | None:
     return ast.parse(path.read_text("utf-8")) if path else None
 
 
+def overloads(node: ast.ClassDef | ast.FunctionDef) -> bool:
+    """Whether it is one of several signatures, before the function itself."""
+    return any(isinstance(one, ast.Name) and one.id == "overload" for one in node.decorator_list)
+
+
 def definition(module: str, name: str) -> Definition | None:
     """What a name of a module stands for, followed through imports; None for what is not cnnkit's own."""
     found = tree(module)
@@ -64,7 +69,7 @@ def definition(module: str, name: str) -> Definition | None:
         return None
     for node in ast.walk(found):
         match node:
-            case ast.ClassDef() | ast.FunctionDef() if node.name == name and node in found.body:
+            case ast.ClassDef() | ast.FunctionDef() if node.name == name and node in found.body and not overloads(node):
                 return Definition(module, node, ast.get_docstring(node) or "")
             case ast.ImportFrom(module=str(home), names=aliases) if name in [one.asname or one.name for one in aliases]:
                 original = next(one.name for one in aliases if name == (one.asname or one.name))

@@ -13,7 +13,7 @@ from cnnkit.cli.output import note, say, say_json
 from cnnkit.waiting import waiting
 
 if TYPE_CHECKING:
-    from cnnkit.evaluation.plot import Subject
+    from cnnkit.evaluation.subject import Subject
 
 
 def plot(
@@ -58,7 +58,8 @@ def plot(
 ) -> None:
     """Draw pictures of models, as files."""
     from cnnkit.cli.recorded import chosen_dataset
-    from cnnkit.evaluation.plot import Subject, write
+    from cnnkit.evaluation.plot import write
+    from cnnkit.evaluation.subject import Subject
     from cnnkit.registry import Record, Registry
     from cnnkit.registry.trust import trusted
     from cnnkit.types import Data

@@ -58,13 +58,14 @@ def summary(
 
 def say_layers(model: Network) -> None:
     """Print the table of a network's layers."""
-    from cnnkit.network.graph.summary import HEADINGS, summary_rows, totals
+    from cnnkit.network.graph.summary import HEADINGS
 
+    table = model.summary()
     if not on_terminal():
-        say(model.summary())
+        say(table)
         return
-    say_table(HEADINGS, summary_rows(model.nodes, model.input_shape), ("operations", "input"))
-    say(totals(model.nodes))
+    say_table(HEADINGS, table.rows, ("operations", "input"))
+    say(table.total)
 
 
 def _described(source: str, overrides: list[str] | None, data_dir: str | None) -> tuple[Network, str]:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 
-from cnnkit.classes import check_labels, first_outside, indices_of
 from cnnkit.components import Layer
-from cnnkit.components.predicted import not_finite
-from cnnkit.errors import CnnkitError, CostError, PlotError, ShapeError
+from cnnkit.errors import CnnkitError, CostError, PlotError
+from cnnkit.evaluation.subject import Subject
 from cnnkit.home import expanded
 from cnnkit.network import INPUT, Network, Node
-from cnnkit.types import Array, Data, Samples, Shape
+from cnnkit.training.run import Run
+from cnnkit.types import Array, Data, Shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cnnkit.registry import Record, Registry
+    from cnnkit.registry import Record, Registry, Version
+
+    Shown = str | Version | Run | Network
 
 MAX_LABEL = 20
 """Letters of a label beside a picture."""
@@ -30,70 +31,20 @@ COMPARE = "compare"
 """The one kind that shows several models."""
 
 
-class Subject:
-    """A registered model, with the test samples that it is shown on.
-
-    load: gives the dataset, when a kind first needs it; layer: the name of a node, for kinds that show one, else the
-    first that fits; sample: the test sample whose feature maps are shown.
-    """
-
-    def __init__(self, record: Record, load: Callable[[], Data], layer: str | None = None, sample: int = 0) -> None:
-        self.record = record
-        self.name = record.version.ref
-        self.layer = layer
-        self.sample = sample
-        self._load = load
-
-    @cached_property
-    def model(self) -> Network:
-        """The model."""
-        return self.record.model()
-
-    @cached_property
-    def samples(self) -> Samples:
-        """The test samples. Raises ShapeError for those of another shape or with other classes than the model has."""
-        data = self._load()
-        check_labels(self.model.labels, data.labels, self.name)
-        samples = data.test
-        if samples.x.shape[1:] != self.model.input_shape:
-            raise ShapeError(
-                f"{self.name} takes inputs of shape {self.model.input_shape}, the dataset has "
-                f"{tuple(samples.x.shape[1:])}: choose a dataset that fits"
-            )
-        return Samples(samples.x, indices_of(samples.y)) if self.model.task.gives == "classes" else samples
-
-    @cached_property
-    def probabilities(self) -> Array:
-        """Of each class for each test sample, (N, K). Raises PlotError for a model that does not classify them."""
-        targets, outputs = self.samples.y, self.model.output_shape
-        if self.model.task.gives != "classes" or not self.model.has_probabilities or len(outputs) != 1:
-            raise PlotError(f"{self.name} gives {self.model.gives}: this picture shows probabilities of classes")
-        if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
-            raise PlotError(f"{self.name} is a classifier, but the targets of the dataset are not class indices")
-        self.model.check_report(len(self.samples))
-        if first_outside(targets, outputs[0]):
-            raise PlotError(f"{self.name} knows the classes 0 to {outputs[0] - 1}, the dataset has others")
-        probabilities = self.model.predict_proba(self.samples.x)
-        if not np.isfinite(probabilities).all():
-            raise PlotError(not_finite(self.name, "test samples"))
-        return probabilities
-
-    def node(self, fits: Callable[[Node], bool], what: str) -> Node:
-        """The node that was asked for, else the first that fits; raises PlotError, naming those that do."""
-        fitting = {node.name: node for node in self.model.nodes if fits(node)}
-        if not fitting:
-            raise PlotError(f"{self.name} has no layer with {what}")
-        if self.layer is None:
-            return next(iter(fitting.values()))
-        if self.layer not in fitting:
-            names = list(fitting)
-            shown = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
-            raise PlotError(f"{self.name} has no layer {self.layer!r} with {what}; choose one of {shown}")
-        return fitting[self.layer]
-
-
+@overload
 def plot(
-    ref: str | Sequence[str],
+    shown: Shown | Sequence[Shown],
+    kind: str,
+    path: None = None,
+    *,
+    registry: Registry | str | Path | None = None,
+    data: Data | str | None = None,
+    layer: str | None = None,
+    sample: int = 0,
+) -> Figure: ...
+@overload
+def plot(
+    shown: Shown | Sequence[Shown],
     kind: str,
     path: str | Path,
     *,
@@ -101,30 +52,54 @@ def plot(
     data: Data | str | None = None,
     layer: str | None = None,
     sample: int = 0,
-) -> Path:
-    """Write a picture of a model as PNG, SVG or PDF: `plot("digits@1", "curves", "curves.svg")`.
+) -> Path: ...
+def plot(
+    shown: Shown | Sequence[Shown],
+    kind: str,
+    path: str | Path | None = None,
+    *,
+    registry: Registry | str | Path | None = None,
+    data: Data | str | None = None,
+    layer: str | None = None,
+    sample: int = 0,
+) -> Path | Figure:
+    """A picture of a model: `plot(run, "curves")` is a figure; `plot("digits@1", "curves", "curves.svg")` a file.
 
-    ref: a reference, or several for "compare"; kind: one of KINDS, or "compare"; data: the dataset whose test samples
-    are shown, or its expression; layer: for "filters" and "feature-maps", such as "conv2d_1", else the first
-    convolution; sample: the test sample of "feature-maps", from 0.
+    shown: a reference, a version, a run or a model, or several for "compare"; kind: one of KINDS, or "compare"; path:
+    of a PNG, SVG or PDF file; without, the matplotlib figure is given back, which a notebook shows. data: the dataset
+    whose test samples are shown, or its expression; layer: for "filters" and "feature-maps", such as "conv2d_1", else
+    the first convolution; sample: the test sample of "feature-maps", from 0.
     Raises PlotError if the kind does not apply to the model, and for a file that cannot be written.
     """
     from cnnkit.data import load_dataset
     from cnnkit.plotting.saving import check_target, save
-    from cnnkit.registry import Registry
+    from cnnkit.registry import Registry, Version
+
+    found: list[Record | Run | Network] = []
 
     def load() -> Data:
         if data is None:
-            raise PlotError(f'{kind} shows test samples: give the dataset, such as data="{_trained_on(records[0])}"')
+            raise PlotError(f'{kind} shows test samples: give the dataset, such as data="{_trained_on(found[0])}"')
         return data if isinstance(data, Data) else load_dataset(data)
 
     store = registry if isinstance(registry, Registry) else Registry(registry)
-    path = expanded(path)
-    check_target(path)
-    records = [store.read(one) for one in ([ref] if isinstance(ref, str) else ref)]
-    subjects = [Subject(record, load, layer, sample) for record in records]
+    if path is not None:
+        path = expanded(path)
+        check_target(path)
+    for one in [shown] if isinstance(shown, str | Version | Run | Network) else shown:
+        if isinstance(one, str | Version):
+            found.append(store.read(one if isinstance(one, str) else one.ref))
+        elif isinstance(one, Run | Network):
+            found.append(one)
+        else:
+            raise PlotError(f"expected references, versions, runs or models, got {one!r:.80}")
+    subjects = [Subject(one, load, layer, sample) for one in found]
+    for number, subject in enumerate(subjects, start=1):
+        if len(subjects) > 1 and "@" not in subject.name:
+            subject.name = f"{subject.file} {number}"
     _check_used(kind, subjects[0])
-    return save(draw(kind, subjects), path)
+    figure = draw(kind, subjects)
+    return figure if path is None else save(figure, path)
 
 
 def draw(kind: str, subjects: Sequence[Subject]) -> Figure:
@@ -215,14 +190,13 @@ def _drawn(subjects: Sequence[Subject], kind: str | None) -> tuple[list[tuple[st
 
 
 def _file(subjects: Sequence[Subject], kind: str) -> str:
-    version = subjects[0].record.version
-    return f"{kind}.png" if kind == COMPARE else f"{version.name}-{version.number}-{kind}.png"
+    return f"{kind}.png" if kind == COMPARE else f"{subjects[0].file}-{kind}.png"
 
 
 def _curves(subject: Subject) -> Figure:
     from cnnkit.plotting.curves import draw_curves
 
-    return draw_curves(subject.record.manifest.history, f"{subject.name}: training")
+    return draw_curves(subject.history, f"{subject.name}: training", subject.kept_epoch)
 
 
 def _filters(subject: Subject) -> Figure:
@@ -231,7 +205,7 @@ def _filters(subject: Subject) -> Figure:
     node = subject.node(_has_kernels, "kernels (out, in, kh, kw)")
     weight = cast(Layer, node.layer).params["weight"]
     title = f"{subject.name}: filters of {_described(node)}"
-    history = subject.record.manifest.history
+    history = subject.history
     one_channel = weight.shape[1] == 1  # a row of epochs has no place for the kernels of several
     recorded = _recorded(history, f"{node.name}.weight", weight.shape) if one_channel else None
     if recorded is not None:
@@ -300,12 +274,7 @@ def _calibration(subject: Subject) -> Figure:
 def _compare(subjects: Sequence[Subject]) -> Figure:
     from cnnkit.plotting.comparison import Entry, draw_comparison
 
-    return draw_comparison(
-        [
-            Entry(s.name, s.record.manifest.history, s.record.manifest.metrics, s.model.parameter_count())
-            for s in subjects
-        ]
-    )
+    return draw_comparison([Entry(one.name, one.history, one.metrics, one.model.parameter_count()) for one in subjects])
 
 
 KINDS: dict[str, Callable[[Subject], Figure]] = {
@@ -358,5 +327,8 @@ def _class_name(index: int, labels: Sequence[str]) -> str:
     return label if len(label) <= MAX_LABEL else f"{index} {label}"[: MAX_LABEL - 1] + "…"
 
 
-def _trained_on(record: Record) -> str:
-    return (record.manifest.dataset or {"name": "MNIST()"})["name"]
+def _trained_on(shown: Record | Run | Network) -> str:
+    dataset = (
+        None if isinstance(shown, Network) else shown.dataset if isinstance(shown, Run) else shown.manifest.dataset
+    )
+    return (dataset or {"name": "MNIST()"})["name"]

@@ -70,7 +70,7 @@ def retrain(
     trust: Trust = frozenset(),
     data_dir: str | Path | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     stop: StopRequest | None = None,
 ) -> Run:
     """Train a version again by its recipe, with components of cnnkit and of the trusted distributions alone.

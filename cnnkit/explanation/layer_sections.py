@@ -29,14 +29,14 @@ def channels_shown(layers: int) -> int:
 
 
 def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
-    """All about one node."""
+    """All about one node; folded but for the first and the last one, which show what there is to unfold."""
     node, most = trace.node, channels_shown(len(explanation.trace.layers))
     lesson = lesson_for(trace, _unflattened(explanation, trace))
     said = describe(type(node.layer))
     arrays = {**node.layer.params, **node.layer.buffers}
     pictures = figures.gallery(trace.output, f"output of {node.name}", most, also=lesson.boxes, boxes=lesson.boxes)
+    heading = tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace)))
     parts: list[Any] = [
-        tag("h2", f"{node.index + 1}. {node.name}", " ", tag("code", expression(trace))),
         tag("p", said.sentence) if said.sentence else None,
         tag("p", shorten(taught, MAX_DESCRIPTION)) if (taught := " ".join(node.layer.lesson).strip()) else None,
         *(tag("p", words) for words in lesson.words),
@@ -53,7 +53,11 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
         *_backward(trace, most),
         tag("p", lesson.back) if lesson.back and trace.gradient is not None else None,
     ]
-    return tag("section", *parts, id=node.name, data_window=lesson.window and geometry(lesson.window))
+    layers = explanation.trace.layers
+    folding = tag(
+        "details", tag("summary", heading), *parts, open="" if trace is layers[0] or trace is layers[-1] else None
+    )
+    return tag("section", folding, id=node.name, data_window=lesson.window and geometry(lesson.window))
 
 
 def expression(trace: LayerTrace) -> str:

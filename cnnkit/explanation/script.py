@@ -1,4 +1,7 @@
-"""The page's one script: moving over an output shows what it looks at. All that is to be read is there without it."""
+"""The page's one script: moving over an output shows what it looks at, and a link to a layer unfolds it.
+
+All that is to be read is there without it.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,11 @@ for (const section of document.querySelectorAll("[data-window]")) {
   }
   section.querySelectorAll("[hidden]").forEach((hint) => { hint.hidden = false; });
 }
+const unfold = () => {
+  document.querySelectorAll("section:target details").forEach((details) => { details.open = true; });
+};
+addEventListener("hashchange", unfold);
+unfold();
 """
 HINT = (
     "Move over the pictures of the output: the frames below show where that number comes from, while the grids and "

@@ -14,6 +14,9 @@ h2 code { font-weight: normal; font-size: 1.1rem; color: var(--faint); }
 h3 { font-size: 1.15rem; margin: 1.5rem 0 .5rem; }
 h4 { font-size: 1rem; margin: .75rem 0 .25rem; }
 section { border-top: 2px solid var(--line); margin-top: 2rem; padding-top: 1.25rem; }
+summary { cursor: pointer; }
+summary h2 { display: inline; }
+section:has(> details:not([open])) { margin-top: .5rem; padding-top: .5rem; }
 p { max-width: 62rem; }
 a { color: var(--blue); }
 pre.formula { background: var(--panel); border-left: 4px solid var(--blue); padding: .6rem .9rem; margin: .75rem 0;

@@ -5,6 +5,7 @@ from cnnkit.network.execution.available_memory import available_memory
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.footprint import Footprint, Forecast
 from cnnkit.network.execution.objective import Objective, Sums
+from cnnkit.network.execution.pace import Pace
 from cnnkit.network.execution.session import Session, busy_workers, training_session
 from cnnkit.network.execution.workers import available_cores
 from cnnkit.network.graph.keys import keyed_rng
@@ -24,6 +25,7 @@ __all__ = [
     "Network",
     "Node",
     "Objective",
+    "Pace",
     "Sequential",
     "Session",
     "Sums",

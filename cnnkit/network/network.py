@@ -6,25 +6,44 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
-from weakref import WeakValueDictionary
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cnnkit import axes
-from cnnkit.components import Layer, Loss, Merge
+from cnnkit.components import Layer, Loss, Merge, Metric
 from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
-from cnnkit.errors import ConfigError, DataError, ShapeError, UnitsWarning
+from cnnkit.errors import DataError, ShapeError, UnitsWarning
 from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.pace import with_frozen
 from cnnkit.network.execution.workers import available_cores
 from cnnkit.network.graph.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.network.graph.parameters import Parameters
-from cnnkit.network.graph.summary import summary
-from cnnkit.types import FITTED, Array, Framing, Inputs, Preprocessing, Shape, Task, as_inputs, blocks, refuse_masked
+from cnnkit.network.graph.summary import Summary
+from cnnkit.network.graph.taken import Taken, take
+from cnnkit.network.ownership import own, refuse_owned
+from cnnkit.types import (
+    FITTED,
+    Array,
+    Framing,
+    Inputs,
+    Preprocessing,
+    Samples,
+    Shape,
+    Task,
+    as_array,
+    as_inputs,
+    blocks,
+    refuse_masked,
+)
 from cnnkit.units import Range, Units, bounds, units_hint, units_of
 from cnnkit.wording import counted
+
+if TYPE_CHECKING:
+    from cnnkit.registry import Registry, Version
 
 PACKAGE = __name__.partition(".")[0]
 InputDtype = Literal["uint8", "float32"]
@@ -80,7 +99,7 @@ class Network:
         self.dtype = one_of("dtype", dtype, ("float32", "float64"))
         self.input_range = input_range
         self.framing = framing
-        _refuse_owned(self.layers)
+        refuse_owned(self.layers)
         self.nodes: list[Node] = self._flat(limit)
         self.output_shape: Shape = self.nodes[-1].out_shape
         self.parameters = Parameters(self.nodes, np.dtype(self.dtype))
@@ -90,8 +109,7 @@ class Network:
                 f"{len(self.labels)} classes: the last layer must give {len(self.labels)} values, "
                 f"as Dense({len(self.labels)}) does, or for each pixel Conv2D({len(self.labels)}, 1)"
             )
-        for node in self.nodes:
-            _owners[id(node.layer)] = self
+        own(self, self.nodes)
         self._engines: dict[bool, Engine] = {}
         self._warned_at: set[tuple[str, int]] = set()
         """Files and lines that were told of inputs in other units."""
@@ -146,14 +164,14 @@ class Network:
             "dtype": self.dtype,
         }
 
-    def engine(self, *, logits: bool = False) -> Engine:
-        """An engine over this network's parameters; `logits` leaves a Softmax at the end out."""
-        nodes = with_logits(self.nodes) if logits else self.nodes
+    def engine(self, *, logits: bool = False, factors: Mapping[int, float] | None = None) -> Engine:
+        """An engine over this network's parameters; `logits` leaves a Softmax at the end out; factors: as of a Pace."""
+        nodes = with_frozen(with_logits(self.nodes) if logits else self.nodes, factors or {})
         return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
 
-    def engine_for(self, loss: Loss) -> Engine:
-        """An engine that gives what a loss takes."""
-        return self.engine(logits=takes_logits(loss))
+    def engine_for(self, loss: Loss, factors: Mapping[int, float] | None = None) -> Engine:
+        """An engine that gives what a loss takes; factors: of layers, as `Pace` has them."""
+        return self.engine(logits=takes_logits(loss), factors=factors)
 
     @property
     def has_probabilities(self) -> bool:
@@ -213,6 +231,28 @@ class Network:
                 return probabilities >= 0.5
         return self.outputs(x)
 
+    def evaluate(
+        self, x: Inputs, y: Any, *, loss: str | Loss | None = None, metrics: Sequence[str | Metric] | None = None
+    ) -> dict[str, float]:
+        """Loss and metrics on samples, as a training measures them: `model.evaluate(x, y)["accuracy"]`.
+
+        y: targets as `Trainer.fit` takes them, names as well; loss, metrics: of the training. Without, they are those
+        of the task: CrossEntropy (of scores MSE) and Accuracy for classes, BinaryCrossEntropy for labels, or MSE.
+        Raises ShapeError for inputs or targets that do not fit, TrainingError for those that are not finite.
+        """
+        from cnnkit.api import evaluate
+
+        return evaluate(self, Samples(as_inputs(x), as_array(y, "the targets")), loss, metrics)
+
+    def save(self, name: str, *, registry: Registry | str | Path | None = None, **record: Any) -> Version:
+        """Register the model as the next version of `name`; `load_model` gives it back.
+
+        record: what is kept beside it, best as `model.save("tiny", **run.record())`. Raises RegistryError.
+        """
+        from cnnkit.api import save_model
+
+        return save_model(self, name, registry, **record)
+
     def check_cost(self, samples: int = 1) -> None:
         """Raise CostError, naming the layer, if predicting so many samples takes more memory or time than there is."""
         engine = self._engine(logits=False)
@@ -256,13 +296,23 @@ class Network:
         for name, array in arrays.items():
             array[...] = state[name]
 
+    def take_weights(self, state: Mapping[str, Array]) -> Taken:
+        """Set the parameters and buffers that have the name and shape of one in the state, and say which those are.
+
+        Raises ConfigError if there is none.
+        """
+        return take(dict(self._arrays()), state)
+
     def parameter_count(self) -> int:
         """How many numbers are trained."""
         return self.parameters.vector.size
 
-    def summary(self) -> str:
-        """A table of the layers with their output shapes and parameters."""
-        return summary(self.nodes, self.input_shape)
+    def summary(self) -> Summary:
+        """A table of the layers with their output shapes and parameters, as text; a notebook shows it as a table."""
+        return Summary(self.nodes, self.input_shape)
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._given()!r}, input_shape={self.input_shape})"
@@ -328,23 +378,6 @@ def _require_all(told: Array, what: str) -> None:
             f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: fix or remove the sample; "
             f"logits(x) and predict_proba(x) keep NaN"
         )
-
-
-_owners: WeakValueDictionary[int, Network] = WeakValueDictionary()
-"""Which network a layer belongs to, by the layer's id."""
-
-
-def _refuse_owned(layers: Sequence[Layer | Merge]) -> None:
-    """Building a layer gives it new parameters: another network must not lose its own by that."""
-    for layer in layers:
-        for branch in layer.branches:
-            _refuse_owned(branch)
-        owner = _owners.get(id(layer))
-        if owner is not None and any(node.layer is layer for node in owner.nodes):
-            raise ConfigError(
-                f"{layer!r} belongs to another network, which would lose its parameters: put copy.deepcopy(layer), or "
-                "its expression, into the new one, and copy the values with load_state"
-            )
 
 
 def _restored(

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnkit.errors import PlotError
-from cnnkit.plotting.style import BLUE, GREY, VERMILION, new_figure, picture
+from cnnkit.plotting.style import BLUE, GREY, new_figure, picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cnnkit.evaluation.measures import Calibration
+
+QUIET = "#BFD9EA"
+"""Blue on much white: the bars are large."""
 
 
 @picture
@@ -32,14 +35,14 @@ def draw_calibration(calibration: Calibration, name: str) -> Figure:
     right, sure = calibration.accuracy[filled], calibration.confidence[filled]
     style = {"width": 0.92 / bins, "align": "edge"}
     left = edges[filled] + 0.04 / bins
-    accuracy.bar(left, right, color=BLUE, label="accuracy in the bin", **style)
+    accuracy.bar(left, right, color=QUIET, edgecolor=BLUE, label="accuracy in the bin", **style)
     accuracy.bar(
         left,
         sure - right,
         bottom=right,
         fill=False,
-        edgecolor=VERMILION,
-        hatch="//",
+        edgecolor=GREY,
+        linestyle=":",
         label="gap to confidence",
         **style,
     )
@@ -47,8 +50,9 @@ def draw_calibration(calibration: Calibration, name: str) -> Figure:
     accuracy.set_ylim(0, 1.02)
     accuracy.set_ylabel("accuracy (share of samples)")
     accuracy.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)  # above: bars may be anywhere below
-    samples.bar(left, calibration.count[filled], color=GREY, **style)
+    samples.bar(left, calibration.count[filled], color="#C8C8C8", **style)
     samples.set_yscale("log")
+    samples.yaxis.set_major_formatter("{x:,.0f}")
     samples.set_ylim(0.7, calibration.count.max() * 3)
     samples.set_ylabel("samples")
     samples.set_xlabel("confidence (probability of the predicted class)")

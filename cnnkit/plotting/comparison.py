@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cnnkit.errors import PlotError
-from cnnkit.plotting.curves import VALIDATION, Curve, drawn_quantities, is_finite, plot_curve, with_unit
-from cnnkit.plotting.style import BLACK, CYCLE, LINES, MARKERS, integer_axis, new_figure, picture, plain
+from cnnkit.plotting.curves import VALIDATION, Curve, drawn_quantities, is_finite, plot_curve, stretch, with_unit
+from cnnkit.plotting.style import BLACK, CYCLE, LINES, MARKERS, epoch_axis, new_figure, picture, plain
 from cnnkit.types import Array
 
 if TYPE_CHECKING:
@@ -67,11 +67,13 @@ def _draw_curves(axes: Axes, entries: Sequence[Entry], quantity: str) -> None:
         for name, line in ((quantity, "-"), (VALIDATION + quantity, "--")):
             if values := entry.history.get(name):
                 plot_curve(axes, values, name, colour, line, marker)
-    kinds = [Line2D([], [], color=BLACK, linestyle=line, label=kind) for kind, line in KINDS.items()]
-    axes.legend(handles=kinds)
-    axes.set_xlabel("epoch")
+    names = quantity, VALIDATION + quantity
+    curves = [entry.history[name] for entry in entries for name in names if entry.history.get(name)]
+    if any(entry.history.get(VALIDATION + quantity) for entry in entries):
+        axes.legend(handles=[Line2D([], [], color=BLACK, linestyle=line, label=kind) for kind, line in KINDS.items()])
     axes.set_ylabel(with_unit(quantity))
-    integer_axis(axes)
+    epoch_axis(axes, max(map(len, curves)))
+    stretch(axes, quantity, [value for values in curves for value in values if is_finite(value)])
     axes.grid(visible=True)
 
 
@@ -123,10 +125,9 @@ def draw_quantity_by_configuration(
         curves.fill_between(epochs, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
         ends = [histories[-1] for histories in runs[place] if histories and is_finite(histories[-1])]
         _draw_last(last, place, ends, colour, marker)
-    curves.set_xlabel("epoch")
     curves.set_ylabel(with_unit(quantity))
     curves.set_title("mean ± standard deviation of the seeds")
-    integer_axis(curves)
+    epoch_axis(curves, max(table.shape[1] for table in tables))
     last.set_yticks(range(len(tables)), [plain(name, 28) for name in names[: len(tables)]])
     last.set_ylim(len(tables) - 0.5, -0.5)
     last.set_xlabel(with_unit(quantity))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,6 +27,8 @@ MAX_CELLS = 240
 MAX_PAIRS = 16
 WIDTH, HEIGHT = 777, 446
 """Points that a matrix with counts has at least, to fit the type into its cells."""
+READABLE = 10
+"""Points of the counts at least; where cells are too small for it, they become wider than high."""
 
 
 @picture
@@ -36,7 +38,7 @@ def draw_confusion(matrix: Array, labels: Sequence[str], name: str) -> Figure:
     matrix: (K, K) counts, rows true, columns predicted; labels: K names, or none; name: of the model.
     Raises PlotError if it counts no samples, and for more than MAX_CLASSES classes.
     """
-    from matplotlib.colors import Normalize, PowerNorm
+    from matplotlib.colors import PowerNorm
 
     check_classes(len(matrix))
     samples, right, classes = int(matrix.sum()), int(np.trace(matrix)), len(matrix)
@@ -48,9 +50,10 @@ def draw_confusion(matrix: Array, labels: Sequence[str], name: str) -> Figure:
     axes, *beside = figure.subplots(1, 1 if counted else 2, width_ratios=None if counted else [5, 2], squeeze=False)[0]
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     blocks, step = _blocks(share)
-    scale = Normalize(0, 1) if counted else PowerNorm(0.5, 0, 1)  # without counts, colour must tell 1 % from none
+    scale = PowerNorm(0.35, 0, 1)  # rare errors must be told from none
     edges = (-0.5, len(blocks) * step - 0.5, len(blocks) * step - 0.5, -0.5)  # in classes, a block at the end in full
-    shown = axes.imshow(blocks, cmap="Blues", norm=scale, aspect="auto", interpolation="nearest", extent=edges)
+    aspect: Literal["equal", "auto"] = "equal" if not counted or _size(matrix, HEIGHT) >= READABLE else "auto"
+    shown = axes.imshow(blocks, cmap="Blues", norm=scale, aspect=aspect, interpolation="nearest", extent=edges)
     axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5))
     if step > 1:
         figure.supxlabel(f"each point is the largest share of {step} x {step} classes", fontsize=SMALL)
@@ -93,22 +96,27 @@ def _name_axes(axes: Axes, names: list[str]) -> None:
 
 def _write_counts(axes: Axes, matrix: Array, share: Array) -> None:
     """The counts of all cells that have one; off the diagonal they are bold."""
-    digits = len(str(matrix.max()))
-    size = min(14, WIDTH / len(matrix) / (0.68 * digits), HEIGHT / len(matrix) * 0.75)
+    size = max(_size(matrix, HEIGHT), min(READABLE, _size(matrix, WIDTH)))
     for row, column in np.argwhere(matrix).tolist():
         axes.text(
             column,
             row,
-            str(matrix[row, column]),
+            f"{matrix[row, column]:,}",
             ha="center",
             va="center",
             fontsize=size,
-            color="white" if share[row, column] > 0.5 else "black",
+            color="white" if share[row, column] > 0.2 else "black",
             fontweight="normal" if row == column else "bold",
         )
     for edge in np.arange(len(matrix) - 1) + 0.5:
         axes.axhline(edge, color="#E0E0E0", linewidth=0.6)
         axes.axvline(edge, color="#E0E0E0", linewidth=0.6)
+
+
+def _size(matrix: Array, width: int) -> float:
+    """Points of the counts' type in a matrix of so many points."""
+    digits = len(f"{matrix.max():,}")
+    return min(14, width / len(matrix) / (0.68 * digits), HEIGHT / len(matrix) * 0.75)
 
 
 def _write_pairs(axes: Axes, matrix: Array, names: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import PlotError
 from cnnkit.plotting.saving import encoded
-from cnnkit.plotting.style import BLUE, VERMILION, integer_axis, new_figure, picture
+from cnnkit.plotting.style import BLUE, GREY, VERMILION, epoch_axis, new_figure, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 4
 MAX_POINTS = 2000
+FAR = 5.0
+"""From which factor on the end of a curve is a flat line beside its beginning."""
 MAX_VALUE = 1e30
 """Values beyond it are skipped, like NaN: an axis could not show others next to them."""
 VALIDATION = "validation_"
@@ -29,10 +31,11 @@ Curve = Sequence[float]
 
 
 @picture
-def draw_curves(history: Mapping[str, Curve], title: str) -> Figure:
-    """One panel for loss and for each metric by epoch.
+def draw_curves(history: Mapping[str, Curve], title: str, kept_epoch: int | None = None) -> Figure:
+    """One panel for loss and for each metric by epoch; a loss that falls far has a logarithmic axis.
 
-    history: values of each quantity by epoch, `validation_loss` beside `loss`. Raises PlotError with nothing to draw.
+    history: values of each quantity by epoch, `validation_loss` beside `loss`; kept_epoch: the one whose weights the
+    model has, from 1, marked by a line. Raises PlotError with nothing to draw.
     """
     panels = drawn_quantities([history])
     if not panels:
@@ -41,7 +44,7 @@ def draw_curves(history: Mapping[str, Curve], title: str) -> Figure:
     rows = 1 if len(panels) <= 2 else 2
     grid = figure.subplots(rows, math.ceil(len(panels) / rows), squeeze=False).ravel()
     for axes, name in zip(grid, panels, strict=False):
-        _draw(axes, name, history)
+        _draw(axes, name, history, kept_epoch)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     return figure
@@ -80,15 +83,46 @@ def is_finite(value: Any) -> bool:
     return bool(-MAX_VALUE <= value <= MAX_VALUE)
 
 
-def _draw(axes: Axes, name: str, history: Mapping[str, Curve]) -> None:
-    plot_curve(axes, history[name], "training", BLUE, "-", "o")
-    if validation := history.get(VALIDATION + name):
-        plot_curve(axes, validation, "validation", VERMILION, "--", "s")
-    axes.set_xlabel("epoch")
+def _draw(axes: Axes, name: str, history: Mapping[str, Curve], kept_epoch: int | None) -> None:
+    curves = {"training": history[name], "validation": history.get(VALIDATION + name) or ()}
+    plot_curve(axes, curves["training"], "training", BLUE, "-", "o")
+    if curves["validation"]:
+        plot_curve(axes, curves["validation"], "validation", VERMILION, "--", "s")
     axes.set_ylabel(with_unit(name))
-    integer_axis(axes)
+    last = max(map(len, curves.values()))
+    epoch_axis(axes, last)
+    stretch(axes, name, [value for values in curves.values() for value in values if is_finite(value)])
     axes.grid(visible=True)
-    axes.legend()
+    if kept_epoch is not None and 1 <= kept_epoch <= last:
+        axes.axvline(kept_epoch, color=GREY, linestyle=":", label=f"epoch {kept_epoch} kept")
+    if len(axes.lines) > 1:
+        axes.legend()
+
+
+def stretch(axes: Axes, name: str, values: Curve) -> None:
+    """Show differences at the end of a training as well as those at its beginning: a logarithmic axis for a loss that
+    falls by a factor of FAR, and a share such as an accuracy by what is missing to 1, if that does.
+    """
+    if not values or min(values) < 0:
+        return
+    if name == "loss" and 0 < min(values) * FAR <= max(values):
+        axes.set_yscale("log")
+        plain_ticks(axes)
+        axes.set_ylabel(f"{name} (mean per sample, log)")
+    elif name == "accuracy" and max(values) <= 1 and (1 - max(values)) * FAR <= 1 - min(values):
+        tail = sorted(values)[len(values) // 4]  # the first epochs may run out of the picture at the bottom
+        axes.set_ylim(bottom=max(0.0, tail - 0.5 * (1 - tail)), top=1 + 0.1 * (1 - tail))
+        if min(values) < axes.get_ylim()[0]:
+            axes.set_ylabel(f"{name} (lowest cut off)")
+
+
+def plain_ticks(axes: Axes) -> None:
+    """Ticks of a logarithmic axis as one writes them, 0.05, not as powers."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _is_drawn(name: str) -> bool:

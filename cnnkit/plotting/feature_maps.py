@@ -31,7 +31,7 @@ def draw_feature_maps(image: Array, maps: Array, title: str, caption: str) -> Fi
     if not np.isfinite(maps).any():
         raise PlotError("there are no feature maps to show: none of their values is finite")
     more = f", the first {MAX_MAPS} of {len(maps):,} channels" if len(maps) > MAX_MAPS else ""
-    figure = new_figure(title + more)
+    figure = new_figure(title + more, compressed=True)
     left, right = figure.subfigures(1, 2, width_ratios=[1, 2.6], squeeze=False)[0]
     axes = left.subplots()
     axes.set_title("\n".join(map(plain, caption.splitlines())))

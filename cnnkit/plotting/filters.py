@@ -65,7 +65,7 @@ def draw_filter_history(weights: Array, title: str, *, epochs: Sequence[int] | N
     columns = thinned(len(weights), MAX_EPOCHS)
     shown = weights[columns, :MAX_HISTORIES, channel]  # (epochs, filters, kh, kw)
     count, filters = shown.shape[:2]
-    figure = new_figure(title + _cut("filter", weights.shape[1], MAX_HISTORIES))
+    figure = new_figure(title + _cut("filter", weights.shape[1], MAX_HISTORIES), compressed=True)
     grid = figure.subplots(filters, count, squeeze=False)
     for axes in grid.flat:
         frame(axes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkit.components.predicted import not_finite
 from cnnkit.errors import PlotError
-from cnnkit.plotting.style import GREEN, SMALL, SUBTITLE, VERMILION, class_names, new_figure, picture
+from cnnkit.plotting.style import GREEN, GREY, NORMAL, SMALL, VERMILION, class_names, new_figure, picture
 from cnnkit.plotting.tiles import VALUE, check_images, show_images, tiles
 from cnnkit.types import Array, Inputs
 
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 MAX_SAMPLES, MAX_LONG = 21, 15
 """How many are shown, and how many if the labels are longer than SHORT."""
 SHORT = 5
-MIN_PLACES = 10
-"""Places of the grid at least, so that a single sample does not fill it."""
-CAPTION = 0.42
-"""Height of the two lines of text over a tile, in heights of its image."""
+CAPTION = 0.6
+"""Height of the two lines of text over a tile and the one below it, in heights of its image."""
 
 
 @picture
@@ -73,16 +71,17 @@ def _most(labels: Sequence[str]) -> int:
 def _grid(
     images: Inputs, targets: Array, probabilities: Array, labels: Sequence[str], index: Array, title: str
 ) -> Figure:
-    figure = new_figure(title)
+    figure = new_figure(title, compressed=len(index) == 1)  # captions of several need their room
     names = class_names(labels, probabilities.shape[1], 12)
     height, width = images.shape[2:]
     long = _most(labels) == MAX_LONG
     room = 1.8 if long else 1.05  # for the labels
-    places = tiles(figure, len(index), shape=(height + CAPTION * width, width * room), least=MIN_PLACES)
+    places = tiles(figure, len(index), shape=(height + CAPTION * width, width * room))
     shown = show_images(places, images[index])
     for axes, at in zip(places, index.tolist(), strict=True):
         predicted, target = int(probabilities[at].argmax()), int(targets[at])
-        size = SMALL if long else SUBTITLE
+        size = SMALL if long else NORMAL
+        axes.set_xlabel(f"sample {at:,}", fontsize=SMALL, labelpad=2, color=GREY)
         text = f"{names[predicted]}  {percent(probabilities[at, predicted])}"
         if predicted == target:
             axes.set_title(f"✓ {text}", color=GREEN, fontsize=size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -39,14 +40,23 @@ MAX_TEXT = 60
 
 
 def picture(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A drawing function in the common look; it raises PlotError where matplotlib is missing."""
+    """A drawing function in the common look, whose figure a notebook shows; PlotError where matplotlib is missing."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with look():
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+        figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]  # IPython asks for it
+        return figure
 
     return drawn
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    with look():
+        figure.savefig(file, format="png", dpi=DPI / 2)
+    return file.getvalue()
 
 
 @contextmanager
@@ -79,12 +89,15 @@ def look() -> Iterator[None]:
         yield
 
 
-def new_figure(title: str) -> Figure:
-    """An empty slide with its title, on two lines if it is long."""
+def new_figure(title: str, *, compressed: bool = False) -> Figure:
+    """An empty slide with its title, on two lines if it is long.
+
+    compressed: for images, which keep their shape: no room is left between them.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SLIDE, dpi=DPI, layout="constrained")
+    figure = Figure(figsize=SLIDE, dpi=DPI, layout="compressed" if compressed else "constrained")
     FigureCanvasAgg(figure)
     layout = figure.get_layout_engine()
     layout.set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]  # it is the one asked for above
@@ -97,11 +110,13 @@ def wrapped(title: str) -> str:
     return "\n".join(textwrap.wrap(plain(title, 2 * TITLE_LINE), TITLE_LINE))
 
 
-def integer_axis(axes: Axes) -> None:
-    """Whole numbers alone at the ticks of the x axis, such as epochs."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+def epoch_axis(axes: Axes, last: int) -> None:
+    """Epochs at the x axis, from 1 to the last one: there is none with the number 0."""
+    step = next(step for power in range(10) for step in (10**power, 2 * 10**power, 5 * 10**power) if last <= 9 * step)
+    axes.set_xticks(sorted({1, *range(step, last + 1, step)}))
+    margin = 0.03 * max(last - 1, 10)
+    axes.set_xlim(1 - margin, max(last, 1) + margin)
+    axes.set_xlabel("epoch")
 
 
 def diverging() -> Colormap:

@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 VALUE = "pixel value (units of the dataset)"
 
 
-def tiles(
-    figure: FigureBase, count: int, *, shape: tuple[float, float] = (1, 1), area: float = 16 / 8, least: int = 1
-) -> list[Axes]:
+def tiles(figure: FigureBase, count: int, *, shape: tuple[float, float] = (1, 1), area: float = 16 / 8) -> list[Axes]:
     """Axes without ticks in as many columns as make each of them largest.
 
-    shape: height and width of a tile, in any unit; area: width of the place for all of them, for a height of 1; least:
-    how many must have a place, so that a few do not fill the slide.
+    shape: height and width of a tile, in any unit; area: width of the place for all of them, for a height of 1. The
+    last row is filled as far as that makes no tile smaller.
     """
-    places = max(count, least)
 
     def size(columns: int) -> float:
-        return min(area / (columns * shape[1]), 1 / (math.ceil(places / columns) * shape[0]))
+        return min(area / (columns * shape[1]), 1 / (math.ceil(count / columns) * shape[0]))
 
-    columns = max(range(1, places + 1), key=size)
-    grid: list[Axes] = figure.subplots(math.ceil(places / columns), columns, squeeze=False).ravel().tolist()
+    columns = max(range(1, count + 1), key=size)
+    rows = math.ceil(count / columns)
+    columns = math.ceil(count / rows)
+    grid: list[Axes] = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axes in grid[:count]:
         frame(axes)
     for axes in grid[count:]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
+from cnnkit.markup import html_table
 from cnnkit.registry import commit, facts, log
 from cnnkit.registry.aliases import alias_file, alias_of, read_alias
 from cnnkit.registry.facts import Facts
@@ -151,3 +152,16 @@ def _read(files: Files, path: Path, number: int, digests: log.Digests | None) ->
         raise RegistryError(log.stranger(number))
     manifest, state = unpack(data, path.parent.name)
     return facts.facts_of(manifest, state.values(), number, digest, len(data))
+
+
+def as_html(found: Sequence[Entry]) -> str:
+    """A listing for a notebook."""
+    rows = []
+    for entry in found:
+        facts = entry.facts
+        metrics = facts.metrics if facts else {}
+        shown = ", ".join(f"{name} {metrics[name]:.4g}" for name in ("accuracy", "loss") if name in metrics)
+        created = facts.created[:16].replace("T", " ") if facts else ""
+        dataset = facts.dataset or "" if facts else ""
+        rows.append((entry.ref, ", ".join(entry.aliases), created, dataset, shown or entry.problem))
+    return html_table(("version", "aliases", "created", "dataset", "test"), rows, left=5)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnkit.components import Component
+from cnnkit.markup import html_table
 from cnnkit.network import Network
 from cnnkit.registry import model_manifest
 from cnnkit.registry.facts import Facts
@@ -14,7 +15,7 @@ from cnnkit.registry.format.manifest import Manifest
 from cnnkit.types import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Version:
     """One registered model; its file never changes."""
 
@@ -28,6 +29,12 @@ class Version:
     def ref(self) -> str:
         """Its reference, such as `digits@3`."""
         return f"{self.name}@{self.number}"
+
+    def __repr__(self) -> str:
+        return f"<Version {self.ref}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(("version", "digest", "file"), [(self.ref, self.digest[:12], str(self.path))], left=3)
 
 
 @dataclass(frozen=True)

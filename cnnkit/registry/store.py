@@ -36,6 +36,12 @@ class Registry:
         self.path = expanded(path or os.environ.get(ENVIRONMENT) or "registry")
         self._files = files or Files()
 
+    def __repr__(self) -> str:
+        return f"Registry({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        return listing.as_html(self.search() if self.path.is_dir() else [])
+
     def save(
         self,
         model: Network,
@@ -362,10 +368,9 @@ class Registry:
     def _number(self, reference: Reference) -> int:
         if reference.which != LATEST:
             return self._alias(reference.name, str(reference.which)).number
-        number = next(listing.numbers(self._files, self.path / reference.name), None)
-        if number is None:
-            raise RegistryError(f"the model {reference.name!r} has no versions left")
-        return number
+        for number in listing.numbers(self._files, self.path / reference.name):
+            return number
+        raise RegistryError(f"the model {reference.name!r} has no versions left")
 
     def _alias(self, name: str, alias: str) -> Alias:
         try:

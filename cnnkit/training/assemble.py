@@ -80,7 +80,7 @@ def _check_memory(layers: Sequence[str | Call], recipe: Recipe, data: Data) -> N
 def trainer_for(
     recipe: Recipe,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     components: Mapping[str, Any] | None = None,
 ) -> Trainer:
     """The recipe's trainer; workers and progress are the machine's and the user's business, not the recipe's.

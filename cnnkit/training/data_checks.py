@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,16 +17,26 @@ from cnnkit import axes
 from cnnkit.classes import check_labels, first_outside, indices_of, listed
 from cnnkit.components import Loss
 from cnnkit.components.checks import MAX_FLOAT32, are_shares
+from cnnkit.data.split import split_validation
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.network import Network
-from cnnkit.types import Array, Data, Inputs, Samples, as_inputs, blocks
+from cnnkit.types import Array, Data, Inputs, Samples, as_array, as_inputs, blocks
 from cnnkit.units import Range, bounds, in_other_units, units_hint, units_of
 from cnnkit.wording import counted
 
 NAMES = TRAIN, VALIDATION, TEST = "training", "validation", "test"
-Given = Data | Samples | tuple[Inputs, Any]
+
+
+class Validated(NamedTuple):
+    """Samples to train on, and others to validate on; targets may be names."""
+
+    train: Samples
+    validation: Samples
+
+
+Given = Data | Samples | Validated | tuple[Inputs, Any]
 """What can be trained on: a dataset, or inputs with their targets."""
 
 
@@ -75,6 +86,8 @@ def parts_of(data: Given, model: Network, loss: Loss) -> Parts:
             given: tuple[Any, ...] = data.train, data.validation, data.test
         case Samples():
             given = data, None, None
+        case Validated():
+            given = data.train, data.validation, None
         case (x, y):
             given = (as_inputs(x), y), None, None
         case _:
@@ -92,6 +105,37 @@ def parts_of(data: Given, model: Network, loss: Loss) -> Parts:
     outputs = model.output_shape
     fit = len(labels) == outputs[0] and len(outputs) != 2
     return Parts(train, validation, test, labels if fit else model.labels)
+
+
+def with_validation(data: Given, validation: float | tuple[Inputs, Any] | Samples | None, seed: int) -> Given:
+    """The data with samples to validate on: a share of those to train on, or others.
+
+    Raises ConfigError for a share of data that have samples to validate on, and one that is not above 0 and below 1.
+    """
+    if validation is None:
+        return data
+    train = data.train if isinstance(data, Data | Validated) else _paired(data)
+    if isinstance(validation, Samples | tuple):
+        held_out = _paired(validation)
+    else:
+        if isinstance(data, Data) and data.validation is not None:
+            raise ConfigError(f"the data have their own validation samples: expected no share, got {validation!r}")
+        codes = np.unique(train.y, return_inverse=True)[1] if train.y.dtype.kind in "OU" else train.y
+        rest, chosen = split_validation(Samples(np.arange(len(train)), codes), validation, seed)
+        train, held_out = train.take(np.asarray(rest.x)), train.take(np.asarray(chosen.x))
+    if isinstance(data, Data):
+        return replace(data, train=train, validation=held_out)
+    return Validated(train, held_out)
+
+
+def _paired(given: Any) -> Samples:
+    """Raises ConfigError for anything but samples, or inputs with their targets."""
+    match given:
+        case Samples():
+            return given
+        case (x, y):
+            return Samples(as_inputs(x), as_array(y, "the targets"))
+    raise ConfigError(f"expected a pair of arrays (inputs, targets), got {type(given).__name__}")
 
 
 def samples_of(model: Network, loss: Loss, samples: Samples) -> Samples:

@@ -50,7 +50,7 @@ def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int =
     task = trainer.loss.task(batch.y, model.output_shape)
     done, learned = 0, False
     if hint := about_inputs(model, batch.x):
-        trainer.progress.warn(hint)
+        trainer.warn(hint)
     with trainer.session(model, batch, augmented=False) as session:
         while done < steps and not learned and math.isfinite(after["loss"]):
             session.step(np.arange(len(batch)), (trainer.seed, 0, done))

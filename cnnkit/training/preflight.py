@@ -20,6 +20,7 @@ from cnnkit.network import Network
 from cnnkit.network.graph.ending import about_end
 from cnnkit.training.callbacks import HOW_TO_VALIDATE
 from cnnkit.training.data_checks import NAMES, Parts
+from cnnkit.training.freezing import factors_of
 from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.steps import factor_at, rate_of
 from cnnkit.training_options import OPTIONS, TrainingOptions
@@ -62,6 +63,7 @@ def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[st
     for thing, name in _parts(options, model):
         for attribute in unread(thing):
             _check_attribute(name(), thing, attribute)
+    factors_of(model, options)
     rate_of(options.optimizer)
     for epoch in np.linspace(0.0, options.epochs, min(LOOKS, 2 * options.epochs), endpoint=False).tolist():
         factor_at(options.schedule, epoch, options.epochs)

@@ -151,7 +151,10 @@ def _written(option: Option[Any, Any], given: Any) -> Any:
         kept: Any = Expressions if isinstance(option.default, tuple) else Expression
         kept = kept if option.default is not None else kept | None
     else:
-        kept = Annotated[tuple[str, ...], Field(strict=False)] if get_origin(given) is Sequence else given
+        kept = given
+        if Sequence in (get_origin(given), *map(get_origin, get_args(given))):  # TOML has lists of texts alone
+            kept = Annotated[tuple[str, ...], Field(strict=False)]
+            kept = kept if option.default is not None else kept | None
         kept = Annotated[kept, AfterValidator(functools.partial(_fitting, option))]
     return kept, Field(... if option.required else option.default, description=option.expected)
 

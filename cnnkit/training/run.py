@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
+from cnnkit.markup import html_table, svg_curves
 from cnnkit.network import Network
+from cnnkit.wording import counted
 
 History = dict[str, list[float]]
-"""The values of each quantity, one for each whole epoch: loss, accuracy, validation_loss, ..., lr, seconds."""
+"""The values of each quantity, one for each whole epoch: loss, accuracy, validation_loss, ..., lr, seconds.
+
+All are equally long, so that `pandas.DataFrame(run.history)` is a table with a row for each epoch."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """One execution of a training, with its trained model."""
 
@@ -37,6 +42,28 @@ class Run:
     stopped in the first."""
     partial_steps: int = 0
     """Steps of an epoch that was stopped before its end: they are in the weights, but not in the history."""
+
+    def __repr__(self) -> str:
+        epochs = len(next(iter(self.history.values()), []))
+        measured = "".join(f", test {name} {value:.4g}" for name, value in self.metrics.items())
+        return f"<Run: {counted(epochs, 'epoch')}, {self.reason}{measured}>"
+
+    def _repr_html_(self) -> str:
+        """The curves of loss and metrics, and their last numbers."""
+        shown = [name for name in self.history if "[" not in name and name not in ("lr", "seconds")]
+        names = [name for name in shown if not name.startswith("validation_")]
+        rows = []
+        for name in names:
+            values = self.history.get(name, []), self.history.get(f"validation_{name}", [])
+            last = [f"{one[-1]:.4f}" if one else "" for one in values]
+            rows.append((name, *last, f"{self.metrics[name]:.4f}" if name in self.metrics else ""))
+        curves = [
+            svg_curves(name, self.history[name], self.history.get(f"validation_{name}", []), self.kept_epoch)
+            for name in names
+            if self.history[name]
+        ]
+        table = html_table(("", "training", "validation", "test"), rows, left=1)
+        return f"<div>{''.join(curves)}</div>{table}<p>{escape(repr(self)[1:-1])}</p>"
 
     def record(self) -> dict[str, Any]:
         """What `Registry.save` keeps beside the model: recipe, history, metrics, dataset, and settings.

@@ -6,13 +6,15 @@ import functools
 import signal
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.network import (
     Augmented,
     Forecast,
     Network,
     Objective,
+    Pace,
     Session,
     available_cores,
     available_memory,
@@ -23,24 +25,37 @@ from cnnkit.option import Option
 from cnnkit.training.beginning import Beginning
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.class_balance import check_balance, class_weights, weighted
-from cnnkit.training.data_checks import Checked, Given, Parts, check_data, check_values, parts_of, samples_of
+from cnnkit.training.data_checks import (
+    Checked,
+    Given,
+    Parts,
+    check_data,
+    check_values,
+    parts_of,
+    samples_of,
+    with_validation,
+)
+from cnnkit.training.freezing import factors_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
+from cnnkit.training.notebook_progress import shown
 from cnnkit.training.preflight import begin, preflight
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
 from cnnkit.training_options import TrainingOptions, Value, whole_or_none
-from cnnkit.types import Data, Samples
+from cnnkit.types import Data, Inputs, Samples
 from cnnkit.units import warn_of_units
 from cnnkit.waiting import waiting
 from cnnkit.wording import counted
 
 
-def _progress(_name: str, given: Progress | None) -> Progress:
-    return given or Progress()
+def _progress(name: str, given: Progress | bool | None) -> Progress | bool:
+    if given is None or isinstance(given, Progress | bool):
+        return given or False
+    raise ConfigError(f"{name} must be True, False, or an object that is told of steps and epochs, got {given!r:.80}")
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Trainer(TrainingOptions):
     """Trains a model: `Trainer(optimizer="Adam(0.001)", epochs=5).fit(model, data)`.
 
@@ -51,8 +66,10 @@ class Trainer(TrainingOptions):
     workers: Value[int | None] = Option(
         None, whole_or_none, about="Number of parallel workers; all cores by default. Never changes a result."
     )
-    progress: Option[Progress | None, Progress] = Option(
-        None, _progress, about="What is reported about every step and epoch."
+    progress: Option[Progress | bool | None, Progress | bool] = Option(
+        True,
+        _progress,
+        about="Whether each epoch is shown: live in a terminal or notebook, else as a line; False for silence.",
     )
 
     def fit(
@@ -60,13 +77,16 @@ class Trainer(TrainingOptions):
         model: Network,
         data: Given,
         *,
+        validation: float | tuple[Inputs, Any] | Samples | None = None,
         stop: StopRequest | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Run:
         """Train the model in place and return the run.
 
         data: a dataset, or inputs (N, C, H, W) with their targets: class indices or names (N,), or values (N, F); the
-        model adopts the names if it has no labels, and the range of the inputs. stop: looked at after each step, to end
+        model adopts the names if it has no labels, and the range of the inputs. validation: the share of the training
+        samples to validate on after each epoch, chosen evenly over the classes, or a pair of inputs and targets; None
+        for those of the data. stop: looked at after each step, to end
         before all epochs are done; checkpoints: where they are kept, and whether to continue from the latest one, which
         gives the same bits as a training that was never interrupted.
         Without a `stop`, the first Ctrl-C ends the training after the step, and gives back the run with what there is;
@@ -76,6 +96,7 @@ class Trainer(TrainingOptions):
         Raises what `prepare` raises, ConfigError for a callback or keep = "best" that needs what there is not, and
         TrainingError, naming the layer, if a loss, gradient or weight is not finite.
         """
+        data = with_validation(data, validation, self.seed)
         if stop is None:
             with stop_on_interrupt() as stop:
                 return self._fit(model, data, stop, checkpoints)
@@ -99,13 +120,14 @@ class Trainer(TrainingOptions):
             else None,
             "samples": list(train.x.shape),
         }
+        progress = shown(self.progress)
         loop = Loop(
             options,
             model,
             sessions,
             validation,
             workers=workers,
-            progress=self.progress,
+            progress=progress,
             stop=stop,
             checkpoints=checkpoints,
             about=about,
@@ -115,8 +137,8 @@ class Trainer(TrainingOptions):
         model.framing = data.framing if isinstance(data, Data) else model.framing
         model.task = self.loss.task(train.y, model.output_shape)
         try:
-            with self.progress:
-                self.progress.training_started(self._beginning(model, checked, data))
+            with progress:
+                progress.training_started(self._beginning(model, checked, data))
                 history, reason = loop.run()
         except BaseException:
             if not loop.updates:  # nothing was trained: the model says what it said
@@ -166,7 +188,7 @@ class Trainer(TrainingOptions):
         with waiting("checking the samples"):
             checked = self.check(model, data)
         for warning in (*warnings, *checked.warnings):
-            self.progress.warn(warning)
+            self.warn(warning)
         return checked
 
     def check(self, model: Network, data: Given) -> Checked:
@@ -240,8 +262,12 @@ class Trainer(TrainingOptions):
         except Exception as error:
             why = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
         warning = f"the model was trained, but could not be measured on the test samples: {why}"
-        self.progress.warn(warning)
+        self.warn(warning)
         return {}, warning
+
+    def warn(self, text: str) -> None:
+        """Tell whom the training is shown to; as a Python warning where it is shown to nobody yet."""
+        (self.progress if isinstance(self.progress, Progress) else Progress()).warn(text)
 
     def _evaluated(self, model: Network, samples: Samples) -> dict[str, float]:
         workers = self.workers or available_cores()
@@ -262,14 +288,17 @@ class Trainer(TrainingOptions):
 def _session(
     options: TrainingOptions, model: Network, samples: Samples, workers: int, weights: tuple[float, ...] | None
 ) -> AbstractContextManager[Session]:
+    factors = factors_of(model, options)
+    engine = model.engine_for(options.loss, factors)
     return training_session(
-        model.engine_for(options.loss),
+        engine,
         samples,
         Objective(weighted(options.loss, weights), tuple(options.metrics)),
         options.optimizer,
         min(options.batch_size, len(samples)),
         workers,
         options.gradient,
+        Pace(engine.parameters, factors) if factors else None,
     )
 
 

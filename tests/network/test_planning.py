@@ -14,7 +14,7 @@ from cnnkit.network import Sequential
 from cnnkit.network.execution.memory import Plan
 from cnnkit.network.execution.plan import plan
 from cnnkit.network.graph.node import flatten
-from cnnkit.network.graph.summary import summary
+from cnnkit.network.graph.summary import Summary
 
 LAYERS: dict[str, Callable[[int], list[str]]] = {
     "layers": lambda count: ["Flatten()"] + ["ReLU()"] * count,
@@ -55,7 +55,7 @@ def test_the_work_grows_with_the_layers(kind: str) -> None:
     layers = {count: Sequential(LAYERS[kind](count), SHAPE).layers for count in (100, 200)}
     assert growth(lambda count: lambda: flatten(layers[count], SHAPE, 0)) < GROWTH
     assert growth(lambda count: lambda: plan(models[count].nodes, prediction=True)) < GROWTH
-    assert growth(lambda count: lambda: summary(models[count].nodes, SHAPE)) < GROWTH
+    assert growth(lambda count: lambda: Summary(models[count].nodes, SHAPE)) < GROWTH
 
 
 @pytest.mark.parametrize("kept", [False, True])

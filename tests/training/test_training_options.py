@@ -94,7 +94,7 @@ def test_recipes_trainers_and_records_have_the_same_options() -> None:
     assert {name: parameter.default for name, parameter in arguments.items()} == {
         **{name: option.default for name, option in OPTIONS.items()},
         "workers": None,
-        "progress": None,
+        "progress": True,
     }
     trainer = Trainer(clip_norm=1.0, rollback=0.5)
     left_out = {name for name, option in OPTIONS.items() if option.default is None} - {"clip_norm", "rollback"}

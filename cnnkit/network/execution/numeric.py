@@ -16,6 +16,7 @@ from cnnkit.errors import ShapeError
 from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.objective import Objective, Sums
+from cnnkit.network.execution.pace import Pace
 from cnnkit.network.execution.session import Session
 from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.graph.keys import keyed_rng
@@ -100,8 +101,9 @@ class NumericSession(Session):
         optimizer: Optimizer,
         batch_size: int,
         method: GradientMethod,
+        pace: Pace | None = None,
     ) -> None:
-        super().__init__(engine, samples, objective, optimizer, batch_size)
+        super().__init__(engine, samples, objective, optimizer, batch_size, pace)
         self.method = method
         self._exact = in_float64(engine)
         self._places: Workspaces = defaultdict(functools.partial(Workspace, self._exact.dtype))

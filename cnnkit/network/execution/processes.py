@@ -26,6 +26,7 @@ from cnnkit.errors import CnnkitError, TrainingError
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.memory import out_of_memory, pages
 from cnnkit.network.execution.objective import Objective, Sums
+from cnnkit.network.execution.pace import Pace
 from cnnkit.network.execution.session import Session
 from cnnkit.network.execution.tile_pass import alone, to_end, to_stop
 from cnnkit.terminal import HANGUP
@@ -48,9 +49,10 @@ class SharedSession(Session):
         optimizer: Optimizer,
         batch_size: int,
         workers: int,
+        pace: Pace | None = None,
     ) -> None:
         self.workers = workers
-        super().__init__(engine, samples, objective, optimizer, batch_size)
+        super().__init__(engine, samples, objective, optimizer, batch_size, pace)
         self._like, partials = self._probe()
         parameters = engine.parameters
         parameters.move_to(_shared(parameters.vector.shape, parameters.vector.dtype))

@@ -19,6 +19,7 @@ from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.memory import memory_errors_told
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.optimization import move, slots_of
+from cnnkit.network.execution.pace import Pace
 from cnnkit.network.execution.tile_pass import TilePass, to_end, to_stop
 from cnnkit.network.execution.workers import one_blas_thread
 from cnnkit.types import Array, Samples
@@ -38,9 +39,16 @@ class Session:
     workers = 1
 
     def __init__(
-        self, engine: Engine, samples: Samples, objective: Objective, optimizer: Optimizer, batch_size: int
+        self,
+        engine: Engine,
+        samples: Samples,
+        objective: Objective,
+        optimizer: Optimizer,
+        batch_size: int,
+        pace: Pace | None = None,
     ) -> None:
         self.engine = engine
+        self.pace = pace
         self.samples = samples
         self.objective = objective
         self.optimizer = optimizer
@@ -130,6 +138,8 @@ class Session:
     def square(self, worker: int) -> None:
         """Sum up the squares of the chunks in a worker's part."""
         part = self.part(worker)
+        if self.pace:
+            self.pace.quieten(self.gradient, part)
         gradient, first = self.gradient[part], part.start // CHUNK
         whole = len(gradient) // CHUNK
         chunks, rest = gradient[: whole * CHUNK].reshape(whole, CHUNK), gradient[whole * CHUNK :]
@@ -147,7 +157,15 @@ class Session:
         if scale != 1:
             self.gradient[part] *= scale
         state = {name: vector[part] for name, vector in self.state.items()}
-        move(self.optimizer, self.engine.parameters.vector[part], self.gradient[part], state, lr, number)
+        parameters = self.engine.parameters.vector
+
+        def update() -> None:
+            move(self.optimizer, parameters[part], self.gradient[part], state, lr, number)
+
+        if self.pace:
+            self.pace.follow(parameters, part, update)
+        else:
+            update()
 
 
 def slot_count(engine: Engine, batch_size: int, workers: int) -> int:
@@ -174,6 +192,7 @@ def training_session(
     batch_size: int,
     workers: int,
     method: GradientMethod | None = None,
+    pace: Pace | None = None,
 ) -> Iterator[Session]:
     """A session with as many workers as can be kept busy: processes, or this one alone; with a method, always alone.
 
@@ -185,14 +204,14 @@ def training_session(
         if method is not None:
             from cnnkit.network.execution.numeric import NumericSession
 
-            yield NumericSession(engine, samples, objective, optimizer, batch_size, method)
+            yield NumericSession(engine, samples, objective, optimizer, batch_size, method, pace)
             return
         if workers == 1:
-            yield Session(engine, samples, objective, optimizer, batch_size)
+            yield Session(engine, samples, objective, optimizer, batch_size, pace)
             return
         from cnnkit.network.execution.processes import SharedSession
 
-        session = SharedSession(engine, samples, objective, optimizer, batch_size, workers)
+        session = SharedSession(engine, samples, objective, optimizer, batch_size, workers, pace)
         try:
             yield session
         finally:

@@ -1,0 +1,164 @@
+"""A training in a program: what it shows, what it validates on, and what its model and run can be asked."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from cnnkit import Registry, Run, Sequential, Trainer, load_dataset, load_model
+from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.training.notebook_progress import NotebookProgress, shown
+from cnnkit.training.progress import Progress
+from cnnkit.types import Data, Samples
+
+DIGITS = load_dataset("Digits()")
+X, Y = DIGITS.train.x[:100], DIGITS.train.y[:100]
+SMALL = ["Conv2D(2, 3)", "ReLU()", "Flatten()", "Dense(10)"]
+
+
+def network(**options: Any) -> Sequential:
+    return Sequential(SMALL, DIGITS.input_shape, preprocessing=DIGITS.preprocessing, **options)
+
+
+def trained(data: Any = (X, Y), progress: Any = False, model: Sequential | None = None, **options: Any) -> Run:
+    return Trainer(epochs=2, workers=1, progress=progress).fit(model or network(), data, **options)
+
+
+def test_a_script_shows_a_line_for_each_epoch_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    trained(progress=True)
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert [line.split("  ")[0] for line in output.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    trained(progress=False)
+    assert capsys.readouterr().err == ""
+    assert Trainer().progress is True
+
+
+def test_what_is_no_progress_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"progress must be True, False, or an object that is told of steps"):
+        Trainer(progress="yes")  # type: ignore[arg-type]
+
+
+def test_a_notebook_shows_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: list[str] = []
+    handle = SimpleNamespace(update=pages.append)
+    display = ModuleType("IPython.display")
+    display.HTML, display.display = str, lambda page, display_id: handle  # type: ignore[attr-defined]
+    ipython = ModuleType("IPython")
+    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    ipython.display = display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    assert isinstance(shown(True), NotebookProgress)
+    trained(progress=True, validation=0.2)
+    table = ElementTree.fromstring(pages[-1])
+    assert [cell.text for cell in table.iter("th")] == [
+        "epoch",
+        *("loss", "accuracy", "validation loss", "validation accuracy"),
+    ]
+    assert len(list(table.iter("tr"))) == 3
+    ipython.get_ipython = lambda: None  # type: ignore[attr-defined]
+    assert not isinstance(shown(True), NotebookProgress)
+    assert type(shown(False)) is Progress
+
+
+def test_a_share_of_the_samples_validates() -> None:
+    run = trained(validation=0.2)
+    assert len(run.history["validation_accuracy"]) == 2
+    again = trained(validation=0.2)
+    assert again.history["validation_loss"] == run.history["validation_loss"]
+    with pytest.raises(ConfigError, match="fraction must be"):
+        trained(validation=1.0)
+
+
+@pytest.mark.parametrize(
+    "data", [(X, Y), Samples(X, Y), Data(Samples(X, Y), DIGITS.test)], ids=["pair", "samples", "data"]
+)
+def test_validation_samples_may_be_given(data: Any) -> None:
+    given = (DIGITS.test.x[:30], DIGITS.test.y[:30])
+    run = trained(data, validation=given)
+    last = run.model.evaluate(*given)
+    assert last["accuracy"] == pytest.approx(run.history["validation_accuracy"][-1])
+    assert last["loss"] == pytest.approx(run.history["validation_loss"][-1])
+
+
+def test_classes_may_have_names() -> None:
+    names = np.array([f"digit {y}" for y in Y])
+    run = trained((X, names), validation=0.2)
+    assert run.model.labels[0] == "digit 0"
+    assert run.model.evaluate(X, names)["accuracy"] == run.model.evaluate(X, Y)["accuracy"]
+
+
+def test_data_with_validation_samples_give_no_share() -> None:
+    data = replace(DIGITS, validation=DIGITS.test)
+    with pytest.raises(ConfigError, match=r"the data have their own validation samples: expected no share, got 0\.1"):
+        trained(data, validation=0.1)
+
+
+def test_evaluation_measures_by_the_task() -> None:
+    x = np.linspace(-1, 1, 40, dtype="float32")[:, None]
+    model = Sequential(["Dense(1)"], (1,))
+    Trainer(loss="MSE()", metrics=[], epochs=1, workers=1, progress=False).fit(model, (x, 2 * x))
+    assert model.evaluate(x, 2 * x) == {
+        "loss": pytest.approx(float(((model.outputs(x) - 2 * x) ** 2).mean()), rel=1e-5)
+    }
+    labels = Sequential(["Dense(2)"], (1,))
+    y = np.hstack([x > 0, x < 0]).astype("float32")
+    Trainer(loss="BinaryCrossEntropy()", metrics=[], epochs=1, workers=1, progress=False).fit(labels, (x, y))
+    z = labels.outputs(x).astype(float)
+    expected = np.mean(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z))))
+    assert labels.evaluate(x, y) == {"loss": pytest.approx(expected, rel=1e-5)}
+    with pytest.raises(ShapeError, match="inputs of shape"):
+        network().evaluate(x, y)
+
+
+def test_a_model_saves_itself() -> None:
+    run = trained()
+    version = run.model.save("tiny", **run.record())
+    assert repr(version) == "<Version tiny@1>"
+    assert (load_model("tiny@1").predict(X) == run.model.predict(X)).all()
+    assert Registry().read("tiny@1").manifest.history["loss"] == run.history["loss"]
+    assert "tiny@1" in Registry()._repr_html_()
+    assert "tiny@1" in version._repr_html_()
+
+
+def test_a_history_is_a_table() -> None:
+    run = trained(validation=0.2)
+    assert {len(values) for values in run.history.values()} == {2}
+
+
+def test_what_an_interpreter_shows_is_short() -> None:
+    run = trained(DIGITS)
+    assert repr(DIGITS) == "<Data Digits(): 1,437 training, 360 test samples; inputs of 1 x 8 x 8 uint8, 10 classes>"
+    assert repr(DIGITS.test) == "Samples(x: (360, 1, 8, 8) uint8, y: (360,) int64)"
+    assert repr(run).startswith("<Run: 2 epochs, all epochs done, test loss ")
+    assert repr(Trainer(epochs=5, optimizer="SGD(0.1)", progress=False)) == (
+        "Trainer(optimizer='SGD(lr=0.1)', epochs=5, progress=False)"
+    )
+    assert repr(Trainer()) == "Trainer()"
+    assert repr(Registry("models")) == "Registry('models')"
+    text = run.model.summary()
+    assert repr(text) == str(text)
+    assert Registry("nowhere")._repr_html_().count("<tr>") == 1
+
+
+def test_what_a_notebook_shows_is_well_formed() -> None:
+    run = trained(DIGITS, validation=0.2)
+    for one in (run, run.model):
+        page = ElementTree.fromstring(f"<div>{one._repr_html_()}</div>")
+        text = " ".join(page.itertext())
+        assert "accuracy" in text or "conv2d_1" in text
+    curves = ElementTree.fromstring(f"<div>{run._repr_html_()}</div>").iter("{http://www.w3.org/2000/svg}path")
+    assert len(list(curves)) == 6  # two quantities: training, validation, and the kept epoch
+
+
+def test_a_name_from_a_file_is_text_in_a_notebook() -> None:
+    run = trained()
+    run.history["<script>"] = [1.0, float("nan")]
+    assert "<script>" not in run._repr_html_()
