@@ -29,7 +29,7 @@ from cnnkit.home import user_folder
 from cnnkit.terminal import console
 from cnnkit.types import Array, Resize, Shape
 
-DECODER = 1
+DECODER = 2
 """Of what `read_image` makes of a file; another number where that changes, so that nothing older is taken."""
 KEPT_BYTES = 2**34
 """Of all decoded images together; those that were not used for the longest time are removed above that."""
