@@ -20,6 +20,8 @@ CLEAR = 10
 KNOTS = 64
 """Most rows and columns that the background is computed from."""
 ROUNDS = 20
+SCALES = (1 / 2, 1 / 50)
+"""Parts of the range of an image within which a pixel may be of its background, in the first round and the last."""
 FAINTEST = 0.02
 """Part of white by which a content differs from its background at least."""
 EDGE, SURE = 0.1, 0.5
@@ -44,8 +46,8 @@ def find_content(grey: Array) -> Content | None:
     The background of a small image is the median of its border; under a photograph lies a smooth surface, see
     `background`. What is left is the content, on the side of the background where its cubes add up to more. A
     photograph is smoothed as long as the content does not stand out from the noise, whose standard deviation is 1.4826
-    times the median of all deviations (of a small image, of the border's); twice that is taken off. The full strength
-    is the median of what has at least half of the highest.
+    times the median of the deviations on its other side (of a small image, the border's); twice that is taken off. The
+    full strength is the median of what has at least half of the highest.
 
     grey: (H, W), 0 (black) to 255 (white), at most 256 pixels each way.
     """
@@ -67,30 +69,37 @@ def find_content(grey: Array) -> Content | None:
 
 
 def _noise_and_strength(rest: Array, is_photograph: bool) -> tuple[float, float]:
-    """The standard deviation of most of the deviations, and the full strength beyond twice that."""
-    noise = 1.4826 * float(np.median(np.abs(rest if is_photograph else border(rest))))
+    """The standard deviation of the noise, and the full strength beyond twice that.
+
+    The noise of a photograph is seen on the side of the background where the content is not: bold strokes, which may
+    cover a third of it, would count as noise on their own side.
+    """
+    known = rest[rest <= 0] if is_photograph else border(rest)
+    noise = 1.4826 * float(np.median(np.abs(known))) if known.size else 0.0
     return noise, _full(np.maximum(rest - 2 * noise, 0))
 
 
 def background(level: Array) -> Array:
-    """The quadratic polynomial of row and column with the smallest sum of absolute deviations from an image.
+    """The quadratic polynomial of row and column that lies on most pixels of an image, the paper.
 
-    Such a surface lies on what most pixels have, the paper, and does not heed how much the others differ. Computed by
-    iteratively reweighted least squares, weights 1 / |deviation|.
+    It minimises the sum of r^2 / (r^2 + s^2) over the deviations r, which what is far from the paper does not change.
+    Computed by iteratively reweighted least squares, weights s^4 / (r^2 + s^2)^2, with s falling from 1/2 to 1/50 of
+    the range of the image. It begins with the median of the border: from the least squares of all pixels, bold strokes
+    in the middle would pull it down to the ink.
     level: (H, W), 0 to 1. Returns (H, W).
-    Source: Schlossmacher (1973), An Iterative Technique for Absolute Deviations Curve Fitting.
+    Source: Black, Rangarajan (1996), On the Unification of Line Processes, Outlier Rejection, and Robust Statistics.
     """
     terms = _terms(*level.shape)
     steps = tuple(-(-side // KNOTS) for side in level.shape)
     known = level[:: steps[0], :: steps[1]].ravel()
     basis = terms[:, :: steps[0], :: steps[1]].reshape(len(terms), -1).T
-    weights = np.ones(len(known))
-    coefficients: Array = np.zeros(len(terms))
-    for _ in range(ROUNDS):
-        weighted = basis.T * weights
+    coefficients = np.array([np.median(border(level)), *[0.0] * (len(terms) - 1)])
+    reach = max(float(np.ptp(known)), 1e-3)
+    for scale in reach * np.geomspace(*SCALES, ROUNDS):
+        weighted = basis.T * (1 + ((known - basis @ coefficients) / scale) ** 2) ** -2.0
         coefficients = np.linalg.lstsq(weighted @ basis, weighted @ known, rcond=None)[0]
-        weights = 1 / np.maximum(np.abs(known - basis @ coefficients), 1e-3)
-    return np.tensordot(coefficients, terms, 1)
+    surface: Array = np.tensordot(coefficients, terms, 1)
+    return surface
 
 
 def framed_content(content: Content, size: tuple[int, int], framing: Framing) -> Array:
