@@ -11,6 +11,9 @@ from cnnkit.cli.options import (
     DataFolder,
     DatasetChoice,
     Debug,
+    Fit,
+    InvertChoice,
+    Inverting,
     Json,
     LossChoice,
     Reference,
@@ -19,7 +22,7 @@ from cnnkit.cli.options import (
     expanded_path,
 )
 from cnnkit.cli.output import say_json, say_pairs, warn
-from cnnkit.cli.recorded import chosen_dataset, recorded_loss
+from cnnkit.cli.recorded import chosen_dataset, recorded_framing, recorded_level, recorded_loss
 from cnnkit.waiting import waiting
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ def explain(
             metavar="NAME|INDEX", help="The true class; default: the sample's, or for a file the predicted one."
         ),
     ] = None,
+    invert: InvertChoice = Inverting.AUTO,
+    fit: Fit = False,
     loss: LossChoice = None,
     dataset: DatasetChoice = None,
     trust: TrustChoice = None,
@@ -85,9 +90,12 @@ def explain(
     check_target(target_file, DataError)
     model = record.model()
     target: Any = None
+    picture = None
     if image is not None and sample is None:
-        x, source = _from_file(image, model), str(image)
+        x, source, picture = _from_file(image, record, model, invert, fit, may_choose)
     elif sample is not None and image is None:
+        if fit or invert is not Inverting.AUTO:
+            raise ConfigError("--fit and --invert prepare image files, and --sample N is none: remove them")
         x, target, source = _from_dataset(sample, dataset, record, model, data_dir, may_choose)
     else:
         raise ConfigError("expected one image to explain: give either --image FILE or --sample N")
@@ -100,7 +108,7 @@ def explain(
         )
     chosen: Any = loss or recorded_loss(record.manifest, may_choose)
     with waiting("explaining"):
-        explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source)
+        explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source, picture=picture)
         write_page(explanation, target_file)
     if np.isnan(explanation.scores).any():
         warn(not_finite(version.ref, "the image"))
@@ -122,17 +130,24 @@ def explain(
     say_pairs(facts)
 
 
-def _from_file(file: Path, model: Network) -> Array:
+def _from_file(
+    file: Path, record: Record, model: Network, invert: Inverting, fit: bool, trust: Trust
+) -> tuple[Array, str, Array | None]:
+    """The image, where it is from and what was done to it, and what it is in the file."""
     from cnnkit.errors import DataError
-    from cnnkit.evaluation.predict import read_file
+    from cnnkit.evaluation.file_inputs import Reading, read_file
 
-    inputs = read_file(file, model)
+    level = None if file.suffix.lower() == ".npy" else recorded_level(model, record.manifest, trust)
+    if fit and not model.framing.content:
+        model.framing = recorded_framing(record.manifest, trust) or model.framing
+    inputs = read_file(file, model, Reading(invert.choice, fit, level), keep_picture=True)
     x = inputs.x
     for hint in inputs.hints if inputs.is_image else ():  # the network says so itself of an array
         warn(f"{file} {hint}")
     if len(x) != 1:
         raise DataError(f"{file}: expected one image, it has {len(x)}: save the one to explain as a separate file")
-    return x
+    done = [word for word, is_so in (("inverted", inputs.inverted), ("fitted", fit)) if is_so]
+    return x, f"{file} ({', '.join(done)})" if done else str(file), inputs.picture
 
 
 def _from_dataset(

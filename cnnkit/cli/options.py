@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cnnkit.home import expanded
 from cnnkit.terminal import be_quiet
 from cnnkit.training_options import OPTIONS
+
+if TYPE_CHECKING:
+    from cnnkit.evaluation.file_inputs import Invert
 
 
 @dataclass
@@ -43,6 +47,19 @@ def expanded_path(path: Path | None) -> Path | None:
 def expanded_names(names: list[str]) -> list[str]:
     """Expand `~` in several paths."""
     return [str(expanded(name)) if name.startswith("~") else name for name in names]
+
+
+class Inverting(enum.StrEnum):
+    """When light and dark of image files are swapped."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+    @property
+    def choice(self) -> Invert:
+        """What it is called in the library."""
+        return "auto" if self is Inverting.AUTO else self is Inverting.ON
 
 
 Debug = Annotated[
@@ -82,6 +99,20 @@ RuntimeChoice = Annotated[
     list[str] | None,
     typer.Option(
         "--runtime", metavar="EXPR", help='A runtime, such as "OnnxRuntime"; repeatable. Default: all installed ones.'
+    ),
+]
+InvertChoice = Annotated[
+    Inverting,
+    typer.Option(
+        "--invert",
+        help="Swap light and dark in image files; auto: in those that are dark on light, if the model was trained on "
+        "light on dark.",
+    ),
+]
+Fit = Annotated[
+    bool,
+    typer.Option(
+        "--fit", help="Cut out what an image file shows, and frame it as the images that the model was trained on."
     ),
 ]
 RegistryFolder = Annotated[

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder, TrustChoice, expanded_names
+from cnnkit.cli.options import (
+    Debug,
+    Fit,
+    InvertChoice,
+    Inverting,
+    Json,
+    Reference,
+    RegistryFolder,
+    TrustChoice,
+    expanded_names,
+    expanded_path,
+)
 from cnnkit.cli.output import say_json, say_table, warn
-from cnnkit.cli.recorded import recorded_dataset
+from cnnkit.cli.recorded import recorded_framing, recorded_level
 from cnnkit.lines import on_one_line
 from cnnkit.waiting import waiting
 from cnnkit.wording import counted
@@ -18,9 +30,6 @@ if TYPE_CHECKING:
 
     from cnnkit.evaluation.predict import Prediction
     from cnnkit.network import Network
-    from cnnkit.registry import Manifest
-    from cnnkit.registry.trust import Trust
-    from cnnkit.types import Framing
 
 NAMED = 3
 """Files that a hint names."""
@@ -42,14 +51,16 @@ def predict(
             min=1, help="Number of classes or labels to show for each image; default: only what is predicted."
         ),
     ] = None,
-    invert: Annotated[bool, typer.Option("--invert", help="Swap light and dark in image files.")] = False,
-    fit: Annotated[
-        bool,
+    invert: InvertChoice = Inverting.AUTO,
+    fit: Fit = False,
+    show: Annotated[
+        Path | None,
         typer.Option(
-            "--fit",
-            help="Cut out what an image shows, and place it as the training images were: for handwriting on paper.",
+            callback=expanded_path,
+            metavar="FILE",
+            help="Draw the first 40 images as they are in the files and as the network sees them: .png, .svg or .pdf.",
         ),
-    ] = False,
+    ] = None,
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
     as_json: Json = False,
@@ -67,17 +78,25 @@ def predict(
     record = Registry(registry).read(ref)
     model = record.model()
     arrays_only = all(file.lower().endswith(".npy") for file in files)  # only images can be inverted
-    level = None if arrays_only else _level(model, record.manifest, may_choose)
+    level = None if arrays_only else recorded_level(model, record.manifest, may_choose)
     if fit and not model.framing.content:
-        model.framing = _framing(record.manifest, may_choose) or model.framing
+        model.framing = recorded_framing(record.manifest, may_choose) or model.framing
     with waiting("predicting"):
-        predictions = predict_files(model, files, top=top, invert=invert, level=level, fit=fit)
+        predictions = predict_files(model, files, top=top, invert=invert.choice, fit=fit, level=level, show=show)
     _warn_of_hints(predictions)
     if as_json:
         entries = [_entry(one, model) for one in predictions]
         say_json({"ref": ref, "gives": model.task.gives, "predictions": entries})
     else:
-        say_table(_headings(model), [(one.file, one.index, *row) for one in predictions for row in _rows(one, model)])
+        some = any(one.inverted for one in predictions)
+        say_table(
+            (*_headings(model), *(("inverted",) if some else ())),
+            [
+                (one.file, one.index, *row, *(("yes" if one.inverted else "",) if some else ()))
+                for one in predictions
+                for row in _rows(one, model)
+            ],
+        )
 
 
 def _headings(model: Network) -> tuple[str, ...]:
@@ -108,36 +127,7 @@ def _entry(prediction: Prediction, model: Network) -> dict[str, object]:
             entry["labels"] = said
         case "classes":
             entry |= {**said[0], "top": said}
-    return entry | {"hints": list(prediction.hints)}
-
-
-def _framing(manifest: Manifest, trust: Trust) -> Framing | None:
-    """How the images of the dataset were framed, of a model that was saved before models kept that."""
-    from cnnkit.data import load_dataset
-    from cnnkit.errors import CnnkitError
-
-    try:
-        return load_dataset(recorded_dataset(manifest, None, trust)).framing
-    except CnnkitError:  # not there, and nothing else says so
-        return None
-
-
-def _level(model: Network, manifest: Manifest, trust: Trust) -> float | None:
-    """How light the training images were, 0 to 1: of the samples themselves where the preprocessing says nothing."""
-    import numpy as np
-
-    from cnnkit.data import load_dataset
-    from cnnkit.errors import CnnkitError
-    from cnnkit.evaluation.predict import trained_level
-
-    level = trained_level(model.preprocessing)
-    if level is None:
-        try:
-            samples = load_dataset(recorded_dataset(manifest, None, trust)).train
-            level = float(np.mean(samples.x)) * model.preprocessing.scale
-        except CnnkitError:  # nothing says so, and then there are no hints
-            return None
-    return level
+    return entry | {"inverted": prediction.inverted, "hints": list(prediction.hints)}
 
 
 def _warn_of_hints(predictions: Iterable[Prediction]) -> None:

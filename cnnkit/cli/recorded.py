@@ -14,9 +14,10 @@ from cnnkit.cli.output import warn
 
 if TYPE_CHECKING:
     from cnnkit.components import Component, Dataset
+    from cnnkit.network import Network
     from cnnkit.registry import Manifest
     from cnnkit.registry.trust import Trust
-    from cnnkit.types import Data
+    from cnnkit.types import Data, Framing
 
 MEASURED = ("dataset ", "loss ", "metric ")
 """How the keys of `Manifest.components` begin that name what measures a model."""
@@ -103,6 +104,35 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
         if complete is None and is_built_in(component):
             raise DataError(f"{closed}a plugin: {given}")
     return cast(Dataset, components[0])
+
+
+def recorded_framing(manifest: Manifest, trust: Trust) -> Framing | None:
+    """How the images of the dataset were framed, of a model that was saved before models kept that."""
+    from cnnkit.data import load_dataset
+    from cnnkit.errors import CnnkitError
+
+    try:
+        return load_dataset(recorded_dataset(manifest, None, trust)).framing
+    except CnnkitError:  # not there, and nothing else says so
+        return None
+
+
+def recorded_level(model: Network, manifest: Manifest, trust: Trust) -> float | None:
+    """How light the training images were, 0 to 1: of the samples themselves where the preprocessing says nothing."""
+    import numpy as np
+
+    from cnnkit.data import load_dataset
+    from cnnkit.errors import CnnkitError
+    from cnnkit.evaluation.file_inputs import trained_level
+
+    level = trained_level(model.preprocessing)
+    if level is None:
+        try:
+            samples = load_dataset(recorded_dataset(manifest, None, trust)).train
+            level = float(np.mean(samples.x)) * model.preprocessing.scale
+        except CnnkitError:  # nothing says so, and then there are no hints
+            return None
+    return level
 
 
 def needed_options(manifest: Manifest, data_dir: str | None) -> str:

@@ -9,7 +9,7 @@ from cnnkit.data.datasets.arrays import Arrays
 from cnnkit.data.datasets.image_folder import ImageFolder
 from cnnkit.data.datasets.table import Table
 from cnnkit.data.formats.image_tree import find_image_files
-from cnnkit.data.formats.images import size_and_channels
+from cnnkit.data.formats.pictures import size_and_channels
 from cnnkit.data.formats.tables import first_line
 from cnnkit.errors import DataError
 

@@ -6,26 +6,25 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnnkit.components.checks import whole
 from cnnkit.components.predicted import not_finite
-from cnnkit.data.formats.images import find_images, looks_inverted
-from cnnkit.data.formats.input_files import STDIN, read_inputs
-from cnnkit.errors import ConfigError, DataError, ShapeError, UnitsWarning
+from cnnkit.data.formats.images import find_images
+from cnnkit.data.formats.input_files import STDIN
+from cnnkit.errors import ConfigError, DataError, PlotError, ShapeError, UnitsWarning
+from cnnkit.evaluation.file_inputs import FileInputs, FileName, Invert, Reading, check_fit, read_file, trained_level
 from cnnkit.network import Network
-from cnnkit.types import Array, Preprocessing
-from cnnkit.units import bounds, scale_of_images, units_hint
+from cnnkit.types import Array
+from cnnkit.units import scale_of_images
 
 BATCH_BYTES = 2**26
 """Inputs that wait for the model together: a folder may be larger than the memory."""
-INVERTED = "looks inverted: dark on light, but the model was trained on light on dark; try --fit or --invert"
-UNCERTAIN = "the range of the training samples, which does not tell what white is; if that is wrong, give a .npy file"
-TURNED = "looks inverted by --invert: now it is dark on a light background; remove --invert"
-
-FileName = str | os.PathLike[str]
+MOST_SHOWN = 40
+"""Images of which a picture is drawn."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,8 @@ class Prediction:
     """What a model for values gives, in the order of its outputs."""
     hints: tuple[str, ...] = ()
     """Why the image may not be what the model expects."""
-
-
-@dataclass(frozen=True)
-class FileInputs:
-    """What is in a file, in the units of the training samples as far as that is certain."""
-
-    file: str
-    x: Array
-    is_image: bool
-    hints: tuple[str, ...]
-    """Why it may not be what the model expects."""
+    inverted: bool = False
+    """Whether light and dark of the image were swapped."""
 
 
 def predict_files(
@@ -61,23 +51,27 @@ def predict_files(
     files: Iterable[FileName],
     *,
     top: int | None = None,
-    invert: bool = False,
-    level: float | None = None,
+    invert: Invert = "auto",
     fit: bool = False,
+    level: float | None = None,
+    show: FileName | None = None,
 ) -> list[Prediction]:
     """A model's predictions for the images in files: for all of them, in order, or for none.
 
     files: image files, .npy files of one input or many, folders (the image files in them), "-" for standard input;
     top: how many classes or labels; if None, the most probable class, or the labels with a probability of 1/2 or more;
-    invert: swap light and dark in image files; level: the mean lightness of the training images, 0 (black) to 1
-    (white), what `trained_level` says if None; fit: cut out what each image file shows, and place it as the images of
-    the model's dataset were, light on dark, see `framed`. Where the training images are dark, an image of one channel
-    that is dark on a light background gets a hint. So does what may be in other units than the training samples: an
-    array, which is taken as it is, or an image where it is not certain what its white is to the model. Raises
-    DataError, with every file that cannot be used and why, and for outputs that are NaN; ShapeError for a model that
-    says something of each pixel, ConfigError for `top` values, and for `fit` with `invert` or with a model whose
-    framing is not known, CostError for a model that takes more memory or time than there is, and CnnkitError for image
-    files without Pillow.
+    invert: swap light and dark in image files, "auto": in those of one channel that are dark on a light background, if
+    the training images are known to be light on dark, with a level below 1/3; fit: cut out what each image file shows,
+    and place it as the images of the model's dataset were, light on dark, see `find_content`; level: the mean lightness
+    of the training images, 0 (black) to 1 (white), what `trained_level` says if None; show: where to draw the first 40
+    images, as PNG, SVG or PDF, as they are in the files and as the model sees them.
+    Where the level is below 1/2, an image of one channel that stays dark on a light background gets a hint. So does a
+    blank one, and what may be in other units than the training samples: an array, which is taken as it is, or an image
+    where it is not certain what its white is to the model.
+    Raises DataError, with every file that cannot be used and why, and for outputs that are NaN; ShapeError for a model
+    that says something of each pixel, ConfigError for `top` values, and for `fit` with `invert` or with a model whose
+    framing is not known, PlotError for a picture that cannot be drawn, CostError for a model that takes more memory or
+    time than there is, and CnnkitError for image files without Pillow.
     """
     if top is not None and model.task.gives == "values":
         raise ConfigError(f"the model gives {model.gives}, none of which is the most probable: remove top")
@@ -87,13 +81,17 @@ def predict_files(
         raise ShapeError(
             f"the model gives {model.gives}, which does not fit into a line of a table: use model.predict(x) in Python"
         )
-    if fit:
-        _check_fit(model, invert)
     model.check_cost()
-    level = trained_level(model.preprocessing) if level is None else level
-    dark = level is not None and level < 0.5 and model.input_shape[0] == 1
+    reading = Reading(invert, fit, trained_level(model.preprocessing) if level is None else level)
+    if fit:
+        check_fit(model)
+    if show is not None:
+        from cnnkit.plotting.prepared import check_target
+
+        check_target(Path(show))
     predictions = []
-    for batch in _batches(_read(model, files, invert, dark, fit)):
+    shown: list[tuple[FileInputs, Prediction]] = []
+    for batch in _batches(_read(model, files, reading, MOST_SHOWN if show is not None else 0)):
         x = batch[0].x if len(batch) == 1 else np.concatenate([one.x for one in batch])
         with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UnitsWarning)  # the hints say so for each file
@@ -102,8 +100,37 @@ def predict_files(
             for index, row in zip(range(len(one.x)), rows, strict=False):
                 if np.isnan(row).any():
                     raise DataError(not_finite("the model", one.file))
-                predictions.append(Prediction(one.file, index, **_said(model, row, top), hints=one.hints))
+                said = _said(model, row, top)
+                predictions.append(Prediction(one.file, index, **said, hints=one.hints, inverted=one.inverted))
+            if one.picture is not None:
+                shown.append((one, predictions[-1]))
+    if show is not None:
+        _show(model, shown, show)
     return predictions
+
+
+def _show(model: Network, shown: list[tuple[FileInputs, Prediction]], path: FileName) -> None:
+    from cnnkit.plotting.prepared import Prepared, write_prepared
+
+    if not shown:
+        raise PlotError("there is nothing to show: none of the files is an image")
+    scale = scale_of_images(model.preprocessing, model.input_range, model.input_shape)
+    images = [
+        Prepared(one.picture, one.x[0], scale.black, scale.white, one.file, _caption(said))
+        for one, said in shown
+        if one.picture is not None
+    ]
+    write_prepared(images, path)
+
+
+def _caption(said: Prediction) -> str:
+    """What was done to an image, and what the model says of it, in a line."""
+    if said.values:
+        text = ", ".join(f"{value:.4g}" for value in said.values[:3])
+    else:
+        text = ", ".join(said.labels[:3]) or "-"
+        text += f"  {said.probabilities[0]:.0%}" if len(said.labels) == 1 and said.probabilities else ""
+    return f"inverted: {text}" if said.inverted else text
 
 
 def _numbers(model: Network, x: Array) -> Array:
@@ -125,54 +152,11 @@ def _said(model: Network, row: Array, top: int | None) -> dict[str, Any]:
     return {"labels": labels, "probabilities": probabilities}
 
 
-def trained_level(preprocessing: Preprocessing) -> float | None:
-    """How light training images were, 0 (black) to 1 (white): the mean that is taken off; None if none is."""
-    level = float(np.mean(preprocessing.mean))
-    return level if level != 0 else None
+def _read(model: Network, files: Iterable[FileName], reading: Reading, pictures: int) -> Iterator[FileInputs]:
+    """What is in the files, up to the first that cannot be used; the others are only looked at then.
 
-
-def _check_fit(model: Network, invert: bool) -> None:
-    if invert:
-        raise ConfigError("--fit finds out for each image whether it is light on dark: remove --invert")
-    if not model.framing.content or len(model.input_shape) != 3 or model.input_shape[0] != 1:
-        raise ConfigError(
-            "--fit needs a model for grey images that were cropped to what they show, as those of MNIST and Digits "
-            "were; this one does not know that of its images: remove --fit"
-        )
-    if model.framing.content > min(model.input_shape[1:]):
-        raise ConfigError(f"--fit needs room for {model.framing.content} pixels, the model takes {model.input_shape}")
-
-
-def read_file(
-    file: FileName, model: Network, *, invert: bool = False, dark: bool = False, fit: bool = False
-) -> FileInputs:
-    """The inputs in an image file or a .npy file, or on standard input ("-").
-
-    invert: swap light and dark in an image; dark: the training images were dark, so that those that are dark on a
-    light background get a hint. Raises DataError for a file that cannot be used, CnnkitError for an image file
-    without Pillow.
+    pictures: how many of them are kept.
     """
-    scale = scale_of_images(model.preprocessing, model.input_range, model.input_shape)
-    full_scale = scale.white - scale.black
-    x, is_image = read_inputs(file, model.input_shape, full_scale, model.framing, fit=fit)
-    name = os.fspath(file)
-    if not is_image:
-        if invert:
-            raise DataError(f"{name}: --invert inverts image files, and this is an array: remove one of them")
-        hint = units_hint(model.units, bounds(x), x.dtype) if len(x) else ""
-        return FileInputs(name, x, False, (f"has {hint}",) if hint else ())
-    if invert:
-        x = full_scale - x
-    hints = []
-    if dark and not fit and looks_inverted(x[0], full_scale):
-        hints.append(TURNED if invert else INVERTED)
-    if not scale.is_certain:
-        hints.append(f"is assumed to range from {scale.black:.6g} (black) to {scale.white:.6g} (white): {UNCERTAIN}")
-    return FileInputs(name, x + scale.black if scale.black else x, True, tuple(hints))
-
-
-def _read(model: Network, files: Iterable[FileName], invert: bool, dark: bool, fit: bool) -> Iterator[FileInputs]:
-    """What is in the files, up to the first that cannot be used; the others are only looked at then."""
     problems = []
     for given in files:
         try:
@@ -182,10 +166,11 @@ def _read(model: Network, files: Iterable[FileName], invert: bool, dark: bool, f
             continue
         for file in found:
             try:
-                inputs = read_file(file, model, invert=invert, dark=dark, fit=fit)
+                inputs = read_file(file, model, reading, keep_picture=pictures > 0)
             except DataError as error:
                 problems.append(str(error))
                 continue
+            pictures -= inputs.is_image
             if not problems:
                 yield inputs
     if len(problems) > 1:

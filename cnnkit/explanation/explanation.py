@@ -42,6 +42,8 @@ class Explanation:
     probabilities: Array | None
     """Of classes or labels, as `scores`; None for a network that has none."""
     trace: Trace
+    picture: Array | None = None
+    """(1 or 3, H, W) uint8: the image as it was in a file, before it became an input."""
 
     @property
     def is_of_pixels(self) -> bool:
@@ -81,12 +83,14 @@ def explain(
     loss: Loss | str | None = None,
     title: str = "this network",
     source: str = "",
+    picture: Array | None = None,
 ) -> Explanation:
     """Take one image through a network and back.
 
     image: (*input_shape), or (1, *input_shape), in the dataset's own units; target: index of the true class, (H, W)
     those of the pixels, or of the shape of the outputs labels that are there, zeros and ones, or values; None for the
-    predicted classes; loss: what the gradients are of, None for the usual one of the model's task.
+    predicted classes; loss: what the gradients are of, None for the usual one of the model's task; picture: (1 or 3, H,
+    W) uint8, the file that the image was made of, to be shown beside it.
     Raises ShapeError if image, network and loss do not fit, ConfigError for a class that the network does not have, and
     without a target for a network that predicts no class, and CostError for a network of more than 1,500 layers.
     """
@@ -105,7 +109,8 @@ def explain(
         probabilities = model.predict_proba(x)[0] if model.has_probabilities else None
     targets = _targets(model, target, scores, title)
     found = trace(model, x, component, targets)
-    return Explanation(model, title, source, x[0], component, targets, target is not None, scores, probabilities, found)
+    known = target is not None
+    return Explanation(model, title, source, x[0], component, targets, known, scores, probabilities, found, picture)
 
 
 def _usual_loss(model: Network) -> str:

@@ -24,14 +24,30 @@ SMALL = 1e-3
 """A loss below this leaves next to nothing to learn from the image."""
 
 
+def file_picture(explanation: Explanation) -> Html | None:
+    """The image as it is in its file, if it is from one."""
+    if explanation.picture is None:
+        return None
+    alt = "the image in the file"
+    return tag(
+        "figure", figures.image_picture(explanation.picture, 0, 255, alt), tag("figcaption", alt), class_="map image"
+    )
+
+
 def input_picture(explanation: Explanation) -> Html:
-    """The image as it came."""
+    """The image as it came to the network."""
     image = explanation.image
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         return figures.gallery(image.astype(np.float64), "the input", channels_shown(1))
     low, high = min(0.0, float(image.min())), float(image.max())
     alt = f"the image, {sizes(image.shape)}, values from {number(float(image.min()))} to {number(high)}"
     return tag("figure", figures.image_picture(image, low, high, alt), tag("figcaption", alt), class_="map image")
+
+
+def pictures(explanation: Explanation) -> Html:
+    """The image as it is in its file, if it is from one, beside what the network takes."""
+    before = file_picture(explanation)
+    return tag("div", before, input_picture(explanation), class_="maps") if before else input_picture(explanation)
 
 
 def input_section(explanation: Explanation) -> Html:
@@ -45,7 +61,7 @@ def input_section(explanation: Explanation) -> Html:
         tag("h2", "0. The image, as the first layer sees it"),
         tag("p", "The values of the image are first converted to a common scale."),
         tag("pre", formula, class_="formula"),
-        input_picture(explanation),
+        pictures(explanation),
         tag("p", "After that, in the colours of this page:"),
         figures.gallery(prepared, "the input after preprocessing", most),
         id="input",

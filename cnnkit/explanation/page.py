@@ -9,7 +9,7 @@ from cnnkit.errors import DataError
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.layer_sections import check_words, expression, layer_section, parameter_count
 from cnnkit.explanation.markup import MAX_TEXT, Html, joined, milliseconds, table, tag
-from cnnkit.explanation.outcome import HEADING, input_picture, input_section, outcome_section, verdict
+from cnnkit.explanation.outcome import HEADING, input_section, outcome_section, pictures, verdict
 from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.stylesheet import STYLE
 from cnnkit.home import expanded
@@ -66,7 +66,7 @@ def _summary(explanation: Explanation, title: str) -> Html:
         "header",
         tag("h1", title),
         tag("p", f"{source}{size}"),
-        input_picture(explanation),
+        pictures(explanation),
         verdict(explanation),
         _reading(explanation),
         tag("h2", "The way through the network"),

@@ -48,6 +48,22 @@ def test_an_array_or_an_image_file(trained: Any, tmp_path: Path) -> None:
     assert "tiny-1.html" in shown.out
 
 
+def test_an_image_file_is_prepared_and_shown_as_it_is(trained: Any, tmp_path: Path) -> None:
+    Image.fromarray(255 - (DIGITS.x[0, 0] * 15).astype(np.uint8)).resize((40, 40)).save(tmp_path / "paper.png")
+    for options, done in (((), " (inverted)"), (("--fit",), " (inverted, fitted)"), (("--invert", "off"), "")):
+        result = trained("explain", "tiny@1", "--image", "paper.png", *options, "-o", "a.html", "--json")
+        assert result.document["image"] == f"paper.png{done}"
+        page = (tmp_path / "a.html").read_text("utf-8")
+        assert page.count("the image in the file</figcaption>") == 2
+    trained("explain", "tiny@1", "--sample", "0", "-o", "b.html")
+    assert "the image in the file" not in (tmp_path / "b.html").read_text("utf-8")
+    refused = trained("explain", "tiny@1", "--sample", "0", "--fit")
+    assert (refused.code, refused.err) == (
+        2,
+        "error: --fit and --invert prepare image files, and --sample N is none: remove them\n",
+    )
+
+
 def test_a_label_by_name_comes_before_one_by_index(cli: Any, tmp_path: Path) -> None:
     model = Sequential(["Flatten()", "Dense(3)"], (1, 2, 2), labels=["2", "cat", "dog"])
     Registry().save(model, "animals")

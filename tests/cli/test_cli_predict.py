@@ -125,7 +125,7 @@ def test_arrays_are_predicted_without_the_samples_that_were_trained_on(
     trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr("cnnkit.cli.predict._level", lambda *given: asked.append(given))
+    monkeypatch.setattr("cnnkit.cli.predict.recorded_level", lambda *given: asked.append(given))
     np.save(tmp_path / "one.npy", IMAGES[0])
     assert trained("predict", "tiny@1", "one.npy").code == 0
     assert not asked
@@ -137,22 +137,46 @@ def test_arrays_are_predicted_without_the_samples_that_were_trained_on(
 def test_inverted_digits_get_one_warning_and_a_hint_each(trained: Any, tmp_path: Path) -> None:
     _png(tmp_path / "all" / "right.png", IMAGES[0, 0])
     _png(tmp_path / "all" / "a.png", 16 - IMAGES[0, 0])
-    one = trained("predict", "tiny@1", "all")
+    one = trained("predict", "tiny@1", "all", "--invert", "off")
     assert one.code == 0
     assert one.err == (
         "warning: all/a.png looks inverted: dark on light, but the model was trained on light on dark; "
-        "try --fit or --invert\n"
+        "try --fit or --invert on\n"
     )
     for name in "bcde":
         _png(tmp_path / "all" / f"{name}.png", 16 - IMAGES[0, 0])
-    many = trained("predict", "tiny@1", "all", "--json")
+    many = trained("predict", "tiny@1", "all", "--invert", "off", "--json")
     assert many.err.startswith(
         "warning: each of all/a.png, all/b.png, all/c.png and 2 other files looks inverted: dark on light"
     )
     assert [len(row["hints"]) for row in many.document["predictions"]] == [1, 1, 1, 1, 1, 0]
     (tmp_path / "all" / "right.png").unlink()
-    turned = trained("predict", "tiny@1", "all", "--invert")
+    turned = trained("predict", "tiny@1", "all", "--invert", "on")
     assert (turned.code, turned.err) == (0, "")
+
+
+def test_which_images_were_inverted_is_told(trained: Any, tmp_path: Path) -> None:
+    _png(tmp_path / "all" / "a.png", IMAGES[0, 0])
+    _png(tmp_path / "all" / "b.png", 16 - IMAGES[0, 0])
+    both = trained("predict", "tiny@1", "all", "--json")
+    assert both.err == ""
+    assert [row["inverted"] for row in both.document["predictions"]] == [False, True]
+    assert both.document["predictions"][0]["label"] == both.document["predictions"][1]["label"]
+    lines = trained("predict", "tiny@1", "all").out.splitlines()
+    assert lines[0].split()[-1] == "inverted"
+    assert [line.split()[-1] == "yes" for line in lines if ".png" in line] == [False, True]
+    assert "inverted" not in trained("predict", "tiny@1", "all/a.png").out
+
+
+def test_fit_and_show(trained: Any, tmp_path: Path) -> None:
+    sheet = np.full((60, 90), 16.0)
+    sheet[10:34, 50:74] -= np.kron(IMAGES[0, 0], np.ones((3, 3))) / 2
+    _png(tmp_path / "sheet.png", sheet)
+    _png(tmp_path / "digit.png", IMAGES[0, 0])
+    result = trained("predict", "tiny@1", "sheet.png", "digit.png", "--fit", "--show", "seen.png", "--json")
+    assert (result.code, result.err) == (0, "")
+    assert result.document["predictions"][0]["label"] == result.document["predictions"][1]["label"]
+    assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_nothing_is_said_of_images_whose_dataset_is_not_known(trained: Any, tmp_path: Path) -> None:

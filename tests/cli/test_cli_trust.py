@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from cnnkit.components import installed_catalog
-from cnnkit.evaluation.predict import INVERTED
 from cnnkit.registry import Registry
 from cnnkit.registry.format import sealing
 
@@ -205,7 +204,7 @@ def test_predict_learns_of_a_trusted_dataset_how_light_images_are(striped: Any, 
     Image.fromarray(paper).save(tmp_path / "paper.png")
     untrusted = striped("predict", "striped@1", "paper.png", "--json")
     assert (untrusted.code, MODULE in imported()) == (0, False)
-    assert INVERTED not in untrusted.document["predictions"][0]["hints"]
+    assert not untrusted.document["predictions"][0]["inverted"]
     trusted = striped("predict", "striped@1", "paper.png", *TRUST, "--json")
     assert (trusted.code, MODULE in imported()) == (0, True)
     assert trusted.document["predictions"][0]["probability"] == untrusted.document["predictions"][0]["probability"]

@@ -17,7 +17,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from cnnkit.data.formats.images import FORMATS, MAX_PIXELS, find_images, looks_inverted, read_image
+from cnnkit.data.formats.images import find_images, looks_inverted, read_image
+from cnnkit.data.formats.pictures import FORMATS, MAX_PIXELS
 from cnnkit.errors import CnnkitError, ConfigError, DataError
 from cnnkit.types import Array
 
@@ -114,7 +115,7 @@ def test_transparent_becomes_what_can_be_told_from_the_strokes(ink: int, ground:
 
 def test_a_transparent_colour_of_a_palette() -> None:
     image = read_image(encoded(palette(), transparency=0), 3, SIZE, 255)
-    assert_array_equal(image[:, GREY % 4 == 0], 255)
+    assert_array_equal(image[:, GREY % 4 == 0].T, np.tile([0, 0, 255], (18, 1)))  # the median of its visible border
     assert_array_equal(image[:, GREY % 4 == 1].T[0], [255, 0, 0])
 
 
@@ -309,7 +310,7 @@ def test_where_pillow_would_warn_of_a_bomb_the_image_is_refused(monkeypatch: pyt
 
 
 def test_a_file_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.data.formats.images.MAX_IMAGE_FILE_BYTES", 50)
+    monkeypatch.setattr("cnnkit.data.formats.pictures.MAX_IMAGE_FILE_BYTES", 50)
     with pytest.raises(DataError, match="the image: expected an image of at most 50 bytes, it has more"):
         read_image(encoded(GREY), 1, 8, 1)
 
@@ -387,11 +388,24 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
 def test_dark_on_light_looks_inverted() -> None:
     dark = np.zeros((1, 8, 8), np.float32)
     dark[0, 1:7, 3:5] = 16
-    assert not looks_inverted(dark, 16)
-    assert looks_inverted(16 - dark, 16)
+    assert not looks_inverted(dark)
+    assert looks_inverted(16 - dark)
     for level in (0, 16):
-        assert not looks_inverted(np.full((1, 8, 8), level, np.float32), 16)  # nothing is on it
-    assert not looks_inverted(np.zeros((1, 1, 1), np.float32), 16)
-    dim = np.full((1, 8, 8), 7, np.float32)
-    dim[0, 3:5, 3:5] = 0
-    assert not looks_inverted(dim, 16)  # the ground is dark, too
+        assert not looks_inverted(np.full((1, 8, 8), level, np.float32))  # nothing is on it
+    assert not looks_inverted(np.zeros((1, 1, 1), np.float32))
+
+
+@pytest.mark.parametrize(("ground", "ink", "is_inverted"), [(7, 0, True), (3, 9, False), (5, 4, True), (15, 16, False)])
+def test_light_and_dark_are_those_of_the_image_itself(ground: float, ink: float, is_inverted: bool) -> None:
+    dim = np.full((1, 8, 8), ground, np.float32)
+    dim[0, 3:5, 3:5] = ink
+    assert looks_inverted(dim) == is_inverted
+
+
+def test_transparent_corners_of_a_sheet_get_the_colour_of_its_border() -> None:
+    sheet = np.full((*SIZE, 4), (200, 180, 90, 255), np.uint8)
+    sheet[3:5, 4:6, :3] = 0
+    sheet[0, 0], sheet[-1, -1] = 0, 0  # nothing, and black
+    image = read_image(encoded(sheet), 3, SIZE, 255)
+    for corner in ((0, 0), (-1, -1), (0, -1)):
+        assert_array_equal(image[:, corner[0], corner[1]], [200, 180, 90])

@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from cnnkit.data.formats.input_files import read_inputs
+from cnnkit.data.formats.pictures import Picture
 from cnnkit.errors import DataError
 
 SHAPE = (1, 8, 8)
@@ -35,17 +36,17 @@ def npy() -> bytes:
 @pytest.mark.parametrize("name", ["a.npy", "a.NPY", "a", "a.png"])
 def test_an_array_is_taken_as_it_is_whatever_it_is_called(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(npy())
-    x, is_image = read_inputs(tmp_path / name, SHAPE, 1.0)
+    x = read_inputs(tmp_path / name, SHAPE)
+    assert isinstance(x, np.ndarray)
     assert x.dtype == np.uint8
-    assert not is_image
     assert_array_equal(x, IMAGE[None, None])
 
 
-def test_an_image_comes_in_the_units_of_the_dataset(tmp_path: Path) -> None:
+def test_an_image_comes_as_a_picture_of_its_own_size(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(png())
-    x, is_image = read_inputs(tmp_path / "a", SHAPE, 510.0)
-    assert is_image
-    assert_array_equal(x, IMAGE[None, None] * 2.0)
+    found = read_inputs(tmp_path / "a", (3, 5, 5))
+    assert isinstance(found, Picture)
+    assert_array_equal(found.thumbnail(8), np.broadcast_to(IMAGE, (3, 8, 8)))
 
 
 @pytest.mark.parametrize(("content", "is_image"), [(png(), True), (npy(), False)])
@@ -59,9 +60,10 @@ def test_a_pipe_and_standard_input(
         writer.start()
         if file == "-":
             monkeypatch.setattr(sys, "stdin", pipe.open())
-        x, told = read_inputs(file, SHAPE, 255.0)
+        found = read_inputs(file, SHAPE)
         writer.join()
-        assert told == is_image
+        assert isinstance(found, Picture) == is_image
+        x = found.thumbnail(8)[None] if isinstance(found, Picture) else found
         assert_array_equal(x, IMAGE[None, None])
     sys.stdin.close()
 
@@ -73,7 +75,7 @@ def test_an_array_from_standard_input_is_judged_by_its_header(monkeypatch: pytes
         for shape, message in (((10**12, 9, 9), "expected an array of shape"), ((-1, 8, 8), "whole numbers from 0")):
             np.lib.format.write_array_header_1_0(writer, {"descr": "|u1", "fortran_order": False, "shape": shape})
             with pytest.raises(DataError, match=message):
-                read_inputs("-", SHAPE, 255.0)  # which ends although the pipe does not
+                read_inputs("-", SHAPE)  # which ends although the pipe does not
 
 
 def test_an_array_that_is_declared_and_not_there(tmp_path: Path) -> None:
@@ -81,26 +83,28 @@ def test_an_array_that_is_declared_and_not_there(tmp_path: Path) -> None:
         header = {"descr": "|u1", "fortran_order": False, "shape": (10**15, *SHAPE)}
         np.lib.format.write_array_header_1_0(file, header)
     with pytest.raises(DataError, match=r"is not an array of numbers in NumPy's format: .* \((_Array)?MemoryError\)"):
-        read_inputs(tmp_path / "a.npy", SHAPE, 255.0)
+        read_inputs(tmp_path / "a.npy", SHAPE)
 
 
 def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(DataError, match="expected an image on standard input, which is closed"):
-        read_inputs("-", SHAPE, 1.0)
+        read_inputs("-", SHAPE)
 
 
 @pytest.mark.parametrize("shape", [(64,), (2, 8, 8), (3, 4)])
 def test_a_model_that_takes_no_images(tmp_path: Path, shape: tuple[int, ...]) -> None:
     (tmp_path / "a.png").write_bytes(png())
     with pytest.raises(DataError) as caught:
-        read_inputs(tmp_path / "a.png", shape, 1.0)
+        read_inputs(tmp_path / "a.png", shape)
     assert str(caught.value) == (
         f"{tmp_path / 'a.png'}: an image gives inputs of shape (1, H, W) or (3, H, W), the model takes {shape}: "
         "give a .npy file with such an array"
     )
     np.save(tmp_path / "a.npy", np.ones((2, *shape)))
-    assert read_inputs(tmp_path / "a.npy", shape, 1.0)[0].shape == (2, *shape)
+    found = read_inputs(tmp_path / "a.npy", shape)
+    assert isinstance(found, np.ndarray)
+    assert found.shape == (2, *shape)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,7 @@ def test_a_model_that_takes_no_images(tmp_path: Path, shape: tuple[int, ...]) ->
 def test_channels_last_are_refused_with_what_to_save(tmp_path: Path, given: tuple[int, ...], advice: str) -> None:
     np.save(tmp_path / "a.npy", np.ones(given))
     with pytest.raises(DataError) as caught:
-        read_inputs(tmp_path / "a.npy", (3, 8, 6), 1.0)
+        read_inputs(tmp_path / "a.npy", (3, 8, 6))
     assert str(caught.value) == (
         f"{tmp_path / 'a.npy'}: expected an array of shape (3, 8, 6) or (N, 3, 8, 6), got {given}{advice}"
     )

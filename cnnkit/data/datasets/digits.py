@@ -15,7 +15,8 @@ from cnnkit.types import Data, Framing, Preprocessing, Samples
 class Digits(Dataset):
     """1,797 handwritten digits of 8x8 pixels, inside the package: nothing to download.
 
-    x: (N, 1, 8, 8) uint8, 0 (paper) to 16 (ink); y: (N,) int64, the digit. Preprocessing divides by 16.
+    x: (N, 1, 8, 8) uint8, 0 (paper) to 16 (ink), a digit fills the height; y: (N,) int64, the digit. Preprocessing
+    divides by 16.
     test: the share of samples to test on; seed: chooses which, as scikit-learn's `train_test_split` does.
     Raises ConfigError unless 0 < test < 1 and 0 <= seed < 2**32.
     Source: Alpaydin, Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning Repository,

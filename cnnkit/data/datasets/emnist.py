@@ -14,7 +14,7 @@ from cnnkit.data.formats.archives import read_zip
 from cnnkit.data.formats.checked_files import Published, open_published
 from cnnkit.data.formats.idx import parse_idx
 from cnnkit.errors import DataError
-from cnnkit.types import Array, Data, Samples
+from cnnkit.types import Array, Data, Framing, Samples
 
 _MERGED = (*string.digits, *string.ascii_uppercase, *"abdefghnqrt")
 """Of the small letters only those that do not look like the capital ones."""
@@ -26,6 +26,8 @@ LABELS: dict[str, tuple[str, ...]] = {
     "digits": tuple(string.digits),
     "mnist": tuple(string.digits),
 }
+FRAMING = Framing(content=26)
+"""Its authors cut each character out, put a border of 2 pixels around it, and scaled that, some 64 pixels, to 28."""
 
 
 class EMNIST(PublishedDataset):
@@ -67,7 +69,8 @@ class EMNIST(PublishedDataset):
                 train, test = (self._samples(file, path, part) for part in ("train", "test"))
         except DataError as error:
             raise self._advised(error, data_dir) from None
-        return Data(train, test, labels=LABELS[self.split], preprocessing=standardizing(np.asarray(train.x)))
+        preprocessing = standardizing(np.asarray(train.x))
+        return Data(train, test, labels=LABELS[self.split], preprocessing=preprocessing, framing=FRAMING)
 
     def is_complete(self, data_dir: Path) -> bool:
         """Whether `load` would find the archive, and so download nothing."""

@@ -12,8 +12,8 @@ class MNIST(IdxDataset):
     """Handwritten digits, 60,000 to train and 10,000 to test on, looked for in `data_dir/mnist` and `data_dir`.
 
     x: (N, 1, 28, 28) uint8, 0 (paper) to 255 (ink); y: (N,) int64, the digit. Preprocessing: divided by 255, then
-    the training set's mean 0.1307 subtracted and divided by its standard deviation 0.3081.
-    The digits were scaled into 20x20 pixels, with their centre of mass in the middle.
+    the training set's mean 0.1307 subtracted and divided by its standard deviation 0.3081. Digits are scaled to 20
+    pixels, and their centre of mass is in the middle.
     Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits.
     """
 
@@ -37,7 +37,8 @@ class FashionMNIST(IdxDataset):
     """Clothes, 60,000 to train and 10,000 to test on, looked for in `data_dir/fashion-mnist` and `data_dir`.
 
     x: (N, 1, 28, 28) uint8; y: (N,) int64, 0 (T-shirt/top) to 9 (Ankle boot). Preprocessing: divided by 255, then
-    the training set's mean 0.2860 subtracted and divided by its standard deviation 0.3530.
+    the training set's mean 0.2860 subtracted and divided by its standard deviation 0.3530. What is shown is cut out
+    and scaled to 28 pixels.
     Source: Xiao, Rasul, Vollgraf (2017), Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
     Algorithms, arXiv:1708.07747.
     """
@@ -66,6 +67,7 @@ class FashionMNIST(IdxDataset):
         "Ankle boot",
     )
     preprocessing = Preprocessing(scale=1 / 255, mean=(0.2860,), std=(0.3530,))
+    framing = Framing(content=28)
 
 
 class KMNIST(IdxDataset):

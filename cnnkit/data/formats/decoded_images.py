@@ -30,7 +30,7 @@ from cnnkit.terminal import console, shows_progress
 from cnnkit.types import Array, Resize, Shape
 from cnnkit.waiting import other_display
 
-DECODER = 1
+DECODER = 2
 """Of what `read_image` makes of a file; another number where that changes, so that nothing older is taken."""
 KEPT_BYTES = 2**34
 """Of all decoded images together; those that were not used for the longest time are removed above that."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
-import warnings
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, BinaryIO, get_args
 
 import numpy as np
 
 from cnnkit.components.checks import one_of, pair, positive
-from cnnkit.data.formats.jpeg import check_scans
-from cnnkit.errors import CnnkitError, ConfigError, DataError
-from cnnkit.kinds import IMAGES, seems
+from cnnkit.data.formats.pictures import WHITE, Picture, border, open_picture, pixels_of
+from cnnkit.errors import ConfigError, DataError
 from cnnkit.types import Array, Resize
 
 if TYPE_CHECKING:
@@ -22,13 +18,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 """How the names of image files end, in small letters."""
-MAX_PIXELS = 2**26
-"""More than any camera but a few has: a file of some kilobytes can ask for any number of pixels."""
-MAX_IMAGE_FILE_BYTES = 2**28
-"""Most bytes of an image file: four for each of the most pixels."""
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
-EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 def read_image(
@@ -41,7 +30,8 @@ def read_image(
     """One image as network input, its first frame if it has several.
 
     A picture is rotated as its EXIF data says. Grey is 0.299 R + 0.587 G + 0.114 B. It is resized bilinearly, with
-    antialiasing. Transparent pixels become white or black, whichever is further from the mean of the visible ones.
+    antialiasing. Transparent pixels get the median colour of the border; where most of that is transparent, white or
+    black, whichever is further from the mean of the visible ones.
 
     source: a PNG, JPEG, GIF, BMP, WebP or TIFF file, or a binary stream with its content; channels: 1 (grey) or 3
     (RGB); size: (height, width) in pixels; full_scale: the value of white, black is 0; resize: "fit" shows the whole
@@ -56,40 +46,17 @@ def read_image(
     height, width = pair("size", size)
     positive("full_scale", full_scale)
     one_of("resize", resize, get_args(Resize))
-    name, content = _content(source)
-    picture = _resized(_decode(name, content, channels, max(height, width)), height, width, resize)
-    pixels = np.asarray(picture, np.float64).reshape(picture.height, picture.width, -1)
-    if pixels.shape[2] in (2, 4):
-        pixels = _on_ground(pixels)
+    return framed(open_picture(source, channels, max(height, width)), (channels, height, width), full_scale, resize)
+
+
+def framed(picture: Picture, shape: tuple[int, ...], full_scale: float, resize: Resize) -> Array:
+    """A picture as `read_image` gives it; shape: (channels, height, width)."""
+    channels, height, width = shape
+    pixels = pixels_of(_resized(picture.image, height, width, resize))
     padded = _padded(np.broadcast_to(pixels, (*pixels.shape[:2], channels)), height, width)
-    return np.ascontiguousarray((padded * (full_scale / 255)).transpose(2, 0, 1), np.float32)  # (H, W, C) -> (C, H, W)
-
-
-def read_grey(source: str | os.PathLike[str] | BinaryIO, needed: int) -> Array:
-    """A whole image in grey, (H, W) float64, 0 (black) to 255 (white), in its own size.
-
-    needed: pixels of each side that are of use: a larger JPEG file may be decoded to fewer, but to twice these.
-    Raises what `read_image` raises.
-    """
-    name, content = _content(source)
-    pixels = np.asarray(_decode(name, content, 1, needed), np.float64)
-    return _on_ground(pixels)[..., 0] if pixels.ndim == 3 else pixels
-
-
-def size_and_channels(path: Path) -> tuple[int, int, int] | None:
-    """(height, width, channels) of an image file, as its first bytes say, 1 channel if it is grey; None for no image.
-
-    Raises CnnkitError without Pillow.
-    """
-    pillow = _pillow()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with pillow.open(path, formats=FORMATS) as image:
-                is_grey = image.mode in ("1", "L", "LA", *SIXTEEN_BITS)
-                return image.height, image.width, 1 if is_grey else 3
-    except Exception:  # as in `_decode`
-        return None
+    return np.ascontiguousarray(
+        (padded * (full_scale / WHITE)).transpose(2, 0, 1), np.float32
+    )  # (H, W, C) -> (C, H, W)
 
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -111,40 +78,18 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(found)
 
 
-def looks_inverted(image: Array, full_scale: float) -> bool:
-    """Whether an image shows something dark on a light background.
+def looks_inverted(image: Array) -> bool:
+    """Whether an image shows something dark on a light background, light and dark being those of the image itself.
 
-    It does if the median m of its outermost pixels is above full_scale / 2, and the mean of its middle (half the
-    height, half the width) is below m.
-    image: (1, H, W), 0 (black) to full_scale (white).
+    It does if the median m of its outermost pixels is in the upper half of the values that it has, and the mean of its
+    middle (half the height, half the width) is below m.
+    image: (1, H, W), whose lowest value is dark.
     """
-    level = image[0] / full_scale
+    level = image[0]
     height, width = level.shape
-    border = np.median(_border(level))
+    ground = np.median(border(level))
     middle = level[height // 4 : height - height // 4, width // 4 : width - width // 4]
-    return bool(border > 0.5 and middle.mean() < border)
-
-
-def _content(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, bytes]:
-    """What to call it in a message, and its bytes."""
-    if isinstance(source, str | os.PathLike):
-        try:
-            with open(source, "rb") as file:
-                return _content(file)
-        except OSError as error:
-            raise DataError(f"cannot read {os.fspath(source)}: {error.strerror or error}") from None
-    name, content = str(getattr(source, "name", "the image")), source.read(MAX_IMAGE_FILE_BYTES + 1)
-    if len(content) > MAX_IMAGE_FILE_BYTES:
-        raise DataError(f"{name}: expected an image of at most {MAX_IMAGE_FILE_BYTES:,} bytes, it has more")
-    return name, content
-
-
-def _pillow() -> ModuleType:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise CnnkitError('image files need Pillow, which is missing: pip install "cnnkit[images]"') from None
-    return Image
+    return bool(ground > (level.min() + level.max()) / 2 and middle.mean() < ground)
 
 
 def _resized(picture: Image, height: int, width: int, resize: Resize) -> Image:
@@ -165,65 +110,12 @@ def _resized(picture: Image, height: int, width: int, resize: Resize) -> Image:
     return picture.resize((width, height), Resampling.BILINEAR, box)  # widens its kernel to shrink, and heeds alpha
 
 
-def _decode(name: str, content: bytes, channels: int, needed: int) -> Image:
-    """The upright picture: L, LA, RGB or RGBA, or F with 0 to 255 for 16 bits.
-
-    needed: pixels of each side; a JPEG file that has at least four times as many is decoded to fewer, but twice these.
-    """
-    _pillow()
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about what else is in the file
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-            if picture.width * picture.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            if picture.mode not in (*EIGHT_BITS, *SIXTEEN_BITS):
-                raise DataError(
-                    f"{name}: expected pixels of 8 or 16 bits, grey or colour, got an image of mode {picture.mode}: "
-                    "save it as one of these, or its values as a .npy file"
-                )
-            check_scans(name, content)
-            picture.draft(None, (2 * needed, 2 * needed))  # of a photograph, most of the time goes into its decoding
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode in SIXTEEN_BITS:
-                return Image.fromarray((np.asarray(picture) / 257).astype(np.float32))  # 65535 / 257 = 255
-            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-            return picture if channels == 3 else picture.convert("LA" if picture.mode == "RGBA" else "L")
-    except DataError:
-        raise
-    except UnidentifiedImageError:
-        raise DataError(
-            f"{name}: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), {seems(content, *IMAGES)}"
-        ) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise DataError(f"{name}: expected an image of at most {MAX_PIXELS:,} pixels, it has more") from None
-    except Exception as error:  # damaged content makes the decoders fail in many ways
-        raise DataError(f"{name}: the image is damaged or truncated: {error} ({type(error).__name__})") from None
-
-
-def _on_ground(pixels: Array) -> Array:
-    """Pixels (H, W, C and alpha) on white or black, whichever is further from their mean: (H, W, C)."""
-    colour, alpha = pixels[..., :-1], pixels[..., -1:] / 255
-    seen = (colour * alpha).sum() / max(alpha.sum() * colour.shape[2], 1e-9)
-    ground = 255.0 if seen < 127.5 else 0.0
-    on_ground: Array = colour * alpha + ground * (1 - alpha)
-    return on_ground
-
-
 def _padded(pixels: Array, height: int, width: int) -> Array:
     """Pixels (h, w, C) in the middle of (height, width, C) of their border's median colour."""
     if pixels.shape[:2] == (height, width):
         return pixels
     padded = np.empty((height, width, pixels.shape[2]))
-    padded[...] = np.median(_border(pixels), axis=0)
+    padded[...] = np.median(border(pixels), axis=0)
     top, left = (height - pixels.shape[0]) // 2, (width - pixels.shape[1]) // 2
     padded[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return padded
-
-
-def _border(pixels: Array) -> Array:
-    """The outermost pixels of (H, W, ...) in one row."""
-    return np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])

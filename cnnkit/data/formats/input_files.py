@@ -1,4 +1,4 @@
-"""Files as network inputs: arrays as they are, image files in the units of the dataset."""
+"""Files as network inputs: arrays as they are, image files as pictures."""
 
 from __future__ import annotations
 
@@ -10,54 +10,45 @@ from typing import cast
 import numpy as np
 
 from cnnkit import axes
-from cnnkit.data.formats.content import LARGE, framed
-from cnnkit.data.formats.images import read_grey, read_image
 from cnnkit.data.formats.npy import read_header, read_values
+from cnnkit.data.formats.pictures import Picture, open_picture
 from cnnkit.errors import DataError
 from cnnkit.kinds import ARRAY, SAMPLE, foreign
-from cnnkit.types import FITTED, Array, Framing, Shape
+from cnnkit.types import Array, Shape
 
 STDIN = "-"
 
 
-def read_inputs(
-    file: str | os.PathLike[str], shape: Shape, full_scale: float, framing: Framing = FITTED, *, fit: bool = False
-) -> tuple[Array, bool]:
-    """The inputs in a file as (N, *shape), and whether it is an image file, which has one.
+def read_inputs(file: str | os.PathLike[str], shape: Shape, needed: int = 0) -> Array | Picture:
+    """The inputs in a file as (N, *shape), or the picture in an image file, with as many channels.
 
     An array in NumPy's format (the name ends in .npy, or the content begins as one) is taken as it is: one input may
-    lack the batch axis, a single channel its own axis. Anything else is an image, see `read_image`.
-    file: a path, or "-" for standard input; full_scale: the value of white in an image; framing:
-    how it comes to its size; fit: cut out what an image shows, as `framed` does, which the framing must tell.
+    lack the batch axis, a single channel its own axis. Anything else is an image, see `open_picture`.
+    file: a path, or "-" for standard input; needed: pixels of each side of a picture, if more than those of an input.
     Raises DataError for a file that cannot be read, has inputs of another shape, or values that are not finite numbers.
     """
     if file == STDIN:
         if sys.stdin is None:
             raise DataError("expected an image on standard input, which is closed")
-        return _read(cast(BufferedReader, sys.stdin.buffer), shape, full_scale, framing, fit)
+        return _read(cast(BufferedReader, sys.stdin.buffer), shape, needed)
     try:
         with open(file, "rb") as stream:
-            return _read(stream, shape, full_scale, framing, fit)
+            return _read(stream, shape, needed)
     except OSError as error:
         raise DataError(f"cannot read {os.fspath(file)}: {error.strerror or error}") from None
 
 
-def _read(stream: BufferedReader, shape: Shape, full_scale: float, framing: Framing, fit: bool) -> tuple[Array, bool]:
+def _read(stream: BufferedReader, shape: Shape, needed: int) -> Array | Picture:
     prefix = np.lib.format.MAGIC_PREFIX
     if str(stream.name).lower().endswith(".npy") or stream.peek(len(prefix)).startswith(prefix):
-        return _array(stream, shape), False
+        return _array(stream, shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(
             f"{stream.name}: an image gives inputs of shape (1, H, W) or (3, H, W), the model takes {shape}: "
             "give a .npy file with such an array"
         )
     channels, height, width = shape
-    if not fit:
-        return read_image(stream, channels, (height, width), full_scale, framing.resize)[np.newaxis], True
-    image = framed(read_grey(stream, LARGE), (height, width), framing)
-    if image is None:
-        raise DataError(f"{stream.name}: expected something that stands out from its background, the image is blank")
-    return (image * full_scale).astype(np.float32)[np.newaxis, np.newaxis], True
+    return open_picture(stream, channels, max(height, width, needed))
 
 
 def _array(stream: BufferedReader, shape: Shape) -> Array:

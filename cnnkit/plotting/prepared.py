@@ -1,0 +1,70 @@
+"""What a network really sees: images as they are in their files, beside the inputs that were made of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnkit.plotting.saving import check_target, save
+from cnnkit.plotting.style import SMALL, new_figure, picture, plain
+from cnnkit.plotting.tiles import tiles
+from cnnkit.types import Array
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+__all__ = ["Prepared", "check_target", "draw_prepared", "write_prepared"]
+GAP = 0.06
+"""Between the two images, in widths of one."""
+MOST_LETTERS = 24
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One image, before and after."""
+
+    picture: Array
+    """(1 or 3, H, W) uint8, as it is in the file."""
+    x: Array
+    """(1 or 3, H, W), the input, in the dataset's own units."""
+    black: float
+    white: float
+    """What they are in these units."""
+    name: str
+    said: str
+    """What was done to the image, and what the network says of it."""
+
+
+def write_prepared(images: Sequence[Prepared], path: str | os.PathLike[str]) -> Path:
+    """Write the picture of `draw_prepared`; a file of that name is replaced. Raises PlotError if it cannot be."""
+    return save(draw_prepared(images), path)
+
+
+@picture
+def draw_prepared(images: Sequence[Prepared]) -> Figure:
+    """Draw each image of a file, left, beside the input that was made of it, right, in its own pixels."""
+    figure = new_figure("In the file, and as the network sees it")
+    places = tiles(figure, len(images), shape=(1.35, 2 + GAP))
+    for axes, one in zip(places, images, strict=True):
+        pictures = (one.picture / 255, (one.x - one.black) / ((one.white - one.black) or 1))
+        for left, pixels in zip((0, 1 + GAP), pictures, strict=True):
+            height, width = (side / max(pixels.shape[1:]) for side in pixels.shape[1:])
+            box = (left + (1 - width) / 2, left + (1 + width) / 2, (1 - height) / 2, (1 + height) / 2)
+            shown = np.clip(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), 0, 1)
+            axes.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=box, interpolation="nearest")
+        axes.set(xlim=(0, 2 + GAP), ylim=(0, 1))  # imshow changes them
+        axes.spines[:].set(visible=False)
+        axes.set_facecolor("#E4E4E4")
+        axes.set_title(f"{plain(_end(one.name), MOST_LETTERS + 1)}\n{plain(one.said)}", fontsize=SMALL)
+    return figure
+
+
+def _end(name: str) -> str:
+    """The end of a path, where files differ."""
+    return name if len(name) <= MOST_LETTERS else f"…{name[-MOST_LETTERS + 1 :]}"
