@@ -168,8 +168,6 @@ def _kept_epoch(name: str, given: Any) -> Any:
 
 def _weights(name: str, given: Any) -> str | list[float] | dict[str, float] | None:
     """As a recipe has them, with the names of classes as text."""
-    from collections.abc import Mapping
-
     from cnnkit.components import checks
 
     given = given.tolist() if hasattr(given, "tolist") else given  # of NumPy
