@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.network import available_cores
-from cnnkit.network.execution.workers import one_blas_thread
+from cnnkit.network.execution.threads import one_blas_thread
 
 SIDE = 1024
 PRODUCTS = 8

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cnnkit.data import as_targets, describe
     from cnnkit.data.formats.images import read_image
     from cnnkit.errors import CnnkitError
-    from cnnkit.evaluation.measures import calibration, class_report, confusion_matrix
+    from cnnkit.evaluation.calibration import calibration
+    from cnnkit.evaluation.confusion import class_report, confusion_matrix
     from cnnkit.evaluation.plot import plot
     from cnnkit.evaluation.predict import predict_files
     from cnnkit.evaluation.reproduce import check_reproduction, retrain
@@ -107,7 +108,8 @@ _MODULES = {
     "cnnkit.errors": ("CnnkitError",),
     "cnnkit.explanation": ("explain", "write_page"),
     "cnnkit.layers": ("Concat", "Residual"),
-    "cnnkit.evaluation.measures": ("calibration", "class_report", "confusion_matrix"),
+    "cnnkit.evaluation.calibration": ("calibration",),
+    "cnnkit.evaluation.confusion": ("class_report", "confusion_matrix"),
     "cnnkit.network": ("Augmented", "Graph", "Sequential"),
     "cnnkit.evaluation.plot": ("plot",),
     "cnnkit.plotting.confusion": ("draw_confusion",),

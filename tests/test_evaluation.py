@@ -12,7 +12,7 @@ import pytest
 from cnnkit.data import load_dataset
 from cnnkit.errors import ShapeError
 from cnnkit.evaluation.class_evaluation import evaluate_classes
-from cnnkit.evaluation.measures import confusion_pairs
+from cnnkit.evaluation.confusion import confusion_pairs
 from cnnkit.network import Sequential
 from cnnkit.types import Samples
 

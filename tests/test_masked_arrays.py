@@ -13,7 +13,8 @@ import pytest
 
 from cnnkit import Sequential, Trainer
 from cnnkit.errors import DataError
-from cnnkit.evaluation.measures import calibration, class_report, confusion_matrix
+from cnnkit.evaluation.calibration import calibration
+from cnnkit.evaluation.confusion import class_report, confusion_matrix
 from cnnkit.explanation.explanation import explain
 from cnnkit.types import Array, Data, Samples, as_inputs
 

@@ -30,7 +30,7 @@ from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from cnnkit.comparison import Comparison, Row
-    from cnnkit.comparison.comparison_plan import Plan
+    from cnnkit.comparison.comparison_plan import ComparisonPlan
     from cnnkit.registry import ComparisonFolder, Registry
 
 
@@ -174,13 +174,13 @@ def _seeds(text: str) -> int | list[int]:
     return numbers if "," in text else numbers[0]
 
 
-def _unfinished(store: Registry, name: str, given: list[str]) -> tuple[Plan, ComparisonFolder]:
+def _unfinished(store: Registry, name: str, given: list[str]) -> tuple[ComparisonPlan, ComparisonFolder]:
     """The plan and the place of a comparison; warns of what is not as it was.
 
     given: names of arguments that would change the plan. Raises ConfigError if there are any, RegistryError for a
     comparison that is not there, is damaged, or is being carried out.
     """
-    from cnnkit.comparison.comparison_plan import Plan
+    from cnnkit.comparison.comparison_plan import ComparisonPlan
     from cnnkit.errors import ConfigError
     from cnnkit.registry import Comparisons
     from cnnkit.registry.environment import differences
@@ -191,7 +191,7 @@ def _unfinished(store: Registry, name: str, given: list[str]) -> tuple[Plan, Com
     with contextlib.ExitStack() as stack:
         stack.callback(place.release)
         record = place.load()
-        plan = Plan.from_record(record, place.name)
+        plan = ComparisonPlan.from_record(record, place.name)
         stack.pop_all()
     for difference in differences(record.get("environment")):
         warn(f"{difference}: results may differ in their last bits from those of the finished runs")

@@ -71,11 +71,11 @@ def stored_setting() -> str | None:
             f"{path} cannot be used: expected a JSON object with cpu and a coretype, one of {', '.join(NEEDED)} "
             f"({error!r}); run `cnnkit doctor --tune`, or remove the file"
         ) from None
-    model, flags = processor()
+    model, flags = processor_features()
     return str(coretype) if cpu == model and needed <= flags else None
 
 
-def processor() -> tuple[str, frozenset[str]]:
+def processor_features() -> tuple[str, frozenset[str]]:
     """Name and flags of the first processor; empty where Linux does not tell them."""
     model, flags = "", ""
     with contextlib.suppress(OSError), CPUINFO.open(encoding="utf-8", errors="replace") as lines:
@@ -96,7 +96,7 @@ def sgemm() -> float:
 
     import numpy as np
 
-    from cnnkit.network.execution.workers import one_blas_thread
+    from cnnkit.network.execution.threads import one_blas_thread
 
     size = 1024
     a, b = np.random.default_rng(0).random((2, size, size), np.float32)
@@ -148,7 +148,7 @@ def tune() -> dict[str, float]:
     default = measure(None)
     if default is None or default.architecture is None:
         raise ConfigError("--tune chooses kernels of OpenBLAS, and NumPy's BLAS is not OpenBLAS or cannot be measured")
-    model, flags = processor()
+    model, flags = processor_features()
     gflops = {"default": default.gflops}
     for coretype, needed in NEEDED.items():
         measured = measure(coretype) if needed <= flags else None

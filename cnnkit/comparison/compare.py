@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnkit.comparison.comparison_plan import Datasets, Plan, Register, Source, make_plan
+from cnnkit.comparison.comparison_plan import ComparisonPlan, Datasets, Register, Source, make_plan
 from cnnkit.comparison.comparison_progress import ComparisonProgress
 from cnnkit.comparison.grid import Grid
 from cnnkit.comparison.result import VALIDATION, Comparison, Row, RunResult, Samples
@@ -81,11 +81,11 @@ def resume_comparison(
         whole("jobs", jobs)
     store = registry if isinstance(registry, Registry) else Registry(registry)
     with Comparisons(store.path).find(name) as place:
-        plan = Plan.from_record(place.load(), place.name)
+        plan = ComparisonPlan.from_record(place.load(), place.name)
         return carry_out(plan, place, store, Datasets(data_dir), jobs=jobs, progress=progress)
 
 
-def begin(plan: Plan, store: Registry, datasets: Datasets) -> ComparisonFolder:
+def begin(plan: ComparisonPlan, store: Registry, datasets: Datasets) -> ComparisonFolder:
     """Keep a plan, from which a comparison can be resumed after a failure; raises errors that show before training."""
     _empty(plan, "", datasets)
     for model in sorted({one.recipe.model.name for one in plan.configurations}) if plan.register != "none" else ():
@@ -96,7 +96,7 @@ def begin(plan: Plan, store: Registry, datasets: Datasets) -> ComparisonFolder:
 
 
 def carry_out(
-    plan: Plan,
+    plan: ComparisonPlan,
     place: ComparisonFolder,
     store: Registry,
     datasets: Datasets,
@@ -129,7 +129,7 @@ def carry_out(
     return comparison
 
 
-def _empty(plan: Plan, name: str, datasets: Datasets) -> Comparison:
+def _empty(plan: ComparisonPlan, name: str, datasets: Datasets) -> Comparison:
     """The comparison before its first run. Raises what a training would, for what can be seen before."""
     rows, metrics, losses = [], [], []
     for position, configuration in enumerate(plan.configurations):
@@ -165,7 +165,7 @@ def _ranking(metrics: Sequence[Sequence[Metric]], losses: Sequence[str]) -> tupl
     return "loss", False
 
 
-def _tasks(plan: Plan, datasets: Datasets) -> Iterator[tuple[str, int, Task]]:
+def _tasks(plan: ComparisonPlan, datasets: Datasets) -> Iterator[tuple[str, int, Task]]:
     """Every run, with its key and its configuration's position; all configurations of a seed before the next seed."""
     for seed in plan.seeds:
         for at, configuration in enumerate(plan.configurations):
@@ -178,7 +178,7 @@ def _is_of(manifest: Manifest, recipe: dict[str, Any], digest: str) -> bool:
     return manifest.recipe == recipe and manifest.dataset is not None and manifest.dataset["digest"] == digest
 
 
-def _keep(outcome: Outcome, seed: int, recipe: Recipe, plan: Plan, place: ComparisonFolder) -> RunResult:
+def _keep(outcome: Outcome, seed: int, recipe: Recipe, plan: ComparisonPlan, place: ComparisonFolder) -> RunResult:
     """The result of a run, which is kept unless it has failed, or has seen other data than those before it."""
     if not outcome.data:
         return RunResult(seed, error=outcome.error)

@@ -37,7 +37,7 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ComparisonPlan:
     """Everything that decides the result of a comparison."""
 
     name: str
@@ -75,7 +75,7 @@ class Plan:
         }
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], origin: str) -> Plan:
+    def from_record(cls, record: Mapping[str, Any], origin: str) -> ComparisonPlan:
         """What `to_record` has written. Raises RegistryError, naming `origin`, for anything else.
 
         A plan that does not say what ranks is one of an earlier cnnkit, which ranked on test samples.
@@ -119,7 +119,7 @@ def make_plan(
     overrides: Overrides = (),
     seeds: int | Sequence[int] | None = None,
     register: Register = "best",
-) -> Plan:
+) -> ComparisonPlan:
     """The plan of a comparison; the arguments are those of `compare`. Raises ConfigError or RecipeError.
 
     Where nothing is set aside to validate on, the plan's recipes set SHARE of the training samples aside.
@@ -148,7 +148,7 @@ def make_plan(
     data = {one.recipe.data.dataset: datasets.of(one.recipe).digest for one in configurations}
     validated = [_validated(one, datasets) for one in configurations]
     share = SHARE if validated != configurations else 0.0
-    return Plan(wanted[0][0].model.name, tuple(validated), chosen, data, register, validation=share)
+    return ComparisonPlan(wanted[0][0].model.name, tuple(validated), chosen, data, register, validation=share)
 
 
 def _validated(one: Configuration, datasets: Datasets) -> Configuration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from cnnkit.comparison.comparison_plan import Datasets, Plan
+from cnnkit.comparison.comparison_plan import ComparisonPlan, Datasets
 from cnnkit.comparison.result import Comparison, Row, RunResult
 from cnnkit.errors import CnnkitError, RegistryError
 from cnnkit.registry import ComparisonFolder, Manifest
@@ -15,7 +15,7 @@ from cnnkit.training.assemble import trainer_for
 from cnnkit.types import Array
 
 
-def tested(comparison: Comparison, plan: Plan, place: ComparisonFolder, datasets: Datasets) -> Comparison:
+def tested(comparison: Comparison, plan: ComparisonPlan, place: ComparisonFolder, datasets: Datasets) -> Comparison:
     """The comparison with what its best run reaches on the test samples, which its version file then says, too.
 
     A run that was measured before, by a process that was killed, is not measured again. One that cannot be measured

@@ -10,7 +10,8 @@ import numpy as np
 
 from cnnkit.classes import are_indices, check_labels, indices_of
 from cnnkit.components.predicted import predicted_classes
-from cnnkit.evaluation.measures import Calibration, ClassReport, ConfusionPairs, calibration_of, confusion_pairs
+from cnnkit.evaluation.calibration import Calibration, calibration_of
+from cnnkit.evaluation.confusion import ClassReport, ConfusionPairs, confusion_pairs
 from cnnkit.network import Network
 from cnnkit.types import Array, Samples
 

@@ -255,7 +255,7 @@ def _misclassified(subject: Subject) -> Figure:
 
 
 def _confusion(subject: Subject) -> Figure:
-    from cnnkit.evaluation.measures import confusion_matrix
+    from cnnkit.evaluation.confusion import confusion_matrix
     from cnnkit.plotting.confusion import check_classes, draw_confusion
 
     check_classes(subject.model.output_shape[-1])
@@ -265,7 +265,7 @@ def _confusion(subject: Subject) -> Figure:
 
 
 def _calibration(subject: Subject) -> Figure:
-    from cnnkit.evaluation.measures import calibration
+    from cnnkit.evaluation.calibration import calibration
     from cnnkit.plotting.calibration import draw_calibration
 
     return draw_calibration(calibration(subject.probabilities, subject.samples.y), subject.name)

@@ -23,8 +23,8 @@ from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.engine import FORWARD
 from cnnkit.network.execution.operation import backward, forward, straight
 from cnnkit.network.execution.plan import plain_steps
+from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
-from cnnkit.network.execution.workers import one_blas_thread
 from cnnkit.network.graph.ending import Log, is_plain, softmax_at_end, takes_logits
 from cnnkit.testing import GradientReport, gradient_check_at
 from cnnkit.testing.running import cast_parameters

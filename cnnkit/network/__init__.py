@@ -4,10 +4,10 @@ from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.available_memory import available_memory
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.footprint import Footprint, Forecast
+from cnnkit.network.execution.layer_rates import LayerRates
 from cnnkit.network.execution.objective import Objective, Sums
-from cnnkit.network.execution.pace import Pace
 from cnnkit.network.execution.session import Session, busy_workers, training_session
-from cnnkit.network.execution.workers import available_cores
+from cnnkit.network.execution.threads import available_cores
 from cnnkit.network.graph.keys import keyed_rng
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.graph_model import Graph
@@ -22,10 +22,10 @@ __all__ = [
     "Footprint",
     "Forecast",
     "Graph",
+    "LayerRates",
     "Network",
     "Node",
     "Objective",
-    "Pace",
     "Sequential",
     "Session",
     "Sums",

@@ -17,13 +17,13 @@ from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import DataError, ShapeError, UnitsWarning
 from cnnkit.network.execution.engine import Engine
-from cnnkit.network.execution.pace import with_frozen
-from cnnkit.network.execution.workers import available_cores
+from cnnkit.network.execution.layer_rates import with_frozen
+from cnnkit.network.execution.threads import available_cores
 from cnnkit.network.graph.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.graph.summary import Summary
-from cnnkit.network.graph.taken import Taken, take
+from cnnkit.network.graph.weight_transfer import WeightTransfer, take
 from cnnkit.network.ownership import own, refuse_owned
 from cnnkit.types import (
     FITTED,
@@ -165,12 +165,15 @@ class Network:
         }
 
     def engine(self, *, logits: bool = False, factors: Mapping[int, float] | None = None) -> Engine:
-        """An engine over this network's parameters; `logits` leaves a Softmax at the end out; factors: as of a Pace."""
+        """An engine over this network's parameters; `logits` leaves a Softmax at the end out.
+
+        factors: as `LayerRates` has them.
+        """
         nodes = with_frozen(with_logits(self.nodes) if logits else self.nodes, factors or {})
         return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
 
     def engine_for(self, loss: Loss, factors: Mapping[int, float] | None = None) -> Engine:
-        """An engine that gives what a loss takes; factors: of layers, as `Pace` has them."""
+        """An engine that gives what a loss takes; factors: of layers, as `LayerRates` has them."""
         return self.engine(logits=takes_logits(loss), factors=factors)
 
     @property
@@ -296,7 +299,7 @@ class Network:
         for name, array in arrays.items():
             array[...] = state[name]
 
-    def take_weights(self, state: Mapping[str, Array]) -> Taken:
+    def take_weights(self, state: Mapping[str, Array]) -> WeightTransfer:
         """Set the parameters and buffers that have the name and shape of one in the state, and say which those are.
 
         Raises ConfigError if there is none.

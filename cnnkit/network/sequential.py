@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.errors import ConfigError
 from cnnkit.network.graph.node import Node, flatten
-from cnnkit.network.graph.taken import Taken
+from cnnkit.network.graph.weight_transfer import WeightTransfer
 from cnnkit.network.network import CLASSES, InputDtype, Network
 from cnnkit.types import FITTED, Framing, Preprocessing, Task
 from cnnkit.units import Range
@@ -60,7 +60,7 @@ class Sequential(Network):
             dtype=dtype,
             limit=limit,
         )
-        self.taken = self.take_weights(weights.state()) if weights else Taken({}, {})
+        self.taken = self.take_weights(weights.state()) if weights else WeightTransfer({}, {})
 
     def expressions(self) -> list[str]:
         """The expression of each layer."""

@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
 from cnnkit.errors import OnnxError
+from cnnkit.file_kinds import ONNX, foreign
 from cnnkit.home import expanded
-from cnnkit.kinds import ONNX, foreign
 from cnnkit.layers import LAYERS
 
 MAX_ONNX_FILE_BYTES = 2_000_000_000

@@ -12,7 +12,7 @@ from cnnkit.plotting.style import BLUE, GREY, new_figure, picture
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cnnkit.evaluation.measures import Calibration
+    from cnnkit.evaluation.calibration import Calibration
 
 QUIET = "#BFD9EA"
 """Blue on much white: the bars are large."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import RegistryError
+from cnnkit.file_kinds import MODEL, POINTER, ZIP, foreign
 from cnnkit.home import expanded
-from cnnkit.kinds import MODEL, POINTER, ZIP, foreign
 from cnnkit.registry import commit
 from cnnkit.registry.files import Files
 from cnnkit.registry.format import git, sealing

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.markup import html_table
+from cnnkit.notebook_html import html_table
 from cnnkit.registry import commit, facts, log
-from cnnkit.registry.aliases import alias_file, alias_of, read_alias
+from cnnkit.registry.alias_file import alias_file, alias_of, read_alias
+from cnnkit.registry.audit import unreadable
 from cnnkit.registry.facts import Facts
 from cnnkit.registry.files import Files
 from cnnkit.registry.format import sealing
 from cnnkit.registry.format.contents import unpack
 from cnnkit.registry.notes import note_of, read_text
 from cnnkit.registry.records import Entry, Version
-from cnnkit.registry.verification import unreadable
 
 UNUSABLE = RegistryError, FileNotFoundError, PermissionError
 """What a file beside the versions may be: damaged, removed meanwhile, or closed to the user; `verify` tells."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnkit.components import Component
-from cnnkit.markup import html_table
 from cnnkit.network import Network
+from cnnkit.notebook_html import html_table
 from cnnkit.registry import model_manifest
 from cnnkit.registry.facts import Facts
 from cnnkit.registry.format.manifest import Manifest

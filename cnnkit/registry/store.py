@@ -13,8 +13,8 @@ from cnnkit.components import Component
 from cnnkit.errors import RegistryError
 from cnnkit.home import expanded
 from cnnkit.network import Network
-from cnnkit.registry import commit, exchange, facts, listing, log, notes, readiness, references, search, verification
-from cnnkit.registry.aliases import NOTHING, Alias, alias_file, alias_of, check_require, read_alias
+from cnnkit.registry import audit, commit, exchange, facts, listing, log, notes, readiness, references, search
+from cnnkit.registry.alias_file import NOTHING, Alias, alias_file, alias_of, check_require, read_alias
 from cnnkit.registry.files import Files, reported
 from cnnkit.registry.format import manifest, sealing
 from cnnkit.registry.format.contents import pack, unpack
@@ -181,7 +181,7 @@ class Registry:
                 with contextlib.suppress(FileNotFoundError):
                     require = read_alias(self._files, folder / alias_file(alias)).require
             new = Alias(version.number, check_require(NOTHING if require is None else require))
-            if objection := verification.objection(self._files, version.path, version.digest, new.require):
+            if objection := audit.objection(self._files, version.path, version.digest, new.require):
                 raise RegistryError(
                     f"{version.name}@{alias} requires a validated version, and {version.ref} is not: {objection}; "
                     f"run `cnnkit export {version.ref}`, or lift the requirement with --require none"
@@ -299,18 +299,18 @@ class Registry:
     def _alias_names(self, folder: Path) -> list[str]:
         return sorted(filter(None, map(alias_of, self._files.names(folder))))
 
-    def verify(self, name: str | None = None) -> list[verification.Problem]:
+    def verify(self, name: str | None = None) -> list[audit.Problem]:
         """What is wrong with the files of a model, or of all: damaged, missing, added, renamed; empty if nothing is."""
         with reported(f"cannot verify {self.path}"):
             if name is None:
-                return verification.verify_all(self._files, self.path)
-            return verification.verify(self._files, self._folder(name))
+                return audit.verify_all(self._files, self.path)
+            return audit.verify(self._files, self._folder(name))
 
     def leftovers(self) -> list[Path]:
         """What `gc` would remove: temporary files that ended processes have left, and notes of deleted versions."""
         with reported(f"cannot scan {self.path}"):
-            folders = verification.model_folders(self._files, self.path)
-            return [path for folder in folders for path in verification.leftovers(self._files, folder)]
+            folders = audit.model_folders(self._files, self.path)
+            return [path for folder in folders for path in audit.leftovers(self._files, folder)]
 
     def gc(self) -> list[Path]:
         """Remove the leftovers, and say which; one that cannot be opened stays."""
@@ -330,7 +330,7 @@ class Registry:
                     f"there is no registry at {self.path.absolute()}; it is created when a model is saved, and "
                     f"selected by --registry or {ENVIRONMENT}"
                 )
-            return [folder.name for folder in verification.model_folders(self._files, self.path)]
+            return [folder.name for folder in audit.model_folders(self._files, self.path)]
 
     def _folder(self, name: str) -> Path:
         """The folder of a model, if there is such a model."""

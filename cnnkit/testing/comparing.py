@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components import Component, installed_catalog
 from cnnkit.components.expressions import parse
 from cnnkit.errors import CheckError, CnnkitError, ComponentError
-from cnnkit.network.execution.workers import one_blas_thread
+from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.testing.state import changes, global_generators, snapshot
 from cnnkit.types import Array
 

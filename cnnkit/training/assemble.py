@@ -13,8 +13,8 @@ from cnnkit.errors import ConfigError
 from cnnkit.network import Graph, Network, Sequential, available_memory
 from cnnkit.network.execution.available_memory import readable
 from cnnkit.network.graph.building import build_graph, read_graph
-from cnnkit.network.graph.limit import LimitError
 from cnnkit.network.graph.node import flatten
+from cnnkit.network.graph.parameter_limit import LimitError
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.trainer import Trainer

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from cnnkit.lines import NAME, on_one_line
-from cnnkit.markup import html_table
+from cnnkit.notebook_html import html_table
 from cnnkit.terminal import console
 from cnnkit.training.progress import LiveProgress, Progress
 

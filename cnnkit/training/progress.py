@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from cnnkit.folding import columns, fold
 from cnnkit.lines import NAME, on_one_line, printable
 from cnnkit.terminal import is_quiet, shows_progress
-from cnnkit.training.beginning import Beginning
+from cnnkit.training.overview import TrainingOverview
 from cnnkit.waiting import other_display
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Progress:
     ) -> None:
         return None
 
-    def training_started(self, beginning: Beginning) -> None:
+    def training_started(self, overview: TrainingOverview) -> None:
         """Before the first epoch, and before the first after a checkpoint."""
 
     def epoch_started(self, epoch: int, epochs: int, steps: int) -> None:
@@ -89,10 +89,10 @@ class LiveProgress(Progress):
         self._bar.stop()
         self._display.close()
 
-    def training_started(self, beginning: Beginning) -> None:
+    def training_started(self, overview: TrainingOverview) -> None:
         """Say what is trained on what."""
         if not is_quiet():
-            for line in beginning.lines(self._name):
+            for line in overview.lines(self._name):
                 self._print(line)
 
     def epoch_started(self, epoch: int, epochs: int, steps: int) -> None:

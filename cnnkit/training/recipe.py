@@ -18,8 +18,8 @@ from pydantic import (
 from cnnkit import components
 from cnnkit.components.expressions import parse
 from cnnkit.errors import ConfigError, RecipeError
+from cnnkit.file_kinds import EMPTY, TABLE, TEXT, foreign
 from cnnkit.home import expanded
-from cnnkit.kinds import EMPTY, TABLE, TEXT, foreign
 from cnnkit.reading import read_plain
 from cnnkit.training.recipe_tables import (
     MAX_SHOWN,

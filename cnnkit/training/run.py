@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from cnnkit.markup import html_table, svg_curves
 from cnnkit.network import Network
+from cnnkit.notebook_html import html_table, svg_curves
 from cnnkit.wording import counted
 
 History = dict[str, list[float]]

@@ -12,9 +12,9 @@ from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.network import (
     Augmented,
     Forecast,
+    LayerRates,
     Network,
     Objective,
-    Pace,
     Session,
     available_cores,
     available_memory,
@@ -22,7 +22,6 @@ from cnnkit.network import (
     training_session,
 )
 from cnnkit.option import Option
-from cnnkit.training.beginning import Beginning
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.class_balance import check_balance, class_weights, weighted
 from cnnkit.training.data_checks import (
@@ -39,6 +38,7 @@ from cnnkit.training.freezing import factors_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.notebook_progress import shown
+from cnnkit.training.overview import TrainingOverview
 from cnnkit.training.preflight import begin, preflight
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
@@ -138,7 +138,7 @@ class Trainer(TrainingOptions):
         model.task = self.loss.task(train.y, model.output_shape)
         try:
             with progress:
-                progress.training_started(self._beginning(model, checked, data))
+                progress.training_started(self._overview(model, checked, data))
                 history, reason = loop.run()
         except BaseException:
             if not loop.updates:  # nothing was trained: the model says what it said
@@ -160,9 +160,9 @@ class Trainer(TrainingOptions):
             partial_steps=loop.partial_steps,
         )
 
-    def _beginning(self, model: Network, checked: Checked, data: Given) -> Beginning:
+    def _overview(self, model: Network, checked: Checked, data: Given) -> TrainingOverview:
         engine, batch = model.engine_for(self.loss), min(self.batch_size, len(checked.train))
-        return Beginning(
+        return TrainingOverview(
             layers=len(model.nodes),
             parameters=model.parameter_count(),
             data=data.name if isinstance(data, Data) else "",
@@ -298,7 +298,7 @@ def _session(
         min(options.batch_size, len(samples)),
         workers,
         options.gradient,
-        Pace(engine.parameters, factors) if factors else None,
+        LayerRates(engine.parameters, factors) if factors else None,
     )
 
 

@@ -10,7 +10,7 @@ from cnnkit.types import Data
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """The size of a training."""
 
     training_samples: int
@@ -28,14 +28,14 @@ class Plan:
         return {name: value for name, value in vars(self).items() if isinstance(value, int)}
 
 
-def plan_of(trainer: Trainer, model: Network, data: Data) -> Plan:
+def plan_of(trainer: Trainer, model: Network, data: Data) -> TrainingPlan:
     """What `trainer.fit(model, data)` would do.
 
     Raises what `Trainer.check` raises, but nothing where the memory does not suffice: see `plan.memory.require()`.
     """
     warnings = trainer.check_but_memory(model, data).warnings
     steps = -(-len(data.train) // trainer.batch_size)
-    return Plan(
+    return TrainingPlan(
         len(data.train),
         len(data.validation or ()),
         len(data.test),

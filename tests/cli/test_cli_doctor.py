@@ -154,9 +154,9 @@ def test_the_setting_is_in_the_users_configuration(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_processor_that_says_nothing_has_no_flags(setting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tuning.processor() == ("Quick: 9000", frozenset(FLAGS.split()))
+    assert tuning.processor_features() == ("Quick: 9000", frozenset(FLAGS.split()))
     monkeypatch.setattr(tuning, "CPUINFO", setting)
-    assert tuning.processor() == ("", frozenset())
+    assert tuning.processor_features() == ("", frozenset())
 
 
 def test_a_process_measures_with_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_a_process_measures_with_its_setting(monkeypatch: pytest.MonkeyPatch) ->
     default = tuning.measure(None)
     assert default is not None
     assert default.gflops > 0
-    if default.architecture is None or not NEEDED["HASWELL"] <= tuning.processor()[1]:
+    if default.architecture is None or not NEEDED["HASWELL"] <= tuning.processor_features()[1]:
         pytest.skip("NumPy does not use OpenBLAS here, or the processor has no AVX2")
     measured = tuning.measure("HASWELL")
     assert measured is not None

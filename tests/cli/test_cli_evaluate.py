@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cnnkit import Registry, Sequential, api, load_dataset
-from cnnkit.evaluation.measures import calibration, confusion_matrix
+from cnnkit.evaluation.calibration import calibration
+from cnnkit.evaluation.confusion import confusion_matrix
 
 DIGITS = load_dataset("Digits()")
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cnnkit import Graph, Registry, load_dataset, train
-from cnnkit.network.execution.workers import one_blas_thread
+from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.registry import Runs
 from tests.network import networks
 
@@ -40,7 +40,7 @@ OUTPUTS = """\
 import hashlib, sys
 import numpy as np
 from cnnkit import load_model
-from cnnkit.network.execution.workers import one_blas_thread
+from cnnkit.network.execution.threads import one_blas_thread
 with one_blas_thread():
     print(hashlib.sha256(load_model(sys.argv[1]).outputs(np.load("digits.npz")["x_test"]).tobytes()).hexdigest())
 """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.comparison.comparison_plan import Datasets, Plan, make_plan
+from cnnkit.comparison.comparison_plan import ComparisonPlan, Datasets, make_plan
 from cnnkit.errors import ConfigError, RecipeError, RegistryError
 from cnnkit.registry.references import is_name
 from cnnkit.training.recipe import Recipe, load_recipe
@@ -32,11 +32,11 @@ seeds = [5, 7]
 """
 
 
-def plan(*sources: Any, **options: Any) -> Plan:
+def plan(*sources: Any, **options: Any) -> ComparisonPlan:
     return make_plan(sources, Datasets(None), **options)
 
 
-def names(made: Plan) -> list[str]:
+def names(made: ComparisonPlan) -> list[str]:
     return [configuration.name for configuration in made.configurations]
 
 
@@ -157,7 +157,7 @@ def test_classes_without_names_are_counted(tmp_path: Path) -> None:
 
 def test_a_plan_comes_back_from_its_record() -> None:
     made = plan(tiny(COMPARE), register="all")
-    assert Plan.from_record(made.to_record(), "here") == made
+    assert ComparisonPlan.from_record(made.to_record(), "here") == made
 
 
 @pytest.mark.parametrize(
@@ -176,4 +176,4 @@ def test_a_plan_comes_back_from_its_record() -> None:
 )
 def test_a_record_that_is_none_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RegistryError, match="the plan of here cannot be used"):
-        Plan.from_record(plan("digits").to_record() | change, "here")
+        ComparisonPlan.from_record(plan("digits").to_record() | change, "here")

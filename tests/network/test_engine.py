@@ -28,8 +28,8 @@ from cnnkit.layers import (
 from cnnkit.losses import MSE, CrossEntropy
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Engine, Objective, Sequential, Session, Sums, training_session
-from cnnkit.network.execution.processes import SharedSession
-from cnnkit.network.execution.workers import _controller, one_blas_thread
+from cnnkit.network.execution.threads import _controller, one_blas_thread
+from cnnkit.network.execution.worker_processes import SharedSession
 from cnnkit.optimizers import Adam
 from cnnkit.training import Trainer
 from cnnkit.types import Array, Cache, Context, Grads, Preprocessing, Samples

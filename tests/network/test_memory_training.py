@@ -59,6 +59,6 @@ def test_positive_control_arrays_that_share_memory_too_early_are_noticed(monkeyp
 
     def change() -> None:
         monkeypatch.setattr("cnnkit.network.execution.memory.in_use_together", too_early)
-        monkeypatch.setattr("cnnkit.network.execution.memory.Plan.is_free", lambda plan, number: True)
+        monkeypatch.setattr("cnnkit.network.execution.memory.MemoryPlan.is_free", lambda plan, number: True)
 
     assert differing(CHANGING, change)

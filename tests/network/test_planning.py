@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cnnkit.network import Sequential
-from cnnkit.network.execution.memory import Plan
+from cnnkit.network.execution.memory import MemoryPlan
 from cnnkit.network.execution.plan import plan
 from cnnkit.network.graph.node import flatten
 from cnnkit.network.graph.summary import Summary
@@ -63,7 +63,7 @@ def test_so_does_the_planning_of_memory(kept: bool) -> None:
     """Of arrays that are dropped at once, as in a prediction, or kept to the end, as for a backward pass."""
 
     def planning(count: int) -> Callable[[], object]:
-        made, arrays = Plan(), []
+        made, arrays = MemoryPlan(), []
         for _ in range(count):
             array = made.record((64,), np.dtype(np.float32))
             arrays += [array] if kept else []

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cnnkit.network.execution.workers import in_threads
+from cnnkit.network.execution.threads import in_threads
 
 
 def busy(_: int) -> None:

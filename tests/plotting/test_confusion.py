@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import PlotError
-from cnnkit.evaluation.measures import calibration
+from cnnkit.evaluation.calibration import calibration
 from cnnkit.plotting.calibration import draw_calibration
 from cnnkit.plotting.confusion import MAX_NAMED, draw_confusion
 

@@ -10,7 +10,7 @@ from typing import IO
 from cnnkit.data.formats.npy import read_header, read_values
 from cnnkit.data.formats.rows import Stored, StoredFile, all_rows
 from cnnkit.errors import DataError
-from cnnkit.kinds import ARRAY, ARRAYS, SAMPLE, ZIP, foreign, seems
+from cnnkit.file_kinds import ARRAY, ARRAYS, SAMPLE, ZIP, foreign, seems
 from cnnkit.types import Array, Shape
 
 SPLIT = ("x_train", "y_train", "x_test", "y_test")

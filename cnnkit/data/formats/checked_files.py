@@ -10,8 +10,8 @@ from io import BufferedReader
 from pathlib import Path
 
 from cnnkit.errors import DataError
+from cnnkit.file_kinds import GZIP, SAMPLE, ZIP, foreign
 from cnnkit.home import expanded
-from cnnkit.kinds import GZIP, SAMPLE, ZIP, foreign
 
 MAX_DATA_FILE_BYTES = 2**30
 """Neither a file nor what is compressed in it may be larger; the largest that is known here has 562 million bytes."""

@@ -11,7 +11,7 @@ from cnnkit.data.formats.array_files import LABELS, check_counts, too_large, wan
 from cnnkit.data.formats.chunks import can_read, filters_of, read_chunks
 from cnnkit.data.formats.rows import Stored, StoredFile, all_rows
 from cnnkit.errors import DataError
-from cnnkit.kinds import HDF5, SAMPLE, foreign
+from cnnkit.file_kinds import HDF5, SAMPLE, foreign
 
 
 def read_hdf5(file: StoredFile) -> dict[str, Stored]:

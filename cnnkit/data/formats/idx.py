@@ -12,7 +12,7 @@ import numpy as np
 
 from cnnkit.data.formats.checked_files import MAX_DATA_FILE_BYTES, check_hash, open_regular
 from cnnkit.errors import DataError
-from cnnkit.kinds import IDX, SAMPLE, foreign
+from cnnkit.file_kinds import IDX, SAMPLE, foreign
 from cnnkit.types import Array, Shape
 
 CHUNK = 2**14

@@ -13,7 +13,7 @@ from cnnkit import axes
 from cnnkit.data.formats.npy import read_header, read_values
 from cnnkit.data.formats.pictures import Picture, open_picture
 from cnnkit.errors import DataError
-from cnnkit.kinds import ARRAY, SAMPLE, foreign
+from cnnkit.file_kinds import ARRAY, SAMPLE, foreign
 from cnnkit.types import Array, Shape
 
 STDIN = "-"

@@ -14,7 +14,7 @@ import numpy as np
 
 from cnnkit.data.formats.jpeg import check_scans
 from cnnkit.errors import CnnkitError, DataError
-from cnnkit.kinds import IMAGES, seems
+from cnnkit.file_kinds import IMAGES, seems
 from cnnkit.types import Array
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from cnnkit.classes import listed
 from cnnkit.data.formats.checked_files import open_regular
 from cnnkit.errors import DataError
-from cnnkit.kinds import is_no_table, seems
+from cnnkit.file_kinds import is_no_table, seems
 from cnnkit.types import Array
 
 SEPARATORS = ",;\t"

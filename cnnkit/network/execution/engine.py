@@ -16,9 +16,9 @@ from cnnkit.network.execution.cost import Cost, cost_of
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.operation import backward, forward, together
 from cnnkit.network.execution.plan import Plan, Step, plain_steps, plan
+from cnnkit.network.execution.threads import in_threads, one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.execution.tile_pass import TilePass, arithmetic
-from cnnkit.network.execution.workers import in_threads, one_blas_thread
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.kernels.layout import logical

@@ -28,9 +28,9 @@ from cnnkit.network.execution.numeric import in_float64
 from cnnkit.network.execution.objective import Objective
 from cnnkit.network.execution.optimization import slots_of
 from cnnkit.network.execution.session import busy_workers, slot_count
+from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.execution.tile_pass import alone
-from cnnkit.network.execution.workers import one_blas_thread
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.types import Samples
 

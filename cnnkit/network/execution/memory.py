@@ -65,7 +65,7 @@ class Request:
 
 
 @dataclass
-class Plan:
+class MemoryPlan:
     """The arrays of one kind of pass, in the order in which it asks for them."""
 
     requests: list[Request] = field(default_factory=list)
@@ -183,8 +183,8 @@ class Memory:
     """Hands out arrays for one pass at a time."""
 
     def __init__(self) -> None:
-        self._plans: dict[Hashable, Plan] = {}
-        self._plan = Plan()
+        self._plans: dict[Hashable, MemoryPlan] = {}
+        self._plan = MemoryPlan()
         self._block = pages(ALIGNMENT)
         self._next = 0
 
@@ -199,7 +199,7 @@ class Memory:
 
     def start(self, kind: Hashable) -> None:
         """A pass begins; passes of one kind ask for the same arrays in the same order."""
-        last, self._plan = self._plan, self._plans.get(kind, Plan())
+        last, self._plan = self._plan, self._plans.get(kind, MemoryPlan())
         if last.done:
             last.taken[self._next :] = [False] * (len(last.taken) - self._next)
             if last is not self._plan and not last.all_free():
@@ -229,7 +229,7 @@ class Memory:
         plan.taken[number] = False
         return np.empty(shape, dtype)
 
-    def _make(self, plan: Plan) -> None:
+    def _make(self, plan: MemoryPlan) -> None:
         size = plan.size()
         if size > len(self._block):
             self._block = pages(size)

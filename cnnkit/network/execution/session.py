@@ -16,12 +16,12 @@ import numpy as np
 
 from cnnkit.components import GradientMethod, Optimizer
 from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.layer_rates import LayerRates
 from cnnkit.network.execution.memory import memory_errors_told
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.optimization import move, slots_of
-from cnnkit.network.execution.pace import Pace
+from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_pass import TilePass, to_end, to_stop
-from cnnkit.network.execution.workers import one_blas_thread
 from cnnkit.types import Array, Samples
 
 SLOT_BYTES = 64 << 20
@@ -45,10 +45,10 @@ class Session:
         objective: Objective,
         optimizer: Optimizer,
         batch_size: int,
-        pace: Pace | None = None,
+        layer_rates: LayerRates | None = None,
     ) -> None:
         self.engine = engine
-        self.pace = pace
+        self.layer_rates = layer_rates
         self.samples = samples
         self.objective = objective
         self.optimizer = optimizer
@@ -138,8 +138,8 @@ class Session:
     def square(self, worker: int) -> None:
         """Sum up the squares of the chunks in a worker's part."""
         part = self.part(worker)
-        if self.pace:
-            self.pace.quieten(self.gradient, part)
+        if self.layer_rates:
+            self.layer_rates.zero_frozen(self.gradient, part)
         gradient, first = self.gradient[part], part.start // CHUNK
         whole = len(gradient) // CHUNK
         chunks, rest = gradient[: whole * CHUNK].reshape(whole, CHUNK), gradient[whole * CHUNK :]
@@ -162,8 +162,8 @@ class Session:
         def update() -> None:
             move(self.optimizer, parameters[part], self.gradient[part], state, lr, number)
 
-        if self.pace:
-            self.pace.follow(parameters, part, update)
+        if self.layer_rates:
+            self.layer_rates.apply(parameters, part, update)
         else:
             update()
 
@@ -192,7 +192,7 @@ def training_session(
     batch_size: int,
     workers: int,
     method: GradientMethod | None = None,
-    pace: Pace | None = None,
+    layer_rates: LayerRates | None = None,
 ) -> Iterator[Session]:
     """A session with as many workers as can be kept busy: processes, or this one alone; with a method, always alone.
 
@@ -204,14 +204,14 @@ def training_session(
         if method is not None:
             from cnnkit.network.execution.numeric import NumericSession
 
-            yield NumericSession(engine, samples, objective, optimizer, batch_size, method, pace)
+            yield NumericSession(engine, samples, objective, optimizer, batch_size, method, layer_rates)
             return
         if workers == 1:
-            yield Session(engine, samples, objective, optimizer, batch_size, pace)
+            yield Session(engine, samples, objective, optimizer, batch_size, layer_rates)
             return
-        from cnnkit.network.execution.processes import SharedSession
+        from cnnkit.network.execution.worker_processes import SharedSession
 
-        session = SharedSession(engine, samples, objective, optimizer, batch_size, workers, pace)
+        session = SharedSession(engine, samples, objective, optimizer, batch_size, workers, layer_rates)
         try:
             yield session
         finally:

@@ -14,8 +14,8 @@ from cnnkit.classes import listed
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.errors import ConfigError
-from cnnkit.network.graph.limit import Limit
 from cnnkit.network.graph.node import INPUT, Builder, Node
+from cnnkit.network.graph.parameter_limit import Limit
 from cnnkit.types import Shape
 from cnnkit.wording import did_you_mean
 

@@ -12,7 +12,7 @@ from cnnkit.components import Layer, Merge
 from cnnkit.components.declared import layer_cost
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError, ShapeError
 from cnnkit.network.graph.keys import keyed_rng
-from cnnkit.network.graph.limit import Limit
+from cnnkit.network.graph.parameter_limit import Limit
 from cnnkit.types import LayerCost, Shape
 
 MAX_OUTPUT_NUMBERS = 10**100

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Self
 
-from cnnkit.markup import html_table
 from cnnkit.network.graph.node import INPUT, Node, owners
+from cnnkit.notebook_html import html_table
 from cnnkit.types import LayerCost, Shape
 from cnnkit.wording import sizes
 

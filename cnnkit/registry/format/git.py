@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cnnkit.errors import RegistryError
-from cnnkit.kinds import POINTER, is_pointer
+from cnnkit.file_kinds import POINTER, is_pointer
 
 ATTRIBUTES = ".gitattributes"
 CONTENT = b"# cnnkit: every file of a registry is kept byte by byte.\n* -text\n"

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from cnnkit.errors import RegistryError
-from cnnkit.kinds import foreign
+from cnnkit.file_kinds import foreign
 from cnnkit.registry.format import git
 from cnnkit.registry.format.safety import DTYPES, MANIFEST, MAX_ARRAYS, MAX_AXES, STATE, STATE_NAME
 from cnnkit.types import Array

@@ -8,7 +8,7 @@ from cnnkit.wording import counted
 
 
 @dataclass(frozen=True)
-class Beginning:
+class TrainingOverview:
     """The sizes of a training, and how it uses the machine."""
 
     layers: int

@@ -14,7 +14,8 @@ from sklearn import metrics as sklearn
 from sklearn.calibration import calibration_curve
 
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.evaluation.measures import calibration, class_report, confusion_matrix, confusion_pairs
+from cnnkit.evaluation.calibration import calibration
+from cnnkit.evaluation.confusion import class_report, confusion_matrix, confusion_pairs
 from cnnkit.types import Array
 
 TARGETS = np.array([0, 0, 0, 1, 1, 3])

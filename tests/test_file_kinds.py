@@ -21,7 +21,7 @@ from cnnkit.data.formats.images import read_image
 from cnnkit.data.formats.input_files import read_inputs
 from cnnkit.data.formats.tables import first_line, read_table
 from cnnkit.errors import CnnkitError
-from cnnkit.kinds import kind_of
+from cnnkit.file_kinds import kind_of
 from cnnkit.network import Sequential
 from cnnkit.onnx.export import to_onnx
 from cnnkit.onnx.load import check

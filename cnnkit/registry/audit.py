@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import commit, log, references
-from cnnkit.registry.aliases import NOTHING, alias_of, read_alias
+from cnnkit.registry.alias_file import NOTHING, alias_of, read_alias
 from cnnkit.registry.files import Files
 from cnnkit.registry.format import git, sealing
 from cnnkit.registry.format.contents import unpack

@@ -1,8 +1,7 @@
-"""Measures of a classifier: confusion, results for each class, and calibration."""
+"""Which classes a classifier confuses, and its results for each class."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,31 +69,11 @@ class ConfusionPairs:
         confused_with[first] = other[order][place]
         return ClassReport(
             samples,
-            _share(right, predicted),
-            _share(right, samples),
-            _share(2 * right, samples + predicted),
+            share(right, predicted),
+            share(right, samples),
+            share(2 * right, samples + predicted),
             confused_with,
         )
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Confidence and accuracy, in bins of confidence; arrays (bins,), with NaN in a bin without samples."""
-
-    confidence: Array
-    """Mean probability of the predicted class."""
-    accuracy: Array
-    """Share of right predictions."""
-    count: Array
-    """Samples in the bin."""
-    error: float
-    """The expected calibration error, 0 (as often right as sure) to 1; NaN without samples."""
-
-    @property
-    def mean_confidence(self) -> float:
-        """Mean probability of the predicted class over all samples, to compare with their accuracy; NaN without any."""
-        total = int(self.count.sum())
-        return float(np.nansum(self.confidence * self.count) / total) if total else math.nan
 
 
 def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
@@ -108,7 +87,7 @@ def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
     """
     whole("classes", classes)
     predictions = as_array(predictions, "the predictions")
-    _check_classes("predictions", predictions, predictions.size, classes)
+    check_classes("predictions", predictions, predictions.size, classes)
     return confusion_pairs(targets, predictions, classes).matrix()
 
 
@@ -119,9 +98,9 @@ def confusion_pairs(targets: Array, predictions: Array, classes: int) -> Confusi
     """
     whole("classes", classes)
     targets, predictions = as_array(targets, "the targets"), as_array(predictions, "the predictions")
-    _check_classes("targets", targets, len(predictions) if predictions.ndim else 0, classes)
+    check_classes("targets", targets, len(predictions) if predictions.ndim else 0, classes)
     told = predictions != NO_CLASS
-    _check_classes("predictions", np.where(told, predictions, 0), len(targets), classes)
+    check_classes("predictions", np.where(told, predictions, 0), len(targets), classes)
     cells = targets[told].astype(np.int64) * classes + predictions[told].astype(np.int64)
     cells, times = np.unique(cells, return_counts=True)
     unpredicted = np.bincount(targets[~told].astype(np.int64), minlength=classes)
@@ -148,49 +127,14 @@ def class_report(confusion: Array) -> ClassReport:
     return ConfusionPairs(true, predicted, confusion[true, predicted], len(confusion), none).report()
 
 
-def calibration(probabilities: Array, targets: Array, bins: int = 15) -> Calibration:
-    """Whether a classifier is right as often as it is confident.
-
-    confidence p_n = max_k P[n, k];  bin b of B has the samples with (b - 1) / B < p_n <= b / B
-    error = sum_b N_b / N |accuracy_b - confidence_b|
-
-    probabilities: (N, K), each row with sum 1; targets: (N,) class indices; bins: of equal width.
-    Raises ShapeError for other shapes or indices, and for values that are not probabilities.
-    Source: Guo, Pleiss, Sun, Weinberger (2017), On Calibration of Modern Neural Networks, equations 2, 3 and 5.
-    """
-    whole("bins", bins)
-    probabilities, targets = as_array(probabilities, "the probabilities"), as_array(targets, "the targets")
-    if probabilities.ndim != 2 or not probabilities.shape[1]:
-        raise ShapeError(
-            f"expected probabilities of shape (N, K), got {probabilities.shape}: use those of predict_proba"
-        )
-    count, classes = probabilities.shape
-    _check_classes("targets", targets, count, classes)
-    p = probabilities.max(axis=1)
-    if not (p <= 1 + 1e-5).all() or (count and probabilities.min() < 0):  # NaN is not below either
-        raise ShapeError("expected probabilities from 0 to 1, got others, perhaps logits: use those of predict_proba")
-    return calibration_of(p, probabilities.argmax(axis=1) == targets, bins)
-
-
-def calibration_of(confidence: Array, right: Array, bins: int = 15) -> Calibration:
-    """Calibration from (N,) probabilities of the predicted classes, 0 to 1, and (N,) whether they are right."""
-    whole("bins", bins)
-    p, count = confidence.astype(np.float64), len(confidence)
-    place = np.searchsorted(np.arange(1, bins) / bins, p)  # an edge belongs to the bin below it
-    inside = np.bincount(place, minlength=bins)
-    mean = _share(np.bincount(place, p, bins), inside)
-    accuracy = _share(np.bincount(place, right, bins), inside)
-    error = np.nansum(inside / count * np.abs(accuracy - mean)) if count else np.nan
-    return Calibration(mean, accuracy, inside, float(error))
-
-
-def _share(part: Array, of: Array) -> Array:
+def share(part: Array, of: Array) -> Array:
     """part / of in float64, NaN where there is nothing to have a share of."""
     share: Array = np.divide(part, of, out=np.full(of.shape, np.nan), where=of > 0)
     return share
 
 
-def _check_classes(name: str, values: Any, count: int, classes: int) -> None:
+def check_classes(name: str, values: Any, count: int, classes: int) -> None:
+    """Raise ShapeError unless these are so many class indices, 0 to classes - 1."""
     if values.shape != (count,) or not np.issubdtype(values.dtype, np.integer):
         raise ShapeError(
             f"the {name} must be class indices, integers of shape ({count},), got {values.dtype} of shape "

@@ -12,7 +12,7 @@ from cnnkit.types import Array, Shape
 
 
 @dataclass(frozen=True, repr=False)
-class Taken:
+class WeightTransfer:
     """The arrays that were taken, by name, with their shapes, and why the others were not."""
 
     arrays: Mapping[str, Shape]
@@ -26,7 +26,7 @@ class Taken:
         return "\n".join(lines)
 
 
-def take(own: Mapping[str, Array], state: Mapping[str, Array]) -> Taken:
+def take(own: Mapping[str, Array], state: Mapping[str, Array]) -> WeightTransfer:
     """Set arrays to those of a state with the same name and shape. Raises ConfigError if there is none."""
     taken: dict[str, Shape] = {}
     left: dict[str, str] = {}
@@ -44,4 +44,4 @@ def take(own: Mapping[str, Array], state: Mapping[str, Array]) -> Taken:
         )
     for name in taken:
         own[name][...] = state[name]
-    return Taken(taken, left)
+    return WeightTransfer(taken, left)

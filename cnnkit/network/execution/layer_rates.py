@@ -15,7 +15,7 @@ from cnnkit.network.graph.parameters import Parameters
 from cnnkit.types import Array, Cache, Context, Grads, LayerCost, Shape
 
 
-class Pace:
+class LayerRates:
     """How much of each update of the optimizer some parameters follow.
 
         p = p + factor * (u(p) - p)      u: what the optimizer makes of the parameters p; with factor 0, p stays
@@ -32,14 +32,14 @@ class Pace:
             for entry in parameters.of_node(node)
         ]
 
-    def quieten(self, gradient: Array, part: slice) -> None:
+    def zero_frozen(self, gradient: Array, part: slice) -> None:
         """Set the gradient of what is frozen to 0, in this part of the parameters."""
         for place, factor in self._slices:
             if factor == 0:
                 gradient[_common(place, part)] = 0
 
-    def follow(self, parameters: Array, part: slice, update: Callable[[], None]) -> None:
-        """Let an update move this part of the parameters, and those with another pace by their factor of it."""
+    def apply(self, parameters: Array, part: slice, update: Callable[[], None]) -> None:
+        """Let an update move this part of the parameters, and those with a factor by their factor of it."""
         places = [(_common(place, part), factor) for place, factor in self._slices]
         before = [parameters[place].copy() for place, _ in places]
         update()
@@ -107,7 +107,7 @@ class _Prediction:
 
 
 def with_frozen(nodes: Sequence[Node], factors: Mapping[int, float]) -> list[Node]:
-    """The nodes with those layers frozen that are coupled to the batch; others need nothing but a `Pace`."""
+    """The nodes with those layers frozen that are coupled to the batch; others need nothing but `LayerRates`."""
     return [
         dataclasses.replace(node, layer=Frozen(node.layer))
         if factors.get(node.index) == 0 and isinstance(node.layer, BatchCoupledLayer)

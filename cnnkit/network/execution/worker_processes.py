@@ -24,9 +24,9 @@ from cnnkit import errors
 from cnnkit.components import Optimizer
 from cnnkit.errors import CnnkitError, TrainingError
 from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.layer_rates import LayerRates
 from cnnkit.network.execution.memory import out_of_memory, pages
 from cnnkit.network.execution.objective import Objective, Sums
-from cnnkit.network.execution.pace import Pace
 from cnnkit.network.execution.session import Session
 from cnnkit.network.execution.tile_pass import alone, to_end, to_stop
 from cnnkit.terminal import HANGUP
@@ -49,10 +49,10 @@ class SharedSession(Session):
         optimizer: Optimizer,
         batch_size: int,
         workers: int,
-        pace: Pace | None = None,
+        layer_rates: LayerRates | None = None,
     ) -> None:
         self.workers = workers
-        super().__init__(engine, samples, objective, optimizer, batch_size, pace)
+        super().__init__(engine, samples, objective, optimizer, batch_size, layer_rates)
         self._like, partials = self._probe()
         parameters = engine.parameters
         parameters.move_to(_shared(parameters.vector.shape, parameters.vector.dtype))
