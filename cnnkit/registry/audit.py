@@ -9,11 +9,11 @@ from pathlib import Path
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import commit, log, references
-from cnnkit.registry.alias_file import NOTHING, alias_of, read_alias
+from cnnkit.registry.aliases import alias_of, objection, read_alias
 from cnnkit.registry.files import Files
 from cnnkit.registry.format import git, sealing
 from cnnkit.registry.format.contents import unpack
-from cnnkit.registry.notes import Note, note_file, note_of, read_text, read_verdict
+from cnnkit.registry.notes import Note, note_of, read_text, read_verdict
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,6 @@ def leftovers(files: Files, folder: Path) -> Iterator[Path]:
                 continue
             if note or (commit.TEMPORARY.fullmatch(name) and files.is_unused(folder / name)):
                 yield folder / name
-
-
-def objection(files: Files, version: Path, digest: str, require: str) -> str:
-    """Why a version of this digest does not fulfil what an alias requires; "" if it does."""
-    if require == NOTHING:
-        return ""
-    try:
-        return read_verdict(files, note_file(version, "verdict")).objection(digest)
-    except FileNotFoundError:
-        return "it was never validated"
-    except RegistryError as error:
-        return str(error)
 
 
 def _verify(files: Files, folder: Path) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from cnnkit.errors import RegistryError
 from cnnkit.notebook_html import html_table
 from cnnkit.registry import commit, facts, log
-from cnnkit.registry.alias_file import alias_file, alias_of, read_alias
+from cnnkit.registry.aliases import alias_file, alias_of, read_alias
 from cnnkit.registry.audit import unreadable
 from cnnkit.registry.facts import Facts
 from cnnkit.registry.files import Files

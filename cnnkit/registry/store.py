@@ -13,8 +13,8 @@ from cnnkit.components import Component
 from cnnkit.errors import RegistryError
 from cnnkit.home import expanded
 from cnnkit.network import Network
-from cnnkit.registry import audit, commit, exchange, facts, listing, log, notes, readiness, references, search
-from cnnkit.registry.alias_file import NOTHING, Alias, alias_file, alias_of, check_require, read_alias
+from cnnkit.registry import aliases, audit, commit, exchange, facts, listing, log, notes, readiness, references, search
+from cnnkit.registry.aliases import Alias, alias_file, alias_of, read_alias
 from cnnkit.registry.files import Files, reported
 from cnnkit.registry.format import manifest, sealing
 from cnnkit.registry.format.contents import pack, unpack
@@ -177,16 +177,7 @@ class Registry:
         name = references.parse(ref).name
         with reported(f"cannot set the alias {alias} of {name}"), self._locked(name) as folder:
             version = self.find(ref)
-            if require is None:
-                with contextlib.suppress(FileNotFoundError):
-                    require = read_alias(self._files, folder / alias_file(alias)).require
-            new = Alias(version.number, check_require(NOTHING if require is None else require))
-            if objection := audit.objection(self._files, version.path, version.digest, new.require):
-                raise RegistryError(
-                    f"{version.name}@{alias} requires a validated version, and {version.ref} is not: {objection}; "
-                    f"run `cnnkit export {version.ref}`, or lift the requirement with --require none"
-                )
-            commit.put(self._files, folder / alias_file(alias), new.encode())
+            aliases.set_alias(self._files, folder, alias, version, require)
         return version
 
     def remove_alias(self, name: str, alias: str) -> None:
@@ -194,10 +185,9 @@ class Registry:
         references.check_alias(alias)
         with reported(f"cannot remove the alias {alias} of {name}"), self._holding(name) as folder:
             try:
-                self._files.remove(folder / alias_file(alias))
+                aliases.remove_alias(self._files, folder, alias)
             except FileNotFoundError:
                 raise self._no_alias(name, alias) from None
-            self._files.sync_folder(folder)
 
     def description(self, ref: str) -> str:
         """The description of a version; "" if it has none."""
@@ -285,9 +275,9 @@ class Registry:
         with reported(f"cannot delete {ref}"), self._locked(reference.name) as folder:
             version = self.find(ref)
             pointing = {alias: self._alias(version.name, alias).number for alias in self._alias_names(folder)}
-            if aliases := [alias for alias, number in pointing.items() if number == version.number]:
+            if held := [alias for alias, number in pointing.items() if number == version.number]:
                 raise RegistryError(
-                    f"{version.ref} cannot be deleted while the alias {', '.join(aliases)} points to it; "
+                    f"{version.ref} cannot be deleted while the alias {', '.join(held)} points to it; "
                     f"remove the alias or set it to another version first"
                 )
             commit.bury(self._files, folder, version.number)

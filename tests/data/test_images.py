@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import sys
 import warnings
@@ -17,7 +16,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from cnnkit.data.formats.images import find_images, looks_inverted, read_image
+from cnnkit.data.formats.images import read_image
 from cnnkit.data.formats.pictures import FORMATS, MAX_PIXELS
 from cnnkit.errors import CnnkitError, ConfigError, DataError
 from cnnkit.types import Array
@@ -358,48 +357,6 @@ def test_arguments(call: Callable[[], object], message: str) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*gone\.png: No such file or directory"):
         read_image(tmp_path / "gone.png", 1, 8, 1)
-
-
-def test_images_of_a_folder(tmp_path: Path) -> None:
-    kept = ["B.PNG", "a.jpg", "deep/er/c.webp", "deep/z.tif", "e.jpeg"]
-    others = [".hidden.png", ".git/x.png", "deep/._b.png", "notes.txt", "array.npy"]
-    for name in kept + others:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "deep" / "loop").symlink_to(tmp_path)
-    assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == kept
-
-
-def test_a_pipe_in_a_folder_is_no_image(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(GREY).getvalue())
-    (tmp_path / "link.png").symlink_to("a.png")
-    os.mkfifo(tmp_path / "b.png")
-    assert find_images(tmp_path) == [tmp_path / "a.png", tmp_path / "link.png"]
-
-
-def test_a_folder_without_images(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(DataError, match=r"expected images in this folder, files ending in \.png, .*; found none"):
-        find_images(tmp_path)
-    with pytest.raises(DataError, match=r"cannot read .*gone: No such file or directory"):
-        find_images(tmp_path / "gone")
-
-
-def test_dark_on_light_looks_inverted() -> None:
-    dark = np.zeros((1, 8, 8), np.float32)
-    dark[0, 1:7, 3:5] = 16
-    assert not looks_inverted(dark)
-    assert looks_inverted(16 - dark)
-    for level in (0, 16):
-        assert not looks_inverted(np.full((1, 8, 8), level, np.float32))  # nothing is on it
-    assert not looks_inverted(np.zeros((1, 1, 1), np.float32))
-
-
-@pytest.mark.parametrize(("ground", "ink", "is_inverted"), [(7, 0, True), (3, 9, False), (5, 4, True), (15, 16, False)])
-def test_light_and_dark_are_those_of_the_image_itself(ground: float, ink: float, is_inverted: bool) -> None:
-    dim = np.full((1, 8, 8), ground, np.float32)
-    dim[0, 3:5, 3:5] = ink
-    assert looks_inverted(dim) == is_inverted
 
 
 def test_transparent_corners_of_a_sheet_get_the_colour_of_its_border() -> None:

@@ -20,6 +20,7 @@ from cnnkit.data.formats.rows import StoredFile, StoredRows, all_rows
 from cnnkit.data.split import split_test, split_validation
 from cnnkit.errors import DataError, TrainingError
 from cnnkit.training.data_checks import checked_range
+from cnnkit.training.progress import Progress
 from cnnkit.types import Array, Data, Samples, blocks
 
 X = np.random.default_rng(0).integers(0, 256, (300, 1, 8, 8), np.uint8)
@@ -231,8 +232,9 @@ def test_a_file_that_changes_ends_the_training(
     def change_it(*_: object) -> None:
         change(path)
 
-    trainer = Trainer(epochs=5, workers=workers)
-    monkeypatch.setattr(trainer.progress, "epoch_done", change_it)
+    progress = Progress()
+    monkeypatch.setattr(progress, "epoch_done", change_it)
+    trainer = Trainer(epochs=5, workers=workers, progress=progress)
     with pytest.raises(DataError) as caught:
         trainer.fit(network(), samples)
     now = path.stat().st_size

@@ -17,7 +17,7 @@ from failing import Failing, PowerOff  # type: ignore[import-not-found]  # besid
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
 from cnnkit.registry import Files, Registry, Verdict, notes
-from cnnkit.registry.alias_file import Alias
+from cnnkit.registry.aliases import Alias
 from cnnkit.registry.notes import Note, note_of
 
 TIME = "2026-03-01T12:00:00+00:00"

@@ -34,7 +34,10 @@ def test_a_script_shows_a_line_for_each_epoch_on_standard_error(capsys: pytest.C
     trained(progress=True)
     output = capsys.readouterr()
     assert output.out == ""
-    assert [line.split("  ")[0] for line in output.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    network, machine, *epochs = output.err.splitlines()
+    assert network == "the network: 4 layers, 750 parameters; 100 samples to train on"
+    assert machine.startswith("1 worker; ")
+    assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     trained(progress=False)
     assert capsys.readouterr().err == ""
     assert Trainer().progress is True

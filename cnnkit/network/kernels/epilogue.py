@@ -1,6 +1,7 @@
-"""What a kernel does to its output while that is in the cache: maximum pooling, the bias, and an activation.
+"""What a kernel does to its output while that is in the cache: maximum pooling and an activation.
 
-A new activation that kernels shall take along is one class and one line of `ACTIVATIONS`, here.
+The kernel itself adds the bias. A new activation that kernels shall take along is one class and one line of
+`ACTIVATIONS`, here.
 """
 
 from __future__ import annotations
