@@ -56,6 +56,8 @@ class Position:
     """The monitored quantity of the best epoch so far, if that is kept."""
     hints: dict[str, str] = field(default_factory=dict)
     """What the user was told of each trouble with learning."""
+    loss_before: float | None = None
+    """Of some training samples before the first step, to which hints compare; None if it is not known."""
     sums: Sums | None = None
     """What the steps of the epoch add up to."""
     best_state: dict[str, Array] = field(default_factory=dict)
@@ -66,8 +68,9 @@ class Position:
     def to_record(self) -> dict[str, Any]:
         """All of it but the arrays, as plain values."""
         record = {name: value for name, value in vars(self).items() if name not in ("sums", "best_state", "began")}
-        if not self.hints:
-            del record["hints"]
+        for name in ("hints", "loss_before"):
+            if not record[name]:
+                del record[name]
         if self.sums is not None:
             record["sums"] = asdict(self.sums) | {"metrics": [metric.tolist() for metric in self.sums.metrics]}
         return record

@@ -53,7 +53,10 @@ class _Seen(NamedTuple):
 class Hints:
     """Watches one training, from inside of its session."""
 
-    def __init__(self, session: Session, objective: Objective, model: Network, batch_size: int) -> None:
+    def __init__(
+        self, session: Session, objective: Objective, model: Network, batch_size: int, before: float | None = None
+    ) -> None:
+        """before: the loss before the first step, where an earlier session has seen that."""
         samples = session.samples
         self._count = len(samples)
         count = min(len(samples), min(max(len(samples) // PART, FEWEST), MOST))
@@ -64,14 +67,16 @@ class Hints:
         first, sure = (-(-steps // self._steps) for steps in (FIRST, SURE))
         self._epochs = (first, sure if sure > first else LATER * first)
         """After which of them it looks."""
-        self._before: float | None = None
+        self._before = before
 
-    def begin(self) -> None:
-        """Note the loss before the first step."""
+    def begin(self) -> float | None:
+        """The loss before the first step, which is noted; None where it cannot be had."""
         try:
-            self._before = self._loss(self._engine.predict(self._samples.x, 1))
+            loss = self._loss(self._engine.predict(self._samples.x, 1))
         except Exception:  # as in a look
-            self._before = None
+            loss = math.nan
+        self._before = loss if math.isfinite(loss) else None
+        return self._before
 
     def after(self, epoch: int, accuracy: float | None) -> dict[str, str]:
         """Each trouble with its hint, after so many epochs; accuracy: on all training samples, if it was measured."""

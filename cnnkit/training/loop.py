@@ -93,9 +93,11 @@ class Loop:
                     put_back_vectors(arrays, self._session, self._average)
                 self._movement = Movement(self._session)
                 self._began, self._is_in_step = self._position.updates, False
-                self._hints = Hints(self._session, self._plain, self._model, self._options.batch_size)
+                self._hints = Hints(
+                    self._session, self._plain, self._model, self._options.batch_size, self._position.loss_before
+                )
                 if not self._began:
-                    self._hints.begin()
+                    self._position.loss_before = self._hints.begin()
                 try:
                     reason = self._epochs(quantities, reason)
                     break

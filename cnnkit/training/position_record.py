@@ -37,6 +37,7 @@ class PositionRecord(_Section):
     history: dict[str, list[float]]
     best: float | None
     hints: dict[str, str] = {}
+    loss_before: Finite | None = None
     sums: SumsRecord | None = None
 
 

@@ -217,13 +217,56 @@ def test_a_look_that_fails_does_not_end_the_training() -> None:
     assert hints(network([OnlyTrains(), *BODY]), DIGITS.train) == []
 
 
-def test_a_resumed_training_tells_nothing_twice() -> None:
+@pytest.mark.parametrize("steps", [30, 130, 140])
+def test_a_resumed_training_tells_each_trouble_once(steps: int) -> None:
+    options: Any = {"optimizer": "SGD(1e-9)", "epochs": 15}
+    expected = hints(network(), **options)
+    assert expected[0].startswith("the loss has not changed: ")
     told, store = Told(), Kept()
-    options: Any = {"optimizer": "SGD(1e-9)", "epochs": 15, "progress": told}
-    Trainer(**options).fit(network(), DIGITS, stop=AfterSteps(130), checkpoints=Checkpoints(store))
-    run = Trainer(**options).fit(network(), DIGITS, checkpoints=Checkpoints(store, resume=True))
-    assert len(told.texts) == 1
-    assert run.settings["hints"] == told.texts
+    trainer = Trainer(**options, progress=told)
+    trainer.fit(network(), DIGITS, stop=AfterSteps(steps), checkpoints=Checkpoints(store))
+    run = trainer.fit(network(), DIGITS, checkpoints=Checkpoints(store, resume=True))
+    assert run.settings["hints"] == told.texts == expected
+
+
+class Exploding(Layer):
+    """The inputs, but once infinities in a training."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self._seen = 0
+
+    def forward(self, x: Array, ctx: Context) -> tuple[Array, None]:
+        self._seen += ctx.training
+        return (x + np.float32(np.inf) if ctx.training and self._seen == self.at else x), None
+
+    def backward(self, dy: Array, cache: None, ctx: Context) -> tuple[Array, Grads]:
+        return dy, {}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_training_that_went_back_tells_the_same() -> None:
+    told = Told()
+    model = network([Exploding(100), *BODY])
+    Trainer(optimizer="SGD(1e-9)", epochs=5, rollback=0.5, workers=1, progress=told).fit(model, DIGITS)
+    assert "the epoch restarts" in told.texts[0]
+    assert told.texts[1].startswith("the loss has not changed: ")
+
+
+def test_values_that_are_learned_are_learned_after_a_pause_too() -> None:
+    data = regression()
+    far = Samples(np.asarray(data.x) * 20 + 20, data.y)
+
+    def unscaled() -> Network:
+        return Sequential(["Dense(2)"], (5,))
+
+    options: Any = {"optimizer": "Adam(0.01)", "epochs": 30, "loss": "MSE()", "metrics": []}
+    assert hints(unscaled(), far, **options) == []
+    told, store = Told(), Kept()
+    trainer = Trainer(**options, progress=told)
+    trainer.fit(unscaled(), far, stop=AfterSteps(3), checkpoints=Checkpoints(store))
+    trainer.fit(unscaled(), far, checkpoints=Checkpoints(store, resume=True))
+    assert told.texts == []
 
 
 def test_one_batch_is_looked_at_too() -> None:
