@@ -210,20 +210,32 @@ def _with(row: Row, result: RunResult) -> Row:
 
 
 def _registered(comparison: Comparison, register: Register, place: ComparisonFolder, store: Registry) -> Comparison:
-    """The comparison with the references of registered versions; finds again what a killed process had registered."""
+    """The comparison with the references of registered versions; finds again what was registered before.
+
+    A run that is the best only now, since others had failed before, keeps its version, though its file tells less than
+    the one that is kept now: nothing is registered twice.
+    """
     best = comparison.best and (comparison.best.position, comparison.best_run)
+    before = _registered_before(comparison, place, store) if register != "none" else {}
     rows, refs = [], set()
     for row in sorted(comparison.rows, key=lambda row: row.position):
         for run in row.done if register != "none" else ():
             if register == "best" and best != (row.position, run):
                 continue
-            version = store.add(kept_run(place, row, run)[0])
-            store.set_tag(version.ref, TAG, place.name)
-            refs.add(version.ref)
-            row = _with(row, dataclasses.replace(run, ref=version.ref))
+            data, manifest = kept_run(place, row, run)
+            known = (ref for ref, recipe in before.items() if recipe == manifest.recipe)
+            ref = next(known, None) or store.add(data).ref
+            store.set_tag(ref, TAG, place.name)
+            refs.add(ref)
+            row = _with(row, dataclasses.replace(run, ref=ref))
         rows.append(row)
-    for model in {row.model for row in rows} & set(store.models()) if register == "best" else ():
-        for version in store.versions(model):  # the best of before, when some runs had failed that have not now
-            if version.ref not in refs and store.tags(version.ref).get(TAG) == place.name:
-                store.remove_tag(version.ref, TAG)
+    for ref in before.keys() - refs:  # the best of before, when some runs had failed that have not now
+        store.remove_tag(ref, TAG)
     return comparison.ranked(rows)
+
+
+def _registered_before(comparison: Comparison, place: ComparisonFolder, store: Registry) -> dict[str, Any]:
+    """The recipes of the versions that this comparison has registered, by their references; no two are the same."""
+    models = {row.model for row in comparison.rows} & set(store.models())
+    found = [version.ref for model in models for version in store.versions(model)]
+    return {ref: store.read(ref).manifest.recipe for ref in found if store.tags(ref).get(TAG) == place.name}

@@ -18,8 +18,8 @@ from cnnkit.types import Array
 def tested(comparison: Comparison, plan: ComparisonPlan, place: ComparisonFolder, datasets: Datasets) -> Comparison:
     """The comparison with what its best run reaches on the test samples, which its version file then says, too.
 
-    A run that was measured before, by a process that was killed, is not measured again. One that cannot be measured
-    is the best all the same, and has a warning.
+    A run that was measured before, by a process that was killed, is not measured again. One that cannot be measured,
+    whatever fails, such as a metric of a plugin, is the best all the same, and has a warning.
     """
     row, run = comparison.best, comparison.best_run
     if row is None or run is None:
@@ -33,8 +33,9 @@ def tested(comparison: Comparison, plan: ComparisonPlan, place: ComparisonFolder
     warning, metrics = "", dict[str, float]()
     try:
         metrics = trainer_for(recipe).evaluate(rebuild(manifest, state, f"{row.name}, seed {run.seed}"), test)
-    except CnnkitError as error:
-        warning = f"the best run could not be measured on the test samples: {error}"
+    except Exception as error:
+        why = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
+        warning = f"the best run could not be measured on the test samples: {why}"
     place.keep(_key(row, run), _sealed(manifest, state, metrics, warning))
     return dataclasses.replace(comparison, test=metrics, warning=warning)
 
@@ -52,6 +53,7 @@ def _key(row: Row, run: RunResult) -> str:
 
 def _sealed(manifest: Manifest, state: dict[str, Array], metrics: dict[str, float], warning: str) -> bytes:
     """The version file with its metrics, which is the same whenever it is made."""
-    settings = manifest.settings | ({"warning": warning} if warning else {})
+    settings = {key: value for key, value in manifest.settings.items() if key != "warning"}  # of an earlier attempt
+    settings |= {"warning": warning} if warning else {}
     described = dataclasses.replace(manifest, metrics=metrics, settings=settings)
     return bytes(sealing.pack(described.encode(), state, described.format_version))

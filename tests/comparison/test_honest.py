@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from cnnkit.comparison import compare, resume_comparison
+from cnnkit.comparison import compare, resume_comparison, tasks
 from cnnkit.comparison.compare import _ranking
 from cnnkit.comparison.comparison_plan import Datasets, make_plan
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Engine
-from cnnkit.registry import Comparisons, Registry
+from cnnkit.registry import ComparisonFolder, Comparisons, Registry
+from cnnkit.registry.comparisons import manifest_of
 from cnnkit.registry.format import text
 from cnnkit.training.trainer import Trainer
 from tests.comparison.test_compare import Interrupting, base, refs
@@ -97,15 +98,74 @@ def test_no_test_samples_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (made.test, made.warning, len(refs(made))) == ({}, "", 1)
 
 
-def test_a_winner_that_cannot_be_measured_wins_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ShapeError("the test targets are strange"), "the test targets are strange"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_winner_that_cannot_be_measured_wins_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
+) -> None:
     def fail(*arguments: Any) -> None:
-        raise ShapeError("the test targets are strange")
+        raise error
 
     monkeypatch.setattr(Trainer, "evaluate", fail)
     made = compare(TWO, base=base(), seeds=1, registry=tmp_path, jobs=1)
-    assert made.warning == "the best run could not be measured on the test samples: the test targets are strange"
+    assert made.warning == f"the best run could not be measured on the test samples: {why}"
     manifest = Registry(tmp_path).read(refs(made)[0]).manifest
     assert (manifest.metrics, manifest.settings["warning"]) == ({}, made.warning)
+
+
+def let_fail(patch: pytest.MonkeyPatch, key: str) -> None:
+    original = tasks.train
+
+    def train(recipe: Any, task: tasks.Task, *rest: Any) -> Any:
+        if task.key == key:
+            raise MemoryError
+        return original(recipe, task, *rest)
+
+    patch.setattr(tasks, "train", train)
+
+
+@pytest.mark.parametrize("register", ["best", "all"])
+def test_the_winner_of_a_second_attempt_is_registered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, register: Any
+) -> None:
+    options: Any = {"base": base(), "seeds": 2, "register": register, "jobs": 1}
+    whole = compare(TWO, registry=tmp_path / "whole", **options)
+    winner = whole.rows[0]
+    other = next(run.seed for run in winner.runs if run != whole.best_run)
+    with monkeypatch.context() as patch:
+        let_fail(patch, f"{winner.position}-{other}")
+        first = compare(TWO, registry=tmp_path / "twice", **options)
+    made = resume_comparison(registry=tmp_path / "twice", jobs=1)
+    assert first.rows[0].name != winner.name == made.rows[0].name
+    store = Registry(tmp_path / "twice")
+    versions = [version.ref for model in store.models() for version in store.versions(model)]
+    assert len(versions) == (4 if register == "all" else 2)
+    recipes = [store.read(ref).manifest.recipe for ref in versions]
+    assert all(recipes.count(recipe) == 1 for recipe in recipes)
+    assert {ref for ref in versions if "comparison" in store.tags(ref)} == set(refs(made))
+    assert set(refs(first)) <= set(versions)
+
+
+def test_a_measurement_that_works_at_last_leaves_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ShapeError("the test targets are strange")
+
+    with monkeypatch.context() as patch:
+        let_fail(patch, "1-1")
+        patch.setattr(Trainer, "evaluate", fail)
+        first = compare(TWO, base=base(), seeds=2, registry=tmp_path, register="none", jobs=1)
+    assert first.warning
+    kept: list[Any] = []
+    monkeypatch.setattr(ComparisonFolder, "keep", lambda place, key, data: kept.append(manifest_of(data)))
+    made = resume_comparison(registry=tmp_path, jobs=1)
+    assert made.best_run == first.best_run
+    assert (kept[-1].seed, kept[-1].metrics, made.warning) == (made.best_run and made.best_run.seed, made.test, "")
+    assert "warning" not in kept[-1].settings
 
 
 def test_a_process_that_is_lost_before_it_registers_measures_no_second_time(
