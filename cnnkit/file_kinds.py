@@ -48,8 +48,10 @@ _PATTERNS = (
 )
 _BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"avif": "AVIF"}
 """Of the containers that photographs of telephones come in, at byte 8."""
-_MARKUP = ((b"<svg", "an SVG drawing"), (b"<html", PAGE), (b"<!doctype html", PAGE), (b"<?xml", "an XML document"))
-_JSON = re.compile(rb"\s*(\{\s*[\"}]|\[\s*[{\[\"])")
+_MARKUP = ((b"<!doctype html", PAGE), (b"<html", PAGE), (b"<svg", "an SVG drawing"), (b"<?xml", "an XML document"))
+"""What content with such a tag is, if it begins with one; tables and other files may have them further on."""
+_JSON = re.compile(rb"""\s*(\{\s*["}]|\[\s*([{\[]\s*[\[{}\]"\d-]|"([^"\\]|\\.)*"\s*,))""")
+"""A table of TOML begins with brackets as well: [model], [[model.node]]."""
 SAMPLE = 4096
 """Bytes from the beginning that are looked at."""
 
@@ -98,9 +100,9 @@ def is_no_table(content: bytes) -> bool:
 
 def _text(start: bytes) -> str | None:
     """The kind of text; None for what is not text."""
-    lowered = start.lower()
-    for tag, kind in _MARKUP:
-        if tag in lowered[:1024]:
+    markup = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for tag, kind in _MARKUP if markup.startswith(b"<") else ():
+        if tag in markup[:1024]:
             return kind
     text = start.decode("utf-8", "ignore")
     if len(text.encode()) < len(start) - 3 or any(ord(letter) < 32 and letter not in "\t\n\r\f" for letter in text):

@@ -182,3 +182,44 @@ def test_a_kind_is_told_from_all_others(kind: str, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"1 2 3\n4 5 6\n", bytes(100), b"BMI,age\n1,2\n", b"Mz"])
 def test_nothing_is_made_out_where_nothing_is_known(content: bytes) -> None:
     assert kind_of(content) in ("empty", "a table as text (CSV)", "text", "something else")
+
+
+NODES = """\
+[[model.node]]
+name = "out"
+layer = "Flatten()"
+[model]
+name = "a"
+[data]
+dataset = "Digits()"
+[train]
+optimizer = "SGD(0.1)"
+epochs = 1
+batch_size = 64
+"""
+
+
+@pytest.mark.parametrize("text", [NODES, f"# drawn as <svg>, shown in <html>\n{NODES}"])
+def test_a_recipe_may_begin_with_its_nodes_or_speak_of_web_pages(text: str, tmp_path: Path) -> None:
+    (tmp_path / "graph.toml").write_text(text)
+    assert load_recipe(tmp_path / "graph.toml").model.name == "a"
+
+
+def test_a_table_may_have_tags_in_its_cells(tmp_path: Path) -> None:
+    (tmp_path / "pages.csv").write_text("links,tag\n3,<html>\n5,<svg\n")
+    assert list(read_table(tmp_path / "pages.csv", 1).targets) == ["<html>", "<svg"]
+
+
+@pytest.mark.parametrize("make", [hdf5, npy, lambda: image("PNG"), model_file])
+def test_what_describes_itself_in_xml_is_no_xml(
+    make: Callable[[], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = make()
+    assert kind_of(content[:64] + b'<?xml version="1.0"?><svg>' + content[64:]) == kind_of(content)
+
+
+@pytest.mark.parametrize("content", [b"[[1, 2], [3, 4]]", b' ["a", "b"]', b"[[]]", b'[{"a": 1}]', b"{}"])
+def test_json_is_told_from_toml(content: bytes) -> None:
+    assert kind_of(content) == "JSON"
+    assert [kind_of(text) for text in (b"[model]\n", b"[[model.node]]\n", b'["model"]\n')] == ["text"] * 3
