@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit import Run, Sequential, Trainer
+from cnnkit import Graph, Run, Sequential, Trainer
 from cnnkit.errors import ConfigError
+from cnnkit.layers import BatchNorm2D, Dense
+from cnnkit.network import Network
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.types import Array
 from tests.training.test_checkpoint import InMemory, StopsAfter
@@ -27,7 +29,7 @@ def network() -> Sequential:
     return model
 
 
-def fit(model: Sequential | None = None, **options: Any) -> Run:
+def fit(model: Network | None = None, **options: Any) -> Run:
     given: dict[str, Any] = {
         "freeze": FROZEN,
         "epochs": 2,
@@ -136,3 +138,32 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         fit(**options)
     assert text in str(caught.value)
+
+
+def twins(**options: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The parameters before and after a step of a graph, two nodes of which share a layer."""
+    shared = Dense(8)
+    nodes: dict[str, Any] = {"flat": "Flatten()", "one": shared, "relu": "ReLU()", "two": shared, "out": "Dense(3)"}
+    model = Graph(nodes, (1, 2, 4))
+    before = model.state()
+    Trainer(optimizer="SGD(0.1)", epochs=1, batch_size=300, progress=False, **options).fit(model, (X[:, :, :2, :4], Y))
+    return before, model.state()
+
+
+def test_a_shared_layer_follows_its_rate_once() -> None:
+    before, full = twins()
+    _, slow = twins(layer_rates={"one": 0.5, "two": 0.5})
+    for name, array in before.items():
+        share = 0.5 if name.startswith("one") else 1.0
+        np.testing.assert_allclose(slow[name] - array, share * (full[name] - array), rtol=1e-4, atol=1e-7)
+    _, frozen = twins(layer_rates={"one": 0.5}, freeze="two")
+    assert moved(before, frozen) == {"out.weight", "out.bias"}
+
+
+def test_a_shared_layer_that_is_frozen_keeps_its_statistics() -> None:
+    shared = BatchNorm2D()
+    nodes: dict[str, Any] = {"one": shared, "relu": "ReLU()", "two": shared, "flat": "Flatten()", "out": "Dense(3)"}
+    model = Graph(nodes, (1, 6, 6))
+    before = model.state()
+    fit(model, freeze="two")
+    assert moved(before, model.state()) == {"out.weight", "out.bias"}

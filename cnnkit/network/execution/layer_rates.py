@@ -22,15 +22,16 @@ class LayerRates:
 
     So it holds for any optimizer, with its weight decay and momentum. The gradient of a frozen layer is 0, for clipping
     as well.
-    factors: by the index of the node, 0 or above; those of others are 1.
+    factors: by the index of the node, 0 or above; those of others are 1. Of nodes that share a layer, the lowest holds.
     """
 
     def __init__(self, parameters: Parameters, factors: Mapping[int, float]) -> None:
-        self._slices = [
-            (slice(entry.start, entry.stop), factor)
-            for node, factor in factors.items()
-            for entry in parameters.of_node(node)
-        ]
+        lowest: dict[tuple[int, int], float] = {}
+        for node, factor in factors.items():
+            for entry in parameters.of_node(node):
+                place = entry.start, entry.stop
+                lowest[place] = min(factor, lowest.get(place, factor))
+        self._slices = [(slice(*place), factor) for place, factor in lowest.items()]
 
     def zero_frozen(self, gradient: Array, part: slice) -> None:
         """Set the gradient of what is frozen to 0, in this part of the parameters."""
@@ -108,9 +109,10 @@ class _Prediction:
 
 def with_frozen(nodes: Sequence[Node], factors: Mapping[int, float]) -> list[Node]:
     """The nodes with those layers frozen that are coupled to the batch; others need nothing but `LayerRates`."""
+    frozen = {id(node.layer) for node in nodes if factors.get(node.index) == 0}  # others may share them
     return [
         dataclasses.replace(node, layer=Frozen(node.layer))
-        if factors.get(node.index) == 0 and isinstance(node.layer, BatchCoupledLayer)
+        if id(node.layer) in frozen and isinstance(node.layer, BatchCoupledLayer)
         else node
         for node in nodes
     ]
