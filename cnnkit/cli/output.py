@@ -128,16 +128,11 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]], least: 
 
 def _aligned(rows: list[list[str]], right: list[bool]) -> str:
     """Rows with their columns under each other, two spaces between them, and no line longer than it must be."""
-    from rich.cells import cell_len
-
-    def columns_of(cell: str) -> int:
-        return len(cell) if cell.isascii() else cell_len(cell)
-
     # A value that is longer sticks out: a single one must not make every row as long.
-    widths = [min(max(map(columns_of, column)), WIDEST) for column in zip(*rows, strict=True)]
+    widths = [min(max(map(columns, column)), WIDEST) for column in zip(*rows, strict=True)]
 
     def padded(cell: str, width: int, is_number: bool) -> str:
-        space = " " * (width - columns_of(cell))
+        space = " " * (width - columns(cell))
         return space + cell if is_number else cell + space
 
     lines = ("  ".join(map(padded, row, widths, right)).rstrip() for row in rows)

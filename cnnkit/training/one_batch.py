@@ -43,7 +43,8 @@ def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int =
     changed: give one that is not needed. Raises ConfigError for steps < 1, and what `Trainer.prepare` raises.
     """
     whole("steps", steps)
-    train = trainer.prepare(model, data).train
+    checked = trainer.prepare(model, data)
+    train = checked.train
     positions = batches(trainer, 0, train.y)[0]
     batch = train.take(positions)
     before = after = trainer.evaluate(model, batch)
@@ -51,7 +52,7 @@ def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int =
     done, learned = 0, False
     if hint := about_inputs(model, batch.x):
         trainer.warn(hint)
-    with trainer.session(model, batch, augmented=False) as session:
+    with trainer.session(model, batch, checked.labels, augmented=False) as session:
         while done < steps and not learned and math.isfinite(after["loss"]):
             session.step(np.arange(len(batch)), (trainer.seed, 0, done))
             session.update(rate_of(trainer.optimizer), done + 1, clipping(session.norm(), trainer.clip_norm))

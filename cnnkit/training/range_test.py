@@ -66,10 +66,10 @@ def range_test(
     if positive("low", low) >= positive("high", high):
         raise ConfigError(f"expected low < high, got low = {low:g} and high = {high:g}")
     whole("steps", steps, at_least=FEWEST + 1)
-    train = trainer.prepare(model, data).train
+    checked = trainer.prepare(model, data)
     found, total = RangeTest(), 0.0
-    with trainer.session(model, train) as session:
-        each = endless_batches(trainer, train.y)
+    with trainer.session(model, checked.train, checked.labels) as session:
+        each = endless_batches(trainer, checked.train.y)
         for number, (key, batch) in zip(range(steps), each, strict=False):
             rate = low * (high / low) ** (number / (steps - 1))
             sums = session.step(batch, key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import signal
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -211,9 +212,14 @@ class Trainer(TrainingOptions):
         engine.check_steps(len(checked.train), min(self.batch_size, len(checked.train)))
         return checked
 
-    def session(self, model: Network, samples: Samples, *, augmented: bool = True) -> AbstractContextManager[Session]:
-        """The steps of a training on these samples; schedule, clipping and averages are the caller's business."""
-        weights = class_weights(self, samples.y, model.labels, model.output_shape[0])
+    def session(
+        self, model: Network, samples: Samples, labels: Sequence[str] = (), *, augmented: bool = True
+    ) -> AbstractContextManager[Session]:
+        """The steps of a training on these samples; schedule, clipping and averages are the caller's business.
+
+        labels: the names of the classes, of a model that has not adopted them.
+        """
+        weights = class_weights(self, samples.y, labels or model.labels, model.output_shape[0])
         samples = self._augmented(model, samples) if augmented else samples
         return _session(self, model, samples, self.workers or available_cores(), weights)
 

@@ -17,9 +17,11 @@ from cnnkit.testing import check_loss
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.class_balance import balanced_order, class_weights
 from cnnkit.training.interruption import StopRequest
+from cnnkit.training.one_batch import overfit_one_batch
+from cnnkit.training.range_test import range_test
 from cnnkit.training.recipe import Recipe
 from cnnkit.training_options import TrainingOptions
-from cnnkit.types import Array, Samples
+from cnnkit.types import Array, Data, Samples
 
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.25])
 RARE = np.repeat([0, 1, 3], [60, 30, 10])
@@ -245,3 +247,11 @@ def test_values_cannot_be_balanced() -> None:
     values = Samples(samples().x, np.zeros((600, 3), np.float32))
     with pytest.raises(ConfigError, match='sampling = "balanced" draws all classes equally often, and the training ta'):
         trainer(sampling="balanced", loss="MSE()", metrics=[]).fit(model(), values)
+
+
+def test_what_tries_a_training_out_knows_the_classes_by_name_too() -> None:
+    x = np.random.default_rng(0).standard_normal((100, 4)).astype(np.float32)
+    named = Samples(x, np.where(x[:, 0] > 0, "cat", "dog"))
+    one = Trainer(class_weight={"cat": 2.0}, optimizer="SGD(0.1)", progress=False)
+    for tried in (overfit_one_batch, range_test):
+        tried(one, Sequential(["Dense(2)"], (4,)), Data(named, named), steps=11)
