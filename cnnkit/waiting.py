@@ -114,7 +114,10 @@ def _show_until(ended: threading.Event) -> None:
 
 def _short(text: str) -> str:
     """The text with dots, without what does not fit beside the time."""
-    room = (os.get_terminal_size(sys.stderr.fileno()).columns or USUAL) - len(" ... 9999 s")
+    width = 0
+    with contextlib.suppress(OSError, ValueError):  # it is gone
+        width = os.get_terminal_size(sys.stderr.fileno()).columns
+    room = (width or USUAL) - len(" ... 9999 s")
     words = text.split(" ")
     while len(words) > 1 and columns(" ".join(words)) > room:
         words.pop()

@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -95,6 +96,19 @@ def test_nothing_is_shown(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
         with waiting("loading"):
             time.sleep(0.3)
         assert shown(terminal) == ""
+
+
+def test_a_terminal_that_goes_away_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    with on_terminal(monkeypatch) as terminal, waiting("loading"):
+        until_shown(terminal, "loading ...")
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", io.StringIO())
+            time.sleep(0.3)
+        assert failed == []
+        shown(terminal)
+        until_shown(terminal, "loading ...")
 
 
 def test_it_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
