@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
@@ -148,6 +150,7 @@ def test_what_an_interpreter_shows_is_short() -> None:
     assert repr(Registry("models")) == "Registry('models')"
     text = run.model.summary()
     assert repr(text) == str(text)
+    assert copy.deepcopy(text) == pickle.loads(pickle.dumps(text)) == str(text)
     assert Registry("nowhere")._repr_html_().count("<tr>") == 1
 
 

@@ -40,6 +40,9 @@ class Summary(str):
     def __repr__(self) -> str:
         return str(self)
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)  # a copy is plain text: it has no nodes
+
     def _repr_html_(self) -> str:
         return f"{html_table(HEADINGS, self.rows, left=4)}<p>{escape(self.total)}</p>"
 
