@@ -42,6 +42,8 @@ class Sequential(Network):
     ) -> None:
         if isinstance(layers, str) or not isinstance(layers, Sequence):
             raise ConfigError(f'expected a list of layers, such as ["Flatten()", "Dense(10)"], got {layers!r}')
+        if weights is not None and not isinstance(weights, Network):
+            raise ConfigError(f"weights must be a network, got {weights!r:.80}")
         if input_shape is None and weights is None:
             raise ConfigError("expected input_shape, such as (1, 28, 28), or weights, a network whose inputs are taken")
         theirs = {id(layer) for layer in weights.layers} if weights else set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,13 +111,19 @@ def parts_of(data: Given, model: Network, loss: Loss) -> Parts:
 def with_validation(data: Given, validation: float | tuple[Inputs, Any] | Samples | None, seed: int) -> Given:
     """The data with samples to validate on: a share of those to train on, or others.
 
-    Raises ConfigError for a share of data that have samples to validate on, and one that is not above 0 and below 1.
+    Raises ConfigError for a share of data that have samples to validate on, and for what is neither a share, above 0
+    and below 1, nor a pair.
     """
     if validation is None:
         return data
     train = data.train if isinstance(data, Data | Validated) else _paired(data)
     if isinstance(validation, Samples | tuple):
         held_out = _paired(validation)
+    elif isinstance(validation, bool) or not isinstance(validation, Real) or not 0 < validation < 1:
+        raise ConfigError(
+            "validation must be a share above 0 and below 1, such as 0.1, or a pair (inputs, targets), "
+            f"got {validation!r:.80}"
+        )
     else:
         if isinstance(data, Data) and data.validation is not None:
             raise ConfigError(f"the data have their own validation samples: expected no share, got {validation!r}")

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.errors import CnnkitError, ConfigError, ShapeError
 from cnnkit.network import (
     Augmented,
     Forecast,
@@ -249,8 +249,9 @@ class Trainer(TrainingOptions):
     def evaluate(self, model: Network, samples: Samples) -> dict[str, float]:
         """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same."""
         samples = samples_of(model, self.loss, samples)
-        if len(samples):
-            warn_of_units(model.units, check_values(model, self.loss, samples, "test"), samples.x.dtype)
+        if not len(samples):
+            raise ShapeError("expected at least one sample to measure on, got none")
+        warn_of_units(model.units, check_values(model, self.loss, samples, "test"), samples.x.dtype)
         return self._evaluated(model, samples)
 
     def _measured(self, model: Network, test: Samples, stop: StopRequest) -> tuple[dict[str, float], str]:

@@ -49,3 +49,10 @@ def test_nothing_to_take_is_an_error() -> None:
         Sequential(["Conv2D(5, 2)"], weights=OLD)
     with pytest.raises(ConfigError, match="expected input_shape, such as"):
         Sequential(["Dense(3)"])
+
+
+def test_what_has_no_weights_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"weights must be a network, got \{'conv2d_1.weight': array"):
+        Sequential(["Dense(3)"], weights=OLD.state())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"expected arrays by name, such as model.state\(\), got Sequential"):
+        OLD.take_weights(OLD)  # type: ignore[arg-type]

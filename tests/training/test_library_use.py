@@ -78,8 +78,14 @@ def test_a_share_of_the_samples_validates() -> None:
     assert len(run.history["validation_accuracy"]) == 2
     again = trained(validation=0.2)
     assert again.history["validation_loss"] == run.history["validation_loss"]
-    with pytest.raises(ConfigError, match="fraction must be"):
-        trained(validation=1.0)
+
+
+@pytest.mark.parametrize("wrong", [1.0, 0, True, "0.1", [X, Y]], ids=["all", "none", "bool", "text", "list"])
+def test_what_is_no_share_and_no_pair_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        trained(validation=wrong)
+    expected = "validation must be a share above 0 and below 1, such as 0.1, or a pair (inputs, targets), got "
+    assert str(caught.value) == f"{expected}{wrong!r:.80}"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +127,8 @@ def test_evaluation_measures_by_the_task() -> None:
     assert labels.evaluate(x, y) == {"loss": pytest.approx(expected, rel=1e-5)}
     with pytest.raises(ShapeError, match="inputs of shape"):
         network().evaluate(x, y)
+    with pytest.raises(ShapeError, match="expected at least one sample to measure on, got none"):
+        network().evaluate(X[:0], Y[:0])
 
 
 def test_a_model_saves_itself() -> None:

@@ -28,6 +28,8 @@ class WeightTransfer:
 
 def take(own: Mapping[str, Array], state: Mapping[str, Array]) -> WeightTransfer:
     """Set arrays to those of a state with the same name and shape. Raises ConfigError if there is none."""
+    if not isinstance(state, Mapping):
+        raise ConfigError(f"expected arrays by name, such as model.state(), got {type(state).__name__}")
     taken: dict[str, Shape] = {}
     left: dict[str, str] = {}
     for name, array in own.items():
