@@ -326,3 +326,11 @@ def test_real_digits_as_files_both_ways(tmp_path: Path) -> None:
     assert [sum(one.inverted for one in each) for each in (right, turned, found)] == [0, 200, 200]
     for predictions in (right, turned, found):
         assert_allclose([one.probabilities[0] for one in predictions], expected, rtol=1e-6)
+
+
+def test_the_picture_replaces_none_of_the_images(folder: Path) -> None:
+    before = (folder / "3.png").read_bytes()
+    for files in ([folder / "3.png"], [folder]):
+        with pytest.raises(PlotError, match=r"3\.png is one of the files to predict: choose another one for the pict"):
+            predict_files(MODEL, files, show=folder / ".." / "images" / "3.png")
+    assert (folder / "3.png").read_bytes() == before

@@ -92,6 +92,8 @@ def predict_files(
     predictions = []
     shown: list[tuple[FileInputs, Prediction]] = []
     for batch in _batches(_read(model, files, reading, MOST_SHOWN if show is not None else 0)):
+        if show is not None and any(_is_same(one.file, show) for one in batch):
+            raise PlotError(f"{os.fspath(show)} is one of the files to predict: choose another one for the picture")
         x = batch[0].x if len(batch) == 1 else np.concatenate([one.x for one in batch])
         with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UnitsWarning)  # the hints say so for each file
@@ -107,6 +109,10 @@ def predict_files(
     if show is not None:
         _show(model, shown, show)
     return predictions
+
+
+def _is_same(file: str, other: FileName) -> bool:
+    return file != STDIN and os.path.exists(other) and os.path.samefile(file, other)
 
 
 def _show(model: Network, shown: list[tuple[FileInputs, Prediction]], path: FileName) -> None:

@@ -34,7 +34,8 @@ class Run:
     """`name` and `digest` of the data, if it is a dataset."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What is not in the recipe: workers, tile; kept_epoch if the best was kept; partial_steps if there are any; reason
-    if it ended before all epochs were done."""
+    if it ended before all epochs were done; class_weight, the numbers, if classes have weights; hints, if there was
+    trouble with learning."""
     warning: str = ""
     """Why there are no metrics although there are test samples; "" if nothing went wrong."""
     kept_epoch: int | None = None

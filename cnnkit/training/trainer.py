@@ -85,11 +85,11 @@ class Trainer(TrainingOptions):
         """Train the model in place and return the run.
 
         data: a dataset, or inputs (N, C, H, W) with their targets: class indices or names (N,), or values (N, F); the
-        model adopts the names if it has no labels, and the range of the inputs. validation: the share of the training
+        model adopts the names if it has no labels, and the range of the inputs; validation: the share of the training
         samples to validate on after each epoch, chosen evenly over the classes, or a pair of inputs and targets; None
-        for those of the data. stop: looked at after each step, to end
-        before all epochs are done; checkpoints: where they are kept, and whether to continue from the latest one, which
-        gives the same bits as a training that was never interrupted.
+        for those of the data; stop: looked at after each step, to end before all epochs are done; checkpoints: where
+        they are kept, and whether to continue from the latest one, which gives the same bits as a training that was
+        never interrupted.
         Without a `stop`, the first Ctrl-C ends the training after the step, and gives back the run with what there is;
         a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Your own
         signal handlers stay in force; the first KeyboardInterrupt that one raises is like the first Ctrl-C.
