@@ -196,8 +196,9 @@ def _result(manifest: Manifest, ranked_on: Samples) -> RunResult:
     if ranked_on == "test":
         return RunResult(manifest.seed, manifest.metrics, manifest.history)
     kept: Any = manifest.settings.get("kept_epoch")
+    epoch = kept if type(kept) is int else 0
     measured = {
-        name.removeprefix(VALIDATION): values[kept - 1 if kept in range(1, len(values) + 1) else -1]
+        name.removeprefix(VALIDATION): values[epoch - 1 if epoch in range(1, len(values) + 1) else -1]
         for name, values in manifest.history.items()
         if name.startswith(VALIDATION) and values
     }

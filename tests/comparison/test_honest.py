@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cnnkit.comparison import compare, resume_comparison, tasks
-from cnnkit.comparison.compare import _ranking
+from cnnkit.comparison.compare import _ranking, _result
 from cnnkit.comparison.comparison_plan import Datasets, make_plan
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, ShapeError
@@ -84,6 +84,10 @@ def test_the_kept_epoch_is_the_one_that_ranks(tmp_path: Path) -> None:
     history = made.best_run.history["validation_accuracy"]
     assert history[-1] < max(history), "this training shall not end with its best epoch"
     assert made.best_run.metrics["accuracy"] == max(history)
+    manifest = Registry(tmp_path).read(refs(made)[0]).manifest
+    for wrong in (2.0, True, "2", 99, None):  # of a file that somebody has made up
+        made_up = dataclasses.replace(manifest, settings={"kept_epoch": wrong})
+        assert _result(made_up, "validation").metrics["accuracy"] == history[-1]
 
 
 def without_test_samples(*arguments: Any, **options: Any) -> Any:
