@@ -125,7 +125,7 @@ def with_validation(data: Given, validation: float | tuple[Inputs, Any] | Sample
             f"got {validation!r:.80}"
         )
     else:
-        if isinstance(data, Data) and data.validation is not None:
+        if isinstance(data, Data | Validated) and data.validation is not None:
             raise ConfigError(f"the data have their own validation samples: expected no share, got {validation!r}")
         codes = np.unique(train.y, return_inverse=True)[1] if train.y.dtype.kind in "OU" else train.y
         rest, chosen = split_validation(Samples(np.arange(len(train)), codes), validation, seed)

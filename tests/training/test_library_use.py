@@ -15,6 +15,7 @@ import pytest
 
 from cnnkit import Registry, Run, Sequential, Trainer, load_dataset, load_model
 from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.training.data_checks import Validated
 from cnnkit.training.notebook_progress import NotebookProgress, shown
 from cnnkit.training.progress import Progress
 from cnnkit.types import Data, Samples
@@ -106,8 +107,8 @@ def test_classes_may_have_names() -> None:
     assert run.model.evaluate(X, names)["accuracy"] == run.model.evaluate(X, Y)["accuracy"]
 
 
-def test_data_with_validation_samples_give_no_share() -> None:
-    data = replace(DIGITS, validation=DIGITS.test)
+@pytest.mark.parametrize("data", [replace(DIGITS, validation=DIGITS.test), Validated(DIGITS.train, DIGITS.test)])
+def test_data_with_validation_samples_give_no_share(data: Any) -> None:
     with pytest.raises(ConfigError, match=r"the data have their own validation samples: expected no share, got 0\.1"):
         trained(data, validation=0.1)
 
