@@ -255,6 +255,10 @@ def test_the_public_function_writes_one_picture(tmp_path: Path) -> None:
 def test_a_figure_is_given_back_where_no_file_is_named(tmp_path: Path) -> None:
     run = Trainer(epochs=2, workers=1, progress=False).fit(_network(labels=DIGITS.labels), DIGITS, validation=0.1)
     curves: Any = plot(run, "curves")
+    assert curves.get_suptitle() == "run on Digits(): training"
+    from_recipe = replace(run, recipe={"model": {"name": "small"}})
+    assert plot(from_recipe, "curves").get_suptitle() == "small: training"
+    assert plot(replace(run, dataset=None), "curves").get_suptitle() == "the run: training"
     assert curves._repr_png_().startswith(b"\x89PNG")
     assert plot(run.model, "confusion", data=DIGITS).axes
     version = run.model.save("net", **run.record())

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: each quantity by epoch, and where it ends, for all configurations."""
+"""Pictures of a comparison: each quantity by epoch, and what a configuration differs by from the best one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def draw_comparison(comparison: Comparison, folder: str | Path) -> list[Path]:
         measured, runs = comparison.curves(quantity)
         if not any(is_finite(value) for row in runs for values in row for value in values):
             continue
+        ranked = [
+            {run.seed: run.metrics[quantity] for run in row.done if quantity in run.metrics} for row in comparison.rows
+        ]
         samples = "validation" if measured.startswith(VALIDATION) else "training"
-        figure = draw_quantity_by_configuration(names, runs, quantity, f"{quantity} on {samples} samples")
+        figure = draw_quantity_by_configuration(names, runs, ranked, quantity, f"{quantity} on {samples} samples")
         written.append(save(figure, folder / f"{quantity}.png"))
     return written

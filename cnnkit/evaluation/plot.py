@@ -209,7 +209,7 @@ def _filters(subject: Subject) -> Figure:
     one_channel = weight.shape[1] == 1  # a row of epochs has no place for the kernels of several
     recorded = _recorded(history, f"{node.name}.weight", weight.shape) if one_channel else None
     if recorded is not None:
-        return draw_filter_history(recorded, f"{title} through {len(recorded)} epochs{_kept(recorded, weight)}")
+        return draw_filter_history(recorded, f"{title}, through {len(recorded)} epochs{_kept(recorded, weight)}")
     return draw_filters(weight, title, rgb=node.inputs == (INPUT,))
 
 

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from cnnkit.registry import Record
 
 
+def _name(run: Run) -> str:
+    """What a run is called: by the model's name in its recipe or, of a network from Python, by its data."""
+    name = ((run.recipe or {}).get("model") or {}).get("name")
+    return name or ("the run" if run.dataset is None else f"run on {run.dataset['name']}")
+
+
 class Subject:
     """A model, with the test samples that it is shown on.
 
@@ -42,7 +48,7 @@ class Subject:
             self.model = shown
         elif isinstance(shown, Run):
             self.model, self.history, self.metrics = shown.model, shown.history, shown.metrics
-            self.kept_epoch, self.name, self.file = shown.settings.get("kept_epoch"), "the run", "run"
+            self.kept_epoch, self.name, self.file = shown.settings.get("kept_epoch"), _name(shown), "run"
         else:
             version, manifest = shown.version, shown.manifest
             self._record, self.history, self.metrics = shown, manifest.history, manifest.metrics

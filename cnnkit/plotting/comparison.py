@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.errors import PlotError
 from cnnkit.plotting.curves import VALIDATION, Curve, drawn_quantities, is_finite, plot_curve, stretch, with_unit
-from cnnkit.plotting.style import BLACK, CYCLE, LINES, MARKERS, epoch_axis, new_figure, picture, plain
+from cnnkit.plotting.style import BLACK, CYCLE, GREY, LINES, MARKERS, epoch_axis, new_figure, picture, plain
 from cnnkit.types import Array
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_CONFIGURATIONS = 28
 """More have no names that can be read."""
+FEW = 12
+"""Up to which their means stand below their names."""
 MAX_ENTRIES = len(CYCLE)
 """Models beside each other; each has its own colour."""
 MAX_BARS = 2
@@ -97,24 +99,31 @@ def _draw_bars(axes: Axes, label: str, values: list[float]) -> None:
     axes.set_xlabel(label)
     axes.margins(x=0.35)  # room for the numbers
     axes.locator_params(axis="x", nbins=3)
+    if all(isinstance(value, int) for value in values):
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.tick_params(axis="y", length=0)
 
 
 @picture
 def draw_quantity_by_configuration(
-    names: Sequence[str], runs: Sequence[Sequence[Sequence[float]]], quantity: str, title: str
+    names: Sequence[str],
+    runs: Sequence[Sequence[Sequence[float]]],
+    ranked: Sequence[Mapping[int, float]],
+    quantity: str,
+    title: str,
 ) -> Figure:
-    """Curves by epoch, mean +- standard deviation over seeds, beside the values of the last epoch.
+    """Curves by epoch, mean +- standard deviation over seeds, beside what each seed differs by from the best one's.
 
     names: of the configurations, the best first; runs: for each configuration one list of values by epoch for each
-    seed; quantity: such as "accuracy". The standard deviation is that of a sample, with n - 1; one seed has none.
-    Raises PlotError with nothing to draw.
+    seed; ranked: for each the values that rank it, by seed; quantity: such as "accuracy". The standard deviation is
+    that of a sample, with n - 1; one seed has none. Raises PlotError with nothing to draw.
     """
     tables = [_table(histories) for histories in runs][:MAX_CONFIGURATIONS]
     if not tables or not any(np.isfinite(table).any() for table in tables):
         raise PlotError(f"there is nothing to compare: no configuration has a finite value of {quantity}")
     figure = new_figure(title if len(runs) == len(tables) else f"{title} (the first {len(tables)} of {len(runs)})")
-    curves, last = figure.subplots(1, 2, width_ratios=[3, 2])
+    curves, beside = figure.subplots(1, 2, width_ratios=[3, 2])
+    beside.axvline(0, color=GREY, linestyle=":")
     for place, table in enumerate(tables):
         colour, line = CYCLE[place % len(CYCLE)], LINES[place // len(CYCLE) % len(LINES)]
         marker = MARKERS[place % len(MARKERS)]
@@ -123,29 +132,36 @@ def draw_quantity_by_configuration(
         few = marker if len(mean) <= 40 else ""
         curves.plot(epochs, mean, color=colour, linestyle=line, marker=few)
         curves.fill_between(epochs, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
-        ends = [histories[-1] for histories in runs[place] if histories and is_finite(histories[-1])]
-        _draw_last(last, place, ends, colour, marker)
+        differences = [value - ranked[0][seed] for seed, value in ranked[place].items() if seed in ranked[0]]
+        _draw_differences(beside, place, list(filter(is_finite, differences)), colour, marker)
     curves.set_ylabel(with_unit(quantity))
     curves.set_title("mean ± standard deviation of the seeds")
     epoch_axis(curves, max(table.shape[1] for table in tables))
-    last.set_yticks(range(len(tables)), [plain(name, 28) for name in names[: len(tables)]])
-    last.set_ylim(len(tables) - 0.5, -0.5)
-    last.set_xlabel(with_unit(quantity))
-    last.set_title("last epoch")
-    for axes in (curves, last):
+    shown = [(plain(name, 28), _written(values)) for name, values in zip(names, ranked, strict=True)][: len(tables)]
+    beside.set_yticks(range(len(tables)), [f"{name}\n{mean}" if len(tables) <= FEW else name for name, mean in shown])
+    beside.set_ylim(len(tables) - 0.5, -0.5)
+    beside.set_xlabel(f"{quantity} minus that of {plain(names[0], 28)}")
+    beside.set_title("seed by seed")
+    for axes in (curves, beside):
         axes.grid(visible=True)
     return figure
 
 
-def _draw_last(axes: Axes, place: int, ends: list[float], colour: str, marker: str) -> None:
-    """The values of the seeds, small, and over them their mean with its deviation."""
-    if not ends:
+def _written(ranked: Mapping[int, float]) -> str:
+    """The mean that ranks a configuration."""
+    values = list(ranked.values())
+    return f"{np.mean(values):.4g}" if values and all(map(is_finite, values)) else ""
+
+
+def _draw_differences(axes: Axes, place: int, values: list[float], colour: str, marker: str) -> None:
+    """Those of the seeds, small, and over them their mean with its deviation."""
+    if not values:
         axes.annotate("not finite", (0.02, place), xycoords=("axes fraction", "data"), va="center", color=colour)
         return
-    mean, deviation = _mean_and_deviation(np.array(ends)[:, None])
-    axes.scatter(ends, [place] * len(ends), color=colour, marker=marker, s=30, alpha=0.4, linewidth=0)
+    mean, deviation = _mean_and_deviation(np.array(values)[:, None])
+    axes.scatter(values, [place] * len(values), color=colour, marker=marker, s=30, alpha=0.4, linewidth=0)
     axes.errorbar(
-        mean, [place], xerr=deviation if len(ends) > 1 else None, color=colour, marker=marker, markersize=9, capsize=6
+        mean, [place], xerr=deviation if len(values) > 1 else None, color=colour, marker=marker, markersize=9, capsize=6
     )
 
 

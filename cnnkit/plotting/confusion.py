@@ -25,6 +25,8 @@ MAX_NAMED = 25
 MAX_CELLS = 240
 """Rows and columns without counts: a cell of several points is never dropped when the picture is made."""
 MAX_PAIRS = 16
+LETTERS = 55
+"""That have place beside each other below a matrix."""
 WIDTH, HEIGHT = 777, 446
 """Points that a matrix with counts has at least, to fit the type into its cells."""
 READABLE = 10
@@ -45,14 +47,15 @@ def draw_confusion(matrix: Array, labels: Sequence[str], name: str) -> Figure:
     if not samples:
         raise PlotError("there is no confusion to show: there are no test samples")
     title = f"{name}: {right:,} of {samples:,} test samples right ({right / samples:.2%})"
-    figure = new_figure(title)
     counted = classes <= MAX_COUNTED
+    is_square = not counted or _size(matrix, HEIGHT) >= READABLE
+    figure = new_figure(title, "compressed" if counted and is_square else "constrained")
     axes, *beside = figure.subplots(1, 1 if counted else 2, width_ratios=None if counted else [5, 2], squeeze=False)[0]
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     blocks, step = _blocks(share)
     scale = PowerNorm(0.35, 0, 1)  # rare errors must be told from none
     edges = (-0.5, len(blocks) * step - 0.5, len(blocks) * step - 0.5, -0.5)  # in classes, a block at the end in full
-    aspect: Literal["equal", "auto"] = "equal" if not counted or _size(matrix, HEIGHT) >= READABLE else "auto"
+    aspect: Literal["equal", "auto"] = "equal" if is_square else "auto"
     shown = axes.imshow(blocks, cmap="Blues", norm=scale, aspect=aspect, interpolation="nearest", extent=edges)
     axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5))
     if step > 1:
@@ -85,7 +88,7 @@ def _blocks(share: Array) -> tuple[Array, int]:
 def _name_axes(axes: Axes, names: list[str]) -> None:
     step = 1 if len(names) <= MAX_COUNTED else math.ceil(len(names) / MAX_NAMED)
     places = range(0, len(names), step)
-    long = max(map(len, names)) > (6 if len(names) <= 12 else 2)
+    long = max(map(len, names)) * len(names) > LETTERS
     axes.set_xticks(places, names[::step], fontsize=SMALL, rotation=90 if long else 0)
     axes.set_yticks(places, names[::step], fontsize=SMALL)
     axes.set_xlabel("predicted class")

@@ -7,9 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cnnkit.errors import PlotError
 from cnnkit.plotting.saving import encoded
 from cnnkit.plotting.style import BLUE, GREY, VERMILION, epoch_axis, new_figure, picture
+from cnnkit.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +22,8 @@ MAX_PANELS = 4
 MAX_POINTS = 2000
 FAR = 5.0
 """From which factor on the end of a curve is a flat line beside its beginning."""
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
+"""Ticks of an accuracy that comes close to 1."""
 MAX_VALUE = 1e30
 """Values beyond it are skipped, like NaN: an axis could not show others next to them."""
 VALIDATION = "validation_"
@@ -101,26 +106,37 @@ def _draw(axes: Axes, name: str, history: Mapping[str, Curve], kept_epoch: int |
 
 def stretch(axes: Axes, name: str, values: Curve) -> None:
     """Show differences at the end of a training as well as those at its beginning: a logarithmic axis for a loss that
-    falls by a factor of FAR, and a share such as an accuracy by what is missing to 1, if that does.
+    falls by a factor of FAR, and the cube root of what is missing to 1 for an accuracy, if that does.
     """
     if not values or min(values) < 0:
         return
     if name == "loss" and 0 < min(values) * FAR <= max(values):
         axes.set_yscale("log")
-        plain_ticks(axes)
+        plain_ticks(axes, many=max(values) < 20 * min(values))
         axes.set_ylabel(f"{name} (mean per sample, log)")
     elif name == "accuracy" and max(values) <= 1 and (1 - max(values)) * FAR <= 1 - min(values):
-        tail = sorted(values)[len(values) // 4]  # the first epochs may run out of the picture at the bottom
-        axes.set_ylim(bottom=max(0.0, tail - 0.5 * (1 - tail)), top=1 + 0.1 * (1 - tail))
-        if min(values) < axes.get_ylim()[0]:
-            axes.set_ylabel(f"{name} (lowest cut off)")
+        axes.set_yscale("function", functions=(_place, _share))
+        places = _place(np.array([min(values), max(values)]))
+        low, high = _share(places + np.array([-0.04, 0.04]) * np.ptp(places))
+        shown = [share for share in SHARES if low <= share <= high]
+        axes.set_yticks(shown, [f"{share:g}" for share in shown])
+        axes.set_ylim(low, high)
+        axes.set_ylabel(f"{name} (stretched towards 1)")
 
 
-def plain_ticks(axes: Axes) -> None:
-    """Ticks of a logarithmic axis as one writes them, 0.05, not as powers."""
+def _place(share: Array) -> Array:
+    return np.asarray(-np.cbrt(1 - share))
+
+
+def _share(place: Array) -> Array:
+    return 1 + place**3
+
+
+def plain_ticks(axes: Axes, *, many: bool) -> None:
+    """Ticks of a logarithmic axis as one writes them, 0.05, not as powers; many: also between 1, 2 and 5."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if many else (1, 2, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnnkit.errors import PlotError
-from cnnkit.plotting.style import SMALL, diverging, new_figure, picture
-from cnnkit.plotting.tiles import frame, show_maps, tiles
+from cnnkit.plotting.style import NORMAL, SLIDE, SMALL, diverging, new_figure, picture
+from cnnkit.plotting.tiles import GAP, add_axes, frame, show_maps, tiles, unit
 from cnnkit.types import Array
 from cnnkit.wording import thinned
 
@@ -19,9 +20,15 @@ if TYPE_CHECKING:
 MAX_FILTERS = 40
 MAX_COLUMNS, MAX_ROWS = 32, 16
 """Filters and input channels that a grid shows."""
-MAX_EPOCHS, MAX_HISTORIES = 12, 8
-"""Epochs and filters that a history shows."""
+MAX_EPOCHS, MAX_HISTORIES, FEW_HISTORIES = 12, 16, 8
+"""Epochs and filters that a history shows; the few if kernels would be smaller than SMALLEST otherwise."""
+SMALLEST = 0.5
+"""Inches of a kernel's shorter side."""
 WEIGHT = "weight"
+BAR, TOP, FILTER = 1.4, 1.75, 1.0
+"""Inches of the colour bar of a history, of what is over its kernels, and of a filter's name."""
+WIDTH, HEIGHT = SLIDE[0] - BAR - 0.4, SLIDE[1] - TOP - 0.3
+"""Inches for the kernels and the names of the filters."""
 
 
 @picture
@@ -57,28 +64,48 @@ def draw_filters(weight: Array, title: str, *, rgb: bool = False) -> Figure:
 def draw_filter_history(weights: Array, title: str, *, epochs: Sequence[int] | None = None, channel: int = 0) -> Figure:
     """The kernels of a convolution through a training: a row for each filter, a column for each epoch, on one scale.
 
+    Where they are larger then, the rows go on in other blocks of columns.
+
     weights: (epochs, out, in, kh, kw); epochs: their numbers, 1, 2, ... if None; channel: the input channel that is
     shown. Raises PlotError unless it has 5 axes and a finite value.
     """
     _check(weights, 5, "weights of shape (epochs, out, in, kh, kw)")
     numbers = list(range(1, len(weights) + 1)) if epochs is None else list(epochs)
     columns = thinned(len(weights), MAX_EPOCHS)
-    shown = weights[columns, :MAX_HISTORIES, channel]  # (epochs, filters, kh, kw)
-    count, filters = shown.shape[:2]
-    figure = new_figure(title + _cut("filter", weights.shape[1], MAX_HISTORIES), compressed=True)
-    grid = figure.subplots(filters, count, squeeze=False)
-    for axes in grid.flat:
-        frame(axes)
-    for place, column in enumerate(columns):
-        grid[0, place].set_title(str(numbers[column]))
+    count, kernel = len(columns), weights.shape[3:]
+
+    def size(filters: int, blocks: int) -> float:
+        room = WIDTH - blocks * (FILTER + count * GAP), HEIGHT
+        return unit(filters, blocks, (kernel[0], kernel[1] * count), room, 0)
+
+    filters = min(weights.shape[1], MAX_HISTORIES)
+    if max(size(filters, blocks) for blocks in range(1, filters + 1)) * min(kernel) < SMALLEST:
+        filters = min(filters, FEW_HISTORIES)
+    shown = weights[columns, :filters, channel]  # (epochs, filters, kh, kw)
+    figure = new_figure(title + _cut("filter", weights.shape[1], filters), None)
+    blocks = max(range(1, filters + 1), key=lambda blocks: size(filters, blocks))
+    rows = math.ceil(filters / blocks)
+    across, down = (size(filters, blocks) * side + GAP for side in reversed(kernel))
+    block = FILTER + count * across
+    left, top = (SLIDE[0] - math.ceil(filters / rows) * block - BAR) / 2, TOP + (HEIGHT - rows * down) / 2
+    grid = []
     for row in range(filters):
-        grid[row, 0].set_ylabel(str(row), rotation=0, ha="right", va="center")
+        start, above = left + row // rows * block + FILTER, top + row % rows * down
+        made = [add_axes(figure, start + place * across, above, across - GAP, down - GAP) for place in range(count)]
+        made[0].set_ylabel(f"filter {row}", rotation=0, ha="right", va="center", fontsize=NORMAL)
+        if row % rows == 0:
+            for axes, column in zip(made, columns, strict=True):
+                axes.set_title(str(numbers[column]), fontsize=NORMAL)
+            width = count * across - GAP
+            figure.text((start + width / 2) / SLIDE[0], 1 - (top - 0.35) / SLIDE[1], "epoch", ha="center")
+        grid += made
+    for axes in grid:
+        frame(axes)
     limit = largest(shown)
     maps = shown.transpose(1, 0, 2, 3).reshape(-1, *shown.shape[2:])
-    made = show_maps(grid.ravel().tolist(), maps, diverging(), -limit, limit)
-    figure.colorbar(made, ax=grid, label=WEIGHT, fraction=0.02, aspect=40, pad=0.02)
-    figure.supxlabel("epoch (columns)")
-    figure.supylabel("filter (rows)")
+    scale = show_maps(grid, maps, diverging(), -limit, limit)
+    bar = add_axes(figure, left + math.ceil(filters / rows) * block + GAP, top, 0.18, rows * down - GAP)
+    figure.colorbar(scale, cax=bar, label=WEIGHT)
     return figure
 
 

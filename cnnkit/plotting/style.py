@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Literal, ParamSpec
 
 from cnnkit.errors import PlotError
 
@@ -89,25 +90,40 @@ def look() -> Iterator[None]:
         yield
 
 
-def new_figure(title: str, *, compressed: bool = False) -> Figure:
+def new_figure(title: str, layout: Literal["constrained", "compressed"] | None = "constrained") -> Figure:
     """An empty slide with its title, on two lines if it is long.
 
-    compressed: for images, which keep their shape: no room is left between them.
+    layout: "compressed" for images, which keep their shape: no room is left between them; None where the axes are
+    given their places.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SLIDE, dpi=DPI, layout="compressed" if compressed else "constrained")
+    figure = Figure(figsize=SLIDE, dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
-    layout = figure.get_layout_engine()
-    layout.set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]  # it is the one asked for above
+    if layout is not None:
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr, call-arg]  # it is one of these
     figure.suptitle(wrapped(title), fontweight="bold")
     return figure
 
 
 def wrapped(title: str) -> str:
-    """A title on one line, or two if it is long."""
-    return "\n".join(textwrap.wrap(plain(title, 2 * TITLE_LINE), TITLE_LINE))
+    """A title on one line, or two if it is long, which then end at a comma outside of brackets if they can."""
+    text = plain(title, 2 * TITLE_LINE)
+    if len(text) <= TITLE_LINE:
+        return text
+    depths = itertools.accumulate((letter in "([{") - (letter in ")]}") for letter in text)
+    commas = [
+        place for place, depth in enumerate(depths, start=1) if depth == 0 and text[place - 1 : place + 1] == ", "
+    ]
+    for place in sorted(commas, key=lambda place: abs(2 * place - len(text))):
+        if max(place, len(text) - place - 1) <= TITLE_LINE:
+            return f"{text[:place]}\n{text[place + 1 :]}"
+    for width in range(len(text) // 2, TITLE_LINE + 1):  # lines of about the same length
+        lines = textwrap.wrap(text, width, break_long_words=False)
+        if len(lines) <= 2 and len(max(lines, key=len)) <= TITLE_LINE:
+            return "\n".join(lines)
+    return "\n".join(textwrap.wrap(text, TITLE_LINE))
 
 
 def epoch_axis(axes: Axes, last: int) -> None:

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from cnnkit.errors import PlotError
+from cnnkit.plotting.style import SLIDE
 from cnnkit.types import Array, Inputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap
-    from matplotlib.figure import FigureBase
+    from matplotlib.figure import Figure, FigureBase
 
+GAP = 0.1
+"""Inches between tiles that are given their places."""
 VALUE = "pixel value (units of the dataset)"
 
 
@@ -38,6 +41,22 @@ def tiles(figure: FigureBase, count: int, *, shape: tuple[float, float] = (1, 1)
     for axes in grid[count:]:
         axes.set_axis_off()
     return grid[:count]
+
+
+def unit(count: int, columns: int, shape: tuple[float, float], room: tuple[float, float], caption: float) -> float:
+    """Inches of a unit of tiles in so many columns.
+
+    shape: height and width of a tile, in units; room: width and height for all of them, in inches; caption: inches over
+    each tile. There is a GAP beside each.
+    """
+    rows = math.ceil(count / columns)
+    return min((room[0] / columns - GAP) / shape[1], (room[1] / rows - GAP - caption) / shape[0])
+
+
+def add_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes of a size, in inches from the left and from the top of a slide."""
+    across, down = SLIDE
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
 def frame(axes: Axes) -> None:

@@ -323,7 +323,8 @@ def test_what_the_pictures_show(tmp_path: Path, one_by_one: Any, monkeypatch: py
     (first, second) = drawn
     assert first[0] == second[0] == names
     assert first[1] == [[run.history["validation_accuracy"] for run in row.runs] for row in one_by_one[0].rows]
-    assert (first[2:], second[2:]) == (
+    assert first[2] == [{run.seed: run.metrics["accuracy"] for run in row.runs} for row in one_by_one[0].rows]
+    assert (first[3:], second[3:]) == (
         ("accuracy", "accuracy on validation samples"),
         ("loss", "loss on validation samples"),
     )

@@ -38,6 +38,7 @@ def test_models_share_panels_and_have_bars() -> None:
     assert [bar.get_width() for bar in time.containers[0]] == [3.5, 0]
     assert [text.get_text() for text in accuracy.texts] == ["0.9", "unknown"]
     assert [text.get_text() for text in parameters.texts] == ["1,200", "7"]
+    assert parameters.xaxis.get_major_formatter().format_data(10_000) == "10,000"
     assert [tick.get_text() for tick in accuracy.get_yticklabels()] == ["a@1", "b@2"]
 
 
@@ -55,33 +56,35 @@ def test_one_model_or_too_many_are_refused(count: int) -> None:
 
 def test_configurations_show_mean_and_deviation_over_their_seeds() -> None:
     runs = [[[0.1, 0.5], [0.3, 0.9]], [[0.2, 0.4, 0.6]]]
-    figure: Any = draw_quantity_by_configuration(["small", "large"], runs, "accuracy", "Two sizes")
-    curves, last = figure.axes
+    ranked = [{0: 0.5, 7: 0.875}, {0: 0.25, 7: 0.75, 9: 0.6}]  # seed 9 has failed in the best one
+    figure: Any = draw_quantity_by_configuration(["small", "large"], runs, ranked, "accuracy", "Two sizes")
+    curves, beside = figure.axes
     assert figure.get_suptitle() == "Two sizes"
     assert [list(line.get_ydata()) for line in curves.get_lines()] == [pytest.approx([0.2, 0.7]), [0.2, 0.4, 0.6]]
     band = curves.collections[0].get_paths()[0].vertices
     deviation = math.sqrt(2 * 0.2**2)  # n - 1
     assert (band[:, 1].max(), band[:, 1].min()) == pytest.approx((0.7 + deviation, 0.2 - math.sqrt(2 * 0.1**2)))
     assert (curves.get_xlabel(), curves.get_ylabel()) == ("epoch", "accuracy (share of samples)")
-    assert [tick.get_text() for tick in last.get_yticklabels()] == ["small", "large"]
-    seeds = [points.get_offsets()[:, 0].tolist() for points in last.collections if hasattr(points, "get_sizes")]
-    assert [values for values in seeds if values] == [[0.5, 0.9], [0.6]]
-    bars = last.containers[0].lines[0].get_xdata()
-    assert list(bars) == pytest.approx([0.7])
+    assert [tick.get_text() for tick in beside.get_yticklabels()] == ["small\n0.6875", "large\n0.5333"]
+    assert beside.get_xlabel() == "accuracy minus that of small"
+    seeds = [points.get_offsets()[:, 0].tolist() for points in beside.collections if hasattr(points, "get_sizes")]
+    assert [values for values in seeds if values] == [[0, 0], [-0.25, -0.125]]
+    assert [list(one.lines[0].get_xdata()) for one in beside.containers] == [[0], [-0.1875]]
 
 
 def test_seeds_of_different_length_and_without_a_number_are_drawn() -> None:
     runs = [[[1.0, math.nan], [2.0, 3.0, 4.0], []], [[math.inf]], []]
-    figure: Any = draw_quantity_by_configuration(["a", "b", "c"], runs, "loss", "Broken")
-    curves, last = figure.axes
+    ranked = [{0: math.nan, 1: 4.0}, {0: math.inf}, {}]
+    figure: Any = draw_quantity_by_configuration(["a", "b", "c"], runs, ranked, "loss", "Broken")
+    curves, beside = figure.axes
     assert list(curves.get_lines()[0].get_ydata()) == pytest.approx([1.5, 3.0, 4.0])
-    assert [text.get_text() for text in last.texts] == ["not finite", "not finite"]
+    assert [text.get_text() for text in beside.texts] == ["not finite", "not finite"]
     figure.savefig(io.BytesIO())
 
 
 def test_many_configurations_are_cut_and_none_refused() -> None:
     names = [f"c{i}" for i in range(50)]
-    figure: Any = draw_quantity_by_configuration(names, [[[1.0]]] * 50, "loss", "Fifty")
+    figure: Any = draw_quantity_by_configuration(names, [[[1.0]]] * 50, [{0: 1.0}] * 50, "loss", "Fifty")
     assert figure.get_suptitle() == f"Fifty (the first {MAX_CONFIGURATIONS} of 50)"
     assert len(figure.axes[1].get_yticks()) == MAX_CONFIGURATIONS
     styles = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].get_lines()}
@@ -89,7 +92,7 @@ def test_many_configurations_are_cut_and_none_refused() -> None:
     nothing: list[list[list[list[float]]]] = [[], [[[math.nan]]], [[]]]
     for runs in nothing:
         with pytest.raises(PlotError, match="no configuration has a finite value of loss"):
-            draw_quantity_by_configuration(["a"], runs, "loss", "None")
+            draw_quantity_by_configuration(["a"], runs, [{}], "loss", "None")
 
 
 def test_the_learning_rate_test_marks_the_suggestion() -> None:

@@ -61,6 +61,16 @@ def test_each_count_among_many_classes_is_to_be_seen_in_its_place() -> None:
         assert pixels[y - 5 : y + 6, x - 5 : x + 6].min() < 300, (row, column)
 
 
+@pytest.mark.parametrize(("classes", "rotation"), [(3, 0), (12, 90)])
+def test_a_square_matrix_stands_in_the_middle(classes: int, rotation: int) -> None:
+    figure: Any = draw_confusion(np.eye(classes, dtype=np.int64), ["triangle"] * classes, "net@1")
+    figure.canvas.draw()
+    box = figure.axes[0].get_window_extent()
+    assert box.width == pytest.approx(box.height, rel=0.01)
+    assert abs((box.x0 + box.x1) / 2 - 800) < 80
+    assert {tick.get_rotation() for tick in figure.axes[0].get_xticklabels()} == {rotation}
+
+
 def test_too_many_classes_are_refused() -> None:
     with pytest.raises(PlotError, match="the confusion of up to 1,000 classes can be shown, the model has 1,001"):
         draw_confusion(np.ones((1001, 1001), np.int8), [], "net@1")

@@ -67,6 +67,28 @@ def test_loss_and_metrics_have_a_panel_each_with_axes_and_a_legend(figures: list
     assert training.get_linestyle() != validation.get_linestyle()  # told apart in black and white, too
 
 
+def test_an_accuracy_close_to_one_is_stretched_and_not_cut(figures: list[Any]) -> None:
+    draw_curves({"accuracy": [0.1, 0.9, 0.99, 1.0]}, "net@1")
+    (axes,) = figures[0].axes
+    assert axes.get_ylabel() == "accuracy (stretched towards 1)"
+    low, high = axes.get_ylim()
+    assert low < 0.1 < 1 <= high
+    tail, head = (np.ptp(axes.transData.transform([(1, a), (1, b)])[:, 1]) for a, b in ((0.99, 1), (0.1, 0.3)))
+    assert tail > head  # a hundredth at the end has more room than a fifth at the beginning
+    ticks = axes.get_yticks()
+    assert {0.2, 0.9, 0.99, 1} <= set(ticks)
+    assert low <= min(ticks) < max(ticks) <= high
+    draw_curves({"accuracy": [0.6, 0.7, 0.8]}, "net@1")
+    assert figures[1].axes[0].get_ylabel() == "accuracy (share of samples)"
+
+
+def test_a_loss_within_a_decade_has_ticks_enough(figures: list[Any]) -> None:
+    draw_curves({"loss": [1.81, 0.56, 0.34, 0.27]}, "net@1")
+    figures[0].canvas.draw()
+    low, high = figures[0].axes[0].get_ylim()
+    assert sum(low <= tick <= high for tick in figures[0].axes[0].get_yticks()) >= 4
+
+
 def test_the_same_history_gives_the_same_bytes() -> None:
     assert curves_png(TRAINED, "digits@3") == curves_png(TRAINED, "digits@3")
     assert curves_png(TRAINED, "digits@3") != curves_png(TRAINED, "digits@4")

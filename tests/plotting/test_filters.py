@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,19 @@ import pytest
 
 from cnnkit.errors import PlotError
 from cnnkit.plotting.feature_maps import MAX_MAPS, draw_feature_maps
-from cnnkit.plotting.filters import MAX_COLUMNS, MAX_FILTERS, MAX_ROWS, draw_filter_history, draw_filters
+from cnnkit.plotting.filters import MAX_COLUMNS, MAX_FILTERS, MAX_ROWS, SMALLEST, draw_filter_history, draw_filters
+from cnnkit.plotting.style import DPI, SLIDE
 from cnnkit.types import Array
 
 pytest.importorskip("matplotlib")
 RNG = np.random.default_rng(0)
+
+
+def _within_the_slide(figure: Any) -> None:
+    figure.canvas.draw()
+    box = figure.get_tightbbox()
+    assert min(box.x0, box.y0) >= 0
+    assert (box.x1 <= SLIDE[0]) & (box.y1 <= SLIDE[1])
 
 
 def _shown(axes: object) -> Array:
@@ -99,14 +108,44 @@ def test_a_history_has_filters_in_rows_and_epochs_in_columns() -> None:
         for column in range(3):
             assert (_shown(grid[row, column]) == weights[column, row, 1]).all()
     assert [axes.title.get_text() for axes in grid[0]] == ["0", "5", "10"]
-    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["0", "1"]
-    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("epoch (columns)", "filter (rows)")
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["filter 0", "filter 1"]
+    assert {text.get_text() for text in figure.texts} == {"Filters", "epoch"}
+
+
+@pytest.mark.parametrize(("epochs", "filters", "shown"), [(1, 1, 1), (3, 4, 4), (6, 40, 16), (12, 40, 8)])
+def test_the_kernels_of_a_history_can_be_read(epochs: int, filters: int, shown: int) -> None:
+    figure: Any = draw_filter_history(RNG.normal(size=(epochs, filters, 1, 3, 3)), "Filters")
+    kernels = [axes for axes in figure.axes if axes.images]
+    assert len(kernels) == epochs * shown
+    for axes in kernels:
+        assert axes.get_window_extent().height >= SMALLEST * DPI
+    _within_the_slide(figure)
+    boxes = [axes.get_window_extent() for axes in kernels]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_a_long_history_keeps_its_first_and_last_epoch() -> None:
     figure: Any = draw_filter_history(RNG.normal(size=(40, 1, 1, 2, 2)), "Filters")
     titles = [axes.title.get_text() for axes in figure.axes if axes.images]
     assert (len(titles), titles[0], titles[-1]) == (12, "1", "40")
+
+
+@pytest.mark.parametrize(
+    ("channels", "height", "width"), [(1, 26, 26), (8, 26, 26), (16, 8, 8), (40, 5, 60), (3, 30, 4)]
+)
+@pytest.mark.parametrize("colours", [1, 3])
+def test_feature_maps_leave_no_holes(channels: int, height: int, width: int, colours: int) -> None:
+    maps = RNG.normal(size=(channels, height, width))
+    caption = "test sample 0\ntrue a long name\npredicted another one (>99.9%)"
+    figure: Any = draw_feature_maps(np.zeros((colours, 28, 28), np.uint8), maps, "net@1: outputs of relu_1", caption)
+    _within_the_slide(figure)
+    sample, *rest = [axes.get_window_extent() for axes in figure.axes if axes.images]
+    for box in rest:
+        assert box.width / box.height == pytest.approx(width / height, rel=0.01)  # the map fills its place
+    rows = itertools.groupby(rest, key=lambda box: round(box.y0))
+    for _, row in rows:
+        assert all(0 < b.x0 - a.x1 < 0.15 * DPI for a, b in itertools.pairwise(row))
+    assert 0 < min(box.x0 for box in rest) - sample.x1 < 1.5 * DPI
 
 
 @pytest.mark.parametrize(("low", "limits"), [(-2.0, (-3, 3)), (0.0, (0, 3))])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cnnkit.errors import PlotError
-from cnnkit.plotting.predictions import MAX_LONG, MAX_SAMPLES, draw_misclassified, draw_predictions
-from cnnkit.plotting.style import GREEN, VERMILION
+from cnnkit.plotting.predictions import RIGHT, WRONG, draw_misclassified, draw_predictions
 from cnnkit.types import Array
 
 pytest.importorskip("matplotlib")
@@ -23,8 +23,8 @@ def test_right_and_wrong_samples_differ_in_colour_weight_and_words() -> None:
     figure: Any = draw_predictions(IMAGES, TARGETS, PROBABILITIES, LABELS, "net@1")
     assert figure.get_suptitle() == "net@1: 2 of the first 4 test samples right"
     right, wrong = figure.axes[0].title, figure.axes[1].title
-    assert (right.get_text(), right.get_color(), right.get_fontweight()) == ("✓ cat  90%", GREEN, "normal")
-    assert (wrong.get_text(), wrong.get_color()) == ("✗ cat  60%\ntrue: dog", VERMILION)
+    assert (right.get_text(), right.get_color(), right.get_fontweight()) == ("✓ cat  90%", RIGHT, "normal")
+    assert (wrong.get_text(), wrong.get_color()) == ("✗ cat  60%\ntrue: dog", WRONG)
     assert wrong.get_fontweight() == "bold"
     assert right.get_fontsize() >= 11
 
@@ -45,6 +45,12 @@ def test_errors_come_with_the_most_confident_first() -> None:
     assert (np.asarray(figure.axes[0].images[0].get_array()) == IMAGES[2, 0]).all()
 
 
+def test_one_error_alone_has_no_order_and_larger_letters() -> None:
+    figure: Any = draw_misclassified(IMAGES[:2], TARGETS[:2], PROBABILITIES[:2], LABELS, "net@1")
+    assert figure.get_suptitle() == "net@1: 1 of 2 test samples wrong (50.00%)"
+    assert figure.axes[0].title.get_fontsize() == 14
+
+
 def test_a_model_without_errors_has_no_picture_of_them() -> None:
     with pytest.raises(PlotError, match="net@1 has none of the 4 test samples wrong: there is nothing to show"):
         draw_misclassified(IMAGES, PROBABILITIES.argmax(axis=1), PROBABILITIES, LABELS, "net@1")
@@ -57,7 +63,7 @@ def test_probabilities_that_are_nan_are_not_drawn(draw: Any) -> None:
         draw(IMAGES, TARGETS, probabilities, LABELS, "net@1")
 
 
-@pytest.mark.parametrize(("labels", "most"), [(LABELS, MAX_SAMPLES), (["a$\n" * 9, "b"], MAX_LONG), ([], MAX_SAMPLES)])
+@pytest.mark.parametrize(("labels", "most"), [(LABELS, 21), (["triangle", "b"], 18), (["a$\n" * 9, "b"], 15), ([], 21)])
 def test_many_samples_are_cut_to_what_can_be_read(labels: list[str], most: int) -> None:
     many = np.zeros((100, 1, 2, 2), np.float32)
     probabilities = np.tile([[0.7, 0.3]], (100, 1))
@@ -67,17 +73,19 @@ def test_many_samples_are_cut_to_what_can_be_read(labels: list[str], most: int) 
     assert all(len(line) < 30 for axes in figure.axes for line in axes.title.get_text().split("\n"))
 
 
-def test_long_labels_do_not_run_into_each_other() -> None:
-    labels = [f"WIDE NUMBER {i}" for i in range(2)]
-    images = np.zeros((15, 1, 8, 8), np.uint8)
-    probabilities = np.tile([[0.9999, 0.0001]], (15, 1))
-    figure: Any = draw_predictions(images, np.ones(15, np.int64), probabilities, labels, "net@1")
+@pytest.mark.parametrize(
+    ("label", "columns"), [("cat", 7), ("bird", 7), ("Horse", 6), ("triangle", 6), ("HAWKMOTH", 5), ("WIDE NUMBER", 5)]
+)
+def test_long_labels_do_not_run_into_each_other(label: str, columns: int) -> None:
+    count = 3 * columns
+    images = np.zeros((count, 1, 8, 8), np.uint8)
+    probabilities = np.tile([[0.9999, 0.0001]], (count, 1))
+    figure: Any = draw_predictions(images, np.ones(count, np.int64), probabilities, [label, label], "net@1")
     figure.canvas.draw()
     boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.title.get_text()]
-    assert len(boxes) == 15
-    for row in range(0, 15, 5):
-        for left, right in zip(boxes[row : row + 4], boxes[row + 1 : row + 5], strict=True):
-            assert left.x1 < right.x0
+    assert len(boxes) == count
+    for left, right in itertools.pairwise(boxes):
+        assert left.x1 < right.x0 or left.y0 > right.y1
 
 
 @pytest.mark.parametrize(("p", "shown"), [(0.9, "90%"), (0.994, "99.4%"), (0.9999, ">99.9%"), (1.0, "100%")])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cnnkit.plotting.style import CYCLE, DPI, SLIDE, class_names, look, new_figure, plain
+from cnnkit.plotting.style import CYCLE, DPI, SLIDE, class_names, look, new_figure, plain, wrapped
 
 pytest.importorskip("matplotlib")
 
@@ -57,6 +57,23 @@ def test_a_slide_has_its_size_and_a_long_title_two_lines() -> None:
     assert SLIDE[0] / SLIDE[1] == pytest.approx(16 / 9)
     assert figure.get_suptitle().count("\n") == 1
     assert figure._suptitle.get_fontsize() == 18
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("x" * 76, ["x" * 76]),
+        (
+            f"net@1: {'x' * 50} wrong (2.50%), the most of them",
+            [f"net@1: {'x' * 50} wrong (2.50%),", "the most of them"],
+        ),
+        (f"Conv2D(8, 3, {'x' * 60}, 9)", ["Conv2D(8, 3,", f"{'x' * 60}, 9)"]),
+        ("y" * 100, ["y" * 76, "y" * 24]),
+        ("word " * 20 + "word", [("word " * 11).strip(), ("word " * 10).strip()]),
+    ],
+)
+def test_a_long_title_ends_its_first_line_where_it_can(title: str, shown: list[str]) -> None:
+    assert wrapped(title).split("\n") == shown
 
 
 def test_the_users_own_settings_do_not_matter() -> None:
