@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from math import isfinite
 
-WIDTH, HEIGHT, MARGIN = 300, 160, 32
+WIDTH, HEIGHT = 320, 170
+LEFT, SIDE, ABOVE, BELOW = 48, 16, 28, 32
+"""Margins of the curves."""
 STYLE = "text-align:{}; padding:2px 12px 2px 0; white-space:nowrap"
 
 
@@ -23,30 +25,37 @@ def html_table(headings: Sequence[str], rows: Iterable[Sequence[str]], caption: 
 
     above = f'<caption style="text-align:left; font-weight:bold">{escape(caption)}</caption>' if caption else ""
     body = "".join(row("td", cells) for cells in rows)
-    return f"<table>{above}<thead>{row('th', headings)}</thead><tbody>{body}</tbody></table>"
+    table = f"<table>{above}<thead>{row('th', headings)}</thead><tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x:auto">{table}</div>'  # what is too wide is scrolled, and moves nothing else
 
 
 def svg_curves(name: str, training: Sequence[float], validation: Sequence[float], kept: int | None) -> str:
-    """The values of a quantity by epoch, from 1, training blue and validation red; a dotted line marks the kept epoch.
+    """The values of a quantity by epoch, from 1, training blue and validation red, on the page's own background.
 
-    Values that are not finite are gaps.
+    A dotted line marks the kept epoch, where that is not the last one. Values that are not finite are gaps.
     """
     finite = [value for value in (*training, *validation) if isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
     epochs = max(len(training), len(validation))
+    right, bottom = WIDTH - SIDE, HEIGHT - BELOW
 
     def at(epoch: int, value: float) -> tuple[float, float]:
         across = (epoch - 1) / max(epochs - 1, 1)
         up = (value - low) / (high - low) if high > low else 0.5
-        return MARGIN + across * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - up * (HEIGHT - 2 * MARGIN)
+        return LEFT + across * (right - LEFT), bottom - up * (bottom - ABOVE)
 
-    parts = [_text(WIDTH / 2, 16, f"{name} by epoch", "middle", bold=True)]
-    parts += [_text(MARGIN, HEIGHT - 12, "1", "middle"), _text(WIDTH - MARGIN, HEIGHT - 12, str(epochs), "middle")]
-    parts += [_text(2, HEIGHT - MARGIN, f"{low:.3g}"), _text(2, MARGIN, f"{high:.3g}")]
-    if kept:
+    axes = f'<path d="M{LEFT} {ABOVE}V{bottom}H{right}" fill="none" stroke="currentColor" stroke-opacity="0.4"/>'
+    parts = [axes, _text(LEFT, 14, name, bold=True), _text((LEFT + right) / 2, HEIGHT - 6, "epoch", "middle")]
+    parts += [_text(LEFT, HEIGHT - 6, "1", "middle"), _text(right, HEIGHT - 6, str(epochs), "middle")]
+    parts += [_text(LEFT - 6, bottom, f"{low:.3g}", "end"), _text(LEFT - 6, ABOVE + 8, f"{high:.3g}", "end")]
+    if kept and kept < epochs:
         x, _ = at(kept, low)
-        parts.append(f'<path d="M{x:.1f} {MARGIN}V{HEIGHT - MARGIN}" stroke="#767676" stroke-dasharray="2 3"/>')
-    for values, colour in ((training, "#0072B2"), (validation, "#D55E00")):
+        parts.append(f'<path d="M{x:.1f} {ABOVE}V{bottom}" stroke="currentColor" stroke-dasharray="2 3"/>')
+        parts.append(_text(x, HEIGHT - 18, f"{kept} kept", "middle"))
+    for label, values, colour, place in (
+        ("training", training, "#0072B2", right - 150),
+        ("validation", validation, "#D55E00", right - 72),
+    ):
         path, begins = "", "M"
         for epoch, value in enumerate(values, start=1):
             if isfinite(value):
@@ -54,11 +63,13 @@ def svg_curves(name: str, training: Sequence[float], validation: Sequence[float]
                 path += f"{begins}{x:.1f} {y:.1f}"
             begins = "L" if isfinite(value) else "M"
         if path:
-            points = f'stroke="{colour}" stroke-width="2" stroke-linecap="round"'
-            parts.append(f'<path d="{path}{"h0" if len(values) == 1 else ""}" fill="none" {points}/>')
+            line = f'fill="none" stroke="{colour}" stroke-width="2" stroke-linecap="round"'
+            parts.append(f'<path d="{path}" {line}/>')
+            if validation:
+                parts.append(f'<path d="M{place} 10h14" {line}/>{_text(place + 18, 14, label)}')
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-        f'style="background:white">{"".join(parts)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" role="img" '
+        f'aria-label="{escape(name)} by epoch">{"".join(parts)}</svg>'
     )
 
 
@@ -66,5 +77,5 @@ def _text(x: float, y: float, text: str, anchor: str = "start", *, bold: bool = 
     weight = ' font-weight="bold"' if bold else ""
     return (
         f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-family="sans-serif" font-size="11" '
-        f'fill="#222222"{weight}>{escape(text)}</text>'
+        f'fill="currentColor"{weight}>{escape(text)}</text>'
     )

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from html import escape
+from types import TracebackType
 from typing import Any
 
 from cnnkit.lines import NAME, on_one_line
@@ -15,7 +16,7 @@ from cnnkit.training.progress import LiveProgress, Progress
 
 BETWEEN = 0.5
 """Seconds between two looks of a notebook."""
-ROWS = 100
+ROWS = 20
 """Epochs that a notebook shows, the last ones."""
 
 
@@ -43,6 +44,12 @@ class NotebookProgress(Progress):
 
             self._display, self._html = display(HTML(""), display_id=True), HTML
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._display is not None:
+            self._show("")  # a training may end before its last epoch
+
     def step_done(self, step: int, samples: int, means: Mapping[str, float]) -> None:
         """Move on, twice a second."""
         self._images += samples
@@ -54,16 +61,16 @@ class NotebookProgress(Progress):
     def epoch_done(self, means: Mapping[str, float]) -> None:
         """Add the epoch's row."""
         self._rows.append({"epoch": self._epoch, **means})
-        self._show("" if self._epoch == self._epochs else f"epoch {self._epoch}/{self._epochs}")
+        self._show(f"epoch {self._epoch}/{self._epochs}")
 
     def _show(self, below: str) -> None:
         self._drawn = time.perf_counter()
         names = list(dict.fromkeys(name for row in self._rows for name in row))
         cells = [[f"{row[name]:.4f}" if name != "epoch" else f"{row[name]}" for name in names] for row in self._rows]
         shown = [on_one_line(name.replace("_", " "), NAME) for name in names]
-        self._display.update(
-            self._html(html_table(shown, cells[-ROWS:]) + (f"<p>{escape(below)}</p>" if below else ""))
-        )
+        caption = f"the last {ROWS} of {len(cells)} epochs" if len(cells) > ROWS else ""
+        page = html_table(shown, cells[-ROWS:], caption) + (f"<p>{escape(below)}</p>" if below else "")
+        self._display.update(self._html(page))
 
 
 def shown(progress: Progress | bool) -> Progress:

@@ -50,21 +50,34 @@ class Run:
         return f"<Run: {counted(epochs, 'epoch')}, {self.reason}{measured}>"
 
     def _repr_html_(self) -> str:
-        """The curves of loss and metrics, and their last numbers."""
+        """The curves of loss and metrics, and their numbers in the epoch whose weights the model has."""
         shown = [name for name in self.history if "[" not in name and name not in ("lr", "seconds")]
         names = [name for name in shown if not name.startswith("validation_")]
-        rows = []
-        for name in names:
-            values = self.history.get(name, []), self.history.get(f"validation_{name}", [])
-            last = [f"{one[-1]:.4f}" if one else "" for one in values]
-            rows.append((name, *last, f"{self.metrics[name]:.4f}" if name in self.metrics else ""))
+        measured = {
+            "training": self._kept(names, ""),
+            "validation": self._kept(names, "validation_"),
+            "test": self.metrics,
+        }
+        columns = [column for column, numbers in measured.items() if numbers]
+        rows = [
+            [name, *(f"{measured[column][name]:.4f}" if name in measured[column] else "" for column in columns)]
+            for name in names
+        ]
         curves = [
             svg_curves(name, self.history[name], self.history.get(f"validation_{name}", []), self.kept_epoch)
             for name in names
-            if self.history[name]
+            if len(self.history[name]) > 1  # one epoch makes no curve
         ]
-        table = html_table(("", "training", "validation", "test"), rows, left=1)
+        kept = f"after epoch {self.kept_epoch}" if self.kept_epoch else ""
+        table = html_table(("", *columns), rows, kept, left=1)
         return f"<div>{''.join(curves)}</div>{table}<p>{escape(repr(self)[1:-1])}</p>"
+
+    def _kept(self, names: list[str], prefix: str) -> dict[str, float]:
+        """What was measured in the kept epoch."""
+        last = (self.kept_epoch or 0) - 1
+        return {
+            name: values[last] for name in names if len(values := self.history.get(prefix + name, [])) > max(last, 0)
+        }
 
     def record(self) -> dict[str, Any]:
         """What `Registry.save` keeps beside the model: recipe, history, metrics, dataset, and settings.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 
 from cnnkit import Registry, Run, Sequential, Trainer, load_dataset, load_model
+from cnnkit.components import Callback
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.training.data_checks import Validated
 from cnnkit.training.notebook_progress import NotebookProgress, shown
@@ -23,6 +27,16 @@ from cnnkit.types import Data, Samples
 DIGITS = load_dataset("Digits()")
 X, Y = DIGITS.train.x[:100], DIGITS.train.y[:100]
 SMALL = ["Conv2D(2, 3)", "ReLU()", "Flatten()", "Dense(10)"]
+
+
+class Stop(Callback):
+    """Ends a training after so many epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def after_epoch(self, history: Mapping[str, list[float]]) -> str:
+        return "enough" if len(history["loss"]) == self.epochs else ""
 
 
 def network(**options: Any) -> Sequential:
@@ -69,6 +83,10 @@ def test_a_notebook_shows_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
         *("loss", "accuracy", "validation loss", "validation accuracy"),
     ]
     assert len(list(table.iter("tr"))) == 3
+    Trainer(epochs=30, batch_size=100, workers=1, callbacks=[Stop(25)]).fit(network(), (X, Y))
+    table = ElementTree.fromstring(pages[-1])  # nothing of "epoch 25/30" is left below it
+    assert [cell.text for cell in table.iter("caption")] == ["the last 20 of 25 epochs"]
+    assert [row[0].text for row in table.iter("tr")] == ["epoch", *map(str, range(6, 26))]
     ipython.get_ipython = lambda: None  # type: ignore[attr-defined]
     assert not isinstance(shown(True), NotebookProgress)
     assert type(shown(False)) is Progress
@@ -169,8 +187,42 @@ def test_what_a_notebook_shows_is_well_formed() -> None:
         page = ElementTree.fromstring(f"<div>{one._repr_html_()}</div>")
         text = " ".join(page.itertext())
         assert "accuracy" in text or "conv2d_1" in text
-    curves = ElementTree.fromstring(f"<div>{run._repr_html_()}</div>").iter("{http://www.w3.org/2000/svg}path")
-    assert len(list(curves)) == 6  # two quantities: training, validation, and the kept epoch
+    assert _drawn(run) == {"#0072B2": 4, "#D55E00": 4, "currentColor": 2}  # of two quantities, with their legends
+    assert _drawn(trained(DIGITS)) == {"#0072B2": 2, "currentColor": 2}
+    assert _drawn(replace(run, kept_epoch=1))["currentColor"] == 4
+    assert "validation" not in trained(DIGITS)._repr_html_()
+
+
+def test_a_notebook_shows_the_numbers_of_the_kept_epoch() -> None:
+    run = trained(DIGITS, validation=0.2)
+    for kept in (1, 2):
+        shown = replace(run, kept_epoch=kept)._repr_html_()
+        assert f"after epoch {kept}<" in shown
+        for name in ("loss", "validation_loss", "accuracy", "validation_accuracy"):
+            assert f">{run.history[name][kept - 1]:.4f}<" in shown
+    stopped = replace(run, kept_epoch=None, history={name: [] for name in run.history})
+    assert "after epoch" not in stopped._repr_html_()
+    ElementTree.fromstring(f"<div>{stopped._repr_html_()}</div>")
+
+
+def test_one_epoch_makes_no_curve() -> None:
+    run = trained(DIGITS)
+    for values in run.history.values():
+        del values[1:]
+    assert _drawn(run) == {}
+    assert "accuracy" in run._repr_html_()
+
+
+def _drawn(run: Run) -> Counter[str]:
+    """The lines of its curves, by their colours."""
+    page = ElementTree.fromstring(f"<div>{run._repr_html_()}</div>")
+    return Counter(path.attrib["stroke"] for path in page.iter("{http://www.w3.org/2000/svg}path"))
+
+
+def test_what_a_notebook_shows_fits_light_and_dark_pages() -> None:
+    run = trained(DIGITS, validation=0.2)
+    for one in (run, run.model):
+        assert not re.search("background|:white|black|#000|#fff|#222", one._repr_html_())
 
 
 def test_a_name_from_a_file_is_text_in_a_notebook() -> None:
