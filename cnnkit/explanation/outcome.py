@@ -58,12 +58,15 @@ def input_section(explanation: Explanation) -> Html:
     prepared, most = explanation.trace.prepared, channels_shown(len(explanation.trace.layers))
     return tag(
         "section",
-        tag("h2", "0. The image, as the first layer sees it"),
-        tag("p", "The values of the image are first converted to a common scale."),
-        tag("pre", formula, class_="formula"),
-        pictures(explanation),
-        tag("p", "After that, in the colours of this page:"),
-        figures.gallery(prepared, "the input after preprocessing", most),
+        tag(
+            "details",
+            tag("summary", tag("h2", "0. The image, as the first layer sees it")),
+            tag("p", "The values of the image are first converted to a common scale."),
+            tag("pre", formula, class_="formula"),
+            pictures(explanation),
+            tag("p", "After that, in the colours of this page:"),
+            figures.gallery(prepared, "the input after preprocessing", most),
+        ),
         id="input",
     )
 

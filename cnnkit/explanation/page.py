@@ -8,7 +8,7 @@ from pathlib import Path
 from cnnkit.errors import DataError
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.layer_sections import check_words, expression, layer_section, parameter_count
-from cnnkit.explanation.markup import MAX_TEXT, Html, joined, milliseconds, table, tag
+from cnnkit.explanation.markup import MAX_TEXT, Html, milliseconds, table, tag
 from cnnkit.explanation.outcome import HEADING, input_section, outcome_section, pictures, verdict
 from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.stylesheet import STYLE
@@ -21,6 +21,9 @@ POLICY = (
     "form-action 'none'"
 )
 """The browser loads nothing and runs nothing but the page's own script, whatever a model's labels say."""
+
+MAX_OPEN = 20
+"""Layers of which the table is not folded: the headings of more fill a screen themselves."""
 
 
 def page(explanation: Explanation) -> str:
@@ -65,50 +68,48 @@ def _summary(explanation: Explanation, title: str) -> Html:
     return tag(
         "header",
         tag("h1", title),
-        tag("p", f"{source}{size}"),
-        pictures(explanation),
-        verdict(explanation),
+        tag(
+            "div", pictures(explanation), tag("div", tag("p", f"{source}{size}"), verdict(explanation)), class_="first"
+        ),
         _reading(explanation),
-        tag("h2", "The way through the network"),
         _overview(explanation),
     )
 
 
 def _reading(explanation: Explanation) -> Html:
     """How to read the page."""
-    return joined(
-        [
-            tag("h2", "How to read this page"),
-            tag(
-                "p",
-                "A network is a chain of layers. Each takes numbers and gives numbers: an image-like stack of channels "
-                "(channels x rows x columns), or a vector. This page follows one image through all of them, in order.",
-            ),
-            tag(
-                "p",
-                "In all pictures white is 0, ",
-                tag("strong", "orange is above 0 and blue is below 0"),
-                "; the pictures of one group share the scale under them, and each has its own range in its caption.",
-            ),
-            tag(
-                "p",
-                tag("strong", "Forward"),
-                " pictures show what a layer gives. ",
-                tag("strong", "Backward"),
-                " pictures show the gradient: how much the loss (a number that is small when the network is right) "
-                "would grow if this number grew a little. Orange: the loss would grow; blue: it would shrink; white: "
-                "nothing would change. Training moves every weight against its gradient.",
-            ),
-            tag(
-                "p",
-                "In the formulas, x is what a layer takes and y what it gives; dx, dy and dweight are the gradients of "
-                "the loss with respect to them; n counts images, and here there is one. Times are medians over a few "
-                "runs of the plain layer, in prediction mode, on one core of this machine; the engine runs several "
-                "layers and images together and is faster. The gradient check moves inputs and parameters a little, in "
-                "float64, at the very values that this image gives, and compares how the outputs change with what the "
-                f"backward pass says; a relative error up to {_threshold(explanation)} is right.",
-            ),
-        ]
+    return tag(
+        "details",
+        tag("summary", tag("h2", "How to read this page")),
+        tag(
+            "p",
+            "A network is a chain of layers. Each takes numbers and gives numbers: an image-like stack of channels "
+            "(channels x rows x columns), or a vector. This page follows one image through all of them, in order.",
+        ),
+        tag(
+            "p",
+            "In all pictures white is 0, ",
+            tag("strong", "orange is above 0 and blue is below 0"),
+            "; the pictures of one group share the scale under them, and each has its own range in its caption.",
+        ),
+        tag(
+            "p",
+            tag("strong", "Forward"),
+            " pictures show what a layer gives. ",
+            tag("strong", "Backward"),
+            " pictures show the gradient: how much the loss (a number that is small when the network is right) "
+            "would grow if this number grew a little. Orange: the loss would grow; blue: it would shrink; white: "
+            "nothing would change. Training moves every weight against its gradient.",
+        ),
+        tag(
+            "p",
+            "In the formulas, x is what a layer takes and y what it gives; dx, dy and dweight are the gradients of "
+            "the loss with respect to them; n counts images, and here there is one. Times are medians over a few "
+            "runs of the plain layer, in prediction mode, on one core of this machine; the engine runs several "
+            "layers and images together and is faster. The gradient check moves inputs and parameters a little, in "
+            "float64, at the very values that this image gives, and compares how the outputs change with what the "
+            f"backward pass says; a relative error up to {_threshold(explanation)} is right.",
+        ),
     )
 
 
@@ -135,4 +136,6 @@ def _overview(explanation: Explanation) -> Html:
         )
     headings = ("layer", "expression", "output", "parameters", "operations", "forward", "backward", "gradient check")
     last = tag("p", tag("a", HEADING, href="#outcome"))
-    return joined([tag("nav", table(headings, rows, "overview"), last, aria_label="layers")])
+    listed = tag("nav", table(headings, rows, "overview"), last, aria_label="layers")
+    heading = tag("summary", tag("h2", "The way through the network"))
+    return tag("details", heading, listed, open="" if len(rows) <= MAX_OPEN else None)

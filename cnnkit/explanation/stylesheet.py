@@ -16,7 +16,12 @@ h4 { font-size: 1rem; margin: .75rem 0 .25rem; }
 section { border-top: 2px solid var(--line); margin-top: 2rem; padding-top: 1.25rem; }
 summary { cursor: pointer; }
 summary h2 { display: inline; }
-section:has(> details:not([open])) { margin-top: .5rem; padding-top: .5rem; }
+section:has(> details:not([open])) { margin-top: .4rem; padding-top: .4rem; border-top-width: 1px; }
+details:not([open]) h2 { font-size: 1.15rem; }
+details:not([open]) h2 code { font-size: 1rem; }
+header > details { border-top: 1px solid var(--line); margin-top: .4rem; padding-top: .4rem; }
+.first { display: flex; flex-wrap: wrap; gap: 0 2rem; align-items: flex-start; }
+.first > :last-child { flex: 1 1 20rem; }
 p { max-width: 62rem; }
 a { color: var(--blue); }
 pre.formula { background: var(--panel); border-left: 4px solid var(--blue); padding: .6rem .9rem; margin: .75rem 0;
@@ -51,12 +56,14 @@ figcaption { font-size: .85rem; line-height: 1.3; margin-top: .2rem; }
   print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; overflow-wrap: normal; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
+th, td { padding: .2rem .6rem; white-space: nowrap; text-align: right; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; vertical-align: top; }
 th { text-align: left; font-weight: 600; }
 tbody th { font-weight: normal; }
 thead th:not(:first-child) { text-align: right; }
-.overview td:nth-child(2), .overview th:nth-child(2) { text-align: left; }
+.overview td:nth-child(2), .overview th:nth-child(2) { text-align: left; white-space: normal; }
+.overview td:nth-child(2) code { font-size: .875rem; }
+.overview td, .overview th { vertical-align: baseline; }
 .grid td { border: 1px solid var(--line); padding: .2rem .45rem; font-size: .95rem; }
 .grid .padding { color: var(--faint); font-style: italic; border-style: dashed; }
 .grid .mark { outline: 3px solid var(--orange); outline-offset: -3px; font-weight: bold; }

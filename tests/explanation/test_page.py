@@ -389,10 +389,3 @@ def test_the_mark_is_on_the_maximum_that_gets_the_gradient() -> None:
     assert text.count('<td class="mark">') == 1
     assert '<tr><td>0</td><td>1</td></tr><tr><td class="mark">1</td><td>0</td></tr>' in text
     assert "to the number that was the largest, alone: of equal ones to the first, column by column." in text
-
-
-def test_layers_between_the_first_and_the_last_are_folded() -> None:
-    folded = ["open" not in attributes for tag, attributes in read(explained()).elements if tag == "details"]
-    assert folded[:1] == folded[-1:] == [False]
-    assert len(folded) > 2
-    assert all(folded[1:-1])
