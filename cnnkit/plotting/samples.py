@@ -93,7 +93,7 @@ def _chosen(data: Data) -> tuple[Array, Array]:
     if y.ndim != 1 or not are_indices(y):
         return x[:MOST_OF_A_CLASS], np.zeros(len(x[:MOST_OF_A_CLASS]), np.int64)
     classes = np.unique(y)[:MOST_CLASSES]
-    each = max(1, min(MOST_OF_A_CLASS, MOST_IMAGES // len(classes)))
+    each = max(1, min(MOST_OF_A_CLASS, MOST_IMAGES // len(classes), 2 * len(classes) + 2))  # few classes, large images
     index = np.concatenate([np.flatnonzero(y == label)[:each] for label in classes])
     return x[index], y[index]
 

@@ -108,15 +108,14 @@ def new_figure(title: str, layout: Literal["constrained", "compressed"] | None =
 
 
 def wrapped(title: str) -> str:
-    """A title on one line, or two if it is long, which then end at a comma outside of brackets if they can."""
+    """A title on one line, or two if it is long, broken behind a comma or colon outside of brackets if it can be."""
     text = plain(title, 2 * TITLE_LINE)
     if len(text) <= TITLE_LINE:
         return text
     depths = itertools.accumulate((letter in "([{") - (letter in ")]}") for letter in text)
-    commas = [
-        place for place, depth in enumerate(depths, start=1) if depth == 0 and text[place - 1 : place + 1] == ", "
-    ]
-    for place in sorted(commas, key=lambda place: abs(2 * place - len(text))):
+    ends = (", ", ": ")
+    places = [at for at, depth in enumerate(depths, start=1) if depth == 0 and text[at - 1 : at + 1] in ends]
+    for place in sorted(places, key=lambda place: abs(2 * place - len(text))):
         if max(place, len(text) - place - 1) <= TITLE_LINE:
             return f"{text[:place]}\n{text[place + 1 :]}"
     for width in range(len(text) // 2, TITLE_LINE + 1):  # lines of about the same length

@@ -30,6 +30,17 @@ def some(classes: int, each: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
     return np.random.default_rng(0).integers(0, 256, (len(y), *shape), dtype=np.uint8), y
 
 
+@pytest.mark.parametrize(("classes", "each"), [(1, 4), (3, 8), (7, 16), (40, 6)])
+def test_few_classes_have_few_and_large_images(
+    classes: int, each: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr("cnnkit.plotting.samples.save", lambda figure, path: figures.append(figure))
+    samples = Samples(*some(classes, 20, (1, 4, 4)))
+    write_samples(Data(samples, samples), tmp_path / "a.png")
+    assert len(figures[0].axes[0].images) == classes * each
+
+
 def test_each_class_has_its_name_and_its_images() -> None:
     x, y = some(3, 4, (1, 5, 5))
     figure = draw_samples(x, y, ("cat", "dog", "bird"), "Mine()")

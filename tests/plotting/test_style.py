@@ -68,6 +68,7 @@ def test_a_slide_has_its_size_and_a_long_title_two_lines() -> None:
             [f"net@1: {'x' * 50} wrong (2.50%),", "the most of them"],
         ),
         (f"Conv2D(8, 3, {'x' * 60}, 9)", ["Conv2D(8, 3,", f"{'x' * 60}, 9)"]),
+        (f"run on A(({'x' * 60}, 9)): 6 of 6 right", [f"run on A(({'x' * 60}, 9)):", "6 of 6 right"]),
         ("y" * 100, ["y" * 76, "y" * 24]),
         ("word " * 20 + "word", [("word " * 11).strip(), ("word " * 10).strip()]),
     ],
