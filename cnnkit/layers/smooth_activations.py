@@ -327,10 +327,9 @@ def _tangent(x: Array) -> Any:
 
 
 def _tanh_of_softplus(x: Array) -> tuple[Array, Array]:
-    """T and 1 - T of Mish."""
-    e = np.exp(-np.abs(x))
-    n = np.where(x >= 0, 1 + 2 * e, e * (e + 2))
-    m = np.where(x >= 0, 2 * e * e, 2)
+    """T and 1 - T of Mish, with u = 1 and v = e for x >= 0, and u = e and v = 1 below: n = u^2 + 2 u v, m = 2 v^2."""
+    u, v = np.exp(np.minimum(x, 0)), np.exp(-np.maximum(x, 0))
+    n, m = u * (u + 2 * v), 2 * v * v
     return n / (n + m), m / (n + m)
 
 

