@@ -38,7 +38,8 @@ class Explanation:
     target_known: bool
     """False if the target is what the network itself predicts."""
     scores: Array
-    """(F,), or (F, H, W) for each pixel: what the last layer gives, of classes before a Softmax at the end."""
+    """(F,), or (F, H, W) for each pixel: what the last layer gives, or what a Softmax of classes or a Sigmoid of labels
+    at the end takes."""
     probabilities: Array | None
     """Of classes or labels, as `scores`; None for a network that has none."""
     trace: Trace
@@ -105,7 +106,7 @@ def explain(
         raise ShapeError(f"expected one image, got {len(x)}: explain them one after the other")
     component = cast(Loss, installed_catalog().build("loss", loss or _usual_loss(model)))
     with np.errstate(over="ignore", invalid="ignore"):
-        scores = (model.logits(x) if model.task.gives == "classes" else model.outputs(x))[0]
+        scores = (model.outputs(x) if model.task.gives == "values" else model.logits(x))[0]
         probabilities = model.predict_proba(x)[0] if model.has_probabilities else None
     targets = _targets(model, target, scores, title)
     found = trace(model, x, component, targets)

@@ -25,7 +25,7 @@ from cnnkit.network.execution.operation import backward, forward, straight
 from cnnkit.network.execution.plan import plain_steps
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
-from cnnkit.network.graph.ending import Log, is_plain, softmax_at_end, takes_logits
+from cnnkit.network.graph.ending import Log, end_for, is_plain
 from cnnkit.testing import GradientReport, gradient_check_at
 from cnnkit.testing.running import cast_parameters
 from cnnkit.types import Array, Cache, Grads
@@ -81,7 +81,7 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
     """
     x = np.asarray(model.check_input(x))
     model.engine().plain_cost.check_copies(COPIES)
-    end = softmax_at_end(model.nodes) if takes_logits(loss) else None
+    end = end_for(model.nodes, loss)
     log = Log() if end and not is_plain(end.layer) else None
     scored = end.inputs[0] if end and not log else model.nodes[-1].index
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):

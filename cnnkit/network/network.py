@@ -16,10 +16,12 @@ from cnnkit.components import Layer, Loss, Merge, Metric
 from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import DataError, ShapeError, UnitsWarning
+from cnnkit.layers import LogSoftmax, Softmax
+from cnnkit.layers.special import sigmoid
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.layer_rates import with_frozen
 from cnnkit.network.execution.threads import available_cores
-from cnnkit.network.graph.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
+from cnnkit.network.graph.ending import layer_at_end, softmax, with_logits
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.graph.summary import Summary
@@ -110,7 +112,8 @@ class Network:
                 f"as Dense({len(self.labels)}) does, or for each pixel Conv2D({len(self.labels)}, 1)"
             )
         own(self, self.nodes)
-        self._engines: dict[bool, Engine] = {}
+        self._engines: dict[Task | None, Engine] = {}
+        """Of the outputs under None, of the logits under the task that they are for."""
         self._warned_at: set[tuple[str, int]] = set()
         """Files and lines that were told of inputs in other units."""
 
@@ -164,23 +167,23 @@ class Network:
             "dtype": self.dtype,
         }
 
-    def engine(self, *, logits: bool = False, factors: Mapping[int, float] | None = None) -> Engine:
-        """An engine over this network's parameters; `logits` leaves a Softmax at the end out.
-
-        factors: as `LayerRates` has them.
-        """
-        nodes = with_frozen(with_logits(self.nodes) if logits else self.nodes, factors or {})
-        return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
+    def engine(self, *, logits: bool = False) -> Engine:
+        """An engine over this network's parameters; `logits` leaves out what makes probabilities of the task's."""
+        return self._engine_of(with_logits(self.nodes, self.task) if logits else self.nodes, {})
 
     def engine_for(self, loss: Loss, factors: Mapping[int, float] | None = None) -> Engine:
         """An engine that gives what a loss takes; factors: of layers, as `LayerRates` has them."""
-        return self.engine(logits=takes_logits(loss), factors=factors)
+        return self._engine_of(with_logits(self.nodes, loss), factors or {})
+
+    def _engine_of(self, nodes: list[Node], factors: Mapping[int, float]) -> Engine:
+        return Engine(with_frozen(nodes, factors), self.parameters, self.preprocessing, len(self.input_shape))
 
     @property
     def has_probabilities(self) -> bool:
         """Whether it gives probabilities, of classes or labels; values are none, nor are the scores of some losses."""
         if self.task.gives == "classes":
-            return self.task.from_logits or softmax_at_end(self.nodes) is not None
+            ends = (layer_at_end(self.nodes, kind) for kind in (Softmax, LogSoftmax))
+            return self.task.from_logits or any(end is not None for end in ends)
         return self.task.gives == "labels"
 
     @property
@@ -199,14 +202,15 @@ class Network:
         return self._run(x, logits=False)
 
     def logits(self, x: Inputs) -> Array:
-        """What the last layer gives, or the values before it if it is a Softmax: (N, *output_shape).
+        """What the last layer gives, or the values before it if it makes probabilities of them: (N, *output_shape).
 
+        A Softmax does so, and a Sigmoid in a network that was trained to tell labels from logits.
         As all that is asked of inputs, with a `UnitsWarning` where they seem to be in other units than the training's.
         """
         return self._run(x, logits=True)
 
     def predict_proba(self, x: Inputs) -> Array:
-        """Probabilities, (N, K) or (N, K, H, W): softmax(logits) of classes, sigmoid(outputs) of labels.
+        """Probabilities, (N, K) or (N, K, H, W): softmax(logits) of classes, sigmoid(logits) of labels.
 
         Raises ShapeError for a network that was trained to give something else.
         """
@@ -214,7 +218,7 @@ class Network:
             raise ShapeError(f"the network gives {self.gives}, and has no probabilities: use predict(x)")
         if self.task.gives == "classes":
             return softmax(self.logits(x))
-        return sigmoid(self.outputs(x)) if self.task.from_logits else self.outputs(x)
+        return sigmoid(self.logits(x)) if self.task.from_logits else self.outputs(x)
 
     def predict(self, x: Inputs) -> Array:
         """What the network predicts for each sample, according to its task.
@@ -324,9 +328,10 @@ class Network:
         return self._engine(logits=logits).predict(self._taken(x), available_cores())
 
     def _engine(self, *, logits: bool) -> Engine:
-        if logits not in self._engines:
-            self._engines[logits] = self.engine(logits=logits)
-        return self._engines[logits]
+        task = self.task if logits else None
+        if task not in self._engines:
+            self._engines[task] = self.engine(logits=logits)
+        return self._engines[task]
 
     def _arrays(self) -> list[tuple[str, Array]]:
         return [

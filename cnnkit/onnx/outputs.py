@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 
 from cnnkit.network import INPUT, Network
-from cnnkit.network.graph.ending import SMALLEST, is_plain, softmax_at_end
+from cnnkit.network.graph.ending import SMALLEST, end_for, is_plain
 from cnnkit.onnx.graph import GraphBuilder
 from cnnkit.types import Array
 
@@ -32,7 +32,7 @@ def lower_outputs(model: Network, graph: GraphBuilder, preprocessed: str, values
     No node reads an output of the file: converters to float16 turn those back and leave their readers behind.
     """
     names, last = output_names(model), values[-1]
-    end = softmax_at_end(model.nodes) if model.task.gives == "classes" else None
+    end = end_for(model.nodes, model.task)
     if names == (LOGITS, PROBABILITIES) and end is not None:
         before = end.inputs[0]
         scores = preprocessed if before == INPUT else values[before]
@@ -53,7 +53,7 @@ def lower_outputs(model: Network, graph: GraphBuilder, preprocessed: str, values
 
 def compared_outputs(model: Network, x: Array) -> Array:
     """The model's own values for the first output of its file, (N, ...)."""
-    return model.logits(x) if model.task.gives == "classes" else model.outputs(x)
+    return model.outputs(x) if output_names(model)[0] in (VALUES, PROBABILITIES) else model.logits(x)
 
 
 def probabilities_of(model: Network, logits: Array) -> Array:

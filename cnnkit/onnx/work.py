@@ -16,7 +16,8 @@ SMALL = 64
 NODE, INPUT = 10**5, 10**3
 """Numbers that could be touched while a runtime prepares and calls a node, and for each of its inputs."""
 WINDOW, ELEMENT = 20_000, 200
-"""Numbers that count for a window of a pooling, and for each number in it: the reference evaluator loops in Python."""
+"""Numbers that count for a window of a pooling, and for each number in it or in an error function: the reference
+evaluator loops in Python."""
 EXPENSIVE, CONVERTED = 10, 10**3
 """Numbers that count for a power, a logarithm or a product that is not float32, and for a number that becomes text."""
 FREE = 10**9
@@ -27,9 +28,14 @@ PRODUCTS = "Conv", "Gemm", "MatMul"
 SLOW = {
     "BatchNormalization": EXPENSIVE,
     "Cast": CONVERTED,
+    "Elu": EXPENSIVE,
+    "Erf": ELEMENT,
+    "Exp": EXPENSIVE,
     "Log": EXPENSIVE,
+    "Selu": EXPENSIVE,
     "Sigmoid": EXPENSIVE,
     "Softmax": EXPENSIVE,
+    "Tanh": EXPENSIVE,
 }
 
 

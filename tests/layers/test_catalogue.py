@@ -25,7 +25,10 @@ from cnnkit.types import Example
 
 NO_TWIN = {
     "Add": "torch.add is no module",
+    "Clip": "torch.clamp is no module",
     "Concat": "torch.cat joins tensors, and is no module with branches",
+    "DropPath": "torchvision has it as StochasticDepth, PyTorch itself has nothing of the kind",
+    "GaussianNoise": "PyTorch has no module that adds noise",
     "Multiply": "torch.mul is no module",
     "Residual": "PyTorch has no module that adds a shortcut",
 }

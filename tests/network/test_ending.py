@@ -1,16 +1,20 @@
 """The end of a network is found by what its layers compute, in training and prediction alike."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cnnkit import Sequential, Trainer
+from cnnkit import Sequential, Trainer, explain, export_onnx, validate_onnx
 from cnnkit.components import Layer
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.layers import Flatten, Softmax
+from cnnkit.layers import Flatten, Sigmoid, Softmax
+from cnnkit.layers.special import sigmoid
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
-from cnnkit.network.graph.ending import SMALLEST, Log, sigmoid, softmax, softmax_at_end, softmax_inside
+from cnnkit.network.graph.ending import SMALLEST, Log, softmax, softmax_at_end, softmax_inside
+from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.testing.plain_context import PlainContext
 from cnnkit.types import Array, Cache, Context, Grads, Task
 
@@ -126,6 +130,80 @@ def test_labels() -> None:
     np.testing.assert_allclose(model.predict_proba(x), sigmoid(model.outputs(x)))
     np.testing.assert_array_equal(model.predict(x), model.predict_proba(x) >= 0.5)
     assert model.predict(x).dtype == bool
+
+
+def trained_labels(
+    tail: Sequence[str | Layer], workers: int = 1, loss: str = "BinaryCrossEntropy()"
+) -> tuple[Sequential, Array, Array]:
+    x, y = samples()[0], np.random.default_rng(2).integers(0, 2, (70, 5))
+    model = network(["Flatten()", *tail], dtype="float64")
+    Trainer(loss=loss, metrics=[], optimizer="SGD(0.5)", epochs=3, batch_size=32, workers=workers).fit(model, (x, y))
+    return model, x, y
+
+
+@pytest.mark.parametrize("tail", [["Sigmoid()"], ["Sigmoid()", "Dropout(0.0)"]], ids=" ".join)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sigmoid_that_ends_a_network_for_labels_changes_nothing(tail: list[str], workers: int) -> None:
+    (plain, x, y), (model, _, _) = trained_labels([]), trained_labels(tail, workers)
+    assert model.gives == "any of 5 labels"
+    assert model.task == Task("labels", from_logits=True)
+    np.testing.assert_allclose(model.logits(x), plain.logits(x), rtol=1e-12)
+    np.testing.assert_allclose(model.outputs(x), sigmoid(plain.outputs(x)), rtol=1e-12)
+    np.testing.assert_allclose(model.predict_proba(x), plain.predict_proba(x), rtol=1e-12)
+    np.testing.assert_array_equal(model.predict(x), plain.predict(x))
+    assert model.evaluate(x, y) == pytest.approx(plain.evaluate(x, y), rel=1e-12)
+
+
+def test_a_sigmoid_that_ends_a_network_for_labels_is_explained_and_exported(tmp_path: Path) -> None:
+    (plain, x, y), (model, _, _) = trained_labels([]), trained_labels(["Sigmoid()"])
+    ours, theirs = (explain(one, x[0], target=y[0]) for one in (model, plain))
+    assert ours.trace.loss == pytest.approx(theirs.trace.loss, rel=1e-12)
+    np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-12)
+    assert "before this layer" in ours.trace.layers[-1].remark
+    assert ours.trace.layers[0].gradient is not None
+    report = validate_onnx(export_onnx(model, tmp_path / "labels.onnx"), model, x.astype("f4"))
+    assert report.ok
+    given = ReferenceEvaluator().run((tmp_path / "labels.onnx").read_bytes(), {"input": x[:3].astype("f4")})
+    np.testing.assert_allclose(given["logits"], model.logits(x[:3]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(given["probabilities"], model.outputs(x[:3]), rtol=1e-4, atol=1e-5)
+
+
+class OneHalfMore(Sigmoid):
+    """Other mathematics: what it gives is taken as it is."""
+
+    def value(self, x: Array) -> Any:
+        return super().value(x) + np.asarray(0.5, x.dtype)
+
+
+class MySigmoid(Sigmoid):
+    """The same mathematics."""
+
+
+def test_a_derived_sigmoid_is_left_out_if_it_has_no_mathematics_of_its_own() -> None:
+    model, x, _ = trained_labels([MySigmoid()])
+    with pytest.warns(RuntimeWarning, match=r"ends in layer one_half_more_1 .* also needs values below 0"):
+        other, _, _ = trained_labels([OneHalfMore()])
+    np.testing.assert_allclose(model.outputs(x), sigmoid(model.logits(x)))
+    np.testing.assert_array_equal(other.outputs(x), other.logits(x))
+
+
+def test_a_sigmoid_is_no_end_for_classes_or_values() -> None:
+    assert "Sigmoid" in network(["Sigmoid()", "Flatten()"]).engine(logits=True).nodes[-2].layer.brief
+    with pytest.warns(RuntimeWarning, match=r"ends in layer sigmoid_1 .* CrossEntropy\(\) also needs values below 0"):
+        Trainer(epochs=1).fit(network(["Flatten()", "Sigmoid()"]), samples())
+    model, x, _ = trained_labels(["Sigmoid()"], loss="MSE()")  # takes probabilities, or anything
+    np.testing.assert_array_equal(model.predict(x), model.outputs(x))
+
+
+def test_logarithms_of_probabilities_at_the_end_are_logits() -> None:
+    x, _ = samples()
+    plain, model = trained(["Flatten()"]), trained(["Flatten()", "LogSoftmax()"])
+    np.testing.assert_allclose(model.predict_proba(x), plain.predict_proba(x), rtol=1e-9)
+    np.testing.assert_allclose(np.exp(model.outputs(x)), model.predict_proba(x), rtol=1e-12)
+    np.testing.assert_array_equal(model.logits(x), model.outputs(x))
+    scores = network(["Flatten()", "LogSoftmax()"], task=Task("classes"))
+    assert scores.has_probabilities
+    assert not network(["LogSoftmax()", "ReLU()", "Flatten()"], task=Task("classes")).has_probabilities
 
 
 def test_values() -> None:

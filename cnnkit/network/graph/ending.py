@@ -12,16 +12,18 @@ import numpy as np
 from cnnkit.components import Layer, Loss, Merge
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ConfigError
-from cnnkit.layers import ReLU, Softmax
+from cnnkit.layers import HardSigmoid, ReLU, ReLU6, Sigmoid, Softmax, Softplus
 from cnnkit.network.graph.node import INPUT, Node
-from cnnkit.types import Array, Cache, Context, Grads
+from cnnkit.types import Array, Cache, Context, Grads, Task
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 """Below this, the logarithm of a probability is not taken."""
+NEVER_BELOW_0 = ReLU, ReLU6, HardSigmoid, Sigmoid, Softplus
+"""Layers whose outputs make poor logits."""
 
 
 class Identity(Layer):
-    """Replaces a Softmax that is skipped: y = x."""
+    """Replaces a Softmax or a Sigmoid that is skipped: y = x."""
 
     passes_values_on = True
 
@@ -43,19 +45,40 @@ class Log(Layer):
         return np.divide(dy, bounded, out=ctx.empty_like(bounded)), {}
 
 
-def softmax_at_end(nodes: Sequence[Node]) -> Node | None:
-    """The Softmax, or class derived from it, whose probabilities the network gives; None if there is none.
+def layer_at_end(nodes: Sequence[Node], kind: type[Layer]) -> Node | None:
+    """The layer of this kind, or of a class derived from it, whose values the network gives; None if there is none.
 
     It is the last layer, or all layers after it only pass its values on.
     """
     node = nodes[-1]
-    while not isinstance(node.layer, Softmax):
+    while not isinstance(node.layer, kind):
         in_shape = node.in_shapes[0]
         kept = node.out_shape == in_shape or math.prod(in_shape[1:]) == 1  # of (C, 1, 1), all orders are one
         if not (node.layer.passes_values_on and kept) or node.inputs == (INPUT,):
             return None
         node = nodes[node.inputs[0]]
-    return node if isinstance(node.layer, Softmax) else None
+    return node if isinstance(node.layer, kind) else None
+
+
+def softmax_at_end(nodes: Sequence[Node]) -> Node | None:
+    """The Softmax, or class derived from it, whose probabilities the network gives; None if there is none."""
+    return layer_at_end(nodes, Softmax)
+
+
+def sigmoid_at_end(nodes: Sequence[Node]) -> Node | None:
+    """The Sigmoid whose probabilities the network gives, also of a derived class if it has the same mathematics."""
+    end = layer_at_end(nodes, Sigmoid)
+    return end if end is not None and is_plain(end.layer) else None
+
+
+def end_for(nodes: Sequence[Node], about: Loss | Task) -> Node | None:
+    """The layer at the end that makes probabilities of the logits that a loss takes, or that a task is about.
+
+    A Softmax, or for labels a Sigmoid; None if there is none, or if the loss, or the task of labels, has no logits.
+    """
+    if about.gives == "labels":
+        return sigmoid_at_end(nodes) if about.from_logits else None
+    return softmax_at_end(nodes) if isinstance(about, Task) or takes_logits(about) else None
 
 
 def softmax_inside(nodes: Sequence[Node]) -> Node | None:
@@ -81,24 +104,26 @@ def about_end(nodes: Sequence[Node], loss: Loss) -> str:
             f"{inside} is not the end of the network: {loss!r} takes what {nodes[-1].name} gives for values before a "
             "softmax; put the Softmax last, or remove it"
         )
-    if isinstance(last.layer, ReLU):
+    if isinstance(last.layer, NEVER_BELOW_0) and end_for(nodes, loss) is None:
         return f"the network ends in {last}, and {loss!r} also needs values below 0: remove it"
     return ""
 
 
 def is_plain(layer: Layer | Merge) -> bool:
-    """Whether it computes what cnnkit's own Softmax does: that class, or one derived from it with its mathematics."""
-    cls = type(layer)
-    return isinstance(layer, Softmax) and (cls.forward, cls.backward) == (Softmax.forward, Softmax.backward)
+    """Whether it computes what cnnkit's own Softmax or Sigmoid does: that class, or one derived without mathematics."""
+    base = next((base for base in (Softmax, Sigmoid) if isinstance(layer, base)), None)
+    methods = "forward", "backward", "value", "derivative"
+    return base is not None and all(getattr(type(layer), one, 0) is getattr(base, one, 0) for one in methods)
 
 
-def with_logits(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes of a network that gives logits: a Softmax at the end is skipped.
+def with_logits(nodes: Sequence[Node], about: Loss | Task) -> list[Node]:
+    """The nodes of a network that gives the logits that a loss takes, or that a task is about: see `end_for`.
 
-    Of the output of a derived class with different mathematics, the logarithm is taken: where float32 has no smaller
-    probability, training sees no smaller loss, and no gradient.
+    What makes probabilities of them is skipped. Of the output of a class derived from Softmax with different
+    mathematics, the logarithm is taken: where float32 has no smaller probability, training sees no smaller loss, and no
+    gradient.
     """
-    end = softmax_at_end(nodes)
+    end = end_for(nodes, about)
     if end is None:
         return list(nodes)
     if not is_plain(end.layer):
@@ -120,9 +145,3 @@ def softmax(logits: Array) -> Array:
     """exp(z) / sum of exp(z) over axis 1; the maximum is taken out, so that no exponent overflows."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return cast(Array, shifted / sum_over(shifted, 1)[:, None])
-
-
-def sigmoid(logits: Array) -> Array:
-    """1 / (1 + exp(-z)); exp is taken of numbers up to 0 only, so that none overflows."""
-    small = np.exp(-np.abs(logits))
-    return cast(Array, np.where(logits >= 0, 1, small) / (1 + small))
