@@ -2,7 +2,7 @@
 
 from cnnkit.components import Layer, Merge
 from cnnkit.layers.activation import LeakyReLU, ReLU, Softmax
-from cnnkit.layers.conv import Conv2D
+from cnnkit.layers.conv import Conv2D, DepthwiseConv2D, SeparableConv2D
 from cnnkit.layers.dense import Dense
 from cnnkit.layers.dropout import Dropout
 from cnnkit.layers.merge import Add, Concat, Multiply, Residual
@@ -18,6 +18,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Concat,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     LeakyReLU,
@@ -25,6 +26,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Multiply,
     ReLU,
     Residual,
+    SeparableConv2D,
     Softmax,
     Upsample2D,
 )
@@ -38,6 +40,7 @@ __all__ = [
     "Concat",
     "Conv2D",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
     "LeakyReLU",
@@ -45,6 +48,7 @@ __all__ = [
     "Multiply",
     "ReLU",
     "Residual",
+    "SeparableConv2D",
     "Softmax",
     "Upsample2D",
 ]

@@ -28,6 +28,7 @@ NO_TWIN = {
     "Concat": "torch.cat joins tensors, and is no module with branches",
     "Multiply": "torch.mul is no module",
     "Residual": "PyTorch has no module that adds a shortcut",
+    "SeparableConv2D": "in PyTorch it is two modules, and here two layers, each with a twin",
 }
 """Layers that are compared with nothing in PyTorch, and why."""
 AROUND = {"Add", "Identity", "Mul"}

@@ -15,11 +15,13 @@ from cnnkit.layers import (
     Concat,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
     MaxPool2D,
     ReLU,
     Residual,
+    SeparableConv2D,
     Softmax,
 )
 from cnnkit.layers.norm import statistics
@@ -160,6 +162,18 @@ def test_initial_weights_are_glorot_uniform_and_biases_zero() -> None:
         assert abs(layer.params["weight"].std() / np.sqrt(2 / fans) - 1) < 0.03
         assert np.abs(layer.params["weight"]).max() <= np.sqrt(6 / fans)
         assert not layer.params["bias"].any()
+
+
+def test_depthwise_weights_start_for_one_channel_each() -> None:
+    layer = DepthwiseConv2D(3, multiplier=2)
+    layer.build((400, 8, 8), RNG(0))
+    assert layer.params["weight"].shape == (800, 1, 3, 3)
+    assert abs(layer.params["weight"].std() / np.sqrt(2 / 27) - 1) < 0.03
+
+
+def test_separable_is_a_depthwise_and_a_pointwise_convolution() -> None:
+    layer = SeparableConv2D(8, 3, 2, "same", multiplier=2, bias=False)
+    assert layer.branches == [[DepthwiseConv2D(3, 2, "same", 1, 2, False), Conv2D(8, 1, bias=False)]]
 
 
 def batch_norm(channels: int) -> BatchNorm2D:

@@ -23,6 +23,8 @@ from cnnkit.types import Shape
          'padding must be a whole number, a pair of them (height, width), "same" or "valid", got \'full\''),
         ("Conv2D(8, 3, groups=3)", "filters must be a multiple of groups, got 8 filters in 3 groups"),
         ("Conv2D(8, 3, bias=1)", "bias must be True or False, got 1"),
+        ("DepthwiseConv2D(3, multiplier=0)", "multiplier must be a whole number, 1 or above, got 0"),
+        ("SeparableConv2D(0, 3)", "filters must be a whole number, 1 or above, got 0"),
         ("MaxPool2D(2.5)", "size must be a whole number, 1 or above, got 2.5"),
         ("MaxPool2D(2, stride=0)", "stride must be a whole number, 1 or above, got 0"),
         ("AvgPool2D((3, 2), padding=(2, 2))",

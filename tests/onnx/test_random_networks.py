@@ -33,7 +33,9 @@ from cnnkit.types import Array, Preprocessing
 OPSETS = (13, 17, 21)
 POINTWISE = [example.expression for cls in LAYERS if cls.pointwise for example in cls.examples]
 """Layers that fit anywhere; each stands in two networks."""
-SEEDS = max(24, 2 * len(POINTWISE))
+WINDOWED = ["DepthwiseConv2D(3, 2, 'same')", "SeparableConv2D(3, (3, 2), padding=1)"]
+"""Layers that fit behind any image of four channels; each stands in two networks."""
+SEEDS = max(24, 2 * len(POINTWISE), 2 * len(WINDOWED))
 BATCH = 8  # the first sample runs alone, the others as a batch of 7
 
 
@@ -76,6 +78,7 @@ def network(seed: int) -> Graph:
     body: list[Layer | Merge | str] = ["Conv2D(2, 1)", POINTWISE[seed % len(POINTWISE)]]
     for _ in range(rng.integers(1, 5)):
         body += [layer(rng), Conv2D(4, 1)]
+    body += [WINDOWED[seed % len(WINDOWED)], Conv2D(4, 1)]
     end: list[Layer | Merge] = [Flatten(), Dense(int(rng.integers(2, 12)), bias=bool(rng.integers(2)))]
     end += [Softmax()] if rng.random() < 0.3 else []
     uint8 = rng.random() < 0.5
