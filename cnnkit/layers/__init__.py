@@ -3,6 +3,7 @@
 from cnnkit.components import Layer, Merge
 from cnnkit.layers.activation import LeakyReLU, ReLU, Softmax
 from cnnkit.layers.conv import Conv2D, DepthwiseConv2D, SeparableConv2D
+from cnnkit.layers.conv_transpose import ConvTranspose2D
 from cnnkit.layers.dense import Dense
 from cnnkit.layers.dropout import Dropout
 from cnnkit.layers.merge import Add, Concat, Multiply, Residual
@@ -17,6 +18,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     BatchNorm2D,
     Concat,
     Conv2D,
+    ConvTranspose2D,
     Dense,
     DepthwiseConv2D,
     Dropout,
@@ -39,6 +41,7 @@ __all__ = [
     "BatchNorm2D",
     "Concat",
     "Conv2D",
+    "ConvTranspose2D",
     "Dense",
     "DepthwiseConv2D",
     "Dropout",

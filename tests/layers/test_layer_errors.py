@@ -7,7 +7,7 @@ import pytest
 
 from cnnkit.components import Layer, installed_catalog
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.layers import AvgPool2D, BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, Residual
+from cnnkit.layers import AvgPool2D, BatchNorm2D, Concat, Conv2D, ConvTranspose2D, Dense, Flatten, MaxPool2D, Residual
 from cnnkit.types import Shape
 
 
@@ -25,6 +25,11 @@ from cnnkit.types import Shape
         ("Conv2D(8, 3, bias=1)", "bias must be True or False, got 1"),
         ("DepthwiseConv2D(3, multiplier=0)", "multiplier must be a whole number, 1 or above, got 0"),
         ("SeparableConv2D(0, 3)", "filters must be a whole number, 1 or above, got 0"),
+        ("ConvTranspose2D(4, 3, 2, 1, 2)",
+         "output_padding must be smaller than stride, or there would be rows that no filter reaches; "
+         "got output_padding=2 and stride=2"),
+        ('ConvTranspose2D(4, 3, padding="same")', "padding must be a whole number, 0 or above, got 'same'"),
+        ("ConvTranspose2D(4, 3, groups=3)", "filters must be a multiple of groups, got 4 filters in 3 groups"),
         ("MaxPool2D(2.5)", "size must be a whole number, 1 or above, got 2.5"),
         ("MaxPool2D(2, stride=0)", "stride must be a whole number, 1 or above, got 0"),
         ("AvgPool2D((3, 2), padding=(2, 2))",
@@ -59,6 +64,12 @@ def test_bad_arguments(text: str, message: str) -> None:
         (BatchNorm2D(), (10,),
          "BatchNorm2D expects an input of shape (channels, height, width), got (10,); "
          "put BatchNorm2D before Flatten() and Dense(...)"),
+        (ConvTranspose2D(4, 3, padding=2), (1, 2, 9),
+         "ConvTranspose2D makes images of 4 x 11 from 2 x 9, and padding=2 cuts off all of it at both ends; use less "
+         "padding, or a larger kernel or stride"),
+        (ConvTranspose2D(4, 3, groups=2), (3, 2, 9),
+         "ConvTranspose2D expects a number of input channels that is a multiple of its 2 groups, got 3 channels; "
+         "change groups, or the filters of the layer before it"),
         (Dense(3), (8, 5, 5), "Dense expects an input of shape (features,), got (8, 5, 5); put Flatten() before it"),
         (Conv2D(8, 3, dilation=2, padding=(1, 0)), (1, 2, 9),
          "Conv2D has a window of 5 x 5, larger than its input of 2 x 9 (4 x 9 with padding); "

@@ -33,7 +33,7 @@ from cnnkit.types import Array, Preprocessing
 OPSETS = (13, 17, 21)
 POINTWISE = [example.expression for cls in LAYERS if cls.pointwise for example in cls.examples]
 """Layers that fit anywhere; each stands in two networks."""
-WINDOWED = ["DepthwiseConv2D(3, 2, 'same')", "SeparableConv2D(3, (3, 2), padding=1)"]
+WINDOWED = ["DepthwiseConv2D(3, 2, 'same')", "SeparableConv2D(3, (3, 2), padding=1)", "ConvTranspose2D(3, 3, 2, 1, 1)"]
 """Layers that fit behind any image of four channels; each stands in two networks."""
 SEEDS = max(24, 2 * len(POINTWISE), 2 * len(WINDOWED))
 BATCH = 8  # the first sample runs alone, the others as a batch of 7
