@@ -18,12 +18,14 @@ from cnnkit.layers import (
     DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalMaxPool2D,
     MaxPool2D,
     ReLU,
     Residual,
     SeparableConv2D,
     Softmax,
 )
+from cnnkit.layers.adaptive_pool import bins
 from cnnkit.layers.norm import statistics
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Shape
@@ -132,10 +134,28 @@ def test_max_pool_gives_the_gradient_of_a_tie_to_the_first_element() -> None:
     assert dx[0, 0].tolist() == [[3, 0, 0, 0], [0, 0, 5, 0]]  # down the columns
 
 
+def test_a_global_maximum_gives_the_gradient_of_a_tie_to_the_first_element() -> None:
+    layer = GlobalMaxPool2D()
+    layer.build((1, 2, 3), RNG(0))
+    y, cache = layer.forward(np.array([[[[0.0, 0.0, 2.0], [2.0, 1.0, 2.0]]]]), PlainContext())
+    assert y.tolist() == [[2]]
+    dx, _ = layer.backward(np.array([[5.0]]), cache, PlainContext())
+    assert dx[0, 0].tolist() == [[0, 0, 5], [0, 0, 0]]
+
+
+def test_windows_of_adaptive_pooling_cover_the_image() -> None:
+    for length in range(1, 12):
+        for count in range(1, 12):
+            windows = bins(length, count)
+            assert {k for one in windows for k in range(length)[one]} == set(range(length))
+            assert all(one.start < one.stop <= length for one in windows)
+
+
 def test_max_pool_and_relu_pass_nan_on() -> None:
-    pool = MaxPool2D(2)
-    pool.build((1, 2, 2), RNG(0))
-    for layer in (pool, ReLU()):
+    pools = MaxPool2D(2), GlobalMaxPool2D()
+    for pool in pools:
+        pool.build((1, 2, 2), RNG(0))
+    for layer in (*pools, ReLU()):
         y, _ = layer.forward(np.array([[[[0.0, np.nan], [1.0, 2.0]]]]), PlainContext())
         assert np.isnan(y).any()
 

@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.components import BatchCoupledLayer, Layer, installed_catalog
 from cnnkit.components.expressions import parse
-from cnnkit.layers import LAYERS, AvgPool2D, BatchNorm2D, Conv2D, MaxPool2D
+from cnnkit.layers import LAYERS, AvgPool2D, BatchNorm2D, Conv2D, MaxPool2D, Pad2D
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Example, Grads, Shape
 
@@ -121,6 +121,16 @@ def test_pooling(cls: type[MaxPool2D | AvgPool2D], name: str) -> None:
         module = getattr(torch.nn, name)(size, stride, padding)
         x = rng.normal(size=(3, 2, 8, 7)).astype("f4")
         assert_same(*built(cls(size, stride, padding), (2, 8, 7), rng, module), module, x, rng)
+
+
+@pytest.mark.parametrize(("mode", "name"), [("reflect", "ReflectionPad2d"), ("edge", "ReplicationPad2d")])
+def test_padding_with_what_is_there(mode: str, name: str) -> None:
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        (top, bottom), (left, right) = pair(rng, 0, 4), pair(rng, 0, 5)
+        module = getattr(torch.nn, name)((left, right, top, bottom))
+        layer = Pad2D(((top, bottom), (left, right)), mode)
+        assert_same(*built(layer, (2, 5, 6), rng, module), module, rng.normal(size=(3, 2, 5, 6)).astype("f4"), rng)
 
 
 def test_of_equal_maxima_one_gets_the_gradient_as_in_torch() -> None:
