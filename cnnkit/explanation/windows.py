@@ -109,7 +109,8 @@ def _pool_steps(example: WindowExample, trace: LayerTrace, window: Window, is_ma
         _titled(f"the input there, x[{example.channel}]", grid),
         class_="steps",
     )
-    count = window.rows.size * window.columns.size
+    layer: MaxPool2D | AvgPool2D = trace.node.layer  # type: ignore[assignment]  # the lesson is for these alone
+    count = 1 if isinstance(layer, MaxPool2D) else int(layer.counts()[example.row, example.column])
     total = float(patch.max()) if is_max else float(patch.sum()) / count
     said = "The largest of them" if is_max else f"The sum {number(float(patch.sum()))} / {count}"
     return joined([_place(example), row, _total(said, total, example)])

@@ -10,7 +10,7 @@ from cnnkit.layers.dropout import Dropout
 from cnnkit.layers.merge import Add, Concat, Multiply, Residual
 from cnnkit.layers.norm import BatchNorm2D
 from cnnkit.layers.pad import Crop2D, Pad2D
-from cnnkit.layers.pool import AvgPool2D, MaxPool2D
+from cnnkit.layers.pool import AvgPool2D, LPPool2D, MaxPool2D
 from cnnkit.layers.shape import Flatten, Permute, Reshape, Slice
 from cnnkit.layers.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from cnnkit.layers.upsample import Upsample2D
@@ -32,6 +32,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Flatten,
     GlobalAvgPool2D,
     GlobalMaxPool2D,
+    LPPool2D,
     LeakyReLU,
     MaxPool2D,
     Multiply,
@@ -67,6 +68,7 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool2D",
     "GlobalMaxPool2D",
+    "LPPool2D",
     "LeakyReLU",
     "MaxPool2D",
     "Multiply",

@@ -29,6 +29,7 @@ SLOW = {
     "BatchNormalization": EXPENSIVE,
     "Cast": CONVERTED,
     "Log": EXPENSIVE,
+    "Pow": EXPENSIVE,
     "Sigmoid": EXPENSIVE,
     "Softmax": EXPENSIVE,
 }

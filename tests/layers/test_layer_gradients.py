@@ -59,7 +59,10 @@ def pool(cls: type[MaxPool2D | AvgPool2D], rng: Rng) -> Case:
     size = pick(rng, 1, 3), pick(rng, 1, 3)
     padding: list[tuple[int, int] | str] = [(pick(rng, 0, size[0] - 1), pick(rng, 0, size[1] - 1)), "same", "valid"]
     stride = None if rng.random() < 0.3 else (pick(rng, 1, 3), pick(rng, 1, 3))
-    return cls(size, stride, padding[pick(rng, 0, 2)]), image(rng, 3, 7)
+    options = {"ceil_mode": bool(rng.integers(2))}
+    if cls is AvgPool2D:
+        options["count_include_pad"] = bool(rng.integers(2))
+    return cls(size, stride, padding[pick(rng, 0, 2)], **options), image(rng, 3, 7)
 
 
 def residual(rng: Rng) -> Case:

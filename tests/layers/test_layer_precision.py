@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Layer, Loss
-from cnnkit.layers import AvgPool2D, MaxPool2D, Softmax
+from cnnkit.layers import AvgPool2D, LPPool2D, MaxPool2D, Softmax
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.network import Sequential
 from cnnkit.testing import PlainContext
@@ -72,6 +72,16 @@ def test_losses_of_pixels(loss: Loss) -> None:
     )  # as the kernels keep them
     t = RNG(1).integers(0, 40, (8, 50, 60)) if isinstance(loss, CrossEntropy) else RNG(1).integers(0, 2, outputs.shape)
     assert units(loss.forward(outputs, t)[0], loss.forward(outputs.astype("f8"), t)[0]) <= FEW
+
+
+def test_norms_of_numbers_whose_powers_would_overflow() -> None:
+    for size, norm in ((1e30, 4.0), (1e-30, 4.0), (1e30, 2), (1e-40, 3)):
+        x = np.full((1, 1, 2, 2), size, "f4")
+        layer = LPPool2D(norm, 2)
+        layer.build((1, 2, 2), RNG(0))
+        y, dx = there_and_back(layer, x, np.ones((1, 1, 1, 1), "f4"))
+        np.testing.assert_allclose(y, float(x.flat[0]) * 4 ** (1 / norm), rtol=1e-4 if size == 1e-40 else 1e-6)
+        np.testing.assert_allclose(dx, 4 ** (1 / norm - 1), rtol=1e-4 if size == 1e-40 else 1e-6)
 
 
 def pooled(layer: Layer, shape: Shape) -> tuple[Array, Array]:

@@ -114,13 +114,14 @@ def test_conv2d_same_padding(kernel: tuple[int, int], dilation: int) -> None:
 
 @pytest.mark.parametrize(("cls", "name"), [(MaxPool2D, "MaxPool2d"), (AvgPool2D, "AvgPool2d")])
 def test_pooling(cls: type[MaxPool2D | AvgPool2D], name: str) -> None:
-    for seed in range(12):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
-        size, stride = pair(rng, 1, 3), pair(rng, 1, 3)
+        size, stride = pair(rng, 1, 3), pair(rng, 1, 4)
         padding = int(rng.integers(0, size[0] // 2 + 1)), int(rng.integers(0, size[1] // 2 + 1))
-        module = getattr(torch.nn, name)(size, stride, padding)
         x = rng.normal(size=(3, 2, 8, 7)).astype("f4")
-        assert_same(*built(cls(size, stride, padding), (2, 8, 7), rng, module), module, x, rng)
+        options = {"ceil_mode": bool(seed % 2)} | ({"count_include_pad": seed % 4 < 2} if cls is AvgPool2D else {})
+        module = getattr(torch.nn, name)(size, stride, padding, **options)
+        assert_same(*built(cls(size, stride, padding, **options), (2, 8, 7), rng, module), module, x, rng)
 
 
 @pytest.mark.parametrize(("mode", "name"), [("reflect", "ReflectionPad2d"), ("edge", "ReplicationPad2d")])

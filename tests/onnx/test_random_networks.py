@@ -42,6 +42,7 @@ BEHIND_IMAGES = [
     "DepthwiseConv2D(3, 2, 'same')",
     "GlobalAvgPool2D(True)",
     "GlobalMaxPool2D(True)",
+    "LPPool2D(2, 3, 2, 1)",
     "Pad2D((2, 1), 'edge')",
     "Permute((1, 3, 2))",
     "PixelShuffle(2)",
