@@ -12,7 +12,8 @@ from cnnkit.explanation.lessons import lesson_for
 from cnnkit.explanation.markup import MAX_TEXT, Html, joined, milliseconds, tag
 from cnnkit.explanation.script import HINT, geometry
 from cnnkit.explanation.tracing import LayerTrace
-from cnnkit.layers import Conv2D, Dense, Flatten
+from cnnkit.layers import Dense, Flatten
+from cnnkit.layers.conv import CONVOLUTIONS
 from cnnkit.network import INPUT
 from cnnkit.types import Array, Shape
 from cnnkit.wording import shorten, sizes
@@ -142,7 +143,7 @@ def _parameters(trace: LayerTrace, arrays: Mapping[str, Array]) -> Iterator[Html
 def _pictures(trace: LayerTrace, name: str, array: Array) -> Html:
     """Of convolutions one picture for each filter and input channel."""
     alt = f"{name} of {trace.node.name}"
-    if type(trace.node.layer) is Conv2D and array.ndim == 4:
+    if type(trace.node.layer) in CONVOLUTIONS and array.ndim == 4:
         filters, channels = array.shape[:2]
         # The same number of input channels of each filter, so that a picture's place says what it is.
         inner = min(channels, 4)

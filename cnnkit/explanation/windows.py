@@ -14,6 +14,7 @@ from cnnkit.explanation.lesson import Lesson
 from cnnkit.explanation.markup import Html, joined, number, tag, term
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import AvgPool2D, Conv2D, MaxPool2D
+from cnnkit.layers.conv import CONVOLUTIONS
 from cnnkit.layers.window import Window
 from cnnkit.types import Array
 from cnnkit.wording import counted
@@ -58,7 +59,11 @@ def pool(layer: MaxPool2D | AvgPool2D, trace: LayerTrace) -> Lesson:
     return Lesson(words, _pool_steps(example, trace, layer.window, is_max), back, {example.channel: box}, layer.window)
 
 
-LESSONS: Mapping[type, Callable[[Any, LayerTrace], Lesson]] = {AvgPool2D: pool, Conv2D: conv, MaxPool2D: pool}
+LESSONS: Mapping[type, Callable[[Any, LayerTrace], Lesson]] = {
+    AvgPool2D: pool,
+    MaxPool2D: pool,
+    **dict.fromkeys(CONVOLUTIONS, conv),
+}
 
 
 def _padding(window: Window, filling: str) -> str:
@@ -104,7 +109,8 @@ def _pool_steps(example: WindowExample, trace: LayerTrace, window: Window, is_ma
         _titled(f"the input there, x[{example.channel}]", grid),
         class_="steps",
     )
-    count = window.rows.size * window.columns.size
+    layer: MaxPool2D | AvgPool2D = trace.node.layer  # type: ignore[assignment]  # the lesson is for these alone
+    count = 1 if isinstance(layer, MaxPool2D) else int(layer.counts()[example.row, example.column])
     total = float(patch.max()) if is_max else float(patch.sum()) / count
     said = "The largest of them" if is_max else f"The sum {number(float(patch.sum()))} / {count}"
     return joined([_place(example), row, _total(said, total, example)])

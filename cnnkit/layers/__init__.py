@@ -1,7 +1,9 @@
 """The layers that come with cnnkit, in their plain form: the mathematics that every faster kernel must equal."""
 
 from cnnkit.components import Layer, Merge
-from cnnkit.layers.conv import Conv2D
+from cnnkit.layers.adaptive_pool import AdaptiveAvgPool2D, AdaptiveMaxPool2D, GlobalAvgPool2D, GlobalMaxPool2D
+from cnnkit.layers.conv import Conv2D, DepthwiseConv2D, SeparableConv2D
+from cnnkit.layers.conv_transpose import ConvTranspose2D
 from cnnkit.layers.dense import Dense
 from cnnkit.layers.dropout import AlphaDropout, Dropout, DropPath, SpatialDropout2D
 from cnnkit.layers.gating import GLU
@@ -9,45 +11,63 @@ from cnnkit.layers.hard_activations import Clip, HardSigmoid, HardSwish, HardTan
 from cnnkit.layers.merge import Add, Concat, Multiply, Residual
 from cnnkit.layers.noise import GaussianNoise
 from cnnkit.layers.norm import BatchNorm2D
-from cnnkit.layers.pool import AvgPool2D, MaxPool2D
+from cnnkit.layers.pad import Crop2D, Pad2D
+from cnnkit.layers.pool import AvgPool2D, LPPool2D, MaxPool2D
 from cnnkit.layers.rectifiers import CELU, ELU, SELU, LeakyReLU, PReLU, ReLU
-from cnnkit.layers.shape import Flatten
+from cnnkit.layers.shape import Flatten, Permute, Reshape, Slice
+from cnnkit.layers.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from cnnkit.layers.smooth_activations import GELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from cnnkit.layers.softmax import LogSoftmax, Softmax
 from cnnkit.layers.upsample import Upsample2D
 
 LAYERS: tuple[type[Layer | Merge], ...] = (
+    AdaptiveAvgPool2D,
+    AdaptiveMaxPool2D,
     Add,
     AlphaDropout,
     AvgPool2D,
     BatchNorm2D,
     CELU,
+    ChannelShuffle,
     Clip,
     Concat,
     Conv2D,
+    ConvTranspose2D,
+    Crop2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     DropPath,
     ELU,
     Flatten,
     GaussianNoise,
     GELU,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
     GLU,
     HardSigmoid,
     HardSwish,
     HardTanh,
     LeakyReLU,
     LogSoftmax,
+    LPPool2D,
     MaxPool2D,
     Mish,
     Multiply,
+    Pad2D,
+    Permute,
+    PixelShuffle,
+    PixelUnshuffle,
     PReLU,
     ReLU,
     ReLU6,
+    Reshape,
     Residual,
     SELU,
+    SeparableConv2D,
     Sigmoid,
     SiLU,
+    Slice,
     Softmax,
     Softplus,
     Softsign,
@@ -64,32 +84,48 @@ __all__ = [
     "GLU",
     "LAYERS",
     "SELU",
+    "AdaptiveAvgPool2D",
+    "AdaptiveMaxPool2D",
     "Add",
     "AlphaDropout",
     "AvgPool2D",
     "BatchNorm2D",
+    "ChannelShuffle",
     "Clip",
     "Concat",
     "Conv2D",
+    "ConvTranspose2D",
+    "Crop2D",
     "Dense",
+    "DepthwiseConv2D",
     "DropPath",
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool2D",
     "HardSigmoid",
     "HardSwish",
     "HardTanh",
+    "LPPool2D",
     "LeakyReLU",
     "LogSoftmax",
     "MaxPool2D",
     "Mish",
     "Multiply",
     "PReLU",
+    "Pad2D",
+    "Permute",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
+    "Reshape",
     "Residual",
+    "SeparableConv2D",
     "SiLU",
     "Sigmoid",
+    "Slice",
     "Softmax",
     "Softplus",
     "Softsign",

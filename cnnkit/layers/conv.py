@@ -1,4 +1,4 @@
-"""Convolution."""
+"""Convolution of images: with all channels, with each by itself, and with one after the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.components import Layer
+from cnnkit.components import Layer, Merge
 from cnnkit.components.checks import pair, true_or_false, whole
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers.initial import glorot_uniform
@@ -82,7 +82,7 @@ class Conv2D(Layer):
             )
         self.window = window_over(type(self).__name__, image, self.kernel, self.stride, self.padding, self.dilation)
         shape = (self.filters, channels // self.groups, *pair("kernel", self.kernel))
-        self.params = {"weight": glorot_uniform(rng, shape)}
+        self.params = {"weight": glorot_uniform(rng, shape, self._fan_out)}
         if self.bias:
             self.params["bias"] = np.zeros(self.filters)
         return self.filters, *self.window.out_size
@@ -140,7 +140,141 @@ class Conv2D(Layer):
             touched=patches,
         )
 
+    @property
+    def _fan_out(self) -> int:
+        """Filters for which the initial weights are."""
+        return self.filters
+
     def _matrices(self) -> Array:
         """The weights as one matrix for each group: (groups, out/groups, in/groups*kh*kw)."""
         weight = self.params["weight"]
         return weight.reshape(self.groups, self.filters // self.groups, math.prod(weight.shape[1:]))
+
+
+class DepthwiseConv2D(Conv2D):
+    """Convolution of each channel by itself.
+
+    Forward:   y[n,o,p,q] = bias[o] + sum over i,j of weight[o,0,i,j] * x[n, c, p*stride + i*dilation - padding, ...]
+               with c = floor(o / multiplier)
+    Backward:  dweight[o,0,i,j] = sum over n,p,q of dy[n,o,p,q] * x[n, c, p*stride + i*dilation - padding, ...],
+               dbias[o] = sum over n,p,q of dy[n,o,p,q], dx = every dy * weight, added where that x was read
+
+    x: (N, C, H, W); weight: (C * multiplier, 1, kh, kw); bias: (C * multiplier,); y: (N, C * multiplier, oh, ow). The
+    other arguments are those of Conv2D, of which it is the case of as many groups as channels. Weights start Glorot
+    uniform for the kernel's elements alone, biases at zero.
+    Raises ConfigError for arguments out of range, ShapeError if the window does not fit the input.
+    Source: Sifre, Mallat (2014), Rigid-Motion Scattering for Image Classification; ONNX operator Conv.
+    """
+
+    lesson = (
+        "Every channel has filters of its own, which are laid on every place of this channel alone; channels do not "
+        "mix.",
+        "It looks for patterns with few weights and products; a convolution of 1 x 1 behind it mixes the channels.",
+    )
+    examples = (
+        Example("DepthwiseConv2D(3)", (4, 6, 5), "4, 4, 3, groups=4"),
+        Example("DepthwiseConv2D(3, padding='same', multiplier=2)", (3, 6, 5), "3, 6, 3, padding='same', groups=3"),
+        Example(
+            "DepthwiseConv2D((3, 2), (2, 1), (2, 1), bias=False)",
+            (3, 7, 5),
+            "3, 3, (3, 2), (2, 1), (2, 1), 1, 3, False",
+        ),
+        Example("DepthwiseConv2D(3, 2, 'same', bias=False)", (5, 9, 8)),
+        Example("DepthwiseConv2D(3, padding=2, dilation=2)", (2, 6, 7), "2, 2, 3, 1, 2, 2, 2"),
+        Example("DepthwiseConv2D(3)", (1, 5, 4), "1, 1, 3"),
+    )
+    twin = "torch.nn.Conv2d"
+    operators = ("Conv", "Pad")
+    cost = Conv2D.cost
+
+    def __init__(
+        self,
+        kernel: int | Pair,
+        stride: int | Pair = 1,
+        padding: Padding = 0,
+        dilation: int | Pair = 1,
+        multiplier: int = 1,
+        bias: bool = True,
+    ) -> None:
+        self.multiplier = whole("multiplier", multiplier)
+        super().__init__(multiplier, kernel, stride, padding, dilation, 1, bias)
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        """(C, H, W) -> (C * multiplier, oh, ow)."""
+        self.groups, _ = image_shape(type(self).__name__, in_shape)
+        self.filters = self.groups * self.multiplier
+        return super().build(in_shape, rng)
+
+    @property
+    def _fan_out(self) -> int:
+        """Those that see a channel."""
+        return self.multiplier
+
+
+class SeparableConv2D(Merge):
+    """A convolution of each channel by itself, then one of 1 x 1 that mixes the channels.
+
+    Forward:   z = DepthwiseConv2D(kernel, stride, padding, dilation, multiplier, bias=False)(x),
+               y = Conv2D(filters, 1, bias=bias)(z)
+    Backward:  that of the one, then that of the other
+
+    x: (N, C, H, W); y: (N, filters, oh, ow). It has (kh*kw + filters) * C * multiplier weights, where Conv2D has
+    kh*kw*C*filters. The layers of both are nodes of the network, with their own weights.
+    Raises ConfigError for arguments out of range, ShapeError if the window does not fit the input.
+    Source: Chollet (2017), Xception: Deep Learning with Depthwise Separable Convolutions.
+    """
+
+    lesson = (
+        "First each channel is convolved by itself, then every place by itself: there, each output is a weighted sum "
+        "of the channels.",
+        "Together they do what a full convolution does with a fraction of its weights and products.",
+    )
+    examples = (
+        Example("SeparableConv2D(3, 3)", (2, 6, 5)),
+        Example("SeparableConv2D(5, (2, 3), 2, 'same', multiplier=2, bias=False)", (3, 6, 7)),
+        Example("SeparableConv2D(2, 3, padding=2, dilation=2)", (4, 5, 6)),
+    )
+    operators = ("Conv", "Pad")
+
+    def __init__(
+        self,
+        filters: int,
+        kernel: int | Pair,
+        stride: int | Pair = 1,
+        padding: Padding = 0,
+        dilation: int | Pair = 1,
+        multiplier: int = 1,
+        bias: bool = True,
+    ) -> None:
+        self.filters = filters
+        self.kernel = kernel
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.multiplier = multiplier
+        self.bias = bias
+        depthwise = DepthwiseConv2D(kernel, stride, padding, dilation, multiplier, bias=False)
+        self.branches = [[depthwise, Conv2D(filters, 1, bias=bias)]]
+
+    def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
+        """The shape that the second convolution gives."""
+        return in_shapes[0]
+
+    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
+        """What the second convolution gives."""
+        return xs[0], None
+
+    def backward(self, dy: Array, cache: Cache, ctx: Context) -> Sequence[Array]:
+        """Dy itself."""
+        return [dy]
+
+    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
+        """The two convolutions are all."""
+        return xs[0]
+
+    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
+        return LayerCost(0, "nothing is computed beside its two convolutions")
+
+
+CONVOLUTIONS: tuple[type[Layer], ...] = (Conv2D, DepthwiseConv2D)
+"""The layers that compute just what `Conv2D` does: what a kernel or a lesson has for one, it has for each."""

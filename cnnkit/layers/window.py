@@ -206,12 +206,19 @@ def image_shape(name: str, in_shape: Shape) -> tuple[int, Pair]:
 
 
 def window_over(
-    name: str, image: Pair, size: int | Pair, stride: int | Pair, padding: Padding, dilation: int | Pair = 1
+    name: str,
+    image: Pair,
+    size: int | Pair,
+    stride: int | Pair,
+    padding: Padding,
+    dilation: int | Pair = 1,
+    ceil_mode: bool = False,
 ) -> Window:
     """The window of the layer `name` over images of this (height, width).
 
     padding: for both ends of an axis; "valid" is 0; "same" gives ceil(length / stride) positions and puts an odd
-    element of padding at the end. Raises ShapeError if the window is larger than the padded image.
+    element of padding at the end. ceil_mode: whether a last window may reach beyond that padding. Raises ShapeError if
+    the window is larger than the padded image.
     Source: the operators Conv and MaxPool of the ONNX specification (auto_pad NOTSET and SAME_UPPER).
     """
     sizes, strides, dilations = pair("size", size), pair("stride", stride), pair("dilation", dilation)
@@ -232,4 +239,13 @@ def window_over(
             f"{image[0]} x {image[1]} ({padded[0]} x {padded[1]} with padding); "
             'use a smaller window, padding="same", or fewer layers that shrink the image before it'
         )
-    return Window(*axes)
+    return Window(*map(_rounded_up, axes)) if ceil_mode else Window(*axes)
+
+
+def _rounded_up(axis: Axis) -> Axis:
+    """The axis with one more position if something is left over, and a window there begins before the padding behind."""
+    reached = axis.positions * axis.stride
+    left_over = (axis.length + axis.before + axis.after - axis.reach) % axis.stride
+    if not left_over or reached >= axis.length + axis.before:
+        return axis
+    return replace(axis, after=reached + axis.reach - axis.length - axis.before)

@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto, ValueInfoProto
 
 from cnnkit.components import Runtime
-from cnnkit.layers import Conv2D
+from cnnkit.layers import Conv2D, ConvTranspose2D
 from cnnkit.network import Network
 from cnnkit.onnx.load import Signature, signature_of
 from cnnkit.onnx.runtimes import execute
@@ -20,9 +20,10 @@ from cnnkit.types import Array
 MAX_SAMPLES, OUTPUT_BYTES = 1000, 16 * 2**20
 """Samples to compare on, and most bytes of their outputs, unless two have more: the reference evaluator is slow, and
 differences are held in float64, a few times."""
-LAYER_RUNS, GROUP_RUNS = 20_000, 50_000
+LAYER_RUNS, GROUP_RUNS, LAID = 20_000, 50_000, 10_000_000
 """About so many times layers are run to compare: what a network of thousands keeps of a sample leaves no room for many;
-and groups of convolutions, which the reference evaluator takes one by one for each sample."""
+and groups of convolutions, which the reference evaluator takes one by one for each sample; and the numbers that
+transposed convolutions lay down, one by one in Python."""
 VALUE_BYTES = 2 * 2**30
 """Most bytes of layer outputs in all runs of a runtime, unless two samples have more."""
 CHUNK_BYTES = 32 * 2**20
@@ -89,8 +90,16 @@ def compared_samples(model: Network) -> int:
     runs = max(1, LAYER_RUNS // len(model.nodes))
     convolutions = [node.layer for node in model.nodes if isinstance(node.layer, Conv2D)]
     groups = sum(conv.groups for conv in convolutions if conv.groups > 1)
+    transposed = [node for node in model.nodes if isinstance(node.layer, ConvTranspose2D)]
+    laid = sum(node.cost.seen for node in transposed if node.cost)
     outputs = 4 * math.prod(model.output_shape)
-    most = min(MAX_SAMPLES, OUTPUT_BYTES // outputs, GROUP_RUNS // max(1, groups), VALUE_BYTES // value_bytes(model))
+    most = min(
+        MAX_SAMPLES,
+        OUTPUT_BYTES // outputs,
+        GROUP_RUNS // max(1, groups),
+        LAID // max(1, laid),
+        VALUE_BYTES // value_bytes(model),
+    )
     return max(2, min(most, runs * samples_of(CHUNK_BYTES, model)))
 
 

@@ -16,8 +16,8 @@ SMALL = 64
 NODE, INPUT = 10**5, 10**3
 """Numbers that could be touched while a runtime prepares and calls a node, and for each of its inputs."""
 WINDOW, ELEMENT = 20_000, 200
-"""Numbers that count for a window of a pooling, and for each number in it or in an error function: the reference
-evaluator loops in Python."""
+"""Numbers that count for a window of a pooling, and for each number in it, in an error function, or that a transposed
+convolution lays down: the reference evaluator loops in Python."""
 EXPENSIVE, CONVERTED = 10, 10**3
 """Numbers that count for a power, a logarithm or a product that is not float32, and for a number that becomes text."""
 FREE = 10**9
@@ -32,6 +32,7 @@ SLOW = {
     "Erf": ELEMENT,
     "Exp": EXPENSIVE,
     "Log": EXPENSIVE,
+    "Pow": EXPENSIVE,
     "Selu": EXPENSIVE,
     "Sigmoid": EXPENSIVE,
     "Softmax": EXPENSIVE,
@@ -147,6 +148,9 @@ def _numbers(node: NodeProto, shapes: Mapping[str, Shape], kinds: Mapping[str, i
             apart = _integers(node, "dilations") or [1] * len(given[1])
             window = [(n - 1) * step + 1 for n, step in zip(given[1][2:], apart, strict=False)]
             each = given[1][1] * math.prod(window)
+        case "ConvTranspose" if len(given) > 1 and len(given[1]) > 2:
+            laid = math.prod(given[0]) * math.prod(given[1][1:])
+            return NODE + sum(map(math.prod, given)) + outputs + laid + laid // given[0][1] * ELEMENT
         case "AveragePool" | "MaxPool":
             return NODE + outputs * (WINDOW + ELEMENT * math.prod(_integers(node, "kernel_shape")))
     if node.op_type in PRODUCTS and any(kinds.get(name, TensorProto.FLOAT) != TensorProto.FLOAT for name in node.input):

@@ -15,13 +15,17 @@ from cnnkit.layers import (
     Concat,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalMaxPool2D,
     MaxPool2D,
     ReLU,
     Residual,
+    SeparableConv2D,
     Softmax,
 )
+from cnnkit.layers.adaptive_pool import bins
 from cnnkit.layers.norm import statistics
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Shape
@@ -130,10 +134,28 @@ def test_max_pool_gives_the_gradient_of_a_tie_to_the_first_element() -> None:
     assert dx[0, 0].tolist() == [[3, 0, 0, 0], [0, 0, 5, 0]]  # down the columns
 
 
+def test_a_global_maximum_gives_the_gradient_of_a_tie_to_the_first_element() -> None:
+    layer = GlobalMaxPool2D()
+    layer.build((1, 2, 3), RNG(0))
+    y, cache = layer.forward(np.array([[[[0.0, 0.0, 2.0], [2.0, 1.0, 2.0]]]]), PlainContext())
+    assert y.tolist() == [[2]]
+    dx, _ = layer.backward(np.array([[5.0]]), cache, PlainContext())
+    assert dx[0, 0].tolist() == [[0, 0, 5], [0, 0, 0]]
+
+
+def test_windows_of_adaptive_pooling_cover_the_image() -> None:
+    for length in range(1, 12):
+        for count in range(1, 12):
+            windows = bins(length, count)
+            assert {k for one in windows for k in range(length)[one]} == set(range(length))
+            assert all(one.start < one.stop <= length for one in windows)
+
+
 def test_max_pool_and_relu_pass_nan_on() -> None:
-    pool = MaxPool2D(2)
-    pool.build((1, 2, 2), RNG(0))
-    for layer in (pool, ReLU()):
+    pools = MaxPool2D(2), GlobalMaxPool2D()
+    for pool in pools:
+        pool.build((1, 2, 2), RNG(0))
+    for layer in (*pools, ReLU()):
         y, _ = layer.forward(np.array([[[[0.0, np.nan], [1.0, 2.0]]]]), PlainContext())
         assert np.isnan(y).any()
 
@@ -160,6 +182,18 @@ def test_initial_weights_are_glorot_uniform_and_biases_zero() -> None:
         assert abs(layer.params["weight"].std() / np.sqrt(2 / fans) - 1) < 0.03
         assert np.abs(layer.params["weight"]).max() <= np.sqrt(6 / fans)
         assert not layer.params["bias"].any()
+
+
+def test_depthwise_weights_start_for_one_channel_each() -> None:
+    layer = DepthwiseConv2D(3, multiplier=2)
+    layer.build((400, 8, 8), RNG(0))
+    assert layer.params["weight"].shape == (800, 1, 3, 3)
+    assert abs(layer.params["weight"].std() / np.sqrt(2 / 27) - 1) < 0.03
+
+
+def test_separable_is_a_depthwise_and_a_pointwise_convolution() -> None:
+    layer = SeparableConv2D(8, 3, 2, "same", multiplier=2, bias=False)
+    assert layer.branches == [[DepthwiseConv2D(3, 2, "same", 1, 2, False), Conv2D(8, 1, bias=False)]]
 
 
 def batch_norm(channels: int) -> BatchNorm2D:

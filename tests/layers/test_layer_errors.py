@@ -7,7 +7,25 @@ import pytest
 
 from cnnkit.components import Layer, installed_catalog
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.layers import AvgPool2D, BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, Residual
+from cnnkit.layers import (
+    AvgPool2D,
+    BatchNorm2D,
+    ChannelShuffle,
+    Concat,
+    Conv2D,
+    ConvTranspose2D,
+    Crop2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    Pad2D,
+    Permute,
+    PixelShuffle,
+    PixelUnshuffle,
+    Reshape,
+    Residual,
+    Slice,
+)
 from cnnkit.types import Shape
 
 
@@ -23,6 +41,42 @@ from cnnkit.types import Shape
          'padding must be a whole number, a pair of them (height, width), "same" or "valid", got \'full\''),
         ("Conv2D(8, 3, groups=3)", "filters must be a multiple of groups, got 8 filters in 3 groups"),
         ("Conv2D(8, 3, bias=1)", "bias must be True or False, got 1"),
+        ("DepthwiseConv2D(3, multiplier=0)", "multiplier must be a whole number, 1 or above, got 0"),
+        ("SeparableConv2D(0, 3)", "filters must be a whole number, 1 or above, got 0"),
+        ("ConvTranspose2D(4, 3, 2, 1, 2)",
+         "output_padding must be smaller than stride, or there would be rows that no filter reaches; "
+         "got output_padding=2 and stride=2"),
+        ('ConvTranspose2D(4, 3, padding="same")', "padding must be a whole number, 0 or above, got 'same'"),
+        ("ConvTranspose2D(4, 3, groups=3)", "filters must be a multiple of groups, got 4 filters in 3 groups"),
+        ("AdaptiveAvgPool2D((2, 0))", "size must be a whole number, 1 or above, got 0"),
+        ("GlobalMaxPool2D(1)", "keepdims must be True or False, got 1"),
+        ("Pad2D((1, 2, 3))",
+         "padding must be a whole number, a pair of them (height, width), or a pair for each axis ((top, bottom), "
+         "(left, right)), got (1, 2, 3)"),
+        ("Pad2D(-1)", "padding must be a whole number, 0 or above, got -1"),
+        ('Pad2D(1, mode="wrap")', "mode must be one of 'constant', 'reflect', 'edge', got 'wrap'"),
+        ('Pad2D(1, mode="edge", value=2.0)',
+         "value is for mode='constant' alone, got value=2.0 with mode='edge'"),
+        ("Crop2D((1, (2, -3)))", "crop must be a whole number, 0 or above, got -3"),
+        ("Reshape(12)",
+         "shape must be the lengths of the axes behind that of the samples, of which one may be -1, such as (8, 4, 4) "
+         "or (8, -1), got 12"),
+        ("Reshape((-1, -1))",
+         "shape must be the lengths of the axes behind that of the samples, of which one may be -1, such as (8, 4, 4) "
+         "or (8, -1), got (-1, -1)"),
+        ("Reshape((0, 4))", "each length of shape must be a whole number, 1 or above, got 0"),
+        ("Permute((1, 3))",
+         "axes must be the numbers 1, 2, ... of all axes but the samples' in another order, such as (2, 3, 1), got "
+         "(1, 3)"),
+        ("Slice(1.5)", "start must be a whole number, got 1.5"),
+        ("Slice(1, False)", "stop must be a whole number, or None, got False"),
+        ("Slice(1, axis=0)", "axis must be a whole number, 1 or above, got 0"),
+        ("PixelShuffle(0)", "factor must be a whole number, 1 or above, got 0"),
+        ("ChannelShuffle(0)", "groups must be a whole number, 1 or above, got 0"),
+        ("MaxPool2D(2, ceil_mode=1)", "ceil_mode must be True or False, got 1"),
+        ("AvgPool2D(2, count_include_pad=0)", "count_include_pad must be True or False, got 0"),
+        ("LPPool2D(0.5, 2)", "norm must be a number, 1 or above, got 0.5"),
+        ('Upsample2D(2, mode="cubic")', "mode must be one of 'nearest', 'bilinear', got 'cubic'"),
         ("MaxPool2D(2.5)", "size must be a whole number, 1 or above, got 2.5"),
         ("MaxPool2D(2, stride=0)", "stride must be a whole number, 1 or above, got 0"),
         ("AvgPool2D((3, 2), padding=(2, 2))",
@@ -57,6 +111,33 @@ def test_bad_arguments(text: str, message: str) -> None:
         (BatchNorm2D(), (10,),
          "BatchNorm2D expects an input of shape (channels, height, width), got (10,); "
          "put BatchNorm2D before Flatten() and Dense(...)"),
+        (ConvTranspose2D(4, 3, padding=2), (1, 2, 9),
+         "ConvTranspose2D makes images of 4 x 11 from 2 x 9, and padding=2 cuts off all of it at both ends; use less "
+         "padding, or a larger kernel or stride"),
+        (ConvTranspose2D(4, 3, groups=2), (3, 2, 9),
+         "ConvTranspose2D expects a number of input channels that is a multiple of its 2 groups, got 3 channels; "
+         "change groups, or the filters of the layer before it"),
+        (Pad2D(2, "reflect"), (1, 2, 9),
+         "Pad2D reflects less than an image has, of one with 2 x 9 pixels up to 1 rows and 8 columns, got padding=2; "
+         "use less, or mode='edge'"),
+        (Crop2D((1, 0)), (1, 2, 9),
+         "Crop2D cuts off all of an image of 2 x 9 pixels, got crop=(1, 0); use less"),
+        (Reshape((5, -1)), (2, 3, 4),
+         "Reshape cannot make (5, -1) of an input of shape (2, 3, 4), which has 24 numbers for each sample; the "
+         "lengths that are given hold 5"),
+        (Permute((2, 1)), (2, 3, 4), "Permute expects an input of 2 axes beside the samples', got (2, 3, 4)"),
+        (Slice(1, axis=3), (2, 3), "Slice expects an input with an axis 3 beside the samples', 0, got (2, 3)"),
+        (Slice(3, 3), (4, 3, 3),
+         "Slice(3, stop=3) leaves nothing of axis 1 of an input of shape (4, 3, 3): expected start before stop, and "
+         "both within the axis"),
+        (PixelShuffle(2), (6, 3, 3),
+         "PixelShuffle expects a number of channels that is a multiple of 4, factor * factor, got 6; change the "
+         "filters of the layer before it"),
+        (PixelUnshuffle(2), (1, 3, 4),
+         "PixelUnshuffle expects images whose sides are multiples of 2, got 3 x 4; crop or pad them before it"),
+        (ChannelShuffle(4), (6, 3, 3),
+         "ChannelShuffle expects a number of channels that is a multiple of its 4 groups, got 6 channels; change "
+         "groups, or the filters of the layer before it"),
         (Dense(3), (8, 5, 5), "Dense expects an input of shape (features,), got (8, 5, 5); put Flatten() before it"),
         (Conv2D(8, 3, dilation=2, padding=(1, 0)), (1, 2, 9),
          "Conv2D has a window of 5 x 5, larger than its input of 2 x 9 (4 x 9 with padding); "

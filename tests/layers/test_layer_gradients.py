@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Layer, Merge, installed_catalog
-from cnnkit.layers import LAYERS, AvgPool2D, BatchNorm2D, Concat, Conv2D, Dense, MaxPool2D, ReLU, Residual, Softmax
+from cnnkit.layers import (
+    LAYERS,
+    AvgPool2D,
+    BatchNorm2D,
+    Concat,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Softmax,
+)
 from cnnkit.testing import check_layer, gradient_check
 from cnnkit.types import Example, Shape
 
@@ -47,7 +59,10 @@ def pool(cls: type[MaxPool2D | AvgPool2D], rng: Rng) -> Case:
     size = pick(rng, 1, 3), pick(rng, 1, 3)
     padding: list[tuple[int, int] | str] = [(pick(rng, 0, size[0] - 1), pick(rng, 0, size[1] - 1)), "same", "valid"]
     stride = None if rng.random() < 0.3 else (pick(rng, 1, 3), pick(rng, 1, 3))
-    return cls(size, stride, padding[pick(rng, 0, 2)]), image(rng, 3, 7)
+    options = {"ceil_mode": bool(rng.integers(2))}
+    if cls is AvgPool2D:
+        options["count_include_pad"] = bool(rng.integers(2))
+    return cls(size, stride, padding[pick(rng, 0, 2)], **options), image(rng, 3, 7)
 
 
 def residual(rng: Rng) -> Case:
@@ -63,11 +78,27 @@ def concat(rng: Rng) -> Case:
     return Concat(*(branches[i] for i in chosen)), image(rng, 1, 4)
 
 
+def conv_transpose(rng: Rng) -> Case:
+    groups, stride = pick(rng, 1, 2), (pick(rng, 1, 3), pick(rng, 1, 2))
+    layer = ConvTranspose2D(
+        groups * pick(rng, 1, 2),
+        (pick(rng, 2, 3), pick(rng, 1, 3)),
+        stride,
+        (pick(rng, 0, 1), 0),
+        (pick(rng, 0, stride[0] - 1), pick(rng, 0, stride[1] - 1)),
+        pick(rng, 1, 2),
+        groups,
+        bool(rng.integers(2)),
+    )
+    return layer, (groups * pick(rng, 1, 2), pick(rng, 2, 5), pick(rng, 2, 5))
+
+
 RANDOM: dict[type[Layer | Merge], Callable[[Rng], Case]] = {
     AvgPool2D: lambda rng: pool(AvgPool2D, rng),
     BatchNorm2D: lambda rng: (BatchNorm2D(epsilon=float(10 ** rng.uniform(-5, -1))), image(rng, 2, 5)),
     Concat: concat,
     Conv2D: conv,
+    ConvTranspose2D: conv_transpose,
     Dense: lambda rng: (Dense(pick(rng, 1, 5), bias=bool(rng.integers(2))), (pick(rng, 1, 8),)),
     MaxPool2D: lambda rng: pool(MaxPool2D, rng),
     Residual: residual,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Layer, Loss
-from cnnkit.layers import AvgPool2D, MaxPool2D, Softmax
+from cnnkit.layers import AvgPool2D, LPPool2D, MaxPool2D, Softmax
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.network import Sequential
 from cnnkit.testing import PlainContext
@@ -74,6 +74,16 @@ def test_losses_of_pixels(loss: Loss) -> None:
     assert units(loss.forward(outputs, t)[0], loss.forward(outputs.astype("f8"), t)[0]) <= FEW
 
 
+def test_norms_of_numbers_whose_powers_would_overflow() -> None:
+    for size, norm in ((1e30, 4.0), (1e-30, 4.0), (1e30, 2), (1e-40, 3)):
+        x = np.full((1, 1, 2, 2), size, "f4")
+        layer = LPPool2D(norm, 2)
+        layer.build((1, 2, 2), RNG(0))
+        y, dx = there_and_back(layer, x, np.ones((1, 1, 1, 1), "f4"))
+        np.testing.assert_allclose(y, float(x.flat[0]) * 4 ** (1 / norm), rtol=1e-4 if size == 1e-40 else 1e-6)
+        np.testing.assert_allclose(dx, 4 ** (1 / norm - 1), rtol=1e-4 if size == 1e-40 else 1e-6)
+
+
 def pooled(layer: Layer, shape: Shape) -> tuple[Array, Array]:
     """Inputs and gradients above 0; one number of each channel is larger than all others."""
     out_shape = layer.build(shape, RNG(0))
@@ -92,5 +102,6 @@ def test_pooling_over_large_windows(layer: Layer) -> None:
 @pytest.mark.parametrize("size", [8, 32, 33, 56, 224])
 def test_average_pooling_over_whole_images(size: int) -> None:
     x = RNG(0).uniform(size=(2, 3, size, size)).astype("f4")
-    y = Sequential([f"AvgPool2D({size})"], (3, size, size)).logits(x)
-    assert units(y, x.mean(axis=(2, 3), keepdims=True, dtype=np.float64)) <= FEW
+    exact = x.mean(axis=(2, 3), keepdims=True, dtype=np.float64)
+    for layer in (f"AvgPool2D({size})", "GlobalAvgPool2D(keepdims=True)"):
+        assert units(Sequential([layer], (3, size, size)).logits(x), exact) <= FEW

@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.components import BatchCoupledLayer, Layer, installed_catalog
 from cnnkit.components.expressions import parse
-from cnnkit.layers import LAYERS, AvgPool2D, BatchNorm2D, Conv2D, MaxPool2D
+from cnnkit.layers import LAYERS, AvgPool2D, BatchNorm2D, Conv2D, MaxPool2D, Pad2D
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Example, Grads, Shape
 
@@ -114,13 +114,24 @@ def test_conv2d_same_padding(kernel: tuple[int, int], dilation: int) -> None:
 
 @pytest.mark.parametrize(("cls", "name"), [(MaxPool2D, "MaxPool2d"), (AvgPool2D, "AvgPool2d")])
 def test_pooling(cls: type[MaxPool2D | AvgPool2D], name: str) -> None:
-    for seed in range(12):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
-        size, stride = pair(rng, 1, 3), pair(rng, 1, 3)
+        size, stride = pair(rng, 1, 3), pair(rng, 1, 4)
         padding = int(rng.integers(0, size[0] // 2 + 1)), int(rng.integers(0, size[1] // 2 + 1))
-        module = getattr(torch.nn, name)(size, stride, padding)
         x = rng.normal(size=(3, 2, 8, 7)).astype("f4")
-        assert_same(*built(cls(size, stride, padding), (2, 8, 7), rng, module), module, x, rng)
+        options = {"ceil_mode": bool(seed % 2)} | ({"count_include_pad": seed % 4 < 2} if cls is AvgPool2D else {})
+        module = getattr(torch.nn, name)(size, stride, padding, **options)
+        assert_same(*built(cls(size, stride, padding, **options), (2, 8, 7), rng, module), module, x, rng)
+
+
+@pytest.mark.parametrize(("mode", "name"), [("reflect", "ReflectionPad2d"), ("edge", "ReplicationPad2d")])
+def test_padding_with_what_is_there(mode: str, name: str) -> None:
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        (top, bottom), (left, right) = pair(rng, 0, 4), pair(rng, 0, 5)
+        module = getattr(torch.nn, name)((left, right, top, bottom))
+        layer = Pad2D(((top, bottom), (left, right)), mode)
+        assert_same(*built(layer, (2, 5, 6), rng, module), module, rng.normal(size=(3, 2, 5, 6)).astype("f4"), rng)
 
 
 def test_of_equal_maxima_one_gets_the_gradient_as_in_torch() -> None:

@@ -79,6 +79,7 @@ FOLDED = [
     ["Conv2D(6, 3, groups=2)", "BatchNorm2D()", "ReLU()"],
     ["Conv2D(8, 3, groups=4, bias=False)", "BatchNorm2D()"],
     ["Conv2D(6, 2, dilation=2)", "BatchNorm2D()", "ReLU()"],
+    ["DepthwiseConv2D(3, bias=False)", "BatchNorm2D()", "ReLU()", "Conv2D(6, 1)", "BatchNorm2D()"],
     ["Conv2D(32, 3, padding=1, bias=False)", "BatchNorm2D()", "ReLU()"] * 2,
     ["Residual(Conv2D(4, 3, padding=1), BatchNorm2D(), ReLU(), Conv2D(4, 3, padding=1), BatchNorm2D())", "ReLU()"],
     [

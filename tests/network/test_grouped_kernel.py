@@ -10,9 +10,9 @@ import pytest
 
 from cnnkit.components import Layer
 from cnnkit.errors import ShapeError
-from cnnkit.layers import Conv2D, ReLU
+from cnnkit.layers import Conv2D, DepthwiseConv2D, ReLU
 from cnnkit.network.execution.tile_context import TileContext, Workspace
-from cnnkit.network.kernels import grouped_kernel
+from cnnkit.network.kernels import grouped_kernel, kernel_for
 from cnnkit.network.kernels.epilogue import Epilogue, Rectifier
 from cnnkit.network.kernels.grouped_kernel import DepthwiseCorrelation, DepthwiseGradient, GroupedConvKernel
 from cnnkit.testing import PlainContext
@@ -146,6 +146,25 @@ def test_one_channel_and_one_filter_go_the_depthwise_way(in_group: int, out_grou
     kernel = GroupedConvKernel(conv, Epilogue(), needs_dx=True)
     ways = [kernel.correlation, kernel.weight_gradient, *(correlation for _, _, correlation in kernel.phases)]
     assert {isinstance(way, DepthwiseCorrelation | DepthwiseGradient) for way in ways} == {depthwise}
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_a_depthwise_layer_is_run_by_the_kernel(multiplier: int) -> None:
+    rng = np.random.default_rng(0)
+    conv = DepthwiseConv2D(3, 2, "same", multiplier=multiplier)
+    built(conv, (4, 7, 6), rng)
+    taken = kernel_for([conv, ReLU(), ReLU()], needs_dx=True)
+    assert taken is not None
+    assert (type(taken[0]), taken[1]) == (GroupedConvKernel, 2)
+    assert_kernel_equals(conv, conv, (4, 7, 6), rng)
+
+
+def test_a_class_derived_from_a_convolution_is_not_run_by_the_kernel() -> None:
+    class Bent(DepthwiseConv2D):
+        pass
+
+    conv = built(Bent(3), (4, 7, 6), np.random.default_rng(0))
+    assert kernel_for([conv], needs_dx=True) is None
 
 
 def test_rows_in_several_blocks_equal_their_layers(monkeypatch: pytest.MonkeyPatch) -> None:

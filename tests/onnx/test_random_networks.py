@@ -33,7 +33,26 @@ from cnnkit.types import Array, Preprocessing
 OPSETS = (13, 17, 21)
 POINTWISE = [example.expression for cls in LAYERS if cls.pointwise for example in cls.examples]
 """Layers that fit anywhere; each stands in two networks."""
-SEEDS = max(24, 2 * len(POINTWISE))
+BEHIND_IMAGES = [
+    "AdaptiveAvgPool2D(3)",
+    "AdaptiveMaxPool2D((2, 3))",
+    "ChannelShuffle(2)",
+    "ConvTranspose2D(3, 3, 2, 1, 1)",
+    "Crop2D(((0, 1), (1, 0)))",
+    "DepthwiseConv2D(3, 2, 'same')",
+    "GlobalAvgPool2D(True)",
+    "GlobalMaxPool2D(True)",
+    "LPPool2D(2, 3, 2, 1)",
+    "Pad2D((2, 1), 'edge')",
+    "Permute((1, 3, 2))",
+    "PixelShuffle(2)",
+    "PixelUnshuffle(1)",
+    "Reshape((2, 2, -1))",
+    "SeparableConv2D(3, (3, 2), padding=1)",
+    "Slice(1, 3)",
+]
+"""Layers that fit behind any image of four channels; each stands in two networks."""
+SEEDS = max(24, 2 * len(POINTWISE), 2 * len(BEHIND_IMAGES))
 BATCH = 8  # the first sample runs alone, the others as a batch of 7
 
 
@@ -76,6 +95,7 @@ def network(seed: int) -> Graph:
     body: list[Layer | Merge | str] = ["Conv2D(2, 1)", POINTWISE[seed % len(POINTWISE)]]
     for _ in range(rng.integers(1, 5)):
         body += [layer(rng), Conv2D(4, 1)]
+    body += [BEHIND_IMAGES[seed % len(BEHIND_IMAGES)], Conv2D(4, 1)]
     end: list[Layer | Merge] = [Flatten(), Dense(int(rng.integers(2, 12)), bias=bool(rng.integers(2)))]
     end += [Softmax()] if rng.random() < 0.3 else []
     uint8 = rng.random() < 0.5

@@ -14,11 +14,13 @@ from cnnkit.components import Layer, Merge
 from cnnkit.components.declared import layer_cost
 from cnnkit.components.handing import is_ours
 from cnnkit.errors import CostError
+from cnnkit.layers.window import Axis
 from cnnkit.network.execution.available_memory import available_memory, readable
 from cnnkit.network.execution.plan import Step
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.kernels import Kernel
 from cnnkit.network.kernels.conv_kernel import ConvKernel
+from cnnkit.network.kernels.conv_transpose_kernel import ConvTransposeKernel
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.types import Shape
 
@@ -233,20 +235,24 @@ def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Sh
             cost = layer_cost(run, in_shapes, out_shape)
             return (cost.scratch, cost.rounds + branches, cost.touched) if cost else (0, branches, 0)
         case ConvKernel():
-            return run.epilogue.pool * _row_of_patches(run, in_shapes[0][0]), 0, 0  # a pooling window's rows together
+            rows = run.epilogue.pool * _row_of_patches(run.rows, run.columns, in_shapes[0][0])
+            return rows, 0, 0  # a pooling window's rows together
+        case ConvTransposeKernel():
+            parts = [part for _, _, part in run.transposed.phases]
+            most = max(_row_of_patches(part.rows, part.columns, in_shapes[0][0]) for part in parts)
+            return most, sum(part.rows.size for part in parts), 0
         case GroupedConvKernel():
             channels = in_shapes[0][0] // run.conv.groups
             if run.conv.filters == run.conv.groups == in_shapes[0][0]:
                 taps = run.rows.size * run.columns.size
                 return 0, taps, taps * math.prod(out_shape)
-            return _row_of_patches(run, channels), run.conv.groups * (run.rows.size + BESIDE), 0
+            return _row_of_patches(run.rows, run.columns, channels), run.conv.groups * (run.rows.size + BESIDE), 0
     return 0, 0, 0
 
 
-def _row_of_patches(kernel: ConvKernel | GroupedConvKernel, channels: int) -> int:
+def _row_of_patches(rows: Axis, columns: Axis, channels: int) -> int:
     """What the windows of an output row see, the least that is copied at once."""
-    columns = kernel.columns
-    return ((columns.positions - 1) * columns.stride + columns.size) * kernel.rows.size * channels
+    return ((columns.positions - 1) * columns.stride + columns.size) * rows.size * channels
 
 
 def _shown(node: Node) -> str:

@@ -11,6 +11,7 @@ from cnnkit.components import Layer
 from cnnkit.components.described import described
 from cnnkit.errors import ContractError
 from cnnkit.layers import BatchNorm2D, Conv2D
+from cnnkit.layers.conv import CONVOLUTIONS
 from cnnkit.network.execution.operation import Operation, operation_of
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.kernels import kernel_for
@@ -117,7 +118,7 @@ def plain_steps(nodes: Sequence[Node]) -> list[Step]:
 
 def _plain(*layers: Layer) -> bool:
     """Whether these are cnnkit's own layers, not classes derived from them."""
-    return all(type(layer) in (Conv2D, BatchNorm2D) for layer in layers)
+    return all(type(layer) in (*CONVOLUTIONS, BatchNorm2D) for layer in layers)
 
 
 def _follows(node: Node, before: Node, uses: Counter[int]) -> bool:

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 from cnnkit.components import Layer, Merge
 from cnnkit.network.kernels.activation_kernel import ActivationKernel, SumKernel
 from cnnkit.network.kernels.conv_kernel import ConvKernel
+from cnnkit.network.kernels.conv_transpose_kernel import ConvTransposeKernel
 from cnnkit.network.kernels.dense_kernel import DenseKernel
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.network.kernels.norm_kernel import BatchNormKernel
@@ -41,6 +42,7 @@ class Kernel(Protocol):
 KERNELS: tuple[type[Kernel] | type[SumKernel], ...] = (
     ConvKernel,
     GroupedConvKernel,
+    ConvTransposeKernel,
     DenseKernel,
     BatchNormKernel,
     MaxPoolKernel,

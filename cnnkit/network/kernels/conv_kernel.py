@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Self
 
@@ -11,8 +10,9 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.components.checks import pair
 from cnnkit.layers import Conv2D
-from cnnkit.network.kernels.correlation import Correlation
+from cnnkit.layers.conv import CONVOLUTIONS
 from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
+from cnnkit.network.kernels.input_gradient import InputGradient
 from cnnkit.network.kernels.layout import (
     channel_sums,
     flat_pixels,
@@ -22,7 +22,7 @@ from cnnkit.network.kernels.layout import (
 )
 from cnnkit.network.kernels.pool_kernel import empty_winners, max_pool, max_unpool
 from cnnkit.network.kernels.weight_gradient import weight_gradient
-from cnnkit.network.kernels.window_axes import phases, trimmed
+from cnnkit.network.kernels.window_axes import trimmed
 from cnnkit.network.kernels.winograd import fastest_correlation
 from cnnkit.types import Array, Cache, Context, Grads
 
@@ -50,34 +50,18 @@ class ConvKernel:
         filters, channels = conv.params["weight"].shape[:2]
         self.correlation = fastest_correlation(self.rows, self.columns, channels, filters)
         self.weight_gradient = weight_gradient(self.rows, self.columns, channels, filters)
+        self.input_gradient = InputGradient(self.rows, self.columns, channels, filters)
 
     @classmethod
     def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:
         """A convolution with as much of its epilogue as there is."""
         first = layers[0]
-        if type(first) is not Conv2D or first.groups > 1 or pair("dilation", first.dilation) != (1, 1):
+        if not isinstance(first, Conv2D) or type(first) not in CONVOLUTIONS or first.groups > 1:
+            return None
+        if pair("dilation", first.dilation) != (1, 1):
             return None
         epilogue, used = epilogue_of(layers[1:3], pools=True)
         return cls(first, epilogue, needs_dx=needs_dx), 1 + used
-
-    @functools.cached_property
-    def phases(self) -> list[tuple[tuple[slice, slice], tuple[slice, slice], Correlation]]:
-        """For each phase of the strides: its part of the input, its part of the kernel, and its correlation with dy.
-
-        They are made when the first backward pass needs them.
-        """
-        filters, channels = self.conv.params["weight"].shape[:2]
-        return [
-            ((lines, pixels), (turned, flipped), fastest_correlation(rows, columns, filters, channels))
-            for lines, turned, rows in phases(self.rows)
-            for pixels, flipped, columns in phases(self.columns)
-        ]
-
-    @functools.cached_property
-    def _all_met(self) -> bool:
-        """Whether each pixel of the input is met by some window."""
-        met = sum(part.rows.positions * part.columns.positions for _, _, part in self.phases)
-        return met == self.rows.length * self.columns.length
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """One product for each output pixel."""
@@ -110,15 +94,4 @@ class ConvKernel:
         grads["weight"] = self.weight_gradient.of(x, inner_dy, ctx)
         if not self.needs_dx:
             return None, grads
-        return logical(self._input_gradient(inner_dy, ctx)), grads
-
-    def _input_gradient(self, dy: Array, ctx: Context) -> Array:
-        """Correlations of dy with the kernel turned around, one for each phase of the strides: (H, W, C, N)."""
-        weight = self.conv.params["weight"].swapaxes(0, 1)
-        dx = ctx.empty((self.rows.length, self.columns.length, len(weight), dy.shape[3]))
-        if not self._all_met:
-            dx[...] = 0
-        for place, kernel, correlation in self.phases:
-            for _ in correlation.over(dy, weight[:, :, *kernel], ctx, dx[place]):
-                pass
-        return dx
+        return logical(self.input_gradient.of(inner_dy, self.conv.params["weight"], ctx)), grads

@@ -14,6 +14,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.components.checks import pair
 from cnnkit.layers import Conv2D
+from cnnkit.layers.conv import CONVOLUTIONS
 from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
 from cnnkit.network.kernels.layout import (
@@ -58,7 +59,9 @@ class GroupedConvKernel:
     def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:
         """A convolution in groups with the activation behind it."""
         first = layers[0]
-        if type(first) is not Conv2D or first.groups == 1 or pair("dilation", first.dilation) != (1, 1):
+        if not isinstance(first, Conv2D) or type(first) not in CONVOLUTIONS or first.groups == 1:
+            return None
+        if pair("dilation", first.dilation) != (1, 1):
             return None
         epilogue, used = epilogue_of(layers[1:2])
         return cls(first, epilogue, needs_dx=needs_dx), 1 + used
