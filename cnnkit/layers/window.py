@@ -243,7 +243,7 @@ def window_over(
 
 
 def _rounded_up(axis: Axis) -> Axis:
-    """The axis with one more position if something is left over, and a window there begins before the padding behind."""
+    """The axis with one more position if something is left over, and that window begins before the padding behind."""
     reached = axis.positions * axis.stride
     left_over = (axis.length + axis.before + axis.after - axis.reach) % axis.stride
     if not left_over or reached >= axis.length + axis.before:

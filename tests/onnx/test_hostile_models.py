@@ -47,7 +47,7 @@ OUTCOMES = {
     "integer_division": OPERATOR.format("Div"),
     "integer_remainder": OPERATOR.format("Mod"),
     "regular_expression": OPERATOR.format("RegexFullMatch"),
-    "large_product": OPERATOR.format("MatMul"),
+    "large_product": TIME.format("product", "MatMul"),
     "gather_elements": OPERATOR.format("GatherElements"),
     "locale": OPERATOR.format("StringNormalizer"),
     "range_of_numbers": OPERATOR.format("Range"),
