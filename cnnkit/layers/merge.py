@@ -193,8 +193,12 @@ class Concat(Merge):
         return sum(shape[0] for shape in in_shapes), *in_shapes[0][1:]
 
     def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
-        """Copy the ends side by side; NumPy keeps their axis order."""
-        return np.concatenate(xs, axis=1), [x.shape[1] for x in xs]
+        """Copy the ends side by side, in the axis order of the first."""
+        first, channels = xs[0], [x.shape[1] for x in xs]
+        order = sorted(range(first.ndim), key=lambda axis: -first.strides[axis])
+        shape = len(first), sum(channels), *first.shape[2:]
+        y = ctx.empty(tuple(shape[axis] for axis in order)).transpose(np.argsort(order))
+        return np.concatenate(xs, axis=1, out=y), channels
 
     def backward(self, dy: Array, channels: Cache, ctx: Context) -> Sequence[Array]:
         """Views of dy."""

@@ -13,21 +13,23 @@ from onnx import ModelProto, ValueInfoProto
 from cnnkit.components import Runtime
 from cnnkit.layers import Conv2D, ConvTranspose2D
 from cnnkit.network import Network
+from cnnkit.network.execution.threads import in_threads
 from cnnkit.onnx.load import Signature, signature_of
 from cnnkit.onnx.runtimes import execute
+from cnnkit.onnx.unrolling import COPIED, window_numbers
 from cnnkit.types import Array
 
 MAX_SAMPLES, OUTPUT_BYTES = 1000, 16 * 2**20
 """Samples to compare on, and most bytes of their outputs, unless two have more: the reference evaluator is slow, and
 differences are held in float64, a few times."""
-LAYER_RUNS, GROUP_RUNS, LAID = 20_000, 50_000, 10_000_000
+LAYER_RUNS, GROUP_RUNS, LAID = 6_000, 50_000, 10_000_000
 """About so many times layers are run to compare: what a network of thousands keeps of a sample leaves no room for many;
 and groups of convolutions, which the reference evaluator takes one by one for each sample; and the numbers that
 transposed convolutions lay down, one by one in Python."""
-VALUE_BYTES = 2 * 2**30
+VALUE_BYTES = 128 * 2**20
 """Most bytes of layer outputs in all runs of a runtime, unless two samples have more."""
 CHUNK_BYTES = 32 * 2**20
-"""Most bytes of layer outputs in one run: a runtime may keep all of them, and several times that as scratch."""
+"""Most bytes of layer outputs and copied windows in one run: a runtime may keep all of them, and scratch."""
 
 
 class Program(Protocol):
@@ -54,8 +56,11 @@ class TrustedProgram:
         self._data = cast(bytes, proto.SerializeToString())
 
     def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
-        """As `Program` says."""
-        return execute(runtime, with_outputs(self._data, further), {"input": x})
+        """As `Program` says; an interruption does not wait for the runtime."""
+        (outputs,) = in_threads(
+            1, lambda model: execute(runtime, model, {"input": x}), [with_outputs(self._data, further)], apart=True
+        )
+        return outputs
 
 
 def with_outputs(data: bytes, further: Sequence[ValueInfoProto]) -> bytes:
@@ -73,12 +78,18 @@ def value_bytes(model: Network) -> int:
     return sum(math.prod(node.out_shape) for node in model.nodes) * 4
 
 
+def run_bytes(model: Network) -> int:
+    """What a run takes for each sample: all layers' outputs, and what is copied for one of the layers."""
+    return value_bytes(model) + COPIED * window_numbers(model)
+
+
 def samples_of(chunk_bytes: int, model: Network, samples: int | None = None) -> int:
-    """How many samples to run together: two at least, so that the batch axis must be dynamic.
+    """How many samples to run together: two at least, so that the batch axis must be dynamic, unless one is too large.
 
     samples: how many there are, if that is known.
     """
-    most = max(2, chunk_bytes // value_bytes(model))
+    each = run_bytes(model)
+    most = max(2 if each <= CHUNK_BYTES else 1, chunk_bytes // each)
     return most if samples is None else max(1, min(most, samples))
 
 

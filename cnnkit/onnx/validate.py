@@ -28,6 +28,7 @@ from cnnkit.onnx.outputs import output_names, probabilities_of
 from cnnkit.onnx.program import Program, TrustedProgram, as_declared, samples_of
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
 from cnnkit.onnx.runtimes import ensure_installed
+from cnnkit.onnx.unrolling import without_reference
 from cnnkit.types import Array, Inputs, as_inputs
 from cnnkit.waiting import waiting
 
@@ -120,7 +121,8 @@ def _arguments(
     positive("tolerance", tolerance)
     model.check_cost()
     inputs = _random_inputs(model) if x is None else _as_input(model, x)
-    return inputs, available_runtimes() if runtimes is None else Available(_built(runtimes))
+    chosen = available_runtimes() if runtimes is None else Available(_built(runtimes))
+    return inputs, without_reference(chosen, model)
 
 
 def _report(

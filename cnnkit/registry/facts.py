@@ -22,8 +22,8 @@ from cnnkit.registry.files import Files
 from cnnkit.registry.format.manifest import Manifest
 from cnnkit.types import Array
 
-MAX_FACTS_BYTES = 2**30
-"""Most bytes of the file of facts, which has some hundred for each version."""
+MAX_FACTS_BYTES = 2**26
+"""Most bytes of the file of facts, which has some hundred for each version, and its recipe."""
 _CHECK = 16
 """Hexadecimal digits of a line's own hash, which reveals lines that are damaged or were truncated by a crash."""
 
@@ -77,6 +77,8 @@ def add(files: Files, folder: Path, new: Iterable[Facts]) -> None:
     try:
         lines = b"".join(map(_line, new))
         with files.hold(folder):
+            if (files.size(folder / FACTS) or 0) + len(lines) > MAX_FACTS_BYTES:
+                files.remove(folder / FACTS)  # nobody would read it: this is the start of a new one
             file = files.open_end(folder / FACTS)
             try:
                 files.write(file, lines)

@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnnkit.errors import RegistryError
 from cnnkit.registry.files import Files
 from cnnkit.registry.format import git
 
 LOG = "digests.log"
 INTENT, COMMIT, DELETE = KINDS = "intent", "commit", "delete"
-MAX_LOG_BYTES = 2**30
-"""Most bytes of a digest log, which has some 150 for each version."""
+MAX_LOG_BYTES = 2**26
+"""Most bytes of a digest log, which has some 150 for each version: 400,000 of them."""
+END_BYTES = 4096
+"""What is looked at of its end before it grows; the records of a version take less."""
 _RECORD = re.compile(rf"({'|'.join(KINDS)}) ([1-9][0-9]{{0,8}}) ([0-9a-f]{{64}})")
 _CUT = re.compile(rf"({'|'.join(KINDS)}) [0-9]{{0,9}}( [0-9a-f]{{0,64}})?")
 
@@ -77,11 +80,17 @@ def read(files: Files, folder: Path, number: int | None = None) -> Digests | Non
 
 
 def check_end(files: Files, folder: Path) -> bytes:
-    """The end of the log. Raises RegistryError if it is not a regular file, or if git has changed it.
+    """The end of the log, before it grows.
 
-    What is written after that could be told from nothing any more.
+    Raises RegistryError if it is not a regular file, or if git has changed it, as what is written after that could be
+    told from nothing any more; or if it would become too large to be read.
     """
-    end = files.read_end(folder / LOG, 4096)
+    if (size := files.size(folder / LOG) or 0) > MAX_LOG_BYTES - END_BYTES:
+        raise RegistryError(
+            f"the digest log {folder / LOG} has {size:,} bytes and cannot grow, as at most {MAX_LOG_BYTES:,} are read: "
+            f"use another name for further versions"
+        )
+    end = files.read_end(folder / LOG, END_BYTES)
     _check(folder, end)
     return end
 

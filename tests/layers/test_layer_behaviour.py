@@ -100,6 +100,15 @@ def test_merge_values() -> None:
     np.testing.assert_array_equal(Concat([], ReLU()).backward(y, cache, ctx)[1], c)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 3, 1, 0)])
+def test_a_concat_keeps_the_axis_order_of_its_branches(order: tuple[int, ...]) -> None:
+    xs = [np.arange(120.0).reshape(2, 3, 4, 5).transpose(order).copy().transpose(np.argsort(order)) for _ in range(2)]
+    y, _ = Concat([], []).forward(xs, PlainContext())
+    joined = np.concatenate(xs, axis=1)
+    np.testing.assert_array_equal(y, joined)
+    assert y.strides == joined.strides
+
+
 @pytest.mark.parametrize(
     ("layer", "in_shape", "out_shape"),
     [

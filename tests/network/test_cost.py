@@ -251,3 +251,35 @@ def test_what_a_wide_kernel_sees_of_one_image_is_copied_in_parts() -> None:
     (workspace,) = engine.workspaces
     assert workspace.memory.planned() < 64 * MIB
     np.testing.assert_allclose(found, engine.predict(np.repeat(x, 3, axis=0), 1)[:1], rtol=1e-4, atol=1e-5)
+
+
+DILATED = ["Conv2D(4000, 1)", "Conv2D(4000, 3, padding=3, dilation=3, groups=2000)"]
+"""What it gives is small, and what it copies to get there is large."""
+
+
+def test_a_tile_follows_what_its_layers_copy() -> None:
+    engine = Sequential(DILATED, DIGIT).engine()
+    tile = engine.largest_prediction_tile
+    assert tile < 2 * engine.largest_tile
+    assert engine.cost.peak * tile <= cost.TILE_BYTES < engine.cost.peak * 2 * tile
+    assert engine.cost.threads(64, tile, 2) == 2
+
+
+def test_fewer_tiles_of_one_large_sample_are_on_their_way_at_once() -> None:
+    engine = Sequential(["Conv2D(1, 1, padding=1600)", "ReLU()", "Flatten()"], DIGIT).engine()
+    assert engine.largest_prediction_tile == 1
+    assert engine.cost.peak > cost.TILE_BYTES
+    assert engine.cost.threads(64, 1, 2) == 1
+    large = Sequential(["Conv2D(1, 1, padding=1600)", "ReLU()", "Flatten()"], (1, 1000, 1000)).engine()
+    assert large.cost.threads(64, 1, 2) == 2  # it was given as much
+
+
+def test_large_memory_of_tiles_does_not_stay() -> None:
+    model = Sequential(["Concat([], [])"] * 14, DIGIT)
+    x = np.ones((64, *DIGIT), np.float32)
+    engine = model.engine()
+    assert engine.predict(x, 1).shape == (64, 2**14, 8, 8)
+    assert engine.workspaces == []
+    small = Sequential(["Concat([], [])"] * 4, DIGIT).engine()
+    small.predict(np.ones((512, *DIGIT), np.float32), 1)
+    assert len(small.workspaces) == 1

@@ -310,3 +310,10 @@ def test_the_loss_of_a_batch_follows_layers_that_stand_in_two_places() -> None:
         vector[...] = moved
         fresh = BatchLoss(engine, objective, tiles, (0, 0, 0), defaultdict(lambda: Workspace(np.dtype(np.float64))))
         assert found == fresh.sums.loss / fresh.sums.count
+
+
+def test_a_summary_is_no_wider_for_a_layer_with_thousands_of_inputs() -> None:
+    nodes: dict[str, Any] = {f"node{i}": ("ReLU()", "input") for i in range(1000)}
+    lines = Graph(nodes | {"join": ("Concat()", list(nodes))}, (2,)).summary().splitlines()
+    assert max(map(len, lines[2:-2])) < 300
+    assert "node998, node999" in lines[-2]

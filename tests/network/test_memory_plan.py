@@ -174,6 +174,15 @@ def test_a_pass_with_more_requests_than_planned(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_of_many_arrays_only_the_first_are_planned(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_PLANNED", 7)
+    program, passes = random_program(np.random.default_rng(seed)), Passes()
+    for _ in range(5):
+        passes.run(program)
+    assert len(passes.memory._plan.requests) == 7
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_pass_that_ends_early(seed: int) -> None:
     rng = np.random.default_rng(seed)
     program = random_program(rng)

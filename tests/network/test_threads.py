@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 
@@ -54,3 +55,16 @@ def test_an_interruption_ends_what_is_on_its_way() -> None:
     with pytest.raises(KeyboardInterrupt):
         in_threads(2, interrupt, range(5))
     assert not [thread for thread in threading.enumerate() if thread.name == "cnnkit"]
+
+
+def test_an_interruption_does_not_wait_for_a_call_that_takes_long() -> None:
+    ended, main = threading.Event(), threading.main_thread().ident or 0
+
+    def call(_: int) -> None:
+        signal.pthread_kill(main, signal.SIGINT)
+        ended.wait()  # in which nothing raises an error
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(1, call, [0], apart=True)
+    assert not ended.is_set()
+    ended.set()

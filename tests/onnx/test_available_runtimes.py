@@ -10,8 +10,11 @@ import pytest
 
 from cnnkit.components import Catalog, Plugin, Runtime, hookimpl
 from cnnkit.components.plugins import installed_plugins
+from cnnkit.errors import CostError
+from cnnkit.network import Sequential
 from cnnkit.onnx.available_runtimes import Available, available_runtimes
 from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, is_installed
+from cnnkit.onnx.unrolling import without_reference
 
 
 class Elsewhere(Runtime):
@@ -65,3 +68,18 @@ def test_what_is_missing_or_needs_arguments_or_is_broken_is_named(monkeypatch: p
         "Configured(): missing a required argument: 'device'; expected Configured(device)",
         "b-runtime 1.2 is broken and may provide a runtime: cnnkit_runtimes() failed: ValueError: not today",
     )
+
+
+def test_the_reference_evaluator_takes_no_part_where_it_copies_too_much() -> None:
+    """A dilated kernel is filled with zeros there, and all that its windows see is copied."""
+    layers = ["Conv2D(4000, 1)", "Conv2D(4000, 3, padding=3, dilation=3, groups=2000)"]
+    model, runtimes = Sequential(layers, (1, 8, 8)), Available([ReferenceEvaluator(), OnnxRuntime()])
+    (left,) = without_reference(runtimes, model).runtimes
+    assert isinstance(left, OnnxRuntime)
+    assert (
+        without_reference(runtimes, model).left_out()[0].startswith("ReferenceEvaluator was skipped: it takes about 2")
+    )
+    with pytest.raises(CostError, match=r"only ReferenceEvaluator, and it takes .* conv2d_2 = .* without validation"):
+        without_reference(Available([ReferenceEvaluator()]), model)
+    small = Sequential(["Conv2D(64, 3, padding=1)", "Conv2D(64, 3, padding=1)"], (3, 224, 224))
+    assert without_reference(runtimes, small) is runtimes

@@ -270,7 +270,7 @@ def test_large_batches_run_in_parts(model: Sequential, tmp_path: Path, monkeypat
             sizes.append(len(inputs["input"]))
             return super().run(model, inputs)
 
-    monkeypatch.setattr(program, "CHUNK_BYTES", 10 * program.value_bytes(model))
+    monkeypatch.setattr(program, "CHUNK_BYTES", 10 * program.run_bytes(model))
     report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(25), [Counting()])
     assert report.ok
     assert sizes == [1, 10, 10, 4]

@@ -13,7 +13,7 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Registry, log
+from cnnkit.registry import Files, Registry, commit, log
 
 
 def test_numbers_of_numpy_are_kept_as_numbers(registry: Registry, model: Sequential) -> None:
@@ -55,6 +55,29 @@ def test_a_lost_log_is_not_begun_anew(registry: Registry, model: Sequential) -> 
     with pytest.raises(RegistryError, match=r"the digest log .* is missing, and a new one would not know the versions"):
         registry.save(model, "net")
     assert registry.read("net@1")
+
+
+def test_a_log_that_could_not_be_read_is_not_begun(
+    registry: Registry, model: Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = registry.save(model, "net").path.with_name(log.LOG)
+    monkeypatch.setattr(log, "MAX_LOG_BYTES", path.stat().st_size + log.END_BYTES)
+    registry.save(model, "net")
+    with pytest.raises(RegistryError, match=r"the digest log .* bytes and cannot grow, .* use another name"):
+        registry.save(model, "net")
+    assert registry.read("net@2")
+    os.truncate(path, 2**40)  # a sparse file, which takes no room
+    with pytest.raises(RegistryError, match=r"has 1,099,511,627,776 bytes; at most"):
+        registry.read("net@2")
+
+
+def test_facts_that_are_too_many_begin_anew(registry: Registry, model: Sequential) -> None:
+    registry.save(model, "net")
+    path = registry.path / "net" / commit.FACTS
+    os.truncate(path, 2**40)
+    registry.save(model, "net")
+    assert path.stat().st_size < 4096
+    assert [entry.ref for entry in registry.search()] == ["net@1", "net@2"]
 
 
 def test_an_imported_file_is_added_once_however_often_at_once(

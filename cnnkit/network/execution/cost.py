@@ -29,6 +29,8 @@ FREE_BYTES = 128 << 20
 EXPANSION = 1_000
 """Beyond that, how many times the bytes of the sample and the parameters it may make: networks that somebody trains
 make tens of times as much, and a large image is large when it comes."""
+TILE_BYTES = 64 << 20
+"""What a tile of a prediction may have in memory at one time in any case, unless a single sample has more."""
 MOST_WORK, FREE_WORK, WORK_EACH = 10**10, 10**9, 10**5
 """Numbers that loops over windows, groups and branches may touch for one sample: some ten seconds. A small sample may
 take a second of them; one that takes longer has so many for each number that is given."""
@@ -147,6 +149,14 @@ class Cost:
         self._check_bytes(copies * self.outputs, "an explanation")
         self._room(copies * self.outputs, "an explanation")
 
+    @property
+    def tile_bytes(self) -> int:
+        """What a tile of a prediction may have in memory at one time; large samples may have more, as they are given.
+
+        Else a few kilobytes, of which many copies are made, would take as much as a machine has.
+        """
+        return max(TILE_BYTES, EXPANSION * self.sample * self.given // self.numbers)
+
     def threads(self, samples: int, tile: int, wished: int, *, kept: int = 0) -> int:
         """How many tiles of so many samples can be on their way at once. Raises CostError if not even one can.
 
@@ -155,7 +165,7 @@ class Cost:
         self.check()
         self.check_rounds(samples, tile)
         of_a_tile, staying = min(tile, samples) * self.peak, kept * self.result
-        most = max(1, min(wished, -(-samples // tile)))
+        most = max(1, min(wished, -(-samples // tile), wished * self.tile_bytes // max(1, of_a_tile)))
         if most * of_a_tile + staying <= FREE_BYTES:
             return most
         room = self._room(of_a_tile + staying, "the prediction")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -29,6 +30,10 @@ MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
 """With fewer samples, calls cost more than they compute; with more, what a tile needs leaves the processor's cache."""
 CACHE_BYTES = 3 << 20
 """Tiles are larger than the middle size only if the largest output of a layer takes no more than this."""
+KEPT_BYTES = 32 << 20
+"""What a tile's memory may take to stay for the next prediction; where it takes more, to get it again takes no time."""
+LONG = 10**9
+"""Multiplications of a prediction from which on starting a thread takes no time beside them."""
 OUTPUT_BYTES = 16 << 20
 """What the largest output of a layer may take for a tile in any case; large images have smaller tiles."""
 
@@ -51,12 +56,19 @@ class Engine:
         largest_output = max(math.prod(node.out_shape) for node in nodes) * self.dtype.itemsize
         in_cache, at_most = (_power_of_two(size // largest_output) for size in (CACHE_BYTES, OUTPUT_BYTES))
         self.largest_tile = min(MAX_TILE, max(in_cache, min(MIDDLE_TILE, at_most)))
-        self.largest_prediction_tile = min(MAX_TILE, 2 * self.largest_tile)
-        """A prediction keeps nothing for a backward pass: its tiles may be twice as large."""
         self.preprocessing, self.input_axes = preprocessing, input_axes
         self._factor, self._offset = preprocessing.affine(self.dtype, input_axes)
         self.workspaces: list[Workspace] = []
         """Those that no tile has now."""
+
+    @functools.cached_property
+    def largest_prediction_tile(self) -> int:
+        """How many samples a tile of a prediction has at most.
+
+        A prediction keeps nothing for a backward pass: its tiles may be twice as large, unless what they copy, such as
+        the patches of a convolution, takes too much.
+        """
+        return min(MAX_TILE, 2 * self.largest_tile, _power_of_two(self.cost.tile_bytes // max(1, self.cost.peak)))
 
     def tile_for(self, batch_size: int) -> int:
         """How many samples a tile has in training; it depends on nothing but the network and the batch size.
@@ -98,7 +110,9 @@ class Engine:
             return sums
 
         with one_blas_thread():
-            return objective.total(in_threads(threads, one, self._tiles(len(samples))))
+            return objective.total(
+                in_threads(threads, one, self._tiles(len(samples)), apart=self._is_long(len(samples)))
+            )
 
     def predict(self, x: Inputs, workers: int) -> Array:
         """The outputs of the last node in prediction mode, (N, ...).
@@ -114,12 +128,10 @@ class Engine:
             y[tile] = self._predict(prediction, x[tile], workspace)
             self.workspaces.append(workspace)
 
-        tiles = self._tiles(len(x))
-        if len(tiles) == 1:  # alone, a tile may have all of BLAS
-            one(tiles[0])
-            return y
-        with one_blas_thread():
-            in_threads(threads, one, tiles)
+        tiles, apart = self._tiles(len(x)), self._is_long(len(x))
+        with contextlib.nullcontext() if len(tiles) == 1 else one_blas_thread():  # alone, a tile may have all of BLAS
+            in_threads(threads, one, tiles, apart=apart)
+        self.workspaces = [workspace for workspace in self.workspaces if workspace.memory.nbytes <= KEPT_BYTES]
         return y
 
     def trace(self, x: Array) -> list[Array]:
@@ -128,10 +140,15 @@ class Engine:
         Raises CostError as `predict` does.
         """
         self.plain_cost.threads(len(x), len(x), 1)
-        ctx = TileContext(Workspace(self.dtype), False, ())
-        values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
-        self._forward(plain_steps(self.nodes), values, ctx)
-        return [np.array(values[node.index]) for node in self.nodes]
+
+        def one(tile: Array) -> list[Array]:
+            ctx = TileContext(Workspace(self.dtype), False, ())
+            values: dict[int, Array] = {INPUT: self.prepare(tile, ctx)}
+            self._forward(plain_steps(self.nodes), values, ctx)
+            return [np.array(values[node.index]) for node in self.nodes]
+
+        (outputs,) = in_threads(1, one, [x], apart=self._is_long(len(x)))
+        return outputs
 
     def training_pass(
         self,
@@ -281,6 +298,10 @@ class Engine:
             y = ctx.empty(x.shape)
         np.multiply(x, self._factor, out=y, dtype=self.dtype, casting="unsafe")
         return np.add(y, self._offset, out=y)
+
+    def _is_long(self, samples: int) -> bool:
+        """Whether predicting so many samples, or one tile of them, takes so long that somebody may interrupt it."""
+        return samples * self.cost.products > LONG
 
     def _tiles(self, count: int) -> list[slice]:
         """Of a prediction."""

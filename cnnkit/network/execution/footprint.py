@@ -34,7 +34,7 @@ from cnnkit.network.execution.tile_pass import alone
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.types import Samples
 
-MEASURED_BYTES = 256 << 20
+MEASURED_BYTES = 128 << 20
 """What a measured pass may take, unless a single sample takes more; for larger ones it is scaled."""
 OUTPUTS = 2
 """How often the outputs of all layers would go into what a pass takes, roughly; by that a sample is found too large."""
@@ -219,8 +219,10 @@ class Forecast:
         room = math.inf if self.available is None else self.available
         if self.engine.parameters.vector.nbytes + OUTPUTS * outputs > room:
             return samples * OUTPUTS * outputs
-        most = int(min(MEASURED_BYTES, room) // max(1, self._measured(run, 1)))
-        few = max(1, min(samples, len(self.samples), most))
+        allowed, most, few = int(min(MEASURED_BYTES, room)), min(samples, len(self.samples)), 1
+        # A single sample takes more than each of many, as they share what does not grow with them.
+        while (more := min(most, allowed * few // max(1, self._measured(run, few)))) >= 2 * few:
+            few = more
         return self._measured(run, few) * samples // few
 
     def _measured(self, run: Run, samples: int) -> int:

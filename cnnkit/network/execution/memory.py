@@ -28,6 +28,8 @@ ALIGNMENT = 64
 """Bytes; a line of the processor's cache."""
 HUGE = 1 << 21
 """Bytes; from here on, larger pages are asked for, so that the processor translates fewer addresses."""
+MOST_PLANNED = 10_000
+"""Arrays of a pass that are planned, the first ones; to place more takes longer than the pass, which has small ones."""
 PLANS = 4
 """Of how many kinds of passes the plan is kept."""
 NOBODY = -1
@@ -164,9 +166,12 @@ class Placed:
         """The lowest place where a request meets no other that is in use at some time when it is."""
         born, died, start, stop = self._table[:, : self._count]
         met = in_use_together(born, died, request)
-        lowest = np.append(0, np.maximum.accumulate(stop[met]))
-        fits = np.append(start[met] - lowest[:-1] >= request.size, True)
-        offset = int(lowest[fits.argmax()])
+        starts, stops = start[met], np.maximum.accumulate(stop[met])
+        offset = 0
+        if starts.size and starts[0] < request.size:
+            gaps = starts[1:] - stops[:-1] >= request.size
+            first = int(gaps.argmax()) if gaps.any() else -1
+            offset = int(stops[first])
         at = int(np.searchsorted(start, offset))
         self._count += 1
         self._table[:, at + 1 : self._count] = self._table[:, at : self._count - 1].copy()
@@ -218,7 +223,7 @@ class Memory:
         """Uninitialised memory of this shape in C order."""
         number, plan = self._next, self._plan
         self._next = number + 1
-        if not plan.done:
+        if not plan.done and number < MOST_PLANNED:
             return plan.record(shape, dtype)
         if number >= len(plan.arrays):
             return np.empty(shape, dtype)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+PATIENCE = 0.5
+"""Seconds that a thread has to end when it is interrupted."""
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -18,12 +21,14 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(workers: int, function: Callable[[A], B], items: Sequence[A]) -> list[B]:
+def in_threads(workers: int, function: Callable[[A], B], items: Sequence[A], *, apart: bool = False) -> list[B]:
     """The results for all items, in their order; NumPy lets other threads run while it is inside a large call.
 
-    The threads live for this call alone: none are left for a process that forks. An interruption ends them, too.
+    The threads live for this call alone: none are left for a process that forks. An interruption ends them, too, or
+    leaves alone for good what does not end soon.
+    apart: whether a single worker has a thread as well, so that this one can be interrupted inside a large call.
     """
-    if min(workers, len(items)) <= 1:
+    if min(workers, len(items)) <= 1 and not apart:
         return [function(item) for item in items]
     results: dict[int, B] = {}
     failed: dict[int, BaseException] = {}
@@ -59,10 +64,14 @@ class _Ended(BaseException):
 
 
 def _end(thread: threading.Thread) -> None:
-    """Raise an error inside a thread, between two of Python's instructions, until it has ended."""
+    """Raise an error inside a thread, between two of Python's instructions, until it has ended, or `PATIENCE` has.
+
+    A single call of NumPy or of a runtime may take longer; the thread ends after it.
+    """
     import ctypes
 
-    while thread.is_alive():
+    late = time.monotonic() + PATIENCE
+    while thread.is_alive() and time.monotonic() < late:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Ended))
         thread.join(0.05)  # a callback of the interpreter's own may have swallowed it
 

@@ -12,6 +12,8 @@ from cnnkit.types import LayerCost, Shape
 from cnnkit.wording import sizes
 
 HEADINGS = ("name", "layer", "input", "output", "parameters", "operations")
+WIDEST = 200
+"""Characters of a column; what is longer sticks out of it: a layer may have thousands of inputs."""
 Row = tuple[str, str, str, str, str, str]
 UNKNOWN = "?"
 """Of layers that do not say what they cost."""
@@ -25,7 +27,7 @@ class Summary(str):
 
     def __new__(cls, nodes: Sequence[Node], input_shape: Shape) -> Self:
         rows, total = _rows(nodes, input_shape)
-        widths = [max(len(row[column]) for row in (HEADINGS, *rows)) for column in range(len(HEADINGS))]
+        widths = [min(WIDEST, max(len(row[column]) for row in (HEADINGS, *rows))) for column in range(len(HEADINGS))]
         heading, *lines = (
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in (HEADINGS, *rows)
