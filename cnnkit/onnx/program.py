@@ -26,7 +26,7 @@ LAYER_RUNS, GROUP_RUNS, LAID = 6_000, 50_000, 10_000_000
 """About so many times layers are run to compare: what a network of thousands keeps of a sample leaves no room for many;
 and groups of convolutions, which the reference evaluator takes one by one for each sample; and the numbers that
 transposed convolutions lay down, one by one in Python."""
-VALUE_BYTES = 128 * 2**20
+VALUE_BYTES = 512 * 2**20
 """Most bytes of layer outputs in all runs of a runtime, unless two samples have more."""
 CHUNK_BYTES = 32 * 2**20
 """Most bytes of layer outputs and copied windows in one run: a runtime may keep all of them, and scratch."""
