@@ -52,16 +52,16 @@ class Run:
     def _repr_html_(self) -> str:
         """The curves of loss and metrics, and their last numbers."""
         shown = [name for name in self.history if "[" not in name and name not in ("lr", "seconds")]
-        names = [name for name in shown if not name.startswith("validation_")]
+        names = [*dict.fromkeys(name.removeprefix("validation_") for name in shown)]
         rows = []
         for name in names:
             values = self.history.get(name, []), self.history.get(f"validation_{name}", [])
             last = [f"{one[-1]:.4f}" if one else "" for one in values]
             rows.append((name, *last, f"{self.metrics[name]:.4f}" if name in self.metrics else ""))
         curves = [
-            svg_curves(name, self.history[name], self.history.get(f"validation_{name}", []), self.kept_epoch)
+            svg_curves(name, *both, self.kept_epoch)
             for name in names
-            if self.history[name]
+            if any(both := (self.history.get(name, []), self.history.get(f"validation_{name}", [])))
         ]
         table = html_table(("", "training", "validation", "test"), rows, left=1)
         return f"<div>{''.join(curves)}</div>{table}<p>{escape(repr(self)[1:-1])}</p>"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.components import CollectingMetric
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.execution.augmented import Augmented
@@ -29,6 +30,8 @@ MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
 """With fewer samples, calls cost more than they compute; with more, what a tile needs leaves the processor's cache."""
 CACHE_BYTES = 3 << 20
 """Tiles are larger than the middle size only if the largest output of a layer takes no more than this."""
+COPIES = 6
+"""Of all outputs, at most, that a metric has at once: their rows with the targets, twice, and their order."""
 OUTPUT_BYTES = 16 << 20
 """What the largest output of a layer may take for a tile in any case; large images have smaller tiles."""
 
@@ -85,6 +88,7 @@ class Engine:
 
     def evaluate(self, samples: Samples, objective: Objective, workers: int) -> Sums:
         """Loss and metrics in prediction mode. Raises CostError for what takes more memory or time than there is."""
+        self.check_evaluation(len(samples), objective)
         threads = self.cost.threads(len(samples), self.largest_prediction_tile, workers)
         prediction = self._prediction_steps()
 
@@ -99,6 +103,11 @@ class Engine:
 
         with one_blas_thread():
             return objective.total(in_threads(threads, one, self._tiles(len(samples))))
+
+    def check_evaluation(self, samples: int, objective: Objective) -> None:
+        """Raise CostError if metrics would collect more from so many samples than there is memory for."""
+        collecting = sum(isinstance(metric, CollectingMetric) for metric in objective.metrics)
+        self.cost.check_collected(samples, COPIES * collecting)
 
     def predict(self, x: Inputs, workers: int) -> Array:
         """The outputs of the last node in prediction mode, (N, ...).
