@@ -52,9 +52,9 @@ def evaluate(
     from cnnkit.components.predicted import not_finite
     from cnnkit.errors import CostError
     from cnnkit.evaluation.class_evaluation import evaluate_classes
+    from cnnkit.losses.class_loss import ignored_by
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
-    from cnnkit.training.data_checks import ignored_by
 
     may_choose = trusted(trust)
     store = Registry(registry)

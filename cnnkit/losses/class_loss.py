@@ -78,6 +78,12 @@ class _RowLoss(_ClassLoss):
         raise NotImplementedError
 
 
+def ignored_by(loss: Loss) -> int | None:
+    """The class index of samples, or pixels, that a loss does not count."""
+    ignored = getattr(loss, "ignore_index", None)
+    return ignored if isinstance(ignored, int) else None
+
+
 def as_shares(targets: Array, x: Array) -> Array:
     """Shares of the classes, (R, K) in the dtype of x, of class indices as well, which are 1 and 0."""
     if targets.shape == x.shape:

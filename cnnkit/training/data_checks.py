@@ -22,6 +22,7 @@ from cnnkit.data.split import split_validation
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
 from cnnkit.losses import LOSSES, BinaryCrossEntropy
+from cnnkit.losses.class_loss import ignored_by
 from cnnkit.network import Network
 from cnnkit.types import Array, Data, Inputs, Samples, as_array, as_inputs, blocks
 from cnnkit.units import Range, bounds, in_other_units, units_hint, units_of
@@ -198,12 +199,6 @@ def _are_classes(model: Network, loss: Loss, y: Array) -> bool:
 def _takes_classes(loss: Loss) -> bool:
     """Whether it is one of cnnkit's own that takes class indices, or shares of the classes."""
     return isinstance(loss, LOSSES) and loss.gives == "classes"
-
-
-def ignored_by(loss: Loss) -> int | None:
-    """The class index of samples, or pixels, that a loss does not count."""
-    ignored = getattr(loss, "ignore_index", None)
-    return ignored if isinstance(ignored, int) else None
 
 
 def _seen(y: Array, classes: int, ignored: int | None) -> Array:

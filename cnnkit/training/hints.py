@@ -15,9 +15,9 @@ from cnnkit.classes import are_indices
 from cnnkit.components.predicted import predicted_classes
 from cnnkit.layers import ReLU
 from cnnkit.losses import CrossEntropy
+from cnnkit.losses.class_loss import ignored_by
 from cnnkit.network import Engine, Network, Objective, Session
 from cnnkit.network.graph.node import INPUT
-from cnnkit.training.data_checks import ignored_by
 from cnnkit.types import Array, Inputs, Samples
 from cnnkit.wording import counted
 

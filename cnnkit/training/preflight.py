@@ -16,12 +16,13 @@ from cnnkit.components.checks import are_shares
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import BatchNorm2D
+from cnnkit.losses.class_loss import ignored_by
 from cnnkit.metrics import METRICS
 from cnnkit.metrics.class_metric import _ClassMetric
 from cnnkit.network import Network
 from cnnkit.network.graph.ending import about_end
 from cnnkit.training.callbacks import HOW_TO_VALIDATE
-from cnnkit.training.data_checks import NAMES, Parts, ignored_by
+from cnnkit.training.data_checks import NAMES, Parts
 from cnnkit.training.freezing import factors_of
 from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.steps import factor_at, rate_of

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from cnnkit import Sequential, Trainer
+from cnnkit import Sequential, Trainer, explain
 from cnnkit.components import CollectingMetric, Metric
 from cnnkit.errors import ComponentError, ConfigError, CostError, ShapeError
+from cnnkit.explanation.pixels import verdict
 from cnnkit.layers import Conv2D, Dense, Flatten, ReLU, Softmax
 from cnnkit.losses import NLL, CrossEntropy, KLDiv
 from cnnkit.metrics import ROCAUC, Accuracy, AveragePrecision, MeanIoU
@@ -205,3 +206,15 @@ def test_sums_that_are_a_table_are_kept_in_a_checkpoint() -> None:
     again = Position.from_record(Position(step=1, sums=sums).to_record()).sums
     assert again is not None
     assert np.array_equal(again.metrics[0], sums.metrics[0])
+
+
+def test_an_explanation_counts_no_pixels_that_are_ignored() -> None:
+    model = Sequential([Conv2D(3, 3, padding="same")], input_shape=(1, 6, 6), seed=0)
+    mask = model.predict(X[:1])[0].astype(np.uint8)
+    mask[3:] = 255
+    page = explain(model, X[0], target=mask, loss="CrossEntropy(ignore_index=255)")
+    assert verdict(page) == "The network is right for 18 of 18 pixels, 100.0 %. "
+    none = explain(model, X[0], target=np.full_like(mask, 255), loss="CrossEntropy(ignore_index=255)")
+    assert verdict(none) == "The loss ignores all pixels. "
+    with pytest.raises(ConfigError, match=r"^expected a class from 0 to 2, got \d to 255$"):
+        explain(model, X[0], target=mask)
