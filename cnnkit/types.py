@@ -122,9 +122,11 @@ class Example:
 
     expression: str
     in_shape: Shape
-    """Without the batch axis."""
+    """Without the batch axis; of a loss or metric, that of the network's outputs."""
     twin: str | None = None
     """The arguments of its PyTorch twin for the same, such as "2, 4, 3, padding=1"; None if it is not compared."""
+    targets: str = ""
+    """Of a loss or metric: "classes", "values", "shares" (of the classes) or "labels" (each 0 or 1)."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ KINDS = {
     "layer": "Layers",
     "augmentation": "Augmentations",
     "loss": "Losses",
+    "metric": "Metrics",
     "optimizer": "Optimizers",
     "schedule": "Schedules",
 }

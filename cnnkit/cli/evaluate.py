@@ -11,6 +11,7 @@ from cnnkit.cli.options import (
     Debug,
     Json,
     LossChoice,
+    MetricChoice,
     Quiet,
     Reference,
     RegistryFolder,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cnnkit.network import Network
     from cnnkit.registry import Manifest
     from cnnkit.registry.trust import Trust
+    from cnnkit.training import Trainer
     from cnnkit.types import Samples
 
 
@@ -33,6 +35,7 @@ def evaluate(
     ref: Reference,
     dataset: DatasetChoice = None,
     loss: LossChoice = None,
+    metric: MetricChoice = None,
     trust: TrustChoice = None,
     workers: Workers = None,
     registry: RegistryFolder = None,
@@ -49,6 +52,7 @@ def evaluate(
     from cnnkit.components.predicted import not_finite
     from cnnkit.errors import CostError
     from cnnkit.evaluation.class_evaluation import evaluate_classes
+    from cnnkit.losses.class_loss import ignored_by
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 
@@ -60,10 +64,11 @@ def evaluate(
     same = trained_on.get("digest") == data.digest
     model = record.model()
     check_labels(model.labels, data.labels)
-    metrics = measure(model, record.manifest, data.test, loss, may_choose, workers)
+    trainer = measuring(model, record.manifest, data.test, loss, may_choose, metric, workers)
+    metrics = trainer.evaluate(model, data.test)
     try:
         with waiting("predicting the classes"):
-            classes = evaluate_classes(model, data.test, data.labels)
+            classes = evaluate_classes(model, data.test, data.labels, ignored_by(trainer.loss))
     except CostError as error:
         classes = None
         warn(f"no results per class: {error}")
@@ -87,15 +92,24 @@ def evaluate(
             warn(f"{not_finite(version, counted(unpredicted, what))}. They count as wrong")
 
 
-def measure(
+def measure(model: Network, manifest: Manifest, samples: Samples, loss: str | None, trust: Trust) -> dict[str, float]:
+    """Loss and metrics on samples: those that it was trained with, as far as the file may choose them."""
+    return measuring(model, manifest, samples, loss, trust).evaluate(model, samples)
+
+
+def measuring(
     model: Network,
     manifest: Manifest,
     samples: Samples,
     loss: str | None,
     trust: Trust,
+    metrics: list[str] | None = None,
     workers: int | None = None,
-) -> dict[str, float]:
-    """Loss and metrics on samples: those that it was trained with, as far as the file may choose them."""
+) -> Trainer:
+    """What measures a model on samples: with what is given, else with what it was trained with, as far as may be.
+
+    Raises ShapeError for samples of another shape than the model takes.
+    """
     from cnnkit.classes import are_indices, indices_of
     from cnnkit.errors import ShapeError
     from cnnkit.training.trainer import Trainer
@@ -103,15 +117,14 @@ def measure(
     chosen: dict[str, Any] = {}
     if measured := loss or recorded_loss(manifest, trust):
         chosen["loss"] = measured
-    metrics = recorded_metrics(manifest, trust)
-    if metrics is not None:
-        chosen["metrics"] = metrics
+    known = metrics or recorded_metrics(manifest, trust)
+    if known is not None:
+        chosen["metrics"] = known
     elif model.task.gives != "classes" or not (samples.y.dtype.kind == "U" or are_indices(indices_of(samples.y))):
         chosen["metrics"] = []  # the usual one counts right classes
-    trainer = Trainer(**chosen, workers=workers)
     if samples.x.shape[1:] != model.input_shape:
         raise ShapeError(
             f"{manifest.name} takes inputs of shape {model.input_shape}, the dataset has {tuple(samples.x.shape[1:])}: "
             "choose a matching dataset with --dataset"
         )
-    return trainer.evaluate(model, samples)
+    return Trainer(**chosen, workers=workers)

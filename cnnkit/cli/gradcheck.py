@@ -1,4 +1,4 @@
-"""`cnnkit gradcheck`: a layer's gradients against finite differences."""
+"""`cnnkit gradcheck`: the gradients of a layer or a loss against finite differences."""
 
 from __future__ import annotations
 
@@ -15,23 +15,41 @@ MAX_INPUTS = 1_000_000
 
 
 def gradcheck(
-    expression: Annotated[str, typer.Argument(metavar="EXPR", help='A layer, such as "Conv2D(8, 3)".')],
-    shape: Annotated[str, typer.Option("--input", metavar="SHAPE", help="Shape of one input: C,H,W or F.")] = "3,8,8",
+    expression: Annotated[
+        str, typer.Argument(metavar="EXPR", help='A layer or a loss, such as "Conv2D(8, 3)" or "Huber()".')
+    ],
+    shape: Annotated[
+        str,
+        typer.Option(
+            "--input", metavar="SHAPE", help="Shape of one input, C,H,W or F; of a loss, that of the network's outputs."
+        ),
+    ] = "3,8,8",
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            "--targets", metavar="SHAPE", help="Shape of one target of a loss. Default: all kinds that it takes."
+        ),
+    ] = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Check a layer's gradients.
+    """Check the gradients of a layer or a loss.
 
     Compares them with finite differences, including ties, large inputs and zeros; exits with 1 if they are wrong.
     """
-    from cnnkit.components import Layer, Merge, installed_catalog
+    from cnnkit.components import Layer, Loss, Merge, installed_catalog
+    from cnnkit.errors import ConfigError
     from cnnkit.testing import gradient_check
 
-    layer = cast(Layer | Merge, installed_catalog().build("layer", expression))
+    kind = _kind(expression)
+    subject = cast(Layer | Merge | Loss, installed_catalog().build(kind, expression))
+    if targets is not None and kind == "layer":
+        raise ConfigError(f"--targets is for losses, and {subject!r} is a layer: leave it out")
+    target_shape = None if targets is None else _shape(targets, "--targets")
     with waiting("checking the gradients"):
-        report = gradient_check(layer, _shape(shape))
+        report = gradient_check(subject, _shape(shape, "--input"), target_shape=target_shape)
     if as_json:
-        document = {"layer": report.subject, "ok": report.ok, "threshold": report.threshold, "errors": report.errors}
+        document = {kind: report.subject, "ok": report.ok, "threshold": report.threshold, "errors": report.errors}
         say_json(document | {"surrogates": report.surrogates})
     else:
         say(str(report))
@@ -39,15 +57,33 @@ def gradcheck(
         raise typer.Exit(1)
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def _kind(expression: str) -> str:
+    """Whether it names a layer or a loss; of a name that neither has, the kind that has one close to it."""
+    from cnnkit.components import installed_catalog
+    from cnnkit.components.expressions import parse
+    from cnnkit.errors import ComponentError
+    from cnnkit.wording import did_you_mean
+
+    call, catalog = parse(expression), installed_catalog()
+    for kind in ("layer", "loss"):
+        try:
+            catalog.find(kind, call.name, call.distribution)
+        except ComponentError:
+            continue
+        return kind
+    is_close = {kind: bool(did_you_mean(call.name, catalog.names(kind))) for kind in ("layer", "loss")}
+    return "loss" if is_close["loss"] and not is_close["layer"] else "layer"
+
+
+def _shape(text: str, option: str) -> tuple[int, ...]:
     from cnnkit.errors import ShapeError
 
     sizes = text.split(",")
     if not all(size.isdecimal() and size.strip("0") for size in sizes):
-        raise ShapeError(f"--input must be positive numbers separated by commas, such as 3,8,8, got {text!r}")
+        raise ShapeError(f"{option} must be positive numbers separated by commas, such as 3,8,8, got {text!r}")
     shape = tuple(int(size) for size in sizes if len(size) < 10)
     if len(shape) < len(sizes) or math.prod(shape) > MAX_INPUTS:
         raise ShapeError(
-            f"--input may have at most {MAX_INPUTS:,} numbers, since each is moved in turn, got {text[:80]!r}"
+            f"{option} may have at most {MAX_INPUTS:,} numbers, since each is moved in turn, got {text[:80]!r}"
         )
     return shape

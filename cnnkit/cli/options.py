@@ -87,6 +87,14 @@ DatasetChoice = Annotated[
 LossChoice = Annotated[
     str | None, typer.Option("--loss", metavar="EXPR", help='A loss, such as "MSE()"; default: the one trained with.')
 ]
+MetricChoice = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="EXPR",
+        help='A metric, such as "ROCAUC()"; repeatable. Default: those trained with.',
+    ),
+]
 TrustChoice = Annotated[
     list[str] | None,
     typer.Option(

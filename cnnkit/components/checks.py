@@ -64,6 +64,13 @@ def whole(name: str, value: Any, at_least: int = 1) -> int:
     return value
 
 
+def index_or_none(name: str, value: Any) -> int | None:
+    """Return the argument `name` if it is a whole number of any sign, or None."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ConfigError(f"{name} must be a whole number, or None for none, got {value!r}")
+    return value
+
+
 def true_or_false(name: str, value: Any) -> bool:
     """Return the argument `name` if it is True or False."""
     if not isinstance(value, bool):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cnnkit.components.declared import Declared
+from cnnkit.components.declared import Declared, Exemplified
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
 from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, OnnxGraph, Shape, Task
@@ -170,7 +170,7 @@ class Merge(Declared, Component):
         raise OnnxError(f"{self!r} cannot be exported: {type(self).__name__} has no lower(graph, xs) method")
 
 
-class Loss(Component):
+class Loss(Exemplified, Component):
     """What training minimizes: one number for each sample, averaged over the batch."""
 
     kind = "loss"
@@ -250,11 +250,13 @@ class Schedule(Component):
         raise NotImplementedError(f"{type(self).__name__} has no factor")
 
 
-class Metric(Component):
+class Metric(Exemplified, Component):
     """A number that measures predictions, computed from sums, so that it does not depend on the tiles."""
 
     kind = "metric"
     greater_is_better: ClassVar[bool] = True
+    of_probabilities: bool = False
+    """Whether `sums` is given probabilities: where the loss takes logits, their softmax, or of labels their sigmoid."""
 
     @property
     def key(self) -> str:
@@ -264,12 +266,40 @@ class Metric(Component):
     def sums(self, outputs: Array, targets: Array) -> Array:
         """What this tile adds, float64, of one shape for every tile.
 
-        outputs: (N, F), what the loss takes: logits for a loss from logits; targets as for a loss.
+        outputs: (N, F) or (N, K, H, W), what the loss takes: logits for a loss from logits, unless the metric is of
+        probabilities; targets as for a loss.
         """
         raise NotImplementedError(f"{type(self).__name__} has no sums")
 
+    def join(self, parts: Sequence[Array]) -> Array:
+        """The sums of several tiles together, which are in tile order; of one, these themselves."""
+        return functools.reduce(np.add, parts)
+
     def value(self, total: Array) -> float:
         """The metric for the sum over all tiles, one number."""
+        raise NotImplementedError(f"{type(self).__name__} has no value")
+
+
+class CollectingMetric(Metric):
+    """A metric that needs all predictions at once, such as one of their ranks: it collects rows in place of sums.
+
+    It is measured where all predictions are of one model, on validation and test samples, and not while the weights
+    change from step to step. Its rows stay in memory until all tiles are through.
+    """
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        """The rows of this tile, (rows, R), in the order of its samples; R is the same for every tile.
+
+        outputs, targets: as of any metric. Rows keep their dtype.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no sums")
+
+    def join(self, parts: Sequence[Array]) -> Array:
+        """All rows, in tile order."""
+        return np.concatenate(parts)
+
+    def value(self, total: Array) -> float:
+        """The metric of all rows, one number."""
         raise NotImplementedError(f"{type(self).__name__} has no value")
 
 

@@ -1,4 +1,4 @@
-"""What a layer or a merge declares about itself, in addition to what it computes."""
+"""What a component declares about itself, in addition to what it computes: its proofs, and of a layer much more."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ from typing import Any, ClassVar, Self
 from cnnkit.errors import ComponentError
 from cnnkit.types import Array, Example, LayerCost, Shape
 
-OWN = ("cost", "examples", "lesson", "operators", "passes_values_on", "pointwise", "twin")
-"""What holds for one class alone."""
+OWN = ("cost", "lesson", "operators", "passes_values_on", "pointwise")
+"""What holds for one class of layers alone."""
 
 
-class Declared:
+class Exemplified:
+    """What a component declares for its proofs, each class for itself: a derived one may compute something else."""
+
+    examples: ClassVar[tuple[Example, ...]] = ()
+    """Configurations and inputs on which it is proved: the contract, gradients, exported files."""
+    twin: ClassVar[str] = ""
+    """What computes the same in PyTorch, such as "torch.nn.ReLU"."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("examples", "twin"):
+            if name not in vars(cls):
+                setattr(cls, name, getattr(Exemplified, name))
+
+
+class Declared(Exemplified):
     """All of it is optional: without it, it is unknown.
 
     A class that is derived from another may compute something else. It does not inherit what is in `OWN`, and must
@@ -38,10 +53,6 @@ class Declared:
     """Whether, in prediction, each number of the output depends on the input's number at the same place alone."""
     lesson: ClassVar[tuple[str, str]] = ("", "")
     """Two sentences for people who learn: what it does, and why a network has it."""
-    examples: ClassVar[tuple[Example, ...]] = ()
-    """Configurations and inputs on which it is proved: the contract, gradients, exported files."""
-    twin: ClassVar[str] = ""
-    """What computes the same in PyTorch, such as "torch.nn.ReLU"."""
     operators: ClassVar[tuple[str, ...]] = ()
     """The ONNX operators that `lower` writes."""
 

@@ -51,12 +51,15 @@ class ClassEvaluation:
         }
 
 
-def evaluate_classes(model: Network, samples: Samples, labels: tuple[str, ...] = ()) -> ClassEvaluation | None:
+def evaluate_classes(
+    model: Network, samples: Samples, labels: tuple[str, ...] = (), ignored: int | None = None
+) -> ClassEvaluation | None:
     """Measure a classifier class by class; None for a model or targets without classes.
 
     Where a model gives classes for each pixel, pixels are counted. labels: names for the classes of a model without its
-    own. Raises ShapeError for samples of another shape than the model takes, or with classes that it does not have, or
-    has in another order, and CostError for more classes than can be reported on one by one.
+    own; ignored: the class index of samples, or pixels, that are not counted. Raises ShapeError for samples of another
+    shape than the model takes, or with classes that it does not have, or has in another order, and CostError for more
+    classes than can be reported on one by one.
     """
     check_labels(model.labels, labels)
     y = indices_of(samples.y)
@@ -67,6 +70,9 @@ def evaluate_classes(model: Network, samples: Samples, labels: tuple[str, ...] =
     names = next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
     predicted, confidence = _predicted(model, samples)
     targets = y.reshape(-1)
+    if ignored is not None:
+        counted = targets != ignored
+        targets, predicted, confidence = targets[counted], predicted[counted], confidence[counted]
     confusion = confusion_pairs(targets, predicted, count)
     believable = model.has_probabilities and np.isfinite(confidence).all()
     calibrated = calibration_of(confidence, predicted == targets) if believable else None

@@ -13,6 +13,7 @@ from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import ConfigError, CostError, ShapeError
 from cnnkit.explanation.markup import MAX_TEXT
 from cnnkit.explanation.tracing import Trace, trace
+from cnnkit.losses.class_loss import ignored_by
 from cnnkit.network import Network
 from cnnkit.types import Array, as_array
 from cnnkit.wording import shorten
@@ -108,7 +109,7 @@ def explain(
     with np.errstate(over="ignore", invalid="ignore"):
         scores = (model.outputs(x) if model.task.gives == "values" else model.logits(x))[0]
         probabilities = model.predict_proba(x)[0] if model.has_probabilities else None
-    targets = _targets(model, target, scores, title)
+    targets = _targets(model, target, scores, title, ignored_by(component))
     found = trace(model, x, component, targets)
     known = target is not None
     return Explanation(model, title, source, x[0], component, targets, known, scores, probabilities, found, picture)
@@ -123,8 +124,11 @@ def _usual_loss(model: Network) -> str:
     return "MSE()"
 
 
-def _targets(model: Network, given: Any, scores: Array, title: str) -> Array:
-    """What the loss compares with: (1,) the index of a class, (1, H, W) those of the pixels, or (1, *output_shape)."""
+def _targets(model: Network, given: Any, scores: Array, title: str, ignored: int | None) -> Array:
+    """What the loss compares with: (1,) the index of a class, (1, H, W) those of the pixels, or (1, *output_shape).
+
+    ignored: of pixels that the loss does not count.
+    """
     if model.task.gives != "classes":
         what = "values" if model.task.gives == "values" else "labels, zeros and ones"
         if np.shape(given) != scores.shape:
@@ -140,8 +144,9 @@ def _targets(model: Network, given: Any, scores: Array, title: str) -> Array:
         return wanted[None]  # shares of the classes
     if wanted.shape != scores.shape[1:] or wanted.dtype.kind not in "iu":
         raise ConfigError(_expected(title, model, f"class indices, {_size(scores.shape[1:])}", given))
-    if first_outside(wanted[None], len(scores)):
-        found = wanted if wanted.ndim == 0 else f"{wanted.min()} to {wanted.max()}"
+    counted = wanted if wanted.ndim == 0 or ignored is None else wanted[wanted != ignored]
+    if first_outside(counted[None], len(scores)):
+        found = wanted if wanted.ndim == 0 else f"{counted.min()} to {counted.max()}"
         raise ConfigError(f"expected a class from 0 to {len(scores) - 1}, got {found}")
     return wanted[None].astype(np.int64)
 

@@ -37,11 +37,16 @@ def verdict(explanation: Explanation) -> str:
     """For how many pixels the network is right."""
     if not explanation.target_known:
         return "No true classes were given: the loss takes the predicted ones for them. "
-    right = said(explanation) == (true(explanation) >= 0.5)
+    there = true(explanation) >= 0.5
+    right = said(explanation) == there
     if explanation.model.task.gives == "classes":
         right, what = right.all(axis=0), "pixels"
+        if explanation.target.ndim == 3:
+            right = right[there.any(axis=0)]  # those that the loss ignores have no class
     else:
         what = "labels of pixels"
+    if not right.size:
+        return "The loss ignores all pixels. "
     return f"The network is right for {right.sum():,} of {right.size:,} {what}, {100 * right.mean():.1f} %. "
 
 

@@ -65,8 +65,14 @@ def curves_png(history: Mapping[str, Curve], title: str) -> bytes | None:
 
 def drawn_quantities(histories: Sequence[Mapping[str, Curve]]) -> list[str]:
     """The loss and the metrics of which any of these histories has a finite value, at most MAX_PANELS."""
-    names = dict.fromkeys(name for history in histories for name in history if _is_drawn(name))
-    return [name for name in names if any(any(map(is_finite, h.get(name, ()))) for h in histories)][:MAX_PANELS]
+    names = dict.fromkeys(name.removeprefix(VALIDATION) for history in histories for name in history)
+    drawn = filter(_is_drawn, names)
+    return [name for name in drawn if any(_has_values(history, name) for history in histories)][:MAX_PANELS]
+
+
+def _has_values(history: Mapping[str, Curve], name: str) -> bool:
+    """Of training or validation, as some metrics are only measured on validation samples."""
+    return any(is_finite(value) for key in (name, VALIDATION + name) for value in history.get(key, ()))
 
 
 def with_unit(quantity: str) -> str:
@@ -89,8 +95,9 @@ def is_finite(value: Any) -> bool:
 
 
 def _draw(axes: Axes, name: str, history: Mapping[str, Curve], kept_epoch: int | None) -> None:
-    curves = {"training": history[name], "validation": history.get(VALIDATION + name) or ()}
-    plot_curve(axes, curves["training"], "training", BLUE, "-", "o")
+    curves = {"training": history.get(name) or (), "validation": history.get(VALIDATION + name) or ()}
+    if curves["training"]:
+        plot_curve(axes, curves["training"], "training", BLUE, "-", "o")
     if curves["validation"]:
         plot_curve(axes, curves["validation"], "validation", VERMILION, "--", "s")
     axes.set_ylabel(with_unit(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from cnnkit.testing.example_targets import taken
 from cnnkit.types import Array, Shape
 
 ANY, FRACTIONS, PROBABILITIES = "any numbers", "numbers from 0 to 1", "probabilities that add up to 1"
+NEAR = 0.01
+"""More than a gradient check moves outputs."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,13 @@ def tried(
     rng: np.random.Generator,
     outputs: Array | None = None,
     targets: Array | None = None,
+    target_shape: Shape | None = None,
 ) -> Tried:
     """The first kind of outputs for which a call refuses not all targets and gives finite numbers; else the first.
 
     call: of outputs and targets; what it gives, or the first of it, is to be finite; kinds: of outputs; out_shape:
-    without the batch axis; count: samples, unless outputs or targets are given, which are taken then.
+    without the batch axis; count: samples, unless outputs or targets are given, which are taken then; target_shape: as
+    of `taken`.
     Raises CheckError for outputs and targets that do not fit, and what the call raises if it refuses all.
     """
     given = [array for array in (outputs, targets) if array is not None]
@@ -70,7 +75,7 @@ def tried(
     with checking():
         for kind, one in candidates.items():
             try:
-                fitting = taken(lambda t, one=one: call(one.copy(), t), out_shape, count, rng, targets)  # type: ignore[misc]  # mypy gives no type to a lambda with a default
+                fitting = taken(functools.partial(_called, call, one), out_shape, count, rng, targets, target_shape)
             except Exception as refusal:  # in its own way, as of targets
                 refusals.append(refusal)
                 continue
@@ -82,12 +87,23 @@ def tried(
     return found[0]
 
 
+def _called(call: Callable[[Array, Array], Any], outputs: Array, targets: Array) -> Any:
+    return call(outputs.copy(), targets)
+
+
 def _is_finite(call: Callable[[Array, Array], Any], outputs: Array, targets: Array) -> bool:
     try:
         given = call(outputs.copy(), targets)
         return bool(np.isfinite(given[0] if isinstance(given, tuple) else given).all())
     except Exception:  # targets that were given, and are refused
         return False
+
+
+def _apart_from(targets: Array, outputs: Array) -> Array:
+    """Outputs that are moved away from those targets that are close to them."""
+    if targets.shape != outputs.shape:
+        return outputs
+    return np.where(np.abs(outputs - targets) < NEAR, targets + 2 * NEAR, outputs)
 
 
 def told(found: Tried, out_shape: Shape) -> str:
@@ -98,11 +114,13 @@ def told(found: Tried, out_shape: Shape) -> str:
 def outputs_for(loss: Loss, found: Tried, targets: Array, rng: np.random.Generator) -> Mapping[str, Array]:
     """Outputs by what is said of them: those that were found, and large ones, which every loss from logits takes.
 
-    Others take large ones where they are finite for them and take account of how far they are from 0 to 1; not where
-    outputs were given.
+    They are apart from targets of their shape, where a loss may have a kink, unless they must be as they are. Others
+    take large ones where they are finite for them and take account of how far they are from 0 to 1; not where outputs
+    were given.
     """
     large = apart(rng, found.outputs.shape) * (LARGE / REACH)
-    outputs = {"": found.outputs}
+    outputs = {"": found.outputs if found.kind in ("given", PROBABILITIES) else _apart_from(targets, found.outputs)}
+    large = _apart_from(targets, large)
     if not loss.from_logits:
         if found.kind == "given":
             return outputs

@@ -70,6 +70,7 @@ def gradient_check(
     threshold: float = THRESHOLD,
     targets: Array | None = None,
     outputs: Array | None = None,
+    target_shape: Shape | None = None,
 ) -> GradientReport:
     """Compare the gradients of a layer, a merge (with the layers in its branches) or a loss with finite differences.
 
@@ -84,7 +85,7 @@ def gradient_check(
 
     in_shape: without the batch axis; for a loss the shape of the outputs, such as (F,). The subject itself is left
     alone. targets, outputs: of a loss, (N, ...); if None, all kinds of targets that the loss takes, and outputs of the
-    first kind.
+    first kind; target_shape: of one target, if it is another one than usual for these outputs.
     Raises ConfigError for a batch below 2, ShapeError if the subject does not take this shape, CheckError if `backward`
     does not give one gradient, of the right shape, for each input and parameter, or if outputs and targets do not fit.
     Source: Fornberg (1988), Generation of finite difference formulas on arbitrarily spaced grids.
@@ -94,7 +95,7 @@ def gradient_check(
     rng = np.random.default_rng(seed)
     with checking():
         if isinstance(subject, Loss):
-            found = tried(subject.forward, kinds_for(subject), in_shape, batch, rng, outputs, targets)
+            found = tried(subject.forward, kinds_for(subject), in_shape, batch, rng, outputs, targets, target_shape)
             return loss_gradient_check(subject, found, rng, threshold)
         built = build(subject, in_shape, rng)
         errors, example = _check_built(built, batch, rng, threshold)

@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from cnnkit.components import Metric, installed_catalog
+from cnnkit.components import CollectingMetric, Metric, installed_catalog
 from cnnkit.components.checks import are_shares
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
@@ -31,14 +31,15 @@ def check_metric(
     metric: a component or its expression; out_shape: of the network's outputs, without the batch axis; targets:
     (N, ...), if None those that the metric does not refuse, of the kinds that `check_loss` tries; outputs:
     (N, *out_shape), if None any numbers; where the metric refuses those or its sums are not finite for them, numbers
-    from 0 to 1, or probabilities that add up to 1.
+    from 0 to 1, or probabilities that add up to 1; of a metric of probabilities, these first.
     Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
     ComponentError or ConfigError for an expression that does not describe a metric; what the metric raises, if it
     refuses all targets.
     """
     component = cast("Metric", installed_catalog().build("metric", metric))
     rng = np.random.default_rng(0)
-    found = tried(component.sums, (ANY, FRACTIONS, PROBABILITIES), out_shape, SAMPLES, rng, outputs, targets)
+    kinds = (PROBABILITIES, FRACTIONS) if component.of_probabilities else (ANY, FRACTIONS, PROBABILITIES)
+    found = tried(component.sums, kinds, out_shape, SAMPLES, rng, outputs, targets)
     for kind, one in found.targets.items():
         trial = MetricTrial(component, found.outputs.astype(np.float32), one)
         run_checks(f"{named(component)} on {told(found, out_shape)}, targets are {kind},", CHECKS, trial)
@@ -52,20 +53,35 @@ class MetricTrial:
     outputs: Array
     targets: Array
 
+    @property
+    def collects(self) -> bool:
+        """Whether it gives rows in place of sums."""
+        return isinstance(self.metric, CollectingMetric)
+
     def sums(self, part: slice | Array = slice(None)) -> Array:
         """Those of some samples."""
         return np.asarray(self.metric.sums(self.outputs[part], self.targets[part]))
 
+    def total(self, part: slice | Array = slice(None)) -> Array:
+        """As `value` takes them, of some samples."""
+        return self.sums(part) if self.collects else self.sums(part).astype(np.float64)
+
     def value(self) -> float:
         """The metric of all samples."""
-        return self.metric.value(self.sums().astype(np.float64))
+        return self.metric.value(self.total())
 
     def best_and_worst(self) -> tuple[Array, Array] | None:
         """Outputs that are right for every sample, and wrong for every sample; None for targets of no known kind.
 
         For classes and labels they have the numbers of the outputs, whatever these must be; else those of the targets.
+        Probabilities are certain.
         """
         outputs, targets = self.outputs, self.targets
+        if self.metric.of_probabilities:
+            outputs = np.zeros_like(outputs)
+            outputs[:, -1] = 1
+            if targets.shape == outputs.shape and are_shares(targets).all():
+                targets = targets.argmax(axis=1)
         if targets.shape == outputs.shape:
             if np.isin(targets, (0, 1)).all():
                 low, high = outputs.min(), outputs.max()
@@ -86,40 +102,50 @@ class MetricTrial:
 
 
 def check_sums(trial: MetricTrial) -> None:
-    """Sums are finite numbers of one shape for any number of samples, float64 or whole."""
+    """Sums are finite numbers of one shape for any number of samples, float64 or whole; rows are of one length."""
     expected = trial.sums().shape
     for count in (1, 2, len(trial.outputs)):
         sums = trial.sums(slice(count))
-        equal(f"shape of the sums of {count} samples", sums.shape, expected)
-        if sums.dtype != np.float64 and sums.dtype.kind not in "iu":
+        if trial.collects:
+            if sums.ndim != 2 or sums.shape[1:] != expected[1:]:
+                raise CheckError(f"rows must be of one length, (rows, R): those of {count} samples are {sums.shape}")
+        else:
+            equal(f"shape of the sums of {count} samples", sums.shape, expected)
+        if not trial.collects and sums.dtype != np.float64 and sums.dtype.kind not in "iu":
             raise CheckError(f"sums must be float64, or whole numbers, got {sums.dtype}: float32 loses small addends")
         if not np.isfinite(sums).all():
             raise CheckError(f"sums must be finite, those of {count} samples are {sums.tolist()}")
 
 
 def check_tiles(trial: MetricTrial) -> None:
-    """The sums of all samples are those of the tiles, added up, however the samples are cut."""
-    whole = trial.sums().astype(np.float64)
+    """The sums of all samples are those of the tiles, joined, however the samples are cut."""
+    whole = trial.total()
     for cut in CUTS:
         parts = [at for at in np.split(np.arange(len(trial.outputs)), cut) if len(at)]
-        added = np.sum([trial.sums(part) for part in parts], axis=0, dtype=np.float64)
-        if not np.allclose(added, whole, 1e-4, 1e-6):
+        given = [trial.total(part) for part in parts]
+        before = [one.copy() for one in given]
+        joined = trial.metric.join(given)
+        for one, other in zip(given, before, strict=True):
+            same_bits("the sums of a tile after join, which changed them in place", one, other)
+        if joined.shape != whole.shape or not np.allclose(joined, whole, 1e-4, 1e-6):
             raise CheckError(
-                f"the sums of {len(parts)} tiles add up to {added.tolist()}, those of all samples are "
+                f"the sums of {len(parts)} tiles add up to {joined.tolist()}, those of all samples are "
                 f"{whole.tolist()}: give sums and counts, and take the mean of them in value"
             )
 
 
 def check_value(trial: MetricTrial) -> None:
     """The value is one real number, that of the total alone, which is left as it is."""
-    total = trial.sums().astype(np.float64)
+    total = trial.total()
     before, fresh = total.copy(), copy.deepcopy(trial.metric)
     value = trial.metric.value(total)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise CheckError(f"value must be a finite number, got {value!r}")
     same_bits("the total after value", total, before)
-    small = trial.sums(slice(3)).astype(np.float64)
-    equal("value of a total after another one", trial.metric.value(small), fresh.value(small))
+    small = trial.total(slice(3))
+    one, other = trial.metric.value(small), fresh.value(small)
+    if not math.isnan(other):  # of so few, a metric may have none
+        equal("value of a total after another one", one, other)
     equal("value of the same total after another one", trial.metric.value(before), value)
 
 
@@ -158,9 +184,7 @@ def check_direction(trial: MetricTrial) -> None:
     others = np.roll(trial.targets, 1, axis=0)
     if np.array_equal(trial.sums(), np.asarray(trial.metric.sums(trial.outputs, others))):
         return  # it does not look at targets
-    best, worst = (
-        trial.metric.value(np.asarray(trial.metric.sums(outputs, trial.targets), np.float64)) for outputs in made
-    )
+    best, worst = (replace(trial, outputs=outputs).value() for outputs in made)
     if best < worst if trial.metric.greater_is_better else best > worst:
         raise CheckError(
             f"greater_is_better is {trial.metric.greater_is_better}, but right outputs give {best:g} and wrong ones "
@@ -171,7 +195,7 @@ def check_direction(trial: MetricTrial) -> None:
 def check_memory_order(trial: MetricTrial) -> None:
     """The order of axes in memory changes nothing."""
     samples_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(trial.outputs, 0, -1)), -1, 0)
-    given = np.asarray(trial.metric.sums(samples_last, trial.targets))
+    given = replace(trial, outputs=samples_last).sums()
     if not np.allclose(given, trial.sums(), 1e-4, 1e-6):
         raise CheckError("sums differ for outputs whose samples are the fastest axis in memory: use logical axes")
 

@@ -43,7 +43,7 @@ def class_weights(options: TrainingOptions, y: Array, labels: Sequence[str], cla
             "remove class_weight, or change the loss"
         )
     if isinstance(given, str):
-        counts = _counts(y, classes)
+        counts = _counts(y, classes, options.loss.ignore_index)
         present = counts > 0
         return tuple(np.where(present, counts.sum() / (present.sum() * np.maximum(counts, 1e-300)), 0.0).tolist())
     if isinstance(given, dict):
@@ -57,7 +57,7 @@ def weighted(loss: Loss, weights: Sequence[float] | None) -> Loss:
     """The loss that a training with these weights minimizes."""
     if weights is None or not isinstance(loss, CrossEntropy):
         return loss
-    return WeightedCrossEntropy(weights, loss.label_smoothing)
+    return WeightedCrossEntropy(weights, loss.label_smoothing, loss.ignore_index)
 
 
 def balanced_order(seed: int, epoch: int, y: Array) -> Array:
@@ -78,12 +78,13 @@ def balanced_order(seed: int, epoch: int, y: Array) -> Array:
     return rng.permutation(np.concatenate(drawn))
 
 
-def _counts(y: Array, classes: int) -> Array:
-    """What there is of each class, (K,): samples or pixels or, where targets are shares of the classes, their sums."""
+def _counts(y: Array, classes: int, ignored: int | None) -> Array:
+    """What counts of each class, (K,): samples or pixels or, where targets are shares of the classes, their sums."""
     counts = np.zeros(classes)
     for block in blocks(y):
         part = y[block]
         if are_indices(y):
+            part = part if ignored is None else part[part != ignored]
             counts += np.bincount(part.ravel().astype(np.intp, copy=False), minlength=classes)
         else:
             counts += part.sum(axis=(0, *range(2, part.ndim)), dtype=np.float64)

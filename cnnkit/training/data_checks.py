@@ -21,7 +21,8 @@ from cnnkit.components.checks import MAX_FLOAT32, are_shares
 from cnnkit.data.split import split_validation
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
-from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
+from cnnkit.losses import LOSSES, BinaryCrossEntropy
+from cnnkit.losses.class_loss import ignored_by
 from cnnkit.network import Network
 from cnnkit.types import Array, Data, Inputs, Samples, as_array, as_inputs, blocks
 from cnnkit.units import Range, bounds, in_other_units, units_hint, units_of
@@ -178,7 +179,8 @@ def _about_units(model: Network, parts: dict[str, Samples], ranges: dict[str, Ra
 def _about_classes(model: Network, loss: Loss, parts: dict[str, Samples], labels: tuple[str, ...]) -> Iterator[str]:
     """Classes that are asked for and cannot be learned."""
     classes = model.output_shape[0]
-    seen = {name: _seen(part.y, classes) for name, part in parts.items() if _are_classes(model, loss, part.y)}
+    fitting = {name: part.y for name, part in parts.items() if _are_classes(model, loss, part.y)}
+    seen = {name: _seen(y, classes, ignored_by(loss)) for name, y in fitting.items()}
     for name in (VALIDATION, TEST):
         if TRAIN in seen and name in seen:
             unknown = np.flatnonzero(seen[name] & ~seen[TRAIN]).tolist()
@@ -194,11 +196,17 @@ def _are_classes(model: Network, loss: Loss, y: Array) -> bool:
     return loss.gives != "labels" and y.dtype.kind in "iu" and y.shape[1:] == model.output_shape[1:]
 
 
-def _seen(y: Array, classes: int) -> Array:
+def _takes_classes(loss: Loss) -> bool:
+    """Whether it is one of cnnkit's own that takes class indices, or shares of the classes."""
+    return isinstance(loss, LOSSES) and loss.gives == "classes"
+
+
+def _seen(y: Array, classes: int, ignored: int | None) -> Array:
     """Which of the classes are among the targets; counted, since sorting the pixels of all masks would take long."""
     seen = np.zeros(classes, np.bool_)
     for block in blocks(y):
-        seen |= np.bincount(y[block].ravel().astype(np.intp, copy=False), minlength=classes) > 0
+        part = y[block] if ignored is None else y[block][y[block] != ignored]
+        seen |= np.bincount(part.ravel().astype(np.intp, copy=False), minlength=classes) > 0
     return seen
 
 
@@ -209,7 +217,7 @@ def _samples(
     _check_inputs(model, x)
     outputs = model.output_shape
     y, labels = as_targets(given, known, outputs, f"the {name} targets", gives_labels=loss.gives == "labels")
-    if isinstance(loss, CrossEntropy) and y.shape[1:] == outputs:
+    if _takes_classes(loss) and y.shape[1:] == outputs:
         y = indices_of(y)
     if labels != known and outputs != (len(labels),):
         raise ShapeError(
@@ -240,10 +248,11 @@ def _check_targets(model: Network, loss: Loss, y: Array, name: str) -> None:
             _check_finite(y[block], block.start, f"the target of the {name} sample")
     outputs = model.output_shape
     if _are_classes(model, loss, y):
-        _check_classes(y, outputs[0], name)
+        ignored = ignored_by(loss)
+        _check_classes(y if ignored is None else np.where(y == ignored, 0, y), outputs[0], name)
     elif y.shape[1:] == outputs:
         _check_shares(loss, y, name)
-    elif isinstance(loss, BinaryCrossEntropy | CrossEntropy | MSE):  # what another one takes, only it knows
+    elif isinstance(loss, LOSSES):  # what another one takes, only it knows
         is_whole = y.dtype.kind == "f" and y.size == len(y) * math.prod(outputs[1:]) and bool((y == np.floor(y)).all())
         flat = "ravel()" if len(outputs) == 1 else f"reshape{(-1, *outputs[1:])}"
         if loss.gives == "labels":
@@ -278,7 +287,7 @@ def _check_shares(loss: Loss, y: Array, name: str) -> None:
     """Shares of classes add up to 1, labels are 0 to 1; values may be anything."""
     for block in blocks(y):
         values = y[block]
-        if isinstance(loss, CrossEntropy):
+        if _takes_classes(loss):
             right = are_shares(values)
             expected = "class indices, or for each sample shares of the classes that add up to 1"
         elif isinstance(loss, BinaryCrossEntropy):

@@ -15,6 +15,7 @@ from cnnkit.classes import are_indices
 from cnnkit.components.predicted import predicted_classes
 from cnnkit.layers import ReLU
 from cnnkit.losses import CrossEntropy
+from cnnkit.losses.class_loss import ignored_by
 from cnnkit.network import Engine, Network, Objective, Session
 from cnnkit.network.graph.node import INPUT
 from cnnkit.types import Array, Inputs, Samples
@@ -83,7 +84,9 @@ class Hints:
         if epoch not in self._epochs or not (seen := self._look()):
             return {}
         y, classes = self._samples.y, self._model.output_shape[0]
-        is_classes = are_indices(y) and y.ndim == 1 and self._objective.loss.task(y, (classes,)).gives == "classes"
+        loss = self._objective.loss
+        is_classes = are_indices(y) and y.ndim == 1 and loss.task(y, (classes,)).gives == "classes"
+        is_classes = is_classes and ignored_by(loss) is None
         predicted = predicted_classes(seen.outputs) if is_classes and seen.outputs.ndim == 2 else None
         found = {}
         learned = self._learns(seen, predicted)

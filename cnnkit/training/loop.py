@@ -227,11 +227,11 @@ class Loop:
         options, position = self._options, self._position
         if place := diagnosis.first_buffer(self._model):
             raise self._not_finite("running statistics overflowed", place)
-        began, objective = time.perf_counter(), self._session.objective
-        means = objective.means(sums)
+        began = time.perf_counter()
+        means = self._session.objective.means(sums)
         if self._validation:
             measured = self._session.engine.evaluate(self._validation, self._plain, self._workers)
-            means |= {f"validation_{name}": value for name, value in objective.means(measured).items()}
+            means |= {f"validation_{name}": value for name, value in self._plain.means(measured).items()}
         self._progress.epoch_done(dict(means))
         means |= {"lr": self._rate, "seconds": position.seconds + time.perf_counter() - began}
         for name, value in (means | self._recorder.values()).items():

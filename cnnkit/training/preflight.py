@@ -6,16 +6,19 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeGuard
 
 import numpy as np
 
-from cnnkit.components import Component
+from cnnkit.components import CollectingMetric, Component, Metric
 from cnnkit.components.attributes import unread
 from cnnkit.components.checks import are_shares
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import BatchNorm2D
-from cnnkit.metrics import Accuracy
+from cnnkit.losses.class_loss import ignored_by
+from cnnkit.metrics import METRICS
+from cnnkit.metrics.class_metric import _ClassMetric
 from cnnkit.network import Network
 from cnnkit.network.graph.ending import about_end
 from cnnkit.training.callbacks import HOW_TO_VALIDATE
@@ -56,8 +59,8 @@ def begin(options: TrainingOptions, model: Network, *, is_validated: bool) -> No
 def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[str]:
     """Look at what a training is made of, and return what its user should know; changes nothing, and reads no input.
 
-    Raises ConfigError for attributes that nothing reads, an end of the network that never suits the loss, and an
-    accuracy of targets that are not classes; ComponentError for a rate or factor that is not a number of at least 0;
+    Raises ConfigError for attributes that nothing reads, an end of the network that never suits the loss, and a
+    metric of classes where targets are none; ComponentError for a rate or factor that is not a number of at least 0;
     and ShapeError for a batch that has no statistics.
     """
     for thing, name in _parts(options, model):
@@ -68,7 +71,8 @@ def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[st
     for epoch in np.linspace(0.0, options.epochs, min(LOOKS, 2 * options.epochs), endpoint=False).tolist():
         factor_at(options.schedule, epoch, options.epochs)
     _check_statistics(model, len(parts.train), options.batch_size)
-    _check_accuracy(options, model, parts)
+    _check_class_metrics(options, model, parts)
+    _check_collecting(options, model, parts)
     return list(filter(None, [about_end(model.nodes, options.loss)]))
 
 
@@ -101,9 +105,16 @@ def _check_attribute(name: str, thing: object, attribute: str) -> None:
     )
 
 
-def _check_accuracy(options: TrainingOptions, model: Network, parts: Parts) -> None:
-    """Raises ConfigError where Accuracy would take the largest of labels or values for a class."""
-    metric = next((one for one in options.metrics if type(one).sums is Accuracy.sums), None)
+def _check_class_metrics(options: TrainingOptions, model: Network, parts: Parts) -> None:
+    """Raises ConfigError where a metric would take the largest of labels or values for a class, or count others."""
+    metrics = [one for one in options.metrics if _is_of_classes(one)]
+    ignored = ignored_by(options.loss)
+    if other := next((one for one in metrics if ignored is not None and one.ignore_index != ignored), None):
+        raise ConfigError(
+            f"the loss {options.loss!r} does not count targets that are {ignored}, and the metric {other!r} would: "
+            f"write ignore_index={ignored} among its arguments"
+        )
+    metric = next((one for one in metrics if not isinstance(one, CollectingMetric)), None)
     if metric is None:
         return
     counts = f"the metric {metric!r} counts the samples of which the one right class has the largest output, and"
@@ -116,6 +127,22 @@ def _check_accuracy(options: TrainingOptions, model: Network, parts: Parts) -> N
             continue
         if not all(are_shares(part.y[block]).all() for block in blocks(part.y)):
             raise ConfigError(f"{counts} the {name} targets are values: {WITHOUT}")
+
+
+def _is_of_classes(metric: Metric) -> TypeGuard[_ClassMetric]:
+    """Whether it has the sums of one of cnnkit's own, and these are of one class of several."""
+    own = [cls.sums for cls in METRICS if issubclass(cls, _ClassMetric)]
+    return type(metric).sums in own and getattr(metric, "threshold", None) is None
+
+
+def _check_collecting(options: TrainingOptions, model: Network, parts: Parts) -> None:
+    """Ask metrics that are measured after an epoch for their first rows, so that none is lost to what they refuse."""
+    even = np.full((1, *model.output_shape), 1 / model.output_shape[0], np.float32)
+    for metric in options.metrics:
+        for part in parts[1:3] if isinstance(metric, CollectingMetric) else ():
+            if part:
+                with Naming(metric):
+                    metric.sums(even, part.y[:1])
 
 
 def _check_statistics(model: Network, samples: int, batch_size: int) -> None:

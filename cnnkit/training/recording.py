@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cnnkit.components import Metric
+from cnnkit.components import CollectingMetric, Metric
 from cnnkit.errors import ConfigError
 from cnnkit.network import Network
 
@@ -13,10 +13,12 @@ MAX_RECORDED = 500_000
 
 
 def quantities_of(metrics: Sequence[Metric], recorder: Recorder, *, validated: bool) -> dict[str, bool]:
-    """The names in the history of a training, and whether greater is better."""
-    quantities = {"loss": False} | {metric.key: metric.greater_is_better for metric in metrics}
+    """The names in the history of a training, and whether greater is better; some metrics are for validation alone."""
+    all_of_them = {"loss": False} | {metric.key: metric.greater_is_better for metric in metrics}
+    collected = {metric.key for metric in metrics if isinstance(metric, CollectingMetric)}
+    quantities = {name: greater for name, greater in all_of_them.items() if name not in collected}
     if validated:
-        quantities |= {f"validation_{name}": greater for name, greater in quantities.items()}
+        quantities |= {f"validation_{name}": greater for name, greater in all_of_them.items()}
     return quantities | {"lr": True, "seconds": False} | dict.fromkeys(recorder.values(), False)
 
 

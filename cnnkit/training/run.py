@@ -52,7 +52,7 @@ class Run:
     def _repr_html_(self) -> str:
         """The curves of loss and metrics, and their numbers in the epoch whose weights the model has."""
         shown = [name for name in self.history if "[" not in name and name not in ("lr", "seconds")]
-        names = [name for name in shown if not name.startswith("validation_")]
+        names = [*dict.fromkeys(name.removeprefix("validation_") for name in shown)]
         measured = {
             "training": self._kept(names, ""),
             "validation": self._kept(names, "validation_"),
@@ -64,13 +64,16 @@ class Run:
             for name in names
         ]
         curves = [
-            svg_curves(name, self.history[name], self.history.get(f"validation_{name}", []), self.kept_epoch)
-            for name in names
-            if len(self.history[name]) > 1  # one epoch makes no curve
+            svg_curves(name, *both, self.kept_epoch)
+            for name, both in zip(names, map(self._curves, names), strict=True)
+            if max(map(len, both)) > 1  # one epoch makes no curve
         ]
         kept = f"after epoch {self.kept_epoch}" if self.kept_epoch else ""
         table = html_table(("", *columns), rows, kept, left=1)
         return f"<div>{''.join(curves)}</div>{table}<p>{escape(repr(self)[1:-1])}</p>"
+
+    def _curves(self, name: str) -> tuple[list[float], list[float]]:
+        return self.history.get(name, []), self.history.get(f"validation_{name}", [])
 
     def _kept(self, names: list[str], prefix: str) -> dict[str, float]:
         """What was measured in the kept epoch."""

@@ -210,6 +210,8 @@ class Trainer(TrainingOptions):
         checked = check_data(model, self.loss, data)
         check_balance(self, checked.train.y, checked.labels, model.output_shape[0])
         engine.check_steps(len(checked.train), min(self.batch_size, len(checked.train)))
+        for part in (checked.validation, checked.test):
+            engine.check_evaluation(len(part or ()), self.objective)
         return checked
 
     def session(
@@ -236,7 +238,7 @@ class Trainer(TrainingOptions):
         return Forecast(
             model.engine_for(self.loss),
             self._augmented(model, train),
-            self.objective,
+            self.objective.in_training(),
             self.optimizer,
             min(self.batch_size, len(train)),
             self.workers or available_cores(),
@@ -300,7 +302,7 @@ def _session(
     return training_session(
         engine,
         samples,
-        Objective(weighted(options.loss, weights), tuple(options.metrics)),
+        Objective(weighted(options.loss, weights), tuple(options.metrics)).in_training(),
         options.optimizer,
         min(options.batch_size, len(samples)),
         workers,

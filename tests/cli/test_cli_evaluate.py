@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from cnnkit import Registry, Sequential, api, load_dataset
 from cnnkit.evaluation.calibration import calibration
@@ -195,3 +196,15 @@ def test_values_of_a_model_without_recipe_need_no_metrics(cli: Any, tmp_path: Pa
     result = cli("evaluate", "line", "--dataset", "Arrays('values.npz')", "--loss", "MSE()", "--json")
     assert result.code == 0, result.err
     assert list(result.document["metrics"]) == ["loss"]
+
+
+def test_any_metric_can_be_asked_for(trained: Any) -> None:
+    result = trained("evaluate", "tiny@1", "--metric", "F1()", "--metric", "ROCAUC()", "--json")
+    assert list(result.document["metrics"]) == ["loss", "f1", "roc_auc"]
+    model = api.load_model("tiny@1")
+    p = model.predict_proba(DIGITS.test.x)
+    each = [roc_auc_score(DIGITS.test.y == k, p[:, k]) for k in range(10)]
+    assert np.isclose(result.document["metrics"]["roc_auc"], np.mean(each), atol=1e-12)
+    result = trained("evaluate", "tiny@1", "--metric", "Recal()")
+    assert (result.code, result.out) == (2, "")
+    assert "there is no metric named 'Recal'\n  did you mean Recall" in result.err

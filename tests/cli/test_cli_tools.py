@@ -129,6 +129,23 @@ def test_gradcheck_finds_a_wrong_gradient(cli: Any, with_plugins: None) -> None:
     assert "the gradient of Backwards() is wrong" in cli("gradcheck", "Backwards").out
 
 
+def test_gradcheck_takes_losses_and_any_shape_of_targets(cli: Any) -> None:
+    document = cli("gradcheck", "Huber(0.5)", "--input", "4", "--json").document
+    assert (document["loss"], document["ok"]) == ("Huber(delta=0.5)", True)
+    assert "outputs, targets are classes" in document["errors"]
+    of_shape = cli("gradcheck", "CrossEntropy()", "--input", "3,2,4", "--targets", "2,4").out
+    assert "targets are whole numbers of shape (2, 4): " in of_shape
+    result = cli("gradcheck", "CrossEntropy()", "--input", "3", "--targets", "7")
+    assert (result.code, result.out) == (2, "")
+    assert "the targets must be class indices, integers of shape (4,) for outputs of shape (4, 3)" in result.err
+    result = cli("gradcheck", "ReLU()", "--targets", "7")
+    assert "error: --targets is for losses, and ReLU() is a layer: leave it out" in result.err
+    assert (
+        "there is no loss named 'CrosEntropy'\n  did you mean CrossEntropy or" in cli("gradcheck", "CrosEntropy()").err
+    )
+    assert "there is no layer named 'Xyz'" in cli("gradcheck", "Xyz()").err
+
+
 @pytest.mark.parametrize("shape", ["9" * 30, "9" * 5000, "1000,1001", "3,8,999999999"])
 def test_gradcheck_refuses_inputs_that_would_never_end(cli: Any, shape: str) -> None:
     result = cli("gradcheck", "Dense(3)", f"--input={shape}")

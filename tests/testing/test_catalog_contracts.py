@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnkit.components import Component, Dataset, installed_catalog
+from cnnkit.components import Component, Dataset, Loss, Metric, installed_catalog
 from cnnkit.components.contracts import signature
 from cnnkit.components.plugins import BUILT_IN
+from cnnkit.losses import LOSSES
+from cnnkit.metrics import METRICS
 from cnnkit.onnx.runtimes import is_installed
 from cnnkit.testing import (
     check_callback,
@@ -23,24 +25,25 @@ from cnnkit.testing import (
     check_runtime,
     check_schedule,
 )
-from cnnkit.types import Array
+from cnnkit.types import Array, Example
 
 CHECKS: dict[str, Callable[..., None]] = {
-    "loss": check_loss,
-    "metric": check_metric,
     "optimizer": check_optimizer,
     "schedule": check_schedule,
     "callback": check_callback,
     "runtime": check_runtime,
 }
 """Layers and augmentations have tests of their own, with random configurations."""
+EXEMPLIFIED: tuple[tuple[Callable[..., None], type[Loss | Metric]], ...] = (
+    *((check_loss, cls) for cls in LOSSES),
+    *((check_metric, cls) for cls in METRICS),
+)
 ARGUMENTS = {
     "Step": ["Step(3)", "Step(1, gamma=0.5)"],
     "StopAt": ["StopAt(0.5)", 'StopAt(0.2, monitor="loss")'],
     "TimeLimit": ["TimeLimit(0.05)"],
     "SGD": ["SGD()", "SGD(0.1, momentum=0.9)", "SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1)"],
     "Adam": ["Adam()", "Adam(weight_decay=0.1)"],
-    "CrossEntropy": ["CrossEntropy()", "CrossEntropy(label_smoothing=0.2)"],
     "Cosine": ["Cosine()", "Cosine(warmup=1.5, final=0.1)"],
     "EarlyStopping": ["EarlyStopping()", 'EarlyStopping(monitor="accuracy", patience=1, min_delta=0.1)'],
 }
@@ -64,6 +67,14 @@ def test_each_keeps_its_contract(kind: str, text: str) -> None:
     if kind == "runtime" and not is_installed(found):  # type: ignore[arg-type]  # the catalog gives components of every kind
         pytest.skip(f"{text} is not installed")
     CHECKS[kind](text)
+
+
+EXAMPLES = [(check, example) for check, cls in EXEMPLIFIED for example in cls.examples]
+
+
+@pytest.mark.parametrize(("check", "example"), EXAMPLES, ids=lambda one: getattr(one, "expression", ""))
+def test_each_loss_and_metric_keeps_its_contract(check: Callable[..., None], example: Example) -> None:
+    check(example.expression, example.in_shape)
 
 
 def your_data(folder: Path) -> list[str]:

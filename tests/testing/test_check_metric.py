@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from cnnkit.components import Metric
+from cnnkit.components import CollectingMetric, Metric
 from cnnkit.errors import CheckError, ComponentError
 from cnnkit.testing import check_metric
 from cnnkit.types import Array, Shape
@@ -136,6 +137,48 @@ class LikelihoodsUpsideDown(Right):
         return -super().value(total)
 
 
+class JoinsInPlace(Right):
+    def join(self, parts: Sequence[Array]) -> Array:
+        for part in parts[1:]:
+            parts[0][...] += part
+        return parts[0]
+
+
+class ForgetsTiles(Right):
+    def join(self, parts: Sequence[Array]) -> Array:
+        return parts[-1]
+
+
+class MedianRank(CollectingMetric):
+    """The median place of the right class."""
+
+    key = "median_rank"
+    greater_is_better: ClassVar[bool] = False
+
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        if targets.shape != (len(outputs), *outputs.shape[2:]):
+            raise ValueError("class indices")
+        right = np.take_along_axis(outputs, targets[:, np.newaxis], axis=1)
+        return np.asarray(np.count_nonzero(outputs > right, axis=1)).reshape(-1, 1)
+
+    def value(self, total: Array) -> float:
+        return float(np.median(total)) if len(total) else float("nan")
+
+
+class RowsAsLongAsTheTile(MedianRank):
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        return super().sums(outputs, targets).T
+
+
+class OneOfEachTile(MedianRank):
+    def sums(self, outputs: Array, targets: Array) -> Array:
+        return super().sums(outputs, targets)[:1]
+
+
+class BestFirst(MedianRank):
+    greater_is_better: ClassVar[bool] = True
+
+
 FAULTS: list[tuple[Metric, str, str]] = [
     (TileMean(), "tiles", "the sums of 2 tiles add up to .* those of all samples are .*: give sums and counts"),
     (CountsTiles(), "tiles", "give sums and counts, and take the mean of them in value"),
@@ -158,6 +201,11 @@ FAULTS: list[tuple[Metric, str, str]] = [
     (NamedTwice(), "key", "got 'validation_accuracy'"),
     (MemoryOrder(), "memory order", "sums differ for outputs whose samples are the fastest axis in memory"),
     (GlobalRandom(), "no call state", "global random numbers were drawn"),
+    (JoinsInPlace(), "tiles", "the sums of a tile after join, which changed them in place"),
+    (ForgetsTiles(), "tiles", "the sums of 2 tiles add up to"),
+    (RowsAsLongAsTheTile(), "sums", r"rows must be of one length, \(rows, R\): those of 1 samples are \(1, 1\)"),
+    (OneOfEachTile(), "tiles", "the sums of 2 tiles add up to"),
+    (BestFirst(), "direction", "set greater_is_better = False"),
 ]
 
 
@@ -289,6 +337,8 @@ RIGHT: list[tuple[Metric, Shape]] = [
     (LabelLog(), (5,)),
     (Strict(), (5,)),
     (Divergence(), (5,)),
+    (MedianRank(), (5,)),
+    (MedianRank(), (4, 3, 2)),
 ]
 
 

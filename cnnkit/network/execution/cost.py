@@ -143,6 +143,10 @@ class Cost:
                 "use fewer samples"
             )
 
+    def check_collected(self, samples: int, copies: int) -> None:
+        """Raise CostError if so many copies of the outputs of so many samples do not fit into memory, for metrics."""
+        self._room(samples * copies * self.result, f"what metrics collect of {samples:,} samples")
+
     def check_copies(self, copies: int) -> None:
         """Raise CostError if one sample cannot have so many copies of all outputs, as an explanation makes them."""
         self.check()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.components import CollectingMetric
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.execution.augmented import Augmented
@@ -34,6 +35,8 @@ KEPT_BYTES = 32 << 20
 """What a tile's memory may take to stay for the next prediction; where it takes more, to get it again takes no time."""
 LONG = 10**9
 """Multiplications of a prediction from which on starting a thread takes no time beside them."""
+COPIES = 6
+"""Of all outputs, at most, that a metric has at once: their rows with the targets, twice, and their order."""
 OUTPUT_BYTES = 16 << 20
 """What the largest output of a layer may take for a tile in any case; large images have smaller tiles."""
 
@@ -97,6 +100,7 @@ class Engine:
 
     def evaluate(self, samples: Samples, objective: Objective, workers: int) -> Sums:
         """Loss and metrics in prediction mode. Raises CostError for what takes more memory or time than there is."""
+        self.check_evaluation(len(samples), objective)
         threads = self.cost.threads(len(samples), self.largest_prediction_tile, workers)
         prediction = self._prediction_steps()
 
@@ -113,6 +117,11 @@ class Engine:
             return objective.total(
                 in_threads(threads, one, self._tiles(len(samples)), apart=self._is_long(len(samples)))
             )
+
+    def check_evaluation(self, samples: int, objective: Objective) -> None:
+        """Raise CostError if metrics would collect more from so many samples than there is memory for."""
+        collecting = sum(isinstance(metric, CollectingMetric) for metric in objective.metrics)
+        self.cost.check_collected(samples, COPIES * collecting)
 
     def predict(self, x: Inputs, workers: int) -> Array:
         """The outputs of the last node in prediction mode, (N, ...).

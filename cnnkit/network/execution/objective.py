@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cnnkit.components import Loss, Metric
+from cnnkit.components import CollectingMetric, Loss, Metric
 from cnnkit.components.described import described
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError, ShapeError
+from cnnkit.layers.special import sigmoid
+from cnnkit.network.graph.ending import softmax, takes_logits
 from cnnkit.types import Array, Cache, Shape
 
 NUMBERS = "fiub"
@@ -25,10 +28,6 @@ class Sums:
     count: int
     loss: float
     metrics: tuple[Array, ...]
-
-    def __add__(self, other: Sums) -> Sums:
-        metrics = tuple(a + b for a, b in zip(self.metrics, other.metrics, strict=True))
-        return Sums(self.count + other.count, self.loss + other.loss, metrics)
 
     def pack(self) -> Array:
         """All of it as one vector, float64."""
@@ -73,22 +72,43 @@ class Objective:
 
     def sums(self, outputs: Array, targets: Array, losses: Array) -> Sums:
         """The contribution of one tile."""
-        metrics = tuple(_sums(metric, outputs, targets) for metric in self.metrics)
+        probabilities = outputs
+        if any(metric.of_probabilities for metric in self.metrics):
+            probabilities = self.probabilities(outputs)
+        given = ((metric, probabilities if metric.of_probabilities else outputs) for metric in self.metrics)
+        metrics = tuple(_sums(metric, one, targets) for metric, one in given)
         return Sums(len(targets), float(losses.sum(dtype=np.float64)), metrics)
 
+    def probabilities(self, outputs: Array) -> Array:
+        """As `predict_proba` gives them, of what the loss takes; the outputs themselves where it is not from logits."""
+        if not self.loss.from_logits:
+            return outputs
+        return softmax(outputs) if takes_logits(self.loss) else sigmoid(outputs)
+
+    def in_training(self) -> Objective:
+        """What is measured from step to step: without the metrics that need all predictions of one model."""
+        return Objective(self.loss, tuple(one for one in self.metrics if not isinstance(one, CollectingMetric)))
+
     def total(self, parts: Iterable[Sums]) -> Sums:
-        """All parts together, added in their order. Raises ShapeError if a metric's sums are not of one shape."""
-
-        def add(one: Sums, other: Sums) -> Sums:
-            self.require_alike(one, other)
-            return one + other
-
-        return functools.reduce(add, parts)
+        """All parts together, joined in their order. Raises ShapeError if a metric's sums are not of one shape."""
+        first, *others = parts
+        for other in others:
+            self.require_alike(first, other)
+        each = (first, *others)
+        metrics = tuple(_joined(metric, [one.metrics[at] for one in each]) for at, metric in enumerate(self.metrics))
+        loss = functools.reduce(operator.add, (one.loss for one in each))
+        return Sums(sum(one.count for one in each), loss, metrics)
 
     def require_alike(self, one: Sums, other: Sums) -> None:
-        """Raises ShapeError, naming the metric, if the sums of two tiles cannot be added number by number."""
+        """Raises ShapeError, naming the metric, if the sums of two tiles cannot be joined."""
         for metric, here, there in zip(self.metrics, one.metrics, other.metrics, strict=True):
-            if here.shape != there.shape:
+            collects = isinstance(metric, CollectingMetric)
+            if collects and (here.ndim != 2 or here.shape[1:] != there.shape[1:]):
+                raise ShapeError(
+                    f"the metric {metric!r} must give rows of one length for every tile, (rows, R); sums() returned "
+                    f"{here.shape} for one and {there.shape} for another"
+                )
+            if not collects and here.shape != there.shape:
                 raise ShapeError(
                     f"the metric {metric!r} must give sums of one shape for every tile; sums() returned {here.shape} "
                     f"for one and {there.shape} for another: add up over the samples of the tile"
@@ -109,7 +129,19 @@ def _sums(metric: Metric, outputs: Array, targets: Array) -> Array:
             f"the metric {metric!r} must give what a tile adds as an array of numbers; sums() returned "
             f"{described(given)}"
         )
-    return array.astype(np.float64, copy=False)
+    return array if isinstance(metric, CollectingMetric) else array.astype(np.float64, copy=False)
+
+
+def _joined(metric: Metric, parts: Sequence[Array]) -> Array:
+    if len(parts) == 1:
+        return parts[0]
+    with Naming(metric):
+        given = metric.join(parts)
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in NUMBERS:
+        raise ComponentError(
+            f"the metric {metric!r} must join what tiles give to an array of numbers; join() gave {described(given)}"
+        )
+    return given
 
 
 def _value(metric: Metric, total: Array) -> float:

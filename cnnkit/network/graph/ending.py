@@ -13,6 +13,7 @@ from cnnkit.components import Layer, Loss, Merge
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ConfigError
 from cnnkit.layers import HardSigmoid, ReLU, ReLU6, Sigmoid, Softmax, Softplus
+from cnnkit.losses import NLL, KLDiv
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.types import Array, Cache, Context, Grads, Task
 
@@ -94,6 +95,18 @@ def about_end(nodes: Sequence[Node], loss: Loss) -> str:
     end, last = softmax_at_end(nodes), nodes[-1]
     while last.layer.passes_values_on and last.inputs != (INPUT,):
         last = nodes[last.inputs[0]]
+    if isinstance(loss, NLL | KLDiv):
+        if end is not None:
+            raise ConfigError(
+                f"the network ends in {end}, and {loss!r} takes logarithms of probabilities: replace it with "
+                "LogSoftmax(), or use the loss CrossEntropy()"
+            )
+        if type(last.layer).__name__ != "LogSoftmax":
+            return (
+                f"the network ends in {last}, and {loss!r} takes logarithms of probabilities: put LogSoftmax() last, "
+                "or use the loss CrossEntropy()"
+            )
+        return ""
     if not takes_logits(loss) and end is not None:
         raise ConfigError(
             f"the network ends in {end}, and {loss!r} takes the values before a sigmoid: those from a Softmax are "

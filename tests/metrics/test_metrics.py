@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import ShapeError
-from cnnkit.metrics import METRICS, Accuracy
+from cnnkit.metrics import F1, METRICS, ROCAUC, Accuracy, Precision, Recall, TopKAccuracy
 from cnnkit.types import Array
 
 
@@ -46,8 +46,33 @@ def test_accuracy_of_no_samples_is_not_a_number() -> None:
     assert math.isnan(Accuracy().value(Accuracy().sums(np.empty((0, 3)), np.empty(0, np.int64))))
 
 
-def test_the_key_is_the_lower_case_name() -> None:
-    assert [metric().key for metric in METRICS] == ["accuracy"]
+def test_the_keys_are_the_names_of_the_field_with_their_options() -> None:
+    assert [metric().key for metric in METRICS] == [
+        "accuracy",
+        "average_precision",
+        "balanced_accuracy",
+        "calibration_error",
+        "f1",
+        "mae",
+        "matthews_correlation",
+        "mean_iou",
+        "psnr",
+        "precision",
+        "r2",
+        "rmse",
+        "roc_auc",
+        "recall",
+        "ssim",
+        "top_5_accuracy",
+    ]
+    named = [TopKAccuracy(3), Precision("micro"), Recall(class_index=2), F1(threshold=0.25), ROCAUC(class_index=0)]
+    assert [metric.key for metric in named] == [
+        "top_3_accuracy",
+        "precision_micro",
+        "recall_class_2",
+        "f1_at_0_25",
+        "roc_auc_class_0",
+    ]
 
 
 @pytest.mark.parametrize(
