@@ -15,7 +15,7 @@ import numpy as np
 from cnnkit.components.declared import Declared
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
-from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, OnnxGraph, Shape, Task
+from cnnkit.types import Array, Cache, Context, Data, Draws, Example, Gives, Grads, OnnxGraph, Shape, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -207,6 +207,10 @@ class Optimizer(Component):
     kind = "optimizer"
     lr: float
     """Learning rate before the schedule's factor."""
+    examples: ClassVar[tuple[Example, ...]] = ()
+    """Configurations in which it is proved."""
+    twin: ClassVar[str] = ""
+    """What computes the same in PyTorch, such as "torch.optim.Adam"."""
 
     def slots(self) -> tuple[str, ...]:
         """Names of the state vectors, each as long as the parameters and zero at the start."""
@@ -240,14 +244,33 @@ class Schedule(Component):
     """How the learning rate changes during training."""
 
     kind = "schedule"
+    examples: ClassVar[tuple[Example, ...]] = ()
+    """Configurations in which it is proved."""
+    twin: ClassVar[str] = ""
+    """What does the same in PyTorch's torch.optim.lr_scheduler, asked for once in an epoch, such as "StepLR"."""
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def begin(self, quantities: Mapping[str, bool]) -> None:
+        """Look at what the history will have, and whether greater is better of it; called before the first epoch.
+
+        Raises ConfigError if a quantity that `feedback` needs is not among them.
+        """
+
+    def factor(self, epoch: float, epochs: float) -> float:
         """What the learning rate is multiplied with at this point: a finite number, 0 or above.
 
-        0.0 <= epoch < epochs, fractional inside one. It depends on these alone: a training asks at some points before
-        its first step, so that no work is lost to a factor that it cannot take.
+        0.0 <= epoch < epochs, fractional inside one; epochs: a whole number, but for a schedule that another one gives
+        a part of the training. It depends on these alone: a training asks at some points before its first step, so that
+        no work is lost to a factor that it cannot take.
         """
         raise NotImplementedError(f"{type(self).__name__} has no factor")
+
+    def feedback(self, history: Mapping[str, list[float]]) -> float:
+        """What the learning rate is multiplied with in addition, for what the training has reached: 0 or above.
+
+        history: a copy of the values of each quantity, one for each epoch so far; empty before the end of the first.
+        It depends on these alone, so that a training that is resumed goes on at the same rate.
+        """
+        return 1.0
 
 
 class Metric(Component):

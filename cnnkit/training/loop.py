@@ -23,7 +23,7 @@ from cnnkit.training.movement import Movement
 from cnnkit.training.progress import Progress
 from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.run import History
-from cnnkit.training.steps import batches, clipping, factor_at, rate_of
+from cnnkit.training.steps import batches, clipping, factor_at, feedback_of, rate_of
 from cnnkit.training_options import TrainingOptions
 from cnnkit.types import Array, Samples
 
@@ -70,6 +70,8 @@ class Loop:
         self._recorder = Recorder(model, options.record, options.epochs)
         self._position = Position()
         self._rate = 0.0
+        self._feedback = 1.0
+        """Of the schedule, to the epochs that are done."""
         self._told_of_changes = False
         self._is_in_step = False
         """Whether weights, buffers and records may be from before and after a step at once."""
@@ -171,6 +173,7 @@ class Loop:
         """Train the rest of an epoch; what its steps add up to, None if it was stopped before its end."""
         options, position = self._options, self._position
         each = batches(options, position.epoch, self._session.samples.y)
+        self._feedback = feedback_of(options.schedule, position.history)
         if position.step >= len(each):
             raise TrainingError(f"the checkpoint is at step {position.step}, but an epoch has {len(each)}")
         self._progress.epoch_started(position.epoch + 1, options.epochs, len(each))
@@ -192,7 +195,7 @@ class Loop:
         options, position, session = self._options, self._position, self._session
         self._is_in_step = True
         factor = factor_at(options.schedule, position.epoch + position.step / steps, options.epochs)
-        self._rate = rate_of(options.optimizer) * factor * position.rate_factor
+        self._rate = rate_of(options.optimizer) * factor * self._feedback * position.rate_factor
         key = (options.seed, position.epoch, position.step)
         sums = session.step(batch, key)
         norm = session.norm()

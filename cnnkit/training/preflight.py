@@ -13,12 +13,12 @@ from cnnkit.components import Component
 from cnnkit.components.attributes import unread
 from cnnkit.components.checks import are_shares
 from cnnkit.components.naming import Naming
+from cnnkit.components.quantities import HOW_TO_VALIDATE
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import BatchNorm2D
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Network
 from cnnkit.network.graph.ending import about_end
-from cnnkit.training.callbacks import HOW_TO_VALIDATE
 from cnnkit.training.data_checks import NAMES, Parts
 from cnnkit.training.freezing import factors_of
 from cnnkit.training.recording import Recorder, quantities_of
@@ -51,6 +51,8 @@ def begin(options: TrainingOptions, model: Network, *, is_validated: bool) -> No
     for callback in options.callbacks:
         with Naming(callback):
             callback.start(dict(quantities))
+    with Naming(options.schedule):
+        options.schedule.begin(dict(quantities))
 
 
 def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[str]:

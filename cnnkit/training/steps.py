@@ -13,6 +13,7 @@ from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError
 from cnnkit.network import keyed_rng
 from cnnkit.training.class_balance import balanced_order
+from cnnkit.training.run import History
 from cnnkit.training_options import TrainingOptions
 from cnnkit.types import Array
 
@@ -51,11 +52,19 @@ def factor_at(schedule: Schedule, epoch: float, epochs: int) -> float:
     """The schedule's factor. Raises ComponentError unless it is a finite number, 0 or above."""
     with Naming(schedule):
         factor = schedule.factor(epoch, epochs)
+    return _checked(schedule, factor, f"it returned {factor!r} after {epoch:g} of {epochs} epochs")
+
+
+def feedback_of(schedule: Schedule, history: History) -> float:
+    """The schedule's answer to a history. Raises ComponentError unless it is a finite number, 0 or above."""
+    with Naming(schedule):
+        factor = schedule.feedback({name: list(values) for name, values in history.items()})
+    return _checked(schedule, factor, f"its feedback was {factor!r}")
+
+
+def _checked(schedule: Schedule, factor: float, given: str) -> float:
     if not _is_rate(factor):
-        raise ComponentError(
-            f"the schedule {schedule!r} must give a finite factor, 0 or above; it returned {factor!r} after {epoch:g} "
-            f"of {epochs} epochs"
-        )
+        raise ComponentError(f"the schedule {schedule!r} must give a finite factor, 0 or above; {given}")
     return factor
 
 
