@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import DataError, ShapeError, UnitsWarning
 from cnnkit.network.execution.engine import Engine
-from cnnkit.network.execution.layer_rates import with_frozen
+from cnnkit.network.execution.frozen import with_frozen
 from cnnkit.network.execution.threads import available_cores
 from cnnkit.network.graph.ending import sigmoid, softmax, softmax_at_end, takes_logits, with_logits
 from cnnkit.network.graph.node import Node, owners
@@ -164,17 +164,17 @@ class Network:
             "dtype": self.dtype,
         }
 
-    def engine(self, *, logits: bool = False, factors: Mapping[int, float] | None = None) -> Engine:
+    def engine(self, *, logits: bool = False, frozen: Collection[int] = ()) -> Engine:
         """An engine over this network's parameters; `logits` leaves a Softmax at the end out.
 
-        factors: as `LayerRates` has them.
+        frozen: the nodes that are not trained.
         """
-        nodes = with_frozen(with_logits(self.nodes) if logits else self.nodes, factors or {})
+        nodes = with_frozen(with_logits(self.nodes) if logits else self.nodes, frozen)
         return Engine(nodes, self.parameters, self.preprocessing, len(self.input_shape))
 
-    def engine_for(self, loss: Loss, factors: Mapping[int, float] | None = None) -> Engine:
-        """An engine that gives what a loss takes; factors: of layers, as `LayerRates` has them."""
-        return self.engine(logits=takes_logits(loss), factors=factors)
+    def engine_for(self, loss: Loss, frozen: Collection[int] = ()) -> Engine:
+        """An engine that gives what a loss takes; frozen: the nodes that are not trained."""
+        return self.engine(logits=takes_logits(loss), frozen=frozen)
 
     @property
     def has_probabilities(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnkit.components.contracts import Optimizer
+from cnnkit.components.training_contracts import Optimizer
 from cnnkit.optimizers.adam import Adam, AdamW
 from cnnkit.optimizers.adam_variants import Adamax, NAdam, RAdam
 from cnnkit.optimizers.gradient_descent import SGD

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnkit.components.checks import in_range, not_negative, positive, true_or_false
-from cnnkit.components.contracts import Optimizer
+from cnnkit.components.training_contracts import Optimizer
 from cnnkit.types import Array, Example
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cnnkit.components.contracts import Schedule
+from cnnkit.components.training_contracts import Schedule
 from cnnkit.schedules.composed import Product, Sequence
 from cnnkit.schedules.falls import Constant, Exponential, MultiStep, Polynomial, Step
 from cnnkit.schedules.plateau import ReduceOnPlateau

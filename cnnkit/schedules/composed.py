@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from cnnkit.components.contracts import Schedule
+from cnnkit.components.training_contracts import Schedule
 from cnnkit.errors import ConfigError
 from cnnkit.schedules.parts import growing, of_schedule, since
 from cnnkit.types import Example

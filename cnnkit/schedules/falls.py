@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from cnnkit.components.checks import not_negative, positive, whole
-from cnnkit.components.contracts import Schedule
+from cnnkit.components.training_contracts import Schedule
 from cnnkit.schedules.parts import growing, share
 from cnnkit.types import Example
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from cnnkit.components.checks import from_to, positive
-from cnnkit.components.contracts import Schedule
+from cnnkit.components.training_contracts import Schedule
 from cnnkit.errors import ConfigError
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from cnnkit.components.checks import from_to, in_range, not_negative, one_of, positive, whole
-from cnnkit.components.contracts import Schedule
 from cnnkit.components.quantities import greater_is_better
+from cnnkit.components.training_contracts import Schedule
 from cnnkit.errors import ConfigError
 from cnnkit.types import Example
 

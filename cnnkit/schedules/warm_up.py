@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from cnnkit.components.checks import from_to, positive
-from cnnkit.components.contracts import Schedule
+from cnnkit.components.training_contracts import Schedule
 from cnnkit.errors import ConfigError
 from cnnkit.schedules.parts import of_schedule, since
 from cnnkit.types import Example

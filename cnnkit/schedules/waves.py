@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from cnnkit.components.checks import from_to, in_range, not_negative, one_of, positive, whole
-from cnnkit.components.contracts import Schedule
+from cnnkit.components.training_contracts import Schedule
 from cnnkit.schedules.parts import share
 from cnnkit.schedules.warm_up import ramp, refuse_short
 from cnnkit.types import Example

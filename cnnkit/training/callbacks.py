@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from cnnkit.components.checks import in_range, not_negative, positive, whole
-from cnnkit.components.contracts import Callback
 from cnnkit.components.quantities import greater_is_better
+from cnnkit.components.training_contracts import Callback
 
 
 def better(value: float, than: float, greater: bool, by_more_than: float = 0.0) -> bool:

@@ -19,10 +19,11 @@ from cnnkit.layers import BatchNorm2D
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Network
 from cnnkit.network.graph.ending import about_end
+from cnnkit.training.averaging import check_averages
 from cnnkit.training.data_checks import NAMES, Parts
-from cnnkit.training.freezing import factors_of
+from cnnkit.training.groups import groups_of
 from cnnkit.training.recording import Recorder, quantities_of
-from cnnkit.training.steps import factor_at, rate_of
+from cnnkit.training.steps import check_clipping, factor_at, rate_of
 from cnnkit.training_options import OPTIONS, TrainingOptions
 from cnnkit.types import blocks
 from cnnkit.wording import did_you_mean
@@ -65,7 +66,9 @@ def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[st
     for thing, name in _parts(options, model):
         for attribute in unread(thing):
             _check_attribute(name(), thing, attribute)
-    factors_of(model, options)
+    groups_of(model, options)
+    check_clipping(options)
+    check_averages(options)
     rate_of(options.optimizer)
     for epoch in np.linspace(0.0, options.epochs, min(LOOKS, 2 * options.epochs), endpoint=False).tolist():
         factor_at(options.schedule, epoch, options.epochs)
