@@ -22,21 +22,18 @@ from cnnkit.components.checks import (
 from cnnkit.components.contracts import (
     Augmentation,
     BatchCoupledLayer,
-    Callback,
     CollectingMetric,
     Component,
     Dataset,
-    GradientMethod,
     Layer,
     Loss,
     Merge,
     Metric,
     Mixing,
-    Optimizer,
     Runtime,
-    Schedule,
 )
 from cnnkit.components.hookspecs import hookimpl
+from cnnkit.components.training_contracts import Callback, GradientMethod, Optimizer, Schedule
 from cnnkit.errors import CnnkitError, CnnkitWarning, ConfigError, DataError, OnnxError, ShapeError
 from cnnkit.types import (
     Array,
@@ -55,6 +52,7 @@ from cnnkit.types import (
     Resize,
     Rows,
     Samples,
+    Scope,
     Shape,
     Task,
 )
@@ -96,6 +94,7 @@ __all__ = [
     "Runtime",
     "Samples",
     "Schedule",
+    "Scope",
     "Shape",
     "ShapeError",
     "Task",

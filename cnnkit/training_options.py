@@ -107,17 +107,20 @@ def _patterns(name: str, given: Any) -> tuple[str, ...] | None:
     return patterns
 
 
-def _layer_rates(name: str, given: Any) -> tuple[str, ...] | None:
+def _factors(name: str, given: Any) -> tuple[str, ...] | None:
     if isinstance(given, Mapping):
         given = [f"{pattern}={factor}" for pattern, factor in given.items()]
     patterns = _patterns(name, given)
     for one in patterns or ():
-        rate_factor(one)
+        pattern_factor(name, one)
     return patterns
 
 
-def rate_factor(text: str) -> tuple[str, float]:
-    """Pattern and factor of an entry of `layer_rates`. Raises ConfigError unless it is such as "conv*=0.1"."""
+def pattern_factor(name: str, text: str) -> tuple[str, float]:
+    """Pattern and factor of an entry of `layer_rates` or `layer_decays`; only a decay may be 0.
+
+    Raises ConfigError unless it is such as "conv*=0.1".
+    """
     from cnnkit.components import checks
 
     pattern, _, factor = text.rpartition("=")
@@ -125,9 +128,16 @@ def rate_factor(text: str) -> tuple[str, float]:
         value = float(factor)
     except ValueError:
         value = -1.0
-    if not pattern or value <= 0:
-        raise ConfigError(f"layer_rates must be factors above 0, such as {{'conv*': 0.1}} or 'conv*=0.1', got {text!r}")
-    return pattern, checks.positive("layer_rates", value)
+    if not pattern or not (value > 0 or (value == 0 and name == "layer_decays")):
+        allowed = "factors, 0 or above" if name == "layer_decays" else "factors above 0"
+        raise ConfigError(f"{name} must be {allowed}, such as {{'conv*': 0.1}} or 'conv*=0.1', got {text!r}")
+    return pattern, checks.not_negative(name, value)
+
+
+def _decay(name: str, given: Any) -> Any:
+    from cnnkit.components import checks
+
+    return None if given is None else checks.one_of(name, given, ("weights",))
 
 
 def whole(name: str, given: Any) -> int:
@@ -261,6 +271,24 @@ class TrainingOptions:
         expected="the largest norm of all gradients together, a number above 0",
         about="The maximum Euclidean norm of the whole gradient (Pascanu et al. 2013).",
     )
+    clip_value: Value[float | None] = Option(
+        None,
+        _positive,
+        expected="the largest number of a gradient, above 0",
+        about="Each number of the gradient is cut off at this size.",
+    )
+    clip_layer_norm: Value[float | None] = Option(
+        None,
+        _positive,
+        expected="the largest norm of the gradient of a layer, a number above 0",
+        about="The maximum Euclidean norm of the gradient of each layer, all of its parameters together.",
+    )
+    accumulate: Value[int | None] = Option(
+        None,
+        whole_or_none,
+        expected="a whole number of batches, 1 or above",
+        about="Batches of whose gradients the mean makes one update.",
+    )
     rollback: Value[float | None] = Option(
         None,
         _share,
@@ -272,6 +300,12 @@ class TrainingOptions:
         _share,
         expected="the decay of the moving average of the weights, above 0 and below 1, such as 0.999",
         about="The training ends with the moving average of the weights, with this decay.",
+    )
+    average_epochs: Value[float | None] = Option(
+        None,
+        _share,
+        expected="the share of the training before it, above 0 and below 1, such as 0.75",
+        about="The training ends with the mean of the weights at the end of each epoch after this share of them (SWA).",
     )
     keep: Value[Literal["last", "best"]] = Option(
         "last",
@@ -299,12 +333,34 @@ class TrainingOptions:
         about="Layers that are not trained, by patterns of their names; batch normalisation among them computes as in "
         "prediction.",
     )
+    decay: Value[Literal["weights"] | None] = Option(
+        None,
+        _decay,
+        expected='"weights"',
+        about='With "weights", biases and what scales or shifts after a normalisation are not decayed.',
+    )
+    layer_decays: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
+        None,
+        _factors,
+        expected='a list of layers with factors of their weight decay, such as ["*.bias=0"]',
+        about="Factors of the weight decay for layers, or parameters of them, by patterns of their names.",
+    )
     layer_rates: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
         None,
-        _layer_rates,
+        _factors,
         expected='a list of layers with factors of their learning rate, such as ["conv*=0.1"]',
-        about="Factors of the learning rate for layers, by patterns of their names.",
+        about="Factors of the learning rate for layers, or parameters of them, by patterns of their names.",
     )
+
+    @property
+    def averages(self) -> bool:
+        """Whether the training ends with a mean of weights."""
+        return self.average is not None or self.average_epochs is not None
+
+    @property
+    def update_size(self) -> int:
+        """The samples of an update: of one batch, or of several that are accumulated."""
+        return self.batch_size * (self.accumulate or 1)
 
     def recipe(self) -> dict[str, Any]:
         """The table [train] of a recipe, as plain values: components as expressions, without options that are None."""

@@ -302,6 +302,8 @@ class Batch(Samples):
 
 Gives = Literal["classes", "labels", "values"]
 """What a network says of a sample: one class of several, any number of labels, or values as they are."""
+Scope = Literal["numbers", "parameters", "network"]
+"""What an optimizer looks at to move a number: its own values, those of its parameter, or those of all."""
 
 
 @dataclass(frozen=True)

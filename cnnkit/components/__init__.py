@@ -4,22 +4,19 @@ from cnnkit.components.catalog import Catalog, installed_catalog
 from cnnkit.components.contracts import (
     Augmentation,
     BatchCoupledLayer,
-    Callback,
     CollectingMetric,
     Component,
     Dataset,
-    GradientMethod,
     Layer,
     Loss,
     Merge,
     Metric,
     Mixing,
-    Optimizer,
     Runtime,
-    Schedule,
 )
 from cnnkit.components.hookspecs import hookimpl
 from cnnkit.components.plugins import Plugin, installed_plugins
+from cnnkit.components.training_contracts import Callback, GradientMethod, Optimizer, Schedule
 
 __all__ = [
     "Augmentation",

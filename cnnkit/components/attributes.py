@@ -13,7 +13,7 @@ from cnnkit.components.handing import hands_over, is_ours
 
 DYNAMIC = {"__dict__", "__setattr__", "setattr", "vars"}
 """Code that names one of these may keep attributes under names that stand nowhere."""
-CONTRACTS = {"cnnkit.components.contracts", "cnnkit.components.declared"}
+CONTRACTS = {f"cnnkit.components.{module}" for module in ("contracts", "declared", "training_contracts")}
 
 
 def unread(thing: object) -> list[str]:

@@ -201,55 +201,6 @@ class Loss(Exemplified, Component):
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
 
-class Optimizer(Component):
-    """The rule that moves the parameters, each number independently; it works on flat vectors of them."""
-
-    kind = "optimizer"
-    lr: float
-    """Learning rate before the schedule's factor."""
-
-    def slots(self) -> tuple[str, ...]:
-        """Names of the state vectors, each as long as the parameters and zero at the start."""
-        return ()
-
-    def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
-        """Change `params` and `state` in place, and return nothing: `params -= ...`, `state["mean"][...] = ...`.
-
-        params, grads and each state vector: (P,), or the same slice of them, in one of several processes: the rule must
-        be one for each number alone, and keep what it remembers in `state`; lr: the rate of this step, after the
-        schedule; step: 1 for the first. May overwrite `grads`.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no update")
-
-
-class GradientMethod(Component):
-    """Finds the gradient of a batch's loss without backpropagation: from values of the loss alone."""
-
-    kind = "gradient method"
-
-    def gradient(self, loss: Callable[[Array], float], params: Array, rng: np.random.Generator) -> Array:
-        """The gradient of the loss at `params`, (P,).
-
-        loss: the mean loss of the batch in float64 for any parameters, (P,), with the same random numbers, such as
-        those of dropout, each time; params: (P,) float64, may be overwritten; rng: random numbers of this step alone.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no gradient")
-
-
-class Schedule(Component):
-    """How the learning rate changes during training."""
-
-    kind = "schedule"
-
-    def factor(self, epoch: float, epochs: int) -> float:
-        """What the learning rate is multiplied with at this point: a finite number, 0 or above.
-
-        0.0 <= epoch < epochs, fractional inside one. It depends on these alone: a training asks at some points before
-        its first step, so that no work is lost to a factor that it cannot take.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no factor")
-
-
 class Metric(Exemplified, Component):
     """A number that measures predictions, computed from sums, so that it does not depend on the tiles."""
 
@@ -346,27 +297,6 @@ class Mixing(Component):
         y, other_y: (N, K) shares of the classes, or values to regress; draws: as for `Augmentation.apply`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no mix")
-
-
-class Callback(Component):
-    """Called after each epoch of a training, and may end it."""
-
-    kind = "callback"
-
-    def start(self, quantities: Mapping[str, bool]) -> None:
-        """Forget all earlier trainings; called before the first epoch.
-
-        quantities: what the history will have, and whether greater is better of it. Raises ConfigError if a quantity
-        that the callback needs is not among them.
-        """
-
-    def after_epoch(self, history: Mapping[str, list[float]]) -> str:
-        """Return why the training should end now, or "" to continue; anything but text is refused.
-
-        history: a copy of the values of each quantity (`loss`, `accuracy`, `validation_loss`, ...), one for each epoch
-        so far.
-        """
-        return ""
 
 
 class Runtime(Component):

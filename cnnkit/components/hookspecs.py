@@ -6,18 +6,15 @@ import pluggy
 
 from cnnkit.components.contracts import (
     Augmentation,
-    Callback,
     Dataset,
-    GradientMethod,
     Layer,
     Loss,
     Merge,
     Metric,
     Mixing,
-    Optimizer,
     Runtime,
-    Schedule,
 )
+from cnnkit.components.training_contracts import Callback, GradientMethod, Optimizer, Schedule
 
 NAMESPACE = "cnnkit"
 """Name of pluggy's project and of the entry-point group."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnnkit.components import contracts, hookspecs
+from cnnkit.components import contracts, hookspecs, training_contracts
 from cnnkit.components.contracts import Component
 from cnnkit.lines import cut
 
@@ -20,13 +20,13 @@ BUILT_IN = "cnnkit"
 KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
     "layer": ("cnnkit_layers", (contracts.Layer, contracts.Merge)),
     "loss": ("cnnkit_losses", (contracts.Loss,)),
-    "optimizer": ("cnnkit_optimizers", (contracts.Optimizer,)),
-    "gradient method": ("cnnkit_gradients", (contracts.GradientMethod,)),
-    "schedule": ("cnnkit_schedules", (contracts.Schedule,)),
+    "optimizer": ("cnnkit_optimizers", (training_contracts.Optimizer,)),
+    "gradient method": ("cnnkit_gradients", (training_contracts.GradientMethod,)),
+    "schedule": ("cnnkit_schedules", (training_contracts.Schedule,)),
     "metric": ("cnnkit_metrics", (contracts.Metric,)),
     "dataset": ("cnnkit_datasets", (contracts.Dataset,)),
     "augmentation": ("cnnkit_augmentations", (contracts.Augmentation, contracts.Mixing)),
-    "callback": ("cnnkit_callbacks", (contracts.Callback,)),
+    "callback": ("cnnkit_callbacks", (training_contracts.Callback,)),
     "runtime": ("cnnkit_runtimes", (contracts.Runtime,)),
 }
 """Each kind's hook, and the classes that its components must inherit from."""

@@ -4,8 +4,8 @@ from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.available_memory import available_memory
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.footprint import Footprint, Forecast
-from cnnkit.network.execution.layer_rates import LayerRates
 from cnnkit.network.execution.objective import Objective, Sums
+from cnnkit.network.execution.parameter_groups import Groups
 from cnnkit.network.execution.session import Session, busy_workers, training_session
 from cnnkit.network.execution.threads import available_cores
 from cnnkit.network.graph.keys import keyed_rng
@@ -22,7 +22,7 @@ __all__ = [
     "Footprint",
     "Forecast",
     "Graph",
-    "LayerRates",
+    "Groups",
     "Network",
     "Node",
     "Objective",

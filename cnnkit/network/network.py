@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from cnnkit.errors import DataError, ShapeError, UnitsWarning
 from cnnkit.layers import LogSoftmax, Softmax
 from cnnkit.layers.special import sigmoid
 from cnnkit.network.execution.engine import Engine
-from cnnkit.network.execution.layer_rates import with_frozen
+from cnnkit.network.execution.frozen import with_frozen
 from cnnkit.network.execution.threads import available_cores
 from cnnkit.network.graph.ending import layer_at_end, softmax, with_logits
 from cnnkit.network.graph.node import Node, owners
@@ -169,14 +169,14 @@ class Network:
 
     def engine(self, *, logits: bool = False) -> Engine:
         """An engine over this network's parameters; `logits` leaves out what makes probabilities of the task's."""
-        return self._engine_of(with_logits(self.nodes, self.task) if logits else self.nodes, {})
+        return self._engine_of(with_logits(self.nodes, self.task) if logits else self.nodes, ())
 
-    def engine_for(self, loss: Loss, factors: Mapping[int, float] | None = None) -> Engine:
-        """An engine that gives what a loss takes; factors: of layers, as `LayerRates` has them."""
-        return self._engine_of(with_logits(self.nodes, loss), factors or {})
+    def engine_for(self, loss: Loss, frozen: Collection[int] = ()) -> Engine:
+        """An engine that gives what a loss takes; frozen: the nodes that are not trained."""
+        return self._engine_of(with_logits(self.nodes, loss), frozen)
 
-    def _engine_of(self, nodes: list[Node], factors: Mapping[int, float]) -> Engine:
-        return Engine(with_frozen(nodes, factors), self.parameters, self.preprocessing, len(self.input_shape))
+    def _engine_of(self, nodes: list[Node], frozen: Collection[int]) -> Engine:
+        return Engine(with_frozen(nodes, frozen), self.parameters, self.preprocessing, len(self.input_shape))
 
     @property
     def has_probabilities(self) -> bool:

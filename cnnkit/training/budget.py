@@ -11,7 +11,7 @@ from cnnkit.network import Network
 from cnnkit.training.assemble import model_for, trainer_for
 from cnnkit.training.callbacks import TimeLimit
 from cnnkit.training.recipe import Recipe
-from cnnkit.training.steps import endless_batches
+from cnnkit.training.steps import accumulated, endless_updates
 from cnnkit.training.trainer import Trainer
 from cnnkit.types import Data, Samples
 
@@ -66,16 +66,16 @@ def _epoch_seconds(trainer: Trainer, model: Network, data: Data, budget: float) 
     limit = min(MEASURED, SHARE * budget)
     with trainer.session(model, data.train) as session:
         began, done = 0.0, 0
-        for key, batch in endless_batches(trainer, data.train.y):
+        for key, batches in endless_updates(trainer, data.train.y):
             if done == 1:  # the first step takes memory, which the others have
                 began = time.perf_counter()
-            session.step(batch, key)
+            accumulated(session, batches, key)
             session.update(0.0, done + 1)
             done += 1
             if done > FEWEST and time.perf_counter() - began > limit:
                 break
         taken = (time.perf_counter() - began) / (done - 1)
-    steps = -(-len(data.train) // trainer.batch_size)
+    steps = -(-len(data.train) // trainer.update_size)
     return steps * taken + (_evaluation_seconds(trainer, model, data.validation) if data.validation else 0.0)
 
 

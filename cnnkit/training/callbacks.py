@@ -6,10 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from cnnkit.components.checks import in_range, not_negative, positive, whole
-from cnnkit.components.contracts import Callback
-from cnnkit.errors import ConfigError
-
-HOW_TO_VALIDATE = "set data.validation in the recipe, such as 0.1, or in Python give Data(train, test, validation)"
+from cnnkit.components.quantities import greater_is_better
+from cnnkit.components.training_contracts import Callback
 
 
 def better(value: float, than: float, greater: bool, by_more_than: float = 0.0) -> bool:
@@ -26,19 +24,6 @@ def best_of(values: Sequence[float], greater: bool, by_more_than: float = 0.0) -
         if better(value, best, greater, by_more_than):
             best, best_epoch = value, epoch
     return best, best_epoch
-
-
-def greater_is_better(quantity: str, quantities: Mapping[str, bool]) -> bool:
-    """The direction of a quantity. Raises ConfigError, listing what a history will have, if it is not among it."""
-    if quantity not in quantities:
-        hint = (
-            f"; a validation quantity needs validation samples: {HOW_TO_VALIDATE}"
-            if quantity.startswith("validation_")
-            else ""
-        )
-        named = [name for name in quantities if "[" not in name]  # without the numbers of recorded arrays
-        raise ConfigError(f"{quantity!r} is not recorded in this training, only {', '.join(named)} are{hint}")
-    return quantities[quantity]
 
 
 class EarlyStopping(Callback):

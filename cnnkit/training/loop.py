@@ -14,7 +14,7 @@ from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError, TrainingError
 from cnnkit.network import Network, Objective, Session, Sums
 from cnnkit.training import diagnosis
-from cnnkit.training.averaging import Average
+from cnnkit.training.averaging import average_of
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.hints import Hints
@@ -23,7 +23,7 @@ from cnnkit.training.movement import Movement
 from cnnkit.training.progress import Progress
 from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.run import History
-from cnnkit.training.steps import batches, clipping, factor_at, rate_of
+from cnnkit.training.steps import accumulated, clipped, factor_at, feedback_of, rate_of, updates
 from cnnkit.training_options import TrainingOptions
 from cnnkit.types import Array, Samples
 
@@ -66,10 +66,12 @@ class Loop:
         """What must be the same when a checkpoint is resumed."""
         self._plain = Objective(options.loss, tuple(options.metrics))
         """What is measured, whatever the weights of classes in the training."""
-        self._average = None if options.average is None else Average(model, options.average)
+        self._average = average_of(model, options)
         self._recorder = Recorder(model, options.record, options.epochs)
         self._position = Position()
         self._rate = 0.0
+        self._feedback = 1.0
+        """Of the schedule, to the epochs that are done."""
         self._told_of_changes = False
         self._is_in_step = False
         """Whether weights, buffers and records may be from before and after a step at once."""
@@ -94,7 +96,7 @@ class Loop:
                 self._movement = Movement(self._session)
                 self._began, self._is_in_step = self._position.updates, False
                 self._hints = Hints(
-                    self._session, self._plain, self._model, self._options.batch_size, self._position.loss_before
+                    self._session, self._plain, self._model, self._options.update_size, self._position.loss_before
                 )
                 if not self._began:
                     self._position.loss_before = self._hints.begin()
@@ -114,9 +116,10 @@ class Loop:
                         raise
                     self._stop.signal, reason = signal.SIGINT, STOPPED
                     break
-        if self._average:
-            self._average.keep()
         self.kept_epoch, self.partial_steps = self._position.epoch or None, self._position.step
+        if self._average and self._average.has_begun(self._position.epoch):
+            self._average.keep()
+            self.partial_steps *= self._average.follows_steps
         if self._position.best_state:
             reason = self._gone_back(reason, quantities)
         if self.partial_steps:
@@ -170,16 +173,17 @@ class Loop:
     def _epoch(self) -> Sums | None:
         """Train the rest of an epoch; what its steps add up to, None if it was stopped before its end."""
         options, position = self._options, self._position
-        each = batches(options, position.epoch, self._session.samples.y)
+        each = updates(options, position.epoch, self._session.samples.y)
+        self._feedback = feedback_of(options.schedule, position.history)
         if position.step >= len(each):
             raise TrainingError(f"the checkpoint is at step {position.step}, but an epoch has {len(each)}")
         self._progress.epoch_started(position.epoch + 1, options.epochs, len(each))
         began = time.perf_counter() - position.seconds
         while True:
-            batch = each[position.step]
-            sums = self._step(batch, len(each))
+            step = each[position.step]
+            sums = self._step(step, len(each))
             position.seconds = time.perf_counter() - began
-            self._progress.step_done(position.step, len(batch), self._session.objective.means(sums))
+            self._progress.step_done(position.step, sum(map(len, step)), self._session.objective.means(sums))
             if position.step == len(each):
                 return sums
             if self._stop.signal is not None:
@@ -187,21 +191,17 @@ class Loop:
             if self._checkpoints and self._checkpoints.is_due():
                 self._checkpoint()
 
-    def _step(self, batch: Array, steps: int) -> Sums:
-        """One step and its update; what the steps of the epoch add up to."""
+    def _step(self, batches: list[Array], steps: int) -> Sums:
+        """One step, of one batch or several, and its update; what the steps of the epoch add up to."""
         options, position, session = self._options, self._position, self._session
         self._is_in_step = True
         factor = factor_at(options.schedule, position.epoch + position.step / steps, options.epochs)
-        self._rate = rate_of(options.optimizer) * factor * position.rate_factor
-        key = (options.seed, position.epoch, position.step)
-        sums = session.step(batch, key)
-        norm = session.norm()
-        if not (math.isfinite(sums.loss) and math.isfinite(norm)):
-            found = f"the loss is {sums.loss / sums.count:g} and the gradient's norm {norm:g}"
-            raise self._not_finite(found, diagnosis.first_not_finite(session, batch, key))
-        scale = clipping(norm, options.clip_norm)
+        self._rate = rate_of(options.optimizer) * factor * self._feedback * position.rate_factor
+        key = (options.seed, position.epoch, position.step * (options.accumulate or 1))
+        sums, norm = accumulated(session, batches, key, self._look_at_batch)
+        scale, norm = clipped(session, norm, options)
         session.update(self._rate, position.updates + 1, scale)
-        self._movement.step(self._rate * scale * norm)
+        self._movement.step(self._rate * norm)
         if not diagnosis.weights_are_finite(session.engine):
             raise self._not_finite("the update overflowed", diagnosis.first_weights(session.engine))
         position.updates += 1
@@ -212,9 +212,17 @@ class Loop:
         self._is_in_step = False
         return position.sums
 
+    def _look_at_batch(self, sums: Sums, norm: float, batch: Array, key: tuple[int, int, int]) -> None:
+        """Raises NotFiniteError for a loss or gradient that is not finite."""
+        if not (math.isfinite(sums.loss) and math.isfinite(norm)):
+            found = f"the loss is {sums.loss / sums.count:g} and the gradient's norm {norm:g}"
+            raise self._not_finite(found, diagnosis.first_not_finite(self._session, batch, key))
+
     def _end_epoch(self, sums: Sums, quantities: dict[str, bool]) -> None:
         """Measure the epoch, record it, and move on to the next one."""
         options, position = self._options, self._position
+        if self._average:
+            self._average.epoch_ended(position.epoch + 1)
         with self._average.in_place() if self._average else nullcontext():
             self._measure(sums, quantities)
         position.epoch += 1

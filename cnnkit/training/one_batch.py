@@ -12,7 +12,7 @@ from cnnkit.components.contracts import are_indices_for
 from cnnkit.components.predicted import predicted_classes
 from cnnkit.network import Engine, Network, available_cores
 from cnnkit.training.hints import about_inputs
-from cnnkit.training.steps import batches, clipping, rate_of
+from cnnkit.training.steps import batches, clipped, rate_of
 from cnnkit.training.trainer import Trainer
 from cnnkit.types import Data, Samples, Task
 
@@ -55,7 +55,8 @@ def overfit_one_batch(trainer: Trainer, model: Network, data: Data, steps: int =
     with trainer.session(model, batch, checked.labels, augmented=False) as session:
         while done < steps and not learned and math.isfinite(after["loss"]):
             session.step(np.arange(len(batch)), (trainer.seed, 0, done))
-            session.update(rate_of(trainer.optimizer), done + 1, clipping(session.norm(), trainer.clip_norm))
+            scale, _ = clipped(session, session.norm(), trainer)
+            session.update(rate_of(trainer.optimizer), done + 1, scale)
             done += 1
             if done % EVERY == 0 or done == steps:
                 after = trainer.evaluate(model, batch)

@@ -14,6 +14,7 @@ from cnnkit.components import CollectingMetric, Component, Metric
 from cnnkit.components.attributes import unread
 from cnnkit.components.checks import are_shares
 from cnnkit.components.naming import Naming
+from cnnkit.components.quantities import HOW_TO_VALIDATE
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import BatchNorm2D
 from cnnkit.losses.class_loss import ignored_by
@@ -21,11 +22,11 @@ from cnnkit.metrics import METRICS
 from cnnkit.metrics.class_metric import _ClassMetric
 from cnnkit.network import Network
 from cnnkit.network.graph.ending import about_end
-from cnnkit.training.callbacks import HOW_TO_VALIDATE
+from cnnkit.training.averaging import check_averages
 from cnnkit.training.data_checks import NAMES, Parts
-from cnnkit.training.freezing import factors_of
+from cnnkit.training.groups import groups_of
 from cnnkit.training.recording import Recorder, quantities_of
-from cnnkit.training.steps import factor_at, rate_of
+from cnnkit.training.steps import check_clipping, factor_at, rate_of
 from cnnkit.training_options import OPTIONS, TrainingOptions
 from cnnkit.types import blocks
 from cnnkit.wording import did_you_mean
@@ -54,6 +55,8 @@ def begin(options: TrainingOptions, model: Network, *, is_validated: bool) -> No
     for callback in options.callbacks:
         with Naming(callback):
             callback.start(dict(quantities))
+    with Naming(options.schedule):
+        options.schedule.begin(dict(quantities))
 
 
 def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[str]:
@@ -66,7 +69,9 @@ def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[st
     for thing, name in _parts(options, model):
         for attribute in unread(thing):
             _check_attribute(name(), thing, attribute)
-    factors_of(model, options)
+    groups_of(model, options)
+    check_clipping(options)
+    check_averages(options)
     rate_of(options.optimizer)
     for epoch in np.linspace(0.0, options.epochs, min(LOOKS, 2 * options.epochs), endpoint=False).tolist():
         factor_at(options.schedule, epoch, options.epochs)

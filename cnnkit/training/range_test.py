@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.components.checks import positive, whole
 from cnnkit.errors import ConfigError, TrainingError
 from cnnkit.network import Network
-from cnnkit.training.steps import clipping, endless_batches
+from cnnkit.training.steps import accumulated, clipped, endless_updates
 from cnnkit.training.trainer import Trainer
 from cnnkit.types import Data
 
@@ -69,11 +69,11 @@ def range_test(
     checked = trainer.prepare(model, data)
     found, total = RangeTest(), 0.0
     with trainer.session(model, checked.train, checked.labels) as session:
-        each = endless_batches(trainer, checked.train.y)
-        for number, (key, batch) in zip(range(steps), each, strict=False):
+        each = endless_updates(trainer, checked.train.y)
+        for number, (key, batches) in zip(range(steps), each, strict=False):
             rate = low * (high / low) ** (number / (steps - 1))
-            sums = session.step(batch, key)
-            loss, norm = sums.loss / sums.count, session.norm()
+            sums, norm = accumulated(session, batches, key)
+            loss = sums.loss / sums.count
             total = SMOOTHING * total + (1 - SMOOTHING) * loss
             smoothed = total / (1 - SMOOTHING ** (number + 1))
             lowest = min(found.smoothed, default=math.inf)
@@ -81,5 +81,6 @@ def range_test(
                 break
             for values, value in ((found.rates, rate), (found.losses, loss), (found.smoothed, smoothed)):
                 values.append(value)
-            session.update(rate, number + 1, clipping(norm, trainer.clip_norm))
+            scale, _ = clipped(session, norm, trainer)
+            session.update(rate, number + 1, scale)
     return found

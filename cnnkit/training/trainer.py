@@ -13,7 +13,6 @@ from cnnkit.errors import CnnkitError, ConfigError, ShapeError
 from cnnkit.network import (
     Augmented,
     Forecast,
-    LayerRates,
     Network,
     Objective,
     Session,
@@ -35,7 +34,7 @@ from cnnkit.training.data_checks import (
     samples_of,
     with_validation,
 )
-from cnnkit.training.freezing import factors_of
+from cnnkit.training.groups import groups_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.notebook_progress import shown
@@ -209,7 +208,7 @@ class Trainer(TrainingOptions):
         engine.cost.check()
         checked = check_data(model, self.loss, data)
         check_balance(self, checked.train.y, checked.labels, model.output_shape[0])
-        engine.check_steps(len(checked.train), min(self.batch_size, len(checked.train)))
+        engine.check_steps(len(checked.train), min(self.batch_size, len(checked.train)), self.accumulate or 1)
         for part in (checked.validation, checked.test):
             engine.check_evaluation(len(part or ()), self.objective)
         return checked
@@ -232,7 +231,8 @@ class Trainer(TrainingOptions):
     def _forecast(self, model: Network, parts: Parts | Checked) -> Forecast:
         train, others = parts.train, (parts.validation, parts.test)
         kept = 2 if self.keep == "best" else 0
-        kept += 0 if self.average is None else 3
+        kept += 3 if self.averages else 0
+        kept += 2 if self.accumulate else 0
         if self.rollback is not None:
             kept += 1 + len(self.optimizer.slots())
         return Forecast(
@@ -297,8 +297,8 @@ class Trainer(TrainingOptions):
 def _session(
     options: TrainingOptions, model: Network, samples: Samples, workers: int, weights: tuple[float, ...] | None
 ) -> AbstractContextManager[Session]:
-    factors = factors_of(model, options)
-    engine = model.engine_for(options.loss, factors)
+    groups = groups_of(model, options)
+    engine = model.engine_for(options.loss, groups.frozen)
     return training_session(
         engine,
         samples,
@@ -307,7 +307,7 @@ def _session(
         min(options.batch_size, len(samples)),
         workers,
         options.gradient,
-        LayerRates(engine.parameters, factors) if factors else None,
+        groups,
     )
 
 

@@ -34,7 +34,7 @@ def plan_of(trainer: Trainer, model: Network, data: Data) -> TrainingPlan:
     Raises what `Trainer.check` raises, but nothing where the memory does not suffice: see `plan.memory.require()`.
     """
     warnings = trainer.check_but_memory(model, data).warnings
-    steps = -(-len(data.train) // trainer.batch_size)
+    steps = -(-len(data.train) // trainer.update_size)
     return TrainingPlan(
         len(data.train),
         len(data.validation or ()),

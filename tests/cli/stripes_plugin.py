@@ -56,7 +56,7 @@ class Signs(Optimizer):
 class Stairs(Schedule):
     """Half the rate after half the epochs."""
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return 1.0 if epoch < epochs / 2 else 0.5
 
 

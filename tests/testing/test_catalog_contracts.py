@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -29,7 +30,7 @@ from cnnkit.types import Array, Example
 
 CHECKS: dict[str, Callable[..., None]] = {
     "optimizer": check_optimizer,
-    "schedule": check_schedule,
+    "schedule": functools.partial(check_schedule, epochs=100),
     "callback": check_callback,
     "runtime": check_runtime,
 }
@@ -39,15 +40,11 @@ EXEMPLIFIED: tuple[tuple[Callable[..., None], type[Loss | Metric]], ...] = (
     *((check_metric, cls) for cls in METRICS),
 )
 ARGUMENTS = {
-    "Step": ["Step(3)", "Step(1, gamma=0.5)"],
     "StopAt": ["StopAt(0.5)", 'StopAt(0.2, monitor="loss")'],
     "TimeLimit": ["TimeLimit(0.05)"],
-    "SGD": ["SGD()", "SGD(0.1, momentum=0.9)", "SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1)"],
-    "Adam": ["Adam()", "Adam(weight_decay=0.1)"],
-    "Cosine": ["Cosine()", "Cosine(warmup=1.5, final=0.1)"],
     "EarlyStopping": ["EarlyStopping()", 'EarlyStopping(monitor="accuracy", patience=1, min_delta=0.1)'],
 }
-"""Expressions of those that need arguments, or have some that do much; others are tried without any."""
+"""Expressions of those without examples that need arguments, or have some that do much; others are tried without."""
 
 
 def built_in(kind: str) -> dict[str, type[Component]]:
@@ -57,8 +54,10 @@ def built_in(kind: str) -> dict[str, type[Component]]:
 
 
 def expressions(kind: str) -> list[tuple[str, str]]:
-    found = built_in(kind)
-    return [(kind, text) for name in found for text in ARGUMENTS.get(name, [f"{name}()"])]
+    """The examples of each class, where it gives some."""
+    found = built_in(kind).items()
+    examples = {name: [one.expression for one in getattr(cls, "examples", ())] for name, cls in found}
+    return [(kind, text) for name, _ in found for text in examples[name] or ARGUMENTS.get(name, [f"{name}()"])]
 
 
 @pytest.mark.parametrize(("kind", "text"), [case for kind in CHECKS for case in expressions(kind)])

@@ -17,52 +17,52 @@ from cnnkit.testing import check_schedule
 
 
 class Negative(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return math.cos(math.pi * epoch / epochs)
 
 
 class NotANumber(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return math.nan if epoch > 2 else 1.0
 
 
 class Infinite(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return 1.0 if epoch else math.inf
 
 
 class Nothing(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return 0.0
 
 
 class AnArray(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return np.ones(1)  # type: ignore[return-value]  # wrong on purpose
 
 
 class NoNumber(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return None  # type: ignore[return-value]  # wrong on purpose
 
 
 class Complex(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return (3 - epoch) ** 0.5  # type: ignore[no-any-return]  # wrong on purpose
 
 
 class WholeEpochs(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return [1.0, 0.5, 0.1][epoch]  # type: ignore[call-overload, no-any-return]  # wrong on purpose
 
 
 class OneEpoch(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return 1 - 0.9 * epoch / (epochs - 1) if epoch < epochs - 1 else 0.1 + 0 / (epochs - 1)
 
 
 class TooLate(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         if epoch > 5:
             raise ConfigError("five epochs are enough")
         return 1.0
@@ -72,7 +72,7 @@ class Counts(Schedule):
     def __init__(self) -> None:
         self.calls = 0
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         self.calls += 1
         return 1 / self.calls
 
@@ -84,17 +84,17 @@ class Since(Schedule):
         seen = iter(range(10**6))
         self.ask: Callable[[], int] = lambda: next(seen)
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return 1 / (1 + self.ask())
 
 
 class Clock(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return 1 + time.perf_counter_ns() % 1000 / 1e6
 
 
 class Random(Schedule):
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return random.random()
 
 
@@ -104,7 +104,7 @@ class Falls(Schedule):
     def __init__(self, start: float = 1.0) -> None:
         self.start = start
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         self.start = 0.5 if epoch > 3 else self.start
         return self.start
 
@@ -142,28 +142,28 @@ def test_each_fault_is_found_and_named(one: Schedule, check: str, reason: str) -
 class Above(Schedule):
     """Larger than 1, and a NumPy number."""
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return np.float64(3 + np.sin(epoch))
 
 
 class FromZero(Schedule):
     """A warm-up whose first step is wasted."""
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return min(1.0, epoch)
 
 
 class Freeze(Schedule):
     """0 at the end, and a whole number."""
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return int(epoch < epochs / 2)
 
 
 class Long(Schedule):
     """Refuses short trainings at once."""
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         if epochs < 5:
             raise ConfigError("Long needs 5 epochs or more")
         return float(Fraction(9, 10) ** int(epoch))
@@ -173,7 +173,7 @@ class Restarts(Schedule):
     def __init__(self, every: float = 1.5) -> None:
         self.every = every
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return (1 + math.cos(math.pi * (epoch % self.every) / self.every)) / 2
 
 

@@ -11,8 +11,10 @@ from cnnkit import Sequential, Trainer
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 from cnnkit.training import Run
-from cnnkit.training.averaging import Average
+from cnnkit.training.averaging import MovingAverage
+from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.types import Data
+from tests.training.test_checkpoint import InMemory, StopsAfter
 
 DATA = load_dataset("Digits()")
 LAYERS = ["Conv2D(4, 3)", "BatchNorm2D()", "ReLU()", "Flatten()", "Dense(10)"]
@@ -30,7 +32,7 @@ def fit(data: Data = DATA, **options: Any) -> Run:
 def test_the_average_is_that_of_the_formula() -> None:
     model = network()
     rng = np.random.default_rng(0)
-    parameters, average = model.parameters.vector, Average(model, 0.6)
+    parameters, average = model.parameters.vector, MovingAverage(model, 0.6)
     running = model.nodes[1].layer.buffers["running_mean"]
     expected, expected_running = parameters.astype(np.float64), running.astype(np.float64)
     for step in range(1, 12):
@@ -73,3 +75,49 @@ def test_the_number_of_workers_changes_nothing(workers: int) -> None:
 def test_a_wrong_decay_is_refused(average: float, found: str) -> None:
     with pytest.raises(ConfigError, match=found):
         Trainer(average=average)
+
+
+def test_the_mean_over_epochs_is_that_of_their_last_weights() -> None:
+    """What a training has at the end of an epoch, a shorter one ends with."""
+    ends = [fit(epochs=epochs, workers=1).model.state() for epochs in (3, 4, 5)]
+    run = fit(epochs=5, average_epochs=0.4, workers=1)
+    for name, array in run.model.state().items():
+        mean = np.mean([np.asarray(end[name], np.float64) for end in ends], axis=0)
+        np.testing.assert_allclose(array, mean, rtol=1e-5, atol=1e-7)
+    assert run.history["loss"] == fit(epochs=5, workers=1).history["loss"]
+    for workers in (2, 3):
+        state = fit(epochs=5, average_epochs=0.4, workers=workers).model.state()
+        assert all(state[name].tobytes() == array.tobytes() for name, array in run.model.state().items())
+
+
+def test_the_mean_over_epochs_is_validated_and_survives_an_interruption() -> None:
+    data = load_dataset("Digits()", None, 0.1)
+    assert data.validation is not None
+    whole = fit(data, epochs=4, average_epochs=0.5)
+    assert Trainer().evaluate(whole.model, data.validation)["accuracy"] == whole.history["validation_accuracy"][-1]
+    for steps in (5, 19, 25):  # before the mean has begun, and after it
+        settings: dict[str, Any] = {"optimizer": "SGD(0.1)", "epochs": 4, "batch_size": 200, "average_epochs": 0.5}
+        store, progress = InMemory(), StopsAfter(steps)
+        Trainer(**settings, progress=progress).fit(
+            network(), data, stop=progress.request, checkpoints=Checkpoints(store)
+        )
+        run = Trainer(**settings).fit(network(), data, checkpoints=Checkpoints(store, resume=True))
+        assert all(run.model.state()[name].tobytes() == one.tobytes() for name, one in whole.model.state().items())
+
+
+def test_a_training_that_ends_before_its_mean_begins_keeps_its_weights() -> None:
+    for steps, partial in ((3, 3), (12, 4), (28, 0)):
+        progress, plain = StopsAfter(steps), StopsAfter(steps)
+        run = Trainer(optimizer="SGD(0.1)", epochs=4, batch_size=200, average_epochs=0.5, progress=progress).fit(
+            network(), DATA, stop=progress.request
+        )
+        bare = Trainer(optimizer="SGD(0.1)", epochs=4, batch_size=200, progress=plain).fit(
+            network(), DATA, stop=plain.request
+        )
+        assert run.partial_steps == partial
+        assert np.array_equal(run.model.parameters.vector, bare.model.parameters.vector) == (partial > 0)
+
+
+def test_two_means_at_once_are_refused() -> None:
+    with pytest.raises(ConfigError, match="average and average_epochs are two means of the weights"):
+        fit(average=0.9, average_epochs=0.5)

@@ -58,7 +58,7 @@ class Gives(Schedule):
     def __repr__(self) -> str:
         return "Gives()"
 
-    def factor(self, epoch: float, epochs: int) -> Any:
+    def factor(self, epoch: float, epochs: float) -> Any:
         return 1.0 if epoch < 2 else self.later
 
 
@@ -80,7 +80,7 @@ def test_such_a_number_passes(factor: Any) -> None:
 class Fails(Schedule):
     """Fails in the end."""
 
-    def factor(self, epoch: float, epochs: int) -> float:
+    def factor(self, epoch: float, epochs: float) -> float:
         return 1 / (epochs - 0.5 - epoch)
 
 
@@ -279,7 +279,7 @@ def test_a_very_long_training_is_looked_at_in_no_time() -> None:
     asked: list[float] = []
 
     class Counted(Schedule):
-        def factor(self, epoch: float, epochs: int) -> float:
+        def factor(self, epoch: float, epochs: float) -> float:
             asked.append(epoch)
             return 1.0 if len(asked) < 1000 else -1.0
 

@@ -89,13 +89,13 @@ class Engine:
             return "as smaller ones would cost more than they compute"
         return f"so that a batch has {-(-batch_size // self.tile_for(batch_size))} to share out"
 
-    def check_steps(self, samples: int, batch_size: int) -> None:
+    def check_steps(self, samples: int, batch_size: int, batches: int = 1) -> None:
         """Raise CostError if an epoch of so many samples, or one of its steps, takes too long by the loops of layers.
 
-        A training ends only after a step, however soon it is asked to.
+        batches: of a step; a training ends only after a step, however soon it is asked to.
         """
         tile = self.tile_for(batch_size)
-        self.cost.check_step(batch_size, tile)
+        self.cost.check_step(min(samples, batches * batch_size), tile)
         self.cost.check_rounds(samples, tile)
 
     def evaluate(self, samples: Samples, objective: Objective, workers: int) -> Sums:

@@ -15,9 +15,9 @@ from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.engine import Engine
-from cnnkit.network.execution.layer_rates import LayerRates
 from cnnkit.network.execution.objective import Objective, Sums
-from cnnkit.network.execution.session import Session
+from cnnkit.network.execution.parameter_groups import Groups
+from cnnkit.network.execution.session import NO_GROUPS, Session
 from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.graph.keys import keyed_rng
 from cnnkit.network.graph.node import INPUT
@@ -101,9 +101,9 @@ class NumericSession(Session):
         optimizer: Optimizer,
         batch_size: int,
         method: GradientMethod,
-        layer_rates: LayerRates | None = None,
+        groups: Groups = NO_GROUPS,
     ) -> None:
-        super().__init__(engine, samples, objective, optimizer, batch_size, layer_rates)
+        super().__init__(engine, samples, objective, optimizer, batch_size, groups)
         self.method = method
         self._exact = in_float64(engine)
         self._places: Workspaces = defaultdict(functools.partial(Workspace, self._exact.dtype))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from cnnkit.components import Optimizer
 from cnnkit.components.described import described
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ComponentError
-from cnnkit.types import Array
+from cnnkit.types import Array, Scope
 
 
 def slots_of(optimizer: Optimizer) -> tuple[str, ...]:
@@ -23,6 +25,15 @@ def slots_of(optimizer: Optimizer) -> tuple[str, ...]:
             f'("mean", "square"); slots() gave {given!r}'
         )
     return tuple(given)
+
+
+def scope_of(optimizer: Optimizer) -> Scope:
+    """What it is given at once. Raises ComponentError for another word than those of the contract."""
+    scope = optimizer.scope
+    if scope not in get_args(Scope):
+        allowed = ", ".join(map(repr, get_args(Scope)))
+        raise ComponentError(f"the optimizer {optimizer!r} must have a scope among {allowed}, got {scope!r}")
+    return scope
 
 
 def move(optimizer: Optimizer, params: Array, grads: Array, vectors: dict[str, Array], lr: float, number: int) -> None:

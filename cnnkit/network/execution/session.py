@@ -16,16 +16,17 @@ import numpy as np
 
 from cnnkit.components import GradientMethod, Optimizer
 from cnnkit.network.execution.engine import Engine
-from cnnkit.network.execution.layer_rates import LayerRates
 from cnnkit.network.execution.memory import memory_errors_told
 from cnnkit.network.execution.objective import Objective, Sums
-from cnnkit.network.execution.optimization import move, slots_of
+from cnnkit.network.execution.optimization import move, scope_of, slots_of
+from cnnkit.network.execution.parameter_groups import Groups, ParameterGroups
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_pass import TilePass, to_end, to_stop
-from cnnkit.types import Array, Samples
+from cnnkit.types import Array, Samples, Shape
 
 SLOT_BYTES = 64 << 20
 """What the gradients of tiles that are not yet added may take, if it is more than one for each worker."""
+NO_GROUPS = Groups()
 CHUNK = 4096
 """Numbers whose squares are summed up together for the norm of the gradient, whoever does it."""
 
@@ -45,10 +46,10 @@ class Session:
         objective: Objective,
         optimizer: Optimizer,
         batch_size: int,
-        layer_rates: LayerRates | None = None,
+        groups: Groups = NO_GROUPS,
     ) -> None:
         self.engine = engine
-        self.layer_rates = layer_rates
+        self.groups = ParameterGroups(engine.parameters, optimizer, groups)
         self.samples = samples
         self.objective = objective
         self.optimizer = optimizer
@@ -100,6 +101,11 @@ class Session:
         """
         self.move(0, lr, number, scale)
 
+    def measure(self) -> None:
+        """Take in that the gradient was changed after the step, for its norm."""
+        for worker in range(self.workers):
+            self.square(worker)
+
     def rounds(self, count: int) -> list[range]:
         """The numbers of the tiles of a batch with `count` samples, as many at a time as there are slots."""
         tiles, slots = -(-count // self.tile), len(self.slots)
@@ -138,8 +144,7 @@ class Session:
     def square(self, worker: int) -> None:
         """Sum up the squares of the chunks in a worker's part."""
         part = self.part(worker)
-        if self.layer_rates:
-            self.layer_rates.zero_frozen(self.gradient, part)
+        self.groups.zero_frozen(self.gradient, part)
         gradient, first = self.gradient[part], part.start // CHUNK
         whole = len(gradient) // CHUNK
         chunks, rest = gradient[: whole * CHUNK].reshape(whole, CHUNK), gradient[whole * CHUNK :]
@@ -151,21 +156,39 @@ class Session:
     def move(self, worker: int, lr: float, number: int, scale: float) -> None:
         """Update a worker's part of the parameters."""
         self.engine.parameters.require_in_place()
-        part = self.part(worker)
-        if part.start == part.stop:
-            return
-        if scale != 1:
-            self.gradient[part] *= scale
-        state = {name: vector[part] for name, vector in self.state.items()}
         parameters = self.engine.parameters.vector
 
-        def update() -> None:
-            move(self.optimizer, parameters[part], self.gradient[part], state, lr, number)
+        def call(optimizer: Optimizer, params: Array, grads: Array, state: dict[str, Array]) -> None:
+            move(optimizer, params, grads, state, lr, number)
 
-        if self.layer_rates:
-            self.layer_rates.apply(parameters, part, update)
-        else:
-            update()
+        for part, shape in self.shares(worker):
+            if scale != 1:
+                self.gradient[part] *= scale
+            state = {name: vector[part].reshape(shape) for name, vector in self.state.items()}
+            self.groups.move(part, parameters[part].reshape(shape), self.gradient[part].reshape(shape), state, call)
+
+    def shares(self, worker: int) -> list[tuple[slice, Shape]]:
+        """What one worker lets the optimizer move: the parts of the vectors, each with the shape that it is given."""
+        size = self.gradient.size
+        match scope_of(self.optimizer):
+            case "numbers":
+                part = self.part(worker)
+                return [(part, (part.stop - part.start,))] if part.start < part.stop else []
+            case "network":
+                return [(slice(0, size), (size,))] if worker == 0 and size else []
+        return self._whole_parameters[worker]
+
+    @functools.cached_property
+    def _whole_parameters(self) -> list[list[tuple[slice, Shape]]]:
+        """For each worker its parameters: the next largest one is for whom has the fewest numbers."""
+        shares: list[list[tuple[slice, Shape]]] = [[] for _ in range(self.workers)]
+        numbers = [0] * self.workers
+        entries = [entry for entry in self.engine.parameters if entry.start < entry.stop]
+        for entry in sorted(entries, key=lambda entry: (entry.start - entry.stop, entry.start)):
+            worker = numbers.index(min(numbers))
+            numbers[worker] += entry.stop - entry.start
+            shares[worker].append((slice(entry.start, entry.stop), entry.shape))
+        return shares
 
 
 def slot_count(engine: Engine, batch_size: int, workers: int) -> int:
@@ -192,7 +215,7 @@ def training_session(
     batch_size: int,
     workers: int,
     method: GradientMethod | None = None,
-    layer_rates: LayerRates | None = None,
+    groups: Groups = NO_GROUPS,
 ) -> Iterator[Session]:
     """A session with as many workers as can be kept busy: processes, or this one alone; with a method, always alone.
 
@@ -204,14 +227,14 @@ def training_session(
         if method is not None:
             from cnnkit.network.execution.numeric import NumericSession
 
-            yield NumericSession(engine, samples, objective, optimizer, batch_size, method, layer_rates)
+            yield NumericSession(engine, samples, objective, optimizer, batch_size, method, groups)
             return
         if workers == 1:
-            yield Session(engine, samples, objective, optimizer, batch_size, layer_rates)
+            yield Session(engine, samples, objective, optimizer, batch_size, groups)
             return
         from cnnkit.network.execution.worker_processes import SharedSession
 
-        session = SharedSession(engine, samples, objective, optimizer, batch_size, workers, layer_rates)
+        session = SharedSession(engine, samples, objective, optimizer, batch_size, workers, groups)
         try:
             yield session
         finally:

@@ -24,10 +24,10 @@ from cnnkit import errors
 from cnnkit.components import Optimizer
 from cnnkit.errors import CnnkitError, TrainingError
 from cnnkit.network.execution.engine import Engine
-from cnnkit.network.execution.layer_rates import LayerRates
 from cnnkit.network.execution.memory import out_of_memory, pages
 from cnnkit.network.execution.objective import Objective, Sums
-from cnnkit.network.execution.session import Session
+from cnnkit.network.execution.parameter_groups import Groups
+from cnnkit.network.execution.session import NO_GROUPS, Session
 from cnnkit.network.execution.tile_pass import alone, to_end, to_stop
 from cnnkit.terminal import HANGUP
 from cnnkit.types import Array, Samples, Shape
@@ -49,10 +49,10 @@ class SharedSession(Session):
         optimizer: Optimizer,
         batch_size: int,
         workers: int,
-        layer_rates: LayerRates | None = None,
+        groups: Groups = NO_GROUPS,
     ) -> None:
         self.workers = workers
-        super().__init__(engine, samples, objective, optimizer, batch_size, layer_rates)
+        super().__init__(engine, samples, objective, optimizer, batch_size, groups)
         self._like, partials = self._probe()
         parameters = engine.parameters
         parameters.move_to(_shared(parameters.vector.shape, parameters.vector.dtype))

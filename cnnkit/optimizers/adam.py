@@ -1,57 +1,16 @@
-"""Optimizers: how a step changes the parameters, all of them in one flat vector, in place."""
+"""Adam, and Adam with decoupled weight decay."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from cnnkit.components.checks import in_range, not_negative, positive, true_or_false
-from cnnkit.components.contracts import Optimizer
-from cnnkit.errors import ConfigError
-from cnnkit.types import Array
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum, Nesterov's look-ahead and weight decay if asked for.
-
-    g = g + weight_decay * p
-    v = momentum * v + g                 v is 0 before the first step
-    d = g + momentum * v                 with nesterov; else d = v
-    p = p - lr * d
-
-    p, g, v: (P,). Raises ConfigError for lr <= 0, momentum outside [0, 1), weight_decay < 0, or nesterov without
-    momentum.
-    Source: Polyak (1964), Some methods of speeding up the convergence of iteration methods; Sutskever, Martens, Dahl,
-    Hinton (2013), On the Importance of Initialization and Momentum in Deep Learning.
-    """
-
-    def __init__(
-        self, lr: float = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
-    ) -> None:
-        self.lr = positive("lr", lr)
-        self.momentum = in_range("momentum", momentum, 0.0, 1.0)
-        self.nesterov = true_or_false("nesterov", nesterov)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
-        if nesterov and not momentum:
-            raise ConfigError("nesterov=True needs momentum above 0, got momentum=0.0; try momentum=0.9")
-
-    def slots(self) -> tuple[str, ...]:
-        return ("velocity",) if self.momentum else ()
-
-    def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
-        if self.weight_decay:
-            grads += self.weight_decay * params
-        move = grads
-        if self.momentum:
-            move = state["velocity"]
-            move *= self.momentum
-            move += grads
-        if self.nesterov:
-            grads += self.momentum * move
-            move = grads
-        params -= np.multiply(move, lr, out=grads)
+from cnnkit.components.training_contracts import Optimizer
+from cnnkit.types import Array, Example
 
 
 class Adam(Optimizer):
@@ -60,11 +19,22 @@ class Adam(Optimizer):
     g = g + weight_decay * p
     m = beta1 * m + (1 - beta1) * g      m and v are 0 before the first step, t = 1
     v = beta2 * v + (1 - beta2) * g^2
-    p = p - lr * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)
+    w = v                                with amsgrad: max(w, v)
+    p = p - lr * m / (1 - beta1^t) / (sqrt(w / (1 - beta2^t)) + epsilon)
 
-    p, g, m, v: (P,). Raises ConfigError for lr <= 0, a beta outside [0, 1), epsilon <= 0, or weight_decay < 0.
-    Source: Kingma, Ba (2015), Adam: A Method for Stochastic Optimization.
+    p, g, m, v, w: (P,). Raises ConfigError for lr <= 0, a beta outside [0, 1), epsilon <= 0, or weight_decay < 0.
+    Source: Kingma, Ba (2015), Adam: A Method for Stochastic Optimization; amsgrad: Reddi, Kale, Kumar (2018), On the
+    Convergence of Adam and Beyond.
     """
+
+    twin = "torch.optim.Adam"
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example("Adam(0.01)", (), "lr=0.01"),
+        Example("Adam(0.01, beta1=0.8, beta2=0.99, epsilon=1e-3)", (), "lr=0.01, betas=(0.8, 0.99), eps=1e-3"),
+        Example("Adam(0.01, beta1=0.0)", (), "lr=0.01, betas=(0.0, 0.999)"),
+        Example("Adam(0.01, weight_decay=0.1)", (), "lr=0.01, weight_decay=0.1"),
+        Example("Adam(0.01, beta2=0.9, amsgrad=True)", (), "lr=0.01, betas=(0.9, 0.9), amsgrad=True"),
+    )
 
     def __init__(
         self,
@@ -73,15 +43,17 @@ class Adam(Optimizer):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
     ) -> None:
         self.lr = positive("lr", lr)
         self.beta1 = in_range("beta1", beta1, 0.0, 1.0)
         self.beta2 = in_range("beta2", beta2, 0.0, 1.0)
         self.epsilon = positive("epsilon", epsilon)
         self.weight_decay = not_negative("weight_decay", weight_decay)
+        self.amsgrad = true_or_false("amsgrad", amsgrad)
 
     def slots(self) -> tuple[str, ...]:
-        return "mean", "square"
+        return ("mean", "square", "largest") if self.amsgrad else ("mean", "square")
 
     def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
         if self.weight_decay:
@@ -96,6 +68,8 @@ class Adam(Optimizer):
         grads *= grads
         square *= self.beta2
         square += grads
+        if self.amsgrad:
+            square = np.maximum(state["largest"], square, out=state["largest"])
         scale = math.sqrt((1 - self.beta2) / (1 - self.beta2**step))
         move = np.sqrt(square, out=grads)
         move += self.epsilon / scale
@@ -110,11 +84,19 @@ class AdamW(Adam):
     p = p - lr * weight_decay * p
     m = beta1 * m + (1 - beta1) * g      m and v are 0 before the first step, t = 1
     v = beta2 * v + (1 - beta2) * g^2
-    p = p - lr * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)
+    w = v                                with amsgrad: max(w, v)
+    p = p - lr * m / (1 - beta1^t) / (sqrt(w / (1 - beta2^t)) + epsilon)
 
-    p, g, m, v: (P,). Raises ConfigError as Adam does.
+    p, g, m, v, w: (P,). Raises ConfigError as Adam does.
     Source: Loshchilov, Hutter (2019), Decoupled Weight Decay Regularization.
     """
+
+    twin = "torch.optim.AdamW"
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example("AdamW(0.01)", (), "lr=0.01"),
+        Example("AdamW(0.01, weight_decay=0.3)", (), "lr=0.01, weight_decay=0.3"),
+        Example("AdamW(0.01, beta2=0.9, amsgrad=True)", (), "lr=0.01, betas=(0.9, 0.9), amsgrad=True"),
+    )
 
     def __init__(
         self,
@@ -123,12 +105,10 @@ class AdamW(Adam):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float = 0.01,
+        amsgrad: bool = False,
     ) -> None:
-        super().__init__(lr, beta1, beta2, epsilon, weight_decay)
+        super().__init__(lr, beta1, beta2, epsilon, weight_decay, amsgrad)
 
     def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
         params *= 1 - lr * self.weight_decay
         self._step(params, grads, state, lr, step)
-
-
-OPTIMIZERS: tuple[type[Optimizer], ...] = (SGD, Adam, AdamW)

@@ -1,18 +1,26 @@
-"""Layers that a training freezes, or moves more slowly: for each optimizer, any number of workers, and when resumed."""
+"""Groups of parameters that a training freezes, moves more slowly, or decays less.
+
+For each optimizer, any number of workers, and when resumed.
+"""
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cnnkit import Graph, Run, Sequential, Trainer
+from cnnkit.components import Optimizer
 from cnnkit.errors import ConfigError
 from cnnkit.layers import BatchNorm2D, Dense
 from cnnkit.network import Network
+from cnnkit.network.execution.parameter_groups import ParameterGroups
 from cnnkit.training.checkpoint import Checkpoints
-from cnnkit.types import Array
+from cnnkit.training.groups import groups_of
+from cnnkit.types import Array, Samples
 from tests.training.test_checkpoint import InMemory, StopsAfter
 from tests.training.test_gradient_method import Differences
 
@@ -20,6 +28,7 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 1, 6, 6), np.float32)
 Y = RNG.integers(0, 3, 300)
 LAYERS = ["Conv2D(4, 3, padding=1)", "BatchNorm2D()", "ReLU()", "Conv2D(2, 3)", "Flatten()", "Dense(3)"]
+STEPS = 200
 FROZEN = ("conv2d_1", "batch_norm2d_1")
 OPTIMIZERS = ("SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1)", "Adam(0.01, weight_decay=0.1)", "AdamW(0.01)")
 
@@ -195,3 +204,116 @@ def test_a_shared_layer_that_is_frozen_keeps_its_statistics() -> None:
     before = model.state()
     fit(model, freeze="two")
     assert moved(before, model.state()) == {"out.weight", "out.bias"}
+
+
+def update(step: int, rule: Optimizer, params: Array, grads: Array, slots: dict[str, Array]) -> None:
+    rule.update(params, grads, slots, rule.lr, step)
+
+
+def moved_apart(optimizer: str, workers: int, rates: dict[str, float], decays: dict[str, float]) -> dict[str, Array]:
+    """The parameters of the network after 200 steps with random gradients, cut up as between workers."""
+    model = network()
+    groups = groups_of(model, Trainer(optimizer=optimizer, layer_rates=rates or None, layer_decays=decays or None))
+    rule = Trainer(optimizer=optimizer).optimizer
+    parameters = model.parameters
+    mover, vector, rng = ParameterGroups(parameters, rule, groups), parameters.vector, np.random.default_rng(0)
+    state = {name: np.zeros_like(vector) for name in rule.slots()}
+    bounds = np.linspace(0, vector.size, workers + 1).astype(int)
+    for step in range(1, STEPS + 1):
+        gradient = rng.normal(size=vector.size).astype(np.float32)
+        for part in (slice(*pair) for pair in itertools.pairwise(bounds)):
+            slots = {name: slot[part] for name, slot in state.items()}
+            mover.move(part, vector[part], gradient[part], slots, functools.partial(update, step))
+    return model.state()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "theirs"),
+    [
+        ("SGD(0.01, momentum=0.9, weight_decay=0.5)", "SGD(groups, 0.01, momentum=0.9)"),
+        ("AdamW(0.01, weight_decay=0.5)", "AdamW(groups, 0.01)"),
+        ("Adam(0.01, weight_decay=0.5)", "Adam(groups, 0.01)"),
+        ("Lion(0.01, weight_decay=0.5)", ""),
+    ],
+)
+def test_groups_are_those_of_pytorch(optimizer: str, theirs: str) -> None:
+    rates = {"conv2d_1": 0.1, "*.bias": 0.5}
+    decays = {"*": 1.0, "*.bias": 0.0, "conv2d_2.weight": 0.25}
+    ours = moved_apart(optimizer, 1, rates, decays)
+    for workers in (2, 3):
+        assert not moved(ours, moved_apart(optimizer, workers, rates, decays))
+    if not theirs:
+        return
+    torch = pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
+    model, rng = network(), np.random.default_rng(0)
+    groups, tensors = [], {}
+    for node in model.nodes:
+        for name, array in node.layer.params.items():
+            tensors[f"{node.name}.{name}"] = tensor = torch.tensor(array.ravel(), requires_grad=True)
+            decay = 0.0 if name == "bias" else 0.25 if f"{node.name}.{name}" == "conv2d_2.weight" else 1.0
+            rate = 0.5 if name == "bias" else 0.1 if node.name == "conv2d_1" else 1.0
+            groups.append({"params": [tensor], "lr": 0.01 * rate, "weight_decay": 0.5 * decay})
+    rule = eval(f"torch.optim.{theirs}", {"torch": torch, "groups": groups})
+    for _ in range(STEPS):
+        gradient, start = rng.normal(size=model.parameters.vector.size).astype(np.float32), 0
+        for tensor in tensors.values():
+            tensor.grad = torch.tensor(gradient[start : start + tensor.numel()])
+            start += tensor.numel()
+        rule.step()
+    for name, tensor in tensors.items():
+        expected = tensor.detach().numpy()
+        assert np.abs(ours[name].ravel() - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_one_switch_keeps_biases_and_normalisations_from_decay() -> None:
+    """Without a gradient, a parameter shrinks by its decay alone."""
+    model = network()
+    trainer = Trainer(optimizer="SGD(0.1, weight_decay=1.0)", decay="weights", workers=1, batch_size=10, progress=False)
+    for node in model.nodes:
+        for array in node.layer.params.values():
+            array += 1.0
+    before = model.state()
+    with trainer.session(model, Samples(X, Y)) as session:
+        session.update(0.1, 1)
+    after = model.state()
+    for name in before:
+        factor = 0.9 if name.endswith("weight") else 1.0
+        np.testing.assert_allclose(after[name], factor * before[name], rtol=1e-6)
+    assert {name.rpartition(".")[2] for name in before} >= {"weight", "bias", "gamma", "beta"}
+
+
+def test_single_parameters_can_be_frozen() -> None:
+    before = network().state()
+    after = fit(freeze=["*.bias", "dense_1.weight"]).model.state()
+    assert not any(name.endswith(".bias") or name == "dense_1.weight" for name in moved(before, after))
+    assert "batch_norm2d_1.running_mean" in moved(before, after)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"decay": "all"}, "decay must be one of 'weights', got 'all'"),
+        (
+            {"layer_decays": ["*.bias"]},
+            "layer_decays must be factors, 0 or above, such as {'conv*': 0.1} or",
+        ),
+        ({"layer_decays": {"*.bias": -1}}, "layer_decays must be factors, 0 or above"),
+        ({"layer_rates": {"*.bias": 0}}, "layer_rates must be factors above 0"),
+        (
+            {"decay": "weights", "optimizer": "SGD(0.1)"},
+            "decay has no effect: SGD(lr=0.1) has no weight decay; give it one, such as AdamW(weight_decay=0.01), or",
+        ),
+        (
+            {"layer_decays": {"*.bias": 0}, "optimizer": "Adam()"},
+            "layer_decays has no effect: Adam() has no weight decay",
+        ),
+        (
+            {"layer_decays": {"*.scale": 0}, "optimizer": "AdamW()"},
+            "layer_decays: no layer is named '*.scale'; those",
+        ),
+    ],
+)
+def test_groups_that_cannot_be_are_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit(freeze=None, **options)
+    assert text in str(caught.value)

@@ -1,0 +1,37 @@
+"""Optimizers: how a step changes the parameters, in place; one family per file."""
+
+from __future__ import annotations
+
+from cnnkit.components.training_contracts import Optimizer
+from cnnkit.optimizers.adam import Adam, AdamW
+from cnnkit.optimizers.adam_variants import Adamax, NAdam, RAdam
+from cnnkit.optimizers.gradient_descent import SGD
+from cnnkit.optimizers.sign import Lion
+from cnnkit.optimizers.squares import Adadelta, Adagrad, RMSprop
+
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+]
+
+OPTIMIZERS: tuple[type[Optimizer], ...] = (
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Adamax,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+    SGD,
+)
