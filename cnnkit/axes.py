@@ -1,8 +1,9 @@
 """Which axis of an array is which, and what to write where one is missing or in another place.
 
-Images are (N, C, H, W). TensorFlow, matplotlib and Pillow have the channels last, and grey images often have no axis
-for them. Nothing stops a network from taking the rows of pixels for channels. So what seems to have its channels last
-is refused, and the message says what to write: if it does, to bring them to the front; if it does not, to turn it.
+Images are (N, C, H, W), signals (N, C, L). TensorFlow, matplotlib and Pillow have the channels last, and grey images
+often have no axis for them. Nothing stops a network from taking the rows of pixels for channels. So what seems to have
+its channels last is refused, and the message says what to write: if it does, to bring them to the front; if it does
+not, to turn it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def conversion(given: Shape, expected: Shape) -> str:
         return "x[None]"
     if len(expected) == 1:
         return _flattening(some) if len(some) > 1 and math.prod(some) == size else ""
+    if len(expected) == 2:
+        return _of_signals(given, expected)
     if len(expected) != 3:
         return ""
     channels, height, width = expected
@@ -58,6 +61,19 @@ def conversion(given: Shape, expected: Shape) -> str:
         f"x.reshape{(-1, *expected)} where each channel is in one piece, and "
         f"x.reshape{(-1, height, width, channels)}.transpose(0, 3, 1, 2) where each pixel is": channels > 1
         and some == (size,),
+    }
+    return next((way for way, fits in ways.items() if fits), "")
+
+
+def _of_signals(given: Shape, expected: Shape) -> str:
+    """As `conversion`, for signals (channels, length)."""
+    one, some = given, given[1:]
+    channels, length = expected
+    ways = {
+        "x.swapaxes(1, 2)": some == (length, channels),
+        "x.T[None]": one == (length, channels),
+        "x[:, None]": channels == 1 and some == (length,),
+        "x[None, None]": channels == 1 and one == (length,),
     }
     return next((way for way, fits in ways.items() if fits), "")
 

@@ -268,8 +268,8 @@ def blocks(x: Inputs) -> Iterator[slice]:
 class Samples:
     """Inputs and their targets, in the dataset's own dtype and units.
 
-    x: (N, C, H, W) or (N, F), in memory or not; y: (N,) class indices (int64), or (N, H, W), one for each pixel; or
-    (N, F) or (N, C, H, W), values to regress, or zeros and ones for labels.
+    x: (N, C, H, W), (N, C, L) or (N, F), in memory or not; y: (N,) class indices (int64), or (N, H, W), one for each
+    pixel; or (N, F) or (N, C, H, W), values to regress, or zeros and ones for labels.
     """
 
     x: Inputs

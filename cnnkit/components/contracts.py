@@ -86,8 +86,8 @@ class Component:
 class Layer(Declared, Component):
     """One step of a network: forward, backward, and how it is written in ONNX.
 
-    Arrays are logically (N, C, H, W) or (N, F) with any strides. Nothing about a call is kept on `self`: several
-    workers run the same layer at once, each on its own tile of the batch.
+    Arrays are logically (N, C, H, W), (N, C, L) or (N, F) with any strides. Nothing about a call is kept on `self`:
+    several workers run the same layer at once, each on its own tile of the batch.
     """
 
     kind = "layer"

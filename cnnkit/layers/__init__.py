@@ -16,6 +16,7 @@ from cnnkit.layers.pool import AvgPool2D, LPPool2D, MaxPool2D
 from cnnkit.layers.rectifiers import CELU, ELU, SELU, LeakyReLU, PReLU, ReLU
 from cnnkit.layers.shape import Flatten, Permute, Reshape, Slice
 from cnnkit.layers.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
+from cnnkit.layers.signals import AvgPool1D, Conv1D, GlobalAvgPool1D, GlobalMaxPool1D, MaxPool1D
 from cnnkit.layers.smooth_activations import GELU, Mish, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from cnnkit.layers.softmax import LogSoftmax, Softmax
 from cnnkit.layers.upsample import Upsample2D
@@ -25,12 +26,14 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     AdaptiveMaxPool2D,
     Add,
     AlphaDropout,
+    AvgPool1D,
     AvgPool2D,
     BatchNorm2D,
     CELU,
     ChannelShuffle,
     Clip,
     Concat,
+    Conv1D,
     Conv2D,
     ConvTranspose2D,
     Crop2D,
@@ -42,7 +45,9 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Flatten,
     GaussianNoise,
     GELU,
+    GlobalAvgPool1D,
     GlobalAvgPool2D,
+    GlobalMaxPool1D,
     GlobalMaxPool2D,
     GLU,
     HardSigmoid,
@@ -51,6 +56,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     LeakyReLU,
     LogSoftmax,
     LPPool2D,
+    MaxPool1D,
     MaxPool2D,
     Mish,
     Multiply,
@@ -88,11 +94,13 @@ __all__ = [
     "AdaptiveMaxPool2D",
     "Add",
     "AlphaDropout",
+    "AvgPool1D",
     "AvgPool2D",
     "BatchNorm2D",
     "ChannelShuffle",
     "Clip",
     "Concat",
+    "Conv1D",
     "Conv2D",
     "ConvTranspose2D",
     "Crop2D",
@@ -102,7 +110,9 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "GlobalAvgPool1D",
     "GlobalAvgPool2D",
+    "GlobalMaxPool1D",
     "GlobalMaxPool2D",
     "HardSigmoid",
     "HardSwish",
@@ -110,6 +120,7 @@ __all__ = [
     "LPPool2D",
     "LeakyReLU",
     "LogSoftmax",
+    "MaxPool1D",
     "MaxPool2D",
     "Mish",
     "Multiply",

@@ -236,7 +236,7 @@ class GlobalAvgPool2D(_Global, AdaptiveAvgPool2D):
         "Where each channel has learned to find one thing, its mean says how much of it there is, wherever it is; no "
         "weights are needed for that.",
     )
-    examples = (
+    examples: ClassVar[tuple[Example, ...]] = (
         Example("GlobalAvgPool2D()", (3, 5, 4)),
         Example("GlobalAvgPool2D(keepdims=True)", (3, 7, 6), "1"),
         Example("GlobalAvgPool2D()", (2, 1, 1)),
@@ -265,7 +265,7 @@ class GlobalMaxPool2D(_Global, AdaptiveMaxPool2D):
         "Of each channel the largest number is kept, one for the whole image.",
         "Where each channel has learned to find one thing, it says whether that is anywhere.",
     )
-    examples = (
+    examples: ClassVar[tuple[Example, ...]] = (
         Example("GlobalMaxPool2D()", (3, 5, 4)),
         Example("GlobalMaxPool2D(keepdims=True)", (3, 7, 6), "1"),
         Example("GlobalMaxPool2D()", (2, 1, 1)),

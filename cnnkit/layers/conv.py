@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class Conv2D(Layer):
     operators = ("Conv", "Pad")
     window: Window
     """Where the kernel lands on the images that the layer was built for."""
+    _over: Callable[..., Window] = staticmethod(window_over)
 
     def __init__(
         self,
@@ -80,8 +81,8 @@ class Conv2D(Layer):
                 f"{type(self).__name__} expects a number of input channels that is a multiple of its {self.groups} "
                 f"groups, got {channels} channels; change groups, or the filters of the layer before it"
             )
-        self.window = window_over(type(self).__name__, image, self.kernel, self.stride, self.padding, self.dilation)
-        shape = (self.filters, channels // self.groups, *pair("kernel", self.kernel))
+        self.window = self._over(type(self).__name__, image, self.kernel, self.stride, self.padding, self.dilation)
+        shape = (self.filters, channels // self.groups, *(axis.size for axis in self.window.axes))
         self.params = {"weight": glorot_uniform(rng, shape, self._fan_out)}
         if self.bias:
             self.params["bias"] = np.zeros(self.filters)
@@ -121,10 +122,10 @@ class Conv2D(Layer):
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX Conv; what pads a kernel of 1 x 1 is a Pad before it, because OpenCV 5.0 mistakes those pads."""
         window = self.window.onnx
-        if window["kernel_shape"] == [1, 1] and any(window["pads"]):
+        if set(window["kernel_shape"]) == {1} and any(window["pads"]):
             x = graph.add("Pad", x, self.window.onnx_pads)
             del window["pads"]
-        dilations = list(pair("dilation", self.dilation))
+        dilations = [axis.dilation for axis in self.window.axes]
         return graph.add("Conv", x, *self.params.values(), **window, dilations=dilations, group=self.groups)
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:

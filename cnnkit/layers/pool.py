@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class _Pool(Layer):
 
     window: Window
     """Where the windows land on the images that the layer was built for."""
+    _over: Callable[..., Window] = staticmethod(window_over)
 
     def __init__(
         self, size: int | Pair, stride: int | Pair | None = None, padding: Padding = 0, ceil_mode: bool = False
@@ -43,7 +44,7 @@ class _Pool(Layer):
         name = type(self).__name__
         channels, image = image_shape(name, in_shape)
         stride = self.size if self.stride is None else self.stride
-        self.window = window_over(name, image, self.size, stride, self.padding, ceil_mode=self.ceil_mode)
+        self.window = self._over(name, image, self.size, stride, self.padding, ceil_mode=self.ceil_mode)
         return channels, *self.window.out_size
 
     def _cost(self, out_shape: Shape, each: int, what: str) -> LayerCost:
@@ -86,7 +87,7 @@ class MaxPool2D(_Pool):
         "Of each window of a channel the largest number is kept; channels do not mix.",
         "The image becomes smaller, and what was found stays found where it moves a little.",
     )
-    examples = (
+    examples: ClassVar[tuple[Example, ...]] = (
         Example("MaxPool2D(2)", (2, 5, 4), "2"),
         Example("MaxPool2D(3, 2, 1)", (2, 5, 6), "3, 2, 1"),
         Example("MaxPool2D((3, 2), (1, 2), (1, 0))", (2, 5, 6), "(3, 2), (1, 2), (1, 0)"),
@@ -129,7 +130,7 @@ class MaxPool2D(_Pool):
         """
         window = self.window.without_idle()
         attributes = window.onnx
-        if attributes["strides"] != [1, 1] or len(set(attributes["pads"])) == 1:
+        if set(attributes["strides"]) != {1} or len(set(attributes["pads"])) == 1:
             return graph.add("MaxPool", x, **attributes)
         del attributes["pads"]
         if self.padding == "same" and window == self.window:
@@ -158,7 +159,7 @@ class AvgPool2D(_Pool):
         "Of each window of a channel the mean is kept; channels do not mix.",
         "The image becomes smaller, and single numbers matter less.",
     )
-    examples = (
+    examples: ClassVar[tuple[Example, ...]] = (
         Example("AvgPool2D(2)", (2, 5, 4), "2"),
         Example("AvgPool2D(3, 2, 1)", (2, 5, 6), "3, 2, 1"),
         Example("AvgPool2D((3, 2), (1, 2), (1, 0))", (2, 5, 6), "(3, 2), (1, 2), (1, 0)"),
@@ -216,7 +217,7 @@ class AvgPool2D(_Pool):
         counts = self._divisors(np.dtype(np.float64))
         of_all, of_each = (1.0, 1 / counts[..., 0]) if isinstance(counts, np.ndarray) else (1 / counts, None)
         channels, window = graph.shape(x)[0], self.window.without_idle()
-        kernel = np.full((channels, 1, window.rows.size, window.columns.size), of_all)
+        kernel = np.full((channels, 1, *(axis.size for axis in window.axes)), of_all)
         mean = graph.add("Conv", x, kernel, **window.onnx, group=channels)
         return mean if of_each is None else graph.add("Mul", mean, of_each)
 

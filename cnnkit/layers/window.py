@@ -114,23 +114,27 @@ class Window:
         if self.rows.size == self.columns.size:
             top = left = min(top, left)
             bottom = right = min(bottom, right)
-        return Window(self.rows.without(top, bottom), self.columns.without(left, right))
+        return replace(self, rows=self.rows.without(top, bottom), columns=self.columns.without(left, right))
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Those that the layer's inputs have."""
+        return self.rows, self.columns
 
     @property
     def onnx(self) -> dict[str, list[int]]:
         """Attributes of the ONNX operators Conv, MaxPool and AveragePool."""
-        axes = self.rows, self.columns
         return {
-            "kernel_shape": [axis.size for axis in axes],
-            "strides": [axis.stride for axis in axes],
-            "pads": [axis.before for axis in axes] + [axis.after for axis in axes],
+            "kernel_shape": [axis.size for axis in self.axes],
+            "strides": [axis.stride for axis in self.axes],
+            "pads": [axis.before for axis in self.axes] + [axis.after for axis in self.axes],
         }
 
     @property
     def onnx_pads(self) -> Array:
         """Input `pads` of the ONNX operator Pad, for what pads images before the window lands on them."""
-        rows, columns = self.rows, self.columns
-        return np.array([0, 0, rows.before, columns.before, 0, 0, rows.after, columns.after])
+        ends = [axis.before for axis in self.axes], [axis.after for axis in self.axes]
+        return np.array([0, 0, *ends[0], 0, 0, *ends[1]])
 
     def slices(self) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
         """For each element (i, j) of the window, what it meets in a padded (C, H, W, N) array: (C, oh, ow, N)."""
@@ -182,6 +186,15 @@ class Window:
         )
 
 
+class SignalWindow(Window):
+    """A sliding window over signals of one length, which are images one pixel high."""
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The columns alone."""
+        return (self.columns,)
+
+
 def check_padding(value: Any) -> Padding:
     """The `padding` argument: a whole number, a pair (height, width), "same" or "valid"."""
     if isinstance(value, str):
@@ -203,6 +216,17 @@ def image_shape(name: str, in_shape: Shape) -> tuple[int, Pair]:
         )
     channels, height, width = in_shape
     return channels, (height, width)
+
+
+def signal_shape(name: str, in_shape: Shape) -> tuple[int, int]:
+    """channels, length; or a ShapeError that says what the layer `name` expected."""
+    if len(in_shape) != 2:
+        raise ShapeError(
+            f"{name} expects an input of shape (channels, length), got {in_shape}; "
+            f"put {name} before Flatten() and Dense(...)"
+        )
+    channels, length = in_shape
+    return channels, length
 
 
 def window_over(
@@ -240,6 +264,15 @@ def window_over(
             'use a smaller window, padding="same", or fewer layers that shrink the image before it'
         )
     return Window(*map(_rounded_up, axes)) if ceil_mode else Window(*axes)
+
+
+def window_over_signal(
+    name: str, image: Pair, size: int, stride: int, padding: Padding, dilation: int = 1, ceil_mode: bool = False
+) -> Window:
+    """As `window_over`, over signals: images one pixel high."""
+    ends: Padding = padding if isinstance(padding, str) else (0, cast(int, padding))
+    found = window_over(name, image, (1, size), (1, stride), ends, (1, dilation), ceil_mode)
+    return SignalWindow(found.rows, found.columns)
 
 
 def _rounded_up(axis: Axis) -> Axis:

@@ -398,5 +398,7 @@ def _restored(
 
 def _shape(shape: Sequence[int]) -> Shape:
     if not isinstance(shape, Sequence) or not shape:
-        raise ShapeError(f"input_shape must be (channels, height, width) or (features,), got {shape!r}")
+        raise ShapeError(
+            f"input_shape must be (channels, height, width), (channels, length) or (features,), got {shape!r}"
+        )
     return tuple(whole("input_shape", n) for n in shape)

@@ -67,6 +67,9 @@ def _other_shapes(layer: Layer | Merge, in_shape: Shape) -> list[Shape]:
         others = [shape for shape in others if shape[1] != shape[2]]
     else:
         others = [(in_shape[0] + 3, *in_shape[1:])]
+    if len(in_shape) == 2:
+        channels, length = in_shape[0], min(in_shape[1], SMALL)
+        others += [(channels, length + 3), (2 * channels, length + 2)]
     taken = []
     for shape in others:
         with suppress(Exception), checking():  # whatever is raised, it does not take this shape

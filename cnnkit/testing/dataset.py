@@ -50,10 +50,10 @@ def check_samples(dataset: Dataset, data_dir: Path) -> None:
         x, y = samples.x, samples.y
         if not len(samples):
             raise CheckError(f"{name} has no samples: give one or more")
-        if not isinstance(x, np.ndarray | Rows) or x.ndim not in (2, 4) or str(x.dtype) not in ("uint8", "float32"):
+        if not isinstance(x, np.ndarray | Rows) or x.ndim not in (2, 3, 4) or str(x.dtype) not in ("uint8", "float32"):
             raise CheckError(
-                f"{name}.x must be (N, C, H, W) or (N, F), uint8 or float32, it is {type(x).__name__} of shape "
-                f"{np.shape(x)}, {getattr(x, 'dtype', 'without dtype')}"
+                f"{name}.x must be (N, C, H, W), (N, C, L) or (N, F), uint8 or float32, it is {type(x).__name__} of "
+                f"shape {np.shape(x)}, {getattr(x, 'dtype', 'without dtype')}"
             )
         if not isinstance(y, np.ndarray) or not (
             (y.dtype == np.int64 and y.ndim in (1, 3)) or (y.dtype.kind == "f" and y.ndim in (2, 4))

@@ -187,8 +187,8 @@ def _absorbed(trial: Trial, cut: int | list[int] = 1) -> dict[str, Array]:
 
 
 def _engine_order(x: Array) -> Array:
-    """As the engine gives images: (H, W, C, N) in memory."""
-    axes = (2, 3, 1, 0) if x.ndim == 4 else tuple(range(x.ndim))
+    """As the engine gives images and signals: (H, W, C, N) and (L, C, N) in memory."""
+    axes = (*range(2, x.ndim), 1, 0) if x.ndim > 2 else tuple(range(x.ndim))
     return _in_memory(x, axes)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit import axes
+from cnnkit.components.checks import true_or_false
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.formats.array_files import LABELS, check_counts, read_npy, read_npz
 from cnnkit.data.formats.checked_files import find_given
@@ -29,6 +30,7 @@ class Arrays(Dataset):
     """The arrays of a file: x_train, y_train, x_test and y_test; or x and y, which are then split.
 
     x: (N, C, H, W), (N, H, W) which gets a channel axis, or (N, F); uint8, float32, or float64, which becomes float32.
+    signals: whether three axes are (N, C, L), signals of several channels, not images.
     Preprocessing divides uint8 by 255, or by the highest value to train on if that is 1 to 16; floats stay as they are.
     y: (N,) class indices, integers; or names or booleans, or integers as columns (N, 1), which become class indices, or
     (N, H, W), one for each pixel; or zeros and ones (N, K) or (N, K, H, W), of which the loss knows whether they are
@@ -45,7 +47,12 @@ class Arrays(Dataset):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], test: float = 0.2, seed: int = 0, targets: str | os.PathLike[str] = ""
+        self,
+        path: str | os.PathLike[str],
+        test: float = 0.2,
+        seed: int = 0,
+        targets: str | os.PathLike[str] = "",
+        signals: bool = False,
     ) -> None:
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
             raise ConfigError(f'path must be the name of a file, such as "shapes.npz", got {path!r}')
@@ -55,6 +62,7 @@ class Arrays(Dataset):
         self.test = proper_fraction("test", test)
         self.seed = legacy_seed("seed", seed)
         self.targets = os.fspath(targets)
+        self.signals = true_or_false("signals", signals)
         if self._kind == ".npy" and not self.targets:
             raise ConfigError(f"{self.path} is one array, the inputs: name the .npy file of their targets with targets")
         if self._kind != ".npy" and self.targets:
@@ -67,14 +75,14 @@ class Arrays(Dataset):
         arrays = self._read(path, targets)
         labels, validation = _labels(path, arrays), None
         if "x_train" in arrays:
-            train, labels = _samples(path, arrays, "_train", labels)
-            test, labels = _samples(path, arrays, "_test", labels)
+            train, labels = _samples(path, arrays, "_train", labels, self.signals)
+            test, labels = _samples(path, arrays, "_test", labels, self.signals)
             _check_alike(path, train, test, "test")
             if "x_validation" in arrays:
-                validation, labels = _samples(path, arrays, "_validation", labels)
+                validation, labels = _samples(path, arrays, "_validation", labels, self.signals)
                 _check_alike(path, train, validation, "validation")
         else:
-            samples, labels = _samples(path, arrays, "", labels, targets)
+            samples, labels = _samples(path, arrays, "", labels, self.signals, targets)
             train, test = split_validation(samples, self.test, self.seed)
         _check_labels(path, labels, [part.y for part in (train, test, validation) if part])
         return Data(train, test, validation, labels=labels, preprocessing=Preprocessing(scale=_scale(train.x)))
@@ -97,19 +105,25 @@ def _find(name: str, data_dir: Path) -> Path:
 
 
 def _samples(
-    path: Path, arrays: dict[str, Stored], suffix: str, labels: tuple[str, ...], targets: Path | None = None
+    path: Path,
+    arrays: dict[str, Stored],
+    suffix: str,
+    labels: tuple[str, ...],
+    signals: bool,
+    targets: Path | None = None,
 ) -> tuple[Samples, tuple[str, ...]]:
     """The samples, and the labels, which names among the targets may give; targets: the file of y, if it is another."""
     x_name, y_name = f"x{suffix}", f"y{suffix}"
-    x = _inputs(path, x_name, arrays[x_name])
+    x = _inputs(path, x_name, arrays[x_name], signals)
     y, labels = _targets(targets or path, y_name, np.asarray(arrays[y_name]), labels)
     check_counts(path, x_name, x.shape, y_name, y.shape)
     return Samples(x, y), labels
 
 
-def _inputs(path: Path, name: str, x: Stored) -> Stored:
-    if x.ndim not in (2, 3, 4) or 0 in x.shape:
-        raise DataError(f"{path}: expected {name} of shape (N, C, H, W), (N, H, W) or (N, F), got {x.shape}")
+def _inputs(path: Path, name: str, x: Stored, signals: bool) -> Stored:
+    if x.ndim not in (2, 3, 4) or 0 in x.shape or (signals and x.ndim != 3):
+        expected = "(N, C, L), as signals=True says" if signals else "(N, C, H, W), (N, H, W) or (N, F)"
+        raise DataError(f"{path}: expected {name} of shape {expected}, got {x.shape}")
     if axes.seems_channels_last(x.shape[1:]):
         raise DataError(f"{path}: expected {name} of shape (N, C, H, W); {axes.about_channels_last(x.shape[1:], name)}")
     if x.dtype != np.uint8:
@@ -118,7 +132,7 @@ def _inputs(path: Path, name: str, x: Stored) -> Stored:
         with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is found below
             x = replace(x, dtype=FLOAT) if isinstance(x, StoredRows) else x.astype(FLOAT, copy=False)
         _check_finite(path, name, x)
-    if x.ndim != 3:
+    if x.ndim != 3 or signals:
         return x
     # (N, H, W) -> (N, 1, H, W)
     return replace(x, row=(1, *x.row)) if isinstance(x, StoredRows) else x[:, np.newaxis]

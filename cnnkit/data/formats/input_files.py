@@ -62,7 +62,7 @@ def _array(stream: BufferedReader, shape: Shape) -> Array:
         raise _no_array(name, error) from None
     if header.dtype.kind not in "iuf":
         raise DataError(f"{name}: expected numbers, uint8 or float, got an array of {header.dtype}")
-    accepted = [shape, shape[1:]] if len(shape) == 3 and shape[0] == 1 else [shape]
+    accepted = [shape, shape[1:]] if len(shape) > 1 and shape[0] == 1 else [shape]
     if not any(header.shape == one or header.shape[1:] == one for one in accepted):
         images = " or ".join(f"{one} or (N, {', '.join(map(str, one))})" for one in accepted)
         way = axes.conversion(header.shape, shape)

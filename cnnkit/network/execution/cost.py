@@ -22,6 +22,7 @@ from cnnkit.network.kernels import Kernel
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.conv_transpose_kernel import ConvTransposeKernel
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
+from cnnkit.network.kernels.signal_kernel import SignalConvKernel
 from cnnkit.types import Shape
 
 FREE_BYTES = 128 << 20
@@ -251,6 +252,10 @@ def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Sh
         case ConvKernel():
             rows = run.epilogue.pool * _row_of_patches(run.rows, run.columns, in_shapes[0][0])
             return rows, 0, 0  # a pooling window's rows together
+        case SignalConvKernel():
+            return _work(
+                run.kernel, [(shape[0], 1, *shape[1:]) for shape in in_shapes], (out_shape[0], 1, *out_shape[1:])
+            )
         case ConvTransposeKernel():
             parts = [part for _, _, part in run.transposed.phases]
             most = max(_row_of_patches(part.rows, part.columns, in_shapes[0][0]) for part in parts)

@@ -13,6 +13,7 @@ import numpy as np
 from cnnkit.components import CollectingMetric
 from cnnkit.components.naming import Naming
 from cnnkit.errors import ShapeError
+from cnnkit.layers.layout import empty_pixels
 from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.cost import Cost, cost_of
 from cnnkit.network.execution.objective import Objective, Sums
@@ -23,7 +24,6 @@ from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.execution.tile_pass import TilePass, arithmetic
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.graph.parameters import Parameters
-from cnnkit.network.kernels.layout import logical
 from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples
 
 FORWARD, BACKWARD = "forward pass", "backward pass"
@@ -299,12 +299,8 @@ class Engine:
                 step.check_output(values[step.output], len(xs[0]))
 
     def prepare(self, x: Array, ctx: TileContext) -> Array:
-        """Raw values to network input; images get the memory order of the kernels, pixels first."""
-        if x.ndim == 4:
-            samples, channels, height, width = x.shape
-            y = logical(ctx.empty((height, width, channels, samples)))
-        else:
-            y = ctx.empty(x.shape)
+        """Raw values to network input; images and signals get the memory order of the kernels, pixels first."""
+        y = empty_pixels(x.shape, ctx) if x.ndim > 2 else ctx.empty(x.shape)
         np.multiply(x, self._factor, out=y, dtype=self.dtype, casting="unsafe")
         return np.add(y, self._offset, out=y)
 
