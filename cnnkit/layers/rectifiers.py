@@ -289,15 +289,15 @@ class CELU(_ExponentialRectifier):
         Example("CELU(2.5)", (3, 4, 5), "2.5"),
     )
     twin = "torch.nn.CELU"
-    operators = ("Div", "Elu", "Mul")
+    operators = ("Elu", "Mul")
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = self.depth = self.width = positive("alpha", alpha)
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX Elu of x / alpha: some runtimes do not have Celu."""
-        alpha = np.array(self.alpha, np.float32)
-        return graph.add("Mul", graph.add("Elu", graph.add("Div", x, alpha)), alpha)
+        scaled = graph.add("Mul", x, np.array(1 / self.alpha, np.float32))
+        return graph.add("Mul", graph.add("Elu", scaled), np.array(self.alpha, np.float32))
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
         each = "an exponential, a subtraction, a division, a multiplication and a comparison for each number"

@@ -157,7 +157,7 @@ class Softplus(_Activation):
         Example("Softplus(0.3)", (3, 4, 5), "0.3"),
     )
     twin = "torch.nn.Softplus"
-    operators = ("Abs", "Add", "Div", "Exp", "Log", "Mul", "Relu")
+    operators = ("Abs", "Add", "Exp", "Log", "Mul", "Relu")
 
     def __init__(self, beta: float = 1.0) -> None:
         self.beta = positive("beta", beta)
@@ -172,8 +172,8 @@ class Softplus(_Activation):
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """The form that does not overflow: ONNX Softplus takes exp of large numbers in some runtimes."""
-        beta = np.array(self.beta, np.float32)
-        return graph.add("Div", _lowered_softplus(graph, graph.add("Mul", x, beta)), beta)
+        scaled = graph.add("Mul", x, np.array(self.beta, np.float32))
+        return graph.add("Mul", _lowered_softplus(graph, scaled), np.array(1 / self.beta, np.float32))
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
         each = "an exponential, a logarithm, two additions, a comparison and two factors for each number"
@@ -244,7 +244,7 @@ class GELU(_Activation):
         Example('GELU("tanh")', (13,), 'approximate="tanh"'),
     )
     twin = "torch.nn.GELU"
-    operators = ("Add", "Div", "Erf", "Mul", "Tanh")
+    operators = ("Add", "Erf", "Mul", "Tanh")
 
     def __init__(self, approximate: str = "none") -> None:
         self.approximate = one_of("approximate", approximate, ("none", "tanh"))
@@ -266,7 +266,7 @@ class GELU(_Activation):
         """The formula: ONNX has Gelu from opset 20 on."""
         half = graph.add("Mul", x, np.array(0.5, np.float32))
         if self.approximate == "none":
-            curve = graph.add("Erf", graph.add("Div", x, np.array(math.sqrt(2), np.float32)))
+            curve = graph.add("Erf", graph.add("Mul", x, np.array(math.sqrt(0.5), np.float32)))
         else:
             square = graph.add("Mul", graph.add("Mul", x, x), np.array(CUBIC, np.float32))
             v = graph.add("Mul", x, graph.add("Add", square, ONE))
