@@ -296,8 +296,8 @@ class CELU(_ExponentialRectifier):
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX Elu of x / alpha: some runtimes do not have Celu."""
-        curve = graph.add("Elu", graph.add("Mul", x, np.array(1 / self.alpha, np.float32)))
-        return graph.add("Mul", curve, np.array(self.alpha, np.float32))
+        scaled = graph.add("Mul", x, np.array(1 / self.alpha, np.float32))
+        return graph.add("Mul", graph.add("Elu", scaled), np.array(self.alpha, np.float32))
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
         each = "an exponential, a subtraction, a division, a multiplication and a comparison for each number"

@@ -172,8 +172,8 @@ class Softplus(_Activation):
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """The form that does not overflow: ONNX Softplus takes exp of large numbers in some runtimes."""
-        curve = _lowered_softplus(graph, graph.add("Mul", x, np.array(self.beta, np.float32)))
-        return graph.add("Mul", curve, np.array(1 / self.beta, np.float32))
+        scaled = graph.add("Mul", x, np.array(self.beta, np.float32))
+        return graph.add("Mul", _lowered_softplus(graph, scaled), np.array(1 / self.beta, np.float32))
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
         each = "an exponential, a logarithm, two additions, a comparison and two factors for each number"
