@@ -69,6 +69,7 @@ def predict(
     """Print a model's predictions for images.
 
     Prints the most probable class, all predicted labels, or the values, depending on what the model was trained for.
+    For photographs, as of handwriting on paper, --fit cuts out what they show; --show draws what the network sees.
     """
     from cnnkit.evaluation.predict import predict_files
     from cnnkit.registry import Registry
