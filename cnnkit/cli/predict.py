@@ -16,6 +16,7 @@ from cnnkit.cli.options import (
     Reference,
     RegistryFolder,
     TrustChoice,
+    check_order,
     expanded_names,
     expanded_path,
 )
@@ -75,6 +76,7 @@ def predict(
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 
+    check_order(ref, files, f"cnnkit predict {files[0]} {ref}")
     may_choose = trusted(trust)
     record = Registry(registry).read(ref)
     model = record.model()

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.classes import are_indices, indices_of
+from cnnkit.components.contracts import Dataset
+from cnnkit.components.expressions import parse
 from cnnkit.data import load_dataset
-from cnnkit.data.at_path import dataset_at, is_data
+from cnnkit.data.at_path import is_data
 from cnnkit.errors import ConfigError
 from cnnkit.home import expanded
-from cnnkit.training.recipe import Overrides, Recipe, load_recipe, recipe_names
+from cnnkit.training.recipe import Recipe
 from cnnkit.types import Data, Samples, Shape
 
 FILTERS = (16, 32, 64, 96)
@@ -30,29 +32,13 @@ LARGEST_BATCH = 128
 VALIDATION = 0.1
 
 
-def find_recipe(source: str | Path, overrides: Overrides = (), data_dir: str | Path | None = None) -> Recipe:
-    """The recipe that `load_recipe` finds; or for a folder or a file of data, the default one for it.
-
-    Raises what they raise.
-    """
-    if names_data(source):
-        return default_recipe(expanded(source), data_dir).override(overrides)
-    return load_recipe(source, overrides)
-
-
-def names_data(source: str | Path) -> bool:
-    """Whether this is the path of data, not of a recipe; a recipe that ships with cnnkit has its name for itself."""
-    return str(source) not in recipe_names() and is_data(expanded(source))
-
-
-def default_recipe(path: Path, data_dir: str | Path | None = None) -> Recipe:
-    """A recipe for what is found at this path: a folder of images, a file of arrays, or a table.
+def default_recipe(dataset: Dataset, data_dir: str | Path | None = None) -> Recipe:
+    """A recipe for a dataset.
 
     Images get blocks of two convolutions that halve them, then the mean of each channel; vectors two dense layers. The
-    last layer and the loss are those of the targets. Raises what `dataset_at` and `load_dataset` raise, and ConfigError
-    for targets of pixels.
+    last layer and the loss are those of the targets. Raises what `load_dataset` raises, and ConfigError for targets of
+    pixels.
     """
-    dataset = dataset_at(path)
     data = load_dataset(dataset, data_dir)
     outputs, loss = _outputs(data)
     layers = [*_body(data.input_shape), f"Dense({outputs})"]
@@ -60,7 +46,7 @@ def default_recipe(path: Path, data_dir: str | Path | None = None) -> Recipe:
     batch_size = next((size for few, size in BATCHES if count < few), LARGEST_BATCH)
     epochs = min(max(math.ceil(STEPS * batch_size / count), EPOCHS[0]), EPOCHS[1])
     sections = {
-        "model": {"name": _name(path), "layers": layers},
+        "model": {"name": _name(dataset), "layers": layers},
         "data": {"dataset": repr(dataset), "validation": 0.0 if data.validation else VALIDATION},
         "train": {
             "optimizer": "Adam(0.003)",
@@ -72,7 +58,7 @@ def default_recipe(path: Path, data_dir: str | Path | None = None) -> Recipe:
             "metrics": ["Accuracy()"] if loss == "CrossEntropy()" else [],
         },
     }
-    return Recipe.from_dict(sections, f"the default recipe for {path}")
+    return Recipe.from_dict(sections, f"the default recipe for {data.name}")
 
 
 def _outputs(data: Data) -> tuple[int, str]:
@@ -119,7 +105,10 @@ def _augmentations(shape: Shape) -> list[str]:
     return [f"PadCrop({by})", "Flip()"] if shape[0] == 3 else [f"Shift({by})"]
 
 
-def _name(path: Path) -> str:
-    """The name of the model: that of the file or folder, in the letters that a name may have."""
-    letters = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")
+def _name(dataset: Dataset) -> str:
+    """The name of the model: that of the file or folder, or of the dataset, in the letters that a name may have."""
+    call = parse(repr(dataset))
+    first = call.args[0] if call.args and isinstance(call.args[0], str) else ""
+    name = Path(first).resolve().stem if first and is_data(expanded(first)) else call.name
+    letters = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return letters[:64] or "model"
