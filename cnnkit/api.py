@@ -60,15 +60,16 @@ def train(
     """Train what a recipe describes: `train("digits", epochs=5)`; overrides are keys of its [train] table.
 
     recipe: a recipe, its name or the path of its file; or the path of your data, as `train("photos")`: a folder of
-    images, a file of arrays, or a table, for which a recipe is made up.
+    images, a file of arrays, or a table; or a dataset, as `train('Table("boxes.csv", "kind")')`: for these a recipe is
+    made up.
 
     The run has the trained `model`, its `history` and its `metrics` on the test samples; nothing is registered.
     progress: as of `Trainer`; checkpoints: as of `Trainer.fit`.
     Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
     """
     from cnnkit.training.assemble import data_for, model_for, trainer_for
-    from cnnkit.training.default_recipe import find_recipe
     from cnnkit.training.recipe import Recipe
+    from cnnkit.training.recipe_source import find_recipe
 
     if not isinstance(recipe, Recipe):
         recipe = find_recipe(recipe, data_dir=data_dir)

@@ -39,8 +39,8 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[RECIPE|CODE]...",
-            help="Recipes, or short codes of networks such as c16pc8p: c16 is a 3x3 convolution with 16 filters and a "
-            "ReLU, p a 2x2 max pooling. Default: the configurations of the base.",
+            help="Recipes, or your data as train takes it; or short codes of networks such as c16pc8p: c16 is a 3x3 "
+            "convolution with 16 filters and a ReLU, p a 2x2 max pooling. Default: the configurations of the base.",
         ),
     ] = None,
     base: Annotated[

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from cnnkit.types import Preprocessing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and show datasets.")
-Expression = Annotated[str, typer.Argument(metavar="EXPR", help='A dataset, such as "MNIST()".')]
+Expression = Annotated[
+    str,
+    typer.Argument(metavar="EXPR", help='A dataset, such as "MNIST()", or the path of your data, as train takes it.'),
+]
 
 
 @app.command(name="list")
@@ -54,8 +57,9 @@ def fetch(expression: Expression, data_dir: DataFolder = None, as_json: Json = F
     Downloads missing files into the data folder; an interrupted download is resumed.
     """
     from cnnkit.data import load_dataset
+    from cnnkit.data.named import named_dataset
 
-    data = load_dataset(expression, data_dir)
+    data = load_dataset(named_dataset(expression), data_dir)
     about: dict[str, object] = {
         "dataset": data.name,
         "train": len(data.train),
@@ -97,6 +101,7 @@ def show(
     """
     from cnnkit.components import installed_catalog
     from cnnkit.data import describe, load_dataset
+    from cnnkit.data.named import named_dataset
     from cnnkit.errors import ConfigError
     from cnnkit.plotting.samples import write_samples
     from cnnkit.plotting.saving import check_target
@@ -106,7 +111,7 @@ def show(
     augmentations = [cast(Any, installed_catalog().build("augmentation", one)) for one in augment or ()]
     if output:
         check_target(output)
-    data = load_dataset(expression, data_dir)
+    data = load_dataset(named_dataset(expression), data_dir)
     warn_in_short(data)
     with waiting("describing the samples"):
         about = describe(data)

@@ -44,6 +44,7 @@ def diff(
     predictions on request.
     """
     from cnnkit.data import load_dataset
+    from cnnkit.data.named import named_dataset
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
     from cnnkit.registry.version_diff import diff as compare
@@ -52,7 +53,7 @@ def diff(
     store = Registry(registry)
     records = store.read(a), store.read(b)
     found = compare(*records)
-    data = load_dataset(dataset, data_dir) if dataset else None
+    data = load_dataset(named_dataset(dataset), data_dir) if dataset else None
     predictions = _predictions(*records, data, loss, may_choose) if data else None
     if as_json:
         document = found.to_dict()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import enum
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnkit.errors import ConfigError
 from cnnkit.home import expanded
 from cnnkit.terminal import be_quiet
 from cnnkit.training_options import OPTIONS
 
 if TYPE_CHECKING:
     from cnnkit.evaluation.file_inputs import Invert
+
+_REFERENCE = re.compile(r"[a-z0-9][a-z0-9._-]*@[a-z0-9._-]+")
 
 
 @dataclass
@@ -47,6 +52,17 @@ def expanded_path(path: Path | None) -> Path | None:
 def expanded_names(names: list[str]) -> list[str]:
     """Expand `~` in several paths."""
     return [str(expanded(name)) if name.startswith("~") else name for name in names]
+
+
+def check_order(ref: str, files: Iterable[str | Path], right: str) -> None:
+    """Raise ConfigError if what stands in the place of a file is a reference, and what stands in its place is not.
+
+    right: the command with both in their places.
+    """
+    if "@" in ref:
+        return
+    if any(_REFERENCE.fullmatch(str(file)) and not Path(file).exists() for file in files):
+        raise ConfigError(f"the arguments seem to be swapped: expected {right}")
 
 
 class Inverting(enum.StrEnum):
@@ -82,7 +98,11 @@ Overrides = Annotated[
 ]
 DatasetChoice = Annotated[
     str | None,
-    typer.Option("--dataset", metavar="EXPR", help='A dataset, such as "MNIST()"; default: the one trained on.'),
+    typer.Option(
+        "--dataset",
+        metavar="EXPR",
+        help='A dataset, such as "MNIST()", or the path of data; default: the one trained on.',
+    ),
 ]
 LossChoice = Annotated[
     str | None, typer.Option("--loss", metavar="EXPR", help='A loss, such as "MSE()"; default: the one trained with.')

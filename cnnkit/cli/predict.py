@@ -16,6 +16,7 @@ from cnnkit.cli.options import (
     Reference,
     RegistryFolder,
     TrustChoice,
+    check_order,
     expanded_names,
     expanded_path,
 )
@@ -70,11 +71,13 @@ def predict(
 
     Prints the most probable class, all predicted labels, or the values, depending on what the model was trained for.
     Exits with 1 if some of the files cannot be used, and names them.
+    For photographs, as of handwriting on paper, --fit cuts out what they show; --show draws what the network sees.
     """
     from cnnkit.evaluation.predict import predict_files
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 
+    check_order(ref, files, f"cnnkit predict {files[0]} {ref}")
     may_choose = trusted(trust)
     record = Registry(registry).read(ref)
     model = record.model()

@@ -28,12 +28,12 @@ def resolve(
     seed: int | None = None,
     fraction: float | None = None,
 ) -> Recipe:
-    """The recipe with `--set` applied first, then the flags that were given; the default one for a path of data.
+    """The recipe with `--set` applied first, then the flags that were given; the default one for data.
 
     Raises DataError for data that cannot be used, RecipeError for a recipe, key or value that is wrong, ConfigError if
     the optimizer takes no learning rate.
     """
-    from cnnkit.training.default_recipe import find_recipe, names_data
+    from cnnkit.training.recipe_source import find_recipe, names_data
 
     recipe = find_recipe(source, overrides or (), data_dir)
     flags = {"train.epochs": epochs, "train.batch_size": batch_size, "train.seed": seed, "data.fraction": fraction}

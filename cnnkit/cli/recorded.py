@@ -61,8 +61,9 @@ def recorded_metrics(manifest: Manifest, trust: Trust) -> list[Component] | None
 def chosen_dataset(choice: str | None, ref: str, manifest: Manifest, data_dir: str | None, trust: Trust) -> Data:
     """The dataset that the user gives, else the recorded one; a warning if its samples are not those trained on."""
     from cnnkit.data import load_dataset
+    from cnnkit.data.named import named_dataset
 
-    data = load_dataset(choice or recorded_dataset(manifest, data_dir, trust), data_dir)
+    data = load_dataset(named_dataset(choice) if choice else recorded_dataset(manifest, data_dir, trust), data_dir)
     known = manifest.dataset or {}
     if data.name == known.get("name") and data.digest != known.get("digest"):
         warn(f"{data.name} has changed since {ref} was trained on it: its content hash differs")

@@ -71,7 +71,7 @@ RecipeSource = Annotated[
     typer.Argument(
         metavar="RECIPE",
         help="Name of a recipe that ships with cnnkit, path of a .toml file, or your data: a folder of images, .npz, "
-        ".h5 or .csv; default: digits.",
+        '.h5 or .csv, or a dataset such as \'Table("data.csv", "kind")\'; default: digits.',
     ),
 ]
 

@@ -17,6 +17,7 @@ from cnnkit.cli.options import (
     RegistryFolder,
     RuntimeChoice,
     TrustChoice,
+    check_order,
     expanded_path,
 )
 from cnnkit.cli.output import note, say_json
@@ -46,6 +47,7 @@ def validate(
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 
+    check_order(ref, [file], f"cnnkit validate {ref} {file}")
     may_choose = trusted(trust)
     store = Registry(registry)
     record = store.read(ref)

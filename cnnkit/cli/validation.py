@@ -23,11 +23,12 @@ def inputs_for(
     Raises what `load_dataset` raises for a chosen dataset.
     """
     from cnnkit.data import load_dataset
+    from cnnkit.data.named import named_dataset
     from cnnkit.errors import CnnkitError
     from cnnkit.onnx.program import compared_samples
 
     try:
-        data = load_dataset(chosen or recorded_dataset(manifest, data_dir, trust), data_dir)
+        data = load_dataset(named_dataset(chosen) if chosen else recorded_dataset(manifest, data_dir, trust), data_dir)
     except CnnkitError as error:
         if chosen:
             raise

@@ -13,15 +13,17 @@ from cnnkit.comparison.grid import Grid, points, read_grid
 from cnnkit.comparison.result import Samples
 from cnnkit.components.checks import one_of
 from cnnkit.data import load_dataset
+from cnnkit.data.named import looks_like_path
 from cnnkit.errors import ConfigError, DataError, RegistryError
-from cnnkit.training.recipe import SUFFIX, Overrides, Recipe, load_recipe, recipe_names
+from cnnkit.training.recipe import SUFFIX, Overrides, Recipe, recipe_names
+from cnnkit.training.recipe_source import find_recipe, names_data
 from cnnkit.training.recipe_tables import CompareSection, read_seeds
 from cnnkit.types import Data
 from cnnkit.wording import did_you_mean
 
 Register = Literal["best", "all", "none"]
 Source = str | Path | Recipe
-"""A recipe, its name or file; or a short code, such as `c16pc8p`."""
+"""A recipe, its name or file; data, of which the default recipe is meant; or a short code, such as `c16pc8p`."""
 
 BASE = "mnist-configs"
 SHARE = 0.1
@@ -126,15 +128,15 @@ def make_plan(
     """
     one_of("register", register, get_args(Register))
     codes = [str(source) for source in sources if not _is_recipe(source)]
-    recipes = [_load(source, overrides) for source in sources if _is_recipe(source)]
+    recipes = [_load(source, overrides, datasets.folder) for source in sources if _is_recipe(source)]
     if base is not None and recipes:
         raise ConfigError("--base applies to codes, but recipes were given: remove --base, or the recipes")
     if not sources:
-        recipes = [_load(BASE if base is None else base, overrides)]
+        recipes = [_load(BASE if base is None else base, overrides, datasets.folder)]
     wanted = [(recipe, recipe.compare or CompareSection()) for recipe in recipes]
     if codes:
         section = CompareSection(codes=tuple(codes))
-        wanted.append((_load(BASE if base is None else base, overrides), section))
+        wanted.append((_load(BASE if base is None else base, overrides, datasets.folder), section))
     given = read_grid(grid)
     configurations = [
         configuration
@@ -159,11 +161,13 @@ def _validated(one: Configuration, datasets: Datasets) -> Configuration:
 
 
 def _is_recipe(source: Source) -> bool:
-    return not isinstance(source, str) or source.endswith(SUFFIX) or source in recipe_names()
+    if not isinstance(source, str) or source.endswith(SUFFIX) or source in recipe_names():
+        return True
+    return names_data(source) or looks_like_path(source)
 
 
-def _load(source: Source, overrides: Overrides) -> Recipe:
-    return source.override(overrides) if isinstance(source, Recipe) else load_recipe(source, overrides)
+def _load(source: Source, overrides: Overrides, data_dir: str | Path | None) -> Recipe:
+    return source.override(overrides) if isinstance(source, Recipe) else find_recipe(source, overrides, data_dir)
 
 
 def _configurations(

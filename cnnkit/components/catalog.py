@@ -11,7 +11,7 @@ from cnnkit.components import contracts, hooks
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import Call, format_call, parse
 from cnnkit.components.hooks import Loaded
-from cnnkit.components.plugins import BUILT_IN, KINDS, Plugin, a, installed_plugins, is_from, told
+from cnnkit.components.plugins import BUILT_IN, EXAMPLES, KINDS, Plugin, a, installed_plugins, is_from, told
 from cnnkit.components.probe import Found, can_probe, probe
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError
 from cnnkit.wording import did_you_mean
@@ -61,7 +61,7 @@ class Catalog:
             )
         if not isinstance(expression, str | Call):
             raise ConfigError(f"expected {a(kind)} or its expression, got {expression!r}")
-        call = parse(expression) if isinstance(expression, str) else expression
+        call = parse(expression, EXAMPLES.get(kind, "Name()")) if isinstance(expression, str) else expression
         cls = self.find(kind, call.name, call.distribution)
         args = [self._argument(kind, value) for value in call.args]
         kwargs = {key: self._argument(kind, value) for key, value in call.kwargs.items()}

@@ -30,13 +30,14 @@ class Call:
     distribution: str = ""
 
 
-def parse(text: str) -> Call:
+def parse(text: str, example: str = "Conv2D(8, 3)") -> Call:
     """Read `Name(...)` or `distribution:Name(...)`; arguments are literals, calls, or lists and tuples of them.
 
-    A bare `Name` means `Name()`. Raises ExpressionError with the position of what is not allowed.
+    A bare `Name` means `Name()`. example: an expression that messages show. Raises ExpressionError with the position of
+    what is not allowed.
     """
     if not isinstance(text, str):
-        raise ExpressionError(f'expected an expression as text, such as "Conv2D(8, 3)", got {text!r}')
+        raise ExpressionError(f'expected an expression as text, such as "{example}", got {text!r}')
     if len(text) > MAX_LENGTH:
         raise ExpressionError(
             f"an expression may have at most {MAX_LENGTH:,} characters, this one has {len(text):,}: "
@@ -50,10 +51,10 @@ def parse(text: str) -> Call:
         skipped = len(text.rstrip()) - len(source)
         where = f" at column {skipped + error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
         raise ExpressionError(
-            f'cannot read {shorten(text, MAX_SHOWN)!r}{where}: {reason}; expected the form "Conv2D(8, 3)"'
+            f'cannot read {shorten(text, MAX_SHOWN)!r}{where}: {reason}; expected the form "{example}"'
         ) from None
     if not isinstance(tree, ast.Call | ast.Name):
-        raise ExpressionError(f'expected a component such as "Conv2D(8, 3)", got {shorten(text, MAX_SHOWN)!r}')
+        raise ExpressionError(f'expected a component such as "{example}", got {shorten(text, MAX_SHOWN)!r}')
     call = _call(tree, source, 0)
     return Call(call.name, call.args, call.kwargs, distribution)
 

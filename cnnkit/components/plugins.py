@@ -31,6 +31,19 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
 }
 """Each kind's hook, and the classes that its components must inherit from."""
 
+EXAMPLES = {
+    "layer": "Conv2D(8, 3)",
+    "loss": "CrossEntropy()",
+    "optimizer": "Adam(0.001)",
+    "schedule": "Cosine()",
+    "metric": "Accuracy()",
+    "dataset": "MNIST()",
+    "augmentation": "Shift(2)",
+    "callback": "EarlyStopping(3)",
+    "runtime": "OnnxRuntime()",
+}
+"""An expression of each kind that has built-in ones, for messages."""
+
 
 @dataclass(frozen=True)
 class Plugin:

@@ -64,7 +64,7 @@ def _target(path: Path) -> str:
     if len(found) != 1:
         example = f'Table("{path.name}", "{names[-1]}")'
         raise DataError(
-            f"{path}: expected one column named {', '.join(TARGETS[:-1])} or {TARGETS[-1]}, found {len(found)}: write "
-            f"a recipe that names the targets' column, as in dataset = '{example}'"
+            f"{path}: expected one column named {', '.join(TARGETS[:-1])} or {TARGETS[-1]}, found {len(found)}: give "
+            f"the table with the column of its targets, as in '{example}'"
         )
     return found[0]

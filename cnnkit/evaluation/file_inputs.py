@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from cnnkit.data.formats.appearance import is_framed, looks_inverted
 from cnnkit.data.formats.content import LONGEST, find_content, framed_content
-from cnnkit.data.formats.images import framed, looks_inverted
+from cnnkit.data.formats.images import framed
 from cnnkit.data.formats.input_files import read_inputs
 from cnnkit.data.formats.pictures import Picture, pixels_of
 from cnnkit.errors import ConfigError, DataError
@@ -33,6 +34,10 @@ THUMBNAIL = 320
 
 INVERTED = "looks inverted: dark on light, but the model was trained on light on dark; try --fit or --invert on"
 UNCERTAIN = "the range of the training samples, which does not tell what white is; if that is wrong, give a .npy file"
+MISPLACED = (
+    "shows something larger, smaller, off the centre or on a lighter ground than the images that the model was trained "
+    "on: try --fit; --show FILE of `cnnkit predict` draws what the network sees"
+)
 TURNED = "looks inverted by --invert on: now it is dark on a light background; remove it"
 EMPTY = "seems to be blank: nothing in it stands out, so the answer means nothing"
 
@@ -89,13 +94,25 @@ def trained_level(preprocessing: Preprocessing) -> float | None:
 
 def check_fit(model: Network) -> None:
     """Raise ConfigError unless the model knows how its dataset cuts out and frames what an image shows."""
-    if not model.framing.content or len(model.input_shape) != 3 or model.input_shape[0] != 1:
+    if len(model.input_shape) != 3 or model.input_shape[0] != 1:
         raise ConfigError(
-            "--fit needs a model for grey images that were cropped to what they show, as those of MNIST and Digits "
-            "were; this one does not know that of its images: remove --fit"
+            "--fit cuts out what a grey image shows, and this model does not take grey images, but inputs of shape "
+            f"{model.input_shape}: remove --fit"
         )
-    if model.framing.content > min(model.input_shape[1:]):
+    if not model.framing.content:
+        raise ConfigError(
+            "--fit places what an image shows as the training images were placed, and the dataset of this model does "
+            "not say how its images were cut out; those of MNIST, EMNIST, FashionMNIST and Digits do: remove --fit, "
+            "and give images that are cut out like the training images"
+        )
+    if not _can_fit(model):
         raise ConfigError(f"--fit needs room for {model.framing.content} pixels, the model takes {model.input_shape}")
+
+
+def _can_fit(model: Network) -> bool:
+    """Whether it is known how the images of the model's dataset were cut out, and that fits into its input."""
+    shape, content = model.input_shape, model.framing.content
+    return len(shape) == 3 and shape[0] == 1 and 0 < content <= min(shape[1:])
 
 
 def read_file(
@@ -133,13 +150,15 @@ def _image(name: str, picture: Picture, model: Network, reading: Reading, keep_p
         image = full_scale * framed_content(content, (height, width), model.framing)[np.newaxis]
     else:
         image = framed(picture, model.input_shape, full_scale, model.framing.resize)
-        is_dark_on_light = len(image) == 1 and looks_inverted(image)
+        is_dark_on_light = len(image) == 1 and looks_inverted(image, picture)
         inverted = reading.swaps(is_dark_on_light)
         image = image.max() - image if inverted else image  # the lightest that it has becomes black
         if float(image.max() - image.min()) < BLANK * full_scale:
             hints.append(EMPTY)
         elif len(image) == 1 and (hint := reading.hint(is_dark_on_light)):
             hints.append(hint)
+        elif _can_fit(model) and not is_framed(picture, model.input_shape, model.framing, inverted):
+            hints.append(MISPLACED)
     if picture.highest is not None and 0 < picture.highest <= TWELVE_BITS and not reading.fit:
         hints.append(_few_bits(picture.highest))
     if not scale.is_certain:

@@ -67,9 +67,10 @@ def predict_files(
     of the training images, 0 (black) to 1 (white), what `trained_level` says if None; show: where to draw the first 40
     images, as PNG, SVG or PDF, as they are in the files and as the model sees them; refused: told of each file that
     cannot be used, which is left out then.
-    Where the level is below 1/2, an image of one channel that stays dark on a light background gets a hint. So does a
-    blank one, and what may be in other units than the training samples: an array, which is taken as it is, or an image
-    where it is not certain what its white is to the model.
+    Where the level is below 1/2, an image of one channel that stays dark on a light background gets a hint. So does one
+    whose content is not framed as the model's dataset frames it, if that is known; a blank one; and what may be in
+    other units than the training samples: an array, which is taken as it is, or an image where it is not certain what
+    its white is to the model.
     Raises DataError, with every file that cannot be used and why, if nobody else is told or there is no other file, and
     for outputs that are NaN; ShapeError for a model that says something of each pixel, ConfigError for `top` values,
     and for `fit` with `invert` or with a model whose framing is not known, PlotError for a picture that cannot be

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ def parse(text: str) -> Reference:
     if not isinstance(text, str):
         raise RegistryError(f'expected a reference as text, such as "digits@3", got {text!r}')
     name, at, which = text.partition("@")
-    check_name(name)
+    check_existing(name)
     if not at or which == LATEST:
         return Reference(name)
     if _NUMBER.fullmatch(which):
@@ -41,6 +42,23 @@ def parse(text: str) -> Reference:
             f"for example {name}@3"
         )
     return Reference(name, which)
+
+
+def check_existing(name: str) -> str:
+    """The name of a model that is to be there, if it may be called so; else RegistryError, also for a path."""
+    if not is_name(name):
+        refuse_path(name)
+    return check_name(name)
+
+
+def refuse_path(text: str) -> None:
+    """Raise RegistryError for the path of a file or folder, in the place of a reference."""
+    if "/" in text or os.sep in text or os.path.isfile(text):
+        what = "a file" if os.path.isfile(text) else "a path"
+        raise RegistryError(
+            f"{text} is {what}, and a model is named by a reference, NAME@VERSION, such as digits@3: `cnnkit models "
+            "list` shows those in the registry"
+        )
 
 
 def is_name(text: str) -> bool:

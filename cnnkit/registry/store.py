@@ -324,8 +324,9 @@ class Registry:
 
     def _folder(self, name: str) -> Path:
         """The folder of a model, if there is such a model."""
-        folder = self.path / references.check_name(name)
+        folder = self.path / references.check_existing(name)
         if not self._files.is_folder(folder):
+            references.refuse_path(name)
             hint = choices(name, self.models(), "it is empty")
             raise RegistryError(f"there is no model {name!r} in the registry at {self.path.absolute()}: {hint}")
         return folder

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from cnnkit.classes import are_indices, indices_of
+from cnnkit.components.contracts import Dataset
+from cnnkit.components.expressions import parse
 from cnnkit.data import load_dataset
-from cnnkit.data.at_path import dataset_at, is_data
+from cnnkit.data.at_path import is_data
 from cnnkit.errors import ConfigError
 from cnnkit.home import expanded
 from cnnkit.training.class_balance import rare_classes
 from cnnkit.training.colour_evidence import colours_tell
-from cnnkit.training.recipe import Overrides, Recipe, load_recipe, read_override, recipe_names
+from cnnkit.training.recipe import Recipe
 from cnnkit.types import Array, Data, Inputs, Samples, Shape
 
 FILTERS = (16, 32, 64, 96)
@@ -35,35 +36,13 @@ ANY, NEAR = 180, 15
 """Degrees by which colours rotate, where they tell nothing of the classes, and where they may."""
 
 
-def find_recipe(source: str | Path, overrides: Overrides = (), data_dir: str | Path | None = None) -> Recipe:
-    """The recipe that `load_recipe` finds; or for a folder or a file of data, the default one for it.
-
-    An override of data.dataset, such as one of images in another size, is what the default recipe suits then. Raises
-    what they raise.
-    """
-    if names_data(source):
-        overrides = overrides if isinstance(overrides, Mapping) else dict(map(read_override, overrides))
-        dataset = overrides.get("data.dataset")
-        chosen = dataset if isinstance(dataset, str) else None  # of another type, it is refused as an override
-        return default_recipe(expanded(source), data_dir, chosen).override(overrides)
-    return load_recipe(source, overrides)
-
-
-def names_data(source: str | Path) -> bool:
-    """Whether this is the path of data, not of a recipe; a recipe that ships with cnnkit has its name for itself."""
-    return str(source) not in recipe_names() and is_data(expanded(source))
-
-
-def default_recipe(path: Path, data_dir: str | Path | None = None, dataset: str | None = None) -> Recipe:
-    """A recipe for what is found at this path: a folder of images, a file of arrays, or a table.
-
-    dataset: the expression that reads it, if the usual one does not suit.
+def default_recipe(dataset: Dataset, data_dir: str | Path | None = None) -> Recipe:
+    """A recipe for a dataset.
 
     Images get blocks of two convolutions that halve them, then the mean of each channel; vectors two dense layers. The
-    last layer and the loss are those of the targets; classes weigh the same if some are rare. Raises what `dataset_at`
-    and `load_dataset` raise, and ConfigError for targets of pixels.
+    last layer and the loss are those of the targets; classes weigh the same if some are rare. Raises what
+    `load_dataset` raises, and ConfigError for targets of pixels.
     """
-    dataset = dataset or repr(dataset_at(path))
     data = load_dataset(dataset, data_dir)
     outputs, loss = _outputs(data)
     layers = [*_body(data.input_shape), f"Dense({outputs})"]
@@ -73,8 +52,8 @@ def default_recipe(path: Path, data_dir: str | Path | None = None, dataset: str 
     classes = loss == "CrossEntropy()"
     y = indices_of(data.train.y) if classes else None
     sections = {
-        "model": {"name": _name(path), "layers": layers},
-        "data": {"dataset": dataset, "validation": 0.0 if data.validation else VALIDATION},
+        "model": {"name": _name(dataset), "layers": layers},
+        "data": {"dataset": repr(dataset), "validation": 0.0 if data.validation else VALIDATION},
         "train": {
             "optimizer": "Adam(0.003)",
             "schedule": "OneCycle()",
@@ -86,7 +65,7 @@ def default_recipe(path: Path, data_dir: str | Path | None = None, dataset: str 
             **({} if y is None or not rare_classes(np.bincount(y)).any() else {"class_weight": "balanced"}),
         },
     }
-    return Recipe.from_dict(sections, f"the default recipe for {path}")
+    return Recipe.from_dict(sections, f"the default recipe for {data.name}")
 
 
 def _outputs(data: Data) -> tuple[int, str]:
@@ -138,7 +117,10 @@ def _augmentations(x: Inputs, y: Array | None) -> list[str]:
     return [*moves, f"RotateColors({degrees})"]
 
 
-def _name(path: Path) -> str:
-    """The name of the model: that of the file or folder, in the letters that a name may have."""
-    letters = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")
+def _name(dataset: Dataset) -> str:
+    """The name of the model: that of the file or folder, or of the dataset, in the letters that a name may have."""
+    call = parse(repr(dataset))
+    first = call.args[0] if call.args and isinstance(call.args[0], str) else ""
+    name = Path(first).resolve().stem if first and is_data(expanded(first)) else call.name
+    letters = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return letters[:64] or "model"

@@ -217,7 +217,9 @@ def about_gap(history: History, epoch: int, validated: Samples, shape: Shape, au
     if not (0 < epoch <= len(history.get("validation_accuracy", ())) and "accuracy" in history):
         return ""
     trained, found = history["accuracy"][epoch - 1], history["validation_accuracy"][epoch - 1]
-    if not trained - found >= max(GAP, GUESSES * math.sqrt(max(found * (1 - found), 0) / len(validated))):
+    count = len(validated) + 4  # two right and two wrong more, after Agresti and Coull (1998): few samples prove little
+    likely = (found * len(validated) + 2) / count
+    if not trained - likely >= max(GAP, GUESSES * math.sqrt(likely * (1 - likely) / count)):
         return ""
     images = ["stronger augmentations" if augmented else "augmentations"] if len(shape) == 3 else []
     images += ["channels=1 where colours do not matter"] if shape[0] == 3 and len(shape) == 3 else []

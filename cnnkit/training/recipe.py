@@ -155,6 +155,15 @@ def _shipped(name: str) -> str:
     names = recipe_names()
     if name in names:
         return (_shipped_folder() / f"{name}{SUFFIX}").read_text("utf-8")
+    from cnnkit.data.named import looks_like_path, why_no_data
+
+    if looks_like_path(name):
+        raise RecipeError(why_no_data(name))
+    if "@" in name:
+        raise RecipeError(
+            f"{name} is a reference, not a recipe: `cnnkit reproduce {name}` trains this model again, and "
+            f"`cnnkit models show {name} --recipe` prints its recipe"
+        )
     hint = did_you_mean(name, names)
     raise RecipeError(
         f"no recipe named {name!r} ships with cnnkit, only {', '.join(names)} do{hint and f'; {hint}'} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cnnkit.data.downloading.download
@@ -94,7 +95,7 @@ def test_a_data_folder_without_the_files(cli: Any, tmp_path: Path, monkeypatch: 
         ("tine@1", "there is no model 'tine' in the registry"),
         ("tiny@2", "tiny@2 does not exist; the only version is 1"),
         ("tiny@best", "tiny has no alias 'best'"),
-        ("../tiny", "a model is named with 1 to 64 lower-case letters"),
+        ("../tiny", "../tiny is a path, and a model is named by a reference, NAME@VERSION, such as digits@3"),
     ],
 )
 def test_a_reference_that_does_not_exist(trained: Any, reference: str, message: str) -> None:
@@ -103,6 +104,42 @@ def test_a_reference_that_does_not_exist(trained: Any, reference: str, message: 
         result = trained(*arguments)
         assert (result.code, result.out) == (2, "")
         assert message in result.err
+
+
+def test_swapped_arguments_are_told(trained: Any, tmp_path: Path) -> None:
+    (tmp_path / "img.png").touch()
+    for arguments, right in (
+        (("predict", "img.png", "tiny@1"), "cnnkit predict tiny@1 img.png"),
+        (("validate", "tiny@1", "x.onnx"), "cnnkit validate x.onnx tiny@1"),
+    ):
+        result = trained(*arguments)
+        assert (result.code, result.err) == (2, f"error: the arguments seem to be swapped: expected {right}\n")
+    assert "img.png is a file, and a model is named by a reference" in trained("predict", "img.png", "img.png").err
+
+
+def test_data_stands_where_a_dataset_or_a_recipe_does(cli: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "own.npz", x=rng.normal(size=(40, 3)).astype(np.float32), y=np.arange(40) % 2)
+    (tmp_path / "own.csv").write_text("a,kind\n" + "".join(f"{n},{n % 2}\n" for n in range(40)))
+    shown = cli("datasets", "show", "own.npz", "--json").document
+    assert shown["dataset"] == 'Arrays("own.npz")'
+    table = cli("train", 'Table("own.csv", "kind")', "--epochs", "1", "--save-recipe", "own.toml")
+    assert (table.code, "registered  own@1" in table.out) == (0, True)
+    assert 'Table("own.csv", "kind")' in (tmp_path / "own.toml").read_text()
+    assert cli("evaluate", "own@1", "--dataset", 'Table("own.csv", "kind")').code == 0
+    compared = cli("compare", "own.npz", "--seeds", "1", "--epochs", "1", "--register", "none", "--json")
+    assert compared.code == 0
+
+
+def test_files_that_are_no_recipe_say_what_they_are(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "photos.zip").write_bytes(b"PK\x03\x04")
+    for command in (("train",), ("datasets", "show"), ("compare",)):
+        result = cli(*command, "photos.zip")
+        assert (result.code, result.out) == (2, "")
+        assert "photos.zip is nothing to train on, this seems to be a zip archive" in result.err
+        assert "unpack it first, and give the folder that comes out" in result.err
+    assert "there is no folder nothere/" in cli("train", "nothere/").err
+    assert "`cnnkit reproduce tiny@1` trains this model again" in cli("train", "tiny@1").err
 
 
 def test_there_is_no_registry(cli: Any, tmp_path: Path) -> None:

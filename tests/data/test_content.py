@@ -38,7 +38,7 @@ def strokes(ground: float = 0.0, ink: float = 255.0, size: tuple[int, int] = (12
 
 
 def framed(grey: Array, size: tuple[int, int], framing: Framing) -> Array | None:
-    small = Picture(Image.fromarray(grey.astype(np.float32))).shrunk(LONGEST)
+    small = Picture(Image.fromarray(grey.astype(np.float32)), grey.shape).shrunk(LONGEST)
     found = find_content(pixels_of(small)[..., 0])
     return None if found is None else framed_content(found, size, framing)
 
@@ -114,11 +114,11 @@ def test_predictions_for_files_that_cannot_be_fitted_are_refused(tmp_path: Path)
         predict_files(model, [tmp_path / "blank.png"], fit=True)
     with pytest.raises(ConfigError, match="remove --invert"):
         predict_files(model, [tmp_path / "blank.png"], fit=True, invert=True)
-    for others in (
-        Sequential(["Flatten()", "Dense(2)"], (1, 28, 28)),
-        Sequential(["Flatten()", "Dense(2)"], (3, 28, 28), framing=MASS),
+    for others, why in (
+        (Sequential(["Flatten()", "Dense(2)"], (1, 28, 28)), "the dataset of this model does not say how its images"),
+        (Sequential(["Flatten()", "Dense(2)"], (3, 28, 28), framing=MASS), "this model does not take grey images, but"),
     ):
-        with pytest.raises(ConfigError, match="this one does not know that of its images: remove --fit"):
+        with pytest.raises(ConfigError, match=rf"{why}.*: remove --fit"):
             predict_files(others, [tmp_path / "blank.png"], fit=True)
     with pytest.raises(ConfigError, match="--fit needs room for 20 pixels"):
         predict_files(Sequential(["Flatten()", "Dense(2)"], (1, 8, 8), framing=MASS), [], fit=True)

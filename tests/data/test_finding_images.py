@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from cnnkit.data.formats.images import find_images, looks_inverted
+from cnnkit.data.formats.images import find_images
 from cnnkit.errors import DataError
 
 
@@ -35,20 +34,3 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
         find_images(tmp_path)
     with pytest.raises(DataError, match=r"cannot read .*gone: No such file or directory"):
         find_images(tmp_path / "gone")
-
-
-def test_dark_on_light_looks_inverted() -> None:
-    dark = np.zeros((1, 8, 8), np.float32)
-    dark[0, 1:7, 3:5] = 16
-    assert not looks_inverted(dark)
-    assert looks_inverted(16 - dark)
-    for level in (0, 16):
-        assert not looks_inverted(np.full((1, 8, 8), level, np.float32))  # nothing is on it
-    assert not looks_inverted(np.zeros((1, 1, 1), np.float32))
-
-
-@pytest.mark.parametrize(("ground", "ink", "is_inverted"), [(7, 0, True), (3, 9, False), (5, 4, True), (15, 16, False)])
-def test_light_and_dark_are_those_of_the_image_itself(ground: float, ink: float, is_inverted: bool) -> None:
-    dim = np.full((1, 8, 8), ground, np.float32)
-    dim[0, 3:5, 3:5] = ink
-    assert looks_inverted(dim) == is_inverted

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from cnnkit import Registry
 from cnnkit.errors import RegistryError
 from cnnkit.registry import references
 from cnnkit.registry.references import Reference
@@ -25,11 +28,23 @@ def test_references_are_read(written: str, expected: Reference) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["../../etc", "/etc/passwd", "a/b", "..", "a..b", ".hidden", "Digits", "", "a\n", "a" * 65, "-a", "ä", "a\0", "@3"],
+    ["..", "a..b", ".hidden", "Digits", "", "a\n", "a" * 65, "-a", "ä", "a\0", "@3"],
 )
 def test_what_is_no_name_is_refused(written: str) -> None:
     with pytest.raises(RegistryError, match="a model is named with 1 to 64 lower-case letters"):
         references.parse(written)
+
+
+def test_a_path_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("IMG.png").touch()
+    Path("model.onnx").touch()
+    for written in ("../../etc", "/etc/none", "a/b", "registry/digits/v000001.h5"):
+        with pytest.raises(RegistryError, match="is a path, and a model is named by a reference, NAME@VERSION"):
+            references.parse(written)
+    for written in ("IMG.png", "model.onnx"):
+        with pytest.raises(RegistryError, match=f"^{written} is a file, and a model is named by a reference"):
+            Registry("registry").load(written)
 
 
 @pytest.mark.parametrize("which", ["", "0", "03", "-1", "../x", "a/b", "A", "1@2", "1" * 10, "\u0663"])

@@ -78,20 +78,6 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     return sorted(found)
 
 
-def looks_inverted(image: Array) -> bool:
-    """Whether an image shows something dark on a light background, light and dark being those of the image itself.
-
-    It does if the median m of its outermost pixels is in the upper half of the values that it has, and the mean of its
-    middle (half the height, half the width) is below m.
-    image: (1, H, W), whose lowest value is dark.
-    """
-    level = image[0]
-    height, width = level.shape
-    ground = np.median(border(level))
-    middle = level[height // 4 : height - height // 4, width // 4 : width - width // 4]
-    return bool(ground > (level.min() + level.max()) / 2 and middle.mean() < ground)
-
-
 def _resized(picture: Image, height: int, width: int, resize: Resize) -> Image:
     """The picture in this size, or for "fit" in the largest that is inside of it."""
     from PIL.Image import Resampling

@@ -27,6 +27,8 @@ MAX_IMAGE_FILE_BYTES = 2**28
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+ORIENTATION, TURNED = 0x0112, range(5, 9)
+"""The EXIF tag, and its values for images that lie on their side."""
 WHITE = 255.0
 
 
@@ -35,7 +37,9 @@ class Picture:
     """What is in an image file, upright."""
 
     image: Image
-    """L, LA, RGB or RGBA, or F with 0 to 255 for 16 bits."""
+    """L, LA, RGB or RGBA, or F with 0 to 255 for 16 bits; a large JPEG file is decoded to fewer pixels."""
+    size: tuple[int, int]
+    """(height, width) in the file, upright."""
     highest: int | None = None
     """Of 16 bits: the highest value, of 65,535 for white."""
 
@@ -150,13 +154,17 @@ def _decode(name: str, content: bytes, channels: int, needed: int) -> Picture:
                     "save it as one of these, or its values as a .npy file"
                 )
             check_scans(name, content)
+            size = picture.size if picture.getexif().get(ORIENTATION, 1) in TURNED else picture.size[::-1]
             picture.draft(None, (2 * needed, 2 * needed))  # of a photograph, most of the time goes into its decoding
             picture = ImageOps.exif_transpose(picture)
             if picture.mode in SIXTEEN_BITS:
                 values = np.asarray(picture)
-                return Picture(Image.fromarray((values / 257).astype(np.float32)), int(values.max()))  # 65535 to 255
+                return Picture(
+                    Image.fromarray((values / 257).astype(np.float32)), size, int(values.max())
+                )  # 65535 to 255
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-            return Picture(picture if channels == 3 else picture.convert("LA" if picture.mode == "RGBA" else "L"))
+            mode = "LA" if picture.mode == "RGBA" else "L"
+            return Picture(picture if channels == 3 else picture.convert(mode), size)
     except DataError:
         raise
     except UnidentifiedImageError:
