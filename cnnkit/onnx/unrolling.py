@@ -13,7 +13,7 @@ from cnnkit.onnx.runtimes import ReferenceEvaluator
 
 COPIED, INDEXED = 8, 16
 """Bytes for each number in a window: two copies for each sample, and two indices."""
-FREE_BYTES = 160 << 20
+FREE_BYTES = 96 << 20
 """What the evaluator may take for one sample of any model."""
 EXPANSION, WEIGHTS = 2_000, 3
 """Beyond that, how many times the bytes of the sample and the parameters it may take."""
