@@ -16,12 +16,11 @@ from cnnkit.components import Layer, Loss, Merge, Metric
 from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import DataError, ShapeError, UnitsWarning
-from cnnkit.layers import LogSoftmax, Softmax
 from cnnkit.layers.special import sigmoid
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.frozen import with_frozen
 from cnnkit.network.execution.threads import available_cores
-from cnnkit.network.graph.ending import layer_at_end, softmax, with_logits
+from cnnkit.network.graph.ending import has_probabilities, softmax, with_logits
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.graph.summary import Summary
@@ -181,10 +180,7 @@ class Network:
     @property
     def has_probabilities(self) -> bool:
         """Whether it gives probabilities, of classes or labels; values are none, nor are the scores of some losses."""
-        if self.task.gives == "classes":
-            ends = (layer_at_end(self.nodes, kind) for kind in (Softmax, LogSoftmax))
-            return self.task.from_logits or any(end is not None for end in ends)
-        return self.task.gives == "labels"
+        return has_probabilities(self.nodes, self.task)
 
     @property
     def gives(self) -> str:

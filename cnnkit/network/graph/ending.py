@@ -12,7 +12,7 @@ import numpy as np
 from cnnkit.components import Layer, Loss, Merge
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ConfigError
-from cnnkit.layers import HardSigmoid, ReLU, ReLU6, Sigmoid, Softmax, Softplus
+from cnnkit.layers import HardSigmoid, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Softplus
 from cnnkit.losses import NLL, KLDiv
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.types import Array, Cache, Context, Grads, Task
@@ -80,6 +80,14 @@ def end_for(nodes: Sequence[Node], about: Loss | Task) -> Node | None:
     if about.gives == "labels":
         return sigmoid_at_end(nodes) if about.from_logits else None
     return softmax_at_end(nodes) if isinstance(about, Task) or takes_logits(about) else None
+
+
+def has_probabilities(nodes: Sequence[Node], task: Task) -> bool:
+    """Whether a network for this task gives probabilities, of classes or labels, or logits or logarithms of them."""
+    if task.gives == "classes":
+        ends = (layer_at_end(nodes, kind) for kind in (Softmax, LogSoftmax))
+        return task.from_logits or any(end is not None for end in ends)
+    return task.gives == "labels"
 
 
 def softmax_inside(nodes: Sequence[Node]) -> Node | None:
