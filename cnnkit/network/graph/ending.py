@@ -109,7 +109,7 @@ def about_end(nodes: Sequence[Node], loss: Loss) -> str:
                 f"the network ends in {end}, and {loss!r} takes logarithms of probabilities: replace it with "
                 "LogSoftmax(), or use the loss CrossEntropy()"
             )
-        if type(last.layer).__name__ != "LogSoftmax":
+        if not isinstance(last.layer, LogSoftmax):
             return (
                 f"the network ends in {last}, and {loss!r} takes logarithms of probabilities: put LogSoftmax() last, "
                 "or use the loss CrossEntropy()"
