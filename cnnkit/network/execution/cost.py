@@ -170,9 +170,10 @@ class Cost:
         self.check()
         self.check_rounds(samples, tile)
         of_a_tile, staying = min(tile, samples) * self.peak, kept * self.result
-        most = max(1, min(wished, -(-samples // tile), wished * self.tile_bytes // max(1, of_a_tile)))
+        most = max(1, min(wished, -(-samples // tile)))
         if most * of_a_tile + staying <= FREE_BYTES:
             return most
+        most = max(1, min(most, wished * self.tile_bytes // max(1, of_a_tile)))
         room = self._room(of_a_tile + staying, "the prediction")
         return most if room is None else min(most, (room - staying) // max(1, of_a_tile))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -138,7 +137,10 @@ class Engine:
             self.workspaces.append(workspace)
 
         tiles, apart = self._tiles(len(x)), self._is_long(len(x))
-        with contextlib.nullcontext() if len(tiles) == 1 else one_blas_thread():  # alone, a tile may have all of BLAS
+        if len(tiles) == 1:  # alone, a tile may have all of BLAS
+            in_threads(1, one, tiles, apart=apart)
+            return y
+        with one_blas_thread():
             in_threads(threads, one, tiles, apart=apart)
         self.workspaces = [workspace for workspace in self.workspaces if workspace.memory.nbytes <= KEPT_BYTES]
         return y
