@@ -52,6 +52,8 @@ BEHIND_IMAGES = [
     "Slice(1, 3)",
 ]
 """Layers that fit behind any image of four channels; each stands in two networks."""
+BEHIND_SIGNALS = ["AvgPool1D(3, 2, 1)", "GlobalAvgPool1D(True)", "GlobalMaxPool1D()", "MaxPool1D(2)"]
+"""Layers that fit behind signals of four channels; a third of the networks end in one."""
 SEEDS = max(24, 2 * len(POINTWISE), 2 * len(BEHIND_IMAGES))
 BATCH = 8  # the first sample runs alone, the others as a batch of 7
 
@@ -96,6 +98,8 @@ def network(seed: int) -> Graph:
     for _ in range(rng.integers(1, 5)):
         body += [layer(rng), Conv2D(4, 1)]
     body += [BEHIND_IMAGES[seed % len(BEHIND_IMAGES)], Conv2D(4, 1)]
+    if seed % 3 == 1:
+        body += ["Reshape((4, -1))", "Conv1D(4, 3, padding=2)", BEHIND_SIGNALS[seed // 3 % len(BEHIND_SIGNALS)]]
     end: list[Layer | Merge] = [Flatten(), Dense(int(rng.integers(2, 12)), bias=bool(rng.integers(2)))]
     end += [Softmax()] if rng.random() < 0.3 else []
     uint8 = rng.random() < 0.5
