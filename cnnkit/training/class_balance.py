@@ -14,6 +14,14 @@ from cnnkit.network import keyed_rng
 from cnnkit.training_options import TrainingOptions
 from cnnkit.types import Array, blocks
 
+UNBALANCED = 3
+"""A class is rare if the most frequent one has so many times its training samples."""
+
+
+def rare_classes(counts: Array) -> Array:
+    """Which classes are rare among these, of which there are so many samples, (K,) bool; those without any are not."""
+    return np.asarray((counts > 0) & (counts * UNBALANCED <= counts.max(initial=0)))
+
 
 def check_balance(options: TrainingOptions, y: Array, labels: Sequence[str], classes: int) -> None:
     """Raises ConfigError where weights or a balanced order are asked for, and cannot be had of these targets."""

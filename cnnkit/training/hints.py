@@ -1,7 +1,8 @@
 """Trouble with learning that shows early: what is seen of it, and what to try.
 
-After the first epoch with enough steps, and once more later, a few training samples go through the network as in a
-prediction. It changes nothing, and takes a small part of an epoch.
+After the first epoch with enough steps, once more later, and at the end if there are rare classes, a few training
+samples go through the network as in a prediction. It changes nothing, and takes a small part of an epoch. At the end,
+the accuracies on training and validation samples are compared.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnkit.classes import are_indices
+from cnnkit.classes import are_indices, first_outside
 from cnnkit.components.predicted import predicted_classes
 from cnnkit.layers import ReLU
 from cnnkit.losses import CrossEntropy
 from cnnkit.losses.class_loss import ignored_by
 from cnnkit.network import Engine, Network, Objective, Session
 from cnnkit.network.graph.node import INPUT
-from cnnkit.types import Array, Inputs, Samples
+from cnnkit.training.class_balance import rare_classes
+from cnnkit.training.run import History
+from cnnkit.types import Array, Inputs, Samples, Shape
 from cnnkit.wording import counted
 
 FEWEST, MOST, PART = 32, 128, 400
@@ -40,6 +43,10 @@ LEARNS = 0.9
 """A loss is below this part of the one of a constant answer if something of the inputs is used."""
 RARE = 0.03
 """Share of the samples, of other classes than the one that is always predicted, that shows it to be wrong."""
+OF_RARE, FEWEST_OF_RARE = 16, 4
+"""Samples of a rare class that a look takes, as far as there are so many; and how many can say that it is missed."""
+GAP, GUESSES = 0.15, 2.0
+"""Difference of two accuracies that shows overfitting, and how many standard deviations of the smaller sample."""
 
 
 class _Seen(NamedTuple):
@@ -60,9 +67,13 @@ class Hints:
         """before: the loss before the first step, where an earlier session has seen that."""
         samples = session.samples
         self._count = len(samples)
-        count = min(len(samples), min(max(len(samples) // PART, FEWEST), MOST))
-        positions = np.arange(count) * len(samples) // count
+        self._of_class = _counts(samples.y, model.output_shape[0])
+        """Training samples of each class, (K,); empty where targets are none."""
+        positions = _looked_at(samples.y, self._of_class)
         self._samples = Samples(samples.x[positions], samples.y[positions])
+        shares = self._of_class[self._samples.y] / self._count if len(self._of_class) else np.ones(1)
+        self._constant = -float(np.log(shares).mean())
+        """The cross-entropy, in nats, of one answer for all samples: the shares of the classes in the training."""
         self._engine, self._objective, self._model = session.engine, objective, model
         self._steps = -(-len(samples) // batch_size)
         first, sure = (-(-steps // self._steps) for steps in (FIRST, SURE))
@@ -79,16 +90,18 @@ class Hints:
         self._before = loss if math.isfinite(loss) else None
         return self._before
 
-    def after(self, epoch: int, accuracy: float | None) -> dict[str, str]:
+    def after(self, epoch: int, accuracy: float | None, *, is_last: bool = False) -> dict[str, str]:
         """Each trouble with its hint, after so many epochs; accuracy: on all training samples, if it was measured."""
-        if epoch not in self._epochs or not (seen := self._look()):
+        rare_only = is_last and epoch not in self._epochs and bool(rare_classes(self._of_class).any())
+        if not (rare_only or epoch in self._epochs) or not (seen := self._look()):
             return {}
         y, classes = self._samples.y, self._model.output_shape[0]
         loss = self._objective.loss
-        is_classes = are_indices(y) and y.ndim == 1 and loss.task(y, (classes,)).gives == "classes"
-        is_classes = is_classes and ignored_by(loss) is None
+        is_classes = len(self._of_class) and loss.task(y, (classes,)).gives == "classes" and ignored_by(loss) is None
         predicted = predicted_classes(seen.outputs) if is_classes and seen.outputs.ndim == 2 else None
-        found = {}
+        found: dict[str, str] = {}
+        if rare_only and (predicted is None or not self._missed(predicted)):
+            return found
         learned = self._learns(seen, predicted)
         if not learned and (text := about_inputs(self._model, self._samples.x)):
             found["inputs"] = text
@@ -132,18 +145,21 @@ class Hints:
     def _about_classes(self, loss: float, predicted: Array, accuracy: float | None) -> str:
         """What shows that classes are not told apart, "" if they are."""
         y, count, classes = self._samples.y, len(predicted), self._model.output_shape[0]
-        if isinstance(self._objective.loss, CrossEntropy) and loss < LEARNS * _entropy(y):
+        missed = self._missed(predicted)
+        if not missed and isinstance(self._objective.loss, CrossEntropy) and loss < LEARNS * self._constant:
             return ""
         others = int((y != predicted[0]).sum())
-        if (predicted == predicted[0]).all() and others >= max(RARE * count, 4):
-            labels = self._model.labels
-            name = repr(labels[predicted[0]]) if labels and predicted[0] >= 0 else f"{predicted[0]}"
-            share = 1 - others / count
-            advice = 'class_weight="balanced" or sampling="balanced"' if share >= 0.5 else "a lower learning rate"
+        balance = 'class_weight="balanced" or sampling="balanced"'
+        if (predicted == predicted[0]).all() and (missed or others >= max(RARE * count, 4)):
+            share = self._of_class[predicted[0]] / self._count if predicted[0] >= 0 else 0.0
+            never = f"; never predicted: {missed}" if missed else ""
+            advice = balance if missed or share >= 0.5 else "a lower learning rate"
             return (
-                f"all predictions for {self._many} are the class {name}, which {share:.0%} of them have: try "
-                f"{advice}, and look whether inputs and targets belong together"
+                f"all predictions for {self._many} are the class {self._name(predicted[0])}, which {share:.0%} of all "
+                f"have{never}: try {advice}, and look whether inputs and targets belong together"
             )
+        if missed:
+            return f"never predicted for {self._many}: {missed}: try {balance}"
         chance = 1 / classes
         right = float((predicted == y).mean())
         limit = _highest(chance, count)
@@ -154,6 +170,21 @@ class Hints:
             f"{chance:.3f}: try another learning rate (--find-lr suggests one) and --overfit-one-batch, and look "
             "whether inputs and targets belong together (`cnnkit datasets show`)"
         )
+
+    def _missed(self, predicted: Array) -> str:
+        """The rare classes that no prediction is, although some of their samples are looked at."""
+        seen = np.bincount(self._samples.y, minlength=len(self._of_class))
+        missed = rare_classes(self._of_class) & (seen >= FEWEST_OF_RARE)
+        missed[predicted[predicted >= 0]] = False
+        names = [
+            f"{self._name(one)} ({counted(int(self._of_class[one]), 'training sample')})"
+            for one in np.flatnonzero(missed).tolist()
+        ]
+        return ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
+
+    def _name(self, number: int) -> str:
+        labels = self._model.labels
+        return repr(labels[number]) if labels and number >= 0 else f"{number}"
 
     def _loss(self, outputs: Array) -> float:
         losses, _ = self._objective.losses(outputs, self._samples.y)
@@ -178,6 +209,26 @@ class Hints:
         return _Seen(loss, outputs_of_all, tuple(dead))
 
 
+def about_gap(history: History, epoch: int, validated: Samples, shape: Shape, augmented: bool) -> str:
+    """What to do where far more training samples than validation samples are right, "" if that is not so.
+
+    epoch: the one whose weights are kept, from 1; shape: of an input.
+    """
+    if not (0 < epoch <= len(history.get("validation_accuracy", ())) and "accuracy" in history):
+        return ""
+    trained, found = history["accuracy"][epoch - 1], history["validation_accuracy"][epoch - 1]
+    if not trained - found >= max(GAP, GUESSES * math.sqrt(max(found * (1 - found), 0) / len(validated))):
+        return ""
+    images = ["stronger augmentations" if augmented else "augmentations"] if len(shape) == 3 else []
+    images += ["channels=1 where colours do not matter"] if shape[0] == 3 and len(shape) == 3 else []
+    return (
+        f"the accuracy is {trained:.3f} on the training samples and {found:.3f} on "
+        f"{counted(len(validated), 'validation sample')}: what was learned holds for the training samples alone "
+        f"(overfitting); try {', '.join(['more samples', *images])}, weight decay as in "
+        "AdamW(0.001, weight_decay=0.1), or Dropout(0.3) before the last layer"
+    )
+
+
 def about_inputs(model: Network, x: Inputs) -> str:
     """What is wrong with the range of inputs after preprocessing, "" if nothing is; a normalisation takes any."""
     first = [node.layer for node in model.nodes if INPUT in node.inputs]
@@ -199,10 +250,23 @@ def _highest(chance: float, count: int) -> float:
     return chance + 2 * math.sqrt(chance * (1 - chance) / count)
 
 
-def _entropy(y: Array) -> float:
-    """The cross-entropy of one answer for all samples, the shares of the classes, in nats."""
-    shares = np.bincount(y) / len(y)
-    return -float(sum(share * math.log(share) for share in shares if share))
+def _counts(y: Array, classes: int) -> Array:
+    """How many targets there are of each class, (K,); empty for targets that are no classes of these."""
+    if not are_indices(y) or y.ndim != 1 or first_outside(y, classes):
+        return np.zeros(0, np.intp)
+    return np.bincount(y, minlength=classes)
+
+
+def _looked_at(y: Array, counts: Array) -> Array:
+    """The positions of the samples of a look, in order: evenly spaced ones, and some of each of the rarest classes."""
+    count = min(len(y), min(max(len(y) // PART, FEWEST), MOST))
+    positions = np.arange(count) * len(y) // count
+    rare = np.flatnonzero(rare_classes(counts))
+    for one in rare[np.argsort(counts[rare], kind="stable")][: MOST // OF_RARE].tolist():
+        own = np.flatnonzero(y == one)
+        some = min(len(own), OF_RARE)
+        positions = np.union1d(positions, own[np.arange(some) * len(own) // some])
+    return positions
 
 
 def _traced(engine: Engine, x: Array) -> list[Array]:

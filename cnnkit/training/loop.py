@@ -17,7 +17,7 @@ from cnnkit.training import diagnosis
 from cnnkit.training.averaging import average_of
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
-from cnnkit.training.hints import Hints
+from cnnkit.training.hints import Hints, about_gap
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.movement import Movement
 from cnnkit.training.progress import Progress
@@ -126,6 +126,7 @@ class Loop:
             self.settings["partial_steps"] = self.partial_steps
         if reason != ALL_DONE:
             self.settings["reason"] = reason
+        self._compare()
         if self._position.hints:
             self.settings["hints"] = list(self._position.hints.values())
         return {name: [] for name in quantities} | _copied(self._position.history), reason
@@ -253,10 +254,22 @@ class Loop:
     def _look(self) -> None:
         """Tell of trouble with learning, of each kind once."""
         accuracy = self._position.history.get("accuracy", [None])[-1]
-        for trouble, hint in self._hints.after(self._position.epoch, accuracy).items():
-            if trouble not in self._position.hints:
-                self._position.hints[trouble] = hint
-                self._progress.warn(hint)
+        epoch = self._position.epoch
+        for trouble, hint in self._hints.after(epoch, accuracy, is_last=epoch == self._options.epochs).items():
+            self._tell(trouble, hint)
+
+    def _compare(self) -> None:
+        """Tell of a training whose accuracy holds for its own samples alone."""
+        if self._validation and self._position.epoch:
+            epoch, augmented = self.kept_epoch or 0, bool(self._options.augmentations)
+            hint = about_gap(self._position.history, epoch, self._validation, self._model.input_shape, augmented)
+            if hint:
+                self._tell("overfitting", hint)
+
+    def _tell(self, trouble: str, hint: str) -> None:
+        if trouble not in self._position.hints:
+            self._position.hints[trouble] = hint
+            self._progress.warn(hint)
 
     def _verdict(self, history: History) -> str:
         """Why callbacks end the training, "" if they do not."""

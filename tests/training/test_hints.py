@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from cnnkit import Sequential, Trainer, load_dataset, load_recipe, train
 from cnnkit.components import Layer
 from cnnkit.network import Network
 from cnnkit.training.checkpoint import Checkpoints
+from cnnkit.training.data_checks import Validated
 from cnnkit.training.hints import Hints
 from cnnkit.training.one_batch import overfit_one_batch
 from cnnkit.training.progress import Progress
@@ -105,8 +107,54 @@ def clouds(share: float, distance: float = 0.0, samples: int = 2000) -> Samples:
 def test_a_rare_class_that_is_never_predicted() -> None:
     model = Sequential(["Dense(16)", "ReLU()", "Dense(2)"], (8,), labels=["sane", "ill"])
     (text,) = hints(model, clouds(0.2), optimizer="SGD(0.05)")
-    assert text.startswith("all predictions for 32 training samples are the class 'sane', which ")
-    assert 'try class_weight="balanced" or sampling="balanced", and look' in text
+    assert re.fullmatch(
+        r"all predictions for 48 training samples are the class 'sane', which 79% of all have; never predicted: "
+        r"'ill' \(419 training samples\): try class_weight=\"balanced\" or sampling=\"balanced\", and look whether "
+        "inputs and targets belong together",
+        text,
+    )
+
+
+def test_a_class_of_one_in_twenty_is_looked_at() -> None:
+    y = np.arange(1000) // 950
+    x = np.random.default_rng(0).standard_normal((1000, 4)).astype(np.float32)
+    (text,) = hints(Sequential(["Dense(2)"], (4,)), Samples(x, y), optimizer="Adam(0.01)", epochs=20)
+    assert "are the class 0, which 95% of all have; never predicted: 1 (50 training samples): try class_w" in text
+
+
+def test_rare_classes_beside_others_that_are_learned() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [900, 900, 60])
+    x = rng.standard_normal((len(y), 8)).astype(np.float32) + 3 * (y == 1)[:, None].astype(np.float32)
+    (text,) = hints(Sequential(["Dense(3)"], (8,)), Samples(x, y), optimizer="Adam(0.01)")
+    assert text == (
+        "never predicted for 48 training samples: 2 (60 training samples): try "
+        'class_weight="balanced" or sampling="balanced"'
+    )
+
+
+def memorized(share: float, **options: Any) -> list[str]:
+    """What is told of a network that has seen this share of what it is asked, of two classes of noise."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((80, 3, 4, 4)).astype(np.float32), np.arange(80) % 2
+    seen = round(40 * share)
+    order = np.r_[:seen, 40 : 80 - seen]
+    model = Sequential(["Flatten()", "Dense(64)", "ReLU()", "Dense(2)"], (3, 4, 4))
+    data = Validated(Samples(x[:40], y[:40]), Samples(x[order], y[order]))
+    return hints(model, data, epochs=30, batch_size=8, **options)
+
+
+def test_what_is_learned_by_heart() -> None:
+    (text,) = memorized(0.0)
+    assert re.fullmatch(
+        r"the accuracy is 1.000 on the training samples and 0\.\d{3} on 40 validation samples: what was learned holds "
+        r"for the training samples alone \(overfitting\); try more samples, augmentations, channels=1 where colours do "
+        r"not matter, weight decay as in AdamW\(0.001, weight_decay=0.1\), or Dropout\(0.3\) before the last layer",
+        text,
+    )
+    assert "more samples, stronger augmentations, channels=1" in memorized(0.0, augmentations=["Brightness(0.1)"])[0]
+    assert memorized(1.0) == []
+    assert memorized(0.0, metrics=[]) == []
 
 
 def test_guessing() -> None:
@@ -194,7 +242,7 @@ def test_they_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     options: Any = {"epochs": 2, "average": 0.9, "augmentations": ["Shift(1)"]}
     one = Trainer(**options).fit(network(layers), data)
     monkeypatch.setattr(Hints, "begin", lambda self: None)
-    monkeypatch.setattr(Hints, "after", lambda self, epoch, accuracy: {})
+    monkeypatch.setattr(Hints, "after", lambda self, epoch, accuracy, is_last: {})
     other = Trainer(**options).fit(network(layers), data)
     for name, array in one.model.state().items():
         assert array.tobytes() == other.model.state()[name].tobytes()
