@@ -86,6 +86,16 @@ def test_all_files_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -
     assert all(name in line for name, line in zip(names, lines, strict=True))
 
 
+def test_files_that_cannot_be_used_are_left_out_if_somebody_is_told(folder: Path, tmp_path: Path) -> None:
+    expected = predict_files(MODEL, [folder])
+    (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:60])
+    told: list[str] = []
+    assert predict_files(MODEL, [tmp_path / "gone.png", folder], refused=told.append) == expected[:2] + expected[3:]
+    assert [name in text for name, text in zip(("gone.png", "images/2.png"), told, strict=True)] == [True, True]
+    with pytest.raises(DataError, match=r"gone\.png"):
+        predict_files(MODEL, [tmp_path / "gone.png"], refused=told.append)
+
+
 def test_after_the_first_such_file_no_time_is_spent_on_predictions(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from cnnkit.augmentations.choosing import Choose
 from cnnkit.augmentations.erasing import Cutout, Erase
 from cnnkit.augmentations.mixing import CutMix, Mixup
 from cnnkit.augmentations.moving import Flip, PadCrop, Shift
-from cnnkit.augmentations.photometric import Brightness, Contrast
+from cnnkit.augmentations.photometric import Brightness, Contrast, RotateColors
 from cnnkit.augmentations.resampling import blocks, resample
 from cnnkit.augmentations.warping import Affine, Rotate
 from cnnkit.components.contracts import Augmentation, Mixing
@@ -17,6 +17,7 @@ AUGMENTATIONS: tuple[type[Augmentation | Mixing], ...] = (
     Affine,
     Brightness,
     Contrast,
+    RotateColors,
     Cutout,
     Erase,
     Choose,
@@ -38,6 +39,7 @@ __all__ = [
     "Mixup",
     "PadCrop",
     "Rotate",
+    "RotateColors",
     "Shift",
     "blocks",
     "resample",

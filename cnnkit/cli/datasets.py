@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, expanded_path
-from cnnkit.cli.output import note, say, say_json, say_pairs, say_table
+from cnnkit.cli.output import note, say, say_json, say_pairs, say_table, warn_in_short
 from cnnkit.waiting import waiting
 from cnnkit.wording import sizes
 
@@ -107,6 +107,7 @@ def show(
     if output:
         check_target(output)
     data = load_dataset(expression, data_dir)
+    warn_in_short(data)
     with waiting("describing the samples"):
         about = describe(data)
     if output:

@@ -18,7 +18,7 @@ from cnnkit.cli.options import (
     TrustChoice,
     Workers,
 )
-from cnnkit.cli.output import note, say_json, say_table, warn
+from cnnkit.cli.output import note, say_json, say_table, warn, warn_in_short
 from cnnkit.cli.recorded import chosen_dataset, recorded_loss, recorded_metrics
 from cnnkit.waiting import waiting
 from cnnkit.wording import counted
@@ -61,6 +61,7 @@ def evaluate(
     record = store.read(ref)
     version, trained_on = record.version.ref, record.manifest.dataset or {}
     data = chosen_dataset(dataset, version, record.manifest, data_dir, may_choose)
+    warn_in_short(data)
     same = trained_on.get("digest") == data.digest
     model = record.model()
     check_labels(model.labels, data.labels)

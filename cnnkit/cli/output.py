@@ -27,6 +27,8 @@ from cnnkit.terminal import console, is_quiet
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cnnkit.types import Data
+
 WIDEST = 200
 """Columns to which shorter values are filled up."""
 MANY = 1_000
@@ -71,6 +73,12 @@ def note(text: str, command: str = "") -> None:
 def warn(text: str) -> None:
     """Print a warning."""
     _labelled("warning", "bold yellow", text)
+
+
+def warn_in_short(data: Data) -> None:
+    """Print what is to be known of samples, such as how many files are left out, without the lists of these."""
+    for warning in data.warnings:
+        warn(warning.partition("\n")[0].removesuffix(":"))
 
 
 @contextmanager

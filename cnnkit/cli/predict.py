@@ -69,6 +69,7 @@ def predict(
     """Print a model's predictions for images.
 
     Prints the most probable class, all predicted labels, or the values, depending on what the model was trained for.
+    Exits with 1 if some of the files cannot be used, and names them.
     """
     from cnnkit.evaluation.predict import predict_files
     from cnnkit.registry import Registry
@@ -81,12 +82,15 @@ def predict(
     level = None if arrays_only else recorded_level(model, record.manifest, may_choose)
     if fit and not model.framing.content:
         model.framing = recorded_framing(record.manifest, may_choose) or model.framing
+    refused: list[str] = []
     with waiting("predicting"):
-        predictions = predict_files(model, files, top=top, invert=invert.choice, fit=fit, level=level, show=show)
+        predictions = predict_files(
+            model, files, top=top, invert=invert.choice, fit=fit, level=level, show=show, refused=refused.append
+        )
     _warn_of_hints(predictions)
     if as_json:
         entries = [_entry(one, model) for one in predictions]
-        say_json({"ref": ref, "gives": model.task.gives, "predictions": entries})
+        say_json({"ref": ref, "gives": model.task.gives, "predictions": entries, "refused": refused})
     else:
         some = any(one.inverted for one in predictions)
         say_table(
@@ -97,6 +101,9 @@ def predict(
                 for row in _rows(one, model)
             ],
         )
+    if refused:
+        warn("\n  ".join([f"{counted(len(refused), 'file')} cannot be used:", *refused]))
+        raise typer.Exit(1)
 
 
 def _headings(model: Network) -> tuple[str, ...]:

@@ -48,10 +48,13 @@ def resolve(
 def _chosen(recipe: Recipe) -> str:
     """What a recipe that was made up for some data has, as text."""
     layers, options = recipe.model.layers or (), recipe.train.model_dump()
+    more = [*options["augmentations"]]
+    if options["class_weight"] is not None:
+        more.append(f"class_weight = {options['class_weight']!r}")
     return (
         f"chosen for {recipe.data.dataset}: {counted(len(layers), 'layer')}, of which "
         f"{counted(sum(layer.startswith('Conv2D') for layer in layers), 'convolution')}; {options['optimizer']}, "
-        f"{counted(options['epochs'], 'epoch')} in batches of {options['batch_size']}; "
+        f"{counted(options['epochs'], 'epoch')} in batches of {options['batch_size']}{', '.join(['', *more])}; "
         "--save-recipe FILE writes it all"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,9 @@ def predict_files(
     fit: bool = False,
     level: float | None = None,
     show: FileName | None = None,
+    refused: Callable[[str], None] | None = None,
 ) -> list[Prediction]:
-    """A model's predictions for the images in files: for all of them, in order, or for none.
+    """A model's predictions for the images in files, in order: for all of them or, unless `refused` is given, none.
 
     files: image files, .npy files of one input or many, folders (the image files in them), "-" for standard input;
     top: how many classes or labels; if None, the most probable class, or the labels with a probability of 1/2 or more;
@@ -64,14 +65,16 @@ def predict_files(
     the training images are known to be light on dark, with a level below 1/3; fit: cut out what each image file shows,
     and place it as the images of the model's dataset were, light on dark, see `find_content`; level: the mean lightness
     of the training images, 0 (black) to 1 (white), what `trained_level` says if None; show: where to draw the first 40
-    images, as PNG, SVG or PDF, as they are in the files and as the model sees them.
+    images, as PNG, SVG or PDF, as they are in the files and as the model sees them; refused: told of each file that
+    cannot be used, which is left out then.
     Where the level is below 1/2, an image of one channel that stays dark on a light background gets a hint. So does a
     blank one, and what may be in other units than the training samples: an array, which is taken as it is, or an image
     where it is not certain what its white is to the model.
-    Raises DataError, with every file that cannot be used and why, and for outputs that are NaN; ShapeError for a model
-    that says something of each pixel, ConfigError for `top` values, and for `fit` with `invert` or with a model whose
-    framing is not known, PlotError for a picture that cannot be drawn, CostError for a model that takes more memory or
-    time than there is, and CnnkitError for image files without Pillow.
+    Raises DataError, with every file that cannot be used and why, if nobody else is told or there is no other file, and
+    for outputs that are NaN; ShapeError for a model that says something of each pixel, ConfigError for `top` values,
+    and for `fit` with `invert` or with a model whose framing is not known, PlotError for a picture that cannot be
+    drawn, CostError for a model that takes more memory or time than there is, and CnnkitError for image files without
+    Pillow.
     """
     if top is not None and model.task.gives == "values":
         raise ConfigError(f"the model gives {model.gives}, none of which is the most probable: remove top")
@@ -91,7 +94,7 @@ def predict_files(
         check_target(Path(show))
     predictions = []
     shown: list[tuple[FileInputs, Prediction]] = []
-    for batch in _batches(_read(model, files, reading, MOST_SHOWN if show is not None else 0)):
+    for batch in _batches(_read(model, files, reading, MOST_SHOWN if show is not None else 0, refused)):
         if show is not None and any(_is_same(one.file, show) for one in batch):
             raise PlotError(f"{os.fspath(show)} is one of the files to predict: choose another one for the picture")
         x = batch[0].x if len(batch) == 1 else np.concatenate([one.x for one in batch])
@@ -158,12 +161,19 @@ def _said(model: Network, row: Array, top: int | None) -> dict[str, Any]:
     return {"labels": labels, "probabilities": probabilities}
 
 
-def _read(model: Network, files: Iterable[FileName], reading: Reading, pictures: int) -> Iterator[FileInputs]:
-    """What is in the files, up to the first that cannot be used; the others are only looked at then.
+def _read(
+    model: Network,
+    files: Iterable[FileName],
+    reading: Reading,
+    pictures: int,
+    refused: Callable[[str], None] | None,
+) -> Iterator[FileInputs]:
+    """What is in the files; if nobody is told of one that cannot be used, those after it are only looked at.
 
     pictures: how many of them are kept.
     """
     problems = []
+    usable = 0
     for given in files:
         try:
             found = find_images(given) if given != STDIN and os.path.isdir(given) else [given]
@@ -177,8 +187,13 @@ def _read(model: Network, files: Iterable[FileName], reading: Reading, pictures:
                 problems.append(str(error))
                 continue
             pictures -= inputs.is_image
-            if not problems:
+            if refused or not problems:
+                usable += 1
                 yield inputs
+    if refused and usable:
+        for problem in problems:
+            refused(problem)
+        return
     if len(problems) > 1:
         raise DataError(f"{len(problems)} files cannot be used, so nothing was predicted:\n  " + "\n  ".join(problems))
     if problems:

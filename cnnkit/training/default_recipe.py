@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +14,38 @@ from cnnkit.data import load_dataset
 from cnnkit.data.at_path import dataset_at, is_data
 from cnnkit.errors import ConfigError
 from cnnkit.home import expanded
-from cnnkit.training.recipe import Overrides, Recipe, load_recipe, recipe_names
-from cnnkit.types import Data, Samples, Shape
+from cnnkit.training.class_balance import rare_classes
+from cnnkit.training.colour_evidence import colours_tell
+from cnnkit.training.recipe import Overrides, Recipe, load_recipe, read_override, recipe_names
+from cnnkit.types import Array, Data, Inputs, Samples, Shape
 
 FILTERS = (16, 32, 64, 96)
 """Of the blocks, each of which halves the image."""
 SMALLEST = 7
 """Pixels of the shorter side up to which an image is not halved any more."""
-STEPS = 1000
-"""How many steps a small network needs, about."""
-EPOCHS = (10, 60)
+FEW = ((500, 16, 1500), (2000, 32, 1000))
+"""Below so many training samples: the samples of a batch, so that an epoch has steps enough, and about how many steps:
+few samples need more of them, as each augmentation of an image is another one."""
+MANY = (128, 1000)
+"""The same for more samples."""
+EPOCHS = (10, 150)
 """At least and at most."""
-BATCHES = ((500, 16), (2000, 32))
-"""Below so many training samples, batches of so many, so that an epoch has steps enough."""
-LARGEST_BATCH = 128
 VALIDATION = 0.1
+ANY, NEAR = 180, 15
+"""Degrees by which colours rotate, where they tell nothing of the classes, and where they may."""
 
 
 def find_recipe(source: str | Path, overrides: Overrides = (), data_dir: str | Path | None = None) -> Recipe:
     """The recipe that `load_recipe` finds; or for a folder or a file of data, the default one for it.
 
-    Raises what they raise.
+    An override of data.dataset, such as one of images in another size, is what the default recipe suits then. Raises
+    what they raise.
     """
     if names_data(source):
-        return default_recipe(expanded(source), data_dir).override(overrides)
+        overrides = overrides if isinstance(overrides, Mapping) else dict(map(read_override, overrides))
+        dataset = overrides.get("data.dataset")
+        chosen = dataset if isinstance(dataset, str) else None  # of another type, it is refused as an override
+        return default_recipe(expanded(source), data_dir, chosen).override(overrides)
     return load_recipe(source, overrides)
 
 
@@ -45,31 +54,36 @@ def names_data(source: str | Path) -> bool:
     return str(source) not in recipe_names() and is_data(expanded(source))
 
 
-def default_recipe(path: Path, data_dir: str | Path | None = None) -> Recipe:
+def default_recipe(path: Path, data_dir: str | Path | None = None, dataset: str | None = None) -> Recipe:
     """A recipe for what is found at this path: a folder of images, a file of arrays, or a table.
 
+    dataset: the expression that reads it, if the usual one does not suit.
+
     Images get blocks of two convolutions that halve them, then the mean of each channel; vectors two dense layers. The
-    last layer and the loss are those of the targets. Raises what `dataset_at` and `load_dataset` raise, and ConfigError
-    for targets of pixels.
+    last layer and the loss are those of the targets; classes weigh the same if some are rare. Raises what `dataset_at`
+    and `load_dataset` raise, and ConfigError for targets of pixels.
     """
-    dataset = dataset_at(path)
+    dataset = dataset or repr(dataset_at(path))
     data = load_dataset(dataset, data_dir)
     outputs, loss = _outputs(data)
     layers = [*_body(data.input_shape), f"Dense({outputs})"]
     count = len(data.train)
-    batch_size = next((size for few, size in BATCHES if count < few), LARGEST_BATCH)
-    epochs = min(max(math.ceil(STEPS * batch_size / count), EPOCHS[0]), EPOCHS[1])
+    batch_size, steps = next(((size, steps) for few, size, steps in FEW if count < few), MANY)
+    epochs = min(max(math.ceil(steps * batch_size / count), EPOCHS[0]), EPOCHS[1])
+    classes = loss == "CrossEntropy()"
+    y = indices_of(data.train.y) if classes else None
     sections = {
         "model": {"name": _name(path), "layers": layers},
-        "data": {"dataset": repr(dataset), "validation": 0.0 if data.validation else VALIDATION},
+        "data": {"dataset": dataset, "validation": 0.0 if data.validation else VALIDATION},
         "train": {
             "optimizer": "Adam(0.003)",
             "schedule": "OneCycle()",
             "epochs": epochs,
             "batch_size": batch_size,
             "loss": loss,
-            "augmentations": _augmentations(data.input_shape),
-            "metrics": ["Accuracy()"] if loss == "CrossEntropy()" else [],
+            "augmentations": _augmentations(data.train.x, y),
+            "metrics": ["Accuracy()"] if classes else [],
+            **({} if y is None or not rare_classes(np.bincount(y)).any() else {"class_weight": "balanced"}),
         },
     }
     return Recipe.from_dict(sections, f"the default recipe for {path}")
@@ -109,14 +123,19 @@ def _body(shape: Shape) -> list[str]:
     return [*layers, f"AvgPool2D(({height}, {width}))", "Flatten()", "Dropout(0.3)"]
 
 
-def _augmentations(shape: Shape) -> list[str]:
-    """Changes that keep what an image shows, whatever that is: small moves, and for photographs their mirror image."""
-    if len(shape) == 1:
+def _augmentations(x: Inputs, y: Array | None) -> list[str]:
+    """Changes that keep what an image shows, whatever that is: small moves and, of colours, what tells no class.
+
+    y: the class of each image, None if there are none. A mirror image may mean something else.
+    """
+    if x.ndim != 4:
         return []
-    by = min(shape[1:]) // 8
-    if by == 0:
-        return []
-    return [f"PadCrop({by})", "Flip()"] if shape[0] == 3 else [f"Shift({by})"]
+    by = min(x.shape[2:]) // 8
+    moves = [f"PadCrop({by})"] if by else []
+    if x.shape[1] != 3:
+        return moves
+    degrees = NEAR if y is None or colours_tell(x, y) else ANY
+    return [*moves, f"RotateColors({degrees})"]
 
 
 def _name(path: Path) -> str:

@@ -21,6 +21,7 @@ EXAMPLES = {
     "Affine": ["Affine(degrees=10, translate=0.2, scale=(0.8, 1.2), shear=15, fill=2.0)", "Affine(scale=(0.01, 100))"],
     "Brightness": ["Brightness(0.4)"],
     "Contrast": ["Contrast(0.4)"],
+    "RotateColors": ["RotateColors(20)", "RotateColors(180.0)"],
     "Cutout": ["Cutout(5)", "Cutout(9, fill=7.0)"],
     "Erase": ["Erase()", "Erase(p=1.0, scale=(0.5, 1.0), ratio=(0.1, 10.0), fill=7.0)"],
     "Choose": ["Choose(Flip(), Rotate(10), Contrast(0.4))", "Choose(Shift(1), Choose(Flip(), Cutout(3)), count=3)"],
@@ -35,6 +36,7 @@ NONE = [
     "Affine()",
     "Brightness(0)",
     "Contrast(0)",
+    "RotateColors(0)",
     "Cutout(0)",
     "Erase(p=0.0)",
     "Erase(p=1.0, scale=(0.0, 0.0))",
@@ -42,6 +44,11 @@ NONE = [
     "Mixup(p=0.0)",
     "CutMix(p=0.0)",
 ]
+
+
+def shape_for(text: str, in_shape: Shape) -> Shape:
+    """A shape of images that it takes."""
+    return (3, *in_shape[1:]) if text.startswith("RotateColors") else in_shape
 
 
 def test_every_augmentation_is_found_by_its_name_and_has_an_example() -> None:
@@ -55,7 +62,7 @@ def test_every_augmentation_is_found_by_its_name_and_has_an_example() -> None:
 @pytest.mark.parametrize("in_shape", [(1, 28, 28), (3, 9, 14)], ids=str)
 @pytest.mark.parametrize("text", [text for texts in EXAMPLES.values() for text in texts])
 def test_the_contract_is_kept(text: str, in_shape: Shape) -> None:
-    check_augmentation(text, in_shape)
+    check_augmentation(text, shape_for(text, in_shape))
 
 
 @pytest.mark.parametrize("in_shape", [(2, 1, 1), (1, 1, 6)], ids=str)
@@ -64,7 +71,7 @@ def test_images_of_one_row(text: str, in_shape: Shape) -> None:
     name = text.partition("(")[0]
     if name in ("Shift", "PadCrop", "Cutout", "Choose"):
         text = {"Cutout": "Cutout(1)", "Choose": "Choose(Flip(), Rotate(10))"}.get(name, f"{name}(0)")
-    check_augmentation(text, in_shape)
+    check_augmentation(text, shape_for(text, in_shape))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +99,7 @@ def test_the_expression_is_the_repr(text: str) -> None:
 def test_strength_zero_changes_no_bit(text: str, in_shape: Shape) -> None:
     one = installed_catalog().build("augmentation", text)
     assert isinstance(one, Augmentation | Mixing)
+    in_shape = shape_for(text, in_shape)
     unchanged = result(Same(), in_shape)["images"]
     for epoch in EPOCHS:
         found = result(one, in_shape, epoch=epoch)
@@ -108,7 +116,8 @@ def test_every_augmentation_with_a_strength_has_an_example_without() -> None:
 def test_more_strength_changes_something(text: str) -> None:
     one = installed_catalog().build("augmentation", text)
     assert isinstance(one, Augmentation | Mixing)
-    assert (result(one, (1, 28, 28))["images"] != result(Same(), (1, 28, 28))["images"]).any()
+    in_shape = shape_for(text, (1, 28, 28))
+    assert (result(one, in_shape)["images"] != result(Same(), in_shape)["images"]).any()
 
 
 class Same(Augmentation):
@@ -138,6 +147,7 @@ class Same(Augmentation):
         ('Affine(scale=("a", 1))', "scale[0] must be a number, 0 or above, got 'a'"),
         ("Brightness(1)", "strength must be a number with 0 <= strength < 1, got 1"),
         ("Contrast(-0.1)", "strength must be a number with 0 <= strength < 1, got -0.1"),
+        ("RotateColors(200)", "degrees must be a number from 0 to 180, got 200"),
         ("Cutout(-2)", "size must be a whole number, 0 or above, got -2"),
         ("Erase(scale=(0.1, 1.1))", "scale must be a pair of numbers from 0 to 1, shares of the image, got (0.1, 1.1)"),
         ("Erase(ratio=(0, 1))", "ratio must be a pair of numbers above 0, got (0, 1)"),

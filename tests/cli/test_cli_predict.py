@@ -189,17 +189,26 @@ def test_nothing_is_said_of_images_whose_dataset_is_not_known(trained: Any, tmp_
     assert trained("predict", "own@1", "a.png").err == ""
 
 
-def test_all_bad_files_are_named_and_nothing_is_predicted(trained: Any, tmp_path: Path) -> None:
+def test_good_files_are_predicted_and_bad_ones_are_named(trained: Any, tmp_path: Path) -> None:
     _png(tmp_path / "all" / "good.png", IMAGES[0, 0])
     (tmp_path / "all" / "cut.png").write_bytes((tmp_path / "all" / "good.png").read_bytes()[:70])
     (tmp_path / "table.png").write_text("a,b\n1,2\n")
     result = trained("predict", "tiny@1", "all", "table.png")
-    assert (result.code, result.out) == (2, "")
+    assert result.code == 1
+    assert [line.split()[:2] for line in result.out.splitlines()[1:]] == [["all/good.png", "0"]]
     first, cut, table = result.err.splitlines()
-    assert first == "error: 2 files cannot be used, so nothing was predicted:"
+    assert first == "warning: 2 files cannot be used:"
     assert cut.startswith("  all/cut.png: the image is damaged or truncated: ")
     assert table == (
         "  table.png: expected an image (PNG, JPEG, GIF, BMP, WebP or TIFF), this seems to be a table as text (CSV)"
+    )
+    result = trained("predict", "tiny@1", "all", "table.png", "--json")
+    assert result.code == 1
+    assert (len(result.document["predictions"]), len(result.document["refused"])) == (1, 2)
+    result = trained("predict", "tiny@1", "all/cut.png", "table.png")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(
+        "error: 2 files cannot be used, so nothing was predicted:\n  all/cut.png: the image is"
     )
 
 

@@ -330,4 +330,10 @@ def test_warnings_of_the_data_are_told(cli: Any, tmp_path: Path, monkeypatch: py
     for command in (("train", "photos", "--dry-run"), ("train", "photos/", "--epochs", "1")):
         result = cli(*command)
         assert result.code == 0
-        assert "warning: photos: 1 image cannot be used:\n  cat/page.png: expected an image" in result.err
+        expected = "warning: photos: 1 image that cannot be used, left out:\n  cat/page.png: expected an image"
+        assert expected in result.err
+    for command in (
+        ("datasets", "show", 'ImageFolder("photos", on_error="skip")'),
+        ("evaluate", "photos@1", "--dataset", 'ImageFolder("photos", on_error="skip")'),
+    ):
+        assert "warning: photos: 1 image that cannot be used, left out\n" in cli(*command).err

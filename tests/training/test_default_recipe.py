@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cnnkit import train
-from cnnkit.errors import ConfigError, DataError
+from cnnkit.errors import ConfigError, DataError, RecipeError
 from cnnkit.training.default_recipe import default_recipe, find_recipe
 from cnnkit.training.recipe import Recipe
 from cnnkit.types import Array
@@ -82,6 +82,39 @@ def test_the_targets_say_what_the_network_ends_in(tmp_path: Path, y: Array, loss
     recipe = default_recipe(arrays(tmp_path / "data.npz", RNG.normal(size=(30, 5)).astype(np.float32), y))
     assert (recipe.train.loss, recipe.model.expressions[-1]) == (loss, last)
     train(recipe.override({"train.epochs": 1}))
+
+
+def colourful(path: Path, *, tells: bool) -> Path:
+    """Bright squares of any colour on grey, or of one colour for each class."""
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    x = np.full((90, 3, 16, 16), 100.0) + rng.normal(0, 5, (90, 3, 16, 16))
+    x[np.arange(90), y if tells else rng.integers(0, 3, 90), 4:12, 4:12] += 100
+    return arrays(path, x.astype(np.float32), y)
+
+
+def test_colours_change_much_unless_they_tell_classes(tmp_path: Path) -> None:
+    recipe = default_recipe(colourful(tmp_path / "any.npz", tells=False))
+    assert recipe.train.augmentations == ("PadCrop(2)", "RotateColors(180)")
+    recipe = default_recipe(colourful(tmp_path / "own.npz", tells=True))
+    assert recipe.train.augmentations == ("PadCrop(2)", "RotateColors(15)")
+
+
+def test_rare_classes_weigh_as_much_as_others(tmp_path: Path) -> None:
+    x = RNG.normal(size=(40, 5)).astype(np.float32)
+    assert default_recipe(arrays(tmp_path / "rare.npz", x, np.arange(40) // 30)).train.class_weight == "balanced"
+    assert default_recipe(arrays(tmp_path / "less.npz", x, np.arange(40) // 28)).train.class_weight is None
+
+
+def test_a_dataset_that_is_set_is_what_the_recipe_suits(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", *(RNG.integers(0, 200, (40, 40, 3), dtype=np.uint8) for _ in range(5)))
+    assert "RotateColors" in find_recipe(folder).train.augmentations[-1]
+    text = f'ImageFolder("{folder}", size=96, channels=1, on_error="skip")'
+    recipe = find_recipe(folder, [f"data.dataset={text}", "epochs=2"])
+    assert (recipe.data.dataset, recipe.model.name) == (text, "photos")
+    assert (recipe.train.augmentations, recipe.train.epochs) == (("PadCrop(12)",), 2)
+    with pytest.raises(RecipeError, match=r"data\.dataset"):
+        find_recipe(folder, {"data.dataset": 3})
 
 
 def test_targets_of_pixels_are_refused(tmp_path: Path) -> None:

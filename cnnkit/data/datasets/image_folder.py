@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import os
@@ -78,7 +79,7 @@ class ImageFolder(Dataset):
         contents = dict(zip(files, content_hashes(root, [file.path for file in files], index), strict=True))
         first = {one: file.path for file, one in reversed(contents.items())}
         decoded = decode(root, first, Form(self.channels, self.size, self.resize))
-        contents, refused = usable(contents, decoded.unreadable, self.path, skip=self.on_error == "skip")
+        contents, refused = usable(contents, decoded.unreadable, self.path, self._skipping())
         contents, repeated = once(contents, self.path)
         labels = _labels(list(contents), root)
         parts = _parts(contents, labels, decoded)
@@ -94,6 +95,14 @@ class ImageFolder(Dataset):
             framing=Framing(self.resize),
             warnings=(*refused, *repeated),
         )
+
+    def _skipping(self) -> str:
+        """The same dataset without what cannot be used, as an expression; "" if this is it."""
+        if self.on_error == "skip":
+            return ""
+        other = copy.copy(self)
+        other.on_error = "skip"
+        return repr(other)
 
 
 def _labels(files: Sequence[ImageFile], root: Path) -> tuple[str, ...]:

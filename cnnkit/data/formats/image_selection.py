@@ -15,10 +15,11 @@ Contents = dict[ImageFile, str]
 """Image files in their order, each with the hash of what is in it."""
 
 
-def usable(contents: Contents, unreadable: Mapping[str, str], root: str, *, skip: bool) -> tuple[Contents, list[str]]:
+def usable(contents: Contents, unreadable: Mapping[str, str], root: str, skipping: str) -> tuple[Contents, list[str]]:
     """The files that are images of one class, and a warning of the others.
 
-    unreadable: why a content is no image, by its hash. Raises DataError for the others unless `skip`.
+    unreadable: why a content is no image, by its hash; skipping: the dataset that leaves the others out, "" if this one
+    does. Raises DataError for the others if not.
     """
     wrong = [f"{file.path}: {unreadable[one]}" for file, one in contents.items() if one in unreadable]
     by_class: dict[str, dict[str, str]] = {}
@@ -28,12 +29,11 @@ def usable(contents: Contents, unreadable: Mapping[str, str], root: str, *, skip
     wrong += [f"{' = '.join(found.values())}: the same image in several classes" for found in ambiguous.values()]
     if not wrong:
         return contents, []
-    report = _report(f"{root}: {counted(len(wrong), 'image')} cannot be used", wrong)
-    if not skip:
-        raise DataError(f'{report}\nreplace or remove them, or leave them out with on_error="skip"')
-    return {file: one for file, one in contents.items() if one not in unreadable and one not in ambiguous}, [
-        f"{report}\nthey are left out"
-    ]
+    what = f"{root}: {counted(len(wrong), 'image')} that cannot be used"
+    if skipping:
+        raise DataError(f"{_report(what, wrong)}\nreplace or remove them, or leave them out with {skipping}")
+    left = {file: one for file, one in contents.items() if one not in unreadable and one not in ambiguous}
+    return left, [_report(f"{what}, left out", wrong)]
 
 
 def once(contents: Contents, root: str) -> tuple[Contents, list[str]]:
