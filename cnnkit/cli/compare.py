@@ -140,8 +140,8 @@ def compare(
                 pictures = draw_comparison(comparison, output)
         except CnnkitError as error:  # what was trained is shown all the same
             trouble = error
-    if comparison.warning:
-        warn(comparison.warning)
+    for text in filter(None, (comparison.warning, comparison.hint)):
+        warn(text)
     if as_json:
         say_json(_document(comparison) | {"pictures": list(map(str, pictures))})
     else:

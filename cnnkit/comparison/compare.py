@@ -10,6 +10,7 @@ from typing import Any
 
 from cnnkit.comparison.comparison_plan import ComparisonPlan, Datasets, Register, Source, make_plan
 from cnnkit.comparison.comparison_progress import ComparisonProgress
+from cnnkit.comparison.constant_answer import about_constant_answer
 from cnnkit.comparison.grid import Grid
 from cnnkit.comparison.result import VALIDATION, Comparison, Row, RunResult, Samples
 from cnnkit.comparison.tasks import Outcome, Task, outcomes
@@ -124,6 +125,7 @@ def carry_out(
             comparison = comparison.ranked(rows)
             progress.run_done(comparison, rows[at], result, outcome.warnings)
     comparison = _registered(tested(comparison, plan, place, datasets), plan.register, place, store)
+    comparison = dataclasses.replace(comparison, hint=about_constant_answer(comparison, plan, datasets))
     if not comparison.failures:
         place.remove()
     return comparison

@@ -104,6 +104,8 @@ class Comparison:
     """Loss and metrics of `best_run` on the test samples, once all runs were ranked; empty before, and without any."""
     warning: str = ""
     """Why `test` is empty although there are test samples; "" if nothing went wrong."""
+    hint: str = ""
+    """What to try where no configuration does more than to answer the most frequent class; "" if one does."""
 
     @property
     def best(self) -> Row | None:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cnnkit.comparison import compare, resume_comparison, tasks
@@ -54,6 +55,20 @@ def test_validation_samples_rank_and_the_test_samples_are_looked_at_once(tmp_pat
         ref: ref == best.ref for ref in refs(made)
     }
     assert store.read(best.ref or "").manifest.metrics == made.test != best.metrics
+
+
+@pytest.mark.parametrize("distance", [0, 4])
+def test_configurations_that_all_answer_one_class_are_told(tmp_path: Path, distance: float) -> None:
+    y = np.arange(400) // 380
+    x = np.random.default_rng(0).standard_normal((400, 1, 8, 8)) + distance * y[:, None, None, None]
+    np.savez(tmp_path / "rare.npz", x=x.astype(np.float32), y=y)
+    changes = {"data.dataset": f'Arrays("{tmp_path / "rare.npz"}")', "train.optimizer": "Adam(0.01)"}
+    made = compare(["c4p", "pc2"], base=base(epochs=8).override(changes), seeds=1, registry=tmp_path, jobs=1)
+    expected = (
+        "all configurations are right about as often as the answer 0 for all samples, 0.950: try --set "
+        "train.class_weight=balanced or train.sampling=balanced if other classes are rare, or more epochs"
+    )
+    assert made.hint == ("" if distance else expected)
 
 
 def test_a_share_is_set_aside_where_nobody_has(tmp_path: Path) -> None:
