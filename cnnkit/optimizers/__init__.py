@@ -6,10 +6,17 @@ from cnnkit.components.training_contracts import Optimizer
 from cnnkit.optimizers.adam import Adam, AdamW
 from cnnkit.optimizers.adam_variants import Adamax, NAdam, RAdam
 from cnnkit.optimizers.gradient_descent import SGD
+from cnnkit.optimizers.lbfgs import LBFGS
+from cnnkit.optimizers.lookahead import Lookahead
+from cnnkit.optimizers.muon import Muon
 from cnnkit.optimizers.sign import Lion
 from cnnkit.optimizers.squares import Adadelta, Adagrad, RMSprop
+from cnnkit.optimizers.trust import LAMB, LARS
 
 __all__ = [
+    "LAMB",
+    "LARS",
+    "LBFGS",
     "OPTIMIZERS",
     "SGD",
     "Adadelta",
@@ -18,6 +25,8 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Lion",
+    "Lookahead",
+    "Muon",
     "NAdam",
     "RAdam",
     "RMSprop",
@@ -29,7 +38,12 @@ OPTIMIZERS: tuple[type[Optimizer], ...] = (
     Adam,
     AdamW,
     Adamax,
+    LAMB,
+    LARS,
+    LBFGS,
     Lion,
+    Lookahead,
+    Muon,
     NAdam,
     RAdam,
     RMSprop,

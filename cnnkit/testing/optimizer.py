@@ -12,9 +12,10 @@ import numpy as np
 
 from cnnkit.components import Optimizer, installed_catalog
 from cnnkit.errors import CheckError
+from cnnkit.network.execution.optimization import scope_of
 from cnnkit.network.execution.session import CHUNK
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
-from cnnkit.types import Array
+from cnnkit.types import Array, Shape
 
 SIZE = 3 * CHUNK + 100
 """Numbers in the vector of parameters; the engine gives its workers whole chunks of it, and the rest."""
@@ -45,7 +46,7 @@ def check_optimizer(optimizer: Optimizer | str) -> None:
 
 @dataclass
 class Training:
-    """Some steps of an optimizer with gradients that do not depend on the parameters."""
+    """Some steps of an optimizer, as a rule with gradients that do not depend on the parameters."""
 
     optimizer: Optimizer
     size: int = SIZE
@@ -62,35 +63,53 @@ class Training:
         self.params = random if self.start is None else np.full(self.size, self.start, np.float32)
         self.state = {name: np.zeros(self.size, np.float32) for name in self.optimizer.slots()}
 
+    def parts(self, cut: Sequence[int], *, backwards: bool = False) -> list[tuple[slice, Shape]]:
+        """What is given to the optimizer, one after the other, by its scope; backwards: the last parameter first."""
+        match self.optimizer.scope:
+            case "numbers":
+                return [(slice(first, last), (last - first,)) for first, last in pairwise([0, *cut, self.size])]
+            case "network":
+                return [(slice(0, self.size), (self.size,))]
+        columns = self.size // 10
+        parameters = [(slice(0, 8 * columns), (4, columns, 2)), (slice(8 * columns, self.size), (-1,))]
+        return parameters[::-1] if backwards else parameters
+
+    def _gradient(self, step: int) -> Array:
+        """A random one; of an optimizer that learns the curvature of the whole network, that of a bowl."""
+        if self.optimizer.scope == "network":
+            return np.geomspace(0.1, 10, self.size) * self.params
+        return np.random.default_rng(step).normal(size=self.size)
+
     def run(
         self,
         steps: int = STEPS,
         *,
         cut: Sequence[int] = (),
+        backwards: bool = False,
         lr: float = 0.01,
         gradients: Callable[[int], Array] | None = None,
     ) -> dict[str, Array]:
-        """Parameters and state after these further steps; cut: where the vector is divided between workers."""
-        made = gradients or (lambda step: np.random.default_rng(step).normal(size=self.size))
-        bounds = [0, *cut, self.size]
+        """Parameters and state after these further steps; cut, backwards: how they are divided between workers."""
+        made = gradients or self._gradient
         for step in range(self.done + 1, self.done + steps + 1):
             gradient = made(step).astype(np.float32)
-            for first, last in pairwise(bounds):
-                part = slice(first, last)
-                state = {name: vector[part] for name, vector in self.state.items()}
-                self.optimizer.update(self.params[part], gradient[part], state, lr, step)
+            for part, shape in self.parts(cut, backwards=backwards):
+                state = {name: vector[part].reshape(shape) for name, vector in self.state.items()}
+                params, grads = self.params[part].reshape(shape), gradient[part].reshape(shape)
+                self.optimizer.update(params, grads, state, lr, step)
         self.done += steps
         return {"params": self.params} | {f"state[{name!r}]": vector for name, vector in self.state.items()}
 
 
 def check_attributes(optimizer: Optimizer) -> None:
-    """`lr` is a number above 0, `slots` gives different names, the same each time."""
+    """`lr` is a number above 0, `slots` gives different names, the same each time, and `scope` is a word."""
     lr, slots = getattr(optimizer, "lr", None), optimizer.slots()
     if isinstance(lr, bool) or not isinstance(lr, int | float) or not 0 < lr < math.inf:
         raise CheckError(f"lr must be a number above 0, got {lr!r}: the schedule multiplies it")
     if not isinstance(slots, tuple) or not all(isinstance(name, str) for name in slots) or len(set(slots)) < len(slots):
         raise CheckError(f"slots must give a tuple of different names, got {slots!r}")
     equal("slots, asked for again", optimizer.slots(), slots)
+    scope_of(optimizer)
 
 
 def check_in_place(optimizer: Optimizer) -> None:
@@ -130,14 +149,22 @@ def check_slots_are_used(optimizer: Optimizer) -> None:
 
 
 def check_slices(optimizer: Optimizer) -> None:
-    """A slice of the vector is updated as the whole is, bit for bit: the number of workers changes nothing."""
+    """A slice of the vector is updated as the whole is, bit for bit: the number of workers changes nothing.
+
+    Of an optimizer that is given whole parameters, each is updated by itself.
+    """
+    if optimizer.scope != "numbers":
+        expected = Training(optimizer).run()
+        for name, value in Training(optimizer).run(backwards=True).items():
+            same_bits(f"{name} updated from the last parameter to the first, as workers may", value, expected[name])
+        return
     for size, steps, cuts in ((SIZE, STEPS, CUTS), (CHUNK + FEW, MANY_STEPS, CUTS[:1])):
         expected = Training(optimizer, size).run(steps)
         for cut in cuts:
             for name, value in Training(optimizer, size).run(steps, cut=cut).items():
                 same_bits(
                     f"{name} updated in {len(cut) + 1} slices, as workers do; each number must be updated "
-                    f"independently",
+                    'independently, or the class must say scope = "parameters"',
                     value,
                     expected[name],
                 )
@@ -194,6 +221,8 @@ def check_rate(optimizer: Optimizer) -> None:
             f"parameters moved by up to {moved:.1e} at lr = 0, which a schedule may give: multiply all that moves them "
             "by the argument lr, not self.lr"
         )
+    if optimizer.scope == "network":
+        return  # its steps may be as long as it finds right
     fast, slow = (_norm(Training(optimizer, FEW, start=0.0).run(MANY_STEPS, lr=lr)["params"]) for lr in RATES)
     if not RATIO[0] * slow <= fast <= RATIO[1] * slow:
         raise CheckError(

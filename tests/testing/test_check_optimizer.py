@@ -10,7 +10,7 @@ import pytest
 from cnnkit.components import Optimizer
 from cnnkit.errors import CheckError, ComponentError, ConfigError
 from cnnkit.testing import check_optimizer
-from cnnkit.types import Array
+from cnnkit.types import Array, Scope
 from tests.testing.right_optimizers import Momentum, Plain, State
 
 STEPS = 6
@@ -220,6 +220,20 @@ class GlobalNoise(Plain):
         params -= lr * (grads + 0.01 * np.random.normal(size=grads.shape).astype(grads.dtype))
 
 
+class NoScope(Plain):
+    scope = "layers"  # type: ignore[assignment]  # wrong on purpose
+
+
+class ParameterAndOthers(Plain):
+    """Is given one parameter, and looks at what the others are by now."""
+
+    scope: Scope = "parameters"
+
+    def update(self, params: Array, grads: Array, state: State, lr: float, step: int) -> None:
+        base = params if params.base is None else params.base
+        params -= lr * grads / np.linalg.norm(base)
+
+
 FAULTS: list[tuple[Optimizer, str, str]] = [
     (Whole(), "slices", "params updated in 2 slices, as workers do; each number must be updated independently"),
     (WholeLater(), "slices", "params updated in 2 slices"),
@@ -268,6 +282,8 @@ FAULTS: list[tuple[Optimizer, str, str]] = [
     (UnusedSlot(), "slots are used", r"state\['m'\] is still 0 after 300 steps: .*; if it is used later"),
     (NoEpsilon(), "finite", "params is nan after gradients of 0: keep quotients finite"),
     (Neighbours(), "in place", "parameters beside those that were given: expected the same values"),
+    (NoScope(), "attributes", "must have a scope among 'numbers', 'parameters', 'network', got 'layers'"),
+    (ParameterAndOthers(), "slices", "params updated from the last parameter to the first, as workers may"),
     (NoRate(), "attributes", "lr must be a number above 0, got None"),
     (SlotsInAList(), "attributes", r"slots must give a tuple of different names, got \['m'\]"),
     (GlobalNoise(), "fresh start", "global random numbers were drawn"),

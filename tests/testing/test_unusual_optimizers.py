@@ -10,7 +10,7 @@ import pytest
 from cnnkit.components import Optimizer
 from cnnkit.optimizers import SGD, Adam, AdamW
 from cnnkit.testing import check_optimizer
-from cnnkit.types import Array
+from cnnkit.types import Array, Scope
 from tests.testing.right_optimizers import Momentum, Plain, State
 
 
@@ -92,6 +92,19 @@ class Warm(Plain):
         params -= grads
 
 
+class Normalised(Plain):
+    """Moves each parameter by the same length."""
+
+    scope: Scope = "parameters"
+
+    def update(self, params: Array, grads: Array, state: State, lr: float, step: int) -> None:
+        params -= lr * grads / (np.linalg.norm(grads) + 1e-8)
+
+
+class AllNormalised(Normalised):
+    scope: Scope = "network"
+
+
 RIGHT = [
     Plain(),
     Momentum(),
@@ -103,6 +116,8 @@ RIGHT = [
     Shrinks(),
     Largest(),
     Warm(),
+    Normalised(),
+    AllNormalised(),
     SGD(5.0),
     SGD(0.1, momentum=0.99, weight_decay=0.5),
     Adam(beta1=0.99, weight_decay=0.5),
