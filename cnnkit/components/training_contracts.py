@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components.contracts import Component
 from cnnkit.errors import ConfigError
-from cnnkit.types import Array, Example, Scope
+from cnnkit.types import Array, Example, Scope, Shape, TrainingStep
 
 
 class Optimizer(Component):
@@ -103,7 +103,7 @@ class Schedule(Component):
 
 
 class Callback(Component):
-    """Called after each epoch of a training, and may end it."""
+    """Called in each step and after each epoch of a training, which it may end."""
 
     kind = "callback"
 
@@ -113,6 +113,20 @@ class Callback(Component):
         quantities: what the history will have, and whether greater is better of it. Raises ConfigError if a quantity
         that the callback needs is not among them.
         """
+
+    def quantities(self, parameters: Mapping[str, Shape]) -> Mapping[str, bool]:
+        """What it adds to the history, and whether greater is better of it; called before `start`.
+
+        parameters: the model's, by their names, such as "conv2d_1.weight".
+        """
+        return {}
+
+    def on_step(self, step: TrainingStep) -> None:
+        """Look at a step, before its update. A resumed training does not repeat those that it had seen."""
+
+    def measured(self) -> Mapping[str, float]:
+        """The values of its `quantities`, asked for after the last step of each epoch."""
+        return {}
 
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
         """Return why the training should end now, or "" to continue; anything but text is refused.
