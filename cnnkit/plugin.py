@@ -55,6 +55,7 @@ from cnnkit.types import (
     Scope,
     Shape,
     Task,
+    TrainingStep,
 )
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "Shape",
     "ShapeError",
     "Task",
+    "TrainingStep",
     "are_shares",
     "blocks",
     "finite",

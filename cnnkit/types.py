@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -298,6 +298,28 @@ class Batch(Samples):
     """Samples that are in memory."""
 
     x: Array
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One step of a training, when its gradient is known and before its update: what a callback sees."""
+
+    epoch: int
+    """From 1."""
+    step: int
+    """Of the epoch, from 1."""
+    steps: int
+    """In an epoch."""
+    lr: float
+    loss: float
+    """The mean over the samples of the step."""
+    norm: float
+    """Of the whole gradient, before it is clipped."""
+    samples: int
+    weights: Mapping[str, Array]
+    """The parameters by their names, such as "conv2d_1.weight", read-only; they change with the update."""
+    gradients: Mapping[str, Array]
+    """The gradient of each, read-only, before it is clipped; gone after the call."""
 
 
 Gives = Literal["classes", "labels", "values"]

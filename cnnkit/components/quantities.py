@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from cnnkit.errors import ConfigError
 
+MEMORY = "memory[MiB]"
+"""What a process has in memory after an epoch."""
 HOW_TO_VALIDATE = "set data.validation in the recipe, such as 0.1, or in Python give Data(train, test, validation)"
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import ClassVar
 
 import numpy as np
 
 from cnnkit.components.contracts import Component
+from cnnkit.components.declared import Exemplified
 from cnnkit.errors import ConfigError
-from cnnkit.types import Array, Example, Scope
+from cnnkit.types import Array, Scope, Shape, TrainingStep
 
 
-class Optimizer(Component):
+class Optimizer(Exemplified, Component):
     """The rule that moves the parameters.
 
     By default it moves each number by itself, and works on flat vectors of them.
@@ -25,10 +25,6 @@ class Optimizer(Component):
     weights, or those of the whole network."""
     lr: float
     """Learning rate before the schedule's factor."""
-    examples: ClassVar[tuple[Example, ...]] = ()
-    """Configurations in which it is proved."""
-    twin: ClassVar[str] = ""
-    """What computes the same in PyTorch, such as "torch.optim.Adam"."""
 
     def slots(self) -> tuple[str, ...]:
         """Names of the state vectors, each as long as the parameters and zero at the start."""
@@ -69,14 +65,10 @@ class GradientMethod(Component):
         raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
 
-class Schedule(Component):
+class Schedule(Exemplified, Component):
     """How the learning rate changes during training."""
 
     kind = "schedule"
-    examples: ClassVar[tuple[Example, ...]] = ()
-    """Configurations in which it is proved."""
-    twin: ClassVar[str] = ""
-    """What does the same in PyTorch's torch.optim.lr_scheduler, asked for once in an epoch, such as "StepLR"."""
 
     def begin(self, quantities: Mapping[str, bool]) -> None:
         """Look at what the history will have, and whether greater is better of it; called before the first epoch.
@@ -103,7 +95,7 @@ class Schedule(Component):
 
 
 class Callback(Component):
-    """Called after each epoch of a training, and may end it."""
+    """Called in each step and after each epoch of a training, which it may end."""
 
     kind = "callback"
 
@@ -113,6 +105,20 @@ class Callback(Component):
         quantities: what the history will have, and whether greater is better of it. Raises ConfigError if a quantity
         that the callback needs is not among them.
         """
+
+    def quantities(self, parameters: Mapping[str, Shape]) -> Mapping[str, bool]:
+        """What it adds to the history, and whether greater is better of it; called before `start`.
+
+        parameters: the model's, by their names, such as "conv2d_1.weight".
+        """
+        return {}
+
+    def on_step(self, step: TrainingStep) -> None:
+        """Look at a step, before its update. A resumed training does not repeat those that it had seen."""
+
+    def measured(self) -> Mapping[str, float]:
+        """The values of its `quantities`, asked for after the last step of each epoch."""
+        return {}
 
     def after_epoch(self, history: Mapping[str, list[float]]) -> str:
         """Return why the training should end now, or "" to continue; anything but text is refused.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit.components.plugins import BUILT_IN, normalized
+from cnnkit.components.quantities import MEMORY
 from cnnkit.errors import CheckError, ConfigError, RegistryError
 from cnnkit.registry.environment import OWN, differences
 from cnnkit.registry.model_manifest import RECIPE_KINDS, layer_calls, plugin_versions, recipe_origins, shown_version
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from cnnkit.training.interruption import StopRequest
     from cnnkit.training.progress import Progress
 
-UNTRACED = "seconds"
-"""The one quantity of a history that no two trainings have in common."""
+UNTRACED = ("seconds", MEMORY)
+"""The quantities of a history that no two trainings have in common."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def _other_plugins(manifest: Manifest) -> Iterator[str]:
 
 
 def _first_difference(there: dict[str, Any], here: dict[str, list[float]]) -> tuple[int | None, str]:
-    names = [name for name in {**there, **here} if name != UNTRACED]
+    names = [name for name in {**there, **here} if name not in UNTRACED]
     for epoch in range(max((len(values) for values in (*there.values(), *here.values())), default=0)):
         for name in names:
             values = [history.get(name, [])[epoch : epoch + 1] for history in (there, here)]

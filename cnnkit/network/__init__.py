@@ -1,7 +1,7 @@
 """Networks: nested layers as one flat list of nodes, and the engine that runs it over tiles."""
 
 from cnnkit.network.execution.augmented import Augmented
-from cnnkit.network.execution.available_memory import available_memory
+from cnnkit.network.execution.available_memory import available_memory, present_memory
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.footprint import Footprint, Forecast
 from cnnkit.network.execution.objective import Objective, Sums
@@ -33,5 +33,6 @@ __all__ = [
     "available_memory",
     "busy_workers",
     "keyed_rng",
+    "present_memory",
     "training_session",
 ]

@@ -11,8 +11,9 @@ import numpy as np
 from cnnkit.components import Callback, Component, installed_catalog
 from cnnkit.errors import CheckError, CnnkitError
 from cnnkit.network import Sequential
-from cnnkit.testing.comparing import check_expression, equal, named, run_checks
+from cnnkit.testing.comparing import check_expression, equal, named, run_checks, same_bits
 from cnnkit.testing.state import changes, global_generators, reached, snapshot
+from cnnkit.types import Array, TrainingStep
 
 QUANTITIES: Mapping[str, bool] = {
     "loss": False,
@@ -24,6 +25,7 @@ QUANTITIES: Mapping[str, bool] = {
 }
 """What a history has with validation, and whether greater is better of it."""
 EPOCHS = 12
+STEPS = 3
 
 History = dict[str, list[float]]
 
@@ -125,6 +127,42 @@ def check_nothing_else_changed(callback: Callback, quantities: Mapping[str, bool
         raise CheckError("global random numbers were drawn, from random or np.random: every result must be repeatable")
 
 
+def check_steps(callback: Callback, quantities: Mapping[str, bool]) -> None:
+    """It measures a number for each quantity that it adds, in each epoch, and changes nothing of a step."""
+    added = dict(callback.quantities({name: array.shape for name, array in _arrays(0).items()}))
+    if not all(isinstance(name, str) and isinstance(greater, bool) for name, greater in added.items()):
+        raise CheckError(f"quantities must give names, and whether greater is better of each, got {added!r}")
+    callback.start({**quantities, **added})
+    for epoch in range(1, 3):
+        for number in range(1, STEPS + 1):
+            step = _step(epoch, number)
+            kept = copy.deepcopy(step)
+            callback.on_step(step)
+            for name in ("weights", "gradients"):
+                for key, array in getattr(step, name).items():
+                    same_bits(
+                        f"{name}[{key!r}] after on_step, which must only read it", array, getattr(kept, name)[key]
+                    )
+        found = dict(callback.measured())
+        if found.keys() != added.keys() or not all(isinstance(value, int | float) for value in found.values()):
+            raise CheckError(
+                f"measured must give a number for each of {', '.join(added) or 'no quantities'}, got {found!r}"
+            )
+
+
+def _step(epoch: int, number: int) -> TrainingStep:
+    seed = epoch * STEPS + number
+    return TrainingStep(epoch, number, STEPS, 0.1, 1 / seed, 1.0, 32, _arrays(seed), _arrays(-seed))
+
+
+def _arrays(seed: int) -> dict[str, Array]:
+    rng = np.random.default_rng(abs(seed))
+    arrays = {"dense_1.weight": rng.normal(size=(3, 4)), "dense_1.bias": rng.normal(size=4)}
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
+
+
 def check_missing_quantities(callback: Callback, quantities: Mapping[str, bool]) -> None:
     """`start` reports what the history will lack, before the first epoch."""
     fewer = {name: quantities[name] for name in quantities if name in ("loss", "lr", "seconds")}
@@ -157,6 +195,7 @@ CHECKS: Mapping[str, Callable[[Callback, Mapping[str, bool]], None]] = {
     "history unchanged": check_history_unchanged,
     "fresh start": check_fresh_start,
     "nothing else changed": check_nothing_else_changed,
+    "steps": check_steps,
     "missing quantities": check_missing_quantities,
     "repr": check_repr,
 }

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from cnnkit.components.checks import in_range, not_negative, positive, whole
 from cnnkit.components.quantities import greater_is_better
 from cnnkit.components.training_contracts import Callback
+from cnnkit.training.logs import CSVLog, JSONLog
+from cnnkit.training.measuring import LayerStatistics, Memory
 
 
 def better(value: float, than: float, greater: bool, by_more_than: float = 0.0) -> bool:
@@ -93,4 +95,12 @@ class TimeLimit(Callback):
         return f"one more epoch would exceed {self.seconds:g} s, {sum(taken):.1f} s are used"
 
 
-CALLBACKS: tuple[type[Callback], ...] = (EarlyStopping, StopAt, TimeLimit)
+CALLBACKS: tuple[type[Callback], ...] = (
+    CSVLog,
+    EarlyStopping,
+    JSONLog,
+    LayerStatistics,
+    Memory,
+    StopAt,
+    TimeLimit,
+)

@@ -24,6 +24,7 @@ from cnnkit.training.progress import Progress
 from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.run import History
 from cnnkit.training.steps import accumulated, clipped, factor_at, feedback_of, rate_of, updates
+from cnnkit.training.watching import Watchers
 from cnnkit.training_options import TrainingOptions
 from cnnkit.types import Array, Samples
 
@@ -68,6 +69,7 @@ class Loop:
         """What is measured, whatever the weights of classes in the training."""
         self._average = average_of(model, options)
         self._recorder = Recorder(model, options.record, options.epochs)
+        self._watchers = Watchers(options.callbacks, model)
         self._position = Position()
         self._rate = 0.0
         self._feedback = 1.0
@@ -84,6 +86,7 @@ class Loop:
     def run(self) -> tuple[History, str]:
         """Train; the history, and why it ended."""
         quantities = quantities_of(self._options.metrics, self._recorder, validated=bool(self._validation))
+        quantities |= self._watchers.quantities
         arrays, reason = self._resumed(quantities)
         while True:
             # Workers have their own buffers from when they are forked: going back starts a new session.
@@ -200,6 +203,8 @@ class Loop:
         self._rate = rate_of(options.optimizer) * factor * self._feedback * position.rate_factor
         key = (options.seed, position.epoch, position.step * (options.accumulate or 1))
         sums, norm = accumulated(session, batches, key, self._look_at_batch)
+        at = position.epoch + 1, position.step + 1, steps
+        self._watchers.step(session, sums, norm, self._rate, at)
         scale, norm = clipped(session, norm, options)
         session.update(self._rate, position.updates + 1, scale)
         self._movement.step(self._rate * norm)
@@ -243,7 +248,7 @@ class Loop:
             means |= {f"validation_{name}": value for name, value in self._plain.means(measured).items()}
         self._progress.epoch_done(dict(means))
         means |= {"lr": self._rate, "seconds": position.seconds + time.perf_counter() - began}
-        for name, value in (means | self._recorder.values()).items():
+        for name, value in (means | self._recorder.values() | self._watchers.values()).items():
             position.history.setdefault(name, []).append(value)
         monitor = self._monitor
         if options.keep == "best" and (

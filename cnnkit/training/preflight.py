@@ -27,6 +27,7 @@ from cnnkit.training.data_checks import NAMES, Parts
 from cnnkit.training.groups import groups_of
 from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.steps import check_clipping, factor_at, rate_of
+from cnnkit.training.watching import Watchers, added_to
 from cnnkit.training_options import OPTIONS, TrainingOptions
 from cnnkit.types import Samples, blocks
 from cnnkit.wording import did_you_mean
@@ -52,6 +53,7 @@ def begin(options: TrainingOptions, model: Network, *, is_validated: bool) -> No
         raise ConfigError(f'keep = "best" compares epochs by validation samples, and there are none: {HOW_TO_VALIDATE}')
     recorder = Recorder(model, options.record, options.epochs)
     quantities = quantities_of(options.metrics, recorder, validated=is_validated)
+    quantities |= added_to(quantities, Watchers(options.callbacks, model).quantities, options.epochs)
     for callback in options.callbacks:
         with Naming(callback):
             callback.start(dict(quantities))

@@ -40,6 +40,8 @@ EXEMPLIFIED: tuple[tuple[Callable[..., None], type[Loss | Metric]], ...] = (
     *((check_metric, cls) for cls in METRICS),
 )
 ARGUMENTS = {
+    "CSVLog": ['CSVLog("log.csv")'],
+    "JSONLog": ['JSONLog("log.jsonl")'],
     "StopAt": ["StopAt(0.5)", 'StopAt(0.2, monitor="loss")'],
     "TimeLimit": ["TimeLimit(0.05)"],
     "EarlyStopping": ["EarlyStopping()", 'EarlyStopping(monitor="accuracy", patience=1, min_delta=0.1)'],
@@ -61,7 +63,8 @@ def expressions(kind: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("kind", "text"), [case for kind in CHECKS for case in expressions(kind)])
-def test_each_keeps_its_contract(kind: str, text: str) -> None:
+def test_each_keeps_its_contract(kind: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     found = built_in(kind)[text.partition("(")[0]]
     if kind == "runtime" and not is_installed(found):  # type: ignore[arg-type]  # the catalog gives components of every kind
         pytest.skip(f"{text} is not installed")
