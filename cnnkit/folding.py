@@ -1,11 +1,12 @@
-"""Texts folded to the width of a terminal: at blanks alone, so that a word, a path or an expression stays whole."""
+"""Texts folded to the width of a terminal: at blanks, so that words, paths and commands to be copied stay whole."""
 
 from __future__ import annotations
 
 import re
 import shlex
 
-PIECE = re.compile(r"( *)([^ ]+)")
+PIECE = re.compile(r"( *)(`[^`]{1,80}`[^ ]*|pip install [^ ]+|[^ ]+)")
+"""Blanks, and a word or a command to be copied."""
 FURTHER = 2
 """Columns by which the lines that go on are set further in."""
 

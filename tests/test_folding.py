@@ -35,6 +35,15 @@ def test_lines_that_go_on_are_set_further_in() -> None:
     assert fold(f"a {PATH} b", 20) == f"a\n{PATH}\n  b"
 
 
+def test_a_command_inside_of_a_message_stays_whole() -> None:
+    text = 'error: OnnxRuntime() needs onnxruntime, which is not installed; run: pip install "cnnkit[runtimes]"'
+    assert fold(text, 40).split("\n")[-1] == '  pip install "cnnkit[runtimes]"'
+    assert (
+        fold("to see all of them, use `cnnkit models list`.", 30) == "to see all of them, use\n  `cnnkit models list`."
+    )
+    assert fold("an odd ` stands for nothing here", 20) == "an odd ` stands for\n  nothing here"
+
+
 def test_what_fits_stays_as_it_is() -> None:
     text = "a   b\n\n    c  d"
     assert fold(text, 20) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,18 @@ from cnnkit.cli import (
 )
 from cnnkit.cli.stdout import keep_apart
 
+PLAIN = {"a valid integer": "a whole number", "a valid number": "a number", "a valid boolean": "true or false"}
+"""What pydantic calls what an argument may be, and what everybody does."""
+
+
+def _readable(error: typer.BadParameter) -> str:
+    """What is wrong with an argument, in the words of other messages, and the argument itself."""
+    expected = re.fullmatch(r"Input should be ([^,]*)(?:, unable to .*)?", error.message, re.DOTALL)
+    told = getattr(error.__cause__, "errors", None)
+    if not expected or told is None:
+        return error.message
+    return f"expected {PLAIN.get(expected[1], expected[1])}, got {told()[0]['input']!r}"
+
 
 class Commands(TyperGroup):
     """Tells what fails inside a command from what typer takes as a sign that the user has gone away."""
@@ -34,6 +47,9 @@ class Commands(TyperGroup):
         """Run a command. Raises RuntimeError where typer would end the process with 0 or 1 and say nothing."""
         try:
             return super().invoke(context)
+        except typer.BadParameter as error:
+            error.message = _readable(error)
+            raise
         except (BrokenPipeError, EOFError, SystemExit) as error:  # of a worker, a file, a plugin
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnkit.cli.output import say, say_json, say_pairs, say_source, warn
+from cnnkit.cli.output import answer_width, say, say_json, say_pairs, say_source, warn
 from cnnkit.cli.summary import say_layers
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
     registered, only after all is printed.
     """
     from cnnkit.training.assemble import data_for, model_for, trainer_for
+    from cnnkit.training.toml import WIDTH
     from cnnkit.training.training_plan import plan_of
 
     data = data_for(recipe, data_dir)
@@ -32,10 +33,10 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
         sizes = {**memory.parts, "total": memory.total, "available": available}
         say_json({"recipe": recipe.to_dict(), **plan.counts(), "memory": sizes, "largest_layer": memory.largest.name})
     else:
-        say_source(recipe.to_toml())
+        say_source(recipe.to_toml(min(answer_width(), WIDTH)))
         say_layers(model)
         say()
-        say_pairs({name.replace("_", " "): count for name, count in plan.counts().items()})
+        say_pairs({name.replace("_", " "): f"{count:,}" for name, count in plan.counts().items()})
         _show_memory(memory, available)
     plan.memory.require()
     store.check_save(recipe.model.name, sum(array.nbytes for array in model.state().values()))

@@ -11,7 +11,7 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,11 @@ MANY = 1_000
 def on_terminal() -> bool:
     """Whether the answer goes to a terminal."""
     return console(answers()).is_terminal
+
+
+def answer_width() -> int:
+    """The columns of the terminal that the answer goes to; of what is none, more than any line needs."""
+    return console(answers()).width
 
 
 def say(text: str = "", further: int = FURTHER) -> None:
@@ -106,15 +111,24 @@ def fail(text: str, label: str = "error") -> None:
     _labelled(label, "bold red", text)
 
 
-def say_table(headings: Sequence[str], rows: Iterable[Sequence[object]], least: Sequence[str] = ()) -> None:
+def say_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    least: Sequence[str] = (),
+    numbers: Collection[str] = (),
+) -> None:
     """Print rows under their headings; numbers are set to the right.
 
-    least: the headings of columns that a narrow terminal may do without, the least important one first.
+    least: the headings of columns that a narrow terminal may do without, the least important one first; numbers: those
+    of columns whose numbers are texts already.
     """
     headings = list(map(on_one_line, headings))
     values = [list(row) for row in rows]
     cells = [list(map(_shown, row)) for row in values]
-    right = [bool(values) and all(isinstance(row[i], int | float) for row in values) for i in range(len(headings))]
+    right = [
+        heading in numbers or (bool(values) and all(isinstance(row[at], int | float) for row in values))
+        for at, heading in enumerate(headings)
+    ]
     out = console(answers())
     if not out.is_terminal:
         typer.echo(_aligned([headings, *cells], right), file=answers())

@@ -20,7 +20,7 @@ from cnnkit.cli.options import (
     expanded_names,
     expanded_path,
 )
-from cnnkit.cli.output import say_json, say_table, warn
+from cnnkit.cli.output import note, say_json, say_table, warn
 from cnnkit.cli.recorded import recorded_framing, recorded_level
 from cnnkit.lines import on_one_line
 from cnnkit.waiting import waiting
@@ -93,7 +93,8 @@ def predict(
     _warn_of_hints(predictions)
     if as_json:
         entries = [_entry(one, model) for one in predictions]
-        say_json({"ref": ref, "gives": model.task.gives, "predictions": entries, "refused": refused})
+        document = {"ref": ref, "gives": model.task.gives, "predictions": entries, "refused": refused}
+        say_json(document | ({"picture": str(show)} if show else {}))
     else:
         some = any(one.inverted for one in predictions)
         say_table(
@@ -104,6 +105,8 @@ def predict(
                 for row in _rows(one, model)
             ],
         )
+        if show:
+            note(f"picture of the images as the network sees them: {show}")
     if refused:
         warn("\n  ".join([f"{counted(len(refused), 'file')} cannot be used:", *refused]))
         raise typer.Exit(1)

@@ -10,6 +10,15 @@ if TYPE_CHECKING:
     from cnnkit.training import Run
     from cnnkit.training.recipe import Recipe
 
+FORMATS = {
+    "forward_ms": ("forward ms", ".4f"),
+    "backward_ms": ("backward ms", ".4f"),
+    "share": ("share", ".1%"),
+    "forward_gflops": ("forward GFLOP/s", ".1f"),
+    "backward_gflops": ("backward GFLOP/s", ".1f"),
+}
+"""The heading of each number, and how it is written."""
+
 
 def costs_of(run: Run, recipe: Recipe, data_dir: str | None) -> list[dict[str, Any]]:
     """The cost of each step of the network, measured on the training samples of the recipe."""
@@ -25,18 +34,9 @@ def costs_of(run: Run, recipe: Recipe, data_dir: str | None) -> list[dict[str, A
 def show_costs(costs: list[dict[str, Any]]) -> None:
     """Print it as a table."""
     say("\ntraining, for one sample on one worker:")
-    formats = {
-        "forward_ms": ("forward ms", ".4f"),
-        "backward_ms": ("backward ms", ".4f"),
-        "share": ("share", ".1%"),
-        "forward_gflops": ("forward GFLOP/s", ".1f"),
-        "backward_gflops": ("backward GFLOP/s", ".1f"),
-    }
     table = [
-        [row["step"], *(_right(row[key], heading, form) for key, (heading, form) in formats.items())] for row in costs
+        [row["step"], *("" if row[key] is None else format(row[key], form) for key, (_, form) in FORMATS.items())]
+        for row in costs
     ]
-    say_table(("step", *(heading for heading, _ in formats.values())), table)
-
-
-def _right(value: float | None, heading: str, form: str) -> str:
-    return ("" if value is None else format(value, form)).rjust(len(heading))
+    headings = [heading for heading, _ in FORMATS.values()]
+    say_table(("step", *headings), table, ("forward GFLOP/s", "backward GFLOP/s"), headings)

@@ -27,9 +27,11 @@ def resolve(
     lr: float | None = None,
     seed: int | None = None,
     fraction: float | None = None,
+    saved_as: Path | None = None,
 ) -> Recipe:
     """The recipe with `--set` applied first, then the flags that were given; the default one for data.
 
+    saved_as: the file that the recipe is to be written to, if there is one, for the note on what was chosen.
     Raises DataError for data that cannot be used, RecipeError for a recipe, key or value that is wrong, ConfigError if
     the optimizer takes no learning rate.
     """
@@ -41,11 +43,11 @@ def resolve(
     recipe = recipe.override(given) if given else recipe
     recipe = recipe if lr is None else recipe.with_learning_rate(lr)
     if names_data(source):
-        note(_chosen(recipe))
+        note(_chosen(recipe, saved_as))
     return recipe
 
 
-def _chosen(recipe: Recipe) -> str:
+def _chosen(recipe: Recipe, saved_as: Path | None) -> str:
     """What a recipe that was made up for some data has, as text."""
     layers, options = recipe.model.layers or (), recipe.train.model_dump()
     more = [*options["augmentations"]]
@@ -55,7 +57,7 @@ def _chosen(recipe: Recipe) -> str:
         f"chosen for {recipe.data.dataset}: {counted(len(layers), 'layer')}, of which "
         f"{counted(sum(layer.startswith('Conv2D') for layer in layers), 'convolution')}; {options['optimizer']}, "
         f"{counted(options['epochs'], 'epoch')} in batches of {options['batch_size']}{', '.join(['', *more])}; "
-        "--save-recipe FILE writes it all"
+        f"{f'{saved_as} has it all' if saved_as else '--save-recipe FILE writes it all'}"
     )
 
 

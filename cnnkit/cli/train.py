@@ -54,7 +54,9 @@ OneBatch = Annotated[
 Profile = Annotated[
     bool,
     typer.Option(
-        "--profile", help="Show what each step of the network costs; uses one worker unless --workers is given."
+        "--profile",
+        help="Train and register the model as without it, then show what each step of the network costs; uses one "
+        "worker unless --workers is given.",
     ),
 ]
 Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Resume an interrupted run: its name, or latest.")]
@@ -113,7 +115,9 @@ def train(
     changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "fraction": fraction}
     here = Surroundings(registry, data_dir, 1 if with_profile and workers is None else workers)
     if resume is None:
-        resolved = _within(resolve(recipe or "digits", overrides, data_dir, **changes), time, here, epochs)
+        resolved = _within(
+            resolve(recipe or "digits", overrides, data_dir, **changes, saved_as=save_recipe), time, here, epochs
+        )
         if save_recipe is not None:
             write_recipe(resolved, save_recipe)
         if chosen := next((name for name, is_chosen in trials.items() if is_chosen), ""):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +38,6 @@ ANY, NEAR = 180, 15
 
 def default_recipe(dataset: Dataset, data_dir: str | Path | None = None) -> Recipe:
     """A recipe for a dataset.
-
-    dataset: the expression that reads it, if the usual one does not suit.
 
     Images get blocks of two convolutions that halve them, then the mean of each channel; vectors two dense layers. The
     last layer and the loss are those of the targets; classes weigh the same if some are rare. Raises what

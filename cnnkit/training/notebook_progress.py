@@ -12,6 +12,7 @@ from typing import Any
 from cnnkit.lines import NAME, on_one_line
 from cnnkit.notebook_html import html_table
 from cnnkit.terminal import console
+from cnnkit.training.overview import TrainingOverview
 from cnnkit.training.progress import LiveProgress, Progress
 
 BETWEEN = 0.5
@@ -32,8 +33,13 @@ class NotebookProgress(Progress):
     def __init__(self) -> None:
         self._display: Any = None
         self._rows: list[dict[str, float]] = []
+        self._about = ""
         self._epoch = self._epochs = self._images = 0
         self._started = self._drawn = 0.0
+
+    def training_started(self, overview: TrainingOverview) -> None:
+        """Keep what is trained on what."""
+        self._about = overview.lines("the network")[0]
 
     def epoch_started(self, epoch: int, epochs: int, steps: int) -> None:
         """Show the table, if it is the first."""
@@ -68,7 +74,8 @@ class NotebookProgress(Progress):
         names = list(dict.fromkeys(name for row in self._rows for name in row))
         cells = [[f"{row[name]:.4f}" if name != "epoch" else f"{row[name]}" for name in names] for row in self._rows]
         shown = [on_one_line(name.replace("_", " "), NAME) for name in names]
-        caption = f"the last {ROWS} of {len(cells)} epochs" if len(cells) > ROWS else ""
+        rest = f"the last {ROWS} of {len(cells)} epochs" if len(cells) > ROWS else ""
+        caption = "; ".join(filter(None, (self._about, rest)))
         page = html_table(shown, cells[-ROWS:], caption) + (f"<p>{escape(below)}</p>" if below else "")
         self._display.update(self._html(page))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.resources
 import inspect
-import json
 from collections.abc import Collection, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -30,7 +29,7 @@ from cnnkit.training.recipe_tables import (
     Section,
     TrainSection,
 )
-from cnnkit.training.toml import read_toml
+from cnnkit.training.toml import WIDTH, read_toml, written
 from cnnkit.wording import did_you_mean, shorten
 
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -80,15 +79,15 @@ class Recipe(Section):
         """What a training needs, as plain values: defaults are written out, options that are None are omitted."""
         return {title: values for title, values in self._sections().items() if title in TRAINED}
 
-    def to_toml(self) -> str:
-        """The recipe as TOML, which `from_toml` reads back to an equal recipe."""
+    def to_toml(self, width: int = WIDTH) -> str:
+        """The recipe as TOML, which `from_toml` reads back to an equal recipe; width: of its lines, where they can."""
         sections = []
         for title, values in self._sections().items():
             tables = values.pop("node", ())
-            lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+            lines = [f"{key} = {written(value, width, len(key) + 3)}" for key, value in values.items()]
             sections.append("\n".join([f"[{title}]", *lines, ""]))
             for table in tables:
-                lines = [f"{key} = {_toml(value)}" for key, value in table.items()]
+                lines = [f"{key} = {written(value, width, len(key) + 3)}" for key, value in table.items()]
                 sections.append("\n".join([f"[[{title}.node]]", *lines, ""]))
         return "\n".join(sections)
 
@@ -229,14 +228,3 @@ def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: st
 def _nearest(name: str, known: Collection[str]) -> str:
     others = ", ".join(known)
     return f"; {did_you_mean(name, known, 1) or f'expected one of {others}'}"
-
-
-def _toml(value: Any) -> str:
-    """A string, number, bool or list of strings; JSON's notation is TOML's, but for the character DEL."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + " }"
-    if isinstance(value, list) and value:
-        return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]"
-    if isinstance(value, str) and '"' in value and "'" not in value and value.isprintable():
-        return f"'{value}'"  # as one writes an expression that has a text in it
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,8 +1,9 @@
-"""TOML from anybody: what would take tomllib minutes, or Python's stack, is refused before."""
+"""TOML from anybody, where what would take tomllib minutes, or Python's stack, is refused before; and TOML written."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import tomllib
 from typing import Any
@@ -13,6 +14,9 @@ MAX_PARTS = 16
 MAX_PIECES = 10_000
 """Points and opening brackets: behind each may be a table, which takes tomllib up to 2 KiB and 20 microseconds."""
 MAX_BITS = 64
+WIDTH = 120
+"""Characters of a line that is written, where it has blanks."""
+FURTHER = "    "
 
 _TEXTS = re.compile(
     r'"""(?:\\.|[^\\])*?(?:"""|\Z)'
@@ -52,3 +56,44 @@ def _check_numbers(value: Any) -> None:
         case list():
             for item in value:
                 _check_numbers(item)
+
+
+def written(value: Any, width: int = WIDTH, before: int = 0) -> str:
+    """A string, number, bool, list of strings or dict as TOML; JSON's notation is TOML's, but for the character DEL.
+
+    width: of its lines, where they can be folded; before: characters that stand before it.
+    """
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {written(one, width)}" for key, one in value.items()) + " }"
+    if isinstance(value, list) and value:
+        return "[\n" + "".join(f"{FURTHER}{written(item, width, len(FURTHER) + 1)},\n" for item in value) + "]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if "\n" in value or (" " in value and len(json.dumps(value)) + before > width):
+        return _folded(value, width)
+    if '"' in value and "'" not in value and value.isprintable():
+        return f"'{value}'"  # as one writes an expression that has a text in it
+    return _escaped(value)
+
+
+def _escaped(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _folded(text: str, width: int) -> str:
+    r"""A text of several lines; those that are too long are folded at blanks, by a \ at the end."""
+    lines = []
+    for line in text.split("\n"):
+        escaped = _escaped(line)[1:-1]
+        plain = escaped.replace('\\"', '"')
+        pieces = re.findall(r"[^ ]+ *| +", plain if '"""' not in plain else escaped)
+        current = pieces[0] if pieces else ""
+        margin = current if current.isspace() and len(current) < width // 2 else ""
+        for piece in pieces[1:]:
+            if len(current) + len(piece) < width or current.isspace():
+                current += piece
+            else:
+                lines.append(f"{current}\\\n")
+                current = margin + FURTHER + piece
+        lines.append(f"{current}\n")
+    return '"""\\\n' + "".join(lines)[:-1] + '\\\n"""'

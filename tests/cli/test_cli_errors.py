@@ -106,6 +106,20 @@ def test_a_reference_that_does_not_exist(trained: Any, reference: str, message: 
         assert message in result.err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--epochs", "zero", "expected a whole number, got 'zero'"),
+        ("--lr", "zero", "expected a number, got 'zero'"),
+        ("--epochs", "1.5", "expected a whole number, got '1.5'"),
+    ],
+)
+def test_an_option_of_another_type_is_told_in_plain_words(cli: Any, option: str, value: str, expected: str) -> None:
+    result = cli("train", "tiny.toml", option, value)
+    assert (result.code, result.out) == (2, "")
+    assert f"Invalid value for '{option}': {expected}" in result.err
+
+
 def test_swapped_arguments_are_told(trained: Any, tmp_path: Path) -> None:
     (tmp_path / "img.png").touch()
     for arguments, right in (
@@ -125,6 +139,7 @@ def test_data_stands_where_a_dataset_or_a_recipe_does(cli: Any, tmp_path: Path) 
     assert shown["dataset"] == 'Arrays("own.npz")'
     table = cli("train", 'Table("own.csv", "kind")', "--epochs", "1", "--save-recipe", "own.toml")
     assert (table.code, "registered  own@1" in table.out) == (0, True)
+    assert "own.toml has it all" in table.err
     assert 'Table("own.csv", "kind")' in (tmp_path / "own.toml").read_text()
     assert cli("evaluate", "own@1", "--dataset", 'Table("own.csv", "kind")').code == 0
     compared = cli("compare", "own.npz", "--seeds", "1", "--epochs", "1", "--register", "none", "--json")

@@ -175,6 +175,9 @@ def test_fit_and_show(trained: Any, tmp_path: Path) -> None:
     _png(tmp_path / "digit.png", IMAGES[0, 0])
     result = trained("predict", "tiny@1", "sheet.png", "digit.png", "--fit", "--show", "seen.png", "--json")
     assert (result.code, result.err) == (0, "")
+    assert result.document["picture"] == "seen.png"
+    told = trained("predict", "tiny@1", "sheet.png", "--fit", "--show", "seen.png").err
+    assert told == "picture of the images as the network sees them: seen.png\n"
     assert result.document["predictions"][0]["label"] == result.document["predictions"][1]["label"]
     assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
 

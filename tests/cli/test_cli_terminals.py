@@ -23,9 +23,12 @@ from tests.cli.conftest import RECIPE
 DRIVER = Path(__file__).with_name("terminal_driver.py")
 COMMAND = [sys.executable, "-m", "cnnkit.cli"]
 IMAGES = "a folder/with a name that has many words and is longer than any terminal/" + "x" * 70
+AUGMENTATIONS = 'augmentations=["Choose(\\n    Shift(2),\\n    Affine(degrees=10, scale=(0.8, 1.15), shear=10),\\n)"]'
 COMMANDS = [
     ["train", "named.toml"],
     ["train", "named.toml", "--seed", "1", "--quiet"],
+    ["train", "tiny.toml", "--profile"],
+    ["train", "tiny.toml", "--dry-run", "--set", AUGMENTATIONS],
     ["models", "tag", "a-network-with-a-long-name@1", "stage=candidate", f"note={'y' * 70}"],
     ["models", "describe", "a-network-with-a-long-name@1", "a description of many words " * 6],
     ["evaluate", "a-network-with-a-long-name@1"],

@@ -80,7 +80,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(cli: Any, tmp_path: Path) -> 
     assert result.code == 0
     assert "epochs = 3\n" in result.out
     assert "650 parameters" in result.out
-    assert "training samples    1437\n" in result.out
+    assert "training samples    1,437\n" in result.out
     assert "steps in all        18\n" in result.out
     document = cli("train", "tiny.toml", "--dry-run", "--json").document
     assert (document["steps_in_an_epoch"], document["steps_in_all"], document["test_samples"]) == (6, 6, 360)

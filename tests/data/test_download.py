@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -346,3 +348,26 @@ def test_a_terminal_shows_the_progress(server: Server, tmp_path: Path) -> None:
     assert process.communicate()[0] == b"ready\n"
     assert NAME.encode() in shown
     assert b"200.0" in shown
+
+
+def test_what_is_no_connection_is_told_in_few_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_names(host: str, *given: Any, **named: Any) -> Any:
+        if host == "nowhere.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return found(host, *given, **named)
+
+    found = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", without_names)
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr("cnnkit.data.downloading.arrivals.TIMEOUT", 0.5)
+    with socket.socket() as silent, socket.socket() as closed:
+        for one in (silent, closed):
+            one.bind(("127.0.0.1", 0))
+        silent.listen()
+        for host, reason in (
+            (f"127.0.0.1:{closed.getsockname()[1]}", "no connection to 127.0.0.1: Connection refused"),
+            (f"127.0.0.1:{silent.getsockname()[1]}", "(no answer|less than 32,768 bytes arrived) in 0.5 seconds"),
+            ("nowhere.invalid", "no address is known for nowhere.invalid: is this machine offline\\?"),
+        ):
+            with pytest.raises(DataError, match=f"http://{host}/images.gz: {reason}$"):
+                fetch(f"http://{host}/", tmp_path, None)

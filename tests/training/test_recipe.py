@@ -182,6 +182,17 @@ def test_the_dict_has_everything_but_options_that_are_none() -> None:
     assert Recipe.from_dict(sections, "memory") == small()
 
 
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_toml_is_as_wide_as_it_should_be(width: int) -> None:
+    long = f"Choose({', '.join('Shift(2)' for _ in range(40))})"
+    several = 'Choose(\n        Shift(2),\n        Folder("""a"""),\n    )'
+    recipe = small().override({"augmentations": [long, several], "data.dataset": f'Arrays("{"a name " * 30}")'})
+    text = recipe.to_toml(width)
+    assert max(map(len, text.split("\n"))) <= width
+    assert "\n        Shift(2),\n" in text
+    assert Recipe.from_toml(text, "memory") == recipe
+
+
 def test_the_toml_is_short_to_read() -> None:
     assert small().override({"metrics": [], "clip_norm": 5}).to_toml() == (
         '[model]\nname = "small"\nlayers = [\n    \'Conv2D(8, 3, padding="same")\',\n    "Flatten()",\n'
@@ -194,13 +205,19 @@ def test_the_toml_is_short_to_read() -> None:
 
 @given(
     text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r")),
+    lines=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r\\'"))),
+    width=st.integers(1, 120),
     clip_norm=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
     seed=st.integers(0, 2**63 - 1),
 )
-def test_toml_reads_back_to_an_equal_recipe(text: str, clip_norm: float, seed: int) -> None:
+def test_toml_reads_back_to_an_equal_recipe(
+    text: str, lines: list[str], width: int, clip_norm: float, seed: int
+) -> None:
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     recipe = small().override({"data.dataset": f'Folder("{quoted}\x7f")', "clip_norm": clip_norm, "seed": seed})
-    again = Recipe.from_toml(recipe.to_toml(), "memory")
+    shifts = "Choose(\n" + ",\n".join(f"  One('{line}')" for line in lines) + "\n)"
+    recipe = recipe.override({"augmentations": [shifts, "Shift(1)"]})
+    again = Recipe.from_toml(recipe.to_toml(width), "memory")
     assert again == recipe
     assert parse(again.data.dataset).args == (f"{text}\x7f",)
 

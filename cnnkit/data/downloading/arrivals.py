@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import queue
+import socket
 import threading
 import time
 from collections.abc import Generator
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -80,11 +82,32 @@ def _read(url: str, headers: dict[str, str], arrived: queue.Queue[Any], given_up
     is_wanted(last)
 
 
+def _why(error: requests.RequestException, url: str) -> str:
+    """Why there is no connection, in the words of a person: those of the libraries name objects and repeat the address.
+
+    The first of all causes knows it.
+    """
+    causes: list[Any] = [error]
+    while more := [one for one in _reasons(causes[-1]) if one not in causes]:
+        causes.append(more[0])
+    host = urlsplit(url).hostname
+    if any(isinstance(one, socket.gaierror) for one in causes):
+        return f"no address is known for {host}: is this machine offline?"
+    if isinstance(error, requests.Timeout):
+        return f"no answer in {TIMEOUT:g} seconds"
+    return f"no connection to {host}: {getattr(causes[-1], 'strerror', None) or causes[-1]}"
+
+
+def _reasons(error: Any) -> list[BaseException]:
+    found = (getattr(error, "reason", None), *getattr(error, "args", ()), error.__cause__, error.__context__)
+    return [one for one in found if isinstance(one, BaseException)]
+
+
 def _get(url: str, headers: dict[str, str]) -> Any:
     try:
         response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise CutError(str(error)) from error
+        raise CutError(_why(error, url)) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         raise DataError(f"{url}: {error}") from error
     if response.status_code in (200, 206, 416):
