@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.job import MNIST_SHAPE, Job, stored
+from benchmarks.child_job import MNIST_SHAPE, Job, stored
 from benchmarks.machine import description
 from benchmarks.networks import NETWORKS
 from benchmarks.options import count, parser
 from benchmarks.report import publish, table
-from benchmarks.turns import Series, in_turn, variants
+from benchmarks.turn_taking import Series, in_turn, variants
 
 MNIST_TRAINING = 60_000
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from benchmarks.job import Job
+from benchmarks.child_job import Job
 from benchmarks.machine import description
 from benchmarks.memory import Watch
 from benchmarks.networks import CLASSES, NETWORKS
 from benchmarks.options import add_turns, count, parser
 from benchmarks.peers.disk_rows import COLD, FILE, MEMORY, WARM, WHOLE
 from benchmarks.report import publish, spread, table
-from benchmarks.turns import Child, Contender, Series, in_turn
+from benchmarks.turn_taking import Child, Contender, Series, in_turn
 from cnnkit.errors import ConfigError
 
 NETWORK = "mnist-compact"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.job import Job, stored
+from benchmarks.child_job import Job, stored
 from benchmarks.machine import description
 from benchmarks.networks import NETWORKS
 from benchmarks.options import add_networks, count, parser

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.job import Job, stored
+from benchmarks.child_job import Job, stored
 from benchmarks.machine import description
 from benchmarks.networks import NETWORKS
 from benchmarks.options import add_networks, add_samples, count, parser
 from benchmarks.report import publish, table
-from benchmarks.turns import Child, ChildError, Contender, is_installed, variants
+from benchmarks.turn_taking import Child, ChildError, Contender, is_installed, variants
 
 EVERY = 0.02
 """Seconds between two looks."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmarks.job import Job, stored
+from benchmarks.child_job import Job, stored
 from benchmarks.machine import description
 from benchmarks.networks import NETWORKS
 from benchmarks.options import add_networks, add_turns, parser
 from benchmarks.peers.prediction import VARIANTS
 from benchmarks.report import compared, publish, table
-from benchmarks.turns import Contender, in_turn
+from benchmarks.turn_taking import Contender, in_turn
 
 SIZES = {1_000: 10_000, 1: 500}
 """For each batch size how many images are predicted in one turn."""

@@ -17,7 +17,7 @@ from benchmarks.machine import description
 from benchmarks.options import add_turns, count, parser
 from benchmarks.report import publish, spread, table
 from benchmarks.startup import seconds_of
-from benchmarks.turns import ROOT
+from benchmarks.turn_taking import ROOT
 from cnnkit.network import Sequential
 from cnnkit.registry import Files, Registry
 

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.turns import Series
+from benchmarks.turn_taking import Series
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, helper
 
-from benchmarks import executing
+from benchmarks import runtime_child
 from benchmarks.geometries import Geometry, geometries
 from benchmarks.machine import description
 from benchmarks.options import counts, parser
@@ -31,7 +31,7 @@ from cnnkit.onnx.validate import validate_proto
 from cnnkit.types import Array
 
 OPSETS = [13, 17, 19, 21, 22]
-CHILD = Path(executing.__file__)
+CHILD = Path(runtime_child.__file__)
 CONTROL = "control"
 """The row of AveragePool with count_include_pad=1."""
 
@@ -78,8 +78,8 @@ class Elsewhere(Runtime):
         assert self.child.stdout
         try:
             if request is not None:
-                executing.write(self.child.stdin, request)
-            reply = executing.read(self.child.stdout)
+                runtime_child.write(self.child.stdin, request)
+            reply = runtime_child.read(self.child.stdout)
         except BrokenPipeError:
             reply = None
         if reply is None:
@@ -103,7 +103,7 @@ class Outcome:
 
 def installed(python: str) -> list[Elsewhere]:
     """The runtimes of an environment. Raises SystemExit if it has none."""
-    modules = {name: module for name, (module, _) in executing.RUNTIMES.items()}
+    modules = {name: module for name, (module, _) in runtime_child.RUNTIMES.items()}
     question = f"import importlib.util as u; print(*[n for n, m in {modules!r}.items() if u.find_spec(m)], sep='\\n')"
     answer = subprocess.run([python, "-c", question], capture_output=True, text=True, check=True)
     if not answer.stdout.strip():

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmarks.job import Job, stored
+from benchmarks.child_job import Job, stored
 from benchmarks.machine import description
 from benchmarks.networks import NETWORKS
 from benchmarks.options import add_networks, add_samples, add_turns, count, counts, parser
 from benchmarks.report import publish, spread, table
-from benchmarks.turns import Contender, Series, in_turn
+from benchmarks.turn_taking import Contender, Series, in_turn
 
 
 def section(title: str, series: Sequence[Series]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.machine import description
 from benchmarks.options import add_turns, parser
 from benchmarks.report import publish, spread, table
-from benchmarks.turns import NOT_INSTALLED, ROOT
+from benchmarks.turn_taking import NOT_INSTALLED, ROOT
 
 PYTHON = sys.executable
 NUMPY = "import numpy"

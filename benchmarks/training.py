@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.job import Job, stored
+from benchmarks.child_job import Job, stored
 from benchmarks.machine import description, sgemm_peak
 from benchmarks.networks import NETWORKS, training_flops
 from benchmarks.options import add_networks, add_samples, add_turns, counts, parser, several
 from benchmarks.report import publish, spread, table
-from benchmarks.turns import PEERS, Series, in_turn, variants
+from benchmarks.turn_taking import PEERS, Series, in_turn, variants
 
 HEAD = (
     "framework",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cnnkit.network import Augmented, Graph, Sequential
     from cnnkit.plotting.confusion import draw_confusion
     from cnnkit.plotting.network_picture import draw_network
-    from cnnkit.registration import RegisteredTraining
+    from cnnkit.registered_training import RegisteredTraining
     from cnnkit.registry import Registry, Runs
     from cnnkit.registry.trust import trusted
     from cnnkit.training import Checkpoints, Run, Trainer
@@ -115,7 +115,7 @@ _MODULES = {
     "cnnkit.plotting.confusion": ("draw_confusion",),
     "cnnkit.plotting.network_picture": ("draw_network",),
     "cnnkit.evaluation.predict": ("predict_files",),
-    "cnnkit.registration": ("RegisteredTraining",),
+    "cnnkit.registered_training": ("RegisteredTraining",),
     "cnnkit.registry": ("Registry", "Runs"),
     "cnnkit.registry.trust": ("trusted",),
     "cnnkit.evaluation.reproduce": ("check_reproduction", "retrain"),

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.components import Dataset, Layer, Merge
-from cnnkit.home import expanded
 from cnnkit.network import Network
 from cnnkit.training import Run
 from cnnkit.types import Array, Data, Inputs, Samples
+from cnnkit.user_folders import expanded
 
 if TYPE_CHECKING:
     from cnnkit.onnx.report import ValidationReport
@@ -67,7 +67,7 @@ def train(
     progress: as of `Trainer`; checkpoints: as of `Trainer.fit`.
     Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
     """
-    from cnnkit.training.assemble import data_for, model_for, trainer_for
+    from cnnkit.training.assembly import data_for, model_for, trainer_for
     from cnnkit.training.recipe import Recipe
     from cnnkit.training.recipe_source import find_recipe
 
@@ -188,7 +188,7 @@ def write_bundle(
     from cnnkit.plotting.curves import curves_png
     from cnnkit.plotting.network_picture import network_png
     from cnnkit.registry import bundle
-    from cnnkit.registry.card import write_card
+    from cnnkit.registry.model_card import write_card
 
     path = expanded(path)
     bundle.check_target(path)

@@ -19,8 +19,8 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import NamedTuple
 
-from cnnkit.folding import columns as columns_of
-from cnnkit.folding import fold, longest_word
+from cnnkit.text_folding import columns as columns_of
+from cnnkit.text_folding import fold, longest_word
 
 GAP = 2
 """Columns between two columns of a table."""

@@ -9,7 +9,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from cnnkit.waiting import USUAL, clear_line, want_lines
+from cnnkit.waiting_line import USUAL, clear_line, want_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

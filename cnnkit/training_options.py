@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cnnkit.errors import ConfigError
-from cnnkit.option import Option
+from cnnkit.option_declaration import Option
 
 if TYPE_CHECKING:
     from cnnkit.components import (
@@ -81,7 +81,7 @@ def _metrics(name: str, given: Any) -> list[Metric]:
 
 
 def _key(metric: Metric) -> str:
-    from cnnkit.components.naming import Naming
+    from cnnkit.components.error_naming import Naming
 
     with Naming(metric):
         key = metric.key

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit import activity
-from cnnkit.activity import PROCESSES, Watch
+from cnnkit import process_activity
+from cnnkit.process_activity import PROCESSES, Watch
 
 WORK = {
     "sleeps": "import time; time.sleep(1000)",
@@ -35,7 +35,7 @@ def test_who_sleeps_is_idle(kind: str) -> None:
 
 
 def test_where_the_system_does_not_tell_nobody_is_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity, "PROCESSES", tmp_path)
+    monkeypatch.setattr(process_activity, "PROCESSES", tmp_path)
     watch = Watch(1)
     time.sleep(0.01)
     assert watch.idle() == 0

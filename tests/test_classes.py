@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cnnkit.classes import are_indices, check_labels, first_outside, indices_of, listed
+from cnnkit.class_indices import are_indices, check_labels, first_outside, indices_of, listed
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array
 

@@ -19,7 +19,7 @@ from cnnkit.data.formats.checked_files import Published, open_published
 from cnnkit.data.formats.idx import read_idx
 from cnnkit.data.formats.images import read_image
 from cnnkit.data.formats.input_files import read_inputs
-from cnnkit.data.formats.tables import first_line, read_table
+from cnnkit.data.formats.text_tables import first_line, read_table
 from cnnkit.errors import CnnkitError
 from cnnkit.file_kinds import kind_of
 from cnnkit.network import Sequential

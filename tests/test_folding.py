@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from cnnkit.folding import columns, fold, fold_command
+from cnnkit.text_folding import columns, fold, fold_command
 
 PATH = "/data/" + "x" * 40
 TEXTS = [

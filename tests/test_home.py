@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from cnnkit.cli import tuning
+from cnnkit.cli import blas_tuning
 from cnnkit.data import default_data_dir
 from cnnkit.errors import ConfigError
-from cnnkit.home import expanded, user_folder
+from cnnkit.user_folders import expanded, user_folder
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +65,12 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     without_entry(monkeypatch)
     assert user_folder("cache") is None
     assert default_data_dir() == Path("data")
-    assert (tuning.setting_path(), tuning.stored_setting()) == (None, None)
+    assert (blas_tuning.setting_path(), blas_tuning.stored_setting()) == (None, None)
     with pytest.raises(
         ConfigError,
         match=r"^--tune stores its setting in the home folder, which does not exist: set XDG_",
     ):
-        tuning.tune()
+        blas_tuning.tune()
     for path, missing in (("~/models", "~"), ("~nobody-of-this-name/models", "~nobody-of-this-name")):
         with pytest.raises(ConfigError, match=f"^{path}: expected a home folder for {missing}, but there is none"):
             expanded(path)
@@ -81,13 +81,13 @@ def test_a_setting_that_cannot_be_stored_is_said_before_it_is_measured(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
-    assert tuning.stored_setting() is None
-    monkeypatch.setattr(tuning, "measure", lambda coretype: pytest.fail("it was measured"))
+    assert blas_tuning.stored_setting() is None
+    monkeypatch.setattr(blas_tuning, "measure", lambda coretype: pytest.fail("it was measured"))
     with pytest.raises(
         ConfigError,
         match=r"--tune cannot store its setting in .*blas\.json: Not a directory; set XDG_",
     ):
-        tuning.tune()
+        blas_tuning.tune()
 
 
 @pytest.mark.parametrize("said", ["", "relative"])

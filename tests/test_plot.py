@@ -13,7 +13,7 @@ import cnnkit
 from cnnkit import Registry, Sequential, Trainer, load_dataset
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
 from cnnkit.evaluation.plot import KINDS, draw, plot, write
-from cnnkit.evaluation.subject import Subject
+from cnnkit.evaluation.plot_subject import Subject
 from cnnkit.types import Data, Samples, Task
 
 pytest.importorskip("matplotlib")

@@ -279,7 +279,7 @@ def test_no_more_pictures_are_kept_than_are_drawn(
     drawn: list[str] = []
     monkeypatch.setattr(prediction, "MOST_SHOWN", 3)
     monkeypatch.setattr(
-        "cnnkit.plotting.prepared.write_prepared", lambda images, path: drawn.extend(one.name for one in images)
+        "cnnkit.plotting.prepared_inputs.write_prepared", lambda images, path: drawn.extend(one.name for one in images)
     )
     predict_files(MODEL, [folder], show=tmp_path / "seen.png")
     assert drawn == [str(folder / f"{index}.png") for index in range(3)]

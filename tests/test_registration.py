@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit import Registry, load_recipe, registration
+from cnnkit import Registry, load_recipe, registered_training
 from cnnkit.errors import ConfigError, RecipeError, RegistryError
-from cnnkit.registration import RegisteredTraining
-from cnnkit.training.assemble import data_for, model_for, trainer_for
+from cnnkit.registered_training import RegisteredTraining
+from cnnkit.training.assembly import data_for, model_for, trainer_for
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.training_plan import plan_of
@@ -68,7 +68,7 @@ def test_what_could_not_be_registered_is_refused_before_it_is_trained(tmp_path: 
 
 
 def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registration, "PAUSE", 0.0)
+    monkeypatch.setattr(registered_training, "PAUSE", 0.0)
     save, left = Registry.save, [2]
 
     def full(self: Registry, *arguments: Any, **options: Any) -> Any:
@@ -86,7 +86,7 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ):
             assert training.register(run) is not None
         left[0] = 1
-        monkeypatch.setattr(registration, "PATIENCE", -1.0)
+        monkeypatch.setattr(registered_training, "PATIENCE", -1.0)
         with pytest.raises(RegistryError, match="no room"):
             training.register(run)
 

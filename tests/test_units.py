@@ -17,10 +17,10 @@ from cnnkit import Registry, load_dataset
 from cnnkit.errors import CnnkitError, UnitsWarning
 from cnnkit.evaluation.class_evaluation import evaluate_classes
 from cnnkit.evaluation.predict import predict_files
+from cnnkit.input_units import Range, Scale, in_other_units, range_of, scale_of_images, units_of
 from cnnkit.network import Sequential
 from cnnkit.training import Trainer
 from cnnkit.types import Array, Data, Preprocessing, Samples
-from cnnkit.units import Range, Scale, in_other_units, range_of, scale_of_images, units_of
 from tests.training.test_checkpoint import StopsAfter
 
 COUNT, SIDE = 60, 8

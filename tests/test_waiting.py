@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cnnkit import waiting as line
+from cnnkit import waiting_line as line
 from cnnkit.terminal import be_quiet
-from cnnkit.waiting import clear_line, other_display, waiting
+from cnnkit.waiting_line import clear_line, other_display, waiting
 
 ERASED = "\r\x1b[2K"
 

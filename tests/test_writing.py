@@ -8,8 +8,8 @@ import pytest
 
 from cnnkit import Registry, Sequential, export_bundle, export_onnx, load_recipe, validate_onnx
 from cnnkit.errors import ConfigError, OnnxError, PlotError
-from cnnkit.home import expanded
-from cnnkit.writing import check_target, write_whole
+from cnnkit.file_writing import check_target, write_whole
+from cnnkit.user_folders import expanded
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:

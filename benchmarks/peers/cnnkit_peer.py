@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 import numpy as np
 
-from benchmarks.job import Job, load
-from benchmarks.serving import Turns
+from benchmarks.child_job import Job, load
+from benchmarks.turn_child import Turns
 from cnnkit import Trainer
 from cnnkit.components import Callback
 from cnnkit.types import Data

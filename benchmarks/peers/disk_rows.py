@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.job import Job
-from benchmarks.serving import Turns
+from benchmarks.child_job import Job
+from benchmarks.turn_child import Turns
 from cnnkit import Trainer, load_dataset
 from cnnkit.data import Arrays
 from cnnkit.types import Samples

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks.job import Job, prepared
+from benchmarks.child_job import Job, prepared
 from benchmarks.networks import channels_last_weight
-from benchmarks.serving import Turns
+from benchmarks.turn_child import Turns
 from cnnkit.components import Layer, installed_catalog
 from cnnkit.layers import AvgPool2D, BatchNorm2D, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Residual
 from cnnkit.network import INPUT, Node, Sequential

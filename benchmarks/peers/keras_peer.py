@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.job import Job, prepared
+from benchmarks.child_job import Job, prepared
 from benchmarks.networks import channels_last_weight
-from benchmarks.serving import Turns
+from benchmarks.turn_child import Turns
 from cnnkit.components import installed_catalog
 from cnnkit.layers import AvgPool2D, BatchNorm2D, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Residual
 from cnnkit.network import INPUT, Node, Sequential

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.metadata import version
 
-from benchmarks.job import Job
-from benchmarks.serving import Turns
+from benchmarks.child_job import Job
+from benchmarks.turn_child import Turns
 from cnnkit.types import Array
 
 Predict = Callable[[Array], Array]

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.job import Job, load, prepared
+from benchmarks.child_job import Job, load, prepared
 from benchmarks.networks import PREPROCESSING
 from benchmarks.peers.torch_network import chain
-from benchmarks.serving import Turns
+from benchmarks.turn_child import Turns
 from cnnkit.components import Optimizer, Schedule, installed_catalog
 from cnnkit.optimizers import SGD, Adam
 from cnnkit.types import Array

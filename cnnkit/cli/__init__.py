@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from cnnkit.cli.blas_tuning import apply_setting
 from cnnkit.cli.streams import lost_answer, take_streams
-from cnnkit.cli.tuning import apply_setting
-from cnnkit.home import forget_relative_home
 from cnnkit.terminal import HANGUP, be_quiet, hurry, leave_terminal
+from cnnkit.user_folders import forget_relative_home
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

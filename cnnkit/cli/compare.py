@@ -25,7 +25,7 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import note, say, say_json, say_table, warn
 from cnnkit.terminal import console
-from cnnkit.waiting import waiting
+from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, expanded_path
 from cnnkit.cli.output import note, say, say_json, say_pairs, say_table, warn_in_short
-from cnnkit.waiting import waiting
+from cnnkit.waiting_line import waiting
 from cnnkit.wording import sizes
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import typer
 from cnnkit.cli.options import DataFolder, Debug, Json, RegistryFolder
 from cnnkit.cli.output import say_json, say_pairs, say_table, warn
 from cnnkit.cli.runtime_states import runtime_states
-from cnnkit.waiting import waiting
+from cnnkit.waiting_line import waiting
 
 
 def doctor(
@@ -38,7 +38,7 @@ def doctor(
     import numpy as np
     from threadpoolctl import threadpool_info
 
-    from cnnkit.cli import tuning
+    from cnnkit.cli import blas_tuning
     from cnnkit.components import installed_catalog
     from cnnkit.data import default_data_dir
     from cnnkit.errors import ConfigError
@@ -48,14 +48,14 @@ def doctor(
     from cnnkit.registry.trust import ENVIRONMENT, trusted
 
     with waiting("measuring the kernels"):
-        measured = tuning.tune() if tune else {}  # before the setting is read
+        measured = blas_tuning.tune() if tune else {}  # before the setting is read
     catalog = installed_catalog()
     blas = [f"{info['internal_api']} {info['version']}" for info in threadpool_info() if info["user_api"] == "blas"]
     with waiting("asking the plugins"):
         asked = [(plugin, catalog.problems(plugin)) for plugin in catalog.plugins]
     problems = [f"{one.distribution} {one.version}: {problem}" for one, found in asked for problem in found]
     try:
-        setting = tuning.stored_setting()
+        setting = blas_tuning.stored_setting()
     except ConfigError as error:
         setting = None
         problems.append(str(error))
@@ -74,8 +74,8 @@ def doctor(
         "numpy": np.__version__,
         "onnx": importlib.metadata.version("onnx"),
         "blas": ", ".join(blas) or "unknown",
-        "sgemm": f"{tuning.sgemm():.1f} GFLOP/s with one thread",
-        "tuned": f"{tuning.VARIABLE}={setting}" if setting else "no",
+        "sgemm": f"{blas_tuning.sgemm():.1f} GFLOP/s with one thread",
+        "tuned": f"{blas_tuning.VARIABLE}={setting}" if setting else "no",
         "cores": available_cores(),
         "registry": folder_state(Registry(registry).path),
         "data": folder_state(Path(data_dir) if data_dir else default_data_dir()),

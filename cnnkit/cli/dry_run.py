@@ -19,7 +19,7 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
     Raises what `Trainer.check` raises; ConfigError for the memory, and RegistryError if the model could not be
     registered, only after all is printed.
     """
-    from cnnkit.training.assemble import data_for, model_for, trainer_for
+    from cnnkit.training.assembly import data_for, model_for, trainer_for
     from cnnkit.training.toml import WIDTH
     from cnnkit.training.training_plan import plan_of
 

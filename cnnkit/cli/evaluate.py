@@ -19,8 +19,8 @@ from cnnkit.cli.options import (
     Workers,
 )
 from cnnkit.cli.output import note, say_json, say_table, warn, warn_in_short
-from cnnkit.cli.recorded import chosen_dataset, recorded_loss, recorded_metrics
-from cnnkit.waiting import waiting
+from cnnkit.cli.recorded_components import chosen_dataset, recorded_loss, recorded_metrics
+from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def evaluate(
 
     Shows loss and metrics; for a classifier also results per class, confusions and calibration.
     """
-    from cnnkit.classes import check_labels
-    from cnnkit.components.predicted import not_finite
+    from cnnkit.class_indices import check_labels
+    from cnnkit.components.predicted_class import not_finite
     from cnnkit.errors import CostError
     from cnnkit.evaluation.class_evaluation import evaluate_classes
     from cnnkit.losses.class_loss import ignored_by
@@ -111,7 +111,7 @@ def measuring(
 
     Raises ShapeError for samples of another shape than the model takes.
     """
-    from cnnkit.classes import are_indices, indices_of
+    from cnnkit.class_indices import are_indices, indices_of
     from cnnkit.errors import ShapeError
     from cnnkit.training.trainer import Trainer
 

@@ -22,8 +22,8 @@ from cnnkit.cli.options import (
     expanded_path,
 )
 from cnnkit.cli.output import say_json, say_pairs, warn
-from cnnkit.cli.recorded import chosen_dataset, recorded_framing, recorded_level, recorded_loss
-from cnnkit.waiting import waiting
+from cnnkit.cli.recorded_components import chosen_dataset, recorded_framing, recorded_level, recorded_loss
+from cnnkit.waiting_line import waiting
 
 if TYPE_CHECKING:
     from cnnkit.explanation import Explanation
@@ -76,12 +76,12 @@ def explain(
     """
     import numpy as np
 
-    from cnnkit.components.predicted import not_finite
+    from cnnkit.components.predicted_class import not_finite
     from cnnkit.errors import ConfigError, DataError
     from cnnkit.explanation import explain, write_page
+    from cnnkit.file_writing import check_target
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
-    from cnnkit.writing import check_target
 
     may_choose = trusted(trust)
     record = Registry(registry).read(ref)
@@ -154,7 +154,7 @@ def _from_dataset(
     number: int, dataset: str | None, record: Record, model: Network, data_dir: str | None, trust: Trust
 ) -> tuple[Array, Any, str]:
     """The test sample with this number, its target, and where it is from."""
-    from cnnkit.classes import check_labels, indices_of
+    from cnnkit.class_indices import check_labels, indices_of
     from cnnkit.errors import ConfigError, ShapeError
 
     data = chosen_dataset(dataset, record.version.ref, record.manifest, data_dir, trust)
@@ -174,7 +174,7 @@ def _from_dataset(
 
 def _class(label: str, model: Network) -> int:
     """The index of a class, by its name or else by its index."""
-    from cnnkit.classes import NAMED, listed
+    from cnnkit.class_indices import NAMED, listed
     from cnnkit.errors import ConfigError
 
     if model.task.gives != "classes" or len(model.output_shape) != 1:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cnnkit.cli.onnx_check import inputs_for, remember, show_report, warn_of_faults
 from cnnkit.cli.options import (
     DataFolder,
     DatasetChoice,
@@ -20,8 +21,7 @@ from cnnkit.cli.options import (
     expanded_path,
 )
 from cnnkit.cli.output import say_json, say_pairs
-from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
-from cnnkit.waiting import waiting
+from cnnkit.waiting_line import waiting
 
 
 def export(
@@ -55,12 +55,12 @@ def export(
     The verdict is stored with the version.
     """
     from cnnkit.errors import CheckError, ConfigError, OnnxError
+    from cnnkit.file_writing import check_target
     from cnnkit.onnx.export import to_onnx, write_onnx
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
     from cnnkit.registry.trust import trusted
-    from cnnkit.writing import check_target
 
     may_choose = trusted(trust)
     if runtime and not validate:

@@ -9,7 +9,7 @@ import typer
 
 from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
-from cnnkit.waiting import waiting
+from cnnkit.waiting_line import waiting
 
 MAX_INPUTS = 1_000_000
 

@@ -16,8 +16,8 @@ from cnnkit.cli.models_exchange import export_bundle, import_version
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import note, say, say_json, say_pairs, say_table, warn
 from cnnkit.cli.stdout import answers
-from cnnkit.lines import STEERING, on_one_line
-from cnnkit.waiting import waiting
+from cnnkit.printable_text import STEERING, on_one_line
+from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:

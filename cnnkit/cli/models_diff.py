@@ -11,7 +11,7 @@ import typer
 from cnnkit.cli.evaluate import measure
 from cnnkit.cli.options import DataFolder, Debug, Json, LossChoice, RegistryFolder, TrustChoice
 from cnnkit.cli.output import note, say, say_json, say_table
-from cnnkit.lines import on_one_line
+from cnnkit.printable_text import on_one_line
 from cnnkit.wording import counted, sizes
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def diff(
 def _predictions(
     a: Record, b: Record, data: Data, loss: str | None, trust: Trust
 ) -> tuple[tuple[MetricPair, ...], ClassDifference | OutputDifference]:
-    from cnnkit.classes import check_labels
+    from cnnkit.class_indices import check_labels
     from cnnkit.registry.prediction_diff import ClassDifference, diff_predictions
     from cnnkit.registry.version_diff import metric_pairs
 
@@ -90,7 +90,7 @@ def _predictions(
 
 
 def _show(found: Difference) -> None:
-    from cnnkit.registry.values import shown
+    from cnnkit.registry.manifest_rows import shown
 
     if all(line.kind == "same" for line in found.layers):
         note(f"layers: the same {len(found.layers):,}")

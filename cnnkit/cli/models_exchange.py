@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cnnkit.cli.onnx_check import inputs_for, remember, show_report, warn_of_faults
 from cnnkit.cli.options import (
     DataFolder,
     DatasetChoice,
@@ -18,7 +19,6 @@ from cnnkit.cli.options import (
     expanded_path,
 )
 from cnnkit.cli.output import say, say_json, say_pairs
-from cnnkit.cli.validation import inputs_for, remember, show_report, warn_of_faults
 
 
 def export_bundle(

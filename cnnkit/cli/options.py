@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnkit.errors import ConfigError
-from cnnkit.home import expanded
 from cnnkit.terminal import be_quiet
 from cnnkit.training_options import OPTIONS
+from cnnkit.user_folders import expanded
 
 if TYPE_CHECKING:
     from cnnkit.evaluation.file_inputs import Invert

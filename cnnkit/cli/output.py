@@ -19,10 +19,10 @@ import typer
 
 from cnnkit.cli.stdout import answers
 from cnnkit.errors import CnnkitWarning
-from cnnkit.folding import FURTHER, columns, fold, fold_command, longest_word
-from cnnkit.lines import cut, on_one_line, printable
+from cnnkit.printable_text import cut, on_one_line, printable
 from cnnkit.table_layout import Column, fitted
 from cnnkit.terminal import console, is_quiet
+from cnnkit.text_folding import FURTHER, columns, fold, fold_command, longest_word
 
 if TYPE_CHECKING:
     from rich.console import Console

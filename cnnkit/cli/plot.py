@@ -10,10 +10,10 @@ import typer
 
 from cnnkit.cli.options import DataFolder, DatasetChoice, Debug, Json, Quiet, RegistryFolder, TrustChoice, expanded_path
 from cnnkit.cli.output import note, say, say_json
-from cnnkit.waiting import waiting
+from cnnkit.waiting_line import waiting
 
 if TYPE_CHECKING:
-    from cnnkit.evaluation.subject import Subject
+    from cnnkit.evaluation.plot_subject import Subject
 
 
 def plot(
@@ -57,9 +57,9 @@ def plot(
     _debug: Debug = False,
 ) -> None:
     """Draw pictures of models, as files."""
-    from cnnkit.cli.recorded import chosen_dataset
+    from cnnkit.cli.recorded_components import chosen_dataset
     from cnnkit.evaluation.plot import write
-    from cnnkit.evaluation.subject import Subject
+    from cnnkit.evaluation.plot_subject import Subject
     from cnnkit.registry import Record, Registry
     from cnnkit.registry.trust import trusted
     from cnnkit.types import Data

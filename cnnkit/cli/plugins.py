@@ -8,8 +8,8 @@ import typer
 
 from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
-from cnnkit.lines import on_one_line
-from cnnkit.waiting import waiting
+from cnnkit.printable_text import on_one_line
+from cnnkit.waiting_line import waiting
 
 INDENT = 13
 """Columns of a kind, and the blank after it."""

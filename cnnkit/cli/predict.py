@@ -21,9 +21,9 @@ from cnnkit.cli.options import (
     expanded_path,
 )
 from cnnkit.cli.output import note, say_json, say_table, warn
-from cnnkit.cli.recorded import recorded_framing, recorded_level
-from cnnkit.lines import on_one_line
-from cnnkit.waiting import waiting
+from cnnkit.cli.recorded_components import recorded_framing, recorded_level
+from cnnkit.printable_text import on_one_line
+from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:

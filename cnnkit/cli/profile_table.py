@@ -23,7 +23,7 @@ FORMATS = {
 def costs_of(run: Run, recipe: Recipe, data_dir: str | None) -> list[dict[str, Any]]:
     """The cost of each step of the network, measured on the training samples of the recipe."""
     from cnnkit.network.execution.profile import profile, rows
-    from cnnkit.training.assemble import data_for, trainer_for
+    from cnnkit.training.assembly import data_for, trainer_for
 
     trainer = trainer_for(recipe)
     data = data_for(recipe, data_dir)

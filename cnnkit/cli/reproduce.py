@@ -21,7 +21,7 @@ from cnnkit.cli.options import (
     Workers,
 )
 from cnnkit.cli.output import note, say, say_json
-from cnnkit.cli.recorded import recorded_dataset
+from cnnkit.cli.recorded_components import recorded_dataset
 from cnnkit.terminal import console
 
 if TYPE_CHECKING:

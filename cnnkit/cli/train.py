@@ -28,14 +28,14 @@ from cnnkit.cli.options import (
 from cnnkit.cli.output import note, say_json, warn
 from cnnkit.cli.profile_table import costs_of, show_costs
 from cnnkit.cli.recipe_arguments import resolve, seconds_in, write_recipe
-from cnnkit.cli.trained import Surroundings, document, show, show_resume
-from cnnkit.cli.trials import find_learning_rate, overfit_one_batch
+from cnnkit.cli.training_report import Surroundings, document, show, show_resume
+from cnnkit.cli.training_trials import find_learning_rate, overfit_one_batch
 from cnnkit.terminal import console
-from cnnkit.waiting import waiting
+from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
-    from cnnkit.registration import RegisteredTraining
+    from cnnkit.registered_training import RegisteredTraining
     from cnnkit.registry import Version
     from cnnkit.training import Run
     from cnnkit.training.recipe import Recipe
@@ -108,7 +108,7 @@ def train(
     second Ctrl-C ends it at once. A model that cannot be measured on the test samples is still registered, but the
     exit code is 1.
     """
-    from cnnkit.registration import RegisteredTraining
+    from cnnkit.registered_training import RegisteredTraining
 
     trials = {"--dry-run": dry_run, "--find-lr": find_lr, "--overfit-one-batch": one_batch}
     _check_alone([name for name, chosen in (trials | {"--profile": with_profile}).items() if chosen])
@@ -156,8 +156,8 @@ def _check_alone(chosen: Sequence[str]) -> None:
 def _within(recipe: Recipe, time: str | None, here: Surroundings, epochs: int | None) -> Recipe:
     """The recipe with as many epochs as fit into a time, if there is one."""
     from cnnkit.errors import ConfigError
-    from cnnkit.training.assemble import data_for
-    from cnnkit.training.budget import within
+    from cnnkit.training.assembly import data_for
+    from cnnkit.training.time_budget import within
 
     if time is None:
         return recipe
@@ -187,7 +187,7 @@ def _try(trial: str, recipe: Recipe, here: Surroundings, as_json: bool) -> None:
 def _resumed(name: str, given: Sequence[str], registry: str | None) -> RegisteredTraining:
     """An interrupted training; warns of what is not as it was. given: arguments that would change its recipe."""
     from cnnkit.errors import ConfigError
-    from cnnkit.registration import RegisteredTraining
+    from cnnkit.registered_training import RegisteredTraining
 
     if given:
         names = ", ".join(given).replace("_", "-")

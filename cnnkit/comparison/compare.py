@@ -19,9 +19,9 @@ from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Metric
 from cnnkit.errors import CnnkitError, ConfigError, DataError
 from cnnkit.registry import ComparisonFolder, Comparisons, Registry
-from cnnkit.registry.comparisons import manifest_of
 from cnnkit.registry.format.manifest import Manifest
-from cnnkit.training.assemble import model_for, trainer_for
+from cnnkit.registry.unfinished_comparisons import manifest_of
+from cnnkit.training.assembly import model_for, trainer_for
 from cnnkit.training.recipe import Overrides, Recipe
 
 TAG = "comparison"

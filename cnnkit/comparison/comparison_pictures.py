@@ -7,11 +7,11 @@ from pathlib import Path
 
 from cnnkit.comparison.result import VALIDATION, Comparison
 from cnnkit.errors import PlotError
-from cnnkit.home import expanded
 from cnnkit.plotting.comparison import draw_quantity_by_configuration
 from cnnkit.plotting.curves import is_finite
 from cnnkit.plotting.saving import save
 from cnnkit.plotting.style import look
+from cnnkit.user_folders import expanded
 
 
 def check_folder(folder: str | Path) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from cnnkit.classes import are_indices, indices_of
+from cnnkit.class_indices import are_indices, indices_of
 from cnnkit.comparison.codes import layers_of
 from cnnkit.comparison.grid import Grid, points, read_grid
 from cnnkit.comparison.result import Samples

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cnnkit.comparison.result import Comparison, Row, RunResult
-from cnnkit.folding import fold
-from cnnkit.lines import NAME, on_one_line, printable
+from cnnkit.printable_text import NAME, on_one_line, printable
 from cnnkit.table_layout import Column, fitted
 from cnnkit.terminal import is_quiet, shows_progress
-from cnnkit.waiting import other_display
+from cnnkit.text_folding import fold
+from cnnkit.waiting_line import other_display
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.classes import are_indices, indices_of
+from cnnkit.class_indices import are_indices, indices_of
 from cnnkit.comparison.comparison_plan import ComparisonPlan, Datasets
 from cnnkit.comparison.result import Comparison
 

@@ -17,7 +17,7 @@ from cnnkit.errors import CnnkitError, TrainingError, notes_of
 from cnnkit.network import available_cores
 from cnnkit.registry.format.contents import pack
 from cnnkit.terminal import HANGUP
-from cnnkit.training.assemble import data_for, model_for, trainer_for
+from cnnkit.training.assembly import data_for, model_for, trainer_for
 from cnnkit.training.interruption import StopRequest
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe

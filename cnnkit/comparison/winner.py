@@ -11,7 +11,7 @@ from cnnkit.registry import ComparisonFolder, Manifest
 from cnnkit.registry.format import sealing
 from cnnkit.registry.format.contents import unpack_any
 from cnnkit.registry.model_manifest import rebuild
-from cnnkit.training.assemble import trainer_for
+from cnnkit.training.assembly import trainer_for
 from cnnkit.types import Array
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
-from cnnkit.components.handing import hands_over, is_ours
+from cnnkit.components.escape_analysis import hands_over, is_ours
 
 DYNAMIC = {"__dict__", "__setattr__", "setattr", "vars"}
 """Code that names one of these may keep attributes under names that stand nowhere."""

@@ -7,12 +7,12 @@ import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from cnnkit.components import contracts, hooks
+from cnnkit.components import contracts, hook_calls
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import Call, format_call, parse
-from cnnkit.components.hooks import Loaded
+from cnnkit.components.hook_calls import Loaded
+from cnnkit.components.plugin_probe import Found, can_probe, probe
 from cnnkit.components.plugins import BUILT_IN, EXAMPLES, KINDS, Plugin, a, installed_plugins, is_from, told
-from cnnkit.components.probe import Found, can_probe, probe
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError
 from cnnkit.wording import did_you_mean
 
@@ -147,7 +147,7 @@ class Catalog:
             found = self._found.get(key)
             if found and not found.imported:
                 return Loaded(plugin, problems=found.problems, imported=False)
-            loaded = self._loaded[key] = hooks.load(plugin)
+            loaded = self._loaded[key] = hook_calls.load(plugin)
             if found:  # a hook that did not answer is not asked again
                 loaded.hooks = {kind: asked for kind, asked in loaded.hooks.items() if kind in found.names}
         return self._loaded[key]

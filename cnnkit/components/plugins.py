@@ -12,7 +12,7 @@ from typing import Any
 
 from cnnkit.components import contracts, hookspecs, training_contracts
 from cnnkit.components.contracts import Component
-from cnnkit.lines import cut
+from cnnkit.printable_text import cut
 
 BUILT_IN = "cnnkit"
 """The distribution whose components keep their names whatever is installed."""

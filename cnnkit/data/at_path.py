@@ -10,7 +10,7 @@ from cnnkit.data.datasets.image_folder import ImageFolder
 from cnnkit.data.datasets.table import Table
 from cnnkit.data.formats.image_tree import find_image_files
 from cnnkit.data.formats.pictures import size_and_channels
-from cnnkit.data.formats.tables import first_line
+from cnnkit.data.formats.text_tables import first_line
 from cnnkit.errors import DataError
 
 ARRAYS, TABLES = (".npz", ".h5", ".hdf5"), (".csv", ".tsv", ".txt")

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.classes import are_indices, indices_of
+from cnnkit.class_indices import are_indices, indices_of
+from cnnkit.input_units import range_of
 from cnnkit.types import Array, Data
-from cnnkit.units import range_of
 
 
 def describe(data: Data) -> dict[str, Any]:

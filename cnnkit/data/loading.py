@@ -13,12 +13,12 @@ import numpy as np
 from cnnkit.components.catalog import installed_catalog
 from cnnkit.components.checks import in_range
 from cnnkit.components.contracts import Dataset
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
 from cnnkit.data.split import proper_fraction, split_validation
 from cnnkit.errors import ConfigError
-from cnnkit.home import expanded, user_folder
 from cnnkit.types import Data, Samples, blocks
-from cnnkit.waiting import waiting
+from cnnkit.user_folders import expanded, user_folder
+from cnnkit.waiting_line import waiting
 
 
 def load_dataset(

@@ -12,7 +12,7 @@ from cnnkit.components.catalog import installed_catalog
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.at_path import ARRAYS, TABLES, dataset_at, is_data
 from cnnkit.errors import ComponentError, DataError
-from cnnkit.home import expanded
+from cnnkit.user_folders import expanded
 from cnnkit.wording import did_you_mean
 
 EXPECTED = f"a folder of images, a file of arrays ({', '.join(ARRAYS)}) or a table ({', '.join(TABLES)})"

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from cnnkit.classes import are_indices, indices_of
+from cnnkit.class_indices import are_indices, indices_of
 from cnnkit.components.checks import in_range, positive, whole
 from cnnkit.errors import DataError
 from cnnkit.types import Samples

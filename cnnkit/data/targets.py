@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnnkit.classes import listed
+from cnnkit.class_indices import listed
 from cnnkit.errors import DataError
 from cnnkit.types import Array, Shape, refuse_masked
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.classes import are_indices, check_labels, indices_of
-from cnnkit.components.predicted import predicted_classes
+from cnnkit.class_indices import are_indices, check_labels, indices_of
+from cnnkit.components.predicted_class import predicted_classes
 from cnnkit.evaluation.calibration import Calibration, calibration_of
 from cnnkit.evaluation.confusion import ClassReport, ConfusionPairs, confusion_pairs
 from cnnkit.network import Network

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.classes import first_outside
+from cnnkit.class_indices import first_outside
 from cnnkit.components.checks import whole
-from cnnkit.components.predicted import NO_CLASS
+from cnnkit.components.predicted_class import NO_CLASS
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array, as_array
 

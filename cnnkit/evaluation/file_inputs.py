@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 
 from cnnkit.data.formats.appearance import is_framed, looks_inverted
-from cnnkit.data.formats.content import LONGEST, find_content, framed_content
+from cnnkit.data.formats.content_framing import LONGEST, find_content, framed_content
 from cnnkit.data.formats.images import framed
 from cnnkit.data.formats.input_files import read_inputs
 from cnnkit.data.formats.pictures import Picture, pixels_of
 from cnnkit.errors import ConfigError, DataError
+from cnnkit.input_units import bounds, scale_of_images, units_hint
 from cnnkit.network import Network
 from cnnkit.types import Array, Preprocessing
-from cnnkit.units import bounds, scale_of_images, units_hint
 
 Invert = Literal["auto"] | bool
 """Swap light and dark in an image: where it looks inverted, always, or never."""

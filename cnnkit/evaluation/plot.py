@@ -12,11 +12,11 @@ import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.errors import CnnkitError, CostError, PlotError
-from cnnkit.evaluation.subject import Subject
-from cnnkit.home import expanded
+from cnnkit.evaluation.plot_subject import Subject
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.training.run import Run
 from cnnkit.types import Array, Data, Shape
+from cnnkit.user_folders import expanded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

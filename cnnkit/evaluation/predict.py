@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components.checks import whole
-from cnnkit.components.predicted import not_finite
+from cnnkit.components.predicted_class import not_finite
 from cnnkit.data.formats.images import find_images
 from cnnkit.data.formats.input_files import STDIN
 from cnnkit.errors import ConfigError, DataError, PlotError, ShapeError, UnitsWarning
 from cnnkit.evaluation.file_inputs import FileInputs, FileName, Invert, Reading, check_fit, read_file, trained_level
+from cnnkit.input_units import scale_of_images
 from cnnkit.network import Network
 from cnnkit.types import Array
-from cnnkit.units import scale_of_images
 
 BATCH_BYTES = 2**26
 """Inputs that wait for the model together: a folder may be larger than the memory."""
@@ -90,7 +90,7 @@ def predict_files(
     if fit:
         check_fit(model)
     if show is not None:
-        from cnnkit.plotting.prepared import check_target
+        from cnnkit.plotting.prepared_inputs import check_target
 
         check_target(Path(show))
     predictions = []
@@ -120,7 +120,7 @@ def _is_same(file: str, other: FileName) -> bool:
 
 
 def _show(model: Network, shown: list[tuple[FileInputs, Prediction]], path: FileName) -> None:
-    from cnnkit.plotting.prepared import Prepared, write_prepared
+    from cnnkit.plotting.prepared_inputs import Prepared, write_prepared
 
     if not shown:
         raise PlotError("there is nothing to show: none of the files is an image")

@@ -13,7 +13,7 @@ from cnnkit.errors import CheckError, ConfigError, RegistryError
 from cnnkit.registry.environment import OWN, differences
 from cnnkit.registry.model_manifest import RECIPE_KINDS, layer_calls, plugin_versions, recipe_origins, shown_version
 from cnnkit.registry.trust import Trust, build
-from cnnkit.training.assemble import data_for, model_for, trainer_for
+from cnnkit.training.assembly import data_for, model_for, trainer_for
 from cnnkit.training.recipe import TRAINED, Recipe
 from cnnkit.types import Array
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from cnnkit.classes import first_outside
+from cnnkit.class_indices import first_outside
 from cnnkit.components import Loss, installed_catalog
-from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
+from cnnkit.components.predicted_class import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import ConfigError, CostError, ShapeError
 from cnnkit.explanation.markup import MAX_TEXT
 from cnnkit.explanation.tracing import Trace, trace

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.components.predicted import not_finite
+from cnnkit.components.predicted_class import not_finite
 from cnnkit.explanation import figures, pixels
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.formulas import describe

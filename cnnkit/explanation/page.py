@@ -12,9 +12,9 @@ from cnnkit.explanation.markup import MAX_TEXT, Html, milliseconds, table, tag
 from cnnkit.explanation.outcome import HEADING, input_section, outcome_section, pictures, verdict
 from cnnkit.explanation.script import SCRIPT, allowed
 from cnnkit.explanation.stylesheet import STYLE
-from cnnkit.home import expanded
+from cnnkit.file_writing import write_whole
+from cnnkit.user_folders import expanded
 from cnnkit.wording import counted, shorten, sizes
-from cnnkit.writing import write_whole
 
 POLICY = (
     f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed()}; base-uri 'none'; "

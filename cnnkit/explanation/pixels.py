@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.components.predicted import predicted_classes
+from cnnkit.components.predicted_class import predicted_classes
 from cnnkit.explanation import figures
 from cnnkit.explanation.explanation import Explanation
 from cnnkit.explanation.markup import Html, joined, table, tag

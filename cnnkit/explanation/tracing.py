@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from cnnkit.components import Loss
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
 from cnnkit.errors import CheckError, ContractError
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.engine import FORWARD
@@ -25,9 +25,9 @@ from cnnkit.network.execution.operation import backward, forward, straight
 from cnnkit.network.execution.plan import plain_steps
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
-from cnnkit.network.graph.ending import Log, end_for, is_plain
+from cnnkit.network.graph.final_layers import Log, end_for, is_plain
 from cnnkit.testing import GradientReport, gradient_check_at
-from cnnkit.testing.running import cast_parameters
+from cnnkit.testing.tiled_passes import cast_parameters
 from cnnkit.types import Array, Cache, Grads
 
 COPIES = 6

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from cnnkit.classes import first_outside
+from cnnkit.class_indices import first_outside
 from cnnkit.components.checks import are_shares
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ShapeError

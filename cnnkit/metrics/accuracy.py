@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkit.components.checks import whole
-from cnnkit.components.predicted import NO_CLASS, predicted_classes
+from cnnkit.components.predicted_class import NO_CLASS, predicted_classes
 from cnnkit.metrics.class_metric import _ClassMetric
 from cnnkit.types import Array, Example
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cnnkit.components.checks import whole
-from cnnkit.components.predicted import predicted_classes
+from cnnkit.components.predicted_class import predicted_classes
 from cnnkit.errors import ShapeError
 from cnnkit.metrics.class_metric import _ClassMetric
 from cnnkit.types import Array, Example

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cnnkit.components.checks import from_to, one_of, whole
-from cnnkit.components.predicted import NO_CLASS, predicted_classes
+from cnnkit.components.predicted_class import NO_CLASS, predicted_classes
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.metrics.class_metric import _ClassMetric
 from cnnkit.types import Array, Example

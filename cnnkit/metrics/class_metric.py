@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.classes import first_outside
+from cnnkit.class_indices import first_outside
 from cnnkit.components.checks import are_shares, index_or_none
 from cnnkit.components.contracts import Metric
 from cnnkit.errors import ShapeError

@@ -3,12 +3,12 @@
 from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.available_memory import available_memory, present_memory
 from cnnkit.network.execution.engine import Engine
-from cnnkit.network.execution.footprint import Footprint, Forecast
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.parameter_groups import Groups
 from cnnkit.network.execution.session import Session, busy_workers, training_session
 from cnnkit.network.execution.threads import available_cores
-from cnnkit.network.graph.keys import keyed_rng
+from cnnkit.network.execution.training_memory import Footprint, Forecast
+from cnnkit.network.graph.keyed_random import keyed_rng
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.graph_model import Graph
 from cnnkit.network.network import CLASSES, Network

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from cnnkit.input_units import Range
 from cnnkit.network.graph.building import Given, build_graph, outline, read_graph
 from cnnkit.network.graph.node import Node
 from cnnkit.network.network import CLASSES, InputDtype, Network
 from cnnkit.types import FITTED, Framing, Preprocessing, Task
-from cnnkit.units import Range
 
 
 class Graph(Network):

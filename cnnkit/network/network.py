@@ -14,13 +14,14 @@ import numpy as np
 from cnnkit import axes
 from cnnkit.components import Layer, Loss, Merge, Metric
 from cnnkit.components.checks import one_of, whole
-from cnnkit.components.predicted import NO_CLASS, not_finite, predicted_classes
+from cnnkit.components.predicted_class import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import DataError, ShapeError, UnitsWarning
+from cnnkit.input_units import Range, Units, bounds, units_hint, units_of
 from cnnkit.layers.special import sigmoid
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.frozen import with_frozen
 from cnnkit.network.execution.threads import available_cores
-from cnnkit.network.graph.ending import has_probabilities, softmax, with_logits
+from cnnkit.network.graph.final_layers import has_probabilities, softmax, with_logits
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.graph.summary import Summary
@@ -40,7 +41,6 @@ from cnnkit.types import (
     blocks,
     refuse_masked,
 )
-from cnnkit.units import Range, Units, bounds, units_hint, units_of
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import Any, Literal, cast
 
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.errors import ConfigError
+from cnnkit.input_units import Range
 from cnnkit.network.graph.node import Node, flatten
 from cnnkit.network.graph.weight_transfer import WeightTransfer
 from cnnkit.network.network import CLASSES, InputDtype, Network
 from cnnkit.types import FITTED, Framing, Preprocessing, Task
-from cnnkit.units import Range
 
 
 class Sequential(Network):

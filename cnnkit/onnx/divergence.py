@@ -9,11 +9,11 @@ import numpy as np
 from cnnkit.components import Runtime
 from cnnkit.network import Network
 from cnnkit.onnx.difference import magnitude, relative, subtract
+from cnnkit.onnx.executable_model import Program, as_declared
 from cnnkit.onnx.expected_answers import Answers, allowed
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, Lowered, lower
 from cnnkit.onnx.load import Signature
 from cnnkit.onnx.outputs import compared_outputs, output_names, probabilities_of
-from cnnkit.onnx.program import Program, as_declared
 from cnnkit.onnx.report import Divergence
 from cnnkit.types import Array
 

@@ -15,13 +15,13 @@ from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
 from cnnkit.components.checks import whole
 from cnnkit.errors import ConfigError, OnnxError
-from cnnkit.home import expanded
+from cnnkit.file_writing import write_whole
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.operation import operation_of
-from cnnkit.onnx.graph import GraphBuilder
+from cnnkit.onnx.graph_builder import GraphBuilder
 from cnnkit.onnx.load import MAX_ONNX_FILE_BYTES
 from cnnkit.onnx.outputs import BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES, lower_outputs
-from cnnkit.writing import write_whole
+from cnnkit.user_folders import expanded
 
 PREPROCESSING = "preprocessing"
 OWN = {PREPROCESSING, BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES}

@@ -20,9 +20,9 @@ from cnnkit.components import Runtime, installed_catalog
 from cnnkit.errors import ConfigError, OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx import messages
+from cnnkit.onnx.executable_model import samples_of, value_bytes
 from cnnkit.onnx.load import Signature
-from cnnkit.onnx.program import samples_of, value_bytes
-from cnnkit.onnx.work import FREE, TIMES, work_of
+from cnnkit.onnx.work_estimate import FREE, TIMES, work_of
 from cnnkit.types import Array
 from cnnkit.wording import shorten
 
@@ -178,7 +178,7 @@ def start_process() -> subprocess.Popen[bytes]:
             "-P",  # no module is taken from the current folder, unless this process does so
             "-c",
             "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
-            "from cnnkit.onnx.child import main; main()",
+            "from cnnkit.onnx.isolated_child import main; main()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

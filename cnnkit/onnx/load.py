@@ -13,8 +13,8 @@ from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
 from cnnkit.errors import OnnxError
 from cnnkit.file_kinds import ONNX, foreign
-from cnnkit.home import expanded
 from cnnkit.layers import LAYERS
+from cnnkit.user_folders import expanded
 
 MAX_ONNX_FILE_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""

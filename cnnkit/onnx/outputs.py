@@ -8,8 +8,8 @@ from typing import cast
 import numpy as np
 
 from cnnkit.network import INPUT, Network
-from cnnkit.network.graph.ending import SMALLEST, end_for, is_plain
-from cnnkit.onnx.graph import GraphBuilder
+from cnnkit.network.graph.final_layers import SMALLEST, end_for, is_plain
+from cnnkit.onnx.graph_builder import GraphBuilder
 from cnnkit.types import Array
 
 LOGITS, PROBABILITIES, SCORES, VALUES = "logits", "probabilities", "scores", "values"

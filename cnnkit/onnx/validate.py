@@ -17,20 +17,20 @@ from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError, OnnxError, ShapeError
 from cnnkit.network import Network
 from cnnkit.onnx.available_runtimes import Available, available_runtimes
-from cnnkit.onnx.content import digest, exports
 from cnnkit.onnx.difference import distance, magnitude, relative, subtract
 from cnnkit.onnx.divergence import first_divergence
+from cnnkit.onnx.executable_model import Program, TrustedProgram, as_declared, samples_of
 from cnnkit.onnx.expected_answers import Answers, allowed, answers
 from cnnkit.onnx.export import labels_json
+from cnnkit.onnx.file_content import digest, exports
 from cnnkit.onnx.isolated import IsolatedProgram
 from cnnkit.onnx.load import OPERATORS, Signature, read_file
 from cnnkit.onnx.outputs import output_names, probabilities_of
-from cnnkit.onnx.program import Program, TrustedProgram, as_declared, samples_of
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
 from cnnkit.onnx.runtimes import ensure_installed
 from cnnkit.onnx.unrolling import without_reference
 from cnnkit.types import Array, Inputs, as_inputs
-from cnnkit.waiting import waiting
+from cnnkit.waiting_line import waiting
 
 DEFAULT_SAMPLES = 64
 INPUT_BYTES = 64 * 2**20

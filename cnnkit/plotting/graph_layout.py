@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnkit.plotting.layered import Layered
+from cnnkit.plotting.crossing_reduction import Layered
 
 GAP, MOST_GAP, SLOPE = 22.0, 60.0, 0.06
 """Points between two layers: the least, the most, and what is added for each point that a line goes sideways."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnkit.components.predicted import not_finite
+from cnnkit.components.predicted_class import not_finite
 from cnnkit.errors import PlotError
 from cnnkit.plotting.style import GREY, NORMAL, SMALL, SUBTITLE, class_names, new_figure, picture
 from cnnkit.plotting.tiles import VALUE, check_images, show_images, tiles

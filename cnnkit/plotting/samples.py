@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnkit.classes import are_indices, indices_of
+from cnnkit.class_indices import are_indices, indices_of
 from cnnkit.components import Augmentation, Mixing
 from cnnkit.errors import DataError
 from cnnkit.network import Augmented

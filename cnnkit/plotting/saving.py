@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkit import writing
+from cnnkit import file_writing
 from cnnkit.errors import PlotError
-from cnnkit.home import expanded
+from cnnkit.file_writing import write_whole
 from cnnkit.plotting.style import look
-from cnnkit.writing import write_whole
+from cnnkit.user_folders import expanded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ def check_target(path: Path) -> None:
     """Find out, before anything is drawn, that no picture could be written there. Raises PlotError."""
     if path.suffix.lower() not in UNDATED:
         raise PlotError(f"cannot write {path}: expected a name that ends in {', '.join(UNDATED)}")
-    writing.check_target(path, PlotError)
+    file_writing.check_target(path, PlotError)
 
 
 def encoded(figure: Figure, picture_format: str) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import commit, log, references
+from cnnkit.registry import commit, digest_log, references
 from cnnkit.registry.aliases import alias_of, objection, read_alias
 from cnnkit.registry.files import Files
 from cnnkit.registry.format import git, sealing
@@ -60,27 +60,27 @@ def _verify(files: Files, folder: Path) -> Iterator[Problem]:
     except OSError as error:
         yield Problem(folder, unreadable(error))
         return
-    digests: log.Digests | None = log.Digests()
+    digests: digest_log.Digests | None = digest_log.Digests()
     try:
-        found = log.read(files, folder)
+        found = digest_log.read(files, folder)
         if not found and any(map(commit.number_of, names)):  # else a first writer has not come that far, or died
-            yield Problem(folder / log.LOG, "the digest log is missing")
+            yield Problem(folder / digest_log.LOG, "the digest log is missing")
         digests = found or digests
     except git.ChangedError as error:  # which says nothing of the versions
-        yield Problem(folder / log.LOG, unreadable(error))
+        yield Problem(folder / digest_log.LOG, unreadable(error))
         digests = None
     except (RegistryError, OSError) as error:
-        yield Problem(folder / log.LOG, unreadable(error))
+        yield Problem(folder / digest_log.LOG, unreadable(error))
     for line in digests.damaged if digests else ():
-        yield Problem(folder / log.LOG, f"line {line} is damaged")
+        yield Problem(folder / digest_log.LOG, f"line {line} is damaged")
     for name in sorted({*names, *map(commit.version_file, digests.committed if digests else ())}):
-        if name == log.LOG or commit.TEMPORARY.fullmatch(name):
+        if name == digest_log.LOG or commit.TEMPORARY.fullmatch(name):
             continue
         if text := _file(files, folder, name, digests):
             yield Problem(folder / name, text)
 
 
-def _file(files: Files, folder: Path, name: str, digests: log.Digests | None) -> str:
+def _file(files: Files, folder: Path, name: str, digests: digest_log.Digests | None) -> str:
     """What is wrong with a file, "" if nothing is."""
     number = commit.number_of(name)
     try:
@@ -93,14 +93,14 @@ def _file(files: Files, folder: Path, name: str, digests: log.Digests | None) ->
         return unreadable(error)
 
 
-def _version(files: Files, path: Path, number: int, digests: log.Digests | None) -> str:
+def _version(files: Files, path: Path, number: int, digests: digest_log.Digests | None) -> str:
     """What is wrong with a version, "" if nothing is; without a log (None), as far as the file itself shows."""
     if files.size(path) == 0 and (digests is None or digests.allows_nothing(number)):
         return ""
     data = files.read(path, sealing.MAX_MODEL_FILE_BYTES, check=sealing.check_start)
     digest = sealing.check(data)
     if digests and not digests.explains(number, digest) and not _explained_by_now(files, path.parent, number, digest):
-        return log.stranger(number)
+        return digest_log.stranger(number)
     if data != sealing.tombstone():
         unpack(data, path.parent.name)
     return ""
@@ -109,7 +109,7 @@ def _version(files: Files, path: Path, number: int, digests: log.Digests | None)
 def _explained_by_now(files: Files, folder: Path, number: int, digest: str) -> bool:
     """Whether the log has come to explain a file: its version may have been deleted since the log was read."""
     try:
-        digests = log.read(files, folder)
+        digests = digest_log.read(files, folder)
     except (RegistryError, OSError):  # it could not be read before either, which is reported
         return False
     return digests is not None and digests.explains(number, digest)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from cnnkit.errors import RegistryError
 from cnnkit.file_kinds import MODEL, POINTER, ZIP, foreign
-from cnnkit.home import expanded
 from cnnkit.registry import commit
 from cnnkit.registry.files import Files
 from cnnkit.registry.format import git, sealing
+from cnnkit.user_folders import expanded
 
 if TYPE_CHECKING:
     from cnnkit.registry.records import Record

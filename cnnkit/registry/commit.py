@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import log
+from cnnkit.registry import digest_log
 from cnnkit.registry.files import FULL, NO_HARD_LINKS, Files
 from cnnkit.registry.format import git, sealing
 
@@ -71,11 +71,11 @@ def prepared(files: Files, folder: Path) -> Iterator[None]:
 
 def has_log(files: Files, folder: Path) -> bool:
     """Whether a model has its log. Raises RegistryError if it has versions but no log, or no regular one."""
-    if files.size(folder / log.LOG) is not None:
+    if files.size(folder / digest_log.LOG) is not None:
         return True
     if any(map(number_of, files.names(folder))):
         raise RegistryError(
-            f"the digest log {folder / log.LOG} is missing, and a new one would not know the versions that are "
+            f"the digest log {folder / digest_log.LOG} is missing, and a new one would not know the versions that are "
             "there: restore it from a copy; `cnnkit models verify` says what else is wrong"
         )
     return False
@@ -83,7 +83,7 @@ def has_log(files: Files, folder: Path) -> bool:
 
 def _prepare(files: Files, folder: Path) -> None:
     if not has_log(files, folder):
-        files.append(folder / log.LOG, b"")
+        files.append(folder / digest_log.LOG, b"")
     files.sync_folder(folder)  # what is there may be another writer's who has not come to this point
     files.sync_folder(folder.parent)
     with contextlib.suppress(PermissionError):  # a folder that may not be opened: this writer made nothing in it
@@ -98,14 +98,14 @@ def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) 
     with temporary(files, folder, data) as path:
         number = next_number(files, folder)
         while True:
-            files.append(folder / log.LOG, log.record(log.INTENT, number, digest))
+            files.append(folder / digest_log.LOG, digest_log.record(digest_log.INTENT, number, digest))
             if _appear(files, path, folder / version_file(number)):
                 break
             # Each attempt takes a higher number, even if the one that was taken is not listed as a version.
             number = _allowed(folder, 1 + max(number, highest(files.names(folder))))
         try:
             files.sync_folder(folder)
-            files.append(folder / log.LOG, log.record(log.COMMIT, number, digest))
+            files.append(folder / digest_log.LOG, digest_log.record(digest_log.COMMIT, number, digest))
             files.check_name(folder)
         except OSError as error:
             raise NotDurableError(
@@ -131,19 +131,19 @@ def _next(files: Files, folder: Path) -> int:
     To list a folder of 10,000 versions takes half as long as the rest of a save. What is deleted or lost keeps its
     number: the log has it, though the folder may not.
     """
-    last = log.last_tried(files, folder)
+    last = digest_log.last_tried(files, folder)
     with contextlib.suppress(RegistryError):  # something else has a version's name: the list shows it
         at, after = (files.size(folder / version_file(number)) for number in (last, last + 1))
         if last and at is not None and after is None:
             return last + 1
-    digests = log.read(files, folder) or log.Digests()
+    digests = digest_log.read(files, folder) or digest_log.Digests()
     return 1 + max(highest(files.names(folder)), *digests.committed, *digests.deleted, 0)
 
 
 def bury(files: Files, folder: Path, number: int) -> None:
     """Replace a version by a tombstone, once the log allows it; the folder is held."""
     _prepare(files, folder)
-    log.check_end(files, folder)
+    digest_log.check_end(files, folder)
     try:
         _bury(files, folder, number, sealing.tombstone())
     except OSError as error:
@@ -158,7 +158,9 @@ def bury(files: Files, folder: Path, number: int) -> None:
 
 
 def _bury(files: Files, folder: Path, number: int, tombstone: bytes) -> None:
-    files.append(folder / log.LOG, log.record(log.DELETE, number, sealing.check(sealing.tombstone())))
+    files.append(
+        folder / digest_log.LOG, digest_log.record(digest_log.DELETE, number, sealing.check(sealing.tombstone()))
+    )
     put(files, folder / version_file(number), tombstone)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cnnkit.errors import RegistryError
 from cnnkit.notebook_html import html_table
-from cnnkit.registry import commit, facts, log
+from cnnkit.registry import commit, digest_log, facts
 from cnnkit.registry.aliases import alias_file, alias_of, read_alias
 from cnnkit.registry.audit import unreadable
 from cnnkit.registry.facts import Facts
@@ -45,7 +45,7 @@ def exists(files: Files, folder: Path, number: int) -> bool:
             return size is not None
         if size and files.read(path, sealing.BLOCK) == sealing.tombstone():
             return False
-        digests = log.read(files, folder, number)
+        digests = digest_log.read(files, folder, number)
         if digests is None or number not in digests.committed:
             return False
         return bool(size) or not digests.allows_nothing(number)  # what was acknowledged was cut short
@@ -90,9 +90,9 @@ def entries(files: Files, folder: Path) -> list[Entry]:
         return [Entry(Version(folder.name, 0, folder, ""), None, problem=unreadable(error))]
     digests, trouble = None, ""
     try:
-        digests = log.read(files, folder)
+        digests = digest_log.read(files, folder)
     except (RegistryError, OSError) as error:
-        trouble = f"{log.LOG}: {unreadable(error)}"
+        trouble = f"{digest_log.LOG}: {unreadable(error)}"
     kept = facts.read(files, folder) if digests else {}
     pointing: dict[int, list[str]] = {}
     for alias, number in aliases(files, folder, names).items():
@@ -126,7 +126,7 @@ def _is_usable(files: Files, path: Path, nbytes: int) -> bool:
 
 
 def _look(
-    files: Files, path: Path, number: int, digests: log.Digests | None, trouble: str
+    files: Files, path: Path, number: int, digests: digest_log.Digests | None, trouble: str
 ) -> tuple[Facts | None, str] | None:
     """The facts of a version, or why they cannot be read; None if there is no such version.
 
@@ -144,12 +144,12 @@ def _look(
     return None, problem
 
 
-def _read(files: Files, path: Path, number: int, digests: log.Digests | None) -> Facts:
+def _read(files: Files, path: Path, number: int, digests: digest_log.Digests | None) -> Facts:
     """The facts of a version from its file. Raises RegistryError or OSError if that is damaged or cannot be read."""
     data = files.read(path, sealing.MAX_MODEL_FILE_BYTES, check=sealing.check_start)
     digest = sealing.check(data)
     if digests and not digests.explains(number, digest):
-        raise RegistryError(log.stranger(number))
+        raise RegistryError(digest_log.stranger(number))
     manifest, state = unpack(data, path.parent.name)
     return facts.facts_of(manifest, state.values(), number, digest, len(data))
 

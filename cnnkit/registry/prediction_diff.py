@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.classes import are_indices, check_labels, indices_of
-from cnnkit.components.predicted import NO_CLASS, predicted_classes
+from cnnkit.class_indices import are_indices, check_labels, indices_of
+from cnnkit.components.predicted_class import NO_CLASS, predicted_classes
 from cnnkit.errors import ShapeError
 from cnnkit.network import Network
 from cnnkit.registry.version_diff import MetricPair, metric_pairs

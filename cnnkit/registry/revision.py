@@ -14,7 +14,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.activity import Watch
+from cnnkit.process_activity import Watch
 
 if TYPE_CHECKING:
     import subprocess

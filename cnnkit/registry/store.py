@@ -11,9 +11,20 @@ from typing import Any
 
 from cnnkit.components import Component
 from cnnkit.errors import RegistryError
-from cnnkit.home import expanded
 from cnnkit.network import Network
-from cnnkit.registry import aliases, audit, commit, exchange, facts, listing, log, notes, readiness, references, search
+from cnnkit.registry import (
+    aliases,
+    audit,
+    commit,
+    digest_log,
+    exchange,
+    facts,
+    listing,
+    notes,
+    references,
+    save_check,
+    search,
+)
 from cnnkit.registry.aliases import Alias, alias_file, alias_of, read_alias
 from cnnkit.registry.files import Files, reported
 from cnnkit.registry.format import manifest, sealing
@@ -21,6 +32,7 @@ from cnnkit.registry.format.contents import pack, unpack
 from cnnkit.registry.notes import Verdict
 from cnnkit.registry.records import Entry, Record, Version
 from cnnkit.registry.references import LATEST, Reference, choices
+from cnnkit.user_folders import expanded
 
 ENVIRONMENT = "CNNKIT_REGISTRY"
 
@@ -76,7 +88,7 @@ class Registry:
 
         nbytes: of its arrays, as far as that is known.
         """
-        readiness.check(self._files, self.path, name, nbytes)
+        save_check.check(self._files, self.path, name, nbytes)
 
     def add(self, data: bytes, name: str | None = None) -> Version:
         """Register the bytes of a version file, from this registry or another, unless that version is already there.
@@ -107,7 +119,7 @@ class Registry:
             with reported(f"cannot read {version.ref}"):
                 data = self._files.read(version.path, sealing.MAX_MODEL_FILE_BYTES, check=sealing.check_start)
                 # After the file: what can be seen has its record.
-                digests = log.read(self._files, version.path.parent, version.number)
+                digests = digest_log.read(self._files, version.path.parent, version.number)
         except sealing.SealError as error:
             raise _damaged(version, error) from error
         if data == sealing.tombstone():
@@ -115,7 +127,7 @@ class Registry:
         try:
             digest = sealing.check(data)
             if digests and not digests.explains(version.number, digest):  # without a log, only `verify` complains
-                raise RegistryError(log.stranger(version.number))
+                raise RegistryError(digest_log.stranger(version.number))
             described, state = unpack(data, version.name)
         except RegistryError as error:
             raise _damaged(version, error) from error
@@ -274,7 +286,8 @@ class Registry:
             )
         with reported(f"cannot delete {ref}"), self._locked(reference.name) as folder:
             version = self.find(ref)
-            pointing = {alias: self._alias(version.name, alias).number for alias in self._alias_names(folder)}
+            names = sorted(filter(None, map(alias_of, self._files.names(folder))))
+            pointing = {alias: self._alias(version.name, alias).number for alias in names}
             if held := [alias for alias, number in pointing.items() if number == version.number]:
                 raise RegistryError(
                     f"{version.ref} cannot be deleted while the alias {', '.join(held)} points to it; "
@@ -285,9 +298,6 @@ class Registry:
                 for note in listing.notes_of(self._files, version.path, version.number):
                     self._files.remove(note)
         return version
-
-    def _alias_names(self, folder: Path) -> list[str]:
-        return sorted(filter(None, map(alias_of, self._files.names(folder))))
 
     def verify(self, name: str | None = None) -> list[audit.Problem]:
         """What is wrong with the files of a model, or of all: damaged, missing, added, renamed; empty if nothing is."""
@@ -306,10 +316,8 @@ class Registry:
         """Remove the leftovers, and say which; one that cannot be opened stays."""
         removed = []
         for path in self.leftovers():
-            with contextlib.suppress(OSError, RegistryError):  # it is gone by now, or not ours to judge
-                with self._files.hold(path.parent):
-                    gone = self._files.remove_unused(path)
-                removed += [path] if gone else []
+            with contextlib.suppress(OSError, RegistryError), self._files.hold(path.parent):  # gone, or not ours
+                removed += [path] if self._files.remove_unused(path) else []
         return removed
 
     def _names(self) -> list[str]:
@@ -374,7 +382,7 @@ class Registry:
 
     def _missing(self, reference: Reference, number: int) -> RegistryError:
         folder = self.path / reference.name
-        digests = log.read(self._files, folder, number)
+        digests = digest_log.read(self._files, folder, number)
         is_tombstone = self._files.size(folder / commit.version_file(number))  # an empty one is of a full disk
         was = "was deleted" if is_tombstone or (digests and number in digests.deleted) else "does not exist"
         through = "" if reference.which == number else f", to which {reference} points,"

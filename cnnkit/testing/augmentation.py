@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.components import Augmentation, Mixing, installed_catalog
 from cnnkit.components.checks import are_shares
 from cnnkit.errors import CheckError
-from cnnkit.network.execution.draws import Draws
+from cnnkit.network.execution.random_draws import Draws
 from cnnkit.network.execution.tile_pass import BUFFER
 from cnnkit.testing.comparing import check_expression, equal, run_checks, same_bits
 from cnnkit.testing.state import changes, global_generators, snapshot

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.errors import CheckError
-from cnnkit.testing.absorbing import check_absorbing
+from cnnkit.testing.buffer_updates import check_absorbing
 from cnnkit.testing.comparing import check_expression, checking, close, equal, named, run_checks
 from cnnkit.testing.declarations import check_cost, check_examples, check_lesson, check_pointwise
 from cnnkit.testing.gradcheck import gradient_check
@@ -22,10 +22,10 @@ from cnnkit.testing.independence import (
     check_tiles,
     check_training_tiles,
 )
+from cnnkit.testing.layer_trial import DTYPE, Trial
 from cnnkit.testing.lowering import check_lowering
 from cnnkit.testing.randomness import check_draws, check_random_rate, check_samples_independent
-from cnnkit.testing.running import build
-from cnnkit.testing.trial import DTYPE, Trial
+from cnnkit.testing.tiled_passes import build
 from cnnkit.types import Array, Shape
 
 SMALL = 12

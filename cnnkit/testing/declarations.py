@@ -12,8 +12,8 @@ from cnnkit.components.declared import Declared
 from cnnkit.components.expressions import parse
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import close, equal
-from cnnkit.testing.running import build
-from cnnkit.testing.trial import Trial
+from cnnkit.testing.layer_trial import Trial
+from cnnkit.testing.tiled_passes import build
 from cnnkit.types import Example, LayerCost, Shape
 
 PLACES = 20

@@ -13,7 +13,7 @@ from cnnkit.errors import CheckError, ConfigError
 from cnnkit.testing.comparing import checking
 from cnnkit.testing.example_inputs import LARGE, REACH, apart, domain_of, moved_into
 from cnnkit.testing.example_outputs import PROBABILITIES, Tried, kinds_for, outputs_for, tried
-from cnnkit.testing.running import Built, Tile, backward, build, forward, input_names, output
+from cnnkit.testing.tiled_passes import Built, Tile, backward, build, forward, input_names, output
 from cnnkit.types import Array, Shape
 
 DIRECTIONS = 3

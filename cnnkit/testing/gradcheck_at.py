@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
 from cnnkit.testing.gradcheck import GradientReport, Point, surrogates_of
-from cnnkit.testing.running import Tile, backward, forward, input_names, output
+from cnnkit.testing.tiled_passes import Tile, backward, forward, input_names, output
 from cnnkit.types import Array
 
 DIRECTIONS = 2

@@ -10,8 +10,8 @@ import numpy as np
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import close
+from cnnkit.testing.layer_trial import BATCH, PASSES, Trial
 from cnnkit.testing.state import changes, global_generators, snapshot
-from cnnkit.testing.trial import BATCH, PASSES, Trial
 from cnnkit.types import Array, Shape
 
 MANY = 70

@@ -9,9 +9,9 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
 from cnnkit.network import Network
-from cnnkit.testing.alone import alone
 from cnnkit.testing.comparing import ABSOLUTE, RELATIVE
 from cnnkit.testing.example_inputs import LARGE, domain_of, extreme, ordinary
+from cnnkit.testing.single_layer import alone
 from cnnkit.types import Array, Shape
 
 

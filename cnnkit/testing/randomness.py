@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
 from cnnkit.testing.example_inputs import domain_of, moved_into
-from cnnkit.testing.trial import Trial
+from cnnkit.testing.layer_trial import Trial
 from cnnkit.types import Array, Shape
 
 SAMPLES = 12

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.classes import are_indices, listed
+from cnnkit.class_indices import are_indices, listed
 from cnnkit.components import Loss
 from cnnkit.errors import ConfigError
 from cnnkit.losses import CrossEntropy, WeightedCrossEntropy

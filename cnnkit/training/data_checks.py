@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnkit import axes
-from cnnkit.classes import check_labels, first_outside, indices_of, listed
+from cnnkit.class_indices import check_labels, first_outside, indices_of, listed
 from cnnkit.components import Loss
 from cnnkit.components.checks import MAX_FLOAT32, are_shares
 from cnnkit.data.split import split_validation
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, ShapeError, TrainingError
+from cnnkit.input_units import Range, bounds, in_other_units, units_hint, units_of
 from cnnkit.losses import LOSSES, BinaryCrossEntropy
 from cnnkit.losses.class_loss import ignored_by
 from cnnkit.network import Network
 from cnnkit.types import Array, Data, Inputs, Samples, as_array, as_inputs, blocks
-from cnnkit.units import Range, bounds, in_other_units, units_hint, units_of
 from cnnkit.wording import counted
 
 NAMES = TRAIN, VALIDATION, TEST = "training", "validation", "test"

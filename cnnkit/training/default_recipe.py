@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnkit.classes import are_indices, indices_of
+from cnnkit.class_indices import are_indices, indices_of
 from cnnkit.components.contracts import Dataset
 from cnnkit.components.expressions import parse
 from cnnkit.data import load_dataset
 from cnnkit.data.at_path import is_data
 from cnnkit.errors import ConfigError
-from cnnkit.home import expanded
 from cnnkit.training.class_balance import rare_classes
 from cnnkit.training.colour_evidence import colours_tell
 from cnnkit.training.recipe import Recipe
 from cnnkit.types import Array, Data, Inputs, Samples, Shape
+from cnnkit.user_folders import expanded
 
 FILTERS = (16, 32, 64, 96)
 """Of the blocks, each of which halves the image."""

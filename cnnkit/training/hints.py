@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnkit.classes import are_indices, first_outside
-from cnnkit.components.predicted import predicted_classes
+from cnnkit.class_indices import are_indices, first_outside
+from cnnkit.components.predicted_class import predicted_classes
 from cnnkit.layers import ReLU
 from cnnkit.losses import CrossEntropy
 from cnnkit.losses.class_loss import ignored_by
@@ -45,7 +45,7 @@ RARE = 0.03
 """Share of the samples, of other classes than the one that is always predicted, that shows it to be wrong."""
 OF_RARE, FEWEST_OF_RARE = 16, 4
 """Samples of a rare class that a look takes, as far as there are so many; and how many can say that it is missed."""
-GAP, GUESSES = 0.15, 2.0
+GAP, GUESSES = 0.15, 3.0
 """Difference of two accuracies that shows overfitting, and how many standard deviations of the smaller sample."""
 
 

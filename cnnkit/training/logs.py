@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from cnnkit.components import Callback
 from cnnkit.errors import ConfigError
-from cnnkit.writing import check_target, write_whole
+from cnnkit.file_writing import check_target, write_whole
 
 LONGEST = 100_000
 """Characters of a log's first line, which is looked at."""

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from cnnkit.components import Callback
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
 from cnnkit.errors import ComponentError, TrainingError
 from cnnkit.network import Network, Objective, Session, Sums
 from cnnkit.training import diagnosis
@@ -18,10 +18,10 @@ from cnnkit.training.averaging import average_of
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.hints import Hints, about_gap
+from cnnkit.training.history_recording import Recorder, quantities_of
 from cnnkit.training.interruption import StopRequest
-from cnnkit.training.movement import Movement
+from cnnkit.training.parameter_movement import Movement
 from cnnkit.training.progress import Progress
-from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.run import History
 from cnnkit.training.steps import accumulated, clipped, factor_at, feedback_of, rate_of, updates
 from cnnkit.training.watching import Watchers

@@ -9,8 +9,8 @@ from html import escape
 from types import TracebackType
 from typing import Any
 
-from cnnkit.lines import NAME, on_one_line
 from cnnkit.notebook_html import html_table
+from cnnkit.printable_text import NAME, on_one_line
 from cnnkit.terminal import console
 from cnnkit.training.overview import TrainingOverview
 from cnnkit.training.progress import LiveProgress, Progress

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import are_indices_for
-from cnnkit.components.predicted import predicted_classes
+from cnnkit.components.predicted_class import predicted_classes
 from cnnkit.network import Engine, Network, available_cores
 from cnnkit.training.hints import about_inputs
 from cnnkit.training.steps import batches, clipped, rate_of

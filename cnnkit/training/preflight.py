@@ -13,7 +13,7 @@ import numpy as np
 from cnnkit.components import CollectingMetric, Component, Metric
 from cnnkit.components.attributes import unread
 from cnnkit.components.checks import are_shares
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
 from cnnkit.components.quantities import HOW_TO_VALIDATE
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import BatchNorm2D
@@ -21,11 +21,11 @@ from cnnkit.losses.class_loss import ignored_by
 from cnnkit.metrics import METRICS
 from cnnkit.metrics.class_metric import _ClassMetric
 from cnnkit.network import Network
-from cnnkit.network.graph.ending import about_end
+from cnnkit.network.graph.final_layers import about_end
 from cnnkit.training.averaging import check_averages
 from cnnkit.training.data_checks import NAMES, Parts
 from cnnkit.training.groups import groups_of
-from cnnkit.training.recording import Recorder, quantities_of
+from cnnkit.training.history_recording import Recorder, quantities_of
 from cnnkit.training.steps import check_clipping, factor_at, rate_of
 from cnnkit.training.watching import Watchers, added_to
 from cnnkit.training_options import OPTIONS, TrainingOptions

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from cnnkit.folding import columns, fold
-from cnnkit.lines import NAME, on_one_line, printable
+from cnnkit.printable_text import NAME, on_one_line, printable
 from cnnkit.terminal import is_quiet, shows_progress
+from cnnkit.text_folding import columns, fold
 from cnnkit.training.overview import TrainingOverview
-from cnnkit.waiting import other_display
+from cnnkit.waiting_line import other_display
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,8 +18,7 @@ from cnnkit import components
 from cnnkit.components.expressions import parse
 from cnnkit.errors import ConfigError, RecipeError
 from cnnkit.file_kinds import EMPTY, TABLE, TEXT, foreign
-from cnnkit.home import expanded
-from cnnkit.reading import read_plain
+from cnnkit.file_reading import read_plain
 from cnnkit.training.recipe_tables import (
     MAX_SHOWN,
     CompareSection,
@@ -30,6 +29,7 @@ from cnnkit.training.recipe_tables import (
     TrainSection,
 )
 from cnnkit.training.toml import WIDTH, read_toml, written
+from cnnkit.user_folders import expanded
 from cnnkit.wording import did_you_mean, shorten
 
 Overrides = Mapping[str, Any] | Sequence[str]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from cnnkit.data.at_path import dataset_at, is_data
 from cnnkit.data.named import is_expression, named_dataset
-from cnnkit.home import expanded
 from cnnkit.training.default_recipe import default_recipe
 from cnnkit.training.recipe import Overrides, Recipe, load_recipe, read_override, recipe_names
+from cnnkit.user_folders import expanded
 
 
 def find_recipe(source: str | Path, overrides: Overrides = (), data_dir: str | Path | None = None) -> Recipe:

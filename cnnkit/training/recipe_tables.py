@@ -13,7 +13,7 @@ from cnnkit import components
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import parse
 from cnnkit.errors import ConfigError, ExpressionError, RecipeError
-from cnnkit.option import Option
+from cnnkit.option_declaration import Option
 from cnnkit.training_options import OPTIONS, TrainingOptions
 from cnnkit.wording import shorten
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from cnnkit.components import Optimizer, Schedule
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
 from cnnkit.errors import ComponentError, ConfigError
 from cnnkit.network import Session, Sums, keyed_rng
 from cnnkit.training.class_balance import balanced_order

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError
+from cnnkit.input_units import warn_of_units
 from cnnkit.network import (
     Augmented,
     Forecast,
@@ -21,7 +22,7 @@ from cnnkit.network import (
     busy_workers,
     training_session,
 )
-from cnnkit.option import Option
+from cnnkit.option_declaration import Option
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.class_balance import check_balance, class_weights, weighted
 from cnnkit.training.data_checks import (
@@ -44,8 +45,7 @@ from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
 from cnnkit.training_options import TrainingOptions, Value, whole_or_none
 from cnnkit.types import Data, Inputs, Samples
-from cnnkit.units import warn_of_units
-from cnnkit.waiting import waiting
+from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
 

@@ -7,10 +7,10 @@ from numbers import Real
 from typing import Any
 
 from cnnkit.components import Callback
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
 from cnnkit.errors import ComponentError, ConfigError
 from cnnkit.network import Network, Session, Sums
-from cnnkit.training.recording import MAX_RECORDED
+from cnnkit.training.history_recording import MAX_RECORDED
 from cnnkit.types import Array, TrainingStep
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.network.execution.draws import Draws
+from cnnkit.network.execution.random_draws import Draws
 from cnnkit.types import Array
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.job import Job
-from benchmarks.serving import Turns
+from benchmarks.child_job import Job
+from benchmarks.turn_child import Turns
 
 
 def main(job: Job, turns: Turns) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import disk
-from benchmarks.job import Job
-from benchmarks.turns import Contender, Series
+from benchmarks.child_job import Job
+from benchmarks.turn_taking import Contender, Series
 from cnnkit.data import Arrays
 from cnnkit.data.formats.rows import StoredRows
 from cnnkit.errors import ConfigError

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.child_job import Job, load, prepared, stored
 from benchmarks.equality import TOLERANCE, cnnkit_losses, difference, optimizer_for
-from benchmarks.job import Job, load, prepared, stored
 from benchmarks.networks import NETWORKS, PREPROCESSING, channels_last_weight, training_flops
 from cnnkit import load_recipe
 from cnnkit.components import Layer
@@ -53,10 +53,10 @@ def test_weights_for_channels_last_images() -> None:
 def test_stored_samples_and_their_preparation() -> None:
     with stored("random", (3, 32, 32), 5) as folder:
         samples = load(folder, "train")
-        job = Job("resnet-20", folder, 4, 3, 1)
-        assert len(job.train()) == 4
-        assert sorted(np.concatenate(list(job.batches(0)))) == [0, 1, 2, 3]
-        assert Job.from_json(job.to_json()) == job
+        given = Job("resnet-20", folder, 4, 3, 1)
+        assert len(given.train()) == 4
+        assert sorted(np.concatenate(list(given.batches(0)))) == [0, 1, 2, 3]
+        assert Job.from_json(given.to_json()) == given
     assert samples.x.shape == (5, 3, 32, 32)
     x = prepared(samples.x)
     assert x.dtype == np.float32
@@ -66,10 +66,10 @@ def test_stored_samples_and_their_preparation() -> None:
 
 
 def test_mnist_has_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks import job
+    from benchmarks import child_job
     from cnnkit import load_dataset
 
-    monkeypatch.setattr(job, "load_dataset", lambda _: load_dataset("Digits()"))
+    monkeypatch.setattr(child_job, "load_dataset", lambda _: load_dataset("Digits()"))
     message = r"as MNIST has them, got 5 of shape \(3, 32, 32\); use --data random"
     with pytest.raises(ConfigError, match=message), stored("mnist", (3, 32, 32), 5):
         pass
@@ -103,10 +103,10 @@ def test_a_wrong_gradient_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
             return loss
 
     with stored("random", (1, 28, 28), 160) as data:
-        job = Job("c16pc16", data, 160, 8, 1, optimizer=optimizer_for("c16pc16"), dropout=False)
-        assert difference(job)[0] < TOLERANCE
+        given = Job("c16pc16", data, 160, 8, 1, optimizer=optimizer_for("c16pc16"), dropout=False)
+        assert difference(given)[0] < TOLERANCE
         monkeypatch.setattr(torch_peer, "Training", Wrong)
-        assert difference(job)[0] > TOLERANCE
+        assert difference(given)[0] > TOLERANCE
 
 
 def test_step_losses_are_those_of_single_steps() -> None:

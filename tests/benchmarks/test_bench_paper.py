@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.paper import DISTURBANCES, Sheet, photograph, sheet_of, write_paper
+from benchmarks.handwriting_on_paper import DISTURBANCES, Sheet, photograph, sheet_of, write_paper
 
 DIGIT = np.zeros((28, 28), np.uint8)
 DIGIT[4:24, 12:16] = 255

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from benchmarks import accuracy, memory, prediction, recipes, scaling, startup, training
-from benchmarks.job import Job
+from benchmarks.child_job import Job
 from benchmarks.machine import cores, cpu_model, description, sgemm_peak
 from benchmarks.report import compared, spread, table
-from benchmarks.turns import Contender, Series
+from benchmarks.turn_taking import Contender, Series
 
 
 def series(name: str, *seconds: float, status: str = "measured", **values: float) -> Series:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from benchmarks.job import Job
-from benchmarks.turns import PEERS, Contender, in_turn, variants
+from benchmarks.child_job import Job
+from benchmarks.turn_taking import PEERS, Contender, in_turn, variants
 
 FAKE = "tests.benchmarks.fake_peer"
 
@@ -45,7 +45,7 @@ def test_who_cannot_take_part_says_why_and_the_others_go_on(tmp_path: Path) -> N
 
 
 def test_cnnkit_trains_in_turns(tmp_path: Path) -> None:
-    from benchmarks.job import stored
+    from benchmarks.child_job import stored
 
     with stored("random", (1, 28, 28), 64) as data:
         job = Job("mnist-12k", data, 64, 32, 2)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.cli import tuning
-from cnnkit.cli.tuning import NEEDED, Measured
+from cnnkit.cli import blas_tuning
+from cnnkit.cli.blas_tuning import NEEDED, Measured
 from cnnkit.errors import ConfigError
 
 FLAGS = "fpu avx2 fma"
@@ -24,9 +24,9 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of the setting, not there yet, on a processor with AVX2."""
     path, cpuinfo = tmp_path / "config" / "blas.json", tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor\t: 0\nmodel name\t: Quick: 9000\nflags\t\t: {FLAGS}\nprocessor\t: 1\n")
-    monkeypatch.setattr(tuning, "setting_path", lambda: path)
-    monkeypatch.setattr(tuning, "CPUINFO", cpuinfo)
-    monkeypatch.delenv(tuning.VARIABLE, raising=False)
+    monkeypatch.setattr(blas_tuning, "setting_path", lambda: path)
+    monkeypatch.setattr(blas_tuning, "CPUINFO", cpuinfo)
+    monkeypatch.delenv(blas_tuning.VARIABLE, raising=False)
     return path
 
 
@@ -44,7 +44,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch, **gflops: float | None) -> list[str 
         speed = gflops.get(coretype or "default")
         return speed and Measured(speed, coretype or "Prescott")  # type: ignore[return-value]  # 0 stands for None
 
-    monkeypatch.setattr(tuning, "measure", measure)
+    monkeypatch.setattr(blas_tuning, "measure", measure)
     return asked
 
 
@@ -74,8 +74,8 @@ def test_tune_removes_what_is_not_faster_any_more(
 
 
 def test_the_default_by_another_name_is_left_out(setting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "measure", lambda coretype: Measured(60.0 if coretype else 50.0, "Haswell"))
-    assert tuning.tune() == {"default": 50.0}
+    monkeypatch.setattr(blas_tuning, "measure", lambda coretype: Measured(60.0 if coretype else 50.0, "Haswell"))
+    assert blas_tuning.tune() == {"default": 50.0}
     assert not setting.exists()
 
 
@@ -83,7 +83,7 @@ def test_the_default_by_another_name_is_left_out(setting: Path, monkeypatch: pyt
 def test_tune_needs_openblas(
     cli: Any, setting: Path, monkeypatch: pytest.MonkeyPatch, measured: Measured | None
 ) -> None:
-    monkeypatch.setattr(tuning, "measure", lambda coretype: measured)
+    monkeypatch.setattr(blas_tuning, "measure", lambda coretype: measured)
     result = cli("doctor", "--tune")
     assert (result.code, result.out) == (2, "")
     assert "NumPy's BLAS is not OpenBLAS or cannot be measured" in result.err
@@ -106,24 +106,24 @@ def test_doctor_reports_a_damaged_setting(cli: Any, setting: Path, content: obje
 @pytest.mark.parametrize("stored", [{"coretype": "ZEN", "cpu": "Slow"}, {"coretype": "SKYLAKEX", "cpu": "Quick: 9000"}])
 def test_a_setting_of_another_processor_is_not_used(setting: Path, stored: dict[str, str]) -> None:
     write(setting, stored)
-    assert tuning.stored_setting() is None
+    assert blas_tuning.stored_setting() is None
 
 
 def test_a_setting_of_this_processor_is_used(setting: Path) -> None:
-    assert tuning.stored_setting() is None
+    assert blas_tuning.stored_setting() is None
     write(setting, {"coretype": "ZEN", "cpu": "Quick: 9000"})
-    assert tuning.stored_setting() == "ZEN"
+    assert blas_tuning.stored_setting() == "ZEN"
 
 
 def applied(setting: Path, code: str = "", **environment: str) -> str:
     """The variable in a process that has run `cnnkit --version`; code: what that process does before."""
     program = (
-        f"import os, sys, pathlib; from cnnkit.cli import main, tuning; {code}\n"
-        f"tuning.setting_path = lambda: pathlib.Path({str(setting)!r})\n"
-        f"tuning.CPUINFO = pathlib.Path({str(tuning.CPUINFO)!r})\n"
+        f"import os, sys, pathlib; from cnnkit.cli import main, blas_tuning; {code}\n"
+        f"blas_tuning.setting_path = lambda: pathlib.Path({str(setting)!r})\n"
+        f"blas_tuning.CPUINFO = pathlib.Path({str(blas_tuning.CPUINFO)!r})\n"
         "try: main(['--version'])\n"
         "except SystemExit: pass\n"
-        "print(os.environ.get(tuning.VARIABLE))"
+        "print(os.environ.get(blas_tuning.VARIABLE))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | environment, capture_output=True, text=True, check=True
@@ -145,28 +145,28 @@ def test_the_setting_is_applied_before_numpy_loads(setting: Path) -> None:
 def test_a_setting_that_cannot_be_read_is_damaged(setting: Path) -> None:
     setting.mkdir(parents=True)
     with pytest.raises(ConfigError, match="IsADirectoryError"):
-        tuning.stored_setting()
+        blas_tuning.stored_setting()
 
 
 def test_the_setting_is_in_the_users_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert tuning.setting_path() == tmp_path / "cnnkit" / "blas.json"
+    assert blas_tuning.setting_path() == tmp_path / "cnnkit" / "blas.json"
 
 
 def test_a_processor_that_says_nothing_has_no_flags(setting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tuning.processor_features() == ("Quick: 9000", frozenset(FLAGS.split()))
-    monkeypatch.setattr(tuning, "CPUINFO", setting)
-    assert tuning.processor_features() == ("", frozenset())
+    assert blas_tuning.processor_features() == ("Quick: 9000", frozenset(FLAGS.split()))
+    monkeypatch.setattr(blas_tuning, "CPUINFO", setting)
+    assert blas_tuning.processor_features() == ("", frozenset())
 
 
 def test_a_process_measures_with_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(tuning.VARIABLE, "NEHALEM")  # `measure` decides alone
-    default = tuning.measure(None)
+    monkeypatch.setenv(blas_tuning.VARIABLE, "NEHALEM")  # `measure` decides alone
+    default = blas_tuning.measure(None)
     assert default is not None
     assert default.gflops > 0
-    if default.architecture is None or not NEEDED["HASWELL"] <= tuning.processor_features()[1]:
+    if default.architecture is None or not NEEDED["HASWELL"] <= blas_tuning.processor_features()[1]:
         pytest.skip("NumPy does not use OpenBLAS here, or the processor has no AVX2")
-    measured = tuning.measure("HASWELL")
+    measured = blas_tuning.measure("HASWELL")
     assert measured is not None
     assert measured.architecture == "Haswell"
     assert default.architecture != "Nehalem"
@@ -174,11 +174,11 @@ def test_a_process_measures_with_its_setting(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_process_that_fails_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert tuning.measure(None) is None
+    assert blas_tuning.measure(None) is None
 
 
 def test_doctor_shows_sgemm(cli: Any, setting: Path) -> None:
     speed, _, rest = cli("doctor", "--json").document["sgemm"].partition(" ")
     assert float(speed) > 0
     assert rest == "GFLOP/s with one thread"
-    assert np.isfinite(tuning.sgemm())
+    assert np.isfinite(blas_tuning.sgemm())

@@ -15,8 +15,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import cnnkit.onnx.content
 import cnnkit.onnx.export
+import cnnkit.onnx.file_content
 from cnnkit.components import Catalog, Plugin, hookimpl
 from cnnkit.components.plugins import installed_plugins
 from cnnkit.onnx.runtimes import ReferenceEvaluator
@@ -38,7 +38,7 @@ def wrong_export(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*arguments: Any, **options: Any) -> onnx.ModelProto:
         return _damaged(original(*arguments, **options))
 
-    for user in (cnnkit.onnx.export, cnnkit.onnx.content):
+    for user in (cnnkit.onnx.export, cnnkit.onnx.file_content):
         monkeypatch.setattr(user, "to_onnx", wrong)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,9 @@ import pytest
 import cnnkit.data.downloading.download
 from cnnkit.components import Catalog, Plugin, hookimpl, installed_plugins
 from cnnkit.data import Arrays
-from cnnkit.lines import printable
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Sequential
+from cnnkit.printable_text import printable
 from cnnkit.registry import Registry
 
 COMMANDS = (("evaluate", "net"), ("export", "net", "-o", "net.onnx"), ("validate", "net.onnx", "net"))
@@ -25,7 +26,8 @@ def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is imported of a plugin, a download, or a file that a dataset opens."""
     found: list[str] = []
     catalog = Catalog([*installed_plugins(), Plugin("evil", "1", "evil", lambda: found.append("import"))])
-    for module in ("cnnkit.components", "cnnkit.data.loading", "cnnkit.registry.trust"):
+    importlib.import_module("cnnkit.onnx.available_runtimes")  # it keeps the catalog that it finds when it is imported
+    for module in ("cnnkit.components", "cnnkit.data.loading", "cnnkit.data.named", "cnnkit.registry.trust"):
         monkeypatch.setattr(f"{module}.installed_catalog", lambda: catalog)
     monkeypatch.setattr(Arrays, "load", lambda self, data_dir: found.append("load"))
     monkeypatch.setattr(cnnkit.data.downloading.download, "download", lambda *arguments: found.append("download"))

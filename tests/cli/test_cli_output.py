@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from cnnkit.cli.output import fail, note, say, say_pairs, say_table, told_warnings, warn
-from cnnkit.lines import MAX_LINE, NAME, on_one_line
+from cnnkit.printable_text import MAX_LINE, NAME, on_one_line
 from cnnkit.training.progress import LiveProgress
 
 HOSTILE = "[red]:smile: a\nb\tc\x1b[2J"

@@ -158,10 +158,10 @@ def test_what_a_run_was_begun_with_cannot_be_changed(cli: Any, tmp_path: Path) -
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit.registry import places
+    from cnnkit.registry import work_folders
 
     train(tmp_path, signal.SIGINT, 3, "stoppable.toml")
-    monkeypatch.setattr(places, "PATIENCE", 0.0)
+    monkeypatch.setattr(work_folders, "PATIENCE", 0.0)
     other = Runs(tmp_path / "registry").find("latest")
     other.load()
     result = cli("train", "--resume", "latest")
@@ -202,10 +202,10 @@ class Full(Files):
 
 
 def test_a_full_disk_is_waited_for(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit import registration
+    from cnnkit import registered_training
     from cnnkit.registry import store
 
-    monkeypatch.setattr(registration, "PAUSE", 0.0)
+    monkeypatch.setattr(registered_training, "PAUSE", 0.0)
     monkeypatch.setattr(store, "Files", Full)
     monkeypatch.setattr(Full, "left", 3)
     result = cli("train", "tiny.toml", "--json")
@@ -312,10 +312,10 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_stays_full_is_told(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit import registration
+    from cnnkit import registered_training
     from cnnkit.registry import store
 
-    monkeypatch.setattr(registration, "PATIENCE", 0.0)
+    monkeypatch.setattr(registered_training, "PATIENCE", 0.0)
     monkeypatch.setattr(store, "Files", Full)
     monkeypatch.setattr(Full, "left", 10**6)
     result = cli("train", "tiny.toml")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnkit.folding import columns
+from cnnkit.text_folding import columns
 from tests.cli.conftest import RECIPE
 
 DRIVER = Path(__file__).with_name("terminal_driver.py")

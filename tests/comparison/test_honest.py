@@ -17,8 +17,8 @@ from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Engine
 from cnnkit.registry import ComparisonFolder, Comparisons, Registry
-from cnnkit.registry.comparisons import manifest_of
 from cnnkit.registry.format import text
+from cnnkit.registry.unfinished_comparisons import manifest_of
 from cnnkit.training.trainer import Trainer
 from tests.comparison.test_compare import Interrupting, base, refs
 

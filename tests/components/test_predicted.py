@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnkit.components.predicted import NO_CLASS, predicted_classes
+from cnnkit.components.predicted_class import NO_CLASS, predicted_classes
 
 NAN, INF = np.nan, np.inf
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cnnkit.classes import indices_of
+from cnnkit.class_indices import indices_of
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import CnnkitError, DataError, ShapeError
 from cnnkit.network import Sequential
@@ -322,4 +322,4 @@ def test_pandas() -> None:
         y = indices_of(as_targets(given).y)
         assert_array_equal(y, Y)
     assert "target of the training sample 1 is not finite" in refusal(pandas.Series([0, None] * 15, dtype="Int64"))
-    assert "that of sample 1 is nan: leave out" in refusal(pandas.Series(["cat", None] * 15))
+    assert "that of sample 1 is nan: remove samples" in refusal(pandas.Series(["cat", None] * 15))

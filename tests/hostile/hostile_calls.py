@@ -61,7 +61,7 @@ UNAME = (("/usr/bin/uname", "uname", "-p"), ("/bin/uname", "uname", "-p"))
 """Python's `platform` asks so for the processor, when h5py is imported."""
 CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
-    "from cnnkit.onnx.child import main; main()"
+    "from cnnkit.onnx.isolated_child import main; main()"
 )
 ISOLATED = (sys.executable, sys.executable, "-P", "-c", CHILD)
 """The process in which `validate` runs an ONNX file that is not the version's own export."""

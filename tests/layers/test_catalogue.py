@@ -20,7 +20,7 @@ from cnnkit.explanation.formulas import describe
 from cnnkit.layers import LAYERS, LeakyReLU
 from cnnkit.network import Network
 from cnnkit.onnx.export import to_onnx
-from cnnkit.testing.alone import alone
+from cnnkit.testing.single_layer import alone
 from cnnkit.types import Example
 
 NO_TWIN = {

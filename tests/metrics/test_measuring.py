@@ -17,7 +17,7 @@ from cnnkit.losses import NLL, CrossEntropy, KLDiv
 from cnnkit.metrics import ROCAUC, Accuracy, AveragePrecision, MeanIoU
 from cnnkit.network import Objective, Sums
 from cnnkit.network.execution import cost
-from cnnkit.network.graph.ending import about_end
+from cnnkit.network.graph.final_layers import about_end
 from cnnkit.plotting.curves import drawn_quantities
 from cnnkit.training.checkpoint import Position
 from cnnkit.types import Array, Data, Samples

@@ -29,7 +29,7 @@ from cnnkit.metrics import (
     Recall,
     TopKAccuracy,
 )
-from cnnkit.network.graph.ending import softmax
+from cnnkit.network.graph.final_layers import softmax
 from cnnkit.types import Array
 
 CASES = 300

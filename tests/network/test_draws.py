@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cnnkit.network.execution.draws import Draws
+from cnnkit.network.execution.random_draws import Draws
 from cnnkit.types import Array
 
 N = 20_000

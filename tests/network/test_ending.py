@@ -13,7 +13,7 @@ from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import Flatten, Sigmoid, Softmax
 from cnnkit.layers.special import sigmoid
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
-from cnnkit.network.graph.ending import SMALLEST, Log, softmax, softmax_at_end, softmax_inside
+from cnnkit.network.graph.final_layers import SMALLEST, Log, softmax, softmax_at_end, softmax_inside
 from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.testing.plain_context import PlainContext
 from cnnkit.types import Array, Cache, Context, Grads, Task

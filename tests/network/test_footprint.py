@@ -13,7 +13,7 @@ from cnnkit.errors import ConfigError, TrainingError
 from cnnkit.losses import CrossEntropy
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Forecast, Objective, Sequential, training_session
-from cnnkit.network.execution.memory import pages
+from cnnkit.network.execution.workspace import pages
 from cnnkit.optimizers import Adam
 from cnnkit.training import Run, Trainer
 from cnnkit.types import Array, Cache, Context, Grads, Samples, Shape
@@ -249,7 +249,7 @@ def test_a_large_pass_is_scaled_from_a_smaller_one(monkeypatch: pytest.MonkeyPat
     engine = model.engine(logits=True)
     monkeypatch.setattr(engine, "tile_for", lambda batch: 128)
     scaled = Forecast(engine, data, OBJECTIVE, Adam(), 128, 1).footprint().workspaces
-    monkeypatch.setattr("cnnkit.network.execution.footprint.MEASURED_BYTES", 2**40)
+    monkeypatch.setattr("cnnkit.network.execution.training_memory.MEASURED_BYTES", 2**40)
     measured = Forecast(engine, data, OBJECTIVE, Adam(), 128, 1).footprint().workspaces
     assert measured < scaled < 1.1 * measured
 

@@ -5,7 +5,7 @@ import pytest
 from onnx import numpy_helper
 
 from cnnkit.errors import OnnxError
-from cnnkit.onnx.graph import GraphBuilder
+from cnnkit.onnx.graph_builder import GraphBuilder
 
 
 def builder(opset: int = 17) -> GraphBuilder:

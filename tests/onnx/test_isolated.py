@@ -16,7 +16,7 @@ from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 from cnnkit.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Softmax
 from cnnkit.network import Sequential
-from cnnkit.onnx import content, messages
+from cnnkit.onnx import file_content, messages
 from cnnkit.onnx.export import to_onnx
 from cnnkit.onnx.load import OPERATORS
 from cnnkit.onnx.runtimes import ReferenceEvaluator
@@ -95,15 +95,15 @@ def test_a_file_is_an_export_by_what_it_holds(tmp_path: Path) -> None:
     own = to_onnx(MODEL, metadata={"digest": "a"}).SerializeToString()
     other = to_onnx(MODEL, metadata={"digest": "b"})
     other.producer_version = "another"
-    assert content.digest(own) == content.digest(other.SerializeToString()) != ""
+    assert file_content.digest(own) == file_content.digest(other.SerializeToString()) != ""
     other.doc_string = "more"
-    assert content.digest(own) != content.digest(other.SerializeToString())
-    assert content.digest(own[:-3]) == ""
-    assert content.digest(b"\x07") == ""
-    assert content.digest(b"\x0a\x00" * 10_001) == ""
-    assert content.digest(b"\xff" * 20) == ""
-    assert content.digest(own) != content.digest(own + b"\x3a\x00")  # a second part of the graph
-    assert content.digest(own) != content.digest(own + b"\xfa\x7f\x00")  # a field that ONNX does not know
+    assert file_content.digest(own) != file_content.digest(other.SerializeToString())
+    assert file_content.digest(own[:-3]) == ""
+    assert file_content.digest(b"\x07") == ""
+    assert file_content.digest(b"\x0a\x00" * 10_001) == ""
+    assert file_content.digest(b"\xff" * 20) == ""
+    assert file_content.digest(own) != file_content.digest(own + b"\x3a\x00")  # a second part of the graph
+    assert file_content.digest(own) != file_content.digest(own + b"\xfa\x7f\x00")  # a field that ONNX does not know
 
 
 def test_messages_come_as_they_were_sent() -> None:
@@ -150,7 +150,7 @@ def test_messages_hold_numbers_and_no_more_than_was_asked_for() -> None:
 
 
 def end_of(code: str) -> subprocess.CompletedProcess[str]:
-    start = "from cnnkit.onnx.limits import *\n"
+    start = "from cnnkit.onnx.process_limits import *\n"
     return subprocess.run(
         [sys.executable, "-c", start + code], capture_output=True, text=True, check=False, timeout=600
     )

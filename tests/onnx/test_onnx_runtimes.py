@@ -14,8 +14,8 @@ from cnnkit.components import Runtime, installed_catalog
 from cnnkit.errors import OnnxError
 from cnnkit.layers import Dense
 from cnnkit.network import Sequential
+from cnnkit.onnx.executable_model import compared_samples
 from cnnkit.onnx.export import to_onnx
-from cnnkit.onnx.program import compared_samples
 from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, ensure_installed, is_installed
 from cnnkit.types import Array
 

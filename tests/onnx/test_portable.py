@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import onnx
 import pytest
 
-from benchmarks import executing
+from benchmarks import runtime_child
 from benchmarks.geometries import Geometry, geometries
 from benchmarks.runtimes import CONTROL, Elsewhere, known_to_miscount, outcomes, padding_counted
 from cnnkit.layers import LAYERS
@@ -21,9 +21,9 @@ OPSETS = (13, 17, 21)
 SAMPLE = [*geometries()[::4], geometries()[-1]]
 
 
-@pytest.fixture(scope="module", params=executing.RUNTIMES)
+@pytest.fixture(scope="module", params=runtime_child.RUNTIMES)
 def runtime(request: pytest.FixtureRequest) -> Iterator[Elsewhere]:
-    module, _ = executing.RUNTIMES[request.param]
+    module, _ = runtime_child.RUNTIMES[request.param]
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
     runtime = Elsewhere(sys.executable, request.param)

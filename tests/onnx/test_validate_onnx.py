@@ -15,7 +15,7 @@ from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, OnnxError, ShapeError
 from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Residual, Softmax
 from cnnkit.network import Sequential
-from cnnkit.onnx import program
+from cnnkit.onnx import executable_model
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.report import COLUMNS
 from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, is_installed
@@ -270,7 +270,7 @@ def test_large_batches_run_in_parts(model: Sequential, tmp_path: Path, monkeypat
             sizes.append(len(inputs["input"]))
             return super().run(model, inputs)
 
-    monkeypatch.setattr(program, "CHUNK_BYTES", 10 * program.run_bytes(model))
+    monkeypatch.setattr(executable_model, "CHUNK_BYTES", 10 * executable_model.run_bytes(model))
     report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(25), [Counting()])
     assert report.ok
     assert sizes == [1, 10, 10, 4]

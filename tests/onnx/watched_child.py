@@ -44,7 +44,7 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(watch)
 match conduct:
     case "right":
-        from cnnkit.onnx.child import main
+        from cnnkit.onnx.isolated_child import main
 
         main()
     case "careless":

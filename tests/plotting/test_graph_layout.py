@@ -13,8 +13,8 @@ from benchmarks.networks import NETWORKS
 from cnnkit.errors import PlotError
 from cnnkit.network import Graph, Network, Sequential
 from cnnkit.plotting.boxes import boxes_of
+from cnnkit.plotting.crossing_reduction import MOST_JOINTS, Layered
 from cnnkit.plotting.graph_layout import Layout, Piece, Point, lay_out
-from cnnkit.plotting.layered import MOST_JOINTS, Layered
 from tests.network.networks import deep_unet, densenet, inception, resnet, siamese, unet
 
 Sizes = Sequence[tuple[float, float]]

@@ -77,7 +77,9 @@ optimizer = "SGD(0.1)"
 epochs = 1
 batch_size = 256
 """
-IMPATIENT = "from cnnkit.components import probe; probe.PATIENCE = 2.0; from cnnkit.cli import main; main()"
+IMPATIENT = (
+    "from cnnkit.components import plugin_probe; plugin_probe.PATIENCE = 2.0; from cnnkit.cli import main; main()"
+)
 
 
 def install(folder: Path, distribution: str, source: str | None) -> None:
@@ -177,4 +179,4 @@ def test_commands_of_built_in_components_import_no_plugin(tmp_path: Path) -> Non
     )
     named = run(tmp_path, "gradcheck", "cnnkit-fatal:Fatal()", patient=True)
     assert named.returncode == 2
-    assert "error: there is no layer named 'Fatal'\n  cnnkit-fatal 1.0 is broken and may provide it: " in named.stderr
+    assert "error: there is no loss named 'Fatal'\n  cnnkit-fatal 1.0 is broken and may provide it: " in named.stderr

@@ -7,12 +7,12 @@ from pathlib import Path
 from crash_driver import save_naively  # type: ignore[import-not-found]  # beside this script
 
 from cnnkit.cli import main
-from cnnkit.registry import Files, commit, log
+from cnnkit.registry import Files, commit, digest_log
 
 
 def register(files: Files, folder: Path, data: bytes | memoryview, digest: str) -> int:
     number: int = save_naively(folder, bytes(data), pause=0.2)
-    files.append(folder / log.LOG, log.record(log.COMMIT, number, digest))
+    files.append(folder / digest_log.LOG, digest_log.record(digest_log.COMMIT, number, digest))
     return number
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cnnkit.network import Sequential
 from cnnkit.registry import Registry, commit
-from cnnkit.registry import log as digest_log
+from cnnkit.registry import digest_log as digest_log
 from cnnkit.registry.format import sealing
 
 Action = Callable[[Registry], object]

@@ -16,7 +16,7 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Registry, commit, log
+from cnnkit.registry import Files, Registry, commit, digest_log
 from cnnkit.registry.format import sealing
 
 
@@ -75,14 +75,17 @@ def link(folder: Path) -> None:
         (lambda f: (f / "champion.alias").write_text("4\n"), ["champion.alias: the alias points to version 4, which"]),
         (lambda f: (f / "champion.alias").write_text("x"), ["champion.alias: it is damaged: .*holds b'x'"]),
         (
-            lambda f: (f / log.LOG).write_text("nonsense\n"),
+            lambda f: (f / digest_log.LOG).write_text("nonsense\n"),
             ["digests.log: line 1 is damaged"] + [".* has no version"] * 4,
         ),
         (
-            lambda f: ((f / log.LOG).unlink(), (f / log.LOG).mkdir()),
+            lambda f: ((f / digest_log.LOG).unlink(), (f / digest_log.LOG).mkdir()),
             ["digests.log: it is damaged: .* must be a regular file"] + [".* has no version"] * 4,
         ),
-        (lambda f: (f / log.LOG).unlink(), ["digests.log: the digest log is missing"] + [".* has no version"] * 4),
+        (
+            lambda f: (f / digest_log.LOG).unlink(),
+            ["digests.log: the digest log is missing"] + [".* has no version"] * 4,
+        ),
         (
             lambda f: (f / "v000001.h5").write_bytes(sealing.tombstone()),
             ["v000001.h5: the digest log has no version 1 with this content: it was added, replaced, deleted or rena"],
@@ -136,13 +139,13 @@ def test_every_byte_of_a_version_counts(registry: Registry, folder: Path) -> Non
 
 
 def test_what_a_crash_leaves_is_no_problem(registry: Registry, folder: Path) -> None:
-    with (folder / log.LOG).open("ab") as file:
-        file.write(log.record(log.INTENT, 5, "0" * 64))  # died before the file appeared
+    with (folder / digest_log.LOG).open("ab") as file:
+        file.write(digest_log.record(digest_log.INTENT, 5, "0" * 64))  # died before the file appeared
         file.write(b"\n\ncommit 5 00")  # died in the middle of a record
         file.write(b"\nintent 5 00" + bytes(60))  # the power failed: the file has its new length, not the bytes
         file.write(b"\n" + bytes(80))
         file.write(b"\ndelete 1")
-        file.write(log.record(log.INTENT, 6, "1" * 64))
+        file.write(digest_log.record(digest_log.INTENT, 6, "1" * 64))
     (folder / "v000006.h5").touch()  # took a number where there are no hard links, and died
     (folder / f".tmp-{'0' * 32}").touch()
     assert registry.verify() == []
@@ -150,8 +153,8 @@ def test_what_a_crash_leaves_is_no_problem(registry: Registry, folder: Path) -> 
 
 def test_a_version_that_appeared_but_was_not_acknowledged_is_no_problem(registry: Registry, folder: Path) -> None:
     data = (folder / "v000003.h5").read_bytes()
-    with (folder / log.LOG).open("ab") as file:
-        file.write(log.record(log.INTENT, 5, sealing.check(data)))
+    with (folder / digest_log.LOG).open("ab") as file:
+        file.write(digest_log.record(digest_log.INTENT, 5, sealing.check(data)))
     (folder / "v000005.h5").write_bytes(data)
     assert registry.verify() == []
     flip(folder / "v000005.h5", 600)
@@ -161,8 +164,8 @@ def test_a_version_that_appeared_but_was_not_acknowledged_is_no_problem(registry
 def test_a_second_commit_record_for_a_number_is_no_way_in(registry: Registry, folder: Path) -> None:
     data = bytes(sealing.pack(b"{}", {}))
     (folder / "v000001.h5").write_bytes(data)
-    with (folder / log.LOG).open("ab") as file:
-        file.write(log.record(log.COMMIT, 1, sealing.check(data)))
+    with (folder / digest_log.LOG).open("ab") as file:
+        file.write(digest_log.record(digest_log.COMMIT, 1, sealing.check(data)))
     assert len(registry.verify("net")) == 1
 
 
@@ -226,7 +229,7 @@ def test_a_version_that_is_deleted_meanwhile_is_no_problem(registry: Registry, f
     class Deleting(Files):
         def read(self, path: Path, most: int, *, whole: bool = True, **options: Any) -> bytes:
             data = super().read(path, most, whole=whole, **options)
-            if path.name == log.LOG and registry.versions("net")[0].number == 1:
+            if path.name == digest_log.LOG and registry.versions("net")[0].number == 1:
                 registry.delete("net@1")
             return data
 

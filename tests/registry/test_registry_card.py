@@ -17,8 +17,8 @@ from cnnkit import api
 from cnnkit.network import Sequential
 from cnnkit.onnx.outputs import output_names
 from cnnkit.onnx.report import COLUMNS
-from cnnkit.registry import Record, Registry, card
-from cnnkit.registry.card import MAX_TEXT, code, table, write_card
+from cnnkit.registry import Record, Registry, model_card
+from cnnkit.registry.model_card import MAX_TEXT, code, table, write_card
 from cnnkit.wording import thinned
 
 HOSTILE = [
@@ -98,7 +98,7 @@ def test_no_text_breaks_out(registry: Registry, text: str) -> None:
 
 def test_a_card_without_spans_is_found_out(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: with the texts as they are, nearly all of them change what Markdown sees."""
-    monkeypatch.setattr(card, "code", lambda text: f"`{text}`")
+    monkeypatch.setattr(model_card, "code", lambda text: f"`{text}`")
     plain = structure(written(*filled(registry, "plain"), text="plain z"))
     out = [text for text in HOSTILE if structure(written(*filled(registry, text), text=text + "z")) != plain]
     assert len(out) >= 8

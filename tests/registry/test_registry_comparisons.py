@@ -98,7 +98,7 @@ def test_what_is_not_there_is_named(folder: Path) -> None:
 
 
 def test_a_comparison_is_carried_out_by_one_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.registry.places.PATIENCE", 0.05)
+    monkeypatch.setattr("cnnkit.registry.work_folders.PATIENCE", 0.05)
     with ComparisonFolder(Files(), folder) as place:
         place.load()
         with (

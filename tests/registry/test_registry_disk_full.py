@@ -17,7 +17,7 @@ from states import MODEL, fresh, state, temporary_files  # type: ignore[import-n
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import Files, Registry
-from cnnkit.registry import log as digest_log
+from cnnkit.registry import digest_log as digest_log
 from cnnkit.registry.format import sealing
 
 DRIVER = Path(__file__).with_name("disk_full_driver.py")

@@ -10,7 +10,7 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Registry, log
+from cnnkit.registry import Files, Registry, digest_log
 from cnnkit.registry.exchange import find, receive
 from cnnkit.registry.format import sealing
 
@@ -54,7 +54,7 @@ def test_a_version_goes_from_one_registry_to_another(registry: Registry, other: 
     assert version.path.read_bytes() == data
     assert other.find("net@1") == version
     assert other.verify() == []
-    digests = log.read(Files(), version.path.parent)
+    digests = digest_log.read(Files(), version.path.parent)
     assert digests is not None
     assert digests.committed == {1: {version.digest}}
 

@@ -13,7 +13,7 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Files, Registry, commit, log
+from cnnkit.registry import Files, Registry, commit, digest_log
 
 
 def test_numbers_of_numpy_are_kept_as_numbers(registry: Registry, model: Sequential) -> None:
@@ -43,15 +43,15 @@ def test_many_deletions_do_not_hide_the_highest_number(registry: Registry, model
     folder = registry.path / "net"
     digest = [registry.save(model, "net") for _ in range(3)][-1].digest
     (folder / "v000003.h5").rename(folder / "v000090.h5")  # far behind, as after many saves
-    registry._files.append(folder / log.LOG, log.record(log.COMMIT, 90, digest))
+    registry._files.append(folder / digest_log.LOG, digest_log.record(digest_log.COMMIT, 90, digest))
     for _ in range(60):  # the end of the log has nothing else
-        registry._files.append(folder / log.LOG, log.record(log.DELETE, 1, "0" * 64))
+        registry._files.append(folder / digest_log.LOG, digest_log.record(digest_log.DELETE, 1, "0" * 64))
     assert registry.save(model, "net").number == 91
 
 
 def test_a_lost_log_is_not_begun_anew(registry: Registry, model: Sequential) -> None:
     registry.save(model, "net")
-    (registry.path / "net" / log.LOG).unlink()
+    (registry.path / "net" / digest_log.LOG).unlink()
     with pytest.raises(RegistryError, match=r"the digest log .* is missing, and a new one would not know the versions"):
         registry.save(model, "net")
     assert registry.read("net@1")
@@ -60,8 +60,8 @@ def test_a_lost_log_is_not_begun_anew(registry: Registry, model: Sequential) -> 
 def test_a_log_that_could_not_be_read_is_not_begun(
     registry: Registry, model: Sequential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = registry.save(model, "net").path.with_name(log.LOG)
-    monkeypatch.setattr(log, "MAX_LOG_BYTES", path.stat().st_size + log.END_BYTES)
+    path = registry.save(model, "net").path.with_name(digest_log.LOG)
+    monkeypatch.setattr(digest_log, "MAX_LOG_BYTES", path.stat().st_size + digest_log.END_BYTES)
     registry.save(model, "net")
     with pytest.raises(RegistryError, match=r"the digest log .* bytes and cannot grow, .* use another name"):
         registry.save(model, "net")

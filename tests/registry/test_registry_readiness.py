@@ -11,7 +11,7 @@ import pytest
 
 from cnnkit.errors import RegistryError
 from cnnkit.network import Sequential
-from cnnkit.registry import Registry, Runs, log
+from cnnkit.registry import Registry, Runs, digest_log
 
 
 def linked(path: Path) -> None:
@@ -29,7 +29,7 @@ def crlf(path: Path) -> None:
 
 
 def last_number(path: Path) -> None:
-    path.write_bytes(log.record(log.COMMIT, 999_999_999, "0" * 64))
+    path.write_bytes(digest_log.record(digest_log.COMMIT, 999_999_999, "0" * 64))
 
 
 def to_file(path: Path) -> None:

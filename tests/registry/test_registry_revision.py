@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from test_registry_system_calls import may_trace  # type: ignore[import-not-found]  # beside this file
 
-from cnnkit.activity import PROCESSES
 from cnnkit.network import Sequential
+from cnnkit.process_activity import PROCESSES
 from cnnkit.registry import Registry
 from cnnkit.registry import revision as module
 from cnnkit.registry.revision import revision

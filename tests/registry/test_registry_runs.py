@@ -16,7 +16,7 @@ from states import temporary_files  # type: ignore[import-not-found]  # beside t
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry import Files, RunFolder, Runs
-from cnnkit.registry import places as module
+from cnnkit.registry import work_folders as module
 from cnnkit.registry.format import sealing
 
 ARRAYS = {"dense_1.weight": np.arange(6.0)}
@@ -79,7 +79,7 @@ def test_a_checkpoint_that_is_none_is_refused(folder: Path, content: bytes, reas
 
 
 def test_a_run_is_trained_by_one_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.registry.places.PATIENCE", 0.05)
+    monkeypatch.setattr("cnnkit.registry.work_folders.PATIENCE", 0.05)
     with RunFolder(Files(), folder) as run:
         run.load()
         with pytest.raises(RegistryError, match=f"the run {NAME} is being trained by another process"):

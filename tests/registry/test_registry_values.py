@@ -8,8 +8,8 @@ import numpy as np
 
 from cnnkit.network import Sequential
 from cnnkit.registry.environment import deciding, differences
+from cnnkit.registry.manifest_rows import shown
 from cnnkit.registry.prediction_diff import diff_predictions
-from cnnkit.registry.values import shown
 from cnnkit.types import Samples
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.layers import AvgPool2D, BatchNorm2D, Concat, Conv2D, Dense, Dropout, MaxPool2D, ReLU, Residual, Softmax
 from cnnkit.testing import gradient_check_at
-from cnnkit.testing.running import build
+from cnnkit.testing.tiled_passes import build
 from cnnkit.types import Array, Cache, Context, Grads
 
 LAYERS = [

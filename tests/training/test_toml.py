@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit.errors import RecipeError
-from cnnkit.reading import read_plain
+from cnnkit.file_reading import read_plain
 from cnnkit.training.recipe import MAX_RECIPE_BYTES, Recipe, load_recipe
 from cnnkit.training.toml import MAX_DEPTH, MAX_PARTS, read_toml
 

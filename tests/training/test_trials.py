@@ -14,7 +14,7 @@ from cnnkit.components import Layer
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError, TrainingError
 from cnnkit.layers import Dense
-from cnnkit.training import budget
+from cnnkit.training import time_budget
 from cnnkit.training.one_batch import overfit_one_batch
 from cnnkit.training.range_test import RangeTest, range_test
 from cnnkit.training.recipe import Recipe
@@ -122,7 +122,7 @@ def test_gradients_are_clipped_as_in_training() -> None:
     [
         lambda data: range_test(Trainer(), network(), data),
         lambda data: overfit_one_batch(Trainer(), network(), data),
-        lambda data: budget.within(recipe(), data, 5.0),
+        lambda data: time_budget.within(recipe(), data, 5.0),
     ],
 )
 def test_trials_check_what_trainings_check(trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,19 +221,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("clock")
 def test_as_many_epochs_as_fit_are_planned_and_limited() -> None:
     data = load_dataset("Digits()", None, 0.1)
-    planned = budget.within(recipe(callbacks=["EarlyStopping()"]), data, 60.0)
+    planned = time_budget.within(recipe(callbacks=["EarlyStopping()"]), data, 60.0)
     assert planned.train.epochs > 1
     assert planned.data == recipe().data
     early, limit = planned.train.callbacks
     assert early == "EarlyStopping()"
     assert limit.startswith("TimeLimit(5")
-    half = budget.within(recipe(), data, 30.0)
+    half = time_budget.within(recipe(), data, 30.0)
     assert half.train.epochs == pytest.approx(planned.train.epochs / 2, abs=1.5)
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_fraction_is_taken_where_no_epoch_fits() -> None:
-    planned = budget.within(recipe(), load_dataset("Digits()"), 2.5)
+    planned = time_budget.within(recipe(), load_dataset("Digits()"), 2.5)
     assert planned.train.epochs == 1
     assert 0.1 < planned.data.fraction < 1
 
@@ -243,13 +243,13 @@ def test_no_time_for_a_batch_is_refused() -> None:
     with pytest.raises(
         ConfigError, match="not enough to train on one batch of 1000 samples: an epoch of 1,437 samples"
     ):
-        budget.within(recipe(batch_size=1000), DATA, 0.3)
+        time_budget.within(recipe(batch_size=1000), DATA, 0.3)
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_time_that_is_too_short_for_the_warm_up_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^epochs that fit into 5 s: \d; Cosine\(warmup=30\) warms up for 30"):
-        budget.within(recipe(schedule="Cosine(warmup=30)"), DATA, 5.0)
+        time_budget.within(recipe(schedule="Cosine(warmup=30)"), DATA, 5.0)
 
 
 def test_a_time_limit_ends_nothing_that_is_at_its_end() -> None:

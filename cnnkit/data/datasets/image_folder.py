@@ -12,7 +12,7 @@ from typing import cast, get_args
 
 import numpy as np
 
-from cnnkit.classes import listed
+from cnnkit.class_indices import listed
 from cnnkit.components.checks import one_of, pair
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.formats.checked_files import find_given

@@ -12,7 +12,7 @@ import numpy as np
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.formats.checked_files import find_given
-from cnnkit.data.formats.tables import read_table
+from cnnkit.data.formats.text_tables import read_table
 from cnnkit.data.split import legacy_seed, proper_fraction, split_validation
 from cnnkit.data.targets import as_targets
 from cnnkit.errors import ConfigError, DataError

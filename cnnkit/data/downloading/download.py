@@ -13,7 +13,7 @@ from typing import BinaryIO
 from cnnkit.data.downloading.transfer import Report, receive
 from cnnkit.errors import DataError
 from cnnkit.terminal import console, shows_progress
-from cnnkit.waiting import other_display
+from cnnkit.waiting_line import other_display
 
 PART = ".part"
 """What the name of a file ends in until all of it is there."""

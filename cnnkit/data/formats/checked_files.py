@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cnnkit.errors import DataError
 from cnnkit.file_kinds import GZIP, SAMPLE, ZIP, foreign
-from cnnkit.home import expanded
+from cnnkit.user_folders import expanded
 
 MAX_DATA_FILE_BYTES = 2**30
 """Neither a file nor what is compressed in it may be larger; the largest that is known here has 562 million bytes."""

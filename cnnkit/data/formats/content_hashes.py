@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import DataError
-from cnnkit.writing import write_whole
+from cnnkit.file_writing import write_whole
 
 Entry = tuple[int, int, int, int, str]
 """Size, times of the last change of content and of status in ns, inode, and the hash of what was in it then."""

@@ -25,10 +25,10 @@ import numpy as np
 from cnnkit.data.formats.images import read_image
 from cnnkit.data.formats.rows import StoredFile, StoredRows, all_rows
 from cnnkit.errors import DataError
-from cnnkit.home import user_folder
 from cnnkit.terminal import console, shows_progress
 from cnnkit.types import Array, Resize, Shape
-from cnnkit.waiting import other_display
+from cnnkit.user_folders import user_folder
+from cnnkit.waiting_line import other_display
 
 DECODER = 2
 """Of what `read_image` makes of a file; another number where that changes, so that nothing older is taken."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnkit.data.formats.image_tree import ImageFile
 from cnnkit.errors import DataError
-from cnnkit.lines import on_one_line
+from cnnkit.printable_text import on_one_line
 from cnnkit.wording import counted
 
 NAMED = 20

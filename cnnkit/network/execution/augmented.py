@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import Augmentation, Mixing
-from cnnkit.components.described import described
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
+from cnnkit.components.value_description import described
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.network.execution.draws import Draws
+from cnnkit.network.execution.random_draws import Draws
 from cnnkit.types import Array, Batch, Samples, Shape
 
 MAX_AUGMENTATIONS, MAX_MIXING = 100, 4

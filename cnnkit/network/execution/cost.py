@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cnnkit.components import Layer, Merge
 from cnnkit.components.declared import layer_cost
-from cnnkit.components.handing import is_ours
+from cnnkit.components.escape_analysis import is_ours
 from cnnkit.errors import CostError
 from cnnkit.layers.window import Axis
 from cnnkit.network.execution.available_memory import available_memory, readable

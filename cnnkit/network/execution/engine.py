@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components import CollectingMetric
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.layers.layout import empty_pixels
 from cnnkit.network.execution.augmented import Augmented

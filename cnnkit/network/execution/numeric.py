@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnkit.components import GradientMethod, Optimizer
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
 from cnnkit.errors import ShapeError
 from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.engine import Engine
@@ -19,7 +19,7 @@ from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.parameter_groups import Groups
 from cnnkit.network.execution.session import NO_GROUPS, Session
 from cnnkit.network.execution.tile_context import TileContext, Workspace
-from cnnkit.network.graph.keys import keyed_rng
+from cnnkit.network.graph.keyed_random import keyed_rng
 from cnnkit.network.graph.node import INPUT
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.types import Array, Batch, Samples

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnkit.components import CollectingMetric, Loss, Metric
-from cnnkit.components.described import described
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
+from cnnkit.components.value_description import described
 from cnnkit.errors import ComponentError, ShapeError
 from cnnkit.layers.special import sigmoid
-from cnnkit.network.graph.ending import softmax, takes_logits
+from cnnkit.network.graph.final_layers import softmax, takes_logits
 from cnnkit.types import Array, Cache, Shape
 
 NUMBERS = "fiub"

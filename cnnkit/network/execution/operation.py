@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
-from cnnkit.components.described import described
+from cnnkit.components.value_description import described
 from cnnkit.errors import ContractError
 from cnnkit.types import Array, Cache, Context, Grads, OnnxGraph, Shape
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from cnnkit.components import Optimizer
-from cnnkit.components.described import described
-from cnnkit.components.naming import Naming
+from cnnkit.components.error_naming import Naming
+from cnnkit.components.value_description import described
 from cnnkit.errors import ComponentError
 from cnnkit.types import Array, Scope
 

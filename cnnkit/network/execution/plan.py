@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnkit.components import Layer
-from cnnkit.components.described import described
+from cnnkit.components.value_description import described
 from cnnkit.errors import ContractError
 from cnnkit.layers import BatchNorm2D, Conv2D
 from cnnkit.layers.conv import CONVOLUTIONS
 from cnnkit.network.execution.operation import Operation, operation_of
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.kernels import kernel_for
-from cnnkit.network.kernels.fold import Fold
+from cnnkit.network.kernels.batchnorm_folding import Fold
 from cnnkit.types import Array, Shape
 
 MAX_STEP_LAYERS = 4

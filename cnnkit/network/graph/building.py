@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from cnnkit.classes import listed
+from cnnkit.class_indices import listed
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.errors import ConfigError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cnnkit.components import Layer, Merge
 from cnnkit.components.declared import layer_cost
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError, ShapeError
-from cnnkit.network.graph.keys import keyed_rng
+from cnnkit.network.graph.keyed_random import keyed_rng
 from cnnkit.network.graph.parameter_limit import Limit
 from cnnkit.types import LayerCost, Shape
 

@@ -12,11 +12,11 @@ from typing import Any, get_args
 
 from cnnkit.components.checks import MAX_FLOAT32
 from cnnkit.errors import RegistryError
+from cnnkit.input_units import Range
 from cnnkit.network.graph.building import outline
 from cnnkit.registry.format import text
 from cnnkit.registry.references import is_name
 from cnnkit.types import FITTED, Framing, Gives, Preprocessing, Resize, Shape, Task
-from cnnkit.units import Range
 
 FORMAT = "cnnkit model"
 VERSION, GRAPH_VERSION = 1, 2

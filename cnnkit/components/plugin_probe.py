@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, cast
 
-from cnnkit.activity import Watch
-from cnnkit.components import hooks, hookspecs
+from cnnkit.components import hook_calls, hookspecs
 from cnnkit.components.plugins import KINDS, Plugin
 from cnnkit.errors import CnnkitWarning
+from cnnkit.process_activity import Watch
 
 PATIENCE, IDLE = 30.0, 10.0
 """Seconds in which a plugin must answer, and for which it may do nothing: a large import from a slow disk takes many,
@@ -100,7 +100,7 @@ class _Child:
                     "-P",
                     "-c",
                     "import json, sys; given = json.load(sys.stdin); sys.path[:] = given['path']\n"
-                    "from cnnkit.components.probe import report; report(given)",
+                    "from cnnkit.components.plugin_probe import report; report(given)",
                 ],
                 stdin=subprocess.PIPE,
                 stdout=2,  # stdout is for answers
@@ -224,7 +224,7 @@ def report(given: dict[str, Any]) -> NoReturn:
     tell(ready=True)
     entry = importlib.metadata.EntryPoint("plugin", given["value"], hookspecs.NAMESPACE)
     try:
-        loaded = hooks.load(Plugin(given["distribution"], given["version"], given["value"], entry.load))
+        loaded = hook_calls.load(Plugin(given["distribution"], given["version"], given["value"], entry.load))
         kinds = [kind for kind in given["kinds"] if kind in loaded.hooks]
         tell(imported=loaded.imported, problems=loaded.problems[""], kinds=kinds)
         for kind in kinds:

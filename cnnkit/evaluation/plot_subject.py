@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnkit.classes import check_labels, first_outside, indices_of
-from cnnkit.components.predicted import not_finite
+from cnnkit.class_indices import check_labels, first_outside, indices_of
+from cnnkit.components.predicted_class import not_finite
 from cnnkit.errors import PlotError, ShapeError
 from cnnkit.network import Network, Node
 from cnnkit.training.run import Run

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.job import Job
+from benchmarks.child_job import Job
 from benchmarks.machine import cores
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +96,7 @@ class Child:
         # Before it starts, for the frameworks size their thread pools by the cores that they find.
         with cores(contender.job.workers):
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.serving", contender.module, contender.job.to_json()],
+                [sys.executable, "-m", "benchmarks.turn_child", contender.module, contender.job.to_json()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

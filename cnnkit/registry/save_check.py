@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnnkit.errors import RegistryError
-from cnnkit.registry import commit, log, references
+from cnnkit.registry import commit, digest_log, references
 from cnnkit.registry.files import Files
 
 MARGIN = 1 << 20
@@ -58,8 +58,8 @@ def _check_log(files: Files, folder: Path) -> None:
     """The log must be there if there are versions, be readable and writable, and leave a number."""
     if not commit.has_log(files, folder):
         return
-    files.close(files.open_end(folder / log.LOG))
-    log.read(files, folder)
+    files.close(files.open_end(folder / digest_log.LOG))
+    digest_log.read(files, folder)
     commit.next_number(files, folder)
 
 

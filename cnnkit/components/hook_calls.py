@@ -13,8 +13,8 @@ import pluggy
 from cnnkit.components import hookspecs
 from cnnkit.components.contracts import Component
 from cnnkit.components.plugins import BUILT_IN, KINDS, Plugin, a, told
-from cnnkit.components.undisturbed import undisturbed
-from cnnkit.lines import cut
+from cnnkit.components.process_state import undisturbed
+from cnnkit.printable_text import cut
 
 MOST = 10_000
 """Classes that a hook may return: one that yields forever takes all memory."""

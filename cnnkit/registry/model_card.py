@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.network import Network
-from cnnkit.registry.values import recipe_rows, shown
+from cnnkit.registry.manifest_rows import recipe_rows, shown
 from cnnkit.wording import shorten, sizes, thinned
 
 if TYPE_CHECKING:

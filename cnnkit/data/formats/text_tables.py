@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnkit.classes import listed
+from cnnkit.class_indices import listed
 from cnnkit.data.formats.checked_files import open_regular
 from cnnkit.errors import DataError
 from cnnkit.file_kinds import is_no_table, seems

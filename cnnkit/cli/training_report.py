@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.cli.output import note, say, say_command, say_pairs, say_table, warn
-from cnnkit.cli.recorded import needed_options
-from cnnkit.lines import on_one_line
+from cnnkit.cli.recorded_components import needed_options
+from cnnkit.printable_text import on_one_line
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
-    from cnnkit.registration import RegisteredTraining
+    from cnnkit.registered_training import RegisteredTraining
     from cnnkit.registry import Version
     from cnnkit.training import Run
 

@@ -8,7 +8,7 @@ from typing import Any
 from cnnkit.errors import RegistryError
 from cnnkit.registry.environment import deciding
 from cnnkit.registry.format import safety, sealing, text
-from cnnkit.registry.places import Place, Places
+from cnnkit.registry.work_folders import Place, Places
 from cnnkit.types import Array
 
 HEAD = {"format": "cnnkit checkpoint", "format_version": 1}

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.testing.example_inputs import domain_of, extreme, ordinary
-from cnnkit.testing.running import Built, Tile, backward, build, cast_parameters, forward, output
+from cnnkit.testing.tiled_passes import Built, Tile, backward, build, cast_parameters, forward, output
 from cnnkit.types import Array, Grads, Shape
 
 DTYPE = "float32"

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Generic, Self, TypeVar
 
 from cnnkit.errors import RegistryError
-from cnnkit.home import expanded
 from cnnkit.registry import commit, references
 from cnnkit.registry.files import Files
 from cnnkit.registry.references import choices
+from cnnkit.user_folders import expanded
 
 LATEST = "latest"
 PATIENCE = 2.0

@@ -1,4 +1,4 @@
-"""The child's side of a benchmark, `python -m benchmarks.serving MODULE JOB`: wait for a turn, do it, say how long."""
+"""The child of a benchmark, `python -m benchmarks.turn_child MODULE JOB`: wait for a turn, do it, say how long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.job import Job
+from benchmarks.child_job import Job
 
 
 class Turns:

@@ -16,7 +16,7 @@ from cnnkit.registry.environment import deciding
 from cnnkit.registry.format import sealing, text
 from cnnkit.registry.format.contents import unpack_any
 from cnnkit.registry.format.manifest import Manifest
-from cnnkit.registry.places import Place, Places
+from cnnkit.registry.work_folders import Place, Places
 
 HEAD = {"format": "cnnkit comparison", "format_version": 1}
 _RUN = re.compile(r"[0-9]+-[0-9]+")

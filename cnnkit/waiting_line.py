@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from cnnkit.folding import columns
+from cnnkit.text_folding import columns
 
 DELAY, PAUSE = 0.5, 1.0
 """Seconds before the line is shown, and between two of its states."""

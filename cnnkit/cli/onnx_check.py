@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnnkit.cli.output import note, say, say_table, warn
-from cnnkit.cli.recorded import recorded_dataset
+from cnnkit.cli.recorded_components import recorded_dataset
 
 if TYPE_CHECKING:
     from cnnkit.network import Network
@@ -25,7 +25,7 @@ def inputs_for(
     from cnnkit.data import load_dataset
     from cnnkit.data.named import named_dataset
     from cnnkit.errors import CnnkitError
-    from cnnkit.onnx.program import compared_samples
+    from cnnkit.onnx.executable_model import compared_samples
 
     try:
         data = load_dataset(named_dataset(chosen) if chosen else recorded_dataset(manifest, data_dir, trust), data_dir)

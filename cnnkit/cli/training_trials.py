@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def find_learning_rate(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
     """Print which learning rate the range test suggests, and write its picture if matplotlib is there."""
-    from cnnkit.training.assemble import data_for, model_for
+    from cnnkit.training.assembly import data_for, model_for
     from cnnkit.training.range_test import range_test
 
     data = data_for(recipe, data_dir)
@@ -38,7 +38,7 @@ def find_learning_rate(recipe: Recipe, workers: int | None, data_dir: str | None
 
 def _trainer(recipe: Recipe, workers: int | None) -> Trainer:
     """The recipe's trainer, whose warnings become lines of the command's own."""
-    from cnnkit.training.assemble import trainer_for
+    from cnnkit.training.assembly import trainer_for
     from cnnkit.training.progress import LiveProgress
 
     return trainer_for(recipe, workers, LiveProgress(console(sys.stderr)))
@@ -67,7 +67,7 @@ def _picture(found: RangeTest, suggestion: float, name: str) -> Path | None:
 def overfit_one_batch(recipe: Recipe, workers: int | None, data_dir: str | None, as_json: bool) -> None:
     """Print whether the network can memorize one batch. Raises CheckError if it cannot."""
     from cnnkit.errors import CheckError
-    from cnnkit.training.assemble import data_for, model_for
+    from cnnkit.training.assembly import data_for, model_for
     from cnnkit.training.one_batch import overfit_one_batch
 
     data = data_for(recipe, data_dir)

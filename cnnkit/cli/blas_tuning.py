@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.errors import ConfigError
-from cnnkit.home import user_folder
-from cnnkit.reading import read_plain
+from cnnkit.file_reading import read_plain
+from cnnkit.user_folders import user_folder
 
 VARIABLE = "OPENBLAS_CORETYPE"
 _AVX2 = {"avx2", "fma"}
@@ -128,7 +128,7 @@ def measure(coretype: str | None) -> Measured | None:
         environment[VARIABLE] = coretype
     with contextlib.suppress(subprocess.TimeoutExpired, ValueError):
         done = subprocess.run(
-            [sys.executable, "-P", "-c", "from cnnkit.cli.tuning import report; report()"],
+            [sys.executable, "-P", "-c", "from cnnkit.cli.blas_tuning import report; report()"],
             env=environment,
             capture_output=True,
             timeout=60,
@@ -159,7 +159,7 @@ def tune() -> dict[str, float]:
             gflops[coretype] = max(gflops[coretype], again.gflops)
     best = max(gflops, key=lambda coretype: gflops[coretype])
     if gflops[best] > MARGIN * gflops["default"]:
-        from cnnkit.writing import write_whole
+        from cnnkit.file_writing import write_whole
 
         write_whole(path, json.dumps({"coretype": best, "cpu": model}).encode(), ConfigError)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError
 from cnnkit.network import Network
-from cnnkit.training.assemble import model_for, trainer_for
+from cnnkit.training.assembly import model_for, trainer_for
 from cnnkit.training.callbacks import TimeLimit
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps import accumulated, endless_updates

@@ -23,11 +23,11 @@ from onnx import TensorProto, ValueInfoProto, helper
 from cnnkit.components import Runtime, installed_catalog
 from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.onnx import messages
-from cnnkit.onnx.limits import address_space, forbid_writing, limited
+from cnnkit.onnx.executable_model import with_outputs
 from cnnkit.onnx.load import Signature, check
-from cnnkit.onnx.program import with_outputs
+from cnnkit.onnx.process_limits import address_space, forbid_writing, limited
 from cnnkit.onnx.runtimes import execute
-from cnnkit.onnx.work import Bounds
+from cnnkit.onnx.work_estimate import Bounds
 from cnnkit.types import Array
 
 MAX_INPUT_BYTES = 2**62

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from cnnkit.components import Layer, Merge
-from cnnkit.components.described import described
+from cnnkit.components.value_description import described
 from cnnkit.errors import CheckError, ContractError
 from cnnkit.network.execution.operation import backward as drive_backward
 from cnnkit.network.execution.operation import forward as drive_forward
