@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from cnnkit.types import Array, Context, Shape
 
 
 def empty_pixels(shape: Shape, ctx: Context) -> Array:
     """Memory for an array (N, C, ...), in the order (..., C, N): kernels take it without a copy."""
-    order = (*range(2, len(shape)), 1, 0)
-    memory = ctx.empty(tuple(shape[axis] for axis in order))
-    return memory.transpose(np.argsort(order))
+    axes = len(shape)
+    memory = ctx.empty((*shape[2:], shape[1], shape[0]))
+    return memory.transpose(axes - 1, axes - 2, *range(axes - 2))
 
 
 def reshaped(x: Array, shape: Shape, ctx: Context) -> Array:
@@ -26,4 +24,5 @@ def reshaped(x: Array, shape: Shape, ctx: Context) -> Array:
         memory = ctx.empty(samples_last.shape)
         memory[...] = samples_last
         samples_last = memory
-    return samples_last.reshape(*shape, len(x)).transpose(len(shape), *range(len(shape)))
+    y = samples_last.reshape(*shape, len(x))
+    return y.T if len(shape) == 1 else y.transpose(len(shape), *range(len(shape)))

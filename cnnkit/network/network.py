@@ -111,8 +111,8 @@ class Network:
                 f"as Dense({len(self.labels)}) does, or for each pixel Conv2D({len(self.labels)}, 1)"
             )
         own(self, self.nodes)
-        self._engines: dict[Task | None, Engine] = {}
-        """Of the outputs under None, of the logits under the task that they are for."""
+        self._engines: dict[bool, tuple[Task, Engine]] = {}
+        """Of the logits and of the outputs, each with the task that it is for."""
         self._warned_at: set[tuple[str, int]] = set()
         """Files and lines that were told of inputs in other units."""
 
@@ -324,10 +324,10 @@ class Network:
         return self._engine(logits=logits).predict(self._taken(x), available_cores())
 
     def _engine(self, *, logits: bool) -> Engine:
-        task = self.task if logits else None
-        if task not in self._engines:
-            self._engines[task] = self.engine(logits=logits)
-        return self._engines[task]
+        made = self._engines.get(logits)
+        if made is None or made[0] is not self.task:
+            made = self._engines[logits] = self.task, self.engine(logits=logits)
+        return made[1]
 
     def _arrays(self) -> list[tuple[str, Array]]:
         return [

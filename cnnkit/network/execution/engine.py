@@ -138,7 +138,10 @@ class Engine:
 
         tiles, apart = self._tiles(len(x)), self._is_long(len(x))
         if len(tiles) == 1:  # alone, a tile may have all of BLAS
-            in_threads(1, one, tiles, apart=apart)
+            if apart:
+                in_threads(1, one, tiles, apart=True)
+            else:
+                one(tiles[0])
             return y
         with one_blas_thread():
             in_threads(threads, one, tiles, apart=apart)
