@@ -93,7 +93,8 @@ def install_command(runtime: type[Runtime]) -> str:
 def execute(runtime: Runtime, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """What `runtime.run` gives, as arrays. Raises OnnxError in whatever way a plugin's runtime fails."""
     try:
-        return {name: np.asarray(output) for name, output in runtime.run(model, inputs).items()}
+        # Copies: an output of ONNX Runtime lies in memory that has the values of all layers, and keeps all of it.
+        return {name: np.array(output) for name, output in runtime.run(model, inputs).items()}
     except OnnxError:
         raise
     except Exception as error:

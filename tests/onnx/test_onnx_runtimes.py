@@ -16,7 +16,7 @@ from cnnkit.layers import Dense
 from cnnkit.network import Sequential
 from cnnkit.onnx.executable_model import compared_samples
 from cnnkit.onnx.export import to_onnx
-from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, ensure_installed, is_installed
+from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, ensure_installed, execute, is_installed
 from cnnkit.types import Array
 
 MODEL = Sequential([Dense(3)], (4,))
@@ -141,3 +141,11 @@ def test_a_variant_of_the_distribution_counts_by_its_module(monkeypatch: pytest.
 )
 def test_what_is_compared_of_large_networks_is_in_proportion(layers: list[str], samples: int) -> None:
     assert compared_samples(Sequential(layers, (1, 8, 8))) == samples
+
+
+def test_what_a_runtime_gives_keeps_none_of_its_memory() -> None:
+    class Viewing(Runtime):
+        def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            return {"logits": np.zeros((1000, 1000))[0]}
+
+    assert execute(Viewing(), b"", {})["logits"].base is None
