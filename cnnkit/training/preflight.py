@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeGuard
 
 import numpy as np
@@ -28,7 +28,7 @@ from cnnkit.training.groups import groups_of
 from cnnkit.training.recording import Recorder, quantities_of
 from cnnkit.training.steps import check_clipping, factor_at, rate_of
 from cnnkit.training_options import OPTIONS, TrainingOptions
-from cnnkit.types import blocks
+from cnnkit.types import Samples, blocks
 from cnnkit.wording import did_you_mean
 
 WITHOUT = "remove it from the metrics, or write metrics=[] for none"
@@ -77,7 +77,6 @@ def preflight(options: TrainingOptions, model: Network, parts: Parts) -> list[st
         factor_at(options.schedule, epoch, options.epochs)
     _check_statistics(model, len(parts.train), options.batch_size)
     _check_class_metrics(options, model, parts)
-    _check_collecting(options, model, parts)
     return list(filter(None, [about_end(model.nodes, options.loss)]))
 
 
@@ -140,14 +139,15 @@ def _is_of_classes(metric: Metric) -> TypeGuard[_ClassMetric]:
     return type(metric).sums in own and getattr(metric, "threshold", None) is None
 
 
-def _check_collecting(options: TrainingOptions, model: Network, parts: Parts) -> None:
-    """Ask metrics that are measured after an epoch for their first rows, so that none is lost to what they refuse."""
-    even = np.full((1, *model.output_shape), 1 / model.output_shape[0], np.float32)
-    for metric in options.metrics:
-        for part in parts[1:3] if isinstance(metric, CollectingMetric) else ():
-            if part:
-                with Naming(metric):
-                    metric.sums(even, part.y[:1])
+def check_collecting(metrics: Sequence[Metric], model: Network, part: Samples | None) -> None:
+    """Ask metrics that are measured after an epoch for the first rows of their samples, so that none is lost to what
+    they refuse.
+    """
+    even = np.broadcast_to(np.float32(1 / model.output_shape[0]), (1, *model.output_shape))
+    for metric in metrics:
+        if part and isinstance(metric, CollectingMetric):
+            with Naming(metric):
+                metric.sums(even, part.y[:1])
 
 
 def _check_statistics(model: Network, samples: int, batch_size: int) -> None:

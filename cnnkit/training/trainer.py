@@ -39,7 +39,7 @@ from cnnkit.training.interruption import StopRequest, stop_on_interrupt
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.notebook_progress import shown
 from cnnkit.training.overview import TrainingOverview
-from cnnkit.training.preflight import begin, preflight
+from cnnkit.training.preflight import begin, check_collecting, preflight
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
 from cnnkit.training_options import TrainingOptions, Value, whole_or_none
@@ -211,6 +211,7 @@ class Trainer(TrainingOptions):
         engine.check_steps(len(checked.train), min(self.batch_size, len(checked.train)), self.accumulate or 1)
         for part in (checked.validation, checked.test):
             engine.check_evaluation(len(part or ()), self.objective)
+            check_collecting(self.metrics, model, part)
         return checked
 
     def session(

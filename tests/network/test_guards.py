@@ -66,7 +66,7 @@ class LossGives(CrossEntropy):
 
 
 LOSSES: dict[str, tuple[LossGives, str]] = {
-    "a mean": (LossGives(lambda losses, cache: (losses.mean(), cache)), "forward gave (float32, (an array"),
+    "a mean": (LossGives(lambda losses, cache: (losses.mean(), cache)), "forward gave (float32, ((an array"),
     "a 0-d array": (LossGives(lambda losses, cache: (np.array(losses.mean()), cache)), "(an array of shape (), "),
     "a column": (LossGives(lambda losses, cache: (losses[:, None], cache)), "(an array of shape (16, 1), "),
     "complex numbers": (LossGives(lambda losses, cache: (losses + 0j, cache)), "(an array of shape (16,), "),
