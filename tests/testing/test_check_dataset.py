@@ -41,8 +41,8 @@ class Empty(Changed):
     changes: ClassVar[dict[str, Any]] = {"test": made(0, 0)}
 
 
-class ChannelsOf3Axes(Changed):
-    changes: ClassVar[dict[str, Any]] = {"train": made(20, 0, x=np.zeros((20, 4, 5), np.float32))}
+class ImagesOf5Axes(Changed):
+    changes: ClassVar[dict[str, Any]] = {"train": made(20, 0, x=np.zeros((20, 1, 1, 4, 5), np.float32))}
 
 
 class Float64Inputs(Changed):
@@ -181,9 +181,9 @@ FAULTS: list[tuple[Dataset, str, str]] = [
     (ATuple(), "samples", "load must return Data, it returned tuple"),
     (Empty(), "samples", "test has no samples"),
     (
-        ChannelsOf3Axes(),
+        ImagesOf5Axes(),
         "samples",
-        r"train.x must be \(N, C, H, W\) or \(N, F\).*, it is ndarray of shape \(20, 4, 5\)",
+        r"train.x must be \(N, C, H, W\), \(N, C, L\) or \(N, F\).*, it is ndarray of shape \(20, 1, 1, 4, 5\)",
     ),
     (Float64Inputs(), "samples", "uint8 or float32, it is ndarray of shape .*, float64"),
     (SmallClasses(), "samples", r"train.y must be class indices, int64 of shape \(N,\), or \(N, H, W\).*, uint8"),
