@@ -149,8 +149,9 @@ def _numbers(node: NodeProto, shapes: Mapping[str, Shape], kinds: Mapping[str, i
             window = [(n - 1) * step + 1 for n, step in zip(given[1][2:], apart, strict=False)]
             each = given[1][1] * math.prod(window)
         case "ConvTranspose" if len(given) > 1 and len(given[1]) > 2:
-            laid = math.prod(given[0]) * math.prod(given[1][1:])
-            return NODE + sum(map(math.prod, given)) + outputs + laid + laid // given[0][1] * ELEMENT
+            made = math.prod(given[1][1:])
+            laid = made * max(1, _integer(node, "group")) * math.prod((*given[0][:1], *given[0][2:]))
+            return NODE + sum(map(math.prod, given)) + outputs + made * math.prod(given[0]) + laid * ELEMENT
         case "AveragePool" | "MaxPool":
             return NODE + outputs * (WINDOW + ELEMENT * math.prod(_integers(node, "kernel_shape")))
     if node.op_type in PRODUCTS and any(kinds.get(name, TensorProto.FLOAT) != TensorProto.FLOAT for name in node.input):

@@ -150,6 +150,46 @@ def means_without_end(model: ModelProto) -> None:
     _give(model, "mean", 4)
 
 
+def transposed_without_end(model: ModelProto) -> None:
+    """Each of 400 x 400 pixels lays 399 x 399 numbers on a larger image."""
+    _weights(model, "pads", np.array([0, 0, 196, 196] * 2, np.int64))
+    _weights(model, "kernel", np.ones((1, 1, 399, 399), np.float32))
+    _before(model, "ConvTranspose", ["large", "kernel"], "laid", pads=[199] * 4)
+    _before(model, "Pad", ["input", "pads"], "large")
+    _give(model, "laid", 4)
+
+
+def transposed_with_no_groups(model: ModelProto) -> None:
+    _weights(model, "kernel", np.ones((1, 1, 2, 2), np.float32))
+    _before(model, "ConvTranspose", ["input", "kernel"], "laid", group=0)
+    _give(model, "laid", 4)
+
+
+def transposed_with_stride_of_zero(model: ModelProto) -> None:
+    _weights(model, "kernel", np.ones((1, 1, 2, 2), np.float32))
+    _before(model, "ConvTranspose", ["input", "kernel"], "laid", strides=[0, 0])
+    _give(model, "laid", 4)
+
+
+def blocks_of_nothing(model: ModelProto) -> None:
+    _before(model, "DepthToSpace", ["input"], "blocks", blocksize=0)
+    _give(model, "blocks", 4)
+
+
+def slices_in_steps_of_zero(model: ModelProto) -> None:
+    for name in ("start", "axis", "step"):
+        _weights(model, name, np.array([0], np.int64))
+    _weights(model, "end", np.array([2**62], np.int64))
+    _before(model, "Slice", ["input", "start", "end", "axis", "step"], "part")
+    _give(model, "part", 4)
+
+
+def indices_beyond_everything(model: ModelProto) -> None:
+    _weights(model, "indices", np.array([2**62, -(2**62)], np.int64))
+    _before(model, "Gather", ["input", "indices"], "gathered", axis=3)
+    _give(model, "gathered", 4)
+
+
 def windows_of_terabytes(model: ModelProto) -> None:
     """A convolution whose unrolled windows do not fit in any memory."""
     _weights(model, "pads", np.array([0, 0, 496, 496] * 2, np.int64))
