@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 from cnnkit.errors import CnnkitError
+from cnnkit.file_kinds import SAMPLE, kind_of, seems
 
 
 def write_whole(path: Path, data: bytes, error: type[CnnkitError]) -> None:
@@ -28,8 +29,20 @@ def write_whole(path: Path, data: bytes, error: type[CnnkitError]) -> None:
             temporary.unlink()
 
 
-def check_target(path: Path, error: type[CnnkitError]) -> None:
-    """Find out, before the work is done, that no file can appear there: a folder or device is not replaced by one."""
+def check_target(path: Path, error: type[CnnkitError], *own: str) -> None:
+    """Find out, before the work is done, that no file can appear there: a folder or device is not replaced by one.
+
+    own: the kinds of files, of `file_kinds`, that may be replaced: one of another kind was not written by the same
+    command, and somebody may need it. None for files of any kind.
+    """
     with contextlib.suppress(OSError):  # such as a name that is too long: writing says what is wrong
         if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
             raise error(f"cannot write {path}: expected the name of a file in a folder that exists")
+        if own and path.exists():
+            with path.open("rb") as file:
+                content = file.read(SAMPLE)
+            if content and kind_of(content) not in own:
+                raise error(
+                    f"cannot write {path}: there is a file of that name already, and {seems(content)}; choose another "
+                    "name, or remove it"
+                )

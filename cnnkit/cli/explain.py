@@ -79,6 +79,7 @@ def explain(
     from cnnkit.components.predicted_class import not_finite
     from cnnkit.errors import ConfigError, DataError
     from cnnkit.explanation import explain, write_page
+    from cnnkit.file_kinds import PAGE
     from cnnkit.file_writing import check_target
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
@@ -87,7 +88,7 @@ def explain(
     record = Registry(registry).read(ref)
     version = record.version
     target_file = output or Path(f"{version.name}-{version.number}.html")
-    check_target(target_file, DataError)
+    check_target(target_file, DataError, PAGE)
     model = record.model()
     target: Any = None
     picture = None

@@ -54,9 +54,8 @@ def export(
     The file is written only if an installed runtime gives the model's answers; a warning names each that does not.
     The verdict is stored with the version.
     """
-    from cnnkit.errors import CheckError, ConfigError, OnnxError
-    from cnnkit.file_writing import check_target
-    from cnnkit.onnx.export import to_onnx, write_onnx
+    from cnnkit.errors import CheckError, ConfigError
+    from cnnkit.onnx.export import check_onnx_target, to_onnx, write_onnx
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
@@ -72,7 +71,7 @@ def export(
     version = record.version
     model = record.model()
     target = output or Path(f"{version.name}-{version.number}.onnx")
-    check_target(target, OnnxError)
+    check_onnx_target(target)
     report, inputs = None, None
     with waiting("exporting"):
         proto = to_onnx(model, opset=opset, metadata=provenance(record), input_dtype=input_dtype)

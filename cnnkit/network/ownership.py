@@ -35,6 +35,7 @@ def refuse_owned(layers: Sequence[Layer | Merge]) -> None:
         owner = _owners.get(id(layer))
         if owner is not None and any(node.layer is layer for node in owner.nodes):
             raise ConfigError(
-                f"{layer!r} belongs to another network, which would lose its parameters: put copy.deepcopy(layer), or "
-                "its expression, into the new one, and copy the values with load_state"
+                f"{layer!r} belongs to another network, which would lose its parameters: pass that network as weights, "
+                'as in Sequential([*old.layers[:-1], "Dense(3)"], weights=old), which copies its layers and takes '
+                "their weights over; for new weights, give the layer's expression"
             )

@@ -15,7 +15,8 @@ from onnx import ModelProto, TensorProto, checker, helper, shape_inference
 
 from cnnkit.components.checks import whole
 from cnnkit.errors import ConfigError, OnnxError
-from cnnkit.file_writing import write_whole
+from cnnkit.file_kinds import ONNX
+from cnnkit.file_writing import check_target, write_whole
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.operation import operation_of
 from cnnkit.onnx.graph_builder import GraphBuilder
@@ -26,6 +27,7 @@ from cnnkit.user_folders import expanded
 PREPROCESSING = "preprocessing"
 OWN = {PREPROCESSING, BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES}
 """What a file calls values that are no node's."""
+SUFFIX = ".onnx"
 MIN_OPSET, MAX_OPSET = 13, 22
 """From the first opset with an axis-wise Softmax to the newest that the oldest allowed onnx package knows."""
 
@@ -52,7 +54,7 @@ def export_onnx(
 ) -> Path:
     """Write the model in prediction mode as one ONNX file and return its path.
 
-    The file is what `to_onnx` gives. It appears complete or not at all; a file of that name is replaced.
+    The file is what `to_onnx` gives. It appears complete or not at all; an ONNX file of that name is replaced.
     Raises OnnxError if it cannot be written, and what `to_onnx` raises.
     """
     return write_onnx(to_onnx(model, opset=opset, metadata=metadata, input_dtype=input_dtype), path)
@@ -61,8 +63,19 @@ def export_onnx(
 def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
     """Write an ONNX model as one file, complete or not at all. Raises OnnxError if that cannot be done."""
     path = expanded(path)
+    check_onnx_target(path)
     write_whole(path, proto.SerializeToString(deterministic=True), OnnxError)
     return path
+
+
+def check_onnx_target(path: Path) -> None:
+    """Find out, before the work is done, that no ONNX file can be written there. Raises OnnxError.
+
+    Its name must end in .onnx, and what is there is only replaced if it is one.
+    """
+    check_target(path, OnnxError, ONNX)
+    if path.suffix.lower() != SUFFIX:
+        raise OnnxError(f"cannot write {path}: expected the name of an ONNX file, which ends in {SUFFIX}")
 
 
 def to_onnx(

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnkit import file_writing
 from cnnkit.errors import RegistryError
 from cnnkit.file_kinds import MODEL, POINTER, ZIP, foreign
 from cnnkit.registry import commit
@@ -47,7 +48,7 @@ _ENCRYPTED = 0x1
 
 
 def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) -> Path:
-    """Write a bundle, whole or not at all; a file of that name is replaced. Equal content gives equal bytes.
+    """Write a bundle, whole or not at all; a zip file of that name is replaced. Equal content gives equal bytes.
 
     others: the members beside the version's own file. Raises RegistryError if it cannot be written, or is too large.
     """
@@ -72,9 +73,7 @@ def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) 
 
 def check_target(path: str | Path) -> None:
     """Find out, before the work is done, that a bundle could not be written there. Raises RegistryError."""
-    path = Path(path)
-    if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
-        raise RegistryError(f"cannot write {path}: expected the name of a file in a folder that exists")
+    file_writing.check_target(Path(path), RegistryError, ZIP)
 
 
 def provenance(record: Record) -> dict[str, str]:

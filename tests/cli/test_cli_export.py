@@ -72,11 +72,11 @@ def test_a_wrong_file_is_not_kept(trained: Any, tmp_path: Path, wrong_export: No
 
 
 def test_a_wrong_file_does_not_replace_a_right_one(trained: Any, tmp_path: Path, wrong_export: None) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"what was there")
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x08\x12\x03old")
     result = trained("export", "tiny@1", "-o", "model.onnx", "--json")
     assert result.code == 1
     assert (result.document["path"], result.document["validation"]["ok"]) == (None, False)
-    assert (tmp_path / "model.onnx").read_bytes() == b"what was there"
+    assert (tmp_path / "model.onnx").read_bytes() == b"\x08\x08\x12\x03old"
 
 
 def test_validate_finds_a_changed_weight(trained: Any, tmp_path: Path) -> None:

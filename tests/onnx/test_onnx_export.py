@@ -20,6 +20,9 @@ from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.onnx.validate import validate_onnx
 from cnnkit.types import Array, Cache, Context, OnnxGraph, Preprocessing
 
+OLD = b"\x08\x08\x12\x03old"
+"""The beginning of an ONNX file."""
+
 
 def small(*end: Layer) -> Sequential:
     return Sequential(
@@ -197,7 +200,7 @@ def test_models_that_a_file_cannot_hold_are_refused(monkeypatch: pytest.MonkeyPa
 
 def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(b"old")
+    path.write_bytes(OLD)
     assert export_onnx(small(), path) == path
     onnx.checker.check_model(onnx.load(path))
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
@@ -207,7 +210,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(b"old")
+    path.write_bytes(OLD)
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -215,7 +218,26 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OnnxError, match=r"cannot write .*model\.onnx: No space left on device"):
         export_onnx(small(), path)
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("model.onnx", b"old")]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("model.onnx", OLD)]
+
+
+def test_a_file_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    for content, kind in ((b"\x89PNG\r\n\x1a\n", "a PNG image"), (b"notes", "text"), (b"\0\1\2", "something else")):
+        path.write_bytes(content)
+        with pytest.raises(OnnxError, match=f"a file of that name already, and this seems to be {kind};"):
+            export_onnx(small(), path)
+        assert path.read_bytes() == content
+    path.write_bytes(b"")
+    assert export_onnx(small(), path) == path
+    assert export_onnx(small(), path) == path
+
+
+@pytest.mark.parametrize("name", ["model.png", "model", "model.onnx.bak"])
+def test_the_name_of_an_onnx_file_ends_so(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OnnxError, match=r"expected the name of an ONNX file, which ends in \.onnx$"):
+        export_onnx(small(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path) -> None:

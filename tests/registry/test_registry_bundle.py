@@ -106,10 +106,10 @@ def test_a_wrong_onnx_file_goes_into_no_bundle(
 
     registry.save(model, "net")
     monkeypatch.setattr(cnnkit.onnx.export, "to_onnx", wrong)
-    (tmp_path / "net.zip").write_bytes(b"what was there")
+    (tmp_path / "net.zip").write_bytes(b"PK\x03\x04 what was there")
     with pytest.raises(CheckError, match=r"(?s)net.zip was not written: .* would differ from those of net@1\n.*FAIL"):
         api.export_bundle("net@1", tmp_path / "net.zip", registry)
-    assert (tmp_path / "net.zip").read_bytes() == b"what was there"
+    assert (tmp_path / "net.zip").read_bytes() == b"PK\x03\x04 what was there"
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "write"])
@@ -118,7 +118,7 @@ def test_nothing_half_written_stays(
 ) -> None:
     registry.save(model, "net")
     record = registry.read("net@1")
-    (tmp_path / "net.zip").write_bytes(b"what was there")
+    (tmp_path / "net.zip").write_bytes(b"PK\x03\x04 what was there")
     before = sorted(tmp_path.iterdir())
 
     def full(*arguments: Any, **options: Any) -> None:
@@ -129,7 +129,7 @@ def test_nothing_half_written_stays(
         with pytest.raises(RegistryError, match=r"cannot write .*net\.zip: No space left on device"):
             write_bundle(tmp_path / "net.zip", record, {})
     assert sorted(tmp_path.iterdir()) == before
-    assert (tmp_path / "net.zip").read_bytes() == b"what was there"
+    assert (tmp_path / "net.zip").read_bytes() == b"PK\x03\x04 what was there"
     write_bundle(tmp_path / "net.zip", record, {})
     assert read_version_file(tmp_path / "net.zip") == record.version.path.read_bytes()
 
