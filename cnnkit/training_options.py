@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from cnnkit.arguments import Configured
 from cnnkit.errors import ConfigError
 from cnnkit.option_declaration import Option
 
@@ -197,7 +198,7 @@ def _sampling(name: str, given: Any) -> Any:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TrainingOptions:
+class TrainingOptions(Configured):
     """How a training goes, as the table [train] of a recipe says it; values may be given as there, or as components.
 
     Raises ConfigError for values outside what is allowed.

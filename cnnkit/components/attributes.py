@@ -14,6 +14,7 @@ from cnnkit.components.escape_analysis import hands_over, is_ours
 DYNAMIC = {"__dict__", "__setattr__", "setattr", "vars"}
 """Code that names one of these may keep attributes under names that stand nowhere."""
 CONTRACTS = {f"cnnkit.components.{module}" for module in ("contracts", "declared", "training_contracts")}
+CONTRACTS.add("cnnkit.arguments")
 
 
 def unread(thing: object) -> list[str]:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from cnnkit.arguments import refuse_unknown
 from cnnkit.components import contracts, hook_calls
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import Call, format_call, parse
@@ -215,8 +216,9 @@ def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:
 
     accepted = contracts.signature(cls)
     try:
+        refuse_unknown(cls, kwargs)
         accepted.bind(*args, **kwargs)
-    except TypeError as error:
+    except (TypeError, ConfigError) as error:
         raise ConfigError(f"{written()}: {error}; expected {cls.__name__}{_shown(accepted)}") from None
     try:
         return cls(*args, **kwargs)

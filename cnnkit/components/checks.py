@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array
+from cnnkit.wording import did_you_mean
 
 SHARES_ADD_UP = 1e-3
 """How far from 1 the sum of a sample's shares may be: float32 adds up a thousand of them no better."""
@@ -81,7 +82,8 @@ def true_or_false(name: str, value: Any) -> bool:
 def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
     """Return the argument `name` if it is one of the allowed words."""
     if value not in allowed:
-        raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        hint = did_you_mean(value, allowed, 1) if isinstance(value, str) else ""
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}{hint and f'; {hint}'}")
     return str(value)
 
 

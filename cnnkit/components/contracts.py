@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from cnnkit.arguments import Configured
 from cnnkit.components.declared import Declared, Exemplified
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
@@ -37,7 +38,7 @@ def are_indices_for(targets: Array, output_shape: Shape) -> bool:
     return targets.dtype.kind in "iu" and targets.shape[1:] == output_shape[1:]
 
 
-class Component:
+class Component(Configured):
     """Something found by name whose `repr` is the expression that recreates it.
 
     `__init__` takes configuration only (literals, or other components) and keeps each argument in an attribute of

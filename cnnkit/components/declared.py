@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
+from cnnkit.arguments import Configured
 from cnnkit.errors import ComponentError
 from cnnkit.types import Array, Example, LayerCost, Shape
 
@@ -28,7 +29,7 @@ class Exemplified:
                 setattr(cls, name, getattr(Exemplified, name))
 
 
-class Declared(Exemplified):
+class Declared(Exemplified, Configured):
     """All of it is optional: without it, it is unknown.
 
     A class that is derived from another may compute something else. It does not inherit what is in `OWN`, and must
@@ -58,7 +59,7 @@ class Declared(Exemplified):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Give each its own `params` and `buffers`, so that no `__init__` has to."""
-        self = super().__new__(cls)
+        self = super().__new__(cls, *args, **kwargs)
         self.params, self.buffers = {}, {}
         return self
 

@@ -17,6 +17,7 @@ from cnnkit.network import INPUT, Network, Node
 from cnnkit.training.run import Run
 from cnnkit.types import Array, Data, Shape
 from cnnkit.user_folders import expanded
+from cnnkit.wording import did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,7 +108,9 @@ def draw(kind: str, subjects: Sequence[Subject]) -> Figure:
     if kind == COMPARE:
         return _compare(subjects)
     if kind not in KINDS:
-        raise PlotError(f"expected a kind of picture, {', '.join((*KINDS, COMPARE))}, got {kind!r}")
+        kinds = (*KINDS, COMPARE)
+        hint = did_you_mean(str(kind), kinds, 1)
+        raise PlotError(f"expected a kind of picture, {', '.join(kinds)}, got {kind!r}{hint and f'; {hint}'}")
     if len(subjects) != 1:
         raise PlotError(f"{kind} shows one model, got {len(subjects)}: several models can be shown with {COMPARE}")
     return KINDS[kind](subjects[0])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cnnkit import axes
+from cnnkit.arguments import Configured
 from cnnkit.components import Layer, Loss, Merge, Metric
 from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted_class import NO_CLASS, not_finite, predicted_classes
@@ -52,7 +53,7 @@ CLASSES = Task("classes", from_logits=True)
 """What a network is for until a training says otherwise."""
 
 
-class Network:
+class Network(Configured):
     """Nodes that run in order; `Sequential` and `Graph` differ in how they build them.
 
     Inputs x of all methods are (N, *input_shape), uint8 or float, in the dataset's own units: the preprocessing is a

@@ -93,7 +93,10 @@ def parts_of(data: Given, model: Network, loss: Loss) -> Parts:
         case (x, y):
             given = (as_inputs(x), y), None, None
         case _:
-            raise ConfigError(f"expected a dataset, or a pair of arrays (inputs, targets), got {type(data).__name__}")
+            raise ConfigError(
+                "expected a dataset, or a pair of arrays (inputs, targets), as in trainer.fit(model, (x, y)); got "
+                f"{type(data).__name__}"
+            )
     known = data.labels if isinstance(data, Data) else ()
     check_labels(model.labels, known)
     labels = model.labels or known

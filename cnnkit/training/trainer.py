@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Never
 
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError
 from cnnkit.input_units import warn_of_units
@@ -76,7 +76,7 @@ class Trainer(TrainingOptions):
         self,
         model: Network,
         data: Given,
-        *,
+        *more: Never,
         validation: float | tuple[Inputs, Any] | Samples | None = None,
         stop: StopRequest | None = None,
         checkpoints: Checkpoints | None = None,
@@ -96,6 +96,8 @@ class Trainer(TrainingOptions):
         Raises what `prepare` raises, ConfigError for a callback or keep = "best" that needs what there is not, and
         TrainingError, naming the layer, if a loss, gradient or weight is not finite.
         """
+        if more:
+            raise ConfigError("fit takes inputs and targets as a pair: trainer.fit(model, (x, y))")
         data = with_validation(data, validation, self.seed)
         if stop is None:
             with stop_on_interrupt() as stop:

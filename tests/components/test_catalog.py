@@ -154,7 +154,7 @@ class TestBuilding:
         ("expression", "problem"),
         [
             ("Dense()", "missing a required argument: 'units'"),
-            ("Dense(3, depth=2)", "got an unexpected keyword argument 'depth'"),
+            ("Dense(3, depth=2)", "Dense has no argument depth: it takes units, bias"),
             ("Dense(3, True, 1)", "too many positional arguments"),
             ("Dense(3, units=4)", "multiple values for argument 'units'"),
             ("Dense(1001)", "too many units"),

@@ -1,0 +1,51 @@
+"""Arguments that a class does not take: which one was meant, wherever an object is made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any, Self
+
+from cnnkit.errors import ConfigError
+from cnnkit.wording import did_you_mean
+
+LEARNING_RATE = 'the learning rate is an argument of the optimizer, as in optimizer="Adam(0.01)"'
+ELSEWHERE = {
+    ("Trainer", "lr"): LEARNING_RATE,
+    ("Trainer", "learning_rate"): LEARNING_RATE,
+    ("", "activation"): "an activation is a layer of its own: put one such as ReLU() after it",
+    ("", "learning_rate"): "did you mean lr?",
+    ("", "in_channels"): "inputs are known from the layer before: remove it",
+    ("", "in_features"): "inputs are known from the layer before: remove it",
+    ("", "out_channels"): "did you mean filters?",
+}
+"""What other libraries call arguments, by class, "" for any, and name."""
+
+
+class Configured:
+    """What is made by keyword arguments, of which one that is not taken is told with the name that was meant."""
+
+    def __new__(cls, *_args: Any, **kwargs: Any) -> Self:
+        """Raise ConfigError for a keyword that `__init__` does not take; all else is Python's to find."""
+        if kwargs:
+            refuse_unknown(cls, kwargs)
+        return super().__new__(cls)
+
+
+def refuse_unknown(cls: type, given: Iterable[str]) -> None:
+    """Raise ConfigError for the first name that is no argument of a class, saying which one was probably meant."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return
+    known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{cls.__name__} has no argument {name}{_meant(cls, name, known)}")
+
+
+def _meant(cls: type, name: str, known: list[str]) -> str:
+    elsewhere = ELSEWHERE.get((cls.__name__, name)) or ELSEWHERE.get(("", name), "")
+    if elsewhere.startswith("did you mean ") and elsewhere[13:-1] not in known:
+        elsewhere = ""
+    hint = elsewhere or did_you_mean(name, known, 1)
+    return f": {hint}" if hint else f": it takes {', '.join(known) or 'none'}"
