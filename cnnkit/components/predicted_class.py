@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cnnkit.errors import DataError
 from cnnkit.types import Array
 
 NO_CLASS = -1
@@ -28,3 +29,13 @@ def predicted_classes(scores: Array) -> Array:
 def not_finite(who: str, what: str) -> str:
     """What to say of a model whose probabilities are NaN: no class is the most probable one then."""
     return f"{who} gives NaN for {what}: its weights are not finite, or an input is not"
+
+
+def require_told(told: Array, what: str) -> None:
+    """Raise DataError for the first sample of which nothing is told; told: (N, ...) bool."""
+    if not told.all():
+        first = int(np.argwhere(~told)[0, 0])
+        raise DataError(
+            f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: fix or remove the sample; "
+            f"logits(x) and predict_proba(x) keep NaN"
+        )

@@ -15,8 +15,8 @@ from cnnkit import axes
 from cnnkit.arguments import Configured
 from cnnkit.components import Layer, Loss, Merge, Metric
 from cnnkit.components.checks import one_of, whole
-from cnnkit.components.predicted_class import NO_CLASS, not_finite, predicted_classes
-from cnnkit.errors import DataError, ShapeError, UnitsWarning
+from cnnkit.components.predicted_class import NO_CLASS, predicted_classes, require_told
+from cnnkit.errors import ShapeError, UnitsWarning
 from cnnkit.input_units import Range, Units, bounds, units_hint, units_of
 from cnnkit.layers.special import sigmoid
 from cnnkit.network.execution.engine import Engine
@@ -227,11 +227,11 @@ class Network(Configured):
         match self.task.gives:
             case "classes":
                 classes = predicted_classes(self.logits(x))
-                _require_all(classes != NO_CLASS, "class")
+                require_told(classes != NO_CLASS, "class")
                 return classes
             case "labels":
                 probabilities = self.predict_proba(x)
-                _require_all(~np.isnan(probabilities), "labels")
+                require_told(~np.isnan(probabilities), "labels")
                 return probabilities >= 0.5
         return self.outputs(x)
 
@@ -373,16 +373,6 @@ class Network(Configured):
         if place not in self._warned_at:
             warnings.warn(text, UnitsWarning, stacklevel=level)
             self._warned_at.add(place)
-
-
-def _require_all(told: Array, what: str) -> None:
-    """Raise DataError for the first sample of which nothing is told; told: (N, ...) bool."""
-    if not told.all():
-        first = int(np.argwhere(~told)[0, 0])
-        raise DataError(
-            f"{not_finite('the network', f'sample {first}')}. So it predicts no {what}: fix or remove the sample; "
-            f"logits(x) and predict_proba(x) keep NaN"
-        )
 
 
 def _restored(
