@@ -10,7 +10,7 @@ import inspect
 from pathlib import Path
 
 from cnnkit.components import Component, installed_catalog
-from cnnkit.components.plugins import BUILT_IN
+from cnnkit.components.plugin_metadata import BUILT_IN
 
 PAGE = Path(__file__).with_name("components.md")
 KINDS = {

@@ -13,7 +13,7 @@ import pytest
 from cnnkit import Sequential, Trainer, plot
 from cnnkit.arguments import ELSEWHERE
 from cnnkit.components import Layer, installed_catalog
-from cnnkit.components.plugins import KINDS
+from cnnkit.components.plugin_metadata import KINDS
 from cnnkit.errors import ConfigError, PlotError
 from cnnkit.layers import Conv2D, Dense, ReLU
 from cnnkit.losses import CrossEntropy

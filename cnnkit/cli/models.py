@@ -160,7 +160,7 @@ def show(
 
 def _show_recipe(record: Record) -> None:
     """Print the recipe; characters that steer a terminal as the escapes that TOML has for them."""
-    from cnnkit.components.plugins import BUILT_IN
+    from cnnkit.components.plugin_metadata import BUILT_IN
     from cnnkit.evaluation.reproduce import whole_recipe
 
     text = whole_recipe(record).to_toml()

@@ -29,7 +29,7 @@ def list_plugins(as_json: Json = False, _debug: Debug = False) -> None:
     Imports and queries each plugin in a separate process.
     """
     from cnnkit.components import installed_catalog
-    from cnnkit.components.plugins import KINDS
+    from cnnkit.components.plugin_metadata import KINDS
 
     catalog = installed_catalog()
     found: list[dict[str, Any]] = []

@@ -138,7 +138,7 @@ def recorded_level(model: Network, manifest: Manifest, trust: Trust) -> float | 
 
 def needed_options(manifest: Manifest, data_dir: str | None) -> str:
     """What must be added to a command that measures a version: "" if its file may choose everything on its own."""
-    from cnnkit.components.plugins import BUILT_IN, normalized
+    from cnnkit.components.plugin_metadata import BUILT_IN, normalized
     from cnnkit.errors import DataError
 
     origins = [origin for key, origin in manifest.components.items() if key.startswith(MEASURED)]

@@ -25,7 +25,7 @@ def runtime_states(catalog: Catalog) -> list[RuntimeState]:
 
 
 def _state(catalog: Catalog, plugin: Plugin, cls: type[Runtime]) -> RuntimeState:
-    from cnnkit.components.plugins import BUILT_IN
+    from cnnkit.components.plugin_metadata import BUILT_IN
     from cnnkit.onnx.runtimes import is_installed
 
     source = "" if plugin.distribution == BUILT_IN else f", of {plugin.distribution} {plugin.version}"

@@ -15,7 +15,7 @@ from cnnkit.components.contracts import (
     Runtime,
 )
 from cnnkit.components.hookspecs import hookimpl
-from cnnkit.components.plugins import Plugin, installed_plugins
+from cnnkit.components.plugin_metadata import Plugin, installed_plugins
 from cnnkit.components.training_contracts import Callback, GradientMethod, Optimizer, Schedule
 
 __all__ = [

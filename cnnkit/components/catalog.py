@@ -12,8 +12,8 @@ from cnnkit.components import contracts, hook_calls
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import Call, format_call, parse
 from cnnkit.components.hook_calls import Loaded
-from cnnkit.components.plugin_probe import Found, can_probe, probe
-from cnnkit.components.plugins import BUILT_IN, EXAMPLES, KINDS, Plugin, a, installed_plugins, is_from, told
+from cnnkit.components.plugin_isolation import Found, can_probe, probe
+from cnnkit.components.plugin_metadata import BUILT_IN, EXAMPLES, KINDS, Plugin, a, installed_plugins, is_from, told
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError
 from cnnkit.wording import did_you_mean
 

@@ -12,7 +12,7 @@ import pluggy
 
 from cnnkit.components import hookspecs
 from cnnkit.components.contracts import Component
-from cnnkit.components.plugins import BUILT_IN, KINDS, Plugin, a, told
+from cnnkit.components.plugin_metadata import BUILT_IN, KINDS, Plugin, a, told
 from cnnkit.components.process_state import undisturbed
 from cnnkit.printable_text import cut
 

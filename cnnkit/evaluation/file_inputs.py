@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from cnnkit.data.formats.appearance import is_framed, looks_inverted
-from cnnkit.data.formats.content_framing import LONGEST, find_content, framed_content
+from cnnkit.data.formats.crop_and_centre import LONGEST, find_content, framed_content
 from cnnkit.data.formats.images import framed
 from cnnkit.data.formats.input_files import read_inputs
 from cnnkit.data.formats.pictures import Picture, pixels_of

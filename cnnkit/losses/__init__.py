@@ -1,11 +1,11 @@
 """Losses: one number for each sample, and its gradient with respect to the network's outputs."""
 
 from cnnkit.components.contracts import Loss
+from cnnkit.losses.binary_cross_entropy import BinaryCrossEntropy
 from cnnkit.losses.cross_entropy import CrossEntropy, Focal, WeightedCrossEntropy
-from cnnkit.losses.labels import BinaryCrossEntropy
+from cnnkit.losses.dice_jaccard import Dice, Jaccard
+from cnnkit.losses.hinge import Hinge
 from cnnkit.losses.log_probabilities import NLL, KLDiv
-from cnnkit.losses.margin import Hinge
-from cnnkit.losses.overlap import Dice, Jaccard
 from cnnkit.losses.regression import MAE, MSE, Huber, LogCosh
 
 LOSSES: tuple[type[Loss], ...] = (

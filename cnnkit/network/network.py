@@ -20,7 +20,7 @@ from cnnkit.errors import ShapeError, UnitsWarning
 from cnnkit.input_units import Range, Units, bounds, units_hint, units_of
 from cnnkit.layers.special import sigmoid
 from cnnkit.network.execution.engine import Engine
-from cnnkit.network.execution.frozen import with_frozen
+from cnnkit.network.execution.frozen_batch_norm import with_frozen
 from cnnkit.network.execution.threads import available_cores
 from cnnkit.network.graph.final_layers import has_probabilities, softmax, with_logits
 from cnnkit.network.graph.node import Node, owners

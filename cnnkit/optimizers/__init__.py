@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from cnnkit.components.training_contracts import Optimizer
+from cnnkit.optimizers.adagrad_rmsprop import Adadelta, Adagrad, RMSprop
 from cnnkit.optimizers.adam import Adam, AdamW
 from cnnkit.optimizers.adam_variants import Adamax, NAdam, RAdam
 from cnnkit.optimizers.gradient_descent import SGD
+from cnnkit.optimizers.lamb_lars import LAMB, LARS
 from cnnkit.optimizers.lbfgs import LBFGS
+from cnnkit.optimizers.lion import Lion
 from cnnkit.optimizers.lookahead import Lookahead
 from cnnkit.optimizers.muon import Muon
-from cnnkit.optimizers.sign import Lion
-from cnnkit.optimizers.squares import Adadelta, Adagrad, RMSprop
-from cnnkit.optimizers.trust import LAMB, LARS
 
 __all__ = [
     "LAMB",

@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components.checks import finite, in_range, one_of, true_or_false, whole
 from cnnkit.errors import ConfigError
 from cnnkit.optimizers.adam import AdamW
-from cnnkit.optimizers.trust import norm
+from cnnkit.optimizers.lamb_lars import norm
 from cnnkit.types import Array, Example, Scope
 
 SMALLEST = 1e-7

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from cnnkit.components.plugins import BUILT_IN
+from cnnkit.components.plugin_metadata import BUILT_IN
 from cnnkit.network import available_cores
 from cnnkit.registry.revision import revision
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl, installed_catalog, installed_plugins
 from cnnkit.components.expressions import Call, parse
-from cnnkit.components.plugins import BUILT_IN, normalized
+from cnnkit.components.plugin_metadata import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, PluginVersionWarning, RegistryError
 from cnnkit.network import CLASSES, Graph, Network, Sequential
 from cnnkit.network.graph.node import owners

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from cnnkit.components import Component, installed_catalog
 from cnnkit.components.expressions import Call, parse
-from cnnkit.components.plugins import BUILT_IN, normalized
+from cnnkit.components.plugin_metadata import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, ConfigError, RegistryError
 from cnnkit.registry.environment import OWN
 from cnnkit.registry.format.manifest import Manifest, Origin, is_distribution

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cnnkit.components.training_contracts import Schedule
 from cnnkit.schedules.composed import Product, Sequence
-from cnnkit.schedules.falls import Constant, Exponential, MultiStep, Polynomial, Step
+from cnnkit.schedules.cosine_and_cyclic import Cosine, CosineRestarts, Cyclic, OneCycle
+from cnnkit.schedules.decay import Constant, Exponential, MultiStep, Polynomial, Step
 from cnnkit.schedules.plateau import ReduceOnPlateau
 from cnnkit.schedules.warm_up import Warmup
-from cnnkit.schedules.waves import Cosine, CosineRestarts, Cyclic, OneCycle
 
 __all__ = [
     "SCHEDULES",

@@ -13,17 +13,17 @@ from cnnkit.components import Callback
 from cnnkit.components.error_naming import Naming
 from cnnkit.errors import ComponentError, TrainingError
 from cnnkit.network import Network, Objective, Session, Sums
-from cnnkit.training import diagnosis
+from cnnkit.training import not_finite
 from cnnkit.training.averaging import average_of
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
-from cnnkit.training.hints import Hints, about_gap
 from cnnkit.training.history_recording import Recorder, quantities_of
 from cnnkit.training.interruption import StopRequest
-from cnnkit.training.parameter_movement import Movement
+from cnnkit.training.optimizer_check import Movement
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import History
 from cnnkit.training.steps import accumulated, clipped, factor_at, feedback_of, rate_of, updates
+from cnnkit.training.training_hints import Hints, about_gap
 from cnnkit.training.watching import Watchers
 from cnnkit.training_options import TrainingOptions
 from cnnkit.types import Array, Samples
@@ -208,8 +208,8 @@ class Loop:
         scale, norm = clipped(session, norm, options)
         session.update(self._rate, position.updates + 1, scale)
         self._movement.step(self._rate * norm)
-        if not diagnosis.weights_are_finite(session.engine):
-            raise self._not_finite("the update overflowed", diagnosis.first_weights(session.engine))
+        if not not_finite.weights_are_finite(session.engine):
+            raise self._not_finite("the update overflowed", not_finite.first_weights(session.engine))
         position.updates += 1
         if self._average:
             self._average.update(position.updates)
@@ -222,7 +222,7 @@ class Loop:
         """Raises NotFiniteError for a loss or gradient that is not finite."""
         if not (math.isfinite(sums.loss) and math.isfinite(norm)):
             found = f"the loss is {sums.loss / sums.count:g} and the gradient's norm {norm:g}"
-            raise self._not_finite(found, diagnosis.first_not_finite(self._session, batch, key))
+            raise self._not_finite(found, not_finite.first_not_finite(self._session, batch, key))
 
     def _end_epoch(self, sums: Sums, quantities: dict[str, bool]) -> None:
         """Measure the epoch, record it, and move on to the next one."""
@@ -239,7 +239,7 @@ class Loop:
 
     def _measure(self, sums: Sums, quantities: dict[str, bool]) -> None:
         options, position = self._options, self._position
-        if place := diagnosis.first_buffer(self._model):
+        if place := not_finite.first_buffer(self._model):
             raise self._not_finite("running statistics overflowed", place)
         began = time.perf_counter()
         means = self._session.objective.means(sums)

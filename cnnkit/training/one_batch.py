@@ -11,9 +11,9 @@ from cnnkit.components.checks import whole
 from cnnkit.components.contracts import are_indices_for
 from cnnkit.components.predicted_class import predicted_classes
 from cnnkit.network import Engine, Network, available_cores
-from cnnkit.training.hints import about_inputs
 from cnnkit.training.steps import batches, clipped, rate_of
 from cnnkit.training.trainer import Trainer
+from cnnkit.training.training_hints import about_inputs
 from cnnkit.types import Data, Samples, Task
 
 EVERY = 5

@@ -7,7 +7,7 @@ import pytest
 
 from cnnkit.augmentations import AUGMENTATIONS
 from cnnkit.components import Augmentation, Mixing, installed_catalog
-from cnnkit.components.plugins import BUILT_IN
+from cnnkit.components.plugin_metadata import BUILT_IN
 from cnnkit.errors import ConfigError
 from cnnkit.testing import check_augmentation
 from cnnkit.testing.augmentation import ALL, EPOCHS, result

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 import cnnkit.onnx.export
 import cnnkit.onnx.file_content
 from cnnkit.components import Catalog, Plugin, hookimpl
-from cnnkit.components.plugins import installed_plugins
+from cnnkit.components.plugin_metadata import installed_plugins
 from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.types import Array
 

@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.components import Layer, Optimizer, installed_catalog
 from cnnkit.components.attributes import unread
-from cnnkit.components.plugins import KINDS
+from cnnkit.components.plugin_metadata import KINDS
 from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Dropout, ReLU
 from cnnkit.network import Sequential
 from cnnkit.optimizers import SGD

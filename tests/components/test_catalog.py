@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.components import Catalog, Layer, Optimizer, Plugin
 from cnnkit.components.expressions import Call
-from cnnkit.components.plugins import normalized
+from cnnkit.components.plugin_metadata import normalized
 from cnnkit.errors import ComponentError, ConfigError, ExpressionError
 
 MakePlugin = Callable[..., Plugin]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.components import Catalog, Plugin, installed_plugins, plugin_probe
+from cnnkit.components import Catalog, Plugin, installed_plugins, plugin_isolation
 from cnnkit.components.process_state import undisturbed
 from cnnkit.errors import CnnkitWarning, ComponentError
 from cnnkit.process_activity import PROCESSES
@@ -113,7 +113,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def test_what_does_not_answer_is_told(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugin_probe, "PATIENCE", 2.0)
+    monkeypatch.setattr(plugin_isolation, "PATIENCE", 2.0)
     plugins = {name: install(f"probe-{name}", source) for name, (source, _) in HANGING.items()}
     catalog = Catalog(list(plugins.values()))
     assert catalog.names("layer") == []
@@ -127,9 +127,9 @@ WAITING = "no answer, and no work, for 0.5 seconds"
 
 @pytest.mark.skipif(not PROCESSES.is_dir(), reason="the system does not tell what processes do")
 def test_who_does_nothing_is_not_waited_for(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugin_probe, "IDLE", 0.5)
-    monkeypatch.setattr(plugin_probe, "TOLD", 0.2)
-    monkeypatch.setattr(plugin_probe, "PATIENCE", 1800.0)
+    monkeypatch.setattr(plugin_isolation, "IDLE", 0.5)
+    monkeypatch.setattr(plugin_isolation, "TOLD", 0.2)
+    monkeypatch.setattr(plugin_isolation, "PATIENCE", 1800.0)
     sleeping = install("probe-sleeps", "import time; time.sleep(3600)")
     hook = install("probe-hook", HOOK + "import time; time.sleep(3600)" + LAYERS.format(name="Before"))
     until = "import time; until = time.process_time() + 1\nwhile time.process_time() < until: pass\n"
@@ -145,7 +145,7 @@ def test_who_does_nothing_is_not_waited_for(install: Install, monkeypatch: pytes
 
 
 def test_what_goes_wrong_is_told_and_takes_nothing_along(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugin_probe, "MOST", 1 << 19)
+    monkeypatch.setattr(plugin_isolation, "MOST", 1 << 19)
     plugins = {name: install(f"probe-{name}", source) for name, (source, _) in GONE.items()}
     good = install("probe-good", LAYERS.format(name="Good"))
     half = install("probe-half", LAYERS.format(name="Half") + HOOK + "import os; os._exit(4)")
@@ -238,7 +238,7 @@ def test_ctrl_c_ends_the_question_and_what_was_asked(install: Install, monkeypat
         raise KeyboardInterrupt
 
     monkeypatch.setattr(subprocess, "Popen", remembered)
-    monkeypatch.setattr(plugin_probe, "_followed", interrupted)
+    monkeypatch.setattr(plugin_isolation, "_followed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Catalog([plugin]).names("layer")
     assert [process.returncode for process in asked] == [-signal.SIGKILL]

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.handwriting_on_paper import DISTURBANCES, photograph, sheet_of
 from cnnkit import Registry
 from cnnkit.data import load_dataset
-from cnnkit.data.formats.content_framing import LONGEST, find_content, framed_content
+from cnnkit.data.formats.crop_and_centre import LONGEST, find_content, framed_content
 from cnnkit.data.formats.pictures import Picture, open_picture, pixels_of
 from cnnkit.errors import ConfigError, DataError
 from cnnkit.evaluation.predict import predict_files

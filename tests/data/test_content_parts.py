@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cnnkit.data.formats.content_framing import Content, background, find_content, framed_content
+from cnnkit.data.formats.crop_and_centre import Content, background, find_content, framed_content
 from cnnkit.types import Array, Framing
 
 MASS = Framing(content=20, centre="mass")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cnnkit.components import Catalog, Plugin, Runtime, hookimpl
-from cnnkit.components.plugins import installed_plugins
+from cnnkit.components.plugin_metadata import installed_plugins
 from cnnkit.errors import CostError
 from cnnkit.network import Sequential
 from cnnkit.onnx.available_runtimes import Available, available_runtimes

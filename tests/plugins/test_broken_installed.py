@@ -78,7 +78,8 @@ epochs = 1
 batch_size = 256
 """
 IMPATIENT = (
-    "from cnnkit.components import plugin_probe; plugin_probe.PATIENCE = 2.0; from cnnkit.cli import main; main()"
+    "from cnnkit.components import plugin_isolation; plugin_isolation.PATIENCE = 2.0; "
+    "from cnnkit.cli import main; main()"
 )
 
 

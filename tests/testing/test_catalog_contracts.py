@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnnkit.components import Component, Dataset, Loss, Metric, installed_catalog
 from cnnkit.components.contracts import signature
-from cnnkit.components.plugins import BUILT_IN
+from cnnkit.components.plugin_metadata import BUILT_IN
 from cnnkit.losses import LOSSES
 from cnnkit.metrics import METRICS
 from cnnkit.onnx.runtimes import is_installed

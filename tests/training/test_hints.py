@@ -13,9 +13,9 @@ from cnnkit.components import Layer
 from cnnkit.network import Network
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.data_checks import Validated
-from cnnkit.training.hints import Hints
 from cnnkit.training.one_batch import overfit_one_batch
 from cnnkit.training.progress import Progress
+from cnnkit.training.training_hints import Hints
 from cnnkit.types import Array, Context, Data, Grads, Preprocessing, Samples
 from tests.training.test_class_balance import AfterSteps, Kept
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.data.formats.content_framing import PHOTOGRAPH, background
+from cnnkit.data.formats.crop_and_centre import PHOTOGRAPH, background
 from cnnkit.data.formats.images import framed
 from cnnkit.data.formats.pictures import Picture, border, pixels_of
 from cnnkit.types import Array, Framing

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, cast
 
 from cnnkit.components import hook_calls, hookspecs
-from cnnkit.components.plugins import KINDS, Plugin
+from cnnkit.components.plugin_metadata import KINDS, Plugin
 from cnnkit.errors import CnnkitWarning
 from cnnkit.process_activity import Watch
 
@@ -100,7 +100,7 @@ class _Child:
                     "-P",
                     "-c",
                     "import json, sys; given = json.load(sys.stdin); sys.path[:] = given['path']\n"
-                    "from cnnkit.components.plugin_probe import report; report(given)",
+                    "from cnnkit.components.plugin_isolation import report; report(given)",
                 ],
                 stdin=subprocess.PIPE,
                 stdout=2,  # stdout is for answers
