@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.errors import ShapeError
 from cnnkit.layers.activation import each
-from cnnkit.layers.special import sigmoid
+from cnnkit.layers.special_functions import sigmoid
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components.checks import one_of, positive
-from cnnkit.layers import special
+from cnnkit.layers import special_functions
 from cnnkit.layers.activation import _Activation
 from cnnkit.types import Array, Example, LayerCost, OnnxGraph, Shape
 
@@ -46,7 +46,7 @@ class Sigmoid(_Activation):
 
     def value(self, x: Array) -> Any:
         """1 / (1 + exp(-x))."""
-        return special.sigmoid(x)
+        return special_functions.sigmoid(x)
 
     def derivative(self, y: Array) -> Any:
         """y * (1 - y)."""
@@ -164,11 +164,11 @@ class Softplus(_Activation):
 
     def value(self, x: Array) -> Any:
         """Softplus of beta * x, divided by beta."""
-        return special.softplus(x * self.beta) / self.beta
+        return special_functions.softplus(x * self.beta) / self.beta
 
     def derivative(self, x: Array) -> Any:
         """The sigmoid of beta * x."""
-        return special.sigmoid(x * self.beta)
+        return special_functions.sigmoid(x * self.beta)
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """The form that does not overflow: ONNX Softplus takes exp of large numbers in some runtimes."""
@@ -203,11 +203,11 @@ class SiLU(_Activation):
 
     def value(self, x: Array) -> Any:
         """x * sigmoid(x)."""
-        return x * special.sigmoid(x)
+        return x * special_functions.sigmoid(x)
 
     def derivative(self, x: Array) -> Any:
         """The product rule."""
-        return special.sigmoid(x) + x * special.sigmoid_derivative(x)
+        return special_functions.sigmoid(x) + x * special_functions.sigmoid_derivative(x)
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """ONNX Sigmoid and Mul."""
@@ -251,16 +251,20 @@ class GELU(_Activation):
 
     def value(self, x: Array) -> Any:
         """x * P(x); (1 + tanh(v)) / 2 is sigmoid(2 v), in which no digits are lost."""
-        return x * (special.normal_distribution(x) if self.approximate == "none" else special.sigmoid(2 * _tangent(x)))
+        return x * (
+            special_functions.normal_distribution(x)
+            if self.approximate == "none"
+            else special_functions.sigmoid(2 * _tangent(x))
+        )
 
     def derivative(self, x: Array) -> Any:
         """The product rule."""
         if self.approximate == "none":
-            return special.normal_distribution(x) + x * special.normal_density(x)
+            return special_functions.normal_distribution(x) + x * special_functions.normal_density(x)
         near = np.clip(x, -SATURATED, SATURATED)
         inner = (1 + 3 * CUBIC * near * near) * (2 * math.sqrt(2 / math.pi))
         v = 2 * _tangent(x)
-        return special.sigmoid(v) + near * special.sigmoid_derivative(v) * inner
+        return special_functions.sigmoid(v) + near * special_functions.sigmoid_derivative(v) * inner
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """The formula: ONNX has Gelu from opset 20 on."""
@@ -309,7 +313,7 @@ class Mish(_Activation):
     def derivative(self, x: Array) -> Any:
         """The product rule."""
         inner, rest = _tanh_of_softplus(x)
-        return inner + x * rest * (1 + inner) * special.sigmoid(x)
+        return inner + x * rest * (1 + inner) * special_functions.sigmoid(x)
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """The formula: ONNX has Mish from opset 18 on."""

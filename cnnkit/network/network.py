@@ -18,7 +18,7 @@ from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted_class import NO_CLASS, predicted_classes, require_told
 from cnnkit.errors import ShapeError, UnitsWarning
 from cnnkit.input_units import Range, Units, bounds, units_hint, units_of
-from cnnkit.layers.special import sigmoid
+from cnnkit.layers.special_functions import sigmoid
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.frozen_batch_norm import with_frozen
 from cnnkit.network.execution.threads import available_cores

@@ -9,7 +9,7 @@ from cnnkit.components.checks import in_range, not_negative, positive, whole
 from cnnkit.components.quantities import greater_is_better
 from cnnkit.components.training_contracts import Callback
 from cnnkit.training.logs import CSVLog, JSONLog
-from cnnkit.training.measuring import LayerStatistics, Memory
+from cnnkit.training.statistics_callbacks import LayerStatistics, Memory
 
 
 def better(value: float, than: float, greater: bool, by_more_than: float = 0.0) -> bool:

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from cnnkit import components
+from cnnkit.arguments import ELSEWHERE
 from cnnkit.components.expressions import parse
 from cnnkit.errors import ConfigError, RecipeError
 from cnnkit.file_kinds import EMPTY, TABLE, TEXT, foreign
@@ -213,6 +214,8 @@ def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: st
     if kind == "extra_forbidden":
         elsewhere = [other for other, fields in SECTIONS.items() if name in fields.model_fields]
         hint = f"; did you mean {elsewhere[0]}.{name}?" if elsewhere else _nearest(name, section.model_fields)
+        if title == "train" and (meant := ELSEWHERE.get(("Trainer", name))):
+            hint = f": {meant}"
         return f"[{title}] has no key {name!r}{hint}"
     if kind == "value_error":
         return f"{key}: {message.removeprefix('Value error, ')}"

@@ -13,7 +13,7 @@ import pytest
 from cnnkit.components import Layer, installed_catalog
 from cnnkit.components.contracts import signature
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.layers import GELU, GLU, LAYERS, SELU, Clip, LogSoftmax, Mish, PReLU, Softplus, special
+from cnnkit.layers import GELU, GLU, LAYERS, SELU, Clip, LogSoftmax, Mish, PReLU, Softplus, special_functions
 from cnnkit.layers.activation import PIECE, _Activation, each
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array
@@ -88,20 +88,22 @@ def below(x: Array) -> Array:
 
 def test_the_normal_distribution_to_the_last_digits() -> None:
     x = np.linspace(-37, 37, 20_001)
-    np.testing.assert_allclose(special.normal_distribution(x), below(x), rtol=0, atol=5e-16)
+    np.testing.assert_allclose(special_functions.normal_distribution(x), below(x), rtol=0, atol=5e-16)
     near = x[np.abs(x) < 5]
-    np.testing.assert_allclose(special.normal_distribution(near), below(near), rtol=5e-15)
+    np.testing.assert_allclose(special_functions.normal_distribution(near), below(near), rtol=5e-15)
     single = x.astype("f4")
-    np.testing.assert_allclose(special.normal_distribution(single), below(single), rtol=0, atol=2e-7)
-    np.testing.assert_allclose(special.normal_density(x), np.exp(-x * x / 2) / math.sqrt(2 * math.pi), rtol=1e-12)
+    np.testing.assert_allclose(special_functions.normal_distribution(single), below(single), rtol=0, atol=2e-7)
+    np.testing.assert_allclose(
+        special_functions.normal_density(x), np.exp(-x * x / 2) / math.sqrt(2 * math.pi), rtol=1e-12
+    )
 
 
 def test_sigmoid_and_softplus_keep_small_numbers() -> None:
     x = np.linspace(-700, 700, 2001)
     expected = 1 / (1 + np.exp(-x))
-    np.testing.assert_allclose(special.sigmoid(x), expected, rtol=1e-15)
-    np.testing.assert_allclose(special.sigmoid_derivative(x), expected / (1 + np.exp(x)), rtol=1e-14)
-    np.testing.assert_allclose(special.softplus(x), np.logaddexp(0, x), rtol=1e-15)
+    np.testing.assert_allclose(special_functions.sigmoid(x), expected, rtol=1e-15)
+    np.testing.assert_allclose(special_functions.sigmoid_derivative(x), expected / (1 + np.exp(x)), rtol=1e-14)
+    np.testing.assert_allclose(special_functions.softplus(x), np.logaddexp(0, x), rtol=1e-15)
     np.testing.assert_allclose(there_and_back(Softplus(3.0), x[None])[0][0], np.logaddexp(0, 3 * x) / 3, rtol=1e-14)
 
 

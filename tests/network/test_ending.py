@@ -11,7 +11,7 @@ from cnnkit import Sequential, Trainer, explain, export_onnx, validate_onnx
 from cnnkit.components import Layer
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import Flatten, Sigmoid, Softmax
-from cnnkit.layers.special import sigmoid
+from cnnkit.layers.special_functions import sigmoid
 from cnnkit.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from cnnkit.network.graph.final_layers import SMALLEST, Log, softmax, softmax_at_end, softmax_inside
 from cnnkit.onnx.runtimes import ReferenceEvaluator

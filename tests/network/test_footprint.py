@@ -13,7 +13,7 @@ from cnnkit.errors import ConfigError, TrainingError
 from cnnkit.losses import CrossEntropy
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Forecast, Objective, Sequential, training_session
-from cnnkit.network.execution.workspace import pages
+from cnnkit.network.execution.memory_plan import pages
 from cnnkit.optimizers import Adam
 from cnnkit.training import Run, Trainer
 from cnnkit.types import Array, Cache, Context, Grads, Samples, Shape

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from cnnkit.network.execution import workspace as module
-from cnnkit.network.execution.workspace import ALIGNMENT, PLANS, Memory
+from cnnkit.network.execution import memory_plan as module
+from cnnkit.network.execution.memory_plan import ALIGNMENT, PLANS, Memory
 from cnnkit.types import Array, Shape
 
 SEEDS = range(30)

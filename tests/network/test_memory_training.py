@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.components import Layer
 from cnnkit.network import Sequential
-from cnnkit.network.execution.workspace import Memory, Request
+from cnnkit.network.execution.memory_plan import Memory, Request
 from cnnkit.training import Trainer
 from cnnkit.types import Array, Shape
 
@@ -58,7 +58,7 @@ def test_positive_control_arrays_that_share_memory_too_early_are_noticed(monkeyp
         return np.asarray(np.abs(born - request.born) < 2)
 
     def change() -> None:
-        monkeypatch.setattr("cnnkit.network.execution.workspace.in_use_together", too_early)
-        monkeypatch.setattr("cnnkit.network.execution.workspace.MemoryPlan.is_free", lambda plan, number: True)
+        monkeypatch.setattr("cnnkit.network.execution.memory_plan.in_use_together", too_early)
+        monkeypatch.setattr("cnnkit.network.execution.memory_plan.MemoryPlan.is_free", lambda plan, number: True)
 
     assert differing(CHANGING, change)

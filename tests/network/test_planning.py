@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cnnkit.network import Sequential
+from cnnkit.network.execution.memory_plan import MemoryPlan
 from cnnkit.network.execution.plan import plan
-from cnnkit.network.execution.workspace import MemoryPlan
 from cnnkit.network.graph.node import flatten
 from cnnkit.network.graph.summary import Summary
 

@@ -20,7 +20,7 @@ from cnnkit.testing import check_callback
 from cnnkit.training.callbacks import EarlyStopping
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.logs import CSVLog, JSONLog
-from cnnkit.training.measuring import LayerStatistics, Memory
+from cnnkit.training.statistics_callbacks import LayerStatistics, Memory
 from cnnkit.types import Array, Shape, TrainingStep
 from tests.training.test_checkpoint import InMemory, StopsAfter
 

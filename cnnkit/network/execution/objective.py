@@ -13,7 +13,7 @@ from cnnkit.components import CollectingMetric, Loss, Metric
 from cnnkit.components.error_naming import Naming
 from cnnkit.components.value_description import described
 from cnnkit.errors import ComponentError, ShapeError
-from cnnkit.layers.special import sigmoid
+from cnnkit.layers.special_functions import sigmoid
 from cnnkit.network.graph.final_layers import softmax, takes_logits
 from cnnkit.types import Array, Cache, Shape
 

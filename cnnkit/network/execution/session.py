@@ -16,12 +16,12 @@ import numpy as np
 
 from cnnkit.components import GradientMethod, Optimizer
 from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.memory_plan import memory_errors_told
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.optimization import move, scope_of, slots_of
 from cnnkit.network.execution.parameter_groups import Groups, ParameterGroups
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_pass import TilePass, to_end, to_stop
-from cnnkit.network.execution.workspace import memory_errors_told
 from cnnkit.types import Array, Samples, Shape
 
 SLOT_BYTES = 64 << 20

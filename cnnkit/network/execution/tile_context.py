@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.network.execution.workspace import Memory
+from cnnkit.network.execution.memory_plan import Memory
 from cnnkit.network.graph.keyed_random import keyed_rng
 from cnnkit.network.kernels.layout import memory_order
 from cnnkit.types import Array, Inputs, Shape

@@ -23,6 +23,7 @@ from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.available_memory import present_memory, readable
 from cnnkit.network.execution.cost import AMPLE
 from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.memory_plan import memory_errors_told
 from cnnkit.network.execution.numeric import in_float64
 from cnnkit.network.execution.objective import Objective
 from cnnkit.network.execution.optimization import slots_of
@@ -30,7 +31,6 @@ from cnnkit.network.execution.session import busy_workers, slot_count
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.execution.tile_pass import alone
-from cnnkit.network.execution.workspace import memory_errors_told
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.types import Samples
 

@@ -24,11 +24,11 @@ from cnnkit import errors
 from cnnkit.components import Optimizer
 from cnnkit.errors import CnnkitError, TrainingError
 from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.memory_plan import out_of_memory, pages
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.parameter_groups import Groups
 from cnnkit.network.execution.session import NO_GROUPS, Session
 from cnnkit.network.execution.tile_pass import alone, to_end, to_stop
-from cnnkit.network.execution.workspace import out_of_memory, pages
 from cnnkit.terminal import HANGUP
 from cnnkit.types import Array, Samples, Shape
 
