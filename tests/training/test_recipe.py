@@ -147,7 +147,7 @@ def test_none_takes_an_option_back() -> None:
     ("overrides", "problem"),
     [
         ({"epoch": 3}, "[train] has no key 'epoch'; did you mean epochs?"),
-        ({"train.lr": 0.1}, "[train] has no key 'lr': the learning rate is an argument of the optimizer, as in "),
+        ({"train.lr": 0.1}, "[train] has no key 'lr': the learning rate is an argument of the optimizer, as in optimizer=\"Adam(0.01)\""),
         ({"name": "x"}, "[train] has no key 'name'; did you mean model.name?"),
         ({"trian.epochs": 3}, "there is no table [trian]; did you mean train?"),
         ({"train.epochs.x": 3}, "[train] has no key 'epochs.x'; did you mean epochs?"),
