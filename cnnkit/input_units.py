@@ -7,11 +7,11 @@ files, whose white is known.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnkit import caller_warnings
 from cnnkit.errors import UnitsWarning
 from cnnkit.types import Array, Inputs, Preprocessing, Shape, blocks
 
@@ -89,7 +89,7 @@ def units_hint(known: Units | None, given: Range, dtype: str | np.dtype[Any]) ->
 def warn_of_units(known: Units | None, given: Range, dtype: str | np.dtype[Any]) -> None:
     """A `UnitsWarning` with what `units_hint` says, if it says anything."""
     if hint := units_hint(known, given, dtype):
-        warnings.warn(f"the inputs have {hint}", UnitsWarning, stacklevel=2)
+        caller_warnings.warn(f"the inputs have {hint}", UnitsWarning)
 
 
 class Scale(NamedTuple):

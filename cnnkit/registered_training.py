@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from cnnkit import api
+from cnnkit import api, caller_warnings
 from cnnkit.errors import RegistryError
 from cnnkit.evaluation.reproduce import check_reproduction
 from cnnkit.registry import Registry, RunFolder, Runs, Version
@@ -30,7 +29,7 @@ PATIENCE, PAUSE = 300.0, 2.0
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
+    caller_warnings.warn(text, RuntimeWarning)
 
 
 class RegisteredTraining:

@@ -11,11 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, cast
 
+from cnnkit import caller_warnings
 from cnnkit.components import hook_calls, hookspecs
 from cnnkit.components.plugin_metadata import KINDS, Plugin
 from cnnkit.errors import CnnkitWarning
@@ -169,7 +169,7 @@ class _Child:
             self._told = True
             plugin = self.plugin
             text = f"waiting for the plugin {plugin.distribution} {plugin.version}, which is asked what it provides"
-            warnings.warn(text, CnnkitWarning, stacklevel=2)
+            caller_warnings.warn(text, CnnkitWarning)
 
 
 def _is_bool(value: Any) -> bool:

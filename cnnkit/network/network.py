@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import sys
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cnnkit import axes
+from cnnkit import axes, caller_warnings
 from cnnkit.arguments import Configured
 from cnnkit.components import Layer, Loss, Merge, Metric
 from cnnkit.components.checks import one_of, whole
@@ -47,7 +45,6 @@ from cnnkit.wording import counted
 if TYPE_CHECKING:
     from cnnkit.registry import Registry, Version
 
-PACKAGE = __name__.partition(".")[0]
 InputDtype = Literal["uint8", "float32"]
 CLASSES = Task("classes", from_logits=True)
 """What a network is for until a training says otherwise."""
@@ -366,13 +363,9 @@ class Network(Configured):
 
     def _warn_of_units(self, text: str) -> None:
         """Warn each line that asks this network once: the text has values, by which Python would take all for new."""
-        level, frame = 1, sys._getframe()
-        while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
-            level, frame = level + 1, frame.f_back
-        place = frame.f_code.co_filename, frame.f_lineno
-        if place not in self._warned_at:
-            warnings.warn(text, UnitsWarning, stacklevel=level)
-            self._warned_at.add(place)
+        if (line := caller_warnings.line()) not in self._warned_at:
+            caller_warnings.warn(text, UnitsWarning)
+            self._warned_at.add(line)
 
 
 def _restored(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
+from cnnkit.notebook_html import html_table
 from cnnkit.onnx.expected_answers import MARGIN, MOST_ROUNDING
 
 
@@ -59,7 +61,7 @@ class RuntimeResult:
 COLUMNS = ("runtime", "samples", "absolute", "relative", "label flips", "worst sample", "verdict")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ValidationReport:
     """The verdict of `validate_onnx` over all runtimes."""
 
@@ -138,13 +140,24 @@ class ValidationReport:
             "left_out": list(self.left_out),
         }
 
+    def __repr__(self) -> str:
+        """The verdict in a line; `str` has the whole report."""
+        each = "".join(f", {result.runtime} {'pass' if result.ok else 'FAIL'}" for result in self.results)
+        return f"<ValidationReport: {self._verdict()}{each}>"
+
+    def _repr_html_(self) -> str:
+        """The whole report, for notebooks."""
+        remarks = "".join(f"<p>{escape(remark)}</p>" for remark in (*self.remarks(), *self.faults()))
+        return html_table(COLUMNS, self.rows(), self._verdict(), left=1) + remarks
+
+    def _verdict(self) -> str:
+        return f"{self.path} {'passed' if self.ok else 'FAILED'} (tolerance {self.tolerance:g})"
+
     def __str__(self) -> str:
         table = [COLUMNS, *self.rows()]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-        verdict = "passed" if self.ok else "FAILED"
-        head = f"{self.path} {verdict} (tolerance {self.tolerance:g})"
-        return "\n".join([head, *lines, *self.remarks(), *self.faults()])
+        return "\n".join([self._verdict(), *lines, *self.remarks(), *self.faults()])
 
 
 def _finite(value: Any) -> Any:

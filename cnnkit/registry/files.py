@@ -14,11 +14,11 @@ import stat
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 
+from cnnkit import caller_warnings
 from cnnkit.errors import CnnkitWarning, RegistryError
 
 TOLD, PATIENCE = 2.0, 30.0
@@ -197,9 +197,7 @@ class Files:
                     ) from None
                 if waited > TOLD and not told:
                     told = True
-                    warnings.warn(
-                        f"waiting for another process that holds the lock of {folder}", CnnkitWarning, stacklevel=2
-                    )
+                    caller_warnings.warn(f"waiting for another process that holds the lock of {folder}", CnnkitWarning)
                 time.sleep(_PAUSE)
             except OSError:  # a file system without locks: changes at once may undo each other
                 return file

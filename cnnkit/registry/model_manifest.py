@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
-import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from cnnkit import caller_warnings
 from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl, installed_catalog, installed_plugins
 from cnnkit.components.expressions import Call, parse
 from cnnkit.components.plugin_metadata import BUILT_IN, normalized
@@ -102,7 +102,7 @@ def rebuild(
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
         raise RegistryError(f"{ref} cannot be loaded: {error}") from error
     for text in _other_versions(asked, manifest):
-        warnings.warn(f"{ref} {text}", PluginVersionWarning, stacklevel=3)
+        caller_warnings.warn(f"{ref} {text}", PluginVersionWarning)
     return model
 
 

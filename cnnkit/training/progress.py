@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from cnnkit import caller_warnings
 from cnnkit.printable_text import NAME, on_one_line, printable
 from cnnkit.terminal import is_quiet, shows_progress
 from cnnkit.text_folding import columns, fold
@@ -52,7 +52,7 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """Something went wrong, and the training continues."""
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        caller_warnings.warn(text, RuntimeWarning)
 
 
 class LiveProgress(Progress):

@@ -15,6 +15,11 @@ History = dict[str, list[float]]
 
 All are equally long, so that `pandas.DataFrame(run.history)` is a table with a row for each epoch."""
 
+VALIDATION = "validation_"
+"""How the names of what is measured on the validation samples begin."""
+RATES = ("lr", "seconds")
+"""What a history has beside loss and metrics, but for arrays, whose names have brackets."""
+
 
 @dataclass(frozen=True, repr=False)
 class Run:
@@ -46,18 +51,23 @@ class Run:
 
     def __repr__(self) -> str:
         epochs = len(next(iter(self.history.values()), []))
-        measured = "".join(f", test {name} {value:.4g}" for name, value in self.metrics.items())
+        known = [(part, numbers) for part, numbers in self._measured().items() if numbers]
+        part, numbers = known[-1] if known else ("", {})  # those on the test samples say most
+        measured = "".join(f", {part} {name} {value:.4g}" for name, value in numbers.items())
         return f"<Run: {counted(epochs, 'epoch')}, {self.reason}{measured}>"
+
+    def _names(self) -> list[str]:
+        """Of loss and metrics."""
+        shown = [name for name in self.history if "[" not in name and name not in RATES]
+        return [*dict.fromkeys(name.removeprefix(VALIDATION) for name in shown)]
+
+    def _measured(self) -> dict[str, dict[str, float]]:
+        """Loss and metrics of the model that there is, by the samples that they were measured on."""
+        return {"training": self._kept(""), "validation": self._kept(VALIDATION), "test": self.metrics}
 
     def _repr_html_(self) -> str:
         """The curves of loss and metrics, and their numbers in the epoch whose weights the model has."""
-        shown = [name for name in self.history if "[" not in name and name not in ("lr", "seconds")]
-        names = [*dict.fromkeys(name.removeprefix("validation_") for name in shown)]
-        measured = {
-            "training": self._kept(names, ""),
-            "validation": self._kept(names, "validation_"),
-            "test": self.metrics,
-        }
+        names, measured = self._names(), self._measured()
         columns = [column for column, numbers in measured.items() if numbers]
         rows = [
             [name, *(f"{measured[column][name]:.4f}" if name in measured[column] else "" for column in columns)]
@@ -73,14 +83,13 @@ class Run:
         return f"<div>{''.join(curves)}</div>{table}<p>{escape(repr(self)[1:-1])}</p>"
 
     def _curves(self, name: str) -> tuple[list[float], list[float]]:
-        return self.history.get(name, []), self.history.get(f"validation_{name}", [])
+        return self.history.get(name, []), self.history.get(f"{VALIDATION}{name}", [])
 
-    def _kept(self, names: list[str], prefix: str) -> dict[str, float]:
+    def _kept(self, prefix: str) -> dict[str, float]:
         """What was measured in the kept epoch."""
         last = (self.kept_epoch or 0) - 1
-        return {
-            name: values[last] for name in names if len(values := self.history.get(prefix + name, [])) > max(last, 0)
-        }
+        found = {name: self.history.get(prefix + name, []) for name in self._names()}
+        return {name: values[last] for name, values in found.items() if len(values) > max(last, 0)}
 
     def record(self) -> dict[str, Any]:
         """What `Registry.save` keeps beside the model: recipe, history, metrics, dataset, and settings.

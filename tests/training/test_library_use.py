@@ -173,6 +173,12 @@ def test_what_an_interpreter_shows_is_short() -> None:
     assert repr(DIGITS) == "<Data Digits(): 1,437 training, 360 test samples; inputs of 1 x 8 x 8 uint8, 10 classes>"
     assert repr(DIGITS.test) == "Samples(x: (360, 1, 8, 8) uint8, y: (360,) int64)"
     assert repr(run).startswith("<Run: 2 epochs, all epochs done, test loss ")
+    for one, part, prefix in ((trained(validation=0.2), "validation", "validation_"), (trained(), "training", "")):
+        loss, accuracy = (one.history[f"{prefix}{name}"][-1] for name in ("loss", "accuracy"))
+        assert repr(one) == (
+            f"<Run: 2 epochs, all epochs done, {part} loss {loss:.4g}, {part} accuracy {accuracy:.4g}>"
+        )
+    assert repr(replace(run, metrics={}, history={}, kept_epoch=None)) == "<Run: 0 epochs, all epochs done>"
     assert repr(Trainer(epochs=5, optimizer="SGD(0.1)", progress=False)) == (
         "Trainer(optimizer='SGD(lr=0.1)', epochs=5, progress=False)"
     )
