@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cnnkit
+from cnnkit.arguments import LEARNING_RATE
 from cnnkit.components.expressions import parse
 from cnnkit.errors import RecipeError
 from cnnkit.losses import CrossEntropy
@@ -147,7 +148,7 @@ def test_none_takes_an_option_back() -> None:
     ("overrides", "problem"),
     [
         ({"epoch": 3}, "[train] has no key 'epoch'; did you mean epochs?"),
-        ({"train.lr": 0.1}, "[train] has no key 'lr': the learning rate is an argument of the optimizer, as in optimizer=\"Adam(0.01)\""),
+        ({"train.lr": 0.1}, f"[train] has no key 'lr': {LEARNING_RATE}"),
         ({"name": "x"}, "[train] has no key 'name'; did you mean model.name?"),
         ({"trian.epochs": 3}, "there is no table [trian]; did you mean train?"),
         ({"train.epochs.x": 3}, "[train] has no key 'epochs.x'; did you mean epochs?"),
