@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import signal
 import threading
 import warnings
@@ -33,6 +34,8 @@ class Task:
     data_dir: str | Path | None = None
     tested: bool = False
     """Whether it is measured on the test samples, which a training that is ranked by others must not touch."""
+    folder: str = dataclasses.field(default_factory=os.getcwd)
+    """The working folder, in which the recipe's paths are: a process that joblib keeps may have an earlier one."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class _Quiet(Progress):
 def carry_out(task: Task, workers: int | None) -> Outcome:
     """Train what a task says. A failure is an outcome too: it must not end the other runs."""
     told = _Quiet()
+    with contextlib.suppress(OSError):  # another machine need not have it
+        os.chdir(task.folder)
     try:
         recipe = Recipe.from_dict(task.recipe, f"the run {task.key}")
         with warnings.catch_warnings():

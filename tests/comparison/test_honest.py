@@ -111,7 +111,7 @@ def without_test_samples(*arguments: Any, **options: Any) -> Any:
 
 
 def test_no_test_samples_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("comparison.comparison_plan", "training.assemble"):
+    for name in ("comparison.comparison_plan", "training.assembly"):
         monkeypatch.setattr(f"cnnkit.{name}.load_dataset", without_test_samples)
     made = compare(TWO, base=base(), seeds=1, registry=tmp_path, jobs=1)
     assert (made.test, made.warning, len(refs(made))) == ({}, "", 1)

@@ -128,7 +128,7 @@ def test_types_are_checked_statically_and_values_when_they_come() -> None:
     # mypy, which is strict, fails where a comment below silences nothing.
     with pytest.raises(ConfigError, match="epochs must be a whole number, 1 or above, got '3'"):
         Trainer(epochs="3")  # type: ignore[arg-type]  # wrong on purpose
-    with pytest.raises(TypeError, match="epoch"):
+    with pytest.raises(ConfigError, match="Trainer has no argument epoch: did you mean epochs"):
         Trainer(epoch=3)  # type: ignore[call-arg]  # wrong on purpose
     with pytest.raises(ConfigError, match="keep must be one of 'last', 'best', got 'first'"):
         Trainer(keep="first")  # type: ignore[arg-type]  # wrong on purpose
