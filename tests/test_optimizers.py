@@ -343,3 +343,5 @@ def test_quasi_newton_steps_reach_the_bottom_of_a_bowl_soon() -> None:
     for step in range(1, 60):
         optimizer.update(params, gradient(params, np.zeros(SIZE)), state, 1.0, step)
     assert np.abs(params).max() < 1e-3
+    with pytest.raises(ConfigError, match="history_size must be a number with 1 <= history_size < 1000, got 1000"):
+        LBFGS(history_size=1000)

@@ -7,10 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnkit.components.checks import not_negative, positive, whole
+from cnnkit.components.checks import in_range, not_negative, positive, whole
 from cnnkit.components.training_contracts import Optimizer
 from cnnkit.types import Array, Example, Scope
 
+LONGEST = 1000
+"""History sizes are below it: each pair takes two vectors."""
 CURVED = 1e-10
 """Earlier steps along which the slope grew by less say nothing of the curvature."""
 
@@ -28,7 +30,8 @@ class LBFGS(Optimizer):
     is one iteration, without a line search. For small networks, trained on all samples as one batch: the slopes of
     different batches differ by their samples, and tell little of the curvature. It needs memory for 2 history_size + 2
     copies of the parameters.
-    p, g, y, s, q, d: (P,), all parameters. Raises ConfigError for lr <= 0, history_size < 1, or tolerances < 0.
+    p, g, y, s, q, d: (P,), all parameters. Raises ConfigError for lr <= 0, history_size outside 1 to 999, or
+    tolerances < 0.
     Source: Liu, Nocedal (1989), On the limited memory BFGS method for large scale optimization; defaults as in PyTorch,
     but for history_size.
     """
@@ -53,7 +56,7 @@ class LBFGS(Optimizer):
         tolerance_change: float = 1e-9,
     ) -> None:
         self.lr = positive("lr", lr)
-        self.history_size = whole("history_size", history_size)
+        self.history_size = int(in_range("history_size", whole("history_size", history_size), 1, LONGEST))
         self.tolerance_grad = not_negative("tolerance_grad", tolerance_grad)
         self.tolerance_change = not_negative("tolerance_change", tolerance_change)
 

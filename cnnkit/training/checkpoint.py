@@ -1,7 +1,7 @@
 """Checkpoints: everything a training needs to continue as if it had never stopped.
 
-Random numbers are keyed by seed, epoch, step, tile and layer, and schedules depend on the epoch alone: there is no
-generator and no schedule whose state would have to be kept.
+Random numbers are keyed by seed, epoch, step, tile and layer, and schedules depend on the epoch and the history alone:
+there is no generator and no schedule whose state would have to be kept.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ def clipped(session: Session, norm: float, options: TrainingOptions) -> tuple[fl
     if (limit := options.clip_norm) is not None and norm > limit:
         return limit / norm, limit
     if options.clip_value is not None:
-        np.clip(gradient, -options.clip_value, options.clip_value, out=gradient)
+        limit = min(options.clip_value, float(np.finfo(gradient.dtype).max))
+        np.clip(gradient, -limit, limit, out=gradient)
     elif options.clip_layer_norm is not None:
         for _, entries in itertools.groupby(session.engine.parameters, key=lambda entry: entry.node):
             places = list(entries)

@@ -45,6 +45,7 @@ def gradients(session: Session) -> list[Array]:
     ("options", "theirs"),
     [
         ({"clip_value": 0.01}, "clip_grad_value_(everything, 0.01)"),
+        ({"clip_value": 1e300}, "clip_grad_value_(everything, 1e9)"),
         ({"clip_norm": 0.05}, "clip_grad_norm_(everything, 0.05)"),
         ({"clip_layer_norm": 0.05}, "[clip_grad_norm_([one], 0.05) for one in everything]"),
         ({"clip_layer_norm": 1e9}, "[clip_grad_norm_([one], 1e9) for one in everything]"),
