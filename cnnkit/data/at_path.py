@@ -16,8 +16,8 @@ from cnnkit.errors import DataError
 ARRAYS, TABLES = (".npz", ".h5", ".hdf5"), (".csv", ".tsv", ".txt")
 TARGETS = ("label", "target", "class", "y")
 """Columns of a table that hold its targets if nobody says otherwise, in small letters."""
-KEPT, USUAL = 96, 64
-"""Pixels: images of one size, up to the first, keep it; others are brought to the second."""
+USUAL = 96
+"""Pixels: images of one size, up to that, keep it; others are brought to it."""
 LOOKED_AT = 100
 """Images whose size and colours are looked at."""
 
@@ -30,7 +30,7 @@ def is_data(path: Path) -> bool:
 def dataset_at(path: Path) -> Dataset:
     """The dataset in a folder of images, a file of arrays, or a table.
 
-    Images keep their size if they have one of at most 96 pixels, and become 64x64 if not; they are grey if all are;
+    Images keep their size if they have one of at most 96 pixels, and become 96x96 if not; they are grey if all are;
     what is no image is left out. Raises DataError for anything else, and for a table that does not say where its
     targets are.
     """
@@ -55,7 +55,7 @@ def _images(path: Path) -> ImageFolder:
     sizes = {about[:2] for about in found}
     size = sizes.pop() if len(sizes) == 1 else (USUAL, USUAL)
     channels = max((about[2] for about in found), default=3)
-    return ImageFolder(path, size if max(size) <= KEPT else (USUAL, USUAL), channels, on_error="skip")
+    return ImageFolder(path, size if max(size) <= USUAL else (USUAL, USUAL), channels, on_error="skip")
 
 
 def _target(path: Path) -> str:

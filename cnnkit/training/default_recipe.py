@@ -22,14 +22,17 @@ from cnnkit.user_folders import expanded
 
 FILTERS = (16, 32, 64, 96)
 """Of the blocks, each of which halves the image."""
+LARGE, STEM = 64, 'Conv2D(16, 5, stride=2, padding="same", bias=False)'
+"""Pixels of the shorter side above which a first convolution halves the image: it sees its edges as they are in the
+file, and costs less than one that does not."""
 SMALLEST = 7
 """Pixels of the shorter side up to which an image is not halved any more."""
-FEW = ((500, 16, 1500), (2000, 32, 1000))
+FEW = ((500, 16, 2000), (2000, 32, 1000))
 """Below so many training samples: the samples of a batch, so that an epoch has steps enough, and about how many steps:
 few samples need more of them, as each augmentation of an image is another one."""
 MANY = (128, 1000)
 """The same for more samples."""
-EPOCHS = (10, 150)
+EPOCHS = (10, 200)
 """At least and at most."""
 VALIDATION = 0.1
 ANY, NEAR = 180, 15
@@ -55,7 +58,7 @@ def default_recipe(dataset: Dataset, data_dir: str | Path | None = None) -> Reci
         "model": {"name": _name(dataset), "layers": layers},
         "data": {"dataset": repr(dataset), "validation": 0.0 if data.validation else VALIDATION},
         "train": {
-            "optimizer": "Adam(0.003)",
+            "optimizer": "Adam(0.003)" if len(data.input_shape) == 1 else "AdamW(0.003, weight_decay=0.1)",
             "schedule": "OneCycle()",
             "epochs": epochs,
             "batch_size": batch_size,
@@ -93,6 +96,9 @@ def _body(shape: Shape) -> list[str]:
         return ["Dense(64)", "ReLU()", "Dense(64)", "ReLU()"]
     layers: list[str] = []
     height, width = shape[1:]
+    if min(height, width) > LARGE:
+        layers += [STEM, "BatchNorm2D()", "ReLU()"]
+        height, width = -(-height // 2), -(-width // 2)
     for filters in FILTERS:
         layers += 2 * [f'Conv2D({filters}, 3, padding="same", bias=False)', "BatchNorm2D()", "ReLU()"]
         if min(height, width) <= SMALLEST:

@@ -308,7 +308,10 @@ def test_data_in_the_place_of_a_recipe_get_a_recipe(cli: Any, tmp_path: Path) ->
     np.savez(tmp_path / "My Data.npz", x=rng.normal(size=(40, 1, 8, 8)).astype(np.float32), y=np.arange(40) % 2)
     result = cli("train", "My Data.npz", "--epochs", "1", "--save-recipe", "mine.toml")
     assert result.code == 0
-    assert 'chosen for Arrays("My Data.npz"): 17 layers, of which 4 convolutions; Adam(0.003), 1 epoch' in result.err
+    assert (
+        'chosen for Arrays("My Data.npz"): 17 layers, of which 4 convolutions; AdamW(0.003, weight_decay=0.1), 1 epoch'
+        in result.err
+    )
     assert "registered  my-data@1" in result.out
     again = cli("train", "mine.toml")
     assert "registered  my-data@2" in again.out

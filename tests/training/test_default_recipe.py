@@ -44,8 +44,8 @@ def grey(height: int, width: int) -> Array:
     ("images", "expected"),
     [
         ([grey(20, 30) for _ in range(3)], "size=(20, 30), channels=1, "),
-        ([grey(20, 30), grey(30, 20)], "channels=1, "),
-        ([grey(200, 200), grey(200, 200)], "channels=1, "),
+        ([grey(20, 30), grey(30, 20)], "size=(96, 96), channels=1, "),
+        ([grey(200, 200), grey(200, 200)], "size=(96, 96), channels=1, "),
         ([RNG.integers(0, 200, (64, 64, 3), dtype=np.uint8)] * 2, ""),
     ],
 )
@@ -55,6 +55,15 @@ def test_images_keep_their_size_and_colours_if_all_have_the_same(
     images = [image + np.uint8(number) for number, image in enumerate(images)]
     recipe = find_recipe(photos(tmp_path / "photos", *images))
     assert recipe.data.dataset == f'ImageFolder("{tmp_path / "photos"}", {expected}on_error="skip")'
+
+
+def test_larger_images_are_halved_at_once(tmp_path: Path) -> None:
+    for size, stride in ((64, ""), (65, ", stride=2")):
+        x = np.zeros((10, 1, size, size), np.uint8)
+        layers = find_recipe(arrays(tmp_path / f"{size}.npz", x, np.arange(10) % 2)).model.expressions
+        assert (", stride=2" in layers[0]) == bool(stride)
+        pooled = [layer for layer in layers if layer.startswith("AvgPool2D")]
+        assert pooled == ["AvgPool2D((4, 4))"]
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 64, 64), (3, 5, 90), (1, 1, 1), (2, 96, 96), (6,)])
