@@ -80,18 +80,17 @@ def _most(labels: Sequence[str]) -> tuple[int, float]:
 def _grid(
     images: Inputs, targets: Array, probabilities: Array, labels: Sequence[str], index: Array, title: str
 ) -> Figure:
-    figure = new_figure(
-        title, "compressed" if len(index) == 1 else "constrained"
-    )  # captions of several need their room
+    few = len(index) <= FEW
+    figure = new_figure(title, "compressed" if few else "constrained")  # captions of several need their room
     names = class_names(labels, probabilities.shape[1], LETTERS)
     height, width = images.shape[2:]
     most, room = _most(labels)
-    size = SUBTITLE if len(index) <= FEW else NORMAL if most == MOST[0][1] else SMALL
+    size = SUBTITLE if few else NORMAL if most == MOST[0][1] else SMALL
     places = tiles(figure, len(index), shape=(height + CAPTION * width, width * room))
     shown = show_images(places, images[index])
     for axes, at in zip(places, index.tolist(), strict=True):
         predicted, target = int(probabilities[at].argmax()), int(targets[at])
-        axes.set_xlabel(f"sample {at:,}", fontsize=NORMAL if len(index) <= FEW else SMALL, labelpad=2, color=GREY)
+        axes.set_xlabel(f"sample {at:,}", fontsize=NORMAL if few else SMALL, labelpad=2, color=GREY)
         text = f"{names[predicted]}  {percent(probabilities[at, predicted])}"
         if predicted == target:
             axes.set_title(f"✓ {text}", color=RIGHT, fontsize=size)

@@ -115,3 +115,11 @@ def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
         draw_predictions(np.zeros(shape), TARGETS[:2], PROBABILITIES[:2], LABELS, "net@1")
     with pytest.raises(PlotError, match="the test set is empty"):
         draw_predictions(np.zeros((0, 1, 2, 2)), TARGETS[:0], PROBABILITIES[:0], LABELS, "net@1")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
+def test_the_numbers_of_samples_are_not_cut_off(count: int) -> None:
+    images, wrong = np.zeros((count, 3, 96, 96), np.uint8), np.tile([0.1, 0.9], (count, 1))
+    figure: Any = draw_misclassified(images, np.zeros(count, int), wrong, LABELS, "net@1")
+    figure.canvas.draw()
+    assert all(axes.xaxis.label.get_window_extent().y0 >= 0 for axes in figure.axes)
