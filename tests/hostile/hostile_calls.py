@@ -49,6 +49,7 @@ SYSTEM = (
     "/proc/self/statm",
     "/proc/self/status",
     "/proc/stat",
+    "/proc/sys/vm/overcommit_memory",  # the malloc of a thread reads it
     "/sys/devices/",
     "/sys/fs/cgroup/",
     # Graphics cards, which ONNX Runtime looks for.
