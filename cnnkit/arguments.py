@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from cnnkit.errors import ConfigError
@@ -32,9 +33,20 @@ class Configured:
         return super().__new__(cls)
 
 
+def signature(cls: type) -> inspect.Signature:
+    """What an object is configured with: the arguments of its class's `__init__`."""
+    return _without_self(cls.__init__)  # type: ignore[misc]  # that of a derived class may differ: it is what is asked
+
+
+@functools.lru_cache(maxsize=1024)
+def _without_self(method: Callable[..., None]) -> inspect.Signature:
+    parameters = list(inspect.signature(method).parameters.values())
+    return inspect.Signature(parameters[1:])
+
+
 def refuse_unknown(cls: type, given: Iterable[str]) -> None:
     """Raise ConfigError for the first name that is no argument of a class, saying which one was probably meant."""
-    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
+    parameters = signature(cls).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return
     known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]

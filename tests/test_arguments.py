@@ -51,7 +51,7 @@ def test_an_expression_says_so_too() -> None:
 
 def test_what_others_call_it_is_a_hint_only_where_it_fits() -> None:
     with pytest.raises(ConfigError, match="Dense has no argument learning_rate: it takes "):
-        Dense(3, learning_rate=1)  # type: ignore[call-arg]
+        Dense(3, learning_rate=1)  # type: ignore[call-arg]  # wrong on purpose
     for (owner, name), hint in ELSEWHERE.items():  # no argument of ours is called so
         for kind in KINDS:
             for _, classes in installed_catalog().all_classes(kind):
@@ -80,9 +80,9 @@ def test_inputs_and_targets_are_one_argument() -> None:
     x, y = np.zeros((4, 3), np.float32), np.zeros(4, int)
     model = Sequential(["Dense(2)"], (3,))
     with pytest.raises(ConfigError, match=r"^fit takes inputs and targets as a pair: trainer\.fit\(model, \(x, y\)\)$"):
-        Trainer(epochs=1).fit(model, x, y)  # type: ignore[arg-type]
+        Trainer(epochs=1).fit(model, x, y)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ConfigError, match=r"as in trainer\.fit\(model, \(x, y\)\); got ndarray$"):
-        Trainer(epochs=1).fit(model, x)  # type: ignore[arg-type]
+        Trainer(epochs=1).fit(model, x)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_words_that_were_meant() -> None:
@@ -92,4 +92,4 @@ def test_words_that_were_meant() -> None:
     with pytest.raises(
         ConfigError, match=r"dtype must be one of 'float32', 'float64', got 'float'; did you mean float"
     ):
-        Sequential(["Dense(2)"], (3,), dtype="float")  # type: ignore[arg-type]
+        Sequential(["Dense(2)"], (3,), dtype="float")  # type: ignore[arg-type]  # wrong on purpose

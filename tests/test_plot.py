@@ -267,6 +267,6 @@ def test_a_figure_is_given_back_where_no_file_is_named(tmp_path: Path) -> None:
     together: Any = plot([run, version], "compare")
     assert together.get_suptitle() == "run 1, net@1"
     with pytest.raises(PlotError, match="expected references, versions, runs or models, got 3"):
-        plot([3], "curves")  # type: ignore[list-item]
+        plot([3], "curves")  # type: ignore[list-item]  # wrong on purpose
     with pytest.raises(PlotError, match="there are no training curves"):
         plot(run.model, "curves")

@@ -170,7 +170,7 @@ def test_photographs_that_are_rather_dark_are_not_turned_but_named(folder: Path)
 
 def test_invert_is_one_of_three() -> None:
     with pytest.raises(ConfigError, match="invert must be 'auto', True or False, got 'on'"):
-        predict_files(MODEL, [], invert="on")  # type: ignore[arg-type]
+        predict_files(MODEL, [], invert="on")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_colour_is_not_judged(tmp_path: Path) -> None:

@@ -148,8 +148,8 @@ def _say_classes(classes: list[dict[str, Any]], parts: list[str]) -> None:
 
 def _in_place(cls: type[Component], folder: Path) -> bool | None:
     """Whether a dataset, as it is without arguments, has its files; None if it does not say, or needs arguments."""
+    from cnnkit.arguments import signature
     from cnnkit.components import Dataset
-    from cnnkit.components.contracts import signature
 
     parameters = signature(cls).parameters.values()
     if any(one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters):

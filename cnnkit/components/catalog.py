@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from cnnkit.arguments import refuse_unknown
-from cnnkit.components import contracts, hook_calls
+from cnnkit.arguments import refuse_unknown, signature
+from cnnkit.components import hook_calls
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import Call, format_call, parse
 from cnnkit.components.hook_calls import Loaded
@@ -214,7 +214,7 @@ def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:
     def written() -> str:
         return format_call(cls.__name__, tuple(args), kwargs)
 
-    accepted = contracts.signature(cls)
+    accepted = signature(cls)
     try:
         refuse_unknown(cls, kwargs)
         accepted.bind(*args, **kwargs)

@@ -6,31 +6,19 @@ The methods that raise NotImplementedError are what an author must write; the er
 from __future__ import annotations
 
 import functools
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from cnnkit.arguments import Configured
+from cnnkit.arguments import Configured, signature
 from cnnkit.components.declared import Declared, Exemplified
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
 from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, OnnxGraph, Shape, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-
-def signature(cls: type[Component]) -> inspect.Signature:
-    """What a component is configured with: the arguments of its `__init__`."""
-    return _without_self(cls.__init__)
-
-
-@functools.lru_cache(maxsize=1024)
-def _without_self(method: Callable[..., None]) -> inspect.Signature:
-    parameters = list(inspect.signature(method).parameters.values())
-    return inspect.Signature(parameters[1:])
+    from collections.abc import Mapping, Sequence
 
 
 def are_indices_for(targets: Array, output_shape: Shape) -> bool:

@@ -65,7 +65,7 @@ class Clip(_Clipped):
     operators = ("Clip",)
     from_output = False
 
-    def __init__(self, min: float | None = None, max: float | None = None) -> None:  # noqa: A002
+    def __init__(self, min: float | None = None, max: float | None = None) -> None:  # noqa: A002  # PyTorch calls them so
         self.min = None if min is None else finite("min", min)
         self.max = None if max is None else finite("max", max)
         if min is None and max is None:

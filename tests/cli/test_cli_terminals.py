@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,9 +117,9 @@ def words_of(written: str) -> set[str]:
 
 def test_commands_fit_every_terminal(place: Path) -> None:
     command = [sys.executable, str(DRIVER), "commands.json"]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    streams: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     for _ in range(2):  # the first leaves versions and verdicts, which the others list
-        redirected = subprocess.run(command, cwd=place, text=True, **streams).stdout  # type: ignore[call-overload]
+        redirected = subprocess.run(command, cwd=place, text=True, **streams).stdout
     codes = re.findall("<exit .*>", redirected)
     assert codes == ["<exit 0>"] * (len(COMMANDS) - 2) + ["<exit 2>"] * 2, redirected
     known = words_of(redirected) | words_of(ONLY_THERE)

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
+from cnnkit.arguments import signature
 from cnnkit.components import Layer, installed_catalog
-from cnnkit.components.contracts import signature
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import GELU, GLU, LAYERS, SELU, Clip, LogSoftmax, Mish, PReLU, Softplus, special_functions
 from cnnkit.layers.activation import PIECE, _Activation, each

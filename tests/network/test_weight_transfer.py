@@ -53,6 +53,6 @@ def test_nothing_to_take_is_an_error() -> None:
 
 def test_what_has_no_weights_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"weights must be a network, got \{'conv2d_1.weight': array"):
-        Sequential(["Dense(3)"], weights=OLD.state())  # type: ignore[arg-type]
+        Sequential(["Dense(3)"], weights=OLD.state())  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ConfigError, match=r"expected arrays by name, such as model.state\(\), got Sequential"):
-        OLD.take_weights(OLD)  # type: ignore[arg-type]
+        OLD.take_weights(OLD)  # type: ignore[arg-type]  # wrong on purpose

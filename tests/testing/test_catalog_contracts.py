@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnkit.arguments import signature
 from cnnkit.components import Component, Dataset, Loss, Metric, installed_catalog
-from cnnkit.components.contracts import signature
 from cnnkit.components.plugin_metadata import BUILT_IN
 from cnnkit.losses import LOSSES
 from cnnkit.metrics import METRICS

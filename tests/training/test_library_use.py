@@ -62,17 +62,17 @@ def test_a_script_shows_a_line_for_each_epoch_on_standard_error(capsys: pytest.C
 
 def test_what_is_no_progress_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"progress must be True, False, or an object that is told of steps"):
-        Trainer(progress="yes")  # type: ignore[arg-type]
+        Trainer(progress="yes")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_notebook_shows_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[str] = []
     handle = SimpleNamespace(update=pages.append)
-    display = ModuleType("IPython.display")
-    display.HTML, display.display = str, lambda page, display_id: handle  # type: ignore[attr-defined]
-    ipython = ModuleType("IPython")
-    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
-    ipython.display = display  # type: ignore[attr-defined]
+    display: Any = ModuleType("IPython.display")
+    display.HTML, display.display = str, lambda page, display_id: handle
+    ipython: Any = ModuleType("IPython")
+    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
+    ipython.display = display
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     assert isinstance(shown(True), NotebookProgress)
@@ -90,7 +90,7 @@ def test_a_notebook_shows_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
     (caption,) = (cell.text or "" for cell in table.iter("caption"))
     assert caption.endswith("100 samples to train on; the last 20 of 25 epochs")
     assert [row[0].text for row in table.iter("tr")] == ["epoch", *map(str, range(6, 26))]
-    ipython.get_ipython = lambda: None  # type: ignore[attr-defined]
+    ipython.get_ipython = lambda: None
     assert not isinstance(shown(True), NotebookProgress)
     assert type(shown(False)) is Progress
 
