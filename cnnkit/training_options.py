@@ -83,10 +83,11 @@ def _metrics(name: str, given: Any) -> list[Metric]:
 
 def _key(metric: Metric) -> str:
     from cnnkit.components.error_naming import Naming
+    from cnnkit.components.quantities import VALIDATION
 
     with Naming(metric):
         key = metric.key
-    if not isinstance(key, str) or not key or key in TAKEN or key.startswith("validation_"):
+    if not isinstance(key, str) or not key or key in TAKEN or key.startswith(VALIDATION):
         raise ConfigError(
             f"the metric {metric!r} is named {key!r}; expected a text other than {', '.join(TAKEN)}, which a history "
             "has anyway, and that does not begin with validation_: give it another key, or its class another name"

@@ -12,11 +12,12 @@ from cnnkit.comparison.comparison_plan import ComparisonPlan, Datasets, Register
 from cnnkit.comparison.comparison_progress import ComparisonProgress
 from cnnkit.comparison.constant_answer import about_constant_answer
 from cnnkit.comparison.grid import Grid
-from cnnkit.comparison.result import VALIDATION, Comparison, Row, RunResult, Samples
+from cnnkit.comparison.result import Comparison, Row, RunResult, Samples
 from cnnkit.comparison.tasks import Outcome, Task, outcomes
 from cnnkit.comparison.winner import kept_run, tested
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Metric
+from cnnkit.components.quantities import VALIDATION
 from cnnkit.errors import CnnkitError, ConfigError, DataError
 from cnnkit.registry import ComparisonFolder, Comparisons, Registry
 from cnnkit.registry.format.manifest import Manifest

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cnnkit.comparison.result import VALIDATION, Comparison
+from cnnkit.comparison.result import Comparison
+from cnnkit.components.quantities import VALIDATION
 from cnnkit.errors import PlotError
 from cnnkit.plotting.comparison import draw_quantity_by_configuration
 from cnnkit.plotting.curves import is_finite

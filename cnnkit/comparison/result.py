@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from cnnkit.components.quantities import VALIDATION
 from cnnkit.training.run import History
 
-VALIDATION = "validation_"
 Samples = Literal["validation", "test"]
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from cnnkit.errors import ConfigError
 
+VALIDATION = "validation_"
+"""How the names of what is measured on the validation samples begin."""
 MEMORY = "memory[MiB]"
 """What a process has in memory after an epoch."""
 HOW_TO_VALIDATE = "set data.validation in the recipe, such as 0.1, or in Python give Data(train, test, validation)"
@@ -16,7 +18,7 @@ def greater_is_better(quantity: str, quantities: Mapping[str, bool]) -> bool:
     if quantity not in quantities:
         hint = (
             f"; a validation quantity needs validation samples: {HOW_TO_VALIDATE}"
-            if quantity.startswith("validation_")
+            if quantity.startswith(VALIDATION)
             else ""
         )
         named = [name for name in quantities if "[" not in name]  # without the numbers of recorded arrays

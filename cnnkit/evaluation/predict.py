@@ -90,7 +90,7 @@ def predict_files(
     if fit:
         check_fit(model)
     if show is not None:
-        from cnnkit.plotting.prepared_inputs import check_target
+        from cnnkit.plotting.saving import check_target
 
         check_target(Path(show))
     predictions = []

@@ -13,7 +13,37 @@ from cnnkit.components.training_contracts import Optimizer
 from cnnkit.types import Array, Example
 
 
-class Adam(Optimizer):
+class _Adaptive(Optimizer):
+    """Adam's arguments, and its running estimates of each gradient's mean and square."""
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.lr = positive("lr", lr)
+        self.beta1 = in_range("beta1", beta1, 0.0, 1.0)
+        self.beta2 = in_range("beta2", beta2, 0.0, 1.0)
+        self.epsilon = positive("epsilon", epsilon)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
+
+    def slots(self) -> tuple[str, ...]:
+        return "mean", "square"
+
+    def _estimates(self, grads: Array, state: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Both estimates, with this gradient."""
+        mean, square = state["mean"], state["square"]
+        mean *= self.beta1
+        mean += (1 - self.beta1) * grads
+        square *= self.beta2
+        square += (1 - self.beta2) * np.square(grads)
+        return mean, square
+
+
+class Adam(_Adaptive):
     """Steps scaled by running estimates of each gradient's mean and square; weight decay joins the gradient.
 
     g = g + weight_decay * p
@@ -45,11 +75,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         amsgrad: bool = False,
     ) -> None:
-        self.lr = positive("lr", lr)
-        self.beta1 = in_range("beta1", beta1, 0.0, 1.0)
-        self.beta2 = in_range("beta2", beta2, 0.0, 1.0)
-        self.epsilon = positive("epsilon", epsilon)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
+        super().__init__(lr, beta1, beta2, epsilon, weight_decay)
         self.amsgrad = true_or_false("amsgrad", amsgrad)
 
     def slots(self) -> tuple[str, ...]:

@@ -8,15 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnkit.components.checks import in_range, not_negative, positive, true_or_false
-from cnnkit.components.training_contracts import Optimizer
+from cnnkit.components.checks import not_negative, true_or_false
+from cnnkit.optimizers.adam import _Adaptive
 from cnnkit.types import Array, Example
 
 NEGLIGIBLE = 2.0**-60
 """A factor that is so small changes no sum with 1."""
 
 
-class Adamax(Optimizer):
+class Adamax(_Adaptive):
     """Adam with the largest gradient in place of the mean square.
 
     g = g + weight_decay * p
@@ -43,11 +43,7 @@ class Adamax(Optimizer):
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        self.lr = positive("lr", lr)
-        self.beta1 = in_range("beta1", beta1, 0.0, 1.0)
-        self.beta2 = in_range("beta2", beta2, 0.0, 1.0)
-        self.epsilon = positive("epsilon", epsilon)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
+        super().__init__(lr, beta1, beta2, epsilon, weight_decay)
 
     def slots(self) -> tuple[str, ...]:
         return "mean", "largest"
@@ -67,40 +63,26 @@ class Adamax(Optimizer):
         params -= move
 
 
-class _Decoupling(Optimizer):
-    """Adam's arguments, its two running estimates, and weight decay of both kinds."""
+class _Decoupling(_Adaptive):
+    """Weight decay of both kinds."""
 
     def __init__(
         self,
-        lr: float = 0.002,
+        lr: float = 0.001,
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        self.lr = positive("lr", lr)
-        self.beta1 = in_range("beta1", beta1, 0.0, 1.0)
-        self.beta2 = in_range("beta2", beta2, 0.0, 1.0)
-        self.epsilon = positive("epsilon", epsilon)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
+        super().__init__(lr, beta1, beta2, epsilon, weight_decay)
         self.decoupled_weight_decay = true_or_false("decoupled_weight_decay", decoupled_weight_decay)
 
-    def slots(self) -> tuple[str, ...]:
-        return "mean", "square"
-
-    def _estimate(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float) -> tuple[Array, Array]:
-        """The running estimates, with this gradient, after the decay."""
+    def _decay(self, params: Array, grads: Array, lr: float) -> None:
         if self.weight_decay and self.decoupled_weight_decay:
             params *= 1 - lr * self.weight_decay
         elif self.weight_decay:
             grads += self.weight_decay * params
-        mean, square = state["mean"], state["square"]
-        mean *= self.beta1
-        mean += (1 - self.beta1) * grads
-        square *= self.beta2
-        square += (1 - self.beta2) * np.square(grads)
-        return mean, square
 
 
 class NAdam(_Decoupling):
@@ -144,7 +126,8 @@ class NAdam(_Decoupling):
         self.momentum_decay = not_negative("momentum_decay", momentum_decay)
 
     def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
-        mean, square = self._estimate(params, grads, state, lr)
+        self._decay(params, grads, lr)
+        mean, square = self._estimates(grads, state)
         now, ahead = self._momenta(np.array([step, step + 1], np.float64)).tolist()
         product = self._product(step)
         root = np.sqrt(square / (1 - self.beta2**step))
@@ -194,19 +177,9 @@ class RAdam(_Decoupling):
         ),
     )
 
-    def __init__(
-        self,
-        lr: float = 0.001,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-    ) -> None:
-        super().__init__(lr, beta1, beta2, epsilon, weight_decay, decoupled_weight_decay)
-
     def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
-        mean, square = self._estimate(params, grads, state, lr)
+        self._decay(params, grads, lr)
+        mean, square = self._estimates(grads, state)
         factor = lr / (1 - self.beta1**step)
         rest = 1 - self.beta2**step
         longest = 2 / (1 - self.beta2) - 1

@@ -10,10 +10,11 @@ import numpy as np
 
 from cnnkit.components.checks import in_range, not_negative, positive
 from cnnkit.components.training_contracts import Optimizer
+from cnnkit.optimizers.adam import _Adaptive
 from cnnkit.types import Array, Example, Scope
 
 
-class LAMB(Optimizer):
+class LAMB(_Adaptive):
     """Adam whose step has for each parameter the parameter's own length.
 
     m = beta1 * m + (1 - beta1) * g      m and v are 0 before the first step, t = 1
@@ -41,21 +42,10 @@ class LAMB(Optimizer):
         epsilon: float = 1e-6,
         weight_decay: float = 0.0,
     ) -> None:
-        self.lr = positive("lr", lr)
-        self.beta1 = in_range("beta1", beta1, 0.0, 1.0)
-        self.beta2 = in_range("beta2", beta2, 0.0, 1.0)
-        self.epsilon = positive("epsilon", epsilon)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
-
-    def slots(self) -> tuple[str, ...]:
-        return "mean", "square"
+        super().__init__(lr, beta1, beta2, epsilon, weight_decay)
 
     def update(self, params: Array, grads: Array, state: Mapping[str, Array], lr: float, step: int) -> None:
-        mean, square = state["mean"], state["square"]
-        mean *= self.beta1
-        mean += (1 - self.beta1) * grads
-        square *= self.beta2
-        square += (1 - self.beta2) * np.square(grads)
+        mean, square = self._estimates(grads, state)
         root = np.sqrt(square / (1 - self.beta2**step))
         root += self.epsilon
         move = mean / (1 - self.beta1**step)

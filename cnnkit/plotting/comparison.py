@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cnnkit.components.quantities import VALIDATION
 from cnnkit.errors import PlotError
-from cnnkit.plotting.curves import VALIDATION, Curve, drawn_quantities, is_finite, plot_curve, stretch, with_unit
+from cnnkit.plotting.curves import Curve, drawn_quantities, is_finite, plot_curve, stretch, with_unit
 from cnnkit.plotting.style import BLACK, CYCLE, GREY, LINES, MARKERS, epoch_axis, new_figure, picture, plain
 from cnnkit.types import Array
 

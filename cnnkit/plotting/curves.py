@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnkit.components.quantities import VALIDATION
 from cnnkit.errors import PlotError
 from cnnkit.plotting.saving import encoded
 from cnnkit.plotting.style import BLUE, GREY, VERMILION, epoch_axis, new_figure, picture
@@ -26,7 +27,6 @@ SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 """Ticks of an accuracy that comes close to 1."""
 MAX_VALUE = 1e30
 """Values beyond it are skipped, like NaN: an axis could not show others next to them."""
-VALIDATION = "validation_"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 """What is drawn: nothing in such a name has a meaning for matplotlib, whoever wrote the history."""
 _NOT_DRAWN = ("lr", "seconds")

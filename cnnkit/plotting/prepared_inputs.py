@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnkit.plotting.saving import check_target, save
+from cnnkit.plotting.saving import save
 from cnnkit.plotting.style import SMALL, new_figure, picture, plain
 from cnnkit.plotting.tiles import tiles
 from cnnkit.types import Array
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["Prepared", "check_target", "draw_prepared", "write_prepared"]
 GAP = 0.06
 """Between the two images, in widths of one."""
 MOST_LETTERS = 24

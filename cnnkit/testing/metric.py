@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnkit.components import CollectingMetric, Metric, installed_catalog
 from cnnkit.components.checks import are_shares
+from cnnkit.components.quantities import VALIDATION
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
 from cnnkit.testing.example_outputs import ANY, FRACTIONS, PROBABILITIES, told, tried
@@ -168,7 +169,7 @@ def check_no_call_state(trial: MetricTrial) -> None:
 def check_key(trial: MetricTrial) -> None:
     """The name in a history is unique, and the direction is right."""
     key = trial.metric.key
-    if not isinstance(key, str) or key in TAKEN_KEYS or key.startswith("validation_") or "[" in key:
+    if not isinstance(key, str) or key in TAKEN_KEYS or key.startswith(VALIDATION) or "[" in key:
         raise CheckError(
             f"key must be a unique name in a history, other than loss, lr and seconds, and without 'validation_' and "
             f"brackets, got {key!r}"

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cnnkit import caller_warnings
+from cnnkit.components.quantities import VALIDATION
 from cnnkit.printable_text import NAME, on_one_line, printable
 from cnnkit.terminal import is_quiet, shows_progress
 from cnnkit.text_folding import columns, fold
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-VALIDATION = "validation_"
-"""How the names of what is measured on the validation samples begin."""
 BAR = 20
 """Columns of the bar."""
 REST = len("  0:00:00 ")

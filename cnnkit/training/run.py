@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from cnnkit.components.quantities import VALIDATION
 from cnnkit.network import Network
 from cnnkit.notebook_html import html_table, svg_curves
 from cnnkit.wording import counted
@@ -15,8 +16,6 @@ History = dict[str, list[float]]
 
 All are equally long, so that `pandas.DataFrame(run.history)` is a table with a row for each epoch."""
 
-VALIDATION = "validation_"
-"""How the names of what is measured on the validation samples begin."""
 RATES = ("lr", "seconds")
 """What a history has beside loss and metrics, but for arrays, whose names have brackets."""
 
