@@ -29,7 +29,7 @@ from cnnkit.training.recipe import Recipe
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", ".github/SECURITY.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(path for folder in ("docs", "docs/mathematics") for path in (ROOT / folder).glob("*.md")),
 ]
 SET_UP = {'pip install ".[all]"', 'pip install -e ".[dev]"', "pytest", "bash .ci/run"}
 """Lines that change the reader's environment or run this very test; they are checked, not run."""
