@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 
 class Naming:
@@ -13,18 +13,18 @@ class Naming:
     stay what they are. A class, because a generator would take several times as long, in every tile.
     """
 
-    __slots__ = ("_doing", "_what")
+    __slots__ = ("_doing", "what")
 
     def __init__(self, what: Any, doing: str = "") -> None:
         """what: a component or, where it says what it was doing, a node of a network."""
-        self._what, self._doing = what, doing
+        self.what, self._doing = what, doing
 
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, Exception):
-            what = f"{self._doing} of {self._what}" if self._doing else f"{self._what.kind} {self._what!r}"
+            what = f"{self._doing} of {self.what}" if self._doing else f"{self.what.kind} {self.what!r}"
             error.add_note(f"in the {what}")

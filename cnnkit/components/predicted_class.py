@@ -18,12 +18,25 @@ def predicted_classes(scores: Array) -> Array:
 
     scores: (N, K, ...), logits or probabilities; y: (N, ...), int64.
     """
+    classes, told = _largest(scores)
+    if not told.all():
+        classes[~told] = NO_CLASS
+    return classes
+
+
+def told_classes(scores: Array) -> Array:
+    """As `predicted_classes`. Raises DataError for the first sample that has none."""
+    classes, told = _largest(scores)
+    require_told(told, "class")
+    return classes
+
+
+def _largest(scores: Array) -> tuple[Array, Array]:
+    """Where the largest score is, and whether it is finite."""
     classes: Array = scores.argmax(axis=1)
     # Of few numbers, to gather the largest takes half the time of a second reduction; of pixels, it takes longer.
     largest = scores[np.arange(len(scores)), classes] if scores.ndim == 2 else scores.max(axis=1)
-    if not (finite := np.isfinite(largest)).all():
-        classes[~finite] = NO_CLASS
-    return classes
+    return classes, np.isfinite(largest)
 
 
 def not_finite(who: str, what: str) -> str:

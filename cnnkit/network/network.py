@@ -13,7 +13,7 @@ from cnnkit import axes, caller_warnings
 from cnnkit.arguments import Configured
 from cnnkit.components import Layer, Loss, Merge, Metric
 from cnnkit.components.checks import one_of, whole
-from cnnkit.components.predicted_class import NO_CLASS, predicted_classes, require_told
+from cnnkit.components.predicted_class import require_told, told_classes
 from cnnkit.errors import ShapeError, UnitsWarning
 from cnnkit.input_units import Range, Units, bounds, units_hint, units_of
 from cnnkit.layers.special_functions import sigmoid
@@ -223,9 +223,7 @@ class Network(Configured):
         """
         match self.task.gives:
             case "classes":
-                classes = predicted_classes(self.logits(x))
-                require_told(classes != NO_CLASS, "class")
-                return classes
+                return told_classes(self.logits(x))
             case "labels":
                 probabilities = self.predict_proba(x)
                 require_told(~np.isnan(probabilities), "labels")

@@ -20,7 +20,7 @@ from cnnkit.network.execution.operation import backward, forward, together
 from cnnkit.network.execution.plan import Plan, Step, plain_steps, plan
 from cnnkit.network.execution.threads import in_threads, one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
-from cnnkit.network.execution.tile_pass import TilePass, arithmetic
+from cnnkit.network.execution.tile_pass import Arithmetic, TilePass
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples
@@ -230,7 +230,7 @@ class Engine:
         added; contexts: one for each tile.
         """
         totals: list[Array] = []
-        with arithmetic(over="ignore", invalid="ignore"):
+        with Arithmetic(over="ignore", invalid="ignore"):
             for step in self.steps[first:]:
 
                 def join(partials: Sequence[Array], step: Step = step) -> Array:
@@ -289,16 +289,17 @@ class Engine:
 
     def _predict(self, steps: Sequence[Step], x: Array, workspace: Workspace) -> Array:
         ctx = TileContext(workspace, False, (), len(x))
-        with arithmetic():
+        with Arithmetic():
             values: dict[int, Array] = {INPUT: self.prepare(x, ctx)}
             self._forward(steps, values, ctx)
         return values[steps[-1].output]
 
     def _forward(self, steps: Sequence[Step], values: dict[int, Array], ctx: TileContext) -> None:
         """Take one tile through these steps in prediction, and add the outputs to the values."""
-        for step in steps:
-            ctx.enter(step.node.index)
-            with Naming(step.node, FORWARD):
+        with Naming(steps[0].node, FORWARD) as naming:
+            for step in steps:
+                naming.what = node = step.node
+                ctx.enter(node.index)
                 xs = _taken(step, values)
                 values[step.output], _ = step.operation.forward(xs, ctx)
                 step.check_output(values[step.output], len(xs[0]))
