@@ -23,6 +23,7 @@ from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.execution.tile_pass import Arithmetic, TilePass
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.graph.parameters import Parameters
+from cnnkit.network.kernels.layout import samples_fastest
 from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples
 
 FORWARD, BACKWARD = "forward pass", "backward pass"
@@ -192,11 +193,12 @@ class Engine:
             ctx.enter(step.node.index)
             inputs = _taken(step, values)
             with Naming(step.node, FORWARD):
-                values[step.output], cache = yield from forward(step.operation, inputs, ctx)
-                step.check_output(values[step.output], len(positions))
+                y, cache = yield from forward(step.operation, inputs, ctx)
+                step.check_output(y, len(positions))
+            values[step.output] = samples_fastest(y, ctx)
             caches.append(cache)
+            del inputs, y  # what nobody refers to any more is memory for the next step
 
-        del inputs  # what nobody refers to any more is memory for the next step
         outputs = values.pop(self.steps[-1].output)
         losses, loss_cache = objective.losses(outputs, targets)
         sums = objective.sums(outputs, targets, losses)
@@ -216,6 +218,7 @@ class Engine:
                 _keep(step.node, grads, places, added=added)
             for source, dx in zip(step.node.inputs, dxs, strict=True):
                 if source != INPUT and dx is not None:
+                    dx = samples_fastest(dx, ctx)
                     if source in pending:
                         dx = np.add(pending[source], dx, out=ctx.empty_like(dx))
                     pending[source] = dx
@@ -244,9 +247,9 @@ class Engine:
                         forward(step.operation, [values[source] for source in step.node.inputs], ctx)
                         for values, ctx in zip(tiles, contexts, strict=True)
                     ]
-                    for values, (y, _) in zip(tiles, together(ways, join), strict=True):
+                    for values, ctx, (y, _) in zip(tiles, contexts, together(ways, join), strict=True):
                         step.check_output(y, len(values[INPUT]))
-                        values[step.output] = y
+                        values[step.output] = samples_fastest(y, ctx)
         return totals
 
     def join(self, number: int, partials: Sequence[Array]) -> Array:
@@ -301,8 +304,10 @@ class Engine:
                 naming.what = node = step.node
                 ctx.enter(node.index)
                 xs = _taken(step, values)
-                values[step.output], _ = step.operation.forward(xs, ctx)
-                step.check_output(values[step.output], len(xs[0]))
+                y = step.operation.forward(xs, ctx)[0]
+                step.check_output(y, len(xs[0]))
+                values[step.output] = samples_fastest(y, ctx)
+                del xs, y  # what nobody refers to any more is memory for the next step
 
     def prepare(self, x: Array, ctx: TileContext) -> Array:
         """Raw values to network input; images and signals get the memory order of the kernels, pixels first."""

@@ -11,6 +11,7 @@ import functools
 
 import numpy as np
 
+from cnnkit.layers.layout import empty_pixels
 from cnnkit.types import Array, Context
 
 LONG_RUN = 1024
@@ -39,6 +40,19 @@ def samples_last(x: Array, ctx: Context) -> Array:
     memory = ctx.empty((x.shape[1], x.shape[0]))
     memory[...] = x.T
     return memory
+
+
+def samples_fastest(x: Array, ctx: Context) -> Array:
+    """The images or signals themselves if samples are the fastest axis of their memory, else a copy, pixels first.
+
+    NumPy gives its results the order of its operands: without the copy, a layer that leaves the order, as one with
+    `np.pad` does, would slow all layers behind it.
+    """
+    if x.ndim < 3 or x.strides[0] == x.itemsize or len(x) == 1:
+        return x
+    y = empty_pixels(x.shape, ctx)
+    y[...] = x
+    return y
 
 
 def memory_order(x: Array) -> list[int]:
