@@ -1,4 +1,4 @@
-"""The page of formulas says of each built-in component what its docstring says, and no page says it again."""
+"""The page of formulas has every built-in component with its docstring; others derive it, and do not say it again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import pytest
 
 from cnnkit.components import Component, Layer
 from docs.components import KINDS, PAGE, built_in, page, section
-from tests.test_docs import PAGES, blocks, dead_links
+from tests.test_docs import PAGES, ROOT, blocks, dead_links
 
 COMPONENTS = [one for kind in KINDS for one in built_in(kind)]
+DERIVATIONS = ROOT / "docs" / "mathematics"
+AWAITED = {"cnnkit.layers.merge", "cnnkit.layers.norm"}
+"""Files of families without a page; as soon as a page names one of such a family, it must name all."""
 
 
 def sections(text: str) -> list[tuple[str, str]]:
@@ -61,3 +64,42 @@ def repeated(text: str) -> list[str]:
 
 def test_repeated_formulas_are_found() -> None:
     assert repeated("```text\nForward:   y = max(x, 0)\n```\n") == ["Forward:   y = max(x, 0)"]
+
+
+def linked(item: str) -> list[Path]:
+    """The pages of an item of the list in docs/mathematics.md, such as "Layers"."""
+    text = (ROOT / "docs" / "mathematics.md").read_text("utf-8")
+    found = re.search(rf"^- {item}: (.*?)(?=^-|^$)", text, re.MULTILINE | re.DOTALL)
+    assert found, item
+    return [ROOT / "docs" / target for target in re.findall(r"\]\((mathematics/[\w-]+\.md)\)", found[1])]
+
+
+def pages_of(kind: str) -> list[Path]:
+    """Where components of a kind are derived: layers on several pages, the others on one."""
+    return linked("Layers") if kind == "layer" else [DERIVATIONS / f"{KINDS[kind].lower()}.md"]
+
+
+def unnamed(classes: list[type[Component]], text: str) -> list[type[Component]]:
+    """Those that stand nowhere as a name, `Conv2D`, or a call, Conv2D(...)."""
+    return [one for one in classes if not re.search(rf"`{one.__name__}`|\b{one.__name__}\(", text)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_component_is_derived_on_a_page_of_its_family(kind: str) -> None:
+    classes = built_in(kind)
+    missing = unnamed(classes, "".join(path.read_text("utf-8") for path in pages_of(kind)))
+    begun = {one.__module__ for one in classes if one not in missing}
+    assert [one.__name__ for one in missing if one.__module__ not in AWAITED - begun] == []
+
+
+def test_a_component_without_a_derivation_is_noticed() -> None:
+    classes = built_in("loss")
+    text = (DERIVATIONS / "losses.md").read_text("utf-8")
+    assert [one.__name__ for one in unnamed(classes, text.replace("Focal", "Fickle"))] == ["Focal"]
+    assert unnamed(classes, text.replace("`Focal`", "Focal")) == []
+    assert len(unnamed(classes, "Focal, and a Hinge")) == len(classes)
+
+
+def test_each_page_is_in_the_list() -> None:
+    listed = {path for item in ("Layers", "Training", "The engine") for path in linked(item)}
+    assert listed == set(DERIVATIONS.glob("*.md"))
