@@ -17,7 +17,7 @@ from cnnkit.types import Array, Preprocessing, Shape
 
 IMAGE = (4, 9, 11)
 """Channels that two groups share, and sides that no stride divides evenly."""
-JOINS = {"Add()", "Multiply()", "Concat()"}
+JOINS = {"Add()", "Average()", "Concat()", "Maximum()", "Multiply()", "Subtract()"}
 SAMPLES = 4
 """One is executed alone, the others together."""
 

@@ -14,7 +14,7 @@ from tests.test_docs import PAGES, ROOT, blocks, dead_links
 
 COMPONENTS = [one for kind in KINDS for one in built_in(kind)]
 DERIVATIONS = ROOT / "docs" / "mathematics"
-AWAITED = {"cnnkit.layers.merge", "cnnkit.layers.norm"}
+AWAITED = {"cnnkit.layers.norm"}
 """Files of families without a page; as soon as a page names one of such a family, it must name all."""
 
 

@@ -8,7 +8,8 @@ from cnnkit.layers.dense import Dense
 from cnnkit.layers.dropout import AlphaDropout, Dropout, DropPath, SpatialDropout2D
 from cnnkit.layers.gating import GLU
 from cnnkit.layers.hard_activations import Clip, HardSigmoid, HardSwish, HardTanh, ReLU6
-from cnnkit.layers.merge import Add, Concat, Multiply, Residual
+from cnnkit.layers.joins import Add, Average, Maximum, Multiply, Subtract
+from cnnkit.layers.merge import Concat, Residual
 from cnnkit.layers.noise import GaussianNoise
 from cnnkit.layers.norm import BatchNorm2D
 from cnnkit.layers.pad import Crop2D, Pad2D
@@ -26,6 +27,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     AdaptiveMaxPool2D,
     Add,
     AlphaDropout,
+    Average,
     AvgPool1D,
     AvgPool2D,
     BatchNorm2D,
@@ -56,6 +58,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     LeakyReLU,
     LogSoftmax,
     LPPool2D,
+    Maximum,
     MaxPool1D,
     MaxPool2D,
     Mish,
@@ -78,6 +81,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Softplus,
     Softsign,
     SpatialDropout2D,
+    Subtract,
     Tanh,
     Upsample2D,
 )
@@ -94,6 +98,7 @@ __all__ = [
     "AdaptiveMaxPool2D",
     "Add",
     "AlphaDropout",
+    "Average",
     "AvgPool1D",
     "AvgPool2D",
     "BatchNorm2D",
@@ -122,6 +127,7 @@ __all__ = [
     "LogSoftmax",
     "MaxPool1D",
     "MaxPool2D",
+    "Maximum",
     "Mish",
     "Multiply",
     "PReLU",
@@ -141,6 +147,7 @@ __all__ = [
     "Softplus",
     "Softsign",
     "SpatialDropout2D",
+    "Subtract",
     "Tanh",
     "Upsample2D",
 ]

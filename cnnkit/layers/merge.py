@@ -1,107 +1,19 @@
-"""Merges: several values become one; those with branches make the values of one, those of a graph's node are named."""
+"""Merges with branches: layers make several values of one, and those become one again."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.layers.joins import Add, few_inputs
 from cnnkit.types import Array, Cache, Context, Example, LayerCost, OnnxGraph, Shape
 
 Branch = Layer | Merge | list[Layer | Merge]
-
-
-class Add(Merge):
-    """Adds the outputs of several nodes of a graph.
-
-    Forward:   y = x_1 + x_2 + ...
-    Backward:  dx_i = dy
-
-    x_i, y: (N, ...) of one shape.
-    Raises ShapeError for a single input, and for inputs of different shapes.
-    Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition; ONNX operator Add.
-    """
-
-    lesson = (
-        "The outputs of several layers are added, number by number.",
-        "A sum lets one path through a network correct another, and gradients reach both unchanged.",
-    )
-    examples: ClassVar[tuple[Example, ...]] = (Example("Add()", (4, 5, 4)), Example("Add()", (13,)))
-    operators = ("Add",)
-
-    def __init__(self) -> None:
-        self.branches = []
-
-    def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
-        """The shape that all inputs must have."""
-        return _one_shape("Add", in_shapes)
-
-    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
-        """Add them in their order."""
-        y = np.add(xs[0], xs[1], out=ctx.empty_like(xs[0]))
-        for x in xs[2:]:
-            np.add(y, x, out=y)
-        return y, len(xs)
-
-    def backward(self, dy: Array, inputs: Cache, ctx: Context) -> Sequence[Array]:
-        """Every input gets dy."""
-        return [dy] * inputs
-
-    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
-        """ONNX Add, one after the other."""
-        return functools.reduce(functools.partial(graph.add, "Add"), xs)
-
-    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
-        return LayerCost.each(out_shape, len(in_shapes) - 1, "an addition for each number of all inputs but one")
-
-
-class Multiply(Merge):
-    """Multiplies the outputs of two nodes of a graph, number by number.
-
-    Forward:   y = a * b
-    Backward:  da = dy * b,  db = dy * a
-
-    a, b, y: (N, ...) of one shape.
-    Raises ShapeError unless there are two inputs, and for inputs of different shapes.
-    Source: Dauphin, Fan, Auli, Grangier (2017), Language Modeling with Gated Convolutional Networks; ONNX operator Mul.
-    """
-
-    lesson = (
-        "The outputs of two layers are multiplied, number by number.",
-        "One of them is a gate then: where it is near 0 it keeps the other one out.",
-    )
-    examples = (Example("Multiply()", (4, 5, 4)), Example("Multiply()", (13,)))
-    operators = ("Mul",)
-
-    def __init__(self) -> None:
-        self.branches = []
-
-    def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
-        """The shape that both inputs must have."""
-        if len(in_shapes) != 2:
-            raise ShapeError(f"Multiply expects two inputs, got {len(in_shapes)}: multiply them two by two")
-        return _one_shape("Multiply", in_shapes)
-
-    def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
-        """The product."""
-        return np.multiply(xs[0], xs[1], out=ctx.empty_like(xs[0])), tuple(xs)
-
-    def backward(self, dy: Array, xs: Cache, ctx: Context) -> Sequence[Array]:
-        """Each input gets dy times the other."""
-        a, b = xs
-        return [np.multiply(dy, b, out=ctx.empty_like(a)), np.multiply(dy, a, out=ctx.empty_like(b))]
-
-    def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
-        """ONNX Mul."""
-        return graph.add("Mul", *xs)
-
-    def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
-        return LayerCost.each(out_shape, 1, "a multiplication for each number")
 
 
 class Residual(Add):
@@ -184,7 +96,7 @@ class Concat(Merge):
     def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
         """The channels of all branches together."""
         if len(in_shapes) < 2:
-            raise _few_inputs("Concat", in_shapes)
+            raise few_inputs("Concat", in_shapes)
         if len({shape[1:] for shape in in_shapes}) > 1:
             raise ShapeError(
                 "Concat expects branches that give shapes equal in all but the channels, got "
@@ -210,21 +122,6 @@ class Concat(Merge):
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
         return LayerCost(0, "nothing is computed: the numbers only move")
-
-
-def _one_shape(name: str, in_shapes: Sequence[Shape]) -> Shape:
-    if len(in_shapes) < 2:
-        raise _few_inputs(name, in_shapes)
-    if len(set(in_shapes)) > 1:
-        raise ShapeError(f"{name} expects inputs of one shape, got {', '.join(map(str, in_shapes))}")
-    return in_shapes[0]
-
-
-def _few_inputs(name: str, in_shapes: Sequence[Shape]) -> ShapeError:
-    return ShapeError(
-        f"{name}() joins two values or more, got {len(in_shapes)}: name them in a graph, as in "
-        f'Graph({{..., "joined": ("{name}()", ["a", "b"])}})'
-    )
 
 
 def _branch(name: str, given: Any) -> list[Layer | Merge]:

@@ -25,15 +25,18 @@ from cnnkit.types import Example
 
 NO_TWIN = {
     "Add": "torch.add is no module",
+    "Average": "the mean of torch.stack is no module",
     "Clip": "torch.clamp is no module",
     "Concat": "torch.cat joins tensors, and is no module with branches",
     "DropPath": "torchvision has it as StochasticDepth, PyTorch itself has nothing of the kind",
     "GaussianNoise": "PyTorch has no module that adds noise",
+    "Maximum": "torch.maximum is no module",
     "Multiply": "torch.mul is no module",
     "Permute": "torch.permute is no module",
     "Residual": "PyTorch has no module that adds a shortcut",
     "SeparableConv2D": "in PyTorch it is two modules, and here two layers, each with a twin",
     "Slice": "an index of a tensor is no module",
+    "Subtract": "torch.sub is no module",
 }
 """Layers that are compared with nothing in PyTorch, and why."""
 AROUND = {"Add", "Identity", "Mul"}

@@ -14,6 +14,7 @@ from cnnkit.errors import ShapeError
 from cnnkit.layers import (
     LAYERS,
     Add,
+    Average,
     AvgPool2D,
     BatchNorm2D,
     Concat,
@@ -21,11 +22,13 @@ from cnnkit.layers import (
     Dense,
     Dropout,
     Flatten,
+    Maximum,
     MaxPool2D,
     Multiply,
     ReLU,
     Residual,
     Softmax,
+    Subtract,
 )
 from cnnkit.network import Graph
 from cnnkit.onnx.export import export_onnx
@@ -69,6 +72,7 @@ BEHIND_IMAGES = [
 """Layers that fit behind any image of four channels; each stands in two networks."""
 BEHIND_SIGNALS = ["AvgPool1D(3, 2, 1)", "GlobalAvgPool1D(True)", "GlobalMaxPool1D()", "MaxPool1D(2)"]
 """Layers that fit behind signals of four channels; a third of the networks end in one."""
+JOINS: tuple[type[Merge], ...] = Add, Average, Maximum, Multiply, Subtract
 SEEDS = max(24, 2 * len(POINTWISE), 2 * len(BEHIND_IMAGES))
 BATCH = 8  # the first sample runs alone, the others as a batch of 7
 
@@ -119,7 +123,7 @@ def network(seed: int) -> Graph:
     end += [Softmax()] if rng.random() < 0.3 else []
     uint8 = rng.random() < 0.5
     chain = {f"n{place}": one for place, one in enumerate(body)}
-    join = Add() if seed % 2 else Multiply()
+    join = JOINS[seed % len(JOINS)]()
     if seed % 6 == 0:
         chain["larger"] = "Upsample2D((1, 2))"
     joined = {"bent": "ReLU()", "joined": (join, [*[*chain][-1:], "bent"])}
