@@ -2,8 +2,10 @@
 
 from cnnkit.components import Layer, Merge
 from cnnkit.layers.adaptive_pool import AdaptiveAvgPool2D, AdaptiveMaxPool2D, GlobalAvgPool2D, GlobalMaxPool2D
+from cnnkit.layers.attention import SelfAttention2D, SqueezeExcite
 from cnnkit.layers.conv import Conv2D, DepthwiseConv2D, SeparableConv2D
 from cnnkit.layers.conv_transpose import ConvTranspose2D
+from cnnkit.layers.coordinates import AddCoordinates
 from cnnkit.layers.dense import Dense
 from cnnkit.layers.dropout import AlphaDropout, Dropout, DropPath, SpatialDropout2D
 from cnnkit.layers.gating import GLU
@@ -26,6 +28,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     AdaptiveAvgPool2D,
     AdaptiveMaxPool2D,
     Add,
+    AddCoordinates,
     AlphaDropout,
     Average,
     AvgPool1D,
@@ -72,6 +75,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     ReLU6,
     Reshape,
     Residual,
+    SelfAttention2D,
     SELU,
     SeparableConv2D,
     Sigmoid,
@@ -81,6 +85,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Softplus,
     Softsign,
     SpatialDropout2D,
+    SqueezeExcite,
     Subtract,
     Tanh,
     Upsample2D,
@@ -97,6 +102,7 @@ __all__ = [
     "AdaptiveAvgPool2D",
     "AdaptiveMaxPool2D",
     "Add",
+    "AddCoordinates",
     "AlphaDropout",
     "Average",
     "AvgPool1D",
@@ -139,6 +145,7 @@ __all__ = [
     "ReLU6",
     "Reshape",
     "Residual",
+    "SelfAttention2D",
     "SeparableConv2D",
     "SiLU",
     "Sigmoid",
@@ -147,6 +154,7 @@ __all__ = [
     "Softplus",
     "Softsign",
     "SpatialDropout2D",
+    "SqueezeExcite",
     "Subtract",
     "Tanh",
     "Upsample2D",

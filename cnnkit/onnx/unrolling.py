@@ -1,11 +1,14 @@
-"""What the reference evaluator needs to run a model: it copies all that the windows of a convolution see, at once."""
+"""What the reference evaluator needs to run a model.
+
+It copies all that the windows of a convolution see, at once, and all weights of an attention.
+"""
 
 from __future__ import annotations
 
 import math
 
 from cnnkit.errors import CostError
-from cnnkit.layers import Conv2D
+from cnnkit.layers import Conv2D, SelfAttention2D
 from cnnkit.network import Network, Node
 from cnnkit.network.execution.available_memory import readable
 from cnnkit.onnx.available_runtimes import Available
@@ -20,7 +23,7 @@ EXPANSION, WEIGHTS = 2_000, 3
 
 
 def window_numbers(model: Network) -> int:
-    """Numbers that the windows of the convolution that has most of them see, for one sample."""
+    """Numbers that the windows of a convolution see, or that an attention has for weights: the most, for one sample."""
     return max(map(_seen, model.nodes), default=0)
 
 
@@ -44,7 +47,12 @@ def without_reference(available: Available, model: Network) -> Available:
 
 
 def _seen(node: Node) -> int:
-    """What the windows of a convolution see of one sample, with what a dilated one leaves out: zeros are put there."""
+    """What the windows of a convolution see of one sample, with what a dilated one leaves out: zeros are put there.
+
+    Of an attention, the scores and the weights that are made of them.
+    """
+    if isinstance(node.layer, SelfAttention2D):
+        return 2 * node.layer.heads * math.prod(node.out_shape[1:]) ** 2
     if not isinstance(node.layer, Conv2D):
         return 0
     rows, columns = node.layer.window.rows, node.layer.window.columns

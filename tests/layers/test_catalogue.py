@@ -25,6 +25,7 @@ from cnnkit.types import Example
 
 NO_TWIN = {
     "Add": "torch.add is no module",
+    "AddCoordinates": "PyTorch has no module that adds coordinates",
     "Average": "the mean of torch.stack is no module",
     "Clip": "torch.clamp is no module",
     "Concat": "torch.cat joins tensors, and is no module with branches",
@@ -34,8 +35,10 @@ NO_TWIN = {
     "Multiply": "torch.mul is no module",
     "Permute": "torch.permute is no module",
     "Residual": "PyTorch has no module that adds a shortcut",
+    "SelfAttention2D": "torch.nn.MultiheadAttention takes rows of pixels, of which test_attention.py makes them",
     "SeparableConv2D": "in PyTorch it is two modules, and here two layers, each with a twin",
     "Slice": "an index of a tensor is no module",
+    "SqueezeExcite": "torchvision has it as SqueezeExcitation; test_attention.py writes it in PyTorch",
     "Subtract": "torch.sub is no module",
 }
 """Layers that are compared with nothing in PyTorch, and why."""

@@ -52,6 +52,7 @@ POINTWISE = [one.expression for cls in LAYERS if cls.pointwise for one in cls.ex
 BEHIND_IMAGES = [
     "AdaptiveAvgPool2D(3)",
     "AdaptiveMaxPool2D((2, 3))",
+    "AddCoordinates(True)",
     "ChannelShuffle(2)",
     "ConvTranspose2D(3, 3, 2, 1, 1)",
     "Crop2D(((0, 1), (1, 0)))",
@@ -66,8 +67,10 @@ BEHIND_IMAGES = [
     "PixelShuffle(2)",
     "PixelUnshuffle(1)",
     "Reshape((2, 2, -1))",
+    "SelfAttention2D(2)",
     "SeparableConv2D(3, (3, 2), padding=1)",
     "Slice(1, 3)",
+    "SqueezeExcite(2)",
 ]
 """Layers that fit behind any image of four channels; each stands in two networks."""
 BEHIND_SIGNALS = ["AvgPool1D(3, 2, 1)", "GlobalAvgPool1D(True)", "GlobalMaxPool1D()", "MaxPool1D(2)"]
