@@ -22,6 +22,7 @@ from cnnkit.components.checks import (
 from cnnkit.components.contracts import (
     Augmentation,
     BatchCoupledLayer,
+    BatchCoupledLoss,
     CollectingMetric,
     Component,
     Dataset,
@@ -62,6 +63,7 @@ __all__ = [
     "Array",
     "Augmentation",
     "BatchCoupledLayer",
+    "BatchCoupledLoss",
     "Cache",
     "Callback",
     "CnnkitError",

@@ -4,6 +4,7 @@ from cnnkit.components.catalog import Catalog, installed_catalog
 from cnnkit.components.contracts import (
     Augmentation,
     BatchCoupledLayer,
+    BatchCoupledLoss,
     CollectingMetric,
     Component,
     Dataset,
@@ -21,6 +22,7 @@ from cnnkit.components.training_contracts import Callback, GradientMethod, Optim
 __all__ = [
     "Augmentation",
     "BatchCoupledLayer",
+    "BatchCoupledLoss",
     "Callback",
     "Catalog",
     "CollectingMetric",

@@ -190,6 +190,26 @@ class Loss(Exemplified, Component):
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
 
+class BatchCoupledLoss(Loss):
+    """A loss that compares the samples of a batch with each other, such as a contrastive one.
+
+    Each tile is given the outputs and targets of the whole batch, and answers for its own samples, so that nothing
+    depends on how the batch is cut. An evaluation has no batches: there, samples are compared within groups of 256, in
+    their order.
+    """
+
+    def forward(self, outputs: Array, targets: Array, own: slice = slice(None)) -> tuple[Array, Cache]:
+        """The loss of each sample in `own`, and whatever `backward` will need.
+
+        outputs, targets: of the whole batch, as for any loss; own: the samples of this tile, all by default.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, cache: Cache, weight: float) -> Array:
+        """The gradient of `weight * sum(losses)`, those of the whole batch, with respect to the outputs of `own`."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+
 class Metric(Exemplified, Component):
     """A number that measures predictions, computed from sums, so that it does not depend on the tiles."""
 

@@ -2,6 +2,7 @@
 
 from cnnkit.components.contracts import Loss
 from cnnkit.losses.binary_cross_entropy import BinaryCrossEntropy
+from cnnkit.losses.contrastive import SupCon
 from cnnkit.losses.cross_entropy import CrossEntropy, Focal, WeightedCrossEntropy
 from cnnkit.losses.dice_jaccard import Dice, Jaccard
 from cnnkit.losses.hinge import Hinge
@@ -21,6 +22,7 @@ LOSSES: tuple[type[Loss], ...] = (
     MAE,
     MSE,
     NLL,
+    SupCon,
 )
 
 __all__ = [
@@ -37,5 +39,6 @@ __all__ = [
     "Jaccard",
     "KLDiv",
     "LogCosh",
+    "SupCon",
     "WeightedCrossEntropy",
 ]

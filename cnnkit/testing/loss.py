@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 
-from cnnkit.components import Loss, installed_catalog
+from cnnkit.components import BatchCoupledLoss, Loss, installed_catalog
 from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, close, equal, named, run_checks, same_bits
 from cnnkit.testing.example_inputs import LARGE
@@ -63,6 +64,13 @@ class LossTrial:
         losses, cache = self._forward(outputs, targets)
         return {"loss": losses, "gradient": self.loss.backward(cache, weight)}
 
+    def of_tile(self, own: slice) -> dict[str, Array]:
+        """What forward and backward give for a tile; a coupled loss is given the whole batch with it."""
+        if not isinstance(self.loss, BatchCoupledLoss):
+            return self.of(self.outputs[own], self.targets[own])
+        losses, cache = self.loss.forward(self.outputs, self.targets, own)
+        return {"loss": losses, "gradient": self.loss.backward(cache, WEIGHT)}
+
     def _forward(self, outputs: Array, targets: Array) -> tuple[Array, object]:
         given = self.loss.forward(outputs, targets)
         if not isinstance(given, tuple) or len(given) != 2:
@@ -73,9 +81,8 @@ class LossTrial:
         """The results of the batch, cut in several ways and put together again."""
         for cut in CUTS:
             cut = [at for at in cut if at < len(self.outputs)]
-            pieces = [
-                self.of(*piece) for piece in zip(np.split(self.outputs, cut), np.split(self.targets, cut), strict=True)
-            ]
+            tiles = [slice(*ends) for ends in itertools.pairwise([0, *cut, len(self.outputs)])]
+            pieces = [self.of_tile(tile) for tile in tiles]
             yield {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
@@ -120,11 +127,13 @@ def check_inputs_unchanged(trial: LossTrial) -> None:
 
 
 def check_samples(trial: LossTrial) -> None:
-    """A sample's loss and gradient do not depend on the samples beside it."""
+    """A sample's loss and gradient do not depend on the samples beside it, or of a coupled loss on the tile."""
     whole = trial.results()
+    coupled = isinstance(trial.loss, BatchCoupledLoss)
+    hint = "give those of `own` alone" if coupled else "a sample must not look at others"
     for parts in trial.parts():
         for name, value in parts.items():
-            close(f"the {name} of samples in smaller tiles; a sample must not look at others", value, whole[name])
+            close(f"the {name} of samples in smaller tiles; {hint}", value, whole[name])
 
 
 def check_weight(trial: LossTrial) -> None:

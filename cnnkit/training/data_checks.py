@@ -16,7 +16,7 @@ import numpy as np
 
 from cnnkit import axes
 from cnnkit.class_indices import check_labels, first_outside, indices_of, listed
-from cnnkit.components import Loss
+from cnnkit.components import BatchCoupledLoss, Loss
 from cnnkit.components.checks import MAX_FLOAT32, are_shares
 from cnnkit.data.split import split_validation
 from cnnkit.data.targets import as_targets
@@ -196,6 +196,9 @@ def _about_classes(model: Network, loss: Loss, parts: dict[str, Samples], labels
 
 
 def _are_classes(model: Network, loss: Loss, y: Array) -> bool:
+    """Whether the targets are classes of which each has an output; those of a coupled loss say who is alike."""
+    if isinstance(loss, BatchCoupledLoss):
+        return False
     return loss.gives != "labels" and y.dtype.kind in "iu" and y.shape[1:] == model.output_shape[1:]
 
 
@@ -250,6 +253,8 @@ def _check_targets(model: Network, loss: Loss, y: Array, name: str) -> None:
         for block in blocks(y):
             _check_finite(y[block], block.start, f"the target of the {name} sample")
     outputs = model.output_shape
+    if isinstance(loss, BatchCoupledLoss):
+        return  # what it takes, only it knows
     if _are_classes(model, loss, y):
         ignored = ignored_by(loss)
         _check_classes(y if ignored is None else np.where(y == ignored, 0, y), outputs[0], name)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cnnkit import losses
-from cnnkit.components import Loss, installed_catalog
+from cnnkit.components import BatchCoupledLoss, Loss, installed_catalog
 from cnnkit.components.expressions import parse
 from cnnkit.explanation.formulas import describe
 from cnnkit.losses import LOSSES, MSE
@@ -24,9 +24,12 @@ NO_TWIN = {
     "Focal": "torchvision has one of labels, PyTorch has none of classes",
     "Jaccard": "PyTorch has no loss of overlaps",
     "LogCosh": "PyTorch has none",
+    "SupCon": "PyTorch has none; test_contrastive.py has a loop over all pairs",
 }
 """Losses without a class in PyTorch, and why; ORACLES has their formulas, which PyTorch differentiates."""
 CASES = [(cls, example) for cls in LOSSES for example in cls.examples]
+ALONE = [(cls, example) for cls, example in CASES if not issubclass(cls, BatchCoupledLoss)]
+"""Those whose samples are treated one by one."""
 SEEDS = 20
 CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 
@@ -100,7 +103,7 @@ def test_gradient_of_the_examples(cls: type[Loss], example: Example) -> None:
         assert report.ok, f"seed {seed}: {report}"
 
 
-@pytest.mark.parametrize(("cls", "example"), CASES, ids=lambda one: getattr(one, "expression", ""))
+@pytest.mark.parametrize(("cls", "example"), ALONE, ids=lambda one: getattr(one, "expression", ""))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtypes_inputs_and_batches(cls: type[Loss], example: Example, dtype: str) -> None:
     """The dtype is kept and the inputs are; a batch is its samples one by one, and one without samples is none."""
@@ -171,7 +174,7 @@ def oracle(loss: Any, torch: Any) -> Oracle:
     return {"Focal": focal, "Dice": overlap, "Jaccard": overlap, "LogCosh": log_cosh}[type(loss).__name__]
 
 
-COMPARED = [(cls, one) for cls, one in CASES if one.twin is not None or cls.__name__ in NO_TWIN]
+COMPARED = [(cls, one) for cls, one in ALONE if one.twin is not None or cls.__name__ in NO_TWIN]
 
 
 @pytest.mark.parametrize(("cls", "example"), COMPARED, ids=lambda one: getattr(one, "expression", ""))

@@ -307,4 +307,5 @@ def test_each_loss_says_its_task_and_whether_it_takes_logits() -> None:
         "MAE": ("values", False),
         "MSE": ("values", False),
         "NLL": ("classes", True),
+        "SupCon": ("values", False),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from cnnkit.network.execution.operation import backward, forward, together
 from cnnkit.network.execution.plan import Plan, Step, plain_steps, plan
 from cnnkit.network.execution.threads import in_threads, one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
-from cnnkit.network.execution.tile_pass import Arithmetic, TilePass
+from cnnkit.network.execution.tile_pass import Arithmetic, TilePass, side_by_side, taken_apart
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.kernels.layout import samples_fastest
@@ -103,25 +104,31 @@ class Engine:
         self.check_evaluation(len(samples), objective)
         threads = self.cost.threads(len(samples), self.largest_prediction_tile, workers)
         prediction = self._prediction_steps()
+        kept = np.empty((objective.coupled * len(samples), *self.nodes[-1].out_shape), self.dtype)
 
         def one(tile: slice) -> Sums:
             targets = samples.y[tile]
             workspace = self._take_workspace()
             outputs = self._predict(prediction, samples.x[tile], workspace)
-            losses, _ = objective.losses(outputs, targets)
+            if objective.coupled:
+                kept[tile] = outputs
+                losses = np.zeros(len(outputs))
+            else:
+                losses, _ = objective.losses(outputs, targets)
             sums = objective.sums(outputs, targets, losses)
             self.workspaces.append(workspace)
             return sums
 
         with one_blas_thread():
-            return objective.total(
+            sums = objective.total(
                 in_threads(threads, one, self._tiles(len(samples)), apart=self._is_long(len(samples)))
             )
+        return replace(sums, loss=objective.evaluated(kept, samples.y)) if objective.coupled else sums
 
     def check_evaluation(self, samples: int, objective: Objective) -> None:
         """Raise CostError if metrics would collect more from so many samples than there is memory for."""
         collecting = sum(isinstance(metric, CollectingMetric) for metric in objective.metrics)
-        self.cost.check_collected(samples, COPIES * collecting)
+        self.cost.check_collected(samples, COPIES * collecting + objective.coupled)
 
     def predict(self, x: Inputs, workers: int) -> Array:
         """The outputs of the last node in prediction mode, (N, ...).
@@ -173,11 +180,13 @@ class Engine:
         key: tuple[int, ...],
         weight: float,
         gradient: Array,
+        first: int = 0,
     ) -> TilePass:
         """One tile's way forward and backward.
 
         positions: of the tile's samples; key: what its random numbers depend on, seed and epoch first; weight: of each
-        sample's loss in the gradient, which is written to `gradient`, laid out like the parameters.
+        sample's loss in the gradient, which is written to `gradient`, laid out like the parameters; first: which of
+        the batch's samples is the tile's first.
         """
         workspace = self._take_workspace()
         ctx = TileContext(workspace, True, key, len(positions))
@@ -200,7 +209,12 @@ class Engine:
             del inputs, y  # what nobody refers to any more is memory for the next step
 
         outputs = values.pop(self.steps[-1].output)
-        losses, loss_cache = objective.losses(outputs, targets)
+        if objective.coupled:
+            rows = yield side_by_side(outputs, targets)
+            batch_outputs, batch_targets = taken_apart(rows, outputs, targets)
+            losses, loss_cache = objective.losses(batch_outputs, batch_targets, slice(first, first + len(outputs)))
+        else:
+            losses, loss_cache = objective.losses(outputs, targets)
         sums = objective.sums(outputs, targets, losses)
 
         pending: dict[int, Array] = {self.steps[-1].output: objective.gradient(loss_cache, weight, outputs.shape)}

@@ -63,18 +63,15 @@ class BatchLoss:
         self._engine.parameters.vector[...] = params
         values = [dict(kept) for kept in self._values]
         self._engine.forward(first, values, self._contexts(first))
-        losses = [
-            self._objective.losses(outputs, tile.y)[0].sum(dtype=np.float64)
-            for outputs, tile in zip(self._outputs(values), self._tiles, strict=True)
-        ]
+        losses = [one.sum(dtype=np.float64) for one in self._losses(values)]
         return float(functools.reduce(np.add, losses)) / self.sums.count
 
     def _sums(self, values: Sequence[dict[int, Array]]) -> Sums:
-        found = []
-        for outputs, tile in zip(self._outputs(values), self._tiles, strict=True):
-            losses, _ = self._objective.losses(outputs, tile.y)
-            found.append(self._objective.sums(outputs, tile.y, losses))
-        return self._objective.total(found)
+        found = zip(self._outputs(values), self._tiles, self._losses(values), strict=True)
+        return self._objective.total([self._objective.sums(outputs, tile.y, losses) for outputs, tile, losses in found])
+
+    def _losses(self, values: Sequence[dict[int, Array]]) -> list[Array]:
+        return self._objective.losses_of_tiles(self._outputs(values), [tile.y for tile in self._tiles])
 
     def _outputs(self, values: Sequence[dict[int, Array]]) -> list[Array]:
         return [tile[self._engine.steps[-1].output] for tile in values]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnkit.components import CollectingMetric, Loss, Metric
+from cnnkit.components import BatchCoupledLoss, CollectingMetric, Loss, Metric
 from cnnkit.components.error_naming import Naming
 from cnnkit.components.value_description import described
 from cnnkit.errors import ComponentError, ShapeError
@@ -19,6 +19,8 @@ from cnnkit.types import Array, Cache, Shape
 
 NUMBERS = "fiub"
 """The kinds of dtypes that are real numbers."""
+COMPARED = 256
+"""Samples that a coupled loss compares with each other in an evaluation, which has no batches."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,40 @@ class Objective:
     loss: Loss
     metrics: Sequence[Metric] = ()
 
-    def losses(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
-        """The loss of each sample, (N,), and what `gradient` needs. Raises ShapeError if they are not (N,)."""
+    @property
+    def coupled(self) -> bool:
+        """Whether a sample's loss depends on the whole batch."""
+        return isinstance(self.loss, BatchCoupledLoss)
+
+    def losses(self, outputs: Array, targets: Array, own: slice | None = None) -> tuple[Array, Cache]:
+        """The loss of each sample, (N,), and what `gradient` needs. Raises ShapeError if they are not (N,).
+
+        own: of a coupled loss the samples to answer for, among those of the whole batch.
+        """
+        count = len(outputs) if own is None else len(range(*own.indices(len(outputs))))
         with Naming(self.loss):
-            given = self.loss.forward(outputs, targets)
-        if not (isinstance(given, tuple) and len(given) == 2 and _are_numbers(given[0], outputs.shape[:1])):
+            if isinstance(self.loss, BatchCoupledLoss) and own is not None:
+                given = self.loss.forward(outputs, targets, own)
+            else:
+                given = self.loss.forward(outputs, targets)
+        if not (isinstance(given, tuple) and len(given) == 2 and _are_numbers(given[0], (count,))):
             raise ShapeError(
                 f"the loss {self.loss!r} must return (losses, cache) with one number for each sample, losses of shape "
-                f"{outputs.shape[:1]}; forward gave {described(given)}"
+                f"{(count,)}; forward gave {described(given)}"
             )
         return given
+
+    def losses_of_tiles(self, outputs: Sequence[Array], targets: Sequence[Array]) -> list[Array]:
+        """The losses of a batch, tile by tile."""
+        if not self.coupled:
+            return [self.losses(one, those)[0] for one, those in zip(outputs, targets, strict=True)]
+        losses, _ = self.losses(np.concatenate(outputs), np.concatenate(targets))
+        return np.split(losses, np.cumsum([len(one) for one in outputs])[:-1])
+
+    def evaluated(self, outputs: Array, targets: Array) -> float:
+        """The sum of a coupled loss over all samples of an evaluation."""
+        groups = (slice(first, first + COMPARED) for first in range(0, len(outputs), COMPARED))
+        return sum(float(self.losses(outputs[group], targets[group])[0].sum(dtype=np.float64)) for group in groups)
 
     def gradient(self, cache: Cache, weight: float, shape: Shape) -> Array:
         """The gradient of `weight * sum(losses)` by the outputs. Raises ShapeError if it has not this, their shape."""

@@ -9,7 +9,7 @@ import functools
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -60,7 +60,7 @@ class Session:
         parameters = engine.parameters.vector
         self.gradient: Array = np.zeros_like(parameters)
         """The gradient of the mean loss after a step, laid out like the parameters."""
-        slots = slot_count(engine, batch_size, self.workers)
+        slots = slot_count(engine, objective, batch_size, self.workers)
         self.slots: Array = np.empty((slots, parameters.size), parameters.dtype)
         """The gradients of the tiles of a round."""
         self.state = {name: np.zeros_like(parameters) for name in slots_of(optimizer)}
@@ -78,14 +78,21 @@ class Session:
         for numbers in self.rounds(len(batch)):
             passes = [self.tile_pass(batch, key, number) for number in numbers]
             total: Array | None = None
-            for stop in range(len(self.engine.coupled)):
-                total = self.engine.join(stop, [to_stop(one, total) for one in passes])
-            for _ in self.engine.coupled:
-                total = functools.reduce(np.add, [to_stop(one, total) for one in passes])
+            for stop in range(stop_count(self.engine, self.objective)):
+                total = self.join(stop, [to_stop(one, total) for one in passes])
             sums += [to_end(one, total) for one in passes]
             self.add(numbers, 0)
         self.square(0)
         return self.objective.total(sums)
+
+    def join(self, stop: int, partials: Sequence[Array]) -> Array:
+        """What the tiles of a batch are sent at a stop: layers forward, perhaps the loss, layers backward."""
+        layers = len(self.engine.coupled)
+        if stop < layers:
+            return self.engine.join(stop, partials)
+        if stop == layers and self.objective.coupled:
+            return np.concatenate(partials)
+        return functools.reduce(np.add, partials)
 
     def norm(self) -> float:
         """The Euclidean norm of the gradient."""
@@ -120,6 +127,7 @@ class Session:
             (*key, number),
             1.0 / len(batch),
             self.slots[number % len(self.slots)],
+            number * self.tile,
         )
 
     def part(self, worker: int) -> slice:
@@ -191,10 +199,17 @@ class Session:
         return shares
 
 
-def slot_count(engine: Engine, batch_size: int, workers: int) -> int:
+def stop_count(engine: Engine, objective: Objective) -> int:
+    """How often the tiles of a batch wait for each other."""
+    return 2 * len(engine.coupled) + objective.coupled
+
+
+def slot_count(engine: Engine, objective: Objective, batch_size: int, workers: int) -> int:
     """How many tiles of a batch have room for their gradients at once."""
     tiles = -(-batch_size // engine.tile_for(batch_size))
-    if engine.coupled:  # they are all on their way at once; others end one after the other, and are added in rounds
+    if stop_count(
+        engine, objective
+    ):  # they are all on their way at once; others end one after the other, and are added in rounds
         return tiles
     return min(tiles, max(workers, SLOT_BYTES // max(1, engine.parameters.vector.nbytes)))
 

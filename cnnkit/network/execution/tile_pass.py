@@ -1,11 +1,13 @@
 """A tile's way through a network in training: a generator that stops where tiles wait for each other.
 
 It runs without a stop unless a layer is coupled over the batch: there it yields its partial sum and is sent the total
-of all tiles. Who runs the generators is the session's business.
+of all tiles. A loss that is coupled stops it between forward and backward: it yields its outputs and targets, and is
+sent those of the whole batch. Who runs the generators is the session's business.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Any, Literal, cast
 
@@ -45,6 +47,22 @@ def alone(tile: TilePass, stops: int) -> tuple[Sums, list[Array]]:
     for _ in range(stops):
         partials.append(to_stop(tile, partials[-1] if partials else None))
     return to_end(tile, partials[-1] if partials else None), partials
+
+
+def side_by_side(outputs: Array, targets: Array) -> Array:
+    """A row for each sample, (N, R) float64: its outputs, then its targets."""
+    return np.concatenate([values.reshape(len(values), -1) for values in (outputs, targets)], 1, dtype=np.float64)
+
+
+def taken_apart(rows: Array, outputs: Array, targets: Array) -> tuple[Array, Array]:
+    """The outputs and targets in rows, in C order; outputs, targets: of some samples, for their shapes and dtypes.
+
+    The rows are in another order where they come from shared memory, and products would round otherwise.
+    """
+    of_outputs, of_targets = np.split(rows, [math.prod(outputs.shape[1:])], axis=1)
+    both = (of_outputs, outputs), (of_targets, targets)
+    given, wanted = (part.reshape(len(rows), *like.shape[1:]).astype(like.dtype, "C") for part, like in both)
+    return given, wanted
 
 
 class Arithmetic:

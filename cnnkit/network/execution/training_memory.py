@@ -27,7 +27,7 @@ from cnnkit.network.execution.memory_plan import memory_errors_told
 from cnnkit.network.execution.numeric import in_float64
 from cnnkit.network.execution.objective import Objective
 from cnnkit.network.execution.optimization import slots_of
-from cnnkit.network.execution.session import busy_workers, slot_count
+from cnnkit.network.execution.session import busy_workers, slot_count, stop_count
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.execution.tile_pass import alone
@@ -124,8 +124,8 @@ class Forecast:
         engine, vector = self.engine, self.engine.parameters.vector
         tile = engine.tile_for(batch)
         tiles, workers = -(-batch // tile), 1 if self.numeric else busy_workers(engine, batch, self.workers)
-        slots, states = slot_count(engine, batch, workers), len(slots_of(self.optimizer))
-        at_once = EVALUATIONS * tiles if self.numeric else tiles if engine.coupled else workers
+        slots, states = slot_count(engine, self.objective, batch, workers), len(slots_of(self.optimizer))
+        at_once = EVALUATIONS * tiles if self.numeric else tiles if stop_count(engine, self.objective) else workers
         in_a_tile = min(tile, batch)
         of_a_tile = takes(Forecast._evaluate if self.numeric else Forecast._train, in_a_tile)
         # The first pass of another kind gets fresh memory, while the workspaces stay what they are.
@@ -241,7 +241,7 @@ class Forecast:
     def _train(self, engine: Engine, samples: int) -> Callable[[], object]:
         gradient = np.empty_like(engine.parameters.vector)  # counted with the other gradients
         one = engine.training_pass(self.samples, np.arange(samples), self.objective, (0, 0, 0, 0), 1.0, gradient)
-        return lambda: alone(one, 2 * len(engine.coupled))
+        return lambda: alone(one, stop_count(engine, self.objective))
 
     def _evaluate(self, engine: Engine, samples: int) -> Callable[[], object]:
         exact, (workspace,) = in_float64(engine), engine.workspaces

@@ -8,7 +8,6 @@ each adds the gradients of its part of the parameters, and updates them.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import mmap
 import os
@@ -27,7 +26,7 @@ from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.memory_plan import out_of_memory, pages
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.parameter_groups import Groups
-from cnnkit.network.execution.session import NO_GROUPS, Session
+from cnnkit.network.execution.session import NO_GROUPS, Session, stop_count
 from cnnkit.network.execution.tile_pass import alone, to_end, to_stop
 from cnnkit.terminal import HANGUP
 from cnnkit.types import Array, Samples, Shape
@@ -130,8 +129,11 @@ class SharedSession(Session):
         one = self.engine.training_pass(
             self.samples, np.arange(1), self.objective, (0, 0, 0, 0), 1.0, np.empty_like(self.gradient)
         )
-        sums, partials = alone(one, 2 * len(self.engine.coupled))
-        return sums, [partial.shape for partial in partials]
+        sums, partials = alone(one, stop_count(self.engine, self.objective))
+        shapes = [partial.shape for partial in partials]
+        if self.objective.coupled:  # it gives a row for each sample of a tile
+            shapes[len(self.engine.coupled)] = self.tile, *shapes[len(self.engine.coupled)][1:]
+        return sums, shapes
 
     def _work(self, worker: int) -> None:
         """One worker's share of a step."""
@@ -141,14 +143,15 @@ class SharedSession(Session):
             passes = [self.tile_pass(self._batch[:count], tuple(key), number) for number in mine]
             total: Array | None = None
             for stop, places in enumerate(self._partials):
+                rows = self.objective.coupled and stop == len(self.engine.coupled)
                 for number, one in zip(mine, passes, strict=True):
-                    places[number] = to_stop(one, total)
+                    partial = to_stop(one, total)
+                    (places[number, : len(partial)] if rows else places[number])[...] = partial
                 self._meet(worker)
                 partials = list(places[: len(numbers)])
-                if stop < len(self.engine.coupled):
-                    total = self.engine.join(stop, partials)
-                else:
-                    total = functools.reduce(np.add, partials)
+                if rows:
+                    partials[-1] = partials[-1][: count - numbers[-1] * self.tile]
+                total = self.join(stop, partials)
             for number, one in zip(mine, passes, strict=True):
                 sums = to_end(one, total)
                 self.objective.require_alike(self._like, sums)
