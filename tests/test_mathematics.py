@@ -14,8 +14,6 @@ from tests.test_docs import PAGES, ROOT, blocks, dead_links
 
 COMPONENTS = [one for kind in KINDS for one in built_in(kind)]
 DERIVATIONS = ROOT / "docs" / "mathematics"
-AWAITED = {"cnnkit.layers.norm"}
-"""Files of families without a page; as soon as a page names one of such a family, it must name all."""
 
 
 def sections(text: str) -> list[tuple[str, str]]:
@@ -88,8 +86,7 @@ def unnamed(classes: list[type[Component]], text: str) -> list[type[Component]]:
 def test_each_component_is_derived_on_a_page_of_its_family(kind: str) -> None:
     classes = built_in(kind)
     missing = unnamed(classes, "".join(path.read_text("utf-8") for path in pages_of(kind)))
-    begun = {one.__module__ for one in classes if one not in missing}
-    assert [one.__name__ for one in missing if one.__module__ not in AWAITED - begun] == []
+    assert [one.__name__ for one in missing] == []
 
 
 def test_a_component_without_a_derivation_is_noticed() -> None:

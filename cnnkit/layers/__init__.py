@@ -3,17 +3,20 @@
 from cnnkit.components import Layer, Merge
 from cnnkit.layers.adaptive_pool import AdaptiveAvgPool2D, AdaptiveMaxPool2D, GlobalAvgPool2D, GlobalMaxPool2D
 from cnnkit.layers.attention import SelfAttention2D, SqueezeExcite
+from cnnkit.layers.batch_norm import BatchNorm1D, BatchNorm2D
 from cnnkit.layers.conv import Conv2D, DepthwiseConv2D, SeparableConv2D
 from cnnkit.layers.conv_transpose import ConvTranspose2D
 from cnnkit.layers.coordinates import AddCoordinates
 from cnnkit.layers.dense import Dense
 from cnnkit.layers.dropout import AlphaDropout, Dropout, DropPath, SpatialDropout2D
 from cnnkit.layers.gating import GLU
+from cnnkit.layers.group_norm import GroupNorm, InstanceNorm1D, InstanceNorm2D
 from cnnkit.layers.hard_activations import Clip, HardSigmoid, HardSwish, HardTanh, ReLU6
 from cnnkit.layers.joins import Add, Average, Maximum, Multiply, Subtract
+from cnnkit.layers.layer_norm import LayerNorm, RMSNorm
+from cnnkit.layers.local_response_norm import LocalResponseNorm
 from cnnkit.layers.merge import Concat, Residual
 from cnnkit.layers.noise import GaussianNoise
-from cnnkit.layers.norm import BatchNorm2D
 from cnnkit.layers.pad import Crop2D, Pad2D
 from cnnkit.layers.pool import AvgPool2D, LPPool2D, MaxPool2D
 from cnnkit.layers.rectifiers import CELU, ELU, SELU, LeakyReLU, PReLU, ReLU
@@ -33,6 +36,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Average,
     AvgPool1D,
     AvgPool2D,
+    BatchNorm1D,
     BatchNorm2D,
     CELU,
     ChannelShuffle,
@@ -55,10 +59,15 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     GlobalMaxPool1D,
     GlobalMaxPool2D,
     GLU,
+    GroupNorm,
     HardSigmoid,
     HardSwish,
     HardTanh,
+    InstanceNorm1D,
+    InstanceNorm2D,
+    LayerNorm,
     LeakyReLU,
+    LocalResponseNorm,
     LogSoftmax,
     LPPool2D,
     Maximum,
@@ -75,6 +84,7 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     ReLU6,
     Reshape,
     Residual,
+    RMSNorm,
     SelfAttention2D,
     SELU,
     SeparableConv2D,
@@ -107,6 +117,7 @@ __all__ = [
     "Average",
     "AvgPool1D",
     "AvgPool2D",
+    "BatchNorm1D",
     "BatchNorm2D",
     "ChannelShuffle",
     "Clip",
@@ -125,11 +136,16 @@ __all__ = [
     "GlobalAvgPool2D",
     "GlobalMaxPool1D",
     "GlobalMaxPool2D",
+    "GroupNorm",
     "HardSigmoid",
     "HardSwish",
     "HardTanh",
+    "InstanceNorm1D",
+    "InstanceNorm2D",
     "LPPool2D",
+    "LayerNorm",
     "LeakyReLU",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool1D",
     "MaxPool2D",
@@ -141,6 +157,7 @@ __all__ = [
     "Permute",
     "PixelShuffle",
     "PixelUnshuffle",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "Reshape",

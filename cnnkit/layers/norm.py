@@ -1,153 +1,177 @@
-"""Normalisation over the batch."""
+"""What normalisations of single samples have in common: in training as in prediction, whatever else is in the batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer
-from cnnkit.components.checks import positive
-from cnnkit.errors import ConfigError
-from cnnkit.layers.window import image_shape
-from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
+from cnnkit.components import Layer
+from cnnkit.components.sums import SHORT, sum_over
+from cnnkit.errors import ShapeError
+from cnnkit.layers.batch_norm import is_large
+from cnnkit.types import Array, Cache, Context, Grads, LayerCost, OnnxGraph, Shape
 
-LARGE_MEAN = 16.0
-"""Of mean^2 to variance; up to here, float32 sums about the origin lose less than two digits of the variance."""
+FEW = 8
+"""What a sum is divided by when only a small part is left."""
 
 
-class BatchNorm2D(BatchCoupledLayer):
-    """Each channel with mean 0 and variance 1 over the whole batch, then a learned scale and offset.
+class _SampleNorm(Layer):
+    """Parts of a sample with mean 0 and variance 1, then a learned scale and offset if `affine`.
 
-    Forward:   xhat = (x - mean) / sqrt(var + epsilon), y = gamma * xhat + beta
-    Backward:  dx = gamma / sqrt(var + epsilon) * (dy - mean(dy) - xhat * mean(dy * xhat)),
-               dgamma = sum of dy * xhat, dbeta = sum of dy
-    Training:  running = (1 - momentum) * running + momentum * batch, where the batch's variance is n/(n-1) * var
-    Prediction takes the running mean and variance for mean and var; both means in dx are 0 then.
-
-    x, y: (N, C, H, W), the same shape; gamma, beta, running_mean, running_var: (C,); means run over N, H and W, n
-    numbers for each channel.
-    Raises ConfigError for arguments out of range, ShapeError if the input is not an image.
-    Source: Ioffe, Szegedy (2015), Batch Normalization; ONNX operator BatchNormalization.
+    With g = gamma * dy, dx = (g - mean(g) - xhat * mean(g * xhat)) / sqrt(var + epsilon). Without `centred` no mean is
+    subtracted: there is no mean(g), and no beta.
     """
 
-    pointwise = True
-    lesson = (
-        "From every number the mean of its channel is subtracted, and the rest is divided by the channel's spread (the "
-        "root of its variance); a learned factor gamma then stretches it, and a learned offset beta moves it.",
-        "Where the numbers of every layer are of one size, training can take larger steps.",
-    )
-    examples = (
-        Example("BatchNorm2D()", (3, 4, 5), "3"),
-        Example("BatchNorm2D(momentum=0.3, epsilon=0.01)", (2, 3, 2), "2, momentum=0.3, eps=0.01"),
-    )
-    twin = "torch.nn.BatchNorm2d"
-    operators = ("BatchNormalization",)
-
-    def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
-        self.momentum = positive("momentum", momentum)
-        self.epsilon = positive("epsilon", epsilon)
-        if momentum > 1:
-            raise ConfigError(f"momentum must be a number with 0 < momentum <= 1, got {momentum!r}")
+    operators: ClassVar[tuple[str, ...]] = ("Add", "Mul", "Reciprocal", "ReduceMean", "Reshape", "Sqrt", "Sub")
+    centred: ClassVar[bool] = True
+    epsilon: float
+    affine: bool
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
-        """Keeps the shape; one set of parameters for each channel."""
-        channels, _ = image_shape("BatchNorm2D", in_shape)
-        self.params = {"gamma": np.ones(channels), "beta": np.zeros(channels)}
-        self.buffers = {"running_mean": np.zeros(channels), "running_var": np.ones(channels)}
+        """Keeps the shape; gamma is 1 and beta 0 at first."""
+        if self.centred and self._count(in_shape) == 1:
+            raise ShapeError(
+                f"{self!r} would subtract each number from itself: of an input of shape {in_shape}, each mean is that "
+                "of a single number; let it see more channels or larger images"
+            )
+        if self.affine:
+            shape = self._parameter_shape(in_shape)
+            self.params = {"gamma": np.ones(shape)} | ({"beta": np.zeros(shape)} if self.centred else {})
         return in_shape
 
-    def partial(self, x: Array, ctx: Context) -> Array:
-        """[n, sum of x - shift, sum of (x - shift)^2, shift] for each channel, (4, C), float64.
-
-        Where |mean| is much larger than sqrt(var), sums about the origin would lose var to rounding: the shift is the
-        tile's own mean then, and 0 elsewhere.
-        """
-        count = x.size // x.shape[1]
-        values = x.astype(np.float64)
-        mean, var = values.mean(axis=(0, 2, 3)), values.var(axis=(0, 2, 3))
-        shift = mean if is_large(mean, var) else np.zeros_like(mean)
-        values -= shift.reshape(1, -1, 1, 1)
-        sums, squares = values.sum(axis=(0, 2, 3)), np.square(values).sum(axis=(0, 2, 3))
-        return np.stack([np.full_like(mean, count), sums, squares, shift])
-
-    def join(self, partials: Sequence[Array]) -> Array:
-        """The sums over all tiles, about the shift of the first tile.
-
-        With d the first shift taken from a tile's own, sum (x - first) = S + n d and
-        sum (x - first)^2 = Q + d (2 S + n d): Chan, Golub, LeVeque (1979), Updating Formulae and a Pairwise Algorithm
-        for Computing Sample Variances.
-        """
-        counts, sums, squares, shifts = np.stack(partials, axis=1)
-        apart = shifts - shifts[0]
-        squares = squares + apart * (2 * sums + counts * apart)
-        sums = sums + counts * apart
-        return np.stack([counts.sum(axis=0), sums.sum(axis=0), squares.sum(axis=0), shifts[0]])
-
-    def absorb(self, total: Array) -> None:
-        """Move the running statistics towards those of the batch."""
-        count, mean, var = statistics(total)
-        self._move("running_mean", mean)
-        self._move("running_var", var * count / max(count - 1, 1))  # a single number has no unbiased estimate: 0
-
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
-        """Normalise with the batch's statistics in training, with the running ones in prediction."""
-        if ctx.training:
-            count, mean, var = statistics(ctx.total)
-        else:
-            count, mean, var = 1.0, self.buffers["running_mean"], self.buffers["running_var"]
-        inverse = _per_channel(1 / np.sqrt(var + self.epsilon), x)
-        normal = np.subtract(x, mean.reshape(1, -1, 1, 1), out=ctx.empty_like(x))  # no mean is rounded first
-        normal *= inverse
-        y = np.multiply(normal, _per_channel(self.params["gamma"], x), out=ctx.empty_like(x))
-        y += _per_channel(self.params["beta"], x)
-        return y, (normal, inverse, count)
-
-    def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
-        """[sum of dy, sum of dy * xhat] for each channel, (2, C), float64."""
-        normal = cache[0]
-        product = np.multiply(dy, normal, out=ctx.empty_like(normal))
-        return np.stack([values.sum(axis=(0, 2, 3), dtype=np.float64) for values in (dy, product)])
+        """Normalise, scale and move."""
+        normal, y = ctx.empty_like(x), ctx.empty_like(x)
+        inverse = self._normalise(self._parts(x), self._parts(normal), self._parts(y), self._count(x.shape[1:]))
+        if not self.affine:
+            return normal, (normal, inverse)
+        np.multiply(normal, _beside(self.params["gamma"], x, ctx), out=y)
+        if self.centred:
+            y += _beside(self.params["beta"], x, ctx)
+        return y, (normal, inverse)
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """The total couples dx to the batch; the gradients of gamma and beta are this tile's own."""
-        normal, inverse, count = cache
-        mean_dy, mean_product = (_per_channel(row, dy) for row in ctx.total / count)
-        dx = np.multiply(normal, mean_product, out=ctx.empty_like(normal))
-        np.subtract(dy, dx, out=dx)
-        dx -= mean_dy
-        dx *= inverse * _per_channel(self.params["gamma"], dy)
-        dbeta, dgamma = ctx.partial.astype(dy.dtype)
-        return dx, {"gamma": dgamma, "beta": dbeta}
+        """Axes over which all sums run are added up first, so that gamma multiplies less."""
+        normal, inverse = cache
+        product = np.multiply(dy, normal, out=ctx.empty_like(normal))
+        common = self._common_axes(dy.ndim)
+        sum_dy, sum_product = _sum(dy, common), _sum(product, common)
+        grads: Grads = {}
+        if self.affine:
+            sums = {"gamma": sum_product, "beta": sum_dy}
+            grads = {name: _gradient(name, value.shape, sums[name], ctx) for name, value in self.params.items()}
+            gamma = _beside(self.params["gamma"], normal, ctx)
+            dy = np.multiply(dy, gamma, out=ctx.empty_like(normal))
+            sum_dy = sum_dy * gamma if common else dy
+            sum_product *= gamma
+        parts, count = self._parts(normal), self._count(dy.shape[1:])
+        mean_product = self._sums(self._parts(sum_product)) / count
+        dx = np.multiply(parts, mean_product, out=self._parts(product))
+        np.subtract(self._parts(dy), dx, out=dx)
+        if self.centred:
+            dx -= self._sums(self._parts(sum_dy)) / count
+        dx *= inverse
+        return product, grads
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
-        """ONNX BatchNormalization in its prediction form."""
-        values = [*self.params.values(), *self.buffers.values()]
-        # Prediction has no use for a momentum; but below opset 14 ONNX's reference evaluator mixes the statistics of
-        # the batch in unless it is 1 (onnx/onnx#8442).
-        return graph.add("BatchNormalization", x, *values, epsilon=self.epsilon, momentum=1.0)
+        """The formula: ONNX has LayerNormalization from opset 17 on, and the others from 18 or later.
+
+        InstanceNormalization is older, but OpenCV loses its variance to rounding where the mean is large.
+        """
+        shape = graph.shape(x)
+        rows, axis = self._onnx_rows(shape)
+        y = graph.add("Reshape", x, np.array(rows)) if rows else x
+        if self.centred:
+            y = graph.add("Sub", y, _lower_mean(graph, y, axis))
+        square = _lower_mean(graph, graph.add("Mul", y, y), axis)
+        spread = graph.add("Sqrt", graph.add("Add", square, np.array(self.epsilon, np.float32)))
+        y = graph.add("Mul", y, graph.add("Reciprocal", spread))
+        if rows:
+            y = graph.add("Reshape", y, np.array([0, *shape]))
+        for values, operator in zip(self.params.values(), ("Mul", "Add"), strict=False):
+            y = graph.add(operator, y, values if values.ndim == len(shape) else _by_channel(values, len(shape)))
+        return y
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
-        each = "a subtraction, two multiplications and an addition for each number"
-        return LayerCost.each(out_shape, 4, each)
+        """Of each number: what the mean, the variance and xhat take, then gamma and beta."""
+        operations = (5 if self.centred else 3) + self.affine * (1 + self.centred)
+        return LayerCost.each(out_shape, operations, f"{operations} additions and multiplications for each number")
 
-    def _move(self, name: str, batch: Array) -> None:
-        running = self.buffers[name]
-        running[...] = (1 - self.momentum) * running + self.momentum * batch
+    def _parts(self, x: Array) -> Array:
+        """(N, ...) as a view of which means run over whole axes."""
+        return x
+
+    def _mean_axes(self, axes: int) -> Shape:
+        """Which these are, of so many."""
+        raise NotImplementedError
+
+    def _common_axes(self, axes: int) -> Shape:
+        """Those of (N, ...), of so many, over which both means and the gradients of gamma and beta are added up."""
+        return ()
+
+    def _count(self, in_shape: Shape) -> int:
+        """How many numbers of a sample have one mean."""
+        raise NotImplementedError
+
+    def _parameter_shape(self, in_shape: Shape) -> Shape:
+        """Of gamma and beta: the lengths of a sample's first axes."""
+        return in_shape[:1]
+
+    def _onnx_rows(self, shape: Shape) -> tuple[Sequence[int], int]:
+        """The shape that (N, *shape) is given for means over a single axis, none if they are; and that axis."""
+        raise NotImplementedError
+
+    def _sums(self, parts: Array) -> Array:
+        return _sum(parts, self._mean_axes(parts.ndim))
+
+    def _normalise(self, x: Array, normal: Array, spare: Array, count: int) -> Array:
+        """Write xhat into `normal` and give 1 / sqrt(var + epsilon); all are parts. spare: memory for squares."""
+        mean = self._sums(x) / count if self.centred else None
+        centred = x if mean is None else np.subtract(x, mean, out=normal)
+        square = self._sums(np.square(centred, out=spare)) / count
+        if mean is not None and is_large(mean, square):  # the rounding of the mean shows beside such deviations
+            centred -= self._sums(centred) / count
+            square = self._sums(np.square(centred, out=spare)) / count
+        inverse: Array = 1 / np.sqrt(square + self.epsilon)
+        np.multiply(centred, inverse, out=normal)
+        return inverse
 
 
-def statistics(total: Array) -> tuple[float, Array, Array]:
-    """Count, mean and variance of each channel, (C,), from a forward total."""
-    count, (sums, squares, shift) = float(total[0, 0]), total[1:]
-    mean = sums / count
-    return count, shift + mean, np.maximum(squares / count - mean * mean, 0)  # rounding may pass below 0
+def _sum(values: Array, axes: Shape) -> Array:
+    """The sum over these axes, which stay with length 1; without axes the values themselves.
+
+    A short axis comes first, in the dtype of the values: `sum_over` is then left with few numbers. Of those that leave
+    few, the slowest one has the longest runs.
+    """
+    if short := [axis for axis in axes if 1 < values.shape[axis] <= SHORT]:
+        first = max(short, key=lambda axis: (min(values.shape[axis], FEW), values.strides[axis]))
+        values = np.add.reduce(values, axis=first, keepdims=True)
+    return np.expand_dims(sum_over(values, axes), axes) if axes else values
 
 
-def is_large(mean: Array, var: Array) -> bool:
-    """Whether a channel's mean is so large that sums about the origin would lose digits of its variance."""
-    return bool(np.any(mean * mean > LARGE_MEAN * var))
+def _gradient(name: str, shape: Shape, values: Array, ctx: Context) -> Array:
+    """The sum over the samples, and over the axes that a parameter of this shape does not have: (N, ...) -> shape."""
+    return sum_over(values, (0, *range(1 + len(shape), values.ndim)), out=ctx.gradient(name, shape))
 
 
-def _per_channel(values: Array, x: Array) -> Array:
-    """(C,) -> (1, C, 1, 1) in the dtype of x."""
-    return values.reshape(1, -1, 1, 1).astype(x.dtype, copy=False)
+def _beside(values: Array, x: Array, ctx: Context) -> Array:
+    """Gamma or beta beside (N, ...): a number for each channel, or one for each number, in the memory order of x."""
+    if values.ndim < x.ndim - 1:
+        return _by_channel(values, x.ndim - 1)
+    laid = ctx.empty_like(x[:1])
+    laid[...] = values
+    return laid
+
+
+def _by_channel(values: Array, axes: int) -> Array:
+    """(C,) -> (C, 1, ...), of so many axes."""
+    return values.reshape(-1, *(1,) * (axes - 1))
+
+
+def _lower_mean(graph: OnnxGraph, x: str, axis: int) -> str:
+    # It takes the axes as an input from opset 18 on.
+    if graph.opset >= 18:
+        return graph.add("ReduceMean", x, np.array([axis]))
+    return graph.add("ReduceMean", x, axes=[axis])

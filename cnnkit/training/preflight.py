@@ -16,7 +16,7 @@ from cnnkit.components.checks import are_shares
 from cnnkit.components.error_naming import Naming
 from cnnkit.components.quantities import HOW_TO_VALIDATE
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.layers import BatchNorm2D
+from cnnkit.layers import BatchNorm1D, BatchNorm2D
 from cnnkit.losses.class_loss import ignored_by
 from cnnkit.metrics import METRICS
 from cnnkit.metrics.class_metric import _ClassMetric
@@ -158,9 +158,15 @@ def _check_statistics(model: Network, samples: int, batch_size: int) -> None:
     if smallest > 1:
         return
     for node in model.nodes:
-        if isinstance(node.layer, BatchNorm2D) and math.prod(node.in_shapes[0][1:]) == 1:
+        in_shape = node.in_shapes[0]
+        if isinstance(node.layer, BatchNorm1D | BatchNorm2D) and math.prod(in_shape[1:]) == 1:
+            what, larger = {
+                1: ("vectors", "by LayerNorm() instead"),
+                2: ("of length 1", "where the signals are longer"),
+                3: ("1 x 1", "where the images are larger"),
+            }[len(in_shape)]
             raise ShapeError(
-                f"{node} would see a single number in each channel, which has no variance: its inputs are 1 x 1, and "
+                f"{node} would see a single number in each channel, which has no variance: its inputs are {what}, and "
                 f"{samples:,} samples in batches of {batch_size} leave a batch of one; choose another batch size, or "
-                "normalise where the images are larger"
+                f"normalise {larger}"
             )

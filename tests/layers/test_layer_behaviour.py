@@ -26,7 +26,7 @@ from cnnkit.layers import (
     Softmax,
 )
 from cnnkit.layers.adaptive_pool import bins
-from cnnkit.layers.norm import statistics
+from cnnkit.layers.batch_norm import statistics
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Shape
 

@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.components import BatchCoupledLayer, Layer, installed_catalog
 from cnnkit.components.expressions import parse
-from cnnkit.layers import LAYERS, AvgPool2D, BatchNorm2D, Conv2D, MaxPool2D, Pad2D
+from cnnkit.layers import LAYERS, AvgPool2D, BatchNorm1D, BatchNorm2D, Conv2D, MaxPool2D, Pad2D
 from cnnkit.testing import PlainContext
 from cnnkit.types import Array, Example, Grads, Shape
 
@@ -146,12 +146,16 @@ def test_of_equal_maxima_one_gets_the_gradient_as_in_torch() -> None:
     assert ((given != 0).sum(axis=(3, 5)) == 1).all()
 
 
-def test_batch_norm_2d_over_several_steps() -> None:
+@pytest.mark.parametrize(
+    ("cls", "name", "shape"),
+    [(BatchNorm2D, "BatchNorm2d", (3, 4, 5)), (BatchNorm1D, "BatchNorm1d", (3, 4)), (BatchNorm1D, "BatchNorm1d", (3,))],
+)
+def test_batch_norm_over_several_steps(cls: type[BatchNorm1D | BatchNorm2D], name: str, shape: Shape) -> None:
     rng = np.random.default_rng(0)
-    module = torch.nn.BatchNorm2d(3, momentum=0.3, eps=1e-3)
-    layer, out_shape = built(BatchNorm2D(momentum=0.3, epsilon=1e-3), (3, 4, 5), rng, module)
+    module = getattr(torch.nn, name)(3, momentum=0.3, eps=1e-3)
+    layer, out_shape = built(cls(momentum=0.3, epsilon=1e-3), shape, rng, module)
     for _ in range(4):
-        x = rng.normal(rng.normal(), 2, (4, 3, 4, 5)).astype("f4")
+        x = rng.normal(rng.normal(), 2, (4, *shape)).astype("f4")
         assert_same(layer, out_shape, module, x, rng)
         for name, value in layer.buffers.items():
             np.testing.assert_allclose(value, getattr(module, name).numpy(), rtol=1e-5, atol=1e-6)

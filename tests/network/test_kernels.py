@@ -9,8 +9,8 @@ import pytest
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import ShapeError
-from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
-from cnnkit.layers.norm import statistics
+from cnnkit.layers import BatchNorm1D, BatchNorm2D, Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from cnnkit.layers.batch_norm import statistics
 from cnnkit.network import Sequential
 from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.kernels import kernel_for
@@ -131,10 +131,10 @@ def test_a_network_that_pools_to_one_pixel(padding: int) -> None:
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("seed", range(10))
 def test_batch_norm_equals_its_layers(seed: int, relu: bool, means: tuple[float, float]) -> None:
-    """means: of the two tiles; what is far above the deviation is summed about a shift."""
+    """Of images, signals and vectors; means: of two tiles; far above the deviation, they are summed about a shift."""
     rng = np.random.default_rng(seed)
-    shape = tuple(int(n) for n in rng.integers(1, 6, 3))
-    norm = BatchNorm2D()
+    shape = tuple(int(n) for n in rng.integers(1, 6, 3 - seed % 3))
+    norm = BatchNorm1D() if seed % 3 else BatchNorm2D()
     norm.build(shape, rng)
     norm.params = {name: rng.normal(size=value.shape) for name, value in norm.params.items()}
     norm.buffers = {name: rng.uniform(0.5, 2, value.shape) for name, value in norm.buffers.items()}

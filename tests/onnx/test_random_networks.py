@@ -60,12 +60,18 @@ BEHIND_IMAGES = [
     "GLU()",
     "GlobalAvgPool2D(True)",
     "GlobalMaxPool2D(True)",
+    "GroupNorm(2)",
+    "InstanceNorm2D(affine=True)",
     "LPPool2D(2, 3, 2, 1)",
+    "LayerNorm('channels')",
+    "LayerNorm()",
+    "LocalResponseNorm(3, 0.5)",
     "LogSoftmax()",
     "Pad2D((2, 1), 'edge')",
     "Permute((1, 3, 2))",
     "PixelShuffle(2)",
     "PixelUnshuffle(1)",
+    "RMSNorm('channels')",
     "Reshape((2, 2, -1))",
     "SelfAttention2D(2)",
     "SeparableConv2D(3, (3, 2), padding=1)",
@@ -73,7 +79,14 @@ BEHIND_IMAGES = [
     "SqueezeExcite(2)",
 ]
 """Layers that fit behind any image of four channels; each stands in two networks."""
-BEHIND_SIGNALS = ["AvgPool1D(3, 2, 1)", "GlobalAvgPool1D(True)", "GlobalMaxPool1D()", "MaxPool1D(2)"]
+BEHIND_SIGNALS = [
+    "AvgPool1D(3, 2, 1)",
+    "BatchNorm1D()",
+    "GlobalAvgPool1D(True)",
+    "GlobalMaxPool1D()",
+    "InstanceNorm1D()",
+    "MaxPool1D(2)",
+]
 """Layers that fit behind signals of four channels; a third of the networks end in one."""
 JOINS: tuple[type[Merge], ...] = Add, Average, Maximum, Multiply, Subtract
 SEEDS = max(24, 2 * len(POINTWISE), 2 * len(BEHIND_IMAGES))

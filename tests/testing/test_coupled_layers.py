@@ -10,7 +10,7 @@ import pytest
 from cnnkit.components import BatchCoupledLayer, Layer
 from cnnkit.errors import CheckError
 from cnnkit.layers import BatchNorm2D
-from cnnkit.layers.norm import statistics
+from cnnkit.layers.batch_norm import statistics
 from cnnkit.testing import check_layer
 from cnnkit.types import Array, Cache, Context, Grads, Shape
 from tests.testing.right_layers import IMAGE

@@ -269,6 +269,18 @@ def test_a_batch_of_one_number_has_no_statistics(samples: int, batch_size: int) 
     )
 
 
+def test_a_batch_of_one_vector_or_short_signal_has_none_either() -> None:
+    y = RNG.integers(0, 2, 41)
+    vectors = refused(Sequential(["BatchNorm1D()", "Dense(2)"], (3,)), (RNG.normal(size=(41, 3)), y), batch_size=10)
+    signals = Sequential(["BatchNorm1D()", "Flatten()", "Dense(2)"], (3, 1))
+    assert str(vectors) == (
+        "layer batch_norm1d_1 = BatchNorm1D() would see a single number in each channel, which has no variance: its "
+        "inputs are vectors, and 41 samples in batches of 10 leave a batch of one; choose another batch size, or "
+        "normalise by LayerNorm() instead"
+    )
+    assert "its inputs are of length 1, and" in str(refused(signals, (RNG.normal(size=(41, 3, 1)), y), batch_size=10))
+
+
 @pytest.mark.parametrize(("samples", "batch_size", "size"), [(42, 10, 1), (40, 10, 1), (41, 10, 2), (2, 5, 1)])
 def test_larger_batches_have(samples: int, batch_size: int, size: int) -> None:
     trainer = Trainer(epochs=1, batch_size=batch_size, workers=1)

@@ -87,8 +87,10 @@ def channel_sums(pixels: Array, ctx: Context) -> Array:
     By BLAS, which is faster; and row by row, which keeps each float32 sum short.
     """
     height, width, channels, samples = pixels.shape
-    rows, columns = ctx.empty((height, channels * samples)), ctx.empty((channels, samples))
-    np.matmul(constant(1, width, pixels.dtype), pixels.reshape(height, width, -1), out=rows)
+    rows, columns = pixels.reshape(height, -1), ctx.empty((channels, samples))
+    if width > 1:
+        rows = ctx.empty((height, channels * samples))
+        np.matmul(constant(1, width, pixels.dtype), pixels.reshape(height, width, -1), out=rows)
     np.matmul(constant(1, height, pixels.dtype), rows, out=columns.reshape(-1))
     sums: Array = np.add.reduce(columns, axis=1, dtype=np.float64)
     return sums

@@ -1,4 +1,4 @@
-"""Batch normalisation of pixels-first images, with the activation behind it."""
+"""Batch normalisation of vectors, signals and pixels-first images, with the activation behind it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
-from cnnkit.layers import BatchNorm2D
-from cnnkit.layers.norm import is_large, statistics
+from cnnkit.layers import BatchNorm1D, BatchNorm2D
+from cnnkit.layers.batch_norm import is_large, statistics
 from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
 from cnnkit.network.kernels.layout import (
     blocks,
@@ -27,7 +27,7 @@ BLOCK_BYTES = 1 << 18
 
 
 class BatchNormKernel(BatchCoupledLayer):
-    """BatchNorm2D, then optionally an activation.
+    """BatchNorm1D or BatchNorm2D, then optionally an activation.
 
     Equals the plain layers one after the other:
 
@@ -36,9 +36,11 @@ class BatchNormKernel(BatchCoupledLayer):
     With scale = gamma / sqrt(var + epsilon), forward is y = x * scale + (beta - mean * scale), and backward is a sum of
     three terms, each a number for a channel times dy, x or 1. Where a mean is so large that digits would be lost by
     this, it is taken out of x first.
+
+    Vectors are images of one pixel, and signals images one pixel wide: so their sums, too, are made row by row.
     """
 
-    def __init__(self, norm: BatchNorm2D, epilogue: Epilogue) -> None:
+    def __init__(self, norm: BatchNorm1D | BatchNorm2D, epilogue: Epilogue) -> None:
         self.norm = norm
         self.epilogue = epilogue
 
@@ -46,14 +48,14 @@ class BatchNormKernel(BatchCoupledLayer):
     def take(cls, layers: Sequence[Layer | Merge], _needs_dx: bool, /) -> tuple[Self, int] | None:
         """Batch normalisation with the activation behind it."""
         first = layers[0]
-        if type(first) is not BatchNorm2D:
+        if type(first) is not BatchNorm1D and type(first) is not BatchNorm2D:
             return None
         epilogue, used = epilogue_of(layers[1:2])
         return cls(first, epilogue), 1 + used
 
     def partial(self, x: Array, ctx: Context) -> Array:
-        """As BatchNorm2D.partial."""
-        pixels = pixels_first(x, ctx)
+        """As the layer's partial."""
+        pixels = pixels_first(_images(x), ctx)
         count = pixels.size // pixels.shape[2]
         sums, squares = np.zeros((2, pixels.shape[2]))
         for block in _blocks(pixels):
@@ -66,16 +68,16 @@ class BatchNormKernel(BatchCoupledLayer):
         return np.stack([np.full_like(sums, count), sums, squares, shift])
 
     def join(self, partials: Sequence[Array]) -> Array:
-        """As BatchNorm2D.join."""
+        """As the layer's join."""
         return self.norm.join(partials)
 
     def absorb(self, total: Array) -> None:
-        """As BatchNorm2D.absorb."""
+        """As the layer's absorb."""
         self.norm.absorb(total)
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """Two passes, three with an activation, over blocks that stay in the cache."""
-        pixels = pixels_first(x, ctx)
+        pixels = pixels_first(_images(x), ctx)
         if ctx.training:
             count, mean, var = statistics(ctx.total)
         else:
@@ -91,12 +93,12 @@ class BatchNormKernel(BatchCoupledLayer):
             part = np.multiply(flat_pixels(pixels[block]), scales, out=flat_pixels(y[block]))
             np.add(part, offsets, out=part)
             self.epilogue.apply(part)
-        return logical(y), [pixels, self.epilogue.kept(y), count, mean, inverse]
+        return logical(y).reshape(x.shape), [pixels, self.epilogue.kept(y), count, mean, inverse]
 
     def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
-        """As BatchNorm2D.backward_partial; what passes the activation is put into the cache for `backward`."""
+        """As the layer's backward_partial; what passes the activation is put into the cache for `backward`."""
         pixels, y, _, mean, inverse = cache
-        inner_dy = pixels_first(dy, ctx)
+        inner_dy = pixels_first(_images(dy), ctx)
         activation = self.epilogue.activation
         through = ctx.empty(y.shape) if activation else inner_dy
         sums, products = np.zeros((2, pixels.shape[2]))
@@ -123,7 +125,12 @@ class BatchNormKernel(BatchCoupledLayer):
             np.add(part, flat_pixels(through[block]), out=part)
             np.multiply(part, scales, out=part)
         dbeta, dgamma = ctx.partial.astype(pixels.dtype)
-        return logical(dx), {"gamma": dgamma, "beta": dbeta}
+        return logical(dx).reshape(dy.shape), {"gamma": dgamma, "beta": dbeta}
+
+
+def _images(x: Array) -> Array:
+    """(N, C, ...) -> (N, C, H, W), a view, with 1 for what is missing."""
+    return x.reshape(*x.shape, *(1,) * (4 - x.ndim))
 
 
 def _blocks(pixels: Array) -> tuple[slice, ...]:
