@@ -85,7 +85,7 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
     log = Log() if end and not is_plain(end.layer) else None
     scored = end.inputs[0] if end and not log else model.nodes[-1].index
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-        network, exact = _Network(model, model.dtype), _Network(model, "float64")
+        network, exact = _Network(model, model.dtype), _Network(model, "float64", keeps_grads=False)
         values, losses, ways = network.there_and_back(x, loss, target, scored, log)
         exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored, log)
         layers = []
@@ -135,15 +135,18 @@ class _Way:
 class _Network:
     """The nodes of a model, to be run for one image in one dtype."""
 
-    def __init__(self, model: Network, dtype: str) -> None:
+    def __init__(self, model: Network, dtype: str, *, keeps_grads: bool = True) -> None:
+        """keeps_grads: whether what comes back has the gradients of the parameters, which may be as large as these."""
         self.model = model
+        self.keeps_grads = keeps_grads
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.ctx = TileContext(Workspace(self.dtype), False, (), 1)
         self.layers = [node.layer for node in model.nodes]
         if dtype != model.dtype:
-            self.layers = [copy.copy(layer) for layer in self.layers]
-            for layer in self.layers:
+            others = {id(layer): copy.copy(layer) for layer in self.layers}  # nodes that share a layer still do
+            for layer in others.values():
                 cast_parameters(layer, dtype)
+            self.layers = [others[id(layer)] for layer in self.layers]
         self.steps = plain_steps(
             [replace(node, layer=layer) for layer, node in zip(self.layers, model.nodes, strict=True)]
         )
@@ -155,7 +158,7 @@ class _Network:
         factor, offset = self.model.preprocessing.affine(self.dtype, len(self.model.input_shape))
         values: dict[int, Array] = {INPUT: np.multiply(x, factor, dtype=self.dtype, casting="unsafe") + offset}
         for node in self.model.nodes:
-            values[node.index], _ = self.forward(node, [values[i] for i in node.inputs])
+            values[node.index] = self.forward(node, [values[i] for i in node.inputs])[0]
         scores = values[scored].reshape(1, *self.model.output_shape)
         taken, kept = log.forward(scores, self.ctx) if log else (scores, None)
         losses, cache = loss.forward(taken, target)
@@ -176,7 +179,8 @@ class _Network:
             else:
                 try:
                     _, cache = self.forward(node, [values[i] for i in node.inputs])
-                    way.dxs, way.grads = self.backward(node, way.dy, cache)
+                    way.dxs, grads = self.backward(node, way.dy, cache)
+                    way.grads = grads if self.keeps_grads else {}
                 except Exception as error:  # code of a plugin, which may not know how to go back in prediction mode
                     way.remark = f"Its backward pass failed in prediction mode: {type(error).__name__}: {error}"
             for place, source in enumerate(node.inputs):
