@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def measured(found: list[float], weights: int) -> Iterator[None]:
     found.append((memory("VmHWM") - before) / weights)
 
 
-def keeping(model: bytes, inputs: dict[str, Array]) -> dict[str, Array]:
+def keeping(model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
     KEPT.append(onnx.load_model_from_string(model))
     return run_reference(model, inputs)
 
