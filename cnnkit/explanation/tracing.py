@@ -32,9 +32,11 @@ from cnnkit.types import Array, Cache, Grads
 
 COPIES = 6
 """Values and gradients of all layers, in both dtypes, as multiples of the values in float32."""
+MOST_CHECKED = 2**22
+"""Parameters of a layer whose gradients are checked: the check has them in float64 some ten times."""
 REPEATS = 5
-SECONDS = 0.2
-"""After so long no further repetition begins."""
+SECONDS = 0.5
+"""What repetitions may take, of all layers together: after its share of that, no further one of a layer begins."""
 
 T = TypeVar("T")
 
@@ -86,8 +88,9 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
     scored = end.inputs[0] if end and not log else model.nodes[-1].index
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         network, exact = _Network(model, model.dtype), _Network(model, "float64", keeps_grads=False)
-        values, losses, ways = network.there_and_back(x, loss, target, scored, log)
+        # First what takes more, as what the other finds is kept.
         exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored, log)
+        values, losses, ways = network.there_and_back(x, loss, target, scored, log)
         layers = []
         for node in model.nodes:
             way, exact_way = ways[node.index], exact_ways[node.index]
@@ -96,6 +99,11 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
             at = [exact_values[i] for i in node.inputs]
             if way.passed and exact_way.dy is not None and not _all_finite(*at, exact_values[node.index], exact_way.dy):
                 way.remark = "There is nothing to compare: its inputs, outputs or gradients are not finite."
+            elif way.passed and (numbers := sum(value.size for value in node.layer.params.values())) > MOST_CHECKED:
+                way.remark = (
+                    f"A check of its {numbers:,} parameters would take many copies of them; layers with up to "
+                    f"{MOST_CHECKED:,} are checked."
+                )
             elif way.passed and exact_way.dy is not None:
                 try:
                     check = gradient_check_at(exact.layers[node.index], at, exact_way.dy)
@@ -140,6 +148,7 @@ class _Network:
         self.model = model
         self.keeps_grads = keeps_grads
         self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.seconds = SECONDS / (2 * len(model.nodes))
         self.ctx = TileContext(Workspace(self.dtype), False, (), 1)
         self.layers = [node.layer for node in model.nodes]
         if dtype != model.dtype:
@@ -211,20 +220,22 @@ class _Network:
 
     def forward_ms(self, node: Node, inputs: Sequence[Array]) -> float:
         """The time of a forward pass: the median of a few."""
-        return _median_ms(lambda: None, lambda _: self.forward(node, inputs))
+        return _median_ms(lambda: None, lambda _: self.forward(node, inputs), self.seconds)
 
     def backward_ms(self, node: Node, inputs: Sequence[Array], dy: Array) -> float:
         """The time of a backward pass: the median of a few, each with a new cache."""
-        return _median_ms(lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache))
+        return _median_ms(
+            lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache), self.seconds
+        )
 
 
 def _all_finite(*arrays: Array) -> bool:
     return all(np.isfinite(array).all() for array in arrays)
 
 
-def _median_ms(prepare: Callable[[], T], run: Callable[[T], object]) -> float:
+def _median_ms(prepare: Callable[[], T], run: Callable[[T], object], seconds: float) -> float:
     times: list[float] = []
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + seconds
     run(prepare())  # memory is faulted in
     while not times or (len(times) < REPEATS and time.perf_counter() < end):
         prepared = prepare()

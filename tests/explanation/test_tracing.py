@@ -9,6 +9,7 @@ import pytest
 
 from cnnkit.components import Layer
 from cnnkit.errors import CostError, ShapeError
+from cnnkit.explanation import tracing
 from cnnkit.explanation.explanation import MOST_LAYERS, explain
 from cnnkit.explanation.tracing import Trace, _Network, trace
 from cnnkit.layers import Dense, ReLU
@@ -190,3 +191,17 @@ def test_nodes_that_share_a_layer_share_it_in_float64_and_no_gradients_of_it_are
     assert all(way.passed and not way.grads for way in ways.values())
     *_, ways = _Network(model, "float32").there_and_back(x, CrossEntropy(), target, 3, None)
     assert [list(way.grads) for way in ways.values()] == [[], *[["weight", "bias"]] * 3]
+
+
+def test_a_layer_of_millions_of_parameters_is_explained_but_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network("Conv2D(4, 3)", "Flatten()", "Dense(5)")
+    monkeypatch.setattr(tracing, "MOST_CHECKED", 200)
+    convolution, flatten, dense = traced(model).layers
+    assert convolution.check
+    assert flatten.check
+    assert dense.check is None
+    assert dense.grads.keys() == {"weight", "bias"}
+    count = f"{sum(array.size for array in dense.node.layer.params.values()):,}"
+    assert dense.remark == (
+        f"A check of its {count} parameters would take many copies of them; layers with up to 200 are checked."
+    )

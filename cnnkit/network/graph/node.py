@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cnnkit.components import Layer, Merge
 from cnnkit.components.declared import layer_cost
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError, ShapeError
@@ -19,6 +21,8 @@ MAX_OUTPUT_NUMBERS = 10**100
 """Numbers of an output for one sample: sums of more could not be told, and fewer are refused by what they cost."""
 SHOWN = 5
 """Inputs of a merge in a message."""
+UNUSED = np.random.default_rng(0)
+"""For layers that draw nothing; to make one takes longer than to build such a layer."""
 INPUT = -1
 """The index that stands for the network's input."""
 
@@ -95,7 +99,8 @@ class Builder:
             )
         in_shape = self._shape(value)
         layer.params, layer.buffers = {}, {}
-        rng = keyed_rng("weights", self.seed, index)
+        draws = type(layer).build is not Layer.build
+        rng = keyed_rng("weights", self.seed, index) if draws else UNUSED
         try:
             out_shape = self.building.build(layer, in_shape, rng)
         except CnnkitError as error:
