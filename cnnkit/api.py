@@ -165,7 +165,8 @@ def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | 
     if not isinstance(registry, Registry):
         registry = Registry(registry)
     record = registry.read(ref)
-    report = write_bundle(record, record.model(), path)
+    model, record = record.model(), dataclasses.replace(record, state={})  # the model has copies
+    report = write_bundle(record, model, path)
     if not report.ok:
         raise CheckError(
             f"{path} was not written: the answers of its ONNX file would differ from those of "
@@ -211,5 +212,6 @@ def write_bundle(
             outputs=output_names(model),
         )
         members = {bundle.ONNX_FILE: proto.SerializeToString(deterministic=True), bundle.CARD: card.encode()}
+        del proto
         bundle.write_bundle(path, record, members | pictures)
     return report

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from cnnkit.errors import ShapeError
 from cnnkit.types import Shape
 
 MOST_CHANNELS = 4
@@ -27,6 +28,12 @@ def seems_channels_last(shape: Shape) -> bool:
         return False
     is_signal = shape[2] == 1 and shape[0] <= MOST_LEADS and shape[1] >= SAMPLES_PER_LEAD * shape[0]
     return not is_signal
+
+
+def refuse_channels_last(shape: Shape) -> None:
+    """Raise ShapeError for an input_shape that seems to be (H, W, C)."""
+    if seems_channels_last(shape):
+        raise ShapeError(f"input_shape {about_channels_last(shape)}")
 
 
 def about_channels_last(shape: Shape, x: str = "x") -> str:

@@ -39,7 +39,7 @@ def show_plan(recipe: Recipe, workers: int | None, data_dir: str | None, as_json
         say_pairs({name.replace("_", " "): f"{count:,}" for name, count in plan.counts().items()})
         _show_memory(memory, available)
     plan.memory.require()
-    store.check_save(recipe.model.name, sum(array.nbytes for array in model.state().values()))
+    store.check_save(recipe.model.name, model.parameters.vector.nbytes)
 
 
 def _show_memory(memory: Footprint, available: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,7 +90,7 @@ def explain(
     version = record.version
     target_file = output or Path(f"{version.name}-{version.number}.html")
     check_target(target_file, DataError, PAGE)
-    model = record.model()
+    model, record = record.model(), replace(record, state={})  # the model has copies
     target: Any = None
     picture = None
     if image is not None and sample is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +70,7 @@ def export(
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
-    model = record.model()
+    model, record = record.model(), replace(record, state={})  # the model has copies
     target = output or Path(f"{version.name}-{version.number}.onnx")
     check_onnx_target(target)
     report, inputs = None, None

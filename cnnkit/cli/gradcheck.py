@@ -11,6 +11,7 @@ from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
 from cnnkit.waiting_line import waiting
 
+MAX_PARAMETERS = 2**24
 MAX_INPUTS = 1_000_000
 
 
@@ -46,8 +47,11 @@ def gradcheck(
     if targets is not None and kind == "layer":
         raise ConfigError(f"--targets is for losses, and {subject!r} is a layer: leave it out")
     target_shape = None if targets is None else _shape(targets, "--targets")
+    in_shape = _shape(shape, "--input")
+    if kind == "layer":
+        _check_size(expression, in_shape)
     with waiting("checking the gradients"):
-        report = gradient_check(subject, _shape(shape, "--input"), target_shape=target_shape)
+        report = gradient_check(subject, in_shape, target_shape=target_shape)
     if as_json:
         document = {kind: report.subject, "ok": report.ok, "threshold": report.threshold, "errors": report.errors}
         say_json(document | {"surrogates": report.surrogates})
@@ -55,6 +59,16 @@ def gradcheck(
         say(str(report))
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _check_size(expression: str, in_shape: tuple[int, ...]) -> None:
+    """Raises ConfigError for a layer that a check would take minutes for, before it has its weights."""
+    from cnnkit.components import Layer, Merge, installed_catalog
+    from cnnkit.network import Sequential
+
+    layer = cast(Layer | Merge, installed_catalog().build("layer", expression))
+    if isinstance(layer, Layer) or layer.branches:  # or it joins what only the check knows
+        Sequential([layer], in_shape, limit=MAX_PARAMETERS).check_cost()
 
 
 def _kind(expression: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def export_bundle(
     record = store.read(ref)
     version = record.version
     target = output or Path(f"{version.name}-{version.number}.zip")
-    model = record.model()
+    model, record = record.model(), replace(record, state={})  # the model has copies
     x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
     report = api.write_bundle(record, model, target, x, inputs)
     remember(report, store, version)

@@ -71,10 +71,10 @@ def say_layers(model: Network) -> None:
 def _described(source: str, overrides: list[str] | None, data_dir: str | None) -> tuple[Network, str]:
     """The network of a recipe, and its name."""
     from cnnkit.data import load_dataset
-    from cnnkit.training.assembly import model_for
+    from cnnkit.training.assembly import planned_model
 
     recipe = resolve(source, overrides, data_dir)
-    return model_for(recipe, load_dataset(recipe.data.dataset, data_dir)), recipe.model.name
+    return planned_model(recipe, load_dataset(recipe.data.dataset, data_dir)), recipe.model.name
 
 
 def _document(model: Network) -> dict[str, object]:

@@ -104,9 +104,9 @@ def train(
 ) -> None:
     """Train a recipe and register the model.
 
-    Ctrl-C ends the training after the step and keeps a checkpoint, from which --resume continues bit for bit; a
-    second Ctrl-C ends it at once. A model that cannot be measured on the test samples is still registered, but the
-    exit code is 1.
+    Ctrl-C ends the training after the step, or before it if it takes long, and keeps a checkpoint, from which --resume
+    continues bit for bit; a second Ctrl-C ends it at once. A model that cannot be measured on the test samples is still
+    registered, but the exit code is 1.
     """
     from cnnkit.registered_training import RegisteredTraining
 

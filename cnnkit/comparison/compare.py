@@ -22,7 +22,7 @@ from cnnkit.errors import CnnkitError, ConfigError, DataError
 from cnnkit.registry import ComparisonFolder, Comparisons, Registry
 from cnnkit.registry.format.manifest import Manifest
 from cnnkit.registry.unfinished_comparisons import manifest_of
-from cnnkit.training.assembly import model_for, trainer_for
+from cnnkit.training.assembly import check_cost, planned_model, trainer_for
 from cnnkit.training.recipe import Overrides, Recipe
 
 TAG = "comparison"
@@ -138,15 +138,17 @@ def _empty(plan: ComparisonPlan, name: str, datasets: Datasets) -> Comparison:
     for position, configuration in enumerate(plan.configurations):
         try:
             recipe = configuration.recipe
-            plan.check_data(recipe, datasets.of(recipe).digest)
+            data = datasets.of(recipe)
+            plan.check_data(recipe, data.digest)
             trainer = trainer_for(recipe)
             metrics.append(trainer.metrics)
             losses.append(repr(trainer.loss))
-            parameters = model_for(recipe, datasets.of(recipe)).parameter_count()
+            model = planned_model(recipe, data)
+            check_cost(model, recipe, data)
         except CnnkitError as error:
             error.add_note(f"in the configuration {configuration.name}")
             raise
-        rows.append(Row(position, configuration.name, recipe.model.name, parameters))
+        rows.append(Row(position, configuration.name, recipe.model.name, model.parameter_count()))
     quantity, greater = _ranking(metrics, losses)
     same_loss = len(set(losses)) == 1
     return Comparison(

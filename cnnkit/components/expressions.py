@@ -6,6 +6,8 @@ Only literals and calls of names are allowed, so reading an expression runs no c
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import json
 import math
 from dataclasses import dataclass, field
@@ -18,6 +20,10 @@ MAX_LENGTH = 10_000
 MAX_DEPTH = 50
 MAX_SHOWN = 120
 """Characters of an expression that a message shows."""
+
+
+CACHED, CACHED_LENGTH = 1024, 200
+"""Short expressions that are read once, however often a network has them."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,14 @@ def parse(text: str, example: str = "Conv2D(8, 3)") -> Call:
     """
     if not isinstance(text, str):
         raise ExpressionError(f'expected an expression as text, such as "{example}", got {text!r}')
+    if len(text) > CACHED_LENGTH:
+        return _parsed.__wrapped__(text, example)
+    call = _parsed(text, example)
+    return Call(call.name, copy.deepcopy(call.args), copy.deepcopy(call.kwargs), call.distribution)
+
+
+@functools.lru_cache(CACHED)
+def _parsed(text: str, example: str) -> Call:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(
             f"an expression may have at most {MAX_LENGTH:,} characters, this one has {len(text):,}: "

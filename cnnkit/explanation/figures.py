@@ -125,8 +125,8 @@ def chosen(count: int, most: int, also: Collection[int]) -> list[int]:
 
 def reach(array: Array) -> float:
     """The largest finite absolute value."""
-    finite = np.abs(array[np.isfinite(array)].astype(np.float64))
-    return float(finite.max(initial=0.0))
+    finite = np.isfinite(array)
+    return max(float(array.max(where=finite, initial=0)), -float(array.min(where=finite, initial=0))) + 0.0
 
 
 def described(array: Array) -> Html:

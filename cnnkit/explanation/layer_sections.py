@@ -148,15 +148,12 @@ def _pictures(trace: LayerTrace, name: str, array: Array) -> Html:
         # The same number of input channels of each filter, so that a picture's place says what it is.
         inner = min(channels, 4)
         outer = min(filters, max(1, MAX_PARAMETER_PICTURES // inner))
-        rows = []
+        rows, limit = [], figures.reach(array)
         for index in range(outer):
-            cells = [
-                figures.signed_picture(array[index, c], figures.reach(array), alt, f"{index}, {c}")
-                for c in range(inner)
-            ]
+            cells = [figures.signed_picture(array[index, c], limit, alt, f"{index}, {c}") for c in range(inner)]
             rows.append(tag("div", *cells, class_="filter"))
         remark = f"[filter, input channel]: {outer} of {filters} filters, {inner} of {channels} input channels shown"
-        return tag("div", tag("div", *rows, class_="kernels"), figures.scale(figures.reach(array), [remark]))
+        return tag("div", tag("div", *rows, class_="kernels"), figures.scale(limit, [remark]))
     return figures.gallery(array, alt, MAX_PARAMETER_PICTURES, part="part")
 
 

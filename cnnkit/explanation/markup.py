@@ -17,7 +17,10 @@ def text(value: object) -> Html:
     """A value as text: markup in it means nothing, and what steers or turns the writing shows as an escape."""
     if isinstance(value, Html):
         return value
-    return Html(html.escape("".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in str(value))))
+    given = str(value)
+    if not given.isprintable():  # nearly every text of a long page is
+        given = "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in given)
+    return Html(html.escape(given))
 
 
 def tag(name: str, *children: object, **attributes: object) -> Html:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import math
 import struct
 import zlib
@@ -53,6 +54,7 @@ def plain(channels: Array, low: float, high: float) -> str:
     return _uri(np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8), 2 if len(channels) == 3 else 0)
 
 
+@functools.cache
 def _palette() -> bytes:
     shares = np.linspace(0, 1, LEVELS + 1)[:, None]
     white = np.array(WHITE)

@@ -32,9 +32,11 @@ from cnnkit.types import Array, Cache, Grads
 
 COPIES = 6
 """Values and gradients of all layers, in both dtypes, as multiples of the values in float32."""
+MOST_CHECKED = 2**22
+"""Parameters of a layer whose gradients are checked: the check has them in float64 some ten times."""
 REPEATS = 5
-SECONDS = 0.2
-"""After so long no further repetition begins."""
+SECONDS = 0.5
+"""What repetitions may take, of all layers together: after its share of that, no further one of a layer begins."""
 
 T = TypeVar("T")
 
@@ -85,9 +87,10 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
     log = Log() if end and not is_plain(end.layer) else None
     scored = end.inputs[0] if end and not log else model.nodes[-1].index
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-        network, exact = _Network(model, model.dtype), _Network(model, "float64")
-        values, losses, ways = network.there_and_back(x, loss, target, scored, log)
+        network, exact = _Network(model, model.dtype), _Network(model, "float64", keeps_grads=False)
+        # First what takes more, as what the other finds is kept.
         exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored, log)
+        values, losses, ways = network.there_and_back(x, loss, target, scored, log)
         layers = []
         for node in model.nodes:
             way, exact_way = ways[node.index], exact_ways[node.index]
@@ -96,6 +99,11 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
             at = [exact_values[i] for i in node.inputs]
             if way.passed and exact_way.dy is not None and not _all_finite(*at, exact_values[node.index], exact_way.dy):
                 way.remark = "There is nothing to compare: its inputs, outputs or gradients are not finite."
+            elif way.passed and (numbers := sum(value.size for value in node.layer.params.values())) > MOST_CHECKED:
+                way.remark = (
+                    f"A check of its {numbers:,} parameters would take many copies of them; layers with up to "
+                    f"{MOST_CHECKED:,} are checked."
+                )
             elif way.passed and exact_way.dy is not None:
                 try:
                     check = gradient_check_at(exact.layers[node.index], at, exact_way.dy)
@@ -135,15 +143,19 @@ class _Way:
 class _Network:
     """The nodes of a model, to be run for one image in one dtype."""
 
-    def __init__(self, model: Network, dtype: str) -> None:
+    def __init__(self, model: Network, dtype: str, *, keeps_grads: bool = True) -> None:
+        """keeps_grads: whether what comes back has the gradients of the parameters, which may be as large as these."""
         self.model = model
+        self.keeps_grads = keeps_grads
         self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.seconds = SECONDS / (2 * len(model.nodes))
         self.ctx = TileContext(Workspace(self.dtype), False, (), 1)
         self.layers = [node.layer for node in model.nodes]
         if dtype != model.dtype:
-            self.layers = [copy.copy(layer) for layer in self.layers]
-            for layer in self.layers:
+            others = {id(layer): copy.copy(layer) for layer in self.layers}  # nodes that share a layer still do
+            for layer in others.values():
                 cast_parameters(layer, dtype)
+            self.layers = [others[id(layer)] for layer in self.layers]
         self.steps = plain_steps(
             [replace(node, layer=layer) for layer, node in zip(self.layers, model.nodes, strict=True)]
         )
@@ -155,7 +167,7 @@ class _Network:
         factor, offset = self.model.preprocessing.affine(self.dtype, len(self.model.input_shape))
         values: dict[int, Array] = {INPUT: np.multiply(x, factor, dtype=self.dtype, casting="unsafe") + offset}
         for node in self.model.nodes:
-            values[node.index], _ = self.forward(node, [values[i] for i in node.inputs])
+            values[node.index] = self.forward(node, [values[i] for i in node.inputs])[0]
         scores = values[scored].reshape(1, *self.model.output_shape)
         taken, kept = log.forward(scores, self.ctx) if log else (scores, None)
         losses, cache = loss.forward(taken, target)
@@ -176,7 +188,8 @@ class _Network:
             else:
                 try:
                     _, cache = self.forward(node, [values[i] for i in node.inputs])
-                    way.dxs, way.grads = self.backward(node, way.dy, cache)
+                    way.dxs, grads = self.backward(node, way.dy, cache)
+                    way.grads = grads if self.keeps_grads else {}
                 except Exception as error:  # code of a plugin, which may not know how to go back in prediction mode
                     way.remark = f"Its backward pass failed in prediction mode: {type(error).__name__}: {error}"
             for place, source in enumerate(node.inputs):
@@ -207,20 +220,22 @@ class _Network:
 
     def forward_ms(self, node: Node, inputs: Sequence[Array]) -> float:
         """The time of a forward pass: the median of a few."""
-        return _median_ms(lambda: None, lambda _: self.forward(node, inputs))
+        return _median_ms(lambda: None, lambda _: self.forward(node, inputs), self.seconds)
 
     def backward_ms(self, node: Node, inputs: Sequence[Array], dy: Array) -> float:
         """The time of a backward pass: the median of a few, each with a new cache."""
-        return _median_ms(lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache))
+        return _median_ms(
+            lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache), self.seconds
+        )
 
 
 def _all_finite(*arrays: Array) -> bool:
     return all(np.isfinite(array).all() for array in arrays)
 
 
-def _median_ms(prepare: Callable[[], T], run: Callable[[T], object]) -> float:
+def _median_ms(prepare: Callable[[], T], run: Callable[[T], object], seconds: float) -> float:
     times: list[float] = []
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + seconds
     run(prepare())  # memory is faulted in
     while not times or (len(times) < REPEATS and time.perf_counter() < end):
         prepared = prepare()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from cnnkit.input_units import Range
 from cnnkit.network.graph.building import Given, build_graph, outline, read_graph
 from cnnkit.network.graph.node import Node
+from cnnkit.network.graph.parameter_limit import Building
 from cnnkit.network.network import CLASSES, InputDtype, Network
 from cnnkit.types import FITTED, Framing, Preprocessing, Task
 
@@ -70,8 +71,8 @@ class Graph(Network):
         """A line for each node, with its name, its layer, and what it takes."""
         return [outline(node.name, repr(node.layer), node.inputs, node.shares) for node in self.graph]
 
-    def _nodes(self, limit: int | None) -> list[Node]:
-        return build_graph(self.graph, self.input_shape, self.seed, limit)
+    def _nodes(self, building: Building) -> list[Node]:
+        return build_graph(self.graph, self.input_shape, self.seed, building)
 
     def _given(self) -> Any:
         return {

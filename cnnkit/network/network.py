@@ -17,11 +17,13 @@ from cnnkit.components.predicted_class import require_told, told_classes
 from cnnkit.errors import ShapeError, UnitsWarning
 from cnnkit.input_units import Range, Units, bounds, units_hint, units_of
 from cnnkit.layers.special_functions import sigmoid
+from cnnkit.network.execution.available_memory import available_memory
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.frozen_batch_norm import with_frozen
 from cnnkit.network.execution.threads import available_cores
 from cnnkit.network.graph.final_layers import has_probabilities, softmax, with_logits
 from cnnkit.network.graph.node import Node, owners
+from cnnkit.network.graph.parameter_limit import Building, Limit, MemoryLimit
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.graph.summary import Summary
 from cnnkit.network.graph.weight_transfer import WeightTransfer, take
@@ -61,8 +63,8 @@ class Network(Configured):
     to their size, and what the network predicts, all set by its training; seed: of the initial parameters; dtype:
     "float32", or "float64" for checking; limit: how many numbers parameters and buffers may have together, for layers
     that a file asks for; weights are zeros then, until the file's are loaded.
-    Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together; and ShapeError for an
-    input_shape that seems to be (H, W, C), unless a file has it.
+    Raises ShapeError or ConfigError, naming the layer, if the layers do not fit together, or ask for more weights than
+    the memory can hold; and ShapeError for an input_shape that seems to be (H, W, C), unless a file has it.
     """
 
     layers: list[Layer | Merge]
@@ -83,8 +85,8 @@ class Network(Configured):
         limit: int | None = None,
     ) -> None:
         self.input_shape: Shape = _shape(input_shape)
-        if limit is None and axes.seems_channels_last(self.input_shape):
-            raise ShapeError(f"input_shape {axes.about_channels_last(self.input_shape)}")
+        if limit is None:
+            axes.refuse_channels_last(self.input_shape)
         self.labels = tuple(str(label) for label in labels)
         self._preprocessing = preprocessing or Preprocessing()
         if (values := len(self.preprocessing.mean)) not in (1, self.input_shape[0]):
@@ -114,7 +116,7 @@ class Network(Configured):
         self._warned_at: set[tuple[str, int]] = set()
         """Files and lines that were told of inputs in other units."""
 
-    def _nodes(self, limit: int | None) -> list[Node]:
+    def _nodes(self, building: Building) -> list[Node]:
         """Build the layers and list their nodes."""
         raise NotImplementedError
 
@@ -128,7 +130,7 @@ class Network(Configured):
 
     def _flat(self, limit: int | None) -> list[Node]:
         try:
-            return self._nodes(limit)
+            return self._nodes(MemoryLimit(available_memory) if limit is None else Limit(limit))
         except ShapeError as error:
             if len(self.input_shape) != 2 or limit is not None:
                 raise
@@ -146,7 +148,7 @@ class Network(Configured):
     def again(self, **options: Any) -> Network:
         """A copy of the network; options: arguments to change, such as dtype="float64"."""
         given = copy.deepcopy(self._given())
-        return _restored(type(self), given, self.input_shape, self._options() | options, self.state())
+        return _restored(type(self), given, self.input_shape, self._options() | options, dict(self._arrays()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, and the processes of joblib, rebuild the network: its parameters are views of one vector."""

@@ -10,6 +10,7 @@ from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.errors import ConfigError
 from cnnkit.input_units import Range
 from cnnkit.network.graph.node import Node, flatten
+from cnnkit.network.graph.parameter_limit import Building
 from cnnkit.network.graph.weight_transfer import WeightTransfer
 from cnnkit.network.network import CLASSES, InputDtype, Network
 from cnnkit.types import FITTED, Framing, Preprocessing, Task
@@ -68,8 +69,8 @@ class Sequential(Network):
         """The expression of each layer."""
         return list(map(repr, self.layers))
 
-    def _nodes(self, limit: int | None) -> list[Node]:
-        return flatten(self.layers, self.input_shape, self.seed, limit)
+    def _nodes(self, building: Building) -> list[Node]:
+        return flatten(self.layers, self.input_shape, self.seed, building)
 
     def _given(self) -> Any:
         return self.layers

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, cast
 
 import numpy as np
@@ -53,14 +54,30 @@ class TrustedProgram:
     def __init__(self, proto: ModelProto) -> None:
         self.signature = signature_of(proto)
         self.chunk_bytes = CHUNK_BYTES
-        self._data = cast(bytes, proto.SerializeToString())
+        self._proto = proto
 
     def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
         """As `Program` says; an interruption does not wait for the runtime."""
-        (outputs,) = in_threads(
-            1, lambda model: execute(runtime, model, {"input": x}), [with_outputs(self._data, further)], apart=True
-        )
+
+        def go(x: Array) -> dict[str, Array]:
+            return execute(runtime, cast(bytes, self._proto.SerializeToString()), {"input": x})
+
+        with outputs_added(self._proto, further):
+            (outputs,) = in_threads(1, go, [x], apart=True)
         return outputs
+
+
+@contextmanager
+def outputs_added(proto: ModelProto, further: Sequence[ValueInfoProto]) -> Iterator[None]:
+    """The model has further ones of its values as outputs."""
+    own = len(proto.graph.output)
+    if further:
+        present = {name for node in proto.graph.node for name in node.output} - {out.name for out in proto.graph.output}
+        proto.graph.output.extend(value for value in further if value.name in present)
+    try:
+        yield
+    finally:
+        del proto.graph.output[own:]
 
 
 def with_outputs(data: bytes, further: Sequence[ValueInfoProto]) -> bytes:
@@ -68,9 +85,8 @@ def with_outputs(data: bytes, further: Sequence[ValueInfoProto]) -> bytes:
     if not further:
         return data
     proto = onnx.load_model_from_string(data)
-    present = {name for node in proto.graph.node for name in node.output} - {out.name for out in proto.graph.output}
-    proto.graph.output.extend(value for value in further if value.name in present)
-    return cast(bytes, proto.SerializeToString())
+    with outputs_added(proto, further):
+        return cast(bytes, proto.SerializeToString())
 
 
 def value_bytes(model: Network) -> int:

@@ -23,10 +23,9 @@ MOST_ROUNDING = 0.1
 class Answers:
     """What a model gives for some samples, (N, ...), as the first output of its file."""
 
+    model: Network
     single: Network
     """The model in float32."""
-    double: Network
-    """The model in float64."""
     x: Array
     outputs: Array
     """In float64."""
@@ -37,6 +36,11 @@ class Answers:
     largest of the sample; the same numbers added in another order are as far off as these."""
 
     @property
+    def double(self) -> Network:
+        """The model in float64, made anew: it takes twice the memory, and is wanted again only where answers differ."""
+        return in_dtype(self.model, "float64")
+
+    @property
     def largest_rounding(self) -> float:
         """Of all samples."""
         return float(self.rounding.max())
@@ -44,14 +48,14 @@ class Answers:
 
 def answers(model: Network, x: Array) -> Answers:
     """Compute them. x: (N, *input_shape), in the dataset's own units."""
-    single, double = in_dtype(model, "float32"), in_dtype(model, "float64")
-    outputs = compared_outputs(double, x)
+    outputs = compared_outputs(in_dtype(model, "float64"), x)
+    single = in_dtype(model, "float32")
     scale = _typical(distance(outputs, np.zeros_like(outputs)))
     errors = _typical(distance(compared_outputs(single, x), outputs))
     if errors.ndim > 2:
         # What a pixel's sum adds up differs from pixel to pixel, and its own error may be near zero by chance.
         errors = np.maximum(errors, errors.max(axis=tuple(range(2, errors.ndim)), keepdims=True))
-    return Answers(single, double, x, outputs, scale, relative(errors, scale))
+    return Answers(model, single, x, outputs, scale, relative(errors, scale))
 
 
 def _typical(values: Array) -> Array:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, shape_inference
@@ -114,7 +114,6 @@ def to_onnx(
         "cnnkit",
         [graph.value_info("input")],
         [graph.value_info(output) for output in lowered.outputs],
-        graph.initializers,
     )
     version = importlib.metadata.version("cnnkit")
     proto = helper.make_model(
@@ -125,11 +124,15 @@ def to_onnx(
         producer_version=version,
     )
     helper.set_model_props(proto, _metadata(model, version, metadata or {}))
+    while graph.initializers:  # one at a time: a message copies what it is given, and the weights may be most of memory
+        proto.graph.initializer.append(graph.initializers.popleft())
+    data = cast(bytes, proto.SerializeToString())
+    del proto  # the checker makes copies of its own
     try:
-        checker.check_model(proto, full_check=True)
+        checker.check_model(data, full_check=True)
     except (checker.ValidationError, shape_inference.InferenceError) as error:
         raise OnnxError(f"the exported model is not valid ONNX: {str(error).strip()}") from error
-    return proto
+    return cast(ModelProto, ModelProto.FromString(data))
 
 
 def lower(model: Network, opset: int, input_dtype: str | None = None) -> Lowered:

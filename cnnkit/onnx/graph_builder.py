@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ class GraphBuilder:
 
     def __init__(self, opset: int) -> None:
         self.nodes: list[NodeProto] = []
-        self.initializers: list[TensorProto] = []
+        self.initializers: deque[TensorProto] = deque()
         self.opset_id = helper.make_opsetid("", opset)
         # The lowest IR version that knows this opset, so that older runtimes load the file too.
         self.ir_version = helper.find_min_ir_version_for([self.opset_id])

@@ -65,7 +65,7 @@ def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) 
                 entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
                 archive.writestr(entry, members[name])
     try:
-        commit.put(Files(), Path(os.path.realpath(path)), image.getvalue())  # a link stays one
+        commit.put(Files(), Path(os.path.realpath(path)), image.getbuffer())  # a link stays one
     except OSError as error:
         raise RegistryError(f"cannot write {path}: {error.strerror or error}") from error
     return path

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from cnnkit import axes
 from cnnkit.components import Dataset, Layer, Merge, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
 from cnnkit.network import Graph, Network, Sequential, available_memory
 from cnnkit.network.execution.available_memory import readable
-from cnnkit.network.graph.building import build_graph, read_graph
-from cnnkit.network.graph.node import flatten
 from cnnkit.network.graph.parameter_limit import LimitError
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe
@@ -38,18 +38,45 @@ def data_for(recipe: Recipe, data_dir: str | Path | None = None, dataset: str | 
 def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None) -> Network:
     """The recipe's network, with new parameters, for inputs like the data's.
 
-    layers: the recipe's, as calls that say where each comes from; None to find them by their names. Raises ConfigError,
-    before they are there, for more parameters than the memory can hold.
+    layers: the recipe's, as calls that say where each comes from; None to find them by their names. Raises what
+    `planned_model` and `check_cost` raise, before parameters are drawn.
     """
-    chosen = recipe.model.expressions if layers is None else layers
-    _check_memory(chosen, recipe, data)
+    check_cost(planned_model(recipe, data, layers), recipe, data)
+    return _network(recipe, data, layers)
+
+
+def planned_model(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None) -> Network:
+    """The recipe's network without its weights: zeros, which take no memory.
+
+    Raises ConfigError for more parameters than the memory can hold in a training.
+    """
+    axes.refuse_channels_last(data.input_shape)
+    available = available_memory()
+    limit = sys.maxsize if available is None else available // (VECTORS * BYTES)
+    try:
+        return _network(recipe, data, layers, limit=limit)
+    except LimitError as error:
+        raise ConfigError(
+            f"{error}: each takes {VECTORS * BYTES} bytes in training, for itself, its gradient and the optimizer, and "
+            f"only {readable(available or 0)} of memory is available; no batch size fits, use fewer units or filters"
+        ) from None
+
+
+def check_cost(model: Network, recipe: Recipe, data: Data) -> None:
+    """Raise CostError for a network that makes too much of a sample, or takes too long to train as the recipe says."""
+    count, train = len(data.train), recipe.train
+    model.engine().check_training(count, min(train.batch_size, count), train.accumulate or 1)
+
+
+def _network(recipe: Recipe, data: Data, layers: Sequence[Call] | None, limit: int | None = None) -> Network:
     options: dict[str, Any] = {
         "labels": data.labels,
         "preprocessing": data.preprocessing,
         "input_dtype": "uint8" if data.train.x.dtype == "uint8" else "float32",
         "seed": recipe.train.seed,
+        "limit": limit,
     }
-    built = _built(chosen)
+    built = _built(recipe.model.expressions if layers is None else layers)
     if nodes := recipe.model.graph(built):
         return Graph(nodes, data.input_shape, **options)
     return Sequential(built, data.input_shape, **options)
@@ -57,24 +84,6 @@ def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None) 
 
 def _built(layers: Sequence[str | Call]) -> list[Layer | Merge]:
     return [cast(Layer | Merge, installed_catalog().build("layer", layer)) for layer in layers]
-
-
-def _check_memory(layers: Sequence[str | Call], recipe: Recipe, data: Data) -> None:
-    """Build the network as one that is loaded, which draws no weights and so takes no memory for them."""
-    available = available_memory()
-    if available is None:
-        return
-    built, limit = _built(layers), available // (VECTORS * BYTES)
-    try:
-        if nodes := recipe.model.graph(built):
-            build_graph(read_graph(nodes), data.input_shape, recipe.train.seed, limit)
-        else:
-            flatten(built, data.input_shape, recipe.train.seed, limit)
-    except LimitError as error:
-        raise ConfigError(
-            f"{error}: each takes {VECTORS * BYTES} bytes in training, for itself, its gradient and the optimizer, and "
-            f"only {readable(available)} of memory is available; no batch size fits, use fewer units or filters"
-        ) from None
 
 
 def trainer_for(

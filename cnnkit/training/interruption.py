@@ -1,7 +1,13 @@
-"""Ending a training from outside: the first signal lets the step finish, the second ends at once."""
+"""Ending a training from outside: the first signal lets the step finish, if it does so soon, the second ends at once.
+
+A step of a large network may take minutes. It is given up after a moment: an error is raised in its midst, by a signal
+that the process sends to itself, and the training ends where it was before the step. Before the first step, nothing is
+there to be kept, and a request that has waited so long has the effect of a second one.
+"""
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +20,15 @@ from cnnkit.terminal import HANGUP, hurry, leave_terminal
 SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
 
 
+PATIENCE, PAUSE = 0.3, 0.1
+"""Seconds that a step has to finish after a request; and between two attempts to give it up, as a callback of the
+interpreter's own may swallow an error."""
+
+
+class StepAbandonedError(BaseException):
+    """A step that is given up; not an Exception, which a component might catch."""
+
+
 class StopRequest:
     """Whether someone asked the training to stop; the trainer looks after each step."""
 
@@ -21,6 +36,55 @@ class StopRequest:
         self.signal: int | None = None
         self.takes_interrupts = False
         """Whether a KeyboardInterrupt inside the training is such a request, too, if it is the first."""
+        self.is_reminder = False
+        """Whether the next signal comes from this process, which has waited long enough."""
+        self._has_begun = self._in_step = False
+        self._ended = threading.Event()
+        self._reminding: threading.Thread | None = None
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """A part of a step that can be given up without a trace; raises StepAbandonedError if it is."""
+        self._has_begun = self._in_step = True
+        try:
+            yield
+        finally:
+            self._in_step = False
+
+    def remind(self, number: int) -> None:
+        """Send the signal again while a step that shall end does not, or if the first one has not begun."""
+
+        def run() -> None:
+            pause = PATIENCE
+            while not self._ended.wait(pause):
+                pause = PAUSE
+                if self._in_step or not self._has_begun:
+                    self.is_reminder = True
+                    _send(number)
+
+        self._reminding = threading.Thread(target=run, name="cnnkit-stop", daemon=True)
+        self._reminding.start()
+
+    def reminded(self) -> bool:
+        """Take a reminder: whether it is done with, as there is a step, or only one between steps."""
+        self.is_reminder = False
+        if self._in_step:
+            raise StepAbandonedError
+        return self._has_begun
+
+    def end(self) -> None:
+        """No reminder comes any more."""
+        self._ended.set()
+        if self._reminding:
+            self._reminding.join()
+
+
+def _send(number: int) -> None:
+    """Send this process a signal, which the main thread takes, even while it waits for another process."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:  # Windows
+        _thread.interrupt_main(signal.Signals(number))
 
 
 @contextmanager
@@ -30,7 +94,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
     A closed terminal may send SIGHUP twice, by the shell and by the system: it never counts as the next one.
     """
     # Who started this process may have told it to ignore a signal, as `nohup` and `&` do; None is not Python's to set.
-    with _requests(number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)) as request:
+    numbers = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    with _requests(numbers, reminded=True) as request:
         yield request
 
 
@@ -80,7 +145,8 @@ def _handlers_guarded(numbers: Iterable[int], request: StopRequest) -> Iterator[
 
 
 @contextmanager
-def _requests(numbers: Iterable[int]) -> Iterator[StopRequest]:
+def _requests(numbers: Iterable[int], *, reminded: bool = False) -> Iterator[StopRequest]:
+    """reminded: whether a step that takes long is given up."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may set handlers
@@ -97,9 +163,15 @@ def _requests(numbers: Iterable[int]) -> Iterator[StopRequest]:
             leave_terminal()
         if request.signal is None:
             request.signal = number
+            if reminded:
+                request.remind(number)
             return
-        if number == HANGUP:
+        if request.is_reminder:
+            if request.reminded():
+                return
+        elif number == HANGUP:
             return
+        request.end()
         for one in previous:  # whoever is impatient may send more of them: they must not break what the second begins
             signal.signal(one, signal.SIG_IGN)
         if callable(handler := previous[number]):
@@ -112,4 +184,5 @@ def _requests(numbers: Iterable[int]) -> Iterator[StopRequest]:
     try:
         yield request
     finally:
+        request.end()
         restore()

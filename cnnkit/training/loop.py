@@ -18,7 +18,7 @@ from cnnkit.training.averaging import average_of
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
 from cnnkit.training.history_recording import Recorder, quantities_of
-from cnnkit.training.interruption import StopRequest
+from cnnkit.training.interruption import StepAbandonedError, StopRequest
 from cnnkit.training.optimizer_check import Movement
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import History
@@ -186,6 +186,8 @@ class Loop:
         while True:
             step = each[position.step]
             sums = self._step(step, len(each))
+            if sums is None:
+                return None
             position.seconds = time.perf_counter() - began
             self._progress.step_done(position.step, sum(map(len, step)), self._session.objective.means(sums))
             if position.step == len(each):
@@ -195,14 +197,25 @@ class Loop:
             if self._checkpoints and self._checkpoints.is_due():
                 self._checkpoint()
 
-    def _step(self, batches: list[Array], steps: int) -> Sums:
-        """One step, of one batch or several, and its update; what the steps of the epoch add up to."""
+    def _step(self, batches: list[Array], steps: int) -> Sums | None:
+        """One step, of one batch or several, and its update; what the steps of the epoch add up to.
+
+        None if it was given up: everything is as it was before the step.
+        """
         options, position, session = self._options, self._position, self._session
         self._is_in_step = True
         factor = factor_at(options.schedule, position.epoch + position.step / steps, options.epochs)
         self._rate = rate_of(options.optimizer) * factor * self._feedback * position.rate_factor
         key = (options.seed, position.epoch, position.step * (options.accumulate or 1))
-        sums, norm = accumulated(session, batches, key, self._look_at_batch)
+        buffers = [(buffer, buffer.copy()) for node in self._model.nodes for buffer in node.layer.buffers.values()]
+        try:
+            with self._stop.step():
+                sums, norm = accumulated(session, batches, key, self._look_at_batch)
+        except StepAbandonedError:  # what else it changes, it does not read
+            for buffer, before in buffers:
+                buffer[...] = before
+            self._is_in_step = False
+            return None
         at = position.epoch + 1, position.step + 1, steps
         self._watchers.step(session, sums, norm, self._rate, at)
         scale, norm = clipped(session, norm, options)

@@ -210,7 +210,7 @@ class Trainer(TrainingOptions):
         engine.cost.check()
         checked = check_data(model, self.loss, data)
         check_balance(self, checked.train.y, checked.labels, model.output_shape[0])
-        engine.check_steps(len(checked.train), min(self.batch_size, len(checked.train)), self.accumulate or 1)
+        engine.check_training(len(checked.train), min(self.batch_size, len(checked.train)), self.accumulate or 1)
         for part in (checked.validation, checked.test):
             engine.check_evaluation(len(part or ()), self.objective)
             check_collecting(self.metrics, model, part)

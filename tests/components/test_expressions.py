@@ -178,3 +178,12 @@ def test_does_not_write_numbers_that_are_not_finite(value: float) -> None:
 
 def test_writes_numpy_floats_as_numbers() -> None:
     assert format_call("Adam", (np.float64(0.001),), {}) == "Adam(0.001)"
+
+
+def test_what_is_read_twice_shares_nothing() -> None:
+    one, other = (parse("Concat([ReLU()], x={'a': [1]})") for _ in range(2))
+    assert one == other
+    one.args[0].append("more")
+    one.kwargs["x"]["a"].append(2)
+    one.kwargs["y"] = 3
+    assert other == parse("Concat([ReLU()], x={'a': [1]})") != one

@@ -9,11 +9,12 @@ import pytest
 
 from cnnkit.components import Layer
 from cnnkit.errors import CostError, ShapeError
+from cnnkit.explanation import tracing
 from cnnkit.explanation.explanation import MOST_LAYERS, explain
-from cnnkit.explanation.tracing import Trace, trace
-from cnnkit.layers import ReLU
+from cnnkit.explanation.tracing import Trace, _Network, trace
+from cnnkit.layers import Dense, ReLU
 from cnnkit.losses import MSE, CrossEntropy
-from cnnkit.network import Objective, Sequential
+from cnnkit.network import Graph, Objective, Sequential
 from cnnkit.network.execution.tile_pass import to_end
 from cnnkit.types import Array, Cache, Context, Grads, Samples
 from tests.explanation.networks import image, network
@@ -176,3 +177,31 @@ def test_a_page_has_a_limit_of_layers() -> None:
         CostError, match=r"layer relu_1501 = ReLU\(\) is the last of 1,501 layers, and a page may show 1"
     ):
         explain(model, np.ones(4, np.float32))
+
+
+def test_nodes_that_share_a_layer_share_it_in_float64_and_no_gradients_of_it_are_kept() -> None:
+    shared = Dense(12)
+    nodes = {"x": ("Flatten()", "input"), **{name: (shared, before) for name, before in zip("abc", "xab", strict=True)}}
+    model = Graph(nodes, (3, 2, 2))
+    exact = _Network(model, "float64", keeps_grads=False)
+    assert len({id(layer) for layer in exact.layers}) == 2
+    assert exact.layers[1].params["weight"].dtype == np.float64
+    x, target = image((3, 2, 2))[None], np.array([3])
+    *_, ways = exact.there_and_back(x, CrossEntropy(), target, 3, None)
+    assert all(way.passed and not way.grads for way in ways.values())
+    *_, ways = _Network(model, "float32").there_and_back(x, CrossEntropy(), target, 3, None)
+    assert [list(way.grads) for way in ways.values()] == [[], *[["weight", "bias"]] * 3]
+
+
+def test_a_layer_of_millions_of_parameters_is_explained_but_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network("Conv2D(4, 3)", "Flatten()", "Dense(5)")
+    monkeypatch.setattr(tracing, "MOST_CHECKED", 200)
+    convolution, flatten, dense = traced(model).layers
+    assert convolution.check
+    assert flatten.check
+    assert dense.check is None
+    assert dense.grads.keys() == {"weight", "bias"}
+    count = f"{sum(array.size for array in dense.node.layer.params.values()):,}"
+    assert dense.remark == (
+        f"A check of its {count} parameters would take many copies of them; layers with up to 200 are checked."
+    )

@@ -110,7 +110,7 @@ def test_loops_that_are_short_for_one_sample_may_be_too_long_for_all() -> None:
     with pytest.raises(
         CostError, match=r"conv2d_2 = .* for a step of training, with 64 samples, and may go round 100,"
     ):
-        engine.check_steps(64, 64)
+        engine.check_training(64, 64)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_loops_that_are_short_for_one_sample_may_be_too_long_for_all() -> None:
 )
 def test_thousands_of_groups_are_trained_on_thousands_of_samples(layers: list[str]) -> None:
     engine = Sequential(layers, DIGIT).engine()
-    engine.check_steps(1437, 64)
+    engine.check_training(1437, 64)
     engine.cost.threads(360, engine.largest_prediction_tile, 2)
 
 

@@ -98,3 +98,15 @@ def test_positive_control_a_layer_that_allocates_is_found() -> None:
     largest, where = largest_allocation([Allocates(), *COMPACT], (1, 28, 28), 256)
     assert largest > LIMIT
     assert where.startswith(__file__)
+
+
+def test_a_prediction_keeps_nothing_for_a_backward_pass() -> None:
+    """The patches of a dilated convolution are gone when the next one makes its own: all fits what the shapes tell."""
+    dilated = "Conv2D(32, 3, padding=3, dilation=3, groups=32)"
+    model = Sequential(["Conv2D(32, 1)", *[dilated] * 4], (1, 8, 8))
+    engine = model.engine()
+    x = np.zeros((16, 1, 8, 8), np.float32)
+    for _ in range(2):  # the memory is planned, then used
+        engine.predict(x, 1)
+    (workspace,) = engine.workspaces
+    assert workspace.memory.nbytes <= len(x) * engine.cost.peak

@@ -14,6 +14,7 @@ from cnnkit.network import Sequential
 from cnnkit.network.execution.memory_plan import MemoryPlan
 from cnnkit.network.execution.plan import plan
 from cnnkit.network.graph.node import flatten
+from cnnkit.network.graph.parameter_limit import Limit
 from cnnkit.network.graph.summary import Summary
 
 LAYERS: dict[str, Callable[[int], list[str]]] = {
@@ -53,7 +54,7 @@ def growth(work: Callable[[int], Callable[[], object]]) -> float:
 def test_the_work_grows_with_the_layers(kind: str) -> None:
     models = {count: Sequential(LAYERS[kind](count), SHAPE) for count in (100, 200)}
     layers = {count: Sequential(LAYERS[kind](count), SHAPE).layers for count in (100, 200)}
-    assert growth(lambda count: lambda: flatten(layers[count], SHAPE, 0)) < GROWTH
+    assert growth(lambda count: lambda: flatten(layers[count], SHAPE, 0, Limit(10**9))) < GROWTH
     assert growth(lambda count: lambda: plan(models[count].nodes, prediction=True)) < GROWTH
     assert growth(lambda count: lambda: Summary(models[count].nodes, SHAPE)) < GROWTH
 

@@ -39,7 +39,7 @@ FREE_PRODUCTS, PRODUCTS_EACH = 10**11, 10**6
 """Multiplications of a convolution's weights for one sample that are free, a second or two of them; and for each number
 that is given: networks that somebody trains have tens of thousands."""
 STEP_WORK = 5 * 10**8
-"""What a step of a training may have of rounds: a second or two, as a training that is stopped finishes its step."""
+"""What a step of a training may have of rounds: a second or two."""
 CALL = 5_000
 """Numbers that could be touched in the time of one round of such a loop."""
 BESIDE = 4

@@ -52,11 +52,8 @@ class Engine:
         self, nodes: Sequence[Node], parameters: Parameters, preprocessing: Preprocessing, input_axes: int
     ) -> None:
         self.nodes = list(nodes)
-        self.steps = plan(nodes).steps
         self.parameters = parameters
         self.dtype: np.dtype[Any] = parameters.vector.dtype
-        self.coupled = [step for step in self.steps if step.operation.coupled]
-        """The steps at which tiles wait for each other, in the order of the forward pass."""
         largest_output = max(math.prod(node.out_shape) for node in nodes) * self.dtype.itemsize
         in_cache, at_most = (_power_of_two(size // largest_output) for size in (CACHE_BYTES, OUTPUT_BYTES))
         self.largest_tile = min(MAX_TILE, max(in_cache, min(MIDDLE_TILE, at_most)))
@@ -64,6 +61,16 @@ class Engine:
         self._factor, self._offset = preprocessing.affine(self.dtype, input_axes)
         self.workspaces: list[Workspace] = []
         """Those that no tile has now."""
+
+    @functools.cached_property
+    def steps(self) -> list[Step]:
+        """Those of a training; who only predicts does not plan them."""
+        return plan(self.nodes).steps
+
+    @functools.cached_property
+    def coupled(self) -> list[Step]:
+        """The steps at which tiles wait for each other, in the order of the forward pass."""
+        return [step for step in self.steps if step.operation.coupled]
 
     @functools.cached_property
     def largest_prediction_tile(self) -> int:
@@ -90,11 +97,12 @@ class Engine:
             return "as smaller ones would cost more than they compute"
         return f"so that a batch has {-(-batch_size // self.tile_for(batch_size))} to share out"
 
-    def check_steps(self, samples: int, batch_size: int, batches: int = 1) -> None:
-        """Raise CostError if an epoch of so many samples, or one of its steps, takes too long by the loops of layers.
+    def check_training(self, samples: int, batch_size: int, batches: int = 1) -> None:
+        """Raise CostError if the network makes too much of a sample, or takes too long by the loops of its layers.
 
-        batches: of a step; a training ends only after a step, however soon it is asked to.
+        For an epoch of so many samples, and for one of its steps; batches: of a step.
         """
+        self.cost.check()
         tile = self.tile_for(batch_size)
         self.cost.check_step(min(samples, batches * batch_size), tile)
         self.cost.check_rounds(samples, tile)

@@ -15,7 +15,7 @@ from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.errors import ConfigError
 from cnnkit.network.graph.node import INPUT, Builder, Node
-from cnnkit.network.graph.parameter_limit import Limit
+from cnnkit.network.graph.parameter_limit import Building
 from cnnkit.types import Shape
 from cnnkit.wording import did_you_mean
 
@@ -73,13 +73,13 @@ def read_graph(given: Given, output: str | None = None) -> list[GraphNode]:
     return _ordered(nodes, output)
 
 
-def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, limit: int | None = None) -> list[Node]:
+def build_graph(nodes: Sequence[GraphNode], input_shape: Shape, seed: int, building: Building) -> list[Node]:
     """Build all layers, which are in the order in which they run, and list their nodes.
 
     Layers in the branches of a merge become separate nodes, with the names that `Sequential` would give them.
     Raises ConfigError for a name that two nodes have, and what `flatten` raises.
     """
-    builder = Builder(input_shape, seed, None if limit is None else Limit(limit))
+    builder = Builder(input_shape, seed, building)
     values = {INPUT_NAME: INPUT}
     for node in nodes:
         values[node.name] = _built(builder, node, [values[name] for name in node.inputs])

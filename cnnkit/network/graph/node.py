@@ -8,17 +8,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cnnkit.components import Layer, Merge
 from cnnkit.components.declared import layer_cost
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError, ShapeError
 from cnnkit.network.graph.keyed_random import keyed_rng
-from cnnkit.network.graph.parameter_limit import Limit
+from cnnkit.network.graph.parameter_limit import Building
 from cnnkit.types import LayerCost, Shape
 
 MAX_OUTPUT_NUMBERS = 10**100
 """Numbers of an output for one sample: sums of more could not be told, and fewer are refused by what they cost."""
 SHOWN = 5
 """Inputs of a merge in a message."""
+UNUSED = np.random.default_rng(0)
+"""For layers that draw nothing; to make one takes longer than to build such a layer."""
 INPUT = -1
 """The index that stands for the network's input."""
 
@@ -45,14 +49,13 @@ class Node:
         return f"layer {self.name} = {self.layer!r}"
 
 
-def flatten(layers: Sequence[Layer | Merge], input_shape: Shape, seed: int, limit: int | None = None) -> list[Node]:
+def flatten(layers: Sequence[Layer | Merge], input_shape: Shape, seed: int, building: Building) -> list[Node]:
     """Build all layers for inputs of this shape and list them in the order in which they run.
 
-    A layer's initial parameters depend on the seed and on its place alone. limit: how many numbers all parameters and
-    buffers may have together, more is refused before it takes memory; None for any. Raises ShapeError, or what a
-    layer's `build` raises, naming the layer and the shape that it was given.
+    A layer's initial parameters depend on the seed and on its place alone. building: within which limit.
+    Raises ShapeError, or what a layer's `build` raises, naming the layer and the shape that it was given.
     """
-    builder = Builder(input_shape, seed, None if limit is None else Limit(limit))
+    builder = Builder(input_shape, seed, building)
     builder.chain(layers, INPUT)
     if not builder.nodes:
         raise ConfigError("a network needs at least one layer, got an empty list")
@@ -71,10 +74,10 @@ class Builder:
     The values between them are indices of nodes, INPUT for the network's input.
     """
 
-    def __init__(self, input_shape: Shape, seed: int, limit: Limit | None) -> None:
+    def __init__(self, input_shape: Shape, seed: int, building: Building) -> None:
         self.input_shape = input_shape
         self.seed = seed
-        self.limit = limit
+        self.building = building
         self.nodes: list[Node] = []
         self._counts: Counter[str] = Counter()
         self._built: dict[int, Node] = {}
@@ -96,9 +99,10 @@ class Builder:
             )
         in_shape = self._shape(value)
         layer.params, layer.buffers = {}, {}
-        rng = keyed_rng("weights", self.seed, index)
+        draws = type(layer).build is not Layer.build
+        rng = keyed_rng("weights", self.seed, index) if draws else UNUSED
         try:
-            out_shape = self.limit.build(layer, in_shape, rng) if self.limit else layer.build(in_shape, rng)
+            out_shape = self.building.build(layer, in_shape, rng)
         except CnnkitError as error:
             error.args = (f"layer {name} = {layer!r}, after {self._before(value)}: {error}",)
             raise

@@ -43,21 +43,25 @@ class Parameters:
                 pieces.append((node, node.layer, name, value))
                 start += value.size
             node.layer.buffers = {name: np.array(value, dtype) for name, value in node.layer.buffers.items()}
-        self.vector: Array = np.empty(start, dtype)
+        self.vector: Array = np.zeros(start, dtype)  # the system gives memory only to what is written
         self._places = [(node, layer) for node, layer, _, _ in pieces]
         self._by_node: dict[int, list[Entry]] = {}
         for entry, (_, _, _, value) in zip(self.entries, pieces, strict=True):
-            self.view(self.vector, entry)[...] = value
+            if not _is_one_zero(value):  # as the weights are of a network that awaits those of a file
+                self.view(self.vector, entry)[...] = value
             self._by_node.setdefault(entry.node, []).append(entry)
         owner = {id(node.layer): node.index for node in reversed(nodes)}
         last = {id(node.layer): node.index for node in nodes}
         self._owner = {node.index: owner[id(node.layer)] for node in nodes}
         self._adding = {node.index for node in nodes if last[id(node.layer)] != node.index}
-        self.move_to(self.vector)
+        self._settle(self.vector)
 
     def move_to(self, vector: Array) -> None:
         """Let the parameters live in another vector of the same length; their values are kept."""
         vector[...] = self.vector
+        self._settle(vector)
+
+    def _settle(self, vector: Array) -> None:
         self.vector = vector
         self._views = [self.view(vector, entry) for entry in self.entries]
         for entry, (_, layer), view in zip(self.entries, self._places, self._views, strict=True):
@@ -87,3 +91,8 @@ class Parameters:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
+
+
+def _is_one_zero(value: Array) -> bool:
+    """Whether an array is one number for all its places, and that is 0."""
+    return value.size > 1 and not any(value.strides) and value.flat[0] == 0
