@@ -20,7 +20,7 @@ from cnnkit.terminal import HANGUP, hurry, leave_terminal
 SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)))
 
 
-PATIENCE, PAUSE = 0.3, 0.1
+PATIENCE, PAUSE = 0.3, 0.5
 """Seconds that a step has to finish after a request; and between two attempts to give it up, as a callback of the
 interpreter's own may swallow an error."""
 

@@ -234,6 +234,31 @@ def test_workers_that_cannot_all_be_started_are_ended(monkeypatch: pytest.Monkey
     assert len(os.listdir("/proc/self/fd")) == len(files)
 
 
+@pytest.mark.parametrize(("name", "call"), [("kill", 1), ("waitpid", 2), ("close", 1), ("close", 2)])
+def test_an_end_that_is_interrupted_is_ended_by_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, call: int
+) -> None:
+    before, files, original, calls = children(), os.listdir("/proc/self/fd"), getattr(os, name), []
+    model = branched()
+    with training_session(model.engine(), samples(), OBJECTIVE, RULE, 40, 3) as session:
+        state = {key: array.tobytes() for key, array in model.state().items()}
+
+        def interrupted(*arguments: Any) -> Any:
+            calls.append(1)
+            if len(calls) == call:
+                if name == "close":
+                    original(*arguments)
+                raise KeyboardInterrupt
+            return original(*arguments)
+
+        monkeypatch.setattr(os, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.close()  # type: ignore[attr-defined]  # of several workers
+    assert children() == before
+    assert len(os.listdir("/proc/self/fd")) <= len(files) + 1  # of a pair that was being closed
+    assert {key: array.tobytes() for key, array in model.state().items()} == state
+
+
 class FailsInWorkers(Layer):
     """Works in one process alone."""
 

@@ -110,19 +110,23 @@ class SharedSession(Session):
             self._work(worker)
 
     def close(self) -> None:
-        """End the other processes, and take the parameters out of the shared memory; their values stay."""
-        for hear, tell in self._links:
-            os.close(hear)
-            os.close(tell)
-        for child in self._children:
+        """End the other processes, and take the parameters out of the shared memory; their values stay.
+
+        Called again, it does what is left of one that was interrupted.
+        """
+        while self._children:
+            child = self._children[-1]
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)  # it waits for an order, or works on a step that nobody waits for
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(child, 0)
+            self._children.pop()
         if self._links:
             parameters = self.engine.parameters
             parameters.move_to(np.empty_like(parameters.vector))
-        self._links, self._children = [], []
+        while self._links:
+            for end in self._links.pop():
+                os.close(end)
 
     def _probe(self) -> tuple[Sums, list[Shape]]:
         """What sums look like, and the partials of each stop: one sample, taken through without effect."""
