@@ -1,6 +1,7 @@
 """The components that come with cnnkit, through the same hooks as everyone's."""
 
 from cnnkit.components import (
+    Architecture,
     Augmentation,
     Callback,
     Dataset,
@@ -14,6 +15,14 @@ from cnnkit.components import (
     Schedule,
     hookimpl,
 )
+
+
+@hookimpl
+def cnnkit_architectures() -> list[type[Architecture]]:
+    """LeNet, residual networks, networks for telephones, U-Net."""
+    from cnnkit.architectures import ARCHITECTURES
+
+    return list(ARCHITECTURES)
 
 
 @hookimpl

@@ -20,6 +20,7 @@ from cnnkit.components.checks import (
     whole,
 )
 from cnnkit.components.contracts import (
+    Architecture,
     Augmentation,
     BatchCoupledLayer,
     BatchCoupledLoss,
@@ -50,6 +51,7 @@ from cnnkit.types import (
     LayerCost,
     OnnxGraph,
     Preprocessing,
+    Published,
     Resize,
     Rows,
     Samples,
@@ -60,6 +62,7 @@ from cnnkit.types import (
 )
 
 __all__ = [
+    "Architecture",
     "Array",
     "Augmentation",
     "BatchCoupledLayer",
@@ -92,6 +95,7 @@ __all__ = [
     "OnnxGraph",
     "Optimizer",
     "Preprocessing",
+    "Published",
     "Resize",
     "Rows",
     "Runtime",

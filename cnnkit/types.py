@@ -117,6 +117,20 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
+class Published:
+    """What a paper says of an architecture."""
+
+    expression: str
+    """The configuration that it speaks of."""
+    input_shape: Shape
+    """Without the batch axis."""
+    parameters: int | None
+    """None where it does not say."""
+    products: int | None
+    """Multiplications for one image, each with an addition; None where it does not say."""
+
+
+@dataclass(frozen=True)
 class Example:
     """A component in one configuration, with an input that it takes: what the proofs of the whole catalog try."""
 

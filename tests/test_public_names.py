@@ -35,6 +35,7 @@ COMPONENTS: dict[str, Callable[[], list[type[Component]]]] = {
     "cnnkit.schedules": builtin.cnnkit_schedules,  # type: ignore[dict-item]  # as above
     "cnnkit.metrics": builtin.cnnkit_metrics,  # type: ignore[dict-item]  # as above
     "cnnkit.augmentations": builtin.cnnkit_augmentations,  # type: ignore[dict-item]  # as above
+    "cnnkit.architectures": builtin.cnnkit_architectures,  # type: ignore[dict-item]  # as above
 }
 """Modules of which the built-in components are public, and nothing else."""
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))

@@ -2,6 +2,7 @@
 
 from cnnkit.components.catalog import Catalog, installed_catalog
 from cnnkit.components.contracts import (
+    Architecture,
     Augmentation,
     BatchCoupledLayer,
     BatchCoupledLoss,
@@ -20,6 +21,7 @@ from cnnkit.components.plugin_metadata import Plugin, installed_plugins
 from cnnkit.components.training_contracts import Callback, GradientMethod, Optimizer, Schedule
 
 __all__ = [
+    "Architecture",
     "Augmentation",
     "BatchCoupledLayer",
     "BatchCoupledLoss",

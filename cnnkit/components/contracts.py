@@ -15,7 +15,7 @@ from cnnkit.arguments import Configured, signature
 from cnnkit.components.declared import Declared, Exemplified
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
-from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, OnnxGraph, Shape, Task
+from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, OnnxGraph, Published, Shape, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -318,3 +318,15 @@ class Runtime(Component):
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs of the model, by name. Raises OnnxError if the runtime cannot execute it."""
         raise NotImplementedError(f"{type(self).__name__} has no run")
+
+
+class Architecture(Component):
+    """A known network as a component: its arguments are what its paper varies."""
+
+    kind = "architecture"
+    published: ClassVar[Sequence[Published]] = ()
+    """What its paper says of some configurations."""
+
+    def layers(self) -> list[Layer | Merge]:
+        """New layers, in their order."""
+        raise NotImplementedError(f"{type(self).__name__} has no layers")

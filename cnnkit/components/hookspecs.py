@@ -5,6 +5,7 @@ from __future__ import annotations
 import pluggy
 
 from cnnkit.components.contracts import (
+    Architecture,
     Augmentation,
     Dataset,
     Layer,
@@ -22,6 +23,11 @@ NAMESPACE = "cnnkit"
 hookspec = pluggy.HookspecMarker(NAMESPACE)
 hookimpl = pluggy.HookimplMarker(NAMESPACE)
 """Marks a function of a plugin as the hook of that name."""
+
+
+@hookspec
+def cnnkit_architectures() -> list[type[Architecture]]:
+    """Known networks, for `model.architecture`."""
 
 
 @hookspec

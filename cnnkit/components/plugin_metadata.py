@@ -18,6 +18,7 @@ BUILT_IN = "cnnkit"
 """The distribution whose components keep their names whatever is installed."""
 
 KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
+    "architecture": ("cnnkit_architectures", (contracts.Architecture,)),
     "layer": ("cnnkit_layers", (contracts.Layer, contracts.Merge)),
     "loss": ("cnnkit_losses", (contracts.Loss,)),
     "optimizer": ("cnnkit_optimizers", (training_contracts.Optimizer,)),
@@ -32,6 +33,7 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
 """Each kind's hook, and the classes that its components must inherit from."""
 
 EXAMPLES = {
+    "architecture": "ResNet(20)",
     "layer": "Conv2D(8, 3)",
     "loss": "CrossEntropy()",
     "optimizer": "Adam(0.001)",

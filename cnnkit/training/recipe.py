@@ -74,7 +74,7 @@ class Recipe(Section):
             data = read_toml(text)
         except ValueError as error:
             raise RecipeError(f"the recipe in {origin} is not valid TOML: {error}") from None
-        return cls.from_dict(data, origin)
+        return cls.from_dict(_with_layers(data), origin)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """What a training needs, as plain values: defaults are written out, options that are None are omitted."""
@@ -104,7 +104,9 @@ class Recipe(Section):
         for key, value in overrides.items():
             section, dot, name = key.partition(".")
             sections.setdefault(section if dot else "train", {})[name if dot else key] = value
-        return self.from_dict(sections, f"{self.model.name!r} with the overrides {', '.join(overrides)}")
+            if key == "model.architecture":
+                sections["model"] |= dict.fromkeys(["layers", "node"])
+        return self.from_dict(_with_layers(sections), f"{self.model.name!r} with the overrides {', '.join(overrides)}")
 
     def with_learning_rate(self, lr: float) -> Recipe:
         """This recipe with another learning rate of its optimizer.
@@ -194,6 +196,22 @@ def read_override(text: str) -> tuple[str, Any]:
     except ValueError:
         read = {}
     return key.strip(), read["value"] if len(read) == 1 else value.strip()
+
+
+def _with_layers(sections: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe's sections with the layers of its architecture in the place of that.
+
+    What is kept of a training has the layers, whatever later versions make of the architecture. So this is done with
+    recipes that somebody gives, and not with those in model files.
+    """
+    model = sections.get("model")
+    if not isinstance(model, Mapping) or any(model.get(key) for key in ("layers", "node")):
+        return sections
+    if not isinstance(chosen := model.get("architecture"), str | components.Architecture):
+        return sections
+    architecture: Any = components.installed_catalog().build("architecture", chosen)
+    layers = [repr(layer) for layer in architecture.layers()]
+    return {**sections, "model": {**model, "layers": layers, "architecture": None}}
 
 
 def _problem(kind: str, location: tuple[str | int, ...], value: Any, message: str) -> str:

@@ -85,12 +85,17 @@ class ModelSection(Section):
         max_length=MAX_LAYERS,
         description=f'a list of 1 to {MAX_LAYERS:,} layers, such as ["Flatten()", "Dense(10)"]',
     )
+    architecture: Expression | None = Field(
+        None, description='a known network, such as "ResNet(20)"; reading a recipe puts its layers in its place'
+    )
     node: tuple[NodeTable, ...] | None = Field(
         None, strict=False, min_length=1, max_length=MAX_LAYERS, description="tables [[model.node]], one for each node"
     )
 
     @model_validator(mode="after")
     def _one_network(self) -> Self:
+        if self.architecture is not None and (self.layers is not None or self.node is not None):
+            raise ValueError("architecture and layers both define the network: remove one of them")
         if self.layers is None and self.node is None:
             raise ValueError(f"layers: expected {type(self).model_fields['layers'].description}, found none")
         if self.layers is not None and self.node is not None:
