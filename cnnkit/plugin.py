@@ -35,6 +35,7 @@ from cnnkit.components.contracts import (
 )
 from cnnkit.components.hookspecs import hookimpl
 from cnnkit.components.training_contracts import Callback, GradientMethod, Optimizer, Schedule
+from cnnkit.components.weight_contracts import Initializer, Weights, initializer_of
 from cnnkit.errors import CnnkitError, CnnkitWarning, ConfigError, DataError, OnnxError, ShapeError
 from cnnkit.types import (
     Array,
@@ -81,6 +82,7 @@ __all__ = [
     "Gives",
     "GradientMethod",
     "Grads",
+    "Initializer",
     "Inputs",
     "Layer",
     "LayerCost",
@@ -102,6 +104,7 @@ __all__ = [
     "ShapeError",
     "Task",
     "TrainingStep",
+    "Weights",
     "are_shares",
     "blocks",
     "finite",
@@ -109,6 +112,7 @@ __all__ = [
     "from_to",
     "hookimpl",
     "in_range",
+    "initializer_of",
     "interval",
     "not_negative",
     "one_of",

@@ -34,6 +34,8 @@ class Component(Configured):
     """
 
     kind: ClassVar[str] = ""
+    argument_kinds: ClassVar[Mapping[str, str]] = {}
+    """Of the arguments that are components of another kind than this, by name, the kind."""
 
     def __init__(self) -> None:
         """A component without configuration needs no `__init__` of its own."""

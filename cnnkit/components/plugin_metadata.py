@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnnkit.components import contracts, hookspecs, training_contracts
+from cnnkit.components import contracts, hookspecs, training_contracts, weight_contracts
 from cnnkit.components.contracts import Component
 from cnnkit.printable_text import cut
 
@@ -19,6 +19,7 @@ BUILT_IN = "cnnkit"
 
 KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
     "layer": ("cnnkit_layers", (contracts.Layer, contracts.Merge)),
+    "initializer": ("cnnkit_initializers", (weight_contracts.Initializer,)),
     "loss": ("cnnkit_losses", (contracts.Loss,)),
     "optimizer": ("cnnkit_optimizers", (training_contracts.Optimizer,)),
     "gradient method": ("cnnkit_gradients", (training_contracts.GradientMethod,)),
@@ -33,6 +34,7 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
 
 EXAMPLES = {
     "layer": "Conv2D(8, 3)",
+    "initializer": "HeNormal()",
     "loss": "CrossEntropy()",
     "optimizer": "Adam(0.001)",
     "schedule": "Cosine()",

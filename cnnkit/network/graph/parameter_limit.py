@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from cnnkit.components import Layer
+from cnnkit.components.weight_contracts import ReservingGenerator
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.types import Shape
+from cnnkit.types import Array, Shape
 
 SMALL = 2**16
 """Values along the first axis of an input that no layer is refused for."""
@@ -88,8 +89,8 @@ class Limit:
         )
 
 
-class _Checking(np.random.Generator):
-    """A generator that checks how much is drawn before anything is, and may give zeros in place of uniform weights.
+class _Checking(ReservingGenerator):
+    """A generator that checks how much is drawn before anything is, and may give zeros in place of weights.
 
     What the file holds takes their place at once. To draw them takes longer than to read the file, and in float64 twice
     its memory; a zero for all of them takes none.
@@ -105,17 +106,20 @@ class _Checking(np.random.Generator):
         bits = super().bit_generator.spawn(n_children)
         return [_Checking(one, self._check, zeros=self._zeros) for one in bits]
 
+    def reserve(self, shape: Shape) -> Array | None:
+        """Zeros if they may take the place of what would be drawn."""
+        self._check(math.prod(shape))
+        return np.broadcast_to(np.float64(0), shape) if self._zeros else None
+
     def __getattribute__(self, name: str) -> Any:
         method = super().__getattribute__(name)
-        if name.startswith("_") or name == "spawn" or not callable(method):
+        if name.startswith("_") or name in ("reserve", "spawn") or not callable(method):
             return method
 
         def draw(*args: Any, **kwargs: Any) -> Any:
             given = inspect.signature(method).bind(*args, **kwargs).arguments
             size = given.get("size")
             self._check(1 if size is None else math.prod(map(int, np.atleast_1d(size))))
-            if name == "uniform" and size is not None and self._zeros:
-                return np.broadcast_to(np.float64(0), size)
             return method(*args, **kwargs)
 
         return draw
