@@ -101,6 +101,13 @@ class Layer(Declared, Component):
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
+    def by_unit(self, weight: Array) -> tuple[Array, tuple[int, ...]]:
+        """A view of weights of two axes or more, and those of its axes along which the weights of one unit run.
+
+        A unit is what gives an output, such as a filter: here one for each index of the first axis.
+        """
+        return weight, tuple(range(1, weight.ndim))
+
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """Write the prediction form of this layer into the graph and return the name of its output."""
         raise OnnxError(f"{self!r} cannot be exported: {type(self).__name__} has no lower(graph, x) method")

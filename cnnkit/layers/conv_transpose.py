@@ -157,6 +157,10 @@ class ConvTranspose2D(Layer):
             made.append(graph.add("ConvTranspose", part, *arrays, **window))
         return graph.add("Concat", *made, axis=1)
 
+    def by_unit(self, weight: Array) -> tuple[Array, tuple[int, ...]]:
+        """(C, filters/groups, kh, kw) -> (groups, C/groups, filters/groups, kh, kw); a filter has numbers of axis 1."""
+        return weight.reshape(self.groups, -1, *weight.shape[1:]), (1, *range(3, weight.ndim + 1))
+
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
         rows, columns = self.window.rows, self.window.columns
         kernel = rows.size * columns.size
