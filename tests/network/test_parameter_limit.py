@@ -63,6 +63,9 @@ def test_small_draws_pass(how: str) -> None:
     [
         (["Dense(60000000)"], (3,)),
         (["Conv2D(60000000, 1)"], (1, 1, 1)),
+        (["WeightNorm(Dense(60000000))"], (3,)),
+        (["WeightStandardization(ConvTranspose2D(60000000, 1))"], (4, 1, 1)),
+        (["Dense(60000000, initializer=Constant(1))"], (3,)),
         (["BatchNorm2D()"], (60_000_000, 1, 1)),
         (["BatchNorm2D()"] * 100, (2**16, 1, 1)),
     ],

@@ -15,6 +15,7 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.components.weight_contracts import ReservingGenerator
 from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.layers.reparametrised import innermost
 from cnnkit.types import Array, Shape
 
 SMALL = 2**16
@@ -71,7 +72,7 @@ class Limit:
         if in_shape[0] > max(self.numbers, SMALL) and type(layer).build is not Layer.build:
             raise self._exceeded(in_shape[0])
         # A layer of somebody else may make something of what it draws, and keep it where no file has it.
-        own = type(layer).__module__.startswith("cnnkit.layers")
+        own = type(innermost(layer)).__module__.startswith("cnnkit.layers")
         out_shape = layer.build(in_shape, _Checking(rng.bit_generator, self.check, zeros=own))
         made = sum(array.size for array in (*layer.params.values(), *layer.buffers.values()))
         self.check(made)
