@@ -215,6 +215,8 @@ def test_separable_hands_its_initializer_to_both() -> None:
         ),
         ("Conv2D(3, 1, initializer=None)", "initializer must be an initializer, such as HeNormal(), got None"),
         ("SeparableConv2D(3, 1, initializer=3)", "initializer must be an initializer, such as HeNormal(), got 3"),
+        ("BatchNorm2D(initializer=3)", "initializer must be an initializer, such as HeNormal(), got 3"),
+        ("InstanceNorm2D(initializer=Zeros())", "initializer is for affine=True alone, as there is no gamma without"),
         ("Dense(3, initializer=Normal())", "missing a required argument: 'std'; expected Normal(std, mean=0.0)"),
         ("Dense(3, initializer=Normal(0))", "std must be a number above 0, got 0"),
         ("Dense(3, initializer=Normal(1, 'a'))", "mean must be a finite number, got 'a'"),
@@ -263,8 +265,19 @@ def test_an_initializer_keeps_its_contract(how: str) -> None:
         Sequential([Dense(4, initializer=Bad(how))], (3,))
 
 
-def test_zeros_at_the_end_of_a_branch_make_it_the_identity() -> None:
-    branch = "Residual(Conv2D(4, 3, padding=1), ReLU(), Conv2D(4, 3, padding=1, initializer=Zeros()))"
+@pytest.mark.parametrize(
+    "end",
+    [
+        "Conv2D(4, 3, padding=1, initializer=Zeros())",
+        "BatchNorm2D(initializer=Zeros())",
+        "GroupNorm(2, initializer=Zeros())",
+        "LayerNorm(initializer=Constant(0))",
+        "RMSNorm('channels', initializer=Zeros())",
+        "InstanceNorm2D(affine=True, initializer=Zeros())",
+    ],
+)
+def test_zeros_at_the_end_of_a_branch_make_it_the_identity(end: str) -> None:
+    branch = f"Residual(Conv2D(4, 3, padding=1), ReLU(), {end})"
     model = Sequential([branch], (4, 5, 5))
     x = rng().normal(size=(2, 4, 5, 5)).astype(np.float32)
     np.testing.assert_array_equal(model.outputs(x), x)

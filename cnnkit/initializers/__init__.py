@@ -31,7 +31,9 @@ INITIALIZERS: tuple[type[Initializer], ...] = (
 """What the hook `cnnkit_initializers` returns."""
 
 GLOROT_UNIFORM = GlorotUniform()
-"""What layers have if nothing else is said."""
+"""What weights of layers start as if nothing else is said."""
+ONES = Constant(1)
+"""What scales of channels start as if nothing else is said."""
 
 __all__ = [
     "INITIALIZERS",
