@@ -10,7 +10,18 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnkit import augmentations, errors, layers, losses, metrics, optimizers, plugin, schedules, testing
+    from cnnkit import (
+        augmentations,
+        errors,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        plugin,
+        schedules,
+        testing,
+    )
     from cnnkit.api import export_bundle, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
     from cnnkit.comparison import draw_comparison
     from cnnkit.comparison.compare import compare, resume_comparison
@@ -69,6 +80,7 @@ __all__ = [
     "export_bundle",
     "export_onnx",
     "hookimpl",
+    "initializers",
     "layers",
     "load_dataset",
     "load_model",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.components import Dataset, Layer, Merge
+from cnnkit.components import Dataset, Initializer, Layer, Merge
 from cnnkit.network import Network
 from cnnkit.training import Run
 from cnnkit.types import Array, Data, Inputs, Samples
@@ -84,11 +84,14 @@ def train(
 
 
 def load_model(
-    ref: str, registry: Registry | str | Path | None = None, *, components: Iterable[type[Layer | Merge]] = ()
+    ref: str,
+    registry: Registry | str | Path | None = None,
+    *,
+    components: Iterable[type[Layer | Merge | Initializer]] = (),
 ) -> Network:
     """A registered model by its reference: `name@3`, `name@latest` or `name@ALIAS`.
 
-    components: classes of layers that no installed plugin provides, such as those of a notebook.
+    components: classes of layers and initializers that no installed plugin provides, such as those of a notebook.
     Raises RegistryError if it does not exist or is damaged, and ComponentError, saying what to install, if a layer's
     plugin is missing.
     """

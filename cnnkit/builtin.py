@@ -5,6 +5,7 @@ from cnnkit.components import (
     Augmentation,
     Callback,
     Dataset,
+    Initializer,
     Layer,
     Loss,
     Merge,
@@ -31,6 +32,14 @@ def cnnkit_layers() -> list[type[Layer | Merge]]:
     from cnnkit.layers import LAYERS
 
     return list(LAYERS)
+
+
+@hookimpl
+def cnnkit_initializers() -> list[type[Initializer]]:
+    """By fans, of a given distribution, orthogonal, constant, the identity."""
+    from cnnkit.initializers import INITIALIZERS
+
+    return list(INITIALIZERS)
 
 
 @hookimpl

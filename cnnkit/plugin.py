@@ -36,6 +36,7 @@ from cnnkit.components.contracts import (
 )
 from cnnkit.components.hookspecs import hookimpl
 from cnnkit.components.training_contracts import Callback, GradientMethod, Optimizer, Schedule
+from cnnkit.components.weight_contracts import Initializer, Weights, initializer_of
 from cnnkit.errors import CnnkitError, CnnkitWarning, ConfigError, DataError, OnnxError, ShapeError
 from cnnkit.types import (
     Array,
@@ -84,6 +85,7 @@ __all__ = [
     "Gives",
     "GradientMethod",
     "Grads",
+    "Initializer",
     "Inputs",
     "Layer",
     "LayerCost",
@@ -106,6 +108,7 @@ __all__ = [
     "ShapeError",
     "Task",
     "TrainingStep",
+    "Weights",
     "are_shares",
     "blocks",
     "finite",
@@ -113,6 +116,7 @@ __all__ = [
     "from_to",
     "hookimpl",
     "in_range",
+    "initializer_of",
     "interval",
     "not_negative",
     "one_of",

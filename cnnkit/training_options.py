@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from cnnkit import option_values as values
 from cnnkit.arguments import Configured
 from cnnkit.errors import ConfigError
 from cnnkit.option_declaration import Option
@@ -51,7 +52,7 @@ def _parts(kind: str, default: tuple[str, ...], *, expected: str, about: str) ->
     build = _built(kind)
 
     def built(name: str, given: Any) -> list[Any]:
-        return [build(one) for one in _listed(name, given)]
+        return [build(one) for one in values.listed(name, given)]
 
     return Option(default, built, about=about, expected=expected, kind=kind)
 
@@ -65,16 +66,10 @@ def _built(kind: str) -> Callable[[Any], Any]:
     return built
 
 
-def _listed(name: str, given: Any) -> Sequence[Any]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise ConfigError(f"{name} must be a list, such as [{given!r}], got {given!r}")
-    return given
-
-
 def _metrics(name: str, given: Any) -> list[Metric]:
     """Raises ConfigError for a metric whose name no history can hold, or holds already."""
     build = _built("metric")
-    metrics = [build(one) for one in _listed(name, given)]
+    metrics = [build(one) for one in values.listed(name, given)]
     keys = [_key(metric) for metric in metrics]
     if doubled := next((key for key in keys if keys.count(key) > 1), ""):
         raise ConfigError(f"two metrics are named {doubled!r}, and a history can hold only one of them")
@@ -93,109 +88,6 @@ def _key(metric: Metric) -> str:
             "has anyway, and that does not begin with validation_: give it another key, or its class another name"
         )
     return key
-
-
-def _texts(name: str, given: Any) -> tuple[str, ...]:
-    return tuple(map(str, _listed(name, given)))
-
-
-def _patterns(name: str, given: Any) -> tuple[str, ...] | None:
-    """Patterns of names; one may stand alone."""
-    if given is None:
-        return None
-    patterns = (given,) if isinstance(given, str) else tuple(_listed(name, given))
-    if not patterns or not all(isinstance(one, str) and one for one in patterns):
-        raise ConfigError(f"{name} must be names of layers, or patterns such as 'conv*', got {given!r}")
-    return patterns
-
-
-def _factors(name: str, given: Any) -> tuple[str, ...] | None:
-    if isinstance(given, Mapping):
-        given = [f"{pattern}={factor}" for pattern, factor in given.items()]
-    patterns = _patterns(name, given)
-    for one in patterns or ():
-        pattern_factor(name, one)
-    return patterns
-
-
-def pattern_factor(name: str, text: str) -> tuple[str, float]:
-    """Pattern and factor of an entry of `layer_rates` or `layer_decays`; only a decay may be 0.
-
-    Raises ConfigError unless it is such as "conv*=0.1".
-    """
-    from cnnkit.components import checks
-
-    pattern, _, factor = text.rpartition("=")
-    try:
-        value = float(factor)
-    except ValueError:
-        value = -1.0
-    if not pattern or not (value > 0 or (value == 0 and name == "layer_decays")):
-        allowed = "factors, 0 or above" if name == "layer_decays" else "factors above 0"
-        raise ConfigError(f"{name} must be {allowed}, such as {{'conv*': 0.1}} or 'conv*=0.1', got {text!r}")
-    return pattern, checks.not_negative(name, value)
-
-
-def _decay(name: str, given: Any) -> Any:
-    from cnnkit.components import checks
-
-    return None if given is None else checks.one_of(name, given, ("weights",))
-
-
-def whole(name: str, given: Any) -> int:
-    """A whole number, 1 or above."""
-    from cnnkit.components import checks
-
-    return checks.whole(name, given)
-
-
-def whole_or_none(name: str, given: Any) -> int | None:
-    """A whole number, 1 or above, or None."""
-    return None if given is None else whole(name, given)
-
-
-def _seed(name: str, given: Any) -> int:
-    from cnnkit.components import checks
-
-    return int(checks.in_range(name, checks.whole(name, given, at_least=0), 0, 2**63))
-
-
-def _positive(name: str, given: Any) -> float | None:
-    from cnnkit.components import checks
-
-    return None if given is None else checks.positive(name, given)
-
-
-def _share(name: str, given: Any) -> float | None:
-    from cnnkit.components import checks
-
-    return None if given is None else checks.in_range(name, checks.positive(name, given), 0.0, 1.0)
-
-
-def _kept_epoch(name: str, given: Any) -> Any:
-    from cnnkit.components import checks
-
-    return checks.one_of(name, given, ("last", "best"))
-
-
-def _weights(name: str, given: Any) -> str | list[float] | dict[str, float] | None:
-    """As a recipe has them, with the names of classes as text."""
-    from cnnkit.components import checks
-
-    given = given.tolist() if hasattr(given, "tolist") else given  # of NumPy
-    if given is None or isinstance(given, str):
-        return None if given is None else checks.one_of(name, given, ("balanced",))
-    values = list(given.values()) if isinstance(given, Mapping) else list(_listed(name, given))
-    weights = [float(checks.in_range(name, value, 0.0, float("inf"))) for value in values]
-    if not any(weights):
-        raise ConfigError(f"{name} must have a weight above 0, got {given!r}")
-    return dict(zip(map(str, given), weights, strict=True)) if isinstance(given, Mapping) else weights
-
-
-def _sampling(name: str, given: Any) -> Any:
-    from cnnkit.components import checks
-
-    return None if given is None else checks.one_of(name, given, ("balanced",))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -251,113 +143,149 @@ class TrainingOptions(Configured):
     )
     record: Option[Sequence[str], tuple[str, ...]] = Option(
         (),
-        _texts,
+        values.texts,
         expected='a list of arrays to keep from every epoch, such as ["conv2d_1.weight"]',
         about="Arrays whose numbers the history keeps from every epoch.",
     )
     epochs: Value[int] = Option(
-        10, whole, expected="a whole number, 1 or above", about="Epochs to train.", required=True
+        10, values.whole, expected="a whole number, 1 or above", about="Epochs to train.", required=True
     )
     batch_size: Value[int] = Option(
-        64, whole, expected="a whole number of samples, 1 or above", about="Samples in a batch.", required=True
+        64, values.whole, expected="a whole number of samples, 1 or above", about="Samples in a batch.", required=True
     )
     seed: Value[int] = Option(
         0,
-        _seed,
+        values.seed,
         expected="a whole number from 0 to 2^63 - 1",
         about="Seed of weights, sample order and augmentation.",
     )
     clip_norm: Value[float | None] = Option(
         None,
-        _positive,
+        values.positive_or_none,
         expected="the largest norm of all gradients together, a number above 0",
         about="The maximum Euclidean norm of the whole gradient (Pascanu et al. 2013).",
     )
     clip_value: Value[float | None] = Option(
         None,
-        _positive,
+        values.positive_or_none,
         expected="the largest number of a gradient, above 0",
         about="Each number of the gradient is cut off at this size.",
     )
     clip_layer_norm: Value[float | None] = Option(
         None,
-        _positive,
+        values.positive_or_none,
         expected="the largest norm of the gradient of a layer, a number above 0",
         about="The maximum Euclidean norm of the gradient of each layer, all of its parameters together.",
     )
     accumulate: Value[int | None] = Option(
         None,
-        whole_or_none,
+        values.whole_or_none,
         expected="a whole number of batches, 1 or above",
         about="Batches of whose gradients the mean makes one update.",
     )
     rollback: Value[float | None] = Option(
         None,
-        _share,
+        values.share_or_none,
         expected="the factor for the learning rate when a training that met NaN goes back, above 0 and below 1",
         about="When a value is not finite, the epoch restarts with the learning rate times this factor.",
     )
     average: Value[float | None] = Option(
         None,
-        _share,
+        values.share_or_none,
         expected="the decay of the moving average of the weights, above 0 and below 1, such as 0.999",
         about="The training ends with the moving average of the weights, with this decay.",
     )
     average_epochs: Value[float | None] = Option(
         None,
-        _share,
+        values.share_or_none,
         expected="the share of the training before it, above 0 and below 1, such as 0.75",
         about="The training ends with the mean of the weights at the end of each epoch after this share of them (SWA).",
     )
     keep: Value[Literal["last", "best"]] = Option(
         "last",
-        _kept_epoch,
+        values.kept_epoch,
         expected='"last" or "best": the epoch whose weights are kept',
         about='With "best", the training returns to the epoch with the best validation result at the end.',
     )
     class_weight: Option[Any, str | list[float] | dict[str, float] | None] = Option(
         None,
-        _weights,
+        values.class_weights,
         expected='"balanced", or the weights of the classes, 0 or above: a list, or by name as {cat = 2.0}',
         about='The weight of each class in the training loss; "balanced" makes all classes together weigh the same.',
     )
     sampling: Value[Literal["balanced"] | None] = Option(
         None,
-        _sampling,
+        values.sampling,
         expected='"balanced"',
         about='With "balanced", each epoch draws all classes equally often, instead of each sample once.',
     )
 
     freeze: Option[str | Sequence[str] | None, tuple[str, ...] | None] = Option(
         None,
-        _patterns,
+        values.patterns,
         expected='a list of the layers that stay as they are, such as ["conv*"]',
         about="Layers that are not trained, by patterns of their names; batch normalisation among them computes as in "
         "prediction.",
     )
     decay: Value[Literal["weights"] | None] = Option(
         None,
-        _decay,
+        values.decay,
         expected='"weights"',
         about='With "weights", biases and what scales or shifts after a normalisation are not decayed.',
     )
     layer_decays: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
         None,
-        _factors,
+        values.numbers_by_pattern,
         expected='a list of layers with factors of their weight decay, such as ["*.bias=0"]',
         about="Factors of the weight decay for layers, or parameters of them, by patterns of their names.",
     )
     layer_rates: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
         None,
-        _factors,
+        values.numbers_by_pattern,
         expected='a list of layers with factors of their learning rate, such as ["conv*=0.1"]',
         about="Factors of the learning rate for layers, or parameters of them, by patterns of their names.",
+    )
+
+    l1: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
+        None,
+        values.numbers_by_pattern,
+        expected='a list of weights with factors of their absolute values, such as ["conv*=1e-5"]',
+        about="What of the sum of the absolute values of weights is added to the loss, by patterns of their names.",
+    )
+    l2: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
+        None,
+        values.numbers_by_pattern,
+        expected='a list of weights with factors of their squares, such as ["*.weight=1e-4"]',
+        about="What of the sum of the squares of weights is added to the loss, by patterns of their names.",
+    )
+    max_norm: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
+        None,
+        values.numbers_by_pattern,
+        expected='a list of weights with the largest norm of those of a unit, such as ["dense*=3"]',
+        about="The maximum Euclidean norm of the weights of each unit or filter, held after each update.",
+    )
+    unit_norm: Option[str | Sequence[str] | None, tuple[str, ...] | None] = Option(
+        None,
+        values.patterns,
+        expected='a list of weights, such as ["dense_2"]',
+        about="Weights of which those of each unit or filter have the Euclidean norm 1 after each update.",
+    )
+    non_negative: Option[str | Sequence[str] | None, tuple[str, ...] | None] = Option(
+        None,
+        values.patterns,
+        expected='a list of weights, such as ["dense_2.weight"]',
+        about="Weights of which those below 0 become 0 after each update.",
     )
 
     @property
     def averages(self) -> bool:
         """Whether the training ends with a mean of weights."""
         return self.average is not None or self.average_epochs is not None
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether something is added to the loss for the size of weights."""
+        return self.l1 is not None or self.l2 is not None
 
     @property
     def update_size(self) -> int:

@@ -15,6 +15,7 @@ from cnnkit.components.plugin_metadata import BUILT_IN
 PAGE = Path(__file__).with_name("components.md")
 KINDS = {
     "layer": "Layers",
+    "initializer": "Initializers",
     "augmentation": "Augmentations",
     "loss": "Losses",
     "metric": "Metrics",

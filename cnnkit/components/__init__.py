@@ -19,6 +19,7 @@ from cnnkit.components.contracts import (
 from cnnkit.components.hookspecs import hookimpl
 from cnnkit.components.plugin_metadata import Plugin, installed_plugins
 from cnnkit.components.training_contracts import Callback, GradientMethod, Optimizer, Schedule
+from cnnkit.components.weight_contracts import Initializer, Weights, initializer_of
 
 __all__ = [
     "Architecture",
@@ -31,6 +32,7 @@ __all__ = [
     "Component",
     "Dataset",
     "GradientMethod",
+    "Initializer",
     "Layer",
     "Loss",
     "Merge",
@@ -40,7 +42,9 @@ __all__ = [
     "Plugin",
     "Runtime",
     "Schedule",
+    "Weights",
     "hookimpl",
+    "initializer_of",
     "installed_catalog",
     "installed_plugins",
 ]

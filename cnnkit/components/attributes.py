@@ -13,7 +13,9 @@ from cnnkit.components.escape_analysis import hands_over, is_ours
 
 DYNAMIC = {"__dict__", "__setattr__", "setattr", "vars"}
 """Code that names one of these may keep attributes under names that stand nowhere."""
-CONTRACTS = {f"cnnkit.components.{module}" for module in ("contracts", "declared", "training_contracts")}
+CONTRACTS = {
+    f"cnnkit.components.{module}" for module in ("contracts", "declared", "training_contracts", "weight_contracts")
+}
 CONTRACTS.add("cnnkit.arguments")
 
 

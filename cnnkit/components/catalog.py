@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -64,8 +65,8 @@ class Catalog:
             raise ConfigError(f"expected {a(kind)} or its expression, got {expression!r}")
         call = parse(expression, EXAMPLES.get(kind, "Name()")) if isinstance(expression, str) else expression
         cls = self.find(kind, call.name, call.distribution)
-        args = [self._argument(kind, value) for value in call.args]
-        kwargs = {key: self._argument(kind, value) for key, value in call.kwargs.items()}
+        args = [self._argument(cls, name, value) for name, value in zip(_places(cls), call.args, strict=False)]
+        kwargs = {key: self._argument(cls, key, value) for key, value in call.kwargs.items()}
         return _construct(cls, args, kwargs)
 
     def find(self, kind: str, name: str, distribution: str = "") -> type[Component]:
@@ -180,16 +181,17 @@ class Catalog:
                 owner = "cnnkit itself" if BUILT_IN in owners else " and ".join(owners)
                 yield f"{owner} has {a(kind)} {name} too: write {plugin.distribution}:{name} for this one"
 
-    def _argument(self, kind: str, value: Any) -> Any:
+    def _argument(self, cls: type[Component], name: str, value: Any) -> Any:
+        """What is given for an argument of a class: its components are of the class's own kind, or as it says."""
         match value:
             case Call():
-                return self.build(kind, value)
+                return self.build(cls.argument_kinds.get(name, cls.kind), value)
             case list():
-                return [self._argument(kind, item) for item in value]
+                return [self._argument(cls, name, item) for item in value]
             case tuple():
-                return tuple(self._argument(kind, item) for item in value)
+                return tuple(self._argument(cls, name, item) for item in value)
             case dict():
-                return {key: self._argument(kind, item) for key, item in value.items()}
+                return {key: self._argument(cls, name, item) for key, item in value.items()}
         return value
 
     def _unknown(self, kind: str, name: str, searched: list[Plugin]) -> ComponentError:
@@ -208,6 +210,15 @@ class Catalog:
         if len(lines) == 1:
             lines.append(f"the {kind} names are {', '.join(names) or 'none'}")
         return ComponentError("\n  ".join(lines))
+
+
+def _places(cls: type[Component]) -> Iterator[str]:
+    """The names of the arguments that positions stand for, "" for any more of them."""
+    for parameter in signature(cls).parameters.values():
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            break
+        yield parameter.name
+    yield from itertools.repeat("")
 
 
 def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:

@@ -34,6 +34,8 @@ class Component(Configured):
     """
 
     kind: ClassVar[str] = ""
+    argument_kinds: ClassVar[Mapping[str, str]] = {}
+    """Of the arguments that are components of another kind than this, by name, the kind."""
 
     def __init__(self) -> None:
         """A component without configuration needs no `__init__` of its own."""
@@ -98,6 +100,13 @@ class Layer(Declared, Component):
         It follows a forward pass in training, or in prediction when a network is explained.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def by_unit(self, weight: Array) -> tuple[Array, tuple[int, ...]]:
+        """A view of weights of two axes or more, and those of its axes along which the weights of one unit run.
+
+        A unit is what gives an output, such as a filter: here one for each index of the first axis.
+        """
+        return weight, tuple(range(1, weight.ndim))
 
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """Write the prediction form of this layer into the graph and return the name of its output."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from cnnkit.arguments import Configured
@@ -36,6 +36,8 @@ class Declared(Exemplified, Configured):
     repeat it: `cost = ReLU.cost`.
     """
 
+    argument_kinds: ClassVar[Mapping[str, str]] = {"initializer": "initializer"}
+    """As of any component."""
     params: dict[str, Array]
     """What is trained, by name; after `build` the engine replaces the arrays by views of one flat vector, which are
     changed in place: a training refuses others in their place. A merge has none."""

@@ -16,6 +16,7 @@ from cnnkit.components.contracts import (
     Runtime,
 )
 from cnnkit.components.training_contracts import Callback, GradientMethod, Optimizer, Schedule
+from cnnkit.components.weight_contracts import Initializer
 
 NAMESPACE = "cnnkit"
 """Name of pluggy's project and of the entry-point group."""
@@ -33,6 +34,11 @@ def cnnkit_architectures() -> list[type[Architecture]]:
 @hookspec
 def cnnkit_layers() -> list[type[Layer | Merge]]:
     """Layers and merges, for the `layers` of a recipe."""
+
+
+@hookspec
+def cnnkit_initializers() -> list[type[Initializer]]:
+    """Initializers, for the `initializer` of a layer."""
 
 
 @hookspec

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnnkit.components import contracts, hookspecs, training_contracts
+from cnnkit.components import contracts, hookspecs, training_contracts, weight_contracts
 from cnnkit.components.contracts import Component
 from cnnkit.printable_text import cut
 
@@ -20,6 +20,7 @@ BUILT_IN = "cnnkit"
 KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
     "architecture": ("cnnkit_architectures", (contracts.Architecture,)),
     "layer": ("cnnkit_layers", (contracts.Layer, contracts.Merge)),
+    "initializer": ("cnnkit_initializers", (weight_contracts.Initializer,)),
     "loss": ("cnnkit_losses", (contracts.Loss,)),
     "optimizer": ("cnnkit_optimizers", (training_contracts.Optimizer,)),
     "gradient method": ("cnnkit_gradients", (training_contracts.GradientMethod,)),
@@ -35,6 +36,7 @@ KINDS: dict[str, tuple[str, tuple[type[Component], ...]]] = {
 EXAMPLES = {
     "architecture": "ResNet(20)",
     "layer": "Conv2D(8, 3)",
+    "initializer": "HeNormal()",
     "loss": "CrossEntropy()",
     "optimizer": "Adam(0.001)",
     "schedule": "Cosine()",

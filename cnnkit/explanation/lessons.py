@@ -20,13 +20,14 @@ from cnnkit.explanation.markup import Html, joined, number, table, tag, term
 from cnnkit.explanation.pointwise import pointwise
 from cnnkit.explanation.tracing import LayerTrace
 from cnnkit.layers import BatchNorm2D, Concat, Dense, Flatten, Residual, Softmax
+from cnnkit.layers.reparametrised import as_computed
 from cnnkit.types import Shape
 from cnnkit.wording import counted, sizes
 
 
 def lesson_for(trace: LayerTrace, unflattened: Shape | None) -> Lesson:
     """The lesson on a node; unflattened: the shape of the maps that its input was, if a Flatten made it from them."""
-    layer: Any = trace.node.layer
+    layer: Any = as_computed(trace.node.layer)
     if type(layer) is Dense:
         return _dense(layer, trace, unflattened)
     if teach := _LESSONS.get(type(layer)):

@@ -20,6 +20,7 @@ from cnnkit.layers.noise import GaussianNoise
 from cnnkit.layers.pad import Crop2D, Pad2D
 from cnnkit.layers.pool import AvgPool2D, LPPool2D, MaxPool2D
 from cnnkit.layers.rectifiers import CELU, ELU, SELU, LeakyReLU, PReLU, ReLU
+from cnnkit.layers.reparametrised import WeightNorm, WeightStandardization
 from cnnkit.layers.shape import Flatten, Permute, Reshape, Slice
 from cnnkit.layers.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 from cnnkit.layers.signals import AvgPool1D, Conv1D, GlobalAvgPool1D, GlobalMaxPool1D, MaxPool1D
@@ -99,6 +100,8 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     Subtract,
     Tanh,
     Upsample2D,
+    WeightNorm,
+    WeightStandardization,
 )
 """What the hook `cnnkit_layers` returns."""
 
@@ -175,4 +178,6 @@ __all__ = [
     "Subtract",
     "Tanh",
     "Upsample2D",
+    "WeightNorm",
+    "WeightStandardization",
 ]

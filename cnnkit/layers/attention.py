@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.components import Layer
+from cnnkit.components import Initializer, Layer, Weights, initializer_of
 from cnnkit.components.checks import one_of, true_or_false, whole
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.initializers import GLOROT_UNIFORM
 from cnnkit.layers.hard_activations import HardSigmoid
-from cnnkit.layers.initial import glorot_uniform
 from cnnkit.layers.layout import empty_pixels
 from cnnkit.layers.smooth_activations import Sigmoid
 from cnnkit.layers.window import image_shape
@@ -31,8 +31,8 @@ class SqueezeExcite(Layer):
     Backward:  dg[n,c] = sum over h,w of dy * x, from there dm as in Dense, dx = g * dy + dm / (H*W)
 
     x, y: (N, C, H, W); reduce_weight: (units, C); reduce_bias: (units,); expand_weight: (C, units); expand_bias: (C,).
-    units: floor(C / ratio), at least 1, or the argument. gate: "sigmoid" or "hard_sigmoid". Weights start Glorot
-    uniform, biases at zero.
+    units: floor(C / ratio), at least 1, or the argument. gate: "sigmoid" or "hard_sigmoid". Weights start as the
+    initializer says, biases at zero.
     Raises ConfigError for arguments out of range or both ratio and units, ShapeError for inputs that are not images.
     Source: Hu, Shen, Sun (2018), Squeeze-and-Excitation Networks; with hard_sigmoid Howard et al. (2019), Searching for
     MobileNetV3.
@@ -46,16 +46,24 @@ class SqueezeExcite(Layer):
     examples = (
         Example("SqueezeExcite(2)", (4, 5, 4)),
         Example("SqueezeExcite(gate='hard_sigmoid')", (3, 7, 5)),
-        Example("SqueezeExcite(units=5)", (3, 4, 6)),
+        Example("SqueezeExcite(units=5, initializer=HeNormal())", (3, 4, 6)),
         Example("SqueezeExcite(units=3, gate='hard_sigmoid')", (5, 1, 1)),
         Example("SqueezeExcite(1)", (1, 3, 2)),
     )
     operators = ("Flatten", "Gemm", "GlobalAveragePool", "HardSigmoid", "Mul", "Relu", "Reshape", "Sigmoid")
 
-    def __init__(self, ratio: int = RATIO, units: int | None = None, gate: str = "sigmoid") -> None:
+    def __init__(
+        self,
+        ratio: int = RATIO,
+        units: int | None = None,
+        gate: str = "sigmoid",
+        *,
+        initializer: Initializer = GLOROT_UNIFORM,
+    ) -> None:
         self.ratio = whole("ratio", ratio)
         self.units = None if units is None else whole("units", units)
         self.gate = one_of("gate", gate, GATES)
+        self.initializer = initializer_of(initializer)
         self._gate = GATES[gate]()
         if units is not None and ratio != RATIO:
             raise ConfigError(f"ratio is for units=None alone, got ratio={ratio!r} with units={units!r}")
@@ -65,9 +73,9 @@ class SqueezeExcite(Layer):
         channels, _ = image_shape("SqueezeExcite", in_shape)
         units = self.units or max(1, channels // self.ratio)
         self.params = {
-            "reduce_weight": glorot_uniform(rng, (units, channels)),
+            "reduce_weight": self.initializer.make(Weights((units, channels), channels, units), rng),
             "reduce_bias": np.zeros(units),
-            "expand_weight": glorot_uniform(rng, (channels, units)),
+            "expand_weight": self.initializer.make(Weights((channels, units), units, channels), rng),
             "expand_bias": np.zeros(channels),
         }
         return in_shape
@@ -130,7 +138,7 @@ class SelfAttention2D(Layer):
 
     x, y: (N, C, H, W); in_weight: (3 C, C); in_bias: (3 C,); out_weight: (C, C); out_bias: (C,), the biases unless
     bias=False. A sample takes heads * (H*W)^2 weights. It does not know where a pixel is: AddCoordinates can tell it.
-    Weights start Glorot uniform, each third by itself, biases at zero.
+    Weights start as the initializer says, each third by its own fans, biases at zero.
     Raises ConfigError for arguments out of range, ShapeError unless C is a multiple of heads.
     Source: Vaswani et al. (2017), Attention Is All You Need; Bello, Zoph, Vaswani, Shlens, Le (2019), Attention
     Augmented Convolutional Networks; PyTorch's MultiheadAttention.
@@ -150,9 +158,10 @@ class SelfAttention2D(Layer):
     )
     operators = ("Conv", "MatMul", "Mul", "Reshape", "Slice", "Softmax", "Transpose")
 
-    def __init__(self, heads: int, bias: bool = True) -> None:
+    def __init__(self, heads: int, bias: bool = True, *, initializer: Initializer = GLOROT_UNIFORM) -> None:
         self.heads = whole("heads", heads)
         self.bias = true_or_false("bias", bias)
+        self.initializer = initializer_of(initializer)
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """Keeps the shape."""
@@ -163,7 +172,8 @@ class SelfAttention2D(Layer):
                 f"{channels} channels; change heads, or the filters of the layer before it"
             )
         for name, outputs in (("in", 3 * channels), ("out", channels)):
-            self.params[f"{name}_weight"] = glorot_uniform(rng, (outputs, channels), channels)
+            weights = Weights((outputs, channels), channels, channels, outputs // channels)
+            self.params[f"{name}_weight"] = self.initializer.make(weights, rng)
             if self.bias:
                 self.params[f"{name}_bias"] = np.zeros(outputs)
         return in_shape

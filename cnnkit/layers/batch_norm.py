@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.components import BatchCoupledLayer
+from cnnkit.components import BatchCoupledLayer, Initializer, Weights, initializer_of
 from cnnkit.components.checks import positive
 from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.initializers import ONES
 from cnnkit.layers.window import image_shape
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
@@ -19,16 +20,18 @@ LARGE_MEAN = 16.0
 class _BatchNorm(BatchCoupledLayer):
     """Each channel, axis 1, with mean 0 and variance 1 over the whole batch; a member says what its inputs are."""
 
-    def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+    def __init__(self, momentum: float = 0.1, epsilon: float = 1e-5, *, initializer: Initializer = ONES) -> None:
         self.momentum = positive("momentum", momentum)
         self.epsilon = positive("epsilon", epsilon)
+        self.initializer = initializer_of(initializer)
         if momentum > 1:
             raise ConfigError(f"momentum must be a number with 0 < momentum <= 1, got {momentum!r}")
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """Keeps the shape; one set of parameters for each channel."""
         channels = in_shape[0]
-        self.params = {"gamma": np.ones(channels), "beta": np.zeros(channels)}
+        gamma = self.initializer.make(Weights((channels,), fan_in=1, fan_out=1), rng)
+        self.params = {"gamma": gamma, "beta": np.zeros(channels)}
         self.buffers = {"running_mean": np.zeros(channels), "running_var": np.ones(channels)}
         return in_shape
 
@@ -123,7 +126,7 @@ class BatchNorm1D(_BatchNorm):
     Prediction takes the running mean and variance for mean and var; both means in dx are 0 then.
 
     x, y: (N, F) or (N, C, L), the same shape; gamma, beta, running_mean, running_var: (F,) or (C,); means run over N,
-    and over L, n numbers for each feature or channel.
+    and over L, n numbers for each feature or channel. gamma starts as the initializer says, 1 without one; beta at 0.
     Raises ConfigError for arguments out of range, ShapeError if the input is neither a vector nor a signal.
     Source: Ioffe, Szegedy (2015), Batch Normalization; ONNX operator BatchNormalization.
     """
@@ -165,7 +168,7 @@ class BatchNorm2D(_BatchNorm):
     Prediction takes the running mean and variance for mean and var; both means in dx are 0 then.
 
     x, y: (N, C, H, W), the same shape; gamma, beta, running_mean, running_var: (C,); means run over N, H and W, n
-    numbers for each channel.
+    numbers for each channel. gamma starts as the initializer says, 1 without one; beta at 0.
     Raises ConfigError for arguments out of range, ShapeError if the input is not an image.
     Source: Ioffe, Szegedy (2015), Batch Normalization; ONNX operator BatchNormalization.
     """
@@ -179,6 +182,7 @@ class BatchNorm2D(_BatchNorm):
     examples = (
         Example("BatchNorm2D()", (3, 4, 5), "3"),
         Example("BatchNorm2D(momentum=0.3, epsilon=0.01)", (2, 3, 2), "2, momentum=0.3, eps=0.01"),
+        Example("BatchNorm2D(initializer=Constant(0.5))", (2, 3, 4), "2"),
     )
     twin = "torch.nn.BatchNorm2d"
     operators = ("BatchNormalization",)

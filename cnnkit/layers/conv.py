@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cnnkit.components import Layer, Merge
+from cnnkit.components import Initializer, Layer, Merge, Weights, initializer_of
 from cnnkit.components.checks import pair, true_or_false, whole
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.layers.initial import glorot_uniform
+from cnnkit.initializers import GLOROT_UNIFORM
 from cnnkit.layers.window import Padding, Pair, Window, check_padding, image_shape, window_over
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
@@ -25,7 +25,7 @@ class Conv2D(Layer):
     x: (N, C, H, W); weight: (filters, C/groups, kh, kw); bias: (filters,); y: (N, filters, oh, ow) with
     oh = floor((H + padding - dilation*(kh-1) - 1) / stride) + 1. kernel, stride, dilation: a number or (height, width);
     padding: one or a pair for both ends, or "same" (oh = ceil(H / stride)), or "valid" (0). Filter block g of `groups`
-    sees channel block g only. Weights start Glorot uniform, biases at zero.
+    sees channel block g only. Weights start as the initializer says, biases at zero.
     Raises ConfigError for arguments out of range, ShapeError if the window or `groups` do not fit the input.
     Source: Dumoulin, Visin (2016), A guide to convolution arithmetic for deep learning; ONNX operator Conv.
     """
@@ -43,7 +43,7 @@ class Conv2D(Layer):
         Example(
             "Conv2D(6, (3, 2), (2, 1), (2, 1), 1, 2, False)", (4, 7, 5), "4, 6, (3, 2), (2, 1), (2, 1), 1, 2, False"
         ),
-        Example("Conv2D(8, 3, groups=4)", (4, 6, 5), "4, 8, 3, groups=4"),
+        Example("Conv2D(8, 3, groups=4, initializer=HeNormal())", (4, 6, 5), "4, 8, 3, groups=4"),
     )
     twin = "torch.nn.Conv2d"
     operators = ("Conv", "Pad")
@@ -60,6 +60,8 @@ class Conv2D(Layer):
         dilation: int | Pair = 1,
         groups: int = 1,
         bias: bool = True,
+        *,
+        initializer: Initializer = GLOROT_UNIFORM,
     ) -> None:
         for name, value in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
             pair(name, value)
@@ -70,6 +72,7 @@ class Conv2D(Layer):
         self.dilation = dilation
         self.groups = whole("groups", groups)
         self.bias = true_or_false("bias", bias)
+        self.initializer = initializer_of(initializer)
         if filters % groups:
             raise ConfigError(f"filters must be a multiple of groups, got {filters} filters in {groups} groups")
 
@@ -83,7 +86,9 @@ class Conv2D(Layer):
             )
         self.window = self._over(type(self).__name__, image, self.kernel, self.stride, self.padding, self.dilation)
         shape = (self.filters, channels // self.groups, *(axis.size for axis in self.window.axes))
-        self.params = {"weight": glorot_uniform(rng, shape, self._fan_out)}
+        kernel = math.prod(shape[2:])
+        weights = Weights(shape, shape[1] * kernel, self._seen_by * kernel, self.groups)
+        self.params = {"weight": self.initializer.make(weights, rng)}
         if self.bias:
             self.params["bias"] = np.zeros(self.filters)
         return self.filters, *self.window.out_size
@@ -142,8 +147,8 @@ class Conv2D(Layer):
         )
 
     @property
-    def _fan_out(self) -> int:
-        """Filters for which the initial weights are."""
+    def _seen_by(self) -> int:
+        """Filters by which the initial weights count a channel as seen."""
         return self.filters
 
     def _matrices(self) -> Array:
@@ -161,8 +166,8 @@ class DepthwiseConv2D(Conv2D):
                dbias[o] = sum over n,p,q of dy[n,o,p,q], dx = every dy * weight, added where that x was read
 
     x: (N, C, H, W); weight: (C * multiplier, 1, kh, kw); bias: (C * multiplier,); y: (N, C * multiplier, oh, ow). The
-    other arguments are those of Conv2D, of which it is the case of as many groups as channels. Weights start Glorot
-    uniform for the kernel's elements alone, biases at zero.
+    other arguments are those of Conv2D, of which it is the case of as many groups as channels. Weights start as the
+    initializer says for the kernel's elements alone, biases at zero.
     Raises ConfigError for arguments out of range, ShapeError if the window does not fit the input.
     Source: Sifre, Mallat (2014), Rigid-Motion Scattering for Image Classification; ONNX operator Conv.
     """
@@ -196,9 +201,11 @@ class DepthwiseConv2D(Conv2D):
         dilation: int | Pair = 1,
         multiplier: int = 1,
         bias: bool = True,
+        *,
+        initializer: Initializer = GLOROT_UNIFORM,
     ) -> None:
         self.multiplier = whole("multiplier", multiplier)
-        super().__init__(multiplier, kernel, stride, padding, dilation, 1, bias)
+        super().__init__(multiplier, kernel, stride, padding, dilation, 1, bias, initializer=initializer)
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """(C, H, W) -> (C * multiplier, oh, ow)."""
@@ -207,8 +214,8 @@ class DepthwiseConv2D(Conv2D):
         return super().build(in_shape, rng)
 
     @property
-    def _fan_out(self) -> int:
-        """Those that see a channel."""
+    def _seen_by(self) -> int:
+        """Those that see it."""
         return self.multiplier
 
 
@@ -220,7 +227,8 @@ class SeparableConv2D(Merge):
     Backward:  that of the one, then that of the other
 
     x: (N, C, H, W); y: (N, filters, oh, ow). It has (kh*kw + filters) * C * multiplier weights, where Conv2D has
-    kh*kw*C*filters. The layers of both are nodes of the network, with their own weights.
+    kh*kw*C*filters. The layers of both are nodes of the network, with their own weights, which start as the initializer
+    says.
     Raises ConfigError for arguments out of range, ShapeError if the window does not fit the input.
     Source: Chollet (2017), Xception: Deep Learning with Depthwise Separable Convolutions.
     """
@@ -246,6 +254,8 @@ class SeparableConv2D(Merge):
         dilation: int | Pair = 1,
         multiplier: int = 1,
         bias: bool = True,
+        *,
+        initializer: Initializer = GLOROT_UNIFORM,
     ) -> None:
         self.filters = filters
         self.kernel = kernel
@@ -254,8 +264,9 @@ class SeparableConv2D(Merge):
         self.dilation = dilation
         self.multiplier = multiplier
         self.bias = bias
-        depthwise = DepthwiseConv2D(kernel, stride, padding, dilation, multiplier, bias=False)
-        self.branches = [[depthwise, Conv2D(filters, 1, bias=bias)]]
+        self.initializer = initializer
+        depthwise = DepthwiseConv2D(kernel, stride, padding, dilation, multiplier, bias=False, initializer=initializer)
+        self.branches = [[depthwise, Conv2D(filters, 1, bias=bias, initializer=initializer)]]
 
     def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
         """The shape that the second convolution gives."""

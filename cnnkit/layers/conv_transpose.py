@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.components import Layer
+from cnnkit.components import Initializer, Layer, Weights, initializer_of
 from cnnkit.components.checks import pair, true_or_false, whole
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.layers.initial import glorot_uniform
+from cnnkit.initializers import GLOROT_UNIFORM
 from cnnkit.layers.window import Axis, Pair, Window, image_shape
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
@@ -28,7 +28,7 @@ class ConvTranspose2D(Layer):
     oh = (H - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1. kernel, stride, padding, output_padding,
     dilation: a number or (height, width); padding is what is cut off at both ends of an axis, output_padding what is
     added at its end alone, below the stride. Channel block g of `groups` makes filter block g only. Weights start
-    Glorot uniform, biases at zero.
+    as the initializer says, biases at zero.
     Raises ConfigError for arguments out of range, ShapeError if `groups` do not fit the input, or nothing is left.
     Source: Dumoulin, Visin (2016), A guide to convolution arithmetic for deep learning; ONNX operator ConvTranspose.
     """
@@ -49,7 +49,7 @@ class ConvTranspose2D(Layer):
         ),
         Example("ConvTranspose2D(4, 3, padding=2, dilation=2)", (2, 5, 4), "2, 4, 3, padding=2, dilation=2"),
         Example("ConvTranspose2D(6, 3, 2, groups=2)", (4, 3, 4), "4, 6, 3, 2, groups=2"),
-        Example("ConvTranspose2D(2, 1, 3)", (2, 3, 2), "2, 2, 1, 3"),
+        Example("ConvTranspose2D(2, 1, 3, initializer=LeCunNormal())", (2, 3, 2), "2, 2, 1, 3"),
         Example("ConvTranspose2D(4, 3, groups=4, bias=False)", (4, 3, 5), "4, 4, 3, groups=4, bias=False"),
     )
     twin = "torch.nn.ConvTranspose2d"
@@ -67,6 +67,8 @@ class ConvTranspose2D(Layer):
         dilation: int | Pair = 1,
         groups: int = 1,
         bias: bool = True,
+        *,
+        initializer: Initializer = GLOROT_UNIFORM,
     ) -> None:
         self.filters = whole("filters", filters)
         for name, value in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
@@ -79,6 +81,7 @@ class ConvTranspose2D(Layer):
         self.dilation = dilation
         self.groups = whole("groups", groups)
         self.bias = true_or_false("bias", bias)
+        self.initializer = initializer_of(initializer)
         if filters % groups:
             raise ConfigError(f"filters must be a multiple of groups, got {filters} filters in {groups} groups")
         more = pair("output_padding", output_padding, at_least=0)
@@ -98,7 +101,9 @@ class ConvTranspose2D(Layer):
             )
         self.window = self._window(image)
         shape = (channels, self.filters // self.groups, *pair("kernel", self.kernel))
-        self.params = {"weight": glorot_uniform(rng, shape, channels // self.groups)}
+        kernel = math.prod(shape[2:])
+        weights = Weights(shape, channels // self.groups * kernel, shape[1] * kernel, self.groups)
+        self.params = {"weight": self.initializer.make(weights, rng)}
         if self.bias:
             self.params["bias"] = np.zeros(self.filters)
         return self.filters, self.window.rows.length, self.window.columns.length
@@ -151,6 +156,10 @@ class ConvTranspose2D(Layer):
                 arrays.append(self.params["bias"][group * outer : (group + 1) * outer])
             made.append(graph.add("ConvTranspose", part, *arrays, **window))
         return graph.add("Concat", *made, axis=1)
+
+    def by_unit(self, weight: Array) -> tuple[Array, tuple[int, ...]]:
+        """(C, filters/groups, kh, kw) -> (groups, C/groups, filters/groups, kh, kw); a filter has numbers of axis 1."""
+        return weight.reshape(self.groups, -1, *weight.shape[1:]), (1, *range(3, weight.ndim + 1))
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
         rows, columns = self.window.rows, self.window.columns

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.components import Layer
+from cnnkit.components import Initializer, Layer, Weights, initializer_of
 from cnnkit.components.checks import true_or_false, whole
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ShapeError
-from cnnkit.layers.initial import glorot_uniform
+from cnnkit.initializers import GLOROT_UNIFORM
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 
@@ -20,7 +20,8 @@ class Dense(Layer):
     Forward:   y = x weight^T + bias
     Backward:  dx = dy weight, dweight = dy^T x, dbias = sum of dy over the samples
 
-    x: (N, F); weight: (units, F); bias: (units,); y: (N, units). Weights start Glorot uniform, biases at zero.
+    x: (N, F); weight: (units, F); bias: (units,); y: (N, units). Weights start as the initializer says,
+    biases at zero.
     Raises ConfigError for arguments out of range, ShapeError if the input has more axes than (features,).
     Source: ONNX operator Gemm.
     """
@@ -34,20 +35,24 @@ class Dense(Layer):
         Example("Dense(1)", (13,), "13, 1"),
         Example("Dense(1, bias=False)", (13,), "13, 1, False"),
         Example("Dense(7)", (13,), "13, 7"),
+        Example("Dense(5, initializer=Orthogonal(1.4))", (6,), "6, 5"),
         Example("Dense(7, bias=False)", (1,), "1, 7, False"),
     )
     twin = "torch.nn.Linear"
     operators = ("Gemm",)
 
-    def __init__(self, units: int, bias: bool = True) -> None:
+    def __init__(self, units: int, bias: bool = True, *, initializer: Initializer = GLOROT_UNIFORM) -> None:
         self.units = whole("units", units)
         self.bias = true_or_false("bias", bias)
+        self.initializer = initializer_of(initializer)
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """(F,) -> (units,)."""
         if len(in_shape) != 1:
             raise ShapeError(f"Dense expects an input of shape (features,), got {in_shape}; put Flatten() before it")
-        self.params = {"weight": glorot_uniform(rng, (self.units, *in_shape))}
+        (features,) = in_shape
+        weights = Weights((self.units, features), fan_in=features, fan_out=self.units)
+        self.params = {"weight": self.initializer.make(weights, rng)}
         if self.bias:
             self.params["bias"] = np.zeros(self.units)
         return (self.units,)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cnnkit.components import Initializer
 from cnnkit.components.checks import positive, true_or_false, whole
 from cnnkit.errors import ShapeError
-from cnnkit.layers.norm import _SampleNorm
+from cnnkit.initializers import ONES
+from cnnkit.layers.norm import _SampleNorm, initializer_of_scale
 from cnnkit.layers.window import image_shape, signal_shape
 from cnnkit.types import Array, Example, Shape
 
@@ -47,6 +49,7 @@ class GroupNorm(_ChannelNorm):
 
     x, y: (N, C, ...), the same shape; gamma, beta: (C,), none of both with affine=False; means run over the C / groups
     channels of a group and all places; sums over N and all places.
+    gamma starts as the initializer says, 1 without one; beta at 0.
     Raises ConfigError for arguments out of range, ShapeError if the groups do not fit the channels, or have one number.
     Source: Wu, He (2018), Group Normalization.
     """
@@ -60,20 +63,23 @@ class GroupNorm(_ChannelNorm):
         Example("GroupNorm(2)", (4, 3, 5), "2, 4"),
         Example("GroupNorm(1, epsilon=0.01)", (3, 2, 1), "1, 3, eps=0.01"),
         Example("GroupNorm(3, affine=False)", (6, 7), "3, 6, affine=False"),
-        Example("GroupNorm(5)", (5, 3, 7), "5, 5"),
+        Example("GroupNorm(5, initializer=Constant(2))", (5, 3, 7), "5, 5"),
         Example("GroupNorm(4)", (12,), "4, 12"),
     )
     twin = "torch.nn.GroupNorm"
     operators = _SampleNorm.operators
     cost = _SampleNorm.cost
 
-    def __init__(self, groups: int, epsilon: float = 1e-5, affine: bool = True) -> None:
+    def __init__(
+        self, groups: int, epsilon: float = 1e-5, affine: bool = True, *, initializer: Initializer = ONES
+    ) -> None:
         self.groups = whole("groups", groups)
         self.epsilon = positive("epsilon", epsilon)
         self.affine = true_or_false("affine", affine)
+        self.initializer = initializer_of_scale(initializer, self.affine)
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
-        """Keeps the shape; gamma is 1 and beta 0 at first."""
+        """Keeps the shape; gamma starts as the initializer says, and beta at 0."""
         if in_shape[0] % self.groups:
             raise ShapeError(
                 f"GroupNorm expects a number of input channels that is a multiple of its {self.groups} groups, got "
@@ -88,9 +94,10 @@ class GroupNorm(_ChannelNorm):
 class _InstanceNorm(_ChannelNorm):
     """Each channel of a sample is a group."""
 
-    def __init__(self, epsilon: float = 1e-5, affine: bool = False) -> None:
+    def __init__(self, epsilon: float = 1e-5, affine: bool = False, *, initializer: Initializer = ONES) -> None:
         self.epsilon = positive("epsilon", epsilon)
         self.affine = true_or_false("affine", affine)
+        self.initializer = initializer_of_scale(initializer, self.affine)
 
     def _groups(self, channels: int) -> int:
         return channels
@@ -104,6 +111,7 @@ class InstanceNorm1D(_InstanceNorm):
                dgamma[c] = sum of dy * xhat, dbeta[c] = sum of dy
 
     x, y: (N, C, L), the same shape; gamma, beta: (C,), 1 and 0 with affine=False; means run over L, sums over N and L.
+    gamma starts as the initializer says, 1 without one; beta at 0.
     Raises ConfigError for arguments out of range, ShapeError unless the input is a signal of more than one number.
     Source: Ulyanov, Vedaldi, Lempitsky (2016), Instance Normalization.
     """
@@ -136,6 +144,7 @@ class InstanceNorm2D(_InstanceNorm):
 
     x, y: (N, C, H, W), the same shape; gamma, beta: (C,), 1 and 0 with affine=False; means run over H and W, sums over
     N, H and W.
+    gamma starts as the initializer says, 1 without one; beta at 0.
     Raises ConfigError for arguments out of range, ShapeError unless the input is an image of more than one pixel.
     Source: Ulyanov, Vedaldi, Lempitsky (2016), Instance Normalization.
     """

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from cnnkit.components import Initializer
 from cnnkit.components.checks import one_of, positive, true_or_false
-from cnnkit.layers.norm import _SampleNorm
+from cnnkit.initializers import ONES
+from cnnkit.layers.norm import _SampleNorm, initializer_of_scale
 from cnnkit.types import Example, Shape
 
 
@@ -15,10 +17,13 @@ class _AxesNorm(_SampleNorm):
     with gamma and beta that have a number for each channel.
     """
 
-    def __init__(self, axes: str = "all", epsilon: float = 1e-5, affine: bool = True) -> None:
+    def __init__(
+        self, axes: str = "all", epsilon: float = 1e-5, affine: bool = True, *, initializer: Initializer = ONES
+    ) -> None:
         self.axes = one_of("axes", axes, ("all", "channels"))
         self.epsilon = positive("epsilon", epsilon)
         self.affine = true_or_false("affine", affine)
+        self.initializer = initializer_of_scale(initializer, self.affine)
 
     def _mean_axes(self, axes: int) -> Shape:
         return tuple(range(1, axes)) if self.axes == "all" else (1,)
@@ -42,7 +47,8 @@ class LayerNorm(_AxesNorm):
 
     x, y: (N, ...), the same shape. axes="all": means run over all axes but N, and gamma and beta have a sample's shape;
     sums run over N. axes="channels": means run over axis 1, at each place by themselves, and gamma and beta are (C,);
-    sums run over N and all places. With affine=False there is no gamma and no beta.
+    sums run over N and all places. gamma starts as the initializer says, 1 without one; beta at 0. With affine=False
+    there is neither.
     Raises ConfigError for arguments out of range, ShapeError where each mean would be that of a single number.
     Source: Ba, Kiros, Hinton (2016), Layer Normalization; Liu, Mao, Wu, Feichtenhofer, Darrell, Xie (2022), A ConvNet
     for the 2020s, for "channels".
@@ -75,7 +81,7 @@ class RMSNorm(_AxesNorm):
 
     x, y: (N, ...), the same shape. axes="all": means run over all axes but N, and gamma has a sample's shape; the sum
     runs over N. axes="channels": means run over axis 1, at each place by themselves, and gamma is (C,); the sum runs
-    over N and all places. With affine=False there is no gamma.
+    over N and all places. gamma starts as the initializer says, 1 without one; with affine=False there is none.
     Raises ConfigError for arguments out of range.
     Source: Zhang, Sennrich (2019), Root Mean Square Layer Normalization.
     """
@@ -98,5 +104,7 @@ class RMSNorm(_AxesNorm):
     cost = _SampleNorm.cost
     centred = False
 
-    def __init__(self, axes: str = "all", epsilon: float = 1e-6, affine: bool = True) -> None:
-        super().__init__(axes, epsilon, affine)
+    def __init__(
+        self, axes: str = "all", epsilon: float = 1e-6, affine: bool = True, *, initializer: Initializer = ONES
+    ) -> None:
+        super().__init__(axes, epsilon, affine, initializer=initializer)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnkit.components import Layer
+from cnnkit.components import Initializer, Layer, Weights, initializer_of
 from cnnkit.components.sums import SHORT, sum_over
-from cnnkit.errors import ShapeError
+from cnnkit.errors import ConfigError, ShapeError
+from cnnkit.initializers import ONES
 from cnnkit.layers.batch_norm import is_large
 from cnnkit.types import Array, Cache, Context, Grads, LayerCost, OnnxGraph, Shape
 
@@ -28,9 +29,10 @@ class _SampleNorm(Layer):
     centred: ClassVar[bool] = True
     epsilon: float
     affine: bool
+    initializer: Initializer
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
-        """Keeps the shape; gamma is 1 and beta 0 at first."""
+        """Keeps the shape; gamma starts as the initializer says, and beta at 0."""
         if self.centred and self._count(in_shape) == 1:
             raise ShapeError(
                 f"{self!r} would subtract each number from itself: of an input of shape {in_shape}, each mean is that "
@@ -38,7 +40,8 @@ class _SampleNorm(Layer):
             )
         if self.affine:
             shape = self._parameter_shape(in_shape)
-            self.params = {"gamma": np.ones(shape)} | ({"beta": np.zeros(shape)} if self.centred else {})
+            gamma = self.initializer.make(Weights(shape, fan_in=1, fan_out=1), rng)
+            self.params = {"gamma": gamma} | ({"beta": np.zeros(shape)} if self.centred else {})
         return in_shape
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
@@ -175,3 +178,10 @@ def _lower_mean(graph: OnnxGraph, x: str, axis: int) -> str:
     if graph.opset >= 18:
         return graph.add("ReduceMean", x, np.array([axis]))
     return graph.add("ReduceMean", x, axes=[axis])
+
+
+def initializer_of_scale(value: Any, affine: bool) -> Initializer:
+    """Return the argument `initializer` if it is one, and if there is a scale for another than that of ones."""
+    if not affine and value != ONES:
+        raise ConfigError(f"initializer is for affine=True alone, as there is no gamma without; got {value!r}")
+    return initializer_of(value)

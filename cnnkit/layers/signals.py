@@ -7,8 +7,9 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from cnnkit.components import Layer
+from cnnkit.components import Initializer, Layer
 from cnnkit.components.checks import whole
+from cnnkit.initializers import GLOROT_UNIFORM
 from cnnkit.layers.adaptive_pool import GlobalAvgPool2D, GlobalMaxPool2D
 from cnnkit.layers.conv import Conv2D
 from cnnkit.layers.pool import AvgPool2D, MaxPool2D
@@ -83,10 +84,12 @@ class Conv1D(_OnSignals, Conv2D):
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
+        *,
+        initializer: Initializer = GLOROT_UNIFORM,
     ) -> None:
         for name, value in (("kernel", kernel), ("stride", stride), ("dilation", dilation)):
             whole(name, value)
-        super().__init__(filters, kernel, stride, _padding(padding), dilation, groups, bias)
+        super().__init__(filters, kernel, stride, _padding(padding), dilation, groups, bias, initializer=initializer)
 
 
 class MaxPool1D(_OnSignals, MaxPool2D):

@@ -4,7 +4,7 @@ from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.available_memory import available_memory, present_memory
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.objective import Objective, Sums
-from cnnkit.network.execution.parameter_groups import Groups
+from cnnkit.network.execution.parameter_groups import Constraint, Groups
 from cnnkit.network.execution.session import Session, busy_workers, training_session
 from cnnkit.network.execution.threads import available_cores
 from cnnkit.network.execution.training_memory import Footprint, Forecast
@@ -18,6 +18,7 @@ __all__ = [
     "CLASSES",
     "INPUT",
     "Augmented",
+    "Constraint",
     "Engine",
     "Footprint",
     "Forecast",

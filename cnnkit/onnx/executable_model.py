@@ -13,6 +13,7 @@ from onnx import ModelProto, ValueInfoProto
 
 from cnnkit.components import Runtime
 from cnnkit.layers import Conv2D, ConvTranspose2D
+from cnnkit.layers.reparametrised import innermost
 from cnnkit.network import Network
 from cnnkit.network.execution.threads import in_threads
 from cnnkit.onnx.load import Signature, signature_of
@@ -115,9 +116,9 @@ def compared_samples(model: Network) -> int:
     Time and memory of a validation are then in proportion to the layers.
     """
     runs = max(1, LAYER_RUNS // len(model.nodes))
-    convolutions = [node.layer for node in model.nodes if isinstance(node.layer, Conv2D)]
-    groups = sum(conv.groups for conv in convolutions if conv.groups > 1)
-    transposed = [node for node in model.nodes if isinstance(node.layer, ConvTranspose2D)]
+    layers = [innermost(node.layer) for node in model.nodes]
+    groups = sum(layer.groups for layer in layers if isinstance(layer, Conv2D) and layer.groups > 1)
+    transposed = [node for node, layer in zip(model.nodes, layers, strict=True) if isinstance(layer, ConvTranspose2D)]
     laid = sum(node.cost.seen for node in transposed if node.cost)
     outputs = 4 * math.prod(model.output_shape)
     most = min(

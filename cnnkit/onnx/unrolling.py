@@ -9,6 +9,7 @@ import math
 
 from cnnkit.errors import CostError
 from cnnkit.layers import Conv2D, SelfAttention2D
+from cnnkit.layers.reparametrised import innermost
 from cnnkit.network import Network, Node
 from cnnkit.network.execution.available_memory import readable
 from cnnkit.onnx.available_runtimes import Available
@@ -51,9 +52,10 @@ def _seen(node: Node) -> int:
 
     Of an attention, the scores and the weights that are made of them.
     """
-    if isinstance(node.layer, SelfAttention2D):
-        return 2 * node.layer.heads * math.prod(node.out_shape[1:]) ** 2
-    if not isinstance(node.layer, Conv2D):
+    layer = innermost(node.layer)
+    if isinstance(layer, SelfAttention2D):
+        return 2 * layer.heads * math.prod(node.out_shape[1:]) ** 2
+    if not isinstance(layer, Conv2D):
         return 0
-    rows, columns = node.layer.window.rows, node.layer.window.columns
+    rows, columns = layer.window.rows, layer.window.columns
     return node.in_shapes[0][0] * rows.reach * columns.reach * rows.positions * columns.positions

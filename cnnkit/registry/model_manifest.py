@@ -9,7 +9,17 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from cnnkit import caller_warnings
-from cnnkit.components import Catalog, Component, Layer, Merge, Plugin, hookimpl, installed_catalog, installed_plugins
+from cnnkit.components import (
+    Catalog,
+    Component,
+    Initializer,
+    Layer,
+    Merge,
+    Plugin,
+    hookimpl,
+    installed_catalog,
+    installed_plugins,
+)
 from cnnkit.components.expressions import Call, parse
 from cnnkit.components.plugin_metadata import BUILT_IN, normalized
 from cnnkit.errors import CnnkitError, PluginVersionWarning, RegistryError
@@ -40,8 +50,8 @@ def describe(model: Network, name: str, state: tuple[str, ...], **training: Any)
     be written as an expression.
     """
     layers = tuple(repr(layer) for layer in model.layers)
-    _parsed(layers)
-    components = _origins(model.layers) | recipe_origins(training["recipe"], training["dataset"])
+    named = {call.name for call in calls(_parsed(layers))}
+    components = _origins(model.layers, named) | recipe_origins(training["recipe"], training["dataset"])
     plugins = {origin.distribution: origin.version for origin in components.values() if origin.distribution}
     return Manifest(
         name=name,
@@ -74,8 +84,8 @@ def rebuild(
     than the manifest's. Raises RegistryError naming what to install, or what does not fit.
     """
     for cls in components:
-        if not (isinstance(cls, type) and issubclass(cls, Layer | Merge)):
-            raise RegistryError(f"components must be classes of layers or merges, got {cls!r}")
+        if not (isinstance(cls, type) and issubclass(cls, Layer | Merge | Initializer)):
+            raise RegistryError(f"components must be classes of layers, merges or initializers, got {cls!r}")
     given = {cls.__name__ for cls in components}
     catalog = _catalog(components) if given else installed_catalog()
     try:
@@ -209,11 +219,11 @@ def _component_count(value: Any) -> int:
     return 0
 
 
-def _origins(layers: Sequence[Layer | Merge]) -> dict[str, Origin]:
-    """Where each class in a model comes from, by its name."""
+def _origins(layers: Sequence[Layer | Merge], named: Container[str]) -> dict[str, Origin]:
+    """Where each class in a model comes from, by its name; named: those in expressions, which leave out defaults."""
     classes: dict[str, type[Component]] = {}
     for cls in _classes(layers):
-        if classes.setdefault(cls.__name__, cls) is not cls:
+        if cls.__name__ in named and classes.setdefault(cls.__name__, cls) is not cls:
             raise RegistryError(
                 f"two classes of this model are named {cls.__name__}, from {cls.__module__} and "
                 f"{classes[cls.__name__].__module__}; rename one of them"
@@ -351,6 +361,10 @@ def _catalog(components: Sequence[type[Component]]) -> Catalog:
     class Given:
         @hookimpl
         def cnnkit_layers(self) -> list[type[Component]]:
-            return list(components)
+            return [cls for cls in components if issubclass(cls, Layer | Merge)]
+
+        @hookimpl
+        def cnnkit_initializers(self) -> list[type[Component]]:
+            return [cls for cls in components if issubclass(cls, Initializer)]
 
     return Catalog([*installed_plugins(), Plugin(GIVEN, "", GIVEN, Given)])

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from cnnkit.errors import ConfigError
-from cnnkit.network import Groups, Network, Node
-from cnnkit.training_options import TrainingOptions, pattern_factor
+from cnnkit.network import Constraint, Groups, Network, Node
+from cnnkit.option_values import pattern_number
+from cnnkit.training.constraints import max_norm, non_negative, unit_norm
+from cnnkit.training_options import TrainingOptions
 
 UNDECAYED = ("beta", "bias", "gamma")
 """Names of shifts and scales."""
@@ -18,22 +20,27 @@ def groups_of(model: Network, options: TrainingOptions) -> Groups:
 
     A pattern that matches the name of a layer holds for all of its parameters, one such as "*.bias" for those alone. Of
     several that match, the last one holds; freezing holds over rates, and patterns over the switch of the decay.
-    Raises ConfigError for a pattern that nothing has, and if no parameter is left to train.
+    Penalties and constraints of a layer are for its weights: for biases, and for what scales channels, only by their
+    own names.
+    Raises ConfigError for a pattern that nothing has, for weights of the norm 1 of which a mean is taken, and if no
+    parameter is left to train.
     """
-    rates = _factors(model, "layer_rates", (pattern_factor("layer_rates", one) for one in options.layer_rates or ()))
+    rates = _factors(model, "layer_rates", (pattern_number("layer_rates", one) for one in options.layer_rates or ()))
     rates |= _factors(model, "freeze", ((pattern, 0.0) for pattern in options.freeze or ()))
     if rates and all(rates.get((node.index, name)) == 0 for node, name in _parameters(model)):
         raise ConfigError("freeze: every layer with parameters is frozen, so there is nothing to train")
     decays = dict.fromkeys(_undecayed(model), 0.0) if options.decay == "weights" else {}
-    decayed = (pattern_factor("layer_decays", one) for one in options.layer_decays or ())
+    decayed = (pattern_number("layer_decays", one) for one in options.layer_decays or ())
     decays |= _factors(model, "layer_decays", decayed)
     if decays and not getattr(options.optimizer, "weight_decay", 0):
         raise ConfigError(
             f"{'decay' if options.decay else 'layer_decays'} has no effect: {options.optimizer!r} has no weight decay; "
             "give it one, such as AdamW(weight_decay=0.01), or leave the option out"
         )
+    penalties = _penalties(model, options)
+    constraints = _constraints(model, options)
     frozen = {node.index for node in model.nodes for pattern in options.freeze or () if fnmatchcase(node.name, pattern)}
-    return Groups(rates, decays, frozenset(frozen))
+    return Groups(rates, decays, frozenset(frozen), penalties, constraints)
 
 
 def _factors(model: Network, key: str, given: Iterable[tuple[str, float]]) -> dict[tuple[int, str], float]:
@@ -45,10 +52,58 @@ def _factors(model: Network, key: str, given: Iterable[tuple[str, float]]) -> di
             if fnmatchcase(node.name, pattern) or fnmatchcase(f"{node.name}.{name}", pattern)
         ]
         if not found and not any(fnmatchcase(node.name, pattern) for node in model.nodes):
-            names = ", ".join(dict.fromkeys(node.name for node, _ in _parameters(model)))
-            raise ConfigError(f"{key}: no layer is named {pattern!r}; those with parameters are {names:.500}")
+            raise _unknown(model, key, pattern)
         factors |= dict.fromkeys(found, factor)
     return factors
+
+
+def _of_weights(model: Network, key: str, given: Iterable[tuple[str, float]]) -> dict[tuple[int, str], float]:
+    """Numbers by pattern, of which one of a layer's name is for its weights alone."""
+    numbers: dict[tuple[int, str], float] = {}
+    small = set(_undecayed(model))
+    for pattern, number in given:
+        found = [
+            (node.index, name)
+            for node, name in _parameters(model)
+            if ("." in pattern and fnmatchcase(f"{node.name}.{name}", pattern))
+            or (fnmatchcase(node.name, pattern) and (node.index, name) not in small)
+        ]
+        if not found:
+            raise _unknown(model, key, pattern)
+        numbers |= dict.fromkeys(found, number)
+    return numbers
+
+
+def _penalties(model: Network, options: TrainingOptions) -> dict[tuple[int, str], tuple[float, float]]:
+    l1 = _of_weights(model, "l1", (pattern_number("l1", one) for one in options.l1 or ()))
+    l2 = _of_weights(model, "l2", (pattern_number("l2", one) for one in options.l2 or ()))
+    return {place: (l1.get(place, 0.0), l2.get(place, 0.0)) for place in l1 | l2}
+
+
+def _constraints(model: Network, options: TrainingOptions) -> dict[tuple[int, str], list[Constraint]]:
+    """What parameters are held to, in the order in which it is done."""
+    if options.unit_norm and options.averages:
+        raise ConfigError(
+            "unit_norm and a mean of weights do not go together: the mean of several weights of the norm 1 has a "
+            "smaller one; leave one of them out"
+        )
+    signs = _of_weights(model, "non_negative", ((one, 0.0) for one in options.non_negative or ()))
+    units = _of_weights(model, "unit_norm", ((one, 1.0) for one in options.unit_norm or ()))
+    limits = _of_weights(model, "max_norm", (pattern_number("max_norm", one) for one in options.max_norm or ()))
+    found: dict[tuple[int, str], list[Constraint]] = {}
+    for node, name in _parameters(model):
+        place = node.index, name
+        held: list[Constraint] = [non_negative] if place in signs else []
+        held += [unit_norm(node.layer)] if place in units else []
+        held += [max_norm(node.layer, limits[place])] if place in limits else []
+        if held:
+            found[place] = held
+    return found
+
+
+def _unknown(model: Network, key: str, pattern: str) -> ConfigError:
+    names = ", ".join(dict.fromkeys(node.name for node, _ in _parameters(model)))
+    return ConfigError(f"{key}: no layer is named {pattern!r}; those with parameters are {names:.500}")
 
 
 def _parameters(model: Network) -> list[tuple[Node, str]]:

@@ -12,13 +12,25 @@ MAX_RECORDED = 500_000
 """Numbers of a training; each becomes a text of some 20 bytes in a model's file, whose texts may have 16 MiB."""
 
 
-def quantities_of(metrics: Sequence[Metric], recorder: Recorder, *, validated: bool) -> dict[str, bool]:
-    """The names in the history of a training, and whether greater is better; some metrics are for validation alone."""
+PENALTY = "penalty"
+"""What is added to the loss for the size of weights, which `loss` is without."""
+
+
+def quantities_of(
+    metrics: Sequence[Metric], recorder: Recorder, *, validated: bool, penalized: bool
+) -> dict[str, bool]:
+    """The names in the history of a training, and whether greater is better; some metrics are for validation alone.
+
+    Raises ConfigError for a metric that has the name of the penalty.
+    """
     all_of_them = {"loss": False} | {metric.key: metric.greater_is_better for metric in metrics}
     collected = {metric.key for metric in metrics if isinstance(metric, CollectingMetric)}
     quantities = {name: greater for name, greater in all_of_them.items() if name not in collected}
     if validated:
         quantities |= {f"validation_{name}": greater for name, greater in all_of_them.items()}
+    if penalized and PENALTY in all_of_them:
+        raise ConfigError(f"a metric is named {PENALTY!r}, as what l1 and l2 add to the history: give it another key")
+    quantities |= {PENALTY: False} if penalized else {}
     return quantities | {"lr": True, "seconds": False} | dict.fromkeys(recorder.values(), False)
 
 

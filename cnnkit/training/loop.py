@@ -17,7 +17,7 @@ from cnnkit.training import not_finite
 from cnnkit.training.averaging import average_of
 from cnnkit.training.callbacks import EarlyStopping, best_of, better
 from cnnkit.training.checkpoint import Checkpoints, Position, arrays_of, put_back_vectors, state_of
-from cnnkit.training.history_recording import Recorder, quantities_of
+from cnnkit.training.history_recording import PENALTY, Recorder, quantities_of
 from cnnkit.training.interruption import StepAbandonedError, StopRequest
 from cnnkit.training.optimizer_check import Movement
 from cnnkit.training.progress import Progress
@@ -85,7 +85,12 @@ class Loop:
 
     def run(self) -> tuple[History, str]:
         """Train; the history, and why it ended."""
-        quantities = quantities_of(self._options.metrics, self._recorder, validated=bool(self._validation))
+        quantities = quantities_of(
+            self._options.metrics,
+            self._recorder,
+            validated=bool(self._validation),
+            penalized=self._options.penalizes,
+        )
         quantities |= self._watchers.quantities
         arrays, reason = self._resumed(quantities)
         while True:
@@ -259,6 +264,8 @@ class Loop:
         if self._validation:
             measured = self._session.engine.evaluate(self._validation, self._plain, self._workers)
             means |= {f"validation_{name}": value for name, value in self._plain.means(measured).items()}
+        if self._options.penalizes:
+            means[PENALTY] = self._session.penalties.value()
         self._progress.epoch_done(dict(means))
         means |= {"lr": self._rate, "seconds": position.seconds + time.perf_counter() - began}
         for name, value in (means | self._recorder.values() | self._watchers.values()).items():

@@ -52,7 +52,7 @@ def begin(options: TrainingOptions, model: Network, *, is_validated: bool) -> No
     if options.keep == "best" and not is_validated:
         raise ConfigError(f'keep = "best" compares epochs by validation samples, and there are none: {HOW_TO_VALIDATE}')
     recorder = Recorder(model, options.record, options.epochs)
-    quantities = quantities_of(options.metrics, recorder, validated=is_validated)
+    quantities = quantities_of(options.metrics, recorder, validated=is_validated, penalized=options.penalizes)
     quantities |= added_to(quantities, Watchers(options.callbacks, model).quantities, options.epochs)
     for callback in options.callbacks:
         with Naming(callback):

@@ -23,6 +23,7 @@ from cnnkit.network import (
     training_session,
 )
 from cnnkit.option_declaration import Option
+from cnnkit.option_values import whole_or_none
 from cnnkit.training.checkpoint import Checkpoints
 from cnnkit.training.class_balance import check_balance, class_weights, weighted
 from cnnkit.training.data_checks import (
@@ -43,7 +44,7 @@ from cnnkit.training.overview import TrainingOverview
 from cnnkit.training.preflight import begin, check_collecting, preflight
 from cnnkit.training.progress import Progress
 from cnnkit.training.run import Run
-from cnnkit.training_options import TrainingOptions, Value, whole_or_none
+from cnnkit.training_options import TrainingOptions, Value
 from cnnkit.types import Data, Inputs, Samples
 from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted

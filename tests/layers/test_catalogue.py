@@ -18,6 +18,7 @@ from cnnkit.components.declared import Declared
 from cnnkit.components.expressions import parse
 from cnnkit.explanation.formulas import describe
 from cnnkit.layers import LAYERS, LeakyReLU
+from cnnkit.layers.reparametrised import innermost
 from cnnkit.network import Network
 from cnnkit.onnx.export import to_onnx
 from cnnkit.testing.single_layer import alone
@@ -40,6 +41,8 @@ NO_TWIN = {
     "Slice": "an index of a tensor is no module",
     "SqueezeExcite": "torchvision has it as SqueezeExcitation; test_attention.py writes it in PyTorch",
     "Subtract": "torch.sub is no module",
+    "WeightNorm": "in PyTorch a function that changes a module; test_reparametrised.py compares with it",
+    "WeightStandardization": "PyTorch has none; test_reparametrised.py compares with its convolutions",
 }
 """Layers that are compared with nothing in PyTorch, and why."""
 AROUND = {"Add", "Identity", "Mul"}
@@ -56,7 +59,7 @@ def built(cls: type[Layer | Merge], example: Example) -> Network:
 
 def written(model: Network) -> set[str]:
     """The operators of an export that no layer of it names."""
-    named = {name for node in model.nodes for name in node.layer.operators}
+    named = {name for node in model.nodes for name in innermost(node.layer).operators}
     return {node.op_type for node in to_onnx(model).graph.node} - named - AROUND
 
 

@@ -24,7 +24,9 @@ def test_a_network_within_its_limit_is_the_same_but_for_its_weights() -> None:
     limited = Sequential(LAYERS, (1, 5, 5), seed=3, limit=count).state()
     for name, array in free.items():
         assert limited[name].shape == array.shape
-        np.testing.assert_array_equal(limited[name], np.zeros_like(array) if name.endswith("weight") else array)
+        np.testing.assert_array_equal(
+            limited[name], np.zeros_like(array) if name.endswith(("weight", "gamma")) else array
+        )
     with pytest.raises(ShapeError, match=f"layer dense_1 = .*it asks for 57 numbers, more .* of the {count - 1} that"):
         Sequential(LAYERS, (1, 5, 5), limit=count - 1)
 
@@ -63,6 +65,9 @@ def test_small_draws_pass(how: str) -> None:
     [
         (["Dense(60000000)"], (3,)),
         (["Conv2D(60000000, 1)"], (1, 1, 1)),
+        (["WeightNorm(Dense(60000000))"], (3,)),
+        (["WeightStandardization(ConvTranspose2D(60000000, 1))"], (4, 1, 1)),
+        (["Dense(60000000, initializer=Constant(1))"], (3,)),
         (["BatchNorm2D()"], (60_000_000, 1, 1)),
         (["BatchNorm2D()"] * 100, (2**16, 1, 1)),
     ],

@@ -79,7 +79,7 @@ def test_a_layer_from_no_plugin_is_given_by_its_class(registry: Registry) -> Non
         match=r"net@1 cannot be loaded: it needs Scale, which did not come from a plugin; give",
     ):
         registry.load("net")
-    with pytest.raises(RegistryError, match="components must be classes of layers or merges, got 3"):
+    with pytest.raises(RegistryError, match="components must be classes of layers, merges or initializers, got 3"):
         registry.load("net", components=[3])  # type: ignore[list-item]  # wrong on purpose
     assert registry.read("net").state.keys() == {"dense_1.weight", "dense_1.bias"}
 

@@ -123,7 +123,7 @@ def test_an_attribute_of_a_layer_that_nobody_reads_is_refused() -> None:
     assert isinstance(error, ConfigError)
     assert str(error) == (
         "layer dense_1 = Dense(2) has the attribute trainable = False, which nothing reads, so it would have no "
-        "effect: remove it with `del`; the options of Dense are its arguments: units, bias"
+        "effect: remove it with `del`; the options of Dense are its arguments: units, bias, initializer"
     )
     del model.nodes[0].layer.trainable  # type: ignore[union-attr]  # wrong on purpose
     Trainer(epochs=1).fit(model, DATA)

@@ -14,6 +14,7 @@ from cnnkit.components import Layer, Merge
 from cnnkit.components.declared import layer_cost
 from cnnkit.components.escape_analysis import is_ours
 from cnnkit.errors import CostError
+from cnnkit.layers.reparametrised import innermost
 from cnnkit.layers.window import Axis
 from cnnkit.network.execution.available_memory import available_memory, readable
 from cnnkit.network.execution.plan import Step
@@ -22,6 +23,7 @@ from cnnkit.network.kernels import Kernel
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.conv_transpose_kernel import ConvTransposeKernel
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
+from cnnkit.network.kernels.reparametrised_kernel import ReparametrisedKernel
 from cnnkit.network.kernels.signal_kernel import SignalConvKernel
 from cnnkit.types import Shape
 
@@ -234,7 +236,7 @@ def cost_of(nodes: Sequence[Node], steps: Sequence[Step], parameters: int, items
 
 def _held(node: Node) -> float:
     """Numbers that a layer has if it keeps inputs, outputs, and all that its windows see, at once."""
-    if not is_ours(type(node.layer).__module__):
+    if not is_ours(type(innermost(node.layer)).__module__):
         return math.inf
     cost = node.cost
     return sum(map(math.prod, node.in_shapes)) + math.prod(node.out_shape) + (cost.seen if cost else 0)
@@ -257,6 +259,9 @@ def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Sh
             return _work(
                 run.kernel, [(shape[0], 1, *shape[1:]) for shape in in_shapes], (out_shape[0], 1, *out_shape[1:])
             )
+        case ReparametrisedKernel():
+            numbers, rounds, touched = _work(run.kernel, in_shapes, out_shape)
+            return numbers + math.prod(run.layer.weight_shape), rounds, touched
         case ConvTransposeKernel():
             parts = [part for _, _, part in run.transposed.phases]
             most = max(_row_of_patches(part.rows, part.columns, in_shapes[0][0]) for part in parts)

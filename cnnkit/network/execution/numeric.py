@@ -121,7 +121,7 @@ class NumericSession(Session):
         for number, total in enumerate(loss.totals):
             self.engine.absorb(number, total)
         self.gradient[...] = gradient
-        self.square(0)
+        self.end_gradient(0)
         return loss.sums
 
     def _cut(self, batch: Array, key: tuple[int, ...]) -> list[Batch]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from cnnkit.components import Optimizer
 from cnnkit.errors import ConfigError
-from cnnkit.network.graph.parameters import Parameters
+from cnnkit.network.graph.parameters import Parameters, Span
 from cnnkit.types import Array
 
 Factors = Mapping[tuple[int, str], float]
 """By the index of a node and the name of a parameter, 0 or above; those of others are 1."""
+Constraint = Callable[[Array], None]
+"""Changes a parameter, in its shape and in place, to the nearest one that is allowed."""
 Move = Callable[[Optimizer, Array, Array, dict[str, Array]], None]
 """Lets an optimizer change parameters and state, by gradients that it may overwrite."""
 
@@ -26,6 +28,10 @@ class Groups:
     decays: Factors = field(default_factory=dict)
     frozen: frozenset[int] = frozenset()
     """The nodes that are not trained at all; batch normalisation among them computes as in prediction."""
+    penalties: Mapping[tuple[int, str], tuple[float, float]] = field(default_factory=dict)
+    """Of parameters whose absolute values, or squares, are added to the loss, the factors of both."""
+    constraints: Mapping[tuple[int, str], Sequence[Constraint]] = field(default_factory=dict)
+    """What parameters are held to after each update, in order."""
 
 
 class ParameterGroups:
@@ -41,9 +47,9 @@ class ParameterGroups:
 
     def __init__(self, parameters: Parameters, optimizer: Optimizer, groups: Groups) -> None:
         self._optimizer = optimizer
-        self._rates = list(_lowest(parameters, groups.rates).items())
+        self._rates = list(lowest(parameters, groups.rates).items())
         places: dict[float, list[Span]] = {}
-        for span, factor in _lowest(parameters, groups.decays).items():
+        for span, factor in lowest(parameters, groups.decays).items():
             places.setdefault(factor, []).append(span)
         if places and optimizer.scope == "network":
             raise ConfigError(f"{optimizer!r} moves the whole network at once: its weight decay is the same everywhere")
@@ -54,7 +60,7 @@ class ParameterGroups:
         """Set the gradient of what is frozen to 0, in this part of the parameters."""
         for span, rate in self._rates:
             if rate == 0:
-                gradient[_common(span, part)] = 0
+                gradient[common(span, part)] = 0
 
     def move(self, part: slice, params: Array, grads: Array, state: dict[str, Array], move: Move) -> None:
         """Let the optimizer move this part of the parameters, and those of a group by what it is due.
@@ -62,7 +68,7 @@ class ParameterGroups:
         params, grads and those in the state: of this part alone, in any shape.
         """
         flat = params.reshape(-1)
-        slowed = [(_common(span, part, part.start), rate) for span, rate in self._rates]
+        slowed = [(common(span, part, part.start), rate) for span, rate in self._rates]
         before = [flat[place].copy() for place, _ in slowed]
         self._move(part, params, grads, state, move)
         for (place, rate), old in zip(slowed, before, strict=True):
@@ -99,26 +105,22 @@ class ParameterGroups:
         return self._found[key]
 
 
-Span = tuple[int, int]
-"""Where a parameter begins and ends in the flat vector."""
-
-
-def _lowest(parameters: Parameters, factors: Factors) -> dict[Span, float]:
-    lowest: dict[Span, float] = {}
+def lowest(parameters: Parameters, factors: Factors) -> dict[Span, float]:
+    """The factor of each parameter that has one; of those of nodes that share it, the lowest."""
+    found: dict[Span, float] = {}
     for (node, name), factor in factors.items():
         for entry in parameters.of_node(node):
             if entry.name == name:
-                span = entry.start, entry.stop
-                lowest[span] = min(factor, lowest.get(span, factor))
-    return lowest
+                found[entry.span] = min(factor, found.get(entry.span, factor))
+    return found
 
 
 def _positions(spans: Iterable[Span], part: slice) -> Array:
-    places = [_common(span, part, part.start) for span in spans]
+    places = [common(span, part, part.start) for span in spans]
     return np.concatenate([np.arange(place.start, place.stop) for place in places])
 
 
-def _common(span: Span, part: slice, origin: int = 0) -> slice:
+def common(span: Span, part: slice, origin: int = 0) -> slice:
     """What both have in common, counted from the origin."""
     start, stop = max(span[0], part.start), min(span[1], part.stop)
     return slice(start - origin, max(start, stop) - origin)

@@ -22,6 +22,7 @@ from cnnkit.network.execution.optimization import move, scope_of, slots_of
 from cnnkit.network.execution.parameter_groups import Groups, ParameterGroups
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_pass import TilePass, to_end, to_stop
+from cnnkit.network.execution.weight_rules import Constraints, Penalties
 from cnnkit.types import Array, Samples, Shape
 
 SLOT_BYTES = 64 << 20
@@ -50,6 +51,8 @@ class Session:
     ) -> None:
         self.engine = engine
         self.groups = ParameterGroups(engine.parameters, optimizer, groups)
+        self.penalties = Penalties(engine.parameters, groups)
+        self._constraints = Constraints(engine.parameters, groups)
         self.samples = samples
         self.objective = objective
         self.optimizer = optimizer
@@ -59,7 +62,7 @@ class Session:
         engine.parameters.require_in_place()
         parameters = engine.parameters.vector
         self.gradient: Array = np.zeros_like(parameters)
-        """The gradient of the mean loss after a step, laid out like the parameters."""
+        """The gradient of the mean loss and the penalties after a step, laid out like the parameters."""
         slots = slot_count(engine, objective, batch_size, self.workers)
         self.slots: Array = np.empty((slots, parameters.size), parameters.dtype)
         """The gradients of the tiles of a round."""
@@ -69,7 +72,7 @@ class Session:
         """Of each chunk of the gradient the sum of the squares."""
 
     def step(self, batch: Array, key: tuple[int, ...]) -> Sums:
-        """One forward and backward pass; leaves the gradient of the mean loss in `self.gradient`.
+        """One forward and backward pass; leaves the gradient of mean loss and penalties in `self.gradient`.
 
         batch: (N,) positions of the samples, N at most the session's batch size; key: (seed, epoch, step), from which
         every random number of this step is derived.
@@ -82,7 +85,7 @@ class Session:
                 total = self.join(stop, [to_stop(one, total) for one in passes])
             sums += [to_end(one, total) for one in passes]
             self.add(numbers, 0)
-        self.square(0)
+        self.end_gradient(0)
         return self.objective.total(sums)
 
     def join(self, stop: int, partials: Sequence[Array]) -> Array:
@@ -107,6 +110,11 @@ class Session:
         lr: the rate of this step, after the schedule; number: of this update, 1 for the first.
         """
         self.move(0, lr, number, scale)
+        self.hold()
+
+    def hold(self) -> None:
+        """Change the parameters, when all have been updated, to those that the constraints allow."""
+        self._constraints.hold()
 
     def measure(self) -> None:
         """Take in that the gradient was changed after the step, for its norm."""
@@ -148,6 +156,11 @@ class Session:
             np.add(slots[0], slots[1], out=gradient)
         for slot in slots[1 if numbers.start else 2 : len(numbers)]:
             gradient += slot
+
+    def end_gradient(self, worker: int) -> None:
+        """Take what is not of the tiles into a worker's part of the gradient: penalties, and what is frozen."""
+        self.penalties.add(self.gradient, self.part(worker))
+        self.square(worker)
 
     def square(self, worker: int) -> None:
         """Sum up the squares of the chunks in a worker's part."""

@@ -89,6 +89,7 @@ class SharedSession(Session):
         """As `Session.update`."""
         self._update[:] = lr, number, scale
         self._together(UPDATE)
+        self.hold()
 
     def _together(self, order: bytes) -> None:
         """All workers do what they are told."""
@@ -164,7 +165,7 @@ class SharedSession(Session):
             self.add(numbers, worker)
             if numbers[-1] + 1 < -(-count // self.tile):
                 self._meet(worker)  # nobody writes into a slot of the next round that others still add
-        self.square(worker)
+        self.end_gradient(worker)
 
     def _meet(self, worker: int) -> None:
         """Wait until all workers are here."""

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from cnnkit.components import Layer
+from cnnkit.components.weight_contracts import ReservingGenerator
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.types import Shape
+from cnnkit.layers.reparametrised import innermost
+from cnnkit.types import Array, Shape
 
 SMALL = 2**16
 """Values along the first axis of an input that no layer is refused for."""
@@ -70,7 +72,7 @@ class Limit:
         if in_shape[0] > max(self.numbers, SMALL) and type(layer).build is not Layer.build:
             raise self._exceeded(in_shape[0])
         # A layer of somebody else may make something of what it draws, and keep it where no file has it.
-        own = type(layer).__module__.startswith("cnnkit.layers")
+        own = type(innermost(layer)).__module__.startswith("cnnkit.layers")
         out_shape = layer.build(in_shape, _Checking(rng.bit_generator, self.check, zeros=own))
         made = sum(array.size for array in (*layer.params.values(), *layer.buffers.values()))
         self.check(made)
@@ -88,8 +90,8 @@ class Limit:
         )
 
 
-class _Checking(np.random.Generator):
-    """A generator that checks how much is drawn before anything is, and may give zeros in place of uniform weights.
+class _Checking(ReservingGenerator):
+    """A generator that checks how much is drawn before anything is, and may give zeros in place of weights.
 
     What the file holds takes their place at once. To draw them takes longer than to read the file, and in float64 twice
     its memory; a zero for all of them takes none.
@@ -105,17 +107,20 @@ class _Checking(np.random.Generator):
         bits = super().bit_generator.spawn(n_children)
         return [_Checking(one, self._check, zeros=self._zeros) for one in bits]
 
+    def reserve(self, shape: Shape) -> Array | None:
+        """Zeros if they may take the place of what would be drawn."""
+        self._check(math.prod(shape))
+        return np.broadcast_to(np.float64(0), shape) if self._zeros else None
+
     def __getattribute__(self, name: str) -> Any:
         method = super().__getattribute__(name)
-        if name.startswith("_") or name == "spawn" or not callable(method):
+        if name.startswith("_") or name in ("reserve", "spawn") or not callable(method):
             return method
 
         def draw(*args: Any, **kwargs: Any) -> Any:
             given = inspect.signature(method).bind(*args, **kwargs).arguments
             size = given.get("size")
             self._check(1 if size is None else math.prod(map(int, np.atleast_1d(size))))
-            if name == "uniform" and size is not None and self._zeros:
-                return np.broadcast_to(np.float64(0), size)
             return method(*args, **kwargs)
 
         return draw

@@ -13,6 +13,9 @@ from cnnkit.errors import ComponentError
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.types import Array, Shape
 
+Span = tuple[int, int]
+"""Where a parameter begins and ends in the flat vector."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -23,6 +26,11 @@ class Entry:
     start: int
     stop: int
     shape: Shape
+
+    @property
+    def span(self) -> Span:
+        """Where it begins and ends."""
+        return self.start, self.stop
 
 
 class Parameters:

@@ -16,6 +16,7 @@ from cnnkit.network.kernels.dense_kernel import DenseKernel
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.network.kernels.norm_kernel import BatchNormKernel
 from cnnkit.network.kernels.pool_kernel import AvgPoolKernel, MaxPoolKernel
+from cnnkit.network.kernels.reparametrised_kernel import ReparametrisedKernel
 from cnnkit.network.kernels.signal_kernel import SignalConvKernel
 from cnnkit.types import Array, Cache, Context, Grads
 
@@ -46,6 +47,7 @@ KERNELS: tuple[type[Kernel] | type[SumKernel], ...] = (
     ConvTransposeKernel,
     SignalConvKernel,
     DenseKernel,
+    ReparametrisedKernel,
     BatchNormKernel,
     MaxPoolKernel,
     AvgPoolKernel,
