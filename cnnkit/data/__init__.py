@@ -1,4 +1,4 @@
-"""Datasets: digits that come with the package, published ones, and your own arrays; loading and splitting."""
+"""Datasets: the package's own, published ones, your own, and those made of others; loading and splitting."""
 
 from cnnkit.components.contracts import Dataset
 from cnnkit.data.datasets.arrays import Arrays
@@ -6,8 +6,12 @@ from cnnkit.data.datasets.cifar import CIFAR10, CIFAR100
 from cnnkit.data.datasets.digits import Digits
 from cnnkit.data.datasets.emnist import EMNIST
 from cnnkit.data.datasets.image_folder import ImageFolder
+from cnnkit.data.datasets.mean_ink import MeanInk
 from cnnkit.data.datasets.mnist import KMNIST, MNIST, FashionMNIST
+from cnnkit.data.datasets.overlapping import Overlapping
+from cnnkit.data.datasets.restoration import Autoencoding, Denoising
 from cnnkit.data.datasets.table import Table
+from cnnkit.data.datasets.waveforms import Waveforms
 from cnnkit.data.description import describe
 from cnnkit.data.loading import default_data_dir, digest, load_dataset
 from cnnkit.data.split import split_validation
@@ -24,6 +28,11 @@ DATASETS: tuple[type[Dataset], ...] = (
     Arrays,
     ImageFolder,
     Table,
+    Autoencoding,
+    Denoising,
+    MeanInk,
+    Overlapping,
+    Waveforms,
 )
 """The built-in datasets."""
 
@@ -35,10 +44,15 @@ __all__ = [
     "KMNIST",
     "MNIST",
     "Arrays",
+    "Autoencoding",
+    "Denoising",
     "Digits",
     "FashionMNIST",
     "ImageFolder",
+    "MeanInk",
+    "Overlapping",
     "Table",
+    "Waveforms",
     "as_targets",
     "default_data_dir",
     "describe",

@@ -29,6 +29,8 @@ def test_the_list_says_whether_files_are_in_place(cli: Any, tmp_path: Path) -> N
         "KMNIST": False,
         "MNIST": False,
         "Table": None,
+        **dict.fromkeys(("Autoencoding", "Denoising", "MeanInk", "Overlapping")),  # need another dataset
+        "Waveforms": True,
     }
     (tmp_path / "data" / "mnist").mkdir(parents=True)
     for name in MNIST.hashes:

@@ -101,6 +101,11 @@ def test_the_built_in_datasets_have_a_name_each() -> None:
         "Arrays",
         "ImageFolder",
         "Table",
+        "Autoencoding",
+        "Denoising",
+        "MeanInk",
+        "Overlapping",
+        "Waveforms",
     ]
 
 
