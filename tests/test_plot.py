@@ -188,7 +188,7 @@ def test_a_network_for_regression_shows_no_classes(tmp_path: Path) -> None:
     model = _network(["Conv2D(4, 3)", "Flatten()", "Dense(2)"])
     model.task = Task("values")
     files, left_out = write([_subject(tmp_path, model, Data(samples, samples))], None, tmp_path)
-    assert set(files) == {"filters", "feature-maps"}
+    assert set(files) == {"filters", "feature-maps", "predictions"}
     assert left_out["confusion"] == "net@1 gives 2 values: this picture shows probabilities of classes"
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit import Registry, Sequential, Trainer, export_onnx, load_model, validate_onnx
+from cnnkit import Registry, Sequential, Trainer, export_onnx, load_model, plot, validate_onnx
 from cnnkit.cli import main
-from cnnkit.errors import CnnkitError, ShapeError
+from cnnkit.errors import CnnkitError, PlotError, ShapeError
 from cnnkit.onnx.runtimes import OnnxRuntime, ReferenceEvaluator
 from cnnkit.registry.bundle import CARD
-from cnnkit.types import Array
+from cnnkit.types import Array, Data, Samples
 
 SHAPE, COUNT = (2, 4, 4), 40
 NAMES = ("ant", "bee", "cat")
@@ -138,8 +138,6 @@ def test_evaluation_in_python_and_on_the_command_line(name: str, capsys: pytest.
 
 
 def _samples(case: Case) -> Any:
-    from cnnkit.types import Samples
-
     return Samples(X, case.y)
 
 
@@ -209,6 +207,47 @@ def test_pictures_of_probabilities(name: str, capsys: pytest.CaptureFixture[str]
     assert code == (0 if name == "classes" else 2), err
     if name != "classes":
         assert f"{ref(name)} gives {CASES[name].gives}: this picture shows probabilities of classes" in err
+
+
+IN_GREY = {
+    "labels": "all labels right in 2 of the first 2",
+    "values": "predicted and true values of 2",
+    "values of pixels": "what it makes of the first 2",
+    "labels of pixels": "what each pixel is, in the first 2",
+    "classes of pixels": "what each pixel is, in the first 2",
+    "classes": "2 of the first 2",
+}
+
+
+@pytest.mark.parametrize("name", IN_GREY)
+def test_pictures_of_predictions_show_what_the_task_is(name: str) -> None:
+    """Targets are what the model itself says, so that all of them are right."""
+    case, x = CASES[name], X[:2, :1]
+    count = 1 if name == "labels of pixels" else 3
+    layers = [layer.replace("Conv2D(3", f"Conv2D({count}") for layer in case.layers]
+    model = Sequential(layers, x.shape[1:], labels=NAMES[:count], task=load_model(ref(name)).task)
+    y = model.predict(x)
+    samples = Samples(x, y if "classes" in name else y.astype(np.float32))
+    figure: Any = plot(model, "predictions", data=Data(samples, samples))
+    assert figure.get_suptitle().startswith(f"the model: {IN_GREY[name]} test samples")
+    images = [np.ma.getdata(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    if name == "classes of pixels":
+        np.testing.assert_array_equal(images[4], y[0])
+    if name == "labels of pixels":
+        np.testing.assert_array_equal(images[4], y[0, 0])
+    if name == "values of pixels":
+        np.testing.assert_array_equal(images[2], images[4])
+    if name == "values":
+        np.testing.assert_allclose(figure.axes[2].collections[0].get_offsets(), y[:, [2, 2]])
+
+
+@pytest.mark.parametrize("name", ["labels", "values", "values of pixels", "labels of pixels", "classes of pixels"])
+def test_targets_of_another_shape_are_not_drawn(name: str) -> None:
+    samples = Samples(X, np.zeros((COUNT, 7), np.float32))
+    with pytest.raises(
+        PlotError, match=r"gives .*3 .*, targets of shape .* and the dataset has \(7,\): choose a data"
+    ):
+        plot(load_model(ref(name)), "predictions", data=Data(samples, samples))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -244,10 +244,28 @@ def _feature_maps(subject: Subject) -> Figure:
 
 
 def _predictions(subject: Subject) -> Figure:
-    from cnnkit.plotting.predictions import draw_predictions
+    """Of each task in its own form: classes or labels of samples, classes of pixels, images, values."""
+    from cnnkit.plotting import pixel_predictions, predictions, value_predictions
 
-    probabilities = subject.probabilities
-    return draw_predictions(subject.samples.x, subject.samples.y, probabilities, subject.model.labels, subject.name)
+    model, of_pixels = subject.model, len(subject.model.output_shape) == 3
+    if model.task.gives == "classes" and not of_pixels:
+        probabilities, samples = subject.probabilities, subject.samples
+        return predictions.draw_predictions(samples.x, samples.y, probabilities, model.labels, subject.name)
+    if not of_pixels:
+        samples, outputs = subject.samples, subject.outputs(subject.samples)
+        if model.task.gives == "labels":
+            return predictions.draw_labels(samples.x, samples.y, outputs, model.labels, subject.name)
+        return value_predictions.draw_values(samples.y, outputs, model.labels, subject.name)
+    samples = subject.samples.take(slice(pixel_predictions.shown_columns(model.input_shape)))
+    outputs = subject.outputs(samples)
+    if model.task.gives == "values":
+        return pixel_predictions.draw_image_outputs(samples.x, samples.y, outputs, subject.name)
+    if model.task.gives == "labels":
+        labels = ("background", *(model.labels or ("there",)))
+        targets, said = (pixel_predictions.as_segments(one) for one in (samples.y, outputs))
+        return pixel_predictions.draw_segments(samples.x, targets, said, labels, subject.name)
+    labels = model.labels or tuple(map(str, range(model.output_shape[0])))
+    return pixel_predictions.draw_segments(samples.x, samples.y, outputs.argmax(axis=1), labels, subject.name)
 
 
 def _misclassified(subject: Subject) -> Figure:

@@ -92,6 +92,25 @@ class Subject:
             raise PlotError(not_finite(self.name, "test samples"))
         return probabilities
 
+    def outputs(self, samples: Samples) -> Array:
+        """Probabilities of labels, and of anything else what the network gives, (N, *output shape).
+
+        Raises PlotError for targets that do not fit, and for outputs that are not finite.
+        """
+        shape = self.model.output_shape
+        expected = shape[1:] if self.model.task.gives == "classes" else shape
+        if samples.y.shape[1:] != expected:
+            raise PlotError(
+                f"{self.name} gives {self.model.gives}, targets of shape {expected}, and the dataset has "
+                f"{samples.y.shape[1:]}: choose a dataset that fits"
+            )
+        self.model.check_report(len(samples))
+        says = self.model.predict_proba if self.model.task.gives == "labels" else self.model.outputs
+        outputs = says(samples.x)
+        if not np.isfinite(outputs).all():
+            raise PlotError(not_finite(self.name, "test samples"))
+        return outputs
+
     def node(self, fits: Callable[[Node], bool], what: str) -> Node:
         """The node that was asked for, else the first that fits; raises PlotError, naming those that do."""
         fitting = {node.name: node for node in self.model.nodes if fits(node)}

@@ -30,7 +30,16 @@ MAX_VALUE = 1e30
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 """What is drawn: nothing in such a name has a meaning for matplotlib, whoever wrote the history."""
 _NOT_DRAWN = ("lr", "seconds")
-_UNITS = {"loss": "loss (mean per sample)", "accuracy": "accuracy (share of samples)"}
+_UNITS = {
+    "loss": "loss (mean per sample)",
+    "accuracy": "accuracy (share of samples)",
+    "f1": "F1",
+    "mae": "mean absolute error",
+    "mean_iou": "mean IoU (overlap with truth)",
+    "psnr": "PSNR (dB)",
+    "r2": "R²",
+    "ssim": "SSIM (1: equal images)",
+}
 
 Curve = Sequence[float]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import functools
 import io
 import itertools
@@ -31,6 +32,9 @@ BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK = "#E69F00", "#56B4E9", "#000000"
 GREY = "#767676"
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+SEGMENTS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, "#882255", "#999933", "#5B3FBF")
+GROUND = "#E9E9E9"
+"""Of classes of pixels, and of the one that is called background."""
 LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -169,6 +173,21 @@ def class_names(labels: Sequence[str], classes: int, most: int = 16) -> list[str
         name if times[name] == 1 else plain(f"{index} {label}", most)
         for index, (name, label) in enumerate(zip(names, labels, strict=True))
     ]
+
+
+def class_colours(labels: Sequence[str], classes: int) -> list[str]:
+    """The colours of classes of pixels, such as "#0072B2"; a class that is called background is pale."""
+    colours, taken = [], 0
+    for index in range(classes):
+        if index < len(labels) and labels[index].lower() == "background":
+            colours.append(GROUND)
+            continue
+        hue = taken * 0.618 % 1  # of many, neighbours are far apart
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.4 * (taken % 2), 0.9 - 0.2 * (taken % 3))
+        mixed = f"#{round(255 * red):02X}{round(255 * green):02X}{round(255 * blue):02X}"
+        colours.append(SEGMENTS[taken] if taken < len(SEGMENTS) else mixed)
+        taken += 1
+    return colours
 
 
 @functools.cache

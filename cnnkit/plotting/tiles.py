@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from cnnkit.errors import PlotError
-from cnnkit.plotting.style import SLIDE
+from cnnkit.plotting.style import CYCLE, SLIDE
 from cnnkit.types import Array, Inputs
 
 if TYPE_CHECKING:
@@ -86,6 +87,16 @@ def show_images(places: list[Axes], images: Array) -> ScalarMappable | None:
             axes.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
         return None
     return show_maps(places, images[:, 0], "gray", low, high)
+
+
+def show_signals(places: list[Axes], signals: Array) -> None:
+    """One signal in each place: (N, C, L) in the dataset's units, its channels as lines, all on one scale."""
+    low, high = value_range(signals)
+    margin = 0.05 * (high - low)
+    for axes, signal in zip(places, signals, strict=True):
+        for channel, colour in zip(signal, itertools.cycle(CYCLE)):
+            axes.plot(channel, color=colour, linewidth=1.4)
+        axes.set(xlim=(0, max(1, signals.shape[2] - 1)), ylim=(low - margin, high + margin))
 
 
 def show_maps(places: list[Axes], maps: Array, colours: str | Colormap, low: float, high: float) -> ScalarMappable:
