@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from cnnkit.data import MNIST, ImageFolder, default_data_dir, load_dataset
-from cnnkit.errors import CnnkitError, ConfigError, DataError, PlotError, ShapeError
+from cnnkit.errors import CnnkitError, ConfigError, DataError, PlotError
 from cnnkit.evaluation import predict as prediction
 from cnnkit.evaluation.file_inputs import EMPTY, INVERTED, TURNED, Invert, Reading, read_file, trained_level
 from cnnkit.evaluation.predict import predict_files
@@ -279,18 +279,11 @@ def test_no_more_pictures_are_kept_than_are_drawn(
     drawn: list[str] = []
     monkeypatch.setattr(prediction, "MOST_SHOWN", 3)
     monkeypatch.setattr(
-        "cnnkit.plotting.prepared_inputs.write_prepared", lambda images, path: drawn.extend(one.name for one in images)
+        "cnnkit.plotting.prepared_inputs.write_prepared",
+        lambda images, path, classes: drawn.extend(one.name for one in images),
     )
     predict_files(MODEL, [folder], show=tmp_path / "seen.png")
     assert drawn == [str(folder / f"{index}.png") for index in range(3)]
-
-
-def test_maps_are_no_scores(folder: Path) -> None:
-    model = Sequential(["Conv2D(10, 3)"], (1, 8, 8))
-    with pytest.raises(
-        ShapeError, match="the model gives 10 classes for each pixel, which does not fit into a line of a ta"
-    ):
-        predict_files(model, [folder])
 
 
 def test_weights_that_are_not_finite_predict_nothing(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from cnnkit.evaluation.predict import Prediction
     from cnnkit.network import Network
+    from cnnkit.types import Array
 
 NAMED = 3
 """Files that a hint names."""
@@ -62,6 +63,16 @@ def predict(
             help="Draw the first 40 images as they are in the files and as the network sees them: .png, .svg or .pdf.",
         ),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            callback=expanded_path,
+            metavar="PATH",
+            help="Write what is said of each pixel, a mask or an image, as a .png file; or as files in a folder.",
+        ),
+    ] = None,
     trust: TrustChoice = None,
     registry: RegistryFolder = None,
     as_json: Json = False,
@@ -70,9 +81,11 @@ def predict(
     """Print a model's predictions for images.
 
     Prints the most probable class, all predicted labels, or the values, depending on what the model was trained for.
+    Of a model that says it of each pixel, how many pixels have which class; -o writes them as a picture.
     Exits with 1 if some of the files cannot be used, and names them.
     For photographs, as of handwriting on paper, --fit cuts out what they show; --show draws what the network sees.
     """
+    from cnnkit.evaluation.pixel_answers import Answer, check_path, check_pictures, write_pictures
     from cnnkit.evaluation.predict import predict_files
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
@@ -81,6 +94,9 @@ def predict(
     may_choose = trusted(trust)
     record = Registry(registry).read(ref)
     model = record.model()
+    if output:
+        check_pictures(model)
+        check_path(output)
     arrays_only = all(file.lower().endswith(".npy") for file in files)  # only images can be inverted
     level = None if arrays_only else recorded_level(model, record.manifest, may_choose)
     if fit and not model.framing.content:
@@ -91,10 +107,13 @@ def predict(
             model, files, top=top, invert=invert.choice, fit=fit, level=level, show=show, refused=refused.append
         )
     _warn_of_hints(predictions)
+    answers = [Answer(one.file, one.index, one.pixels) for one in predictions if one.pixels is not None]
+    pictures = write_pictures(model, answers, output) if output else []
     if as_json:
         entries = [_entry(one, model) for one in predictions]
         document = {"ref": ref, "gives": model.task.gives, "predictions": entries, "refused": refused}
-        say_json(document | ({"picture": str(show)} if show else {}))
+        document |= {"picture": str(show)} if show else {}
+        say_json(document | ({"outputs": [str(file) for file in pictures]} if output else {}))
     else:
         some = any(one.inverted for one in predictions)
         say_table(
@@ -107,12 +126,18 @@ def predict(
         )
         if show:
             note(f"picture of the images as the network sees them: {show}")
+        if pictures:
+            what = "values, 0 as black and 1 as white" if model.task.gives == "values" else "masks"
+            note(f"pictures of the {what}: {', '.join(map(str, pictures[:NAMED]))}{_more(len(pictures))}")
     if refused:
         warn("\n  ".join([f"{counted(len(refused), 'file')} cannot be used:", *refused]))
         raise typer.Exit(1)
 
 
 def _headings(model: Network) -> tuple[str, ...]:
+    if len(model.output_shape) == 3:
+        of_each = ("output", "lowest", "mean", "highest") if model.task.gives == "values" else ("label", "pixels")
+        return ("file", "index", *of_each)
     if model.task.gives == "values":
         return ("file", "index", "output", "value")
     return ("file", "index", "label", "probability") if model.has_probabilities else ("file", "index", "label")
@@ -120,8 +145,15 @@ def _headings(model: Network) -> tuple[str, ...]:
 
 def _rows(prediction: Prediction, model: Network) -> list[tuple[object, ...]]:
     """What is said of one input, a line for each class, label or value; one with a dash where no label is there."""
+    names = model.labels or range(model.output_shape[0])
+    if prediction.pixels is not None and model.task.gives == "values":
+        return [
+            (name, *(float(number) for number in (one.min(), one.mean(), one.max())))
+            for name, one in zip(names, prediction.pixels, strict=True)
+        ]
+    if prediction.pixels is not None:
+        return list(zip(prediction.labels, prediction.counts, strict=True)) or [("-", "-")]
     if prediction.values:
-        names = model.labels or range(len(prediction.values))
         return list(zip(names, prediction.values, strict=True))
     if not model.has_probabilities:
         return [(label,) for label in prediction.labels]
@@ -130,6 +162,9 @@ def _rows(prediction: Prediction, model: Network) -> list[tuple[object, ...]]:
 
 def _entry(prediction: Prediction, model: Network) -> dict[str, object]:
     entry: dict[str, object] = {"file": prediction.file, "index": prediction.index}
+    if prediction.pixels is not None:
+        entry |= _of_pixels(prediction, prediction.pixels, model)
+        return entry | {"inverted": prediction.inverted, "hints": list(prediction.hints)}
     probabilities = prediction.probabilities or (None,) * len(prediction.labels)
     pairs = zip(prediction.labels, probabilities, strict=True)
     said = [{"label": label, "probability": probability} for label, probability in pairs]
@@ -143,6 +178,18 @@ def _entry(prediction: Prediction, model: Network) -> dict[str, object]:
     return entry | {"inverted": prediction.inverted, "hints": list(prediction.hints)}
 
 
+def _of_pixels(prediction: Prediction, pixels: Array, model: Network) -> dict[str, object]:
+    """Values (C, H, W); or the pixels of each label, and the mask: class indices (H, W), or 0 and 1 (K, H, W)."""
+    if model.task.gives == "values":
+        return {"values": pixels.tolist()}
+    said = [{"label": one, "pixels": count} for one, count in zip(prediction.labels, prediction.counts, strict=True)]
+    return {"labels": said, "mask": pixels.astype(int).tolist()}
+
+
+def _more(count: int) -> str:
+    return f" and {counted(count - NAMED, 'other file')}" if count > NAMED else ""
+
+
 def _warn_of_hints(predictions: Iterable[Prediction]) -> None:
     files: dict[str, dict[str, None]] = {}
     for prediction in predictions:
@@ -150,5 +197,4 @@ def _warn_of_hints(predictions: Iterable[Prediction]) -> None:
             files.setdefault(hint, {})[on_one_line(prediction.file)] = None  # once, however many inputs it has
     for hint, names in ((hint, list(found)) for hint, found in files.items()):
         each = "each of " if len(names) > 1 else ""
-        more = f" and {counted(len(names) - NAMED, 'other file')}" if len(names) > NAMED else ""
-        warn(f"{each}{', '.join(names[:NAMED])}{more} {hint}")
+        warn(f"{each}{', '.join(names[:NAMED])}{_more(len(names))} {hint}")

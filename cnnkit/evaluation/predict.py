@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from cnnkit.data.formats.images import find_images
 from cnnkit.data.formats.input_files import STDIN
 from cnnkit.errors import ConfigError, DataError, PlotError, ShapeError, UnitsWarning
 from cnnkit.evaluation.file_inputs import FileInputs, FileName, Invert, Reading, check_fit, read_file, trained_level
+from cnnkit.evaluation.pixel_answers import check_pictures
 from cnnkit.input_units import scale_of_images
 from cnnkit.network import Network
 from cnnkit.types import Array
@@ -35,15 +36,20 @@ class Prediction:
     index: int
     """Which of the inputs in the file."""
     labels: tuple[str, ...] = ()
-    """Classes, or the labels that are there, the most probable one first."""
+    """Classes, or the labels that are there, the most probable one first; of pixels, that of the most pixels first."""
     probabilities: tuple[float, ...] = ()
-    """One for each of them; none if the model has only scores."""
+    """One for each of them; none if the model has only scores, and of pixels."""
+    counts: tuple[int, ...] = ()
+    """For each of them how many pixels have it, of a model that says it of each."""
     values: tuple[float, ...] = ()
     """What a model for values gives, in the order of its outputs."""
     hints: tuple[str, ...] = ()
     """Why the image may not be what the model expects."""
     inverted: bool = False
     """Whether light and dark of the image were swapped."""
+    pixels: Array | None = field(default=None, compare=False, repr=False)
+    """What a model says of each pixel: the index of its class, (H, W) int64; labels, (K, H, W) bool; or values,
+    (C, H, W) float. None of a model that says something of the whole input."""
 
 
 def predict_files(
@@ -72,19 +78,16 @@ def predict_files(
     other units than the training samples: an array, which is taken as it is, or an image where it is not certain what
     its white is to the model.
     Raises DataError, with every file that cannot be used and why, if nobody else is told or there is no other file, and
-    for outputs that are NaN; ShapeError for a model that says something of each pixel, ConfigError for `top` values,
-    and for `fit` with `invert` or with a model whose framing is not known, PlotError for a picture that cannot be
-    drawn, CostError for a model that takes more memory or time than there is, and CnnkitError for image files without
-    Pillow.
+    for outputs that are NaN; ShapeError for a model that gives signals, ConfigError for `top` values, and for `fit`
+    with `invert` or with a model whose framing is not known, PlotError for a picture that cannot be drawn, CostError
+    for a model that takes more memory or time than there is, and CnnkitError for image files without Pillow.
     """
     if top is not None and model.task.gives == "values":
         raise ConfigError(f"the model gives {model.gives}, none of which is the most probable: remove top")
     if top is not None:
         whole("top", top)
-    if len(model.output_shape) != 1:
-        raise ShapeError(
-            f"the model gives {model.gives}, which does not fit into a line of a table: use model.predict(x) in Python"
-        )
+    if len(model.output_shape) == 2:
+        raise ShapeError(f"the model gives signals of shape {model.output_shape}: use model.predict(x) in Python")
     model.check_cost()
     reading = Reading(invert, fit, trained_level(model.preprocessing) if level is None else level)
     if fit:
@@ -93,6 +96,8 @@ def predict_files(
         from cnnkit.plotting.saving import check_target
 
         check_target(Path(show))
+        if len(model.output_shape) == 3:
+            check_pictures(model)
     predictions = []
     shown: list[tuple[FileInputs, Prediction]] = []
     for batch in _batches(_read(model, files, reading, MOST_SHOWN if show is not None else 0, refused)):
@@ -120,46 +125,65 @@ def _is_same(file: str, other: FileName) -> bool:
 
 
 def _show(model: Network, shown: list[tuple[FileInputs, Prediction]], path: FileName) -> None:
+    from cnnkit.evaluation.pixel_answers import as_picture, in_colours, names_of
     from cnnkit.plotting.prepared_inputs import Prepared, write_prepared
 
     if not shown:
         raise PlotError("there is nothing to show: none of the files is an image")
     scale = scale_of_images(model.preprocessing, model.input_range, model.input_shape)
     images = [
-        Prepared(one.picture, one.x[0], scale.black, scale.white, one.file, _caption(said))
+        Prepared(
+            one.picture,
+            one.x[0],
+            scale.black,
+            scale.white,
+            one.file,
+            _caption(said),
+            None if said.pixels is None else in_colours(*as_picture(model, said.pixels)),
+        )
         for one, said in shown
         if one.picture is not None
     ]
-    write_prepared(images, path)
+    is_mask = len(model.output_shape) == 3 and model.task.gives != "values"
+    write_prepared(images, path, names_of(model) if is_mask else ())
 
 
 def _caption(said: Prediction) -> str:
     """What was done to an image, and what the model says of it, in a line."""
-    if said.values:
+    if said.pixels is not None and not said.labels:
+        text = ""
+    elif said.values:
         text = ", ".join(f"{value:.4g}" for value in said.values[:3])
     else:
         text = ", ".join(said.labels[:3]) or "-"
         text += f"  {said.probabilities[0]:.0%}" if len(said.labels) == 1 and said.probabilities else ""
-    return f"inverted: {text}" if said.inverted else text
+    return f"inverted: {text}".rstrip(": ") if said.inverted else text
 
 
 def _numbers(model: Network, x: Array) -> Array:
-    """By which the model says something: probabilities, scores, or values, (N, F)."""
+    """By which the model says something: probabilities, scores, or values, (N, F) or (N, K, H, W)."""
     if model.has_probabilities:
         return model.predict_proba(x)
     return model.logits(x) if model.task.gives == "classes" else model.outputs(x)
 
 
 def _said(model: Network, row: Array, top: int | None) -> dict[str, Any]:
-    """The fields of a prediction; row: (F,)."""
+    """The fields of a prediction; row: (F,), or (K, H, W)."""
     if model.task.gives == "values":
-        return {"values": tuple(row.tolist())}
+        return {"values": tuple(row.tolist())} if row.ndim == 1 else {"pixels": row}
+    names = model.labels or tuple(map(str, range(len(row))))
+    if row.ndim == 3:
+        is_class = model.task.gives == "classes"
+        pixels = row.argmax(axis=0) if is_class else row >= 0.5
+        counts = np.bincount(pixels.ravel(), minlength=len(row)) if is_class else pixels.sum(axis=(1, 2))
+        places = [place for place in (-counts).argsort(kind="stable").tolist() if counts[place]][:top]
+        said = {"labels": tuple(names[place] for place in places), "counts": tuple(counts[places].tolist())}
+        return {**said, "pixels": pixels}
     if top is None:
         top = 1 if model.task.gives == "classes" else int((row >= 0.5).sum())
     places = (-row).argsort(kind="stable")[:top].tolist()
     probabilities = tuple(row[places].tolist()) if model.has_probabilities else ()
-    labels = tuple(model.labels[place] if model.labels else str(place) for place in places)
-    return {"labels": labels, "probabilities": probabilities}
+    return {"labels": tuple(names[place] for place in places), "probabilities": probabilities}
 
 
 def _read(

@@ -1,16 +1,14 @@
-"""Arrays as pictures inside the page: small PNG files, written by hand, as data URIs."""
+"""Arrays as pictures inside the page: small PNG files as data URIs."""
 
 from __future__ import annotations
 
 import base64
 import functools
 import math
-import struct
-import zlib
-from typing import Any
 
 import numpy as np
 
+from cnnkit.png_encoding import png
 from cnnkit.types import Array
 
 MAX_SIDE = 56
@@ -44,14 +42,15 @@ def signed(channel: Array, limit: float) -> str:
     index = np.full(small.shape, 2 * LEVELS + 1)
     finite = np.isfinite(scaled)
     index[finite] = np.rint((np.clip(scaled[finite], -1, 1) + 1) * LEVELS)
-    return _uri(index.astype(np.uint8), 3, _palette())
+    return _uri(index.astype(np.uint8), _palette())
 
 
 def plain(channels: Array, low: float, high: float) -> str:
     """(1, H, W) as shades of grey, or (3, H, W) as colours; `low` is dark and `high` is light."""
     small = np.stack([shrunk(np.asarray(channel, np.float64)) for channel in channels], axis=-1)
     scaled = np.nan_to_num((small - low) / ((high - low) or 1.0), posinf=1.0, neginf=0.0)
-    return _uri(np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8), 2 if len(channels) == 3 else 0)
+    pixels = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return _uri(pixels if len(channels) == 3 else pixels[..., 0])
 
 
 @functools.cache
@@ -64,19 +63,5 @@ def _palette() -> bytes:
     return colours.tobytes()
 
 
-def _uri(pixels: Array, colour_type: int, palette: bytes = b"") -> str:
-    """A PNG of 8 bits; colour type 0 is grey, 2 is RGB and 3 an index into the palette.
-
-    Source: W3C (2003), Portable Network Graphics Specification, second edition.
-    """
-    height, width = pixels.shape[:2]
-    rows = pixels.reshape(height, -1)
-    unfiltered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)  # each row says that it has no filter
-    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
-    chunks: list[tuple[bytes, Any]] = [(b"IHDR", header)]
-    chunks += [(b"PLTE", palette)] if palette else []
-    chunks += [(b"IDAT", zlib.compress(unfiltered.tobytes(), 9)), (b"IEND", b"")]
-    data = b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
-    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + data).decode("ascii")
+def _uri(pixels: Array, palette: bytes = b"") -> str:
+    return "data:image/png;base64," + base64.b64encode(png(pixels, palette)).decode("ascii")

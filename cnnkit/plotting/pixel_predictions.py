@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnkit.errors import PlotError
-from cnnkit.plotting.style import NORMAL, SMALL, SUBTITLE, class_colours, class_names, new_figure, picture
+from cnnkit.plotting.style import NORMAL, SMALL, SUBTITLE, class_colours, legend_of_classes, new_figure, picture
 from cnnkit.plotting.tiles import check_images, frame, show_images, value_range
 from cnnkit.types import Array, Inputs
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 ROOM = (12.4, 5.7)
 """Inches for all rows of images together: width and height."""
 MOST_COLUMNS = 10
-MOST_NAMED = 22
-"""Classes that a legend has room for."""
 
 
 def shown_columns(shape: Sequence[int]) -> int:
@@ -37,7 +35,6 @@ def draw_segments(images: Inputs, targets: Array, predicted: Array, labels: Sequ
     targets outside of 0 .. K - 1 are not shown; labels: K names. Raises PlotError unless inputs are images.
     """
     from matplotlib.colors import BoundaryNorm, ListedColormap
-    from matplotlib.patches import Patch
 
     check_images(images)
     count = min(len(images), shown_columns(images.shape))
@@ -56,11 +53,7 @@ def draw_segments(images: Inputs, targets: Array, predicted: Array, labels: Sequ
         said = f"{right.mean():.1%} right" if right.size else "nothing counted"
         axes.set_xlabel(said, fontsize=SMALL, labelpad=4)
     seen = np.union1d(targets[:count][counted[:count]], predicted[:count]).tolist()
-    names = class_names(labels, len(labels))
-    patches = [Patch(facecolor=colours[k], edgecolor="#808080", linewidth=0.5, label=names[k]) for k in seen]
-    figure.legend(
-        handles=patches[:MOST_NAMED], loc="outside lower center", ncols=min(len(patches), 11), handlelength=1.2
-    )
+    legend_of_classes(figure, labels, seen)
     return figure
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnkit.plotting.saving import save
-from cnnkit.plotting.style import SMALL, new_figure, picture, plain
+from cnnkit.plotting.style import SMALL, legend_of_classes, new_figure, picture, plain
 from cnnkit.plotting.tiles import tiles
 from cnnkit.types import Array
 
@@ -38,29 +38,41 @@ class Prepared:
     name: str
     said: str
     """What was done to the image, and what the network says of it."""
+    answer: Array | None = None
+    """(1 or 3, H, W) uint8, what the network says of each pixel, if it does."""
 
 
-def write_prepared(images: Sequence[Prepared], path: str | os.PathLike[str]) -> Path:
+def write_prepared(images: Sequence[Prepared], path: str | os.PathLike[str], classes: Sequence[str] = ()) -> Path:
     """Write the picture of `draw_prepared`; a file of that name is replaced. Raises PlotError if it cannot be."""
-    return save(draw_prepared(images), path)
+    return save(draw_prepared(images, classes), path)
 
 
 @picture
-def draw_prepared(images: Sequence[Prepared]) -> Figure:
-    """Draw each image of a file, left, beside the input that was made of it, right, in its own pixels."""
-    figure = new_figure("In the file, and as the network sees it")
-    places = tiles(figure, len(images), shape=(1.35, 2 + GAP))
+def draw_prepared(images: Sequence[Prepared], classes: Sequence[str] = ()) -> Figure:
+    """Draw each image of a file, the input that was made of it, in its own pixels, and what is said of each of these.
+
+    classes: of the pixels, if the network gives classes, for a legend.
+    """
+    has_answer = images[0].answer is not None
+    what = "In the file, as the network sees it, and what it makes of it"
+    figure = new_figure(what if has_answer else "In the file, and as the network sees it")
+    width_of_all = 3 + 2 * GAP if has_answer else 2 + GAP
+    places = tiles(figure, len(images), shape=(1.35, width_of_all))
     for axes, one in zip(places, images, strict=True):
-        pictures = (one.picture / 255, (one.x - one.black) / ((one.white - one.black) or 1))
-        for left, pixels in zip((0, 1 + GAP), pictures, strict=True):
+        pictures = [one.picture / 255, (one.x - one.black) / ((one.white - one.black) or 1)]
+        pictures += [] if one.answer is None else [one.answer / 255]
+        for place, pixels in enumerate(pictures):
+            left = place * (1 + GAP)
             height, width = (side / max(pixels.shape[1:]) for side in pixels.shape[1:])
             box = (left + (1 - width) / 2, left + (1 + width) / 2, (1 - height) / 2, (1 + height) / 2)
             shown = np.clip(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), 0, 1)
             axes.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=box, interpolation="nearest")
-        axes.set(xlim=(0, 2 + GAP), ylim=(0, 1))  # imshow changes them
+        axes.set(xlim=(0, width_of_all), ylim=(0, 1))  # imshow changes them
         axes.spines[:].set(visible=False)
         axes.set_facecolor("#E4E4E4")
-        axes.set_title(f"{plain(_end(one.name), MOST_LETTERS + 1)}\n{plain(one.said)}", fontsize=SMALL)
+        axes.set_title(f"{plain(_end(one.name), MOST_LETTERS + 1)}\n{plain(one.said)}".rstrip(), fontsize=SMALL)
+    if classes:
+        legend_of_classes(figure, classes, range(len(classes)))
     return figure
 
 

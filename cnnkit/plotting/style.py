@@ -8,7 +8,7 @@ import io
 import itertools
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, ParamSpec
 
@@ -35,6 +35,8 @@ CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 SEGMENTS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, "#882255", "#999933", "#5B3FBF")
 GROUND = "#E9E9E9"
 """Of classes of pixels, and of the one that is called background."""
+MOST_NAMED = 22
+"""Classes of pixels that a legend has room for."""
 LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -188,6 +190,16 @@ def class_colours(labels: Sequence[str], classes: int) -> list[str]:
         colours.append(SEGMENTS[taken] if taken < len(SEGMENTS) else mixed)
         taken += 1
     return colours
+
+
+def legend_of_classes(figure: Figure, labels: Sequence[str], shown: Iterable[int]) -> None:
+    """Name the colours of the classes of pixels that are shown, below the picture, as many as there is room for."""
+    from matplotlib.patches import Patch
+
+    names, colours = class_names(labels, len(labels)), class_colours(labels, len(labels))
+    which = list(shown)[:MOST_NAMED]
+    patches = [Patch(facecolor=colours[k], edgecolor="#808080", linewidth=0.5, label=names[k]) for k in which]
+    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 11), handlelength=1.2)
 
 
 @functools.cache
