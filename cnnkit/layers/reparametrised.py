@@ -186,10 +186,10 @@ class WeightStandardization(_Reparametrised):
     Forward:   y = layer(x) with what = (v - mean(v)) / sqrt(var(v) + epsilon) as weights, v those of a unit
     Backward:  dv = (dw - mean(dw) - what * mean(dw * what)) / sqrt(var(v) + epsilon), where dw is the layer's gradient
 
-    layer: any with a parameter `weight` of more than one number for a unit; v is trained under that name. x, y: those
+    layer: any with a parameter `weight` of three numbers or more for a unit; v is trained under that name. x, y: those
     of the layer, which a normalisation should follow: outputs have a variance of as many as a unit has weights.
-    Raises ConfigError for a layer without such a parameter and for epsilon not above 0, ShapeError for units with a
-    single weight, and what the layer raises.
+    Raises ConfigError for a layer without such a parameter and for epsilon not above 0, ShapeError for units with fewer
+    weights, and what the layer raises.
     Source: Qiao, Wang, Liu, Shen, Yuille (2019), Micro-Batch Training with Batch-Channel Normalization and Weight
     Standardization; with this epsilon in Kolesnikov et al. (2020), Big Transfer.
     """
@@ -244,10 +244,11 @@ class WeightStandardization(_Reparametrised):
     def _trained(self, weight: Array) -> dict[str, Array]:
         """The weights themselves."""
         units, axes = self.by_unit(weight)
-        if math.prod(units.shape[axis] for axis in axes) == 1:
+        count = math.prod(units.shape[axis] for axis in axes)
+        if count < 3:
             raise ShapeError(
-                f"WeightStandardization expects more than one weight for each unit, which {self.layer!r} does not have "
-                "here: a single number without its mean is 0; use a larger kernel, or the layer by itself"
+                f"WeightStandardization expects three weights or more for each unit, {self.layer!r} has {count} here: "
+                "one would be 0, and two -1 and 1, whatever is learned; use a larger kernel, or the layer by itself"
             )
         return {WEIGHT: weight}
 

@@ -30,7 +30,7 @@ def pick(rng: Rng, low: int, high: int) -> int:
 
 def inside(rng: Rng) -> tuple[str, Shape]:
     """The expression of a layer with weights of any kind, and the shape of its input."""
-    groups, kernel, stride, bias = pick(rng, 1, 3), (pick(rng, 1, 3), pick(rng, 2, 3)), pick(rng, 1, 2), pick(rng, 0, 1)
+    groups, kernel, stride, bias = pick(rng, 1, 3), (pick(rng, 1, 3), 3), pick(rng, 1, 2), pick(rng, 0, 1)
     image = (groups * pick(rng, 1, 3), pick(rng, 4, 7), pick(rng, 4, 7))
     end = f"bias={bool(bias)}"
     return (
@@ -38,7 +38,7 @@ def inside(rng: Rng) -> tuple[str, Shape]:
         (f"DepthwiseConv2D({kernel}, {stride}, 'same', multiplier={pick(rng, 1, 2)}, {end})", image),
         (f"ConvTranspose2D({groups * pick(rng, 1, 2)}, {kernel}, {stride}, groups={groups}, {end})", image),
         (f"Conv1D({groups * pick(rng, 1, 2)}, {kernel[1]}, {stride}, groups={groups}, {end})", (image[0], 9)),
-        (f"Dense({pick(rng, 1, 4)}, {end})", (pick(rng, 2, 6),)),
+        (f"Dense({pick(rng, 1, 4)}, {end})", (pick(rng, 3, 6),)),
     )[pick(rng, 0, 4)]
 
 
@@ -275,10 +275,9 @@ def test_what_cannot_be_inside_is_refused(cls: str, inner: str, shape: Shape, me
     assert message in str(caught.value)
 
 
-def test_a_single_weight_cannot_be_standardized() -> None:
-    with pytest.raises(
-        CnnkitError, match="WeightStandardization expects more than one weight for each unit, which Dep"
-    ):
-        Sequential(["WeightStandardization(DepthwiseConv2D(1))"], (3, 4, 4))
+@pytest.mark.parametrize(("inner", "count"), [("DepthwiseConv2D(1)", 1), ("DepthwiseConv2D((1, 2))", 2)])
+def test_few_weights_cannot_be_standardized(inner: str, count: int) -> None:
+    with pytest.raises(CnnkitError, match=rf"expects three weights or more for each unit, .* has {count} here: one "):
+        Sequential([f"WeightStandardization({inner})"], (3, 4, 4))
     with pytest.raises(CnnkitError, match="epsilon must be a number above 0, got 0"):
         made("WeightStandardization(Dense(3), 0)")

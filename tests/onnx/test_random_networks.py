@@ -77,6 +77,8 @@ BEHIND_IMAGES = [
     "SeparableConv2D(3, (3, 2), padding=1)",
     "Slice(1, 3)",
     "SqueezeExcite(2)",
+    "WeightNorm(Conv2D(4, 3, padding='same'))",
+    "WeightStandardization(DepthwiseConv2D(3, padding=1))",
 ]
 """Layers that fit behind any image of four channels; each stands in two networks."""
 BEHIND_SIGNALS = [
