@@ -17,6 +17,7 @@ from cnnkit.components.expressions import parse
 from cnnkit.components.plugin_metadata import BUILT_IN, KINDS
 from cnnkit.errors import CnnkitError
 from cnnkit.testing.comparing import check_expression
+from cnnkit.testing.random_configurations import made
 from cnnkit.testing.single_layer import alone
 from cnnkit.types import Example
 
@@ -93,7 +94,9 @@ def faults(cls: type[Component], example: Example | None = None) -> Iterator[str
     """What is wrong with the answers of a class, to each value for each argument of one of its configurations."""
     examples = getattr(cls, "examples", ())
     example = example or (examples[0] if examples else None)
-    given = _arguments(cls, example)
+    published = getattr(cls, "published", ())
+    text = example.expression if example else published[0].expression if published else NEEDED.get(cls.__name__)
+    given = _arguments(cls, text or cls.__name__)
     for name in given:
         for what, value in VALUES.items():
             for fault in _answer_faults(cls, given | {name: value}, name, value, example):
@@ -105,17 +108,14 @@ def answers(cls: type[Component]) -> int:
     return len(signature(cls).parameters) * len(VALUES)
 
 
-def _arguments(cls: type[Component], example: Example | None) -> dict[str, Any]:
-    """Those of the example; without one, those that are needed, and the defaults."""
+def _arguments(cls: type[Component], text: str) -> dict[str, Any]:
+    """All arguments of an expression, with the defaults."""
     parameters = signature(cls).parameters
-    call = parse(example.expression if example else NEEDED.get(cls.__name__, cls.__name__))
+    call = parse(text)
     bound = signature(cls).bind(*call.args, **call.kwargs)
     bound.apply_defaults()
-    return {name: _made(cls.kind, bound.arguments[name]) for name in parameters}
-
-
-def _made(kind: str, value: Any) -> Any:
-    return installed_catalog()._argument(kind, value)
+    kinds = cls.argument_kinds
+    return {name: made(kinds.get(name, cls.kind), bound.arguments[name]) for name in parameters}
 
 
 def _answer_faults(
