@@ -42,9 +42,9 @@ def fast(session: nox.Session) -> None:
 
 @nox.session
 def full(session: nox.Session) -> None:
-    """The long reliability harnesses."""
+    """The long reliability harnesses, and the full count of the proofs."""
     install(session)
-    session.run("pytest", "-m", "full", *session.posargs)
+    session.run("pytest", "-m", "full or proofs", *session.posargs)
 
 
 @nox.session

@@ -177,7 +177,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Polynomial(power=0), "power must be a number above 0, got 0"),
     (lambda: Polynomial(final=-1), "final must be a number, 0 or above, got -1"),
     (lambda: Product(), "Product needs schedules, such as Product(Cosine(), Step(30)), got none"),
-    (lambda: Product("Cosine()"), "Product takes schedules, such as Step(30), got 'Cosine()'"),  # type: ignore[arg-type]  # wrong on purpose
+    (lambda: Product("Cosine()"), "schedules[0] must be a schedule, such as Step(30), got 'Cosine()'"),  # type: ignore[arg-type]  # wrong on purpose
     (lambda: ReduceOnPlateau(3), 'monitor must be a quantity of the history, such as "validation_loss", got 3'),  # type: ignore[arg-type]  # wrong on purpose
     (lambda: ReduceOnPlateau(gamma=1.0), "gamma must be a number with 0 <= gamma < 1, got 1.0"),
     (lambda: ReduceOnPlateau(patience=-1), "patience must be a whole number, 0 or above, got -1"),
@@ -186,8 +186,8 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: ReduceOnPlateau(cooldown=0.5), "cooldown must be a whole number, 0 or above, got 0.5"),  # type: ignore[arg-type]  # wrong on purpose
     (lambda: ReduceOnPlateau(final=2), "final must be a number from 0 to 1, got 2"),
     (lambda: Sequence([], []), "schedules must be a list, such as [Constant(), Cosine()], got []"),
-    (lambda: Sequence([Cosine()], [3]), "milestones must be one less than schedules, got 1 and 1"),
-    (lambda: Warmup(3), "Warmup takes schedules, such as Step(30), got 3"),  # type: ignore[arg-type]  # wrong on purpose
+    (lambda: Sequence([Cosine()], [3]), "milestones must be one less than schedules, got 1 and 1: milestones=[3]"),
+    (lambda: Warmup(3), "schedule must be a schedule, such as Step(30), got 3"),  # type: ignore[arg-type]  # wrong on purpose
     (lambda: Warmup(Cosine(), 0), "warmup must be a number above 0, got 0"),
     (lambda: Warmup(Cosine(), start=1.5), "start must be a number from 0 to 1, got 1.5"),
     (

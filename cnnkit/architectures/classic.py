@@ -7,6 +7,7 @@ from typing import ClassVar
 from cnnkit.architectures.blocks import Part, flat_classifier, response_normalised
 from cnnkit.components import Architecture
 from cnnkit.components.checks import not_negative, positive, whole
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.layers import AvgPool2D, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Tanh
 from cnnkit.types import Published
@@ -89,7 +90,7 @@ class VGG(Architecture):
     ) -> None:
         self.classes = whole("classes", classes)
         if not isinstance(blocks, tuple) or not blocks:
-            raise ConfigError(f"blocks must be a tuple with the convolutions of each block, got {blocks!r}")
+            raise ConfigError(f"blocks must be a tuple with the convolutions of each block, got {shown(blocks)}")
         self.blocks = tuple(whole("blocks", count) for count in blocks)
         self.width = whole("width", width)
         self.hidden = whole("hidden", hidden)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from cnnkit.architectures.blocks import Part, classifier, depthwise, normalised
 from cnnkit.components import Architecture, Layer
 from cnnkit.components.checks import positive, whole
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.layers import (
     ChannelShuffle,
@@ -152,8 +153,8 @@ class ShuffleNetV2(Architecture):
     def __init__(self, classes: int = 10, width: float = 0.5, stride: int = 1) -> None:
         self.classes = whole("classes", classes)
         self.width = width
-        if width not in self.widths:
-            raise ConfigError(f"width must be one of {', '.join(map(str, self.widths))}, got {width!r}")
+        if not is_number(width) or width not in self.widths:
+            raise ConfigError(f"width must be one of {', '.join(map(str, self.widths))}, got {shown(width)}")
         self.stride = whole("stride", stride)
 
     def layers(self) -> list[Part]:

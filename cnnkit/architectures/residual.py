@@ -8,6 +8,7 @@ from typing import ClassVar
 from cnnkit.architectures.blocks import Part, classifier, normalised
 from cnnkit.components import Architecture
 from cnnkit.components.checks import whole
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.layers import (
     GELU,
@@ -92,7 +93,7 @@ class WideResNet(Architecture):
         self.depth = whole("depth", depth)
         self.widen = whole("widen", widen)
         self.classes = whole("classes", classes)
-        self.rate = Dropout(rate).rate if rate else rate
+        self.rate = Dropout(rate).rate
         if depth < 10 or depth % 6 != 4:
             raise ConfigError(f"depth must be 6 n + 4, such as 16, 22 or 28, got {depth}")
 
@@ -173,7 +174,7 @@ def basic_block(filters: int, stride: int) -> list[Part]:
 def _same_length(one: str, first: Sequence[int], other: str, second: Sequence[int]) -> None:
     for name, values in ((one, first), (other, second)):
         if not isinstance(values, tuple) or not values:
-            raise ConfigError(f"{name} must be a tuple with a number for each stage, got {values!r}")
+            raise ConfigError(f"{name} must be a tuple with a number for each stage, got {shown(values)}")
         for value in values:
             whole(name, value)
     if len(first) != len(second):

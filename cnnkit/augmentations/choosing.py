@@ -6,8 +6,9 @@ import numpy as np
 
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Augmentation, Mixing
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
-from cnnkit.types import Array, Draws
+from cnnkit.types import Array, Draws, Example
 
 
 class Choose(Augmentation):
@@ -19,6 +20,11 @@ class Choose(Augmentation):
     Space.
     """
 
+    examples = (
+        Example("Choose(Flip(), Rotate(10), Contrast(0.4))", (1, 28, 28)),
+        Example("Choose(Shift(1), Choose(Flip(), Cutout(3)), count=3)", (3, 9, 14)),
+    )
+
     def __init__(self, *augmentations: Augmentation, count: int = 1) -> None:
         if not augmentations:
             raise ConfigError("Choose needs augmentations, such as Choose(Shift(2), Rotate(10)), got none")
@@ -28,7 +34,7 @@ class Choose(Augmentation):
                     ": put augmentations that mix two samples next to it in the list" if isinstance(one, Mixing) else ""
                 )
                 expected = "augmentations of single images, such as Choose(Shift(2), Rotate(10))"
-                raise ConfigError(f"Choose takes {expected}, got {one!r}{hint}")
+                raise ConfigError(f"Choose takes {expected}, got {shown(one)}{hint}")
         self.augmentations = augmentations
         self.count = whole("count", count, at_least=0)
 

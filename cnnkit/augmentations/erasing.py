@@ -6,8 +6,9 @@ import numpy as np
 
 from cnnkit.components.checks import finite, fits_into, interval, probability, whole
 from cnnkit.components.contracts import Augmentation
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
-from cnnkit.types import Array, Draws
+from cnnkit.types import Array, Draws, Example
 
 
 class Cutout(Augmentation):
@@ -18,6 +19,11 @@ class Cutout(Augmentation):
     `fill` is in the dataset's own units. Raises ConfigError for size < 0, and for images smaller than that.
     Source: DeVries, Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout.
     """
+
+    examples = (
+        Example("Cutout(5)", (1, 28, 28)),
+        Example("Cutout(9, fill=7.0)", (3, 9, 14)),
+    )
 
     def __init__(self, size: int, fill: float = 0.0) -> None:
         self.size = whole("size", size, at_least=0)
@@ -43,6 +49,11 @@ class Erase(Augmentation):
     Source: Zhong, Zheng, Kang, Li, Yang (2020), Random Erasing Data Augmentation.
     """
 
+    examples = (
+        Example("Erase()", (1, 28, 28)),
+        Example("Erase(p=1.0, scale=(0.5, 1.0), ratio=(0.1, 10.0), fill=7.0)", (3, 9, 14)),
+    )
+
     def __init__(
         self,
         p: float = 0.5,
@@ -53,9 +64,9 @@ class Erase(Augmentation):
         self.p = probability("p", p)
         self.scale, self.ratio = interval("scale", scale), interval("ratio", ratio)
         if self.scale[1] > 1:
-            raise ConfigError(f"scale must be a pair of numbers from 0 to 1, shares of the image, got {scale!r}")
+            raise ConfigError(f"scale must be a pair of numbers from 0 to 1, shares of the image, got {shown(scale)}")
         if self.ratio[0] == 0:
-            raise ConfigError(f"ratio must be a pair of numbers above 0, got {ratio!r}")
+            raise ConfigError(f"ratio must be a pair of numbers above 0, got {shown(ratio)}")
         self.fill = finite("fill", fill)
 
     def apply(self, x: Array, draws: Draws) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnkit.components.checks import positive, probability
 from cnnkit.components.contracts import Mixing
-from cnnkit.types import Array, Draws
+from cnnkit.types import Array, Draws, Example
 
 
 class Mixup(Mixing):
@@ -18,6 +18,11 @@ class Mixup(Mixing):
     0 <= p <= 1.
     Source: Zhang, Cisse, Dauphin, Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization.
     """
+
+    examples = (
+        Example("Mixup()", (1, 28, 28)),
+        Example("Mixup(alpha=1.0, p=0.5)", (3, 9, 14)),
+    )
 
     def __init__(self, alpha: float = 0.2, p: float = 1.0) -> None:
         self.alpha = positive("alpha", alpha)
@@ -43,6 +48,11 @@ class CutMix(Mixing):
     Source: Yun, Han, Oh, Chun, Choe, Yoo (2019), CutMix: Regularization Strategy to Train Strong Classifiers with
     Localizable Features.
     """
+
+    examples = (
+        Example("CutMix()", (1, 28, 28)),
+        Example("CutMix(alpha=0.2, p=0.5)", (3, 9, 14)),
+    )
 
     def __init__(self, alpha: float = 1.0, p: float = 1.0) -> None:
         self.alpha = positive("alpha", alpha)

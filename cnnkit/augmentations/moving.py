@@ -6,7 +6,7 @@ import numpy as np
 
 from cnnkit.components.checks import finite, fits_into, probability, whole
 from cnnkit.components.contracts import Augmentation
-from cnnkit.types import Array, Draws
+from cnnkit.types import Array, Draws, Example
 
 
 class Flip(Augmentation):
@@ -16,6 +16,11 @@ class Flip(Augmentation):
     Source: Krizhevsky, Sutskever, Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks,
     section 4.1.
     """
+
+    examples = (
+        Example("Flip()", (1, 28, 28)),
+        Example("Flip(p=1.0)", (3, 9, 14)),
+    )
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability("p", p)
@@ -34,6 +39,11 @@ class Shift(Augmentation):
     Raises ConfigError for by < 0, and for images that are not larger than that.
     Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2.
     """
+
+    examples = (
+        Example("Shift(2)", (1, 28, 28)),
+        Example("Shift(8, fill=-1.5)", (3, 9, 14)),
+    )
 
     def __init__(self, by: int, fill: float = 0.0) -> None:
         self.by = whole("by", by, at_least=0)
@@ -56,6 +66,11 @@ class PadCrop(Augmentation):
     Raises ConfigError for padding < 0, and for images that are not larger than that.
     Source: He, Zhang, Ren, Sun (2016), Deep Residual Learning for Image Recognition, section 4.2 (with zeros around).
     """
+
+    examples = (
+        Example("PadCrop()", (1, 28, 28)),
+        Example("PadCrop(padding=8)", (3, 9, 14)),
+    )
 
     def __init__(self, padding: int = 4) -> None:
         self.padding = whole("padding", padding, at_least=0)

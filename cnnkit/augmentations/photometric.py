@@ -7,7 +7,7 @@ import numpy as np
 from cnnkit.components.checks import from_to, in_range
 from cnnkit.components.contracts import Augmentation
 from cnnkit.errors import ConfigError
-from cnnkit.types import Array, Draws
+from cnnkit.types import Array, Draws, Example
 
 
 class Brightness(Augmentation):
@@ -16,6 +16,11 @@ class Brightness(Augmentation):
     Values may exceed the dataset's range: nothing is clipped. Raises ConfigError unless 0 <= strength < 1.
     Source: Howard (2014), Some Improvements on Deep Convolutional Neural Network Based Image Classification.
     """
+
+    examples = (
+        Example("Brightness(0.4)", (1, 28, 28)),
+        Example("Brightness(0.4)", (3, 9, 14)),
+    )
 
     def __init__(self, strength: float) -> None:
         self.strength = in_range("strength", strength, 0, 1)
@@ -32,6 +37,11 @@ class Contrast(Augmentation):
     clipped. Raises ConfigError unless 0 <= strength < 1.
     Source: Howard (2014), Some Improvements on Deep Convolutional Neural Network Based Image Classification.
     """
+
+    examples = (
+        Example("Contrast(0.4)", (1, 28, 28)),
+        Example("Contrast(0.4)", (3, 9, 14)),
+    )
 
     def __init__(self, strength: float) -> None:
         self.strength = in_range("strength", strength, 0, 1)
@@ -55,6 +65,11 @@ class RotateColors(Augmentation):
     without three channels.
     Source: Rodrigues (1840), for R; as an augmentation, a hue rotation about any axis.
     """
+
+    examples = (
+        Example("RotateColors(20)", (3, 28, 28)),
+        Example("RotateColors(180.0)", (3, 9, 14)),
+    )
 
     def __init__(self, degrees: float) -> None:
         self.degrees = from_to("degrees", degrees, 0, 180)

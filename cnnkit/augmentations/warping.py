@@ -7,8 +7,9 @@ import numpy as np
 from cnnkit.augmentations.resampling import blocks, resample
 from cnnkit.components.checks import finite, from_to, in_range, interval
 from cnnkit.components.contracts import Augmentation
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
-from cnnkit.types import Array, Draws
+from cnnkit.types import Array, Draws, Example
 
 SMALLEST = 0.01
 """Scale; beyond, and above its inverse, an image is a dot or one pixel."""
@@ -23,6 +24,11 @@ class Rotate(Augmentation):
     from 0 to 180.
     Source: Shorten, Khoshgoftaar (2019), A survey on Image Data Augmentation for Deep Learning.
     """
+
+    examples = (
+        Example("Rotate(15)", (1, 28, 28)),
+        Example("Rotate(180.0, fill=3.0)", (3, 9, 14)),
+    )
 
     def __init__(self, degrees: float, fill: float = 0.0) -> None:
         self.degrees = from_to("degrees", degrees, 0, 180)
@@ -49,6 +55,11 @@ class Affine(Augmentation):
     Document Analysis, section 2.
     """
 
+    examples = (
+        Example("Affine(degrees=10, translate=0.2, scale=(0.8, 1.2), shear=15, fill=2.0)", (1, 28, 28)),
+        Example("Affine(scale=(0.01, 100))", (3, 9, 14)),
+    )
+
     def __init__(
         self,
         degrees: float = 0.0,
@@ -61,7 +72,9 @@ class Affine(Augmentation):
         self.translate = in_range("translate", translate, 0, 1)
         self.scale = interval("scale", scale)
         if self.scale[0] < SMALLEST or self.scale[1] > 1 / SMALLEST:
-            raise ConfigError(f"scale must be a pair of numbers from {SMALLEST} to {1 / SMALLEST:g}, got {scale!r}")
+            raise ConfigError(
+                f"scale must be a pair of numbers from {SMALLEST} to {1 / SMALLEST:g}, got {shown(scale)}"
+            )
         self.shear = in_range("shear", shear, 0, 90)
         self.fill = finite("fill", fill)
 

@@ -189,7 +189,8 @@ class Loss(Exemplified, Component):
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Cache]:
         """The loss of each sample, (N,), and whatever `backward` will need.
 
-        outputs: (N, K) or (N, K, H, W); targets: class indices, (N,) or (N, H, W), or values of the outputs' shape.
+        outputs: (N, K), (N, K, L) or (N, K, H, W); targets: class indices, (N,), (N, L) or (N, H, W), or values of the
+        outputs' shape.
         Raises ShapeError if they do not fit.
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
@@ -289,7 +290,7 @@ class Dataset(Component):
         return None
 
 
-class Augmentation(Component):
+class Augmentation(Exemplified, Component):
     """A random change of training images that preserves what they show."""
 
     kind = "augmentation"
@@ -303,7 +304,7 @@ class Augmentation(Component):
         raise NotImplementedError(f"{type(self).__name__} has no apply")
 
 
-class Mixing(Component):
+class Mixing(Exemplified, Component):
     """An augmentation that makes each training sample from two, such as mixup."""
 
     kind = "augmentation"

@@ -8,6 +8,8 @@ from cnnkit.errors import ConfigError
 
 VALIDATION = "validation_"
 """How the names of what is measured on the validation samples begin."""
+MONITORED = 'a quantity of the history, such as "validation_loss"'
+"""What a name of one must be."""
 MEMORY = "memory[MiB]"
 """What a process has in memory after an epoch."""
 HOW_TO_VALIDATE = "set data.validation in the recipe, such as 0.1, or in Python give Data(train, test, validation)"

@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components.contracts import Component
 from cnnkit.components.declared import Exemplified
 from cnnkit.components.error_naming import Naming
-from cnnkit.components.value_description import described
+from cnnkit.components.value_description import described, shown
 from cnnkit.errors import ComponentError, ConfigError
 from cnnkit.types import Array, Shape
 
@@ -74,5 +74,5 @@ class Initializer(Exemplified, Component):
 def initializer_of(value: Any) -> Initializer:
     """Return the argument `initializer` of a layer if it is one. Raises ConfigError for anything else."""
     if not isinstance(value, Initializer):
-        raise ConfigError(f"initializer must be an initializer, such as HeNormal(), got {value!r}")
+        raise ConfigError(f"initializer must be an initializer, such as HeNormal(), got {shown(value)}")
     return value

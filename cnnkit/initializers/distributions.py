@@ -6,6 +6,7 @@ import numpy as np
 
 from cnnkit.components import Initializer, Weights
 from cnnkit.components.checks import finite, positive
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array, Example
 
@@ -80,7 +81,7 @@ class Uniform(Initializer):
         self.low = finite("low", low)
         self.high = finite("high", high)
         if not low < high:
-            raise ConfigError(f"low must be below high, got low={low!r} and high={high!r}")
+            raise ConfigError(f"low must be below high, got low={shown(low)} and high={high!r}")
 
     def values(self, weights: Weights, rng: np.random.Generator) -> Array:
         """Independent numbers."""

@@ -11,6 +11,8 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.components.checks import pair, true_or_false
 from cnnkit.components.sums import sum_over
+from cnnkit.components.value_description import shown
+from cnnkit.errors import ConfigError
 from cnnkit.layers.window import Pair, image_shape
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
@@ -22,6 +24,10 @@ def bins(length: int, count: int) -> Bins:
     return tuple(slice(k * length // count, -(-(k + 1) * length // count)) for k in range(count))
 
 
+MOST = 2**16
+"""Windows along an axis, which are listed when the layer is built."""
+
+
 class _AdaptivePool2D(Layer):
     """Configuration, shapes and windows, the same for both kinds of adaptive pooling."""
 
@@ -30,7 +36,8 @@ class _AdaptivePool2D(Layer):
 
     def __init__(self, size: int | Pair) -> None:
         self.size = size
-        pair("size", size)
+        if max(pair("size", size)) > MOST:
+            raise ConfigError(f"size must be at most {MOST:,}, got {shown(size)}")
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """(C, H, W) -> (C, oh, ow)."""

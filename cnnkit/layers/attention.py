@@ -10,6 +10,7 @@ import numpy as np
 from cnnkit.components import Initializer, Layer, Weights, initializer_of
 from cnnkit.components.checks import one_of, true_or_false, whole
 from cnnkit.components.sums import sum_over
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.initializers import GLOROT_UNIFORM
 from cnnkit.layers.hard_activations import HardSigmoid
@@ -66,7 +67,7 @@ class SqueezeExcite(Layer):
         self.initializer = initializer_of(initializer)
         self._gate = GATES[gate]()
         if units is not None and ratio != RATIO:
-            raise ConfigError(f"ratio is for units=None alone, got ratio={ratio!r} with units={units!r}")
+            raise ConfigError(f"ratio is for units=None alone, got ratio={shown(ratio)} with units={units!r}")
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """Keeps the shape."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Initializer, Weights, initializer_of
 from cnnkit.components.checks import positive
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.initializers import ONES
 from cnnkit.layers.window import image_shape
@@ -25,7 +26,7 @@ class _BatchNorm(BatchCoupledLayer):
         self.epsilon = positive("epsilon", epsilon)
         self.initializer = initializer_of(initializer)
         if momentum > 1:
-            raise ConfigError(f"momentum must be a number with 0 < momentum <= 1, got {momentum!r}")
+            raise ConfigError(f"momentum must be a number with 0 < momentum <= 1, got {shown(momentum)}")
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """Keeps the shape; one set of parameters for each channel."""

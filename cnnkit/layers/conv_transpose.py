@@ -10,6 +10,7 @@ import numpy as np
 from cnnkit.components import Initializer, Layer, Weights, initializer_of
 from cnnkit.components.checks import pair, true_or_false, whole
 from cnnkit.components.sums import sum_over
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.initializers import GLOROT_UNIFORM
 from cnnkit.layers.window import Axis, Pair, Window, image_shape
@@ -88,7 +89,7 @@ class ConvTranspose2D(Layer):
         if any(p >= s for p, s in zip(more, pair("stride", stride), strict=True)):
             raise ConfigError(
                 "output_padding must be smaller than stride, or there would be rows that no filter reaches; "
-                f"got output_padding={output_padding!r} and stride={stride!r}"
+                f"got output_padding={shown(output_padding)} and stride={stride!r}"
             )
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components.checks import finite
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.layers.activation import _Activation
 from cnnkit.types import Array, Example, LayerCost, OnnxGraph, Shape
@@ -210,4 +211,6 @@ class HardSwish(_Activation):
 def _check_order(low_name: str, low: float | None, high_name: str, high: float | None) -> None:
     """Raise ConfigError unless low < high, where there are both."""
     if low is not None and high is not None and not low < high:
-        raise ConfigError(f"{low_name} must be below {high_name}, got {low_name}={low!r} and {high_name}={high!r}")
+        raise ConfigError(
+            f"{low_name} must be below {high_name}, got {low_name}={shown(low)} and {high_name}={shown(high)}"
+        )

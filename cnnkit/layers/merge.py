@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components import Layer, Merge
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers.joins import Add, few_inputs
 from cnnkit.types import Array, Cache, Context, Example, LayerCost, OnnxGraph, Shape
@@ -43,7 +44,10 @@ class Residual(Add):
     def __init__(self, *body: Layer | Merge, shortcut: Branch | None = None) -> None:
         self.body = body
         self.shortcut = shortcut
-        self.branches = [_branch("Residual", list(body)), _branch("Residual", [] if shortcut is None else shortcut)]
+        self.branches = [
+            _branch("Residual", list(body)),
+            _branch("shortcut of Residual", [] if shortcut is None else shortcut),
+        ]
         if not body:
             raise ConfigError("Residual expects at least one layer, such as Residual(Conv2D(8, 3)), got none")
 
@@ -128,5 +132,5 @@ def _branch(name: str, given: Any) -> list[Layer | Merge]:
     layers = list(given) if isinstance(given, list | tuple) else [given]
     for layer in layers:
         if not isinstance(layer, Layer | Merge):
-            raise ConfigError(f"{name} expects layers, such as Conv2D(8, 3), or lists of them, got {layer!r}")
+            raise ConfigError(f"{name} expects layers, such as Conv2D(8, 3), or lists of them, got {shown(layer)}")
     return layers

@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnkit.components import Initializer, Layer, Weights, initializer_of
 from cnnkit.components.sums import SHORT, sum_over
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.initializers import ONES
 from cnnkit.layers.batch_norm import is_large
@@ -182,6 +183,7 @@ def _lower_mean(graph: OnnxGraph, x: str, axis: int) -> str:
 
 def initializer_of_scale(value: Any, affine: bool) -> Initializer:
     """Return the argument `initializer` if it is one, and if there is a scale for another than that of ones."""
-    if not affine and value != ONES:
-        raise ConfigError(f"initializer is for affine=True alone, as there is no gamma without; got {value!r}")
-    return initializer_of(value)
+    initializer = initializer_of(value)
+    if not affine and initializer != ONES:
+        raise ConfigError(f"initializer is for affine=True alone, as there is no gamma without; got {shown(value)}")
+    return initializer

@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.components.checks import finite, one_of, whole
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers.layout import empty_pixels
 from cnnkit.layers.window import Pair, image_shape
@@ -28,7 +29,7 @@ def edges(name: str, value: Any) -> tuple[Pair, Pair]:
     if [len(one) for one in axes] != [2, 2]:
         raise ConfigError(
             f"{name} must be a whole number, a pair of them (height, width), or a pair for each axis ((top, bottom), "
-            f"(left, right)), got {value!r}"
+            f"(left, right)), got {shown(value)}"
         )
     (top, bottom), (left, right) = ([whole(name, one, 0) for one in ends] for ends in axes)
     return (top, bottom), (left, right)
@@ -71,7 +72,7 @@ class Pad2D(Layer):
         self.value = finite("value", value)
         self._edges = edges("padding", padding)
         if mode != "constant" and value:
-            raise ConfigError(f"value is for mode='constant' alone, got value={value!r} with mode={mode!r}")
+            raise ConfigError(f"value is for mode='constant' alone, got value={shown(value)} with mode={mode!r}")
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """(C, H, W) -> (C, H + top + bottom, W + left + right)."""

@@ -11,6 +11,7 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.components.checks import finite, pair, true_or_false
 from cnnkit.components.sums import SHORT
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.layers.window import Axis, Padding, Pair, Window, check_padding, image_shape, window_over
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
@@ -36,7 +37,7 @@ class _Pool(Layer):
         if any(p >= k for p, k in zip(paddings, sizes, strict=True)):
             raise ConfigError(
                 "padding must be smaller than size, or a window would hold padding alone; "
-                f"got padding={padding!r} and size={size!r}"
+                f"got padding={shown(padding)} and size={size!r}"
             )
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
@@ -290,7 +291,7 @@ class LPPool2D(_Pool):
         super().__init__(size, stride, padding, ceil_mode)
         self.norm = norm
         if not finite("norm", norm) >= 1:
-            raise ConfigError(f"norm must be a number, 1 or above, got {norm!r}")
+            raise ConfigError(f"norm must be a number, 1 or above, got {shown(norm)}")
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """Running maxima of the absolute values, then running sums of powers of what they are beside them."""

@@ -13,6 +13,7 @@ import numpy as np
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.components.checks import positive
 from cnnkit.components.declared import layer_cost
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
@@ -35,7 +36,7 @@ class _Reparametrised(Layer):
     def __init__(self, layer: Layer) -> None:
         if not isinstance(layer, Layer) or isinstance(layer, BatchCoupledLayer):
             raise ConfigError(
-                f"{type(self).__name__} expects a layer with weights, such as Conv2D(8, 3), got {layer!r}"
+                f"{type(self).__name__} expects a layer with weights, such as Conv2D(8, 3), got {shown(layer)}"
             )
         self.layer = layer
         self._inside = layer

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnkit.components import Layer
-from cnnkit.components.checks import whole
+from cnnkit.components.checks import LARGEST, whole
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers.layout import empty_pixels, reshaped
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
@@ -92,7 +93,7 @@ class Reshape(_Rearranged):
         if not lengths or lengths.count(-1) > 1:
             raise ConfigError(
                 "shape must be the lengths of the axes behind that of the samples, of which one may be -1, such as "
-                f"(8, 4, 4) or (8, -1), got {shape!r}"
+                f"(8, 4, 4) or (8, -1), got {shown(shape)}"
             )
         for length in lengths:
             if type(length) is not int or length != -1:
@@ -152,7 +153,7 @@ class Permute(_Rearranged):
         if not isinstance(axes, list | tuple) or sorted(map(_number, axes)) != [*range(1, len(axes) + 1)] or not axes:
             raise ConfigError(
                 "axes must be the numbers 1, 2, ... of all axes but the samples' in another order, such as (2, 3, 1), "
-                f"got {axes!r}"
+                f"got {shown(axes)}"
             )
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
@@ -202,10 +203,10 @@ class Slice(_Rearranged):
 
     def __init__(self, start: int, stop: int | None = None, axis: int = 1, step: int = 1) -> None:
         for name, value in (("start", start), ("stop", stop)):
-            if type(value) is not int and (name, value) != ("stop", None):
-                raise ConfigError(f"{name} must be a whole number{', or None' * (name == 'stop')}, got {value!r}")
-        self.start = start
-        self.stop = stop
+            if type(value) is not int and not (name == "stop" and value is None):
+                raise ConfigError(f"{name} must be a whole number{', or None' * (name == 'stop')}, got {shown(value)}")
+        self.start = whole("start", start, -LARGEST)
+        self.stop = stop if stop is None else whole("stop", stop, -LARGEST)
         self.axis = whole("axis", axis)
         self.step = whole("step", step)
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from cnnkit.components.checks import pair
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.types import Array, Context, Shape
 
@@ -200,7 +201,7 @@ def check_padding(value: Any) -> Padding:
     if isinstance(value, str):
         if value not in ("same", "valid"):
             raise ConfigError(
-                f'padding must be a whole number, a pair of them (height, width), "same" or "valid", got {value!r}'
+                f'padding must be a whole number, a pair of them (height, width), "same" or "valid", got {shown(value)}'
             )
         return value
     pair("padding", value, at_least=0)

@@ -25,8 +25,8 @@ class BinaryCrossEntropy(Loss):
     what is said of a label that is there counts w times, -w t log(sigmoid(z)): above 1 more of them are found, below 1
     fewer are found by mistake. Then dz = weight / K * (sigmoid(z) (1 + (w - 1) t) - w t).
 
-    z: (N, K) logits, or (N, K, H, W), K of them for each pixel; t: 0 to 1, of the same shape; pos_weight: a number, or
-    one for each of the K labels; loss: (N,), in nats.
+    z: (N, K) logits, (N, K, L) or (N, K, H, W), K of them for each step or pixel; t: 0 to 1, of the same shape;
+    pos_weight: a number, or one for each of the K labels; loss: (N,), in nats.
     Raises ConfigError unless each pos_weight is above 0, ShapeError for targets of another shape or outside 0 to 1, and
     for another number of weights than labels.
     Source: Bishop (2006), Pattern Recognition and Machine Learning, section 4.3.2.
@@ -39,6 +39,7 @@ class BinaryCrossEntropy(Loss):
         Example("BinaryCrossEntropy()", (5,), "", "labels"),
         Example("BinaryCrossEntropy()", (1,), "", "values"),
         Example("BinaryCrossEntropy()", (2, 3, 4), "", "labels"),
+        Example("BinaryCrossEntropy()", (2, 7), "", "labels"),
         Example("BinaryCrossEntropy(pos_weight=2.5)", (4,), "pos_weight=2.5", "labels"),
         Example("BinaryCrossEntropy(pos_weight=[0.5, 3.0])", (2,), "pos_weight=[0.5, 3.0]", "values"),
         Example("BinaryCrossEntropy(pos_weight=[0.5, 3.0])", (2, 3, 5), targets="labels"),

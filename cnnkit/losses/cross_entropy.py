@@ -24,8 +24,8 @@ class CrossEntropy(_RowLoss):
     that no logit overflows. Of images it is the mean over the pixels whose target is not `ignore_index`; where all are,
     it is 0. Weights of the classes are the training option class_weight.
 
-    z: (N, K) logits, or (N, K, H, W), those of each pixel; targets: class indices, (N,) or (N, H, W), or shares that
-    add up to 1, of the shape of z; loss: (N,), in nats.
+    z: (N, K) logits, or (N, K, L) or (N, K, H, W), those of each step or pixel; targets: class indices, (N,), (N, L) or
+    (N, H, W), or shares that add up to 1, of the shape of z; loss: (N,), in nats.
     Raises ConfigError unless 0 <= label_smoothing < 1, ShapeError for targets that are neither.
     Source: Szegedy et al. (2016), Rethinking the Inception Architecture for Computer Vision, section 7; for pixels,
     Long, Shelhamer, Darrell (2015), Fully Convolutional Networks for Semantic Segmentation.
@@ -35,6 +35,7 @@ class CrossEntropy(_RowLoss):
     examples = (
         Example("CrossEntropy()", (5,), "", "classes"),
         Example("CrossEntropy()", (3, 4, 5), "", "classes"),
+        Example("CrossEntropy()", (3, 7), "", "classes"),
         Example("CrossEntropy()", (4,), "", "shares"),
         Example("CrossEntropy()", (1,), "", "classes"),
         Example("CrossEntropy(label_smoothing=0.2)", (7,), "label_smoothing=0.2", "classes"),
@@ -111,14 +112,15 @@ class Focal(_RowLoss):
     q as of CrossEntropy, and with gamma = 0 it is that loss. 1 - p is computed as -expm1(log(p)), so that it keeps its
     digits where p is close to 1. Of images it is the mean over the pixels whose target is not `ignore_index`.
 
-    z: (N, K) logits, or (N, K, H, W); targets: class indices, (N,) or (N, H, W), or shares of the shape of z; loss:
-    (N,), in nats. Raises ConfigError unless gamma >= 0, ShapeError for targets that are neither.
+    z: (N, K) logits, (N, K, L) or (N, K, H, W); targets: class indices, (N,), (N, L) or (N, H, W), or shares of the
+    shape of z; loss: (N,), in nats. Raises ConfigError unless gamma >= 0, ShapeError for targets that are neither.
     Source: Lin et al. (2017), Focal Loss for Dense Object Detection, equation 4, for several classes.
     """
 
     examples = (
         Example("Focal()", (5,), targets="classes"),
         Example("Focal()", (3, 4, 3), targets="classes"),
+        Example("Focal()", (3, 5), targets="classes"),
         Example("Focal(gamma=0.5)", (4,), targets="shares"),
         Example("Focal(0.0)", (7,), targets="classes"),
         Example("Focal(3.0, ignore_index=1)", (3, 2, 5), targets="classes"),

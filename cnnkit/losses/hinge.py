@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnkit.components.checks import positive, whole
 from cnnkit.components.sums import sum_over
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.losses.class_loss import _RowLoss
 from cnnkit.types import Array, Example
@@ -22,7 +23,8 @@ class Hinge(_RowLoss):
     At the kink, where m_k would be 0 exactly, the gradient is 0. The scores are no logits: they have no probabilities.
     Of images it is the mean over the pixels whose target is not `ignore_index`.
 
-    x: (N, K) scores, or (N, K, H, W); targets: class indices, (N,) or (N, H, W); p: 1 or 2; loss: (N,).
+    x: (N, K) scores, (N, K, L) or (N, K, H, W); targets: class indices, (N,), (N, L) or (N, H, W); p: 1 or
+    2; loss: (N,).
     Raises ConfigError unless margin > 0 and p is 1 or 2, ShapeError for other targets.
     Source: Weston, Watkins (1999), Support Vector Machines for Multi-Class Pattern Recognition; the mean over
     the classes as in torch.nn.MultiMarginLoss.
@@ -35,6 +37,7 @@ class Hinge(_RowLoss):
         Example("Hinge(margin=0.5)", (3,), "margin=0.5", "classes"),
         Example("Hinge(p=2)", (7,), "p=2", "classes"),
         Example("Hinge(2.0, p=2)", (3, 4, 5), targets="classes"),
+        Example("Hinge()", (3, 6), targets="classes"),
         Example("Hinge(ignore_index=1)", (3, 2, 3), targets="classes"),
     )
 
@@ -43,7 +46,7 @@ class Hinge(_RowLoss):
         self.margin = positive("margin", margin)
         self.p = whole("p", p)
         if p > 2:
-            raise ConfigError(f"p must be 1 or 2, got {p!r}")
+            raise ConfigError(f"p must be 1 or 2, got {shown(p)}")
 
     def checked(self, outputs: Array, targets: Array) -> tuple[Array, Array | None]:
         if targets.shape == outputs.shape:

@@ -18,8 +18,8 @@ class NLL(_RowLoss):
     q as of CrossEntropy. After LogSoftmax it is that loss; the softmax of logarithms of probabilities are the
     probabilities again. Of images it is the mean over the pixels whose target is not `ignore_index`.
 
-    x: (N, K), or (N, K, H, W) for each pixel; targets: class indices, (N,) or (N, H, W), or shares of the shape of x;
-    loss: (N,), in nats. Raises ShapeError for targets that are neither.
+    x: (N, K), or (N, K, L) or (N, K, H, W) for each step or pixel; targets: class indices, (N,), (N, L) or (N, H, W),
+    or shares of the shape of x; loss: (N,), in nats. Raises ShapeError for targets that are neither.
     Source: Bishop (2006), Pattern Recognition and Machine Learning, section 4.3.4.
     """
 
@@ -27,6 +27,7 @@ class NLL(_RowLoss):
     examples = (
         Example("NLL()", (5,), "", "classes"),
         Example("NLL()", (3, 4, 5), "", "classes"),
+        Example("NLL()", (3, 7), "", "classes"),
         Example("NLL()", (4, 1, 3), targets="shares"),
         Example("NLL(ignore_index=1)", (3, 4, 3), "ignore_index=1", "classes"),
     )
@@ -47,8 +48,9 @@ class KLDiv(_RowLoss):
 
     x are logarithms of probabilities, as LogSoftmax gives them. Of images it is the mean over the pixels.
 
-    x: (N, K), or (N, K, H, W) for each pixel; targets q: shares that add up to 1, of the shape of x, such as the
-    probabilities of another network, or class indices; loss: (N,), in nats. Raises ShapeError for other targets.
+    x: (N, K), or (N, K, L) or (N, K, H, W) for each step or pixel; targets q: shares that add up to 1, of the shape of
+    x, such as the probabilities of another network, or class indices; loss: (N,), in nats.
+    Raises ShapeError for other targets.
     Source: Kullback, Leibler (1951), On Information and Sufficiency.
     """
 
@@ -56,6 +58,7 @@ class KLDiv(_RowLoss):
     examples = (
         Example("KLDiv()", (5,), 'reduction="batchmean"', "shares"),
         Example("KLDiv()", (3, 4, 5), targets="shares"),
+        Example("KLDiv()", (3, 7), targets="shares"),
         Example("KLDiv()", (7,), targets="classes"),
     )
 

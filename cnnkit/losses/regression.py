@@ -58,8 +58,9 @@ class MSE(_RegressionLoss):
     Forward:   loss = mean_f (y_f - t_f)^2
     Backward:  dy = weight * 2 / F * (y - t)
 
-    y: (N, F) or (N, C, H, W) outputs, with F the number of values of a sample; t: values of the same shape, or for
-    (N, F) class indices (N,), which are taken as one-hot rows; loss: (N,), in the square of the outputs' unit.
+    y: (N, F), (N, C, L) or (N, C, H, W) outputs, with F the number of values of a sample; t: values of the same
+    shape, or for (N, F) class indices (N,), which are taken as one-hot rows; loss: (N,), in the square of the outputs'
+    unit.
     Raises ShapeError for targets of another shape, or class indices outside 0 .. F - 1.
     Source: Bishop (2006), Pattern Recognition and Machine Learning, section 5.2.
     """
@@ -69,6 +70,7 @@ class MSE(_RegressionLoss):
         Example("MSE()", (5,), "", "values"),
         Example("MSE()", (2, 4, 3), "", "values"),
         Example("MSE()", (1,), "", "values"),
+        Example("MSE()", (2, 7), "", "values"),
         Example("MSE()", (5,), targets="classes"),
     )
 
@@ -87,8 +89,8 @@ class MAE(_RegressionLoss):
     Forward:   loss = mean_f |y_f - t_f|
     Backward:  dy = weight / F * sign(y - t), 0 where they are equal
 
-    y: (N, F) or (N, C, H, W); t: values of the same shape, or for (N, F) class indices (N,); loss: (N,), in the
-    outputs' unit. Raises ShapeError as MSE does.
+    y: (N, F), (N, C, L) or (N, C, H, W); t: values of the same shape, or for (N, F) class indices (N,); loss: (N,), in
+    the outputs' unit. Raises ShapeError as MSE does.
     Source: Hastie, Tibshirani, Friedman (2009), The Elements of Statistical Learning, section 10.6.
     """
 
@@ -96,6 +98,7 @@ class MAE(_RegressionLoss):
     examples = (
         Example("MAE()", (5,), "", "values"),
         Example("MAE()", (2, 3, 4), "", "values"),
+        Example("MAE()", (2, 7), "", "values"),
         Example("MAE()", (4,), targets="classes"),
     )
 
@@ -112,7 +115,7 @@ class Huber(_RegressionLoss):
     Forward:   loss = mean_f h(y_f - t_f),  h(d) = d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2)
     Backward:  dy = weight / F * min(max(y - t, -delta), delta)
 
-    y: (N, F) or (N, C, H, W); t: values of the same shape, or for (N, F) class indices (N,); loss: (N,).
+    y: (N, F), (N, C, L) or (N, C, H, W); t: values of the same shape, or for (N, F) class indices (N,); loss: (N,).
     Raises ConfigError unless delta > 0, ShapeError as MSE does.
     Source: Huber (1964), Robust Estimation of a Location Parameter.
     """
@@ -121,6 +124,7 @@ class Huber(_RegressionLoss):
     examples = (
         Example("Huber()", (5,), "", "values"),
         Example("Huber(delta=0.2)", (2, 3, 4), "delta=0.2", "values"),
+        Example("Huber()", (2, 7), "", "values"),
         Example("Huber(0.5)", (4,), targets="classes"),
     )
 
@@ -147,7 +151,7 @@ class LogCosh(_RegressionLoss):
 
     The second form does not overflow; of small differences, where its terms cancel, log(1 + sinh(d)^2) / 2 is taken.
 
-    y: (N, F) or (N, C, H, W); t: values of the same shape, or for (N, F) class indices (N,); loss: (N,).
+    y: (N, F), (N, C, L) or (N, C, H, W); t: values of the same shape, or for (N, F) class indices (N,); loss: (N,).
     Raises ShapeError as MSE does.
     Source: Green (1990), Bayesian Reconstructions from Emission Tomography Data Using a Modified EM Algorithm.
     """
@@ -155,6 +159,7 @@ class LogCosh(_RegressionLoss):
     examples = (
         Example("LogCosh()", (5,), targets="values"),
         Example("LogCosh()", (2, 3, 4), targets="values"),
+        Example("LogCosh()", (2, 7), targets="values"),
         Example("LogCosh()", (4,), targets="classes"),
     )
 

@@ -14,11 +14,11 @@ from cnnkit.types import Array, Shape
 
 
 def check_outputs(outputs: Array) -> None:
-    """Raise ShapeError unless the outputs are (N, K), or (N, K, H, W)."""
-    if outputs.ndim not in (2, 4) or 0 in outputs.shape[1:]:
+    """Raise ShapeError unless the outputs are (N, K), (N, K, L) or (N, K, H, W)."""
+    if outputs.ndim not in (2, 3, 4) or 0 in outputs.shape[1:]:
         raise ShapeError(
-            f"a loss needs network outputs of shape (N, K), or (N, K, H, W) for each pixel, got {outputs.shape}: end "
-            "the network with a Flatten() or Dense(...) layer"
+            "a loss needs network outputs of shape (N, K), or (N, K, L) for each step of a signal, or (N, K, H, W) for "
+            f"each pixel, got {outputs.shape}: end the network with a Flatten() or Dense(...) layer"
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnkit.components.checks import from_to, one_of, whole
 from cnnkit.components.predicted_class import NO_CLASS, predicted_classes
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.metrics.class_metric import _ClassMetric
 from cnnkit.types import Array, Example
@@ -39,9 +40,13 @@ class _RateMetric(_CountsMetric):
         self.threshold = None if threshold is None else from_to("threshold", threshold, 0.0, 1.0)
         self.of_probabilities = threshold is not None
         if class_index is not None and average != "macro":
-            raise ConfigError(f"average must be left out for one class, class_index={class_index}, got {average!r}")
+            raise ConfigError(
+                f"average must be left out for one class, class_index={class_index}, got {shown(average)}"
+            )
         if threshold is not None and ignore_index is not None:
-            raise ConfigError(f"ignore_index must be left out for labels, threshold={threshold}, got {ignore_index!r}")
+            raise ConfigError(
+                f"ignore_index must be left out for labels, threshold={threshold}, got {shown(ignore_index)}"
+            )
 
     @property
     def key(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnkit.components.checks import from_to, positive, whole
 from cnnkit.components.training_contracts import Optimizer
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array, Example
 
@@ -36,7 +37,9 @@ class Lookahead(Optimizer):
     def __init__(self, optimizer: Optimizer, k: int = 5, alpha: float = 0.5) -> None:
         given: Any = optimizer
         if not isinstance(given, Optimizer) or SLOW in given.slots():
-            raise ConfigError(f"Lookahead takes an optimizer without slow weights, such as SGD(0.1), got {given!r}")
+            raise ConfigError(
+                f"Lookahead takes an optimizer without slow weights, such as SGD(0.1), got {shown(given)}"
+            )
         self.optimizer = optimizer
         self.k = whole("k", k)
         self.alpha = from_to("alpha", positive("alpha", alpha), 0.0, 1.0)

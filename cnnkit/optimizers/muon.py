@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnkit.components.checks import finite, in_range, one_of, true_or_false, whole
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.optimizers.adam import AdamW
 from cnnkit.optimizers.lamb_lars import norm
@@ -68,7 +69,7 @@ class Muon(AdamW):
         self.nesterov = true_or_false("nesterov", nesterov)
         self.ns_steps = int(in_range("ns_steps", whole("ns_steps", ns_steps), 1, 100))
         if not isinstance(ns_coefficients, list | tuple) or len(ns_coefficients) != 3:
-            raise ConfigError(f"ns_coefficients must be three numbers, got {ns_coefficients!r}")
+            raise ConfigError(f"ns_coefficients must be three numbers, got {shown(ns_coefficients)}")
         a, b, c = (finite(f"ns_coefficients[{number}]", one) for number, one in enumerate(ns_coefficients))
         self.ns_coefficients = a, b, c
         self.adjust_lr_fn = one_of("adjust_lr_fn", adjust_lr_fn, ("match_rms_adamw", "original"))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from cnnkit.components.training_contracts import Schedule
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.schedules.parts import growing, of_schedule, since
 from cnnkit.types import Example
@@ -38,12 +39,14 @@ class Sequence(Schedule):
 
     def __init__(self, schedules: list[Schedule], milestones: list[float]) -> None:
         if not isinstance(schedules, list | tuple) or not schedules:
-            raise ConfigError(f"schedules must be a list, such as [Constant(), Cosine()], got {schedules!r}")
-        self.schedules = [of_schedule("Sequence", one) for one in schedules]
-        self.milestones = list(growing("milestones", milestones)) if milestones != [] else []
+            raise ConfigError(f"schedules must be a list, such as [Constant(), Cosine()], got {shown(schedules)}")
+        self.schedules = [of_schedule(f"schedules[{i}]", one) for i, one in enumerate(schedules)]
+        has_none = isinstance(milestones, list | tuple) and not milestones
+        self.milestones = [] if has_none else list(growing("milestones", milestones))
         if len(self.milestones) != len(self.schedules) - 1:
             raise ConfigError(
-                f"milestones must be one less than schedules, got {len(self.milestones)} and {len(self.schedules)}"
+                f"milestones must be one less than schedules, got {len(self.milestones)} and {len(self.schedules)}: "
+                f"milestones={shown(milestones)}"
             )
 
     def begin(self, quantities: Mapping[str, bool]) -> None:
@@ -89,7 +92,7 @@ class Product(Schedule):
     def __init__(self, *schedules: Schedule) -> None:
         if not schedules:
             raise ConfigError("Product needs schedules, such as Product(Cosine(), Step(30)), got none")
-        self.schedules = tuple(of_schedule("Product", one) for one in schedules)
+        self.schedules = tuple(of_schedule(f"schedules[{i}]", one) for i, one in enumerate(schedules))
 
     def begin(self, quantities: Mapping[str, bool]) -> None:
         for schedule in self.schedules:

@@ -9,13 +9,14 @@ from typing import Any
 
 from cnnkit.components.checks import from_to, positive
 from cnnkit.components.training_contracts import Schedule
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 
 
 def of_schedule(name: str, given: Any) -> Schedule:
-    """Return what the schedule `name` is made of if it is a schedule."""
+    """Return the argument `name` if it is a schedule."""
     if not isinstance(given, Schedule):
-        raise ConfigError(f"{name} takes schedules, such as Step(30), got {given!r}")
+        raise ConfigError(f"{name} must be a schedule, such as Step(30), got {shown(given)}")
     return given
 
 
@@ -27,10 +28,10 @@ def share(name: str, value: Any) -> float:
 def growing(name: str, value: Any) -> tuple[float, ...]:
     """Return the argument `name` if it is a list of epochs above 0, each above the one before it."""
     if not isinstance(value, list | tuple) or not value:
-        raise ConfigError(f"{name} must be a list of epochs, such as [80, 120], got {value!r}")
+        raise ConfigError(f"{name} must be a list of epochs, such as [80, 120], got {shown(value)}")
     found = tuple(positive(f"{name}[{number}]", one) for number, one in enumerate(value))
     if any(later <= earlier for earlier, later in pairwise(found)):
-        raise ConfigError(f"{name} must be epochs that grow, such as [80, 120], got {value!r}")
+        raise ConfigError(f"{name} must be epochs that grow, such as [80, 120], got {shown(value)}")
     return found
 
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from cnnkit.components.checks import from_to, in_range, not_negative, one_of, positive, whole
-from cnnkit.components.quantities import greater_is_better
+from cnnkit.components.checks import from_to, in_range, not_negative, one_of, positive, text, whole
+from cnnkit.components.quantities import MONITORED, greater_is_better
 from cnnkit.components.training_contracts import Schedule
-from cnnkit.errors import ConfigError
 from cnnkit.types import Example
 
 
@@ -56,9 +55,7 @@ class ReduceOnPlateau(Schedule):
         cooldown: int = 0,
         final: float = 0.0,
     ) -> None:
-        if not isinstance(monitor, str):
-            raise ConfigError(f'monitor must be a quantity of the history, such as "validation_loss", got {monitor!r}')
-        self.monitor = monitor
+        self.monitor = text("monitor", monitor, MONITORED)
         self.gamma = in_range("gamma", positive("gamma", gamma), 0.0, 1.0)
         self.patience = whole("patience", patience, at_least=0)
         self.threshold = not_negative("threshold", threshold)

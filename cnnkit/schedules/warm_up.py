@@ -57,7 +57,7 @@ class Warmup(Schedule):
     )
 
     def __init__(self, schedule: Schedule, warmup: float = 1.0, start: float = WARMUP_START) -> None:
-        self.schedule = of_schedule("Warmup", schedule)
+        self.schedule = of_schedule("schedule", schedule)
         self.warmup = positive("warmup", warmup)
         self.start = from_to("start", start, 0.0, 1.0)
 

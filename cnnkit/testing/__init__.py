@@ -6,6 +6,7 @@ from cnnkit.testing.conformance import check_layer
 from cnnkit.testing.dataset import check_dataset
 from cnnkit.testing.gradcheck import GradientReport, gradient_check
 from cnnkit.testing.gradcheck_at import gradient_check_at
+from cnnkit.testing.gradcheck_network import network_gradient_check
 from cnnkit.testing.loss import check_loss
 from cnnkit.testing.metric import check_metric
 from cnnkit.testing.optimizer import check_optimizer
@@ -27,4 +28,5 @@ __all__ = [
     "check_schedule",
     "gradient_check",
     "gradient_check_at",
+    "network_gradient_check",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,20 +12,27 @@ from cnnkit.components import Layer, Loss, Merge
 from cnnkit.errors import CheckError, ConfigError
 from cnnkit.testing.comparing import checking
 from cnnkit.testing.example_inputs import LARGE, REACH, apart, domain_of, moved_into
-from cnnkit.testing.example_outputs import PROBABILITIES, Tried, kinds_for, outputs_for, tried
+from cnnkit.testing.example_outputs import kinds_for, tried
+from cnnkit.testing.finite_differences import (
+    DIRECTIONS,
+    STEP,
+    Directions,
+    Point,
+    Value,
+    beside_kinks,
+    derivative,
+    direction_errors,
+    free_directions,
+)
+from cnnkit.testing.gradcheck_loss import loss_errors
 from cnnkit.testing.tiled_passes import Built, Tile, backward, build, forward, input_names, output
 from cnnkit.types import Array, Shape
 
-DIRECTIONS = 3
-STEP = 1e-3
 THRESHOLD = 1e-6
 LEVELS = np.array([-math.sqrt(1.5), math.sqrt(2) - 1, math.sqrt(3)])
 """The values of an input full of ties; irrational, so that sums of them do not fall on a kink by chance."""
 PLACES = 4
 """How many numbers are moved off zero, one at a time."""
-
-Point = dict[str, Array]
-Value = Callable[[Mapping[str, Array]], float]
 
 
 @dataclass(frozen=True)
@@ -78,9 +85,10 @@ def gradient_check(
         <gradient, d>  against  (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / (12 h),  where f(t) is f moved by t * d
     The right side is exact up to h^4. Inputs are apart by more than they move, so that no ReLU and no maximum changes
     sides, first up to +-1.7, then up to +-100; then they are full of ties that move together, so that a maximum with
-    ties is still differentiable along d. At inputs of 0, where a layer may have a kink, the gradient of a number that
-    moves alone must be between the slopes of both sides. Inputs keep to the layer's `domain`; what it names in
-    `surrogate_gradients` is not compared.
+    ties is still differentiable along d. Where the slopes to both sides of a place disagree, it lies on another kink,
+    such as one between two layers in one: others are drawn, up to five in all. At inputs of 0, where a layer may have a
+    kink, the gradient of a number that moves alone must be between the slopes of both sides. Inputs keep to the layer's
+    `domain`; what it names in `surrogate_gradients` is not compared.
     A layer runs in training mode on two unequal tiles, whose partials and gradients are added, then in prediction.
 
     in_shape: without the batch axis; for a loss the shape of the outputs, such as (F,). The subject itself is left
@@ -96,7 +104,7 @@ def gradient_check(
     with checking():
         if isinstance(subject, Loss):
             found = tried(subject.forward, kinds_for(subject), in_shape, batch, rng, outputs, targets, target_shape)
-            return loss_gradient_check(subject, found, rng, threshold)
+            return GradientReport(repr(subject), loss_errors(subject, found, rng, threshold), threshold)
         built = build(subject, in_shape, rng)
         errors, example = _check_built(built, batch, rng, threshold)
         surrogates = tuple(_all_surrogates(built))
@@ -132,28 +140,40 @@ def _check_built(built: Built, batch: int, rng: np.random.Generator, threshold: 
     def at(points: Sequence[Array]) -> Point:
         return dict(zip(inputs, points, strict=True)) | params
 
-    def compare(
-        where: str, point: Point, directions: Iterable[tuple[str, Array, float]], *, training: bool = True
-    ) -> dict[str, float]:
+    def compare(where: str, draw: Callable[[], tuple[Point, Directions]], *, training: bool = True) -> dict[str, float]:
         nonlocal example
         place = _Place(layer, inputs, dy, training)
-        gradients = place.gradients(point)
-        scale = float(np.abs(dy * place.outputs(point)).sum())
-        chosen = (one for one in directions if one[0] not in skipped)
-        found = _errors(place.value, point, gradients, chosen, scale, threshold)
+
+        def errors_at(point: Point, directions: Directions, *, kinks_are_errors: bool) -> dict[str, float]:
+            gradients = place.gradients(point)
+            scale = float(np.abs(dy * place.outputs(point)).sum())
+            chosen = (one for one in directions if one[0] not in skipped)
+            return direction_errors(
+                place.value, point, gradients, chosen, scale, threshold, kinks_are_errors=kinks_are_errors
+            )
+
+        point, found = beside_kinks(draw, errors_at)
         wrong = [name for name, error in found.items() if not error <= threshold]
         if wrong and not example:
-            example = _example(place.value, point, gradients, wrong[0], where, rng)
+            example = _example(place.value, point, place.gradients(point), wrong[0], where, rng)
         return {f"{name}{where}": error for name, error in found.items()}
 
-    free = at([moved_into(apart(rng, shape), REACH, domain) for shape in shapes])
-    errors = compare("", free, _free_directions(rng, free))
-    levels = dict(zip(inputs, [rng.integers(len(LEVELS), size=shape) for shape in shapes], strict=True))
-    tied = at([moved_into(LEVELS[index], REACH, domain) for index in levels.values()])
-    errors |= compare(" with ties", tied, _tied_directions(rng, levels))
-    large = at([moved_into(apart(rng, shape) * (LARGE / REACH), LARGE, domain) for shape in shapes])
-    errors |= compare(" with large values", large, _free_directions(rng, {name: large[name] for name in inputs}, 2))
-    errors |= compare(" in prediction", free, _free_directions(rng, free, 1), training=False)
+    def free(reach: float = REACH, count: int = DIRECTIONS, *, parameters: bool = True) -> tuple[Point, Directions]:
+        # Some less, or what is drawn again would meet the same kinks at round numbers again.
+        factor = rng.uniform(0.9, 1) * reach / REACH
+        points = [moved_into(apart(rng, shape) * factor, reach, domain) for shape in shapes]
+        point = at(points)
+        return point, free_directions(rng, point if parameters else {name: point[name] for name in inputs}, count)
+
+    def tied() -> tuple[Point, Directions]:
+        levels = dict(zip(inputs, [rng.integers(len(LEVELS), size=shape) for shape in shapes], strict=True))
+        point = at([moved_into(LEVELS[index], REACH, domain) for index in levels.values()])
+        return point, _tied_directions(rng, levels)
+
+    errors = compare("", free)
+    errors |= compare(" with ties", tied)
+    errors |= compare(" with large values", lambda: free(LARGE, 2, parameters=False))
+    errors |= compare(" in prediction", lambda: free(count=1), training=False)
     if domain[0] < 0 < domain[1]:
         zero = at([np.zeros(shape) for shape in shapes])
         place = _Place(layer, inputs, dy, True)
@@ -202,93 +222,11 @@ class _Place:
         return forward(self.layer, [point[name] for name in self.inputs], training=self.training, tiles=[1])
 
 
-def loss_gradient_check(
-    loss: Loss, found: Tried, rng: np.random.Generator, threshold: float = THRESHOLD
-) -> GradientReport:
-    """The errors by the kind of targets, with the outputs that were found and, where the loss takes them, large ones.
-
-    Probabilities that add up to 1 are moved so that they still do.
-    """
-    errors: dict[str, float] = {}
-    for kind, target in found.targets.items():
-        for where, outputs in outputs_for(loss, found, target, rng).items():
-            weight = rng.uniform(0.2, 0.8)
-
-            def value(point: Mapping[str, Array], target: Array = target, weight: float = weight) -> float:
-                return weight * float(loss.forward(point["outputs"], target)[0].sum())
-
-            losses, cache = loss.forward(outputs, target)
-            if np.shape(losses) != (len(outputs),):
-                raise CheckError(
-                    f"{loss!r}: forward must give one loss for each sample, {(len(outputs),)}, it returned "
-                    f"{np.shape(losses)}"
-                )
-            point = {"outputs": outputs}
-            gradients = {"outputs": loss.backward(cache, weight)}
-            if gradients["outputs"].shape != outputs.shape:
-                raise CheckError(
-                    f"{loss!r}: backward must give a gradient of shape {outputs.shape}, it returned "
-                    f"{gradients['outputs'].shape}"
-                )
-            # Terms of size 1, such as exponents of large logits, may cancel to losses of almost 0.
-            scale = weight * float(np.abs(losses).sum() + len(losses))
-            directions = _free_directions(rng, point)
-            if found.kind == PROBABILITIES:
-                directions = ((name, d - d.mean(axis=1, keepdims=True), step) for name, d, step in directions)
-            result = _errors(value, point, gradients, directions, scale, threshold)
-            errors[f"outputs{where}, targets are {kind}"] = result["outputs"]
-    return GradientReport(repr(loss), errors, threshold)
-
-
-def _free_directions(
-    rng: np.random.Generator, point: Point, count: int = DIRECTIONS
-) -> Iterator[tuple[str, Array, float]]:
-    """Directions with entries in [-1, 1], and a step that is small against the distance between neighbours."""
-    for name, value in point.items():
-        step = min(STEP, 2 * REACH / value.size / 8)
-        for _ in range(count):
-            yield name, rng.uniform(-1, 1, value.shape), step
-
-
 def _tied_directions(rng: np.random.Generator, levels: Mapping[str, Array]) -> Iterator[tuple[str, Array, float]]:
     """Directions that move equal inputs by equal amounts."""
     for name, index in levels.items():
         for _ in range(DIRECTIONS):
             yield name, rng.uniform(-1, 1, len(LEVELS))[index], STEP
-
-
-def _errors(
-    value: Value,
-    point: Point,
-    gradients: Mapping[str, Array],
-    directions: Iterable[tuple[str, Array, float]],
-    scale: float,
-    threshold: float,
-) -> dict[str, float]:
-    """The largest relative error for each name; `scale` is the size of the terms that f adds up."""
-    errors: dict[str, float] = {}
-    for name, direction, step in directions:
-        analytic = float(np.vdot(gradients[name], direction))
-        error = math.inf
-        # A wrong gradient is wrong for every step; a kink that lies within the first step is rarely within the second.
-        for h in (step, step / 30):
-            numeric = _derivative(value, point, name, direction, h)
-            # f carries a rounding error of about 1e-16 * scale, h divides it: below this floor there is only noise.
-            size = max(abs(analytic), abs(numeric), 1e-4 * scale)
-            if not math.isfinite(analytic) or not math.isfinite(numeric):
-                break
-            error = min(error, abs(analytic - numeric) / size if size else 0.0)
-            if error <= threshold:
-                break
-        errors[name] = max(errors.get(name, 0.0), error)
-    return errors
-
-
-def _derivative(value: Value, point: Point, name: str, direction: Array, h: float) -> float:
-    def at(steps: int) -> float:
-        return value({**point, name: point[name] + steps * h * direction})
-
-    return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * h)
 
 
 def _error_at_zero(place: _Place, point: Point, gradient: Array, name: str, rng: np.random.Generator) -> float:
@@ -331,7 +269,7 @@ def _example(
     for index in rng.permutation(point[name].size)[: 6 * PLACES]:
         direction = np.zeros(point[name].shape)
         direction.flat[index] = 1.0
-        numeric = _derivative(value, point, name, direction, STEP / 100)
+        numeric = derivative(value, point, name, direction, STEP / 100)
         given = float(gradients[name].flat[index])
         distance = abs(given - numeric)
         found.append(

@@ -10,7 +10,8 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import CheckError
-from cnnkit.testing.gradcheck import GradientReport, Point, surrogates_of
+from cnnkit.testing.finite_differences import Point
+from cnnkit.testing.gradcheck import GradientReport, surrogates_of
 from cnnkit.testing.tiled_passes import Tile, backward, forward, input_names, output
 from cnnkit.types import Array
 

@@ -14,7 +14,8 @@ from cnnkit.errors import CheckError
 from cnnkit.testing.comparing import check_expression, check_unchanged_by, close, equal, named, run_checks, same_bits
 from cnnkit.testing.example_inputs import LARGE
 from cnnkit.testing.example_outputs import Tried, kinds_for, told, tried
-from cnnkit.testing.gradcheck import loss_gradient_check
+from cnnkit.testing.gradcheck import THRESHOLD, GradientReport
+from cnnkit.testing.gradcheck_loss import loss_errors
 from cnnkit.types import Array, Shape
 
 SAMPLES = 12
@@ -174,7 +175,8 @@ def check_repr(trial: LossTrial) -> None:
 def check_gradient(trial: LossTrial) -> None:
     """`backward` is the derivative of `forward`."""
     found = Tried(trial.outputs_are, trial.outputs.astype(np.float64), {trial.targets_are: trial.targets})
-    report = loss_gradient_check(trial.loss, found, np.random.default_rng(0))
+    errors = loss_errors(trial.loss, found, np.random.default_rng(0), THRESHOLD)
+    report = GradientReport(repr(trial.loss), errors, THRESHOLD)
     if not report.ok:
         raise CheckError(f"{report}: make backward the derivative of weight * sum(losses)")
 

@@ -22,7 +22,7 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
     numbers above 0, then parameters to numbers of both signs. Inputs reach 0 and +-100.
     Raises CheckError with the largest difference, OnnxError for what ONNX refuses.
     """
-    if not _can_be_lowered(layer):
+    if not can_be_lowered(layer):
         return
     model = alone(copy.deepcopy(layer), in_shape)
     names = {f"{node.name}.{name}" for node in model.nodes for name in node.layer.params}
@@ -43,10 +43,10 @@ def check_lowering(layer: Layer | Merge, in_shape: Shape) -> None:
         _compare(model, inputs, f"parameters {signs}" if names else "no parameters")
 
 
-def _can_be_lowered(layer: Layer | Merge) -> bool:
+def can_be_lowered(layer: Layer | Merge) -> bool:
     """Whether it has its own `lower`, and so have the layers in its branches."""
     inner = [one for branch in layer.branches for one in branch]
-    return type(layer).lower not in (Layer.lower, Merge.lower) and all(map(_can_be_lowered, inner))
+    return type(layer).lower not in (Layer.lower, Merge.lower) and all(map(can_be_lowered, inner))
 
 
 def _compare(model: Network, inputs: dict[str, Array], parameters: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from cnnkit.components.checks import in_range, not_negative, positive, whole
-from cnnkit.components.quantities import greater_is_better
+from cnnkit.components.checks import finite, not_negative, positive, text, whole
+from cnnkit.components.quantities import MONITORED, greater_is_better
 from cnnkit.components.training_contracts import Callback
 from cnnkit.training.logs import CSVLog, JSONLog
 from cnnkit.training.statistics_callbacks import LayerStatistics, Memory
@@ -39,7 +39,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0) -> None:
-        self.monitor = monitor
+        self.monitor = text("monitor", monitor, MONITORED)
         self.patience = whole("patience", patience)
         self.min_delta = not_negative("min_delta", min_delta)
 
@@ -64,8 +64,8 @@ class StopAt(Callback):
     """
 
     def __init__(self, target: float, monitor: str = "validation_accuracy") -> None:
-        self.target = in_range("target", target, -math.inf, math.inf)
-        self.monitor = monitor
+        self.target = finite("target", target)
+        self.monitor = text("monitor", monitor, MONITORED)
 
     def start(self, quantities: Mapping[str, bool]) -> None:
         self._greater = greater_is_better(self.monitor, quantities)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cnnkit.components import Callback
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.file_writing import check_target, write_whole
 
@@ -32,7 +33,7 @@ class _Log(Callback):
         if given is None or given.suffix != self.ending or given.is_absolute() or ".." in given.parts:
             raise ConfigError(
                 f"path must be the name of a {self.ending} file in the folder that the training runs in, or below it, "
-                f'such as "log{self.ending}", got {path!r}'
+                f'such as "log{self.ending}", got {shown(path)}'
             )
         self.path = path
 

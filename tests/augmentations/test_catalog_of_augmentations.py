@@ -13,21 +13,7 @@ from cnnkit.testing import check_augmentation
 from cnnkit.testing.augmentation import ALL, EPOCHS, result
 from cnnkit.types import Shape
 
-EXAMPLES = {
-    "Flip": ["Flip()", "Flip(p=1.0)"],
-    "Shift": ["Shift(2)", "Shift(8, fill=-1.5)"],
-    "PadCrop": ["PadCrop()", "PadCrop(padding=8)"],
-    "Rotate": ["Rotate(15)", "Rotate(180.0, fill=3.0)"],
-    "Affine": ["Affine(degrees=10, translate=0.2, scale=(0.8, 1.2), shear=15, fill=2.0)", "Affine(scale=(0.01, 100))"],
-    "Brightness": ["Brightness(0.4)"],
-    "Contrast": ["Contrast(0.4)"],
-    "RotateColors": ["RotateColors(20)", "RotateColors(180.0)"],
-    "Cutout": ["Cutout(5)", "Cutout(9, fill=7.0)"],
-    "Erase": ["Erase()", "Erase(p=1.0, scale=(0.5, 1.0), ratio=(0.1, 10.0), fill=7.0)"],
-    "Choose": ["Choose(Flip(), Rotate(10), Contrast(0.4))", "Choose(Shift(1), Choose(Flip(), Cutout(3)), count=3)"],
-    "Mixup": ["Mixup()", "Mixup(alpha=1.0, p=0.5)"],
-    "CutMix": ["CutMix()", "CutMix(alpha=0.2, p=0.5)"],
-}
+EXAMPLES = {cls.__name__: list(dict.fromkeys(one.expression for one in cls.examples)) for cls in AUGMENTATIONS}
 NONE = [
     "Flip(p=0.0)",
     "Shift(0)",
@@ -52,17 +38,12 @@ def shape_for(text: str, in_shape: Shape) -> Shape:
 
 
 def test_every_augmentation_is_found_by_its_name_and_has_an_example() -> None:
+    assert all(EXAMPLES.values())
     catalog = installed_catalog()
     (own,) = (plugin for plugin in catalog.plugins if plugin.distribution == BUILT_IN)
     assert set(catalog.classes(own, "augmentation")) == set(EXAMPLES)
     for cls in AUGMENTATIONS:
         assert catalog.find("augmentation", cls.__name__) is cls
-
-
-@pytest.mark.parametrize("in_shape", [(1, 28, 28), (3, 9, 14)], ids=str)
-@pytest.mark.parametrize("text", [text for texts in EXAMPLES.values() for text in texts])
-def test_the_contract_is_kept(text: str, in_shape: Shape) -> None:
-    check_augmentation(text, shape_for(text, in_shape))
 
 
 @pytest.mark.parametrize("in_shape", [(2, 1, 1), (1, 1, 6)], ids=str)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Catalog, Dataset, Layer, Plugin, hookimpl, installed_plugins
+from cnnkit.losses import CrossEntropy
+from cnnkit.network import Sequential
 
 
 class Backwards(Layer):
@@ -144,6 +146,44 @@ def test_gradcheck_takes_losses_and_any_shape_of_targets(cli: Any) -> None:
         "there is no loss named 'CrosEntropy'\n  did you mean CrossEntropy or" in cli("gradcheck", "CrosEntropy()").err
     )
     assert "there is no layer named 'Xyz'" in cli("gradcheck", "Xyz()").err
+
+
+def test_gradcheck_takes_recipes_and_registered_models(cli: Any) -> None:
+    document = cli("gradcheck", "digits", "--json").document
+    assert (document["network"], document["ok"]) == ("the network with CrossEntropy(label_smoothing=0.1)", True)
+    assert list(document["errors"])[:2] == ["conv2d_1.weight", "conv2d_1.bias"]
+    graph = ["--set", 'model.layers=["Residual(Conv2D(1, 3, padding=1))", "Flatten()", "Dense(10)"]']
+    assert "the network with MSE() is right" in cli("gradcheck", "digits", *graph, "--loss", "MSE()").out
+    Sequential(["Flatten()", "Dense(3)"], (1, 4, 4)).save("small")
+    assert "the network with CrossEntropy() is right" in cli("gradcheck", "small@latest").out
+    assert "dense_1.bias: " in cli("gradcheck", "small@1", "--loss", "MSE()", "--targets", "3").out
+
+
+def test_gradcheck_finds_a_wrong_gradient_in_a_recipe(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = CrossEntropy.backward
+    monkeypatch.setattr(CrossEntropy, "backward", lambda *given: 1.001 * right(*given))
+    result = cli("gradcheck", "digits", "--json")
+    assert (result.code, result.document["ok"]) == (1, False)
+    errors = result.document["errors"].values()
+    assert np.isclose(max(errors), 0.001, rtol=0.01)
+    assert min(errors) > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["digits", "--input", "3"], "--input is for layers and losses; digits has inputs of its own: leave it out"),
+        (["digits", "--targets", "3"], "--targets is for losses and registered models; digits has data: leave it out"),
+        (["ReLU()", "--loss", "MSE()"], "--loss is for networks, and ReLU() is a layer or a loss: leave it out"),
+        (["ReLU()", "--set", "a=1"], "--set is for networks, and ReLU() is a layer or a loss: leave it out"),
+        (["a@1", "--set", "a=1"], "--set overrides values of a recipe; a@1 is a registered model"),
+        (["a@1"], "there is no registry at "),
+    ],
+)
+def test_gradcheck_says_what_does_not_go_together(cli: Any, arguments: list[str], told: str) -> None:
+    result = cli("gradcheck", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert told in result.err
 
 
 @pytest.mark.parametrize("shape", ["9" * 30, "9" * 5000, "1000,1001", "3,8,999999999"])

@@ -1,4 +1,4 @@
-"""Values and gradients of the built-in layers against PyTorch's, in float32."""
+"""Values and gradients of some layers against PyTorch's, in float32; `tests/testing/proofs.py` has all with a twin."""
 
 from __future__ import annotations
 
@@ -7,44 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.components import BatchCoupledLayer, Layer, installed_catalog
-from cnnkit.components.expressions import parse
-from cnnkit.layers import LAYERS, AvgPool2D, BatchNorm1D, BatchNorm2D, Conv2D, MaxPool2D, Pad2D
+from cnnkit.components import Layer
+from cnnkit.layers import AvgPool2D, BatchNorm1D, BatchNorm2D, Conv2D, MaxPool2D, Pad2D
 from cnnkit.testing import PlainContext
-from cnnkit.types import Array, Example, Grads, Shape
+from cnnkit.types import Array, Shape
+from tests.testing.twins import copy_parameters, ours, theirs
 
-COMPARED = [(cls.twin, example) for cls in LAYERS for example in cls.examples if example.twin is not None]
 torch = pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
 
 
 def built(layer: Layer, in_shape: Shape, rng: np.random.Generator, module: Any) -> tuple[Layer, Shape]:
     """The layer with random parameters, the same as the module's, and its output's shape."""
     out_shape = layer.build(in_shape, rng)
-    layer.params = {name: rng.normal(size=value.shape).astype("f4") for name, value in layer.params.items()}
-    with torch.no_grad():
-        for parameter, value in zip(module.parameters(), layer.params.values(), strict=True):
-            parameter.copy_(torch.tensor(value))
+    copy_parameters(layer, module, rng)
     return layer, out_shape
-
-
-def ours(layer: Layer, x: Array, dy: Array, ctx: PlainContext | None = None) -> tuple[Array, Array, Grads]:
-    ctx = ctx or PlainContext(dtype="float32")
-    if isinstance(layer, BatchCoupledLayer):
-        ctx.partial = ctx.total = layer.partial(x, ctx)
-        layer.absorb(ctx.total)
-    y, cache = layer.forward(x, ctx)
-    if isinstance(layer, BatchCoupledLayer):
-        ctx.partial = ctx.total = layer.backward_partial(dy, cache, ctx)
-    dx, grads = layer.backward(dy, cache, ctx)
-    return y, dx, grads
-
-
-def theirs(module: Any, x: Array, dy: Array) -> tuple[Array, Array, list[Array]]:
-    input_ = torch.tensor(x, requires_grad=True)
-    module.zero_grad()
-    y = module(input_)
-    y.backward(torch.tensor(dy))
-    return y.detach().numpy(), input_.grad.numpy(), [p.grad.numpy() for p in module.parameters()]
 
 
 def assert_same(layer: Layer, out_shape: Shape, module: Any, x: Array, rng: np.random.Generator) -> None:
@@ -59,32 +35,6 @@ def assert_close(ours: list[Array], theirs: list[Array]) -> None:
         assert given.dtype == np.float32
         assert given.shape == expected.shape
         assert np.abs(given - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
-
-
-def twin_of(path: str, arguments: str) -> Any:
-    """The module that a layer names, such as torch.nn.ReLU, with these arguments."""
-    call, cls = parse(f"Twin({arguments})"), torch
-    for name in path.split(".")[1:]:
-        cls = getattr(cls, name)
-    return cls(*call.args, **call.kwargs)
-
-
-@pytest.mark.parametrize(("path", "example"), COMPARED, ids=lambda value: getattr(value, "expression", ""))
-def test_each_example_and_its_twin(path: str, example: Example) -> None:
-    """In prediction, and in training unless numbers are drawn."""
-    rng = np.random.default_rng(0)
-    module = twin_of(path, example.twin or "")
-    made: Layer = installed_catalog().build("layer", example.expression)  # type: ignore[assignment]  # the catalog gives components of every kind
-    layer, out_shape = built(made, example.in_shape, rng, module)
-    x = rng.normal(0.5, 2, (5, *example.in_shape)).astype("f4")
-    dy = rng.normal(size=(5, *out_shape)).astype("f4")
-    module.eval()
-    y, _ = layer.forward(x, PlainContext(training=False, dtype="float32"))
-    assert_close([y], [theirs(module, x, dy)[0]])
-    module.train()
-    ours(layer, x, dy, ctx := PlainContext(dtype="float32"))
-    if not ctx.has_drawn:
-        assert_same(layer, out_shape, module, x, rng)
 
 
 def pair(rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Every built-in loss says all of itself, and is proved on its examples: gradients, parity with PyTorch, dtypes."""
+"""Every built-in loss says all of itself, and is compared on its examples: parity with PyTorch, dtypes, no samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from cnnkit.components import BatchCoupledLoss, Loss, installed_catalog
 from cnnkit.components.expressions import parse
 from cnnkit.explanation.formulas import describe
 from cnnkit.losses import LOSSES, MSE
-from cnnkit.testing import gradient_check
 from cnnkit.testing.example_targets import targets_of_all_kinds
 from cnnkit.types import Array, Example
 
@@ -30,7 +29,6 @@ NO_TWIN = {
 CASES = [(cls, example) for cls in LOSSES for example in cls.examples]
 ALONE = [(cls, example) for cls, example in CASES if not issubclass(cls, BatchCoupledLoss)]
 """Those whose samples are treated one by one."""
-SEEDS = 20
 CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 
 
@@ -94,15 +92,6 @@ def test_what_is_missing_is_named() -> None:
     assert faults([derived]) == ["MSE has no examples", "MSE has no twin in PyTorch, and no reason for that in NO_TWIN"]
 
 
-@pytest.mark.parametrize(("cls", "example"), CASES, ids=lambda one: getattr(one, "expression", ""))
-def test_gradient_of_the_examples(cls: type[Loss], example: Example) -> None:
-    for seed in range(SEEDS):
-        batch = 2 + seed % 4
-        targets = targets_of_all_kinds(example.in_shape, batch, np.random.default_rng(seed))[example.targets]
-        report = gradient_check(built(example), example.in_shape, batch=batch, seed=seed, targets=targets)
-        assert report.ok, f"seed {seed}: {report}"
-
-
 @pytest.mark.parametrize(("cls", "example"), ALONE, ids=lambda one: getattr(one, "expression", ""))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtypes_inputs_and_batches(cls: type[Loss], example: Example, dtype: str) -> None:
@@ -122,12 +111,6 @@ def test_dtypes_inputs_and_batches(cls: type[Loss], example: Example, dtype: str
     none, cache = loss.forward(outputs[:0], targets[:0])
     assert none.shape == (0,)
     assert loss.backward(cache, 1.0).shape == (0, *example.in_shape)
-
-
-@pytest.mark.parametrize(("cls", "example"), CASES, ids=lambda one: getattr(one, "expression", ""))
-def test_the_expression_comes_back(cls: type[Loss], example: Example) -> None:
-    loss = built(example)
-    assert installed_catalog().build("loss", repr(loss)) == loss
 
 
 Oracle = Callable[[Any, Any], Any]

@@ -184,13 +184,13 @@ def test_mse_refuses_targets_of_another_shape(targets: Array) -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("shape", [(2,), (2, 0), (2, 3, 4), (2, 3, 0, 4)])
+@pytest.mark.parametrize("shape", [(2,), (2, 0), (2, 3, 0), (2, 3, 0, 4), (2, 3, 4, 5, 6)])
 def test_outputs_that_are_neither_scores_nor_images_are_refused(loss: type[Loss], shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError) as error:
         loss().forward(np.zeros(shape), np.zeros(2, np.int64))
     assert str(error.value) == (
-        f"a loss needs network outputs of shape (N, K), or (N, K, H, W) for each pixel, got {shape}: "
-        "end the network with a Flatten() or Dense(...) layer"
+        "a loss needs network outputs of shape (N, K), or (N, K, L) for each step of a signal, or (N, K, H, W) for "
+        f"each pixel, got {shape}: end the network with a Flatten() or Dense(...) layer"
     )
 
 

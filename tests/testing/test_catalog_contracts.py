@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -12,33 +11,21 @@ import pytest
 from PIL import Image
 
 from cnnkit.arguments import signature
-from cnnkit.components import Component, Dataset, Loss, Metric, installed_catalog
+from cnnkit.components import Component, Dataset, installed_catalog
 from cnnkit.components.plugin_metadata import BUILT_IN
-from cnnkit.losses import LOSSES
-from cnnkit.metrics import METRICS
 from cnnkit.onnx.runtimes import is_installed
 from cnnkit.testing import (
     check_callback,
     check_dataset,
-    check_loss,
-    check_metric,
-    check_optimizer,
     check_runtime,
-    check_schedule,
 )
-from cnnkit.types import Array, Example
+from cnnkit.types import Array
 
 CHECKS: dict[str, Callable[..., None]] = {
-    "optimizer": check_optimizer,
-    "schedule": functools.partial(check_schedule, epochs=100),
     "callback": check_callback,
     "runtime": check_runtime,
 }
-"""Layers and augmentations have tests of their own, with random configurations."""
-EXEMPLIFIED: tuple[tuple[Callable[..., None], type[Loss | Metric]], ...] = (
-    *((check_loss, cls) for cls in LOSSES),
-    *((check_metric, cls) for cls in METRICS),
-)
+"""Kinds of components without examples; the others are proved on theirs, in `test_proofs`."""
 ARGUMENTS = {
     "CSVLog": ['CSVLog("log.csv")'],
     "JSONLog": ['JSONLog("log.jsonl")'],
@@ -46,7 +33,7 @@ ARGUMENTS = {
     "TimeLimit": ["TimeLimit(0.05)"],
     "EarlyStopping": ["EarlyStopping()", 'EarlyStopping(monitor="accuracy", patience=1, min_delta=0.1)'],
 }
-"""Expressions of those without examples that need arguments, or have some that do much; others are tried without."""
+"""Expressions of those that need arguments, or have some that do much; others are tried without."""
 
 
 def built_in(kind: str) -> dict[str, type[Component]]:
@@ -56,10 +43,8 @@ def built_in(kind: str) -> dict[str, type[Component]]:
 
 
 def expressions(kind: str) -> list[tuple[str, str]]:
-    """The examples of each class, where it gives some."""
-    found = built_in(kind).items()
-    examples = {name: [one.expression for one in getattr(cls, "examples", ())] for name, cls in found}
-    return [(kind, text) for name, _ in found for text in examples[name] or ARGUMENTS.get(name, [f"{name}()"])]
+    """Some of each class."""
+    return [(kind, text) for name in built_in(kind) for text in ARGUMENTS.get(name, [f"{name}()"])]
 
 
 @pytest.mark.parametrize(("kind", "text"), [case for kind in CHECKS for case in expressions(kind)])
@@ -69,14 +54,6 @@ def test_each_keeps_its_contract(kind: str, text: str, tmp_path: Path, monkeypat
     if kind == "runtime" and not is_installed(found):  # type: ignore[arg-type]  # the catalog gives components of every kind
         pytest.skip(f"{text} is not installed")
     CHECKS[kind](text)
-
-
-EXAMPLES = [(check, example) for check, cls in EXEMPLIFIED for example in cls.examples]
-
-
-@pytest.mark.parametrize(("check", "example"), EXAMPLES, ids=lambda one: getattr(one, "expression", ""))
-def test_each_loss_and_metric_keeps_its_contract(check: Callable[..., None], example: Example) -> None:
-    check(example.expression, example.in_shape)
 
 
 def your_data(folder: Path) -> list[str]:

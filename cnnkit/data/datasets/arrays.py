@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit import axes
+from cnnkit.components import checks
 from cnnkit.components.checks import true_or_false
 from cnnkit.components.contracts import Dataset
+from cnnkit.components.value_description import shown
 from cnnkit.data.formats.array_files import LABELS, check_counts, read_npy, read_npz
 from cnnkit.data.formats.checked_files import find_given
 from cnnkit.data.formats.hdf5 import read_hdf5
@@ -54,19 +56,18 @@ class Arrays(Dataset):
         targets: str | os.PathLike[str] = "",
         signals: bool = False,
     ) -> None:
-        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-            raise ConfigError(f'path must be the name of a file, such as "shapes.npz", got {path!r}')
-        if not isinstance(targets, str | os.PathLike):
-            raise ConfigError(f'targets must be the name of an .npy file, such as "classes.npy", got {targets!r}')
-        self.path = os.fspath(path)
+        self.path = checks.path("path", path, 'the name of a file, such as "shapes.npz"')
         self.test = proper_fraction("test", test)
         self.seed = legacy_seed("seed", seed)
-        self.targets = os.fspath(targets)
+        needed = 'the name of an .npy file, such as "classes.npy"'
+        self.targets = checks.path("targets", targets, needed) if not isinstance(targets, str) or targets else ""
         self.signals = true_or_false("signals", signals)
         if self._kind == ".npy" and not self.targets:
             raise ConfigError(f"{self.path} is one array, the inputs: name the .npy file of their targets with targets")
         if self._kind != ".npy" and self.targets:
-            raise ConfigError(f"targets goes with a path that ends in .npy; {self.path} has its targets inside")
+            raise ConfigError(
+                f"targets goes with a path that ends in .npy, {self.path} has its targets inside; got {shown(targets)}"
+            )
 
     def load(self, data_dir: Path) -> Data:
         """Read the file, or where its rows are, and check everything in it."""

@@ -13,8 +13,10 @@ from typing import cast, get_args
 import numpy as np
 
 from cnnkit.class_indices import listed
+from cnnkit.components import checks
 from cnnkit.components.checks import one_of, pair
 from cnnkit.components.contracts import Dataset
+from cnnkit.components.value_description import shown
 from cnnkit.data.formats.checked_files import find_given
 from cnnkit.data.formats.content_hashes import content_hashes
 from cnnkit.data.formats.decoded_images import WHITE, Decoded, Form, cache_folder, decode
@@ -56,11 +58,9 @@ class ImageFolder(Dataset):
         seed: int = 0,
         on_error: str = "refuse",
     ) -> None:
-        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-            raise ConfigError(f'path must be the name of a folder, such as "photos", got {path!r}')
-        if channels not in (1, 3):
-            raise ConfigError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
-        self.path = os.fspath(path)
+        if type(channels) is not int or channels not in (1, 3):
+            raise ConfigError(f"channels must be 1 (grey) or 3 (colour), got {shown(channels)}")
+        self.path = checks.path("path", path, 'the name of a folder, such as "photos"')
         self.size = pair("size", size)
         self.channels = channels
         self.resize = cast(Resize, one_of("resize", resize, get_args(Resize)))

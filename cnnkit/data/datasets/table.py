@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnkit.components import checks
 from cnnkit.components.checks import whole
 from cnnkit.components.contracts import Dataset
+from cnnkit.components.value_description import shown
 from cnnkit.data.formats.checked_files import find_given
 from cnnkit.data.formats.text_tables import read_table
 from cnnkit.data.split import legacy_seed, proper_fraction, split_validation
@@ -43,14 +45,12 @@ class Table(Dataset):
         test: float = 0.2,
         seed: int = 0,
     ) -> None:
-        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-            raise ConfigError(f'path must be the name of a file, such as "digits.csv", got {path!r}')
-        if isinstance(target, bool) or not isinstance(target, str | int):
-            raise ConfigError(f'target must be the name or position of a column, such as "label" or -1, got {target!r}')
         if image is not None and (not isinstance(image, list | tuple) or len(image) != 3):
-            raise ConfigError(f"image must be the shape (C, H, W) of an image, such as (1, 28, 28), got {image!r}")
-        self.path = os.fspath(path)
-        self.target = target
+            raise ConfigError(f"image must be the shape (C, H, W) of an image, such as (1, 28, 28), got {shown(image)}")
+        self.path = checks.path("path", path, 'the name of a file, such as "digits.csv"')
+        column = 'the name or position of a column, such as "label" or -1'
+        is_position = isinstance(target, int) and not isinstance(target, bool) and abs(target) <= checks.LARGEST
+        self.target = target if is_position else checks.text("target", target, column)
         self.image = image if image is None else tuple(whole("image", length) for length in image)
         self.test = proper_fraction("test", test)
         self.seed = legacy_seed("seed", seed)

@@ -23,6 +23,8 @@ SHOWN = 5
 """Inputs of a merge in a message."""
 UNUSED = np.random.default_rng(0)
 """For layers that draw nothing; to make one takes longer than to build such a layer."""
+TOO_LARGE = ("array is too big", "Maximum allowed")
+"""How NumPy's ValueErrors begin for arrays that no memory could hold."""
 INPUT = -1
 """The index that stands for the network's input."""
 
@@ -106,11 +108,11 @@ class Builder:
         except CnnkitError as error:
             error.args = (f"layer {name} = {layer!r}, after {self._before(value)}: {error}",)
             raise
-        except MemoryError:
-            raise ConfigError(
-                f"layer {name} = {layer!r}, after {self._before(value)}: it needs too much memory"
-            ) from None
         except Exception as error:
+            if isinstance(error, MemoryError) or str(error).startswith(TOO_LARGE):
+                raise ConfigError(
+                    f"layer {name} = {layer!r}, after {self._before(value)}: it needs too much memory"
+                ) from None
             error.add_note(f"in build of layer {name} = {layer!r}, after {self._before(value)}")
             raise
         self._built[id(layer)] = node = Node(index, name, layer, (value,), (in_shape,), tuple(out_shape))
