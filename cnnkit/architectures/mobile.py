@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from cnnkit.architectures.blocks import Part, classifier, depthwise, normalised
 from cnnkit.components import Architecture, Layer
-from cnnkit.components.checks import positive, whole
+from cnnkit.components.checks import is_number, positive, whole
 from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.layers import (

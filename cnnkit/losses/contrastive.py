@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ SHORTEST = 1e-12
 """What a length is at least, by which an output is divided."""
 
 
-@dataclass(frozen=True)
-class _Compared:
+class _Compared(NamedTuple):
     """What the gradient needs of a batch of B samples."""
 
     directions: Array
