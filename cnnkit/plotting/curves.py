@@ -38,6 +38,7 @@ _UNITS = {
     "mean_iou": "mean IoU (overlap with truth)",
     "psnr": "PSNR (dB)",
     "r2": "R²",
+    "rmse": "root mean square error",
     "ssim": "SSIM (1: equal images)",
 }
 
@@ -121,15 +122,19 @@ def _draw(axes: Axes, name: str, history: Mapping[str, Curve], kept_epoch: int |
 
 
 def stretch(axes: Axes, name: str, values: Curve) -> None:
-    """Show differences at the end of a training as well as those at its beginning: a logarithmic axis for a loss that
-    falls by a factor of FAR, and the cube root of what is missing to 1 for an accuracy, if that does.
+    """Show differences at the end of a training as well as those at its beginning: a logarithmic axis for a loss or
+    error that falls by a factor of FAR, the cube root of what is missing to 1 for an accuracy, if that does, and R
+    squared from 0 on, the worth of a constant answer.
     """
+    if name == "r2" and values and min(values) < 0 < max(values):
+        axes.set_ylim(0, 1.06 * max(values))
+        axes.set_ylabel(f"{with_unit(name)} (from 0)")
     if not values or min(values) < 0:
         return
-    if name == "loss" and 0 < min(values) * FAR <= max(values):
+    if name in ("loss", "mae", "rmse") and 0 < min(values) * FAR <= max(values):
         axes.set_yscale("log")
         plain_ticks(axes, many=max(values) < 20 * min(values))
-        axes.set_ylabel(f"{name} (mean per sample, log)")
+        axes.set_ylabel("loss (mean per sample, log)" if name == "loss" else f"{with_unit(name)} (log)")
     elif name == "accuracy" and max(values) <= 1 and (1 - max(values)) * FAR <= 1 - min(values):
         axes.set_yscale("function", functions=(_place, _share))
         places = _place(np.array([min(values), max(values)]))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MOST_IMAGES = 240
 MOST_CLASSES = 120
 MOST_OF_A_CLASS = 16
+MOST_UNNAMED, UNNAMED_ACROSS = 32, 8
+"""Samples that have no class: how many are shown, and beside each other."""
 EPOCHS = MOST_OF_A_CLASS - 1
 """In which an augmented sample is shown."""
 WIDTH, HEIGHT = SLIDE
@@ -41,10 +43,11 @@ def write_samples(data: Data, path: str | Path, augmentations: Sequence[Augmenta
     DataError for inputs that are not images.
     """
     images, labels = _augmented(data, augmentations) if augmentations else _chosen(data)
+    names = data.labels if _has_classes(data) else ("",) * (int(labels.max(initial=0)) + 1)
     title = data.name
     if augmentations:
         title += f": as it is, and in {EPOCHS} epochs with {', '.join(map(repr, augmentations))}"
-    return save(draw_samples(images, labels, data.labels, title), path)
+    return save(draw_samples(images, labels, names, title), path)
 
 
 @picture
@@ -88,20 +91,26 @@ def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str)
 
 
 def _chosen(data: Data) -> tuple[Array, Array]:
-    """The first training samples of each class, and their labels; values to regress are one class without a name."""
+    """The first training samples of each class, and their labels; of other targets some, in groups without a name."""
     x, y = data.train.x, indices_of(data.train.y)
-    if y.ndim != 1 or not are_indices(y):
-        return x[:MOST_OF_A_CLASS], np.zeros(len(x[:MOST_OF_A_CLASS]), np.int64)
+    if not _has_classes(data):
+        return x[:MOST_UNNAMED], np.arange(len(x[:MOST_UNNAMED])) // UNNAMED_ACROSS
     classes = np.unique(y)[:MOST_CLASSES]
     each = max(1, min(MOST_OF_A_CLASS, MOST_IMAGES // len(classes), 2 * len(classes) + 2))  # few classes, large images
     index = np.concatenate([np.flatnonzero(y == label)[:each] for label in classes])
     return x[index], y[index]
 
 
+def _has_classes(data: Data) -> bool:
+    """Whether each sample has one class; others have values, several labels, or classes of pixels."""
+    y = indices_of(data.train.y)
+    return y.ndim == 1 and are_indices(y)
+
+
 def _augmented(data: Data, augmentations: Sequence[Augmentation | Mixing]) -> tuple[Array, Array]:
     """The first training sample of each class, and the same in several epochs; in the order of the epochs."""
     x, y = data.train.x, indices_of(data.train.y)
-    is_class = y.ndim == 1 and are_indices(y)
+    is_class = _has_classes(data)
     classes = np.unique(y)[:MOST_CLASSES] if is_class else [None]
     first = np.array([0 if label is None else int(np.argmax(y == label)) for label in classes])
     samples = Augmented(x, y, augmentations, max(len(data.labels), int(y.max(initial=0)) + 1))

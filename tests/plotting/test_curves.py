@@ -144,3 +144,11 @@ def test_a_long_history_is_thinned(figures: list[Any]) -> None:
     assert len(line.get_xdata()) <= 2001
     assert (line.get_xdata()[0], line.get_xdata()[-1]) == (1, 100_001)
     assert line.get_ydata()[-1] == 1 / 100_001
+
+
+def test_errors_of_values_are_stretched_and_r_squared_begins_at_0() -> None:
+    figure: Any = draw_curves({"loss": [9.0, 8.0], "mae": [20.0, 1.0, 0.5], "r2": [-30.0, 0.5, 0.9]}, "net@1")
+    loss, mae, r2 = figure.axes[:3]
+    assert (mae.get_yscale(), mae.get_ylabel()) == ("log", "mean absolute error (log)")
+    assert (r2.get_ylim()[0], r2.get_ylabel()) == (0, "R² (from 0)")
+    assert loss.get_yscale() == "linear"

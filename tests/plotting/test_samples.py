@@ -169,3 +169,19 @@ def test_images_with_classes_of_pixels_are_shown_in_one_group(tmp_path: Path) ->
     for targets in (y, np.moveaxis(np.eye(3, dtype=np.float32)[y], -1, 1)):
         data = Data(Samples(x, targets), Samples(x, targets), name="masks")
         assert write_samples(data, tmp_path / "masks.svg").exists()
+
+
+def test_samples_without_one_class_have_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+
+    def noted(*given: Any) -> Any:
+        drawn.extend(given)
+        return draw_samples(*given)
+
+    monkeypatch.setattr("cnnkit.plotting.samples.draw_samples", noted)
+    data = load_dataset("MeanInk(Digits())")
+    write_samples(data, tmp_path / "ink.png")
+    images, groups, names, _ = drawn
+    np.testing.assert_array_equal(images, data.train.x[:32])
+    assert groups.tolist() == [number // 8 for number in range(32)]
+    assert names == ("",) * 4
