@@ -16,9 +16,8 @@ from cnnkit.errors import ComponentError
 
 MakePlugin = Callable[..., Plugin]
 HOOKS = (
-    "cnnkit_layers, cnnkit_initializers, cnnkit_losses, cnnkit_optimizers, cnnkit_gradients, cnnkit_schedules, "
-    "cnnkit_metrics, cnnkit_datasets, "
-    "cnnkit_augmentations, cnnkit_callbacks, cnnkit_runtimes"
+    "cnnkit_architectures, cnnkit_layers, cnnkit_initializers, cnnkit_losses, cnnkit_optimizers, cnnkit_gradients, "
+    "cnnkit_schedules, cnnkit_metrics, cnnkit_datasets, cnnkit_augmentations, cnnkit_callbacks, cnnkit_runtimes"
 )
 
 

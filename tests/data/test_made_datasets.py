@@ -194,7 +194,7 @@ def test_data_that_is_refused(made: Dataset, message: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("Denoising(3)", r"Denoising is made of another dataset, such as Denoising\(MNIST\(\)\), got 3"),
+        ("Denoising(3)", r"of must be a dataset that Denoising is made of, as in Denoising\(MNIST\(\)\), got 3"),
         ("Denoising(Digits(), stddev=-1)", r"stddev must be a number, 0 or above, got -1"),
         ('Overlapping(Digits(), targets="boxes")', r"targets must be one of 'pixels', 'labels', got 'boxes'"),
         ("Overlapping(Digits(), train=0)", r"train must be a whole number, 1 or above, got 0"),

@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import re
+import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,9 +14,9 @@ import numpy as np
 
 from cnnkit.arguments import signature
 from cnnkit.components import Component, Layer, Merge, installed_catalog
-from cnnkit.components.expressions import parse
+from cnnkit.components.expressions import Call, parse
 from cnnkit.components.plugin_metadata import BUILT_IN, KINDS
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CheckError, CnnkitError
 from cnnkit.testing.comparing import check_expression
 from cnnkit.testing.random_configurations import made
 from cnnkit.testing.single_layer import alone
@@ -112,10 +113,22 @@ def _arguments(cls: type[Component], text: str) -> dict[str, Any]:
     """All arguments of an expression, with the defaults."""
     parameters = signature(cls).parameters
     call = parse(text)
-    bound = signature(cls).bind(*call.args, **call.kwargs)
+    bound = signature(cls).bind_partial(*call.args, **call.kwargs)
     bound.apply_defaults()
+    for name, hint in typing.get_type_hints(cls.__init__).items():
+        if name not in bound.arguments and name in parameters and issubclass(hint, Component):
+            bound.arguments[name] = Call(_simple(hint))
     kinds = cls.argument_kinds
     return {name: made(kinds.get(name, cls.kind), bound.arguments[name]) for name in parameters}
+
+
+def _simple(kind: type[Component]) -> str:
+    """The name of a built-in class of a kind that needs no arguments."""
+    for cls in built_in():
+        needed = [one for one in signature(cls).parameters.values() if one.default is one.empty]
+        if issubclass(cls, kind) and not needed:
+            return cls.__name__
+    raise CheckError(f"no {kind.__name__} can be made without arguments")
 
 
 def _answer_faults(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.components.contracts import Dataset
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, DataError
 from cnnkit.types import Array, Data, Inputs, Preprocessing, Shape
 
@@ -20,7 +21,7 @@ MOST_BYTES = 2**31
 def source(name: str, of: Dataset) -> Dataset:
     """The dataset that another one is made of; raises ConfigError for anything else."""
     if not isinstance(of, Dataset):
-        raise ConfigError(f"{name} is made of another dataset, such as {name}(MNIST()), got {of!r}")
+        raise ConfigError(f"of must be a dataset that {name} is made of, as in {name}(MNIST()), got {shown(of)}")
     return of
 
 
