@@ -16,7 +16,7 @@ from cnnkit.cli import main
 from cnnkit.errors import CnnkitError, PlotError, ShapeError
 from cnnkit.onnx.runtimes import OnnxRuntime, ReferenceEvaluator
 from cnnkit.registry.bundle import CARD
-from cnnkit.types import Array, Data, Samples
+from cnnkit.types import Array, Data, Samples, Task
 
 SHAPE, COUNT = (2, 4, 4), 40
 NAMES = ("ant", "bee", "cat")
@@ -257,6 +257,14 @@ def test_targets_of_another_shape_are_not_drawn(name: str) -> None:
     samples = Samples(X, np.zeros((COUNT, 7), np.float32))
     with pytest.raises(PlotError, match=r"gives .*3 .*, targets of shape .* and the dataset has \(7,\): choose a data"):
         plot(load_model(ref(name)), "predictions", data=Data(samples, samples))
+
+
+@pytest.mark.parametrize("task", [Task("labels", from_logits=True), Task("values"), Task("classes", from_logits=True)])
+def test_what_is_said_of_each_step_of_a_signal_is_not_drawn(task: Task) -> None:
+    model = Sequential(["Conv1D(2, 3, padding=1)"], (1, 9), task=task)
+    samples = Samples(np.zeros((4, 1, 9), np.float32), np.zeros((4, 2, 9), np.float32))
+    with pytest.raises(PlotError, match=r"the model gives .*: there is no picture of what is said of each step"):
+        plot(model, "predictions", data=Data(samples, samples))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -248,6 +248,8 @@ def _predictions(subject: Subject) -> Figure:
     from cnnkit.plotting import pixel_predictions, predictions, value_predictions
 
     model, of_pixels = subject.model, len(subject.model.output_shape) == 3
+    if len(model.output_shape) == 2:
+        raise PlotError(f"{subject.name} gives {model.gives}: there is no picture of what is said of each step")
     if model.task.gives == "classes" and not of_pixels:
         probabilities, samples = subject.probabilities, subject.samples
         return predictions.draw_predictions(samples.x, samples.y, probabilities, model.labels, subject.name)
