@@ -7,11 +7,14 @@ the whole page, `sh` line by line, `toml` is parsed, and `text` is only read.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import re
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
 import tomllib
@@ -22,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from cnnkit.cli import main
 from cnnkit.components import installed_catalog
 from cnnkit.errors import RecipeError
 from cnnkit.training.recipe import Recipe
@@ -104,8 +108,9 @@ class Reader:
         match words:
             case _ if command in SET_UP:
                 return
-            case ["cnnkit", *_]:
-                words[0] = str(Path(sys.executable).with_name("cnnkit"))
+            case ["cnnkit", *arguments]:
+                run_here(command, arguments)
+                return
             case ["pip", "install", path] if path.startswith("./"):
                 options = ["--no-index", "--no-build-isolation", "--no-deps", "--no-compile", "--target", str(site)]
                 words = [sys.executable, "-m", "pip", "install", "--quiet", *options, path]
@@ -114,12 +119,25 @@ class Reader:
             case _:
                 raise AssertionError(f"the runner does not know how to try {command!r}")
         paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1"}
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{command!r} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         if words[1:3] == ["-m", "pip"]:
             importlib.invalidate_caches()  # this process has read before what is installed
             installed_catalog.cache_clear()
+
+
+def run_here(command: str, arguments: list[str]) -> None:
+    """Run a command of cnnkit in this process, which need not import everything again for each; it must succeed."""
+    handler, printed = signal.getsignal(signal.SIGINT), io.StringIO()
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        pytest.raises(SystemExit) as stop,
+    ):
+        main(arguments)
+    signal.signal(signal.SIGINT, handler)  # a process that was interrupted does not listen any more
+    assert not stop.value.code, f"{command!r} ended with {stop.value.code}:\n{printed.getvalue()}"
 
 
 def commands(block: Block) -> list[str]:
@@ -131,6 +149,7 @@ def commands(block: Block) -> list[str]:
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     before = set(sys.modules)
     installed_catalog.cache_clear()
