@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from cnnkit.cli import (
+    attribute,
     compare,
     datasets,
     doctor,
@@ -69,6 +70,7 @@ for command in (
     evaluate.evaluate,
     predict.predict,
     explain.explain,
+    attribute.attribute,
     plot.plot,
     export.export,
     validate.validate,
