@@ -49,9 +49,21 @@ def explain(
         int | None,
         typer.Option(metavar="N", help="Instead of a file: the test sample with this number, counted from 0."),
     ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Only this layer, named as in summary, in depth: all of its maps and filters."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.html."),
+        typer.Option(
+            "--output",
+            "-o",
+            callback=expanded_path,
+            metavar="FILE",
+            help="Default: <name>-<number>.html, or <name>-<number>-<layer>.html.",
+        ),
     ] = None,
     label: Annotated[
         str | None,
@@ -87,7 +99,8 @@ def explain(
     may_choose = trusted(trust)
     record = Registry(registry).read(ref)
     version = record.version
-    target_file = output or Path(f"{version.name}-{version.number}.html")
+    ending = "" if layer is None else f"-{layer}"
+    target_file = output or Path(f"{version.name}-{version.number}{ending}.html")
     check_target(target_file, DataError, PAGE)
     model, record = record.model(), replace(record, state={})  # the model has copies
     target: Any = None
@@ -110,14 +123,14 @@ def explain(
     chosen: Any = loss or recorded_loss(record.manifest, may_choose)
     with waiting("explaining"):
         explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source, picture=picture)
-        write_page(explanation, target_file)
+        write_page(explanation, target_file, layer=layer)
     if np.isnan(explanation.scores).any():
         warn(not_finite(version.ref, "the image"))
     wrong = [trace.node.name for trace in explanation.trace.layers if trace.check and not trace.check.ok]
     if wrong:
         warn(f"the gradient check failed in {', '.join(wrong)}")
     if as_json:
-        say_json(_document(explanation, target_file))
+        say_json(_document(explanation, target_file, layer))
         return
     facts: dict[str, object] = {"explained": version.ref, "image": source}
     if said := _said(explanation):
@@ -183,7 +196,7 @@ def _shown(values: Array) -> str:
     return ", ".join(f"{value:.6g}" for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
 
-def _document(explanation: Explanation, file: Path) -> dict[str, object]:
+def _document(explanation: Explanation, file: Path, layer: str | None) -> dict[str, object]:
     layers = [
         {
             "name": trace.node.name,
@@ -194,6 +207,7 @@ def _document(explanation: Explanation, file: Path) -> dict[str, object]:
             "gradient_ok": trace.check and trace.check.ok,
         }
         for trace in explanation.trace.layers
+        if layer in (None, trace.node.name)
     ]
     predicted, probabilities = explanation.predicted, explanation.probabilities
     return {
