@@ -23,6 +23,7 @@ from cnnkit.cli import (
     predict,
     reproduce,
     summary,
+    sweep,
     train,
     validate,
 )
@@ -67,6 +68,7 @@ app = typer.Typer(
 for command in (
     train.train,
     compare.compare,
+    sweep.sweep,
     evaluate.evaluate,
     predict.predict,
     explain.explain,
