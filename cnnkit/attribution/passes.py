@@ -35,9 +35,12 @@ class Passes:
         cost.check_copies(COPIES)
         self.tile = max(1, min(MOST_SAMPLES, TILE_BYTES // (COPIES * cost.outputs)))
 
-    def tiles(self, count: int) -> Iterator[slice]:
-        """So many passes, a tile at a time. Raises CostError if loops of the layers go round too often for them."""
-        self._engine.plain_cost.check_rounds(count, self.tile)
+    def tiles(self, count: int, times: int = 1) -> Iterator[slice]:
+        """So many samples, a tile at a time, each to pass so many times.
+
+        Raises CostError if loops of the layers go round too often for that.
+        """
+        self._engine.plain_cost.check_rounds(count * times, self.tile)
         return (slice(start, min(start + self.tile, count)) for start in range(0, count, self.tile))
 
     def scores(self, x: Array, weights: Array) -> Array:
@@ -66,8 +69,10 @@ class Passes:
             last = self.nodes[-1].index
             pending = {last: weights.reshape(values[last].shape)}
             for node in reversed(self.nodes[at + 1 :]):
-                dxs = _back(plain, node, pending.pop(node.index), caches.pop())  # every node leads to the last one
-                for source, dx in zip(node.inputs, dxs, strict=True):
+                cache, dy = caches.pop(), pending.pop(node.index, None)
+                if dy is None:  # it does not lead to the last of these nodes
+                    continue
+                for source, dx in zip(node.inputs, _back(plain, node, dy, cache), strict=True):
                     pending[source] = pending[source] + dx if source in pending else dx
         return np.array(values[at]), np.array(pending[at])
 
