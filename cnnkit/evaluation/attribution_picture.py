@@ -11,9 +11,9 @@ from cnnkit.types import Array
 
 SCALES = {
     "gradcam": "Grad-CAM: weighted maps of the layer",
-    "integrated-gradients": "what the pixel adds to {score}",
-    "occlusion": "fall of {score} when it is covered",
-    "gradient": "change of {score} for one unit of the pixel",
+    "integrated-gradients": "added to {score}",
+    "occlusion": "fall of {score} when covered",
+    "gradient": "change of {score} for one unit",
 }
 NAMES = {
     "gradcam": "Grad-CAM",
@@ -24,16 +24,17 @@ NAMES = {
 
 
 def is_drawn(model: Network) -> bool:
-    """Whether the inputs of a model are images that a screen can show."""
-    return len(model.input_shape) == 3 and model.input_shape[0] in (1, 3)
+    """Whether the inputs of a model are images that a screen can show, or signals."""
+    return len(model.input_shape) == 2 or (len(model.input_shape) == 3 and model.input_shape[0] in (1, 3))
 
 
 def write_attribution(
     model: Network, image: Array, found: Attribution, share: float | None, path: Path, name: str, source: str
 ) -> Path:
-    """Write the picture for the first sample, (C, H, W); share: the probability of what is explained, if it has one.
+    """Write the picture for the first sample.
 
-    name, source: of the model, and where the image is from. Raises PlotError if it cannot be written.
+    image: (C, H, W), or a signal (C, L); share: the probability of what is explained, if it has one; name, source: of
+    the model, and where the image is from. Raises PlotError if it cannot be written.
     """
     from cnnkit.plotting.attribution_maps import draw_attribution
     from cnnkit.plotting.predictions import percent
@@ -41,7 +42,8 @@ def write_attribution(
 
     index, is_value = int(found.targets[0]), model.task.gives == "values"
     label = model.labels[index] if model.labels else f"{NOUNS[model.task.gives]} {index}"
-    said = f"{found.scores[0]:.4g}" if share is None else percent(share)
+    score = f"{'' if is_value else 'logit '}{found.scores[0]:.4g}"
+    said = score if share is None else percent(share)
     figure = draw_attribution(
         image,
         found.maps[0],

@@ -53,6 +53,21 @@ def test_channels_are_added_up_and_what_is_never_negative_begins_at_0() -> None:
     assert over(image, np.zeros((2, 3)))[1] == (0, 1)
 
 
+def test_a_signal_has_its_curves_before_the_map() -> None:
+    signal = np.array([[0.0, 4, 2], [1, 1, 1]])
+    axes, bar = draw_attribution(signal, np.array([1.0, -1, 0]), "a title", caption="one", method="two").axes
+    assert axes.get_title() == "one: two"
+    np.testing.assert_allclose(
+        np.asarray(axes.images[0].get_array())[0], [rgb(VERMILION), rgb(BLUE), [1] * 3], atol=0.01
+    )
+    assert [np.asarray(line.get_ydata()).tolist() for line in axes.lines] == signal.tolist()
+    assert bar.get_ylim() == (-1, 1)
+    one = draw_attribution(signal[:1], np.array([[1.0, 2, 0]]), "a title").axes
+    assert one[1].get_ylim() == (0, 2)
+    with pytest.raises(PlotError, match=r"expected a map of shape \(3,\) or \(2, 3\), got \(2,\)"):
+        draw_attribution(signal, np.zeros(2), "")
+
+
 def test_what_cannot_be_drawn() -> None:
     image = np.zeros((1, 2, 3))
     with pytest.raises(PlotError, match=r"expected a map of shape \(2, 3\) or \(1, 2, 3\), got \(3, 2\)"):
