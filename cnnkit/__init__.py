@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         testing,
     )
     from cnnkit.api import export_bundle, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
+    from cnnkit.attribution import attribute
     from cnnkit.comparison import draw_comparison
     from cnnkit.comparison.compare import compare, resume_comparison
     from cnnkit.components import Augmentation, Layer, Mixing, hookimpl
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from cnnkit.explanation import explain, write_page
     from cnnkit.layers import Concat, Residual
     from cnnkit.network import Augmented, Graph, Sequential
+    from cnnkit.plotting.attribution_maps import draw_attribution
     from cnnkit.plotting.confusion import draw_confusion
     from cnnkit.plotting.network_picture import draw_network
     from cnnkit.registered_training import RegisteredTraining
@@ -65,6 +67,7 @@ __all__ = [
     "Sequential",
     "Trainer",
     "as_targets",
+    "attribute",
     "augmentations",
     "calibration",
     "check_reproduction",
@@ -72,6 +75,7 @@ __all__ = [
     "compare",
     "confusion_matrix",
     "describe",
+    "draw_attribution",
     "draw_comparison",
     "draw_confusion",
     "draw_network",
@@ -112,6 +116,7 @@ _MODULES = {
         "train",
         "validate_onnx",
     ),
+    "cnnkit.attribution": ("attribute",),
     "cnnkit.comparison": ("draw_comparison",),
     "cnnkit.comparison.compare": ("compare", "resume_comparison"),
     "cnnkit.components": ("Augmentation", "Layer", "Mixing", "hookimpl"),
@@ -124,6 +129,7 @@ _MODULES = {
     "cnnkit.evaluation.confusion": ("class_report", "confusion_matrix"),
     "cnnkit.network": ("Augmented", "Graph", "Sequential"),
     "cnnkit.evaluation.plot": ("plot",),
+    "cnnkit.plotting.attribution_maps": ("draw_attribution",),
     "cnnkit.plotting.confusion": ("draw_confusion",),
     "cnnkit.plotting.network_picture": ("draw_network",),
     "cnnkit.evaluation.predict": ("predict_files",),

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from cnnkit.cli import (
+    attribute,
     compare,
     datasets,
     doctor,
@@ -22,6 +23,7 @@ from cnnkit.cli import (
     predict,
     reproduce,
     summary,
+    sweep,
     train,
     validate,
 )
@@ -66,9 +68,11 @@ app = typer.Typer(
 for command in (
     train.train,
     compare.compare,
+    sweep.sweep,
     evaluate.evaluate,
     predict.predict,
     explain.explain,
+    attribute.attribute,
     plot.plot,
     export.export,
     validate.validate,

@@ -108,8 +108,8 @@ def compare(
             datasets,
             base=base,
             grid=grid or (),
-            overrides=_overrides(overrides, epochs, batch_size),
-            seeds=None if seeds is None else _seeds(seeds),
+            overrides=overrides_of(overrides, epochs, batch_size),
+            seeds=None if seeds is None else seeds_of(seeds),
             register=cast(Any, register or "best"),  # it is checked there
         )
         place = None
@@ -123,7 +123,7 @@ def compare(
         }
         given |= {"--batch-size": batch_size, "--set": overrides, "--register": register}
         plan, place = _unfinished(store, resume, [name for name, value in given.items() if value])
-    with _spread(backend, jobs), place or begin(plan, store, datasets) as place:
+    with spread_runs(backend, jobs), place or begin(plan, store, datasets) as place:
         try:
             live = LiveComparison(console(sys.stderr))
             comparison = carry_out(plan, place, store, datasets, progress=live)
@@ -155,13 +155,13 @@ def compare(
         raise trouble
 
 
-def _overrides(given: list[str] | None, epochs: int | None, batch_size: int | None) -> list[str]:
+def overrides_of(given: list[str] | None, epochs: int | None, batch_size: int | None) -> list[str]:
     """`--set` first, then the flags."""
     flags = {"epochs": epochs, "batch_size": batch_size}
     return [*(given or ()), *(f"train.{key}={value}" for key, value in flags.items() if value is not None)]
 
 
-def _seeds(text: str) -> int | list[int]:
+def seeds_of(text: str) -> int | list[int]:
     """How many, `3`, or which, `0,5`; a comma at the end makes a list of one."""
     from cnnkit.errors import ConfigError
 
@@ -199,7 +199,7 @@ def _unfinished(store: Registry, name: str, given: list[str]) -> tuple[Compariso
 
 
 @contextlib.contextmanager
-def _spread(backend: str, jobs: int | None) -> Iterator[None]:
+def spread_runs(backend: str, jobs: int | None) -> Iterator[None]:
     """Configure joblib; for dask with a client of the cluster that its own setting names, else of a new one here."""
     from joblib import parallel_config
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnkit.cli.one_input import from_dataset, from_file
 from cnnkit.cli.options import (
     DataFolder,
     DatasetChoice,
@@ -23,15 +24,13 @@ from cnnkit.cli.options import (
     expanded_path,
 )
 from cnnkit.cli.output import say_json, say_pairs, warn
-from cnnkit.cli.recorded_components import chosen_dataset, recorded_framing, recorded_level, recorded_loss
+from cnnkit.cli.recorded_components import recorded_loss
 from cnnkit.waiting_line import waiting
 
 if TYPE_CHECKING:
     from cnnkit.explanation import Explanation
     from cnnkit.network import Network
-    from cnnkit.registry import Record
-    from cnnkit.registry.trust import Trust
-    from cnnkit.types import Array, Samples
+    from cnnkit.types import Array
 
 
 SHOWN = 6
@@ -50,9 +49,21 @@ def explain(
         int | None,
         typer.Option(metavar="N", help="Instead of a file: the test sample with this number, counted from 0."),
     ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Only this layer, named as in summary, in depth: all of its maps and filters."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.html."),
+        typer.Option(
+            "--output",
+            "-o",
+            callback=expanded_path,
+            metavar="FILE",
+            help="Default: <name>-<number>.html, or <name>-<number>-<layer>.html.",
+        ),
     ] = None,
     label: Annotated[
         str | None,
@@ -88,17 +99,18 @@ def explain(
     may_choose = trusted(trust)
     record = Registry(registry).read(ref)
     version = record.version
-    target_file = output or Path(f"{version.name}-{version.number}.html")
+    ending = "" if layer is None else f"-{layer}"
+    target_file = output or Path(f"{version.name}-{version.number}{ending}.html")
     check_target(target_file, DataError, PAGE)
     model, record = record.model(), replace(record, state={})  # the model has copies
     target: Any = None
     picture = None
     if image is not None and sample is None:
-        x, source, picture = _from_file(image, record, model, invert, fit, may_choose)
+        x, source, picture = from_file(image, record, model, invert, fit, may_choose)
     elif sample is not None and image is None:
         if fit or invert is not Inverting.AUTO:
             raise ConfigError("--fit and --invert prepare image files, and --sample N is none: remove them")
-        x, target, source = _from_dataset(sample, dataset, record, model, data_dir, may_choose)
+        x, target, source = from_dataset(sample, dataset, record, model, data_dir, may_choose)
     else:
         raise ConfigError("expected one image to explain: give either --image FILE or --sample N")
     if label is not None:
@@ -111,14 +123,14 @@ def explain(
     chosen: Any = loss or recorded_loss(record.manifest, may_choose)
     with waiting("explaining"):
         explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source, picture=picture)
-        write_page(explanation, target_file)
+        write_page(explanation, target_file, layer=layer)
     if np.isnan(explanation.scores).any():
         warn(not_finite(version.ref, "the image"))
     wrong = [trace.node.name for trace in explanation.trace.layers if trace.check and not trace.check.ok]
     if wrong:
         warn(f"the gradient check failed in {', '.join(wrong)}")
     if as_json:
-        say_json(_document(explanation, target_file))
+        say_json(_document(explanation, target_file, layer))
         return
     facts: dict[str, object] = {"explained": version.ref, "image": source}
     if said := _said(explanation):
@@ -130,48 +142,6 @@ def explain(
         "file": target_file,
     }
     say_pairs(facts)
-
-
-def _from_file(
-    file: Path, record: Record, model: Network, invert: Inverting, fit: bool, trust: Trust
-) -> tuple[Array, str, Array | None]:
-    """The image, where it is from and what was done to it, and what it is in the file."""
-    from cnnkit.errors import DataError
-    from cnnkit.evaluation.file_inputs import Reading, read_file
-
-    level = None if file.suffix.lower() == ".npy" else recorded_level(model, record.manifest, trust)
-    if fit and not model.framing.content:
-        model.framing = recorded_framing(record.manifest, trust) or model.framing
-    inputs = read_file(file, model, Reading(invert.choice, fit, level), keep_picture=True)
-    x = inputs.x
-    for hint in inputs.hints if inputs.is_image else ():  # the network says so itself of an array
-        warn(f"{file} {hint}")
-    if len(x) != 1:
-        raise DataError(f"{file}: expected one image, it has {len(x)}: save the one to explain as a separate file")
-    done = [word for word, is_so in (("inverted", inputs.inverted), ("fitted", fit)) if is_so]
-    return x, f"{file} ({', '.join(done)})" if done else str(file), inputs.picture
-
-
-def _from_dataset(
-    number: int, dataset: str | None, record: Record, model: Network, data_dir: str | None, trust: Trust
-) -> tuple[Array, Any, str]:
-    """The test sample with this number, its target, and where it is from."""
-    from cnnkit.class_indices import check_labels, indices_of
-    from cnnkit.errors import ConfigError, ShapeError
-
-    data = chosen_dataset(dataset, record.version.ref, record.manifest, data_dir, trust)
-    samples: Samples = data.test
-    if not 0 <= number < len(samples):
-        raise ConfigError(f"{data.name} has test samples 0 to {len(samples) - 1}, got --sample {number}")
-    check_labels(model.labels, data.labels, record.version.ref)
-    targets = indices_of(samples.y) if model.task.gives == "classes" else samples.y
-    x, y = samples.x[number], targets[number]
-    if x.shape != model.input_shape:
-        raise ShapeError(
-            f"{record.version.name} takes inputs of shape {model.input_shape}, the dataset has {x.shape}: choose a "
-            "matching dataset with --dataset"
-        )
-    return x, int(y) if targets.ndim == 1 else y, f"test sample {number} of {data.name}"
 
 
 def _class(label: str, model: Network) -> int:
@@ -226,7 +196,7 @@ def _shown(values: Array) -> str:
     return ", ".join(f"{value:.6g}" for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
 
-def _document(explanation: Explanation, file: Path) -> dict[str, object]:
+def _document(explanation: Explanation, file: Path, layer: str | None) -> dict[str, object]:
     layers = [
         {
             "name": trace.node.name,
@@ -237,6 +207,7 @@ def _document(explanation: Explanation, file: Path) -> dict[str, object]:
             "gradient_ok": trace.check and trace.check.ok,
         }
         for trace in explanation.trace.layers
+        if layer in (None, trace.node.name)
     ]
     predicted, probabilities = explanation.predicted, explanation.probabilities
     return {

@@ -24,8 +24,9 @@ def plot(
         str | None,
         typer.Option(
             metavar="KIND",
-            help="curves, filters, feature-maps, predictions, misclassified, confusion or calibration; compare for "
-            "several models. Default: all that apply.",
+            help="curves, filters, feature-maps, predictions, misclassified, confusion or calibration; maximisation or "
+            "landscape, which take some seconds; compare for several models. Default: all of the first seven that "
+            "apply.",
         ),
     ] = None,
     output: Annotated[
@@ -44,7 +45,8 @@ def plot(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Layer for filters and feature-maps, named as in summary; default: the first convolution.",
+            help="Layer for filters, feature-maps and maximisation, named as in summary; default: the first "
+            "convolution, for maximisation the last one.",
         ),
     ] = None,
     sample: Annotated[int, typer.Option(min=0, help="Test sample for feature-maps, counted from 0.")] = 0,
@@ -59,6 +61,7 @@ def plot(
     """Draw pictures of models, as files."""
     from cnnkit.cli.recorded_components import chosen_dataset
     from cnnkit.evaluation.plot import write
+    from cnnkit.evaluation.plot_on_request import ON_REQUEST, cost
     from cnnkit.evaluation.plot_subject import Subject
     from cnnkit.registry import Record, Registry
     from cnnkit.registry.trust import trusted
@@ -75,6 +78,8 @@ def plot(
 
     store = Registry(registry)
     subjects = [subject(store.read(ref)) for ref in refs]
+    if kind in ON_REQUEST and len(subjects) == 1 and (told := cost(kind, subjects[0])):
+        note(f"{kind}: {told}")
     with waiting("drawing"):
         files, left_out = write(subjects, kind, output)
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, overload
@@ -12,6 +13,7 @@ import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.errors import CnnkitError, CostError, PlotError
+from cnnkit.evaluation.plot_on_request import ON_REQUEST
 from cnnkit.evaluation.plot_subject import Subject
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.training.run import Run
@@ -66,10 +68,11 @@ def plot(
 ) -> Path | Figure:
     """A picture of a model: `plot(run, "curves")` is a figure; `plot("digits@1", "curves", "curves.svg")` a file.
 
-    shown: a reference, a version, a run or a model, or several for "compare"; kind: one of KINDS, or "compare"; path:
-    of a PNG, SVG or PDF file; without, the matplotlib figure is given back, which a notebook shows. data: the dataset
-    whose test samples are shown, or its expression; layer: for "filters" and "feature-maps", such as "conv2d_1", else
-    the first convolution; sample: the test sample of "feature-maps", from 0.
+    shown: a reference, a version, a run or a model, or several for "compare"; kind: one of ALL_KINDS, or "compare";
+    path: of a PNG, SVG or PDF file; without, the matplotlib figure is given back, which a notebook shows. data: the
+    dataset whose test samples are shown, or its expression; layer: for "filters" and "feature-maps", such as
+    "conv2d_1", else the first convolution, and for "maximisation", else the last; sample: the test sample of
+    "feature-maps", from 0.
     Raises PlotError if the kind does not apply to the model, and for a file that cannot be written.
     """
     from cnnkit.data import load_dataset
@@ -107,13 +110,13 @@ def draw(kind: str, subjects: Sequence[Subject]) -> Figure:
     """The picture of one model, or of several for "compare". Raises PlotError if the kind does not fit."""
     if kind == COMPARE:
         return _compare(subjects)
-    if kind not in KINDS:
-        kinds = (*KINDS, COMPARE)
+    if kind not in ALL_KINDS:
+        kinds = (*ALL_KINDS, COMPARE)
         hint = did_you_mean(str(kind), kinds, 1)
         raise PlotError(f"expected a kind of picture, {', '.join(kinds)}, got {kind!r}{hint and f'; {hint}'}")
     if len(subjects) != 1:
         raise PlotError(f"{kind} shows one model, got {len(subjects)}: several models can be shown with {COMPARE}")
-    return KINDS[kind](subjects[0])
+    return ALL_KINDS[kind](subjects[0])
 
 
 def write(subjects: Sequence[Subject], kind: str | None, path: Path) -> tuple[dict[str, Path], dict[str, str]]:
@@ -163,9 +166,9 @@ def _is_file(path: Path, one: str | None) -> bool:
 
 def _check_used(kind: str, subject: Subject) -> None:
     """Raise PlotError if a layer or sample was chosen, and this kind does not show one."""
-    if kind not in (*KINDS, COMPARE):
+    if kind not in (*ALL_KINDS, COMPARE):
         return  # `draw` says so
-    if subject.layer is not None and kind not in ("filters", "feature-maps"):
+    if subject.layer is not None and kind not in ("filters", "feature-maps", "maximisation"):
         raise PlotError(f"{kind} shows no layer: remove {subject.layer!r}, or choose filters or feature-maps")
     if subject.sample and kind != "feature-maps":
         raise PlotError(f"{kind} shows no single sample: remove {subject.sample}, or choose feature-maps")
@@ -309,7 +312,8 @@ KINDS: dict[str, Callable[[Subject], Figure]] = {
     "confusion": _confusion,
     "calibration": _calibration,
 }
-"""The kinds of pictures of one model."""
+"""The kinds of pictures of one model that are drawn where none is chosen."""
+ALL_KINDS: Mapping[str, Callable[[Subject], Figure]] = ChainMap(ON_REQUEST, KINDS)
 
 
 def _has_kernels(node: Node) -> bool:

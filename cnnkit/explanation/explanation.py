@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from cnnkit.class_indices import first_outside
+from cnnkit.class_indices import first_outside, listed
 from cnnkit.components import Loss, installed_catalog
 from cnnkit.components.predicted_class import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import ConfigError, CostError, ShapeError
 from cnnkit.explanation.markup import MAX_TEXT
-from cnnkit.explanation.tracing import Trace, trace
+from cnnkit.explanation.tracing import LayerTrace, Trace, trace
 from cnnkit.losses.class_loss import ignored_by
 from cnnkit.network import Network
 from cnnkit.types import Array, as_array
@@ -71,6 +71,13 @@ class Explanation:
     def target_class(self) -> int | None:
         """The index of the class, None for classes of pixels, labels and values."""
         return int(self.target[0]) if self.target.ndim == 1 else None
+
+    def layer(self, name: str) -> LayerTrace:
+        """What the layer of this name did. Raises ConfigError, naming the layers, if there is none."""
+        named = {trace.node.name: trace for trace in self.trace.layers}
+        if name not in named:
+            raise ConfigError(f"{self.title} has no layer {name!r}: expected one of {listed(list(named))}")
+        return named[name]
 
     def label(self, index: int) -> str:
         """The name of a class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cnnkit.explanation import figures
@@ -21,7 +21,11 @@ from cnnkit.wording import shorten, sizes
 MAX_CHANNELS = 8
 MAX_PICTURES = 400
 """Channels shown in all layers together: a network of hundreds of layers has fewer in each."""
-MAX_PARAMETER_PICTURES = 16
+MAX_PARAMETER_PICTURES, MAX_KERNELS = 16, 4
+"""Pictures of a layer's parameters, and how many input channels of a filter are among them."""
+MAX_ALONE = 512
+"""Pictures of each kind on a page of a single layer."""
+PASSED_BACK = "Backward: the gradient that it passes on, with respect to what it takes"
 
 
 def channels_shown(layers: int) -> int:
@@ -29,9 +33,12 @@ def channels_shown(layers: int) -> int:
     return max(1, min(MAX_CHANNELS, MAX_PICTURES // layers))
 
 
-def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
-    """All about one node; folded but for the first and the last one, which show what there is to unfold."""
-    node, most = trace.node, channels_shown(len(explanation.trace.layers))
+def layer_section(explanation: Explanation, trace: LayerTrace, *, alone: bool = False) -> Html:
+    """All about one node; folded but for the first and the last one, which show what there is to unfold.
+
+    alone: whether the page has no other, so that there is room for what it takes and passes back, and for all channels.
+    """
+    node, most = trace.node, MAX_ALONE if alone else channels_shown(len(explanation.trace.layers))
     lesson = lesson_for(trace, _unflattened(explanation, trace))
     said = describe(type(node.layer))
     arrays = {**node.layer.params, **node.layer.buffers}
@@ -44,20 +51,21 @@ def layer_section(explanation: Explanation, trace: LayerTrace) -> Html:
         tag("pre", said.formulas, class_="formula") if said.formulas else None,
         tag("p", said.source, class_="remark") if said.source else None,
         _facts(explanation, trace),
+        *(_each_input(explanation, trace, trace.inputs, "Forward: what it takes") if alone else ()),
         tag("h3", "Forward: what it gives"),
         tag("div", pictures, class_="output"),
         tag("p", HINT, class_="remark", hidden="") if lesson.window else None,
         lesson.example,
         tag("h3", "What it has learned") if arrays else None,
-        tag("div", *_parameters(trace, arrays), class_="parameters") if arrays else None,
+        tag("div", *_parameters(trace, arrays, alone), class_="parameters") if arrays else None,
         tag("h3", "Backward: the gradient of the loss with respect to its output"),
         *_backward(trace, most),
         tag("p", lesson.back) if lesson.back and trace.gradient is not None else None,
+        *(_each_input(explanation, trace, trace.input_gradients, PASSED_BACK) if alone else ()),
     ]
     layers = explanation.trace.layers
-    folding = tag(
-        "details", tag("summary", heading), *parts, open="" if trace is layers[0] or trace is layers[-1] else None
-    )
+    opened = alone or trace is layers[0] or trace is layers[-1]
+    folding = tag("details", tag("summary", heading), *parts, open="" if opened else None)
     return tag("section", folding, id=node.name, data_window=lesson.window and geometry(lesson.window))
 
 
@@ -92,9 +100,20 @@ def _unflattened(explanation: Explanation, trace: LayerTrace) -> Shape | None:
     return None
 
 
+def _names(explanation: Explanation, trace: LayerTrace) -> list[str]:
+    """Where the layer's inputs come from."""
+    return ["the input" if i == INPUT else explanation.trace.layers[i].node.name for i in trace.node.inputs]
+
+
+def _each_input(explanation: Explanation, trace: LayerTrace, arrays: Sequence[Array], heading: str) -> Iterator[Html]:
+    """Pictures of what belongs to each input of the layer; nothing where nothing is known."""
+    for name, array in zip(_names(explanation, trace), arrays, strict=False):
+        yield tag("h3", f"{heading}, from {name}" if len(arrays) > 1 else heading)
+        yield figures.gallery(array, f"{heading} of {trace.node.name}", MAX_ALONE)
+
+
 def _facts(explanation: Explanation, trace: LayerTrace) -> Html:
-    node = trace.node
-    names = ["the input" if i == INPUT else explanation.trace.layers[i].node.name for i in node.inputs]
+    node, names = trace.node, _names(explanation, trace)
     takes = " and ".join(f"{sizes(size)} from {name}" for size, name in zip(node.in_shapes, names, strict=True))
     cost = node.cost
     operations = f"{cost.operations:,}: {shorten(cost.what, MAX_TEXT)}" if cost else "not known for this kind of layer"
@@ -127,34 +146,35 @@ def _check(trace: LayerTrace) -> Html | str:
     return joined([verdict, f": the largest relative error is {trace.check.error:.1e} (for {errors})"])
 
 
-def _parameters(trace: LayerTrace, arrays: Mapping[str, Array]) -> Iterator[Html]:
+def _parameters(trace: LayerTrace, arrays: Mapping[str, Array], alone: bool) -> Iterator[Html]:
     for name, array in arrays.items():
         grad = trace.grads.get(name)
         rows = " (a row for each output)" if type(trace.node.layer) is Dense and array.ndim == 2 else ""
-        parts = [tag("h4", tag("code", name), " ", sizes(array.shape), rows), _pictures(trace, name, array)]
+        parts = [tag("h4", tag("code", name), " ", sizes(array.shape), rows), _pictures(trace, name, array, alone)]
         if grad is not None:
             parts += [
                 tag("h4", "its gradient: how the loss answers to it"),
-                _pictures(trace, f"gradient of {name}", grad),
+                _pictures(trace, f"gradient of {name}", grad, alone),
             ]
         yield tag("div", *parts, class_="parameter")
 
 
-def _pictures(trace: LayerTrace, name: str, array: Array) -> Html:
+def _pictures(trace: LayerTrace, name: str, array: Array, alone: bool) -> Html:
     """Of convolutions one picture for each filter and input channel."""
     alt = f"{name} of {trace.node.name}"
+    most, of_a_filter = (MAX_ALONE, MAX_ALONE) if alone else (MAX_PARAMETER_PICTURES, MAX_KERNELS)
     if type(trace.node.layer) in CONVOLUTIONS and array.ndim == 4:
         filters, channels = array.shape[:2]
         # The same number of input channels of each filter, so that a picture's place says what it is.
-        inner = min(channels, 4)
-        outer = min(filters, max(1, MAX_PARAMETER_PICTURES // inner))
+        inner = min(channels, of_a_filter)
+        outer = min(filters, max(1, most // inner))
         rows, limit = [], figures.reach(array)
         for index in range(outer):
             cells = [figures.signed_picture(array[index, c], limit, alt, f"{index}, {c}") for c in range(inner)]
             rows.append(tag("div", *cells, class_="filter"))
         remark = f"[filter, input channel]: {outer} of {filters} filters, {inner} of {channels} input channels shown"
         return tag("div", tag("div", *rows, class_="kernels"), figures.scale(limit, [remark]))
-    return figures.gallery(array, alt, MAX_PARAMETER_PICTURES, part="part")
+    return figures.gallery(array, alt, most, part="part")
 
 
 def _backward(trace: LayerTrace, most: int) -> Iterator[Html]:

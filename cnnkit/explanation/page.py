@@ -26,9 +26,23 @@ MAX_OPEN = 20
 """Layers of which the table is not folded: the headings of more fill a screen themselves."""
 
 
-def page(explanation: Explanation) -> str:
-    """The whole page as HTML."""
+def page(explanation: Explanation, layer: str | None = None) -> str:
+    """The page as HTML: of all layers, or of the one with this name in depth, with all of its maps.
+
+    Raises ConfigError for a name that no layer has.
+    """
     title = f"How {shorten(explanation.title, MAX_TEXT)} sees one image"
+    if layer is None:
+        parts = [
+            _header(explanation, title, _overview(explanation)),
+            input_section(explanation),
+            *(layer_section(explanation, trace) for trace in explanation.trace.layers),
+            outcome_section(explanation),
+        ]
+    else:
+        title = f"{title}: {layer}"
+        trace = explanation.layer(layer)
+        parts = [_header(explanation, title), layer_section(explanation, trace, alone=True)]
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -37,31 +51,22 @@ def page(explanation: Explanation) -> str:
         tag("title", title),
         tag("style", Html(STYLE)),
     )
-    body = tag(
-        "body",
-        tag(
-            "main",
-            _summary(explanation, title),
-            input_section(explanation),
-            *(layer_section(explanation, trace) for trace in explanation.trace.layers),
-            outcome_section(explanation),
-        ),
-        tag("script", Html(SCRIPT)),
-    )
+    body = tag("body", tag("main", *parts), tag("script", Html(SCRIPT)))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def write_page(explanation: Explanation, path: str | os.PathLike[str]) -> Path:
+def write_page(explanation: Explanation, path: str | os.PathLike[str], *, layer: str | None = None) -> Path:
     """Write the page as one file, complete or not at all, and return its path; a file of that name is replaced.
 
-    Raises DataError if it cannot be written.
+    layer: the one that it is about, in depth; all if None. Raises ConfigError for a name that no layer has, and
+    DataError if the file cannot be written.
     """
     path = expanded(path)
-    write_whole(path, page(explanation).encode(), DataError)
+    write_whole(path, page(explanation, layer).encode(), DataError)
     return path
 
 
-def _summary(explanation: Explanation, title: str) -> Html:
+def _header(explanation: Explanation, title: str, overview: Html | None = None) -> Html:
     model, layers = explanation.model, explanation.trace.layers
     source = f"Image: {shorten(explanation.source, MAX_TEXT)}. " if explanation.source else ""
     size = f"{counted(len(layers), 'layer')}, {counted(model.parameter_count(), 'parameter')}."
@@ -72,7 +77,7 @@ def _summary(explanation: Explanation, title: str) -> Html:
             "div", pictures(explanation), tag("div", tag("p", f"{source}{size}"), verdict(explanation)), class_="first"
         ),
         _reading(explanation),
-        _overview(explanation),
+        overview,
     )
 
 

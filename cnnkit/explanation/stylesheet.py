@@ -33,7 +33,7 @@ dd { margin: 0; }
 .verdict { font-size: 1.25rem; }
 .maps, .steps, .kernels { display: flex; flex-wrap: wrap; gap: .9rem; align-items: flex-start; }
 .steps { align-items: center; margin: .75rem 0; }
-.filter { display: flex; gap: .3rem; border: 1px solid var(--line); padding: .3rem; }
+.filter { display: flex; flex-wrap: wrap; gap: .3rem; border: 1px solid var(--line); padding: .3rem; }
 figure { margin: 0; }
 figure.map { width: 8rem; }
 figure.map.wide { min-width: 8rem; max-width: 100%; }

@@ -12,23 +12,19 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cnnkit.components import Loss
-from cnnkit.components.error_naming import Naming
-from cnnkit.errors import CheckError, ContractError
+from cnnkit.errors import CheckError
 from cnnkit.network import INPUT, Network, Node
-from cnnkit.network.execution.engine import FORWARD
-from cnnkit.network.execution.operation import backward, forward, straight
-from cnnkit.network.execution.plan import plain_steps
+from cnnkit.network.execution.plain_nodes import PlainNodes
 from cnnkit.network.execution.threads import one_blas_thread
-from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.network.graph.final_layers import Log, end_for, is_plain
 from cnnkit.testing import GradientReport, gradient_check_at
 from cnnkit.testing.tiled_passes import cast_parameters
-from cnnkit.types import Array, Cache, Grads
+from cnnkit.types import Array, Grads
 
 COPIES = 6
 """Values and gradients of all layers, in both dtypes, as multiples of the values in float32."""
@@ -140,7 +136,7 @@ class _Way:
         return bool(self.dxs)
 
 
-class _Network:
+class _Network(PlainNodes):
     """The nodes of a model, to be run for one image in one dtype."""
 
     def __init__(self, model: Network, dtype: str, *, keeps_grads: bool = True) -> None:
@@ -149,16 +145,14 @@ class _Network:
         self.keeps_grads = keeps_grads
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.seconds = SECONDS / (2 * len(model.nodes))
-        self.ctx = TileContext(Workspace(self.dtype), False, (), 1)
         self.layers = [node.layer for node in model.nodes]
         if dtype != model.dtype:
             others = {id(layer): copy.copy(layer) for layer in self.layers}  # nodes that share a layer still do
             for layer in others.values():
                 cast_parameters(layer, dtype)
             self.layers = [others[id(layer)] for layer in self.layers]
-        self.steps = plain_steps(
-            [replace(node, layer=layer) for layer, node in zip(self.layers, model.nodes, strict=True)]
-        )
+        nodes = [replace(node, layer=layer) for layer, node in zip(self.layers, model.nodes, strict=True)]
+        super().__init__(nodes, self.dtype)
 
     def there_and_back(
         self, x: Array, loss: Loss, target: Array, scored: int, log: Log | None
@@ -201,22 +195,6 @@ class _Network:
                 else:
                     before.dy = way.dxs[place] if before.dy is None else before.dy + way.dxs[place]
         return ways
-
-    def forward(self, node: Node, inputs: Sequence[Array]) -> tuple[Array, Cache]:
-        """What the node gives for its inputs."""
-        self.ctx.enter(node.index)
-        with Naming(node, FORWARD):
-            return straight(forward(self.steps[node.index].operation, inputs, self.ctx))
-
-    def backward(self, node: Node, dy: Array, cache: Cache) -> tuple[Sequence[Array], Grads]:
-        """The gradients of the node's inputs and of its parameters."""
-        self.ctx.enter(node.index)
-        step = self.steps[node.index]
-        dxs, grads = straight(backward(step.operation, dy, cache, self.ctx))
-        step.check_gradients(dxs, len(dy))
-        if any(dx is None for dx in dxs):
-            raise ContractError("backward must return the gradient of each input, it gave None")
-        return cast(Sequence[Array], dxs), grads
 
     def forward_ms(self, node: Node, inputs: Sequence[Array]) -> float:
         """The time of a forward pass: the median of a few."""

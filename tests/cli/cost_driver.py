@@ -45,6 +45,7 @@ COMMANDS = {
     "evaluate": ("net",),
     "export": ("net", "-o", "net.onnx"),
     "explain": ("net", "--sample", "3", "-o", "net.html"),
+    "attribute": ("net", "one.npy", "--method", "integrated-gradients"),
     "models export-bundle": ("net", "-o", "net.zip"),
     "plot": ("net", "--kind", "predictions", "-o", "net.png"),
 }

@@ -177,3 +177,15 @@ def test_weights_that_are_not_finite_get_one_warning(trained: Any) -> None:
     assert result.code == 0
     assert result.err == "warning: gone@1 gives NaN for the image: its weights are not finite, or an input is not\n"
     assert result.document["predicted"] is None
+
+
+def test_one_layer_in_depth(trained: Any, tmp_path: Path) -> None:
+    result = trained("explain", "tiny@1", "--sample", "3", "--layer", "dense_1", "--json")
+    assert [layer["name"] for layer in result.document["layers"]] == ["dense_1"]
+    assert result.document["path"] == "tiny-1-dense_1.html"
+    assert "How tiny@1 sees one image: dense_1" in (tmp_path / "tiny-1-dense_1.html").read_text("utf-8")
+    refused = trained("explain", "tiny@1", "--sample", "3", "--layer", "dense")
+    assert (refused.code, refused.err) == (
+        2,
+        "error: tiny@1 has no layer 'dense': expected one of flatten_1, dense_1\n",
+    )

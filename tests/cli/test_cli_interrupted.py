@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": ("tiny@1", "many.npy"),
     "export": ("tiny@1", "-o", "tiny.onnx"),
     "explain": ("tiny@1", "--sample", "3"),
+    "attribute": ("tiny@1", "--sample", "3", "--method", "occlusion"),
 }
 
 

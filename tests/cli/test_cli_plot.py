@@ -140,3 +140,14 @@ def test_without_matplotlib_it_says_what_to_install(trained: Any, monkeypatch: p
 def test_nothing_but_the_document_is_on_stdout(trained: Any) -> None:
     result = trained("plot", "tiny@1", "--kind", "curves", "--json")
     assert json.loads(result.out) == {"refs": ["tiny@1"], "files": {"curves": "tiny-1-curves.png"}, "left_out": {}}
+
+
+def test_what_takes_seconds_is_drawn_only_where_it_is_chosen_and_says_so_first(trained: Any, tmp_path: Path) -> None:
+    landscape = trained("plot", "tiny@1", "--kind", "landscape")
+    assert (landscape.code, landscape.out) == (0, "tiny-1-landscape.png\n")
+    assert landscape.err == "landscape: the loss at 21 x 21 points: 441 evaluations of 256 test samples\n"
+    images = trained("plot", "tiny@1", "--kind", "maximisation", "--layer", "dense_1", "-o", "a.svg")
+    assert images.err == "maximisation: 128 steps of gradient ascent for each of 10 channels\n"
+    assert "what each channel of dense_1 answers to most" in (tmp_path / "a.svg").read_text("utf-8")
+    everything = trained("plot", "tiny@1", "--json").document
+    assert not {"landscape", "maximisation"} & {*everything["files"], *everything["left_out"]}
