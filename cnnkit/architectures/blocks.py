@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from cnnkit.components import Layer, Merge
+from cnnkit.components.checks import whole
+from cnnkit.components.value_description import shown
+from cnnkit.errors import ConfigError
 from cnnkit.layers import (
     BatchNorm2D,
     Conv2D,
@@ -17,6 +21,19 @@ from cnnkit.layers import (
 )
 
 Part = Layer | Merge
+DEEPEST = 1_202
+"""The depth of the deepest network that the papers train (He et al. 2016, section 4.2)."""
+
+
+def stages(name: str, counts: Any) -> tuple[int, ...]:
+    """Return the argument `name` if it is a tuple with a whole number for each stage, `DEEPEST` together at most."""
+    if not isinstance(counts, tuple) or not counts:
+        raise ConfigError(f"{name} must be a tuple with a whole number for each stage, got {shown(counts)}")
+    for count in counts:
+        whole(name, count)
+    if sum(counts) > DEEPEST:
+        raise ConfigError(f"{name} must add up to {DEEPEST:,} at most, got {shown(counts)}")
+    return counts
 
 
 def normalised(
@@ -35,7 +52,7 @@ def depthwise(kernel: int, stride: int = 1, *, activation: type[Layer] | None = 
 
 def response_normalised() -> Part:
     """Normalisation over neighbouring channels, as of 2012 (Krizhevsky et al., section 3.3)."""
-    return LocalResponseNorm(5, 0.0001, 0.75, 2.0)
+    return LocalResponseNorm(5, 0.0005, 0.75, 2.0)  # of which the layer takes the mean, and the paper the sum
 
 
 def classifier(classes: int, before: Sequence[Part] = ()) -> list[Part]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cnnkit.architectures.blocks import Part, classifier, response_normalised
+from cnnkit.architectures.blocks import DEEPEST, Part, classifier, response_normalised
 from cnnkit.components import Architecture
 from cnnkit.components.checks import positive, whole
 from cnnkit.errors import ConfigError
@@ -118,8 +118,8 @@ class DenseNet(Architecture):
         self.depth = whole("depth", depth)
         self.growth = whole("growth", growth)
         self.classes = whole("classes", classes)
-        if depth < 7 or depth % 3 != 1:
-            raise ConfigError(f"depth must be 3 n + 4, such as 22 or 40, got {depth}")
+        if not 7 <= depth <= DEEPEST or depth % 3 != 1:
+            raise ConfigError(f"depth must be 3 n + 4, from 7 to {DEEPEST:,}, such as 22 or 40, got {depth}")
 
     def layers(self) -> list[Part]:
         channels = 16

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from cnnkit.architectures.blocks import Part, flat_classifier, response_normalised
+from cnnkit.architectures.blocks import Part, flat_classifier, response_normalised, stages
 from cnnkit.components import Architecture
-from cnnkit.components.checks import not_negative, positive, whole
-from cnnkit.components.value_description import shown
-from cnnkit.errors import ConfigError
+from cnnkit.components.checks import positive, whole
 from cnnkit.layers import AvgPool2D, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Tanh
 from cnnkit.types import Published
 
@@ -28,7 +26,7 @@ class LeNet5(Architecture):
 
     def __init__(self, classes: int = 10, padding: int = 2) -> None:
         self.classes = whole("classes", classes)
-        self.padding = int(not_negative("padding", padding))
+        self.padding = whole("padding", padding, at_least=0)
 
     def layers(self) -> list[Part]:
         return [
@@ -89,9 +87,7 @@ class VGG(Architecture):
         self, classes: int = 10, blocks: tuple[int, ...] = (2, 2, 2), width: int = 16, hidden: int = 128
     ) -> None:
         self.classes = whole("classes", classes)
-        if not isinstance(blocks, tuple) or not blocks:
-            raise ConfigError(f"blocks must be a tuple with the convolutions of each block, got {shown(blocks)}")
-        self.blocks = tuple(whole("blocks", count) for count in blocks)
+        self.blocks = stages("blocks", blocks)
         self.width = whole("width", width)
         self.hidden = whole("hidden", hidden)
 

@@ -7,9 +7,13 @@ from typing import ClassVar
 from cnnkit.architectures.blocks import Part, normalised
 from cnnkit.components import Architecture
 from cnnkit.components.checks import whole
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.layers import Concat, Conv2D, ConvTranspose2D, Dense, Flatten, MaxPool2D, ReLU, Reshape
 from cnnkit.types import Published
+
+DEEPEST = 12
+"""How often images can be halved: then they have 4,096 pixels on a side."""
 
 
 class UNet(Architecture):
@@ -29,6 +33,8 @@ class UNet(Architecture):
         self.channels = whole("channels", channels)
         self.width = whole("width", width)
         self.depth = whole("depth", depth)
+        if depth > DEEPEST:
+            raise ConfigError(f"depth must be a whole number from 1 to {DEEPEST}, got {shown(depth)}")
 
     def layers(self) -> list[Part]:
         return [*self._level(self.width, self.depth), Conv2D(self.channels, 1)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from cnnkit.architectures.blocks import Part, classifier, normalised
+from cnnkit.architectures.blocks import DEEPEST, Part, classifier, normalised, stages
 from cnnkit.components import Architecture
 from cnnkit.components.checks import whole
 from cnnkit.components.value_description import shown
@@ -42,8 +41,8 @@ class ResNet(Architecture):
         self.depth = whole("depth", depth)
         self.classes = whole("classes", classes)
         self.width = whole("width", width)
-        if depth < 8 or depth % 6 != 2:
-            raise ConfigError(f"depth must be 6 n + 2, such as 20, 32 or 56, got {depth}")
+        if not 8 <= depth <= DEEPEST or depth % 6 != 2:
+            raise ConfigError(f"depth must be 6 n + 2, from 8 to {DEEPEST:,}, such as 20, 32 or 56, got {depth}")
 
     def layers(self) -> list[Part]:
         parts = normalised(self.width, 3)
@@ -94,8 +93,8 @@ class WideResNet(Architecture):
         self.widen = whole("widen", widen)
         self.classes = whole("classes", classes)
         self.rate = Dropout(rate).rate
-        if depth < 10 or depth % 6 != 4:
-            raise ConfigError(f"depth must be 6 n + 4, such as 16, 22 or 28, got {depth}")
+        if not 10 <= depth <= DEEPEST or depth % 6 != 4:
+            raise ConfigError(f"depth must be 6 n + 4, from 10 to {DEEPEST:,}, such as 16, 22 or 28, got {depth}")
 
     def layers(self) -> list[Part]:
         parts: list[Part] = [Conv2D(16, 3, padding=1, bias=False)]
@@ -141,10 +140,13 @@ class ConvNeXt(Architecture):
         patch: int = 2,
     ) -> None:
         self.classes = whole("classes", classes)
-        self.depths = depths
+        self.depths = stages("depths", depths)
         self.widths = widths
         self.patch = whole("patch", patch)
-        _same_length("depths", depths, "widths", widths)
+        if not isinstance(widths, tuple) or len(widths) != len(depths):
+            raise ConfigError(f"widths must be a tuple with a number for each stage of depths, got {shown(widths)}")
+        for width in widths:
+            whole("widths", width)
 
     def layers(self) -> list[Part]:
         parts: list[Part] = [Conv2D(self.widths[0], self.patch, self.patch), LayerNorm("channels", epsilon=1e-6)]
@@ -169,13 +171,3 @@ def basic_block(filters: int, stride: int) -> list[Part]:
     body = [*normalised(filters, 3, stride), *normalised(filters, 3, activation=None)]
     shortcut = normalised(filters, 1, stride, activation=None) if stride > 1 else None
     return [Residual(*body, shortcut=shortcut), ReLU()]
-
-
-def _same_length(one: str, first: Sequence[int], other: str, second: Sequence[int]) -> None:
-    for name, values in ((one, first), (other, second)):
-        if not isinstance(values, tuple) or not values:
-            raise ConfigError(f"{name} must be a tuple with a number for each stage, got {shown(values)}")
-        for value in values:
-            whole(name, value)
-    if len(first) != len(second):
-        raise ConfigError(f"{one} and {other} must have a number for each stage, got {first} and {second}")

@@ -107,3 +107,22 @@ def test_a_wrong_architecture_is_refused(model: str, said: str, tmp_path: Path) 
     path.write_text(f'[model]\nname = "wrong"\n{model}\n[data]\ndataset = "Digits()"\n[train]\n', "utf-8")
     with pytest.raises(CnnkitError, match=re.escape(said)):
         load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("ResNet(120002)", "depth must be 6 n + 2, from 8 to 1,202"),
+        ("WideResNet(160000)", "depth must be 6 n + 4, from 10 to 1,202"),
+        ("DenseNet(30001)", "depth must be 3 n + 4, from 7 to 1,202"),
+        ("UNet(1, 1, 100000)", "depth must be a whole number from 1 to 12"),
+        ("VGG(10, (1000000000000,))", "blocks must"),
+        ("VGG(10, (700, 700))", "blocks must add up to 1,202 at most"),
+        ("ConvNeXt(10, (2000,), (32,))", "depths must add up to 1,202 at most"),
+        ("ConvNeXt(10, (2, 2), (32,))", "widths must be a tuple with a number for each stage of depths"),
+        ("LeNet5(padding=1.9)", "padding must be a whole number, 0 or above, got 1.9"),
+    ],
+)
+def test_what_is_too_deep_is_refused_before_a_layer_is_made(expression: str, said: str) -> None:
+    with pytest.raises(CnnkitError, match=re.escape(said)):
+        installed_catalog().build("architecture", expression)
