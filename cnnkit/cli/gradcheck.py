@@ -55,7 +55,7 @@ def gradcheck(
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
-    """Check the gradients of a layer, a loss or a network.
+    """Check gradients of layers, losses, networks.
 
     Compares them with finite differences; exits with 1 if they are wrong. Layers and losses are tried with ties, large
     inputs and zeros, too; of a network, a training step.

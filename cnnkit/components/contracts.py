@@ -204,9 +204,13 @@ class BatchCoupledLoss(Loss):
     """A loss that compares the samples of a batch with each other, such as a contrastive one.
 
     Each tile is given the outputs and targets of the whole batch, and answers for its own samples, so that nothing
-    depends on how the batch is cut. An evaluation has no batches: there, samples are compared within groups of 256, in
-    their order.
+    depends on how the batch is cut. What a tile found of its samples, and others need for their gradients, goes through
+    `shared`. An evaluation has no batches: it compares within groups of about 256 samples.
     """
+
+    pairs: ClassVar[int] = 1
+    """How many numbers all tiles together hold for each pair of samples of a batch; a training that does not fit into
+    memory is refused by it."""
 
     def forward(self, outputs: Array, targets: Array, own: slice = slice(None)) -> tuple[Array, Cache]:
         """The loss of each sample in `own`, and whatever `backward` will need.
@@ -215,8 +219,15 @@ class BatchCoupledLoss(Loss):
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def backward(self, cache: Cache, weight: float) -> Array:
-        """The gradient of `weight * sum(losses)`, those of the whole batch, with respect to the outputs of `own`."""
+    def shared(self, cache: Cache) -> Array:
+        """What other tiles need of the samples in `own`, a row for each, (n, R)."""
+        raise NotImplementedError(f"{type(self).__name__} has no shared")
+
+    def backward(self, cache: Cache, weight: float, everyones: Array | None = None) -> Array:
+        """The gradient of `weight * sum(losses)`, those of the whole batch, with respect to the outputs of `own`.
+
+        everyones: the rows of all samples, (B, R) float64; None where `own` is all of them.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
 

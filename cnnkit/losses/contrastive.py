@@ -12,19 +12,22 @@ from cnnkit.errors import ShapeError
 from cnnkit.losses.rows import check_outputs
 from cnnkit.types import Array, Example
 
-SHORTEST = 1e-12
-"""What a length is at least, by which an output is divided."""
-
 
 class _Compared(NamedTuple):
-    """What the gradient needs of a batch of B samples."""
+    """What the gradient needs of a batch of B samples, n of them a tile's own."""
 
     directions: Array
-    """(B, F): the outputs with length 1."""
+    """(B, F): the outputs with length 1; those of length 0 as they are."""
     lengths: Array
-    """(B, 1): of the outputs."""
-    pull: Array
-    """(B, B): the derivative of each sample's loss, a row, by its similarity to each other one."""
+    """(n, 1): of the tile's own outputs, float64."""
+    similar: Array
+    """(n, B): of each own sample and each other one; -inf for itself."""
+    alike: Array
+    """(n, B): whether both have one class."""
+    spread: Array
+    """(n, 1): the logarithm of the sum of the exponentials of a row."""
+    partners: Array
+    """(B, 1): how many others have the class of each sample."""
     own: slice
 
 
@@ -39,13 +42,14 @@ class SupCon(BatchCoupledLoss):
 
     outputs x: (B, F), an embedding of each sample of the batch; targets: class indices (B,); P(i): the other samples of
     the batch that have the class of i. Without any, loss_i is 0, and others alone are compared with i. The larger the
-    batch, the more is compared.
+    batch, the more is compared. An x of length 0 has no direction: it is like nothing, and its dx is 0.
     Raises ConfigError unless temperature > 0, ShapeError for other outputs or targets.
     Source: Khosla, Teterwak, Wang, Sarna, Tian, Isola, Maschinot, Liu, Krishnan (2020), Supervised Contrastive
     Learning, equation 2.
     """
 
     gives = "values"
+    pairs = 3
     examples = (
         Example("SupCon()", (8,), targets="classes"),
         Example("SupCon(temperature=0.5)", (3,), targets="classes"),
@@ -55,7 +59,7 @@ class SupCon(BatchCoupledLoss):
         self.temperature = positive("temperature", temperature)
 
     def forward(self, outputs: Array, targets: Array, own: slice = slice(None)) -> tuple[Array, _Compared]:
-        """Of all pairs, as each sample's gradient depends on how it is compared with every other."""
+        """The own samples are compared with all of the batch."""
         check_outputs(outputs)
         if outputs.ndim > 2:
             raise ShapeError(
@@ -67,29 +71,50 @@ class SupCon(BatchCoupledLoss):
                 f"the targets must be class indices, integers of shape {outputs.shape[:1]}; got {targets.dtype} of "
                 f"shape {targets.shape}"
             )
-        lengths = np.maximum(np.linalg.norm(outputs, axis=1, keepdims=True), SHORTEST).astype(outputs.dtype)
-        directions = outputs / lengths
-        similar = directions @ directions.T
+        largest = np.abs(outputs).max(axis=1, keepdims=True).astype(np.float64)
+        lengths = largest * np.linalg.norm(_divided(outputs, largest), axis=1, keepdims=True)  # no square overflows
+        directions = _divided(outputs, lengths).astype(outputs.dtype)
+        _, classes, counts = np.unique(targets, return_inverse=True, return_counts=True)
+        partners = (counts[classes] - 1).astype(outputs.dtype)[:, None]
+        similar = directions[own] @ directions.T
         similar /= self.temperature
-        np.fill_diagonal(similar, -np.inf)
-        if len(similar) > 1:
-            similar -= similar.max(axis=1, keepdims=True)
-        share = np.exp(similar)
-        total = share.sum(axis=1, keepdims=True)
-        alike = targets[:, None] == targets
-        np.fill_diagonal(alike, False)
-        partners = alike.sum(axis=1, keepdims=True, dtype=outputs.dtype)
-        weights = alike / np.maximum(partners, 1)
-        np.fill_diagonal(similar, 0)  # of no weight, and -inf times 0 would be NaN
-        with np.errstate(divide="ignore"):
-            losses = np.where(partners > 0, np.log(total) - (weights * similar).sum(axis=1, keepdims=True), 0)[:, 0]
-        pull = np.where(partners > 0, share / np.maximum(total, SHORTEST) - weights, 0).astype(outputs.dtype)
-        return losses[own].astype(outputs.dtype), _Compared(directions, lengths, pull, own)
+        alike = targets[own][:, None] == targets
+        rows = np.arange(len(similar))
+        itself = np.arange(len(outputs))[own]
+        similar[rows, itself], alike[rows, itself] = -np.inf, False
+        spread = _log_sum_exp(similar)
+        pulled = np.where(alike, similar, 0).sum(axis=1, keepdims=True) / np.maximum(partners[own], 1)
+        losses = np.where(partners[own] > 0, spread - pulled, 0)[:, 0]
+        return losses, _Compared(directions, lengths[own], similar, alike, spread, partners, own)
 
-    def backward(self, cache: _Compared, weight: float) -> Array:
-        z, own = cache.directions, cache.own
-        dz = (cache.pull[own] + cache.pull.T[own]) @ z
+    def shared(self, cache: _Compared) -> Array:
+        """By what the exponentials of each sample's row are divided, for what it is to those in its columns."""
+        return cache.spread
+
+    def backward(self, cache: _Compared, weight: float, everyones: Array | None = None) -> Array:
+        """r by rows, as the own samples pick others, and by columns, as others pick them."""
+        spreads = cache.spread if everyones is None else everyones.astype(cache.spread.dtype)
+        r = np.zeros_like(cache.similar)
+        for spread, partners in ((cache.spread, cache.partners[cache.own]), (spreads.T, cache.partners.T)):
+            share = np.exp(cache.similar - spread)
+            share -= cache.alike / np.maximum(partners, 1)
+            share *= partners > 0
+            r += share
+        z = cache.directions[cache.own]
+        dz = r @ cache.directions
         dz *= weight / self.temperature
-        dx = dz - z[own] * (z[own] * dz).sum(axis=1, keepdims=True)
-        dx /= cache.lengths[own]
-        return np.asarray(dx)
+        dz -= z * (z * dz).sum(axis=1, keepdims=True)
+        return _divided(dz, cache.lengths).astype(z.dtype)
+
+
+def _divided(values: Array, lengths: Array) -> Array:
+    """Rows divided by their lengths; 0 for those of length 0."""
+    return np.divide(values, lengths, out=np.zeros(values.shape), where=lengths > 0)
+
+
+def _log_sum_exp(rows: Array) -> Array:
+    """log(sum(exp(row))), (n, 1); 0 for rows of -inf alone."""
+    largest = rows.max(axis=1, keepdims=True, initial=-np.inf)
+    largest[np.isneginf(largest)] = 0
+    total = np.exp(rows - largest).sum(axis=1, keepdims=True)
+    return np.asarray(np.where(total > 0, largest + np.log(np.maximum(total, np.finfo(total.dtype).tiny)), 0))

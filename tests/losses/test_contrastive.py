@@ -12,6 +12,7 @@ from cnnkit.components import BatchCoupledLoss
 from cnnkit.errors import CheckError, ConfigError, ShapeError
 from cnnkit.losses import SupCon
 from cnnkit.network import Engine, Objective, Session, training_session
+from cnnkit.network.execution.training_memory import Forecast
 from cnnkit.optimizers import SGD
 from cnnkit.testing import check_loss
 from cnnkit.types import Array, Cache, Samples
@@ -62,6 +63,29 @@ def test_no_samples_have_no_losses() -> None:
     assert SupCon().backward(cache, 1.0).shape == (0, 3)
 
 
+def test_outputs_without_a_direction_are_left_alone() -> None:
+    x = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    x[2] = 0
+    losses, cache = SupCon().forward(x, np.array([0, 1, 0, 1, 0, 1]))
+    dx = SupCon().backward(cache, 1.0)
+    assert np.isfinite(losses).all()
+    assert np.abs(dx).max() < 100
+    assert not dx[2].any()
+
+
+def test_the_size_of_outputs_does_not_matter() -> None:
+    x, classes = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32), np.array([0, 1, 0, 1, 0, 1])
+    losses, _ = SupCon().forward(x, classes)
+    for size in (1e-25, 1e25):
+        np.testing.assert_allclose(SupCon().forward(x * np.float32(size), classes)[0], losses, rtol=1e-5)
+
+
+def test_a_batch_whose_pairs_do_not_fit_is_refused() -> None:
+    model = Sequential(["Flatten()", "Dense(3)"], (1, 6, 6))
+    forecast = Forecast(model.engine(), data(), OBJECTIVE, SGD(0.1), 40, 1)
+    assert forecast.footprint(40_000).workspaces > 3 * 4 * 40_000**2
+
+
 def test_scores_that_overflow_in_float32_do_not() -> None:
     x = np.array([[1e3, 0.0], [1e3, 1.0], [-1e3, 0.0]], np.float32)
     losses, cache = SupCon(1e-3).forward(x, np.array([0, 0, 0]))
@@ -88,8 +112,9 @@ def test_an_evaluation_does_not_depend_on_tiles(monkeypatch: pytest.MonkeyPatch)
         losses.append(model.engine().evaluate(samples, OBJECTIVE, 2).loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     outputs = model.outputs(samples.x).astype(np.float64)
-    both = loop(outputs[:256], samples.y[:256], 0.2) + loop(outputs[256:], samples.y[256:], 0.2)
-    assert losses[0] == pytest.approx(sum(both), rel=1e-5)
+    order = np.random.default_rng(0).permutation(300)
+    both = [loop(outputs[group], samples.y[group], 0.2) for group in (order[:150], order[150:])]
+    assert losses[0] == pytest.approx(sum(map(sum, both)), rel=1e-5)
 
 
 def test_a_gradient_method_compares_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:

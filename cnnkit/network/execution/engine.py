@@ -217,16 +217,19 @@ class Engine:
             del inputs, y  # what nobody refers to any more is memory for the next step
 
         outputs = values.pop(self.steps[-1].output)
+        everyones = None
         if objective.coupled:
             rows = yield side_by_side(outputs, targets)
             batch_outputs, batch_targets = taken_apart(rows, outputs, targets)
             losses, loss_cache = objective.losses(batch_outputs, batch_targets, slice(first, first + len(outputs)))
+            everyones = yield objective.shared(loss_cache)
         else:
             losses, loss_cache = objective.losses(outputs, targets)
         sums = objective.sums(outputs, targets, losses)
 
-        pending: dict[int, Array] = {self.steps[-1].output: objective.gradient(loss_cache, weight, outputs.shape)}
-        del outputs, loss_cache
+        gradient_of_loss = objective.gradient(loss_cache, weight, outputs.shape, everyones)
+        pending: dict[int, Array] = {self.steps[-1].output: gradient_of_loss}
+        del outputs, loss_cache, gradient_of_loss
         for step in reversed(self.steps):
             ctx.enter(step.node.index)
             dy, cache = pending.pop(step.output), caches.pop()

@@ -6,6 +6,7 @@ import functools
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from cnnkit.types import Array, Cache, Shape
 NUMBERS = "fiub"
 """The kinds of dtypes that are real numbers."""
 COMPARED = 256
-"""Samples that a coupled loss compares with each other in an evaluation, which has no batches."""
+"""About how many samples a coupled loss compares with each other in an evaluation, which has no batches."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,34 @@ class Objective:
         return np.split(losses, np.cumsum([len(one) for one in outputs])[:-1])
 
     def evaluated(self, outputs: Array, targets: Array) -> float:
-        """The sum of a coupled loss over all samples of an evaluation."""
-        groups = (slice(first, first + COMPARED) for first in range(0, len(outputs), COMPARED))
+        """The sum of a coupled loss over all samples of an evaluation, in groups that do not follow their order."""
+        order = np.random.default_rng(0).permutation(len(outputs))
+        groups = np.array_split(order, -(-len(outputs) // COMPARED))
         return sum(float(self.losses(outputs[group], targets[group])[0].sum(dtype=np.float64)) for group in groups)
 
-    def gradient(self, cache: Cache, weight: float, shape: Shape) -> Array:
-        """The gradient of `weight * sum(losses)` by the outputs. Raises ShapeError if it has not this, their shape."""
+    def shared(self, cache: Cache) -> Array:
+        """What a coupled loss lets other tiles know of this one's samples. Raises ShapeError unless it is in rows."""
         with Naming(self.loss):
-            given = self.loss.backward(cache, weight)
+            given = cast(BatchCoupledLoss, self.loss).shared(cache)
+        if not isinstance(given, np.ndarray) or given.ndim != 2 or given.dtype.kind not in NUMBERS:
+            raise ShapeError(f"the loss {self.loss!r} must share a row for each sample; shared gave {described(given)}")
+        return given
+
+    def pair_bytes(self, batch_size: int, itemsize: int) -> int:
+        """What a coupled loss holds in memory of the pairs of a batch."""
+        pairs = self.loss.pairs if isinstance(self.loss, BatchCoupledLoss) else 0
+        return pairs * batch_size**2 * itemsize
+
+    def gradient(self, cache: Cache, weight: float, shape: Shape, everyones: Array | None = None) -> Array:
+        """The gradient of `weight * sum(losses)` by the outputs. Raises ShapeError if it has not this, their shape.
+
+        everyones: what a coupled loss shared of the whole batch.
+        """
+        with Naming(self.loss):
+            if isinstance(self.loss, BatchCoupledLoss):
+                given = self.loss.backward(cache, weight, everyones)
+            else:
+                given = self.loss.backward(cache, weight)
         if not _are_numbers(given, shape):
             raise ShapeError(
                 f"the loss {self.loss!r} must return a gradient of the outputs' shape {shape}; backward gave "

@@ -28,6 +28,8 @@ from cnnkit.types import Array, Samples, Shape
 SLOT_BYTES = 64 << 20
 """What the gradients of tiles that are not yet added may take, if it is more than one for each worker."""
 NO_GROUPS = Groups()
+LOSS_STOPS = 2
+"""Of a coupled loss: for outputs and targets, and for what tiles share of their samples."""
 CHUNK = 4096
 """Numbers whose squares are summed up together for the norm of the gradient, whoever does it."""
 
@@ -93,7 +95,7 @@ class Session:
         layers = len(self.engine.coupled)
         if stop < layers:
             return self.engine.join(stop, partials)
-        if stop == layers and self.objective.coupled:
+        if self.objective.coupled and stop < layers + LOSS_STOPS:
             return np.concatenate(partials)
         return functools.reduce(np.add, partials)
 
@@ -214,7 +216,7 @@ class Session:
 
 def stop_count(engine: Engine, objective: Objective) -> int:
     """How often the tiles of a batch wait for each other."""
-    return 2 * len(engine.coupled) + objective.coupled
+    return 2 * len(engine.coupled) + LOSS_STOPS * objective.coupled
 
 
 def slot_count(engine: Engine, objective: Objective, batch_size: int, workers: int) -> int:

@@ -134,7 +134,7 @@ class Forecast:
         added = {
             "gradients": (1 + slots + VECTORS * self.numeric) * vector.nbytes,
             "optimizer": states * vector.nbytes,
-            "workspaces": at_once * of_a_tile + fresh,
+            "workspaces": at_once * of_a_tile + fresh + self.objective.pair_bytes(batch, engine.dtype.itemsize),
             "processes": (workers - 1) * PROCESS_BYTES,
         }
         samples = self.samples.x.nbytes + self.samples.y.nbytes

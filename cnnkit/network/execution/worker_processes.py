@@ -26,7 +26,7 @@ from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.memory_plan import out_of_memory, pages
 from cnnkit.network.execution.objective import Objective, Sums
 from cnnkit.network.execution.parameter_groups import Groups
-from cnnkit.network.execution.session import NO_GROUPS, Session, stop_count
+from cnnkit.network.execution.session import LOSS_STOPS, NO_GROUPS, Session, stop_count
 from cnnkit.network.execution.tile_pass import alone, to_end, to_stop
 from cnnkit.terminal import HANGUP
 from cnnkit.types import Array, Samples, Shape
@@ -136,9 +136,14 @@ class SharedSession(Session):
         )
         sums, partials = alone(one, stop_count(self.engine, self.objective))
         shapes = [partial.shape for partial in partials]
-        if self.objective.coupled:  # it gives a row for each sample of a tile
-            shapes[len(self.engine.coupled)] = self.tile, *shapes[len(self.engine.coupled)][1:]
+        for stop in self._stops_of_loss():
+            shapes[stop] = self.tile, *shapes[stop][1:]
         return sums, shapes
+
+    def _stops_of_loss(self) -> range:
+        """Those at which a tile gives a row for each of its samples."""
+        layers = len(self.engine.coupled)
+        return range(layers, layers + LOSS_STOPS * self.objective.coupled)
 
     def _work(self, worker: int) -> None:
         """One worker's share of a step."""
@@ -148,7 +153,7 @@ class SharedSession(Session):
             passes = [self.tile_pass(self._batch[:count], tuple(key), number) for number in mine]
             total: Array | None = None
             for stop, places in enumerate(self._partials):
-                rows = self.objective.coupled and stop == len(self.engine.coupled)
+                rows = stop in self._stops_of_loss()
                 for number, one in zip(mine, passes, strict=True):
                     partial = to_stop(one, total)
                     (places[number, : len(partial)] if rows else places[number])[...] = partial
