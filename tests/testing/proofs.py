@@ -7,12 +7,14 @@ Nothing here names a component: configurations come from `examples`, PyTorch's f
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import importlib.util
 import sys
 import tempfile
 import traceback
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -179,15 +181,25 @@ def _gradient_of_loss(loss: Loss, one: Configuration, seed: int) -> float:
 
 def _parity(layer: Layer, one: Configuration, seed: int) -> float:
     rng = np.random.default_rng(seed)
-    module, in_shape, made = _twin(layer, one)
-    return max(twins.layer_errors(cast(Layer, made), in_shape, module, rng, 2 + seed % 4))
+    with _torch_in_silence():
+        module, in_shape, made = _twin(layer, one)
+        return max(twins.layer_errors(cast(Layer, made), in_shape, module, rng, 2 + seed % 4))
 
 
 def _parity_of_loss(loss: Loss, one: Configuration, seed: int) -> float:
-    module, in_shape, made = _twin(loss, one)
+    with _torch_in_silence():
+        module, in_shape, made = _twin(loss, one)
     outputs, targets = _samples(loss, Configuration(made, in_shape, one.example, {}), np.random.default_rng(seed))
     targets = targets if one.example.targets == "classes" else targets.astype("f4")
     return max(twins.loss_errors(cast(Loss, made), module, outputs.astype("f4"), targets), default=0.0)
+
+
+@contextlib.contextmanager
+def _torch_in_silence() -> Iterator[None]:
+    """PyTorch warns of what takes it longer, such as "same" padding of even kernels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _twin(component: Component, one: Configuration) -> tuple[Any, tuple[int, ...], Component]:

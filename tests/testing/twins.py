@@ -39,12 +39,12 @@ class TwinRule:
     held: frozenset[str]
     """Our arguments of which only these values are known to have a twin: those that none of the twin's follows, and
     those with a word, switch or fraction that no example with a twin has."""
-    inputs: frozenset[tuple[int, str]]
-    """Axes of the inputs, and targets, that these examples have."""
+    inputs: frozenset[tuple[Any, ...]]
+    """Axes of the inputs, targets, and which arguments are lists, as these examples have them together."""
 
     def arguments(self, one: Configuration) -> Values | None:
         """Those of the twin of a configuration; None if they cannot be told."""
-        if (len(one.in_shape), one.example.targets) not in self.inputs:
+        if _kind_of_inputs(one.in_shape, one.example.targets, one.arguments) not in self.inputs:
             return None
         ours = _facts(one.arguments, one.in_shape)
         held = {name: value for name, value in one.arguments.items() if name in self.held}
@@ -81,7 +81,11 @@ def rule_of(cls: type[Component], examples: tuple[Example, ...], path: str) -> T
     others = [_own(cls, one) for one in examples if one.twin is None]
     held = frozenset(name for name in names if name not in sources.values() or _is_special(name, others, ours))
     seen = tuple({name: one[name] for name in names} for one in ours)
-    inputs = frozenset((len(one.in_shape), one.targets) for one in examples if one.twin is not None)
+    twinned = [one for one in examples if one.twin is not None]
+    inputs = frozenset(
+        _kind_of_inputs(one.in_shape, one.targets, {name: own[name] for name in names})
+        for one, own in zip(twinned, ours, strict=True)
+    )
     return TwinRule(twin, sources, constants, seen, held, inputs)
 
 
@@ -98,6 +102,10 @@ def _own(cls: type[Component], one: Example) -> Values:
     bound = signature(cls).bind(*call.args, **call.kwargs)
     bound.apply_defaults()
     return _facts(dict(bound.arguments), one.in_shape)
+
+
+def _kind_of_inputs(in_shape: Shape, targets: str, arguments: Values) -> tuple[Any, ...]:
+    return len(in_shape), targets, *(name for name, value in arguments.items() if isinstance(value, list))
 
 
 def _is_special(name: str, others: list[Values], ours: list[Values]) -> bool:
@@ -149,9 +157,8 @@ def made_of(cls: Any, arguments: Values) -> Any:
 
     rest = [n for n, p in inspect.signature(cls).parameters.items() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     given = {n: v for n, v in arguments.items() if n not in rest}
-    return cls(
-        **{n: torch.tensor(v) if n in ("weight", "pos_weight") and v is not None else v for n, v in given.items()}
-    )
+    tensors = ("weight", "pos_weight")
+    return cls(**{n: torch.tensor(v).double() if n in tensors and v is not None else v for n, v in given.items()})
 
 
 def ours(layer: Layer, x: Array, dy: Array, ctx: PlainContext | None = None) -> tuple[Array, Array, Grads]:
@@ -190,30 +197,36 @@ def copy_parameters(layer: Layer, module: Any, rng: np.random.Generator) -> None
 
 
 def layer_errors(layer: Layer, in_shape: Shape, module: Any, rng: np.random.Generator, batch: int) -> Iterator[float]:
-    """How far values and gradients in float32 are from the twin's; in training unless numbers are drawn, too."""
+    """How far values and gradients in float32 are from the twin's; in training unless numbers are drawn, too.
+
+    The twin computes in float64: its own rounding, as of a norm over two samples, is no error of ours.
+    """
     out_shape = layer.build(in_shape, rng)
     copy_parameters(layer, module, rng)
+    module = module.double()
     x = rng.normal(0.5, 2, (batch, *in_shape)).astype("f4")
     dy = rng.normal(size=(batch, *out_shape)).astype("f4")
     y, _ = layer.forward(x, PlainContext(training=False, dtype="float32"))
-    yield _error(y, theirs(module.eval(), x, dy)[0])
+    exact, exact_dy = x.astype("f8"), dy.astype("f8")
+    yield _error(y, theirs(module.eval(), exact, exact_dy)[0])
     y, dx, grads = ours(layer, x, dy, ctx := PlainContext(dtype="float32"))
     if not ctx.has_drawn:
-        expected_y, expected_dx, expected = theirs(module.train(), x, dy)
+        expected_y, expected_dx, expected = theirs(module.train(), exact, exact_dy)
         yield _error(y, expected_y)
         yield _error(dx, expected_dx)
         yield from (_error(grad, value) for grad, value in zip(grads.values(), expected, strict=True))
 
 
 def loss_errors(loss: Loss, module: Any, outputs: Array, targets: Array) -> Iterator[float]:
-    """How far losses and gradients of each sample alone are from the twin's mean."""
+    """How far losses and gradients of each sample alone are from the twin's mean, which is computed in float64."""
     import torch
 
     losses, cache = loss.forward(outputs, targets)
     gradient = loss.backward(cache, 1.0)
     for at in range(len(outputs)):
-        x = torch.tensor(outputs[at : at + 1], requires_grad=True)
-        expected = module(x, torch.tensor(targets[at : at + 1]))
+        x = torch.tensor(outputs[at : at + 1].astype("f8"), requires_grad=True)
+        target = targets[at : at + 1]
+        expected = module(x, torch.tensor(target if target.dtype.kind in "iu" else target.astype("f8")))
         if not torch.isfinite(expected):
             continue  # a mean of nothing, where all of a sample is ignored
         expected.backward()
