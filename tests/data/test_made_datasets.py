@@ -79,6 +79,12 @@ def test_autoencoding_gives_back_its_inputs(tmp_path: Path) -> None:
     assert (data.framing, data.preprocessing.scale, data.labels) == (Framing(content=8), 1 / 255, ())
 
 
+def test_values_just_above_white_are_white(tmp_path: Path) -> None:
+    x = np.nextafter(np.full((2, 1, 3, 3), 255.5, np.float32), np.float32(0))
+    data = Autoencoding(given(x, preprocessing=WHITE)).load(tmp_path)
+    assert (np.asarray(data.train.x) == 255).all()
+
+
 def test_noise_is_of_its_size_and_another_for_each_part_and_seed(tmp_path: Path) -> None:
     grey = np.full((50, 1, 20, 20), 128, np.uint8)
     whole = given(grey, np.zeros(50), preprocessing=WHITE)
@@ -180,6 +186,10 @@ COLUMNS, IMAGES = np.zeros((2, 4), np.float32), np.zeros((2, 1, 4, 4), np.uint8)
         (
             Autoencoding(given(IMAGES.astype(np.float32) - 1)),
             r"images from 0 \(black\) to 1 \(white\), as their preprocessing says, and these go from -1 to -1: scale",
+        ),
+        (
+            Autoencoding(given(IMAGES + np.float32(255.5), preprocessing=WHITE)),
+            r"to 255 \(white\), .* 255\.5 to 255\.5",
         ),
         (MeanInk(given(IMAGES + np.uint8(2))), r"from 0 \(black\) to 1 \(white\), .* these go from 2 to 2: scale them"),
         (Overlapping(given(IMAGES, (1, 1))), r"two or more classes, and Given\(\) has targets of shape \(2,\), int64"),

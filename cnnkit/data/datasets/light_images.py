@@ -39,7 +39,7 @@ def as_bytes(x: Inputs, preprocessing: Preprocessing, made: Dataset) -> Array:
     Raises DataError for values below 0, or above white.
     """
     values = np.asarray(x) * np.float32(WHITE * preprocessing.scale)
-    if values.size and not (values.min() >= 0 and values.max() <= WHITE + 0.5):  # NaN is not either
+    if values.size and not (values.min() >= 0 and values.max() < WHITE + 0.5):  # NaN is not either
         white = 1 / preprocessing.scale
         raise DataError(
             f"{made!r} is made of images from 0 (black) to {white:g} (white), as their preprocessing says, and these "
