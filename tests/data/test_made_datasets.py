@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -209,12 +210,24 @@ def test_data_that_is_refused(made: Dataset, message: str, tmp_path: Path) -> No
         ('Overlapping(Digits(), targets="boxes")', r"targets must be one of 'pixels', 'labels', got 'boxes'"),
         ("Overlapping(Digits(), train=0)", r"train must be a whole number, 1 or above, got 0"),
         ("Waveforms(length=8)", r"length must be a whole number, 16 or above, got 8"),
-        ("Waveforms(train=10000000)", r"would take 38\.2 GiB of memory, with 10,001,000 samples of shape \(1, 128\)"),
+        ("Waveforms(train=10000000)", r"would take 57\.2 GiB of memory, with 10,001,000 samples of shape \(1, 128\)"),
     ],
 )
 def test_arguments_that_are_refused(expression: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         installed_catalog().build("dataset", expression)
+
+
+def test_signals_take_no_more_than_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tracemalloc.start()
+    Waveforms(train=500, test=1, length=1000).load(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    monkeypatch.setattr(light_images, "MOST_BYTES", int(0.95 * peak))  # 5 % for what is not the signals
+    with pytest.raises(ConfigError, match="would take"):
+        Waveforms(train=500, test=1, length=1000)
+    monkeypatch.setattr(light_images, "MOST_BYTES", int(1.05 * peak))
+    Waveforms(train=500, test=1, length=1000)
 
 
 def test_what_would_not_fit_into_memory_is_refused_before_it_is_made(

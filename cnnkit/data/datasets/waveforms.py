@@ -23,6 +23,8 @@ SHAPES: dict[str, Callable[[Array], Array]] = {
     "sawtooth": lambda u: 2 * u - 1,
 }
 """By the part of a period, 0 <= u < 1; all go from -1 to 1."""
+PEAK = 8 * (len(SHAPES) + 2)
+"""Bytes of a value while signals are made, in float64: u, each shape of it, and the one that is chosen."""
 
 
 class Waveforms(Dataset):
@@ -46,7 +48,7 @@ class Waveforms(Dataset):
         self.length = whole("length", length, at_least=SHORTEST)
         self.noise = not_negative("noise", noise)
         self.seed = whole("seed", seed, at_least=0)
-        check_size(self, self.train + self.test, (1, self.length), len(SHAPES) * 8)
+        check_size(self, self.train + self.test, (1, self.length), PEAK)
 
     def load(self, data_dir: Path) -> Data:
         """Compute the signals; `data_dir` is not looked at."""
