@@ -20,7 +20,7 @@ from cnnkit.data import (
     describe,
     load_dataset,
 )
-from cnnkit.data.datasets import light_images
+from cnnkit.data.datasets import light_images, overlapping
 from cnnkit.data.datasets.overlapping import _pairs
 from cnnkit.errors import ConfigError, DataError
 from cnnkit.testing import check_dataset
@@ -49,6 +49,16 @@ class Given(Dataset):
 
     def load(self, data_dir: Path) -> Data:
         return self.data
+
+
+class Counting(np.random.Generator):
+    """Counts how often indices are drawn."""
+
+    calls = 0
+
+    def integers(self, *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        return super().integers(*args, **options)
 
 
 def given(x: Any, y: Any = (0, 1), **options: Any) -> Given:
@@ -133,6 +143,37 @@ def test_overlapping_against_a_plain_loop(tmp_path: Path) -> None:
     assert (labels.train.y.sum(axis=1) == 2).all()
 
 
+def test_pairs_are_those_of_rejection() -> None:
+    """Datasets that are made of even classes, as MNIST, stay as they are."""
+    classes = np.random.default_rng(0).integers(0, 10, 1000)
+    rng = np.random.default_rng(1)
+    expected = rng.integers(0, 1000, (500, 2))
+    while (alike := np.flatnonzero(np.equal(*classes[expected].T))).size:
+        expected[alike, 1] = rng.integers(0, 1000, alike.size)
+    again = np.random.default_rng(1)
+    np.testing.assert_array_equal(_pairs(classes, 500, again), expected)
+    assert again.random() == rng.random()
+
+
+def test_pairs_of_a_rare_class_are_drawn_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the other classes, each sample is as probable as any other; no more is drawn, however rare they are."""
+    classes = np.array([0, 1, 0, 2, 0, 1, 0])
+    monkeypatch.setattr(overlapping, "REJECTED", 0)
+    first, second = _pairs(classes, 70_000, np.random.default_rng(0)).T
+    for one in range(7):
+        others = classes != classes[one]
+        share = np.bincount(second[first == one], minlength=7) / (first == one).sum()
+        np.testing.assert_allclose(share, others / others.sum(), atol=0.02)
+        assert not share[~others & (np.arange(7) != one)].any()
+    monkeypatch.undo()
+    rare = np.zeros(100_000, np.int64)
+    rare[70_000] = 1
+    rng = Counting(np.random.PCG64(0))
+    pairs = _pairs(rare, 100, rng)
+    assert (rare[pairs].sum(axis=1) == 1).all()
+    assert rng.calls < 50
+
+
 def test_images_in_colour_and_of_two_classes_without_names_overlap(tmp_path: Path) -> None:
     x = np.zeros((2, 3, 5, 10), np.uint8)
     x[0, 1], x[1, 2] = 200, 255
@@ -194,6 +235,18 @@ COLUMNS, IMAGES = np.zeros((2, 4), np.float32), np.zeros((2, 1, 4, 4), np.uint8)
         ),
         (MeanInk(given(IMAGES + np.uint8(2))), r"from 0 \(black\) to 1 \(white\), .* these go from 2 to 2: scale them"),
         (Overlapping(given(IMAGES, (1, 1))), r"two or more classes, and Given\(\) has targets of shape \(2,\), int64"),
+        (
+            Overlapping(given(IMAGES[:, :, :2])),
+            r"is made of images of 3 x 3 pixels or more, and those of Given\(\) have 2 x 4: choose a dataset of larger",
+        ),
+        (
+            Overlapping(given(IMAGES, labels=("one",)), "labels"),
+            r"classes from 0 to 0, and the targets of Given\(\) go from 0 to 1: correct them, or give each class",
+        ),
+        (
+            Overlapping(given(IMAGES, (-1, 1)), "labels"),
+            r"from 0 to 1, and the targets of Given\(\) go from -1 to 1",
+        ),
         (Overlapping(Autoencoding(given(IMAGES))), r"has targets of shape \(2, 1, 4, 4\), float32: choose a dataset"),
     ],
 )

@@ -18,6 +18,10 @@ Targets = Literal["pixels", "labels"]
 BACKGROUND = "background"
 LARGER, MULTIPLE = 1.4, 4
 """The side of the larger image, in sides of one of the two, and what it is a multiple of: a network halves it twice."""
+SMALLEST = 3
+"""Pixels of a side. Of 2 in a larger image of 4, two images could lie beside each other; 1 is rounded to nothing."""
+REJECTED = 30
+"""Rounds in which pairs of one class are drawn again: of ten classes alike in size, each leaves a tenth of them."""
 BLOCK = 1000
 """Images that are made together."""
 BYTE_AND_CLASS = 9
@@ -39,8 +43,8 @@ class Overlapping(Dataset):
     of: a dataset of images with classes, such as MNIST(), of whose training samples those to train on are made, and of
     its test samples those to test on; its validation samples are left out. train, test: how many are made; seed:
     chooses images and places. All is in memory: 14,000 images of 40x40 pixels take 22 MB, and their "pixels" 179 MB.
-    Raises ConfigError for more than 2 GiB, DataError for inputs that are no images from black to white, or without two
-    classes.
+    Raises ConfigError for more than 2 GiB, DataError for inputs that are not images from black to white of 3 x 3 pixels
+    or more, and for targets that are not two or more classes.
     Source: Sabour, Frosst, Hinton (2017), Dynamic Routing Between Capsules, section 6 (MultiMNIST).
     """
 
@@ -57,10 +61,21 @@ class Overlapping(Dataset):
         """Load the other dataset, and lay its images over each other."""
         data = load_images(self, self.of, data_dir)
         channels, *sides = data.input_shape
+        if min(sides) < SMALLEST:
+            raise DataError(
+                f"{self!r} is made of images of {SMALLEST} x {SMALLEST} pixels or more, and those of {self.of!r} have "
+                f"{sides[0]} x {sides[1]}: choose a dataset of larger ones"
+            )
         height, width = (MULTIPLE * round(LARGER * side / MULTIPLE) for side in sides)
         check_size(self, self.train + self.test, (channels, height, width), BYTE_AND_CLASS)
         parts = [Samples(part.x, self._classes(part.y)) for part in (data.train, data.test)]
-        labels = data.labels or tuple(map(str, range(1 + max(int(part.y.max()) for part in parts))))
+        lowest, highest = min(int(part.y.min()) for part in parts), max(int(part.y.max()) for part in parts)
+        labels = data.labels or tuple(map(str, range(1 + highest)))
+        if lowest < 0 or highest >= len(labels):
+            raise DataError(
+                f"{self!r} is made of images with classes from 0 to {len(labels) - 1}, and the targets of {self.of!r} "
+                f"go from {lowest} to {highest}: correct them, or give each class a label"
+            )
         train, test = (
             self._samples(part, data.preprocessing, (height, width), len(labels), number, count)
             for number, (part, count) in enumerate(zip(parts, (self.train, self.test), strict=True))
@@ -111,11 +126,27 @@ class Overlapping(Dataset):
 
 
 def _pairs(classes: Array, count: int, rng: np.random.Generator) -> Array:
-    """Indices of two samples of different classes, (count, 2)."""
+    """Indices of two samples of different classes, (count, 2): any first one, and any second one of another class.
+
+    Pairs of one class are drawn again. Where nearly all samples are of one class, that could take as many rounds as
+    there are samples: after a few, the rest is drawn from the other classes directly, which has the same distribution.
+    """
     pairs = rng.integers(0, len(classes), (count, 2))
-    while (alike := np.flatnonzero(np.equal(*classes[pairs].T))).size:
+    for _ in range(REJECTED):
+        alike = _of_one_class(classes, pairs)
         pairs[alike, 1] = rng.integers(0, len(classes), alike.size)
+    alike = _of_one_class(classes, pairs)
+    sorted_by_class = classes.argsort(kind="stable")
+    _, number, sizes = np.unique(classes, return_inverse=True, return_counts=True)
+    own = number[pairs[alike, 0]]
+    place = rng.integers(0, len(classes) - sizes[own])  # as if those of the same class were not there
+    place += np.where(place >= (sizes.cumsum() - sizes)[own], sizes[own], 0)
+    pairs[alike, 1] = sorted_by_class[place]
     return pairs
+
+
+def _of_one_class(classes: Array, pairs: Array) -> Array:
+    return np.flatnonzero(np.equal(*classes[pairs].T))
 
 
 def _laid(images: Array, places: Array, size: tuple[int, int]) -> Array:
