@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from cnnkit import Registry, Sequential, export_onnx, load_model, predict_files, validate_onnx
 from cnnkit.cli import main
 from cnnkit.errors import PlotError, ShapeError
+from cnnkit.evaluation import pixel_answers
 from cnnkit.evaluation.pixel_answers import Answer, as_picture, check_pictures, in_colours, write_pictures
 from cnnkit.plotting.style import class_colours
 from cnnkit.types import Preprocessing, Task
@@ -139,6 +141,39 @@ def test_inputs_of_one_file_and_files_of_one_name_have_names_of_their_own(images
     said = predict_files(model, ["scans/0.png", "other/0.png", "some.npy"], invert=False)
     files = write_pictures(model, [Answer(one.file, one.index, one.pixels) for one in said], "masks")  # type: ignore[arg-type]  # there are pixels
     assert [file.name for file in files] == ["0-mask.png", "0-2-mask.png", "some-0-mask.png", "some-1-mask.png"]
+
+
+def test_neither_names_nor_files_are_compared_in_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Name(str):
+        """Counts how often it is compared with another one."""
+
+        __hash__ = str.__hash__
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return str.__eq__(self, other)
+
+    def stat(file: Any, **options: Any) -> os.stat_result:
+        looked.append(file)
+        return real(file, **options)
+
+    real, count = os.stat, 300
+    looked: list[Any] = []
+    answers = [
+        Answer(Name(f"{number // 2}/same.npy"), number % 2, np.zeros((1, 1), np.uint8)) for number in range(count)
+    ]
+    monkeypatch.setattr(pixel_answers, "write_whole", lambda file, data, error: file.write_bytes(data))
+    for _ in range(2):  # the second time, all files exist
+        Name.compared, looked = 0, []
+        with monkeypatch.context() as watched:
+            watched.setattr(os, "stat", stat)
+            files = write_pictures(network("mask"), answers, tmp_path / "masks")
+        assert len(set(files)) == count
+        assert Name.compared < 5 * count
+        assert count <= len(looked) < 5 * count
+    first = ["same-0-mask.png", "same-1-mask.png", "same-0-2-mask.png", "same-1-2-mask.png"]
+    assert [file.name for file in files[:4]] == first
 
 
 def test_top_chooses_the_classes_of_most_pixels(images: Any) -> None:

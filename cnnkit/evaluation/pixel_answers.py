@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from cnnkit.data.formats.input_files import STDIN
 from cnnkit.errors import PlotError
 from cnnkit.file_writing import check_target, write_whole
 from cnnkit.network import Network
@@ -87,14 +90,25 @@ def write_pictures(model: Network, answers: Sequence[Answer], path: str | os.Pat
         raise PlotError(f"{path} is one file, and there are {len(answers)} pictures: give a folder")
     if not is_file:
         _make(path)
+    inputs = _identities({answer.file for answer in answers})
     files: list[Path] = []
-    for answer in answers:
-        file = path if is_file else path / _file(model, answer, answers, {one.name for one in files})
-        if file.exists() and any(os.path.exists(one.file) and os.path.samefile(file, one.file) for one in answers):
+    for answer, name in zip(answers, _names(model, answers), strict=True):
+        file = path if is_file else path / name
+        if not inputs.isdisjoint(_identities({str(file)})):
             raise PlotError(f"{file} is one of the files to predict: choose another one for the picture")
         write_whole(file, png(*as_picture(model, answer.pixels)), PlotError)
         files.append(file)
     return files
+
+
+def _identities(files: set[str]) -> set[tuple[int, int]]:
+    """What two names of one file have in common; none for a file that does not exist, or cannot."""
+    found = set()
+    for file in files:
+        with contextlib.suppress(OSError):
+            status = os.stat(file)
+            found.add((status.st_dev, status.st_ino))
+    return found
 
 
 def check_path(path: Path) -> None:
@@ -113,11 +127,19 @@ def _make(folder: Path) -> None:
         raise PlotError(f"cannot write {folder}: {problem.strerror or problem}") from problem
 
 
-def _file(model: Network, answer: Answer, answers: Sequence[Answer], taken: set[str]) -> str:
-    """A name of its own, after that of the input."""
-    stem = Path(answer.file).stem if answer.file != "-" else "stdin"
-    if sum(one.file == answer.file for one in answers) > 1:
-        stem += f"-{answer.place}"
+def _names(model: Network, answers: Sequence[Answer]) -> Iterator[str]:
+    """For each answer the name of a file of its own, after that of the input."""
+    inputs = Counter(answer.file for answer in answers)
     kind = "output" if model.task.gives == "values" else "mask"
-    names = (f"{stem}{again}-{kind}.png" for again in ("", *(f"-{number}" for number in range(2, len(taken) + 3))))
-    return next(name for name in names if name not in taken)
+    taken: set[str] = set()
+    last: dict[str, int] = {}
+    for answer in answers:
+        stem = Path(answer.file).stem if answer.file != STDIN else "stdin"
+        if inputs[answer.file] > 1:
+            stem += f"-{answer.place}"
+        name = f"{stem}-{kind}.png"
+        while name in taken:
+            last[stem] = last.get(stem, 1) + 1
+            name = f"{stem}-{last[stem]}-{kind}.png"
+        taken.add(name)
+        yield name
