@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnkit import Registry, Sequential, export_onnx, load_model, predict_files, validate_onnx
+from cnnkit import Registry, Sequential, export_onnx, load_model, plot, predict_files, validate_onnx
 from cnnkit.cli import main
 from cnnkit.errors import PlotError, ShapeError
 from cnnkit.evaluation import pixel_answers
-from cnnkit.evaluation.pixel_answers import Answer, as_picture, check_pictures, in_colours, write_pictures
+from cnnkit.evaluation.pixel_answers import Answer, as_picture, check_pictures, in_colours, mask_labels, write_pictures
 from cnnkit.plotting.style import class_colours
-from cnnkit.types import Preprocessing, Task
+from cnnkit.types import Data, Preprocessing, Samples, Task
 
 NAMES = ("background", "cat", "dog")
 TASKS = {
@@ -141,6 +141,18 @@ def test_inputs_of_one_file_and_files_of_one_name_have_names_of_their_own(images
     said = predict_files(model, ["scans/0.png", "other/0.png", "some.npy"], invert=False)
     files = write_pictures(model, [Answer(one.file, one.index, one.pixels) for one in said], "masks")  # type: ignore[arg-type]  # there are pixels
     assert [file.name for file in files] == ["0-mask.png", "0-2-mask.png", "some-0-mask.png", "some-1-mask.png"]
+
+
+@pytest.mark.parametrize("name", ["mask", "there"])
+def test_a_plot_has_the_labels_of_the_mask(images: Any, name: str) -> None:
+    model = network(name)
+    y = model.predict(images)
+    samples = Samples(images, y.astype(np.float32) if name == "there" else y)
+    figure = plot(model, "predictions", data=Data(samples, samples))
+    said = y[:, 0] if name == "there" else y
+    labels = mask_labels(model)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [labels[int(at)] for at in np.unique(said)]
+    assert len(np.unique(said)) > 1
 
 
 def test_neither_names_nor_files_are_compared_in_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def check_pictures(model: Network) -> None:
         raise PlotError(f"the model gives {model.gives}: a picture has 1 value, or 3 for red, green and blue")
 
 
-def names_of(model: Network) -> tuple[str, ...]:
+def mask_labels(model: Network) -> tuple[str, ...]:
     """The classes of a mask by their index; where each pixel has one label, it is there or not."""
     if model.task.gives == "labels":
         return ("background", *(model.labels or (THERE,)))
@@ -54,7 +54,7 @@ def as_picture(model: Network, pixels: Array) -> tuple[Array, bytes]:
     if model.task.gives == "values":
         image = np.rint(WHITE * pixels.clip(0, 1)).astype(np.uint8)
         return (image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))), b""
-    names = names_of(model)
+    names = mask_labels(model)
     mask = pixels[0] if model.task.gives == "labels" else pixels
     return mask.astype(np.uint8), b"".join(bytes.fromhex(colour[1:]) for colour in class_colours(names, len(names)))
 

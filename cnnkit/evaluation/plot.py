@@ -13,6 +13,7 @@ import numpy as np
 
 from cnnkit.components import Layer
 from cnnkit.errors import CnnkitError, CostError, PlotError
+from cnnkit.evaluation.pixel_answers import mask_labels
 from cnnkit.evaluation.plot_on_request import ON_REQUEST
 from cnnkit.evaluation.plot_subject import Subject
 from cnnkit.network import INPUT, Network, Node
@@ -266,11 +267,10 @@ def _predictions(subject: Subject) -> Figure:
     if model.task.gives == "values":
         return pixel_predictions.draw_image_outputs(samples.x, samples.y, outputs, subject.name)
     if model.task.gives == "labels":
-        labels = ("background", *(model.labels or ("there",)))
         targets, said = (pixel_predictions.as_segments(one) for one in (samples.y, outputs))
-        return pixel_predictions.draw_segments(samples.x, targets, said, labels, subject.name)
-    labels = model.labels or tuple(map(str, range(model.output_shape[0])))
-    return pixel_predictions.draw_segments(samples.x, samples.y, outputs.argmax(axis=1), labels, subject.name)
+    else:
+        targets, said = samples.y, outputs.argmax(axis=1)
+    return pixel_predictions.draw_segments(samples.x, targets, said, mask_labels(model), subject.name)
 
 
 def _misclassified(subject: Subject) -> Figure:

@@ -125,7 +125,7 @@ def _is_same(file: str, other: FileName) -> bool:
 
 
 def _show(model: Network, shown: list[tuple[FileInputs, Prediction]], path: FileName) -> None:
-    from cnnkit.evaluation.pixel_answers import as_picture, in_colours, names_of
+    from cnnkit.evaluation.pixel_answers import as_picture, in_colours, mask_labels
     from cnnkit.plotting.prepared_inputs import Prepared, write_prepared
 
     if not shown:
@@ -145,7 +145,7 @@ def _show(model: Network, shown: list[tuple[FileInputs, Prediction]], path: File
         if one.picture is not None
     ]
     is_mask = len(model.output_shape) == 3 and model.task.gives != "values"
-    write_prepared(images, path, names_of(model) if is_mask else ())
+    write_prepared(images, path, mask_labels(model) if is_mask else ())
 
 
 def _caption(said: Prediction) -> str:
