@@ -97,7 +97,7 @@ def test_another_process_and_two_runtimes_say_the_same(images: Any) -> None:
         code = f"""
 import numpy as np
 from cnnkit import load_model, predict_files
-said = predict_files(load_model("{name}@1"), ["scans"], invert=False)
+said = predict_files(load_model("{name}@1"), ["scans"], invert=False, pixels=True)
 np.save("said.npy", np.stack([one.pixels for one in said]))
 """
         subprocess.run([sys.executable, "-c", code], check=True)
@@ -125,7 +125,7 @@ def test_images_are_cut_to_what_a_picture_shows(images: Any, capsys: pytest.Capt
 
 def test_one_label_of_a_pixel_is_a_mask_of_two_classes(images: Any) -> None:
     model = network("there")
-    said = predict_files(model, ["scans"], invert=False)
+    said = predict_files(model, ["scans"], invert=False, pixels=True)
     (file, _) = write_pictures(model, [Answer(one.file, one.index, one.pixels) for one in said], "masks")  # type: ignore[arg-type]  # there are pixels
     with Image.open(file) as picture:
         np.testing.assert_array_equal(picture, model.predict(images)[0, 0])
@@ -138,9 +138,38 @@ def test_inputs_of_one_file_and_files_of_one_name_have_names_of_their_own(images
     Path("other").mkdir()
     Image.fromarray(images[0, 0]).save("other/0.png")
     model = network("mask")
-    said = predict_files(model, ["scans/0.png", "other/0.png", "some.npy"], invert=False)
+    said = predict_files(model, ["scans/0.png", "other/0.png", "some.npy"], invert=False, pixels=True)
     files = write_pictures(model, [Answer(one.file, one.index, one.pixels) for one in said], "masks")  # type: ignore[arg-type]  # there are pixels
     assert [file.name for file in files] == ["0-mask.png", "0-2-mask.png", "some-0-mask.png", "some-1-mask.png"]
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("mask", "uint8"), ("several", "bool"), ("colour", "float32")])
+def test_pixels_are_kept_where_they_are_asked_for_and_small(images: Any, name: str, dtype: str) -> None:
+    model = network(name)
+    np.save("all.npy", images)
+    kept = predict_files(model, ["all.npy"], pixels=True)
+    for one, expected in zip(kept, model.predict(images), strict=True):
+        assert one.pixels is not None
+        assert one.pixels.dtype == dtype
+        assert one.pixels.base is None  # of a batch
+        np.testing.assert_array_equal(one.pixels, expected)
+        if name == "colour":
+            np.testing.assert_array_equal(one.ranges, [(c.min(), c.mean(), c.max()) for c in expected])
+    assert [one.pixels for one in predict_files(model, ["all.npy"])] == [None, None]
+    assert predict_files(model, ["all.npy"]) == kept
+    if name != "several":
+        assert [one.pixels for one in predict_files(model, ["scans"], show="seen.png")] == [None, None]
+
+
+def test_more_classes_than_a_byte_holds(images: Any) -> None:
+    task = Task("classes", from_logits=True)
+    model = Sequential(["Conv2D(257, 1)"], (1, 6, 8), task=task, input_dtype="uint8")
+    model.load_state({"conv2d_1.weight": np.zeros((257, 1, 1, 1)), "conv2d_1.bias": np.arange(257.0)})
+    np.save("all.npy", images)
+    (one, _) = predict_files(model, ["all.npy"], pixels=True)
+    assert one.pixels is not None
+    assert one.pixels.dtype == np.uint16
+    assert (one.counts, np.unique(one.pixels).tolist()) == ((48,), [256])
 
 
 @pytest.mark.parametrize("name", ["mask", "there"])

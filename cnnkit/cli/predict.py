@@ -104,7 +104,15 @@ def predict(
     refused: list[str] = []
     with waiting("predicting"):
         predictions = predict_files(
-            model, files, top=top, invert=invert.choice, fit=fit, level=level, show=show, refused=refused.append
+            model,
+            files,
+            top=top,
+            invert=invert.choice,
+            fit=fit,
+            level=level,
+            show=show,
+            pixels=as_json or output is not None,
+            refused=refused.append,
         )
     _warn_of_hints(predictions)
     answers = [Answer(one.file, one.index, one.pixels) for one in predictions if one.pixels is not None]
@@ -146,12 +154,9 @@ def _headings(model: Network) -> tuple[str, ...]:
 def _rows(prediction: Prediction, model: Network) -> list[tuple[object, ...]]:
     """What is said of one input, a line for each class, label or value; one with a dash where no label is there."""
     names = model.labels or range(model.output_shape[0])
-    if prediction.pixels is not None and model.task.gives == "values":
-        return [
-            (name, *(float(number) for number in (one.min(), one.mean(), one.max())))
-            for name, one in zip(names, prediction.pixels, strict=True)
-        ]
-    if prediction.pixels is not None:
+    if prediction.ranges:
+        return [(name, *found) for name, found in zip(names, prediction.ranges, strict=True)]
+    if len(model.output_shape) == 3:
         return list(zip(prediction.labels, prediction.counts, strict=True)) or [("-", "-")]
     if prediction.values:
         return list(zip(names, prediction.values, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +36,22 @@ class Prediction:
     index: int
     """Which of the inputs in the file."""
     labels: tuple[str, ...] = ()
-    """Classes, or the labels that are there, the most probable one first; of pixels, that of the most pixels first."""
+    """Classes, or the labels that are there, the most probable one first; of a mask, that of the most pixels first."""
     probabilities: tuple[float, ...] = ()
-    """One for each of them; none if the model has only scores, and of pixels."""
+    """One for each of them; none if the model has only scores, and of a mask."""
     counts: tuple[int, ...] = ()
-    """For each of them how many pixels have it, of a model that says it of each."""
+    """How many pixels of a mask have each of the labels."""
     values: tuple[float, ...] = ()
     """What a model for values gives, in the order of its outputs."""
     hints: tuple[str, ...] = ()
     """Why the image may not be what the model expects."""
     inverted: bool = False
     """Whether light and dark of the image were swapped."""
+    ranges: tuple[tuple[float, float, float], ...] = ()
+    """The lowest, mean and highest value in each channel of an image that a model gives."""
     pixels: Array | None = field(default=None, compare=False, repr=False)
-    """What a model says of each pixel: the index of its class, (H, W) int64; labels, (K, H, W) bool; or values,
-    (C, H, W) float. None of a model that says something of the whole input."""
+    """The mask or image that a model gives, if it was asked for: class indices (H, W) of the smallest unsigned type;
+    labels (K, H, W), bool; or values (C, H, W), float. None of a model that does not answer for each pixel."""
 
 
 def predict_files(
@@ -61,6 +63,7 @@ def predict_files(
     fit: bool = False,
     level: float | None = None,
     show: FileName | None = None,
+    pixels: bool = False,
     refused: Callable[[str], None] | None = None,
 ) -> list[Prediction]:
     """A model's predictions for the images in files, in order: for all of them or, unless `refused` is given, none.
@@ -71,8 +74,9 @@ def predict_files(
     the training images are known to be light on dark, with a level below 1/3; fit: cut out what each image file shows,
     and place it as the images of the model's dataset were, light on dark, see `find_content`; level: the mean lightness
     of the training images, 0 (black) to 1 (white), what `trained_level` says if None; show: where to draw the first 40
-    images, as PNG, SVG or PDF, as they are in the files and as the model sees them; refused: told of each file that
-    cannot be used, which is left out then.
+    images, as PNG, SVG or PDF, as they are in the files and as the model sees them; pixels: keep the mask or image that
+    a model gives for each input, all of which must fit into memory; refused: told of each file that cannot be used,
+    which is left out then.
     Where the level is below 1/2, an image of one channel that stays dark on a light background gets a hint. So does one
     whose content is not framed as the model's dataset frames it, if that is known; a blank one; and what may be in
     other units than the training samples: an array, which is taken as it is, or an image where it is not certain what
@@ -112,9 +116,10 @@ def predict_files(
                 if np.isnan(row).any():
                     raise DataError(not_finite("the model", one.file))
                 said = _said(model, row, top)
-                predictions.append(Prediction(one.file, index, **said, hints=one.hints, inverted=one.inverted))
-            if one.picture is not None:
-                shown.append((one, predictions[-1]))
+                prediction = Prediction(one.file, index, **said, hints=one.hints, inverted=one.inverted)
+                predictions.append(prediction if pixels else replace(prediction, pixels=None))
+                if one.picture is not None:
+                    shown.append((one, prediction))
     if show is not None:
         _show(model, shown, show)
     return predictions
@@ -169,8 +174,11 @@ def _numbers(model: Network, x: Array) -> Array:
 
 def _said(model: Network, row: Array, top: int | None) -> dict[str, Any]:
     """The fields of a prediction; row: (F,), or (K, H, W)."""
+    if model.task.gives == "values" and row.ndim == 1:
+        return {"values": tuple(row.tolist())}
     if model.task.gives == "values":
-        return {"values": tuple(row.tolist())} if row.ndim == 1 else {"pixels": row}
+        ranges = tuple((float(one.min()), float(one.mean()), float(one.max())) for one in row)
+        return {"ranges": ranges, "pixels": row.copy()}  # a view would keep the whole batch
     names = model.labels or tuple(map(str, range(len(row))))
     if row.ndim == 3:
         is_class = model.task.gives == "classes"
@@ -178,7 +186,7 @@ def _said(model: Network, row: Array, top: int | None) -> dict[str, Any]:
         counts = np.bincount(pixels.ravel(), minlength=len(row)) if is_class else pixels.sum(axis=(1, 2))
         places = [place for place in (-counts).argsort(kind="stable").tolist() if counts[place]][:top]
         said = {"labels": tuple(names[place] for place in places), "counts": tuple(counts[places].tolist())}
-        return {**said, "pixels": pixels}
+        return {**said, "pixels": pixels.astype(np.min_scalar_type(len(row) - 1)) if is_class else pixels}
     if top is None:
         top = 1 if model.task.gives == "classes" else int((row >= 0.5).sum())
     places = (-row).argsort(kind="stable")[:top].tolist()
