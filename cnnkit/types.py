@@ -346,7 +346,7 @@ Scope = Literal["numbers", "parameters", "network"]
 class Task:
     """What a network predicts, as defined by the loss that it was trained with.
 
-    Where outputs are (N, K, H, W), it is said of each pixel.
+    Where outputs are (N, K, H, W), it predicts this for each pixel.
     """
 
     gives: Gives

@@ -259,7 +259,7 @@ def test_places_that_cannot_be_written(images: Any, capsys: pytest.CaptureFixtur
 
 def test_other_models() -> None:
     classes = Sequential(["Flatten()", "Dense(3)"], (1, 6, 8), task=Task("classes", from_logits=True))
-    with pytest.raises(PlotError, match="gives 3 classes: only what is said of each pixel becomes a picture"):
+    with pytest.raises(PlotError, match="gives 3 classes: only predictions for each pixel can be written"):
         check_pictures(classes)
     many = Sequential(["Conv2D(257, 1)"], (1, 6, 8), task=Task("classes", from_logits=True))
     with pytest.raises(PlotError, match="gives 257 classes for each pixel: a mask has at most 256"):

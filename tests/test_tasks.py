@@ -223,9 +223,9 @@ def test_pictures_of_probabilities(name: str, capsys: pytest.CaptureFixture[str]
 IN_GREY = {
     "labels": "all labels right in 2 of the first 2",
     "values": "predicted and true values of 2",
-    "values of pixels": "what it makes of the first 2",
-    "labels of pixels": "what each pixel is, in the first 2",
-    "classes of pixels": "what each pixel is, in the first 2",
+    "values of pixels": "outputs for the first 2",
+    "labels of pixels": "classes of the pixels in the first 2",
+    "classes of pixels": "classes of the pixels in the first 2",
     "classes": "2 of the first 2",
 }
 

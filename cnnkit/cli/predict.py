@@ -70,7 +70,7 @@ def predict(
             "-o",
             callback=expanded_path,
             metavar="PATH",
-            help="Write what is said of each pixel, a mask or an image, as a .png file; or as files in a folder.",
+            help="Write the predicted mask or image as a .png file, or those of several inputs into a folder.",
         ),
     ] = None,
     trust: TrustChoice = None,
@@ -81,7 +81,7 @@ def predict(
     """Print a model's predictions for images.
 
     Prints the most probable class, all predicted labels, or the values, depending on what the model was trained for.
-    Of a model that says it of each pixel, how many pixels have which class; -o writes them as a picture.
+    If the model predicts each pixel, prints how many pixels each class has; -o writes the mask or image as a picture.
     Exits with 1 if some of the files cannot be used, and names them.
     For photographs, as of handwriting on paper, --fit cuts out what they show; --show draws what the network sees.
     """

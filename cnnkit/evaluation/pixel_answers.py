@@ -1,4 +1,4 @@
-"""What a model says of each pixel, as pictures: masks in the colours of their classes, and images."""
+"""Predictions for each pixel as pictures: masks in the colours of their classes, and images."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from cnnkit.types import Array
 
 WHITE = 255
 MOST_CLASSES = 256
-"""That a palette has room for."""
+"""As many as a palette has room for."""
 THERE = "there"
-"""What the only label of a pixel is called, where it has no name."""
+"""The name of the only label of a pixel, where the model has none."""
 
 
 def check_pictures(model: Network) -> None:
-    """Raise PlotError unless what the model says of each pixel can be a picture."""
+    """Raise PlotError unless the model predicts each pixel, and a picture can show it."""
     count = model.output_shape[0]
     if len(model.output_shape) != 3:
-        raise PlotError(f"the model gives {model.gives}: only what is said of each pixel becomes a picture")
+        raise PlotError(f"the model gives {model.gives}: only predictions for each pixel can be written as a picture")
     if model.task.gives == "labels" and count > 1:
         raise PlotError(f"the model gives {model.gives}: a picture shows one label of a pixel, not several at once")
     if model.task.gives == "classes" and count > MOST_CLASSES:
@@ -47,7 +47,7 @@ def mask_labels(model: Network) -> tuple[str, ...]:
 
 
 def as_picture(model: Network, pixels: Array) -> tuple[Array, bytes]:
-    """What is said of the pixels as uint8: indices (H, W) with their palette, or (H, W) or (H, W, 3) without one.
+    """The predictions for the pixels as uint8: indices (H, W) with their palette, or (H, W) or (H, W, 3) without one.
 
     pixels: as of `Prediction`. Values are shown from 0 (black) to 1 (white), those beyond as these.
     """
@@ -67,7 +67,7 @@ def in_colours(picture: Array, palette: bytes) -> Array:
 
 
 class Answer(NamedTuple):
-    """What a model says of each pixel of an input."""
+    """The predictions for the pixels of an input."""
 
     file: str
     place: int
@@ -77,7 +77,7 @@ class Answer(NamedTuple):
 
 
 def write_pictures(model: Network, answers: Sequence[Answer], path: str | os.PathLike[str]) -> list[Path]:
-    """Write what is said of each input as a PNG file, in the size of the model's output; returns the files, in order.
+    """Write the mask or image of each input as a PNG file, in the size of the output; returns the files, in order.
 
     The pixels of a mask are the indices of their classes, and its palette has a colour for each. path: a file for one
     input if it ends in .png, else a folder, which is made, for files such as 0-mask.png, or 0-output.png of values.
@@ -112,7 +112,7 @@ def _identities(files: set[str]) -> set[tuple[int, int]]:
 
 
 def check_path(path: Path) -> None:
-    """Find out, before anything is predicted, that no picture could be written there. Raises PlotError."""
+    """Raise PlotError, before anything is predicted, if no picture can be written there."""
     if path.suffix.lower() == ".png" and not path.is_dir():
         check_target(path, PlotError)
     elif path.suffix or (path.exists() and not path.is_dir()) or not path.absolute().parent.is_dir():

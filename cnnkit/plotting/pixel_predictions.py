@@ -1,4 +1,4 @@
-"""What a model says of each pixel, in rows below its inputs: classes as colours, or values as images."""
+"""Predictions for each pixel, in rows below the inputs: classes as colours, or values as images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def draw_segments(images: Inputs, targets: Array, predicted: Array, labels: Sequ
     count = min(len(images), shown_columns(images.shape))
     colours = class_colours(labels, len(labels))
     counted = (targets >= 0) & (targets < len(labels))
-    figure = new_figure(f"{name}: what each pixel is, in the first {count} test samples", "compressed")
+    figure = new_figure(f"{name}: classes of the pixels in the first {count} test samples", "compressed")
     rows = _rows(figure, ("input", "truth", "prediction"), count)
     show_images(rows[0], np.asarray(images[:count]))
     norm = BoundaryNorm(np.arange(len(labels) + 1) - 0.5, len(labels))
@@ -73,7 +73,7 @@ def draw_image_outputs(images: Inputs, targets: Array, outputs: Array, name: str
     x, y, t = np.asarray(images[:count]), outputs[:count], targets[:count]
     is_input = _is_scaled(x, t)
     last = "difference" if is_input else "target"
-    figure = new_figure(f"{name}: what it makes of the first {count} test samples", "compressed")
+    figure = new_figure(f"{name}: outputs for the first {count} test samples", "compressed")
     rows = _rows(figure, ("input", "output", last), count)
     show_images(rows[0], x)
     errors = np.sqrt(np.square(y.astype(np.float64) - t).mean(axis=(1, 2, 3)))
@@ -96,7 +96,7 @@ def draw_image_outputs(images: Inputs, targets: Array, outputs: Array, name: str
 def as_segments(labels: Array) -> Array:
     """One label of each pixel, (N, 1, H, W) of 0 to 1, as two classes, (N, H, W)."""
     if labels.ndim != 4 or labels.shape[1] != 1:
-        raise PlotError(f"{labels.shape[1]} labels of a pixel may be there at once: a picture shows one of them")
+        raise PlotError(f"{labels.shape[1]} labels for each pixel, several at once: a picture shows one of them")
     return (labels[:, 0] >= 0.5).astype(np.int64)
 
 

@@ -39,7 +39,7 @@ class Prepared:
     said: str
     """What was done to the image, and what the network says of it."""
     answer: Array | None = None
-    """(1 or 3, H, W) uint8, what the network says of each pixel, if it does."""
+    """(1 or 3, H, W) uint8, the predicted mask or image, if the network gives one."""
 
 
 def write_prepared(images: Sequence[Prepared], path: str | os.PathLike[str], classes: Sequence[str] = ()) -> Path:
@@ -49,12 +49,12 @@ def write_prepared(images: Sequence[Prepared], path: str | os.PathLike[str], cla
 
 @picture
 def draw_prepared(images: Sequence[Prepared], classes: Sequence[str] = ()) -> Figure:
-    """Draw each image of a file, the input that was made of it, in its own pixels, and what is said of each of these.
+    """Draw each image as it is in the file, the input that was made from it, and the mask or image predicted for it.
 
     classes: of the pixels, if the network gives classes, for a legend.
     """
     has_answer = images[0].answer is not None
-    what = "In the file, as the network sees it, and what it makes of it"
+    what = "In the file, as the network sees it, and its prediction"
     figure = new_figure(what if has_answer else "In the file, and as the network sees it")
     width_of_all = 3 + 2 * GAP if has_answer else 2 + GAP
     places = tiles(figure, len(images), shape=(1.35, width_of_all))

@@ -224,7 +224,7 @@ COLUMNS, IMAGES = np.zeros((2, 4), np.float32), np.zeros((2, 1, 4, 4), np.uint8)
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (Denoising(given(COLUMNS)), r"is made of images \(C, H, W\), and Given\(\) has inputs of shape \(4,\)"),
+        (Denoising(given(COLUMNS)), r"is made from images \(C, H, W\), and Given\(\) has inputs of shape \(4,\)"),
         (
             Autoencoding(given(IMAGES.astype(np.float32) - 1)),
             r"images from 0 \(black\) to 1 \(white\), as their preprocessing says, and these go from -1 to -1: scale",
@@ -237,7 +237,7 @@ COLUMNS, IMAGES = np.zeros((2, 4), np.float32), np.zeros((2, 1, 4, 4), np.uint8)
         (Overlapping(given(IMAGES, (1, 1))), r"two or more classes, and Given\(\) has targets of shape \(2,\), int64"),
         (
             Overlapping(given(IMAGES[:, :, :2])),
-            r"is made of images of 3 x 3 pixels or more, and those of Given\(\) have 2 x 4: choose a dataset of larger",
+            r"is made from images of 3 x 3 pixels or more, and those of Given\(\) have 2 x 4: choose a dataset of",
         ),
         (
             Overlapping(given(IMAGES, labels=("one",)), "labels"),
@@ -258,7 +258,7 @@ def test_data_that_is_refused(made: Dataset, message: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("Denoising(3)", r"of must be a dataset that Denoising is made of, as in Denoising\(MNIST\(\)\), got 3"),
+        ("Denoising(3)", r"of must be a dataset to make Denoising from, as in Denoising\(MNIST\(\)\), got 3"),
         ("Denoising(Digits(), stddev=-1)", r"stddev must be a number, 0 or above, got -1"),
         ('Overlapping(Digits(), targets="boxes")', r"targets must be one of 'pixels', 'labels', got 'boxes'"),
         ("Overlapping(Digits(), train=0)", r"train must be a whole number, 1 or above, got 0"),
@@ -286,7 +286,7 @@ def test_signals_take_no_more_than_is_counted(monkeypatch: pytest.MonkeyPatch, t
 def test_what_would_not_fit_into_memory_is_refused_before_it_is_made(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"would take .* samples of shape \(1, 12, 12\); at most 2 GiB may be made"):
+    with pytest.raises(ConfigError, match=r"would take .* samples of shape \(1, 12, 12\); at most 2 GiB is allowed"):
         load_dataset("Overlapping(Digits(), train=100000000)", tmp_path)
     monkeypatch.setattr(light_images, "MOST_BYTES", 100_000)
     for expression in ("Denoising(Digits())", "Autoencoding(Digits())", "MeanInk(Digits())"):

@@ -30,7 +30,7 @@ def test_segments_are_colours_of_their_classes_under_the_input() -> None:
     said[1, :3] = (truth[1, :3] + 1) % 3
     truth[2, 0, 0] = -1
     figure: Any = draw_segments(IMAGES, truth, said, NAMES, "net@1")
-    assert figure.get_suptitle() == "net@1: what each pixel is, in the first 3 test samples"
+    assert figure.get_suptitle() == "net@1: classes of the pixels in the first 3 test samples"
     rows = np.array(figure.axes).reshape(3, 3)
     assert [row[0].get_ylabel() for row in rows] == ["input", "truth", "prediction"]
     for n in range(3):
@@ -129,7 +129,7 @@ def test_many_values_are_thinned_and_the_numbers_are_of_all() -> None:
 def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(PlotError, match="net@1 has no finite values to show"):
         draw_values(np.ones((2, 1)), np.full((2, 1), np.nan), (), "net@1")
-    with pytest.raises(PlotError, match="5 labels of a pixel may be there at once: a picture shows one of them"):
+    with pytest.raises(PlotError, match="5 labels for each pixel, several at once: a picture shows one of them"):
         as_segments(np.zeros((2, 5, 4, 4)))
     with pytest.raises(PlotError, match=r"inputs of shape \(2, 6, 8\) cannot"):
         draw_segments(IMAGES.repeat(2, axis=1), np.zeros((3, 6, 8), int), np.zeros((3, 6, 8), int), NAMES, "net@1")

@@ -1,4 +1,4 @@
-"""The images of another dataset as bytes, from black to white: what datasets that are made of others begin with."""
+"""The images of another dataset as bytes, from black to white: where every dataset that is made from another begins."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from cnnkit.types import Array, Data, Inputs, Preprocessing, Shape
 
 WHITE = 255
 BYTES = Preprocessing(scale=1 / WHITE)
-"""Of images that are made: 0 (black) to 1 (white)."""
+"""Of the images that are made: 0 (black) to 1 (white)."""
 MOST_BYTES = 2**31
 
 
 def source(name: str, of: Dataset) -> Dataset:
-    """The dataset that another one is made of; raises ConfigError for anything else."""
+    """The dataset that another one is made from; raises ConfigError for anything else."""
     if not isinstance(of, Dataset):
-        raise ConfigError(f"of must be a dataset that {name} is made of, as in {name}(MNIST()), got {shown(of)}")
+        raise ConfigError(f"of must be a dataset to make {name} from, as in {name}(MNIST()), got {shown(of)}")
     return of
 
 
 def load_images(made: Dataset, of: Dataset, data_dir: Path) -> Data:
-    """Load the dataset that another one is made of. Raises DataError unless its inputs are images."""
+    """Load the dataset that another one is made from. Raises DataError unless its inputs are images."""
     data = of.load(data_dir)
     if len(data.input_shape) != 3:
-        raise DataError(f"{made!r} is made of images (C, H, W), and {of!r} has inputs of shape {data.input_shape}")
+        raise DataError(f"{made!r} is made from images (C, H, W), and {of!r} has inputs of shape {data.input_shape}")
     return data
 
 
@@ -42,7 +42,7 @@ def as_bytes(x: Inputs, preprocessing: Preprocessing, made: Dataset) -> Array:
     if values.size and not (values.min() >= 0 and values.max() < WHITE + 0.5):  # NaN is not either
         white = 1 / preprocessing.scale
         raise DataError(
-            f"{made!r} is made of images from 0 (black) to {white:g} (white), as their preprocessing says, and these "
+            f"{made!r} needs images from 0 (black) to {white:g} (white), as their preprocessing says, and these "
             f"go from {np.min(x):g} to {np.max(x):g}: scale them"
         )
     return np.rint(values, out=values).astype(np.uint8)
@@ -57,5 +57,5 @@ def check_size(made: Dataset, count: int, shape: Shape, each: int) -> None:
     if size > MOST_BYTES:
         raise ConfigError(
             f"{made!r} would take {size / 2**30:.1f} GiB of memory, with {count:,} samples of shape {shape}; at most "
-            f"{MOST_BYTES >> 30} GiB may be made: choose fewer, or smaller ones"
+            f"{MOST_BYTES >> 30} GiB is allowed: choose fewer samples, or smaller ones"
         )

@@ -1,4 +1,4 @@
-"""Values that images have by themselves, to be regressed."""
+"""Values that can be computed from images, as targets of a regression."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cnnkit.types import Data, Preprocessing, Samples
 
 
 class MeanInk(Dataset):
-    """The images of another dataset, and as targets how much ink they have: their mean lightness, in percent.
+    """The images of another dataset; the target is how much ink each has: its mean lightness, in percent.
 
     y = 100 mean(image) / white
 
     x: (N, C, H, W) uint8, 0 (paper) to 255 (ink). Preprocessing divides by 255. y: (N, 1) float32, 0 to 100.
-    of: a dataset of images from 0 to white, such as Digits(); its targets are not looked at. All is in memory, 1 byte a
-    pixel, and at most 2 GiB may be taken.
-    Raises ConfigError for more, DataError for inputs that are no images, or go below black or above white.
+    of: a dataset of images from 0 to white, such as Digits(); its targets are not used. All of it is in memory, 1 byte
+    a pixel, and may take 2 GiB at most.
+    Raises ConfigError for more, DataError for inputs that are not images, or go below black or above white.
     """
 
     def __init__(self, of: Dataset) -> None:
@@ -42,7 +42,7 @@ class MeanInk(Dataset):
         )
 
     def is_complete(self, data_dir: Path) -> bool | None:
-        """As the dataset that it is made of."""
+        """As the dataset that it is made from."""
         return self.of.is_complete(data_dir)
 
     def _samples(self, part: Samples, preprocessing: Preprocessing) -> Samples:

@@ -34,15 +34,15 @@ class Overlapping(Dataset):
     x = max(first, second) at each pixel,  side of x = 1.4 sides of an image, rounded to a multiple of 4
 
     Their places differ by about 0.4 sides at most, so the two always overlap: MNIST's images of 28x28 pixels share at
-    least 16x16 of the 40x40, and 72 % of their area on average. Light is what they show, dark is the ground.
+    least 16x16 of the 40x40, and 72 % of their area on average. What they show is light, the ground dark.
 
     x: (N, C, H, W) uint8, 0 (black) to 255 (white). Preprocessing divides by 255.
-    y, by `targets`: "pixels": (N, H, W) int64, for each pixel 0 for the background, else 1 + the class of that image
-    which is lighter there, if it is at least half as light as white; of two that are alike the first one.
-    "labels": (N, K) float32, 1 for the two classes that are there and 0 for the others.
-    of: a dataset of images with classes, such as MNIST(), of whose training samples those to train on are made, and of
-    its test samples those to test on; its validation samples are left out. train, test: how many are made; seed:
-    chooses images and places. All is in memory: 14,000 images of 40x40 pixels take 22 MB, and their "pixels" 179 MB.
+    y, by `targets`: "pixels": (N, H, W) int64, 1 + the class of the image that is lighter there, the first one if both
+    are alike; 0 for the background, where both are less than half as light as white.
+    "labels": (N, K) float32, 1 for the two classes in the image and 0 for the others.
+    of: a dataset of images with classes, such as MNIST(): its training samples make those to train on, its test samples
+    those to test on; its validation samples are not used. train, test: how many are made; seed: chooses images and
+    places. All of it is in memory: 14,000 images of 40x40 pixels take 22 MB, and their "pixels" 179 MB.
     Raises ConfigError for more than 2 GiB, DataError for inputs that are not images from black to white of 3 x 3 pixels
     or more, and for targets that are not two or more classes.
     Source: Sabour, Frosst, Hinton (2017), Dynamic Routing Between Capsules, section 6 (MultiMNIST).
@@ -63,8 +63,8 @@ class Overlapping(Dataset):
         channels, *sides = data.input_shape
         if min(sides) < SMALLEST:
             raise DataError(
-                f"{self!r} is made of images of {SMALLEST} x {SMALLEST} pixels or more, and those of {self.of!r} have "
-                f"{sides[0]} x {sides[1]}: choose a dataset of larger ones"
+                f"{self!r} is made from images of {SMALLEST} x {SMALLEST} pixels or more, and those of {self.of!r} "
+                f"have {sides[0]} x {sides[1]}: choose a dataset of larger ones"
             )
         height, width = (MULTIPLE * round(LARGER * side / MULTIPLE) for side in sides)
         check_size(self, self.train + self.test, (channels, height, width), BYTE_AND_CLASS)
@@ -73,8 +73,8 @@ class Overlapping(Dataset):
         labels = data.labels or tuple(map(str, range(1 + highest)))
         if lowest < 0 or highest >= len(labels):
             raise DataError(
-                f"{self!r} is made of images with classes from 0 to {len(labels) - 1}, and the targets of {self.of!r} "
-                f"go from {lowest} to {highest}: correct them, or give each class a label"
+                f"{self!r} is made from images with classes from 0 to {len(labels) - 1}, and the targets of "
+                f"{self.of!r} go from {lowest} to {highest}: correct them, or give each class a label"
             )
         train, test = (
             self._samples(part, data.preprocessing, (height, width), len(labels), number, count)
@@ -84,7 +84,7 @@ class Overlapping(Dataset):
         return Data(train, test, labels=labels, preprocessing=BYTES, warnings=data.warnings)
 
     def is_complete(self, data_dir: Path) -> bool | None:
-        """As the dataset that it is made of."""
+        """As the dataset that it is made from."""
         return self.of.is_complete(data_dir)
 
     def _classes(self, y: Array) -> Array:
@@ -92,7 +92,7 @@ class Overlapping(Dataset):
         classes = indices_of(y)
         if classes.ndim != 1 or not are_indices(classes) or len(np.unique(classes)) < 2:
             raise DataError(
-                f"{self!r} is made of images of two or more classes, and {self.of!r} has targets of shape {y.shape}, "
+                f"{self!r} is made from images of two or more classes, and {self.of!r} has targets of shape {y.shape}, "
                 f"{y.dtype}: choose a dataset with classes"
             )
         return classes

@@ -1,4 +1,4 @@
-"""Images as targets: a network gives back those that noise was added to, or its own inputs."""
+"""Images as targets: a network learns to remove noise from its inputs, or to give them back."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Autoencoding(Dataset):
     """The images of another dataset, each of which is its own target.
 
     x: (N, C, H, W) uint8, 0 (black) to 255 (white); y: the same as float32, 0 to 1. Preprocessing divides by 255.
-    of: a dataset of images from 0 to white, such as MNIST(); its targets are not looked at.
-    All is in memory, 5 bytes a pixel: MNIST's 70,000 images take 274 MB, and at most 2 GiB may be taken.
-    Raises ConfigError for more, DataError for inputs that are no images, or go below black or above white.
+    of: a dataset of images from 0 to white, such as MNIST(); its targets are not used.
+    All of it is in memory, 5 bytes a pixel: MNIST's 70,000 images take 274 MB, and 2 GiB is the most.
+    Raises ConfigError for more, DataError for inputs that are not images, or go below black or above white.
     Source: Hinton, Salakhutdinov (2006), Reducing the Dimensionality of Data with Neural Networks.
     """
 
@@ -33,21 +33,21 @@ class Autoencoding(Dataset):
         return _images_as_targets(self, self.of, data_dir, stddev=0.0, seed=0)
 
     def is_complete(self, data_dir: Path) -> bool | None:
-        """As the dataset that it is made of."""
+        """As the dataset that it is made from."""
         return self.of.is_complete(data_dir)
 
 
 class Denoising(Dataset):
-    """The images of another dataset with noise, and as targets the same without.
+    """The images of another dataset with noise; the targets are the same images without it.
 
     y = image / white,  x = 255 min(max(y + stddev n, 0), 1), rounded,  n from the standard normal distribution
 
     x: (N, C, H, W) uint8; y: the same shape, float32, 0 (black) to 1 (white). Preprocessing divides by 255.
-    of: a dataset of images from 0 to white, such as MNIST(); its targets are not looked at. stddev: of the noise, where
-    1 is the distance from black to white; seed: chooses the noise, which each pixel of each sample has for itself. It
-    is the same in each epoch, so that a test sample, its picture and its file show the same.
-    All is in memory, 5 bytes a pixel: MNIST's 70,000 images take 274 MB, and at most 2 GiB may be taken.
-    Raises ConfigError for more and unless stddev >= 0, DataError for inputs that are no images, or go below black or
+    of: a dataset of images from 0 to white, such as MNIST(); its targets are not used. stddev: of the noise, where 1 is
+    the distance from black to white; seed: chooses the noise, drawn once for each pixel of each sample: it is the same
+    in each epoch, and a test sample is the same in a picture and in a file.
+    All of it is in memory, 5 bytes a pixel: MNIST's 70,000 images take 274 MB, and 2 GiB is the most.
+    Raises ConfigError for more and unless stddev >= 0, DataError for inputs that are not images, or go below black or
     above white.
     Source: Vincent, Larochelle, Bengio, Manzagol (2008), Extracting and Composing Robust Features with Denoising
     Autoencoders.
@@ -63,7 +63,7 @@ class Denoising(Dataset):
         return _images_as_targets(self, self.of, data_dir, self.stddev, self.seed)
 
     def is_complete(self, data_dir: Path) -> bool | None:
-        """As the dataset that it is made of."""
+        """As the dataset that it is made from."""
         return self.of.is_complete(data_dir)
 
 

@@ -22,7 +22,7 @@ SHAPES: dict[str, Callable[[Array], Array]] = {
     "triangle": lambda u: 4 * np.abs(u - 0.5) - 1,
     "sawtooth": lambda u: 2 * u - 1,
 }
-"""By the part of a period, 0 <= u < 1; all go from -1 to 1."""
+"""Each is a function of the place in a period, 0 <= u < 1, with values from -1 to 1."""
 PEAK = 8 * (len(SHAPES) + 2)
 """Bytes of a value while signals are made, in float64: u, each shape of it, and the one that is chosen."""
 
@@ -30,10 +30,10 @@ PEAK = 8 * (len(SHAPES) + 2)
 class Waveforms(Dataset):
     """Sine, square, triangle and sawtooth waves of random frequency and phase, with noise: nothing to download.
 
-    x_t = wave(u_t) + noise n_t,  u_t = f t / L + p, without its whole part,  t = 0 .. L - 1
+    x_t = wave(u_t) + noise n_t,  u_t = f t / L + p, modulo 1,  t = 0 .. L - 1
 
-    sine: sin(2 pi u); square: 1 for u < 1/2, else -1; triangle: 4 |u - 1/2| - 1; sawtooth: 2 u - 1. There are f periods
-    in a signal, evenly from 2 to 6, its phase p is from 0 to 1, and n is from the standard normal distribution.
+    sine: sin(2 pi u); square: 1 for u < 1/2, else -1; triangle: 4 |u - 1/2| - 1; sawtooth: 2 u - 1. A signal has
+    f periods, uniform from 2 to 6, and a phase p, uniform from 0 to 1; n is from the standard normal distribution.
 
     x: (N, 1, L) float32, about -1 to 1; y: (N,) int64, the wave. train, test: how many signals; length: L, 16 or more;
     noise: the standard deviation of the noise; seed: chooses the signals. Raises ConfigError for other arguments, and
@@ -51,7 +51,7 @@ class Waveforms(Dataset):
         check_size(self, self.train + self.test, (1, self.length), PEAK)
 
     def load(self, data_dir: Path) -> Data:
-        """Compute the signals; `data_dir` is not looked at."""
+        """Compute the signals; `data_dir` is not used."""
         train, test = (self._samples(part, count) for part, count in enumerate((self.train, self.test)))
         return Data(train, test, labels=tuple(SHAPES))
 
