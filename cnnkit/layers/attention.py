@@ -67,7 +67,7 @@ class SqueezeExcite(Layer):
         self.initializer = initializer_of(initializer)
         self._gate = GATES[gate]()
         if units is not None and ratio != RATIO:
-            raise ConfigError(f"ratio is for units=None alone, got ratio={shown(ratio)} with units={units!r}")
+            raise ConfigError(f"units must be None where ratio is given, got units={units!r} with ratio={shown(ratio)}")
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """Keeps the shape."""

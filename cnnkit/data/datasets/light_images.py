@@ -56,6 +56,6 @@ def check_size(made: Dataset, count: int, shape: Shape, each: int) -> None:
     size = count * math.prod(shape) * each
     if size > MOST_BYTES:
         raise ConfigError(
-            f"{made!r} would take {size / 2**30:.1f} GiB of memory, with {count:,} samples of shape {shape}; at most "
-            f"{MOST_BYTES >> 30} GiB may be made: choose fewer, or smaller ones"
+            f"{made!r} would take {size / 2**30:.1f} GiB of memory, with {count:,} samples of shape {shape}; it "
+            f"must be {MOST_BYTES >> 30} GiB or less: choose fewer, or smaller ones"
         )
