@@ -148,7 +148,7 @@ class SelfAttention2D(Layer):
     lesson = (
         "Each pixel asks (its query) and is asked (its key): the better a key answers a query, the more of that "
         "pixel's value goes into the sum that becomes the output.",
-        "A single layer can so relate any two places of an image, however far apart they are.",
+        "One layer can thus relate any two places in an image, however far apart they are.",
     )
     examples = (
         Example("SelfAttention2D(2)", (4, 3, 5)),

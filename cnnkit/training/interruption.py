@@ -67,9 +67,9 @@ class StopRequest:
         self._reminding.start()
 
     def reminded(self) -> bool:
-        """Act on a reminder: give up the step that is running; else tell whether there was one, so that nothing is due.
+        """Give up the step that is running, or else tell whether any step has begun.
 
-        Before the first step, the reminder counts as a second signal.
+        If none has, nothing is there to be kept, and the reminder counts as a second signal.
         """
         self.is_reminder = False
         if self._in_step:
