@@ -269,7 +269,7 @@ def test_nesterov_adam_is_itself_after_many_steps() -> None:
         (lambda: SGD(momentum=1.0), "momentum must be a number with 0 <= momentum < 1, got 1.0"),
         (lambda: SGD(weight_decay=-1), "weight_decay must be a number, 0 or above, got -1"),
         (lambda: SGD(momentum=0.9, nesterov=cast(Any, 1)), "nesterov must be True or False, got 1"),
-        (lambda: SGD(nesterov=True), "nesterov=True needs momentum above 0, got momentum=0.0; try momentum=0.9"),
+        (lambda: SGD(nesterov=True), "with nesterov=True momentum must be above 0, got 0.0; try momentum=0.9"),
         (lambda: Adam(cast(Any, "fast")), "lr must be a number above 0, got 'fast'"),
         (lambda: Adam(beta1=1.0), "beta1 must be a number with 0 <= beta1 < 1, got 1.0"),
         (lambda: AdamW(beta2=-0.1), "beta2 must be a number with 0 <= beta2 < 1, got -0.1"),
@@ -316,7 +316,7 @@ def test_the_expression_is_kept() -> None:
 
 def test_lookahead_is_around_one_optimizer() -> None:
     for given in ("SGD(0.1)", Lookahead(SGD()), None):
-        with pytest.raises(ConfigError, match="Lookahead takes an optimizer without slow weights, such as SGD"):
+        with pytest.raises(ConfigError, match="Lookahead expects an optimizer without slow weights, such as SGD"):
             Lookahead(cast(Any, given))
     assert Lookahead(LAMB()).scope == "parameters"
     assert Lookahead(AdamW(0.5)).lr == 0.5

@@ -27,14 +27,14 @@ class Choose(Augmentation):
 
     def __init__(self, *augmentations: Augmentation, count: int = 1) -> None:
         if not augmentations:
-            raise ConfigError("Choose needs augmentations, such as Choose(Shift(2), Rotate(10)), got none")
+            raise ConfigError("Choose expects augmentations, such as Choose(Shift(2), Rotate(10)), got none")
         for one in augmentations:
             if not isinstance(one, Augmentation):
                 hint = (
                     ": put augmentations that mix two samples next to it in the list" if isinstance(one, Mixing) else ""
                 )
                 expected = "augmentations of single images, such as Choose(Shift(2), Rotate(10))"
-                raise ConfigError(f"Choose takes {expected}, got {shown(one)}{hint}")
+                raise ConfigError(f"Choose expects {expected}, got {shown(one)}{hint}")
         self.augmentations = augmentations
         self.count = whole("count", count, at_least=0)
 

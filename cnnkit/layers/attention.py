@@ -67,7 +67,7 @@ class SqueezeExcite(Layer):
         self.initializer = initializer_of(initializer)
         self._gate = GATES[gate]()
         if units is not None and ratio != RATIO:
-            raise ConfigError(f"ratio is for units=None alone, got ratio={shown(ratio)} with units={units!r}")
+            raise ConfigError(f"units must be None where ratio is given, got units={units!r} with ratio={shown(ratio)}")
 
     def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
         """Keeps the shape."""
@@ -148,7 +148,7 @@ class SelfAttention2D(Layer):
     lesson = (
         "Each pixel asks (its query) and is asked (its key): the better a key answers a query, the more of that "
         "pixel's value goes into the sum that becomes the output.",
-        "What belongs together in an image can so find together in one layer, however far apart it is.",
+        "One layer can thus relate any two places in an image, however far apart they are.",
     )
     examples = (
         Example("SelfAttention2D(2)", (4, 3, 5)),

@@ -203,8 +203,14 @@ def statistics(total: Array) -> tuple[float, Array, Array]:
 
 
 def is_large(mean: Array, var: Array) -> bool:
-    """Whether a channel's mean is so large that sums about the origin would lose digits of its variance."""
-    return bool(np.any(mean * mean > LARGE_MEAN * var))
+    """Whether any channel's mean is so large that sums about the origin would lose digits of its variance."""
+    return bool(have_large_means(mean, var).any())
+
+
+def have_large_means(mean: Array, var: Array) -> Array:
+    """For each mean and variance, whether the mean is so large; bool, of their shape."""
+    large: Array = mean * mean > LARGE_MEAN * var
+    return large
 
 
 def _per_channel(values: Array, x: Array) -> Array:

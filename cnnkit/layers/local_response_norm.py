@@ -25,7 +25,8 @@ class LocalResponseNorm(Layer):
     place by itself.
     Raises ConfigError unless size is 1 or above, k above 0, and alpha and beta 0 or above; ShapeError for vectors.
     Source: Krizhevsky, Sutskever, Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks;
-    PyTorch's LocalResponseNorm, of which the mean of the squares is, and the uneven window of an even size.
+    PyTorch's LocalResponseNorm, for dividing the sum by size, and for the window of an even size, which reaches one
+    channel further down than up.
     """
 
     lesson = (

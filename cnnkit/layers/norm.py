@@ -12,7 +12,7 @@ from cnnkit.components.sums import SHORT, sum_over
 from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.initializers import ONES
-from cnnkit.layers.batch_norm import is_large
+from cnnkit.layers.batch_norm import have_large_means
 from cnnkit.types import Array, Cache, Context, Grads, LayerCost, OnnxGraph, Shape
 
 FEW = 8
@@ -135,8 +135,10 @@ class _SampleNorm(Layer):
         mean = self._sums(x) / count if self.centred else None
         centred = x if mean is None else np.subtract(x, mean, out=normal)
         square = self._sums(np.square(centred, out=spare)) / count
-        if mean is not None and is_large(mean, square):  # the rounding of the mean shows beside such deviations
-            centred -= self._sums(centred) / count
+        # The rounding of a large mean shows beside the deviations. Each part is judged by itself, so that no bit of a
+        # sample depends on the others: to subtract 0 from the rest changes nothing.
+        if mean is not None and (are_large := have_large_means(mean, square)).any():
+            centred -= np.where(are_large, self._sums(centred) / count, 0)
             square = self._sums(np.square(centred, out=spare)) / count
         inverse: Array = 1 / np.sqrt(square + self.epsilon)
         np.multiply(centred, inverse, out=normal)

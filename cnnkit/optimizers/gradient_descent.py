@@ -49,7 +49,7 @@ class SGD(Optimizer):
         self.nesterov = true_or_false("nesterov", nesterov)
         self.weight_decay = not_negative("weight_decay", weight_decay)
         if nesterov and not momentum:
-            raise ConfigError("nesterov=True needs momentum above 0, got momentum=0.0; try momentum=0.9")
+            raise ConfigError("with nesterov=True momentum must be above 0, got 0.0; try momentum=0.9")
 
     def slots(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()

@@ -38,7 +38,7 @@ class Lookahead(Optimizer):
         given: Any = optimizer
         if not isinstance(given, Optimizer) or SLOW in given.slots():
             raise ConfigError(
-                f"Lookahead takes an optimizer without slow weights, such as SGD(0.1), got {shown(given)}"
+                f"Lookahead expects an optimizer without slow weights, such as SGD(0.1), got {shown(given)}"
             )
         self.optimizer = optimizer
         self.k = whole("k", k)

@@ -8,6 +8,7 @@ there to be kept, and a request that has waited so long has the effect of a seco
 from __future__ import annotations
 
 import _thread
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +40,7 @@ class StopRequest:
         self.is_reminder = False
         """Whether the next signal comes from this process, which has waited long enough."""
         self._has_begun = self._in_step = False
-        self._ended = threading.Event()
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._reminding: threading.Thread | None = None
 
     @contextmanager
@@ -56,7 +57,7 @@ class StopRequest:
 
         def run() -> None:
             pause = PATIENCE
-            while not self._ended.wait(pause):
+            while not self._ends_within(pause):
                 pause = PAUSE
                 if self._in_step or not self._has_begun:
                     self.is_reminder = True
@@ -66,17 +67,36 @@ class StopRequest:
         self._reminding.start()
 
     def reminded(self) -> bool:
-        """Take a reminder: whether it is done with, as there is a step, or only one between steps."""
+        """Give up the step that is running, or else tell whether any step has begun.
+
+        If none has, nothing is there to be kept, and the reminder counts as a second signal.
+        """
         self.is_reminder = False
         if self._in_step:
             raise StepAbandonedError
         return self._has_begun
 
+    def end_reminders(self) -> None:
+        """Send no other reminder; one that is under way may still come.
+
+        A signal handler may call this, wherever it interrupts: it takes no lock that the interrupted code may hold.
+        """
+        self._ended.put(None)
+
     def end(self) -> None:
         """No reminder comes any more."""
-        self._ended.set()
-        if self._reminding:
+        self.end_reminders()
+        # One that an interruption kept from starting cannot be joined: if it starts yet, it finds that it has ended.
+        if self._reminding and self._reminding.is_alive():
             self._reminding.join()
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Wait so long for the end of reminders."""
+        try:
+            self._ended.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        return True
 
 
 def _send(number: int) -> None:
@@ -171,7 +191,7 @@ def _requests(numbers: Iterable[int], *, reminded: bool = False) -> Iterator[Sto
                 return
         elif number == HANGUP:
             return
-        request.end()
+        request.end_reminders()
         for one in previous:  # whoever is impatient may send more of them: they must not break what the second begins
             signal.signal(one, signal.SIG_IGN)
         if callable(handler := previous[number]):
@@ -184,5 +204,7 @@ def _requests(numbers: Iterable[int], *, reminded: bool = False) -> Iterator[Sto
     try:
         yield request
     finally:
-        request.end()
-        restore()
+        try:
+            request.end()
+        finally:  # a second signal may end the wait
+            restore()

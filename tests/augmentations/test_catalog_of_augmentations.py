@@ -134,14 +134,14 @@ class Same(Augmentation):
         ("Erase(ratio=(0, 1))", "ratio must be a pair of numbers above 0, got (0, 1)"),
         ("Mixup(0)", "alpha must be a number above 0, got 0"),
         ("CutMix(p=True)", "p must be a number from 0 to 1, got True"),
-        ("Choose()", "Choose needs augmentations, such as Choose(Shift(2), Rotate(10)), got none"),
+        ("Choose()", "Choose expects augmentations, such as Choose(Shift(2), Rotate(10)), got none"),
         ("Choose(Flip(), count=-1)", "count must be a whole number, 0 or above, got -1"),
         (
             "Choose(Flip(), Mixup())",
-            "Choose takes augmentations of single images, such as Choose(Shift(2), Rotate(10)), got Mixup(): put "
+            "Choose expects augmentations of single images, such as Choose(Shift(2), Rotate(10)), got Mixup(): put "
             "augmentations that mix two samples next to it in the list",
         ),
-        ("Choose(3)", "Choose takes augmentations of single images, such as Choose(Shift(2), Rotate(10)), got 3"),
+        ("Choose(3)", "Choose expects augmentations of single images, such as Choose(Shift(2), Rotate(10)), got 3"),
     ],
 )
 def test_wrong_arguments_are_explained(text: str, message: str) -> None:

@@ -306,7 +306,7 @@ def test_arguments() -> None:
         (lambda: Arrays("x.npy"), "x.npy is one array, the inputs: name the .npy file of their targets with targets"),
         (
             lambda: Arrays("a.h5", targets="y.npy"),
-            "targets goes with a path that ends in .npy, a.h5 has its targets inside; got 'y.npy'",
+            "targets must be left out unless the path ends in .npy, as a.h5 has them inside; got 'y.npy'",
         ),
         (
             lambda: Arrays("x.npy", targets=bad),

@@ -286,7 +286,7 @@ def test_signals_take_no_more_than_is_counted(monkeypatch: pytest.MonkeyPatch, t
 def test_what_would_not_fit_into_memory_is_refused_before_it_is_made(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"would take .* samples of shape \(1, 12, 12\); at most 2 GiB is allowed"):
+    with pytest.raises(ConfigError, match=r"would take .* samples of shape \(1, 12, 12\); it must be at most 2 GiB"):
         load_dataset("Overlapping(Digits(), train=100000000)", tmp_path)
     monkeypatch.setattr(light_images, "MOST_BYTES", 100_000)
     for expression in ("Denoising(Digits())", "Autoencoding(Digits())", "MeanInk(Digits())"):

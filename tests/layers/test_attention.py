@@ -183,7 +183,7 @@ def test_a_foreign_file_with_many_weights_has_the_memory_that_it_needs(tmp_path:
         ("SelfAttention2D(2, bias=0)", "bias must be True or False, got 0"),
         ("SqueezeExcite(0)", "ratio must be a whole number, 1 or above, got 0"),
         ("SqueezeExcite(units=0)", "units must be a whole number, 1 or above, got 0"),
-        ("SqueezeExcite(4, units=2)", "ratio is for units=None alone, got ratio=4 with units=2"),
+        ("SqueezeExcite(4, units=2)", "units must be None where ratio is given, got units=2 with ratio=4"),
         ('SqueezeExcite(gate="tanh")', "gate must be one of 'hard_sigmoid', 'sigmoid', got 'tanh'"),
         ("AddCoordinates(1)", "radius must be True or False, got 1"),
     ],

@@ -139,6 +139,19 @@ def test_local_response_norm_against_a_loop(size: int, shape: Shape) -> None:
     np.testing.assert_allclose(normal(LocalResponseNorm(size, 0.7, 0.6, 1.5), x), y, rtol=1e-12)
 
 
+@pytest.mark.parametrize("layer", [layer for layer, _ in CENTRED], ids=repr)
+def test_no_bit_of_a_sample_depends_on_the_mean_of_another(layer: Layer) -> None:
+    rng = RNG(0)
+    x = rng.normal(2, 1, (2, *IMAGE)).astype("f4")
+    dy = rng.normal(size=x.shape).astype("f4")
+    expected = there_and_back(layer, x, dy)
+    x[1] += 100
+    changed = there_and_back(layer, x, dy)
+    for before, after in zip(expected[:2], changed[:2], strict=True):
+        np.testing.assert_array_equal(after[0], before[0])
+        assert (after[1] != before[1]).any()
+
+
 @pytest.mark.parametrize("text", ["GroupNorm(2)", "InstanceNorm2D()", "LayerNorm()", "LayerNorm('channels')"])
 def test_files_are_right_where_the_mean_is_large(text: str) -> None:
     """ONNX InstanceNormalization would not be on every runtime: mean(x^2) - mean^2 has lost all digits there."""

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +53,12 @@ from cnnkit.testing.example_inputs import domain_of, ordinary
 from cnnkit.testing.example_outputs import ANY, PROBABILITIES, kinds_for, outputs_of_all_kinds
 from cnnkit.testing.example_targets import targets_of_all_kinds
 from cnnkit.testing.lowering import can_be_lowered
-from cnnkit.testing.random_configurations import Configuration, example_configurations, random_configurations
+from cnnkit.testing.random_configurations import (
+    Configuration,
+    Drawn,
+    example_configurations,
+    random_configurations,
+)
 from cnnkit.testing.schedule import points
 from cnnkit.testing.single_layer import alone
 from cnnkit.testing.tiled_passes import build
@@ -85,6 +90,8 @@ class Proved:
     refused: int = 0
     checks: dict[str, int] = field(default_factory=dict)
     """How many of each were run."""
+    untold: dict[str, int] = field(default_factory=dict)
+    """How many of each do not apply to the configuration, such as PyTorch's where no twin can be told."""
     worst: dict[str, tuple[float, str]] = field(default_factory=dict)
     """By figure: the largest, and the configuration."""
     faults: list[str] = field(default_factory=list)
@@ -100,6 +107,7 @@ class Proved:
             with checking():
                 figure = proof(one.component, one, seed)
         except Untold:
+            self.untold[name] = self.untold.get(name, 0) + 1
             return
         except Exception as error:  # whatever a component raises, it is a fault of this configuration
             where = traceback.extract_tb(error.__traceback__)[-1]
@@ -120,10 +128,9 @@ def prove(cls: type[Component], count: int, examples: Sequence[Example] | None =
     """All proofs of its kind, on its examples and over so many random configurations."""
     examples = getattr(cls, "examples", ()) if examples is None else examples
     proved = Proved(cls, examples)
-    seed = zlib.crc32(cls.__name__.encode())
     try:
         given = example_configurations(cls, examples)
-        drawn = random_configurations(cls, examples, count, functools.partial(_accepts, cls.kind), seed)
+        drawn = _drawn(cls, count, examples)
     except Exception as error:
         told = "; ".join(getattr(error, "__notes__", ()))
         proved.faults.append(f"no configurations: {type(error).__name__}: {error} {told}")
@@ -135,6 +142,22 @@ def prove(cls: type[Component], count: int, examples: Sequence[Example] | None =
         for name, proof in SLOW_PROOFS.items() if number < SLOW and cls.kind == "layer" else ():
             proved.run(name, proof, one, number)
     return proved
+
+
+def twins_told(cls: Any, count: int) -> float:
+    """Of so many random configurations of a component with a twin, the share of those whose own can be told."""
+    found = _drawn(cls, count, cls.examples).found
+    told = 0
+    for one in found:
+        with contextlib.suppress(Untold), _torch_in_silence():
+            _twin(one.component, one)
+            told += 1
+    return told / len(found)
+
+
+def _drawn(cls: type[Component], count: int, examples: Sequence[Example]) -> Drawn:
+    seed = zlib.crc32(cls.__name__.encode())
+    return random_configurations(cls, examples, count, functools.partial(_accepts, cls.kind), seed)
 
 
 def _accepts(kind: str, component: Any, one: Configuration) -> None:
@@ -182,16 +205,16 @@ def _gradient_of_loss(loss: Loss, one: Configuration, seed: int) -> float:
 def _parity(layer: Layer, one: Configuration, seed: int) -> float:
     rng = np.random.default_rng(seed)
     with _torch_in_silence():
-        module, in_shape, made = _twin(layer, one)
-        return max(twins.layer_errors(cast(Layer, made), in_shape, module, rng, 2 + seed % 4))
+        module = _twin(layer, one)
+        return max(twins.layer_errors(copy.deepcopy(layer), one.in_shape, module, rng, 2 + seed % 4))
 
 
 def _parity_of_loss(loss: Loss, one: Configuration, seed: int) -> float:
     with _torch_in_silence():
-        module, in_shape, made = _twin(loss, one)
-    outputs, targets = _samples(loss, Configuration(made, in_shape, one.example, {}), np.random.default_rng(seed))
+        module = _twin(loss, one)
+    outputs, targets = _samples(loss, one, np.random.default_rng(seed))
     targets = targets if one.example.targets == "classes" else targets.astype("f4")
-    return max(twins.loss_errors(cast(Loss, made), module, outputs.astype("f4"), targets), default=0.0)
+    return max(twins.loss_errors(loss, module, outputs.astype("f4"), targets), default=0.0)
 
 
 @contextlib.contextmanager
@@ -202,23 +225,23 @@ def _torch_in_silence() -> Iterator[None]:
         yield
 
 
-def _twin(component: Component, one: Configuration) -> tuple[Any, tuple[int, ...], Component]:
-    """The twin of the configuration, or else of the example that it was made from."""
+def _twin(component: Component, one: Configuration) -> Any:
+    """The twin of this very configuration. Raises Untold if it cannot be told, or if there is none."""
     cls: Any = type(component)
     if not cls.twin or importlib.util.find_spec("torch") is None:
         raise Untold(UNTOLD)
+    is_example = any(one == given for given in example_configurations(cls, [one.example]))
+    if is_example and one.example.twin is not None:
+        twin = twins.twin_class(cls.twin)
+        return twins.made_of(twin, twins.arguments_of(twin, one.example.twin))
     rule = _rule(cls)
-    arguments = rule.arguments(one) if rule else None
-    module = (
-        rule and arguments is not None and twins.made(rule.cls, arguments, functools.partial(_call, component, one))
-    )
-    if module:
-        return module, one.in_shape, installed_catalog().build(cls.kind, repr(component))
-    if one.example.twin is None:
+    arguments = rule.arguments(one) if rule and not is_example else None
+    if rule is None or arguments is None:
         raise Untold(UNTOLD)
-    twin = twins.twin_class(cls.twin)
-    module = twins.made_of(twin, twins.arguments_of(twin, one.example.twin))
-    return module, one.example.in_shape, installed_catalog().build(cls.kind, one.example.expression)
+    module = twins.made(rule.cls, arguments, functools.partial(_call, component, one))
+    if module is None:
+        raise Untold(UNTOLD)
+    return module
 
 
 def _call(component: Component, one: Configuration, module: Any) -> None:
@@ -329,8 +352,10 @@ def table(all_proved: Sequence[Proved]) -> Iterator[str]:
                 found = [one.worst[figure] for one in members if figure in one.worst]
                 if found:
                     worst, where = max(found)
-                    runs = sum(one.checks[figure] for one in members if figure in one.checks)
-                    yield f"  {family:32} {figure:9} {worst:8.1e} in {runs:5}  {where}"
+                    runs = sum(one.checks.get(figure, 0) for one in members)
+                    untold = sum(one.untold.get(figure, 0) for one in members)
+                    without = f", not in {untold}" if untold else ""
+                    yield f"  {family:32} {figure:9} {worst:8.1e} in {runs:5}{without}  {where}"
     checks = sum(sum(one.checks.values()) for one in all_proved)
     faults = sum(len(one.faults) for one in all_proved)
     yield f"{len(all_proved)} components, {checks:,} checks, {faults:,} faults"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -15,9 +16,22 @@ from cnnkit.testing.random_configurations import example_configurations, random_
 from cnnkit.testing.tiled_passes import build
 from cnnkit.types import Array, Cache, Context, Example, Grads, OnnxGraph, Shape
 from tests.testing import twins
-from tests.testing.proofs import FEW, FULL, KINDS, components, prove, table
+from tests.testing.proofs import FEW, FULL, KINDS, components, prove, table, twins_told
 
+LEAST_TOLD = 0.3
+"""Of random configurations of a component with a twin: those that have one of their own that can be told."""
+FEWER_TOLD = {
+    "KLDiv": "PyTorch adds up what is said of the pixels of a sample, and takes no numbers of classes",
+    "LPPool2D": "PyTorch has no padding, even powers alone, and other windows at the edge with ceil_mode",
+    "Reshape": "PyTorch unflattens one axis, and so vectors alone",
+}
+"""Components of which most configurations have no twin, and why."""
 CLASSES = [cls for kind in KINDS for cls in components(kind)]
+
+
+def test_the_guide_says_which_kinds_are_proved() -> None:
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert f"every built-in {', '.join(KINDS[:-1])} and {KINDS[-1]} " in guide
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: f"{cls.kind}-{cls.__name__}")
@@ -249,11 +263,40 @@ def test_a_kink_anywhere_is_no_error_and_hides_none() -> None:
 @pytest.mark.parametrize("cls", [*LAYERS, *LOSSES], ids=lambda cls: cls.__name__)
 def test_the_twins_of_examples_follow_a_rule_that_gives_them_back(cls: type[Layer | Loss]) -> None:
     pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
-    if not cls.twin or (rule := twins.rule_of(cls, cls.examples, cls.twin)) is None:
-        pytest.skip("it has no twin whose arguments follow a rule: random inputs are compared on its examples")
+    if not cls.twin:
+        pytest.skip("it has no twin")
+    rule = twins.rule_of(cls, cls.examples, cls.twin)
+    assert rule
     for one in example_configurations(cls, cls.examples):
         if one.example.twin is not None:
             assert rule.arguments(one) == twins.arguments_of(rule.cls, one.example.twin)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in [*LAYERS, *LOSSES] if cls.twin], ids=lambda cls: cls.__name__)
+def test_enough_random_configurations_have_a_twin_of_their_own(cls: type[Layer | Loss]) -> None:
+    pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
+    share = twins_told(cls, 24)
+    if cls.__name__ in FEWER_TOLD:
+        assert 0 < share < LEAST_TOLD
+    else:
+        assert share >= LEAST_TOLD
+
+
+class OnceIdentity(Times):
+    """Has a twin with one argument alone, which none of the twin's follows."""
+
+    examples = (Example("OnceIdentity(1)", (3, 4, 5), ""), Example("OnceIdentity(2)", (7,)))
+    twin = "torch.nn.Identity"
+
+
+def test_a_configuration_without_a_twin_is_not_compared_by_another_one() -> None:
+    pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
+    proved = prove(OnceIdentity, 10)
+    compared, untold = proved.checks["PyTorch"], proved.untold["PyTorch"]
+    assert compared + untold == proved.checks["gradient"]
+    assert untold >= 5
+    (line,) = (line for line in table([proved]) if " PyTorch " in line)
+    assert f" in {compared:5}, not in {untold}  " in line
 
 
 def test_a_rule_is_told_from_examples_alone() -> None:

@@ -45,6 +45,18 @@ class SaysAll(Layer):
         self.size = size
 
 
+class SaysWhatIsNot(Layer):
+    def __init__(self, size: int) -> None:
+        if not isinstance(size, int) or not 0 < size < 2**63:
+            raise ConfigError(f"size can be another one, {shown(size)} has no meaning")
+        self.size = size
+
+
+class Rounds(Layer):
+    def __init__(self, size: float) -> None:
+        self.size = int(size) if isinstance(size, float) and 0 < size < 2 else whole("size", size)
+
+
 class TakesAll(Layer):
     def __init__(self, size: Any) -> None:
         self.size = size
@@ -60,6 +72,8 @@ def test_positive_controls() -> None:
     for fault in ("does not name the argument: no", "does not say what is allowed: no", "does not say what came: no"):
         assert f"SaysNothing, size is None: {fault}" in said
     assert "SaysAll, size is a word: a message of " in of(SaysAll)
+    assert "SaysWhatIsNot, size is 1.5: does not say what is allowed: size can be" in of(SaysWhatIsNot)
+    assert of(Rounds) == "Rounds, size is 1.5: accepted, and becomes 1"
     assert "TakesAll, size is nan: accepted, and then ExpressionError: nan cannot be written" in of(TakesAll)
     assert "TakesAll, size is a thing: accepted, and then ExpressionError: cannot read " in of(TakesAll)
 

@@ -19,6 +19,9 @@ from cnnkit.types import Array, Example, Grads, Shape
 
 Values = dict[str, Any]
 
+INPUT = "kind of the input"
+"""A fact: how many axes it has, what the targets are, and which of our arguments are lists."""
+
 
 def twin_class(path: str) -> Any:
     """The class that a component names, such as torch.nn.ReLU."""
@@ -29,25 +32,23 @@ def twin_class(path: str) -> Any:
 
 @dataclass(frozen=True)
 class TwinRule:
-    """Where each argument of a twin comes from: an argument of ours, a size of the input, or always the same."""
+    """Where each argument of a twin comes from: one of our facts, which `_facts` has, or always the same."""
 
     cls: Any
     sources: Mapping[str, str]
     constants: Values
     seen: tuple[Values, ...]
-    """What our other arguments were in an example with a twin: with others, nothing is known."""
+    """Our arguments and the kind of the input, of each example with a twin: with others, nothing is known."""
     held: frozenset[str]
-    """Our arguments of which only these values are known to have a twin: those that none of the twin's follows, and
-    those with a word, switch or fraction that no example with a twin has."""
-    inputs: frozenset[tuple[Any, ...]]
-    """Axes of the inputs, targets, and which arguments are lists, as these examples have them together."""
+    """Of which only these values, together, are known to have a twin: the kind of the input, our arguments that none of
+    the twin's follows, and those with a word, switch or fraction that no example with a twin has."""
 
     def arguments(self, one: Configuration) -> Values | None:
         """Those of the twin of a configuration; None if they cannot be told."""
-        if _kind_of_inputs(one.in_shape, one.example.targets, one.arguments) not in self.inputs:
+        ours = _facts(one.arguments, one.in_shape, one.example.targets)
+        if not ours.keys() >= set(self.sources.values()):
             return None
-        ours = _facts(one.arguments, one.in_shape)
-        held = {name: value for name, value in one.arguments.items() if name in self.held}
+        held = {name: ours[name] for name in self.held}
         if all(any(not _same(value, seen[name]) for name, value in held.items()) for seen in self.seen):
             return None
         taken = {name: ours[source] for name, source in self.sources.items()}
@@ -78,15 +79,11 @@ def rule_of(cls: type[Component], examples: tuple[Example, ...], path: str) -> T
         else:
             return None
     names = list(signature(cls).parameters)
-    others = [_own(cls, one) for one in examples if one.twin is None]
-    held = frozenset(name for name in names if name not in sources.values() or _is_special(name, others, ours))
-    seen = tuple({name: one[name] for name in names} for one in ours)
-    twinned = [one for one in examples if one.twin is not None]
-    inputs = frozenset(
-        _kind_of_inputs(one.in_shape, one.targets, {name: own[name] for name in names})
-        for one, own in zip(twinned, ours, strict=True)
-    )
-    return TwinRule(twin, sources, constants, seen, held, inputs)
+    inputs = [one[INPUT] for one in ours]
+    others = [own for one in examples if one.twin is None and (own := _own(cls, one))[INPUT] in inputs]
+    followed = {name for source in sources.values() for name in names if source in _forms(name)}
+    held = frozenset(name for name in names if name not in followed or _is_special(name, others, ours)) | {INPUT}
+    return TwinRule(twin, sources, constants, tuple({name: one[name] for name in held} for one in ours), held)
 
 
 def arguments_of(cls: Any, text: str) -> Values:
@@ -101,21 +98,44 @@ def _own(cls: type[Component], one: Example) -> Values:
     call = parse(one.expression)
     bound = signature(cls).bind(*call.args, **call.kwargs)
     bound.apply_defaults()
-    return _facts(dict(bound.arguments), one.in_shape)
-
-
-def _kind_of_inputs(in_shape: Shape, targets: str, arguments: Values) -> tuple[Any, ...]:
-    return len(in_shape), targets, *(name for name, value in arguments.items() if isinstance(value, list))
+    return _facts(dict(bound.arguments), one.in_shape, one.targets)
 
 
 def _is_special(name: str, others: list[Values], ours: list[Values]) -> bool:
-    """Whether an example without a twin has a word, switch or fraction that none with a twin has."""
+    """Whether an example without a twin has a word, switch or fraction that none with a twin has.
+
+    others: those whose kind of input one with a twin has, too, so that it is not the reason.
+    """
     told = [one[name] for one in others if isinstance(one[name], bool | str | float)]
     return any(not any(_same(value, one[name]) for one in ours) for value in told)
 
 
-def _facts(arguments: Values, in_shape: Shape) -> Values:
-    return arguments | {f"axis {i}": size for i, size in enumerate(in_shape)}
+def _facts(arguments: Values, in_shape: Shape, targets: str) -> Values:
+    """What an argument of a twin may be: ours, the sizes of the input, or what is made of both, least likely last."""
+    facts = arguments | {f"axis {i}": size for i, size in enumerate(in_shape)}
+    facts["whole shape"] = in_shape if len(in_shape) > 1 else sum(in_shape)
+    facts[INPUT] = (len(in_shape), targets, *(name for name, value in arguments.items() if isinstance(value, list)))
+    for name, value in arguments.items():
+        made = (value * in_shape[0] if type(value) is int and in_shape else None, _sides(value, 1), _sides(value, -1))
+        facts |= {form: fact for form, fact in zip(_forms(name)[1:], made, strict=True) if fact is not None}
+    return facts
+
+
+def _forms(name: str) -> tuple[str, str, str, str]:
+    """The names of the facts that an argument of ours is in."""
+    return name, f"channels * {name}", f"sides of {name}", f"-sides of {name}"
+
+
+def _sides(value: Any, sign: int) -> Any:
+    """Of images: (height, width) or ((top, bottom), (left, right)) as PyTorch's (left, right, top, bottom)."""
+    match value:
+        case int() if not isinstance(value, bool):
+            return sign * value
+        case (int(y), int(x)):
+            return sign * x, sign * x, sign * y, sign * y
+        case ((int(top), int(bottom)), (int(left), int(right))):
+            return sign * left, sign * right, sign * top, sign * bottom
+    return None
 
 
 def _source(name: str, values: list[Any], ours: list[Values], default: Any) -> str | None:

@@ -26,8 +26,8 @@ LONGEST = 600
 """Characters of a message."""
 SHOWN = 20
 """Characters of what came that a message shows at least."""
-ALLOWED = re.compile(r"\b(must|expects?|needs?|takes?|have|has|is for|can|be)\b")
-"""Words by which a message says what is allowed."""
+ALLOWED = re.compile(r"\b(must|expects?)\b")
+"""A word by which a message says what is allowed."""
 
 
 NEEDED = {
@@ -64,6 +64,7 @@ VALUES: Mapping[str, Any] = {
     "-1": -1,
     "0": 0,
     "-0.5": -0.5,
+    "1.5": 1.5,
     "nan": math.nan,
     "inf": math.inf,
     "-1e400": -1e400,
@@ -152,7 +153,7 @@ def _answer_faults(
     except Exception as error:
         yield f"{type(error).__name__}: {str(error)[:200]}"
         return
-    yield from _inconsistencies(component, example)
+    yield from _inconsistencies(component, name, value, example)
 
 
 def _message_faults(cls: type[Component], text: str, name: str, value: Any) -> Iterator[str]:
@@ -180,8 +181,8 @@ def _shown(value: Any) -> list[str]:
     return found
 
 
-def _inconsistencies(component: Component, example: Example | None) -> Iterator[str]:
-    """Accepted: then `repr` makes an equal one, and a network takes it, or says in words why not."""
+def _inconsistencies(component: Component, name: str, value: Any, example: Example | None) -> Iterator[str]:
+    """Accepted: then `repr` makes an equal one, a number stays the same, and a network takes it or says why not."""
     try:
         again = check_expression(component.kind, component)
         if again is None:  # it is not installed
@@ -191,6 +192,7 @@ def _inconsistencies(component: Component, example: Example | None) -> Iterator[
     except Exception as error:
         yield f"accepted, and then {type(error).__name__}: {str(error)[:200]}"
         return
+    yield from _other_number(component, name, value)
     if isinstance(component, Layer | Merge) and example:
         try:
             alone(copy.deepcopy(component), example.in_shape)
@@ -199,6 +201,21 @@ def _inconsistencies(component: Component, example: Example | None) -> Iterator[
                 yield f"accepted, and then a message of {len(str(error)):,} characters: {str(error)[:100]}"
         except Exception as error:
             yield f"accepted, and in a network {type(error).__name__}: {str(error)[:200]}"
+
+
+def _other_number(component: Component, name: str, value: Any) -> Iterator[str]:
+    """A number that is accepted is not another one afterwards."""
+    call = parse(repr(component))
+    try:
+        kept = signature(type(component)).bind_partial(*call.args, **call.kwargs).arguments.get(name, value)
+    except TypeError:  # it is written in another way
+        return
+    if _is_number(value) and _is_number(kept) and kept != value:
+        yield f"accepted, and becomes {kept!r}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def built_in() -> list[type[Component]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -148,6 +150,56 @@ def test_a_step_that_ends_soon_is_whole(monkeypatch: pytest.MonkeyPatch) -> None
             os.kill(MAIN, signal.SIGTERM)
         assert stop.signal == signal.SIGTERM
         assert stop.reminded()  # between steps nothing is given up
+
+
+class Impatience:
+    """Sends a signal when so many functions have been called."""
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
+
+    def __call__(self, _frame: FrameType, event: str, _argument: object) -> None:
+        if event in ("call", "c_call"):
+            self.calls -= 1
+            if self.calls == 0:
+                signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_second_signal_may_come_anywhere_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler waits for nothing that the code that it interrupts may hold."""
+
+    def too_late(number: int, _frame: object) -> None:
+        raise TimeoutError("the handler hangs")
+
+    def second(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "PATIENCE", 3600)
+    before = {one: signal.signal(one, do) for one, do in ((signal.SIGTERM, second), (signal.SIGALRM, too_late))}
+    signal.setitimer(signal.ITIMER_REAL, 20)
+    try:
+        calls, came = 0, True
+        while came:
+            calls += 1
+            signal.signal(signal.SIGTERM, second)
+            impatience = Impatience(calls)
+            try:
+                with stop_on_signals() as stop:
+                    signal.raise_signal(signal.SIGTERM)
+                    sys.setprofile(impatience)
+                    stop.end()
+                    sys.setprofile(None)
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.setprofile(None)
+                stop.end()
+            came = impatience.calls <= 0
+        assert calls > 5
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _calls_before_the_first_step() -> int:

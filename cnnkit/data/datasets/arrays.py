@@ -66,7 +66,8 @@ class Arrays(Dataset):
             raise ConfigError(f"{self.path} is one array, the inputs: name the .npy file of their targets with targets")
         if self._kind != ".npy" and self.targets:
             raise ConfigError(
-                f"targets goes with a path that ends in .npy, {self.path} has its targets inside; got {shown(targets)}"
+                f"targets must be left out unless the path ends in .npy, as {self.path} has them inside; got "
+                f"{shown(targets)}"
             )
 
     def load(self, data_dir: Path) -> Data:
