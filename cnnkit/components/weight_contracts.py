@@ -43,6 +43,11 @@ class ReservingGenerator(np.random.Generator):
         raise NotImplementedError
 
 
+def is_one_zero(value: Array) -> bool:
+    """Whether an array is one number for all its places, and that is 0: such as what is reserved."""
+    return value.size > 1 and not any(value.strides) and value.flat[0] == 0
+
+
 class Initializer(Exemplified, Component):
     """What weights are before training: the argument `initializer` of a layer."""
 
@@ -68,7 +73,7 @@ class Initializer(Exemplified, Component):
                 f"the initializer {self!r} must give {math.prod(weights.shape):,} finite numbers of shape "
                 f"{weights.shape}; values() gave {described(given)}"
             )
-        return given.astype(np.float64, copy=False)
+        return given.astype(np.float64, copy=not given.flags.writeable)  # layers change what they are given
 
 
 def initializer_of(value: Any) -> Initializer:

@@ -14,6 +14,7 @@ from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.components.checks import positive
 from cnnkit.components.declared import layer_cost
 from cnnkit.components.value_description import shown
+from cnnkit.components.weight_contracts import is_one_zero
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
@@ -172,10 +173,12 @@ class WeightNorm(_Reparametrised):
 
     def _trained(self, weight: Array) -> dict[str, Array]:
         """Weights of 0 have the direction of ones: they are 0 because their length is."""
-        units, axes = self.by_unit(weight)
-        if not weight.flags.writeable:  # zeros that take no memory, as both have others at once
+        if is_one_zero(weight):  # reserved: it takes no memory, and both have other numbers at once
+            units, axes = self.by_unit(weight)
             count = math.prod(size for axis, size in enumerate(units.shape) if axis not in axes)
             return {"weight_g": np.zeros(count), "weight_v": weight}
+        weight = np.require(weight, requirements="W")
+        units, axes = self.by_unit(weight)
         norms = np.sqrt(np.square(units).sum(axis=axes, keepdims=True))
         np.copyto(units, 1.0, where=norms == 0)
         return {"weight_g": norms.ravel(), "weight_v": weight}

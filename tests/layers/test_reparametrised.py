@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnkit import Registry, Sequential, Trainer, load_model
-from cnnkit.components import Layer, installed_catalog
+from cnnkit.components import Initializer, Layer, Weights, installed_catalog
 from cnnkit.errors import CnnkitError
 from cnnkit.layers import Conv2D, ConvTranspose2D, Dense, WeightNorm, WeightStandardization
 from cnnkit.layers.reparametrised import _Reparametrised
@@ -155,6 +155,36 @@ def test_weights_that_start_at_zero_learn() -> None:
     y, _, grads = passed(layer, np.ones((2, 4), np.float32), np.ones((2, 3), np.float32))
     assert not y.any()
     assert all(np.isfinite(value).all() for value in grads.values())
+
+
+class ReadOnly(Initializer):
+    """One number that takes no memory for all weights."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def values(self, weights: Weights, rng: Rng) -> Array:
+        return np.broadcast_to(self.value, weights.shape)
+
+
+class GivesReadOnly(Dense):
+    """Its weights cannot be written to."""
+
+    def build(self, in_shape: Shape, rng: Rng) -> Shape:
+        out_shape = super().build(in_shape, rng)
+        self.params["weight"].flags.writeable = False
+        return out_shape
+
+
+def test_weights_in_memory_that_cannot_be_written_to_are_what_they_say() -> None:
+    x = np.ones((2, 4), np.float32)
+    for value in (0.5, 0.0):
+        model = Sequential([WeightNorm(Dense(3, initializer=ReadOnly(value)))], (4,))
+        np.testing.assert_allclose(model.outputs(x), 4 * value)
+        assert (model.state()["weight_norm_1.weight_v"] != 0).all()
+    given = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    plain = Sequential([GivesReadOnly(3)], (4,)).outputs(given)
+    np.testing.assert_allclose(Sequential([WeightNorm(GivesReadOnly(3))], (4,)).outputs(given), plain, rtol=1e-5)
 
 
 def test_no_call_leaves_anything_and_what_was_given_stays() -> None:
