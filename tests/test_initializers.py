@@ -227,6 +227,11 @@ def test_separable_hands_its_initializer_to_both() -> None:
         ("Dense(3, initializer=Orthogonal(0))", "gain must be a number above 0, got 0"),
         ("Dense(3, initializer=Identity(-1))", "gain must be a number above 0, got -1"),
         ("Dense(3, initializer=GlorotNormal('a'))", "gain must be a number above 0, got 'a'"),
+        ("Dense(3, initializer=Normal(1e300))", "std must be a number above 0 and of at most 3.403e+38, got 1e+300"),
+        ("Dense(3, initializer=TruncatedNormal(1e39))", "std must be a number above 0 and of at most 3.403e+38, got"),
+        ("Dense(3, initializer=Identity(1e39))", "gain must be a number above 0 and of at most 3.403e+38, got 1e+39"),
+        ("Dense(3, initializer=Orthogonal(1e300))", "gain must be a number above 0 and of at most 3.403e+38, got"),
+        ("Dense(3, initializer=GlorotUniform(1e200))", "gain must be a number above 0 and of at most 3.403e+38, got"),
         ("Dense(3, initializer=HeNormal(fan='both'))", "fan must be one of 'in', 'out', got 'both'"),
         ("Dense(3, initializer=HeUniform(None))", "slope must be a finite number, got None"),
     ],
@@ -255,14 +260,26 @@ class Bad(Initializer):
             "nan": np.full(weights.shape, np.nan),
             "list": [0.0],
             "complex": np.zeros(weights.shape, complex),
+            "infinite": np.full(weights.shape, -np.inf),
+            "large": np.full(weights.shape, 1e39),
+            "one nan": np.array([[0.0, np.nan, 1.0]] * 4),
         }
         return cast(Array, given[self.how])
 
 
-@pytest.mark.parametrize("how", ["shape", "nan", "list", "complex"])
+@pytest.mark.parametrize("how", ["shape", "nan", "list", "complex", "infinite", "large", "one nan"])
 def test_an_initializer_keeps_its_contract(how: str) -> None:
-    with pytest.raises(ComponentError, match=r"must give 12 finite numbers of shape \(4, 3\); values\(\) gave "):
+    with pytest.raises(
+        ComponentError, match=r"must give 12 numbers of shape \(4, 3\), finite in float32; values\(\) gave "
+    ):
         Sequential([Dense(4, initializer=Bad(how))], (3,))
+
+
+@pytest.mark.parametrize("initializer", ["Normal(3e38)", "TruncatedNormal(3e38)"])
+def test_no_weight_becomes_infinite_in_float32(initializer: str) -> None:
+    with pytest.raises(ComponentError, match=r"must give 200 numbers of shape \(200, 1\), finite in float32"):
+        Sequential([f"Dense(200, initializer={initializer})"], (1,))
+    assert np.isfinite(Sequential(["Dense(200, initializer=Constant(3.4e38))"], (1,)).state()["dense_1.weight"]).all()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cnnkit.components import Initializer, Weights
-from cnnkit.components.checks import positive
+from cnnkit.components.checks import positive_float32
 from cnnkit.initializers.constant_and_identity import matrix_shape
 from cnnkit.types import Array, Example
 
@@ -19,7 +19,7 @@ class Orthogonal(Initializer):
 
     Q of the QR decomposition of normally distributed numbers, with the signs that make R's diagonal positive: so every
     orthogonal matrix is as likely. The length of no signal changes on its way through such layers, forward or back.
-    Raises ConfigError unless gain is above 0, ShapeError for weights with fewer than two axes.
+    Raises ConfigError unless gain is above 0, and finite in float32, ShapeError for weights with fewer than two axes.
     Source: Saxe, McClelland, Ganguli (2014), Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear
     Neural Networks; Mezzadri (2007), How to Generate Random Matrices from the Classical Compact Groups.
     """
@@ -32,7 +32,7 @@ class Orthogonal(Initializer):
     twin = "torch.nn.init.orthogonal_"
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = positive("gain", gain)
+        self.gain = positive_float32("gain", gain)
 
     def values(self, weights: Weights, rng: np.random.Generator) -> Array:
         """A decomposition of a matrix with the longer axis first."""
