@@ -52,7 +52,7 @@ class Zeros(Initializer):
 
 
 class Identity(Initializer):
-    """Weights by which a layer passes its inputs on, as far as it has as many outputs.
+    """Weights that make a layer the identity: output i is input i, and outputs beyond the inputs are 0.
 
     Dense:         weight[i,i] = gain, 0 elsewhere
     Convolutions:  weight[i,i,m] = gain in the middle m = floor(kernel / 2) of the kernel, 0 elsewhere; in each group

@@ -73,7 +73,7 @@ class _LeCun(_VarianceScaling):
 
 
 class GlorotUniform(_Glorot, _Uniform):
-    """Uniform weights for layers with a symmetric activation: what layers have if nothing else is said.
+    """Uniform weights for layers with a symmetric activation; the default of every layer.
 
     weight ~ U(-bound, bound), bound = gain * sqrt(6 / (fan_in + fan_out)), variance gain^2 * 2 / (fan_in + fan_out)
 
