@@ -271,6 +271,30 @@ def test_they_train_alike_with_any_workers_and_learn() -> None:
     assert {"weight_norm_1.weight_g", "weight_norm_1.weight_v", "weight_norm_2.bias"} <= set(names)
 
 
+def test_a_prediction_computes_weights_once_and_from_the_present_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tiles it has, by a kernel or without one."""
+    model = Sequential([*LAYERS[:-1], WeightNorm(GivesReadOnly(3))], (1, 6, 6))
+    x = np.random.default_rng(1).standard_normal((2000, 1, 6, 6), np.float32)
+    assert model.engine(logits=False).largest_prediction_tile < len(x) / 2
+    calls: list[type] = []
+    for cls in (WeightNorm, WeightStandardization):
+
+        def counted(layer: Any, empty: Any, compute: Any = cls.effective) -> Any:
+            calls.append(type(layer))
+            return compute(layer, empty)
+
+        monkeypatch.setattr(cls, "effective", counted)
+    for scale in (1, 1.5):
+        model.parameters.vector[...] *= scale
+        calls.clear()
+        found = model.outputs(x)
+        assert calls == [WeightStandardization, WeightNorm, WeightNorm]
+        values = x
+        for node in model.nodes:
+            values, _ = cast(Layer, node.layer).forward(values, PlainContext(training=False, dtype="float32"))
+        np.testing.assert_allclose(found, values, rtol=1e-3, atol=1e-5)
+
+
 def test_files_and_exports(tmp_path: Path) -> None:
     model = Sequential(LAYERS, (1, 6, 6))
     version = Registry(tmp_path).save(model, "wrapped")
