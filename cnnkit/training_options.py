@@ -250,13 +250,13 @@ class TrainingOptions(Configured):
         None,
         values.numbers_by_pattern,
         expected='a list of weights with factors of their absolute values, such as ["conv*=1e-5"]',
-        about="What of the sum of the absolute values of weights is added to the loss, by patterns of their names.",
+        about="Factors of the L1 penalty (the sum of absolute weights) added to the loss, by patterns of their names.",
     )
     l2: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
         None,
         values.numbers_by_pattern,
         expected='a list of weights with factors of their squares, such as ["*.weight=1e-4"]',
-        about="What of the sum of the squares of weights is added to the loss, by patterns of their names.",
+        about="Factors of the L2 penalty (the sum of squared weights) added to the loss, by patterns of their names.",
     )
     max_norm: Option[Mapping[str, float] | Sequence[str] | None, tuple[str, ...] | None] = Option(
         None,

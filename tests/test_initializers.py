@@ -149,6 +149,33 @@ def test_orthogonal_rows_or_columns(shape: Shape) -> None:
     np.testing.assert_allclose(small, 1.5**2 * np.eye(len(small)), atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("layer", "in_shape", "name", "groups"),
+    [
+        ("SelfAttention2D(2, initializer=Orthogonal(1.5))", (6, 3, 3), "in_weight", 3),
+        ("SelfAttention2D(2, initializer=Orthogonal(1.5))", (6, 3, 3), "out_weight", 1),
+        ("Conv2D(8, 3, groups=2, initializer=Orthogonal(1.5))", (4, 5, 5), "weight", 2),
+        ("Conv2D(12, 1, groups=2, initializer=Orthogonal(1.5))", (4, 5, 5), "weight", 2),
+        ("DepthwiseConv2D(3, multiplier=2, initializer=Orthogonal(1.5))", (4, 5, 5), "weight", 4),
+        ("ConvTranspose2D(4, 2, groups=2, initializer=Orthogonal(1.5))", (6, 5, 5), "weight", 2),
+    ],
+)
+def test_each_group_is_orthogonal_by_itself(layer: str, in_shape: Shape, name: str, groups: int) -> None:
+    """Also where the rows of all groups are more than the columns, and could not be orthogonal to each other."""
+    one = cast(Layer, installed_catalog().build("layer", layer))
+    one.build(in_shape, rng())
+    weight = one.params[name]
+    blocks = weight.reshape(groups, len(weight) // groups, -1)
+    for block in blocks if blocks.shape[1] <= blocks.shape[2] else blocks.swapaxes(1, 2):
+        np.testing.assert_allclose(block @ block.T, 1.5**2 * np.eye(len(block)), atol=1e-14)
+    assert len(np.unique(blocks)) == weight.size
+
+
+def test_more_weights_than_can_be_made_orthogonal_are_refused_before_they_are_drawn() -> None:
+    with pytest.raises(ShapeError, match=r"Orthogonal\(\) is for at most 16,777,216 weights, got 16,777,220 of shape"):
+        Sequential(["Dense(4, initializer=Orthogonal())"], (2**22 + 1,))
+
+
 def test_orthogonal_matrices_are_as_likely_as_each_other() -> None:
     """Of a rotation of the plane, by any angle: the mean of its entries is 0, and so is that of its determinants."""
     drawn = np.stack([made("Orthogonal()", 2, 2, seed=seed) for seed in range(2000)])
@@ -227,6 +254,11 @@ def test_separable_hands_its_initializer_to_both() -> None:
         ("Dense(3, initializer=Orthogonal(0))", "gain must be a number above 0, got 0"),
         ("Dense(3, initializer=Identity(-1))", "gain must be a number above 0, got -1"),
         ("Dense(3, initializer=GlorotNormal('a'))", "gain must be a number above 0, got 'a'"),
+        ("Dense(3, initializer=Normal(1e300))", "std must be a number above 0 and of at most 3.403e+38, got 1e+300"),
+        ("Dense(3, initializer=TruncatedNormal(1e39))", "std must be a number above 0 and of at most 3.403e+38, got"),
+        ("Dense(3, initializer=Identity(1e39))", "gain must be a number above 0 and of at most 3.403e+38, got 1e+39"),
+        ("Dense(3, initializer=Orthogonal(1e300))", "gain must be a number above 0 and of at most 3.403e+38, got"),
+        ("Dense(3, initializer=GlorotUniform(1e200))", "gain must be a number above 0 and of at most 3.403e+38, got"),
         ("Dense(3, initializer=HeNormal(fan='both'))", "fan must be one of 'in', 'out', got 'both'"),
         ("Dense(3, initializer=HeUniform(None))", "slope must be a finite number, got None"),
     ],
@@ -255,14 +287,26 @@ class Bad(Initializer):
             "nan": np.full(weights.shape, np.nan),
             "list": [0.0],
             "complex": np.zeros(weights.shape, complex),
+            "infinite": np.full(weights.shape, -np.inf),
+            "large": np.full(weights.shape, 1e39),
+            "one nan": np.array([[0.0, np.nan, 1.0]] * 4),
         }
         return cast(Array, given[self.how])
 
 
-@pytest.mark.parametrize("how", ["shape", "nan", "list", "complex"])
+@pytest.mark.parametrize("how", ["shape", "nan", "list", "complex", "infinite", "large", "one nan"])
 def test_an_initializer_keeps_its_contract(how: str) -> None:
-    with pytest.raises(ComponentError, match=r"must give 12 finite numbers of shape \(4, 3\); values\(\) gave "):
+    with pytest.raises(
+        ComponentError, match=r"must give 12 numbers of shape \(4, 3\), finite in float32; values\(\) gave "
+    ):
         Sequential([Dense(4, initializer=Bad(how))], (3,))
+
+
+@pytest.mark.parametrize("initializer", ["Normal(3e38)", "TruncatedNormal(3e38)"])
+def test_no_weight_becomes_infinite_in_float32(initializer: str) -> None:
+    with pytest.raises(ComponentError, match=r"must give 200 numbers of shape \(200, 1\), finite in float32"):
+        Sequential([f"Dense(200, initializer={initializer})"], (1,))
+    assert np.isfinite(Sequential(["Dense(200, initializer=Constant(3.4e38))"], (1,)).state()["dense_1.weight"]).all()
 
 
 @pytest.mark.parametrize(

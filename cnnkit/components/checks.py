@@ -49,6 +49,13 @@ def positive(name: str, value: Any) -> float:
     return value
 
 
+def positive_float32(name: str, value: Any) -> float:
+    """Return the argument `name` if it is a number above 0 that is finite in float32, too."""
+    if (number := positive(name, value)) > MAX_FLOAT32:
+        raise ConfigError(f"{name} must be a number above 0 and of at most {MAX_FLOAT32:.4g}, got {shown(value)}")
+    return number
+
+
 def probability(name: str, value: Any) -> float:
     """Return the argument `name` if it is a number from 0 to 1."""
     return from_to(name, value, 0, 1)

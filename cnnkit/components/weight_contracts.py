@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.components.checks import MAX_FLOAT32
 from cnnkit.components.contracts import Component
 from cnnkit.components.declared import Exemplified
 from cnnkit.components.error_naming import Naming
@@ -43,6 +44,11 @@ class ReservingGenerator(np.random.Generator):
         raise NotImplementedError
 
 
+def is_one_zero(value: Array) -> bool:
+    """Whether an array is one number for all its places, and that is 0: such as what is reserved."""
+    return value.size > 1 and not any(value.strides) and value.flat[0] == 0
+
+
 class Initializer(Exemplified, Component):
     """What weights are before training: the argument `initializer` of a layer."""
 
@@ -55,7 +61,8 @@ class Initializer(Exemplified, Component):
     def make(self, weights: Weights, rng: np.random.Generator) -> Array:
         """What a layer calls in `build`: the values, checked; or room for them where a file has others.
 
-        Raises what `values` raises, and ComponentError unless these are finite numbers of the shape of the weights.
+        Raises what `values` raises, and ComponentError unless these are numbers of the shape of the weights, finite in
+        float32, too.
         """
         reserved = rng.reserve(weights.shape) if isinstance(rng, ReservingGenerator) else None
         if reserved is not None:
@@ -63,12 +70,12 @@ class Initializer(Exemplified, Component):
         with Naming(self):
             given = self.values(weights, rng)
         right = isinstance(given, np.ndarray) and given.dtype.kind in "fiu" and given.shape == weights.shape
-        if not right or not np.isfinite(given).all():
+        if not right or not -MAX_FLOAT32 <= given.min(initial=0) <= given.max(initial=0) <= MAX_FLOAT32:
             raise ComponentError(
-                f"the initializer {self!r} must give {math.prod(weights.shape):,} finite numbers of shape "
-                f"{weights.shape}; values() gave {described(given)}"
+                f"the initializer {self!r} must give {math.prod(weights.shape):,} numbers of shape "
+                f"{weights.shape}, finite in float32; values() gave {described(given)}"
             )
-        return given.astype(np.float64, copy=False)
+        return given.astype(np.float64, copy=not given.flags.writeable)  # layers change what they are given
 
 
 def initializer_of(value: Any) -> Initializer:

@@ -31,9 +31,9 @@ INITIALIZERS: tuple[type[Initializer], ...] = (
 """What the hook `cnnkit_initializers` returns."""
 
 GLOROT_UNIFORM = GlorotUniform()
-"""What weights of layers start as if nothing else is said."""
+"""The default initializer of weights."""
 ONES = Constant(1)
-"""What scales of channels start as if nothing else is said."""
+"""The default initializer of the scales of channels."""
 
 __all__ = [
     "INITIALIZERS",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components import Initializer, Weights
-from cnnkit.components.checks import finite, positive
+from cnnkit.components.checks import finite, positive_float32
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array, Example, Shape
 
@@ -52,13 +52,13 @@ class Zeros(Initializer):
 
 
 class Identity(Initializer):
-    """Weights by which a layer passes its inputs on, as far as it has as many outputs.
+    """Weights that make a layer the identity: output i is input i, and outputs beyond the inputs are 0.
 
     Dense:         weight[i,i] = gain, 0 elsewhere
     Convolutions:  weight[i,i,m] = gain in the middle m = floor(kernel / 2) of the kernel, 0 elsewhere; in each group
 
     With an odd kernel and padding="same", a convolution of stride 1 gives gain * x.
-    Raises ConfigError unless gain is above 0, ShapeError for weights with fewer than two axes.
+    Raises ConfigError unless gain is above 0, and finite in float32, ShapeError for weights with fewer than two axes.
     Source: Zagoruyko, Komodakis (2017), DiracNets; Le, Jaitly, Hinton (2015), A Simple Way to Initialize Recurrent
     Networks of Rectified Linear Units.
     """
@@ -71,7 +71,7 @@ class Identity(Initializer):
     twin = "torch.nn.init.dirac_"
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = positive("gain", gain)
+        self.gain = positive_float32("gain", gain)
 
     def values(self, weights: Weights, rng: np.random.Generator) -> Array:
         """Nothing is drawn."""

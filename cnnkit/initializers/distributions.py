@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnnkit.components import Initializer, Weights
-from cnnkit.components.checks import finite, positive
+from cnnkit.components.checks import finite, positive_float32
 from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array, Example
@@ -19,7 +19,7 @@ class Normal(Initializer):
 
     weight ~ N(mean, std^2)
 
-    Raises ConfigError unless std is above 0 and both are finite.
+    Raises ConfigError unless std is above 0, and both are finite in float32.
     Source: Krizhevsky, Sutskever, Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks.
     """
 
@@ -30,7 +30,7 @@ class Normal(Initializer):
     twin = "torch.nn.init.normal_"
 
     def __init__(self, std: float, mean: float = 0.0) -> None:
-        self.std = positive("std", std)
+        self.std = positive_float32("std", std)
         self.mean = finite("mean", mean)
 
     def values(self, weights: Weights, rng: np.random.Generator) -> Array:
@@ -43,7 +43,7 @@ class TruncatedNormal(Initializer):
 
     weight = std * z, z ~ N(0, 1) given |z| <= 2, with the variance 0.774 * std^2
 
-    Raises ConfigError unless std is above 0.
+    Raises ConfigError unless std is above 0, and finite in float32.
     Source: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna (2016), Rethinking the Inception Architecture; for attention,
     Dosovitskiy et al. (2021), An Image is Worth 16x16 Words.
     """
@@ -55,7 +55,7 @@ class TruncatedNormal(Initializer):
     twin = "torch.nn.init.trunc_normal_"
 
     def __init__(self, std: float = 0.02) -> None:
-        self.std = positive("std", std)
+        self.std = positive_float32("std", std)
 
     def values(self, weights: Weights, rng: np.random.Generator) -> Array:
         """Independent numbers; one in twenty is drawn again, until all are inside."""

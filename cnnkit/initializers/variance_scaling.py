@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cnnkit.components import Initializer, Weights
-from cnnkit.components.checks import finite, one_of, positive
+from cnnkit.components.checks import finite, one_of, positive_float32
 from cnnkit.types import Array, Example
 
 FANS = ("in", "out")
@@ -42,7 +42,7 @@ class _Glorot(_VarianceScaling):
     """A compromise between the variance forward and backward."""
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = positive("gain", gain)
+        self.gain = positive_float32("gain", gain)
 
     def _scale(self) -> float:
         return 2.0 * self.gain * self.gain
@@ -73,12 +73,12 @@ class _LeCun(_VarianceScaling):
 
 
 class GlorotUniform(_Glorot, _Uniform):
-    """Uniform weights for layers with a symmetric activation: what layers have if nothing else is said.
+    """Uniform weights for layers with a symmetric activation; the default of every layer.
 
     weight ~ U(-bound, bound), bound = gain * sqrt(6 / (fan_in + fan_out)), variance gain^2 * 2 / (fan_in + fan_out)
 
     Small networks learn faster from it than from He's larger weights, which suit deep ones without normalisation.
-    Raises ConfigError unless gain is above 0.
+    Raises ConfigError unless gain is above 0, and finite in float32.
     Source: Glorot, Bengio (2010), Understanding the Difficulty of Training Deep Feedforward Neural Networks, eq. 16.
     """
 
@@ -94,7 +94,7 @@ class GlorotNormal(_Glorot, _Normal):
 
     weight ~ N(0, std^2), std = gain * sqrt(2 / (fan_in + fan_out))
 
-    Raises ConfigError unless gain is above 0.
+    Raises ConfigError unless gain is above 0, and finite in float32.
     Source: Glorot, Bengio (2010), Understanding the Difficulty of Training Deep Feedforward Neural Networks.
     """
 

@@ -14,10 +14,13 @@ from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.components.checks import positive
 from cnnkit.components.declared import layer_cost
 from cnnkit.components.value_description import shown
+from cnnkit.components.weight_contracts import is_one_zero
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
 
 WEIGHT = "weight"
+LENGTH = "weight_g"
+DIRECTION = "weight_v"
 
 
 class Effective(NamedTuple):
@@ -147,7 +150,7 @@ class WeightNorm(_Reparametrised):
 
     def effective(self, empty: Callable[[Shape], Array]) -> Effective:
         """Norms are summed in float64; a direction of length 0 gives weights of 0."""
-        direction, gain = self.params["weight_v"], self.params["weight_g"]
+        direction, gain = self.params[DIRECTION], self.params[LENGTH]
         units, axes = self.by_unit(direction)
         norms = np.sqrt(np.square(units, dtype=np.float64).sum(axis=axes, keepdims=True))
         inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
@@ -159,26 +162,28 @@ class WeightNorm(_Reparametrised):
     def trained_grads(self, dweight: Array, kept: Cache, ctx: Context) -> Grads:
         """The part of dw along v goes to the length, the rest to the direction."""
         inverse, scale = kept
-        direction, gain = self.params["weight_v"], self.params["weight_g"]
+        direction, gain = self.params[DIRECTION], self.params[LENGTH]
         units, axes = self.by_unit(direction)
         dunits, _ = self.by_unit(np.ascontiguousarray(dweight))
         along = np.multiply(dunits, units, dtype=np.float64).sum(axis=axes, keepdims=True) * inverse
-        dv = ctx.gradient("weight_v", direction.shape)
+        dv = ctx.gradient(DIRECTION, direction.shape)
         parts, _ = self.by_unit(dv)
         np.multiply(units, (along * inverse).astype(direction.dtype), out=parts)
         np.subtract(dunits, parts, out=parts)
         parts *= scale.astype(direction.dtype)
-        return {"weight_g": along.reshape(gain.shape).astype(gain.dtype), "weight_v": dv}
+        return {LENGTH: along.reshape(gain.shape).astype(gain.dtype), DIRECTION: dv}
 
     def _trained(self, weight: Array) -> dict[str, Array]:
         """Weights of 0 have the direction of ones: they are 0 because their length is."""
-        units, axes = self.by_unit(weight)
-        if not weight.flags.writeable:  # zeros that take no memory, as both have others at once
+        if is_one_zero(weight):  # reserved: it takes no memory, and both have other numbers at once
+            units, axes = self.by_unit(weight)
             count = math.prod(size for axis, size in enumerate(units.shape) if axis not in axes)
-            return {"weight_g": np.zeros(count), "weight_v": weight}
+            return {LENGTH: np.zeros(count), DIRECTION: weight}
+        weight = np.require(weight, requirements="W")
+        units, axes = self.by_unit(weight)
         norms = np.sqrt(np.square(units).sum(axis=axes, keepdims=True))
         np.copyto(units, 1.0, where=norms == 0)
-        return {"weight_g": norms.ravel(), "weight_v": weight}
+        return {LENGTH: norms.ravel(), DIRECTION: weight}
 
 
 class WeightStandardization(_Reparametrised):

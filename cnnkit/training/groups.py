@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from cnnkit.errors import ConfigError
+from cnnkit.layers import WeightStandardization
+from cnnkit.layers.reparametrised import DIRECTION, LENGTH, WEIGHT, is_reparametrised
 from cnnkit.network import Constraint, Groups, Network, Node
 from cnnkit.option_values import pattern_number
 from cnnkit.training.constraints import max_norm, non_negative, unit_norm
@@ -21,9 +23,9 @@ def groups_of(model: Network, options: TrainingOptions) -> Groups:
     A pattern that matches the name of a layer holds for all of its parameters, one such as "*.bias" for those alone. Of
     several that match, the last one holds; freezing holds over rates, and patterns over the switch of the decay.
     Penalties and constraints of a layer are for its weights: for biases, and for what scales channels, only by their
-    own names.
-    Raises ConfigError for a pattern that nothing has, for weights of the norm 1 of which a mean is taken, and if no
-    parameter is left to train.
+    own names. Norms of WeightNorm's weights are those that it trains.
+    Raises ConfigError for a pattern that nothing has, for rules that would have no effect, for weights of the norm 1 of
+    which a mean is taken, and if no parameter is left to train.
     """
     rates = _factors(model, "layer_rates", (pattern_number("layer_rates", one) for one in options.layer_rates or ()))
     rates |= _factors(model, "freeze", ((pattern, 0.0) for pattern in options.freeze or ()))
@@ -63,7 +65,7 @@ def _of_weights(model: Network, key: str, given: Iterable[tuple[str, float]]) ->
     small = set(_undecayed(model))
     for pattern, number in given:
         found = [
-            (node.index, name)
+            (node.index, _effective(node, key, name))
             for node, name in _parameters(model)
             if ("." in pattern and fnmatchcase(f"{node.name}.{name}", pattern))
             or (fnmatchcase(node.name, pattern) and (node.index, name) not in small)
@@ -72,6 +74,27 @@ def _of_weights(model: Network, key: str, given: Iterable[tuple[str, float]]) ->
             raise _unknown(model, key, pattern)
         numbers |= dict.fromkeys(found, number)
     return numbers
+
+
+def _effective(node: Node, key: str, name: str) -> str:
+    """The parameter by which a rule for this one changes the weights that a layer computes with.
+
+    Of WeightNorm the norms of units are parameters of their own. Raises ConfigError where a rule has no effect.
+    """
+    layer = node.layer
+    if not is_reparametrised(layer) or name not in (WEIGHT, DIRECTION, LENGTH):
+        return name
+    if isinstance(layer, WeightStandardization) or is_reparametrised(layer.layer):
+        raise ConfigError(
+            f"{key} has no effect on {node.name}: WeightStandardization gives the weights of each unit mean 0 and "
+            f"variance 1, whatever {name} is; name other layers"
+        )
+    if name == LENGTH or key in ("max_norm", "unit_norm"):
+        return LENGTH
+    raise ConfigError(
+        f"{key} does not reach the weights that {node.name} computes with: of {name} WeightNorm takes the direction "
+        f"alone, and their norms from {LENGTH}; name '{node.name}.{LENGTH}' for these, or other layers"
+    )
 
 
 def _penalties(model: Network, options: TrainingOptions) -> dict[tuple[int, str], tuple[float, float]]:
@@ -94,8 +117,8 @@ def _constraints(model: Network, options: TrainingOptions) -> dict[tuple[int, st
     for node, name in _parameters(model):
         place = node.index, name
         held: list[Constraint] = [non_negative] if place in signs else []
-        held += [unit_norm(node.layer)] if place in units else []
-        held += [max_norm(node.layer, limits[place])] if place in limits else []
+        held += [unit_norm(node.layer, name)] if place in units else []
+        held += [max_norm(node.layer, name, limits[place])] if place in limits else []
         if held:
             found[place] = held
     return found

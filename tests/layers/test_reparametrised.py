@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnkit import Registry, Sequential, Trainer, load_model
-from cnnkit.components import Layer, installed_catalog
+from cnnkit.components import Initializer, Layer, Weights, installed_catalog
 from cnnkit.errors import CnnkitError
 from cnnkit.layers import Conv2D, ConvTranspose2D, Dense, WeightNorm, WeightStandardization
 from cnnkit.layers.reparametrised import _Reparametrised
@@ -157,6 +157,36 @@ def test_weights_that_start_at_zero_learn() -> None:
     assert all(np.isfinite(value).all() for value in grads.values())
 
 
+class ReadOnly(Initializer):
+    """One number that takes no memory for all weights."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def values(self, weights: Weights, rng: Rng) -> Array:
+        return np.broadcast_to(self.value, weights.shape)
+
+
+class GivesReadOnly(Dense):
+    """Its weights cannot be written to."""
+
+    def build(self, in_shape: Shape, rng: Rng) -> Shape:
+        out_shape = super().build(in_shape, rng)
+        self.params["weight"].flags.writeable = False
+        return out_shape
+
+
+def test_weights_in_memory_that_cannot_be_written_to_are_what_they_say() -> None:
+    x = np.ones((2, 4), np.float32)
+    for value in (0.5, 0.0):
+        model = Sequential([WeightNorm(Dense(3, initializer=ReadOnly(value)))], (4,))
+        np.testing.assert_allclose(model.outputs(x), 4 * value)
+        assert (model.state()["weight_norm_1.weight_v"] != 0).all()
+    given = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    plain = Sequential([GivesReadOnly(3)], (4,)).outputs(given)
+    np.testing.assert_allclose(Sequential([WeightNorm(GivesReadOnly(3))], (4,)).outputs(given), plain, rtol=1e-5)
+
+
 def test_no_call_leaves_anything_and_what_was_given_stays() -> None:
     given = Conv2D(4, 3)
     layer = WeightNorm(given)
@@ -239,6 +269,30 @@ def test_they_train_alike_with_any_workers_and_learn() -> None:
     names = [name for name in runs[0].model.state() if name.startswith("weight_")]
     assert names[0] == "weight_standardization_1.weight"
     assert {"weight_norm_1.weight_g", "weight_norm_1.weight_v", "weight_norm_2.bias"} <= set(names)
+
+
+def test_a_prediction_computes_weights_once_and_from_the_present_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tiles it has, by a kernel or without one."""
+    model = Sequential([*LAYERS[:-1], WeightNorm(GivesReadOnly(3))], (1, 6, 6))
+    x = np.random.default_rng(1).standard_normal((2000, 1, 6, 6), np.float32)
+    assert model.engine(logits=False).largest_prediction_tile < len(x) / 2
+    calls: list[type] = []
+    for cls in (WeightNorm, WeightStandardization):
+
+        def counted(layer: Any, empty: Any, compute: Any = cls.effective) -> Any:
+            calls.append(type(layer))
+            return compute(layer, empty)
+
+        monkeypatch.setattr(cls, "effective", counted)
+    for scale in (1, 1.5):
+        model.parameters.vector[...] *= scale
+        calls.clear()
+        found = model.outputs(x)
+        assert calls == [WeightStandardization, WeightNorm, WeightNorm]
+        values = x
+        for node in model.nodes:
+            values, _ = cast(Layer, node.layer).forward(values, PlainContext(training=False, dtype="float32"))
+        np.testing.assert_allclose(found, values, rtol=1e-3, atol=1e-5)
 
 
 def test_files_and_exports(tmp_path: Path) -> None:

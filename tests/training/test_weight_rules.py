@@ -10,7 +10,7 @@ import pytest
 from cnnkit import Graph, Run, Sequential, Trainer, load_recipe
 from cnnkit.components import Layer
 from cnnkit.errors import ConfigError
-from cnnkit.layers import ConvTranspose2D, Dense
+from cnnkit.layers import ConvTranspose2D, Dense, WeightNorm
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Network
 from cnnkit.network.execution.weight_rules import Penalties
@@ -145,13 +145,88 @@ def test_constraints_hold_after_each_update() -> None:
     np.testing.assert_allclose(norms, 1, rtol=1e-6)
 
 
+NORMED = ["WeightNorm(Conv2D(4, 3, padding=1))", "ReLU()", "Flatten()", "WeightNorm(Dense(3))"]
+
+
+def computed_norms(model: Network, place: int) -> Array:
+    """Of the weights of each unit by which a layer computes."""
+    layer = model.nodes[place].layer
+    assert isinstance(layer, WeightNorm)
+    weight = layer.computed().weight
+    norms: Array = np.linalg.norm(weight.reshape(len(weight), -1).astype(np.float64), axis=1)
+    return norms
+
+
+@pytest.mark.parametrize("end", ["", ".weight_g", ".weight_v", ".weight*"])
+def test_norms_of_weight_norm_are_those_of_the_weights_that_it_computes_with(end: str) -> None:
+    options = {"optimizer": "SGD(0.5)", "max_norm": {f"weight_norm_1{end}": 0.3}, "unit_norm": f"weight_norm_2{end}"}
+    run, free = fit(Sequential(NORMED, (1, 6, 6)), **options), fit(Sequential(NORMED, (1, 6, 6)), optimizer="SGD(0.5)")
+    assert computed_norms(free.model, 0).min() > 0.3
+    assert computed_norms(run.model, 0).max() <= 0.3 * (1 + 1e-6)
+    assert computed_norms(run.model, 0).min() > 0.2  # each by itself
+    np.testing.assert_allclose(computed_norms(run.model, 3), 1, rtol=1e-6)
+
+
+def test_a_norm_of_weight_norm_keeps_its_sign_and_its_bias_is_one_unit() -> None:
+    layer, norms, bias = WeightNorm(Dense(3)), np.array([-2.0, 0.0, 0.5]), np.array([3.0, 4.0])
+    unit_norm(layer, "weight_g")(norms)
+    max_norm(layer, "bias", 1.0)(bias)
+    np.testing.assert_allclose(norms, [-1, 0, 1])
+    np.testing.assert_allclose(bias, [0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "text"),
+    [
+        ("WeightNorm(Dense(3))", {"non_negative": "*"}, "non_negative does not reach the weights that weight_norm_1"),
+        ("WeightNorm(Dense(3))", {"l1": {"*": 0.1}}, "l1 does not reach the weights that weight_norm_1 computes with"),
+        (
+            "WeightNorm(Dense(3))",
+            {"l2": {"*.weight_v": 0.1}},
+            "l2 does not reach the weights that weight_norm_1 computes with: of weight_v WeightNorm takes the "
+            "direction alone, and their norms from weight_g; name 'weight_norm_1.weight_g' for these, or other layers",
+        ),
+        *(
+            ("WeightStandardization(Dense(3))", options, f"{next(iter(options))} has no effect on weight_standard")
+            for options in (
+                {"max_norm": {"*": 1.0}},
+                {"unit_norm": "*"},
+                {"non_negative": "*.weight"},
+                {"l1": {"*": 0.1}},
+                {"l2": {"*": 0.1}},
+            )
+        ),
+        (
+            "WeightNorm(WeightStandardization(Dense(3)))",
+            {"max_norm": {"*.weight_g": 1.0}},
+            "max_norm has no effect on weight_norm_1: WeightStandardization gives the weights of each unit mean 0 and "
+            "variance 1, whatever weight_g is; name other layers",
+        ),
+    ],
+)
+def test_rules_without_an_effect_on_what_is_computed_are_refused(
+    layer: str, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit(Sequential(["Flatten()", layer], (1, 6, 6)), **options)
+    assert text in str(caught.value)
+    assert fit(Sequential(["Flatten()", layer], (1, 6, 6)), epochs=1, l2={"*.bias": 0.1}).history["penalty"]
+
+
+def test_l2_of_the_lengths_of_weight_norm_is_that_of_the_weights_that_it_computes_with() -> None:
+    model = Sequential(["Flatten()", "WeightNorm(Dense(3))"], (1, 6, 6))
+    expected = 0.1 * np.square(computed_norms(model, 1)).sum()
+    run = fit(model, epochs=1, batch_size=300, optimizer="SGD(1e-12)", l2={"*.weight_g": 0.1})
+    assert run.history["penalty"] == pytest.approx([expected], rel=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(3, 5), (3, 2, 3, 3), (4,)])
 def test_a_norm_is_that_of_pytorch(shape: tuple[int, ...]) -> None:
     torch = pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
     weights = np.random.default_rng(1).normal(size=shape)
     rows = torch.tensor(weights if len(shape) > 1 else weights[None])
     expected = torch.renorm(rows, 2, 0, 1.2).numpy().reshape(shape)
-    max_norm(Dense(3), 1.2)(weights)
+    max_norm(Dense(3), "weight", 1.2)(weights)
     np.testing.assert_allclose(weights, expected, rtol=1e-6)
 
 
@@ -162,7 +237,7 @@ def test_a_filter_of_a_transposed_convolution_is_a_unit(groups: int) -> None:
     layer.build((6, 5, 5), np.random.default_rng(0))
     weights = layer.params["weight"]
     before = weights.copy()
-    unit_norm(layer)(weights)
+    unit_norm(layer, "weight")(weights)
     for unit in range(4):
         group, column = divmod(unit, 4 // groups)
         own = np.s_[group * 6 // groups : (group + 1) * 6 // groups, column]
@@ -174,9 +249,9 @@ def test_what_is_allowed_stays_bit_for_bit_and_zeros_stay_zeros() -> None:
     weights = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     weights[1] = 0
     kept = weights.copy()
-    max_norm(Dense(3), 100.0)(weights)
+    max_norm(Dense(3), "weight", 100.0)(weights)
     np.testing.assert_array_equal(weights, kept)
-    unit_norm(Dense(3))(weights)
+    unit_norm(Dense(3), "weight")(weights)
     assert not weights[1].any()
     non_negative(weights)
     assert (weights >= 0).all()

@@ -294,8 +294,9 @@ class Engine:
 
     def _prediction_steps(self) -> list[Step]:
         """The steps of a prediction, with the present parameters."""
-        for fold in self._prediction.folds:
-            fold.refresh()
+        with Arithmetic():
+            for fold in self._prediction.folds:
+                fold.refresh()
         return self._prediction.steps
 
     @functools.cached_property

@@ -12,10 +12,12 @@ from cnnkit.components.value_description import described
 from cnnkit.errors import ContractError
 from cnnkit.layers import BatchNorm2D, Conv2D
 from cnnkit.layers.conv import CONVOLUTIONS
+from cnnkit.layers.reparametrised import is_reparametrised
 from cnnkit.network.execution.operation import Operation, operation_of
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.kernels import kernel_for
 from cnnkit.network.kernels.batchnorm_folding import Fold
+from cnnkit.network.kernels.computed_weights import ComputedWeights
 from cnnkit.types import Array, Shape
 
 MAX_STEP_LAYERS = 4
@@ -75,19 +77,20 @@ class Plan:
     """What the engine runs, in order."""
 
     steps: list[Step]
-    folds: list[Fold]
+    folds: list[Fold | ComputedWeights]
     """To be refreshed before each prediction."""
 
 
 def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
     """The steps for these nodes, with a kernel wherever there is one.
 
-    prediction: whether batch normalisation is folded into the convolution before it, which training cannot have.
+    prediction: whether batch normalisation is folded into the convolution before it, and weights that are computed from
+    parameters are computed once, which training cannot have.
     """
     uses = Counter(source for node in nodes for source in node.inputs)
     last_taker = {source: node.index for node in nodes for source in node.inputs}
     steps: list[Step] = []
-    folds: list[Fold] = []
+    folds: list[Fold | ComputedWeights] = []
     at = 0
     while at < len(nodes):
         node = nodes[at]
@@ -99,8 +102,13 @@ def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
         layers, folded = [link.layer for link in chain], 0
         match layers:
             case [Conv2D() as conv, BatchNorm2D() as norm, *others] if prediction and _plain(conv, norm):
-                folds.append(Fold(conv, norm))
-                layers, folded = [folds[-1].folded, *others], 1
+                fold = Fold(conv, norm)
+                folds.append(fold)
+                layers, folded = [fold.folded, *others], 1
+            case [first, *others] if prediction and is_reparametrised(first) and not is_reparametrised(first.layer):
+                computed = ComputedWeights(first)
+                folds.append(computed)
+                layers = [computed.inside, *others]
         run, used = kernel_for(layers, needs_dx=node.inputs != (INPUT,)) or (layers[0], 1)
         used += folded
         last = [source for source in set(node.inputs) if last_taker[source] == node.index]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.components import Layer, Merge
+from cnnkit.components.weight_contracts import is_one_zero
 from cnnkit.errors import ComponentError
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.types import Array, Shape
@@ -55,7 +56,7 @@ class Parameters:
         self._places = [(node, layer) for node, layer, _, _ in pieces]
         self._by_node: dict[int, list[Entry]] = {}
         for entry, (_, _, _, value) in zip(self.entries, pieces, strict=True):
-            if not _is_one_zero(value):  # as the weights are of a network that awaits those of a file
+            if not is_one_zero(value):  # as the weights are of a network that awaits those of a file
                 self.view(self.vector, entry)[...] = value
             self._by_node.setdefault(entry.node, []).append(entry)
         owner = {id(node.layer): node.index for node in reversed(nodes)}
@@ -99,8 +100,3 @@ class Parameters:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
-
-
-def _is_one_zero(value: Array) -> bool:
-    """Whether an array is one number for all its places, and that is 0."""
-    return value.size > 1 and not any(value.strides) and value.flat[0] == 0
