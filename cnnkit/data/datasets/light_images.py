@@ -56,6 +56,6 @@ def check_size(made: Dataset, count: int, shape: Shape, each: int) -> None:
     size = count * math.prod(shape) * each
     if size > MOST_BYTES:
         raise ConfigError(
-            f"{made!r} would take {size / 2**30:.1f} GiB of memory, with {count:,} samples of shape {shape}; it must be "
-            f"at most {MOST_BYTES >> 30} GiB: choose fewer samples, or smaller ones"
+            f"{made!r} would take {size / 2**30:.1f} GiB of memory, with {count:,} samples of shape {shape}; it must "
+            f"be at most {MOST_BYTES >> 30} GiB: choose fewer samples, or smaller ones"
         )
