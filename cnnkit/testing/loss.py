@@ -70,7 +70,9 @@ class LossTrial:
         if not isinstance(self.loss, BatchCoupledLoss):
             return self.of(self.outputs[own], self.targets[own])
         losses, cache = self.loss.forward(self.outputs, self.targets, own)
-        return {"loss": losses, "gradient": self.loss.backward(cache, WEIGHT)}
+        _, batch = self.loss.forward(self.outputs, self.targets)
+        everyones = self.loss.shared(batch).astype(np.float64)
+        return {"loss": losses, "gradient": self.loss.backward(cache, WEIGHT, everyones)}
 
     def _forward(self, outputs: Array, targets: Array) -> tuple[Array, object]:
         given = self.loss.forward(outputs, targets)

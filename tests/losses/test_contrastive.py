@@ -152,6 +152,9 @@ class LooksAtItsTile(SupCon):
     def forward(self, outputs: Array, targets: Array, own: slice = slice(None)) -> tuple[Array, Cache]:
         return super().forward(outputs[own], targets[own])
 
+    def backward(self, cache: Cache, weight: float, everyones: Array | None = None) -> Array:
+        return super().backward(cache, weight)
+
 
 def test_one_that_looks_at_its_tile_alone_is_caught() -> None:
     assert issubclass(SupCon, BatchCoupledLoss)
