@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnkit import (
+        architectures,
         augmentations,
         errors,
         initializers,
@@ -66,6 +67,7 @@ __all__ = [
     "Runs",
     "Sequential",
     "Trainer",
+    "architectures",
     "as_targets",
     "attribute",
     "augmentations",

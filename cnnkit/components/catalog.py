@@ -199,6 +199,9 @@ class Catalog:
         lines = [f"there is no {kind} named {name!r}"]
         if hint := did_you_mean(name, names):
             lines.append(hint)
+        own = [plugin for plugin in self.plugins if plugin.distribution == BUILT_IN]
+        if other := next((k for k in KINDS if k != kind and any(name in self.names_of(p, k) for p in own)), ""):
+            lines.append(f"{name} is {a(other)}" + (", for model.architecture" if other == "architecture" else ""))
         if name in KNOWN_ELSEWHERE:
             plugin = KNOWN_ELSEWHERE[name]
             lines.append(f"{name} comes with {plugin}; from cnnkit's source, run: pip install ./plugins/{plugin}")

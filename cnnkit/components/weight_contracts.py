@@ -81,5 +81,7 @@ class Initializer(Exemplified, Component):
 def initializer_of(value: Any) -> Initializer:
     """Return the argument `initializer` of a layer if it is one. Raises ConfigError for anything else."""
     if not isinstance(value, Initializer):
-        raise ConfigError(f"initializer must be an initializer, such as HeNormal(), got {shown(value)}")
+        hint = ": write it without quotes" if isinstance(value, str) and "(" in value else ""
+        hint = f": write {value.__name__}()" if isinstance(value, type) and issubclass(value, Initializer) else hint
+        raise ConfigError(f"initializer must be an initializer, such as HeNormal(), got {shown(value)}{hint}")
     return value

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnkit.components import Initializer
-from cnnkit.components.checks import positive, true_or_false, whole
+from cnnkit.components.checks import true_or_false, whole
 from cnnkit.errors import ShapeError
 from cnnkit.initializers import ONES
-from cnnkit.layers.norm import _SampleNorm, initializer_of_scale
+from cnnkit.layers.norm import _SampleNorm, initializer_of_scale, small
 from cnnkit.layers.window import image_shape, signal_shape
 from cnnkit.types import Array, Example, Shape
 
@@ -74,7 +74,7 @@ class GroupNorm(_ChannelNorm):
         self, groups: int, epsilon: float = 1e-5, affine: bool = True, *, initializer: Initializer = ONES
     ) -> None:
         self.groups = whole("groups", groups)
-        self.epsilon = positive("epsilon", epsilon)
+        self.epsilon = small(epsilon)
         self.affine = true_or_false("affine", affine)
         self.initializer = initializer_of_scale(initializer, self.affine)
 
@@ -95,7 +95,7 @@ class _InstanceNorm(_ChannelNorm):
     """Each channel of a sample is a group."""
 
     def __init__(self, epsilon: float = 1e-5, affine: bool = False, *, initializer: Initializer = ONES) -> None:
-        self.epsilon = positive("epsilon", epsilon)
+        self.epsilon = small(epsilon)
         self.affine = true_or_false("affine", affine)
         self.initializer = initializer_of_scale(initializer, self.affine)
 

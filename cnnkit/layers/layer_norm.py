@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from cnnkit.components import Initializer
-from cnnkit.components.checks import one_of, positive, true_or_false
+from cnnkit.components.checks import one_of, true_or_false
 from cnnkit.initializers import ONES
-from cnnkit.layers.norm import _SampleNorm, initializer_of_scale
+from cnnkit.layers.norm import _SampleNorm, initializer_of_scale, small
 from cnnkit.types import Example, Shape
 
 
@@ -21,7 +21,7 @@ class _AxesNorm(_SampleNorm):
         self, axes: str = "all", epsilon: float = 1e-5, affine: bool = True, *, initializer: Initializer = ONES
     ) -> None:
         self.axes = one_of("axes", axes, ("all", "channels"))
-        self.epsilon = positive("epsilon", epsilon)
+        self.epsilon = small(epsilon)
         self.affine = true_or_false("affine", affine)
         self.initializer = initializer_of_scale(initializer, self.affine)
 

@@ -132,5 +132,8 @@ def _branch(name: str, given: Any) -> list[Layer | Merge]:
     layers = list(given) if isinstance(given, list | tuple) else [given]
     for layer in layers:
         if not isinstance(layer, Layer | Merge):
-            raise ConfigError(f"{name} expects layers, such as Conv2D(8, 3), or lists of them, got {shown(layer)}")
+            many = f": write {name}(*layers) to give the layers of a list" if isinstance(layer, list | tuple) else ""
+            raise ConfigError(
+                f"{name} expects layers, such as Conv2D(8, 3), or lists of them, got {shown(layer)}{many}"
+            )
     return layers

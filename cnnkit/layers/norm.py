@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnnkit.components import Initializer, Layer, Weights, initializer_of
+from cnnkit.components.checks import positive
 from cnnkit.components.sums import SHORT, sum_over
 from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, ShapeError
@@ -17,6 +18,16 @@ from cnnkit.types import Array, Cache, Context, Grads, LayerCost, OnnxGraph, Sha
 
 FEW = 8
 """What a sum is divided by when only a small part is left."""
+
+
+def small(epsilon: float) -> float:
+    """Return the argument `epsilon` if it is small beside a variance; a number of channels, as in PyTorch, is not."""
+    if positive("epsilon", epsilon) >= 1:
+        raise ConfigError(
+            f"epsilon must be a number with 0 < epsilon < 1, got {shown(epsilon)}; how many channels there are, the "
+            "input says"
+        )
+    return epsilon
 
 
 class _SampleNorm(Layer):

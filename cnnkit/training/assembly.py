@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cnnkit import axes
-from cnnkit.components import Dataset, Layer, Merge, installed_catalog
+from cnnkit.components import BatchCoupledLoss, Dataset, Layer, Merge, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
@@ -70,7 +70,7 @@ def check_cost(model: Network, recipe: Recipe, data: Data) -> None:
 
 def _network(recipe: Recipe, data: Data, layers: Sequence[Call] | None, limit: int | None = None) -> Network:
     options: dict[str, Any] = {
-        "labels": data.labels,
+        "labels": () if _compares_samples(recipe) else data.labels,
         "preprocessing": data.preprocessing,
         "input_dtype": "uint8" if data.train.x.dtype == "uint8" else "float32",
         "seed": recipe.train.seed,
@@ -80,6 +80,12 @@ def _network(recipe: Recipe, data: Data, layers: Sequence[Call] | None, limit: i
     if nodes := recipe.model.graph(built):
         return Graph(nodes, data.input_shape, **options)
     return Sequential(built, data.input_shape, **options)
+
+
+def _compares_samples(recipe: Recipe) -> bool:
+    """Whether its network gives embeddings, which have no value for each class."""
+    loss = recipe.train.loss
+    return loss is not None and isinstance(installed_catalog().build("loss", loss), BatchCoupledLoss)
 
 
 def _built(layers: Sequence[str | Call]) -> list[Layer | Merge]:

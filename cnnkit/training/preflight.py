@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from cnnkit.components import CollectingMetric, Component, Metric
+from cnnkit.components import BatchCoupledLoss, CollectingMetric, Component, Metric
 from cnnkit.components.attributes import unread
 from cnnkit.components.checks import are_shares
 from cnnkit.components.error_naming import Naming
@@ -119,6 +119,11 @@ def _check_class_metrics(options: TrainingOptions, model: Network, parts: Parts)
         raise ConfigError(
             f"the loss {options.loss!r} does not count targets that are {ignored}, and the metric {other!r} would: "
             f"write ignore_index={ignored} among its arguments"
+        )
+    if metrics and isinstance(options.loss, BatchCoupledLoss):
+        raise ConfigError(
+            f"the metric {metrics[0]!r} needs an output for each class, and {options.loss!r} compares samples by "
+            f"outputs that stand for no class: {WITHOUT}"
         )
     metric = next((one for one in metrics if not isinstance(one, CollectingMetric)), None)
     if metric is None:

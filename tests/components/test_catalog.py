@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cnnkit.components import Catalog, Layer, Optimizer, Plugin
+from cnnkit.components import Catalog, Layer, Optimizer, Plugin, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.components.plugin_metadata import normalized
 from cnnkit.errors import ComponentError, ConfigError, ExpressionError
@@ -106,6 +106,11 @@ class TestUnknownNames:
         catalog = Catalog([make_plugin("cnnkit", Dense), make_plugin("a", Chain)])
         assert complaint(catalog, "dense(10)") == "there is no layer named 'dense'\n  did you mean Dense?"
         assert complaint(catalog, "Chan()") == "there is no layer named 'Chan'\n  did you mean Chain?"
+
+    def test_what_is_of_another_kind_is_told(self) -> None:
+        told = complaint(installed_catalog(), "ResNet(20)").splitlines()
+        assert told[0] == "there is no layer named 'ResNet'"
+        assert told[-1] == "  ResNet is an architecture, for model.architecture"
 
     def test_all_names_are_listed_if_none_is_close(self, make_plugin: MakePlugin) -> None:
         catalog = Catalog([make_plugin("cnnkit", Dense), make_plugin("a", Chain)])

@@ -40,6 +40,8 @@ from cnnkit.types import Shape
         ('Conv2D(8, 3, padding="full")',
          'padding must be a whole number, a pair of them (height, width), "same" or "valid", got \'full\''),
         ("Conv2D(8, 3, groups=3)", "filters must be a multiple of groups, got 8 filters in 3 groups"),
+        ("GroupNorm(4, 8)",
+         "epsilon must be a number with 0 < epsilon < 1, got 8; how many channels there are, the input says"),
         ("Conv2D(8, 3, bias=1)", "bias must be True or False, got 1"),
         ("DepthwiseConv2D(3, multiplier=0)", "multiplier must be a whole number, 1 or above, got 0"),
         ("SeparableConv2D(0, 3)", "filters must be a whole number, 1 or above, got 0"),

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from cnnkit import Sequential, Trainer, load_dataset
+from cnnkit import Sequential, Trainer, load_dataset, load_recipe, train
 from cnnkit.components import BatchCoupledLoss
 from cnnkit.errors import CheckError, ConfigError, ShapeError
 from cnnkit.losses import SupCon
@@ -144,6 +144,17 @@ def test_a_training_brings_classes_together() -> None:
     np.fill_diagonal(similar, -1)
     nearest = digits.test.y[similar.argmax(axis=1)]
     assert np.mean(nearest == digits.test.y) > 0.93
+
+
+def test_a_recipe_trains_embeddings_of_any_size() -> None:
+    layers = {"model.layers": ["Flatten()", "Dense(7)"], "train.loss": "SupCon()", "train.epochs": 1}
+    recipe = load_recipe("digits", layers)
+    with pytest.raises(ConfigError, match=re.escape("the metric Accuracy() needs an output for each class")):
+        train(recipe)
+    run = train(recipe.override({"train.metrics": []}))
+    assert run.model.output_shape == (7,)
+    assert run.model.labels == ()
+    assert run.metrics.keys() == {"loss"}
 
 
 class LooksAtItsTile(SupCon):
