@@ -93,7 +93,7 @@ def retrain(
             f"{data.digest[:12]}, but the model was trained on {trained_on['digest'][:12]}"
         )
     trainer = trainer_for(recipe, workers, progress, components)
-    return trainer.fit(model_for(recipe, data, layers), data, stop=stop)
+    return trainer.fit(model_for(recipe, data, layers, trainer.loss), data, stop=stop)
 
 
 def _components(record: Record, recipe: Recipe, trust: Trust) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cnnkit import axes
-from cnnkit.components import BatchCoupledLoss, Dataset, Layer, Merge, installed_catalog
+from cnnkit.components import BatchCoupledLoss, Dataset, Layer, Loss, Merge, installed_catalog
 from cnnkit.components.expressions import Call
 from cnnkit.data import load_dataset
 from cnnkit.errors import ConfigError
@@ -35,18 +35,22 @@ def data_for(recipe: Recipe, data_dir: str | Path | None = None, dataset: str | 
     return load_dataset(chosen, data_dir, section.validation, recipe.train.seed, fraction=section.fraction)
 
 
-def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None) -> Network:
+def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None, loss: Loss | None = None) -> Network:
     """The recipe's network, with new parameters, for inputs like the data's.
 
-    layers: the recipe's, as calls that say where each comes from; None to find them by their names. Raises what
-    `planned_model` and `check_cost` raise, before parameters are drawn.
+    layers: the recipe's, as calls that say where each comes from; None to find them by their names. loss: the recipe's
+    once it is built; by its name if None. Raises what `planned_model` and `check_cost` raise, before parameters are
+    drawn.
     """
-    check_cost(planned_model(recipe, data, layers), recipe, data)
-    return _network(recipe, data, layers)
+    chosen = recipe.train.loss if loss is None else loss
+    check_cost(planned_model(recipe, data, layers, chosen), recipe, data)
+    return _network(recipe, data, layers, chosen)
 
 
-def planned_model(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None) -> Network:
-    """The recipe's network without its weights: zeros, which take no memory.
+def planned_model(
+    recipe: Recipe, data: Data, layers: Sequence[Call] | None = None, loss: Loss | str | None = None
+) -> Network:
+    """The recipe's network without its weights: zeros, which take no memory; layers, loss: as of `model_for`.
 
     Raises ConfigError for more parameters than the memory can hold in a training.
     """
@@ -54,7 +58,7 @@ def planned_model(recipe: Recipe, data: Data, layers: Sequence[Call] | None = No
     available = available_memory()
     limit = sys.maxsize if available is None else available // (VECTORS * BYTES)
     try:
-        return _network(recipe, data, layers, limit=limit)
+        return _network(recipe, data, layers, recipe.train.loss if loss is None else loss, limit)
     except LimitError as error:
         raise ConfigError(
             f"{error}: each takes {VECTORS * BYTES} bytes in training, for itself, its gradient and the optimizer, and "
@@ -68,9 +72,11 @@ def check_cost(model: Network, recipe: Recipe, data: Data) -> None:
     model.engine().check_training(count, min(train.batch_size, count), train.accumulate or 1)
 
 
-def _network(recipe: Recipe, data: Data, layers: Sequence[Call] | None, limit: int | None = None) -> Network:
+def _network(
+    recipe: Recipe, data: Data, layers: Sequence[Call] | None, loss: Loss | str | None, limit: int | None = None
+) -> Network:
     options: dict[str, Any] = {
-        "labels": () if _compares_samples(recipe) else data.labels,
+        "labels": () if _compares_samples(loss) else data.labels,
         "preprocessing": data.preprocessing,
         "input_dtype": "uint8" if data.train.x.dtype == "uint8" else "float32",
         "seed": recipe.train.seed,
@@ -82,9 +88,8 @@ def _network(recipe: Recipe, data: Data, layers: Sequence[Call] | None, limit: i
     return Sequential(built, data.input_shape, **options)
 
 
-def _compares_samples(recipe: Recipe) -> bool:
-    """Whether its network gives embeddings, which have no value for each class."""
-    loss = recipe.train.loss
+def _compares_samples(loss: Loss | str | None) -> bool:
+    """Whether a network trained with it gives embeddings, which have no value for each class."""
     return loss is not None and isinstance(installed_catalog().build("loss", loss), BatchCoupledLoss)
 
 
