@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.components import Catalog, Layer, Plugin, hookimpl, installed_plugins
+from cnnkit.components import Catalog, Initializer, Layer, Plugin, Weights, hookimpl, installed_plugins
 from cnnkit.errors import PluginVersionWarning, RegistryError
+from cnnkit.layers import Dense
 from cnnkit.network import Sequential
 from cnnkit.registry import Files, Origin, Registry, model_manifest
+from cnnkit.types import Array
 
 
 class Scale(Layer):
@@ -82,6 +84,19 @@ def test_a_layer_from_no_plugin_is_given_by_its_class(registry: Registry) -> Non
     with pytest.raises(RegistryError, match="components must be classes of layers, merges or initializers, got 3"):
         registry.load("net", components=[3])  # type: ignore[list-item]  # wrong on purpose
     assert registry.read("net").state.keys() == {"dense_1.weight", "dense_1.bias"}
+
+
+def test_an_initializer_is_given_by_its_class(registry: Registry) -> None:
+    class Halves(Initializer):
+        """All weights are a half."""
+
+        def values(self, weights: Weights, rng: np.random.Generator) -> Array:
+            return np.full(weights.shape, 0.5)
+
+    registry.save(Sequential([Dense(3, initializer=Halves())], (4,)), "halves")
+    again = registry.load("halves", components=[Halves])
+    assert again.layers == [Dense(3, initializer=Halves())]
+    np.testing.assert_array_equal(again.state()["dense_1.weight"], np.full((3, 4), 0.5))
 
 
 class Sum(Scale):
