@@ -20,6 +20,7 @@ from cnnkit.cli.options import (
     Json,
     Reference,
     RegistryFolder,
+    SampleNumber,
     TrustChoice,
     check_order,
     expanded_path,
@@ -52,10 +53,7 @@ def attribute(
             callback=expanded_path, metavar="[IMAGE]", help="An image file, or a .npy array in the dataset's own units."
         ),
     ] = None,
-    sample: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Instead of a file: the test sample with this number, counted from 0."),
-    ] = None,
+    sample: SampleNumber = None,
     method: Annotated[Method, typer.Option(help="How parts of the image are weighed.")] = Method.GRADCAM,
     chosen: Annotated[
         str | None,

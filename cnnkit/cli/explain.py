@@ -20,6 +20,7 @@ from cnnkit.cli.options import (
     LossChoice,
     Reference,
     RegistryFolder,
+    SampleNumber,
     TrustChoice,
     expanded_path,
 )
@@ -45,10 +46,7 @@ def explain(
             callback=expanded_path, metavar="FILE", help="An image file, or a .npy array in the dataset's own units."
         ),
     ] = None,
-    sample: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Instead of a file: the test sample with this number, counted from 0."),
-    ] = None,
+    sample: SampleNumber = None,
     layer: Annotated[
         str | None,
         typer.Option(

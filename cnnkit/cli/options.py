@@ -143,6 +143,10 @@ Fit = Annotated[
         "--fit", help="Cut out what an image file shows, and frame it as the images that the model was trained on."
     ),
 ]
+SampleNumber = Annotated[
+    int | None,
+    typer.Option("--sample", metavar="N", help="Instead of a file: the test sample with this number, counted from 0."),
+]
 RegistryFolder = Annotated[
     str | None,
     typer.Option("--registry", callback=_expanded, help="Registry folder; default: CNNKIT_REGISTRY, or ./registry."),

@@ -105,7 +105,7 @@ def _identities(files: set[str]) -> set[tuple[int, int]]:
     """What two names of one file have in common; none for a file that does not exist, or cannot."""
     found = set()
     for file in files:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what does not exist has no other name
             status = os.stat(file)
             found.add((status.st_dev, status.st_ino))
     return found
