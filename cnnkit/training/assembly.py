@@ -42,13 +42,12 @@ def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None, 
     once it is built; by its name if None. Raises what `planned_model` and `check_cost` raise, before parameters are
     drawn.
     """
-    chosen = recipe.train.loss if loss is None else loss
-    check_cost(planned_model(recipe, data, layers, chosen), recipe, data)
-    return _network(recipe, data, layers, chosen)
+    check_cost(planned_model(recipe, data, layers, loss), recipe, data)
+    return _network(recipe, data, layers, loss)
 
 
 def planned_model(
-    recipe: Recipe, data: Data, layers: Sequence[Call] | None = None, loss: Loss | str | None = None
+    recipe: Recipe, data: Data, layers: Sequence[Call] | None = None, loss: Loss | None = None
 ) -> Network:
     """The recipe's network without its weights: zeros, which take no memory; layers, loss: as of `model_for`.
 
@@ -58,7 +57,7 @@ def planned_model(
     available = available_memory()
     limit = sys.maxsize if available is None else available // (VECTORS * BYTES)
     try:
-        return _network(recipe, data, layers, recipe.train.loss if loss is None else loss, limit)
+        return _network(recipe, data, layers, loss, limit)
     except LimitError as error:
         raise ConfigError(
             f"{error}: each takes {VECTORS * BYTES} bytes in training, for itself, its gradient and the optimizer, and "
@@ -73,10 +72,10 @@ def check_cost(model: Network, recipe: Recipe, data: Data) -> None:
 
 
 def _network(
-    recipe: Recipe, data: Data, layers: Sequence[Call] | None, loss: Loss | str | None, limit: int | None = None
+    recipe: Recipe, data: Data, layers: Sequence[Call] | None, loss: Loss | None, limit: int | None = None
 ) -> Network:
     options: dict[str, Any] = {
-        "labels": () if _compares_samples(loss) else data.labels,
+        "labels": () if _compares_samples(recipe.train.loss if loss is None else loss) else data.labels,
         "preprocessing": data.preprocessing,
         "input_dtype": "uint8" if data.train.x.dtype == "uint8" else "float32",
         "seed": recipe.train.seed,
