@@ -19,6 +19,8 @@ ELSEWHERE = {
     ("", "in_channels"): "inputs are known from the layer before: remove it",
     ("", "in_features"): "inputs are known from the layer before: remove it",
     ("", "out_channels"): "did you mean filters?",
+    ("", "decay"): "did you mean weight_decay?",
+    ("", "wd"): "did you mean weight_decay?",
 }
 """What other libraries call arguments, by class, "" for any, and name."""
 

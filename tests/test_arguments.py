@@ -30,6 +30,8 @@ from cnnkit.optimizers import Adam
         (Conv2D, {"activation": "relu"}, "activation: an activation is a layer of its own"),
         (Conv2D, {"out_channels": 3}, "out_channels: did you mean filters?"),
         (Adam, {"learning_rate": 0.1}, "learning_rate: did you mean lr?"),
+        (Adam, {"wd": 0.1}, "wd: did you mean weight_decay?"),
+        (Adam, {"decay": 0.1}, "decay: did you mean weight_decay?"),
         (CrossEntropy, {"xyz": 1}, "xyz: it takes label_smoothing"),
         (ReLU, {"xyz": 1}, "xyz: it takes none"),
         (Sequential, {"label": "a"}, "label: did you mean labels?"),

@@ -26,6 +26,21 @@ KNOWN_ELSEWHERE = {
     "SPSA": "cnnkit-finite-difference",
 }
 """Names of components that a distribution of ours provides, for the hint what to install."""
+CALLED = {
+    ("augmentation", "RandomHorizontalFlip"): "Flip",
+    ("augmentation", "RandomRotation"): "Rotate",
+    ("layer", "Linear"): "Dense",
+    ("layer", "Swish"): "SiLU",
+    ("layer", "ZeroPadding2D"): "Pad2D",
+    ("loss", "BCELoss"): "BinaryCrossEntropy",
+    ("loss", "BCEWithLogitsLoss"): "BinaryCrossEntropy",
+    ("loss", "L1Loss"): "MAE",
+    ("loss", "SmoothL1Loss"): "Huber",
+    ("loss", "SparseCategoricalCrossentropy"): "CrossEntropy",
+    ("optimizer", "Momentum"): "SGD",
+    ("schedule", "CosineAnnealingLR"): "Cosine",
+}
+"""What other libraries call components, by kind and name, where the name that we use is not close to it."""
 
 C = TypeVar("C", bound=Component)
 
@@ -197,7 +212,8 @@ class Catalog:
     def _unknown(self, kind: str, name: str, searched: list[Plugin]) -> ComponentError:
         names = sorted({n for p in searched for n in self.names_of(p, kind)})
         lines = [f"there is no {kind} named {name!r}"]
-        if hint := did_you_mean(name, names):
+        called = CALLED.get((kind, name))
+        if hint := f"did you mean {called}?" if called in names else did_you_mean(name, names):
             lines.append(hint)
         own = [plugin for plugin in self.plugins if plugin.distribution == BUILT_IN]
         if other := next((k for k in KINDS if k != kind and any(name in self.names_of(p, k) for p in own)), ""):

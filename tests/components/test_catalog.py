@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cnnkit.components import Catalog, Layer, Optimizer, Plugin, installed_catalog
+from cnnkit.components.catalog import CALLED
 from cnnkit.components.expressions import Call
 from cnnkit.components.plugin_metadata import normalized
 from cnnkit.errors import ComponentError, ConfigError, ExpressionError
@@ -106,6 +107,15 @@ class TestUnknownNames:
         catalog = Catalog([make_plugin("cnnkit", Dense), make_plugin("a", Chain)])
         assert complaint(catalog, "dense(10)") == "there is no layer named 'dense'\n  did you mean Dense?"
         assert complaint(catalog, "Chan()") == "there is no layer named 'Chan'\n  did you mean Chain?"
+
+    def test_what_other_libraries_call_it_is_known(self, make_plugin: MakePlugin) -> None:
+        catalog = Catalog([make_plugin("cnnkit", Dense), make_plugin("a", Chain)])
+        assert complaint(catalog, "Linear(10)") == "there is no layer named 'Linear'\n  did you mean Dense?"
+        assert "did you mean" not in complaint(Catalog([make_plugin("a", Chain)]), "Linear(10)")
+        for (kind, name), ours in CALLED.items():
+            names = installed_catalog().names(kind)
+            assert ours in names
+            assert name not in names
 
     def test_what_is_of_another_kind_is_told(self) -> None:
         told = complaint(installed_catalog(), "ResNet(20)").splitlines()
