@@ -53,6 +53,7 @@ def evaluate(
     from cnnkit.errors import CostError
     from cnnkit.evaluation.class_evaluation import evaluate_classes
     from cnnkit.losses.class_loss import ignored_by
+    from cnnkit.metrics import CalibrationError
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
 
@@ -84,7 +85,9 @@ def evaluate(
     note(f"{version} on {counted(len(data.test), 'test sample')} of {data.name}")
     calibration = classes and classes.calibration
     if calibration:
-        metrics |= {"mean confidence": calibration.mean_confidence, "calibration error": calibration.error}
+        metrics["mean confidence"] = calibration.mean_confidence
+        if CalibrationError().key not in metrics:  # else it is shown as it was asked for, perhaps in other bins
+            metrics["calibration error"] = calibration.error
     say_table(("metric", "value"), metrics.items())
     if classes:
         say_classes(classes)

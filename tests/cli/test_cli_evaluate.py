@@ -41,6 +41,14 @@ def test_tables_of_a_classifier(trained: Any) -> None:
     assert len(result.out.splitlines()) <= 30
 
 
+def test_the_calibration_error_is_printed_once(trained: Any) -> None:
+    out = trained("evaluate", "tiny@1", "--metric", "CalibrationError(4)").out
+    model = api.load_model("tiny@1")
+    error = calibration(model.predict_proba(DIGITS.test.x), DIGITS.test.y, 4).error
+    told = [line for line in out.splitlines() if line.startswith("calibration")]
+    assert [line.split() for line in told] == [["calibration_error", f"{error:.6g}"]]
+
+
 def test_the_same_classes_in_another_order_are_refused(trained: Any, tmp_path: Path) -> None:
     labels = DIGITS.labels[::-1]
     np.savez(tmp_path / "turned.npz", x=DIGITS.test.x, y=9 - DIGITS.test.y, labels=labels)
