@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from cnnkit.errors import ConfigError
@@ -26,13 +26,20 @@ ELSEWHERE = {
 
 
 class Configured:
-    """What is made by keyword arguments, of which one that is not taken is told with the name that was meant."""
+    """What is made from arguments, of which those that are missing or not taken are told in the words of its class."""
 
-    def __new__(cls, *_args: Any, **kwargs: Any) -> Self:
-        """Raise ConfigError for a keyword that `__init__` does not take; all else is Python's to find."""
-        if kwargs:
-            refuse_unknown(cls, kwargs)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Raise ConfigError for arguments that `__init__` does not take, and for those that it needs."""
+        refuse_unfitting(cls, args, kwargs)
         return super().__new__(cls)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies are made without arguments."""
+        return _blank, (type(self),), self.__getstate__()
+
+
+def _blank(cls: type) -> Any:
+    return object.__new__(cls)
 
 
 def signature(cls: type) -> inspect.Signature:
@@ -44,6 +51,22 @@ def signature(cls: type) -> inspect.Signature:
 def _without_self(method: Callable[..., None]) -> inspect.Signature:
     parameters = list(inspect.signature(method).parameters.values())
     return inspect.Signature(parameters[1:])
+
+
+def shown(cls: type) -> str:
+    """How an object is made, such as "Dense(units, bias=True)"."""
+    accepted = signature(cls)
+    plain = [parameter.replace(annotation=parameter.empty) for parameter in accepted.parameters.values()]
+    return f"{cls.__name__}{accepted.replace(parameters=plain)}"
+
+
+def refuse_unfitting(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise ConfigError for arguments from which a class makes no object, saying what it takes."""
+    refuse_unknown(cls, kwargs)
+    try:
+        signature(cls).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ConfigError(f"{cls.__name__}: {error}; expected {shown(cls)}") from None
 
 
 def refuse_unknown(cls: type, given: Iterable[str]) -> None:

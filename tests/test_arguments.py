@@ -15,8 +15,9 @@ from cnnkit.arguments import ELSEWHERE
 from cnnkit.components import Layer, installed_catalog
 from cnnkit.components.plugin_metadata import KINDS
 from cnnkit.errors import ConfigError, PlotError
-from cnnkit.layers import Conv2D, Dense, ReLU
+from cnnkit.layers import Conv2D, Dense, HardSwish, MaxPool2D, ReLU
 from cnnkit.losses import CrossEntropy
+from cnnkit.metrics import Accuracy
 from cnnkit.optimizers import Adam
 
 
@@ -61,11 +62,41 @@ def test_what_others_call_it_is_a_hint_only_where_it_fits() -> None:
                 assert not taking or owner, (taking, name, hint)
 
 
+@pytest.mark.parametrize(
+    ("cls", "args", "given", "message"),
+    [
+        (MaxPool2D, (), {}, "missing a required argument: 'size'; expected MaxPool2D(size, stride=None, "),
+        (Conv2D, (), {"kernel": 3}, "missing a required argument: 'filters'; expected Conv2D(filters, kernel, "),
+        (Conv2D, (8,), {"filters": 8}, "multiple values for argument 'filters'; expected Conv2D(filters, "),
+        (HardSwish, (3,), {}, "too many positional arguments; expected HardSwish()"),
+        (Accuracy, (3, 4, 5), {}, "too many positional arguments; expected Accuracy("),
+        (Trainer, (3,), {}, "too many positional arguments; expected Trainer(*, optimizer="),
+        (Sequential, (), {}, "missing a required argument: 'layers'; expected Sequential(layers, input_shape=None, "),
+    ],
+)
+def test_arguments_that_are_missing_or_too_many_are_told_in_public_words(
+    cls: Any, args: tuple[Any, ...], given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        cls(*args, **given)
+    assert str(error.value).startswith(f"{cls.__name__}: {message}")
+
+
+def test_an_expression_says_once_what_is_expected() -> None:
+    with pytest.raises(ConfigError) as error:
+        installed_catalog().build("layer", "MaxPool2D()")
+    assert str(error.value) == (
+        "MaxPool2D(): missing a required argument: 'size'; "
+        "expected MaxPool2D(size, stride=None, padding=0, ceil_mode=False)"
+    )
+
+
 def test_all_else_is_as_it_was() -> None:
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'filters'"):
-        Conv2D(kernel=3)  # type: ignore[call-arg]  # wrong on purpose
     for one in (Conv2D(8, kernel=3), Adam(lr=0.1), Trainer(epochs=3)):
-        assert repr(copy.deepcopy(one)) == repr(one)
+        for again in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+            assert type(again) is type(one)
+            assert vars(again).keys() == vars(one).keys()
+            assert repr(again) == repr(one)
     assert pickle.loads(pickle.dumps(Adam(lr=0.1))) == Adam(lr=0.1)
     assert next(iter(inspect.signature(Adam).parameters)) == "lr"
 

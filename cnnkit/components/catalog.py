@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from cnnkit.arguments import refuse_unknown, signature
+from cnnkit.arguments import refuse_unknown, shown, signature
 from cnnkit.components import hook_calls
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import Call, format_call, parse
@@ -241,26 +240,18 @@ def _places(cls: type[Component]) -> Iterator[str]:
 
 
 def _construct(cls: type[C], args: list[Any], kwargs: dict[str, Any]) -> C:
-    def written() -> str:
-        return format_call(cls.__name__, tuple(args), kwargs)
-
-    accepted = signature(cls)
+    written = functools.partial(format_call, cls.__name__, tuple(args), kwargs)
     try:
         refuse_unknown(cls, kwargs)
-        accepted.bind(*args, **kwargs)
+        signature(cls).bind(*args, **kwargs)
     except (TypeError, ConfigError) as error:
-        raise ConfigError(f"{written()}: {error}; expected {cls.__name__}{_shown(accepted)}") from None
+        raise ConfigError(f"{written()}: {error}; expected {shown(cls)}") from None
     try:
         return cls(*args, **kwargs)
     except CnnkitError as error:
         error.args = (f"{written()}: {error}",)
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{written()}: {error}; expected {cls.__name__}{_shown(accepted)}") from error
+        raise ConfigError(f"{written()}: {error}; expected {shown(cls)}") from error
     except Exception as error:  # whatever a foreign __init__ raises, the arguments did not suit it
-        raise ConfigError(f"{written()}: {told(error)}; expected {cls.__name__}{_shown(accepted)}") from error
-
-
-def _shown(signature: inspect.Signature) -> str:
-    plain = [parameter.replace(annotation=parameter.empty) for parameter in signature.parameters.values()]
-    return str(signature.replace(parameters=plain))
+        raise ConfigError(f"{written()}: {told(error)}; expected {shown(cls)}") from error
