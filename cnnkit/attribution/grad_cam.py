@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnkit.attribution.passes import Passes
 from cnnkit.errors import ConfigError
-from cnnkit.network import Node
+from cnnkit.network import INPUT, Node
 from cnnkit.types import Array, Shape
 
 NAMED = 20
@@ -34,9 +34,10 @@ def grad_cam(passes: Passes, x: Array, weights: Array, node: Node) -> Array:
 
 
 def layer_with_maps(nodes: Sequence[Node], layer: str | None, input_shape: Shape) -> Node:
-    """The layer of this name, or the last convolution whose maps have more than one pixel.
+    """The layer of this name, or the last whose maps have more than one pixel and show all that goes on to the score.
 
-    Raises ConfigError for a layer that there is not, and one that gives no maps.
+    That is one which all paths go through, such as the end of a block: a layer inside of a residual branch knows
+    nothing of what is added to it. Raises ConfigError for a layer that there is not, and one that gives no maps.
     """
     fitting = {node.name: node for node in nodes if _gives_maps(node, input_shape)}
     if not fitting:
@@ -45,8 +46,8 @@ def layer_with_maps(nodes: Sequence[Node], layer: str | None, input_shape: Shape
             f"{input_shape}; use the method integrated-gradients, gradient or occlusion"
         )
     if layer is None:
-        convolutions = [node for node in fitting.values() if _is_convolution(node)]
-        return (convolutions or list(fitting.values()))[-1]
+        whole = [node for node in _on_all_paths(nodes) if node.name in fitting]
+        return (whole or list(fitting.values()))[-1]
     if layer not in fitting:
         names = list(fitting)
         shown = ", ".join(names[-NAMED:]) + (f" and {len(names) - NAMED:,} before" if len(names) > NAMED else "")
@@ -71,7 +72,12 @@ def _gives_maps(node: Node, input_shape: Shape) -> bool:
     return len(node.out_shape) == len(input_shape) > 1 and max(node.out_shape[1:]) > 1
 
 
-def _is_convolution(node: Node) -> bool:
-    """Whether it has kernels as large as windows: weights (out, in, kh, kw), or of signals (out, in, k)."""
-    weights = node.layer.params.values()
-    return any(getattr(weight, "ndim", 0) == len(node.out_shape) + 1 for weight in weights)
+def _on_all_paths(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes that no path from the input to the last node goes around."""
+    last_use = {value: node.index for node in nodes for value in node.inputs}
+    found, furthest = [], last_use[INPUT]
+    for node in nodes:
+        if furthest <= node.index:  # nothing from before it is used behind it
+            found.append(node)
+        furthest = max(furthest, last_use.get(node.index, node.index))
+    return found

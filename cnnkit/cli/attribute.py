@@ -64,7 +64,8 @@ def attribute(
     layer: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="gradcam: a layer with maps, named as in summary; default: the last convolution."
+            metavar="NAME",
+            help="gradcam: a layer with maps, named as in summary; default: the last that all paths go through.",
         ),
     ] = None,
     baseline: Annotated[

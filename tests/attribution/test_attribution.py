@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cnnkit import Graph, Sequential, attribute, load_dataset
+from cnnkit.architectures.residual import ResNet
 from cnnkit.attribution import attribution
 from cnnkit.attribution.grad_cam import enlarged
 from cnnkit.components import Layer
@@ -218,9 +219,34 @@ def test_shapes_that_do_not_fit_and_numbers_that_are_none() -> None:
         )
 
 
-def test_the_last_convolution_is_one_with_maps() -> None:
-    model = network("Conv2D(4, 3)", "ReLU()", "Conv2D(6, (7, 5))", "Flatten()", "Dense(5)")
-    assert attribution(model, image()[None], method="gradcam").layer == "conv2d_1"
+SAME = 'Conv2D(4, 3, padding="same")'
+
+
+@pytest.mark.parametrize(
+    ("layers", "name"),
+    [
+        (("Conv2D(4, 3)", "ReLU()", "Conv2D(6, (7, 5))"), "relu_1"),
+        (("Conv2D(4, 3)", "ReLU()", "MaxPool2D(2)", "Conv2D(6, 1)", "GlobalAvgPool2D()"), "conv2d_2"),
+        ((SAME, f"Residual({SAME})", f"Residual({SAME}, ReLU(), {SAME})", "GlobalAvgPool2D()"), "residual_2"),
+        ((SAME, f"Residual({SAME}, shortcut={SAME})", "ReLU()", "GlobalAvgPool2D()"), "relu_1"),
+        ((SAME, "Concat([Conv2D(4, 3), GlobalAvgPool2D()], [ReLU(), GlobalAvgPool2D()])"), "conv2d_1"),
+        (("Concat([Conv2D(4, 3), GlobalAvgPool2D()], [ReLU(), GlobalAvgPool2D()])",), "relu_1"),
+    ],
+)
+def test_the_usual_layer_is_the_last_with_maps_that_all_paths_go_through(layers: tuple[str, ...], name: str) -> None:
+    model = network(*layers, "Flatten()", "Dense(5)")
+    assert attribution(model, image()[None], method="gradcam").layer == name
+
+
+def test_the_usual_layer_of_a_resnet_is_the_end_of_its_last_block() -> None:
+    model = network(*map(repr, ResNet(8).layers()), input_shape=(1, 16, 16))
+    names = [node.name for node in model.nodes]
+    used = attribution(model, image((1, 1, 16, 16)), method="gradcam").layer
+    assert names[names.index(str(used)) - 1 : names.index(str(used)) + 2] == [
+        "residual_3",
+        "relu_7",
+        "global_avg_pool2d_1",
+    ]
 
 
 class OneWay(Layer):

@@ -39,7 +39,7 @@ def test_a_picture_and_its_numbers(method: Any, cli_with_models: Any, tmp_path: 
     assert document["target"] == f"no. {document['index']}"
     assert document["probability"] == pytest.approx(model.predict_proba(DIGITS.x[4:5]).max())
     assert document["score"] == pytest.approx(model.logits(DIGITS.x[4:5]).max(), rel=1e-5)
-    assert document["layer"] == ("conv2d_1" if method == "gradcam" else None)
+    assert document["layer"] == ("relu_1" if method == "gradcam" else None)
     np.testing.assert_allclose(document["map"], attribute(model, DIGITS.x[4:5], method=method)[0], rtol=1e-4, atol=1e-9)
     assert document["path"] == f"net-1-{method}.png"
     with Image.open(tmp_path / document["path"]) as picture:
