@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     )
     from cnnkit.api import export_bundle, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
     from cnnkit.attribution import attribute
-    from cnnkit.comparison import draw_comparison
+    from cnnkit.comparison import draw_comparison, draw_sweep
     from cnnkit.comparison.compare import compare, resume_comparison
+    from cnnkit.comparison.sweep import sweep
     from cnnkit.components import Augmentation, Layer, Mixing, hookimpl
     from cnnkit.data import as_targets, describe
     from cnnkit.data.formats.images import read_image
@@ -81,6 +82,7 @@ __all__ = [
     "draw_comparison",
     "draw_confusion",
     "draw_network",
+    "draw_sweep",
     "errors",
     "explain",
     "export_bundle",
@@ -101,6 +103,7 @@ __all__ = [
     "resume_comparison",
     "retrain",
     "schedules",
+    "sweep",
     "testing",
     "train",
     "trusted",
@@ -119,8 +122,9 @@ _MODULES = {
         "validate_onnx",
     ),
     "cnnkit.attribution": ("attribute",),
-    "cnnkit.comparison": ("draw_comparison",),
+    "cnnkit.comparison": ("draw_comparison", "draw_sweep"),
     "cnnkit.comparison.compare": ("compare", "resume_comparison"),
+    "cnnkit.comparison.sweep": ("sweep",),
     "cnnkit.components": ("Augmentation", "Layer", "Mixing", "hookimpl"),
     "cnnkit.data": ("as_targets", "describe"),
     "cnnkit.data.formats.images": ("read_image",),

@@ -64,11 +64,11 @@ def sweep(
     Trains the recipe with each value and several seeds, as compare does, and registers nothing.
     Exits with 1 if a run failed.
     """
+    from cnnkit.comparison import draw_sweep
     from cnnkit.comparison.comparison_progress import LiveComparison, spread
     from cnnkit.comparison.sweep import sweep
     from cnnkit.errors import CheckError
     from cnnkit.plotting.saving import check_target, save
-    from cnnkit.plotting.sweep import draw_sweep
 
     if output:
         check_target(output)
@@ -85,9 +85,8 @@ def sweep(
     ranked = found.comparison
     for text in filter(None, (ranked.warning, ranked.hint)):
         warn(text)
-    title = f"{found.rows[0].model}: {ranked.quantity} on {ranked.ranked_on} samples"
     if output:
-        save(draw_sweep(found.values, found.ranked(), found.key, ranked.quantity, title, found.best), output)
+        save(draw_sweep(found), output)
     if as_json:
         entries = [
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,20 +49,26 @@ class Sweep:
 
 def sweep(
     recipe: str | Path,
-    vary: str,
+    vary: str | Mapping[str, Sequence[Any]],
     *,
     overrides: Overrides = (),
-    seeds: int | list[int] | None = None,
+    seeds: int | Sequence[int] | None = None,
     registry: Registry | str | Path | None = None,
     data_dir: str | Path | None = None,
+    jobs: int | None = None,
     progress: ComparisonProgress | None = None,
 ) -> Sweep:
-    """Train a recipe with each value of a key: `sweep("digits", "train.lr=0.001,0.003,0.01", seeds=3)`.
+    """Train a recipe with each value of a key: `sweep("digits", {"train.lr": [0.001, 0.003, 0.01]}, seeds=3)`.
 
-    The other arguments are as of `compare`, which does it, and registers nothing.
-    Raises ConfigError for fewer than two different values, and as `compare` does.
+    vary: one key of the recipe with its values, or the same as text, `"train.lr=0.001,0.003,0.01"`; train.lr is the
+    learning rate of the recipe's optimizer. The other arguments are as of `compare`, which does it, and registers
+    nothing.
+    Raises ConfigError for more than one key or fewer than two different values, and as `compare` does.
     """
-    ((key, values),) = read_grid([vary]).items()
+    varied = read_grid([vary] if isinstance(vary, str) else vary)
+    if len(varied) != 1:
+        raise ConfigError(f"a sweep varies one key, such as train.lr=0.001,0.01; got {vary!r}: use compare for several")
+    ((key, values),) = varied.items()
     if any(values.count(value) > 1 for value in values) or len(values) < 2:
         raise ConfigError(f"expected two different values or more of {key}, such as {key}=0.001,0.01; got {vary!r}")
     grid: dict[str, list[Any]] = {key: values}
@@ -74,8 +80,9 @@ def sweep(
     only_seeds = source.compare and CompareSection(seeds=source.compare.seeds)
     plain = source.model_copy(update={"compare": only_seeds})
     comparison = compare(
-        [plain], grid=grid, seeds=seeds, register="none", registry=registry, data_dir=data_dir, progress=progress
-    )
+        [plain], grid=grid, seeds=seeds, register="none", registry=registry, data_dir=data_dir, jobs=jobs,
+        progress=progress,
+    )  # fmt: skip
     return Sweep(key, tuple(values), comparison)
 
 

@@ -24,7 +24,7 @@ MOST_NAMED = 12
 
 
 @picture
-def draw_sweep(
+def draw_by_value(
     values: Sequence[Any], ranked: Sequence[Mapping[int, float]], key: str, quantity: str, title: str, best: Any = None
 ) -> Figure:
     """The mean over the seeds by the value, with its standard deviation (n - 1), and each seed as a point.

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from cnnkit.errors import PlotError
-from cnnkit.plotting.sweep import draw_sweep
+from cnnkit.plotting.sweep import draw_by_value
 
 
 def drawn(values: Any, ranked: Any, best: Any = None) -> Any:
-    return draw_sweep(values, ranked, "train.key", "accuracy", "a title", best).axes[0]
+    return draw_by_value(values, ranked, "train.key", "accuracy", "a title", best).axes[0]
 
 
 def test_a_curve_in_the_order_of_the_numbers_on_a_log_scale() -> None:
