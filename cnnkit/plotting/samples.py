@@ -1,7 +1,8 @@
-"""Samples of a dataset: a few images of each class, as one picture."""
+"""Samples of a dataset: a few images or signals of each class, as one picture."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from cnnkit.components import Augmentation, Mixing
 from cnnkit.errors import DataError
 from cnnkit.network import Augmented
 from cnnkit.plotting.saving import save
-from cnnkit.plotting.style import DPI, SLIDE, TITLE, picture, plain, wrapped
+from cnnkit.plotting.style import CYCLE, DPI, SLIDE, TITLE, picture, plain, wrapped
 from cnnkit.types import Array, Data
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_IMAGES = 240
@@ -32,6 +34,8 @@ MOST_LETTERS = 18
 """Of the name of a class."""
 LETTER = 0.25
 """The room that a letter takes, in images, at the size that is chosen."""
+SIGNAL = 1.2
+"""Width of a signal by its height."""
 _INK = "#222222"
 
 
@@ -40,7 +44,7 @@ def write_samples(data: Data, path: str | Path, augmentations: Sequence[Augmenta
 
     path: ends in .png, .svg or .pdf; augmentations: if there are any, one sample of each class is shown as it is, and
     then as it is in several epochs. Raises PlotError for a path that cannot be, or if matplotlib is missing, and
-    DataError for inputs that are not images.
+    DataError for inputs that are neither images nor signals.
     """
     images, labels = _augmented(data, augmentations) if augmentations else _chosen(data)
     names = data.labels if _has_classes(data) else ("",) * (int(labels.max(initial=0)) + 1)
@@ -52,17 +56,21 @@ def write_samples(data: Data, path: str | Path, augmentations: Sequence[Augmenta
 
 @picture
 def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str) -> Figure:
-    """Draw images grouped by class, each class beside its name.
+    """Draw images or signals grouped by class, each class beside its name.
 
-    images: (N, C, H, W) with one channel, drawn in grey, or three, in colour; all are scaled alike, from their lowest
-    value to their highest. labels: (N,) class indices; names: of the classes, by index, or none, to show the indices.
-    Raises DataError for other images.
+    images: (N, C, H, W) with one channel, drawn in grey, or three, in colour, or signals (N, C, L), whose channels are
+    lines; all are scaled alike, from their lowest value to their highest. labels: (N,) class indices; names: of the
+    classes, by index, or none, to show the indices. Raises DataError for other inputs.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.size:
-        raise DataError(f"expected images of shape (N, 1, H, W) or (N, 3, H, W) to draw, got {images.shape}")
+    are_signals = images.ndim == 3
+    if not (are_signals or (images.ndim == 4 and images.shape[1] in (1, 3))) or not images.size:
+        raise DataError(
+            "expected images of shape (N, 1, H, W) or (N, 3, H, W), or signals of shape (N, C, L), to draw, got "
+            f"{images.shape}"
+        )
     groups = [(int(index), np.flatnonzero(labels == index)) for index in np.unique(labels)]
     across = max(len(members) for _, members in groups)
     shown = [plain(names[index] if index < len(names) else str(index), MOST_LETTERS) for index, _ in groups]
@@ -77,14 +85,18 @@ def draw_samples(images: Array, labels: Array, names: Sequence[str], title: str)
     axes.set_aspect("equal", anchor="C")
     size = min(15.0, 0.4 * 72 * min(HEIGHT * 0.91 / rows, WIDTH * 0.98 / (columns * (room + across))))
     figure.text(0.5, 0.955, wrapped(title), fontsize=TITLE, fontweight="bold", color=_INK, ha="center", va="center")
-    pixels = _scaled(images)
-    high, wide = 0.47 * np.array(images.shape[2:]) / max(images.shape[2:])  # half of an image, with a gap
+    values = _scaled(images)
+    sides = (1, SIGNAL) if are_signals else images.shape[2:]
+    high, wide = 0.47 * np.array(sides) / max(sides)  # half of an image, with a gap
     for place, (name, (_, members)) in enumerate(zip(shown, groups, strict=True)):
         left, top = place // rows * (room + across) + room, place % rows
         axes.text(left - 0.2, top + 0.5, name, fontsize=size, color=_INK, ha="right", va="center")
         for step, member in enumerate(members):
             box = (left + step + 0.5 - wide, left + step + 0.5 + wide, top + 0.5 + high, top + 0.5 - high)
-            axes.imshow(pixels[member], cmap="gray", vmin=0, vmax=1, extent=box, interpolation="nearest", zorder=2)
+            if are_signals:
+                _draw_signal(axes, values[member], box)
+            else:
+                axes.imshow(values[member], cmap="gray", vmin=0, vmax=1, extent=box, interpolation="nearest", zorder=2)
     axes.set_xlim(0, columns * (room + across))  # imshow changes them
     axes.set_ylim(rows, 0)
     return figure
@@ -129,9 +141,20 @@ def _grid(groups: int, across: float) -> tuple[int, int]:
     return columns, math.ceil(groups / columns)
 
 
+def _draw_signal(axes: Axes, values: Array, box: tuple[float, float, float, float]) -> None:
+    """A signal (C, L) of values from 0 to 1, in a frame."""
+    left, right, bottom, top = box
+    axes.plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color="#B0B0B0", linewidth=0.6)
+    across = np.linspace(left, right, values.shape[1])
+    for channel, colour in zip(values, itertools.cycle(CYCLE)):
+        axes.plot(across, bottom + (0.05 + 0.9 * channel) * (top - bottom), color=colour, linewidth=1)
+
+
 def _scaled(images: Array) -> Array:
-    """Values from 0 to 1, (N, H, W) or (N, H, W, 3)."""
+    """Values from 0 to 1, (N, H, W) or (N, H, W, 3); of signals (N, C, L)."""
     values = images.astype(np.float64)
     low, high = values.min(), values.max()
     values = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    if values.ndim == 3:
+        return values
     return values[:, 0] if values.shape[1] == 1 else values.transpose(0, 2, 3, 1)

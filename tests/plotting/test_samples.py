@@ -115,9 +115,25 @@ def test_many_classes_and_targets_to_regress(tmp_path: Path) -> None:
     write_samples(Data(values, values), tmp_path / "values.png")
 
 
-@pytest.mark.parametrize("shape", [(4, 9), (4, 2, 3, 3), (0, 1, 3, 3)])
+def test_signals_are_lines_on_one_scale_beside_the_name_of_their_class() -> None:
+    x = np.array([[[0.0, 1, 2], [4, 4, 4]], [[2, 1, 0], [0, 0, 0]], [[3, 3, 3], [1, 1, 1]]], np.float32)
+    figure = draw_samples(x, np.array([0, 1, 1]), ("up", "down"), "t")
+    assert texts(figure) == ["up", "down"]
+    axes = figure.axes[0]
+    assert not axes.images
+    assert len(axes.lines) == 3 * (1 + x.shape[1])
+    frames, drawn = axes.lines[::3], [axes.lines[at] for at in range(len(axes.lines)) if at % 3]
+    heights = [np.asarray(line.get_ydata()) for line in drawn]
+    for at, height in enumerate(heights):
+        bottom, top = np.max(frames[at // 2].get_ydata()), np.min(frames[at // 2].get_ydata())  # y grows downwards
+        share = (bottom - height) / (bottom - top)
+        np.testing.assert_allclose(share, 0.05 + 0.9 * x.reshape(6, 3)[at] / 4)
+    assert drawn[0].get_color() == drawn[2].get_color() != drawn[1].get_color()
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (4, 2, 3, 3), (0, 1, 3, 3), (0, 1, 3)])
 def test_what_is_no_image(shape: tuple[int, ...]) -> None:
-    with pytest.raises(DataError, match=r"expected images of shape \(N, 1, H, W\) or \(N, 3, H, W\) to draw, got"):
+    with pytest.raises(DataError, match=r"\(N, 3, H, W\), or signals of shape \(N, C, L\), to draw, got \("):
         draw_samples(np.zeros(shape), np.zeros(len(np.zeros(shape)), np.int64), (), "t")
 
 
