@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, Overrides, RegistryFolder
 from cnnkit.cli.output import say, say_json
-from cnnkit.cli.recipe_arguments import resolve
+from cnnkit.cli.recipe_arguments import resolve, shape_in
 from cnnkit.waiting_line import waiting
 
 if TYPE_CHECKING:
@@ -170,14 +169,4 @@ def _kind(expression: str) -> str:
 
 
 def _shape(text: str, option: str) -> tuple[int, ...]:
-    from cnnkit.errors import ShapeError
-
-    sizes = text.split(",")
-    if not all(size.isdecimal() and size.strip("0") for size in sizes):
-        raise ShapeError(f"{option} must be positive numbers separated by commas, such as 3,8,8, got {text!r}")
-    shape = tuple(int(size) for size in sizes if len(size) < 10)
-    if len(shape) < len(sizes) or math.prod(shape) > MAX_INPUTS:
-        raise ShapeError(
-            f"{option} may have at most {MAX_INPUTS:,} numbers, since each is moved in turn, got {text[:80]!r}"
-        )
-    return shape
+    return shape_in(text, option, MAX_INPUTS, ", since each is moved in turn")

@@ -1,7 +1,8 @@
-"""From a command's arguments to the recipe that they mean."""
+"""From a command's arguments to the recipe that they mean, and texts that stand for numbers."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,3 +84,19 @@ def seconds_in(text: str) -> float:
     if not seconds:
         raise ConfigError(f"expected a time such as 90s, 5m or 1.5h, got {text!r}")
     return seconds
+
+
+def shape_in(text: str, option: str, most: int, why: str = "") -> tuple[int, ...]:
+    """A shape such as "3,8,8". Raises ShapeError for anything else, naming the option.
+
+    most: the numbers that something of this shape may have; why: no more of them, such as ", since each takes long".
+    """
+    from cnnkit.errors import ShapeError
+
+    sizes = text.split(",")
+    if not all(size.isdecimal() and size.strip("0") for size in sizes):
+        raise ShapeError(f"{option} must be positive numbers separated by commas, such as 3,8,8, got {text!r}")
+    shape = tuple(int(size) for size in sizes if len(size) < 10)
+    if len(shape) < len(sizes) or math.prod(shape) > most:
+        raise ShapeError(f"{option} may have at most {most:,} numbers{why}, got {text[:80]!r}")
+    return shape

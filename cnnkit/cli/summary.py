@@ -1,24 +1,39 @@
-"""`cnnkit summary`: the layers of a registered model, or of the one that a recipe describes."""
+"""`cnnkit summary`: the layers of a registered model, of the one that a recipe describes, or of a known network."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, Overrides, RegistryFolder, expanded_path
 from cnnkit.cli.output import on_terminal, say, say_json, say_table
-from cnnkit.cli.recipe_arguments import resolve
+from cnnkit.cli.recipe_arguments import resolve, shape_in
 
 if TYPE_CHECKING:
+    from cnnkit.components import Architecture
     from cnnkit.network import Network
+
+INPUT = "3,32,32"
+MAX_INPUTS = 100_000_000
 
 
 def summary(
     subject: Annotated[
-        str, typer.Argument(metavar="REF|RECIPE", help="A reference such as name@latest, or a recipe's name or file.")
+        str,
+        typer.Argument(
+            metavar="REF|RECIPE|EXPR",
+            help='A reference such as name@latest, a recipe\'s name or file, or a known network, such as "ResNet(20)".',
+        ),
     ],
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input", metavar="SHAPE", help=f"Shape of one input of a known network, C,H,W. Default: {INPUT}."
+        ),
+    ] = None,
     overrides: Overrides = None,
     graph: Annotated[
         Path | None,
@@ -37,7 +52,14 @@ def summary(
 
     if graph:
         check_target(graph)
-    if "@" in subject and not subject.endswith(".toml"):
+    known = _known(subject)
+    if shape is not None and not known:
+        raise ConfigError(f"--input is for known networks; {subject} has inputs of its own: leave it out")
+    if known:
+        if overrides:
+            raise ConfigError(f"--set overrides values of a recipe; {subject} is a known network: change its arguments")
+        model, title = _of_images(known, INPUT if shape is None else shape), repr(known)
+    elif "@" in subject and not subject.endswith(".toml"):
         if overrides:
             raise ConfigError(
                 f"--set overrides values of a recipe; {subject} is a registered model, which cannot change"
@@ -75,6 +97,30 @@ def _described(source: str, overrides: list[str] | None, data_dir: str | None) -
 
     recipe = resolve(source, overrides, data_dir)
     return planned_model(recipe, load_dataset(recipe.data.dataset, data_dir)), recipe.model.name
+
+
+def _known(subject: str) -> Architecture | None:
+    """The known network of an expression; None for what is none, which names a recipe, data or a model."""
+    from cnnkit.components import installed_catalog
+    from cnnkit.components.expressions import parse
+    from cnnkit.data.named import is_expression
+    from cnnkit.errors import ComponentError
+
+    if not is_expression(subject):
+        return None
+    call, catalog = parse(subject), installed_catalog()
+    try:
+        catalog.find("architecture", call.name, call.distribution)
+    except ComponentError:
+        return None
+    return cast("Architecture", catalog.build("architecture", call))
+
+
+def _of_images(known: Architecture, shape: str) -> Network:
+    """Its network for inputs of a shape, without weights."""
+    from cnnkit.network import Sequential
+
+    return Sequential(known.layers(), shape_in(shape, "--input", MAX_INPUTS), limit=sys.maxsize)
 
 
 def _document(model: Network) -> dict[str, object]:

@@ -31,6 +31,32 @@ def test_a_recipe_is_drawn_under_its_name(cli: Any) -> None:
     assert "graph" not in cli("summary", "tiny.toml", "--json").document
 
 
+def test_a_known_network_is_named_by_its_expression(cli: Any) -> None:
+    result = cli("summary", "ResNet(20)", "--json")
+    assert (result.code, result.err) == (0, "")
+    document = result.document
+    assert (document["input"], document["parameters"]) == ([3, 32, 32], 272_474)
+    assert document == cli("summary", "ResNet(20)", "--input", "3,32,32", "--json").document
+    assert cli("summary", "LeNet5()", "--input", "1,28,28", "--json").document["input"] == [1, 28, 28]
+    assert cli("summary", "LeNet5()", "--input", "1,28,28", "--graph", "net.svg").out.endswith("net.svg\n")
+    assert ">LeNet5()<" in Path("net.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("tiny.toml", "--input", "3,8,8"), "--input is for known networks; tiny.toml has inputs of its own: leave it"),
+        (("ResNet(20)", "--set", "epochs=3"), "--set overrides values of a recipe; ResNet(20) is a known network: cha"),
+        (("ResNet(20)", "--input", "3,x"), "--input must be positive numbers separated by commas, such as 3,8,8, got"),
+        (("ResNet()",), "ResNet(): missing a required argument: 'depth'; expected ResNet(depth, "),
+    ],
+)
+def test_what_does_not_fit(cli: Any, given: tuple[str, ...], message: str) -> None:
+    result = cli("summary", *given)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf"])
 def test_other_formats(cli: Any, suffix: str) -> None:
     assert cli("summary", "tiny.toml", "--graph", f"net.{suffix}").code == 0
