@@ -15,6 +15,7 @@ from cnnkit.components.declared import layer_cost
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError, ShapeError
 from cnnkit.network.graph.keyed_random import keyed_rng
 from cnnkit.network.graph.parameter_limit import Building
+from cnnkit.network.graph.uneven_sizes import uneven_sizes
 from cnnkit.types import LayerCost, Shape
 
 MAX_OUTPUT_NUMBERS = 10**100
@@ -148,7 +149,8 @@ class Builder:
         try:
             out_shape = merge.merge_shape(in_shapes)
         except CnnkitError as error:
-            error.args = (f"layer {name} = {merge!r}, {where or self._joined(ends)}: {error}",)
+            told = uneven_sizes(self.nodes, in_shapes) or error
+            error.args = (f"layer {name} = {merge!r}, {where or self._joined(ends)}: {told}",)
             raise
         except Exception as error:
             error.add_note(f"in merge_shape of layer {name} = {merge!r}, {where or self._joined(ends)}")
