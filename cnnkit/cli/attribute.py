@@ -104,7 +104,7 @@ def attribute(
 ) -> None:
     """Show what in an image speaks for an answer.
 
-    Draws the image beside a map over it: orange speaks for the class, blue against it. Of inputs that are no images,
+    Draws the image beside a map with its outline: orange speaks for the class, blue against it. Of inputs that are no images,
     it prints the numbers that count most.
     """
     from cnnkit.attribution import attribution
