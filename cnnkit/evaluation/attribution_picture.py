@@ -29,12 +29,20 @@ def is_drawn(model: Network) -> bool:
 
 
 def write_attribution(
-    model: Network, image: Array, found: Attribution, share: float | None, path: Path, name: str, source: str
+    model: Network,
+    image: Array,
+    found: Attribution,
+    share: float | None,
+    path: Path,
+    name: str,
+    source: str,
+    true: str | None = None,
 ) -> Path:
     """Write the picture for the first sample.
 
     image: (C, H, W), or a signal (C, L); share: the probability of what is explained, if it has one; name, source: of
-    the model, and where the image is from. Raises PlotError if it cannot be written.
+    the model, and where the image is from; true: what it is of, if that is known.
+    Raises PlotError if it cannot be written.
     """
     from cnnkit.plotting.attribution_maps import draw_attribution
     from cnnkit.plotting.predictions import percent
@@ -47,7 +55,7 @@ def write_attribution(
     figure = draw_attribution(
         image,
         found.maps[0],
-        f"{name}: what speaks for {label} ({said})",
+        f"{name}: what speaks for {label} ({said})" + ("" if true is None else f", true {true}"),
         caption=source,
         method=f"{NAMES[found.method]} of {found.layer}" if found.layer else NAMES[found.method],
         scale=SCALES[found.method].format(score="the value" if is_value else "the logit"),

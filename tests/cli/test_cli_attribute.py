@@ -41,17 +41,39 @@ def test_a_picture_and_its_numbers(method: Any, cli_with_models: Any, tmp_path: 
     assert document["score"] == pytest.approx(model.logits(DIGITS.x[4:5]).max(), rel=1e-5)
     assert document["layer"] == ("conv2d_1" if method == "gradcam" else None)
     np.testing.assert_allclose(document["map"], attribute(model, DIGITS.x[4:5], method=method)[0], rtol=1e-4, atol=1e-9)
-    assert document["path"] == f"net-1-{method}.png"
+    assert document["path"] == f"net-1-one-{method}.png"
     with Image.open(tmp_path / document["path"]) as picture:
         assert picture.size == (1600, 900)
 
 
 def test_a_test_sample(trained: Any) -> None:
     document = trained("attribute", "tiny@1", "--sample", "4", "--method", "gradient", "--json").document
-    assert document["image"] == "test sample 4 of Digits()"
+    assert (document["image"], document["path"]) == ("test sample 4 of Digits()", "tiny-1-sample-4-gradient.png")
     assert np.array_equal(document["map"], attribute(Registry().load("tiny@1"), DIGITS.x[4:5], method="gradient")[0])
     refused = trained("attribute", "tiny@1", "--sample", "4", "--method", "gradient", "--fit")
     assert refused.err == "error: --fit and --invert prepare image files, and --sample N is none: remove them\n"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "gives", "true"),
+    [
+        ("Digits()", "classes", lambda y: str(y)),
+        ("MeanInk(Digits())", "values", lambda y: f"{y[0]:.6g}"),
+        ('Overlapping(Digits(), targets="labels")', "labels", lambda y: ", ".join(map(str, np.flatnonzero(y)))),
+    ],
+)
+def test_what_is_true_of_a_test_sample_is_said(dataset: str, gives: Any, true: Any, cli: Any, tmp_path: Path) -> None:
+    data = load_dataset(dataset)
+    outputs = 1 if gives == "values" else 10
+    task = Task(gives, from_logits=gives != "values")
+    Registry().save(Sequential(["Flatten()", f"Dense({outputs})"], data.test.x.shape[1:], task=task), "net")
+    asked = ("attribute", "net", "--sample", "7", "--dataset", dataset, "--method", "gradient")
+    expected = true(data.test.y[7])
+    assert cli(*asked, "--json").document["true"] == expected
+    assert f"\ntrue    {expected}\n" in cli(*asked, "-o", "a.svg").out
+    assert f", true {expected}<" in (tmp_path / "a.svg").read_text("utf-8")
+    np.save(tmp_path / "one.npy", data.test.x[7])
+    assert cli("attribute", "net", "one.npy", "--method", "gradient", "--json").document["true"] is None
 
 
 def test_options_and_what_is_printed(cli_with_models: Any, tmp_path: Path) -> None:
