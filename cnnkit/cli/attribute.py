@@ -108,10 +108,9 @@ def attribute(
     images, it prints the numbers that count most.
     """
     from cnnkit.attribution import attribution
-    from cnnkit.attribution.attribution import INCOMPLETE, missing
     from cnnkit.attribution.score import NOUNS
     from cnnkit.errors import ConfigError
-    from cnnkit.evaluation.attribution_picture import is_drawn, write_attribution
+    from cnnkit.evaluation.attribution_picture import is_drawn, name_of, over, place, write_attribution
     from cnnkit.plotting.saving import check_target
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
@@ -152,8 +151,9 @@ def attribute(
         if is_drawn(model):
             write_attribution(model, x[0], found, share, file, version.ref, source, true)
     gap = None if found.incompleteness is None else float(found.incompleteness[0])
-    if gap is not None and gap > INCOMPLETE:
-        warn(missing(gap))
+    pixels = None if found.pixels is None else int(found.pixels[0])
+    for hint in _hints(found, name_of(model, index), place(model), gap, pixels):
+        warn(hint)
     name = model.labels[index] if model.labels else str(index)
     if as_json:
         say_json(
@@ -168,6 +168,7 @@ def attribute(
                 "probability": share,
                 "true": true,
                 "score": float(found.scores[0]),
+                "pixels": pixels,
                 "incompleteness": gap,
                 "map": found.maps[0].tolist(),
                 "path": str(file) if is_drawn(model) else None,
@@ -175,10 +176,14 @@ def attribute(
         )
         return
     facts: dict[str, object] = {"model": version.ref, "image": source}
-    facts[NOUNS[model.task.gives]] = name if share is None else f"{name} ({100 * share:.1f} %)"
+    is_value = model.task.gives == "values"
+    what = "output" if is_value else NOUNS[model.task.gives]
+    facts[what] = name if share is None else f"{name} ({100 * share:.1f} %)"
     if true is not None:
         facts["true"] = true
-    facts["number" if model.task.gives == "values" else "logit"] = float(found.scores[0])
+    facts["value" if is_value else "logit"] = float(found.scores[0])
+    if pixels is not None:
+        facts["mean over"] = over(model, found)
     facts["method"] = f"{found.method} of {found.layer}" if found.layer else found.method
     if gap is not None:
         facts["completeness"] = f"adds up to the difference from the baseline within {100 * gap:.2g} %"
@@ -187,6 +192,23 @@ def attribute(
     say_pairs(facts)
     if not is_drawn(model):
         _say_largest(found)
+
+
+def _hints(found: Attribution, name: str, place: str, gap: float | None, pixels: int | None) -> list[str]:
+    """Why the map may not be what was meant; name: of what is explained; place: what is answered for."""
+    from cnnkit.attribution.attribution import INCOMPLETE, missing
+
+    hints = []
+    if gap is not None and gap > INCOMPLETE:
+        hints.append(missing(gap))
+    if pixels == 0:
+        hints.append(f"no {place} is predicted to be {name}: the map is of the mean logit over all {place}s")
+    if not found.maps[0].any():
+        or_layer = " or --layer" if found.layer else ""
+        hints.append(
+            f"by this method nothing speaks for {name}, the map is 0 everywhere: use another --method{or_layer}"
+        )
+    return hints
 
 
 def _target(chosen: str, model: Network) -> int | str:
