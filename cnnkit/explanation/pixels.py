@@ -56,11 +56,12 @@ def outcome(explanation: Explanation, most: int) -> Html:
     given = explanation.scores if explanation.probabilities is None else explanation.probabilities
     name = "values" if gives == "values" else "scores" if explanation.probabilities is None else "probabilities"
     part = {"classes": "class", "labels": "label"}.get(gives, "output")
+    names = [explanation.label(index) for index in range(len(given))] if explanation.model.labels else []
     groups = {f"The {name}": given, "The target": true(explanation), "The difference": given - true(explanation)}
     parts = [
         piece
         for heading, array in groups.items()
-        for piece in (tag("h3", heading), figures.gallery(array, heading, most, part=part))
+        for piece in (tag("h3", heading), figures.gallery(array, heading, most, part=part, names=names))
     ]
     return joined([*parts, None if gives == "values" else _table(explanation, most)])
 
