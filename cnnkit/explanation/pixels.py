@@ -36,7 +36,7 @@ def counts(explanation: Explanation, what: Array, most: int) -> str:
 def verdict(explanation: Explanation) -> str:
     """For how many pixels the network is right."""
     if not explanation.target_known:
-        return "No true classes were given: the loss takes the predicted ones for them. "
+        return f"No true {explanation.model.task.gives} were given: the loss takes the predicted ones for them. "
     there = true(explanation) >= 0.5
     right = said(explanation) == there
     if explanation.model.task.gives == "classes":
