@@ -165,8 +165,27 @@ def test_loss_and_metrics_are_shown_where_the_classes_do_not_fit_into_memory(
     assert "no results per class: not enough memory for 10 classes" in result.err
 
 
+def test_short_labels_need_no_numbers(cli: Any) -> None:
+    _own(3, ("none", "0", "1"))
+    _, classes, confusion = _tables(cli("evaluate", "own", "--dataset", "Arrays('own.npz')").out)
+    assert [line.split()[0] for line in classes[1:]] == ["none", "0", "1"]
+    assert classes[3].endswith("  none (2)")
+    assert confusion[0].split() == ["true", "\\", "predicted", "none", "0", "1"]
+
+
+def test_classes_of_pixels_have_their_intersection_over_union(cli: Any) -> None:
+    data = load_dataset("Overlapping(Digits())")
+    Registry().save(Sequential(["Conv2D(11, 1)"], (1, 12, 12), labels=data.labels), "net")
+    classes = _tables(cli("evaluate", "net", "--dataset", "Overlapping(Digits())").out)[1]
+    assert classes[0].split()[:6] == ["class", "pixels", "precision", "recall", "F1", "IoU"]
+    said, there = api.load_model("net").predict(data.test.x) == 0, data.test.y == 0
+    background = cli("evaluate", "net", "--dataset", "Overlapping(Digits())", "--json").document["classes"][0]
+    assert background["iou"] == pytest.approx((said & there).sum() / (said | there).sum())
+    assert float(classes[1].split()[5]) == pytest.approx(background["iou"], rel=1e-5)
+
+
 def test_long_labels_are_numbered_so_that_the_matrix_stays_narrow(cli: Any) -> None:
-    _own(3, ("a cat", "[bold]dog", "horse\x1b[2J"))
+    _own(3, ("a cat", "[bold]dog", "horse\x1b[2J" + 40 * "x"))
     result = cli("evaluate", "own", "--dataset", "Arrays('own.npz')")
     _, classes, confusion = _tables(result.out)
     assert classes[2].startswith("1 [bold]dog")
