@@ -1,4 +1,4 @@
-"""How `evaluate` shows a classifier: a table of its classes, and one of what it takes them for."""
+"""How `evaluate` shows classes or labels: a table of them, and of classes one of what they are taken for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from cnnkit.evaluation.class_evaluation import ClassEvaluation
     from cnnkit.evaluation.confusion import ClassReport
+    from cnnkit.evaluation.label_evaluation import LabelEvaluation
 
 MAX_CLASSES = 15
 """What fits a screen."""
@@ -38,6 +39,16 @@ def say_classes(evaluation: ClassEvaluation) -> None:
         return
     say()
     say_table(("true \\ predicted", *headings), _rows(evaluation, names))
+
+
+def say_labels(evaluation: LabelEvaluation) -> None:
+    """Print the table of a model for several labels; of more than 15 the 15 that fare worst."""
+    report, shown, count = evaluation.report, _worst(evaluation.report), len(evaluation.labels)
+    more = {"IoU": [float(report.iou[place]) for place in shown]} if evaluation.of_pixels else {}
+    say()
+    _say_report("label", evaluation.labels, report, shown, "pixels" if evaluation.of_pixels else "samples", more)
+    if count > MAX_CLASSES:
+        note(f"the {MAX_CLASSES} labels with the lowest F1 of {count}; --json has all")
 
 
 def _names(labels: Sequence[str]) -> tuple[list[str], list[str]]:
