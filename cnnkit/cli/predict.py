@@ -119,7 +119,7 @@ def predict(
     pictures = write_pictures(model, answers, output) if output else []
     if as_json:
         entries = [_entry(one, model) for one in predictions]
-        document = {"ref": ref, "gives": model.task.gives, "predictions": entries, "refused": refused}
+        document = {"ref": record.version.ref, "gives": model.task.gives, "predictions": entries, "refused": refused}
         document |= {"picture": str(show)} if show else {}
         say_json(document | ({"outputs": [str(file) for file in pictures]} if output else {}))
     else:

@@ -40,7 +40,9 @@ def test_predictions_are_those_of_the_library(trained: Any, tmp_path: Path, shap
 
 def test_top_gives_the_most_probable_labels_in_order(trained: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", IMAGES[0])
-    rows = trained("predict", "tiny", "one.npy", "--top", "99", "--json").document["predictions"]
+    document = trained("predict", "tiny", "one.npy", "--top", "99", "--json").document
+    assert document["ref"] == "tiny@1"  # the version that answered
+    rows = document["predictions"]
     assert len(rows) == 1
     values = [entry["probability"] for entry in rows[0]["top"]]
     assert len(values) == 10
