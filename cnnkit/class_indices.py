@@ -42,6 +42,11 @@ def check_labels(
     )
 
 
+def is_background(label: str) -> bool:
+    """Whether it is what pixels are called that show nothing."""
+    return label.lower() == "background"
+
+
 def are_indices(y: Array) -> bool:
     """Whether targets are class indices: integers (N,), or (N, H, W), one for each pixel."""
     return y.ndim in (1, 3) and y.dtype.kind in "iu"

@@ -52,6 +52,7 @@ def test_the_report_has_no_value_where_a_share_is_one_of_nothing() -> None:
     assert_allclose(report.recall, [1 / 3, 1 / 2, math.nan, 0])
     assert_allclose(report.f1, [2 / 5, 1 / 3, math.nan, 0])
     assert_array_equal(report.confused_with, [1, 0, -1, 1])
+    assert_allclose(report.iou, [1 / 4, 1 / 5, math.nan, 0])
 
 
 @pytest.mark.parametrize(("seed", "classes", "count"), [(0, 2, 50), (1, 10, 1000), (2, 30, 40), (3, 3, 1)])
@@ -65,6 +66,8 @@ def test_they_are_those_of_scikit_learn(seed: int, classes: int, count: int) -> 
     report = class_report(confusion)
     for ours, theirs in zip((report.precision, report.recall, report.f1, report.samples), expected, strict=True):
         assert_allclose(ours, theirs, rtol=1e-12)
+    theirs = sklearn.jaccard_score(targets, predictions, labels=labels, average=None, zero_division=0)
+    assert_allclose(np.nan_to_num(report.iou), theirs, rtol=1e-12)
 
 
 def test_samples_without_a_predicted_class_are_missed_and_confused_with_none() -> None:

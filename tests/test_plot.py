@@ -192,6 +192,16 @@ def test_a_network_for_regression_shows_no_classes(tmp_path: Path) -> None:
     assert left_out["confusion"] == "net@1 gives 2 values: this picture shows probabilities of classes"
 
 
+def test_classes_of_pixels_are_no_classes_of_samples(tmp_path: Path) -> None:
+    model = Sequential(["Conv2D(3, 1)"], (1, 1, 3000))  # wider than the largest matrix that is drawn
+    samples = Samples(np.zeros((2, 1, 1, 3000)), np.zeros((2, 1, 3000), int))
+    subject = _subject(tmp_path, model, Data(samples, samples))
+    for kind in ("confusion", "misclassified", "calibration"):
+        with pytest.raises(PlotError) as error:
+            draw(kind, [subject])
+        assert str(error.value) == "net@1 gives 3 classes for each pixel: this picture shows one class for each sample"
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the threads of a prediction
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_weights_that_are_not_finite(tmp_path: Path, bad: float) -> None:

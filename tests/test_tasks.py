@@ -217,7 +217,9 @@ def test_pictures_of_probabilities(name: str, capsys: pytest.CaptureFixture[str]
     code, _, err = run(capsys, "plot", ref(name), "--kind", "confusion", *data(name), "-o", picture)
     assert code == (0 if name == "classes" else 2), err
     if name != "classes":
-        assert f"{ref(name)} gives {CASES[name].gives}: this picture shows probabilities of classes" in err
+        of_pixels = name == "classes of pixels"
+        what = "one class for each sample" if of_pixels else "probabilities of classes"
+        assert f"{ref(name)} gives {CASES[name].gives}: this picture shows {what}" in err
 
 
 IN_GREY = {

@@ -47,6 +47,9 @@ class Attribution:
     """(N,) float64: its logit or value."""
     layer: str | None = None
     """Of Grad-CAM: the layer whose maps are weighted."""
+    pixels: Array | None = None
+    """(N,) of a network that answers for each pixel: how many are predicted to be of the target, over which the score
+    is the mean; 0 where none is, and it is the mean over all."""
     incompleteness: Array | None = None
     """(N,) of integrated gradients: how far they are from adding up to the difference of scores, as a part of it."""
 
@@ -67,8 +70,9 @@ def attribute(
     """Which parts of inputs speak for what a network says of them: `attribute(model, x, method="gradcam")`.
 
     x: (N, *input_shape) in the dataset's own units. target: the index or name of a class, label or value, or an index
-    for each sample; None for what is predicted. What is explained is its logit, before a Softmax or Sigmoid, or the
-    value; of networks that answer for each pixel, the mean over the pixels that are predicted so.
+    for each sample; None for what is predicted, of pixels what most are that are not called background. What is
+    explained is its logit, before a Softmax or Sigmoid, or the value; of networks that answer for each pixel, the mean
+    over the pixels that are predicted so, or over all if none is.
 
     | method | result | options |
     |---|---|---|
@@ -110,7 +114,8 @@ def attribution(model: Network, x: Inputs, *, method: str, target: Target | None
     score = score_of(model, checked, target)
     passes = Passes(model, score.nodes)
     found: dict[str, Any] = _RUN[method](model, passes, checked, score, given)
-    return Attribution(method, targets=score.targets, scores=passes.scores(checked, score.weights), **found)
+    scores = passes.scores(checked, score.weights)
+    return Attribution(method, targets=score.targets, scores=scores, pixels=score.pixels, **found)
 
 
 def _gradient(_model: Network, passes: Passes, x: Array, score: Score, _given: dict[str, Any]) -> dict[str, Any]:

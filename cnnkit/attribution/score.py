@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnkit.class_indices import NAMED, listed
+from cnnkit.class_indices import NAMED, is_background, listed
 from cnnkit.components.predicted_class import require_told
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.layers import LogSoftmax
@@ -30,6 +30,9 @@ class Score:
     """(N, *output_shape)."""
     targets: Array
     """(N,) the index of the class, label or value."""
+    pixels: Array | None
+    """(N,) of a network that answers for each pixel: how many the score is the mean over, or 0 where none is predicted
+    to be of the class, and it is the mean over all."""
 
 
 def score_of(model: Network, x: Array, target: Target | None) -> Score:
@@ -54,11 +57,14 @@ def score_of(model: Network, x: Array, target: Target | None) -> Score:
     chosen = np.arange(len(x)), targets
     weights = np.zeros(outputs.shape, model.dtype)
     counted = there[chosen] if pixels else np.ones(len(x), bool)
+    found = None
     if pixels:
-        counted |= ~counted.any(axis=tuple(axis - 1 for axis in pixels), keepdims=True)
+        places = tuple(axis - 1 for axis in pixels)
+        found = counted.sum(axis=places)
+        counted |= ~counted.any(axis=places, keepdims=True)
     weights[chosen] = counted
     weights /= weights.sum(axis=(1, *pixels), keepdims=True)
-    return Score(_scored(model), weights, targets)
+    return Score(_scored(model), weights, targets, found)
 
 
 def _scored(model: Network) -> tuple[Node, ...]:
@@ -71,12 +77,18 @@ def _scored(model: Network) -> tuple[Node, ...]:
 
 
 def _predicted(model: Network, outputs: Array, there: Array) -> Array:
-    """For each sample: the class or label with the largest logit, or that of most pixels; of one value, that."""
+    """For each sample: the class or label with the largest logit, or that of most pixels; of one value, that.
+
+    Background is most of many images, and not what is asked for: it is only where all pixels are.
+    """
     if model.task.gives == "values" and outputs.shape[1] > 1:
         raise ConfigError(
             f"the model gives {model.gives}: say of which one, as target=0 to {outputs.shape[1] - 1}, or --class 0"
         )
-    ranks: Array = outputs if outputs.ndim == 2 else there.sum(axis=tuple(range(2, there.ndim)))
+    ranks: Array = outputs if outputs.ndim == 2 else there.sum(axis=tuple(range(2, there.ndim)), dtype=float)
+    if outputs.ndim > 2:
+        ground = [index for index, label in enumerate(model.labels) if is_background(label)]
+        ranks[:, ground] = np.minimum(ranks[:, ground], 0.5)
     found: Array = ranks.argmax(axis=1)
     return found
 

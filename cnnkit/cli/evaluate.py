@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.cli.class_tables import say_classes
+from cnnkit.cli.class_tables import say_classes, say_labels
 from cnnkit.cli.options import (
     DataFolder,
     DatasetChoice,
@@ -46,12 +46,14 @@ def evaluate(
 ) -> None:
     """Measure a model on test samples.
 
-    Shows loss and metrics; for a classifier also results per class, confusions and calibration.
+    Shows loss and metrics; for a classifier also results per class, confusions and calibration; for several labels the
+    results per label.
     """
     from cnnkit.class_indices import check_labels
     from cnnkit.components.predicted_class import not_finite
     from cnnkit.errors import CostError
     from cnnkit.evaluation.class_evaluation import evaluate_classes
+    from cnnkit.evaluation.label_evaluation import evaluate_labels
     from cnnkit.losses.class_loss import ignored_by
     from cnnkit.metrics import CalibrationError
     from cnnkit.registry import Registry
@@ -71,15 +73,16 @@ def evaluate(
     try:
         with waiting("predicting the classes"):
             classes = evaluate_classes(model, data.test, data.labels, ignored_by(trainer.loss))
+            labels = evaluate_labels(model, data.test, data.labels)
     except CostError as error:
-        classes = None
+        classes = labels = None
         warn(f"no results per class: {error}")
     except MemoryError:
-        classes = None
+        classes = labels = None
         warn(f"no results per class: not enough memory for {model.output_shape[0]:,} classes")
     if as_json:
         document = {"ref": version, "dataset": data.name, "digest": data.digest, "same_data": same}
-        by_class = classes.to_dict() if classes else {}
+        by_class = classes.to_dict() if classes else labels.to_dict() if labels else {}
         say_json({**document, "samples": len(data.test), "metrics": metrics, **by_class})
         return
     note(f"{version} on {counted(len(data.test), 'test sample')} of {data.name}")
@@ -89,6 +92,8 @@ def evaluate(
         if CalibrationError().key not in metrics:  # else it is shown as it was asked for, perhaps in other bins
             metrics["calibration error"] = calibration.error
     say_table(("metric", "value"), metrics.items())
+    if labels:
+        say_labels(labels)
     if classes:
         say_classes(classes)
         if unpredicted := int(classes.confusion.unpredicted.sum()):

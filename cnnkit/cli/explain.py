@@ -66,7 +66,7 @@ def explain(
     label: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|INDEX", help="The true class; default: the sample's, or for a file the predicted one."
+            metavar="NAME|INDEX", help="The true class; default: the sample's, or for a file what is predicted."
         ),
     ] = None,
     invert: InvertChoice = Inverting.AUTO,
@@ -113,11 +113,6 @@ def explain(
         raise ConfigError("expected one image to explain: give either --image FILE or --sample N")
     if label is not None:
         target = _class(label, model)
-    if target is None and model.task.gives != "classes":
-        raise ConfigError(
-            f"{version.ref} gives {model.gives}, and without the true ones there is no loss to explain: choose a test "
-            "sample with --sample N"
-        )
     chosen: Any = loss or recorded_loss(record.manifest, may_choose)
     with waiting("explaining"):
         explanation = explain(model, x, target=target, loss=chosen, title=version.ref, source=source, picture=picture)
@@ -133,7 +128,7 @@ def explain(
     facts: dict[str, object] = {"explained": version.ref, "image": source}
     if said := _said(explanation):
         facts["predicted"] = said
-    guessed = " (as predicted)" if explanation.is_of_pixels else " (the predicted class; see --label)"
+    guessed = " (the predicted class; see --label)" if explanation.target_class is not None else " (as predicted)"
     facts |= {
         "target": f"{_target(explanation)}{'' if explanation.target_known else guessed}",
         "loss": explanation.trace.loss,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -118,18 +118,18 @@ def predict(
     answers = [Answer(one.file, one.index, one.pixels) for one in predictions if one.pixels is not None]
     pictures = write_pictures(model, answers, output) if output else []
     if as_json:
-        entries = [_entry(one, model) for one in predictions]
-        document = {"ref": ref, "gives": model.task.gives, "predictions": entries, "refused": refused}
+        entries = [_entry(one, model, top) for one in predictions]
+        document = {"ref": record.version.ref, "gives": model.task.gives, "predictions": entries, "refused": refused}
         document |= {"picture": str(show)} if show else {}
         say_json(document | ({"outputs": [str(file) for file in pictures]} if output else {}))
     else:
         some = any(one.inverted for one in predictions)
         say_table(
-            (*_headings(model), *(("inverted",) if some else ())),
+            (*_headings(model, top), *(("inverted",) if some else ())),
             [
                 (one.file, one.index, *row, *(("yes" if one.inverted else "",) if some else ()))
                 for one in predictions
-                for row in _rows(one, model)
+                for row in _rows(one, model, top)
             ],
         )
         if show:
@@ -142,16 +142,17 @@ def predict(
         raise typer.Exit(1)
 
 
-def _headings(model: Network) -> tuple[str, ...]:
+def _headings(model: Network, top: int | None) -> tuple[str, ...]:
     if len(model.output_shape) == 3:
         of_each = ("output", "lowest", "mean", "highest") if model.task.gives == "values" else ("label", "pixels")
         return ("file", "index", *of_each)
     if model.task.gives == "values":
         return ("file", "index", "output", "value")
-    return ("file", "index", "label", "probability") if model.has_probabilities else ("file", "index", "label")
+    marked = ("predicted",) if model.task.gives == "labels" and top is not None else ()
+    return ("file", "index", "label", *(("probability",) if model.has_probabilities else ()), *marked)
 
 
-def _rows(prediction: Prediction, model: Network) -> list[tuple[object, ...]]:
+def _rows(prediction: Prediction, model: Network, top: int | None) -> list[tuple[object, ...]]:
     """What is said of one input, a line for each class, label or value; one with a dash where no label is there."""
     names = model.labels or range(model.output_shape[0])
     if prediction.ranges:
@@ -162,22 +163,27 @@ def _rows(prediction: Prediction, model: Network) -> list[tuple[object, ...]]:
         return list(zip(names, prediction.values, strict=True))
     if not model.has_probabilities:
         return [(label,) for label in prediction.labels]
-    return list(zip(prediction.labels, prediction.probabilities, strict=True)) or [("-", "-")]
+    pairs = list(zip(prediction.labels, prediction.probabilities, strict=True))
+    if model.task.gives == "labels" and top is not None:
+        return [(*pair, "yes" if pair[1] >= 0.5 else "") for pair in pairs]
+    return list(pairs) or [("-", "-")]
 
 
-def _entry(prediction: Prediction, model: Network) -> dict[str, object]:
+def _entry(prediction: Prediction, model: Network, top: int | None) -> dict[str, object]:
     entry: dict[str, object] = {"file": prediction.file, "index": prediction.index}
     if prediction.pixels is not None:
         entry |= _of_pixels(prediction, prediction.pixels, model)
         return entry | {"inverted": prediction.inverted, "hints": list(prediction.hints)}
     probabilities = prediction.probabilities or (None,) * len(prediction.labels)
     pairs = zip(prediction.labels, probabilities, strict=True)
-    said = [{"label": label, "probability": probability} for label, probability in pairs]
+    said: list[dict[str, Any]] = [{"label": label, "probability": probability} for label, probability in pairs]
     match model.task.gives:
         case "values":
             entry["values"] = list(prediction.values)
-        case "labels":
+        case "labels" if top is None:
             entry["labels"] = said
+        case "labels":
+            entry["top"] = [one | {"predicted": one["probability"] >= 0.5} for one in said]
         case "classes":
             entry |= {**said[0], "top": said}
     return entry | {"inverted": prediction.inverted, "hints": list(prediction.hints)}

@@ -30,14 +30,13 @@ class ClassEvaluation:
     report: ClassReport
     calibration: Calibration | None
     """None if the model has no probabilities, or some that are not finite."""
+    of_pixels: bool = False
+    """Whether pixels were counted, not samples."""
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as JSON values; a share of no samples is NaN, and of many classes there is no matrix."""
         report, calibrated, confusion = self.report, self.calibration, self.confusion
-        columns = (report.samples, report.precision, report.recall, report.f1)
-        names = ("samples", "precision", "recall", "f1")
-        rows = zip(self.labels, *(column.tolist() for column in columns), strict=True)
-        classes: list[dict[str, Any]] = [dict(zip(("label", *names), row, strict=True)) for row in rows]
+        classes = entries(self.labels, report, self.of_pixels)
         for entry in classes:
             entry["confused_with"] = None
         for place, other, times in confusion.rows():
@@ -76,7 +75,15 @@ def evaluate_classes(
     confusion = confusion_pairs(targets, predicted, count)
     believable = model.has_probabilities and np.isfinite(confidence).all()
     calibrated = calibration_of(confidence, predicted == targets) if believable else None
-    return ClassEvaluation(names, confusion, confusion.report(), calibrated)
+    return ClassEvaluation(names, confusion, confusion.report(), calibrated, y.ndim > 1)
+
+
+def entries(labels: tuple[str, ...], report: ClassReport, of_pixels: bool) -> list[dict[str, Any]]:
+    """The results of each class or label as JSON values; of pixels with their intersection over union."""
+    columns = {"samples": report.samples, "precision": report.precision, "recall": report.recall, "f1": report.f1}
+    columns |= {"iou": report.iou} if of_pixels else {}
+    rows = zip(labels, *(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(("label", *columns), row, strict=True)) for row in rows]
 
 
 def _predicted(model: Network, samples: Samples) -> tuple[Array, Array]:

@@ -28,6 +28,20 @@ class ClassReport:
     """Harmonic mean of precision and recall."""
     confused_with: Array
     """The other class that its samples are most often taken for, the lowest of equals; -1 if they never are."""
+    iou: Array
+    """Intersection over union: those of the class that are predicted as it, of all that are one or the other."""
+
+    @classmethod
+    def of_counts(cls, right: Array, predicted: Array, samples: Array, confused_with: Array) -> ClassReport:
+        """From three counts of each class: right predictions, predictions, and samples."""
+        return cls(
+            samples,
+            share(right, predicted),
+            share(right, samples),
+            share(2 * right, samples + predicted),
+            confused_with,
+            share(right, samples + predicted - right),
+        )
 
 
 @dataclass(frozen=True)
@@ -67,13 +81,7 @@ class ConfusionPairs:
         first, place = np.unique(true[order], return_index=True)
         confused_with = np.full(self.classes, -1)
         confused_with[first] = other[order][place]
-        return ClassReport(
-            samples,
-            share(right, predicted),
-            share(right, samples),
-            share(2 * right, samples + predicted),
-            confused_with,
-        )
+        return ClassReport.of_counts(right, predicted, samples, confused_with)
 
 
 def confusion_matrix(targets: Array, predictions: Array, classes: int) -> Array:
@@ -108,12 +116,14 @@ def confusion_pairs(targets: Array, predictions: Array, classes: int) -> Confusi
 
 
 def class_report(confusion: Array) -> ClassReport:
-    """Precision, recall and F1 of each class.
+    """Precision, recall, F1 and intersection over union of each class.
 
     precision_k = C[k, k] / sum_i C[i, k],  recall_k = C[k, k] / sum_j C[k, j]
     F1_k = 2 precision_k recall_k / (precision_k + recall_k) = 2 C[k, k] / (sum_i C[i, k] + sum_j C[k, j])
+    IoU_k = C[k, k] / (sum_i C[i, k] + sum_j C[k, j] - C[k, k])
 
-    A class without samples has no recall, one that is never predicted no precision, and one that is neither no F1: NaN.
+    A class without samples has no recall, one that is never predicted no precision, and one that is neither no F1 and
+    no IoU: NaN.
     confusion: (K, K) counts, rows true, columns predicted. Raises ShapeError for any other shape.
     Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
     """

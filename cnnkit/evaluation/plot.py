@@ -284,7 +284,7 @@ def _confusion(subject: Subject) -> Figure:
     from cnnkit.evaluation.confusion import confusion_matrix
     from cnnkit.plotting.confusion import check_classes, draw_confusion
 
-    check_classes(subject.model.output_shape[-1])
+    check_classes(subject.model.output_shape[0])
     probabilities = subject.probabilities
     matrix = confusion_matrix(subject.samples.y, probabilities.argmax(axis=1), probabilities.shape[1])
     return draw_confusion(matrix, subject.model.labels, subject.name)

@@ -80,7 +80,9 @@ class Subject:
     def probabilities(self) -> Array:
         """Of each class for each test sample, (N, K). Raises PlotError for a model that does not classify them."""
         targets, outputs = self.samples.y, self.model.output_shape
-        if self.model.task.gives != "classes" or not self.model.has_probabilities or len(outputs) != 1:
+        if self.model.task.gives == "classes" and len(outputs) != 1:
+            raise PlotError(f"{self.name} gives {self.model.gives}: this picture shows one class for each sample")
+        if self.model.task.gives != "classes" or not self.model.has_probabilities:
             raise PlotError(f"{self.name} gives {self.model.gives}: this picture shows probabilities of classes")
         if targets.ndim != 1 or not np.issubdtype(targets.dtype, np.integer):
             raise PlotError(f"{self.name} is a classifier, but the targets of the dataset are not class indices")

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from cnnkit.class_indices import first_outside, listed
-from cnnkit.components import Loss, installed_catalog
+from cnnkit.components import BatchCoupledLoss, Loss, installed_catalog
 from cnnkit.components.predicted_class import NO_CLASS, not_finite, predicted_classes
 from cnnkit.errors import ConfigError, CostError, ShapeError
 from cnnkit.explanation.markup import MAX_TEXT
@@ -97,11 +97,12 @@ def explain(
     """Take one image through a network and back.
 
     image: (*input_shape), or (1, *input_shape), in the dataset's own units; target: index of the true class, (H, W)
-    those of the pixels, or of the shape of the outputs labels that are there, zeros and ones, or values; None for the
-    predicted classes; loss: what the gradients are of, None for the usual one of the model's task; picture: (1 or 3, H,
-    W) uint8, the file that the image was made of, to be shown beside it.
-    Raises ShapeError if image, network and loss do not fit, ConfigError for a class that the network does not have, and
-    without a target for a network that predicts no class, and CostError for a network of more than 1,500 layers.
+    those of the pixels, or of the shape of the outputs labels that are there, zeros and ones, or values; None for what
+    is predicted; loss: what the gradients are of, None for the usual one of the model's task; picture: (1 or 3, H, W)
+    uint8, the file that the image was made of, to be shown beside it.
+    Raises ShapeError if image, network and loss do not fit, ConfigError for a class that the network does not have, for
+    a loss that compares samples, and without a target where outputs are NaN, and CostError for a network of more than
+    1,500 layers.
     """
     if len(model.nodes) > MOST_LAYERS:
         raise CostError(
@@ -113,12 +114,18 @@ def explain(
     if model.check_input(x).shape[0] != 1:
         raise ShapeError(f"expected one image, got {len(x)}: explain them one after the other")
     component = cast(Loss, installed_catalog().build("loss", loss or _usual_loss(model)))
+    if isinstance(component, BatchCoupledLoss):
+        raise ConfigError(
+            f"{component!r} compares samples with each other, and one image has no others: choose another loss, such "
+            f"as {_usual_loss(model)}"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         scores = (model.outputs(x) if model.task.gives == "values" else model.logits(x))[0]
         probabilities = model.predict_proba(x)[0] if model.has_probabilities else None
-    targets = _targets(model, target, scores, title, ignored_by(component))
-    found = trace(model, x, component, targets)
     known = target is not None
+    given = target if known else _predicted(model, scores, probabilities, title)
+    targets = _targets(model, given, scores, title, ignored_by(component))
+    found = trace(model, x, component, targets)
     return Explanation(model, title, source, x[0], component, targets, known, scores, probabilities, found, picture)
 
 
@@ -131,6 +138,20 @@ def _usual_loss(model: Network) -> str:
     return "MSE()"
 
 
+def _predicted(model: Network, scores: Array, probabilities: Array | None, title: str) -> Array:
+    """What the network itself predicts, as the target of its loss. Raises ConfigError where it predicts nothing."""
+    if model.task.gives == "classes":
+        said = predicted_classes(scores[None])[0]
+        nothing = (said == NO_CLASS).any()
+    else:
+        is_there = (scores if probabilities is None else probabilities) >= 0.5
+        said = is_there.astype(model.dtype) if model.task.gives == "labels" else scores
+        nothing = np.isnan(scores).any()
+    if nothing:
+        raise ConfigError(f"{not_finite(title, 'the image')}. So it predicts nothing: give what is true")
+    return np.asarray(said)
+
+
 def _targets(model: Network, given: Any, scores: Array, title: str, ignored: int | None) -> Array:
     """What the loss compares with: (1,) the index of a class, (1, H, W) those of the pixels, or (1, *output_shape).
 
@@ -141,11 +162,6 @@ def _targets(model: Network, given: Any, scores: Array, title: str, ignored: int
         if np.shape(given) != scores.shape:
             raise ConfigError(_expected(title, model, f"{what}, {_size(scores.shape)}", given))
         return as_array(given, "the target")[None]
-    if given is None:
-        predicted = predicted_classes(scores[None])
-        if (predicted == NO_CLASS).any():
-            raise ConfigError(f"{not_finite(title, 'the image')}. So it predicts no class: give the true one")
-        return predicted
     wanted = as_array(given, "the target")
     if wanted.shape == scores.shape or (scores.ndim == 1 and wanted.ndim):
         return wanted[None]  # shares of the classes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +37,12 @@ def gallery(
     also: Collection[int] = (),
     boxes: Mapping[int, Box] | None = None,
     part: str = "channel",
+    names: Sequence[str] = (),
 ) -> Html:
     """The channels of (C, H, W), or all of a vector, blue below 0 and orange above, on one scale.
 
-    name: what it is, for those who cannot see it; most: channels shown; also: channels that are shown in any case.
+    name: what it is, for those who cannot see it; most: channels shown; also: channels that are shown in any case;
+    part: what a channel is; names: of all channels, if they have some.
     """
     if not array.size:
         return tag("p", "nothing", class_="remark")
@@ -49,9 +51,10 @@ def gallery(
     shown = chosen(len(channels), most, also)
     cells = []
     for index in shown:
-        label = f"{part} {index}" if len(channels) > 1 else ""
+        label = "" if len(channels) == 1 else names[index] if names else f"{part} {index}"
         cells.append(signed_picture(channels[index], limit, f"{name} {label}", label, (boxes or {}).get(index)))
-    remarks = [f"{len(shown)} of {len(channels)} {part}s shown"] if len(shown) < len(channels) else []
+    parts = "classes" if part == "class" else f"{part}s"
+    remarks = [f"{len(shown)} of {len(channels)} {parts} shown"] if len(shown) < len(channels) else []
     rows, columns = png.rectangle(*channels.shape[1:])
     if rows * columns > 1:
         remarks.append(f"each pixel is the mean of {rows} x {columns} numbers")

@@ -97,7 +97,7 @@ def verdict(explanation: Explanation) -> Html:
     loss = f"The loss is {number(explanation.trace.loss)}."
     hint = " It is so small that the gradients on this page are tiny." if explanation.trace.loss < SMALL else ""
     if gives == "values":
-        return tag("p", loss, hint, class_="verdict")
+        return tag("p", *_truth(explanation), loss, hint, class_="verdict")
     if np.isnan(explanation.scores).any() or (
         gives == "classes" and explanation.predicted is None and not explanation.is_of_pixels
     ):
@@ -127,6 +127,9 @@ def _truth(explanation: Explanation) -> list[Any]:
         if explanation.target_known:
             return ["The true label is ", name, ". "]
         return ["No true label was given: the loss takes ", name, " for it. "]
+    if not explanation.target_known:
+        gives = explanation.model.task.gives
+        return [f"No true {gives} were given: the loss takes the predicted ones for them. "]
     if explanation.model.task.gives == "labels":
         return ["True are ", *_named(explanation, np.flatnonzero(explanation.target[0] >= 0.5).tolist()), ". "]
     return []

@@ -36,7 +36,7 @@ def counts(explanation: Explanation, what: Array, most: int) -> str:
 def verdict(explanation: Explanation) -> str:
     """For how many pixels the network is right."""
     if not explanation.target_known:
-        return "No true classes were given: the loss takes the predicted ones for them. "
+        return f"No true {explanation.model.task.gives} were given: the loss takes the predicted ones for them. "
     there = true(explanation) >= 0.5
     right = said(explanation) == there
     if explanation.model.task.gives == "classes":
@@ -56,11 +56,12 @@ def outcome(explanation: Explanation, most: int) -> Html:
     given = explanation.scores if explanation.probabilities is None else explanation.probabilities
     name = "values" if gives == "values" else "scores" if explanation.probabilities is None else "probabilities"
     part = {"classes": "class", "labels": "label"}.get(gives, "output")
+    names = [explanation.label(index) for index in range(len(given))] if explanation.model.labels else []
     groups = {f"The {name}": given, "The target": true(explanation), "The difference": given - true(explanation)}
     parts = [
         piece
         for heading, array in groups.items()
-        for piece in (tag("h3", heading), figures.gallery(array, heading, most, part=part))
+        for piece in (tag("h3", heading), figures.gallery(array, heading, most, part=part, names=names))
     ]
     return joined([*parts, None if gives == "values" else _table(explanation, most)])
 

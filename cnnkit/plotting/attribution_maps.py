@@ -21,15 +21,15 @@ EDGE, TOP, BELOW, BETWEEN, BAR, THICK = 0.35, 1.25, 1.0, 0.45, 1.45, 0.2
 """Inches beside, over and below the images, between them, for the bar with its numbers, and of a bar."""
 LETTER = 0.12
 """Inches of a letter of a caption, of which there are as many as the image is wide."""
-FAINT = 0.2
-"""The contrast that the image keeps below its map."""
+OUTLINE, WIDTH = "#404040", 1.2
+"""Of the image over its map."""
 
 
 @picture
 def draw_attribution(
     image: Array, values: Array, title: str, *, caption: str = "", method: str = "", scale: str = "attribution"
 ) -> Figure:
-    """An image, and beside it a map over the same image, faint: orange speaks for the answer, blue against it.
+    """An image, and beside it a map with the image's outline: orange speaks for the answer, blue against it.
 
     image: (C, H, W), 1 or 3 channels, in the dataset's own units; values: (H, W), or (C, H, W), which are added up for
     each pixel, as `attribute` gives them for the image; caption, method: what stands over the two; scale: what the
@@ -68,14 +68,21 @@ def draw_attribution(
 
 
 def _over(axes: Axes, image: Array, values: Array) -> ScalarMappable:
-    """The map over the faint image, whose ground is white, so that colours are those of the bar."""
-    low, high = value_range(image[None])
-    grey = np.clip((np.nan_to_num(image.astype(np.float64), posinf=high, neginf=low) - low) / (high - low), 0, 1)
-    lightness = grey.mean(axis=0)
-    if len(image) == 1 and np.median(lightness) < 0.5:  # what is light on dark, as digits are
-        lightness = 1 - lightness
+    """The map in the colours of the bar, with the outline of the image, halfway from its darkest to its lightest.
+
+    Its own greys would make other colours of the map's.
+    """
     scale = _scale(values)
-    axes.imshow((1 - FAINT + FAINT * lightness)[..., None] * _tint(scale, values), interpolation="nearest")
+    axes.imshow(_tint(scale, values), interpolation="nearest")
+    low, high = value_range(image[None])
+    lightness = np.nan_to_num(image.astype(np.float64), nan=low, posinf=high, neginf=low).mean(axis=0)
+    darkest, lightest = float(lightness.min()), float(lightness.max())
+    if darkest < lightest:  # else there is none
+        height, width = lightness.shape
+        x, y = np.arange(-1, width + 1), np.arange(-1, height + 1)
+        beyond = np.pad(lightness, 1, "edge")  # pixels have their values in the middle: lines shall reach the frame
+        axes.contour(x, y, beyond, levels=[(darkest + lightest) / 2], colors=OUTLINE, linewidths=WIDTH)
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     return scale
 
 

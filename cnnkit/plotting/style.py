@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, ParamSpec
 
+from cnnkit.class_indices import is_background
 from cnnkit.errors import PlotError
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def class_colours(labels: Sequence[str], classes: int) -> list[str]:
     """The colours of classes of pixels, such as "#0072B2"; a class that is called background is pale."""
     colours, taken = [], 0
     for index in range(classes):
-        if index < len(labels) and labels[index].lower() == "background":
+        if index < len(labels) and is_background(labels[index]):
             colours.append(GROUND)
             continue
         hue = taken * 0.618 % 1  # of many, neighbours are far apart

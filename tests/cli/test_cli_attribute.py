@@ -41,17 +41,93 @@ def test_a_picture_and_its_numbers(method: Any, cli_with_models: Any, tmp_path: 
     assert document["score"] == pytest.approx(model.logits(DIGITS.x[4:5]).max(), rel=1e-5)
     assert document["layer"] == ("relu_1" if method == "gradcam" else None)
     np.testing.assert_allclose(document["map"], attribute(model, DIGITS.x[4:5], method=method)[0], rtol=1e-4, atol=1e-9)
-    assert document["path"] == f"net-1-{method}.png"
+    assert document["path"] == f"net-1-one-{method}.png"
     with Image.open(tmp_path / document["path"]) as picture:
         assert picture.size == (1600, 900)
 
 
 def test_a_test_sample(trained: Any) -> None:
     document = trained("attribute", "tiny@1", "--sample", "4", "--method", "gradient", "--json").document
-    assert document["image"] == "test sample 4 of Digits()"
+    assert (document["image"], document["path"]) == ("test sample 4 of Digits()", "tiny-1-sample-4-gradient.png")
     assert np.array_equal(document["map"], attribute(Registry().load("tiny@1"), DIGITS.x[4:5], method="gradient")[0])
     refused = trained("attribute", "tiny@1", "--sample", "4", "--method", "gradient", "--fit")
     assert refused.err == "error: --fit and --invert prepare image files, and --sample N is none: remove them\n"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "gives", "true"),
+    [
+        ("Digits()", "classes", lambda y: str(y)),
+        ("MeanInk(Digits())", "values", lambda y: f"{y[0]:.6g}"),
+        ('Overlapping(Digits(), targets="labels")', "labels", lambda y: ", ".join(map(str, np.flatnonzero(y)))),
+    ],
+)
+def test_what_is_true_of_a_test_sample_is_said(dataset: str, gives: Any, true: Any, cli: Any, tmp_path: Path) -> None:
+    data = load_dataset(dataset)
+    outputs = 1 if gives == "values" else 10
+    task = Task(gives, from_logits=gives != "values")
+    Registry().save(Sequential(["Flatten()", f"Dense({outputs})"], data.test.x.shape[1:], task=task), "net")
+    asked = ("attribute", "net", "--sample", "7", "--dataset", dataset, "--method", "gradient")
+    expected = true(data.test.y[7])
+    assert cli(*asked, "--json").document["true"] == expected
+    assert f"\ntrue    {expected}\n" in cli(*asked, "-o", "a.svg").out
+    assert f", true {expected}<" in (tmp_path / "a.svg").read_text("utf-8")
+    np.save(tmp_path / "one.npy", data.test.x[7])
+    assert cli("attribute", "net", "one.npy", "--method", "gradient", "--json").document["true"] is None
+
+
+def pixels(gives: Any, outputs: int, labels: list[str]) -> Sequential:
+    """Of each output the input, times 1, 2, ... for the outputs: the last class is that of all bright pixels."""
+    net = Sequential(
+        [f"Conv2D({outputs}, 1)"], (1, 4, 4), labels=labels, task=Task(gives, from_logits=gives != "values")
+    )
+    weights = np.arange(1, outputs + 1).reshape(-1, 1, 1, 1)
+    net.load_state({"conv2d_1.weight": weights, "conv2d_1.bias": np.array([0.5, 0, 0][:outputs])})
+    return net
+
+
+def test_of_pixels_it_says_which_are_counted(cli: Any, tmp_path: Path) -> None:
+    Registry().save(pixels("classes", 3, ["Background", "x", "y"]), "segment")
+    x = np.zeros((1, 4, 4), np.float32)
+    x[0, 1, :3] = 1
+    np.save(tmp_path / "one.npy", x)
+    asked = ("attribute", "segment", "one.npy", "--method", "gradient")
+    document = cli(*asked, "--json").document
+    assert (document["target"], document["pixels"], round(document["score"], 4)) == ("y", 3, 3)  # not most pixels
+    said = cli(*asked, "-o", "a.svg")
+    assert (said.err, "\nmean over  3 pixels predicted so\n" in said.out) == ("", True)
+    assert "what speaks for y (mean logit 3 of 3 pixels predicted so)" in (tmp_path / "a.svg").read_text("utf-8")
+    none = cli(*asked, "--class", "x")
+    assert none.err == "warning: no pixel is predicted to be x: the map is of the mean logit over all pixels\n"
+    assert "\nmean over  all 16 pixels, none of which is predicted so\n" in none.out
+    np.save(tmp_path / "one.npy", 0 * x)
+    assert cli(*asked, "--json").document["target"] == "Background"
+
+
+def test_of_signals_it_counts_positions(cli: Any, tmp_path: Path) -> None:
+    task = Task("classes", from_logits=True)
+    Registry().save(Sequential(["Conv1D(3, 1)"], (1, 6), task=task), "net")
+    np.save(tmp_path / "one.npy", np.zeros((1, 6)))
+    result = cli("attribute", "net", "one.npy", "--method", "gradient", "--class", "2")
+    assert "no position is predicted to be class 2: the map is of the mean logit over all positions" in result.err
+    assert "\nmean over  all 6 positions, none of which is predicted so\n" in result.out
+
+
+def test_a_value_of_each_pixel_is_no_value_of_0(cli: Any, tmp_path: Path) -> None:
+    Registry().save(pixels("values", 1, []), "denoise")
+    np.save(tmp_path / "one.npy", np.ones((1, 4, 4)))
+    said = cli("attribute", "denoise", "one.npy", "--method", "gradient", "-o", "a.svg")
+    assert "\noutput     0\nvalue      1.5\nmean over  all 16 pixels\n" in said.out
+    assert "what speaks for the value (mean 1.5 of all 16 pixels)" in (tmp_path / "a.svg").read_text("utf-8")
+
+
+def test_a_map_without_anything_is_said_to_be_one(cli_with_models: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.zeros((1, 8, 8)))
+    result = cli_with_models("attribute", "net", "one.npy", "--class", "3", "--method", "occlusion", "-o", "a.svg")
+    assert result.err == (
+        "warning: by this method nothing speaks for no. 3, the map is 0 everywhere: use another --method\n"
+    )
+    assert ">occlusion: 0 everywhere<" in (tmp_path / "a.svg").read_text("utf-8")
 
 
 def test_options_and_what_is_printed(cli_with_models: Any, tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from cnnkit import Registry, Sequential, api, load_dataset
 from cnnkit.evaluation.calibration import calibration
 from cnnkit.evaluation.confusion import confusion_matrix
+from cnnkit.types import Task
 
 DIGITS = load_dataset("Digits()")
 
@@ -173,8 +174,60 @@ def test_loss_and_metrics_are_shown_where_the_classes_do_not_fit_into_memory(
     assert "no results per class: not enough memory for 10 classes" in result.err
 
 
+def test_short_labels_need_no_numbers(cli: Any) -> None:
+    _own(3, ("none", "0", "1"))
+    _, classes, confusion = _tables(cli("evaluate", "own", "--dataset", "Arrays('own.npz')").out)
+    assert [line.split()[0] for line in classes[1:]] == ["none", "0", "1"]
+    assert classes[3].endswith("  none (2)")
+    assert confusion[0].split() == ["true", "\\", "predicted", "none", "0", "1"]
+
+
+def test_classes_of_pixels_have_their_intersection_over_union(cli: Any) -> None:
+    data = load_dataset("Overlapping(Digits())")
+    Registry().save(Sequential(["Conv2D(11, 1)"], (1, 12, 12), labels=data.labels), "net")
+    classes = _tables(cli("evaluate", "net", "--dataset", "Overlapping(Digits())").out)[1]
+    assert classes[0].split()[:6] == ["class", "pixels", "precision", "recall", "F1", "IoU"]
+    said, there = api.load_model("net").predict(data.test.x) == 0, data.test.y == 0
+    background = cli("evaluate", "net", "--dataset", "Overlapping(Digits())", "--json").document["classes"][0]
+    assert background["iou"] == pytest.approx((said & there).sum() / (said | there).sum())
+    assert float(classes[1].split()[5]) == pytest.approx(background["iou"], rel=1e-5)
+
+
+@pytest.mark.parametrize("layers", [["Flatten()", "Dense(3)"], ["Conv2D(3, 1)"]])
+def test_each_of_several_labels_has_its_line(layers: list[str], cli: Any) -> None:
+    rng = np.random.default_rng(5)
+    model = Sequential(layers, (1, 2, 2), labels=["a", "b", "c"], task=Task("labels", from_logits=True))
+    y = rng.integers(0, 2, (20, *model.output_shape))
+    y[:, 2] = 0
+    x = rng.normal(size=(20, 1, 2, 2)).astype(np.float32)
+    np.savez("own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    Registry().save(model, "own")
+    asked = ("evaluate", "own", "--dataset", "Arrays('own.npz')", "--loss", "BinaryCrossEntropy()")
+    result = cli(*asked)
+    of_pixels = y.ndim > 2
+    table = [line.split() for line in _tables(result.out)[1]]
+    assert table[0] == [
+        "label",
+        "pixels" if of_pixels else "samples",
+        "precision",
+        "recall",
+        "F1",
+        *["IoU"] * of_pixels,
+    ]
+    said, there = (np.moveaxis(one, 1, -1).reshape(-1, 3) for one in (model.predict_proba(x) >= 0.5, y == 1))
+    expected = precision_recall_fscore_support(there, said, average=None, zero_division=np.nan)
+    entries = cli(*asked, "--json").document["labels"]
+    for place, (entry, line) in enumerate(zip(entries, table[1:], strict=True)):
+        assert (entry["label"], entry["samples"]) == ("abc"[place], there[:, place].sum())
+        for name, values in zip(("precision", "recall", "f1"), expected, strict=False):
+            assert (np.nan if entry[name] is None else entry[name]) == pytest.approx(values[place], nan_ok=True)
+        assert line[:2] == [entry["label"], str(entry["samples"])]
+        assert ("iou" in entry) == of_pixels
+    assert table[3][3] == "nan"  # the label is never there, so that there is no recall
+
+
 def test_long_labels_are_numbered_so_that_the_matrix_stays_narrow(cli: Any) -> None:
-    _own(3, ("a cat", "[bold]dog", "horse\x1b[2J"))
+    _own(3, ("a cat", "[bold]dog", "horse\x1b[2J" + 40 * "x"))
     result = cli("evaluate", "own", "--dataset", "Arrays('own.npz')")
     _, classes, confusion = _tables(result.out)
     assert classes[2].startswith("1 [bold]dog")

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnkit import api
+from cnnkit import Registry, Sequential, api
 from cnnkit.data import load_dataset
+from cnnkit.types import Task
 
 IMAGES = np.asarray(load_dataset("Digits()").test.x)
 
@@ -40,13 +41,29 @@ def test_predictions_are_those_of_the_library(trained: Any, tmp_path: Path, shap
 
 def test_top_gives_the_most_probable_labels_in_order(trained: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", IMAGES[0])
-    rows = trained("predict", "tiny", "one.npy", "--top", "99", "--json").document["predictions"]
+    document = trained("predict", "tiny", "one.npy", "--top", "99", "--json").document
+    assert document["ref"] == "tiny@1"  # the version that answered
+    rows = document["predictions"]
     assert len(rows) == 1
     values = [entry["probability"] for entry in rows[0]["top"]]
     assert len(values) == 10
     assert rows[0]["top"][0] == {"label": rows[0]["label"], "probability": rows[0]["probability"]}
     assert values == sorted(values, reverse=True)
     assert sum(values) == pytest.approx(1)
+
+
+def test_labels_that_are_not_predicted_are_told_apart(cli: Any, tmp_path: Path) -> None:
+    net = Sequential(["Flatten()"], (1, 1, 3), labels=["a", "b", "c"], task=Task("labels", from_logits=True))
+    Registry().save(net, "net")
+    np.save(tmp_path / "one.npy", np.array([[[0.0, 3, -1]]]))
+    (row,) = cli("predict", "net", "one.npy", "--json").document["predictions"]
+    assert ([one["label"] for one in row["labels"]], "top" in row) == (["b", "a"], False)
+    (row,) = cli("predict", "net", "one.npy", "--top", "3", "--json").document["predictions"]
+    assert [(one["label"], one["predicted"]) for one in row["top"]] == [("b", True), ("a", True), ("c", False)]
+    assert "labels" not in row
+    table = [line.split() for line in cli("predict", "net", "one.npy", "--top", "3").out.splitlines()]
+    assert table[0] == ["file", "index", "label", "probability", "predicted"]
+    assert [line[4:] for line in table[1:]] == [["yes"], ["yes"], []]
 
 
 def test_a_table_names_every_file_in_full(trained: Any, tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_numbers_that_are_not_finite_are_shown_as_such() -> None:
     state["dense_1.bias"][:] = np.inf
     model.load_state(state)
     with pytest.raises(
-        ConfigError, match=r"gives NaN for the image: its weights .* predicts no class: give the true one"
+        ConfigError, match=r"gives NaN for the image: its weights .* predicts nothing: give what is true"
     ):
         explained(model)
     explanation = explained(model, target=0)

@@ -59,12 +59,11 @@ def test_values_stand_beside_the_true_ones() -> None:
 @pytest.mark.parametrize(
     ("task", "target", "message"),
     [
-        (Task("values"), None, "net gives 3 values: expected the true values, 3 of them; got none"),
         (Task("values"), 1, "net gives 3 values: expected the true values, 3 of them; got 1"),
-        (LABELS, None, "net gives any of 3 labels: expected the true labels, zeros and ones, 3 of them; got none"),
+        (LABELS, 1, "net gives any of 3 labels: expected the true labels, zeros and ones, 3 of them; got 1"),
     ],
 )
-def test_what_gives_no_classes_needs_the_true_ones(task: Task, target: Any, message: str) -> None:
+def test_targets_of_what_gives_no_classes_must_fit(task: Task, target: Any, message: str) -> None:
     model = network("Flatten()", "Dense(3)", task=task)
     with pytest.raises(ConfigError) as error:
         explain(model, image(model.input_shape), target=target, title="net")
@@ -90,6 +89,10 @@ def test_classes_of_pixels_stand_beside_the_true_ones() -> None:
     counts = [str(((predicted == 1) & chosen).sum()) for chosen in (predicted == 1, MAP == MAP, MAP == 1)]
     assert f"sea{counts[0]}21{counts[2]}" in found.sections["outcome"]
     assert "This is so for each pixel." in found.sections["outcome"]
+    assert all(found.sections["outcome"].count(f"{name} ") >= 3 for name in model.labels)  # of each kind of picture
+    assert "class 0" not in found.sections["outcome"]
+    unnamed = network("Conv2D(3, 1)", task=CLASSES)
+    assert "class 2" in read(explain(unnamed, image(unnamed.input_shape), target=MAP)).sections["outcome"]
     assert explanation.predicted is None
     assert explanation.trace.loss == pytest.approx(-np.log(np.take_along_axis(_p(model, x), MAP[None], 0)).mean())
     assert all(layer.check.ok for layer in explanation.trace.layers if layer.check)
@@ -106,6 +109,31 @@ def test_classes_of_pixels_need_not_be_known() -> None:
     assert "No true classes were given: the loss takes the predicted ones for them." in text(
         read(explanation), explanation
     )
+
+
+@pytest.mark.parametrize("task", [LABELS, Task("values")])
+@pytest.mark.parametrize("layers", [("Flatten()", "Dense(3)"), ("Conv2D(3, 1)",)])
+def test_without_the_true_labels_or_values_the_loss_takes_the_predicted_ones(task: Task, layers: Any) -> None:
+    model = network(*layers, task=task)
+    explanation = explain(model, image(model.input_shape))
+    x = explanation.image[None]
+    expected = model.predict_proba(x) >= 0.5 if task.gives == "labels" else model.outputs(x)
+    assert np.array_equal(explanation.target, expected)
+    assert not explanation.target_known
+    assert f"No true {task.gives} were given: the loss takes the predicted ones for them. The loss is" in text(
+        read(explanation), explanation
+    )
+    assert all(layer.check.ok for layer in explanation.trace.layers if layer.check)
+    model.load_state({name: np.full_like(value, np.nan) for name, value in model.state().items()})
+    with pytest.raises(ConfigError, match=r"gives NaN for the image: .* predicts nothing: give what is true"):
+        explain(model, image(model.input_shape))
+
+
+def test_a_loss_that_compares_samples_has_none_to_compare() -> None:
+    model = network("Flatten()", "Dense(3)", task=Task("values"))
+    with pytest.raises(ConfigError, match=r"SupCon\(.*\) compares samples .* choose another loss, such as MSE\(\)"):
+        explain(model, image(model.input_shape), loss="SupCon()")
+    assert explain(model, image(model.input_shape), loss="MSE()").trace.loss == 0
 
 
 def test_shares_of_the_classes_of_pixels_are_a_target() -> None:
@@ -125,7 +153,7 @@ def test_labels_and_values_of_pixels_are_pictures() -> None:
     found = read(explain(model, image(model.input_shape), target=target)).sections["outcome"]
     assert "The values" in found
     assert "The difference" in found
-    assert "output 2" in found
+    assert "land " in found
 
 
 @pytest.mark.parametrize(
@@ -136,7 +164,7 @@ def test_labels_and_values_of_pixels_are_pictures() -> None:
         (CLASSES, MAP / 1.0, "expected the true class indices, of shape (9, 7); got an array of shape (9, 7)"),
         (CLASSES, MAP + 1, "expected a class from 0 to 2, got 1 to 3"),
         (LABELS, MAP, "expected the true labels, zeros and ones, of shape (3, 9, 7); got an array of shape (9, 7)"),
-        (Task("values"), None, "expected the true values, of shape (3, 9, 7); got none"),
+        (Task("values"), MAP, "expected the true values, of shape (3, 9, 7); got an array of shape (9, 7)"),
     ],
 )
 def test_targets_of_pixels_that_do_not_fit_are_refused(task: Task, target: Any, message: str) -> None:

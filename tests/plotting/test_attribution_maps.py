@@ -11,8 +11,6 @@ from cnnkit.errors import PlotError
 from cnnkit.plotting.attribution_maps import draw_attribution
 from cnnkit.plotting.style import BLUE, VERMILION
 
-GROUND, INK = 1.0, 0.8
-
 
 def over(image: Any, values: Any) -> Any:
     """The pixels of the map over the image, and its scale."""
@@ -30,15 +28,15 @@ def rgb(colour: str) -> Any:
 
 def test_for_against_and_neither() -> None:
     image = np.zeros((1, 2, 3), np.uint8)
-    image[0, 1, 2] = 255  # light on dark: becomes grey on white
+    image[0, 1, 2] = 255
     values = np.array([[2.0, -2, 0], [1, np.nan, 0]])
     shown, limits = over(image, values)
     assert limits == (-2, 2)
-    np.testing.assert_allclose(shown[0, 0], rgb(VERMILION) * GROUND, atol=0.01)
-    np.testing.assert_allclose(shown[0, 1], rgb(BLUE) * GROUND, atol=0.01)
-    np.testing.assert_allclose(shown[0, 2], GROUND, atol=0.01)
-    np.testing.assert_allclose(shown[1, 1], GROUND, atol=0.01)
-    np.testing.assert_allclose(shown[1, 2], INK, atol=0.01)
+    np.testing.assert_allclose(shown[0, 0], rgb(VERMILION), atol=0.01)
+    np.testing.assert_allclose(shown[0, 1], rgb(BLUE), atol=0.01)
+    np.testing.assert_allclose(shown[0, 2], 1, atol=0.01)
+    np.testing.assert_allclose(shown[1, 1], 1, atol=0.01)
+    np.testing.assert_allclose(shown[1, 2], 1, atol=0.01)  # the colour of the bar's 0, whatever is in the image
     np.testing.assert_allclose(shown[1, 0], (rgb(VERMILION) + 1) / 2, atol=0.01)
 
 
@@ -48,9 +46,21 @@ def test_channels_are_added_up_and_what_is_never_negative_begins_at_0() -> None:
     image = np.zeros((3, 2, 3), np.uint8)
     shown, limits = over(image, values)
     assert limits == (0, 6)
-    np.testing.assert_allclose(shown[0, 0], rgb(VERMILION) * INK, atol=0.01)  # a photograph stays dark on light
-    np.testing.assert_allclose(shown[1, 1], INK, atol=0.01)
+    np.testing.assert_allclose(shown[0, 0], rgb(VERMILION), atol=0.01)
+    np.testing.assert_allclose(shown[1, 1], 1, atol=0.01)
     assert over(image, np.zeros((2, 3)))[1] == (0, 1)
+
+
+def test_the_map_has_the_outline_of_the_image() -> None:
+    image = np.zeros((1, 4, 5), np.uint8)
+    image[0, :, 2:] = 200  # light from the middle of pixels 1 and 2 to the frame
+    axes = draw_attribution(image, np.zeros((4, 5)), "a title").axes[1]
+    (outline,) = axes.collections
+    (line,) = [np.asarray(path.vertices) for path in outline.get_paths()]
+    np.testing.assert_allclose(line[:, 0], 1.5)
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-0.5, 4.5), (3.5, -0.5))
+    assert (line[:, 1].min(), line[:, 1].max()) == (-1, 4)
+    assert not draw_attribution(0 * image, np.zeros((4, 5)), "a blank image").axes[1].collections
 
 
 def test_a_signal_has_its_curves_before_the_map() -> None:
