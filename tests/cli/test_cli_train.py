@@ -14,6 +14,7 @@ from PIL import Image
 
 from cnnkit import Registry
 from cnnkit.network import Objective
+from cnnkit.training.recipe import recipe_descriptions
 from cnnkit.training.trainer import Trainer
 
 PARTS = ("program", "samples", "parameters", "gradients", "optimizer", "workspaces", "processes")
@@ -29,6 +30,19 @@ def test_train_registers_the_model_and_says_how_to_go_on(cli: Any, tmp_path: Pat
     assert "epoch 1/1  loss" in result.err
     for line in ("cnnkit evaluate tiny@1", "cnnkit export tiny@1", "cnnkit plot tiny@1"):
         assert f"  {line}\n" in result.out
+
+
+def test_all_recipes_that_ship_are_listed(cli: Any) -> None:
+    result = cli("train", "--list")
+    about = recipe_descriptions()
+    assert (result.code, result.err) == (0, "")
+    heading, *lines = result.out.splitlines()
+    assert heading.split(maxsplit=1) == ["recipe", "what it trains"]
+    assert dict(line.split(maxsplit=1) for line in lines) == about
+    listed = [{"recipe": name, "description": text} for name, text in about.items()]
+    assert cli("train", "--list", "--json").document == listed
+    refused = cli("train", "digits", "--list")
+    assert (refused.code, refused.err) == (2, "error: --list trains nothing: remove --list, or digits\n")
 
 
 def test_the_commands_to_go_on_with_work_as_printed(cli: Any, tmp_path: Path) -> None:
