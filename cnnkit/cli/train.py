@@ -73,8 +73,8 @@ RecipeSource = Annotated[
     str | None,
     typer.Argument(
         metavar="RECIPE",
-        help="Name of a recipe that ships with cnnkit (see --list), path of a .toml file, or your data: a folder of images, "
-        '.npz, .h5 or .csv, or a dataset such as \'Table("data.csv", "kind")\'; default: digits.',
+        help="Name of a recipe that ships with cnnkit (see --list), path of a .toml file, or your data: a folder of "
+        'images, .npz, .h5 or .csv, or a dataset such as \'Table("data.csv", "kind")\'; default: digits.',
     ),
 ]
 
