@@ -78,14 +78,19 @@ def _described(source: str, overrides: list[str] | None, data_dir: str | None) -
 
 
 def _document(model: Network) -> dict[str, object]:
+    from cnnkit.network.graph.summary import counted, totals
+
+    found = counted(model.nodes)
     nodes = [
         {
-            "name": node.name,
-            "layer": repr(node.layer),
-            "inputs": node.inputs,
-            "output": node.out_shape,
-            "operations": node.cost and node.cost.operations,
+            "name": one.node.name,
+            "layer": repr(one.node.layer),
+            "inputs": one.inputs,
+            "output": one.node.out_shape,
+            "parameters": one.parameters,
+            "products": one.cost and one.cost.products,
+            "operations": one.cost and one.cost.operations,
         }
-        for node in model.nodes
+        for one in found
     ]
-    return {"input": model.input_shape, "nodes": nodes, "parameters": model.parameter_count()}
+    return {"input": model.input_shape, "nodes": nodes, **totals(found)}

@@ -207,9 +207,11 @@ def test_summary_of_a_recipe_and_of_its_model_is_the_same(trained: Any) -> None:
     assert described.out == registered.out
     assert "dense_1    Dense(10)" in described.out
     document = trained("summary", "tiny@1", "--json").document
-    assert document["parameters"] == 650
-    dense = {"name": "dense_1", "layer": "Dense(10)", "inputs": [0], "output": [10], "operations": 1280}
-    assert document["nodes"][-1] == dense
+    sums = {"parameters": 650, "products": 640, "operations": 1280}
+    assert {name: document[name] for name in sums} == sums
+    flatten, dense = document["nodes"]
+    assert (flatten["inputs"], flatten["parameters"], flatten["products"]) == (["input"], 0, 0)
+    assert dense == {"name": "dense_1", "layer": "Dense(10)", "inputs": ["flatten_1"], "output": [10]} | sums
 
 
 def test_profile_shows_what_each_step_costs(cli: Any) -> None:
