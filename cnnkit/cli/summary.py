@@ -45,7 +45,7 @@ def summary(
         record = Registry(registry).read(subject)
         model, title = record.model(), record.version.ref
     else:
-        model, title = _described(subject, overrides, data_dir)
+        model, title = _described(subject, overrides, data_dir, registry)
     if graph:
         write_network(model, title, graph)
     if as_json:
@@ -68,12 +68,14 @@ def say_layers(model: Network) -> None:
     say(table.total)
 
 
-def _described(source: str, overrides: list[str] | None, data_dir: str | None) -> tuple[Network, str]:
+def _described(
+    source: str, overrides: list[str] | None, data_dir: str | None, registry: str | None
+) -> tuple[Network, str]:
     """The network of a recipe, and its name."""
     from cnnkit.data import load_dataset
     from cnnkit.training.assembly import planned_model
 
-    recipe = resolve(source, overrides, data_dir)
+    recipe = resolve(source, overrides, data_dir, registry)
     return planned_model(recipe, load_dataset(recipe.data.dataset, data_dir)), recipe.model.name
 
 

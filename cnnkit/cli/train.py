@@ -120,9 +120,8 @@ def train(
     changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "fraction": fraction}
     here = Surroundings(registry, data_dir, 1 if with_profile and workers is None else workers)
     if resume is None:
-        resolved = _within(
-            resolve(recipe or "digits", overrides, data_dir, **changes, saved_as=save_recipe), time, here, epochs
-        )
+        resolved = resolve(recipe or "digits", overrides, data_dir, registry, **changes, saved_as=save_recipe)
+        resolved = _within(resolved, time, here, epochs)
         if save_recipe is not None:
             write_recipe(resolved, save_recipe)
         if chosen := next((name for name, is_chosen in trials.items() if is_chosen), ""):

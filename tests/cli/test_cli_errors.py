@@ -141,6 +141,17 @@ def test_a_choice_and_a_bound_are_told_in_plain_words(cli: Any, arguments: tuple
     )
 
 
+@pytest.mark.parametrize("command", ["summary", "gradcheck", "train"])
+def test_the_bare_name_of_a_registered_model_is_told(trained: Any, tmp_path: Path, command: str) -> None:
+    (tmp_path / "tiny.toml").unlink()
+    expected = "error: tiny is a registered model, not a recipe: name one of its versions, such as tiny@latest\n"
+    result = trained(command, "tiny")
+    assert (result.code, result.out, result.err) == (2, "", expected)
+    other = trained(command, "tinier")
+    assert other.code == 2
+    assert "registered model" not in other.err
+
+
 def test_swapped_arguments_are_told(trained: Any, tmp_path: Path) -> None:
     (tmp_path / "img.png").touch()
     for arguments, right in (
