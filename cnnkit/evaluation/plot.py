@@ -358,4 +358,4 @@ def _trained_on(shown: Record | Run | Network) -> str:
     dataset = (
         None if isinstance(shown, Network) else shown.dataset if isinstance(shown, Run) else shown.manifest.dataset
     )
-    return (dataset or {"name": "MNIST()"})["name"]
+    return (dataset or {"name": "Arrays('data.npz')"})["name"]
