@@ -125,8 +125,8 @@ def test_a_model_without_a_recorded_dataset_asks_for_a_file_that_can_fit(cli: An
     result = cli("evaluate", "own@1")
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        "error: the model does not record its training dataset, as after a training on arrays: keep samples of its kind "
-        'in a file, as np.savez("data.npz", x=x, y=y) does, and give that: --dataset \'Arrays("data.npz")\'\n'
+        "error: the model does not record its training dataset, as after a training on arrays: keep samples of its "
+        'kind in a file, as np.savez("data.npz", x=x, y=y) does, and give that: --dataset \'Arrays("data.npz")\'\n'
     )
 
 
