@@ -17,7 +17,7 @@ MOST_CHANNELS = 40
 
 
 def cost(kind: str, subject: Subject) -> str:
-    """What a kind will compute, to be told before; "" for one that takes no time. Raises PlotError if it does not fit."""
+    """What a kind will compute, to be told before; "" for one that takes no time. PlotError if it does not fit."""
     if kind == "landscape":
         from cnnkit.evaluation.landscape import MOST_SAMPLES, SIDE
 
