@@ -27,6 +27,7 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import say_json, say_pairs, say_table, warn
 from cnnkit.waiting_line import waiting
+from cnnkit.wording import percent
 
 if TYPE_CHECKING:
     from cnnkit.attribution import Attribution
@@ -171,7 +172,7 @@ def attribute(
         )
         return
     facts: dict[str, object] = {"model": version.ref, "image": source}
-    facts[NOUNS[model.task.gives]] = name if share is None else f"{name} ({100 * share:.1f} %)"
+    facts[NOUNS[model.task.gives]] = name if share is None else f"{name} ({percent(share)})"
     facts["number" if model.task.gives == "values" else "logit"] = float(found.scores[0])
     facts["method"] = f"{found.method} of {found.layer}" if found.layer else found.method
     if gap is not None:

@@ -8,6 +8,7 @@ from cnnkit.attribution import Attribution
 from cnnkit.attribution.score import NOUNS
 from cnnkit.network import Network
 from cnnkit.types import Array
+from cnnkit.wording import percent
 
 SCALES = {
     "gradcam": "Grad-CAM: weighted maps of the layer",
@@ -37,7 +38,6 @@ def write_attribution(
     the model, and where the image is from. Raises PlotError if it cannot be written.
     """
     from cnnkit.plotting.attribution_maps import draw_attribution
-    from cnnkit.plotting.predictions import percent
     from cnnkit.plotting.saving import save
 
     index, is_value = int(found.targets[0]), model.task.gives == "values"

@@ -20,7 +20,7 @@ from cnnkit.network import INPUT, Network, Node
 from cnnkit.training.run import Run
 from cnnkit.types import Array, Data, Shape
 from cnnkit.user_folders import expanded
-from cnnkit.wording import did_you_mean
+from cnnkit.wording import did_you_mean, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -338,8 +338,6 @@ def _described(node: Node) -> str:
 
 def _told(subject: Subject, at: int) -> str:
     """What the model says about a sample, and what it is."""
-    from cnnkit.plotting.predictions import percent
-
     model = subject.model
     if not np.issubdtype(subject.samples.y.dtype, np.integer) or len(model.output_shape) != 1:
         return ""
