@@ -1,4 +1,4 @@
-"""Pieces of texts for people: counted nouns, shapes, near misses of a name, and long texts and lists cut short."""
+"""Pieces of texts for people: counted nouns, shapes, near misses of a name, shares, and long texts and lists cut."""
 
 from __future__ import annotations
 
@@ -36,3 +36,15 @@ def thinned(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+
+
+def first_of(texts: Sequence[str], most: int) -> str:
+    """The first ones with commas between, and an ellipsis for the others."""
+    return ", ".join([*texts[:most], *(["…"] if len(texts) > most else [])])
+
+
+def percent(probability: float) -> str:
+    """A probability as text; near 1, a decimal tells a confident model from an almost confident one."""
+    if 0.9995 <= probability < 1:
+        return ">99.9%"
+    return f"{probability:.1%}" if 0.99 < probability < 1 else f"{probability:.0%}"

@@ -259,6 +259,8 @@ def test_the_public_function_writes_one_picture(tmp_path: Path) -> None:
     plot([ref, ref], "compare", tmp_path / "c.png", registry=tmp_path / "registry")
     with pytest.raises(PlotError, match=r'confusion shows test samples: give the dataset, such as data="Digits\(\)"'):
         plot(ref, "confusion", tmp_path / "d.png", registry=registry)
+    with pytest.raises(PlotError, match=r"give the dataset, such as data=\"Arrays\('data.npz'\)\""):
+        plot(_network(), "confusion", tmp_path / "d.png")
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["a.svg", "b.pdf", "c.png"]
 
 

@@ -286,6 +286,20 @@ def test_no_more_pictures_are_kept_than_are_drawn(
     assert drawn == [str(folder / f"{index}.png") for index in range(3)]
 
 
+def test_a_caption_that_names_only_some_says_so() -> None:
+    labels = ("background", "7", "4", "1")
+    captions = [
+        prediction._caption(one)
+        for one in (
+            prediction.Prediction("a.png", 0, labels[:3], counts=(9, 2, 1), inverted=True),
+            prediction.Prediction("a.png", 0, labels, counts=(9, 2, 1, 1), inverted=True),
+            prediction.Prediction("a.png", 0, values=(0.5, 1.0, 2.0, 3.0)),
+            prediction.Prediction("a.png", 0, ("7",), (0.9999,)),
+        )
+    ]
+    assert captions == ["inverted: background, 7, 4", "inverted: background, 7, 4, …", "0.5, 1, 2, …", "7  >99.9%"]
+
+
 def test_weights_that_are_not_finite_predict_nothing(tmp_path: Path) -> None:
     model = Sequential(["Flatten()", "Dense(10)"], (1, 8, 8))
     model.parameters.vector[:] = np.nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cnnkit.wording import counted, did_you_mean, shorten, sizes, thinned
+from cnnkit.wording import counted, did_you_mean, first_of, percent, shorten, sizes, thinned
 
 
 def test_a_noun_agrees_with_its_number() -> None:
@@ -32,6 +32,15 @@ def test_names_that_are_close(name: str, most: int, cutoff: float, question: str
 
 def test_what_stands_before_the_names() -> None:
     assert did_you_mean("digit", ["digits"], what="the recipe ") == "did you mean the recipe digits?"
+
+
+def test_a_list_that_is_cut_says_so() -> None:
+    assert [first_of("abcd"[:count], 3) for count in range(5)] == ["", "a", "a, b", "a, b, c", "a, b, c, …"]
+
+
+def test_only_certainty_is_100_percent() -> None:
+    shares = (0.5, 0.99, 0.9949, 0.99949, 0.9996, 0.9999999, 1.0)
+    assert list(map(percent, shares)) == ["50%", "99%", "99.5%", "99.9%", ">99.9%", ">99.9%", "100%"]
 
 
 def test_a_long_text_keeps_its_beginning() -> None:

@@ -27,6 +27,7 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import say_json, say_pairs, say_table, warn
 from cnnkit.waiting_line import waiting
+from cnnkit.wording import percent
 
 if TYPE_CHECKING:
     from cnnkit.attribution import Attribution
@@ -179,7 +180,7 @@ def attribute(
     facts: dict[str, object] = {"model": version.ref, "image": source}
     is_value = model.task.gives == "values"
     what = "output" if is_value else NOUNS[model.task.gives]
-    facts[what] = name if share is None else f"{name} ({100 * share:.1f} %)"
+    facts[what] = name if share is None else f"{name} ({percent(share)})"
     if true is not None:
         facts["true"] = true
     facts["value" if is_value else "logit"] = float(found.scores[0])

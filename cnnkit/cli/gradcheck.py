@@ -8,7 +8,7 @@ import typer
 
 from cnnkit.cli.options import DataFolder, Debug, Json, Overrides, RegistryFolder
 from cnnkit.cli.output import say, say_json
-from cnnkit.cli.recipe_arguments import resolve, shape_in
+from cnnkit.cli.recipe_arguments import refuse_model_name, resolve, shape_in
 from cnnkit.waiting_line import waiting
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def gradcheck(
     elif given := [n for n, v in (("--loss", loss), ("--set", overrides)) if v]:
         raise ConfigError(f"{given[0]} is for networks, and {subject} is a layer or a loss: leave it out")
     else:
+        refuse_model_name(subject, registry)
         kind = _kind(subject)
     target_shape = None if targets is None else _shape(targets, "--targets")
     if is_network:
@@ -139,7 +140,7 @@ def _of_network(
         model, samples = Registry(registry).load(subject), None
         expression = loss or LOSSES[model.task.gives]
     else:
-        recipe = resolve(subject, overrides, data_dir)
+        recipe = resolve(subject, overrides, data_dir, registry)
         if target_shape is not None:
             raise ConfigError(f"--targets is for losses and registered models; {subject} has data: leave it out")
         data = load_dataset(recipe.data.dataset, data_dir)

@@ -25,8 +25,8 @@ def plot(
         typer.Option(
             metavar="KIND",
             help="curves, filters, feature-maps, predictions, misclassified, confusion or calibration; maximisation or "
-            "landscape, which take some seconds; compare for several models. Default: all of the first seven that "
-            "apply.",
+            "landscape, which take seconds or minutes; compare for several models. Default: all of the first seven "
+            "that apply.",
         ),
     ] = None,
     output: Annotated[
@@ -61,7 +61,6 @@ def plot(
     """Draw pictures of models, as files."""
     from cnnkit.cli.recorded_components import chosen_dataset
     from cnnkit.evaluation.plot import write
-    from cnnkit.evaluation.plot_on_request import ON_REQUEST, cost
     from cnnkit.evaluation.plot_subject import Subject
     from cnnkit.registry import Record, Registry
     from cnnkit.registry.trust import trusted
@@ -78,10 +77,8 @@ def plot(
 
     store = Registry(registry)
     subjects = [subject(store.read(ref)) for ref in refs]
-    if kind in ON_REQUEST and len(subjects) == 1 and (told := cost(kind, subjects[0])):
-        note(f"{kind}: {told}")
     with waiting("drawing"):
-        files, left_out = write(subjects, kind, output)
+        files, left_out = write(subjects, kind, output, note)
     if as_json:
         say_json(
             {

@@ -22,6 +22,7 @@ def resolve(
     source: str,
     overrides: Sequence[str] | None,
     data_dir: str | None = None,
+    registry: str | None = None,
     *,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -32,12 +33,14 @@ def resolve(
 ) -> Recipe:
     """The recipe with `--set` applied first, then the flags that were given; the default one for data.
 
-    saved_as: the file that the recipe is to be written to, if there is one, for the note on what was chosen.
+    registry: where a model may have the name that no recipe has; saved_as: the file that the recipe is to be written
+    to, if there is one, for the note on what was chosen.
     Raises DataError for data that cannot be used, RecipeError for a recipe, key or value that is wrong, ConfigError if
-    the optimizer takes no learning rate.
+    the optimizer takes no learning rate, and for the name of a registered model.
     """
     from cnnkit.training.recipe_source import find_recipe, names_data
 
+    refuse_model_name(source, registry)
     recipe = find_recipe(source, overrides or (), data_dir)
     flags = {"train.epochs": epochs, "train.batch_size": batch_size, "train.seed": seed, "data.fraction": fraction}
     given = {key: value for key, value in flags.items() if value is not None}
@@ -46,6 +49,23 @@ def resolve(
     if names_data(source):
         note(_chosen(recipe, saved_as))
     return recipe
+
+
+def refuse_model_name(name: str, registry: str | None) -> None:
+    """Raise ConfigError for the name of a registered model without a version, unless a recipe or data is named so."""
+    from cnnkit.errors import ConfigError
+    from cnnkit.registry import Registry
+    from cnnkit.registry.references import is_name
+    from cnnkit.training.recipe import SUFFIX, recipe_names
+    from cnnkit.training.recipe_source import names_data
+
+    if not is_name(name) or name.endswith(SUFFIX) or name in recipe_names() or names_data(name):
+        return
+    store = Registry(registry)
+    if store.path.is_dir() and name in store.models():
+        raise ConfigError(
+            f"{name} is a registered model, not a recipe: name one of its versions, such as {name}@latest"
+        )
 
 
 def _chosen(recipe: Recipe, saved_as: Path | None) -> str:

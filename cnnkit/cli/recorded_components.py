@@ -84,7 +84,10 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
     from cnnkit.registry.trust import build, is_built_in
 
     if not manifest.dataset:
-        raise DataError("the model does not record its training dataset: give one, such as --dataset 'MNIST()'")
+        raise DataError(
+            "the model does not record its training dataset, as after a training on arrays: keep samples of its kind "
+            """in a file, as np.savez("data.npz", x=x, y=y) does, and give that: --dataset 'Arrays("data.npz")'"""
+        )
     name = manifest.dataset["name"]
     given = f"pass --dataset {shlex.quote(name)}"
     folder = Path(data_dir) if data_dir else default_data_dir()

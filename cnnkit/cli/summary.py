@@ -67,7 +67,7 @@ def summary(
         record = Registry(registry).read(subject)
         model, title = record.model(), record.version.ref
     else:
-        model, title = _described(subject, overrides, data_dir)
+        model, title = _described(subject, overrides, data_dir, registry)
     if graph:
         write_network(model, title, graph)
     if as_json:
@@ -90,12 +90,14 @@ def say_layers(model: Network) -> None:
     say(table.total)
 
 
-def _described(source: str, overrides: list[str] | None, data_dir: str | None) -> tuple[Network, str]:
+def _described(
+    source: str, overrides: list[str] | None, data_dir: str | None, registry: str | None
+) -> tuple[Network, str]:
     """The network of a recipe, and its name."""
     from cnnkit.data import load_dataset
     from cnnkit.training.assembly import planned_model
 
-    recipe = resolve(source, overrides, data_dir)
+    recipe = resolve(source, overrides, data_dir, registry)
     return planned_model(recipe, load_dataset(recipe.data.dataset, data_dir)), recipe.model.name
 
 
@@ -124,14 +126,19 @@ def _of_images(known: Architecture, shape: str) -> Network:
 
 
 def _document(model: Network) -> dict[str, object]:
+    from cnnkit.network.graph.summary import counted, totals
+
+    found = counted(model.nodes)
     nodes = [
         {
-            "name": node.name,
-            "layer": repr(node.layer),
-            "inputs": node.inputs,
-            "output": node.out_shape,
-            "operations": node.cost and node.cost.operations,
+            "name": one.node.name,
+            "layer": repr(one.node.layer),
+            "inputs": one.inputs,
+            "output": one.node.out_shape,
+            "parameters": one.parameters,
+            "products": one.cost and one.cost.products,
+            "operations": one.cost and one.cost.operations,
         }
-        for node in model.nodes
+        for one in found
     ]
-    return {"input": model.input_shape, "nodes": nodes, "parameters": model.parameter_count()}
+    return {"input": model.input_shape, "nodes": nodes, **totals(found)}

@@ -25,7 +25,7 @@ from cnnkit.cli.options import (
     Workers,
     expanded_path,
 )
-from cnnkit.cli.output import note, say_json, warn
+from cnnkit.cli.output import note, say_json, say_table, warn
 from cnnkit.cli.profile_table import costs_of, show_costs
 from cnnkit.cli.recipe_arguments import resolve, seconds_in, write_recipe
 from cnnkit.cli.training_report import Surroundings, document, show, show_resume
@@ -45,6 +45,7 @@ Time = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Train for as many epochs as fit into this time, such as 90s, 5m or 1h."),
 ]
+ListRecipes = Annotated[bool, typer.Option("--list", help="List the recipes that ship with cnnkit; train nothing.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trained; register nothing.")]
 FindLr = Annotated[bool, typer.Option("--find-lr", help="Find a learning rate by a short training; register nothing.")]
 OneBatch = Annotated[
@@ -72,14 +73,15 @@ RecipeSource = Annotated[
     str | None,
     typer.Argument(
         metavar="RECIPE",
-        help="Name of a recipe that ships with cnnkit, path of a .toml file, or your data: a folder of images, .npz, "
-        '.h5 or .csv, or a dataset such as \'Table("data.csv", "kind")\'; default: digits.',
+        help="Name of a recipe that ships with cnnkit (see --list), path of a .toml file, or your data: a folder of "
+        'images, .npz, .h5 or .csv, or a dataset such as \'Table("data.csv", "kind")\'; default: digits.',
     ),
 ]
 
 
 def train(
     recipe: RecipeSource = None,
+    list_recipes: ListRecipes = False,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -110,14 +112,16 @@ def train(
     """
     from cnnkit.registered_training import RegisteredTraining
 
+    if list_recipes:
+        _list(recipe, as_json)
+        return
     trials = {"--dry-run": dry_run, "--find-lr": find_lr, "--overfit-one-batch": one_batch}
     _check_alone([name for name, chosen in (trials | {"--profile": with_profile}).items() if chosen])
     changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "fraction": fraction}
     here = Surroundings(registry, data_dir, 1 if with_profile and workers is None else workers)
     if resume is None:
-        resolved = _within(
-            resolve(recipe or "digits", overrides, data_dir, **changes, saved_as=save_recipe), time, here, epochs
-        )
+        resolved = resolve(recipe or "digits", overrides, data_dir, registry, **changes, saved_as=save_recipe)
+        resolved = _within(resolved, time, here, epochs)
         if save_recipe is not None:
             write_recipe(resolved, save_recipe)
         if chosen := next((name for name, is_chosen in trials.items() if is_chosen), ""):
@@ -144,6 +148,19 @@ def train(
         raise typer.Exit(128 + run.signal)
     if run.warning:
         raise typer.Exit(1)
+
+
+def _list(recipe: str | None, as_json: bool) -> None:
+    from cnnkit.errors import ConfigError
+    from cnnkit.training.recipe import recipe_descriptions
+
+    if recipe is not None:
+        raise ConfigError(f"--list trains nothing: remove --list, or {recipe}")
+    rows = recipe_descriptions().items()
+    if as_json:
+        say_json([{"recipe": name, "description": about} for name, about in rows])
+    else:
+        say_table(("recipe", "what it trains"), rows)
 
 
 def _check_alone(chosen: Sequence[str]) -> None:

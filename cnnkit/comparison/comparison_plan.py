@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 
 from cnnkit.class_indices import are_indices, indices_of
 from cnnkit.comparison.codes import layers_of
-from cnnkit.comparison.grid import Grid, points, read_grid
+from cnnkit.comparison.grid import LEARNING_RATE, Grid, points, read_grid
 from cnnkit.comparison.result import Samples
 from cnnkit.components.checks import one_of
 from cnnkit.data import load_dataset
@@ -180,7 +180,7 @@ def _configurations(
     found = []
     for code in codes or ("",):
         for point in points(grid):
-            one = plain.override(point) if point else plain
+            one = _at(plain, point)
             if code:
                 layers = _network(code, one, datasets)
                 network = {"model.layers": layers, "model.node": None}
@@ -188,6 +188,13 @@ def _configurations(
             parts = [f"{key.partition('.')[2]}={value}" for key, value in point.items()]
             found.append(Configuration(" ".join([code or one.model.name, *parts]), one))
     return found
+
+
+def _at(recipe: Recipe, point: Mapping[str, Any]) -> Recipe:
+    """The recipe at a point of a grid."""
+    overrides = {key: value for key, value in point.items() if key != LEARNING_RATE}
+    recipe = recipe.override(overrides) if overrides else recipe
+    return recipe.with_learning_rate(point[LEARNING_RATE]) if LEARNING_RATE in point else recipe
 
 
 def _network(code: str, recipe: Recipe, datasets: Datasets) -> list[str]:

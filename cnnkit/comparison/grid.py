@@ -13,6 +13,8 @@ Grid = Mapping[str, Sequence[Any]] | Sequence[str]
 """Values by key, `{"train.optimizer": ["SGD(0.1)", "Adam(0.001)"]}`, or as text, `["train.optimizer=SGD(0.1),Adam()"]`.
 """
 
+LEARNING_RATE = "train.lr"
+"""The key of a grid that stands for the learning rate, an argument of the recipe's optimizer."""
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 
 

@@ -10,16 +10,13 @@ from typing import Any
 
 from cnnkit.comparison.compare import compare
 from cnnkit.comparison.comparison_progress import ComparisonProgress
-from cnnkit.comparison.grid import read_grid
+from cnnkit.comparison.grid import LEARNING_RATE, read_grid
 from cnnkit.comparison.result import Comparison, Row
 from cnnkit.errors import ConfigError
 from cnnkit.registry import Registry
 from cnnkit.training.recipe import Overrides
 from cnnkit.training.recipe_source import find_recipe
 from cnnkit.training.recipe_tables import CompareSection
-
-LEARNING_RATE = "train.lr"
-"""Stands for the learning rate that is an argument of the recipe's optimizer."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +68,21 @@ def sweep(
     ((key, values),) = varied.items()
     if any(values.count(value) > 1 for value in values) or len(values) < 2:
         raise ConfigError(f"expected two different values or more of {key}, such as {key}=0.001,0.01; got {vary!r}")
-    grid: dict[str, list[Any]] = {key: values}
     source = find_recipe(recipe, overrides, data_dir)
-    if key == LEARNING_RATE:
-        if wrong := [rate for rate in values if not _is_rate(rate)]:
-            raise ConfigError(f"a learning rate is a number above 0, got {wrong[0]!r} in {vary!r}")
-        grid = {"train.optimizer": [source.with_learning_rate(rate).train.optimizer for rate in values]}
+    if key == LEARNING_RATE and (wrong := [rate for rate in values if not _is_rate(rate)]):
+        raise ConfigError(f"a learning rate is a number above 0, got {wrong[0]!r} in {vary!r}")
     only_seeds = source.compare and CompareSection(seeds=source.compare.seeds)
     plain = source.model_copy(update={"compare": only_seeds})
     comparison = compare(
-        [plain], grid=grid, seeds=seeds, register="none", registry=registry, data_dir=data_dir, jobs=jobs,
+        [plain],
+        grid={key: values},
+        seeds=seeds,
+        register="none",
+        registry=registry,
+        data_dir=data_dir,
+        jobs=jobs,
         progress=progress,
-    )  # fmt: skip
+    )
     return Sweep(key, tuple(values), comparison)
 
 

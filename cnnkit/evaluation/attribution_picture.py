@@ -9,7 +9,7 @@ from cnnkit.attribution import Attribution
 from cnnkit.attribution.score import NOUNS
 from cnnkit.network import Network
 from cnnkit.types import Array
-from cnnkit.wording import counted
+from cnnkit.wording import counted, percent
 
 SCALES = {
     "gradcam": "Grad-CAM: weighted maps of the layer",
@@ -73,7 +73,6 @@ def write_attribution(
     Raises PlotError if it cannot be written.
     """
     from cnnkit.plotting.attribution_maps import draw_attribution
-    from cnnkit.plotting.predictions import percent
     from cnnkit.plotting.saving import save
 
     score = f"{found.scores[0]:.4g}" if model.task.gives == "values" else f"logit {found.scores[0]:.4g}"

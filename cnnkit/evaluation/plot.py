@@ -14,13 +14,13 @@ import numpy as np
 from cnnkit.components import Layer
 from cnnkit.errors import CnnkitError, CostError, PlotError
 from cnnkit.evaluation.pixel_answers import mask_labels
-from cnnkit.evaluation.plot_on_request import ON_REQUEST
+from cnnkit.evaluation.plot_on_request import ON_REQUEST, cost
 from cnnkit.evaluation.plot_subject import Subject
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.training.run import Run
 from cnnkit.types import Array, Data, Shape
 from cnnkit.user_folders import expanded
-from cnnkit.wording import did_you_mean
+from cnnkit.wording import did_you_mean, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,11 +120,14 @@ def draw(kind: str, subjects: Sequence[Subject]) -> Figure:
     return ALL_KINDS[kind](subjects[0])
 
 
-def write(subjects: Sequence[Subject], kind: str | None, path: Path) -> tuple[dict[str, Path], dict[str, str]]:
+def write(
+    subjects: Sequence[Subject], kind: str | None, path: Path, tell: Callable[[str], None] = lambda _: None
+) -> tuple[dict[str, Path], dict[str, str]]:
     """Write one kind of picture, or all that fit if None; returns their files by kind, and why others are skipped.
 
     path: a file for one picture if it ends in .png, .svg or .pdf; else a folder, which is made, for files such as
-    digits-1-curves.png. Raises PlotError if nothing can be drawn, or what is asked for cannot.
+    digits-1-curves.png. tell: is given what will be computed, if that takes long, once it is known that it can be.
+    Raises PlotError if nothing can be drawn, or what is asked for cannot.
     """
     from cnnkit.plotting.saving import save
 
@@ -133,6 +136,8 @@ def write(subjects: Sequence[Subject], kind: str | None, path: Path) -> tuple[di
         _check_used(one, subjects[0])
     with _writing(path):
         is_file = _is_file(path, one)
+    if one in ON_REQUEST and len(subjects) == 1:
+        tell(f"{one}: {cost(one, subjects[0])}")
     figures, left_out = _drawn(subjects, one)
     if not is_file:
         with _writing(path):
@@ -333,8 +338,6 @@ def _described(node: Node) -> str:
 
 def _told(subject: Subject, at: int) -> str:
     """What the model says about a sample, and what it is."""
-    from cnnkit.plotting.predictions import percent
-
     model = subject.model
     if not np.issubdtype(subject.samples.y.dtype, np.integer) or len(model.output_shape) != 1:
         return ""
@@ -358,4 +361,4 @@ def _trained_on(shown: Record | Run | Network) -> str:
     dataset = (
         None if isinstance(shown, Network) else shown.dataset if isinstance(shown, Run) else shown.manifest.dataset
     )
-    return (dataset or {"name": "MNIST()"})["name"]
+    return (dataset or {"name": "Arrays('data.npz')"})["name"]

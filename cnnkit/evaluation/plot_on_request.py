@@ -1,4 +1,4 @@
-"""Pictures of a model that take some seconds: they are drawn where they are asked for."""
+"""Pictures of a model that take seconds or minutes: they are drawn where they are asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_CHANNELS = 40
 
 
 def cost(kind: str, subject: Subject) -> str:
-    """What a kind will compute, to be told before; "" for one that takes no time."""
+    """What a kind will compute, to be told before; "" for one that takes no time. PlotError if it does not fit."""
     if kind == "landscape":
         from cnnkit.evaluation.landscape import MOST_SAMPLES, SIDE
 
@@ -32,7 +32,13 @@ def cost(kind: str, subject: Subject) -> str:
 
 
 def _maximised(subject: Subject) -> Node:
-    """The layer that was asked for, or the last convolution, or of a network without one the last layer."""
+    """The layer that was asked for, or the last convolution, or of a network without one the last layer.
+
+    Raises PlotError for a model that does not take images.
+    """
+    shape = subject.model.input_shape
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise PlotError(f"images of 1 or 3 channels can be shown, inputs of shape {shape} cannot")
     if subject.layer is not None:
         return subject.node(lambda node: len(node.out_shape) > 0, "outputs")
     nodes = subject.model.nodes
@@ -44,8 +50,6 @@ def _maximisation(subject: Subject) -> Figure:
     from cnnkit.plotting.maximisation import draw_maximisation
 
     node, model = _maximised(subject), subject.model
-    if len(model.input_shape) != 3 or model.input_shape[0] not in (1, 3):
-        raise PlotError(f"images of 1 or 3 channels can be shown, inputs of shape {model.input_shape} cannot")
     channels = range(min(MOST_CHANNELS, node.out_shape[0]))
     images, _ = maximise(model, node, channels)
     are_classes = bool(model.labels) and node.out_shape == model.output_shape

@@ -21,11 +21,14 @@ from cnnkit.evaluation.pixel_answers import check_pictures
 from cnnkit.input_units import scale_of_images
 from cnnkit.network import Network
 from cnnkit.types import Array
+from cnnkit.wording import first_of, percent
 
 BATCH_BYTES = 2**26
 """Inputs that wait for the model together: a folder may be larger than the memory."""
 MOST_SHOWN = 40
 """Images of which a picture is drawn."""
+MOST_NAMED = 3
+"""Labels or values of one image in its caption."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,10 @@ def _caption(said: Prediction) -> str:
     if said.pixels is not None and not said.labels:
         text = ""
     elif said.values:
-        text = ", ".join(f"{value:.4g}" for value in said.values[:3])
+        text = first_of([f"{value:.4g}" for value in said.values], MOST_NAMED)
     else:
-        text = ", ".join(said.labels[:3]) or "-"
-        text += f"  {said.probabilities[0]:.0%}" if len(said.labels) == 1 and said.probabilities else ""
+        text = first_of(said.labels, MOST_NAMED) or "-"
+        text += f"  {percent(said.probabilities[0])}" if len(said.labels) == 1 and said.probabilities else ""
     return f"inverted: {text}".rstrip(": ") if said.inverted else text
 
 

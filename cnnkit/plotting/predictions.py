@@ -13,6 +13,7 @@ from cnnkit.errors import PlotError
 from cnnkit.plotting.style import GREY, NORMAL, SMALL, SUBTITLE, class_names, new_figure, picture
 from cnnkit.plotting.tiles import VALUE, check_images, show_images, show_signals, tiles
 from cnnkit.types import Array, Inputs
+from cnnkit.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,10 +156,3 @@ def _grid(images: Inputs, captions: Sequence[Caption], labels: Sequence[str], ti
     if shown:
         figure.colorbar(shown, ax=figure.axes, label=VALUE, fraction=0.02, aspect=40, pad=0.02)
     return figure
-
-
-def percent(probability: float) -> str:
-    """A probability as text; near 1, a decimal tells a confident model from an almost confident one."""
-    if 0.9995 <= probability < 1:
-        return ">99.9%"
-    return f"{probability:.1%}" if 0.99 < probability < 1 else f"{probability:.0%}"

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 DECADE = 10
 """The largest value by the smallest one from which on the axis is logarithmic."""
-MOST_LETTERS = 24
-"""Of a value that is no number."""
+LETTERS = 140
+"""Of all values together, below the axis."""
+MOST_LETTERS, LEAST_LETTERS = 60, 8
+"""Of one value."""
 MOST_NAMED = 12
 """Values that have their own mark at the axis."""
 
@@ -48,8 +50,9 @@ def draw_by_value(
     axes.plot(x, mean, "-o" if numbers else "o", color=BLUE, markersize=8, label=several if seeds > 1 else "one seed")
     if numbers:
         axes.fill_between(x, mean - deviation, mean + deviation, color=BLUE, alpha=0.15, linewidth=0)
-    else:
-        axes.errorbar(x, mean, yerr=deviation, color=BLUE, linestyle="none", capsize=8)
+    elif seeds > 1:
+        some = np.array([len(finite[at]) > 1 for at in order])
+        axes.errorbar(x[some], mean[some], yerr=deviation[some], color=BLUE, linestyle="none", capsize=8)
     if seeds > 1:
         places_of_seeds = np.repeat(x, [len(finite[at]) for at in order])
         all_seeds = [value for at in order for value in finite[at]]
@@ -64,7 +67,8 @@ def draw_by_value(
     if logarithmic:
         axes.set_xscale("log")
     if not numbers or len(values) <= MOST_NAMED:
-        axes.set_xticks(places, [plain(_named(value), MOST_LETTERS) for value in values], minor=False)
+        room = MOST_LETTERS if numbers else max(LEAST_LETTERS, min(MOST_LETTERS, LETTERS // len(values) - 2))
+        axes.set_xticks(places, [plain(_named(value), room) for value in values], minor=False)
         axes.set_xticks([], minor=True)
     if not numbers:
         axes.set_xlim(-0.5, len(values) - 0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import inspect
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -149,14 +150,28 @@ def recipe_names() -> list[str]:
     return sorted(file.name.removesuffix(SUFFIX) for file in files if file.name.endswith(SUFFIX))
 
 
+def recipe_descriptions() -> dict[str, str]:
+    """What each recipe that ships trains, by its name: the comment at the beginning of its file."""
+    return {name: _first_comment(_shipped_text(name)) for name in recipe_names()}
+
+
+def _first_comment(text: str) -> str:
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in lines)
+
+
 def _shipped_folder() -> Traversable:
     return importlib.resources.files("cnnkit") / "recipes"
+
+
+def _shipped_text(name: str) -> str:
+    return (_shipped_folder() / f"{name}{SUFFIX}").read_text("utf-8")
 
 
 def _shipped(name: str) -> str:
     names = recipe_names()
     if name in names:
-        return (_shipped_folder() / f"{name}{SUFFIX}").read_text("utf-8")
+        return _shipped_text(name)
     from cnnkit.data.named import looks_like_path, why_no_data
 
     if looks_like_path(name):

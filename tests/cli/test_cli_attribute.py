@@ -14,6 +14,7 @@ from cnnkit.data import load_dataset
 from cnnkit.network import Sequential
 from cnnkit.registry import Registry
 from cnnkit.types import Task
+from cnnkit.wording import percent
 
 DIGITS = load_dataset("Digits()").test
 
@@ -184,3 +185,9 @@ def test_what_does_not_fit(arguments: Any, message: str, cli_with_models: Any, t
     result = cli_with_models("attribute", *arguments)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
+
+
+def test_a_probability_is_written_as_in_the_picture(trained: Any) -> None:
+    command = ("attribute", "tiny@1", "--sample", "0", "--method", "gradient")
+    share = trained(*command, "--json").document["probability"]
+    assert f"({percent(share)})\n" in trained(*command).out

@@ -112,12 +112,44 @@ def test_a_reference_that_does_not_exist(trained: Any, reference: str, message: 
         ("--epochs", "zero", "expected a whole number, got 'zero'"),
         ("--lr", "zero", "expected a number, got 'zero'"),
         ("--epochs", "1.5", "expected a whole number, got '1.5'"),
+        ("--epochs", "", "expected a whole number, got ''"),
     ],
 )
 def test_an_option_of_another_type_is_told_in_plain_words(cli: Any, option: str, value: str, expected: str) -> None:
     result = cli("train", "tiny.toml", option, value)
     assert (result.code, result.out) == (2, "")
-    assert f"Invalid value for '{option}': {expected}" in result.err
+    assert f"error: invalid value for '{option}': {expected}\n" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("attribute", "tiny@1", "--method", "foo"),
+            "'--method': expected one of 'gradcam', 'integrated-gradients', 'occlusion', 'gradient', got 'foo'",
+        ),
+        (("predict", "tiny@1", "x.png", "--invert", "x"), "'--invert': expected one of 'auto', 'on', 'off', got 'x'"),
+        (("plot", "tiny@1", "--sample", "-1"), "'--sample': expected a number, 0 or more, got '-1'"),
+    ],
+)
+def test_a_choice_and_a_bound_are_told_in_plain_words(cli: Any, arguments: tuple[str, ...], message: str) -> None:
+    result = cli(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"Usage: cnnkit {arguments[0]} ")
+    assert result.err.endswith(
+        f"\nTry 'cnnkit {arguments[0]} --help' for help.\n\nerror: invalid value for {message}\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["summary", "gradcheck", "train"])
+def test_the_bare_name_of_a_registered_model_is_told(trained: Any, tmp_path: Path, command: str) -> None:
+    (tmp_path / "tiny.toml").unlink()
+    expected = "error: tiny is a registered model, not a recipe: name one of its versions, such as tiny@latest\n"
+    result = trained(command, "tiny")
+    assert (result.code, result.out, result.err) == (2, "", expected)
+    other = trained(command, "tinier")
+    assert other.code == 2
+    assert "registered model" not in other.err
 
 
 def test_swapped_arguments_are_told(trained: Any, tmp_path: Path) -> None:
@@ -177,10 +209,11 @@ def test_a_dataset_that_does_not_fit_the_model(cli: Any, trained: Any, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "--epoch", "3"), "No such option: --epoch"),
-        (("train", "--epochs", "many"), "Invalid value for '--epochs'"),
-        (("tarin",), "No such command 'tarin'"),
-        (("predict", "tiny@1"), "Missing argument"),
+        (("train", "--epoch", "3"), "error: no such option: --epoch"),
+        (("--epoch",), "error: no such option: --epoch"),
+        (("train", "--epochs", "many"), "error: invalid value for '--epochs'"),
+        (("tarin",), "error: no such command 'tarin'; did you mean 'train'?\n"),
+        (("predict", "tiny@1"), "error: missing argument 'FILE...'\n"),
         (("evaluate", "tiny@1", "x" * 200), "x" * 200),
     ],
 )

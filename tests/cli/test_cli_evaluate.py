@@ -129,6 +129,16 @@ def _own(classes: int, labels: tuple[str, ...] = ()) -> None:
     Registry().save(model, "own")
 
 
+def test_a_model_without_a_recorded_dataset_asks_for_a_file_that_can_fit(cli: Any) -> None:
+    _own(2, ("even", "odd"))
+    result = cli("evaluate", "own@1")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "error: the model does not record its training dataset, as after a training on arrays: keep samples of its "
+        'kind in a file, as np.savez("data.npz", x=x, y=y) does, and give that: --dataset \'Arrays("data.npz")\'\n'
+    )
+
+
 def test_samples_without_a_class_are_told(cli: Any) -> None:
     _own(2)
     record = Registry().read("own")

@@ -149,5 +149,12 @@ def test_what_takes_seconds_is_drawn_only_where_it_is_chosen_and_says_so_first(t
     images = trained("plot", "tiny@1", "--kind", "maximisation", "--layer", "dense_1", "-o", "a.svg")
     assert images.err == "maximisation: 128 steps of gradient ascent for each of 10 channels\n"
     assert "what each channel of dense_1 answers to most" in (tmp_path / "a.svg").read_text("utf-8")
+    Registry(tmp_path / "registry").save(Sequential(["Flatten()", "Dense(2)"], (1, 16)), "wave")
+    for arguments, error in (
+        (("tiny@1", "--kind", "landscape", "-o", "x.gif"), "cannot write x.gif: expected a file that ends in "),
+        (("wave@1", "--kind", "maximisation"), "images of 1 or 3 channels can be shown, inputs of shape (1, 16) "),
+    ):
+        refused = trained("plot", *arguments)
+        assert (refused.code, refused.err.startswith(f"error: {error}")) == (2, True), refused.err
     everything = trained("plot", "tiny@1", "--json").document
     assert not {"landscape", "maximisation"} & {*everything["files"], *everything["left_out"]}

@@ -26,6 +26,7 @@ COMMAND = [sys.executable, "-m", "cnnkit.cli"]
 IMAGES = "a folder/with a name that has many words and is longer than any terminal/" + "x" * 70
 AUGMENTATIONS = 'augmentations=["Choose(\\n    Shift(2),\\n    Affine(degrees=10, scale=(0.8, 1.15), shear=10),\\n)"]'
 COMMANDS = [
+    ["train", "--list"],
     ["train", "named.toml"],
     ["train", "named.toml", "--seed", "1", "--quiet"],
     ["train", "tiny.toml", "--profile"],
@@ -47,7 +48,10 @@ COMMANDS = [
     ["validate", "model.onnx", "a-network-with-a-long-name@1"],
     ["models", "show", "a-network-with-a-long-name@999"],
     ["train", "there-is-no-such-recipe"],
+    ["attribute", "a-network-with-a-long-name@1", "--method", "guided-backpropagation"],
 ]
+REFUSED = 3
+"""The last commands, which end with 2."""
 ONLY_THERE = """
 values are training/validation
 left out: as the terminal has 0 columns; --json has all
@@ -121,7 +125,7 @@ def test_commands_fit_every_terminal(place: Path) -> None:
     for _ in range(2):  # the first leaves versions and verdicts, which the others list
         redirected = subprocess.run(command, cwd=place, text=True, **streams).stdout
     codes = re.findall("<exit .*>", redirected)
-    assert codes == ["<exit 0>"] * (len(COMMANDS) - 2) + ["<exit 2>"] * 2, redirected
+    assert codes == ["<exit 0>"] * (len(COMMANDS) - REFUSED) + ["<exit 2>"] * REFUSED, redirected
     known = words_of(redirected) | words_of(ONLY_THERE)
     for width in (60, 80, 120):
         written = recorded(command, place, width)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from cnnkit import Registry
 from cnnkit.network import Objective
+from cnnkit.training.recipe import recipe_descriptions
 from cnnkit.training.trainer import Trainer
 
 PARTS = ("program", "samples", "parameters", "gradients", "optimizer", "workspaces", "processes")
@@ -29,6 +30,19 @@ def test_train_registers_the_model_and_says_how_to_go_on(cli: Any, tmp_path: Pat
     assert "epoch 1/1  loss" in result.err
     for line in ("cnnkit evaluate tiny@1", "cnnkit export tiny@1", "cnnkit plot tiny@1"):
         assert f"  {line}\n" in result.out
+
+
+def test_all_recipes_that_ship_are_listed(cli: Any) -> None:
+    result = cli("train", "--list")
+    about = recipe_descriptions()
+    assert (result.code, result.err) == (0, "")
+    heading, *lines = result.out.splitlines()
+    assert heading.split(maxsplit=1) == ["recipe", "what it trains"]
+    assert dict(line.split(maxsplit=1) for line in lines) == about
+    listed = [{"recipe": name, "description": text} for name, text in about.items()]
+    assert cli("train", "--list", "--json").document == listed
+    refused = cli("train", "digits", "--list")
+    assert (refused.code, refused.err) == (2, "error: --list trains nothing: remove --list, or digits\n")
 
 
 def test_the_commands_to_go_on_with_work_as_printed(cli: Any, tmp_path: Path) -> None:
@@ -193,9 +207,11 @@ def test_summary_of_a_recipe_and_of_its_model_is_the_same(trained: Any) -> None:
     assert described.out == registered.out
     assert "dense_1    Dense(10)" in described.out
     document = trained("summary", "tiny@1", "--json").document
-    assert document["parameters"] == 650
-    dense = {"name": "dense_1", "layer": "Dense(10)", "inputs": [0], "output": [10], "operations": 1280}
-    assert document["nodes"][-1] == dense
+    sums = {"parameters": 650, "products": 640, "operations": 1280}
+    assert {name: document[name] for name in sums} == sums
+    flatten, dense = document["nodes"]
+    assert (flatten["inputs"], flatten["parameters"], flatten["products"]) == (["input"], 0, 0)
+    assert dense == {"name": "dense_1", "layer": "Dense(10)", "inputs": ["flatten_1"], "output": [10]} | sums
 
 
 def test_profile_shows_what_each_step_costs(cli: Any) -> None:

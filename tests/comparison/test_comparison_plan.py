@@ -108,6 +108,16 @@ def test_a_grid_without_codes_is_over_the_recipe() -> None:
     assert {configuration.recipe.model.name for configuration in made.configurations} == {"digits"}
 
 
+def test_a_grid_over_the_learning_rate_names_it() -> None:
+    made = plan(tiny(), grid=["lr=0.1,0.5", "epochs=1,2"])
+    assert names(made) == [f"tiny lr={lr} epochs={epochs}" for lr in (0.1, 0.5) for epochs in (1, 2)]
+    last = made.configurations[3].recipe.train
+    assert (last.optimizer, last.epochs) == ("SGD(lr=0.5)", 2)
+    adam = plan(tiny(), grid={"train.lr": [0.001, 0.01]}, overrides={"train.optimizer": "Adam(0.01)"})
+    assert names(adam) == ["tiny lr=0.001", "tiny lr=0.01"]
+    assert adam.configurations[0].recipe.train.optimizer == "Adam()"
+
+
 @pytest.mark.parametrize(
     ("sources", "options", "message"),
     [

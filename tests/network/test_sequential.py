@@ -202,7 +202,9 @@ def test_summary_lists_what_runs() -> None:
     text = small().summary()
     assert "conv2d_1" in text
     assert "2 x 4 x 4" in text
-    assert text.splitlines()[-1] == "123 parameters, 928 operations for each sample"
+    assert text.splitlines()[-1] == (
+        "123 parameters; for each sample 384 products (a multiplication and its addition) and 928 operations in all"
+    )
 
 
 class Doubled(ReLU):
@@ -212,4 +214,7 @@ class Doubled(ReLU):
 def test_summary_says_which_layers_do_not_say_what_they_cost() -> None:
     lines = Sequential(["ReLU()", Doubled()], (4,)).summary().splitlines()
     assert [line.split()[-1] for line in lines[-3:-1]] == ["4", "?"]
-    assert lines[-1] == "0 parameters, 4 operations for each sample, without those marked ?"
+    assert lines[-1] == (
+        "0 parameters; for each sample 0 products (a multiplication and its addition) and 4 operations in all, without "
+        "those marked ?"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -33,6 +34,22 @@ def test_numbers_close_together_and_those_that_are_none() -> None:
     names = drawn(["Adam($1)", True], [{0: 1.0}, {0: 2.0}])
     assert [label.get_text() for label in names.get_xticklabels()] == [r"Adam(\$1)", "True"]
     assert names.lines[0].get_linestyle() == "None"
+
+
+def test_values_that_are_no_numbers_have_the_room_that_there_is() -> None:
+    long = "CrossEntropy(label_smoothing=0.1)"
+    for count in (2, 3, 4, 8):
+        axes = drawn([long, *(f"{long}{at}" for at in range(1, count))], [{0: 1.0}] * count)
+        axes.figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
+        assert (axes.get_xticklabels()[0].get_text() == long) == (count <= 4)
+
+
+def test_only_several_seeds_have_a_deviation() -> None:
+    assert drawn(["a", "b"], [{0: 1.0}, {0: 2.0}]).containers == []
+    (bars,) = drawn(["a", "b", "c"], [{0: 1.0, 1: 2.0}, {0: 2.0}, {0: 4.0, 1: 5.0}]).containers
+    assert bars.lines[0].get_xdata().tolist() == [0, 2]
 
 
 def test_nothing_to_draw() -> None:

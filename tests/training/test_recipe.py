@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from cnnkit.components.expressions import parse
 from cnnkit.errors import RecipeError
 from cnnkit.losses import CrossEntropy
 from cnnkit.optimizers import SGD
-from cnnkit.training.recipe import Recipe, load_recipe, recipe_names
+from cnnkit.training.recipe import Recipe, load_recipe, recipe_descriptions, recipe_names
 from cnnkit.training.recipe_tables import CompareSection
 from cnnkit.training_options import OPTIONS
 
 SHIPPED = sorted((Path(cnnkit.__file__).parent / "recipes").glob("*.toml"))
+README = Path(__file__).parents[2] / "README.md"
 
 SMALL = """
 [model]
@@ -91,6 +93,19 @@ def test_every_shipped_recipe_loads_by_name_and_by_path(path: Path) -> None:
 def test_recipes_ship() -> None:
     assert recipe_names() == sorted(path.stem for path in SHIPPED)
     assert {"digits", "fashion-compact", "mnist-compact"} <= set(recipe_names())
+
+
+def test_the_description_of_a_recipe_is_the_comment_at_its_beginning() -> None:
+    about = recipe_descriptions()
+    assert list(about) == recipe_names()
+    assert about["mnist-lenet5"] == "MNIST, two epochs: LeNet-5 (LeCun et al. 1998)."
+    assert about["signals"].endswith("and one-dimensional convolutions; done in seconds.")
+
+
+def test_the_readme_names_every_recipe() -> None:
+    section = README.read_text("utf-8").partition("## Recipes")[2].partition("You can write your own")[0]
+    named = set(re.findall(r"`((?:digits|mnist|fashion|cifar|signals)[a-z0-9-]*)`", section))
+    assert named == set(recipe_names())
 
 
 def test_a_recipe_is_read_from_a_file(tmp_path: Path) -> None:

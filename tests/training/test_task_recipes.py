@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cnnkit import Registry, export_onnx, load_dataset, load_model, load_recipe, plot, train, validate_onnx
+from cnnkit.components.expressions import parse
 from cnnkit.metrics import METRICS
 
 RECIPES = {
@@ -43,6 +45,22 @@ def test_each_goes_all_the_way(name: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert plot(version, kind, f"{kind}.png", data=data).stat().st_size > 10_000
     report = validate_onnx(export_onnx(again, "model.onnx"), again, some)
     assert [result.ok for result in report.results] == [True, True]
+
+
+def test_the_guide_names_the_data_of_each_recipe() -> None:
+    page = Path(__file__).parents[2] / "docs" / "guide-tasks.md"
+    rows = re.findall(r"^\| `(.*?)` \| [^|]* \| `(.*?)`(.*?) \|", page.read_text("utf-8"), re.MULTILINE)
+    told = {name: (parse(data), "fifth" in rest) for name, data, rest in rows}
+    recipes = {name: load_recipe(name).data for name in RECIPES}
+    assert told == {name: (parse(data.dataset), data.fraction == 0.2) for name, data in recipes.items()}
+
+
+@pytest.mark.parametrize("made", ["MeanInk", "Denoising", "Autoencoding", "Overlapping"])
+def test_images_made_from_others_are_bytes_as_the_guide_says(made: str) -> None:
+    images = np.asarray(load_dataset(f"{made}(Digits())").train.x)
+    assert images.dtype == np.uint8
+    assert (images.min(), images.max()) == (0, 255)
+    assert np.asarray(load_dataset("Digits()").train.x).max() == 16
 
 
 def test_noisy_images_get_clearer(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Self
 
@@ -49,22 +50,55 @@ class Summary(str):
         return f"{html_table(HEADINGS, self.rows, left=4)}<p>{escape(self.total)}</p>"
 
 
+@dataclass(frozen=True)
+class Counted:
+    """A node, with what it has and costs."""
+
+    node: Node
+    inputs: list[str]
+    """The names of the nodes whose outputs it takes, "input" for what the network takes."""
+    parameters: int
+    """0 of a layer that another node has, too, and counts."""
+    cost: LayerCost | None
+
+
+def counted(nodes: Sequence[Node]) -> list[Counted]:
+    """What is to be said of each node."""
+    owning = {node.index for node in owners(nodes)}
+    return [
+        Counted(
+            node,
+            ["input" if i == INPUT else nodes[i].name for i in node.inputs],
+            sum(array.size for array in node.layer.params.values()) if node.index in owning else 0,
+            node.cost,
+        )
+        for node in nodes
+    ]
+
+
+def totals(found: Sequence[Counted]) -> dict[str, int]:
+    """Parameters, and products and operations for one sample, of the layers that say what they cost."""
+    costs = [one.cost for one in found if one.cost]
+    return {
+        "parameters": sum(one.parameters for one in found),
+        "products": sum(cost.products for cost in costs),
+        "operations": sum(cost.operations for cost in costs),
+    }
+
+
 def _rows(nodes: Sequence[Node], input_shape: Shape) -> tuple[list[Row], str]:
-    counted = {node.index for node in owners(nodes)}
-    counts = [_parameters(node) if node.index in counted else 0 for node in nodes]
-    costs = [node.cost for node in nodes]
+    found = counted(nodes)
     rows: list[Row] = [("input", "", "", sizes(input_shape), "", "")]
-    for node, count, cost in zip(nodes, counts, costs, strict=True):
-        sources = ", ".join("input" if i == INPUT else nodes[i].name for i in node.inputs)
-        shown = f"{count:,}" if count else ""
-        rows.append((node.name, node.layer.brief, sources, sizes(node.out_shape), shown, _operations(cost)))
-    total = f"{sum(cost.operations for cost in costs if cost):,} operations for each sample"
-    rest = f", without those marked {UNKNOWN}" if None in costs else ""
-    return rows, f"{sum(counts):,} parameters, {total}{rest}"
-
-
-def _parameters(node: Node) -> int:
-    return sum(array.size for array in node.layer.params.values())
+    for one in found:
+        shown = f"{one.parameters:,}" if one.parameters else ""
+        name, layer, shape = one.node.name, one.node.layer.brief, sizes(one.node.out_shape)
+        rows.append((name, layer, ", ".join(one.inputs), shape, shown, _operations(one.cost)))
+    sums = totals(found)
+    rest = f", without those marked {UNKNOWN}" if any(one.cost is None for one in found) else ""
+    return rows, (
+        f"{sums['parameters']:,} parameters; for each sample {sums['products']:,} products (a multiplication and its "
+        f"addition) and {sums['operations']:,} operations in all{rest}"
+    )
 
 
 def _operations(cost: LayerCost | None) -> str:
