@@ -17,6 +17,7 @@ from cnnkit.cli.options import (
     Debug,
     Epochs,
     Json,
+    Kernels,
     LearningRate,
     Overrides,
     Quiet,
@@ -86,6 +87,7 @@ def train(
     seed: Seed = None,
     fraction: Fraction = None,
     time: Time = None,
+    kernels: Kernels = None,
     workers: Workers = None,
     overrides: Overrides = None,
     registry: RegistryFolder = None,
@@ -112,7 +114,14 @@ def train(
 
     trials = {"--dry-run": dry_run, "--find-lr": find_lr, "--overfit-one-batch": one_batch}
     _check_alone([name for name, chosen in (trials | {"--profile": with_profile}).items() if chosen])
-    changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "fraction": fraction}
+    changes: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "seed": seed,
+        "fraction": fraction,
+        "kernels": kernels,
+    }
     here = Surroundings(registry, data_dir, 1 if with_profile and workers is None else workers)
     if resume is None:
         resolved = _within(
