@@ -53,7 +53,7 @@ def compiled_kernels(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     from cnnkit.network.kernels.compiled import machine_code
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp().parent / "compiled-kernels"))
-    machine_code.make(wait=True)
+    machine_code.make()
     found = machine_code.folder()
     assert found is not None
     return found

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Kernels = Literal["numpy", "compiled"]
 VARIABLE = "CNNKIT_KERNELS"
 CHOICES = "auto", "numpy", "compiled"
-WORTH = 2e10
+WORTH = 5e9
 """Multiplications of a training below which loading machine code takes longer than it saves."""
 
 
@@ -54,8 +54,8 @@ def require() -> None:
     try:
         if not machine_code.is_ready():
             with waiting("compiling the kernels"):
-                machine_code.make(wait=True)
-        machine_code.loops()
+                machine_code.make()
+        machine_code.functions()
     except machine_code.MachineCodeError as error:
         raise ConfigError(f'kernels = "compiled" cannot be had: {error}') from error
 
@@ -71,7 +71,7 @@ def _are_there(warn: Callable[[str], None]) -> bool:
             machine_code.make_in_background()
         return False
     try:
-        machine_code.loops()
+        machine_code.functions()
     except machine_code.MachineCodeError as error:
         warn(f"compiled kernels are not used, they cannot be loaded: {error}")
         return False

@@ -180,7 +180,7 @@ def test_machine_code_is_used_only_as_it_was_written(
     shutil.copytree(compiled_kernels, place)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert machine_code.is_ready()
-    code = next(place.rglob("*.nbc"))
+    code = place / "forward.o"
     content = code.read_bytes()
     code.write_bytes(content[:-100])  # as a full disk leaves it
     assert not machine_code.is_ready()
@@ -193,16 +193,15 @@ def test_machine_code_is_used_only_as_it_was_written(
     assert not machine_code.is_ready()
 
 
-def test_code_that_is_compiled_in_one_process_is_loaded_in_another(compiled_kernels: Path) -> None:
+def test_code_that_is_compiled_in_one_process_is_loaded_in_another_without_numba(compiled_kernels: Path) -> None:
     program = (
-        "import time, sys; from cnnkit.network.kernels.compiled import machine_code as code; assert code.is_ready(); "
-        "loops = code.loops(); assert loops.forward.stats.cache_hits, loops.forward.stats; "
-        "assert not loops.forward.stats.cache_misses; print('loaded')"
+        "import sys; from cnnkit.network.kernels.compiled import machine_code as code; assert code.is_ready(); "
+        "code.functions(); print('loaded', 'numba' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | {}, timeout=60
     )
-    assert done.stdout == "loaded\n", done.stderr
+    assert done.stdout == "loaded False\n", done.stderr
 
 
 def test_another_processor_has_another_folder(

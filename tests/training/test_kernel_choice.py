@@ -110,7 +110,7 @@ def test_machine_code_that_cannot_be_loaded_is_told_in_one_line(
     def broken() -> None:
         raise machine_code.MachineCodeError("ImportError: Numba needs NumPy 2.3 or less")
 
-    monkeypatch.setattr(machine_code, "loops", broken)
+    monkeypatch.setattr(machine_code, "functions", broken)
     assert chosen(None, math.inf, told.append) == "numpy"
     assert told == ["compiled kernels are not used, they cannot be loaded: ImportError: Numba needs NumPy 2.3 or less"]
 
@@ -188,7 +188,7 @@ def test_machine_code_is_made_in_the_background_and_after_a_kill() -> None:
     pytest.importorskip("numba")
 
     def compilers() -> list[int]:
-        found = subprocess.run(["pgrep", "-f", "machine_code import make; make"], capture_output=True, text=True)
+        found = subprocess.run(["pgrep", "-f", "machine_code import make_here"], capture_output=True, text=True)
         return [int(line) for line in found.stdout.split()]
 
     def ends() -> bool:
@@ -207,7 +207,7 @@ def test_machine_code_is_made_in_the_background_and_after_a_kill() -> None:
     assert ends()
     place = machine_code.folder()
     assert place is not None
-    next(place.rglob("*.nbc")).write_bytes(b"cut")
+    (place / "backward.o").write_bytes(b"cut")
     assert not machine_code.is_ready()
     subprocess.run([sys.executable, "-c", PROGRAM], check=True)
     assert ends()

@@ -9,27 +9,11 @@ Each says which form in NumPy it equals, up to the order of its sums.
 
 from __future__ import annotations
 
-from numba import float32, uintp
+from numba import float32
 
-from cnnkit.network.kernels.compiled.jit import (
-    BYTES,
-    COUNT,
-    MATRIX,
-    NUMBER,
-    NUMBERS,
-    OUT,
-    OUT_BYTES,
-    OUT_MATRIX,
-    OUT_SUMS,
-    PLACE,
-    PLACES,
-    entry,
-    inner,
-)
+from cnnkit.network.kernels.compiled.interface import LINEAR
+from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.network.kernels.compiled.pooling_loops import (
-    LEAKY,
-    LINEAR,
-    RECTIFIED,
     activate,
     activation_passed,
     pool_of_two,
@@ -38,19 +22,19 @@ from cnnkit.network.kernels.compiled.pooling_loops import (
 )
 from cnnkit.types import Array
 
-__all__ = ["LEAKY", "LINEAR", "RECTIFIED", "backward", "forward"]
-
 TAPS = 9
 CHUNK = 2048
 """Numbers of a row that are summed up over all taps at once: the sums stay in the core's first cache."""
 
 
 @inner
-def _correlate(lines: Array, line: int, length: int, x: Array, at: int, offsets: Array, v: Array, w: Array) -> None:
-    """Two lines, one after the other, of x from `at` on with the filters v and w."""
-    taps, first = len(offsets), uintp(0)
+def _correlate(
+    lines: Array, line: int, length: int, x: Array, at: int, offsets: Array, taps: int, weight: Array, v: int, w: int
+) -> None:
+    """Two lines, one after the other, of x from `at` on; v, w: where the two filters begin in `weight`."""
+    first = 0
     while first < length:
-        count = min(uintp(CHUNK), length - first)
+        count = min(CHUNK, length - first)
         one, two = line + first, line + length + first
         if taps < TAPS:
             for n in range(count):
@@ -58,44 +42,36 @@ def _correlate(lines: Array, line: int, length: int, x: Array, at: int, offsets:
                 lines[two + n] = 0
         k = 0
         while k + TAPS <= taps:
-            _nine_taps(lines, one, two, count, x, at + first, offsets, k, v, w)
+            _nine_taps(lines, one, two, count, x, at + first, offsets, k, weight, v + k, w + k)
             k += TAPS
         while k < taps:
-            _tap(lines, one, two, count, x, at + first + offsets[k], v[k], w[k])
+            _tap(lines, one, two, count, x, at + first + offsets[k], weight[v + k], weight[w + k])
             k += 1
         first += count
 
 
 @inner
 def _nine_taps(
-    lines: Array, one: int, two: int, count: int, x: Array, at: int, offsets: Array, k: int, v: Array, w: Array
+    lines: Array,
+    one: int,
+    two: int,
+    count: int,
+    x: Array,
+    at: int,
+    offsets: Array,
+    k: int,
+    weight: Array,
+    v: int,
+    w: int,
 ) -> None:
     """Add nine taps, from `k` on, to both lines; the first nine begin them."""
     a, b, c = at + offsets[k], at + offsets[k + 1], at + offsets[k + 2]
     d, e, f = at + offsets[k + 3], at + offsets[k + 4], at + offsets[k + 5]
     g, h, i = at + offsets[k + 6], at + offsets[k + 7], at + offsets[k + 8]
-    va, vb, vc, vd, ve, vf, vg, vh, vi = (
-        v[k],
-        v[k + 1],
-        v[k + 2],
-        v[k + 3],
-        v[k + 4],
-        v[k + 5],
-        v[k + 6],
-        v[k + 7],
-        v[k + 8],
-    )
-    wa, wb, wc, wd, we, wf, wg, wh, wi = (
-        w[k],
-        w[k + 1],
-        w[k + 2],
-        w[k + 3],
-        w[k + 4],
-        w[k + 5],
-        w[k + 6],
-        w[k + 7],
-        w[k + 8],
-    )
+    va, vb, vc, vd, ve = weight[v], weight[v + 1], weight[v + 2], weight[v + 3], weight[v + 4]
+    vf, vg, vh, vi = weight[v + 5], weight[v + 6], weight[v + 7], weight[v + 8]
+    wa, wb, wc, wd, we = weight[w], weight[w + 1], weight[w + 2], weight[w + 3], weight[w + 4]
+    wf, wg, wh, wi = weight[w + 5], weight[w + 6], weight[w + 7], weight[w + 8]
     if k == 0:
         for n in range(count):
             xa, xb, xc, xd, xe = x[a + n], x[b + n], x[c + n], x[d + n], x[e + n]
@@ -120,27 +96,49 @@ def _tap(lines: Array, one: int, two: int, count: int, x: Array, at: int, v: flo
 
 @inner
 def _weight_gradient(
-    x: Array, at: int, offsets: Array, dy: Array, begin: int, plane: int, length: int, dweight: Array, unused: Array
+    x: Array,
+    at: int,
+    offsets: Array,
+    taps: int,
+    dy: Array,
+    begin: int,
+    plane: int,
+    length: int,
+    filters: int,
+    dweight: Array,
 ) -> None:
     """Add what one row of the output says: the products of each plane of dy, `length` numbers, with all taps of x."""
-    filters, taps = dweight.shape
-    for f in range(0, filters, 2):
-        one = begin + uintp(f) * plane
-        is_pair = f + 1 < filters
-        two, second = (one + plane, dweight[f + 1]) if is_pair else (one, unused)
-        k = 0
+    f = 0
+    while f + 2 <= filters:
+        one, k = begin + f * plane, 0
         while k + TAPS <= taps:
-            _nine_products(dy, one, two, length, x, at, offsets, k, dweight[f], second)
+            _nine_products(dy, one, one + plane, length, x, at, offsets, k, dweight, f * taps + k, (f + 1) * taps + k)
             k += TAPS
         while k < taps:
-            _product(dy, one, two, length, x, at + offsets[k], k, dweight[f], second)
+            dweight[f * taps + k] += _product(dy, one, length, x, at + offsets[k])
+            dweight[(f + 1) * taps + k] += _product(dy, one + plane, length, x, at + offsets[k])
             k += 1
+        f += 2
+    if f < filters:
+        for k in range(taps):
+            dweight[f * taps + k] += _product(dy, begin + f * plane, length, x, at + offsets[k])
 
 
 @inner
 def _nine_products(
-    dy: Array, one: int, two: int, length: int, x: Array, at: int, offsets: Array, k: int, v: Array, w: Array
+    dy: Array,
+    one: int,
+    two: int,
+    length: int,
+    x: Array,
+    at: int,
+    offsets: Array,
+    k: int,
+    dweight: Array,
+    v: int,
+    w: int,
 ) -> None:
+    """Add the sums of nine taps, from `k` on, to dweight from v on for one line of dy, from w on for the other."""
     a, b, c = at + offsets[k], at + offsets[k + 1], at + offsets[k + 2]
     d, e, f = at + offsets[k + 3], at + offsets[k + 4], at + offsets[k + 5]
     g, h, i = at + offsets[k + 6], at + offsets[k + 7], at + offsets[k + 8]
@@ -175,59 +173,41 @@ def _nine_products(
         value = x[i + n]
         vi += s * value
         wi += t * value
-    v[k] += va
-    w[k] += wa
-    v[k + 1] += vb
-    w[k + 1] += wb
-    v[k + 2] += vc
-    w[k + 2] += wc
-    v[k + 3] += vd
-    w[k + 3] += wd
-    v[k + 4] += ve
-    w[k + 4] += we
-    v[k + 5] += vf
-    w[k + 5] += wf
-    v[k + 6] += vg
-    w[k + 6] += wg
-    v[k + 7] += vh
-    w[k + 7] += wh
-    v[k + 8] += vi
-    w[k + 8] += wi
+    dweight[v] += va
+    dweight[w] += wa
+    dweight[v + 1] += vb
+    dweight[w + 1] += wb
+    dweight[v + 2] += vc
+    dweight[w + 2] += wc
+    dweight[v + 3] += vd
+    dweight[w + 3] += wd
+    dweight[v + 4] += ve
+    dweight[w + 4] += we
+    dweight[v + 5] += vf
+    dweight[w + 5] += wf
+    dweight[v + 6] += vg
+    dweight[w + 6] += wg
+    dweight[v + 7] += vh
+    dweight[w + 7] += wh
+    dweight[v + 8] += vi
+    dweight[w + 8] += wi
 
 
 @inner
-def _product(dy: Array, one: int, two: int, length: int, x: Array, at: int, k: int, v: Array, w: Array) -> None:
-    of_one = of_two = float32(0)
+def _product(dy: Array, line: int, length: int, x: Array, at: int) -> float:
+    total: float = float32(0)
     for n in range(length):
-        of_one += dy[one + n] * x[at + n]
-        of_two += dy[two + n] * x[at + n]
-    v[k] += of_one
-    w[k] += of_two
+        total += dy[line + n] * x[at + n]
+    return total
 
 
-@entry(
-    NUMBERS,
-    PLACE,
-    PLACES,
-    MATRIX,
-    NUMBERS,
-    COUNT,
-    NUMBER,
-    COUNT,
-    PLACE,
-    COUNT,
-    COUNT,
-    OUT,
-    OUT,
-    OUT_BYTES,
-    OUT,
-    OUT_BYTES,
-)
 def forward(
     x: Array,
     row: int,
     offsets: Array,
+    taps: int,
     weight: Array,
+    filters: int,
     bias: Array,
     activation: int,
     slope: float,
@@ -247,56 +227,32 @@ def forward(
     samples), and winners, of the windows' pixels, likewise; lines: (pool, 2, width * pool * samples), maxima: (2,
     samples) and spare: (samples,) are overwritten.
     """
-    filters, each = len(weight), uintp(pool)
-    length = uintp(width) * each * samples
+    length = width * pool * samples
     factor = float32(1) if activation == LINEAR else slope
-    for p in range(uintp(height)):
+    for p in range(height):
         for f in range(0, filters, 2):
-            second = min(f + 1, filters - 1)
-            for i in range(each):
-                line = i * uintp(2) * length
-                _correlate(lines, line, length, x, (p * each + i) * row, offsets, weight[f], weight[second])
-            for g in range(f, min(f + 2, filters)):
-                begin = uintp(g - f) * length
-                for q in range(uintp(width)):
-                    at, to = begin + q * each * samples, ((p * uintp(width) + q) * uintp(filters) + uintp(g)) * samples
+            last = min(f + 1, filters - 1)
+            for i in range(pool):
+                at = (p * pool + i) * row
+                _correlate(lines, 2 * i * length, length, x, at, offsets, taps, weight, f * taps, last * taps)
+            for g in range(f, last + 1):
+                for q in range(width):
+                    at = (g - f) * length + q * pool * samples
+                    to = ((p * width + q) * filters + g) * samples
                     if pool == 1:
                         activate(lines, at, samples, y, to, bias[g], activation, slope)
                     elif pool == 2:
-                        pool_of_two(lines, at, uintp(2) * length, samples, y, winners, to, bias[g], factor)
+                        pool_of_two(lines, at, 2 * length, samples, y, winners, to, bias[g], factor)
                     else:
-                        pool_run(lines, at, uintp(2) * length, samples, pool, maxima, winners, to, spare)
-                        activate(maxima, uintp(0), samples, y, to, bias[g], activation, slope)
+                        pool_run(lines, at, 2 * length, samples, pool, maxima, winners, to, spare)
+                        activate(maxima, 0, samples, y, to, bias[g], activation, slope)
 
 
-@entry(
-    NUMBERS,
-    PLACE,
-    PLACES,
-    NUMBERS,
-    BYTES,
-    NUMBERS,
-    COUNT,
-    NUMBER,
-    COUNT,
-    PLACE,
-    COUNT,
-    COUNT,
-    COUNT,
-    OUT,
-    PLACE,
-    PLACE,
-    PLACE,
-    PLACE,
-    OUT,
-    OUT_MATRIX,
-    OUT,
-    OUT_SUMS,
-)
 def backward(
     x: Array,
     row: int,
     offsets: Array,
+    taps: int,
     y: Array,
     winners: Array,
     dy: Array,
@@ -314,28 +270,27 @@ def backward(
     spread_next: int,
     passed: Array,
     dweight: Array,
-    unused: Array,
     dbias: Array,
 ) -> None:
     """The gradients of weight (F, K) and bias (F,), which are added to, for dy like y.
 
     spread: gets the gradient of the correlation, in planes that begin at `spread_begin`; `spread_next` is from a row of
-    y to the next, 0 to overwrite it; passed: (samples,) and unused: (K,) are overwritten.
+    y to the next, 0 to overwrite it; passed: (samples,) is overwritten.
     """
-    each = uintp(pool)
-    length = uintp(width) * each * samples
-    for p in range(uintp(height)):
+    length = width * pool * samples
+    for p in range(height):
         begin = spread_begin + p * spread_next
-        for q in range(uintp(width)):
-            for f in range(uintp(filters)):
-                at = ((p * uintp(width) + q) * uintp(filters) + f) * samples
-                to = begin + f * spread_plane + q * each * samples
+        for q in range(width):
+            for f in range(filters):
+                at = ((p * width + q) * filters + f) * samples
+                to = begin + f * spread_plane + q * pool * samples
                 if pool == 1:
                     dbias[f] += activation_passed(dy, y, at, samples, spread, to, activation, slope)
                 else:
-                    dbias[f] += activation_passed(dy, y, at, samples, passed, uintp(0), activation, slope)
+                    dbias[f] += activation_passed(dy, y, at, samples, passed, 0, activation, slope)
                     unpool_run(passed, winners, at, samples, pool, spread, to, spread_row)
-        for i in range(each):
+        for i in range(pool):
+            line = begin + i * spread_row
             _weight_gradient(
-                x, (p * each + i) * row, offsets, spread, begin + i * spread_row, spread_plane, length, dweight, unused
+                x, (p * pool + i) * row, offsets, taps, spread, line, spread_plane, length, filters, dweight
             )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.layers.window import Axis
-from cnnkit.network.kernels.compiled.machine_code import loops
+from cnnkit.network.kernels.compiled.interface import LEAKY, LINEAR, RECTIFIED
+from cnnkit.network.kernels.compiled.machine_code import functions
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.epilogue import Epilogue, LeakyRectifier, Rectifier
 from cnnkit.network.kernels.layout import logical, pixels_first
@@ -36,7 +37,7 @@ class DirectConvKernel:
     def __init__(self, plain: ConvKernel) -> None:
         self.conv, self.epilogue, self.needs_dx = plain.conv, plain.epilogue, plain.needs_dx
         self.rows, self.columns = plain.rows, plain.columns
-        self.loops: Any = loops()
+        self._functions = functions()
         self._activation, self._slope = _activation(self.epilogue)
 
     @classmethod
@@ -59,15 +60,14 @@ class DirectConvKernel:
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """The loops over all of it."""
         pool, weight = self.epilogue.pool, self.conv.params["weight"]
-        pixels, filters = pixels_first(x, ctx), len(weight)
+        pixels, filters = _float32(pixels_first(x, ctx), ctx), len(weight)
         samples = pixels.shape[3]
         y = ctx.empty((self.rows.positions // pool, self.columns.positions // pool, filters, samples))
         winners = ctx.empty_bits(y.shape if pool > 1 else (0,)).view(np.uint8)
         bias = self.conv.params["bias"] if self.conv.bias else _zeros(filters)
         self._correlate(
             planes_of(pixels, self.rows, self.columns, ctx),
-            weight.reshape(filters, -1),
-            (weight.shape[2], weight.shape[3]),
+            weight,
             bias,
             (self._activation, self._slope, pool),
             y,
@@ -94,27 +94,28 @@ class DirectConvKernel:
             begin, step = (top * spread.shape[2] + left) * samples, pool * row_bytes
         else:
             spread, begin, step = ctx.empty((filters, pool, width, samples)), 0, 0
-        self.loops.backward(
-            planes.reshape(-1),
+        taps = offsets(planes.shape, size[0], size[1])
+        self._functions.backward(
+            planes,
             planes.shape[2] * samples,
-            offsets(planes.shape, size[0], size[1]),
-            y.reshape(-1),
-            winners.reshape(-1),
-            pixels_first(dy, ctx).reshape(-1),
+            taps,
+            len(taps),
+            y,
+            winners,
+            _float32(pixels_first(dy, ctx), ctx),
             self._activation,
             self._slope,
             pool,
             samples,
             filters,
             *y.shape[:2],
-            spread.reshape(-1),
+            spread,
             begin,
             spread[0].size,
             spread.shape[2] * samples,
             step,
             ctx.empty((samples,)),
-            dweight.reshape(filters, -1),
-            ctx.empty((weight[0].size,)),
+            dweight,
             dbias,
         )
         grads: Grads = {"weight": dweight}
@@ -125,17 +126,13 @@ class DirectConvKernel:
         turned = ctx.empty((channels, filters, *size))
         turned[...] = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
         dx = ctx.empty((self.rows.length, self.columns.length, channels, samples))
-        linear = (self.loops.LINEAR, 0.0, 1)
-        self._correlate(
-            spread, turned.reshape(channels, -1), (size[0], size[1]), _zeros(channels), linear, dx, winners, ctx
-        )
+        self._correlate(spread, turned, _zeros(channels), (LINEAR, 0.0, 1), dx, winners, ctx)
         return logical(dx), grads
 
     def _correlate(
         self,
         planes: Array,
         weight: Array,
-        size: tuple[int, int],
         bias: Array,
         epilogue: tuple[int, float, int],
         y: Array,
@@ -145,11 +142,14 @@ class DirectConvKernel:
         """Fill y and winners; epilogue: activation, slope and pool."""
         height, width, _, samples = y.shape
         pool = epilogue[2]
-        self.loops.forward(
-            planes.reshape(-1),
+        taps = offsets(planes.shape, *weight.shape[2:])
+        self._functions.forward(
+            planes,
             planes.shape[2] * samples,
-            offsets(planes.shape, *size),
+            taps,
+            len(taps),
             weight,
+            len(weight),
             bias,
             *epilogue,
             samples,
@@ -158,8 +158,8 @@ class DirectConvKernel:
             ctx.empty((2 * pool * width * pool * samples,)),
             ctx.empty((2 * samples,)),
             ctx.empty_bits((samples,)).view(np.uint8),
-            y.reshape(-1),
-            winners.reshape(-1),
+            y,
+            winners,
         )
 
 
@@ -184,10 +184,19 @@ def planes_of(pixels: Array, rows: Axis, columns: Axis, ctx: Context) -> Array:
 def offsets(shape: Shape, height: int, width: int) -> Array:
     """Where the taps of a kernel (height, width) are in planes of this shape, (C * height * width,), read-only."""
     channels, rows, columns, samples = shape
-    places = np.arange(channels * rows * columns, dtype=np.uintp).reshape(channels, rows, columns)
-    taps: Array = np.ascontiguousarray(places[:, :height, :width]).reshape(-1) * np.uintp(samples)
+    places = np.arange(channels * rows * columns, dtype=np.intp).reshape(channels, rows, columns)
+    taps: Array = np.ascontiguousarray(places[:, :height, :width]).reshape(-1) * samples
     taps.flags.writeable = False
     return taps
+
+
+def _float32(pixels: Array, ctx: Context) -> Array:
+    """The same numbers in float32: a layer of a plugin may give others."""
+    if pixels.dtype == np.float32:
+        return pixels
+    memory = ctx.empty(pixels.shape)
+    memory[...] = pixels
+    return memory
 
 
 def _clear_around(planes: Array, down: slice, across: slice) -> None:
@@ -209,9 +218,9 @@ def _activation(epilogue: Epilogue) -> tuple[int, float]:
     """What the loops call it, and its slope below 0."""
     match epilogue.activation:
         case Rectifier():
-            return loops().RECTIFIED, 0.0
+            return RECTIFIED, 0.0
         case LeakyRectifier(slope):
-            return loops().LEAKY, slope
+            return LEAKY, slope
         case None:
-            return loops().LINEAR, 0.0
+            return LINEAR, 0.0
     raise TypeError(f"no loop has the activation {epilogue.activation!r}")

@@ -1,12 +1,14 @@
 """Where the machine code of compiled kernels is kept, whether it is there, and who makes it.
 
-It is made once for each processor and version, in a process of its own, and then read by every training. It is read
-only if it is exactly what was written: a cache that is cut off, or of another processor, is made again.
+Numba makes it once for each processor and version, in a process of its own. A training loads the object files through
+llvmlite alone, which takes a tenth of Numba's time and half of its memory. They are read only if they are exactly what
+was written: what is cut off, or of another processor, is made again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import functools
 import hashlib
@@ -14,14 +16,17 @@ import importlib.util
 import json
 import os
 import platform
-import shutil
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-from cnnkit.errors import ConfigError
+import numpy as np
+
+from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.file_writing import write_whole
+from cnnkit.network.kernels.compiled.interface import ARGUMENTS, COUNT, NUMBER
 from cnnkit.user_folders import user_folder
 
 PACKAGES = "numba", "llvmlite", "numpy"
@@ -29,15 +34,60 @@ CPUINFO = Path("/proc/cpuinfo")
 OF_A_PROCESSOR = "vendor_id", "model name", "flags", "Features", "CPU part"
 """What tells one processor from another there; the last two on ARM."""
 COMPLETE = "complete.json"
-"""The digests of all files of machine code, written when they are all there."""
+"""Of each function its symbol and the digest of its object file; written when they are all there."""
 FAILURE = "failure.txt"
 """Why they could not be made, so that not every training tries again."""
 OTHERS_WRITE = 0o022
 INSTALL = 'pip install "cnnkit[fast]"'
+RESULT_BYTES = 64
+"""Room for what a function of Numba's says of its result, which is none, and of an exception, which there is none."""
 
 
 class MachineCodeError(ConfigError):
     """The compiled kernels cannot be used."""
+
+
+class Functions:
+    """The functions of the object files, by name; they hold Python's lock no more than a call of NumPy does."""
+
+    def __init__(self, place: Path, symbols: dict[str, list[str]]) -> None:
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        machine = llvm.Target.from_default_triple().create_target_machine()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)  # it keeps the code
+        for name in symbols:
+            self._engine.add_object_file(llvm.ObjectFileRef.from_path(str(place / f"{name}.o")))
+        self._engine.finalize_object()
+        self.forward, self.backward = (
+            Function(self._engine.get_function_address(symbols[name][0]), ARGUMENTS[name])
+            for name in ("forward", "backward")
+        )
+
+
+class Function:
+    """Machine code that takes numbers, and the first elements of contiguous arrays."""
+
+    def __init__(self, address: int, arguments: Sequence[str]) -> None:
+        kinds: dict[str, Any] = {COUNT: ctypes.c_ssize_t, NUMBER: ctypes.c_float}
+        types = [kinds.get(one, ctypes.c_void_p) for one in arguments]
+        self._code = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)(address)
+        self._dtypes = [None if one in kinds else np.dtype(one) for one in arguments]
+        self._result = ctypes.create_string_buffer(RESULT_BYTES)
+
+    def __call__(self, *arguments: Any) -> None:
+        """Raises TypeError for an array that is not contiguous, or of another dtype: it would be read as if it was."""
+        given: list[Any] = []
+        for argument, dtype in zip(arguments, self._dtypes, strict=True):
+            if dtype is None:
+                given.append(argument)
+                continue
+            if argument.dtype != dtype or not (argument.flags.c_contiguous and argument.flags.aligned):
+                raise TypeError(f"expected a contiguous array of {dtype}, got one of {argument.dtype}")
+            given.append(argument.ctypes.data)
+        result = ctypes.addressof(self._result)
+        self._code(result, result + RESULT_BYTES // 2, *given)
 
 
 def unavailable() -> str:
@@ -53,67 +103,86 @@ def unavailable() -> str:
 
 def is_ready() -> bool:
     """Whether all machine code is there, unchanged, and written by nobody else."""
-    if unavailable() or (place := folder()) is None:
-        return False
-    try:
-        expected = json.loads((place / COMPLETE).read_bytes())
-        owned = os.stat(place)
-    except (OSError, ValueError):
-        return False
-    if owned.st_uid != os.getuid() or owned.st_mode & OTHERS_WRITE:
-        return False
-    return bool(expected) and expected == _digests(place)
+    return not unavailable() and bool(_symbols())
 
 
-def loops() -> ModuleType:
-    """The compiled loops. Raises MachineCodeError if they cannot be loaded; what is on disk is then made again."""
-    return _loaded()
+def functions() -> Functions:
+    """The compiled functions. Raises MachineCodeError if they cannot be loaded."""
+    return _loaded(folder())
 
 
 @functools.cache
-def _loaded() -> ModuleType:
+def _loaded(place: Path | None) -> Functions:
     if reason := unavailable():
         raise MachineCodeError(reason)
-    place = folder()
+    if place is None or not (symbols := _symbols()):
+        raise MachineCodeError("there is no machine code")
     try:
-        with _numba_writes_to(place):
-            from cnnkit.network.kernels.compiled import convolution_loops
-    except Exception as error:  # Numba may fail in any way, and there are other kernels
-        if place is not None:
-            with contextlib.suppress(OSError):
-                (place / COMPLETE).unlink()
-        raise MachineCodeError(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]:.200}") from error
-    return convolution_loops
+        return Functions(place, symbols)
+    except Exception as error:  # llvmlite may fail in any way, and there are other kernels
+        raise MachineCodeError(_line(error)) from error
 
 
-def make(*, wait: bool = False) -> None:
-    """Compile what is missing, unless another process does; wait: for that one to end.
-
-    Raises MachineCodeError if that is not possible.
-    """
-    place = folder()
-    if (reason := unavailable()) or place is None:
+def make() -> None:
+    """Compile what is missing, or wait for another process that does. Raises MachineCodeError, saying why it failed."""
+    if reason := unavailable():
         raise MachineCodeError(reason)
-    try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(place / "lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                return
-            if is_ready():
-                return
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(place / "code")  # Numba would load what is damaged
-            try:
-                _loaded()
-            except MachineCodeError as error:
-                write_whole(place / FAILURE, str(error).encode(), MachineCodeError)
-                raise
-            write_whole(place / COMPLETE, json.dumps(_digests(place), indent=1).encode(), MachineCodeError)
-            (place / FAILURE).unlink(missing_ok=True)
-    except OSError as error:
-        raise MachineCodeError(f"{place}: {error.strerror or error}") from error
+    if is_ready():
+        return
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-P",  # no module is taken from the current folder, unless this process does so
+            "-c",
+            "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
+            "from cnnkit.network.kernels.compiled.machine_code import make_here; make_here()",
+        ],
+        input=json.dumps(sys.path).encode(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    if not is_ready():
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise MachineCodeError(failure() or (said[-1] if said else f"the compiler ended with {done.returncode}"))
+
+
+def make_in_background() -> None:
+    """Begin to compile in a process that goes on when this one ends, with what the processor has left."""
+    command = (
+        "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]); os.nice(19); "
+        "from cnnkit.network.kernels.compiled.machine_code import make_here; make_here()"
+    )
+    with open(os.devnull, "r+b") as nothing, contextlib.suppress(OSError):  # where no process can be had, it is later
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-P", "-c", command, json.dumps(sys.path)],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, nothing.fileno(), number) for number in range(3)],
+            # A group of its own does not hear Ctrl-C; in a session of its own, its niceness would mean nothing.
+            setpgroup=0,
+        )
+
+
+def make_here() -> None:
+    """Compile in this process, after another one that does; what fails is noted for the others."""
+    place = folder()
+    if place is None:
+        raise MachineCodeError(unavailable())
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(place / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if is_ready():
+            return
+        try:
+            made = _compiled()
+        except Exception as error:
+            write_whole(place / FAILURE, _line(error).encode(), MachineCodeError)
+            raise
+        for name, (_, code) in made.items():
+            write_whole(place / f"{name}.o", code, MachineCodeError)
+        complete = {name: [symbol, hashlib.sha256(code).hexdigest()] for name, (symbol, code) in made.items()}
+        write_whole(place / COMPLETE, json.dumps(complete, indent=1).encode(), MachineCodeError)
+        (place / FAILURE).unlink(missing_ok=True)
 
 
 def failure() -> str:
@@ -124,25 +193,6 @@ def failure() -> str:
         return ""
 
 
-def make_in_background() -> None:
-    """Begin to compile in a process that goes on when this one ends, with what the processor has left."""
-    code = (
-        "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]); os.nice(19); "
-        "from cnnkit.network.kernels.compiled.machine_code import make; make()"
-    )
-    with open(os.devnull, "r+b") as nothing:
-        silent = [(os.POSIX_SPAWN_DUP2, nothing.fileno(), number) for number in range(3)]
-        with contextlib.suppress(OSError):  # no process more is allowed: the next training tries again
-            # A group of its own does not hear Ctrl-C; in a session of its own, its niceness would mean nothing.
-            os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-P", "-c", code, json.dumps(sys.path)],
-                os.environ,
-                file_actions=silent,
-                setpgroup=0,
-            )
-
-
 def folder() -> Path | None:
     """Where the machine code for this processor, this Numba and these loops is; None for a user without a home."""
     place = user_folder("cache")
@@ -151,18 +201,42 @@ def folder() -> Path | None:
 
 def numba_version() -> str:
     """Of the installed one."""
-    from importlib.metadata import version
+    return _version("numba")
 
-    return version("numba")
+
+def _compiled() -> dict[str, tuple[str, bytes]]:
+    """Of each function its symbol and its object file."""
+    from cnnkit.network.kernels.compiled import convolution_loops
+    from cnnkit.network.kernels.compiled.jit import compiled
+
+    return {name: compiled(getattr(convolution_loops, name), arguments) for name, arguments in ARGUMENTS.items()}
+
+
+def _symbols() -> dict[str, list[str]]:
+    """What COMPLETE says, if it is true of all files; else nothing."""
+    place = folder()
+    try:
+        if place is None or (owned := os.stat(place)).st_uid != os.getuid() or owned.st_mode & OTHERS_WRITE:
+            return {}
+        complete: Any = json.loads((place / COMPLETE).read_bytes())
+        digests = {name: hashlib.sha256((place / f"{name}.o").read_bytes()).hexdigest() for name in ARGUMENTS}
+        return complete if {name: one[1] for name, one in complete.items()} == digests else {}
+    except (OSError, ValueError, AttributeError, TypeError, LookupError):
+        return {}
+
+
+def _line(error: Exception) -> str:
+    said = str(error).strip().partition("\n")[0]
+    return said if isinstance(error, CnnkitError) else f"{type(error).__name__}: {said:.200}"
 
 
 @functools.cache
 def _key() -> str:
     facts = {
-        "python": [platform.python_implementation(), platform.python_version(), platform.machine(), sys.platform],
+        "python": [platform.machine(), sys.platform],
         "packages": [_version(name) for name in PACKAGES],
         "processor": _processor(),
-        "loops": [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in _sources()],
+        "loops": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(__file__).parent.glob("*.py"))],
         "settings": sorted((name, value) for name, value in os.environ.items() if name.startswith("NUMBA_")),
     }
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -184,26 +258,3 @@ def _processor() -> list[str]:
     except OSError:  # not Linux
         return [platform.processor()]
     return [line for line in first.splitlines() if line.startswith(OF_A_PROCESSOR)]
-
-
-def _sources() -> list[Path]:
-    return [*sorted(Path(__file__).parent.glob("*loops.py")), Path(__file__).with_name("jit.py")]
-
-
-def _digests(place: Path) -> Mapping[str, str]:
-    """The sha256 of each file of machine code."""
-    files = sorted(path for path in (place / "code").rglob("*.nb[ci]"))
-    return {str(path.relative_to(place)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-@contextlib.contextmanager
-def _numba_writes_to(place: Path | None) -> Iterator[None]:
-    """Numba keeps what it compiles there; what the program compiles otherwise goes where it went."""
-    import numba
-
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(place / "code") if place else before
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before

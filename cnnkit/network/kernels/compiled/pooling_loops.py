@@ -6,13 +6,11 @@ as row * size + column. All of them keep NaN, as NumPy does.
 
 from __future__ import annotations
 
-from numba import float32, uint8, uintp
+from numba import float32, uint8
 
+from cnnkit.network.kernels.compiled.interface import LEAKY, RECTIFIED
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.types import Array
-
-LINEAR, RECTIFIED, LEAKY = 0, 1, 2
-"""The activations: y = x, max(x, 0) and max(x, slope * x)."""
 
 
 @inner
@@ -146,8 +144,8 @@ def pool_run(
 
     Of equal numbers the upper one wins in a column, then the left column.
     """
-    first = uintp(0)
-    for j in range(uintp(size)):
+    first = 0
+    for j in range(size):
         column = at + j * count
         if j == 0:
             _column(lines, column, step, count, size, j, maxima, first, winners, mark)
@@ -164,8 +162,8 @@ def _column(
         column_of_three(lines, at, step, count, uint8(j), y, to, winners, mark)
         return
     begin_column(lines, at, count, uint8(j), y, to, winners, mark)
-    for i in range(1, uintp(size)):
-        further_run(lines, at + uintp(i) * step, count, uint8(uintp(i) * uintp(size) + j), y, to, winners, mark)
+    for i in range(1, size):
+        further_run(lines, at + i * step, count, uint8(i * size + j), y, to, winners, mark)
 
 
 @inner
@@ -188,11 +186,11 @@ def place_one(dy: Array, winners: Array, mark: int, count: int, number: int, dx:
 @inner
 def unpool_run(dy: Array, winners: Array, mark: int, count: int, size: int, dx: Array, to: int, step: int) -> None:
     """Hand the first run of dy to where the maxima were; the rows of a window are `step` apart in dx."""
-    for i in range(uintp(size)):
+    for i in range(size):
         row = to + i * step
-        j = uintp(0)
-        while j + uintp(1) < uintp(size):
-            place_two(dy, winners, mark, count, uint8(i * uintp(size) + j), dx, row + j * count)
-            j += uintp(2)
-        if j < uintp(size):
-            place_one(dy, winners, mark, count, uint8(i * uintp(size) + j), dx, row + j * count)
+        j = 0
+        while j + 1 < size:
+            place_two(dy, winners, mark, count, uint8(i * size + j), dx, row + j * count)
+            j += 2
+        if j < size:
+            place_one(dy, winners, mark, count, uint8(i * size + j), dx, row + j * count)
