@@ -68,6 +68,7 @@ def train(
     Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
     """
     from cnnkit.training.assembly import data_for, model_for, trainer_for
+    from cnnkit.training.kernel_choice import products_of, with_kernels
     from cnnkit.training.recipe import Recipe
     from cnnkit.training.recipe_source import find_recipe
 
@@ -75,11 +76,15 @@ def train(
         recipe = find_recipe(recipe, data_dir=data_dir)
     if overrides:
         recipe = recipe.override({f"train.{key}": value for key, value in overrides.items()})
-    if checkpoints and checkpoints.recipe is None:
-        checkpoints.recipe = recipe.to_dict()
     trainer = trainer_for(recipe, workers, progress)
     data = data_for(recipe, data_dir)
-    run = trainer.fit(model_for(recipe, data), data, stop=stop, checkpoints=checkpoints)
+    model = model_for(recipe, data)
+    if checkpoints is None or not checkpoints.resume:
+        recipe = with_kernels(recipe, products_of(model, len(data.train), recipe.train.epochs), trainer.warn)
+        trainer.kernels = recipe.train.kernels or "numpy"
+    if checkpoints and checkpoints.recipe is None:
+        checkpoints.recipe = recipe.to_dict()
+    run = trainer.fit(model, data, stop=stop, checkpoints=checkpoints)
     return dataclasses.replace(run, recipe=recipe.to_dict())
 
 

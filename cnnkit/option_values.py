@@ -128,6 +128,13 @@ def class_weights(name: str, given: Any) -> str | list[float] | dict[str, float]
     return dict(zip(map(str, given), weights, strict=True)) if isinstance(given, Mapping) else weights
 
 
+def kernels(name: str, given: Any) -> Any:
+    """Which kernels, as a word."""
+    from cnnkit.components import checks
+
+    return None if given is None else checks.one_of(name, given, ("numpy", "compiled"))
+
+
 def sampling(name: str, given: Any) -> Any:
     """How samples are drawn, as a word."""
     from cnnkit.components import checks

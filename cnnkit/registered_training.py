@@ -96,9 +96,7 @@ class RegisteredTraining:
 
         The others, and what is raised, are as of `cnnkit.train`.
         """
-        checkpoints = Checkpoints(
-            self.place, steps=steps, minutes=minutes, resume=self.resumes, recipe=self.recipe.to_dict()
-        )
+        checkpoints = Checkpoints(self.place, steps=steps, minutes=minutes, resume=self.resumes)
         run = api.train(
             self.recipe, data_dir=data_dir, workers=workers, progress=progress, stop=stop, checkpoints=checkpoints
         )

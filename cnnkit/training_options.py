@@ -277,6 +277,14 @@ class TrainingOptions(Configured):
         about="Weights of which those below 0 become 0 after each update.",
     )
 
+    kernels: Value[Literal["numpy", "compiled"] | None] = Option(
+        None,
+        values.kernels,
+        expected='"numpy" or "compiled"',
+        about='Which kernels compute a training; "compiled" ones (the extra cnnkit[fast]) are faster and round '
+        "otherwise, and are taken by default once they are there.",
+    )
+
     @property
     def averages(self) -> bool:
         """Whether the training ends with a mean of weights."""
@@ -296,6 +304,8 @@ class TrainingOptions(Configured):
         """The table [train] of a recipe, as plain values: components as expressions, without options that are None."""
         names = sorted(OPTIONS, key=lambda name: (OPTIONS[name].default is None, [*FIRST, name].index(name)))
         values = {name: getattr(self, name) for name in names}
+        if self.kernels == "numpy":  # what a recorded recipe means that does not say it
+            del values["kernels"]
         return {name: _plain(value, bool(OPTIONS[name].kind)) for name, value in values.items() if value is not None}
 
     def __repr__(self) -> str:

@@ -40,6 +40,20 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send what is written by default below `tmp_path`; CNNKIT_DATA_DIR stays, for tests on real data."""
+    monkeypatch.setenv("CNNKIT_KERNELS", "numpy")
     monkeypatch.setenv("CNNKIT_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def compiled_kernels(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of machine code that all tests of a run share: whoever needs it first compiles it."""
+    pytest.importorskip("numba", reason="compiled kernels need the extra cnnkit[fast]")
+    from cnnkit.network.kernels.compiled import machine_code
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp().parent / "compiled-kernels"))
+    machine_code.make()
+    found = machine_code.folder()
+    assert found is not None
+    return found

@@ -25,6 +25,10 @@ def doctor(
             "slower; takes seconds. Other kernels round differently, as another machine would.",
         ),
     ] = False,
+    compile_kernels: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the kernels of the extra cnnkit[fast] now, for all later trainings."),
+    ] = False,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
@@ -46,9 +50,12 @@ def doctor(
     from cnnkit.registry import Registry
     from cnnkit.registry.environment import system
     from cnnkit.registry.trust import ENVIRONMENT, trusted
+    from cnnkit.training.kernel_choice import require
 
     with waiting("measuring the kernels"):
         measured = blas_tuning.tune() if tune else {}  # before the setting is read
+    if compile_kernels:
+        require()
     catalog = installed_catalog()
     blas = [f"{info['internal_api']} {info['version']}" for info in threadpool_info() if info["user_api"] == "blas"]
     with waiting("asking the plugins"):
@@ -76,6 +83,7 @@ def doctor(
         "blas": ", ".join(blas) or "unknown",
         "sgemm": f"{blas_tuning.sgemm():.1f} GFLOP/s with one thread",
         "tuned": f"{blas_tuning.VARIABLE}={setting}" if setting else "no",
+        "kernels": kernel_state(),
         "cores": available_cores(),
         "registry": folder_state(Registry(registry).path),
         "data": folder_state(Path(data_dir) if data_dir else default_data_dir()),
@@ -93,6 +101,19 @@ def doctor(
             warn(problem)
     if problems:
         raise typer.Exit(1)
+
+
+def kernel_state() -> str:
+    """Whether compiled kernels are ready, and if not, why."""
+    from cnnkit.network.kernels.compiled import machine_code
+
+    if reason := machine_code.unavailable():
+        return f"NumPy; {reason}"
+    by = f"compiled by Numba {machine_code.numba_version()}"
+    if machine_code.is_ready():
+        return f"{by}, in {machine_code.folder()}"
+    why = machine_code.failure()
+    return f"NumPy; not yet {by}: the next long training begins that, and --compile does it now{why and f' ({why})'}"
 
 
 def folder_state(path: Path) -> str:

@@ -92,6 +92,7 @@ Epochs = Annotated[int | None, typer.Option(help=OPTIONS["epochs"].about)]
 BatchSize = Annotated[int | None, typer.Option(help=OPTIONS["batch_size"].about)]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate of the recipe's optimizer.")]
 Seed = Annotated[int | None, typer.Option(help=OPTIONS["seed"].about)]
+Kernels = Annotated[str | None, typer.Option(metavar="numpy|compiled|auto", help=OPTIONS["kernels"].about)]
 Workers = Annotated[int | None, typer.Option(help="Worker processes; all cores by default. Never changes a result.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the recipe; repeatable.")

@@ -29,6 +29,7 @@ def resolve(
     lr: float | None = None,
     seed: int | None = None,
     fraction: float | None = None,
+    kernels: str | None = None,
     saved_as: Path | None = None,
 ) -> Recipe:
     """The recipe with `--set` applied first, then the flags that were given; the default one for data.
@@ -46,6 +47,8 @@ def resolve(
     given = {key: value for key, value in flags.items() if value is not None}
     recipe = recipe.override(given) if given else recipe
     recipe = recipe if lr is None else recipe.with_learning_rate(lr)
+    if kernels is not None:
+        recipe = recipe.override({"train.kernels": None if kernels == "auto" else kernels})
     if names_data(source):
         note(_chosen(recipe, saved_as))
     return recipe

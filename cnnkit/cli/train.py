@@ -17,6 +17,7 @@ from cnnkit.cli.options import (
     Debug,
     Epochs,
     Json,
+    Kernels,
     LearningRate,
     Overrides,
     Quiet,
@@ -88,6 +89,7 @@ def train(
     seed: Seed = None,
     fraction: Fraction = None,
     time: Time = None,
+    kernels: Kernels = None,
     workers: Workers = None,
     overrides: Overrides = None,
     registry: RegistryFolder = None,
@@ -117,7 +119,14 @@ def train(
         return
     trials = {"--dry-run": dry_run, "--find-lr": find_lr, "--overfit-one-batch": one_batch}
     _check_alone([name for name, chosen in (trials | {"--profile": with_profile}).items() if chosen])
-    changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "fraction": fraction}
+    changes: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "seed": seed,
+        "fraction": fraction,
+        "kernels": kernels,
+    }
     here = Surroundings(registry, data_dir, 1 if with_profile and workers is None else workers)
     if resume is None:
         resolved = resolve(recipe or "digits", overrides, data_dir, registry, **changes, saved_as=save_recipe)

@@ -170,12 +170,13 @@ class Network(Configured):
         """An engine over this network's parameters; `logits` leaves out what makes probabilities of the task's."""
         return self._engine_of(with_logits(self.nodes, self.task) if logits else self.nodes, ())
 
-    def engine_for(self, loss: Loss, frozen: Collection[int] = ()) -> Engine:
-        """An engine that gives what a loss takes; frozen: the nodes that are not trained."""
-        return self._engine_of(with_logits(self.nodes, loss), frozen)
+    def engine_for(self, loss: Loss, frozen: Collection[int] = (), *, compiled: bool = False) -> Engine:
+        """An engine that gives what a loss takes; frozen: the nodes that are not trained; compiled: as of `Engine`."""
+        return self._engine_of(with_logits(self.nodes, loss), frozen, compiled=compiled)
 
-    def _engine_of(self, nodes: list[Node], frozen: Collection[int]) -> Engine:
-        return Engine(with_frozen(nodes, frozen), self.parameters, self.preprocessing, len(self.input_shape))
+    def _engine_of(self, nodes: list[Node], frozen: Collection[int], *, compiled: bool = False) -> Engine:
+        axes = len(self.input_shape)
+        return Engine(with_frozen(nodes, frozen), self.parameters, self.preprocessing, axes, compiled=compiled)
 
     @property
     def has_probabilities(self) -> bool:

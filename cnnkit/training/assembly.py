@@ -104,6 +104,8 @@ def trainer_for(
 ) -> Trainer:
     """The recipe's trainer; workers and progress are the machine's and the user's business, not the recipe's.
 
-    components: what expressions of its table [train] are built to, by their keys; by the catalog if None.
+    components: what expressions of its table [train] are built to, by their keys; by the catalog if None. A recipe that
+    does not say which kernels has those of NumPy: `with_kernels` chooses for a training that begins.
     """
-    return Trainer(**(dict(recipe.train) | dict(components or {})), workers=workers, progress=progress)
+    options = dict(recipe.train) | {"kernels": recipe.train.kernels or "numpy"} | dict(components or {})
+    return Trainer(**options, workers=workers, progress=progress)

@@ -38,6 +38,7 @@ from cnnkit.training.data_checks import (
 )
 from cnnkit.training.groups import groups_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
+from cnnkit.training.kernel_choice import chosen, products_of
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.notebook_progress import shown
 from cnnkit.training.overview import TrainingOverview
@@ -112,9 +113,10 @@ class Trainer(TrainingOptions):
         train, validation, test = checked.train, checked.validation, checked.test
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         options, workers = self.copied(), self.workers or available_cores()
+        options.kernels = chosen(self.kernels, products_of(model, len(train), self.epochs), self.warn)
         weights = class_weights(options, train.y, checked.labels, model.output_shape[0])
         sessions = functools.partial(_session, options, model, self._augmented(model, train), workers, weights)
-        recipe = self.recipe()
+        recipe = options.recipe()
         about = {
             "train": recipe,
             "layers": model.expressions(),
@@ -226,7 +228,9 @@ class Trainer(TrainingOptions):
         """
         weights = class_weights(self, samples.y, labels or model.labels, model.output_shape[0])
         samples = self._augmented(model, samples) if augmented else samples
-        return _session(self, model, samples, self.workers or available_cores(), weights)
+        options = self.copied()
+        options.kernels = chosen(self.kernels, products_of(model, len(samples), self.epochs), self.warn)
+        return _session(options, model, samples, self.workers or available_cores(), weights)
 
     def forecast(self, model: Network, data: Given) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""
@@ -302,7 +306,7 @@ def _session(
     options: TrainingOptions, model: Network, samples: Samples, workers: int, weights: tuple[float, ...] | None
 ) -> AbstractContextManager[Session]:
     groups = groups_of(model, options)
-    engine = model.engine_for(options.loss, groups.frozen)
+    engine = model.engine_for(options.loss, groups.frozen, compiled=options.kernels == "compiled")
     return training_session(
         engine,
         samples,

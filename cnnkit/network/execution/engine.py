@@ -49,9 +49,17 @@ class Engine:
     """
 
     def __init__(
-        self, nodes: Sequence[Node], parameters: Parameters, preprocessing: Preprocessing, input_axes: int
+        self,
+        nodes: Sequence[Node],
+        parameters: Parameters,
+        preprocessing: Preprocessing,
+        input_axes: int,
+        *,
+        compiled: bool = False,
     ) -> None:
+        """compiled: whether a training uses compiled kernels; a prediction never does."""
         self.nodes = list(nodes)
+        self.compiled = compiled
         self.parameters = parameters
         self.dtype: np.dtype[Any] = parameters.vector.dtype
         largest_output = max(math.prod(node.out_shape) for node in nodes) * self.dtype.itemsize
@@ -65,7 +73,7 @@ class Engine:
     @functools.cached_property
     def steps(self) -> list[Step]:
         """Those of a training; who only predicts does not plan them."""
-        return plan(self.nodes).steps
+        return plan(self.nodes, compiled=self.compiled).steps
 
     @functools.cached_property
     def coupled(self) -> list[Step]:

@@ -81,11 +81,11 @@ class Plan:
     """To be refreshed before each prediction."""
 
 
-def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
+def plan(nodes: Sequence[Node], *, prediction: bool = False, compiled: bool = False) -> Plan:
     """The steps for these nodes, with a kernel wherever there is one.
 
     prediction: whether batch normalisation is folded into the convolution before it, and weights that are computed from
-    parameters are computed once, which training cannot have.
+    parameters are computed once, which training cannot have; compiled: whether compiled kernels may take part.
     """
     uses = Counter(source for node in nodes for source in node.inputs)
     last_taker = {source: node.index for node in nodes for source in node.inputs}
@@ -109,7 +109,7 @@ def plan(nodes: Sequence[Node], *, prediction: bool = False) -> Plan:
                 computed = ComputedWeights(first)
                 folds.append(computed)
                 layers = [computed.inside, *others]
-        run, used = kernel_for(layers, needs_dx=node.inputs != (INPUT,)) or (layers[0], 1)
+        run, used = kernel_for(layers, node.inputs != (INPUT,), compiled=compiled) or (layers[0], 1)
         used += folded
         last = [source for source in set(node.inputs) if last_taker[source] == node.index]
         end = nodes[node.index + used - 1]

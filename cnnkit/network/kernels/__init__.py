@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from cnnkit.components import Layer, Merge
 from cnnkit.network.kernels.activation_kernel import ActivationKernel, SumKernel
+from cnnkit.network.kernels.compiled.direct_conv_kernel import DirectConvKernel
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.conv_transpose_kernel import ConvTransposeKernel
 from cnnkit.network.kernels.dense_kernel import DenseKernel
@@ -56,6 +57,13 @@ KERNELS: tuple[type[Kernel] | type[SumKernel], ...] = (
 )
 
 
-def kernel_for(layers: Sequence[Layer | Merge], needs_dx: bool) -> tuple[Kernel | Merge, int] | None:
+COMPILED: tuple[type[Kernel], ...] = (DirectConvKernel,)
+"""Those that take layers before the others do, where machine code may be used."""
+
+
+def kernel_for(
+    layers: Sequence[Layer | Merge], needs_dx: bool, *, compiled: bool = False
+) -> tuple[Kernel | Merge, int] | None:
     """The kernel for as many of these consecutive layers as it can take, and how many they are; None for none."""
-    return next((taken for kernel in KERNELS if (taken := kernel.take(layers, needs_dx))), None)
+    kernels = (*COMPILED, *KERNELS) if compiled else KERNELS
+    return next((taken for kernel in kernels if (taken := kernel.take(layers, needs_dx))), None)

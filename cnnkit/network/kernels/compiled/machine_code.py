@@ -1,0 +1,260 @@
+"""Where the machine code of compiled kernels is kept, whether it is there, and who makes it.
+
+Numba makes it once for each processor and version, in a process of its own. A training loads the object files through
+llvmlite alone, which takes a tenth of Numba's time and half of its memory. They are read only if they are exactly what
+was written: what is cut off, or of another processor, is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.file_writing import write_whole
+from cnnkit.network.kernels.compiled.interface import ARGUMENTS, COUNT, NUMBER
+from cnnkit.user_folders import user_folder
+
+PACKAGES = "numba", "llvmlite", "numpy"
+CPUINFO = Path("/proc/cpuinfo")
+OF_A_PROCESSOR = "vendor_id", "model name", "flags", "Features", "CPU part"
+"""What tells one processor from another there; the last two on ARM."""
+COMPLETE = "complete.json"
+"""Of each function its symbol and the digest of its object file; written when they are all there."""
+FAILURE = "failure.txt"
+"""Why they could not be made, so that not every training tries again."""
+OTHERS_WRITE = 0o022
+INSTALL = 'pip install "cnnkit[fast]"'
+RESULT_BYTES = 64
+"""Room for what a function of Numba's says of its result, which is none, and of an exception, which there is none."""
+
+
+class MachineCodeError(ConfigError):
+    """The compiled kernels cannot be used."""
+
+
+class Functions:
+    """The functions of the object files, by name; they hold Python's lock no more than a call of NumPy does."""
+
+    def __init__(self, place: Path, symbols: dict[str, list[str]]) -> None:
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        machine = llvm.Target.from_default_triple().create_target_machine()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)  # it keeps the code
+        for name in symbols:
+            self._engine.add_object_file(llvm.ObjectFileRef.from_path(str(place / f"{name}.o")))
+        self._engine.finalize_object()
+        self.forward, self.backward = (
+            Function(self._engine.get_function_address(symbols[name][0]), ARGUMENTS[name])
+            for name in ("forward", "backward")
+        )
+
+
+class Function:
+    """Machine code that takes numbers, and the first elements of contiguous arrays."""
+
+    def __init__(self, address: int, arguments: Sequence[str]) -> None:
+        kinds: dict[str, Any] = {COUNT: ctypes.c_ssize_t, NUMBER: ctypes.c_float}
+        types = [kinds.get(one, ctypes.c_void_p) for one in arguments]
+        self._code = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)(address)
+        self._dtypes = [None if one in kinds else np.dtype(one) for one in arguments]
+        self._result = ctypes.create_string_buffer(RESULT_BYTES)
+
+    def __call__(self, *arguments: Any) -> None:
+        """Raises TypeError for an array that is not contiguous, or of another dtype: it would be read as if it was."""
+        given: list[Any] = []
+        for argument, dtype in zip(arguments, self._dtypes, strict=True):
+            if dtype is None:
+                given.append(argument)
+                continue
+            if argument.dtype != dtype or not (argument.flags.c_contiguous and argument.flags.aligned):
+                raise TypeError(f"expected a contiguous array of {dtype}, got one of {argument.dtype}")
+            given.append(argument.ctypes.data)
+        result = ctypes.addressof(self._result)
+        self._code(result, result + RESULT_BYTES // 2, *given)
+
+
+def unavailable() -> str:
+    """Why there can be no compiled kernels here, "" if there can. Nothing of Numba is imported to know."""
+    if any(importlib.util.find_spec(name) is None for name in PACKAGES):
+        return f"Numba is not installed: {INSTALL}"
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        return "NUMBA_DISABLE_JIT keeps Numba from compiling"
+    if folder() is None:
+        return "there is no home folder to keep machine code in: set XDG_CACHE_HOME"
+    return ""
+
+
+def is_ready() -> bool:
+    """Whether all machine code is there, unchanged, and written by nobody else."""
+    return not unavailable() and bool(_symbols())
+
+
+def functions() -> Functions:
+    """The compiled functions. Raises MachineCodeError if they cannot be loaded."""
+    return _loaded(folder())
+
+
+@functools.cache
+def _loaded(place: Path | None) -> Functions:
+    if reason := unavailable():
+        raise MachineCodeError(reason)
+    if place is None or not (symbols := _symbols()):
+        raise MachineCodeError("there is no machine code")
+    try:
+        return Functions(place, symbols)
+    except Exception as error:  # llvmlite may fail in any way, and there are other kernels
+        raise MachineCodeError(_line(error)) from error
+
+
+def make() -> None:
+    """Compile what is missing, or wait for another process that does. Raises MachineCodeError, saying why it failed."""
+    if reason := unavailable():
+        raise MachineCodeError(reason)
+    if is_ready():
+        return
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-P",  # no module is taken from the current folder, unless this process does so
+            "-c",
+            "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
+            "from cnnkit.network.kernels.compiled.machine_code import make_here; make_here()",
+        ],
+        input=json.dumps(sys.path).encode(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    if not is_ready():
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise MachineCodeError(failure() or (said[-1] if said else f"the compiler ended with {done.returncode}"))
+
+
+def make_in_background() -> None:
+    """Begin to compile in a process that goes on when this one ends, with what the processor has left."""
+    command = (
+        "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]); os.nice(19); "
+        "from cnnkit.network.kernels.compiled.machine_code import make_here; make_here()"
+    )
+    with open(os.devnull, "r+b") as nothing, contextlib.suppress(OSError):  # where no process can be had, it is later
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-P", "-c", command, json.dumps(sys.path)],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, nothing.fileno(), number) for number in range(3)],
+            # A group of its own does not hear Ctrl-C; in a session of its own, its niceness would mean nothing.
+            setpgroup=0,
+        )
+
+
+def make_here() -> None:
+    """Compile in this process, after another one that does; what fails is noted for the others."""
+    place = folder()
+    if place is None:
+        raise MachineCodeError(unavailable())
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(place / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if is_ready():
+            return
+        try:
+            made = _compiled()
+        except Exception as error:
+            write_whole(place / FAILURE, _line(error).encode(), MachineCodeError)
+            raise
+        for name, (_, code) in made.items():
+            write_whole(place / f"{name}.o", code, MachineCodeError)
+        complete = {name: [symbol, hashlib.sha256(code).hexdigest()] for name, (symbol, code) in made.items()}
+        write_whole(place / COMPLETE, json.dumps(complete, indent=1).encode(), MachineCodeError)
+        (place / FAILURE).unlink(missing_ok=True)
+
+
+def failure() -> str:
+    """Why the latest attempt to compile failed, "" if it did not."""
+    try:
+        return (folder() or Path()).joinpath(FAILURE).read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def folder() -> Path | None:
+    """Where the machine code for this processor, this Numba and these loops is; None for a user without a home."""
+    place = user_folder("cache")
+    return None if place is None else place / "machine-code" / _key()
+
+
+def numba_version() -> str:
+    """Of the installed one."""
+    return _version("numba")
+
+
+def _compiled() -> dict[str, tuple[str, bytes]]:
+    """Of each function its symbol and its object file."""
+    from cnnkit.network.kernels.compiled import convolution_loops
+    from cnnkit.network.kernels.compiled.jit import compiled
+
+    return {name: compiled(getattr(convolution_loops, name), arguments) for name, arguments in ARGUMENTS.items()}
+
+
+def _symbols() -> dict[str, list[str]]:
+    """What COMPLETE says, if it is true of all files; else nothing."""
+    place = folder()
+    try:
+        if place is None or (owned := os.stat(place)).st_uid != os.getuid() or owned.st_mode & OTHERS_WRITE:
+            return {}
+        complete: Any = json.loads((place / COMPLETE).read_bytes())
+        digests = {name: hashlib.sha256((place / f"{name}.o").read_bytes()).hexdigest() for name in ARGUMENTS}
+        return complete if {name: one[1] for name, one in complete.items()} == digests else {}
+    except (OSError, ValueError, AttributeError, TypeError, LookupError):
+        return {}
+
+
+def _line(error: Exception) -> str:
+    said = str(error).strip().partition("\n")[0]
+    return said if isinstance(error, CnnkitError) else f"{type(error).__name__}: {said:.200}"
+
+
+@functools.cache
+def _key() -> str:
+    facts = {
+        "python": [platform.machine(), sys.platform],
+        "packages": [_version(name) for name in PACKAGES],
+        "processor": _processor(),
+        "loops": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(__file__).parent.glob("*.py"))],
+        "settings": sorted((name, value) for name, value in os.environ.items() if name.startswith("NUMBA_")),
+    }
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # a slow import, which a prediction can do without
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _processor() -> list[str]:
+    """What is known of it."""
+    try:
+        first = CPUINFO.read_text("utf-8", "replace").partition("\n\n")[0]
+    except OSError:  # not Linux
+        return [platform.processor()]
+    return [line for line in first.splitlines() if line.startswith(OF_A_PROCESSOR)]

@@ -1,0 +1,226 @@
+"""Compiled kernels against the plain layers that they stand for, and the machine code's life on disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnkit.components import Layer
+from cnnkit.errors import ShapeError
+from cnnkit.layers import AvgPool2D, Conv2D, LeakyReLU, MaxPool2D, ReLU, Tanh
+from cnnkit.network.execution.tile_context import TileContext, Workspace
+from cnnkit.network.kernels import kernel_for
+from cnnkit.network.kernels.compiled import machine_code
+from cnnkit.network.kernels.compiled.direct_conv_kernel import DirectConvKernel
+from cnnkit.types import Array, Grads
+from tests.network.test_kernels import plain
+
+pytest.importorskip("numba", reason="compiled kernels need the extra cnnkit[fast]")
+
+
+def random_layers(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, int, int]]:
+    size = int(rng.integers(1, 6)), int(rng.integers(1, 6))
+    padding = int(rng.integers(min(size))), int(rng.integers(min(size)))
+    filters, channels = int(rng.integers(1, 8)), int(rng.integers(1, 5))
+    tail: list[Layer] = [
+        MaxPool2D(int(rng.integers(2, 5))),
+        ReLU() if rng.integers(2) else LeakyReLU(float(rng.choice([0.0, 0.1, 0.9]))),
+    ]
+    rng.shuffle(tail)
+    layers: list[Layer] = [
+        Conv2D(filters, size, padding=padding, bias=bool(rng.integers(2))),
+        *tail[: int(rng.integers(3))],
+    ]
+    return layers, (channels, int(rng.integers(1, 17)), int(rng.integers(1, 17)))
+
+
+def built(seed: int) -> tuple[list[Layer], tuple[int, int, int], tuple[int, ...], np.random.Generator]:
+    """Layers that fit their images."""
+    rng = np.random.default_rng(seed)
+    while True:
+        layers, shape = random_layers(rng)
+        out: tuple[int, ...] = shape
+        try:
+            for layer in layers:
+                out = layer.build(out, rng)
+        except ShapeError:
+            continue
+        fill(layers[0], rng.standard_normal)
+        return layers, shape, out, rng
+
+
+def fill(layer: Layer, numbers: Callable[[tuple[int, ...]], Array]) -> None:
+    """Give all parameters numbers of float32, as in a network."""
+    for name, array in layer.params.items():
+        layer.params[name] = numbers(array.shape).astype(np.float32)
+
+
+class Dirty(TileContext):
+    """A context whose memory is full of what nobody may read."""
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        memory = super().empty(shape)
+        memory.fill(np.nan)
+        return memory
+
+
+def run(kernel: DirectConvKernel, x: Array, dy: Array) -> tuple[Array, Array | None, Grads]:
+    ctx = Dirty(Workspace(np.dtype(np.float32)), True, (0,))
+    y, cache = kernel.forward(x, ctx)
+    dx, grads = kernel.backward(dy, cache, ctx)
+    return y, dx, grads
+
+
+def taken(layers: list[Layer], needs_dx: bool = True) -> tuple[DirectConvKernel, int]:
+    found = kernel_for(layers, needs_dx, compiled=True)
+    assert found is not None
+    kernel, used = found
+    assert isinstance(kernel, DirectConvKernel)
+    return kernel, used
+
+
+def near(found: Array, expected: Array) -> bool:
+    """Sums in float32 that were added in another order, of numbers of this size."""
+    return bool(np.allclose(found, expected, rtol=2e-5, atol=2e-5 * max(1.0, float(np.abs(expected).max(initial=0)))))
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_direct_convolution_equals_its_layers(seed: int, compiled_kernels: Path) -> None:
+    layers, shape, out_shape, rng = built(seed)
+    samples = int(rng.choice([1, 2, 7, 16, 33, 64]))
+    x = rng.standard_normal((samples, *shape)).astype(np.float32)
+    dy = rng.standard_normal((samples, *out_shape)).astype(np.float32)
+    needs_dx = bool(rng.integers(2))
+    kernel, used = taken(layers, needs_dx)
+    assert used == len(layers)
+    y, dx, grads = run(kernel, x, dy)
+    expected_y, expected_dx, expected = plain(layers, x, dy)
+    assert near(y, expected_y)
+    assert (dx is not None) == needs_dx
+    assert dx is None or near(dx, expected_dx)
+    assert grads.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert near(grads[name], gradient), name
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_of_equal_maxima_the_same_one_gets_the_gradient(size: int, compiled_kernels: Path) -> None:
+    layers: list[Layer] = [Conv2D(2, 1, bias=False), MaxPool2D(size)]
+    rng = np.random.default_rng(size)
+    shape: tuple[int, ...] = (1, 4 * size, 4 * size)
+    for layer in layers:
+        shape = layer.build(shape, rng)
+    fill(layers[0], np.ones)
+    x = rng.integers(0, 2, (16, 1, 4 * size, 4 * size)).astype(np.float32)  # ties in most windows
+    dy = rng.standard_normal((16, *shape)).astype(np.float32)
+    _, dx, _ = run(taken(layers)[0], x, dy)
+    assert dx is not None
+    np.testing.assert_allclose(dx, plain(layers, x, dy)[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("activation", [None, ReLU(), LeakyReLU(0.1)])
+@pytest.mark.parametrize("pool", [1, 2, 3, 4])
+def test_what_is_not_finite_stays_so(pool: int, activation: Layer | None, compiled_kernels: Path) -> None:
+    layers: list[Layer] = [
+        Conv2D(1, 1),
+        *([MaxPool2D(pool)] if pool > 1 else []),
+        *([activation] if activation else []),
+    ]
+    shape: tuple[int, ...] = (1, 12, 12)
+    for layer in layers:
+        shape = layer.build(shape, np.random.default_rng(0))
+    fill(layers[0], np.ones)
+    x = np.random.default_rng(1).standard_normal((20, 1, 12, 12)).astype(np.float32)
+    for number, value in enumerate((np.nan, np.inf, -np.inf)):
+        x.reshape(20, -1)[:, number::23] = value
+        x[number] = value
+    y, _, _ = run(taken(layers)[0], x, np.ones((20, *shape), np.float32))
+    with np.errstate(invalid="ignore"):
+        expected = plain(layers, x, np.ones((20, *shape), np.float32))[0]
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv2D(2, 3, stride=2),
+        Conv2D(2, 3, groups=2),
+        Conv2D(2, 3, dilation=2),
+        Conv2D(2, 1, padding=1),
+        Conv2D(2, 9),
+        AvgPool2D(2),
+    ],
+    ids=repr,
+)
+def test_what_it_leaves_to_others(layer: Layer) -> None:
+    layer.build((2, 12, 12), np.random.default_rng(0))
+    fill(layer, np.zeros)
+    assert DirectConvKernel.take([layer], True) is None
+
+
+def test_an_activation_that_no_loop_has_stays_outside(compiled_kernels: Path) -> None:
+    layers: list[Layer] = [Conv2D(2, 3), Tanh()]
+    layers[0].build((1, 8, 8), np.random.default_rng(0))
+    fill(layers[0], np.zeros)
+    assert taken(layers)[1] == 1
+
+
+def test_machine_code_is_used_only_as_it_was_written(
+    compiled_kernels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert machine_code.is_ready()
+    place = tmp_path / "cache" / "cnnkit" / "machine-code" / compiled_kernels.name
+    shutil.copytree(compiled_kernels, place)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert machine_code.is_ready()
+    code = place / "forward.o"
+    content = code.read_bytes()
+    code.write_bytes(content[:-100])  # as a full disk leaves it
+    assert not machine_code.is_ready()
+    code.write_bytes(content)
+    assert machine_code.is_ready()
+    place.chmod(0o777)
+    assert not machine_code.is_ready()
+    place.chmod(0o700)
+    (place / machine_code.COMPLETE).write_text("[")
+    assert not machine_code.is_ready()
+
+
+def test_code_that_is_compiled_in_one_process_is_loaded_in_another_without_numba(compiled_kernels: Path) -> None:
+    program = (
+        "import sys; from cnnkit.network.kernels.compiled import machine_code as code; assert code.is_ready(); "
+        "code.functions(); print('loaded', 'numba' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | {}, timeout=60
+    )
+    assert done.stdout == "loaded False\n", done.stderr
+
+
+def test_another_processor_has_another_folder(
+    compiled_kernels: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    described = tmp_path / "cpuinfo"
+    described.write_text("vendor_id\t: Somebody\nmodel name\t: Another\nflags\t\t: sse2\n\n")
+    monkeypatch.setattr(machine_code, "CPUINFO", described)
+    machine_code._key.cache_clear()
+    try:
+        assert machine_code.folder() != compiled_kernels
+        assert not machine_code.is_ready()
+    finally:
+        machine_code._key.cache_clear()
+
+
+def test_without_a_home_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_code, "user_folder", lambda _: None)
+    assert "XDG_CACHE_HOME" in machine_code.unavailable()
+    assert not machine_code.is_ready()
+    with pytest.raises(machine_code.MachineCodeError, match="XDG_CACHE_HOME"):
+        machine_code.make()
