@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnkit.attribution.passes import Passes
+from cnnkit.components import Merge
 from cnnkit.errors import ConfigError
 from cnnkit.network import INPUT, Node
 from cnnkit.types import Array, Shape
@@ -37,7 +38,8 @@ def layer_with_maps(nodes: Sequence[Node], layer: str | None, input_shape: Shape
     """The layer of this name, or the last whose maps have more than one pixel and show all that goes on to the score.
 
     That is one which all paths go through, such as the end of a block: a layer inside of a residual branch knows
-    nothing of what is added to it. Raises ConfigError for a layer that there is not, and one that gives no maps.
+    nothing of what is added to it. Pooling behind it does not count, as in Selvaraju et al. (2017), who take the last
+    convolution. Raises ConfigError for a layer that there is not, and one that gives no maps.
     """
     fitting = {node.name: node for node in nodes if _gives_maps(node, input_shape)}
     if not fitting:
@@ -47,7 +49,7 @@ def layer_with_maps(nodes: Sequence[Node], layer: str | None, input_shape: Shape
         )
     if layer is None:
         whole = [node for node in _on_all_paths(nodes) if node.name in fitting]
-        return (whole or list(fitting.values()))[-1]
+        return _before_pooling(whole) if whole else list(fitting.values())[-1]
     if layer not in fitting:
         names = list(fitting)
         shown = ", ".join(names[-NAMED:]) + (f" and {len(names) - NAMED:,} before" if len(names) > NAMED else "")
@@ -70,6 +72,13 @@ def _interpolation(before: int, after: int) -> Array:
 
 def _gives_maps(node: Node, input_shape: Shape) -> bool:
     return len(node.out_shape) == len(input_shape) > 1 and max(node.out_shape[1:]) > 1
+
+
+def _before_pooling(nodes: Sequence[Node]) -> Node:
+    """The last that learns or joins, or what follows it on maps of the same size: pooling only makes them coarser."""
+    last = max((at for at, node in enumerate(nodes) if node.layer.params or isinstance(node.layer, Merge)), default=0)
+    same = [node for node in nodes[last:] if node.out_shape[1:] == nodes[last].out_shape[1:]]
+    return same[-1]
 
 
 def _on_all_paths(nodes: Sequence[Node]) -> list[Node]:
