@@ -76,7 +76,7 @@ def attribute(
 
     | method | result | options |
     |---|---|---|
-    | "gradcam" | (N, H, W), 0 or above | `layer`: the last with maps that all paths go through, before pooling, or any by its name |
+    | "gradcam" | (N, H, W), 0 or above | `layer`: the last with maps on all paths, before pooling, or any by its name |
     | "integrated-gradients" | (N, C, H, W) | `baseline`: black, or a number or array; `steps`: 128 |
     | "occlusion" | (N, H, W) | `window`: a quarter of the image; `stride`: a third of that; `fill`: black |
     | "gradient" | (N, C, H, W), per unit of the dataset | |

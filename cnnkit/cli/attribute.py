@@ -66,7 +66,7 @@ def attribute(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="gradcam: a layer with maps, named as in summary; default: the last that all paths go through, before pooling.",
+            help="gradcam: a layer with maps, named as in summary; default: the last on all paths, before pooling.",
         ),
     ] = None,
     baseline: Annotated[
