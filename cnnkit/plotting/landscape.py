@@ -54,6 +54,7 @@ def draw_landscape(steps: Array, losses: Array, title: str, quantity: str = "los
     beside.plot(0, losses[middle, middle], "o", color=VERMILION, markersize=11, label="the model")
     if logarithmic:
         beside.set_yscale("log")
+    beside.set_xticks(np.linspace(steps[0], steps[-1], 5))  # more would touch each other
     beside.set_xlabel("step along the direction")
     beside.set_ylabel(quantity)
     beside.grid(visible=True)
