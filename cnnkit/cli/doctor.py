@@ -109,11 +109,13 @@ def kernel_state() -> str:
 
     if reason := machine_code.unavailable():
         return f"NumPy; {reason}"
-    by = f"compiled by Numba {machine_code.numba_version()}"
     if machine_code.is_ready():
-        return f"{by}, in {machine_code.folder()}"
-    why = machine_code.failure()
-    return f"NumPy; not yet {by}: the next long training begins that, and --compile does it now{why and f' ({why})'}"
+        return f"compiled, in {machine_code.folder()}"
+    if machine_code.is_being_made():
+        return "NumPy; others are being compiled"
+    if reason := machine_code.failure():
+        return f"NumPy; those that are compiled cannot be made: {reason}; --compile tries again"
+    return "NumPy; the next long training begins to compile others, and --compile does it now"
 
 
 def folder_state(path: Path) -> str:

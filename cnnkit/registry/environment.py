@@ -12,11 +12,14 @@ import numpy as np
 
 from cnnkit.components.plugin_metadata import BUILT_IN
 from cnnkit.network import available_cores
+from cnnkit.network.kernels.compiled.machine_code import identity, is_loaded
 from cnnkit.registry.revision import revision
 
 CPUINFO = Path("/proc/cpuinfo")
 
 
+MACHINE_CODE = "machine_code"
+"""Of the compiled kernels that this process has loaded, for a training; it decides bits, too."""
 DECIDING = "python", "numpy", BUILT_IN, "processor", "blas", "blas_kernels"
 """What may decide the last bits of a training's result."""
 
@@ -44,13 +47,16 @@ def environment() -> dict[str, str]:
 def deciding() -> dict[str, str]:
     """What may decide the last bits of a training's result, in this process."""
     found = versions() | machine()
-    return {name: found.get(name, "") for name in DECIDING}
+    present = [*DECIDING, *([MACHINE_CODE] if MACHINE_CODE in found else [])]
+    return {name: found.get(name, "") for name in present}
 
 
 def differences(recorded: object) -> list[str]:
     """What of all that has changed since it was recorded, as text."""
     there = recorded if isinstance(recorded, dict) else {}
-    here = deciding()
+    here = deciding() | {MACHINE_CODE: identity() or "none"}
+    if not there.get(MACHINE_CODE):  # trained without, or nothing is known of it
+        del here[MACHINE_CODE]
     changed = [name for name in here if there.get(name) != here[name]]
     return [f"{name} was {there.get(name) or 'unknown'}, it is {here[name]}" for name in changed]
 
@@ -66,6 +72,7 @@ def machine() -> dict[str, str]:
         "cores": str(available_cores()),
         "blas": ", ".join(f"{library['internal_api']} {library['version']}" for library in libraries),
         "blas_kernels": ", ".join(library.get("architecture", "unknown") for library in libraries),
+        MACHINE_CODE: identity() if is_loaded() else "",
     }
     return {name: text for name, text in found.items() if text}
 

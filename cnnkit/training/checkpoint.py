@@ -155,6 +155,11 @@ class Checkpoints:
         self._begin()
         return not self.failure
 
+    def recorded(self, key: str) -> dict[str, Any]:
+        """What the checkpoint to continue from says of a part of `about`, a table."""
+        found = self.store.load()[0].get(key)
+        return found if isinstance(found, dict) else {}
+
     def read(self, about: Mapping[str, Any]) -> tuple[dict[str, Array], Position]:
         """The arrays and the position to continue from. Raises ConfigError for the checkpoint of another training."""
         record, arrays = self.store.load()

@@ -10,7 +10,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from cnnkit.components.declared import layer_cost
 from cnnkit.errors import ConfigError
+from cnnkit.network.execution.plan import plan
+from cnnkit.network.kernels import COMPILED
 from cnnkit.network.kernels.compiled import machine_code
 from cnnkit.waiting_line import waiting
 
@@ -22,25 +25,28 @@ Kernels = Literal["numpy", "compiled"]
 VARIABLE = "CNNKIT_KERNELS"
 CHOICES = "auto", "numpy", "compiled"
 WORTH = 5e9
-"""Multiplications of a training below which loading machine code takes longer than it saves."""
+"""Multiplications by compiled kernels in a training, below which loading machine code takes longer than it saves."""
 
 
 def chosen(kernels: Kernels | None, products: float, warn: Callable[[str], None]) -> Kernels:
     """Those of a training that begins now.
 
-    kernels: what its options say; products: the multiplications of all its forward passes; warn: is told what does not
+    kernels: what its options say; products: as of `products_of`; warn: is told what does not
     work. Raises ConfigError for compiled ones that there cannot be, and for another word in CNNKIT_KERNELS.
     """
     wanted = kernels or _by_environment()
     if wanted == "compiled":
         require()
         return "compiled"
-    return "compiled" if wanted == "auto" and products >= WORTH and _are_there(warn) else "numpy"
+    return "compiled" if wanted == "auto" and products >= WORTH and are_there(warn) else "numpy"
 
 
 def products_of(model: Network, samples: int, epochs: int) -> float:
-    """The multiplications of all forward passes of a training."""
-    return model.engine().cost.products * samples * epochs
+    """The multiplications of all forward passes of a training that compiled kernels would make."""
+    steps = plan(model.nodes, compiled=True).steps
+    taken = [step.node for step in steps if isinstance(step.run, COMPILED)]
+    costs = [layer_cost(node.layer, node.in_shapes, node.out_shape) for node in taken]
+    return float(sum(cost.products for cost in costs if cost)) * samples * epochs
 
 
 def with_kernels(recipe: Recipe, products: float, warn: Callable[[str], None]) -> Recipe:
@@ -57,14 +63,16 @@ def require() -> None:
                 machine_code.make()
         machine_code.functions()
     except machine_code.MachineCodeError as error:
-        raise ConfigError(f'kernels = "compiled" cannot be had: {error}') from error
+        raise ConfigError(f"there are no compiled kernels: {error}") from error
 
 
-def _are_there(warn: Callable[[str], None]) -> bool:
+def are_there(warn: Callable[[str], None]) -> bool:
     """Whether compiled kernels are loaded; begins to compile them if they are not there."""
     if machine_code.unavailable():
         return False
     if not machine_code.is_ready():
+        if machine_code.is_being_made():
+            return False
         if reason := machine_code.failure():
             warn(f"compiled kernels are not used, they cannot be made: {reason}; try again: cnnkit doctor --compile")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ from cnnkit.errors import ConfigError
 from cnnkit.network import Network
 from cnnkit.training.assembly import model_for, trainer_for
 from cnnkit.training.callbacks import TimeLimit
+from cnnkit.training.kernel_choice import chosen
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps import accumulated, endless_updates
 from cnnkit.training.trainer import Trainer
@@ -37,6 +39,8 @@ def within(recipe: Recipe, data: Data, seconds: float, workers: int | None = Non
     """
     began = time.perf_counter()
     positive("seconds", seconds)
+    kernels = chosen(recipe.train.kernels, math.inf, lambda _: None)  # what is wrong is told when the training begins
+    recipe = recipe if kernels == "numpy" else recipe.override({"train.kernels": kernels})
     trainer, model = trainer_for(recipe, workers), model_for(recipe, data)
     trainer.check(model, data)
     epoch = _epoch_seconds(trainer, model, data, seconds)

@@ -38,7 +38,7 @@ from cnnkit.training.data_checks import (
 )
 from cnnkit.training.groups import groups_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
-from cnnkit.training.kernel_choice import chosen, products_of
+from cnnkit.training.kernel_choice import chosen, products_of, require
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.notebook_progress import shown
 from cnnkit.training.overview import TrainingOverview
@@ -113,7 +113,8 @@ class Trainer(TrainingOptions):
         train, validation, test = checked.train, checked.validation, checked.test
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         options, workers = self.copied(), self.workers or available_cores()
-        options.kernels = chosen(self.kernels, products_of(model, len(train), self.epochs), self.warn)
+        begun = checkpoints.recorded("train").get("kernels", "numpy") if checkpoints and checkpoints.resume else None
+        options.kernels = chosen(self.kernels or begun, products_of(model, len(train), self.epochs), self.warn)
         weights = class_weights(options, train.y, checked.labels, model.output_shape[0])
         sessions = functools.partial(_session, options, model, self._augmented(model, train), workers, weights)
         recipe = options.recipe()
@@ -243,8 +244,10 @@ class Trainer(TrainingOptions):
         kept += 2 if self.accumulate else 0
         if self.rollback is not None:
             kept += 1 + len(self.optimizer.slots())
+        if self.kernels == "compiled":  # a pass is measured with them
+            require()
         return Forecast(
-            model.engine_for(self.loss),
+            model.engine_for(self.loss, compiled=self.kernels == "compiled"),
             self._augmented(model, train),
             self.objective.in_training(),
             self.optimizer,

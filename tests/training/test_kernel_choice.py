@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import math
 import os
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,12 +25,13 @@ from cnnkit.network.kernels.compiled import machine_code
 from cnnkit.network.kernels.compiled.direct_conv_kernel import DirectConvKernel
 from cnnkit.registered_training import RegisteredTraining
 from cnnkit.registry import Registry
-from cnnkit.training import Run, Trainer, kernel_choice
+from cnnkit.registry.environment import deciding, differences, environment
+from cnnkit.training import Checkpoints, Run, Trainer, kernel_choice
 from cnnkit.training.interruption import StopRequest
-from cnnkit.training.kernel_choice import WORTH, chosen
+from cnnkit.training.kernel_choice import WORTH, chosen, products_of
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe
-from cnnkit.types import Samples
+from cnnkit.types import Array, Samples
 
 RECIPE: dict[str, dict[str, object]] = {
     "model": {"name": "small", "layers": ["Conv2D(4, 3)", "ReLU()", "MaxPool2D(2)", "Flatten()", "Dense(10)"]},
@@ -99,7 +103,9 @@ def test_without_numba_all_works_as_before(
     monkeypatch.setattr(machine_code, "unavailable", lambda: 'Numba is not installed: pip install "cnnkit[fast]"')
     assert "kernels" not in (fit().recipe or {})["train"]
     assert not auto
-    with pytest.raises(ConfigError, match=r'cannot be had: Numba is not installed: pip install "cnnkit\[fast\]"'):
+    with pytest.raises(
+        ConfigError, match=r'there are no compiled kernels: Numba is not installed: pip install "cnnkit\[fast\]"'
+    ):
         fit(kernels="compiled")
 
 
@@ -179,6 +185,64 @@ def test_a_resumed_training_goes_on_with_the_kernels_that_it_began_with(
     assert (run.recipe or {})["train"].get("kernels") == kernels
 
 
+class Kept:
+    """A checkpoint in memory."""
+
+    def save(self, record: dict[str, Any], arrays: dict[str, Array]) -> None:
+        self.record, self.arrays = (
+            json.loads(json.dumps(record)),
+            {name: array.copy() for name, array in arrays.items()},
+        )
+
+    def load(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        return self.record, dict(self.arrays)
+
+
+@pytest.mark.usefixtures("compiled_kernels", "all_worth")
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_a_training_in_python_is_resumed_with_the_kernels_that_it_began_with(
+    is_ready: bool, auto: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether machine code appears or disappears in between."""
+    x = np.random.default_rng(0).standard_normal((192, 1, 10, 10)).astype(np.float32)
+    data = Samples(x, np.arange(192) % 3)
+
+    def fit(stop: StopRequest, *, resume: bool) -> Run:
+        model = Sequential(["Conv2D(5, 3)", "Flatten()", "Dense(3)"], (1, 10, 10))
+        trainer = Trainer(epochs=2, progress=False, workers=1)
+        return trainer.fit(model, data, stop=stop, checkpoints=Checkpoints(store, steps=1, resume=resume))
+
+    store, stopped = Kept(), StopRequest()
+    stopped.signal = signal.SIGTERM
+    monkeypatch.setattr(machine_code, "is_ready", lambda: is_ready)
+    fit(stopped, resume=False)
+    assert store.record["train"].get("kernels") == ("compiled" if is_ready else None)
+    monkeypatch.setattr(machine_code, "is_ready", lambda: not is_ready)
+    if is_ready:
+        monkeypatch.setattr(machine_code, "make", lambda: None)  # it is loaded
+    run = fit(StopRequest(), resume=True)
+    assert run.reason == "all epochs done"
+    assert (run.recipe or {})["train"].get("kernels") == ("compiled" if is_ready else None)
+
+
+@pytest.mark.usefixtures("compiled_kernels", "all_worth")
+def test_only_what_compiled_kernels_take_counts(auto: list[str]) -> None:
+    dense = Sequential(["Flatten()", "Dense(3)"], (1, 10, 10))
+    mixed = Sequential(["Conv2D(5, 3)", "Conv2D(4, 3, stride=2)", "Flatten()", "Dense(3)"], (1, 10, 10))
+    assert products_of(dense, 100, 10) == 0
+    assert products_of(mixed, 100, 10) == 8 * 8 * 5 * 9 * 100 * 10
+
+
+@pytest.mark.usefixtures("compiled_kernels", "all_worth")
+def test_a_version_of_compiled_kernels_names_the_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen("compiled", 0, print) == "compiled"
+    recorded = environment()
+    assert recorded["machine_code"] == machine_code.identity() != ""
+    assert not differences(deciding())
+    monkeypatch.setattr("cnnkit.registry.environment.identity", lambda: "another")
+    assert f"machine_code was {recorded['machine_code']}, it is another" in differences(recorded)
+
+
 PROGRAM = "from cnnkit.network.kernels.compiled.machine_code import make_in_background; make_in_background()"
 
 
@@ -188,8 +252,14 @@ def test_machine_code_is_made_in_the_background_and_after_a_kill() -> None:
     pytest.importorskip("numba")
 
     def compilers() -> list[int]:
-        found = subprocess.run(["pgrep", "-f", "machine_code import make_here"], capture_output=True, text=True)
-        return [int(line) for line in found.stdout.split()]
+        """Those of this test, which have its cache folder."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                here = os.environ["XDG_CACHE_HOME"].encode() in (process / "environ").read_bytes()
+                if here and b"make_here" in (process / "cmdline").read_bytes():
+                    found.append(int(process.name))
+        return found
 
     def ends() -> bool:
         until = time.monotonic() + 120
@@ -198,9 +268,8 @@ def test_machine_code_is_made_in_the_background_and_after_a_kill() -> None:
         return machine_code.is_ready()
 
     subprocess.run([sys.executable, "-c", PROGRAM], check=True)
-    time.sleep(2)
-    for number in compilers():
-        os.kill(number, signal.SIGKILL)
+    (compiler,) = compilers()
+    os.kill(compiler, signal.SIGKILL)
     assert not machine_code.is_ready()
     both = [subprocess.Popen([sys.executable, "-c", PROGRAM]) for _ in range(2)]
     assert [one.wait() for one in both] == [0, 0]

@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.compiled.interface import LEAKY, LINEAR, RECTIFIED
-from cnnkit.network.kernels.compiled.machine_code import functions
+from cnnkit.network.kernels.compiled.machine_code import Functions, functions
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.epilogue import Epilogue, LeakyRectifier, Rectifier
 from cnnkit.network.kernels.layout import logical, pixels_first
@@ -20,6 +20,12 @@ from cnnkit.types import Array, Cache, Context, Grads, Shape
 
 MOST_TAPS = 16 * 9
 """Elements of a filter beyond which products of matrices are faster."""
+MOST_TAPS_BACK = 32 * 9
+"""As many in the other direction, of all filters for a channel: the products would have to be as long as that."""
+FEWEST_TAPS = 4
+"""Of a kernel in one channel: a smaller one is a product of matrices as it is."""
+FEWEST_SAMPLES = 16
+"""Of a tile: they are the lanes of the processor's vectors."""
 LARGEST_POOL = 15
 """Whose windows' pixels have numbers of one byte."""
 
@@ -35,10 +41,16 @@ class DirectConvKernel:
     """
 
     def __init__(self, plain: ConvKernel) -> None:
+        self.plain = plain
+        """For tiles of few samples."""
         self.conv, self.epilogue, self.needs_dx = plain.conv, plain.epilogue, plain.needs_dx
         self.rows, self.columns = plain.rows, plain.columns
-        self._functions = functions()
         self._activation, self._slope = _activation(self.epilogue)
+
+    @functools.cached_property
+    def _functions(self) -> Functions:
+        """Loaded when they are first called: a plan can be made without them."""
+        return functions()
 
     @classmethod
     def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:
@@ -51,6 +63,8 @@ class DirectConvKernel:
         fits = (
             weight.dtype == np.float32
             and weight[0].size <= MOST_TAPS
+            and (not needs_dx or weight[:, 0].size <= MOST_TAPS_BACK)
+            and weight[0, 0].size >= FEWEST_TAPS
             and plain.epilogue.pool <= LARGEST_POOL
             and all(axis.stride == 1 and 0 <= axis.before < axis.size for axis in (plain.rows, plain.columns))
             and all(axis.after < axis.size for axis in (plain.rows, plain.columns))
@@ -59,6 +73,8 @@ class DirectConvKernel:
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """The loops over all of it."""
+        if len(x) < FEWEST_SAMPLES:
+            return self.plain.forward(x, ctx)
         pool, weight = self.epilogue.pool, self.conv.params["weight"]
         pixels, filters = _float32(pixels_first(x, ctx), ctx), len(weight)
         samples = pixels.shape[3]
@@ -78,6 +94,8 @@ class DirectConvKernel:
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array | None, Grads]:
         """The gradient of the weights, and of the input where someone needs it."""
+        if len(dy) < FEWEST_SAMPLES:
+            return self.plain.backward(dy, cache, ctx)
         pixels, winners, y = cache
         weight, pool = self.conv.params["weight"], self.epilogue.pool
         filters, channels, *size = weight.shape
@@ -90,8 +108,8 @@ class DirectConvKernel:
             top, left = (axis.size - 1 - axis.before for axis in (self.rows, self.columns))
             spread = ctx.empty((filters, self.rows.length + size[0] - 1, self.columns.length + size[1] - 1, samples))
             _clear_around(spread, slice(top, top + height), slice(left, left + width))
-            row_bytes = spread.shape[2] * samples
-            begin, step = (top * spread.shape[2] + left) * samples, pool * row_bytes
+            row = spread.shape[2] * samples
+            begin, step = top * row + left * samples, pool * row
         else:
             spread, begin, step = ctx.empty((filters, pool, width, samples)), 0, 0
         taps = offsets(planes.shape, size[0], size[1])
@@ -184,8 +202,8 @@ def planes_of(pixels: Array, rows: Axis, columns: Axis, ctx: Context) -> Array:
 def offsets(shape: Shape, height: int, width: int) -> Array:
     """Where the taps of a kernel (height, width) are in planes of this shape, (C * height * width,), read-only."""
     channels, rows, columns, samples = shape
-    places = np.arange(channels * rows * columns, dtype=np.intp).reshape(channels, rows, columns)
-    taps: Array = np.ascontiguousarray(places[:, :height, :width]).reshape(-1) * samples
+    channel, row, column = np.ogrid[:channels, :height, :width]
+    taps: Array = (((channel * rows + row) * columns + column) * samples).reshape(-1).astype(np.intp, copy=False)
     taps.flags.writeable = False
     return taps
 

@@ -16,9 +16,10 @@ import importlib.util
 import json
 import os
 import platform
+import stat
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ from cnnkit.user_folders import user_folder
 
 PACKAGES = "numba", "llvmlite", "numpy"
 CPUINFO = Path("/proc/cpuinfo")
-OF_A_PROCESSOR = "vendor_id", "model name", "flags", "Features", "CPU part"
+OF_A_PROCESSOR = "vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU "
 """What tells one processor from another there; the last two on ARM."""
 COMPLETE = "complete.json"
 """Of each function its symbol and the digest of its object file; written when they are all there."""
+LOCK = "lock"
 FAILURE = "failure.txt"
 """Why they could not be made, so that not every training tries again."""
 OTHERS_WRITE = 0o022
@@ -137,7 +139,7 @@ def make() -> None:
             "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
             "from cnnkit.network.kernels.compiled.machine_code import make_here; make_here()",
         ],
-        input=json.dumps(sys.path).encode(),
+        input=_path().encode(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
@@ -149,18 +151,19 @@ def make() -> None:
 def make_in_background() -> None:
     """Begin to compile in a process that goes on when this one ends, with what the processor has left."""
     command = (
-        "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]); os.nice(19); "
+        "import json, os, sys; os.fork() and os._exit(0); sys.path[:] = json.loads(sys.argv[1]); os.nice(19); "
         "from cnnkit.network.kernels.compiled.machine_code import make_here; make_here()"
     )
-    with open(os.devnull, "r+b") as nothing, contextlib.suppress(OSError):  # where no process can be had, it is later
-        os.posix_spawn(
+    with contextlib.suppress(OSError), open(os.devnull, "r+b") as nothing:  # where no process can be had, it is later
+        began = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-P", "-c", command, json.dumps(sys.path)],
+            [sys.executable, "-P", "-c", command, _path()],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, nothing.fileno(), number) for number in range(3)],
             # A group of its own does not hear Ctrl-C; in a session of its own, its niceness would mean nothing.
             setpgroup=0,
         )
+        os.waitpid(began, 0)  # it ends at once, and has left another one that nobody needs to wait for
 
 
 def make_here() -> None:
@@ -169,10 +172,12 @@ def make_here() -> None:
     if place is None:
         raise MachineCodeError(unavailable())
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(place / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    if not _is_ours(place):
+        raise MachineCodeError(f"{place} belongs to somebody else, or others may write to it: remove it")
+    with _locked(place):
         if is_ready():
             return
+        write_whole(place / FAILURE, b"the compiler did not end", MachineCodeError)
         try:
             made = _compiled()
         except Exception as error:
@@ -185,23 +190,47 @@ def make_here() -> None:
         (place / FAILURE).unlink(missing_ok=True)
 
 
-def failure() -> str:
-    """Why the latest attempt to compile failed, "" if it did not."""
+def is_being_made() -> bool:
+    """Whether another process compiles now."""
+    place = folder()
     try:
-        return (folder() or Path()).joinpath(FAILURE).read_text("utf-8", "replace")
+        with open(place / LOCK if place else LOCK, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def failure() -> str:
+    """Why the latest attempt to compile failed, "" if it did not; also where none can be made."""
+    place = folder()
+    if place is None or not place.is_dir():
+        return ""
+    if not _is_ours(place):
+        return f"{place} belongs to somebody else, or others may write to it"
+    try:
+        return (place / FAILURE).read_text("utf-8", "replace")
     except OSError:
         return ""
+
+
+def is_loaded() -> bool:
+    """Whether this process has them."""
+    return bool(_loaded.cache_info().currsize)
+
+
+def identity() -> str:
+    """Which machine code there is, in a few letters; "" for none. The same bits come from the same one."""
+    symbols = _symbols()
+    return hashlib.sha256(json.dumps(symbols, sort_keys=True).encode()).hexdigest()[:16] if symbols else ""
 
 
 def folder() -> Path | None:
     """Where the machine code for this processor, this Numba and these loops is; None for a user without a home."""
     place = user_folder("cache")
     return None if place is None else place / "machine-code" / _key()
-
-
-def numba_version() -> str:
-    """Of the installed one."""
-    return _version("numba")
 
 
 def _compiled() -> dict[str, tuple[str, bytes]]:
@@ -216,13 +245,38 @@ def _symbols() -> dict[str, list[str]]:
     """What COMPLETE says, if it is true of all files; else nothing."""
     place = folder()
     try:
-        if place is None or (owned := os.stat(place)).st_uid != os.getuid() or owned.st_mode & OTHERS_WRITE:
+        if place is None or not _is_ours(place):
             return {}
         complete: Any = json.loads((place / COMPLETE).read_bytes())
         digests = {name: hashlib.sha256((place / f"{name}.o").read_bytes()).hexdigest() for name in ARGUMENTS}
         return complete if {name: one[1] for name, one in complete.items()} == digests else {}
     except (OSError, ValueError, AttributeError, TypeError, LookupError):
         return {}
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether it is a folder that nobody else can change: what is in it will be executed."""
+    try:
+        found = os.lstat(place)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & OTHERS_WRITE
+
+
+@contextlib.contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    """While no other process compiles."""
+    lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _path() -> str:
+    """Where this process finds its modules, for another one."""
+    return json.dumps([one for one in sys.path if isinstance(one, str)])
 
 
 def _line(error: Exception) -> str:
