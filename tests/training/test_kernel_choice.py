@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,7 @@ def test_without_numba_all_works_as_before(
     monkeypatch.setattr(machine_code, "unavailable", lambda: 'Numba is not installed: pip install "cnnkit[fast]"')
     assert "kernels" not in (fit().recipe or {})["train"]
     assert not auto
-    with pytest.raises(
-        ConfigError, match=r'there are no compiled kernels: Numba is not installed: pip install "cnnkit\[fast\]"'
-    ):
+    with pytest.raises(ConfigError, match=r'no compiled kernels: Numba is not installed: pip install "cnnkit\[fast\]"'):
         fit(kernels="compiled")
 
 
@@ -188,7 +187,7 @@ def test_a_resumed_training_goes_on_with_the_kernels_that_it_began_with(
 class Kept:
     """A checkpoint in memory."""
 
-    def save(self, record: dict[str, Any], arrays: dict[str, Array]) -> None:
+    def save(self, record: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         self.record, self.arrays = (
             json.loads(json.dumps(record)),
             {name: array.copy() for name, array in arrays.items()},
