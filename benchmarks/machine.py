@@ -64,7 +64,7 @@ def description() -> dict[str, Any]:
         "environment": {
             name: value
             for name, value in sorted(os.environ.items())
-            if name.startswith(("OMP_", "KMP_", "OPENBLAS_", "MKL_", "TF_", "XLA_", "JAX_"))
+            if name.startswith(("OMP_", "KMP_", "OPENBLAS_", "MKL_", "TF_", "XLA_", "JAX_", "NUMBA_"))
         },
     }
 

@@ -24,7 +24,7 @@ from benchmarks.machine import cores
 ROOT = Path(__file__).parents[1]
 NOT_INSTALLED = "not installed"
 CONFIGURATIONS = {
-    "cnnkit": ("cnnkit",),
+    "cnnkit": ("cnnkit", "cnnkit compiled"),
     "torch": ("torch", "torch channels_last", "torch compiled"),
     "keras": ("keras", "keras xla"),
     "jax": ("jax",),
@@ -178,7 +178,12 @@ def variants(names: Sequence[str], job: Job, *, compiled: bool = False) -> list[
     names: some of PEERS; compiled: with torch.compile too.
     """
     return [
-        Contender(full, f"benchmarks.peers.{name}_peer", name, replace(job, variant=full.partition(" ")[2]))
+        Contender(
+            full,
+            f"benchmarks.peers.{name}_peer",
+            "numba" if full == "cnnkit compiled" else name,
+            replace(job, variant=full.partition(" ")[2]),
+        )
         for name in ("cnnkit", *names)
         for full in CONFIGURATIONS[name]
         if compiled or full != "torch compiled"

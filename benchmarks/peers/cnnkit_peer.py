@@ -43,6 +43,7 @@ def main(job: Job, turns: Turns) -> None:
         callbacks=[EachTurn(turns)],
         seed=job.seed,
         workers=job.workers,
+        kernels="compiled" if job.variant == "compiled" else "numpy",
     )
     train = job.train()
     if job.evaluate:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 from benchmarks.child_job import Job
-from benchmarks.turn_taking import PEERS, Contender, in_turn, variants
+from benchmarks.turn_taking import NOT_INSTALLED, PEERS, Contender, in_turn, variants
 
 FAKE = "tests.benchmarks.fake_peer"
 
@@ -49,17 +51,20 @@ def test_cnnkit_trains_in_turns(tmp_path: Path) -> None:
 
     with stored("random", (1, 28, 28), 64) as data:
         job = Job("mnist-12k", data, 64, 32, 2)
-        (ours,) = in_turn(variants([], job), 2)
-        (alone,) = in_turn(variants([], replace(job, workers=1)), 2)
+        ours, compiled = in_turn(variants([], job), 2)
+        alone, _ = in_turn(variants([], replace(job, workers=1)), 2)
     assert ours.status == "measured"
     assert len(ours.turns) == 2
     assert ours.turns[1]["loss"] < ours.warm_up["loss"]
     assert alone.values("loss") == ours.values("loss")
+    if compiled.status != NOT_INSTALLED:
+        assert compiled.values("loss") == pytest.approx(ours.values("loss"), rel=1e-5)
 
 
 def test_every_peer_has_its_configurations() -> None:
     job = Job("mnist-compact", "", 1, 1, 1)
     plain = [(one.name, one.job.variant) for one in variants(PEERS, job)]
-    assert plain[:3] == [("cnnkit", ""), ("torch", ""), ("torch channels_last", "channels_last")]
-    assert {one.package for one in variants(PEERS, job)} == {"cnnkit", *PEERS}
+    names = [("cnnkit", ""), ("cnnkit compiled", "compiled"), ("torch", ""), ("torch channels_last", "channels_last")]
+    assert plain[:4] == names
+    assert {one.package for one in variants(PEERS, job)} == {"cnnkit", "numba", *PEERS}
     assert len(variants(PEERS, job, compiled=True)) == len(plain) + 1
