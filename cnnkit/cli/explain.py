@@ -27,6 +27,7 @@ from cnnkit.cli.options import (
 from cnnkit.cli.output import say_json, say_pairs, warn
 from cnnkit.cli.recorded_components import recorded_loss
 from cnnkit.waiting_line import waiting
+from cnnkit.wording import percent
 
 if TYPE_CHECKING:
     from cnnkit.explanation import Explanation
@@ -163,7 +164,7 @@ def _said(explanation: Explanation) -> str:
         return pixels.counts(explanation, pixels.said(explanation), SHOWN)
     if explanation.predicted is not None:
         p = explanation.probabilities
-        share = "" if p is None else f" ({100 * float(p[explanation.predicted]):.1f} %)"
+        share = "" if p is None else f" ({percent(float(p[explanation.predicted]))})"
         return f"{explanation.label(explanation.predicted)}{share}"
     if explanation.model.task.gives == "labels":
         return ", ".join(map(explanation.label, explanation.labels)) or "none of the labels"

@@ -15,7 +15,7 @@ from cnnkit.explanation.layer_sections import channels_shown
 from cnnkit.explanation.markup import Html, joined, number, table, tag, text
 from cnnkit.losses import CrossEntropy
 from cnnkit.types import Array
-from cnnkit.wording import sizes
+from cnnkit.wording import percent, sizes
 
 CLASSES = 12
 """Classes that are listed, the most probable first."""
@@ -108,7 +108,7 @@ def verdict(explanation: Explanation) -> Html:
         said = joined(["The network says ", *_named(explanation, explanation.labels), ". "])
     else:
         best, p = int(explanation.scores.argmax()), explanation.probabilities
-        share = "" if p is None else f" with probability {100 * p[best]:.1f} %"
+        share = "" if p is None else f" with probability {percent(p[best])}"
         said = joined(["The network says ", tag("strong", explanation.label(best)), share, ". "])
     return tag("p", said, *_truth(explanation), loss, hint, class_="verdict")
 
