@@ -33,15 +33,16 @@ pytest.importorskip("numba", reason="compiled kernels need the extra cnnkit[fast
 def random_layers(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, int, int]]:
     size = int(rng.integers(2, 6)), int(rng.integers(2, 6))
     padding = int(rng.integers(min(size))), int(rng.integers(min(size)))
-    filters, channels = int(rng.integers(1, 8)), int(rng.integers(1, 5))
+    groups = int(rng.choice([1, 1, 2, 3]))
+    filters, channels = groups * int(rng.integers(1, 5)), groups * int(rng.integers(1, 4))
     tail: list[Layer] = [
         MaxPool2D(int(rng.integers(2, 5))),
         ReLU() if rng.integers(2) else LeakyReLU(float(rng.choice([0.0, 0.1, 0.9]))),
     ]
     rng.shuffle(tail)
     layers: list[Layer] = [
-        Conv2D(filters, size, padding=padding, bias=bool(rng.integers(2))),
-        *tail[: int(rng.integers(3))],
+        Conv2D(filters, size, padding=padding, groups=groups, bias=bool(rng.integers(2))),
+        *(tail[: int(rng.integers(3))] if groups == 1 else tail[1:][: isinstance(tail[1], ReLU | LeakyReLU)]),
     ]
     return layers, (channels, int(rng.integers(1, 17)), int(rng.integers(1, 17)))
 
@@ -120,6 +121,25 @@ def test_a_direct_convolution_equals_its_layers(seed: int, compiled_kernels: Pat
         assert near(grads[name], gradient), name
 
 
+@pytest.mark.parametrize("pool", [3, 4, 5])
+def test_an_image_that_is_as_large_as_what_windows_see_of_it_is_padded(pool: int, compiled_kernels: Path) -> None:
+    """Pooling leaves out as many rows and columns at the end as were padded at the beginning."""
+    rng = np.random.default_rng(pool)
+    layers: list[Layer] = [Conv2D(2, 3, padding=1), MaxPool2D(pool)]
+    shape: tuple[int, ...] = (1, 2 * pool + 2, 2 * pool + 2)
+    for layer in layers:
+        shape = layer.build(shape, rng)
+    fill(layers[0], rng.standard_normal)
+    x = rng.standard_normal((16, 1, 2 * pool + 2, 2 * pool + 2)).astype(np.float32)
+    dy = rng.standard_normal((16, *shape)).astype(np.float32)
+    y, dx, grads = run(taken(layers)[0], x, dy)
+    expected_y, expected_dx, expected = plain(layers, x, dy)
+    assert dx is not None
+    assert near(y, expected_y)
+    assert near(dx, expected_dx)
+    assert near(grads["weight"], expected["weight"])
+
+
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_of_equal_maxima_the_same_one_gets_the_gradient(size: int, compiled_kernels: Path) -> None:
     layers: list[Layer] = [Conv2D(2, 2, padding="same", bias=False), MaxPool2D(size)]
@@ -162,7 +182,6 @@ def test_what_is_not_finite_stays_so(pool: int, activation: Layer | None, compil
     "layer",
     [
         Conv2D(2, 3, stride=2),
-        Conv2D(2, 3, groups=2),
         Conv2D(2, 3, dilation=2),
         Conv2D(2, 1, padding=1),
         Conv2D(2, 9),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from numba import float32
 
-from cnnkit.network.kernels.compiled.interface import LINEAR
+from cnnkit.network.kernels.compiled.interface import LINEAR, TAPS
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.network.kernels.compiled.pooling_loops import (
     activate,
@@ -20,9 +20,9 @@ from cnnkit.network.kernels.compiled.pooling_loops import (
     pool_run,
     unpool_run,
 )
+from cnnkit.network.kernels.compiled.weight_gradient_loops import weight_gradient
 from cnnkit.types import Array
 
-TAPS = 9
 CHUNK = 2048
 """Numbers of a row that are summed up over all taps at once: the sums stay in the core's first cache."""
 
@@ -87,118 +87,57 @@ def _nine_taps(
 
 
 @inner
+def _correlate_one(
+    lines: Array, line: int, length: int, x: Array, at: int, offsets: Array, taps: int, weight: Array, v: int
+) -> None:
+    """One line, as `_correlate` computes two: of a filter with no other one for the same channels."""
+    first = 0
+    while first < length:
+        count = min(CHUNK, length - first)
+        one = line + first
+        if taps < TAPS:
+            for n in range(count):
+                lines[one + n] = 0
+        k = 0
+        while k + TAPS <= taps:
+            _nine_taps_of_one(lines, one, count, x, at + first, offsets, k, weight, v + k)
+            k += TAPS
+        while k < taps:
+            number, place = weight[v + k], at + first + offsets[k]
+            for n in range(count):
+                lines[one + n] += number * x[place + n]
+            k += 1
+        first += count
+
+
+@inner
+def _nine_taps_of_one(
+    lines: Array, one: int, count: int, x: Array, at: int, offsets: Array, k: int, weight: Array, v: int
+) -> None:
+    """Add nine taps, from `k` on, to a line; the first nine begin it."""
+    a, b, c = at + offsets[k], at + offsets[k + 1], at + offsets[k + 2]
+    d, e, f = at + offsets[k + 3], at + offsets[k + 4], at + offsets[k + 5]
+    g, h, i = at + offsets[k + 6], at + offsets[k + 7], at + offsets[k + 8]
+    va, vb, vc, vd, ve = weight[v], weight[v + 1], weight[v + 2], weight[v + 3], weight[v + 4]
+    vf, vg, vh, vi = weight[v + 5], weight[v + 6], weight[v + 7], weight[v + 8]
+    if k == 0:
+        for n in range(count):
+            first = va * x[a + n] + vb * x[b + n] + vc * x[c + n]
+            second = vd * x[d + n] + ve * x[e + n] + vf * x[f + n]
+            lines[one + n] = first + second + (vg * x[g + n] + vh * x[h + n] + vi * x[i + n])
+    else:
+        for n in range(count):
+            first = va * x[a + n] + vb * x[b + n] + vc * x[c + n]
+            second = vd * x[d + n] + ve * x[e + n] + vf * x[f + n]
+            lines[one + n] += first + second + (vg * x[g + n] + vh * x[h + n] + vi * x[i + n])
+
+
+@inner
 def _tap(lines: Array, one: int, two: int, count: int, x: Array, at: int, v: float, w: float) -> None:
     for n in range(count):
         value = x[at + n]
         lines[one + n] += v * value
         lines[two + n] += w * value
-
-
-@inner
-def _weight_gradient(
-    x: Array,
-    at: int,
-    offsets: Array,
-    taps: int,
-    dy: Array,
-    begin: int,
-    plane: int,
-    length: int,
-    filters: int,
-    dweight: Array,
-) -> None:
-    """Add what one row of the output says: the products of each plane of dy, `length` numbers, with all taps of x."""
-    f = 0
-    while f + 2 <= filters:
-        one, k = begin + f * plane, 0
-        while k + TAPS <= taps:
-            _nine_products(dy, one, one + plane, length, x, at, offsets, k, dweight, f * taps + k, (f + 1) * taps + k)
-            k += TAPS
-        while k < taps:
-            dweight[f * taps + k] += _product(dy, one, length, x, at + offsets[k])
-            dweight[(f + 1) * taps + k] += _product(dy, one + plane, length, x, at + offsets[k])
-            k += 1
-        f += 2
-    if f < filters:
-        for k in range(taps):
-            dweight[f * taps + k] += _product(dy, begin + f * plane, length, x, at + offsets[k])
-
-
-@inner
-def _nine_products(
-    dy: Array,
-    one: int,
-    two: int,
-    length: int,
-    x: Array,
-    at: int,
-    offsets: Array,
-    k: int,
-    dweight: Array,
-    v: int,
-    w: int,
-) -> None:
-    """Add the sums of nine taps, from `k` on, to dweight from v on for one line of dy, from w on for the other."""
-    a, b, c = at + offsets[k], at + offsets[k + 1], at + offsets[k + 2]
-    d, e, f = at + offsets[k + 3], at + offsets[k + 4], at + offsets[k + 5]
-    g, h, i = at + offsets[k + 6], at + offsets[k + 7], at + offsets[k + 8]
-    va = vb = vc = vd = ve = vf = vg = vh = vi = float32(0)
-    wa = wb = wc = wd = we = wf = wg = wh = wi = float32(0)
-    for n in range(length):
-        s, t = dy[one + n], dy[two + n]
-        value = x[a + n]
-        va += s * value
-        wa += t * value
-        value = x[b + n]
-        vb += s * value
-        wb += t * value
-        value = x[c + n]
-        vc += s * value
-        wc += t * value
-        value = x[d + n]
-        vd += s * value
-        wd += t * value
-        value = x[e + n]
-        ve += s * value
-        we += t * value
-        value = x[f + n]
-        vf += s * value
-        wf += t * value
-        value = x[g + n]
-        vg += s * value
-        wg += t * value
-        value = x[h + n]
-        vh += s * value
-        wh += t * value
-        value = x[i + n]
-        vi += s * value
-        wi += t * value
-    dweight[v] += va
-    dweight[w] += wa
-    dweight[v + 1] += vb
-    dweight[w + 1] += wb
-    dweight[v + 2] += vc
-    dweight[w + 2] += wc
-    dweight[v + 3] += vd
-    dweight[w + 3] += wd
-    dweight[v + 4] += ve
-    dweight[w + 4] += we
-    dweight[v + 5] += vf
-    dweight[w + 5] += wf
-    dweight[v + 6] += vg
-    dweight[w + 6] += wg
-    dweight[v + 7] += vh
-    dweight[w + 7] += wh
-    dweight[v + 8] += vi
-    dweight[w + 8] += wi
-
-
-@inner
-def _product(dy: Array, line: int, length: int, x: Array, at: int) -> float:
-    total: float = float32(0)
-    for n in range(length):
-        total += dy[line + n] * x[at + n]
-    return total
 
 
 def forward(
@@ -208,6 +147,8 @@ def forward(
     taps: int,
     weight: Array,
     filters: int,
+    of_a_group: int,
+    between_groups: int,
     bias: Array,
     activation: int,
     slope: float,
@@ -223,19 +164,24 @@ def forward(
 ) -> None:
     """y = activation(maximum over pool x pool of the correlation of x with weight, + bias).
 
-    x: planes, `row` numbers from one row to the next; offsets: of the taps (K,); weight: (F, K); y: (height, width, F,
-    samples), and winners, of the windows' pixels, likewise; lines: (pool, 2, width * pool * samples), maxima: (2,
-    samples) and spare: (samples,) are overwritten.
+    x: planes, `row` numbers from one row to the next; offsets: of the taps (K,), in the planes of a group; weight: (F,
+    K); of_a_group: filters; between_groups: numbers from the planes of one group to those of the next; y: (height,
+    width, F, samples), and winners, of the windows' pixels, likewise; lines: (pool, 2, width * pool * samples),
+    maxima: (2, samples) and spare: (samples,) are overwritten.
     """
     length = width * pool * samples
     factor = float32(1) if activation == LINEAR else slope
     for p in range(height):
-        for f in range(0, filters, 2):
-            last = min(f + 1, filters - 1)
+        f = 0
+        while f < filters:
+            is_pair = (f + 1) % of_a_group and f + 1 < filters
             for i in range(pool):
-                at = (p * pool + i) * row
-                _correlate(lines, 2 * i * length, length, x, at, offsets, taps, weight, f * taps, last * taps)
-            for g in range(f, last + 1):
+                at, line, v = (p * pool + i) * row + f // of_a_group * between_groups, 2 * i * length, f * taps
+                if is_pair:
+                    _correlate(lines, line, length, x, at, offsets, taps, weight, v, v + taps)
+                else:
+                    _correlate_one(lines, line, length, x, at, offsets, taps, weight, v)
+            for g in range(f, f + 2 if is_pair else f + 1):
                 for q in range(width):
                     at = (g - f) * length + q * pool * samples
                     to = ((p * width + q) * filters + g) * samples
@@ -246,6 +192,7 @@ def forward(
                     else:
                         pool_run(lines, at, 2 * length, samples, pool, maxima, winners, to, spare)
                         activate(maxima, 0, samples, y, to, bias[g], activation, slope)
+            f += 2 if is_pair else 1
 
 
 def backward(
@@ -261,6 +208,8 @@ def backward(
     pool: int,
     samples: int,
     filters: int,
+    of_a_group: int,
+    between_groups: int,
     height: int,
     width: int,
     spread: Array,
@@ -291,6 +240,17 @@ def backward(
                     unpool_run(passed, winners, at, samples, pool, spread, to, spread_row)
         for i in range(pool):
             line = begin + i * spread_row
-            _weight_gradient(
-                x, (p * pool + i) * row, offsets, taps, spread, line, spread_plane, length, filters, dweight
+            weight_gradient(
+                x,
+                (p * pool + i) * row,
+                offsets,
+                taps,
+                spread,
+                line,
+                spread_plane,
+                length,
+                filters,
+                of_a_group,
+                between_groups,
+                dweight,
             )

@@ -14,6 +14,7 @@ from cnnkit.network.kernels.compiled.interface import LEAKY, LINEAR, RECTIFIED
 from cnnkit.network.kernels.compiled.machine_code import Functions, functions
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.epilogue import Epilogue, LeakyRectifier, Rectifier
+from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.network.kernels.layout import logical, pixels_first
 from cnnkit.network.kernels.window_axes import inside
 from cnnkit.types import Array, Cache, Context, Grads, Shape
@@ -31,16 +32,17 @@ LARGEST_POOL = 15
 
 
 class DirectConvKernel:
-    """Conv2D, then optionally MaxPool2D(pool) and an activation; without strides, groups and dilation.
+    """Conv2D, then optionally MaxPool2D(pool) and an activation; without strides and dilation.
 
-    Equals the layers one after another as `ConvKernel` does, up to the order in which products are added:
+    Equals the layers one after another as `ConvKernel` and `GroupedConvKernel` do, up to the order in which products
+    are added:
 
         y = conv.forward(x)
         if pool > 1: y = MaxPool2D(pool).forward(y)
         if activation: y = activation.forward(y)
     """
 
-    def __init__(self, plain: ConvKernel) -> None:
+    def __init__(self, plain: ConvKernel | GroupedConvKernel) -> None:
         self.plain = plain
         """For tiles of few samples."""
         self.conv, self.epilogue, self.needs_dx = plain.conv, plain.epilogue, plain.needs_dx
@@ -54,16 +56,16 @@ class DirectConvKernel:
 
     @classmethod
     def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:
-        """What `ConvKernel` takes, if it has few channels, no strides, and less padding than its kernel is wide."""
-        taken = ConvKernel.take(layers, needs_dx)
+        """What they take, if groups have few channels, there are no strides, and kernels are wider than the padding."""
+        taken = ConvKernel.take(layers, needs_dx) or GroupedConvKernel.take(layers, needs_dx)
         if taken is None:
             return None
         plain, used = taken
-        weight = plain.conv.params["weight"]
+        weight, groups = plain.conv.params["weight"], plain.conv.groups
         fits = (
             weight.dtype == np.float32
             and weight[0].size <= MOST_TAPS
-            and (not needs_dx or weight[:, 0].size <= MOST_TAPS_BACK)
+            and (not needs_dx or weight[:, 0].size // groups <= MOST_TAPS_BACK)
             and weight[0, 0].size >= FEWEST_TAPS
             and plain.epilogue.pool <= LARGEST_POOL
             and all(axis.stride == 1 and 0 <= axis.before < axis.size for axis in (plain.rows, plain.columns))
@@ -84,6 +86,7 @@ class DirectConvKernel:
         self._correlate(
             planes_of(pixels, self.rows, self.columns, ctx),
             weight,
+            self.conv.groups,
             bias,
             (self._activation, self._slope, pool),
             y,
@@ -98,7 +101,7 @@ class DirectConvKernel:
             return self.plain.backward(dy, cache, ctx)
         pixels, winners, y = cache
         weight, pool = self.conv.params["weight"], self.epilogue.pool
-        filters, channels, *size = weight.shape
+        groups, filters, *size = self.conv.groups, len(weight), *weight.shape[2:]
         samples = y.shape[3]
         planes = planes_of(pixels, self.rows, self.columns, ctx)
         dweight, dbias = ctx.gradient("weight", weight.shape), np.zeros(filters)
@@ -112,7 +115,7 @@ class DirectConvKernel:
             begin, step = top * row + left * samples, pool * row
         else:
             spread, begin, step = ctx.empty((filters, pool, width, samples)), 0, 0
-        taps = offsets(planes.shape, size[0], size[1])
+        taps = offsets(planes[: weight.shape[1]].shape, size[0], size[1])
         self._functions.backward(
             planes,
             planes.shape[2] * samples,
@@ -126,6 +129,8 @@ class DirectConvKernel:
             pool,
             samples,
             filters,
+            filters // groups,
+            weight.shape[1] * planes[0].size,
             *y.shape[:2],
             spread,
             begin,
@@ -141,16 +146,19 @@ class DirectConvKernel:
             grads["bias"] = dbias
         if not self.needs_dx:
             return None, grads
-        turned = ctx.empty((channels, filters, *size))
-        turned[...] = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
-        dx = ctx.empty((self.rows.length, self.columns.length, channels, samples))
-        self._correlate(spread, turned, _zeros(channels), (LINEAR, 0.0, 1), dx, winners, ctx)
+        of_groups = weight.reshape(groups, filters // groups, *weight.shape[1:])
+        turned = ctx.empty((groups, weight.shape[1], filters // groups, *size))
+        turned[...] = of_groups[..., ::-1, ::-1].swapaxes(1, 2)
+        turned = turned.reshape(-1, *turned.shape[2:])
+        dx = ctx.empty((self.rows.length, self.columns.length, len(turned), samples))
+        self._correlate(spread, turned, groups, _zeros(len(turned)), (LINEAR, 0.0, 1), dx, winners, ctx)
         return logical(dx), grads
 
     def _correlate(
         self,
         planes: Array,
         weight: Array,
+        groups: int,
         bias: Array,
         epilogue: tuple[int, float, int],
         y: Array,
@@ -160,14 +168,17 @@ class DirectConvKernel:
         """Fill y and winners; epilogue: activation, slope and pool."""
         height, width, _, samples = y.shape
         pool = epilogue[2]
-        taps = offsets(planes.shape, *weight.shape[2:])
+        filters, channels, *size = weight.shape
+        taps = offsets(planes[:channels].shape, size[0], size[1])
         self._functions.forward(
             planes,
             planes.shape[2] * samples,
             taps,
             len(taps),
             weight,
-            len(weight),
+            filters,
+            filters // groups,
+            channels * planes[0].size,
             bias,
             *epilogue,
             samples,
@@ -188,7 +199,8 @@ def planes_of(pixels: Array, rows: Axis, columns: Axis, ctx: Context) -> Array:
     """
     _, _, channels, samples = pixels.shape
     height, width = (axis.positions - 1 + axis.size for axis in (rows, columns))
-    if channels == 1 and (height, width) == pixels.shape[:2]:
+    is_whole = rows.before == columns.before == 0 and (height, width) == pixels.shape[:2]
+    if channels == 1 and is_whole:
         return pixels.reshape(1, height, width, samples)
     planes = ctx.empty((channels, height, width, samples))
     down, lines = inside(rows, -rows.before, height)

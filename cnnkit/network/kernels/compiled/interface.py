@@ -5,19 +5,24 @@ from __future__ import annotations
 LINEAR, RECTIFIED, LEAKY = 0, 1, 2
 """The activations: y = x, max(x, 0) and max(x, slope * x)."""
 
+TAPS = 9
+"""How many of them go together: their sums for two filters fill the processor's registers."""
+
 COUNT, NUMBER = "count", "number"
 FLOATS, DOUBLES, BYTES, PLACES = "float32", "float64", "uint8", "intp"
 """Pointers to the first element of an array of this dtype."""
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "forward": (
-        *(FLOATS, COUNT, PLACES, COUNT, FLOATS, COUNT, FLOATS),  # x, row, offsets, taps, weight, filters, bias
+        *(FLOATS, COUNT, PLACES, COUNT, FLOATS),  # x, row, offsets, taps, weight
+        *(COUNT, COUNT, COUNT, FLOATS),  # filters, of a group, between groups, bias
         *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pool, samples, height, width
         *(FLOATS, FLOATS, BYTES, FLOATS, BYTES),  # lines, maxima, spare, y, winners
     ),
     "backward": (
         *(FLOATS, COUNT, PLACES, COUNT, FLOATS, BYTES, FLOATS),  # x, row, offsets, taps, y, winners, dy
-        *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pool, samples, filters, height, width
+        *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pool, samples, filters, of, between
+        *(COUNT, COUNT),  # height, width
         *(FLOATS, COUNT, COUNT, COUNT, COUNT),  # spread, and where it begins, and from plane to plane, row and next row
         *(FLOATS, FLOATS, DOUBLES),  # passed, dweight, dbias
     ),
