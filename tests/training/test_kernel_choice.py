@@ -135,6 +135,24 @@ def test_what_could_not_be_compiled_is_not_tried_by_every_training(
     assert not auto
 
 
+def test_a_compiler_that_is_killed_is_tried_again_but_not_for_ever(
+    auto: list[str], told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+
+    def killed() -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(machine_code, "_compiled", killed)
+    for _ in range(machine_code.MOST_KILLED):
+        assert not machine_code.failure()
+        with pytest.raises(SystemExit):
+            machine_code.make_here()
+    assert chosen(None, math.inf, told.append) == "numpy"
+    assert not auto
+    assert "cannot be made: the compiler did not end; try again: cnnkit doctor --compile" in told[0]
+
+
 @pytest.mark.usefixtures("compiled_kernels")
 def test_compiled_kernels_train_the_same_and_never_by_the_number_of_workers() -> None:
     plain, one, two = fit(), fit(kernels="compiled"), fit(kernels="compiled", workers=2)

@@ -39,6 +39,8 @@ COMPLETE = "complete.json"
 LOCK = "lock"
 FAILURE = "failure.txt"
 """Why they could not be made, so that not every training tries again."""
+KILLED, MOST_KILLED = "the compiler did not end", 3
+"""What is noted while it is at work, and how often it may stay so before no training tries again."""
 OTHERS_WRITE = 0o022
 INSTALL = 'pip install "cnnkit[fast]"'
 RESULT_BYTES = 64
@@ -177,7 +179,7 @@ def make_here() -> None:
     with _locked(place):
         if is_ready():
             return
-        write_whole(place / FAILURE, b"the compiler did not end", MachineCodeError)
+        write_whole(place / FAILURE, f"{_noted(place)}{KILLED}\n".encode(), MachineCodeError)
         try:
             made = _compiled()
         except Exception as error:
@@ -204,12 +206,19 @@ def is_being_made() -> bool:
 
 
 def failure() -> str:
-    """Why the latest attempt to compile failed, "" if it did not; also where none can be made."""
+    """Why compiling failed, "" if it did not; also where it cannot begin. Once or twice, the compiler may be killed."""
     place = folder()
     if place is None or not place.is_dir():
         return ""
     if not _is_ours(place):
         return f"{place} belongs to somebody else, or others may write to it"
+    noted = _noted(place)
+    if noted.replace(f"{KILLED}\n", ""):
+        return noted
+    return KILLED if noted.count(KILLED) >= MOST_KILLED else ""
+
+
+def _noted(place: Path) -> str:
     try:
         return (place / FAILURE).read_text("utf-8", "replace")
     except OSError:
