@@ -22,6 +22,8 @@ from cnnkit.user_folders import expanded
 LATEST = "latest"
 PATIENCE = 2.0
 """Seconds that a place which another process still has is waited for: its workers end a moment after it was killed."""
+SWEEPS = 20
+"""How often others may take a new folder away, before it is somebody else's fault: many may begin at once."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*-[0-9]{8}T[0-9]{6}-[0-9a-f]{4}")
 
 
@@ -49,10 +51,13 @@ class Place:
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Replace a file in one step; the one before is kept until that. Raises RegistryError or OSError."""
-        try:
-            self._put(name, data)
-        except FileNotFoundError:  # somebody who began has taken the folder, still empty, for what a dead one left
-            self._put(name, data)
+        for _ in range(SWEEPS):
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # somebody who began took the folder, still empty, for a dead one's
+                self._put(name, data)
+                return
+        self._put(name, data)
 
     def _put(self, name: str, data: bytes | memoryview) -> None:
         commit.begin(self._files, self.folder.parents[1])

@@ -229,7 +229,9 @@ def test_what_has_no_regular_file_is_left_alone(tmp_path: Path, folder: Path, od
 class Swept(Files):
     """Another training begins at the very moment in which the folder of this one is made."""
 
-    times = 1
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
 
     def make_folder(self, path: Path) -> None:
         super().make_folder(path)
@@ -238,7 +240,13 @@ class Swept(Files):
             Runs(path.parents[1]).new("net")
 
 
-def test_the_first_checkpoint_is_written_although_its_folder_was_swept_away(tmp_path: Path) -> None:
-    with Runs(tmp_path, Swept()).new("net") as run:
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_the_first_checkpoint_is_written_although_its_folder_was_swept_away(tmp_path: Path, times: int) -> None:
+    with Runs(tmp_path, Swept(times)).new("net") as run:
         run.save({"step": 1}, ARRAYS)
     assert load(run.folder) == 1
+
+
+def test_a_folder_that_nobody_leaves_in_place_is_an_error(tmp_path: Path) -> None:
+    with Runs(tmp_path, Swept(1000)).new("net") as run, pytest.raises(FileNotFoundError):
+        run.save({"step": 1}, ARRAYS)
