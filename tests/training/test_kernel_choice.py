@@ -274,7 +274,7 @@ def test_machine_code_is_made_in_the_background_and_after_a_kill() -> None:
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 here = os.environ["XDG_CACHE_HOME"].encode() in (process / "environ").read_bytes()
-                if here and b"make_here" in (process / "cmdline").read_bytes():
+                if here and b"machine_code import main" in (process / "cmdline").read_bytes():
                     found.append(int(process.name))
         return found
 

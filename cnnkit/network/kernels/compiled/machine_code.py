@@ -139,7 +139,7 @@ def make() -> None:
             "-P",  # no module is taken from the current folder, unless this process does so
             "-c",
             "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
-            "from cnnkit.network.kernels.compiled.machine_code import make_here; make_here()",
+            "from cnnkit.network.kernels.compiled.machine_code import main; main()",
         ],
         input=_path().encode(),
         stdout=subprocess.DEVNULL,
@@ -147,14 +147,14 @@ def make() -> None:
     )
     if not is_ready():
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise MachineCodeError(failure() or (said[-1] if said else f"the compiler ended with {done.returncode}"))
+        raise MachineCodeError(said[-1] if said else f"the compiler ended with {done.returncode}")
 
 
 def make_in_background() -> None:
     """Begin to compile in a process that goes on when this one ends, with what the processor has left."""
     command = (
         "import json, os, sys; os.fork() and os._exit(0); sys.path[:] = json.loads(sys.argv[1]); os.nice(19); "
-        "from cnnkit.network.kernels.compiled.machine_code import make_here; make_here()"
+        "from cnnkit.network.kernels.compiled.machine_code import main; main()"
     )
     with contextlib.suppress(OSError), open(os.devnull, "r+b") as nothing:  # where no process can be had, it is later
         began = os.posix_spawn(
@@ -184,12 +184,20 @@ def make_here() -> None:
             made = _compiled()
         except Exception as error:
             write_whole(place / FAILURE, _line(error).encode(), MachineCodeError)
-            raise
+            raise MachineCodeError(_line(error)) from error
         for name, (_, code) in made.items():
             write_whole(place / f"{name}.o", code, MachineCodeError)
         complete = {name: [symbol, hashlib.sha256(code).hexdigest()] for name, (symbol, code) in made.items()}
         write_whole(place / COMPLETE, json.dumps(complete, indent=1).encode(), MachineCodeError)
         (place / FAILURE).unlink(missing_ok=True)
+
+
+def main() -> None:
+    """What the process does that compiles."""
+    try:
+        make_here()
+    except (MachineCodeError, OSError) as error:
+        sys.exit(str(error))
 
 
 def is_being_made() -> bool:
