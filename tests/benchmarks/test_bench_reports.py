@@ -13,7 +13,7 @@ from benchmarks import accuracy, memory, prediction, recipes, scaling, startup, 
 from benchmarks.child_job import Job
 from benchmarks.machine import cores, cpu_model, description, sgemm_peak
 from benchmarks.report import compared, spread, table
-from benchmarks.turn_taking import Contender, Series
+from benchmarks.turn_taking import CONFIGURATIONS, Contender, Series
 
 
 def series(name: str, *seconds: float, status: str = "measured", **values: float) -> Series:
@@ -52,7 +52,10 @@ def test_time_to_accuracy_ends_at_the_first_epoch_that_has_it() -> None:
     assert accuracy.row("cnnkit", [one], 0.995) == ["cnnkit", "never", "0 of 1", "", "99.00%"]
 
 
-def test_a_training_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONFIGURATIONS, "cnnkit", ("cnnkit",))
     files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
     work = ["--network", "mnist-12k", "--samples", "64", "--batch", "64", "--data", "random", "--epochs", "1"]
     training.main([*work, *files, "--peers", "", "--workers", "1"])
