@@ -52,9 +52,8 @@ class Place:
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Replace a file in one step; the one before is kept until that. Raises RegistryError or OSError."""
         for _ in range(SWEEPS):
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # somebody who began took the folder, still empty, for a dead one's
+            # Somebody who begins may take the folder, while it is empty, for what a dead one left.
+            with contextlib.suppress(FileNotFoundError):
                 self._put(name, data)
                 return
         self._put(name, data)
