@@ -27,7 +27,8 @@ def costs_of(run: Run, recipe: Recipe, data_dir: str | None) -> list[dict[str, A
 
     trainer = trainer_for(recipe)
     data = data_for(recipe, data_dir)
-    engine = run.model.engine_for(trainer.loss, compiled=(run.recipe or {})["train"].get("kernels") == "compiled")
+    recorded = (run.recipe or {}).get("train", {})
+    engine = run.model.engine_for(trainer.loss, compiled=recorded.get("kernels") == "compiled")
     return rows(profile(engine, data.train, trainer.objective, trainer.batch_size))
 
 

@@ -41,7 +41,7 @@ class ReservingGenerator(np.random.Generator):
 
         Raises ShapeError or ConfigError where they would be too many.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
 
 def is_one_zero(value: Array) -> bool:

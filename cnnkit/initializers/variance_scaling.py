@@ -17,7 +17,7 @@ class _VarianceScaling(Initializer):
     """Numbers about 0 whose variance is a scale, divided by what the fans make."""
 
     def _scale(self) -> float:
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def _fan(self, weights: Weights) -> int:
         return weights.fan_in

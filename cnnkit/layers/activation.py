@@ -42,11 +42,11 @@ class _Activation(Layer):
 
     def value(self, x: Array) -> Any:
         """f(x), (n,)."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def derivative(self, kept: Array) -> Any:
         """f'(x), (n,), from x or from y."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """y = f(x)."""

@@ -32,7 +32,7 @@ class _Dropping(Layer):
 
     def mask(self, x: Array, ctx: Context) -> Array:
         """Random numbers for x, of a shape that broadcasts to its own."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """x * mask."""

@@ -21,7 +21,7 @@ class _ChannelNorm(_SampleNorm):
 
     def _groups(self, channels: int) -> int:
         """How many groups so many channels make."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def _parts(self, x: Array) -> Array:
         """(N, C, ...) -> (N, groups, C / groups, ...)."""

@@ -120,7 +120,7 @@ class _SampleNorm(Layer):
 
     def _mean_axes(self, axes: int) -> Shape:
         """Which these are, of so many."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def _common_axes(self, axes: int) -> Shape:
         """Those of (N, ...), of so many, over which both means and the gradients of gamma and beta are added up."""
@@ -128,7 +128,7 @@ class _SampleNorm(Layer):
 
     def _count(self, in_shape: Shape) -> int:
         """How many numbers of a sample have one mean."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def _parameter_shape(self, in_shape: Shape) -> Shape:
         """Of gamma and beta: the lengths of a sample's first axes."""
@@ -136,7 +136,7 @@ class _SampleNorm(Layer):
 
     def _onnx_rows(self, shape: Shape) -> tuple[Sequence[int], int]:
         """The shape that (N, *shape) is given for means over a single axis, none if they are; and that axis."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def _sums(self, parts: Array) -> Array:
         return _sum(parts, self._mean_axes(parts.ndim))

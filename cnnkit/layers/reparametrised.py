@@ -81,11 +81,11 @@ class _Reparametrised(Layer):
 
     def effective(self, empty: Callable[[Shape], Array]) -> Effective:
         """The weights by which the layer inside computes, in memory that `empty` gives."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def trained_grads(self, dweight: Array, kept: Cache, ctx: Context) -> Grads:
         """From the gradient of the effective weights to those of the parameters that they are computed from."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """As the layer inside with the effective weights."""
@@ -116,7 +116,7 @@ class _Reparametrised(Layer):
 
     def _trained(self, weight: Array) -> dict[str, Array]:
         """The parameters that are trained in place of the weights, which start as these."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
 
 class WeightNorm(_Reparametrised):

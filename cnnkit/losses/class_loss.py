@@ -71,11 +71,11 @@ class _RowLoss(_ClassLoss):
 
         x: (R, K); targets: class indices (R,), or shares (R, K).
         """
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def gradient_of_rows(self, kept: Cache) -> Array:
         """The gradient of the sum of these losses, a new array (R, K)."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
 
 def ignored_by(loss: Loss) -> int | None:

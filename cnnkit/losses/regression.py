@@ -45,11 +45,11 @@ class _RegressionLoss(Loss):
 
     def of(self, d: Array) -> Array:
         """The function of each difference."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def slope(self, d: Array) -> Array:
         """Its derivative, a new array."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
 
 class MSE(_RegressionLoss):

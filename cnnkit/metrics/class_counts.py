@@ -88,7 +88,7 @@ class _RateMetric(_CountsMetric):
 
     def quotient(self, right: Array, predicted: Array, samples: Array) -> tuple[Array, Array]:
         """What is divided by what, of each class."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
 
 class Precision(_RateMetric):

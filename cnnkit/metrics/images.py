@@ -41,7 +41,7 @@ class _ImageMetric(Metric):
 
     def of_each(self, y: Array, t: Array) -> Array:
         """The number of each image, (N,); y, t: (N, C, H, W) float64."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
 
 class PSNR(_ImageMetric):

@@ -25,7 +25,7 @@ class _RankingMetric(CollectingMetric, _ClassMetric):
     @property
     def name(self) -> str:
         """The key without its option."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     @property
     def key(self) -> str:
@@ -64,7 +64,7 @@ class _RankingMetric(CollectingMetric, _ClassMetric):
         right, wrong: how many samples with it, and without, have at least each of the different scores, the largest
         score first; int64.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
 
 class ROCAUC(_RankingMetric):

@@ -118,15 +118,15 @@ class Network(Configured):
 
     def _nodes(self, building: Building) -> list[Node]:
         """Build the layers and list their nodes."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def _given(self) -> Any:
         """What makes the same network again, as the first argument of its class."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def expressions(self) -> list[str]:
         """What it is made of, a line for each layer that was given."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def _flat(self, limit: int | None) -> list[Node]:
         try:

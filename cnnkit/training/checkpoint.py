@@ -128,6 +128,8 @@ class Checkpoints:
         self.recipe = None if recipe is None else dict(recipe)
         self.failure = ""
         """Why the latest attempt to write one failed, "" if it did not."""
+        self._loaded: tuple[dict[str, Any], dict[str, Array]] | None = None
+        """What `recorded` has loaded, until `read` takes it."""
         self._begin()
 
     def is_due(self) -> bool:
@@ -156,13 +158,15 @@ class Checkpoints:
         return not self.failure
 
     def recorded(self, key: str) -> dict[str, Any]:
-        """What the checkpoint to continue from says of a part of `about`, a table."""
-        found = self.store.load()[0].get(key)
+        """What the checkpoint to continue from says of a part of `about`, a table; `read` need not load it again."""
+        if self._loaded is None:
+            self._loaded = self.store.load()
+        found = self._loaded[0].get(key)
         return found if isinstance(found, dict) else {}
 
     def read(self, about: Mapping[str, Any]) -> tuple[dict[str, Array], Position]:
         """The arrays and the position to continue from. Raises ConfigError for the checkpoint of another training."""
-        record, arrays = self.store.load()
+        (record, arrays), self._loaded = self._loaded or self.store.load(), None
         for key, here in about.items():
             if (there := record.get(key)) != here:
                 raise ConfigError(

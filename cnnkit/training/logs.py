@@ -51,10 +51,10 @@ class _Log(Callback):
 
     def _is_log(self, line: str) -> bool:
         """Whether a file that begins with this line is such a log."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def _text(self, rows: list[dict[str, float]]) -> str:
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
 
 class CSVLog(_Log):

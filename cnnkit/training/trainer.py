@@ -38,7 +38,7 @@ from cnnkit.training.data_checks import (
 )
 from cnnkit.training.groups import groups_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
-from cnnkit.training.kernel_choice import chosen, products_of, require
+from cnnkit.training.kernel_choice import Kernels, chosen, products_of, require
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.notebook_progress import shown
 from cnnkit.training.overview import TrainingOverview
@@ -114,7 +114,7 @@ class Trainer(TrainingOptions):
         dataset = {"name": data.name, "digest": data.digest} if isinstance(data, Data) else None
         options, workers = self.copied(), self.workers or available_cores()
         begun = checkpoints.recorded("train").get("kernels", "numpy") if checkpoints and checkpoints.resume else None
-        options.kernels = chosen(self.kernels or begun, products_of(model, len(train), self.epochs), self.warn)
+        options.kernels = self._kernels(model, train, self.kernels or begun)
         weights = class_weights(options, train.y, checked.labels, model.output_shape[0])
         sessions = functools.partial(_session, options, model, self._augmented(model, train), workers, weights)
         recipe = options.recipe()
@@ -230,8 +230,12 @@ class Trainer(TrainingOptions):
         weights = class_weights(self, samples.y, labels or model.labels, model.output_shape[0])
         samples = self._augmented(model, samples) if augmented else samples
         options = self.copied()
-        options.kernels = chosen(self.kernels, products_of(model, len(samples), self.epochs), self.warn)
+        options.kernels = self._kernels(model, samples, self.kernels)
         return _session(options, model, samples, self.workers or available_cores(), weights)
+
+    def _kernels(self, model: Network, samples: Samples, given: Kernels | None) -> Kernels:
+        """Those that train on these samples; given: those that are not to be chosen."""
+        return chosen(given, 0.0 if given else products_of(model, len(samples), self.epochs), self.warn)
 
     def forecast(self, model: Network, data: Given) -> Forecast:
         """How much memory training the model on this data will take. Raises ShapeError if they do not fit."""

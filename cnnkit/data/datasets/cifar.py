@@ -71,7 +71,7 @@ class CifarDataset(PublishedDataset):
 
     def _names(self) -> tuple[str, ...]:
         """The names of the classes."""
-        raise NotImplementedError
+        raise NotImplementedError  # derived classes define it
 
     def _column(self) -> int:
         """Which of the labels counts."""

@@ -50,19 +50,19 @@ class Operation:
 
     def partial(self, xs: Sequence[Array], ctx: Context) -> Array:
         """A coupled operation's part of the forward total."""
-        raise NotImplementedError
+        raise NotImplementedError  # only a coupled one has it
 
     def join(self, partials: Sequence[Array]) -> Array:
         """The forward total of a coupled operation's partials, which are in the order of the tiles."""
-        raise NotImplementedError
+        raise NotImplementedError  # only a coupled one has it
 
     def absorb(self, total: Array) -> None:
         """Let a coupled operation take in the forward total of a batch."""
-        raise NotImplementedError
+        raise NotImplementedError  # only a coupled one has it
 
     def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
         """A coupled operation's part of the backward total."""
-        raise NotImplementedError
+        raise NotImplementedError  # only a coupled one has it
 
     def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
         """The output for these inputs, and what `backward` needs."""

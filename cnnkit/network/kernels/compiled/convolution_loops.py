@@ -2,7 +2,8 @@
 
 Images are planes: (C, rows, columns * N), padded, all in one flat array. What a tap, an element of the kernel in one
 channel, meets along a row of the output is then one run of numbers, at an offset from where the output's row begins.
-Nine taps at a time for two filters, as registers allow: each number that is loaded takes part in two sums.
+Nine taps at a time for two filters, as registers allow: each number that is loaded takes part in two sums. They are
+written out, because sums in an array would be loaded and stored for every number.
 
 Each says which form in NumPy it equals, up to the order of its sums.
 """

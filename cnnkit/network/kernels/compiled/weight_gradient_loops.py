@@ -1,4 +1,7 @@
-"""The gradient of a convolution's weights: sums of products along the rows of its output, for nine taps at a time."""
+"""The gradient of a convolution's weights: sums of products along the rows of its output, for nine taps at a time.
+
+They are written out, for the reason that `convolution_loops` gives.
+"""
 
 from __future__ import annotations
 
