@@ -242,8 +242,8 @@ def test_layers_that_give_other_numbers_or_are_frozen() -> None:
 
 @pytest.mark.usefixtures("compiled_kernels")
 def test_arrays_that_machine_code_would_misread_are_refused() -> None:
-    function = machine_code.functions().forward
-    right = [np.zeros(64, kind) if kind in POINTERS else 0 for kind in ARGUMENTS["forward"]]
+    function = machine_code.functions()["convolution"]
+    right = [np.zeros(64, kind) if kind in POINTERS else 0 for kind in ARGUMENTS["convolution_loops"]["convolution"]]
     function(*right)  # of no rows
     for wrong in (np.zeros(64), np.zeros((8, 8), np.float32).T[:4]):
         with pytest.raises(TypeError, match="expected a contiguous array of float32"):
@@ -274,7 +274,7 @@ def test_machine_code_is_used_only_as_it_was_written(
     shutil.copytree(compiled_kernels, place)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert machine_code.is_ready()
-    code = place / "forward.o"
+    code = place / "convolution.o"
     content = code.read_bytes()
     code.write_bytes(content[:-100])  # as a full disk leaves it
     assert not machine_code.is_ready()

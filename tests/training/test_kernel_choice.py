@@ -293,7 +293,7 @@ def test_machine_code_is_made_in_the_background_and_after_a_kill() -> None:
     assert ends()
     place = machine_code.folder()
     assert place is not None
-    (place / "backward.o").write_bytes(b"cut")
+    (place / "convolution_backward.o").write_bytes(b"cut")
     assert not machine_code.is_ready()
     subprocess.run([sys.executable, "-c", PROGRAM], check=True)
     assert ends()

@@ -141,7 +141,7 @@ def _tap(lines: Array, one: int, two: int, count: int, x: Array, at: int, v: flo
         lines[two + n] += w * value
 
 
-def forward(
+def convolution(
     x: Array,
     row: int,
     offsets: Array,
@@ -196,7 +196,7 @@ def forward(
             f += 2 if is_pair else 1
 
 
-def backward(
+def convolution_backward(
     x: Array,
     row: int,
     offsets: Array,

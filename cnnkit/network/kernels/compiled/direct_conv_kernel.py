@@ -116,7 +116,7 @@ class DirectConvKernel:
         else:
             spread, begin, step = ctx.empty((filters, pool, width, samples)), 0, 0
         taps = offsets(planes[: weight.shape[1]].shape, size[0], size[1])
-        self._functions.backward(
+        self._functions["convolution_backward"](
             planes,
             planes.shape[2] * samples,
             taps,
@@ -170,7 +170,7 @@ class DirectConvKernel:
         pool = epilogue[2]
         filters, channels, *size = weight.shape
         taps = offsets(planes[:channels].shape, size[0], size[1])
-        self._functions.forward(
+        self._functions["convolution"](
             planes,
             planes.shape[2] * samples,
             taps,

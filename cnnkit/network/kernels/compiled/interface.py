@@ -12,19 +12,21 @@ COUNT, NUMBER = "count", "number"
 FLOATS, DOUBLES, BYTES, PLACES = "float32", "float64", "uint8", "intp"
 """Pointers to the first element of an array of this dtype."""
 
-ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "forward": (
-        *(FLOATS, COUNT, PLACES, COUNT, FLOATS),  # x, row, offsets, taps, weight
-        *(COUNT, COUNT, COUNT, FLOATS),  # filters, of a group, between groups, bias
-        *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pool, samples, height, width
-        *(FLOATS, FLOATS, BYTES, FLOATS, BYTES),  # lines, maxima, spare, y, winners
-    ),
-    "backward": (
-        *(FLOATS, COUNT, PLACES, COUNT, FLOATS, BYTES, FLOATS),  # x, row, offsets, taps, y, winners, dy
-        *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pool, samples, filters, of, between
-        *(COUNT, COUNT),  # height, width
-        *(FLOATS, COUNT, COUNT, COUNT, COUNT),  # spread, and where it begins, and from plane to plane, row and next row
-        *(FLOATS, FLOATS, DOUBLES),  # passed, dweight, dbias
-    ),
+ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "convolution_loops": {
+        "convolution": (
+            *(FLOATS, COUNT, PLACES, COUNT, FLOATS),  # x, row, offsets, taps, weight
+            *(COUNT, COUNT, COUNT, FLOATS),  # filters, of a group, between groups, bias
+            *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pool, samples, height, width
+            *(FLOATS, FLOATS, BYTES, FLOATS, BYTES),  # lines, maxima, spare, y, winners
+        ),
+        "convolution_backward": (
+            *(FLOATS, COUNT, PLACES, COUNT, FLOATS, BYTES, FLOATS),  # x, row, offsets, taps, y, winners, dy
+            *(COUNT, NUMBER, COUNT, COUNT),  # activation, slope, pool, samples
+            *(COUNT, COUNT, COUNT, COUNT, COUNT),  # filters, of a group, between groups, height, width
+            *(FLOATS, COUNT, COUNT, COUNT, COUNT),  # spread, where it begins, and from plane to plane, row, next row
+            *(FLOATS, FLOATS, DOUBLES),  # passed, dweight, dbias
+        ),
+    },
 }
-"""Of each function of `convolution_loops` that Python calls, what its arguments are."""
+"""Of each function that Python calls, by the module that has it, what its arguments are. No two have one name."""

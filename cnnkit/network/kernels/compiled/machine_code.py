@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import functools
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
@@ -64,10 +65,14 @@ class Functions:
         for name in symbols:
             self._engine.add_object_file(llvm.ObjectFileRef.from_path(str(place / f"{name}.o")))
         self._engine.finalize_object()
-        self.forward, self.backward = (
-            Function(self._engine.get_function_address(symbols[name][0]), ARGUMENTS[name])
-            for name in ("forward", "backward")
-        )
+        self._functions = {
+            name: Function(self._engine.get_function_address(symbols[name][0]), arguments)
+            for of_module in ARGUMENTS.values()
+            for name, arguments in of_module.items()
+        }
+
+    def __getitem__(self, name: str) -> Function:
+        return self._functions[name]
 
 
 class Function:
@@ -252,10 +257,13 @@ def folder() -> Path | None:
 
 def _compiled() -> dict[str, tuple[str, bytes]]:
     """Of each function its symbol and its object file."""
-    from cnnkit.network.kernels.compiled import convolution_loops
     from cnnkit.network.kernels.compiled.jit import compiled
 
-    return {name: compiled(getattr(convolution_loops, name), arguments) for name, arguments in ARGUMENTS.items()}
+    made: dict[str, tuple[str, bytes]] = {}
+    for module_name, of_module in ARGUMENTS.items():
+        module = importlib.import_module(f"{__package__}.{module_name}")
+        made |= {name: compiled(getattr(module, name), arguments) for name, arguments in of_module.items()}
+    return made
 
 
 def _symbols() -> dict[str, list[str]]:
@@ -265,7 +273,8 @@ def _symbols() -> dict[str, list[str]]:
         if place is None or not _is_ours(place):
             return {}
         complete: Any = json.loads((place / COMPLETE).read_bytes())
-        digests = {name: hashlib.sha256((place / f"{name}.o").read_bytes()).hexdigest() for name in ARGUMENTS}
+        names = [name for of_module in ARGUMENTS.values() for name in of_module]
+        digests = {name: hashlib.sha256((place / f"{name}.o").read_bytes()).hexdigest() for name in names}
         return complete if {name: one[1] for name, one in complete.items()} == digests else {}
     except (OSError, ValueError, AttributeError, TypeError, LookupError):
         return {}
