@@ -17,7 +17,7 @@ from cnnkit.network.kernels import weight_gradient as weight_gradients
 from cnnkit.network.kernels.correlation import Correlation, DirectCorrelation
 from cnnkit.network.kernels.layout import LONG_RUN, channel_products, channel_sums, flat_pixels, passed, rectify, spread
 from cnnkit.network.kernels.patches import Patches
-from cnnkit.network.kernels.products import product, summed_products
+from cnnkit.network.kernels.products import BLAS
 from cnnkit.network.kernels.weight_gradient import LineGradient, PatchGradient, WinogradGradient, weight_gradient
 from cnnkit.network.kernels.window_axes import phases, trimmed
 from cnnkit.network.kernels.winograd import WinogradCorrelation
@@ -95,7 +95,7 @@ def test_products_are_cut_into_pieces(rows: int, most: int, piece: int, monkeypa
     matrix, stack, out = rng.normal(size=(rows, depth)), rng.normal(size=(depth, columns)), np.empty((rows, columns))
     with monkeypatch.context() as patched:
         patched.setattr(np, "matmul", noticed)
-        product(matrix, stack, out)
+        BLAS.product(matrix, stack, out, CTX)
     assert heights == [piece]
     assert_same(out, matrix @ stack)
 
@@ -112,7 +112,7 @@ def test_product(rows: int, stack_shape: tuple[int, ...], most: int, monkeypatch
     several = (4, 1, 1) if len(stack_shape) == 3 else ()
     for matrix in (rng.normal(size=(*several, rows, depth)), rng.normal(size=(*several, depth, rows)).swapaxes(-1, -2)):
         out = np.full((*stack_shape, rows, columns), np.nan)
-        product(matrix, stack, out)
+        BLAS.product(matrix, stack, out, CTX)
         assert_same(out, matrix @ stack)
 
 
@@ -120,7 +120,7 @@ def test_product_of_matrices_that_overlap_into_part_of_an_image() -> None:
     rng = np.random.default_rng(0)
     matrix, memory, image = rng.normal(size=(64, 300)), rng.normal(size=(302, 128)), np.zeros((3, 64, 256))
     stack = np.lib.stride_tricks.sliding_window_view(memory, 300, axis=0).swapaxes(1, 2)
-    product(matrix, stack, image[..., :128])
+    BLAS.product(matrix, stack, image[..., :128], CTX)
     assert_same(image[..., :128], np.matmul(matrix, stack))
     assert not image[..., 128:].any()
 
@@ -139,7 +139,7 @@ def test_summed_products(seed: int, limits: tuple[int, int, int], monkeypatch: p
     left = np.ndarray((batch, stack, shifts, k, columns), memory.dtype, memory, 0, strides)
     right = rng.normal(size=(batch, stack, m, columns + 3))[..., :columns]
     expected = np.matmul(left, right[:, :, None].swapaxes(-1, -2)).sum(axis=1)
-    assert_same(summed_products(left, right, CTX), expected)
+    assert_same(BLAS.summed(left, right, CTX), expected)
 
 
 # Patches and correlations

@@ -11,6 +11,11 @@ from typing import Protocol, Self
 from cnnkit.components import Layer, Merge
 from cnnkit.network.kernels.activation_kernel import ActivationKernel, SumKernel
 from cnnkit.network.kernels.compiled.direct_conv_kernel import DirectConvKernel
+from cnnkit.network.kernels.compiled.product_kernels import (
+    CompiledConvKernel,
+    CompiledConvTransposeKernel,
+    CompiledDenseKernel,
+)
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.conv_transpose_kernel import ConvTransposeKernel
 from cnnkit.network.kernels.dense_kernel import DenseKernel
@@ -57,7 +62,12 @@ KERNELS: tuple[type[Kernel] | type[SumKernel], ...] = (
 )
 
 
-COMPILED: tuple[type[Kernel], ...] = (DirectConvKernel,)
+COMPILED: tuple[type[Kernel], ...] = (
+    DirectConvKernel,
+    CompiledConvKernel,
+    CompiledConvTransposeKernel,
+    CompiledDenseKernel,
+)
 """Those that take layers before the others do, where machine code may be used."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from cnnkit.network.kernels.layout import (
     spread,
 )
 from cnnkit.network.kernels.pool_kernel import empty_winners, max_pool, max_unpool
+from cnnkit.network.kernels.products import BLAS, Products
 from cnnkit.network.kernels.weight_gradient import weight_gradient
 from cnnkit.network.kernels.window_axes import trimmed
 from cnnkit.network.kernels.winograd import fastest_correlation
@@ -41,6 +42,8 @@ class ConvKernel:
     after it, on the smaller image.
     """
 
+    products: ClassVar[Products] = BLAS
+
     def __init__(self, conv: Conv2D, epilogue: Epilogue, *, needs_dx: bool) -> None:
         self.conv = conv
         self.epilogue = epilogue
@@ -48,9 +51,10 @@ class ConvKernel:
         self.rows, self.columns = (trimmed(axis, epilogue.pool) for axis in (conv.window.rows, conv.window.columns))
         """Without the rows and columns that pooling would leave out."""
         filters, channels = conv.params["weight"].shape[:2]
-        self.correlation = fastest_correlation(self.rows, self.columns, channels, filters)
-        self.weight_gradient = weight_gradient(self.rows, self.columns, channels, filters)
-        self.input_gradient = InputGradient(self.rows, self.columns, channels, filters)
+        sizes = self.rows, self.columns, channels, filters, self.products
+        self.correlation = fastest_correlation(*sizes)
+        self.weight_gradient = weight_gradient(*sizes)
+        self.input_gradient = InputGradient(*sizes)
 
     @classmethod
     def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from cnnkit.layers import ConvTranspose2D
 from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
 from cnnkit.network.kernels.input_gradient import InputGradient
 from cnnkit.network.kernels.layout import channel_sums, flat_pixels, logical, pixels_first, spread
+from cnnkit.network.kernels.products import BLAS, Products
 from cnnkit.network.kernels.weight_gradient import weight_gradient
 from cnnkit.network.kernels.winograd import fastest_correlation
 from cnnkit.types import Array, Cache, Context, Grads
@@ -29,15 +30,18 @@ class ConvTransposeKernel:
     Forward is the gradient of a convolution's input, backward that convolution: its filters are the channels here.
     """
 
+    products: ClassVar[Products] = BLAS
+
     def __init__(self, conv: ConvTranspose2D, epilogue: Epilogue, *, needs_dx: bool) -> None:
         self.conv = conv
         self.epilogue = epilogue
         self.needs_dx = needs_dx
         rows, columns = conv.window.rows, conv.window.columns
         channels, filters = conv.params["weight"].shape[:2]
-        self.transposed = InputGradient(rows, columns, filters, channels)
-        self.correlation = fastest_correlation(rows, columns, filters, channels)
-        self.weight_gradient = weight_gradient(rows, columns, filters, channels)
+        sizes = rows, columns, filters, channels, self.products
+        self.transposed = InputGradient(*sizes)
+        self.correlation = fastest_correlation(*sizes)
+        self.weight_gradient = weight_gradient(*sizes)
 
     @classmethod
     def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:

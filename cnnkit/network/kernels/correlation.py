@@ -10,7 +10,7 @@ import numpy as np
 from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.layout import blocks
 from cnnkit.network.kernels.patches import BLOCK_BYTES, Patches
-from cnnkit.network.kernels.products import product
+from cnnkit.network.kernels.products import BLAS, Products
 from cnnkit.types import Array, Context
 
 PATCH_BYTES = 16 * BLOCK_BYTES
@@ -41,8 +41,8 @@ class DirectCorrelation:
     for strides of 1 and no padding.
     """
 
-    def __init__(self, rows: Axis, columns: Axis) -> None:
-        self.rows, self.columns = rows, columns
+    def __init__(self, rows: Axis, columns: Axis, products: Products = BLAS) -> None:
+        self.rows, self.columns, self._products = rows, columns, products
         self.patches = Patches(rows, columns)
 
     def over(
@@ -64,7 +64,7 @@ class DirectCorrelation:
             if samples == 1:
                 _rows_product(matrix, windows, made, ctx)
             else:
-                product(matrix, windows, made)
+                self._products.product(matrix, windows, made, ctx)
             yield block, made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from cnnkit.components import Layer, Merge
 from cnnkit.layers import Dense
 from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
 from cnnkit.network.kernels.layout import samples_last
-from cnnkit.network.kernels.products import product
+from cnnkit.network.kernels.products import BLAS, Products
 from cnnkit.types import Array, Cache, Context, Grads
 
 FEW_UNITS = 32
@@ -27,6 +27,8 @@ class DenseKernel:
 
     All arrays are (features, N) in memory, as convolutions leave them.
     """
+
+    products: ClassVar[Products] = BLAS
 
     def __init__(self, dense: Dense, epilogue: Epilogue, *, needs_dx: bool) -> None:
         self.dense = dense
@@ -46,7 +48,7 @@ class DenseKernel:
         """One product."""
         inner = samples_last(x, ctx)
         y = ctx.empty((self.dense.units, len(x)))
-        product(self.dense.params["weight"], inner, y)
+        self.products.product(self.dense.params["weight"], inner, y, ctx)
         if self.dense.bias:
             np.add(y, self.dense.params["bias"][:, None], out=y)
         self.epilogue.apply(y)
@@ -57,16 +59,20 @@ class DenseKernel:
         inner, y = cache
         inner_dy = self.epilogue.passed(samples_last(dy, ctx), y, ctx)
         weight = self.dense.params["weight"]
-        if len(weight) <= FEW_UNITS:
-            columns = ctx.empty((len(dy), len(weight)))
-            columns[...] = inner_dy.T
-            grads = {"weight": np.matmul(inner, columns, out=ctx.empty(weight.T.shape)).T}
-        else:
-            grads = {"weight": np.matmul(inner_dy, inner.T, out=ctx.gradient("weight", weight.shape))}
+        grads = {"weight": self._weight_gradient(inner_dy, inner, ctx)}
         if self.dense.bias:
             grads["bias"] = np.add.reduce(inner_dy, axis=1, out=ctx.gradient("bias", (len(weight),)))
         if not self.needs_dx:
             return None, grads
         dx = ctx.empty(inner.shape)
-        product(weight.T, inner_dy, dx)
+        self.products.product(weight.T, inner_dy, dx, ctx)
         return dx.T, grads
+
+    def _weight_gradient(self, dy: Array, x: Array, ctx: Context) -> Array:
+        """dy: (units, N), x: (features, N) -> (units, features)."""
+        units, features = len(dy), len(x)
+        if units > FEW_UNITS:
+            return np.matmul(dy, x.T, out=ctx.gradient("weight", (units, features)))
+        columns = ctx.empty((dy.shape[1], units))
+        columns[...] = dy.T
+        return np.matmul(x, columns, out=ctx.empty((features, units))).T

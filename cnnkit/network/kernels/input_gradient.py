@@ -6,6 +6,7 @@ import functools
 
 from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.correlation import Correlation
+from cnnkit.network.kernels.products import BLAS, Products
 from cnnkit.network.kernels.window_axes import phases
 from cnnkit.network.kernels.winograd import fastest_correlation
 from cnnkit.types import Array, Context
@@ -18,16 +19,17 @@ class InputGradient:
     backward pass needs them.
     """
 
-    def __init__(self, rows: Axis, columns: Axis, channels: int, filters: int) -> None:
+    def __init__(self, rows: Axis, columns: Axis, channels: int, filters: int, products: Products = BLAS) -> None:
         """channels: of x; filters: of dy."""
-        self.rows, self.columns = rows, columns
+        self.rows, self.columns, self._products = rows, columns, products
         self._channels, self._filters = channels, filters
 
     @functools.cached_property
     def phases(self) -> list[tuple[tuple[slice, slice], tuple[slice, slice], Correlation]]:
         """For each phase of the strides: its part of the input, its part of the kernel, and its correlation with dy."""
+        sizes = self._filters, self._channels
         return [
-            ((lines, pixels), (turned, flipped), fastest_correlation(rows, columns, self._filters, self._channels))
+            ((lines, pixels), (turned, flipped), fastest_correlation(rows, columns, *sizes, self._products))
             for lines, turned, rows in phases(self.rows)
             for pixels, flipped, columns in phases(self.columns)
         ]

@@ -9,6 +9,7 @@ the cuts cost next to nothing.
 from __future__ import annotations
 
 import functools
+from typing import Protocol
 
 import numpy as np
 
@@ -27,54 +28,73 @@ LINE = 16
 """Numbers in one line of the processor's cache, and in one AVX-512 register; float32."""
 
 
-def product(matrix: Array, stack: Array, out: Array) -> None:
-    """out = matrix @ stack, in pieces of some rows each.
+class Products(Protocol):
+    """How kernels multiply matrices."""
 
-    matrix: (..., m, k); stack: (..., k, n); out: (..., m, n); the last axis of the latter two contiguous. It equals
+    def product(self, matrix: Array, stack: Array, out: Array, ctx: Context) -> None:
+        """out = matrix @ stack.
 
-        np.matmul(matrix, stack, out=out)
-    """
-    rows, depth = matrix.shape[-2:]
-    most = UNPACKED // (depth * stack.shape[-1])
-    pieces = rows // _divisor(rows, most) if 0 < most < rows else 1
-    if pieces == 1 or rows < pieces * FEWEST:
-        np.matmul(matrix, stack, out=out)
-        return
-    cut = matrix.reshape(*matrix.shape[:-2], pieces, rows // pieces, depth, copy=False)
-    made = out.reshape(*out.shape[:-2], pieces, rows // pieces, out.shape[-1], copy=False)
-    np.matmul(cut, stack[..., None, :, :], out=made)
+        matrix: (..., m, k); stack: (..., k, n); out: (..., m, n), with up to three axes before them; the last axis of
+        the latter two contiguous. It equals
+
+            np.matmul(matrix, stack, out=out)
+        """
+
+    def summed(self, left: Array, right: Array, ctx: Context) -> Array:
+        """Sums over s of left[b, s, j] @ right[b, s]^T.
+
+        left: (b, s, j, k, n); right: (b, s, m, n); the last axis of each contiguous; result: (b, j, k, m). It equals
+
+            np.matmul(left, right[:, :, None].swapaxes(-1, -2)).sum(axis=1)
+        """
 
 
-def summed_products(left: Array, right: Array, ctx: Context) -> Array:
-    """Sums over s of left[b, s, j] @ right[b, s]^T, in pieces of all three axes of the products.
+class BlasProducts:
+    """Products by NumPy, which calls BLAS."""
 
-    left: (b, s, j, k, n); right: (b, s, m, n); the last axis of each contiguous; the result: (b, j, k, m). It equals
+    def product(self, matrix: Array, stack: Array, out: Array, ctx: Context) -> None:
+        """As `Products.product`, in pieces of some rows each."""
+        rows, depth = matrix.shape[-2:]
+        most = UNPACKED // (depth * stack.shape[-1])
+        pieces = rows // _divisor(rows, most) if 0 < most < rows else 1
+        if pieces == 1 or rows < pieces * FEWEST:
+            np.matmul(matrix, stack, out=out)
+            return
+        cut = matrix.reshape(*matrix.shape[:-2], pieces, rows // pieces, depth, copy=False)
+        made = out.reshape(*out.shape[:-2], pieces, rows // pieces, out.shape[-1], copy=False)
+        np.matmul(cut, stack[..., None, :, :], out=made)
 
-        np.matmul(left, right[:, :, None].swapaxes(-1, -2)).sum(axis=1)
+    def summed(self, left: Array, right: Array, ctx: Context) -> Array:
+        """As `Products.summed`, in pieces of all three axes of the products.
 
-    With the smaller operand on the right, BLAS is up to twice as fast as the other way round.
-    """
-    batch, stack, shifts, k, columns = left.shape
-    m = right.shape[2]
-    across = _divisor(m, WIDEST_TRANSPOSED)
-    down = _divisor(k, UNPACKED_TRANSPOSED // across)
-    if min(down, across) < min(FEWEST, k, m):  # they cannot be cut well: BLAS does what it can
-        down, across = k, m
-    # Each piece of rows of the one meets each of the other.
-    left = left.reshape(batch, stack, shifts, k // down, 1, down, columns, copy=False)
-    right = right.reshape(batch, stack, 1, 1, m // across, across, columns, copy=False).swapaxes(-1, -2)
-    cut = down * across <= UNPACKED_TRANSPOSED
-    pieces = max(1, -(-columns * down * across // UNPACKED)) if cut else 1
-    width = -(-columns // pieces // LINE) * LINE
-    made = ctx.empty((batch, stack, shifts, k // down, m // across, down, across))
-    total, part = (ctx.empty((batch, made[0, 0].size)) for _ in range(2))
-    total[...] = 0
-    for first in range(0, columns, width):
-        np.matmul(left[..., first : first + width], right[..., first : first + width, :], out=made)
-        total += np.matmul(constant(1, stack, made.dtype), made.reshape(batch, stack, -1), out=part)  # the sum, by BLAS
-    result = ctx.empty((batch, shifts, k // down, down, m // across, across))
-    result[...] = total.reshape(batch, shifts, k // down, m // across, down, across).swapaxes(3, 4)
-    return result.reshape(batch, shifts, k, m)
+        With the smaller operand on the right, BLAS is up to twice as fast as the other way round.
+        """
+        batch, stack, shifts, k, columns = left.shape
+        m = right.shape[2]
+        across = _divisor(m, WIDEST_TRANSPOSED)
+        down = _divisor(k, UNPACKED_TRANSPOSED // across)
+        if min(down, across) < min(FEWEST, k, m):  # they cannot be cut well: BLAS does what it can
+            down, across = k, m
+        # Each piece of rows of the one meets each of the other.
+        left = left.reshape(batch, stack, shifts, k // down, 1, down, columns, copy=False)
+        right = right.reshape(batch, stack, 1, 1, m // across, across, columns, copy=False).swapaxes(-1, -2)
+        cut = down * across <= UNPACKED_TRANSPOSED
+        pieces = max(1, -(-columns * down * across // UNPACKED)) if cut else 1
+        width = -(-columns // pieces // LINE) * LINE
+        made = ctx.empty((batch, stack, shifts, k // down, m // across, down, across))
+        total, part = (ctx.empty((batch, made[0, 0].size)) for _ in range(2))
+        total[...] = 0
+        for first in range(0, columns, width):
+            np.matmul(left[..., first : first + width], right[..., first : first + width, :], out=made)
+            total += np.matmul(
+                constant(1, stack, made.dtype), made.reshape(batch, stack, -1), out=part
+            )  # the sum, by BLAS
+        result = ctx.empty((batch, shifts, k // down, down, m // across, across))
+        result[...] = total.reshape(batch, shifts, k // down, m // across, down, across).swapaxes(3, 4)
+        return result.reshape(batch, shifts, k, m)
+
+
+BLAS = BlasProducts()
 
 
 @functools.lru_cache(maxsize=256)

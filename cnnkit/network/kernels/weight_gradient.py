@@ -9,7 +9,7 @@ import numpy as np
 from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.layout import blocks, constant
 from cnnkit.network.kernels.patches import BLOCK_BYTES, Patches
-from cnnkit.network.kernels.products import LINE, UNPACKED_TRANSPOSED, summed_products
+from cnnkit.network.kernels.products import BLAS, LINE, UNPACKED_TRANSPOSED, Products
 from cnnkit.network.kernels.window_axes import inside
 from cnnkit.network.kernels.winograd import WinogradCorrelation, add_rows
 from cnnkit.types import Array, Context
@@ -36,14 +36,16 @@ class WeightGradient(Protocol):
         """x: (H, W, C, N), dy: (oh, ow, F, N) -> (F, C, kh, kw)."""
 
 
-def weight_gradient(rows: Axis, columns: Axis, channels: int, filters: int) -> WeightGradient:
+def weight_gradient(
+    rows: Axis, columns: Axis, channels: int, filters: int, products: Products = BLAS
+) -> WeightGradient:
     """The fastest way there is for these sizes."""
     depth = channels * rows.size * columns.size
     if channels < FEW_CHANNELS and depth * filters <= UNPACKED_TRANSPOSED:
         return PatchGradient(rows, columns)
     if WinogradCorrelation.fits(rows, columns, channels, filters) and min(channels, filters) >= MANY_CHANNELS:
-        return WinogradGradient(rows, columns)
-    return LineGradient(rows, columns)
+        return WinogradGradient(rows, columns, products)
+    return LineGradient(rows, columns, products)
 
 
 class PatchGradient:
@@ -73,8 +75,8 @@ class LineGradient:
     meets in a line is then a view. With strides along the line it is not: there is a line for each column then.
     """
 
-    def __init__(self, rows: Axis, columns: Axis) -> None:
-        self.rows = rows
+    def __init__(self, rows: Axis, columns: Axis, products: Products = BLAS) -> None:
+        self.rows, self._products = rows, products
         self.lines = Lines(rows, columns)
 
     def of(self, x: Array, dy: Array, ctx: Context) -> Array:
@@ -92,7 +94,7 @@ class LineGradient:
             shape = (1, height, shifts, total.shape[2], of_dy.shape[2])
             # What each output row sees, from each column of the kernel on: matrices that overlap.
             windows = np.ndarray(shape, of_x.dtype, of_x, 0, (0, stride * row, x.shape[3] * item, line, item))
-            total += summed_products(windows, of_dy[None], ctx)
+            total += self._products.summed(windows, of_dy[None], ctx)
         parts = total.reshape(shifts, size, lines.copies, channels, filters).transpose(4, 3, 1, 0, 2)
         return parts.reshape(filters, channels, size, lines.columns.size)
 
@@ -106,8 +108,8 @@ class WinogradGradient:
         dg0 = m0 + (m1 + m2) / 2,  dg1 = (m1 - m2) / 2,  dg2 = (m1 + m2) / 2 + m3
     """
 
-    def __init__(self, rows: Axis, columns: Axis) -> None:
-        self.lines = Lines(rows, columns)
+    def __init__(self, rows: Axis, columns: Axis, products: Products = BLAS) -> None:
+        self.lines, self._products = Lines(rows, columns), products
 
     def of(self, x: Array, dy: Array, ctx: Context) -> Array:
         """As `WeightGradient.of`."""
@@ -121,7 +123,7 @@ class WinogradGradient:
             batch, row, line, item = sums.strides
             shape = (4, pairs, across, channels, of_dy.shape[3])
             windows = np.ndarray(shape, sums.dtype, sums, 0, (batch, row, x.shape[3] * item, line, item))
-            total += summed_products(windows, of_dy, ctx)
+            total += self._products.summed(windows, of_dy, ctx)
         m0, m1, m2, m3 = total
         gradient = ctx.empty((3, across, channels, filters))
         np.subtract(m1, m2, out=gradient[1])

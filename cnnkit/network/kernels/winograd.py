@@ -10,7 +10,7 @@ from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.correlation import Correlation, DirectCorrelation
 from cnnkit.network.kernels.layout import blocks, constant
 from cnnkit.network.kernels.patches import BLOCK_BYTES
-from cnnkit.network.kernels.products import product
+from cnnkit.network.kernels.products import BLAS, Products
 from cnnkit.network.kernels.window_axes import inside
 from cnnkit.types import Array, Context
 
@@ -38,8 +38,8 @@ class WinogradCorrelation:
     Source: Lavin, Gray (2016), Fast Algorithms for Convolutional Neural Networks, section 4.1.
     """
 
-    def __init__(self, rows: Axis, columns: Axis) -> None:
-        self.rows, self.columns = rows, columns
+    def __init__(self, rows: Axis, columns: Axis, products: Products = BLAS) -> None:
+        self.rows, self.columns, self._products = rows, columns, products
         self._width = columns.positions - 1 + columns.size
         """Of the padded image."""
         self._across, self._pixels = inside(columns, -columns.before, self._width)
@@ -72,7 +72,7 @@ class WinogradCorrelation:
             made = y[:count] if y is not None else out[block]  # type: ignore[index]  # one of them is there
             pairs = -(-count // 2)
             self._fill(memory[:, :pairs], x, block.start)
-            product(matrices, self._windows(memory, pairs), products[:, :pairs])
+            self._products.product(matrices, self._windows(memory, pairs), products[:, :pairs], ctx)
             _combine(products[:, :pairs], made)
             yield block, made
 
@@ -105,11 +105,13 @@ class WinogradCorrelation:
         return np.ndarray(shape, sums.dtype, sums, 0, (*sums.strides[:3], *sums.strides[3:]))
 
 
-def fastest_correlation(rows: Axis, columns: Axis, channels: int, filters: int) -> Correlation:
+def fastest_correlation(
+    rows: Axis, columns: Axis, channels: int, filters: int, products: Products = BLAS
+) -> Correlation:
     """The fastest way there is for these sizes."""
     if WinogradCorrelation.fits(rows, columns, channels, filters):
-        return WinogradCorrelation(rows, columns)
-    return DirectCorrelation(rows, columns)
+        return WinogradCorrelation(rows, columns, products)
+    return DirectCorrelation(rows, columns, products)
 
 
 def add_rows(rows: Array, sums: Array) -> None:

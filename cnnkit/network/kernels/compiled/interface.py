@@ -8,6 +8,9 @@ LINEAR, RECTIFIED, LEAKY = 0, 1, 2
 TAPS = 9
 """How many of them go together: their sums for two filters fill the processor's registers."""
 
+DEPTH, WIDEST = 256, 32
+"""Rows of b that a product takes at once, so that they stay in the core's first cache; and columns, at most."""
+
 COUNT, NUMBER = "count", "number"
 FLOATS, DOUBLES, BYTES, PLACES = "float32", "float64", "uint8", "intp"
 """Pointers to the first element of an array of this dtype."""
@@ -27,6 +30,9 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
             *(FLOATS, COUNT, COUNT, COUNT, COUNT),  # spread, where it begins, and from plane to plane, row, next row
             *(FLOATS, FLOATS, DOUBLES),  # passed, dweight, dbias
         ),
+    },
+    "product_loops": {
+        "product": (FLOATS, FLOATS, FLOATS, FLOATS, PLACES),  # a, b, c, panel, layout
     },
 }
 """Of each function that Python calls, by the module that has it, what its arguments are. No two have one name."""

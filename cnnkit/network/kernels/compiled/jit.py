@@ -48,7 +48,7 @@ def inner(function: F) -> F:
 def compiled(function: Callable[..., None], arguments: tuple[str, ...]) -> Compiled:
     """The machine code of a function, for the processor that this runs on.
 
-    arguments: what each is, "count", "number" or the dtype of what it points to. Raises ConfigError for code that needs
+    arguments: what each is, by the names of `interface`. Raises ConfigError for code that needs
     more than itself: whoever loads it has no Numba.
     """
     import llvmlite.binding as llvm

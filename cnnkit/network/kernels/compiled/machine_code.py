@@ -83,7 +83,9 @@ class Function:
         types = [kinds.get(one, ctypes.c_void_p) for one in arguments]
         self._code = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)(address)
         self._dtypes = [None if one in kinds else np.dtype(one) for one in arguments]
-        self._result = ctypes.create_string_buffer(RESULT_BYTES)
+        self._room = ctypes.create_string_buffer(RESULT_BYTES)
+        self._result = ctypes.addressof(self._room)
+        self._exception = self._result + RESULT_BYTES // 2
 
     def __call__(self, *arguments: Any) -> None:
         """Raises TypeError for an array that is not contiguous, or of another dtype: it would be read as if it was."""
@@ -95,8 +97,11 @@ class Function:
             if argument.dtype != dtype or not (argument.flags.c_contiguous and argument.flags.aligned):
                 raise TypeError(f"expected a contiguous array of {dtype}, got one of {argument.dtype}")
             given.append(argument.ctypes.data)
-        result = ctypes.addressof(self._result)
-        self._code(result, result + RESULT_BYTES // 2, *given)
+        self.at(*given)
+
+    def at(self, *given: Any) -> None:
+        """Call it with addresses of which the caller knows that they are right."""
+        self._code(self._result, self._exception, *given)
 
 
 def unavailable() -> str:

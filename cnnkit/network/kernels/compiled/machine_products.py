@@ -1,0 +1,121 @@
+"""Products of matrices by machine code of our own, in place of BLAS."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cnnkit.network.kernels.compiled.interface import DEPTH, WIDEST
+from cnnkit.network.kernels.compiled.machine_code import Function, functions
+from cnnkit.network.kernels.products import BLAS
+from cnnkit.types import Array, Context, Shape
+
+FEWEST = 100_000
+"""Multiplications of all products of a call below which BLAS, called by NumPy, is faster."""
+FLOAT = np.dtype(np.float32)
+ITEM = FLOAT.itemsize
+AXES = 3
+"""Of a stack of matrices, at most."""
+
+
+class MachineProducts:
+    """Equals `BlasProducts`, up to the order of its sums; what is small, or not of float32, is left to that."""
+
+    @functools.cached_property
+    def _product(self) -> Function:
+        """Loaded when it is first called."""
+        return functions()["product"]
+
+    def product(self, matrix: Array, stack: Array, out: Array, ctx: Context) -> None:
+        """As `Products.product`; of the stack, either of the last two axes may be the contiguous one."""
+        shapes = matrix.shape, matrix.strides, stack.shape, stack.strides, out.shape, out.strides
+        layout = _layout(*shapes, (matrix.dtype, stack.dtype, out.dtype))
+        if layout is None:
+            BLAS.product(matrix, stack, out, ctx)
+        else:
+            panel = ctx.empty((DEPTH * WIDEST,)) if layout.is_transposed else matrix  # nothing is written there then
+            self._product.at(*map(_address, (matrix, stack, out, panel)), layout.address)
+
+    def summed(self, left: Array, right: Array, ctx: Context) -> Array:
+        """As `Products.summed`."""
+        layout = _layout_of_sums(left.shape, left.strides, right.shape, right.strides, (left.dtype, right.dtype))
+        if layout is None:
+            return BLAS.summed(left, right, ctx)
+        batch, _, shifts, rows, _ = left.shape
+        made = ctx.empty((batch, shifts, rows, right.shape[2]))
+        made[...] = 0
+        panel = ctx.empty((DEPTH * WIDEST,))
+        self._product.at(*map(_address, (left, right, made, panel)), layout.address)
+        return made
+
+
+MACHINE = MachineProducts()
+
+
+class Layout:
+    """Where the numbers of the operands are, as `product_loops.product` takes it."""
+
+    def __init__(
+        self, axes: Sequence[tuple[int, ...]], sizes: Shape, a: Shape, b: Shape, c_row: int, *, adds: bool
+    ) -> None:
+        """axes: of each its length, and the steps along it in a, b and c; sizes: rows, columns and depth; a, b: steps.
+
+        All steps in bytes.
+        """
+        lengths, *steps = zip(*axes, strict=True)
+        strides = [stride // ITEM for stride in (*(step for one in steps for step in one), *a, *b, c_row)]
+        of_axes = len(steps) * len(axes)
+        self._numbers = np.array([*lengths, *strides[:of_axes], *sizes, *strides[of_axes:], adds], np.intp)
+        self.address = _address(self._numbers)
+        self.is_transposed = b[1] != ITEM
+
+
+@functools.lru_cache(maxsize=1024)
+def _layout(
+    a_shape: Shape, a: Shape, b_shape: Shape, b: Shape, shape: Shape, c: Shape, dtypes: tuple[np.dtype[Any], ...]
+) -> Layout | None:
+    """Of a product, by the shapes and the strides of its operands; None for what BLAS should do."""
+    *lead, rows, columns = shape
+    depth = a_shape[-1]
+    if any(dtype != FLOAT for dtype in dtypes) or math.prod((*shape, depth)) < FEWEST:
+        return None
+    axes = [
+        (length, _step(a_shape, a, axis), _step(b_shape, b, axis), c[axis])
+        for axis, length in zip(range(-len(shape), -2), lead, strict=True)
+    ]
+    alone = (1, 0, 0, 0)
+    axes = [*[alone] * (AXES - len(axes)), *axes, alone]
+    return Layout(axes, (rows, columns, depth), a[-2:], b[-2:], c[-2], adds=False)
+
+
+@functools.lru_cache(maxsize=1024)
+def _layout_of_sums(
+    left_shape: Shape, left: Shape, right_shape: Shape, right: Shape, dtypes: tuple[np.dtype[Any], ...]
+) -> Layout | None:
+    """Of sums of products, whose second operand is transposed; the result is contiguous."""
+    if any(dtype != FLOAT for dtype in dtypes):
+        return None
+    batch, stack, shifts, rows, depth = left_shape
+    columns = right_shape[2]
+    row = columns * ITEM
+    axes = [
+        (1, 0, 0, 0),
+        (batch, left[0], right[0], shifts * rows * row),
+        (stack, left[1], right[1], 0),
+        (shifts, left[2], 0, rows * row),
+    ]
+    return Layout(axes, (rows, columns, depth), left[3:], (right[3], right[2]), row, adds=True)
+
+
+def _step(shape: Shape, strides: Shape, axis: int) -> int:
+    """Along an axis of a stack, counted from the end; none where the operand has one matrix for all of it."""
+    return strides[axis] if -axis <= len(shape) and shape[axis] > 1 else 0
+
+
+def _address(view: Array) -> int:
+    address: int = view.__array_interface__["data"][0]
+    return address
