@@ -23,6 +23,7 @@ from cnnkit.network.execution.parameter_groups import Groups, ParameterGroups
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_pass import TilePass, to_end, to_stop
 from cnnkit.network.execution.weight_rules import Constraints, Penalties
+from cnnkit.network.kernels.compiled.optimizer_kernels import update as compiled_update
 from cnnkit.types import Array, Samples, Shape
 
 SLOT_BYTES = 64 << 20
@@ -182,7 +183,8 @@ class Session:
         parameters = self.engine.parameters.vector
 
         def call(optimizer: Optimizer, params: Array, grads: Array, state: dict[str, Array]) -> None:
-            move(optimizer, params, grads, state, lr, number)
+            if not (self.engine.compiled and compiled_update(optimizer, params, grads, state, lr, number)):
+                move(optimizer, params, grads, state, lr, number)
 
         for part, shape in self.shares(worker):
             if scale != 1:

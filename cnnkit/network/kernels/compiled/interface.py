@@ -31,8 +31,29 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
             *(FLOATS, FLOATS, DOUBLES),  # passed, dweight, dbias
         ),
     },
+    "optimizer_loops": {
+        "adam": (
+            *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, COUNT),  # params, grads, mean, square, largest, count
+            *(
+                NUMBER,
+                NUMBER,
+                NUMBER,
+                NUMBER,
+                NUMBER,
+                NUMBER,
+                COUNT,
+            ),  # beta1 and 2, epsilon, rate, shrinks_by, decay, keeps
+        ),
+        "gradient_descent": (
+            *(FLOATS, FLOATS, FLOATS, COUNT),  # params, grads, velocity, count
+            *(NUMBER, NUMBER, NUMBER, COUNT),  # rate, momentum, decay, looks_ahead
+        ),
+    },
     "product_loops": {
         "product": (FLOATS, FLOATS, FLOATS, FLOATS, PLACES),  # a, b, c, panel, layout
     },
 }
 """Of each function that Python calls, by the module that has it, what its arguments are. No two have one name."""
+
+EXACT = {"optimizer_loops"}
+"""The modules whose results are NumPy's bit for bit: no sum has another order, no product is added without rounding."""

@@ -45,8 +45,8 @@ def inner(function: F) -> F:
     return cast(F, numba.njit(**OPTIONS)(function))
 
 
-def compiled(function: Callable[..., None], arguments: tuple[str, ...]) -> Compiled:
-    """The machine code of a function, for the processor that this runs on.
+def compiled(function: Callable[..., None], arguments: tuple[str, ...], *, exact: bool) -> Compiled:
+    """The machine code of a function, for the processor that this runs on; exact: with no other rounding than written.
 
     arguments: what each is, by the names of `interface`. Raises ConfigError for code that needs
     more than itself: whoever loads it has no Numba.
@@ -55,7 +55,8 @@ def compiled(function: Callable[..., None], arguments: tuple[str, ...]) -> Compi
 
     kinds = {"count": types.intp, "number": types.float32} | POINTERS
     signature = types.void(*(kinds[one] for one in arguments))
-    dispatcher = numba.njit([signature], **OPTIONS)(function)
+    options = OPTIONS | {"fastmath": False} if exact else OPTIONS
+    dispatcher = numba.njit([signature], **options)(function)
     module = llvm.parse_assembly(dispatcher.inspect_llvm(signature.args))
     if needed := [one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")]:
         raise ConfigError(f"{function.__name__} needs {', '.join(needed)}: write it without what Python's objects need")

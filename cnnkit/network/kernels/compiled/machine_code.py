@@ -28,7 +28,7 @@ import numpy as np
 
 from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.file_writing import write_whole
-from cnnkit.network.kernels.compiled.interface import ARGUMENTS, COUNT, NUMBER
+from cnnkit.network.kernels.compiled.interface import ARGUMENTS, COUNT, EXACT, NUMBER
 from cnnkit.user_folders import user_folder
 
 PACKAGES = "numba", "llvmlite", "numpy"
@@ -267,7 +267,9 @@ def _compiled() -> dict[str, tuple[str, bytes]]:
     made: dict[str, tuple[str, bytes]] = {}
     for module_name, of_module in ARGUMENTS.items():
         module = importlib.import_module(f"{__package__}.{module_name}")
-        made |= {name: compiled(getattr(module, name), arguments) for name, arguments in of_module.items()}
+        exact = module_name in EXACT
+        for name, arguments in of_module.items():
+            made[name] = compiled(getattr(module, name), arguments, exact=exact)
     return made
 
 

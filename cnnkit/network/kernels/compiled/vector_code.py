@@ -37,6 +37,17 @@ def shifted(_context: Any, pointer: Any, _places: Any) -> Any:
     return pointer(pointer, types.intp), code
 
 
+@intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
+def square_root(_context: Any, number: Any) -> Any:
+    """Of a float32, rounded correctly, as an instruction: `math.sqrt` would be a call of the C library."""
+
+    def code(_target: Any, builder: Any, _signature: Any, given: Sequence[Any]) -> Any:
+        function = builder.module.declare_intrinsic("llvm.sqrt", [FLOAT])
+        return builder.call(function, given)
+
+    return types.float32(number), code
+
+
 def block(rows: int, vectors: int, *, partial: bool) -> Callable[..., None]:
     """c[:rows, :columns] = a[:rows] @ b, or added to it; one block of the result.
 
