@@ -102,11 +102,15 @@ def _described(
 
 
 def _known(subject: str) -> Architecture | None:
-    """The known network of an expression; None for what is none, which names a recipe, data or a model."""
+    """The known network of an expression; None for what is none, which names a recipe, data or a model.
+
+    Raises ComponentError for an expression of neither a network nor a dataset.
+    """
     from cnnkit.components import installed_catalog
     from cnnkit.components.expressions import parse
     from cnnkit.data.named import is_expression
     from cnnkit.errors import ComponentError
+    from cnnkit.wording import did_you_mean
 
     if not is_expression(subject):
         return None
@@ -114,7 +118,11 @@ def _known(subject: str) -> Architecture | None:
     try:
         catalog.find("architecture", call.name, call.distribution)
     except ComponentError:
-        return None
+        if call.name in (datasets := catalog.names("dataset")):
+            return None
+        networks = catalog.names("architecture")
+        hint = did_you_mean(call.name, networks + datasets) or f"the known networks are {', '.join(networks)}"
+        raise ComponentError(f"{subject} is neither a known network nor a dataset\n  {hint}") from None
     return cast("Architecture", catalog.build("architecture", call))
 
 

@@ -48,6 +48,9 @@ def test_a_known_network_is_named_by_its_expression(cli: Any) -> None:
         (("tiny.toml", "--input", "3,8,8"), "--input is for known networks; tiny.toml has inputs of its own: leave it"),
         (("ResNet(20)", "--set", "epochs=3"), "--set overrides values of a recipe; ResNet(20) is a known network: cha"),
         (("ResNet(20)", "--input", "3,x"), "--input must be positive numbers separated by commas, such as 3,8,8, got"),
+        (("Resnet(20)",), "Resnet(20) is neither a known network nor a dataset\n  did you mean ResNet or "),
+        (("Digit()",), "Digit() is neither a known network nor a dataset\n  did you mean Digits?"),
+        (("Qwertz()",), "Qwertz() is neither a known network nor a dataset\n  the known networks are AlexNet, "),
         (("ResNet()",), "ResNet(): missing a required argument: 'depth'; expected ResNet(depth, "),
     ],
 )
