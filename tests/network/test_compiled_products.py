@@ -12,7 +12,7 @@ from cnnkit.components import Layer
 from cnnkit.layers import Conv2D, ConvTranspose2D, Dense, LeakyReLU, MaxPool2D, ReLU
 from cnnkit.network.execution.tile_context import Workspace
 from cnnkit.network.kernels import kernel_for
-from cnnkit.network.kernels.compiled import machine_products
+from cnnkit.network.kernels.compiled import machine_code, machine_products, product_kernels
 from cnnkit.network.kernels.compiled.machine_products import MACHINE
 from cnnkit.network.kernels.compiled.product_kernels import (
     CompiledConvKernel,
@@ -36,6 +36,7 @@ def never_blas(compiled_kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     def refused(*_: object) -> None:
         pytest.fail("BLAS was asked")
 
+    monkeypatch.setattr(product_kernels, "has_avx512", lambda: True)
     monkeypatch.setattr(machine_products, "FEWEST", 0)
     monkeypatch.setattr(BLAS, "product", refused)
     monkeypatch.setattr(BLAS, "summed", refused)
@@ -126,6 +127,27 @@ def test_kernels_made_of_products_equal_their_layers(seed: int) -> None:
     assert dx is None or near(dx, expected_dx)
     for name, gradient in expected.items():
         assert near(grads[name], gradient), name
+
+
+def test_vectors_of_eight_numbers_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Dense(3)
+    layer.build((4,), np.random.default_rng(0))
+    layer.params["weight"] = layer.params["weight"].astype(np.float32)
+    assert CompiledDenseKernel.take([layer], True) is not None
+    monkeypatch.setattr(product_kernels, "has_avx512", lambda: False)
+    assert CompiledDenseKernel.take([layer], True) is None
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("fpu avx2 avx512f avx512dq", True), ("fpu avx2 avx512_bf16", False)])
+def test_the_processor_says_what_vectors_it_has(
+    flags: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = tmp_path / "cpuinfo"
+    known.write_text(f"processor\t: 0\nmodel\t\t: 1\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: avx512f\n")
+    monkeypatch.setattr(machine_code, "CPUINFO", known)
+    assert machine_code.has_avx512.__wrapped__() == expected
+    monkeypatch.setattr(machine_code, "CPUINFO", tmp_path / "none")
+    assert not machine_code.has_avx512.__wrapped__()
 
 
 def test_weights_of_another_dtype_are_left_to_numpy() -> None:

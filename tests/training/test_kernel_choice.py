@@ -243,7 +243,8 @@ def test_a_training_in_python_is_resumed_with_the_kernels_that_it_began_with(
 
 
 @pytest.mark.usefixtures("compiled_kernels", "all_worth")
-def test_only_what_compiled_kernels_take_counts(auto: list[str]) -> None:
+def test_only_what_compiled_kernels_take_counts(auto: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnkit.network.kernels.compiled.product_kernels.has_avx512", lambda: True)
     signals = Sequential(["Conv1D(3, 3)", "ReLU()"], (1, 10))
     mixed = Sequential(["Conv1D(3, 3)", "Flatten()", "Dense(4)"], (1, 10))
     assert products_of(signals, 100, 10) == 0

@@ -318,6 +318,12 @@ def _line(error: Exception) -> str:
 
 
 @functools.cache
+def has_avx512() -> bool:
+    """Whether the processor has vectors of 16 numbers of float32; where that is not known, no."""
+    return any("avx512f" in line.split() for line in _processor() if line.startswith("flags"))
+
+
+@functools.cache
 def _key() -> str:
     facts = {
         "python": [platform.machine(), sys.platform],
