@@ -12,7 +12,6 @@ import ctypes
 import fcntl
 import functools
 import hashlib
-import importlib
 import importlib.util
 import json
 import os
@@ -262,14 +261,14 @@ def folder() -> Path | None:
 
 def _compiled() -> dict[str, tuple[str, bytes]]:
     """Of each function its symbol and its object file."""
+    from cnnkit.network.kernels.compiled import convolution_loops, optimizer_loops, product_loops
     from cnnkit.network.kernels.compiled.jit import compiled
 
     made: dict[str, tuple[str, bytes]] = {}
-    for module_name, of_module in ARGUMENTS.items():
-        module = importlib.import_module(f"{__package__}.{module_name}")
-        exact = module_name in EXACT
-        for name, arguments in of_module.items():
-            made[name] = compiled(getattr(module, name), arguments, exact=exact)
+    for module in (convolution_loops, optimizer_loops, product_loops):
+        module_name = module.__name__.rpartition(".")[2]
+        for name, arguments in ARGUMENTS[module_name].items():
+            made[name] = compiled(getattr(module, name), arguments, exact=module_name in EXACT)
     return made
 
 
