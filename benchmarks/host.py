@@ -30,7 +30,7 @@ class Host:
 
     def __init__(self, cores: Sequence[int]) -> None:
         """cores: the numbers of two."""
-        self._processes = [
+        self.processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.host_child", str(core)],
                 stdin=subprocess.PIPE,
@@ -41,17 +41,17 @@ class Host:
             )
             for core in cores
         ]
-        self._work(*self._processes)  # they have started when they answer
+        self.work(*self.processes)  # they have started when they answer
 
     def factor(self) -> float:
         """The work of both at once, divided by the most that one of them did alone: 2 on two processors."""
         alone, both = [], 0.0
         for _ in range(TIMES):
-            alone += [self._work(one)[0] for one in self._processes]
-            both += sum(self._work(*self._processes)) / TIMES
+            alone += [self.work(one)[0] for one in self.processes]
+            both += sum(self.work(*self.processes)) / TIMES
         return both / max(alone) if any(alone) else 0.0
 
-    def _work(self, *workers: subprocess.Popen[str]) -> list[float]:
+    def work(self, *workers: subprocess.Popen[str]) -> list[float]:
         """What each did in a second, all of them in the same window of time."""
         start = time.monotonic() + START  # one clock for all processes
         for one in workers:
@@ -73,7 +73,7 @@ class Host:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the processes: they find no further order."""
-        for one in self._processes:
+        for one in self.processes:
             one.communicate()
 
 

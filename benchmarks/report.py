@@ -41,15 +41,13 @@ def of_host(series: Sequence[Series]) -> str:
     if not (found := [factor for one in series for factor in one.hosts]):
         return "What two processes do against one was not measured: there is one worker, or one core.\n"
     repeated = sum(len(one.repeated) for one in series)
-    below = [
-        f"{one.contender.name}, turn {number} ({factor:.2f})"
-        for one in series
-        for number, factor in enumerate(one.hosts, 1)
-        if factor < ENOUGH
-    ]
+    named = []
+    for one in series:
+        if below := [f"{number} ({factor:.2f})" for number, factor in enumerate(one.hosts, 1) if factor < ENOUGH]:
+            named.append(f"{one.contender.name}, turn {', '.join(below)}")
     return (
         f"Beside the turns, two processes did {spread(found)} times the work of one. Below {ENOUGH} and repeated: "
-        f"{repeated} of {len(found) + repeated} turns; below {ENOUGH} after all: {'; '.join(below) or 'none'}.\n"
+        f"{repeated} of {len(found) + repeated} turns; below {ENOUGH} after all: {'; '.join(named) or 'none'}.\n"
     )
 
 

@@ -44,12 +44,13 @@ def test_rows_of_training_have_the_host_of_each_turn() -> None:
 
 
 def test_the_host_is_told_over_all() -> None:
-    a, b = series("a", 1.0, 1.0, host=1.9), series("b", 1.0, 1.0, host=1.8)
-    b.turns[1]["host"] = 1.42
+    a, b = series("a", 1.0, 1.0, host=1.9), series("b", 1.0, 1.0, 1.0, host=1.8)
+    for turn, factor in zip(b.turns[1:], (1.42, 1.66), strict=True):
+        turn["host"] = factor
     a.repeated = [{"seconds": 2.0, "host": 1.1}]
     assert of_host([a, b, series("c", status="not installed")]) == (
-        "Beside the turns, two processes did 1.85 (1.42-1.90) times the work of one. Below 1.7 and repeated: 1 of 5 "
-        "turns; below 1.7 after all: b, turn 2 (1.42).\n"
+        "Beside the turns, two processes did 1.80 (1.42-1.90) times the work of one. Below 1.7 and repeated: 1 of 6 "
+        "turns; below 1.7 after all: b, turn 2 (1.42), 3 (1.66).\n"
     )
     assert of_host([a]).endswith("below 1.7 after all: none.\n")
     assert of_host([series("a", 1.0)]).startswith("What two processes do against one was not measured")

@@ -112,6 +112,21 @@ def test_one_worker_needs_no_second_processor(tmp_path: Path) -> None:
     assert one.hosts == []
 
 
+@pytest.mark.parametrize(
+    ("alone", "both", "factor"), [((99.0, 100.0), (98.0, 97.0), 1.95), ((100.0, 60.0), (50.0, 50.0), 1.0)]
+)
+def test_the_factor_is_the_work_of_both_by_the_most_of_one(
+    alone: tuple[float, float], both: tuple[float, float], factor: float
+) -> None:
+    """On two processors, and on one; 0 where nothing was done."""
+    with Host([0, 0]) as measured:
+        done = dict(zip(measured.processes, alone, strict=True))
+        measured.work = lambda *some: list(both) if len(some) > 1 else [done[some[0]]]  # type: ignore[method-assign]
+        assert measured.factor() == pytest.approx(factor)
+        measured.work = lambda *some: [0.0] * len(some)  # type: ignore[method-assign]
+        assert measured.factor() == 0
+
+
 @contextmanager
 def busy(core: int, processes: int) -> Iterator[None]:
     """So many processes that keep one core busy."""
