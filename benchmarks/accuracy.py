@@ -9,7 +9,7 @@ from benchmarks.child_job import MNIST_SHAPE, Job, stored
 from benchmarks.machine import description
 from benchmarks.networks import NETWORKS
 from benchmarks.options import count, parser
-from benchmarks.report import publish, table
+from benchmarks.report import of_host, publish, table
 from benchmarks.turn_taking import Series, in_turn, variants
 
 MNIST_TRAINING = 60_000
@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 runs.setdefault(series.contender.name, []).append(series)
     head = ("framework", f"s to {args.target:.1%}", "runs that got there", "epochs", "best accuracy")
     title = f"### {args.network}, batch {args.batch}, {args.epochs} epochs, medians over {args.seeds} seeds\n\n"
-    markdown = title + table(head, [row(name, series, args.target) for name, series in runs.items()])
+    rows = [row(name, series, args.target) for name, series in runs.items()]
+    markdown = f"{title}{table(head, rows)}\n{of_host([one for some in runs.values() for one in some])}"
     publish(args, machine, markdown, {name: [one.to_dict() for one in series] for name, series in runs.items()})
 
 

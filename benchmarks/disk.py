@@ -16,9 +16,9 @@ from benchmarks.child_job import Job
 from benchmarks.machine import description
 from benchmarks.memory import Watch
 from benchmarks.networks import CLASSES, NETWORKS
-from benchmarks.options import add_turns, count, parser
+from benchmarks.options import add_repeats, add_turns, count, parser
 from benchmarks.peers.disk_rows import COLD, FILE, MEMORY, WARM, WHOLE
-from benchmarks.report import publish, spread, table
+from benchmarks.report import of_host, publish, spread, table
 from benchmarks.turn_taking import Child, Contender, Series, in_turn
 from cnnkit.errors import ConfigError
 
@@ -64,9 +64,9 @@ def contender(job: Job, variant: str) -> Contender:
     return Contender(variant, "benchmarks.peers.disk_rows", "cnnkit", replace(job, variant=variant))
 
 
-def speeds(job: Job, variant: str, turns: int) -> list[Series]:
+def speeds(job: Job, variant: str, turns: int, repeats: int) -> list[Series]:
     """Samples in memory and in the file, in turn."""
-    return in_turn([contender(job, MEMORY), contender(job, variant)], turns)
+    return in_turn([contender(job, MEMORY), contender(job, variant)], turns, repeats=repeats)
 
 
 def rows(series: Sequence[Series]) -> list[list[str]]:
@@ -86,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     options = parser(__doc__)
     add_turns(options)
+    add_repeats(options)
     options.add_argument("--gigabytes", type=float, default=5.0, help="size of the file, in 1e9 bytes")
     options.add_argument("--folder", help="where the file is made for the time of the measurement")
     options.add_argument("--samples", type=count, default=200_000, help="of a turn, where speed is measured")
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with large_file(int(args.gigabytes * 1e9), args.folder) as folder:
         job = Job(NETWORK, folder, args.samples, args.batch, args.workers)
         found = whole(job)
-        measured = [speeds(job, variant, args.epochs) for variant in (WARM, COLD)]
+        measured = [speeds(job, variant, args.epochs, args.repeats) for variant in (WARM, COLD)]
     memory = [
         ["peak of all processes (PSS)", f"{found['peak'] / 2**20:.0f} MiB"],
         ["the same, each process for itself (RSS)", f"{found['resident'] / 2**20:.0f} MiB"],
@@ -104,7 +105,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     title = f"### {NETWORK}, batch {args.batch}, a file of {args.gigabytes:g} GB, {args.workers} workers\n\n"
     head = ("samples are in", "µs per sample (min-max)", "speed / memory's")
-    sections = [title + table(("all of the file", ""), memory), *(table(head, rows(series)) for series in measured)]
+    sections = [
+        title + table(("all of the file", ""), memory),
+        *(f"{table(head, rows(series))}\n{of_host(series)}" for series in measured),
+    ]
     results = {"whole": found, "speed": [one.to_dict() for series in measured for one in series]}
     publish(args, machine, "\n".join(sections), results)
 

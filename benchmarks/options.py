@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from benchmarks.host import ENOUGH
 from benchmarks.networks import NETWORKS
 from cnnkit.network import available_cores
 
@@ -29,6 +30,16 @@ def add_turns(made: argparse.ArgumentParser, default: int = 5) -> None:
     made.add_argument("--epochs", type=count, default=default, help="measured turns of each, after one to warm up")
 
 
+def add_repeats(made: argparse.ArgumentParser) -> None:
+    """`--repeats`."""
+    made.add_argument(
+        "--repeats",
+        type=count_or_none,
+        default=5,
+        help=f"further rounds at most, for turns in which two processes did less than {ENOUGH} times the work of one",
+    )
+
+
 def add_samples(made: argparse.ArgumentParser, default: int) -> None:
     """`--samples` and `--data`."""
     made.add_argument("--samples", type=count, default=default)
@@ -41,6 +52,11 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text}")
     return number
+
+
+def count_or_none(text: str) -> int:
+    """A whole number, 0 or above."""
+    return 0 if text == "0" else count(text)
 
 
 def counts(text: str) -> list[int]:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from benchmarks.child_job import Job, stored
 from benchmarks.machine import description
 from benchmarks.networks import NETWORKS
-from benchmarks.options import add_networks, add_turns, parser
+from benchmarks.options import add_networks, add_repeats, add_turns, parser
 from benchmarks.peers.prediction import VARIANTS
-from benchmarks.report import compared, publish, table
+from benchmarks.report import compared, of_host, publish, table
 from benchmarks.turn_taking import Contender, in_turn
 
 SIZES = {1_000: 10_000, 1: 500}
@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__)
     add_networks(options, ",".join(NETWORKS))
     add_turns(options)
+    add_repeats(options)
     args = options.parse_args(argv)
     machine = description()
     sections, results = [], []
@@ -35,10 +36,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                         for name in VARIANTS
                     ],
                     args.epochs,
+                    repeats=args.repeats,
                 )
                 head = ("runtime", "µs per batch (min-max)", "time / cnnkit's")
                 sections.append(f"### {network}, {batch:,} at once, {args.workers} workers\n\n")
-                sections[-1] += table(head, compared(series, 1e6 * batch / samples))
+                sections[-1] += f"{table(head, compared(series, 1e6 * batch / samples))}\n{of_host(series)}"
                 results += [one.to_dict() for one in series]
     publish(args, machine, "\n".join(sections), results)
 

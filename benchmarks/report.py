@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.host import ENOUGH
 from benchmarks.turn_taking import Series
 
 
@@ -33,6 +34,21 @@ def compared(series: Sequence[Series], scale: float) -> list[list[str]]:
         ratio = f"{one.median() / series[0].median():.2f}" if series[0].measured else ""
         made.append([one.contender.name, spread([seconds * scale for seconds in one.values()], 1), ratio])
     return made
+
+
+def of_host(series: Sequence[Series]) -> str:
+    """What the host gave beside the turns, in a sentence: over all, how many were repeated, and which were below."""
+    if not (found := [factor for one in series for factor in one.hosts]):
+        return "What two processes do against one was not measured: there is one worker, or one core.\n"
+    repeated = sum(len(one.repeated) for one in series)
+    named = []
+    for one in series:
+        if below := [f"{number} ({factor:.2f})" for number, factor in enumerate(one.hosts, 1) if factor < ENOUGH]:
+            named.append(f"{one.contender.name}, turn {', '.join(below)}")
+    return (
+        f"Beside the turns, two processes did {spread(found)} times the work of one. Below {ENOUGH} and repeated: "
+        f"{repeated} of {len(found) + repeated} turns; below {ENOUGH} after all: {'; '.join(named) or 'none'}.\n"
+    )
 
 
 def publish(args: argparse.Namespace, machine: Mapping[str, Any], markdown: str, results: Any) -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from benchmarks.child_job import Job, stored
 from benchmarks.machine import description
 from benchmarks.networks import NETWORKS
-from benchmarks.options import add_networks, add_samples, add_turns, count, counts, parser
-from benchmarks.report import publish, spread, table
+from benchmarks.options import add_networks, add_repeats, add_samples, add_turns, count, counts, parser
+from benchmarks.report import of_host, publish, spread, table
 from benchmarks.turn_taking import Contender, Series, in_turn
 
 
@@ -23,7 +23,8 @@ def section(title: str, series: Sequence[Series]) -> str:
             rows.append([one.contender.name, spread(each, 1), f"{ratio:.2f}"])
         else:
             rows.append([one.contender.name, one.status, ""])
-    return f"### {title}\n\n{table(('', 'µs per image (min-max)', 'speed / first row'), rows)}"
+    head = ("", "µs per image (min-max)", "speed / first row")
+    return f"### {title}\n\n{table(head, rows)}\n{of_host(series)}"
 
 
 def each_median(series: Series) -> float:
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_networks(options, "mnist-compact")
     add_samples(options, 60_000)
     add_turns(options)
+    add_repeats(options)
     options.add_argument("--batch", type=count, default=512, help="batch size where it is not what grows")
     options.add_argument("--batches", type=counts, default="64,256,1024,4096")
     args = options.parse_args(argv)
@@ -58,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                         for name, one in zip(names, jobs, strict=True)
                     ],
                     args.epochs,
+                    repeats=args.repeats,
                 )
                 sections.append(section(f"{network}: {what}", series))
                 results += [one.to_dict() for one in series]

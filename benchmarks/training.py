@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks.child_job import Job, stored
 from benchmarks.machine import description, sgemm_peak
 from benchmarks.networks import NETWORKS, training_flops
-from benchmarks.options import add_networks, add_samples, add_turns, counts, parser, several
-from benchmarks.report import publish, spread, table
+from benchmarks.options import add_networks, add_repeats, add_samples, add_turns, counts, parser, several
+from benchmarks.report import of_host, publish, spread, table
 from benchmarks.turn_taking import PEERS, Series, in_turn, variants
 
 HEAD = (
@@ -20,6 +20,7 @@ HEAD = (
     "GFLOP/s",
     "of sgemm peak",
     "peak, 1 and all threads",
+    "two processes / one, turn by turn",
     "first loss",
 )
 
@@ -43,26 +44,29 @@ def rows(series: Sequence[Series], flops: int) -> list[list[str]]:
                 f"{speed:.1f}",
                 f"{speed / one.median('peak_all'):.0%}",
                 f"{one.median('peak_one'):.0f}, {one.median('peak_all'):.0f}",
+                ", ".join(f"{factor:.2f}" for factor in one.hosts),
                 f"{one.warm_up['loss']:.4f}",
             ]
         )
     return made
 
 
-def measure(job: Job, peers: Sequence[str], epochs: int, *, compiled: bool = False) -> tuple[str, dict[str, Any]]:
+def measure(
+    job: Job, peers: Sequence[str], epochs: int, repeats: int, *, compiled: bool = False
+) -> tuple[str, dict[str, Any]]:
     """All contenders on one job: a Markdown section, and the raw numbers."""
     flops = training_flops(job.model())
 
     def peaks() -> dict[str, float]:
         return {"peak_one": sgemm_peak(1), "peak_all": sgemm_peak(job.workers)}
 
-    series = in_turn(variants(peers, job, compiled=compiled), epochs, peaks)
+    series = in_turn(variants(peers, job, compiled=compiled), epochs, peaks, repeats=repeats)
     title = (
         f"### {job.network}, batch {job.batch}, {job.samples:,} images, {job.workers} workers\n\n"
         f"{flops / 1e6:.2f} MFLOP to train on one image.\n\n"
     )
     raw = {"flops_per_image": flops, "series": [one.to_dict() for one in series]}
-    return title + table(HEAD, rows(series, flops)), raw
+    return f"{title}{table(HEAD, rows(series, flops))}\n{of_host(series)}", raw
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_networks(options, "mnist-compact")
     add_samples(options, 60_000)
     add_turns(options)
+    add_repeats(options)
     options.add_argument("--batch", type=counts, default="512", help="batch sizes")
     options.add_argument("--peers", type=several(PEERS), default=",".join(PEERS))
     options.add_argument("--compile", action="store_true", help="with torch.compile too, which needs a C++ compiler")
@@ -81,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with stored(args.data, NETWORKS[network].input_shape, args.samples) as data:
             for batch in args.batch:
                 job = Job(network, data, args.samples, batch, args.workers)
-                section, raw = measure(job, args.peers, args.epochs, compiled=args.compile)
+                section, raw = measure(job, args.peers, args.epochs, args.repeats, compiled=args.compile)
                 sections.append(section)
                 results.append(raw)
     publish(args, machine, "\n".join(sections), results)

@@ -1,6 +1,7 @@
 """The parent's side of a benchmark: children that work in turn, A B C A B C, never two at once.
 
-So all of them see the same machine, whatever else it does meanwhile; ratios within one run count, times do not.
+So all of them see the same machine, whatever else it does meanwhile; ratios within one run count, times do not. Beside
+each turn it is measured whether the host gives two processors; turns in which it did not are repeated.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.child_job import Job
+from benchmarks.host import ENOUGH, Host, two_cores
 from benchmarks.machine import cores
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +34,7 @@ CONFIGURATIONS = {
 """For each framework how its contenders are called; after the first word comes the job's variant."""
 PEERS = ("torch", "keras", "jax")
 REST = 0.1
-"""Seconds before each turn: the pools of some runtimes spin for tens of milliseconds after their work is done, and
+"""Seconds after each turn: the pools of some runtimes spin for tens of milliseconds after their work is done, and
 would take a core from whoever comes next."""
 
 
@@ -57,7 +59,10 @@ class Series:
     versions: dict[str, str] = field(default_factory=dict)
     warm_up: dict[str, float] = field(default_factory=dict)
     turns: list[dict[str, float]] = field(default_factory=list)
-    """Without the warm-up: `seconds`, `idle_cpu` and what else the child said, and what was measured before it."""
+    """Without the warm-up: `seconds`, `idle_cpu` and what else the child said, what was measured before it, and as
+    `host` what two processes did against one, before or after it, whichever is less."""
+    repeated: list[dict[str, float]] = field(default_factory=list)
+    """Those that do not count, as others were taken in their place."""
 
     def values(self, name: str = "seconds") -> list[float]:
         """One quantity of all turns."""
@@ -72,6 +77,22 @@ class Series:
         """Whether there is something to compare."""
         return self.status == "measured"
 
+    @property
+    def hosts(self) -> list[float]:
+        """What two processes did against one beside each turn; empty where it was not measured."""
+        return [turn["host"] for turn in self.turns if "host" in turn]
+
+    def lacks(self, turns: int) -> bool:
+        """Whether one more turn is needed to have so many in which the host gave enough."""
+        return sum(turn.get("host", ENOUGH) >= ENOUGH for turn in self.turns) < turns
+
+    def choose(self, turns: int) -> None:
+        """Leave so many of the turns: those in which the host gave enough, and of the others the best, in order."""
+        given = [min(turn.get("host", ENOUGH), ENOUGH) for turn in self.turns]
+        best = sorted(range(len(given)), key=lambda number: -given[number])[:turns]
+        self.repeated = [turn for number, turn in enumerate(self.turns) if number not in best]
+        self.turns = [self.turns[number] for number in sorted(best)]
+
     def to_dict(self) -> dict[str, Any]:
         """All raw numbers."""
         return {
@@ -81,6 +102,7 @@ class Series:
             "versions": self.versions,
             "warm_up": self.warm_up,
             "turns": self.turns,
+            "repeated": self.repeated,
         }
 
 
@@ -137,39 +159,64 @@ def is_installed(contender: Contender) -> bool:
 
 
 def in_turn(
-    contenders: Sequence[Contender], turns: int, before: Callable[[], Mapping[str, float]] = dict
+    contenders: Sequence[Contender],
+    turns: int,
+    before: Callable[[], Mapping[str, float]] = dict,
+    *,
+    repeats: int = 0,
+    host: Callable[[], float] | None = None,
 ) -> list[Series]:
     """One warm-up turn of each contender, then `turns` rounds in which each has one turn.
 
-    before: measures the machine right before each turn. A contender that is not installed or fails has a status that
-    says so, and the others go on.
+    before: measures the machine right before each turn; repeats: how many further rounds there are at most, for those
+    contenders alone that had turns in which the host gave less than `ENOUGH`; host: gives what two processes do against
+    one, `Host.factor` where there are several workers and cores. A contender that is not installed or fails has a
+    status that says so, and the others go on.
     """
     series = [Series(contender) for contender in contenders]
     with ExitStack() as stack:
-        children: list[Child | None] = []
-        for one in series:
-            children.append(None)
-            if not is_installed(one.contender):
-                one.status = NOT_INSTALLED
-                continue
-            child = stack.enter_context(Child(one.contender))
-            try:
-                one.versions = child.hear()["versions"]
-                one.warm_up = child.turn()
-                children[-1] = child
-            except ChildError as error:
-                one.status = str(error)
-        for _ in range(turns):
+        children = _warm(series, stack)
+        if host is None and (two := two_cores(max(one.contender.job.workers for one in series))):
+            host = stack.enter_context(Host(two)).factor
+        time.sleep(REST)
+        last = host() if host else ENOUGH
+        for _ in range(turns + repeats):
             for number, one in enumerate(series):
-                if (working := children[number]) is None:
+                if (working := children[number]) is None or not one.lacks(turns):
                     continue
-                time.sleep(REST)
-                measured = before()
+                if host and last < ENOUGH:
+                    last = host()  # that it was bad after one turn must not spoil the next one
                 try:
-                    one.turns.append({**working.turn(), **measured})
+                    turn = {**before(), **working.turn()}
                 except ChildError as error:
                     one.status, children[number] = str(error), None
+                    continue
+                time.sleep(REST)
+                if host:
+                    earlier, last = last, host()
+                    turn["host"] = min(earlier, last)
+                one.turns.append(turn)
+    for one in series:
+        one.choose(turns)
     return series
+
+
+def _warm(series: Sequence[Series], stack: ExitStack) -> list[Child | None]:
+    """The processes of the contenders after a turn of each; None where there is none, with its status."""
+    children: list[Child | None] = []
+    for one in series:
+        children.append(None)
+        if not is_installed(one.contender):
+            one.status = NOT_INSTALLED
+            continue
+        child = stack.enter_context(Child(one.contender))
+        try:
+            one.versions = child.hear()["versions"]
+            one.warm_up = child.turn()
+            children[-1] = child
+        except ChildError as error:
+            one.status = str(error)
+    return children
 
 
 def variants(names: Sequence[str], job: Job, *, compiled: bool = False) -> list[Contender]:

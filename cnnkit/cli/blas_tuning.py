@@ -90,31 +90,13 @@ def processor_features() -> tuple[str, frozenset[str]]:
     return model, frozenset(flags.split())
 
 
-def sgemm() -> float:
-    """GFLOP/s of a product of two float32 matrices, 1024 x 1024, by one BLAS thread; the best of five."""
-    import time
-
-    import numpy as np
-
-    from cnnkit.network.execution.threads import one_blas_thread
-
-    size = 1024
-    a, b = np.random.default_rng(0).random((2, size, size), np.float32)
-    y = np.empty_like(a)
-    seconds = []
-    with one_blas_thread():
-        for _ in range(5):
-            began = time.perf_counter()
-            np.matmul(a, b, out=y)
-            seconds.append(time.perf_counter() - began)
-    return 2e-9 * size**3 / min(seconds)
-
-
 def report() -> None:
     """Print what this process measures, for `measure`."""
     from threadpoolctl import threadpool_info
 
-    gflops = sgemm()
+    from cnnkit.network.execution.machine_rates import product_rate
+
+    gflops = product_rate()
     blas = [info["architecture"] for info in threadpool_info() if info["internal_api"] == "openblas"]
     sys.stdout.write(json.dumps({"gflops": gflops, "architecture": blas[0] if blas else None}))
 

@@ -47,6 +47,7 @@ def doctor(
     from cnnkit.data import default_data_dir
     from cnnkit.errors import ConfigError
     from cnnkit.network import available_cores
+    from cnnkit.network.execution.machine_rates import product_rate
     from cnnkit.registry import Registry
     from cnnkit.registry.environment import system
     from cnnkit.registry.trust import ENVIRONMENT, trusted
@@ -81,7 +82,7 @@ def doctor(
         "numpy": np.__version__,
         "onnx": importlib.metadata.version("onnx"),
         "blas": ", ".join(blas) or "unknown",
-        "sgemm": f"{blas_tuning.sgemm():.1f} GFLOP/s with one thread",
+        "sgemm": f"{product_rate():.1f} GFLOP/s with one thread",
         "tuned": f"{blas_tuning.VARIABLE}={setting}" if setting else "no",
         "kernels": kernel_state(),
         "cores": available_cores(),

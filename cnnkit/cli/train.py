@@ -26,8 +26,8 @@ from cnnkit.cli.options import (
     Workers,
     expanded_path,
 )
-from cnnkit.cli.output import note, say_json, say_table, warn
-from cnnkit.cli.profile_table import costs_of, show_costs
+from cnnkit.cli.output import note, say, say_json, say_table, warn
+from cnnkit.cli.profile_table import check_picture, costs_of, draw_costs, show_costs
 from cnnkit.cli.recipe_arguments import resolve, seconds_in, write_recipe
 from cnnkit.cli.training_report import Surroundings, document, show, show_resume
 from cnnkit.cli.training_trials import find_learning_rate, overfit_one_batch
@@ -60,6 +60,10 @@ Profile = Annotated[
         help="Train and register the model as without it, then show what each step of the network costs; uses one "
         "worker unless --workers is given.",
     ),
+]
+ProfilePicture = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", callback=expanded_path, help="As --profile, and draw it there: .png, .svg or .pdf."),
 ]
 Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Resume an interrupted run: its name, or latest.")]
 Steps = Annotated[int | None, typer.Option(help="Steps between checkpoints; no limit by default.")]
@@ -98,6 +102,7 @@ def train(
     find_lr: FindLr = False,
     one_batch: OneBatch = False,
     with_profile: Profile = False,
+    profile_picture: ProfilePicture = None,
     resume: Resume = None,
     checkpoint_steps: Steps = None,
     checkpoint_minutes: Minutes = 5.0,
@@ -112,13 +117,18 @@ def train(
     continues bit for bit; a second Ctrl-C ends it at once. A model that cannot be measured on the test samples is still
     registered, but the exit code is 1.
     """
+    from cnnkit.errors import PlotError
     from cnnkit.registered_training import RegisteredTraining
 
     if list_recipes:
         _list(recipe, as_json)
         return
     trials = {"--dry-run": dry_run, "--find-lr": find_lr, "--overfit-one-batch": one_batch}
-    _check_alone([name for name, chosen in (trials | {"--profile": with_profile}).items() if chosen])
+    profiled = "--profile"
+    if profile_picture is not None:
+        profiled, with_profile = "--profile-picture", True
+        check_picture(profile_picture)
+    _check_alone([name for name, is_chosen in (trials | {profiled: with_profile}).items() if is_chosen])
     changes: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -147,12 +157,23 @@ def train(
         run = _trained(training, here, checkpoint_steps, checkpoint_minutes)
         version = _registered(training, run, here)
     costs = costs_of(run, training.recipe, data_dir) if with_profile and run.signal is None else None
+    picture, trouble = None, None
+    if costs and profile_picture:
+        try:
+            picture = draw_costs(costs, training.recipe.model.name, profile_picture)
+        except PlotError as error:  # what was measured is shown all the same
+            trouble = error
     if as_json:
-        say_json(document(training, run, version) | ({"profile": costs} if with_profile else {}))
+        profile = {"profile": costs and costs.to_dict() | {"picture": picture and str(picture)}}
+        say_json(document(training, run, version) | (profile if with_profile else {}))
     else:
         show(training, run, version, here)
         if costs:
             show_costs(costs)
+        if picture:
+            say(f"picture: {picture}")
+    if trouble:
+        raise trouble
     if run.signal is not None:
         raise typer.Exit(128 + run.signal)
     if run.warning:

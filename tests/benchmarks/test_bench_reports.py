@@ -12,7 +12,7 @@ import pytest
 from benchmarks import accuracy, memory, prediction, recipes, scaling, startup, training
 from benchmarks.child_job import Job
 from benchmarks.machine import cores, cpu_model, description, sgemm_peak
-from benchmarks.report import compared, spread, table
+from benchmarks.report import compared, of_host, spread, table
 from benchmarks.turn_taking import CONFIGURATIONS, Contender, Series
 
 
@@ -30,10 +30,30 @@ def test_a_table_and_a_spread() -> None:
 def test_rows_of_training_compare_with_cnnkit() -> None:
     measured = [series("cnnkit", 1.0, 2.0, 3.0), series("torch", 5.0), series("jax", status="not installed")]
     ours, torch, jax = training.rows(measured, 10**9)
-    assert ours == ["cnnkit", "2.00 (1.00-3.00)", "2000.0", "1.00", "500.0", "500%", "50, 100", "2.0000"]
+    assert ours == ["cnnkit", "2.00 (1.00-3.00)", "2000.0", "1.00", "500.0", "500%", "50, 100", "", "2.0000"]
     assert torch[3] == "2.50"
-    assert jax == ["jax", "not installed", *[""] * 6]
+    assert jax == ["jax", "not installed", *[""] * 7]
     assert training.rows(measured[1:], 10**9)[0][3] == ""
+
+
+def test_rows_of_training_have_the_host_of_each_turn() -> None:
+    one = series("cnnkit", 1.0, 2.0)
+    for turn, factor in zip(one.turns, (1.912, 1.7), strict=True):
+        turn["host"] = factor
+    assert training.rows([one], 10**9)[0][7] == "1.91, 1.70"
+
+
+def test_the_host_is_told_over_all() -> None:
+    a, b = series("a", 1.0, 1.0, host=1.9), series("b", 1.0, 1.0, 1.0, host=1.8)
+    for turn, factor in zip(b.turns[1:], (1.42, 1.66), strict=True):
+        turn["host"] = factor
+    a.repeated = [{"seconds": 2.0, "host": 1.1}]
+    assert of_host([a, b, series("c", status="not installed")]) == (
+        "Beside the turns, two processes did 1.80 (1.42-1.90) times the work of one. Below 1.7 and repeated: 1 of 6 "
+        "turns; below 1.7 after all: b, turn 2 (1.42), 3 (1.66).\n"
+    )
+    assert of_host([a]).endswith("below 1.7 after all: none.\n")
+    assert of_host([series("a", 1.0)]).startswith("What two processes do against one was not measured")
 
 
 def test_compared_with_the_first() -> None:
@@ -77,6 +97,12 @@ def test_help_and_bad_arguments(module: Any, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit, match="2"):
         module.main(["--workers", "0"])
     assert "expected a whole number above 0, got 0" in capsys.readouterr().err
+
+
+def test_repeats_may_be_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        training.main(["--repeats", "0", "--epochs", "0"])
+    assert "argument --epochs: expected a whole number above 0, got 0" in capsys.readouterr().err
 
 
 def test_unknown_networks_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,6 +167,13 @@ def test_an_interrupted_training_names_its_run_as_json(cli: Any, monkeypatch: py
     assert (finished["ref"], finished["run"], finished["epochs"]) == ("tiny@1", None, 3)
 
 
+def test_an_interrupted_training_is_not_profiled(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stop_in_epoch(2, monkeypatch)
+    result = cli("train", "tiny.toml", "--epochs", "50", "--profile", "--json")
+    assert result.code == 128 + signal.SIGTERM
+    assert result.document["profile"] is None
+
+
 def test_evaluate_repeats_the_metrics_of_the_training(cli: Any) -> None:
     metrics = cli("train", "tiny.toml", "--json").document["metrics"]
     document = cli("evaluate", "tiny@latest", "--json").document
@@ -212,44 +219,6 @@ def test_summary_of_a_recipe_and_of_its_model_is_the_same(trained: Any) -> None:
     flatten, dense = document["nodes"]
     assert (flatten["inputs"], flatten["parameters"], flatten["products"]) == (["input"], 0, 0)
     assert dense == {"name": "dense_1", "layer": "Dense(10)", "inputs": ["flatten_1"], "output": [10]} | sums
-
-
-def test_profile_shows_what_each_step_costs(cli: Any) -> None:
-    result = cli("train", "tiny.toml", "--profile")
-    assert result.code == 0
-    assert "\nregistered  tiny@1\n" in result.out
-    table = result.out.partition("training, for one sample on one worker:\n")[2].splitlines()
-    assert table[0].split("  ")[0] == "step"
-    assert [line.split()[0] for line in table[1:]] == ["flatten_1", "dense_1"]
-    assert [len(line.split()) for line in table[1:]] == [4, 6]  # only dense_1 has rates
-    document = cli("train", "tiny.toml", "--profile", "--json").document
-    assert [step["step"] for step in document["profile"]] == ["flatten_1", "dense_1"]
-    assert sum(step["share"] for step in document["profile"]) == pytest.approx(1)
-    assert cli("models", "show", "tiny@2", "--json").document["settings"]["workers"] == 1
-    assert "profile" not in cli("train", "tiny.toml", "--json").document
-
-
-def test_profile_does_not_change_the_model(cli: Any, tmp_path: Path) -> None:
-    import numpy as np
-
-    from cnnkit.registry import Registry
-
-    assert (cli("train", "tiny.toml").code, cli("train", "tiny.toml", "--profile").code) == (0, 0)
-    one, two = (Registry(tmp_path / "registry").read(f"tiny@{number}").state for number in (1, 2))
-    assert all(np.array_equal(one[name], two[name]) for name in one)
-
-
-def test_profile_needs_a_training(cli: Any, tmp_path: Path) -> None:
-    result = cli("train", "tiny.toml", "--profile", "--dry-run")
-    assert (result.code, result.out) == (2, "")
-    assert "error: --dry-run and --profile cannot be combined: give only one of them" in result.err
-
-
-def test_an_interrupted_training_is_not_profiled(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    _stop_in_epoch(2, monkeypatch)
-    result = cli("train", "tiny.toml", "--epochs", "50", "--profile", "--json")
-    assert result.code == 128 + signal.SIGTERM
-    assert result.document["profile"] is None
 
 
 def test_the_next_commands_name_what_a_model_file_may_not_open(cli: Any, tmp_path: Path) -> None:

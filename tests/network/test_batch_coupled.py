@@ -12,6 +12,7 @@ from cnnkit.layers import Dense
 from cnnkit.losses import CrossEntropy
 from cnnkit.network import Objective, Sequential, training_session
 from cnnkit.network.execution.engine import Engine
+from cnnkit.network.execution.machine_rates import MachineRates
 from cnnkit.network.execution.profile import profile
 from cnnkit.optimizers import SGD
 from cnnkit.testing import check_layer
@@ -111,8 +112,8 @@ def test_the_layer_joins_its_partials_without_backpropagation() -> None:
 
 def test_the_layer_joins_its_partials_in_a_profile() -> None:
     model, data = Sequential([OverLargest(), Dense(2)], (3,), dtype="float64"), samples()
-    profile(model.engine(), data, OBJECTIVE, 40, steps=1)
-    assert forward_totals == [[5, np.abs(data.x).max()]] * 10
+    profile(model.engine(), data, OBJECTIVE, 40, MachineRates(1.0, 1.0), steps=1)
+    assert forward_totals == [[5, np.abs(data.x).max()]] * 15
     assert seen == []  # a profile moves no buffers
 
 
