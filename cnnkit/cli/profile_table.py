@@ -46,7 +46,13 @@ def costs_of(run: Run, recipe: Recipe, data_dir: str | None) -> Profile:
     recorded = (run.recipe or {}).get("train", {})
     engine = run.model.engine_for(trainer.loss, compiled=recorded.get("kernels") == "compiled")
     with waiting("profiling"):
-        return profile(engine, data.train, trainer.objective, trainer.batch_size, machine_rates(engine.dtype))
+        return profile(
+            engine,
+            data.train,
+            trainer.objective,
+            trainer.batch_size,
+            machine_rates(engine.dtype, compiled=engine.compiled),
+        )
 
 
 def show_costs(costs: Profile) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from cnnkit.network.execution.threads import one_blas_thread
+from cnnkit.network.execution.tile_context import TileContext, Workspace
+from cnnkit.network.kernels.compiled.machine_products import MACHINE
 
 SIDE, COPIED_BYTES, TIMES = 512, 64 << 20, 25
 """Of the matrices, which are multiplied before another process has its turn; more bytes than a core's part of the cache
@@ -43,17 +45,24 @@ class MachineRates:
         return max(flops / self.gflops, nbytes / self.gb_per_second) / 1e6
 
 
-def machine_rates(dtype: np.dtype[Any]) -> MachineRates:
-    """Measure both, in 0.2 s, for numbers of this dtype."""
-    return MachineRates(product_rate(dtype), copy_rate())
+def machine_rates(dtype: np.dtype[Any], *, compiled: bool = False) -> MachineRates:
+    """Measure both, in 0.2 s, for numbers of this dtype; compiled: whether the products of compiled kernels count."""
+    return MachineRates(product_rate(dtype, compiled=compiled), copy_rate())
 
 
-def product_rate(dtype: np.dtype[Any] = FLOAT) -> float:
-    """GFLOP/s of a product of two matrices, 512 x 512, by one BLAS thread; the best of 25."""
+def product_rate(dtype: np.dtype[Any] = FLOAT, *, compiled: bool = False) -> float:
+    """GFLOP/s of a product of two matrices, 512 x 512, by one BLAS thread; the best of 25.
+
+    compiled: or by machine code, if that is faster.
+    """
     a, b = np.random.default_rng(0).random((2, SIDE, SIDE), np.float32).astype(dtype, copy=False)
     y = np.empty_like(a)
+    ctx = TileContext(Workspace(y.dtype), False, ())
     with one_blas_thread():
-        return 2e-9 * SIDE**3 / _best(lambda: np.matmul(a, b, out=y))
+        seconds = _best(lambda: np.matmul(a, b, out=y))
+        if compiled:
+            seconds = min(seconds, _best(lambda: MACHINE.product(a, b, y, ctx)))
+    return 2e-9 * SIDE**3 / seconds
 
 
 def copy_rate() -> float:
