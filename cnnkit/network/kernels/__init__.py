@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from cnnkit.components import Layer, Merge
 from cnnkit.network.kernels.activation_kernel import ActivationKernel, SumKernel
+from cnnkit.network.kernels.compiled.batch_norm_kernel import CompiledBatchNormKernel
 from cnnkit.network.kernels.compiled.direct_conv_kernel import DirectConvKernel
 from cnnkit.network.kernels.compiled.product_kernels import (
     CompiledConvKernel,
@@ -67,6 +68,7 @@ COMPILED: tuple[type[Kernel], ...] = (
     CompiledConvKernel,
     CompiledConvTransposeKernel,
     CompiledDenseKernel,
+    CompiledBatchNormKernel,
 )
 """Those that take layers before the others do, where machine code may be used."""
 

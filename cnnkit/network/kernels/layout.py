@@ -28,6 +28,16 @@ def pixels_first(x: Array, ctx: Context) -> Array:
     return memory
 
 
+def float32_pixels(x: Array, ctx: Context) -> Array:
+    """As `pixels_first`, and in float32, which loops read: a layer of a plugin may give other numbers."""
+    pixels = pixels_first(x, ctx)
+    if pixels.dtype == np.float32:
+        return pixels
+    memory = ctx.empty(pixels.shape)
+    memory[...] = pixels
+    return memory
+
+
 def logical(pixels: Array) -> Array:
     """(H, W, C, N) -> (N, C, H, W), a view."""
     return pixels.transpose(3, 2, 0, 1)

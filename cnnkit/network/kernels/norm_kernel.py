@@ -55,7 +55,7 @@ class BatchNormKernel(BatchCoupledLayer):
 
     def partial(self, x: Array, ctx: Context) -> Array:
         """As the layer's partial."""
-        pixels = pixels_first(_images(x), ctx)
+        pixels = pixels_first(images(x), ctx)
         count = pixels.size // pixels.shape[2]
         sums, squares = np.zeros((2, pixels.shape[2]))
         for block in _blocks(pixels):
@@ -77,7 +77,7 @@ class BatchNormKernel(BatchCoupledLayer):
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """Two passes, three with an activation, over blocks that stay in the cache."""
-        pixels = pixels_first(_images(x), ctx)
+        pixels = pixels_first(images(x), ctx)
         if ctx.training:
             count, mean, var = statistics(ctx.total)
         else:
@@ -98,7 +98,7 @@ class BatchNormKernel(BatchCoupledLayer):
     def backward_partial(self, dy: Array, cache: Cache, ctx: Context) -> Array:
         """As the layer's backward_partial; what passes the activation is put into the cache for `backward`."""
         pixels, y, _, mean, inverse = cache
-        inner_dy = pixels_first(_images(dy), ctx)
+        inner_dy = pixels_first(images(dy), ctx)
         activation = self.epilogue.activation
         through = ctx.empty(y.shape) if activation else inner_dy
         sums, products = np.zeros((2, pixels.shape[2]))
@@ -128,7 +128,7 @@ class BatchNormKernel(BatchCoupledLayer):
         return logical(dx).reshape(dy.shape), {"gamma": dgamma, "beta": dbeta}
 
 
-def _images(x: Array) -> Array:
+def images(x: Array) -> Array:
     """(N, C, ...) -> (N, C, H, W), a view, with 1 for what is missing."""
     return x.reshape(*x.shape, *(1,) * (4 - x.ndim))
 

@@ -10,6 +10,8 @@ TAPS = 9
 
 DEPTH, WIDEST = 256, 32
 """Rows of b that a product takes at once, so that they stay in the core's first cache; and columns, at most."""
+SHIFT, SCALE, OFFSET, FACTOR, START = range(5)
+"""The rows of a normalisation's coefficients."""
 
 COUNT, NUMBER = "count", "number"
 FLOATS, DOUBLES, BYTES, PLACES = "float32", "float64", "uint8", "intp"
@@ -51,6 +53,24 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "product_loops": {
         "product": (FLOATS, FLOATS, FLOATS, FLOATS, PLACES),  # a, b, c, panel, layout
+    },
+    "norm_loops": {
+        "moments": (FLOATS, FLOATS, COUNT, COUNT, COUNT, DOUBLES, DOUBLES),
+        "normalise": (
+            *(FLOATS, FLOATS, NUMBER, COUNT, COUNT),  # x, coefficients, slope, channels, samples
+            *(COUNT, COUNT, COUNT, COUNT),  # row, height, width, pool
+            *(FLOATS, FLOATS, BYTES, FLOATS, BYTES),  # window, maxima, spare, y, winners
+        ),
+        "gradient_sums": (
+            *(FLOATS, BYTES, FLOATS, FLOATS, NUMBER, COUNT, COUNT),  # dy, winners, x, coefficients, slope, C, N
+            *(COUNT, COUNT, COUNT, COUNT),  # row, height, width, pool
+            *(DOUBLES, DOUBLES),  # sums, products
+        ),
+        "gradient": (
+            *(FLOATS, BYTES, FLOATS, FLOATS, NUMBER, COUNT, COUNT),  # dy, winners, x, coefficients, slope, C, N
+            *(COUNT, COUNT, COUNT, COUNT, COUNT),  # rows, row, height, width, pool
+            FLOATS,  # dx
+        ),
     },
 }
 """Of each function that Python calls, by the module that has it, what its arguments are. No two have one name."""
