@@ -10,17 +10,34 @@ import numpy as np
 import pytest
 
 from cnnkit.components import Layer
-from cnnkit.layers import BatchNorm1D, BatchNorm2D, Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D, ReLU, Tanh
+from cnnkit.layers import (
+    BatchNorm1D,
+    BatchNorm2D,
+    Conv2D,
+    Dense,
+    Flatten,
+    GroupNorm,
+    InstanceNorm1D,
+    InstanceNorm2D,
+    LayerNorm,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+    RMSNorm,
+    Tanh,
+)
 from cnnkit.layers.batch_norm import statistics
 from cnnkit.network import Sequential
 from cnnkit.network.execution.tile_context import Workspace
 from cnnkit.network.kernels import Kernel, kernel_for
 from cnnkit.network.kernels.compiled.batch_norm_kernel import CompiledBatchNormKernel
+from cnnkit.network.kernels.compiled.sample_norm_kernel import SampleNormKernel
 from cnnkit.network.kernels.norm_kernel import BatchNormKernel
 from cnnkit.testing import PlainContext
 from cnnkit.training import Trainer
 from cnnkit.types import Array, Cache, Samples, Shape
 from tests.network.test_compiled_kernels import Dirty, fill, near
+from tests.network.test_kernels import plain
 
 pytest.importorskip("numba", reason="compiled kernels need the extra cnnkit[fast]")
 
@@ -229,6 +246,59 @@ def test_other_layers_and_float64_are_left_to_others() -> None:
     norm.build((2, 4, 4), np.random.default_rng(0))
     assert CompiledBatchNormKernel.take([norm, ReLU()], True) is None
     assert CompiledBatchNormKernel.take([ReLU()], True) is None
+
+
+def sample_norm(rng: np.random.Generator) -> tuple[Layer, Shape]:
+    """A normalisation of single samples, and the shape of what it sees."""
+    channels = int(rng.choice([2, 4, 6, 12]))
+    shape = channels, *(int(n) for n in rng.integers(2, 9, int(rng.integers(3))))
+    affine, axes = bool(rng.integers(2)), str(rng.choice(["all", "channels"]))
+    of_images = {2: InstanceNorm1D(affine=affine), 3: InstanceNorm2D(affine=affine)}
+    norms = GroupNorm(channels // 2, affine=affine), GroupNorm(1), LayerNorm(axes, affine=affine), RMSNorm(axes)
+    return rng.choice([*norms, of_images.get(len(shape), norms[0])]), shape  # type: ignore[arg-type]  # layers
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_normalisation_of_samples_equals_its_layers(seed: int, compiled_kernels: Path) -> None:
+    rng = np.random.default_rng(seed)
+    norm, shape = sample_norm(rng)
+    tail: list[Layer] = [ReLU(), LeakyReLU(float(rng.choice([0.0, 0.1, 0.9])))]
+    rng.shuffle(tail)
+    layers = [norm, *tail[: int(rng.integers(2))]]
+    built(layers, shape, rng)
+    samples = int(rng.choice([1, 2, 5, 16, 33, 64]))
+    x, dy = on_a_grid(rng, (samples, *shape)), rng.standard_normal((samples, *shape)).astype(np.float32)
+    found = kernel_for(layers, True, compiled=True)
+    assert found is not None
+    kernel, used = found
+    assert isinstance(kernel, SampleNormKernel)
+    assert used == len(layers)
+    ctx = Dirty(Workspace(np.dtype(np.float32)), True, (0,))
+    y, cache = kernel.forward(x, ctx)
+    dx, grads = kernel.backward(dy, cache, ctx)
+    expected_y, expected_dx, expected = plain(layers, x, dy)
+    assert near(y, expected_y)
+    assert near(dx, expected_dx)
+    assert grads.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert grads[name].shape == gradient.shape
+        assert near(grads[name], gradient), name
+
+
+@pytest.mark.parametrize("norm", [GroupNorm(2), LayerNorm(), LayerNorm("channels"), InstanceNorm2D()], ids=repr)
+def test_large_means_of_samples_lose_no_digits(norm: Layer, compiled_kernels: Path) -> None:
+    rng = np.random.default_rng(0)
+    built([norm], (4, 5, 6), rng)
+    mean = rng.choice([0.0, 1000.0, -30_000.0], (20, 1, 1, 1))
+    x, dy = on_a_grid(rng, (20, 4, 5, 6)), rng.standard_normal((20, 4, 5, 6)).astype(np.float32)
+    kernel, _ = SampleNormKernel.take([norm], True) or (None, 0)
+    assert kernel is not None
+    ctx = Dirty(Workspace(np.dtype(np.float32)), True, (0,))
+    y, cache = kernel.forward((x + mean).astype(np.float32), ctx)
+    dx, _ = kernel.backward(dy, cache, ctx)
+    expected_y, expected_dx, _ = plain([norm], x, dy)
+    assert near(y, expected_y)
+    assert near(dx, expected_dx)
 
 
 @pytest.mark.usefixtures("compiled_kernels")

@@ -17,6 +17,7 @@ from cnnkit.network.kernels.compiled.product_kernels import (
     CompiledConvTransposeKernel,
     CompiledDenseKernel,
 )
+from cnnkit.network.kernels.compiled.sample_norm_kernel import SampleNormKernel
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.conv_transpose_kernel import ConvTransposeKernel
 from cnnkit.network.kernels.dense_kernel import DenseKernel
@@ -69,6 +70,7 @@ COMPILED: tuple[type[Kernel], ...] = (
     CompiledConvTransposeKernel,
     CompiledDenseKernel,
     CompiledBatchNormKernel,
+    SampleNormKernel,
 )
 """Those that take layers before the others do, where machine code may be used."""
 

@@ -36,7 +36,7 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
     def __init__(self, plain: BatchNormKernel, epilogue: Epilogue) -> None:
         self.norm = plain.norm
         self.epilogue = epilogue
-        self._slope = _slope(epilogue)
+        self._slope = slope_of(epilogue)
 
     @functools.cached_property
     def _functions(self) -> Functions:
@@ -161,7 +161,7 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
         return sums, squares
 
 
-def _slope(epilogue: Epilogue) -> float:
+def slope_of(epilogue: Epilogue) -> float:
     """What the activation multiplies numbers below 0 by."""
     match epilogue.activation:
         case Rectifier():

@@ -72,6 +72,27 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
             FLOATS,  # dx
         ),
     },
+    "sample_norm_loops": {
+        "sample_moments": (FLOATS, COUNT, COUNT, COUNT, COUNT, COUNT, DOUBLES, DOUBLES),
+        "sample_normalise": (
+            *(FLOATS, FLOATS, FLOATS, FLOATS),  # x, means, inverses, rests
+            *(FLOATS, FLOATS, NUMBER),  # scales, offsets, slope
+            *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # pixels, channels, samples; of a part, between parts, scales
+            FLOATS,  # y
+        ),
+        "sample_gradient_sums": (
+            *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),  # dy, x, means, inverses, rests
+            *(FLOATS, FLOATS, NUMBER),  # scales, offsets, slope
+            *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # pixels, channels, samples; of a part, between parts, scales
+            *(DOUBLES, DOUBLES, DOUBLES, DOUBLES),  # dscales, doffsets, sums, products
+        ),
+        "sample_gradient": (
+            *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),  # dy, x, means, inverses, rests
+            *(FLOATS, FLOATS, NUMBER, FLOATS, FLOATS),  # scales, offsets, slope, mean sums, mean products
+            *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # pixels, channels, samples; of a part, between parts, scales
+            FLOATS,  # dx
+        ),
+    },
 }
 """Of each function that Python calls, by the module that has it, what its arguments are. No two have one name."""
 

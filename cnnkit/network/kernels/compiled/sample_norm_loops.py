@@ -1,0 +1,148 @@
+"""Normalisation of single samples, pixels first, (H, W, C, N): sums, output and gradient, each in one pass.
+
+A part is what has one mean: a group of channels in all pixels, or all channels of one pixel. `parts` of a pixel's
+number is how many parts lie before its own, and what is known of parts is (parts, N): the lanes of the processor's
+vectors are the samples. `scales` and `offsets` have a number for each channel, or for each channel of each pixel.
+
+Sums over a part are in float64, in which the square of a number has no rounding: they are those about the origin,
+whatever the mean.
+"""
+
+from __future__ import annotations
+
+from numba import float32, float64
+
+from cnnkit.network.kernels.compiled.jit import inner
+from cnnkit.network.kernels.compiled.pooling_loops import below
+from cnnkit.types import Array
+
+
+def sample_moments(
+    x: Array,
+    pixels: int,
+    channels: int,
+    samples: int,
+    of_a_part: int,
+    between_parts: int,
+    sums: Array,
+    squares: Array,
+) -> None:
+    """Add to sums and squares, (parts, N), those of x.
+
+    of_a_part: channels; between_parts: how many parts a pixel is further than the one before it.
+    """
+    for p in range(pixels):
+        for c in range(channels):
+            run, to = (p * channels + c) * samples, (p * between_parts + c // of_a_part) * samples
+            for n in range(samples):
+                value = float64(x[run + n])
+                sums[to + n] += value
+                squares[to + n] += value * value
+
+
+@inner
+def _normal(value: float, mean: float, inverse: float, rest: float) -> float:
+    """A number as one of mean 0 and variance 1."""
+    return (value - mean) * inverse + rest
+
+
+def sample_normalise(
+    x: Array,
+    means: Array,
+    inverses: Array,
+    rests: Array,
+    scales: Array,
+    offsets: Array,
+    slope: float,
+    pixels: int,
+    channels: int,
+    samples: int,
+    of_a_part: int,
+    between_parts: int,
+    between_scales: int,
+    y: Array,
+) -> None:
+    """y = xhat * scale + offset, times `slope` where that is below 0; xhat: as of `_normal`.
+
+    between_scales: how many scales a pixel is further than the one before it.
+    """
+    for p in range(pixels):
+        for c in range(channels):
+            run, part = (p * channels + c) * samples, (p * between_parts + c // of_a_part) * samples
+            scale, offset = scales[p * between_scales + c], offsets[p * between_scales + c]
+            for n in range(samples):
+                normal = _normal(x[run + n], means[part + n], inverses[part + n], rests[part + n])
+                value = normal * scale + offset
+                y[run + n] = below(value, slope) if value <= 0 else value
+
+
+def sample_gradient_sums(
+    dy: Array,
+    x: Array,
+    means: Array,
+    inverses: Array,
+    rests: Array,
+    scales: Array,
+    offsets: Array,
+    slope: float,
+    pixels: int,
+    channels: int,
+    samples: int,
+    of_a_part: int,
+    between_parts: int,
+    between_scales: int,
+    dscales: Array,
+    doffsets: Array,
+    sums: Array,
+    products: Array,
+) -> None:
+    """Add g * xhat to dscales and g to doffsets, and times the scale to products and sums, (parts, N).
+
+    g: dy before the activation.
+    """
+    for p in range(pixels):
+        for c in range(channels):
+            run, part = (p * channels + c) * samples, (p * between_parts + c // of_a_part) * samples
+            at = p * between_scales + c
+            scale, offset = scales[at], offsets[at]
+            total = product = float32(0)
+            for n in range(samples):
+                normal = _normal(x[run + n], means[part + n], inverses[part + n], rests[part + n])
+                passed = dy[run + n] * (float32(1) if normal * scale + offset > 0 else slope)
+                total += passed
+                product += passed * normal
+                sums[part + n] += passed * scale
+                products[part + n] += passed * scale * normal
+            doffsets[at] += total
+            dscales[at] += product
+
+
+def sample_gradient(
+    dy: Array,
+    x: Array,
+    means: Array,
+    inverses: Array,
+    rests: Array,
+    scales: Array,
+    offsets: Array,
+    slope: float,
+    mean_sums: Array,
+    mean_products: Array,
+    pixels: int,
+    channels: int,
+    samples: int,
+    of_a_part: int,
+    between_parts: int,
+    between_scales: int,
+    dx: Array,
+) -> None:
+    """dx = (g * scale - mean sum - xhat * mean product) * inverse, with g as of `sample_gradient_sums`."""
+    for p in range(pixels):
+        for c in range(channels):
+            run, part = (p * channels + c) * samples, (p * between_parts + c // of_a_part) * samples
+            scale, offset = scales[p * between_scales + c], offsets[p * between_scales + c]
+            for n in range(samples):
+                normal = _normal(x[run + n], means[part + n], inverses[part + n], rests[part + n])
+                passed = dy[run + n] * (float32(1) if normal * scale + offset > 0 else slope)
+                rest = passed * scale - mean_sums[part + n] - normal * mean_products[part + n]
+                dx[run + n] = rest * inverses[part + n]
