@@ -9,12 +9,12 @@ from typing import Self
 import numpy as np
 
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
+from cnnkit.layers import BatchNorm1D, BatchNorm2D
 from cnnkit.layers.batch_norm import is_large, statistics
-from cnnkit.network.kernels.compiled.direct_conv_kernel import LARGEST_POOL
 from cnnkit.network.kernels.compiled.machine_code import Functions, functions
-from cnnkit.network.kernels.epilogue import Epilogue, LeakyRectifier, Rectifier, epilogue_of
+from cnnkit.network.kernels.compiled.norm_tail import Tail, tail_of
 from cnnkit.network.kernels.layout import float32_pixels, logical
-from cnnkit.network.kernels.norm_kernel import BatchNormKernel, images
+from cnnkit.network.kernels.norm_kernel import images
 from cnnkit.types import Array, Cache, Context, Grads
 
 
@@ -33,10 +33,9 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
     than one of `BatchNormKernel`.
     """
 
-    def __init__(self, plain: BatchNormKernel, epilogue: Epilogue) -> None:
-        self.norm = plain.norm
-        self.epilogue = epilogue
-        self._slope = slope_of(epilogue)
+    def __init__(self, norm: BatchNorm1D | BatchNorm2D, tail: Tail) -> None:
+        self.norm = norm
+        self.tail = tail
 
     @functools.cached_property
     def _functions(self) -> Functions:
@@ -44,15 +43,15 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
         return functions()
 
     @classmethod
-    def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:
+    def take(cls, layers: Sequence[Layer | Merge], _needs_dx: bool, /) -> tuple[Self, int] | None:
         """Batch normalisation with the activation and the pooling behind it."""
-        taken = BatchNormKernel.take(layers[:1], needs_dx)
-        if taken is None or taken[0].norm.params["gamma"].dtype != np.float32:
+        first = layers[0]
+        if type(first) is not BatchNorm1D and type(first) is not BatchNorm2D:
             return None
-        epilogue, used = epilogue_of(layers[1:3], pools=True)
-        if epilogue.pool > LARGEST_POOL:
-            epilogue, used = epilogue_of(layers[1:2])
-        return cls(taken[0], epilogue), 1 + used
+        if first.params["gamma"].dtype != np.float32:
+            return None
+        tail, used = tail_of(layers[1:], pools=True)
+        return cls(first, tail), 1 + used
 
     def partial(self, x: Array, ctx: Context) -> Array:
         """As the layer's partial; where its mean is large, sums are made again without it."""
@@ -85,14 +84,14 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
         shift, scale = mean.astype(np.float32), self.norm.params["gamma"] * inverse
         rest = mean - shift
         rows, row, channels, samples = pixels.shape
-        pool = self.epilogue.pool
+        pool = self.tail.pool
         coefficients = np.stack([shift, scale, self.norm.params["beta"] - rest * scale]).astype(np.float32)
         y = ctx.empty((rows // pool, row // pool, channels, samples))
         winners = ctx.empty_bits(y.shape if pool > 1 else (0,)).view(np.uint8)
         self._functions["normalise"](
             pixels,
             coefficients,
-            self._slope,
+            *self.tail.bend,
             channels,
             samples,
             row,
@@ -118,12 +117,12 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
             winners,
             pixels,
             coefficients,
-            self._slope,
+            *self.tail.bend,
             channels,
             samples,
             pixels.shape[1],
             *inner_dy.shape[:2],
-            self.epilogue.pool,
+            self.tail.pool,
             sums,
             products,
         )
@@ -142,11 +141,11 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
             winners,
             pixels,
             np.concatenate([coefficients, added]),
-            self._slope,
+            *self.tail.bend,
             *pixels.shape[2:],
             *pixels.shape[:2],
             *inner_dy.shape[:2],
-            self.epilogue.pool,
+            self.tail.pool,
             dx,
         )
         dbeta, dgamma = ctx.partial.astype(np.float32)
@@ -159,15 +158,3 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
         sums, squares = np.zeros((2, channels))
         self._functions["moments"](pixels, shift, rows * row, channels, samples, sums, squares)
         return sums, squares
-
-
-def slope_of(epilogue: Epilogue) -> float:
-    """What the activation multiplies numbers below 0 by."""
-    match epilogue.activation:
-        case Rectifier():
-            return 0.0
-        case LeakyRectifier(slope):
-            return slope
-        case None:
-            return 1.0
-    raise TypeError(f"no loop has the activation {epilogue.activation!r}")

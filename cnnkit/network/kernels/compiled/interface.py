@@ -57,17 +57,19 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "norm_loops": {
         "moments": (FLOATS, FLOATS, COUNT, COUNT, COUNT, DOUBLES, DOUBLES),
         "normalise": (
-            *(FLOATS, FLOATS, NUMBER, COUNT, COUNT),  # x, coefficients, slope, channels, samples
+            *(FLOATS, FLOATS, NUMBER, NUMBER, COUNT, COUNT),  # x, coefficients, slope, ceiling, channels, samples
             *(COUNT, COUNT, COUNT, COUNT),  # row, height, width, pool
             *(FLOATS, FLOATS, BYTES, FLOATS, BYTES),  # window, maxima, spare, y, winners
         ),
         "gradient_sums": (
-            *(FLOATS, BYTES, FLOATS, FLOATS, NUMBER, COUNT, COUNT),  # dy, winners, x, coefficients, slope, C, N
+            *(FLOATS, BYTES, FLOATS, FLOATS),  # dy, winners, x, coefficients
+            *(NUMBER, NUMBER, COUNT, COUNT),  # slope, ceiling, channels, samples
             *(COUNT, COUNT, COUNT, COUNT),  # row, height, width, pool
             *(DOUBLES, DOUBLES),  # sums, products
         ),
         "gradient": (
-            *(FLOATS, BYTES, FLOATS, FLOATS, NUMBER, COUNT, COUNT),  # dy, winners, x, coefficients, slope, C, N
+            *(FLOATS, BYTES, FLOATS, FLOATS),  # dy, winners, x, coefficients
+            *(NUMBER, NUMBER, COUNT, COUNT),  # slope, ceiling, channels, samples
             *(COUNT, COUNT, COUNT, COUNT, COUNT),  # rows, row, height, width, pool
             FLOATS,  # dx
         ),
@@ -76,19 +78,26 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
         "sample_moments": (FLOATS, COUNT, COUNT, COUNT, COUNT, COUNT, DOUBLES, DOUBLES),
         "sample_normalise": (
             *(FLOATS, FLOATS, FLOATS, FLOATS),  # x, means, inverses, rests
-            *(FLOATS, FLOATS, NUMBER),  # scales, offsets, slope
+            *(FLOATS, FLOATS, NUMBER, NUMBER),  # scales, offsets, slope, ceiling
             *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # pixels, channels, samples; of a part, between parts, scales
             FLOATS,  # y
         ),
         "sample_gradient_sums": (
             *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),  # dy, x, means, inverses, rests
-            *(FLOATS, FLOATS, NUMBER),  # scales, offsets, slope
+            *(FLOATS, FLOATS, NUMBER, NUMBER),  # scales, offsets, slope, ceiling
             *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # pixels, channels, samples; of a part, between parts, scales
             *(DOUBLES, DOUBLES, DOUBLES, DOUBLES),  # dscales, doffsets, sums, products
         ),
         "sample_gradient": (
             *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),  # dy, x, means, inverses, rests
-            *(FLOATS, FLOATS, NUMBER, FLOATS, FLOATS),  # scales, offsets, slope, mean sums, mean products
+            *(
+                FLOATS,
+                FLOATS,
+                NUMBER,
+                NUMBER,
+                FLOATS,
+                FLOATS,
+            ),  # scales, offsets, slope, ceiling, mean sums, mean products
             *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # pixels, channels, samples; of a part, between parts, scales
             FLOATS,  # dx
         ),

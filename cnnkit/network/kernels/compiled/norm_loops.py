@@ -2,7 +2,7 @@
 
 `coefficients` are rows of one number for each channel, (rows, C). The shift is taken from x first, so that no digits
 are lost where means are large: y = activation((x - shift) * scale + offset). Whether a number passed the activation is
-computed from x again, which is at hand: y is neither kept nor read.
+computed from x again, which is at hand: y is neither kept nor read. An activation is a slope below 0, and a ceiling.
 
 A maximum pooling may follow, of which `winners` has the pixels; those at the ends of rows and columns that fill no
 window are left out, as their gradient is 0 behind the normalisation, though not before it.
@@ -14,12 +14,27 @@ would have a number read only after the one that it depends on has come from mem
 
 from __future__ import annotations
 
+from math import inf
+
 from numba import float32, uint8
 
 from cnnkit.network.kernels.compiled.interface import FACTOR, OFFSET, SCALE, SHIFT, START
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.network.kernels.compiled.pooling_loops import below, is_larger, pool_run
 from cnnkit.types import Array
+
+
+@inner
+def bent(value: float, slope: float, ceiling: float) -> float:
+    """What an activation makes of a number; NaN stays NaN."""
+    bent_below = below(value, slope) if value <= 0 else value
+    return ceiling if bent_below > ceiling else bent_below
+
+
+@inner
+def share(value: float, slope: float, ceiling: float) -> float:
+    """How much of its gradient passes the activation for this number."""
+    return slope if not value > 0 else (float32(1) if value < ceiling else float32(0))
 
 
 def moments(x: Array, shifts: Array, pixels: int, channels: int, samples: int, sums: Array, squares: Array) -> None:
@@ -40,6 +55,7 @@ def normalise(
     x: Array,
     coefficients: Array,
     slope: float,
+    ceiling: float,
     channels: int,
     samples: int,
     row: int,
@@ -52,7 +68,7 @@ def normalise(
     y: Array,
     winners: Array,
 ) -> None:
-    """y = the maximum over pool x pool pixels of (x - shift) * scale + offset, times `slope` where that is below 0.
+    """y = the maximum over pool x pool pixels of (x - shift) * scale + offset, then the activation.
 
     row: pixels of x; y: (height, width, C, N), and winners likewise if there is a pooling; window: (pool, pool, N),
     maxima: (2, N) and spare: (N,) are overwritten if it is of more than two.
@@ -65,16 +81,18 @@ def normalise(
                 to, shift = ((p * width + q) * channels + c) * samples, coefficients[SHIFT * channels + c]
                 scale, offset = coefficients[SCALE * channels + c], coefficients[OFFSET * channels + c]
                 if pool == 1:
-                    _normalise(x, run, samples, shift, scale, offset, slope, y, to)
+                    _normalise(x, run, samples, shift, scale, offset, slope, ceiling, y, to)
                 elif pool == 2:
-                    _normalise_two(x, run, pixel, row * pixel, samples, shift, scale, offset, slope, y, to, winners)
+                    _normalise_two(
+                        x, run, pixel, row * pixel, samples, shift, scale, offset, slope, ceiling, y, to, winners
+                    )
                 else:
                     for i in range(pool):
                         for j in range(pool):
                             place, at = (i * pool + j) * samples, run + (i * row + j) * pixel
-                            _normalise(x, at, samples, shift, scale, offset, float32(1), window, place)
+                            _normalise(x, at, samples, shift, scale, offset, float32(1), float32(inf), window, place)
                     pool_run(window, 0, pool * samples, samples, pool, maxima, winners, to, spare)
-                    _normalise(maxima, 0, samples, float32(0), float32(1), float32(0), slope, y, to)
+                    _normalise(maxima, 0, samples, float32(0), float32(1), float32(0), slope, ceiling, y, to)
 
 
 def gradient_sums(
@@ -83,6 +101,7 @@ def gradient_sums(
     x: Array,
     coefficients: Array,
     slope: float,
+    ceiling: float,
     channels: int,
     samples: int,
     row: int,
@@ -107,14 +126,14 @@ def gradient_sums(
                 if pool == 1:
                     for n in range(samples):
                         value = x[run + n] - shift
-                        passed = dy[at + n] * (float32(1) if value * scale + offset > 0 else slope)
+                        passed = dy[at + n] * share(value * scale + offset, slope, ceiling)
                         total += passed
                         product += passed * value
                 else:
                     for n in range(samples):
                         value = x[run + n] - shift
-                        share = float32(1) if value * scale + offset > 0 else slope
-                        passed = dy[at + n] * (share if winners[at + n] == number else float32(0))
+                        part = share(value * scale + offset, slope, ceiling)
+                        passed = dy[at + n] * (part if winners[at + n] == number else float32(0))
                         total += passed
                         product += passed * value
                 sums[c] += total
@@ -127,6 +146,7 @@ def gradient(
     x: Array,
     coefficients: Array,
     slope: float,
+    ceiling: float,
     channels: int,
     samples: int,
     rows: int,
@@ -148,13 +168,13 @@ def gradient(
                 if pool == 1:
                     for n in range(samples):
                         value = x[run + n] - shift
-                        passed = dy[at + n] * (float32(1) if value * scale + offset > 0 else slope)
+                        passed = dy[at + n] * share(value * scale + offset, slope, ceiling)
                         dx[run + n] = (value * factor + start + passed) * scale
                 elif is_seen:
                     for n in range(samples):
                         value = x[run + n] - shift
-                        share = float32(1) if value * scale + offset > 0 else slope
-                        passed = dy[at + n] * (share if winners[at + n] == number else float32(0))
+                        part = share(value * scale + offset, slope, ceiling)
+                        passed = dy[at + n] * (part if winners[at + n] == number else float32(0))
                         dx[run + n] = (value * factor + start + passed) * scale
                 else:
                     for n in range(samples):
@@ -163,11 +183,20 @@ def gradient(
 
 @inner
 def _normalise(
-    x: Array, run: int, count: int, shift: float, scale: float, offset: float, slope: float, y: Array, to: int
+    x: Array,
+    run: int,
+    count: int,
+    shift: float,
+    scale: float,
+    offset: float,
+    slope: float,
+    ceiling: float,
+    y: Array,
+    to: int,
 ) -> None:
     for n in range(count):
         value = (x[run + n] - shift) * scale + offset
-        y[to + n] = below(value, slope) if value <= 0 else value
+        y[to + n] = bent(value, slope, ceiling)
 
 
 @inner
@@ -181,6 +210,7 @@ def _normalise_two(
     scale: float,
     offset: float,
     slope: float,
+    ceiling: float,
     y: Array,
     to: int,
     winners: Array,
@@ -197,5 +227,5 @@ def _normalise_two(
         other = second if right_is_lower else first
         is_right = is_larger(other, left)
         value = other if is_right else left
-        y[to + n] = below(value, slope) if value <= 0 else value
+        y[to + n] = bent(value, slope, ceiling)
         winners[to + n] = (1 | (right_is_lower << 1)) if is_right else (left_is_lower << 1)

@@ -10,10 +10,8 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import GroupNorm, InstanceNorm1D, InstanceNorm2D, LayerNorm, RMSNorm
-from cnnkit.network.kernels.activation_kernel import ActivationKernel
-from cnnkit.network.kernels.compiled.batch_norm_kernel import slope_of
 from cnnkit.network.kernels.compiled.machine_code import Functions, functions
-from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
+from cnnkit.network.kernels.compiled.norm_tail import Tail, tail_of
 from cnnkit.network.kernels.layout import float32_pixels, logical
 from cnnkit.network.kernels.norm_kernel import images
 from cnnkit.types import Array, Cache, Context, Grads, Shape
@@ -34,10 +32,9 @@ class SampleNormKernel:
     the samples of a tile are in float64.
     """
 
-    def __init__(self, norm: SampleNorm, epilogue: Epilogue) -> None:
+    def __init__(self, norm: SampleNorm, tail: Tail) -> None:
         self.norm = norm
-        self.epilogue = epilogue
-        self._slope = slope_of(epilogue)
+        self.tail = tail
         self._is_by_pixel = isinstance(norm, LayerNorm | RMSNorm) and norm.axes == "channels"
         self._is_by_number = isinstance(norm, LayerNorm | RMSNorm) and norm.axes == "all"
 
@@ -52,16 +49,16 @@ class SampleNormKernel:
         first: Any = layers[0]
         if type(first) not in NORMS or any(values.dtype != np.float32 for values in first.params.values()):
             return None
-        epilogue, used = epilogue_of(layers[1:2])
-        return cls(first, epilogue), 1 + used
+        tail, used = tail_of(layers[1:])
+        return cls(first, tail), 1 + used
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """A sample by itself is left to the layer, as there are no lanes."""
         if len(x) == 1:
             y, cache = self.norm.forward(x, ctx)
-            if self.epilogue.activation is None:
-                return y, (cache, None)
-            y, kept = ActivationKernel(self.epilogue.activation).forward(y, ctx)
+            kept = None
+            if self.tail.activation:
+                y, kept = self.tail.activation.forward(y, ctx)
             return y, (cache, kept)
         pixels = float32_pixels(images(x), ctx)
         shape, count = self._sizes(pixels)
@@ -69,20 +66,20 @@ class SampleNormKernel:
         self._functions["sample_moments"](pixels, *shape[:-1], sums, squares)
         parts = self._statistics(sums, squares, count, ctx)
         y = ctx.empty(pixels.shape)
-        self._functions["sample_normalise"](pixels, *parts, *self._coefficients(pixels), self._slope, *shape, y)
+        self._functions["sample_normalise"](pixels, *parts, *self._coefficients(pixels), *self.tail.bend, *shape, y)
         return logical(y).reshape(x.shape), (pixels, parts)
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         """dx = (g - mean(g) - xhat * mean(g * xhat)) * inverse, with g = gamma * dy before the activation."""
         if len(dy) == 1:
             of_norm, kept = cache
-            if self.epilogue.activation is not None:
-                dy, _ = ActivationKernel(self.epilogue.activation).backward(dy, kept, ctx)
+            if self.tail.activation:
+                dy, _ = self.tail.activation.backward(dy, kept, ctx)
             return self.norm.backward(dy, of_norm, ctx)
         pixels, parts = cache
         shape, count = self._sizes(pixels)
         scales, offsets = self._coefficients(pixels)
-        given = float32_pixels(images(dy), ctx), pixels, *parts, scales, offsets, self._slope
+        given = float32_pixels(images(dy), ctx), pixels, *parts, scales, offsets, *self.tail.bend
         dscales, doffsets = np.zeros((2, scales.size))
         sums, products = self._sums(pixels, ctx)
         self._functions["sample_gradient_sums"](*given, *shape, dscales, doffsets, sums, products)

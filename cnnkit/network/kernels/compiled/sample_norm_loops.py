@@ -13,7 +13,7 @@ from __future__ import annotations
 from numba import float32, float64
 
 from cnnkit.network.kernels.compiled.jit import inner
-from cnnkit.network.kernels.compiled.pooling_loops import below
+from cnnkit.network.kernels.compiled.norm_loops import bent, share
 from cnnkit.types import Array
 
 
@@ -54,6 +54,7 @@ def sample_normalise(
     scales: Array,
     offsets: Array,
     slope: float,
+    ceiling: float,
     pixels: int,
     channels: int,
     samples: int,
@@ -62,7 +63,7 @@ def sample_normalise(
     between_scales: int,
     y: Array,
 ) -> None:
-    """y = xhat * scale + offset, times `slope` where that is below 0; xhat: as of `_normal`.
+    """y = activation(xhat * scale + offset); xhat: as of `_normal`.
 
     between_scales: how many scales a pixel is further than the one before it.
     """
@@ -72,8 +73,7 @@ def sample_normalise(
             scale, offset = scales[p * between_scales + c], offsets[p * between_scales + c]
             for n in range(samples):
                 normal = _normal(x[run + n], means[part + n], inverses[part + n], rests[part + n])
-                value = normal * scale + offset
-                y[run + n] = below(value, slope) if value <= 0 else value
+                y[run + n] = bent(normal * scale + offset, slope, ceiling)
 
 
 def sample_gradient_sums(
@@ -85,6 +85,7 @@ def sample_gradient_sums(
     scales: Array,
     offsets: Array,
     slope: float,
+    ceiling: float,
     pixels: int,
     channels: int,
     samples: int,
@@ -108,7 +109,7 @@ def sample_gradient_sums(
             total = product = float32(0)
             for n in range(samples):
                 normal = _normal(x[run + n], means[part + n], inverses[part + n], rests[part + n])
-                passed = dy[run + n] * (float32(1) if normal * scale + offset > 0 else slope)
+                passed = dy[run + n] * share(normal * scale + offset, slope, ceiling)
                 total += passed
                 product += passed * normal
                 sums[part + n] += passed * scale
@@ -126,6 +127,7 @@ def sample_gradient(
     scales: Array,
     offsets: Array,
     slope: float,
+    ceiling: float,
     mean_sums: Array,
     mean_products: Array,
     pixels: int,
@@ -143,6 +145,6 @@ def sample_gradient(
             scale, offset = scales[p * between_scales + c], offsets[p * between_scales + c]
             for n in range(samples):
                 normal = _normal(x[run + n], means[part + n], inverses[part + n], rests[part + n])
-                passed = dy[run + n] * (float32(1) if normal * scale + offset > 0 else slope)
+                passed = dy[run + n] * share(normal * scale + offset, slope, ceiling)
                 rest = passed * scale - mean_sums[part + n] - normal * mean_products[part + n]
                 dx[run + n] = rest * inverses[part + n]
