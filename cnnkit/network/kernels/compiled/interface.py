@@ -11,6 +11,10 @@ TAPS = 9
 DEPTH, WIDEST = 256, 32
 """Rows of b that a product takes at once, so that they stay in the core's first cache; and columns, at most."""
 
+PART = 8
+"""Numbers that describe a part of the input's gradient: how many taps it has, where they and its weights begin, its
+height and width, and, for one sample, where it begins in the gradient and how far its lines and pixels are apart."""
+
 COUNT, NUMBER = "count", "number"
 FLOATS, DOUBLES, BYTES, PLACES = "float32", "float64", "uint8", "intp"
 """Pointers to the first element of an array of this dtype."""
@@ -18,17 +22,19 @@ FLOATS, DOUBLES, BYTES, PLACES = "float32", "float64", "uint8", "intp"
 ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "convolution_loops": {
         "convolution": (
-            *(FLOATS, COUNT, PLACES, COUNT, FLOATS),  # x, row, offsets, taps, weight
-            *(COUNT, COUNT, COUNT, FLOATS),  # filters, of a group, between groups, bias
+            *(FLOATS, COUNT, COUNT, PLACES, FLOATS, COUNT, COUNT, COUNT),  # x, steps, places, planes, copied, size
+            *(COUNT, FLOATS, COUNT, COUNT, COUNT, COUNT, FLOATS),  # taps, weight, groups, at once, of one, bias
             *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pool, samples, height, width
             *(FLOATS, FLOATS, BYTES, FLOATS, BYTES),  # lines, maxima, spare, y, winners
         ),
         "convolution_backward": (
-            *(FLOATS, COUNT, PLACES, COUNT, FLOATS, BYTES, FLOATS),  # x, row, offsets, taps, y, winners, dy
+            *(FLOATS, COUNT, COUNT, PLACES, FLOATS, COUNT, COUNT, COUNT),  # x, steps, places, planes, copied, size
+            *(COUNT, FLOATS, BYTES, FLOATS),  # taps, y, winners, dy
             *(COUNT, NUMBER, COUNT, COUNT),  # activation, slope, pool, samples
-            *(COUNT, COUNT, COUNT, COUNT, COUNT),  # filters, of a group, between groups, height, width
+            *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # groups, at once, filters and channels of one, height, width
             *(FLOATS, COUNT, COUNT, COUNT, COUNT),  # spread, where it begins, and from plane to plane, row, next row
-            *(FLOATS, FLOATS, DOUBLES),  # passed, dweight, dbias
+            *(FLOATS, FLOATS, DOUBLES),  # lines, dweight, dbias
+            *(PLACES, COUNT, FLOATS, FLOATS),  # parts, how many, their weights, dx
         ),
     },
     "optimizer_loops": {
