@@ -12,11 +12,12 @@ from __future__ import annotations
 from numba import float32
 
 from cnnkit.network.kernels.compiled.correlation_loops import correlate, correlate_one
-from cnnkit.network.kernels.compiled.interface import LINEAR, PART
+from cnnkit.network.kernels.compiled.interface import CAPPED, LINEAR, PART
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.network.kernels.compiled.pooling_loops import (
     activate,
     activation_passed,
+    cap,
     pool_of_two,
     pool_run,
     unpool_run,
@@ -110,6 +111,8 @@ def _correlation(
                         activate(lines, at, samples, y, place, bias[b + g], activation, slope)
                     elif pool == 2:
                         pool_of_two(lines, at, 2 * length, samples, y, winners, place, bias[b + g], factor)
+                        if activation == CAPPED:
+                            cap(y, place, samples)
                     else:
                         pool_run(lines, at, 2 * length, samples, pool, maxima, winners, place, spare)
                         activate(maxima, 0, samples, y, place, bias[b + g], activation, slope)

@@ -11,11 +11,11 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import Conv2D
 from cnnkit.layers.conv import CONVOLUTIONS
-from cnnkit.network.kernels.compiled.interface import LEAKY, LINEAR, RECTIFIED
+from cnnkit.network.kernels.compiled.interface import CAPPED, LEAKY, LINEAR, RECTIFIED
 from cnnkit.network.kernels.compiled.machine_code import Functions, functions
 from cnnkit.network.kernels.compiled.planes import GradientPlanes, Planes
 from cnnkit.network.kernels.conv_kernel import ConvKernel
-from cnnkit.network.kernels.epilogue import Epilogue, LeakyRectifier, Rectifier, epilogue_of
+from cnnkit.network.kernels.epilogue import CappedRectifier, Epilogue, LeakyRectifier, Rectifier, epilogue_of
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.network.kernels.layout import logical, pixels_first
 from cnnkit.network.kernels.window_axes import trimmed
@@ -231,6 +231,8 @@ def _activation(epilogue: Epilogue) -> tuple[int, float]:
     match epilogue.activation:
         case Rectifier():
             return RECTIFIED, 0.0
+        case CappedRectifier():
+            return CAPPED, 0.0
         case LeakyRectifier(slope):
             return LEAKY, slope
         case None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-LINEAR, RECTIFIED, LEAKY = 0, 1, 2
-"""The activations: y = x, max(x, 0) and max(x, slope * x)."""
+LINEAR, RECTIFIED, LEAKY, CAPPED = 0, 1, 2, 3
+"""The activations: y = x, max(x, 0), max(x, slope * x) and min(max(x, 0), CEILING)."""
+
+CEILING = 6
+"""Of ReLU6."""
 
 TAPS = 9
 """How many of them go together: their sums for two filters fill the processor's registers."""

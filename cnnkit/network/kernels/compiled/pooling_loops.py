@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba import float32, uint8
 
-from cnnkit.network.kernels.compiled.interface import LEAKY, RECTIFIED
+from cnnkit.network.kernels.compiled.interface import CAPPED, CEILING, LEAKY, RECTIFIED
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.types import Array
 
@@ -28,7 +28,7 @@ def below(value: float, slope: float) -> float:
 @inner
 def activate(x: Array, at: int, count: int, y: Array, to: int, bias: float, activation: int, slope: float) -> None:
     """y = activation(x + bias)."""
-    if activation == RECTIFIED:
+    if activation in (RECTIFIED, CAPPED):
         for n in range(count):
             value = x[at + n] + bias
             y[to + n] = float32(0) if value <= 0 else value
@@ -39,6 +39,17 @@ def activate(x: Array, at: int, count: int, y: Array, to: int, bias: float, acti
     else:
         for n in range(count):
             y[to + n] = x[at + n] + bias
+    if activation == CAPPED:
+        cap(y, to, count)
+
+
+@inner
+def cap(y: Array, at: int, count: int) -> None:
+    """y = min(y, CEILING)."""
+    ceiling = float32(CEILING)
+    for n in range(count):
+        value = y[at + n]
+        y[at + n] = ceiling if value > ceiling else value
 
 
 @inner
@@ -50,6 +61,12 @@ def activation_passed(
     if activation == RECTIFIED:
         for n in range(count):
             value = dy[at + n] if y[at + n] > 0 else float32(0)
+            dx[to + n] = value
+            total += value
+    elif activation == CAPPED:
+        for n in range(count):
+            is_inside = (y[at + n] > 0) & (y[at + n] < float32(CEILING))
+            value = dy[at + n] if is_inside else float32(0)
             dx[to + n] = value
             total += value
     elif activation == LEAKY:
