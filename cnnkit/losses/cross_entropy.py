@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnkit.components.checks import in_range, not_negative
 from cnnkit.components.sums import sum_over
-from cnnkit.losses.class_loss import _RowLoss, as_shares, log_softmax
+from cnnkit.losses.class_loss import _RowLoss, as_shares, largest_of_rows, log_softmax
 from cnnkit.losses.rows import mean_of_each
 from cnnkit.types import Array, Example
 
@@ -49,7 +49,7 @@ class CrossEntropy(_RowLoss):
         self.label_smoothing = in_range("label_smoothing", label_smoothing, 0.0, 1.0)
 
     def of_rows(self, x: Array, targets: Array) -> tuple[Array, tuple[Array, Array]]:
-        z = x - x.max(axis=1, keepdims=True)
+        z = x - largest_of_rows(x)
         p = np.exp(z)
         total = sum_over(p, 1)
         p /= total[:, None]
@@ -91,7 +91,7 @@ class WeightedCrossEntropy(CrossEntropy):
         q = as_shares(targets, x)
         q = (1 - self.label_smoothing) * q + self.label_smoothing / q.shape[1]
         q *= np.array(self.class_weight, q.dtype)
-        z = x - x.max(axis=1, keepdims=True)
+        z = x - largest_of_rows(x)
         p = np.exp(z)
         total = sum_over(p, 1)
         p /= total[:, None]
