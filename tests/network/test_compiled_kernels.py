@@ -17,8 +17,8 @@ from cnnkit.errors import ShapeError
 from cnnkit.layers import AvgPool2D, Conv2D, Dense, Flatten, LeakyReLU, MaxPool2D, ReLU, ReLU6, Tanh
 from cnnkit.network import Sequential
 from cnnkit.network.execution.tile_context import TileContext, Workspace
-from cnnkit.network.kernels import kernel_for
 from cnnkit.network.kernels.compiled import direct_conv_kernel, machine_code
+from cnnkit.network.kernels.compiled.depthwise_kernel import DepthwiseKernel
 from cnnkit.network.kernels.compiled.direct_conv_kernel import DirectConvKernel
 from cnnkit.network.kernels.compiled.interface import ARGUMENTS
 from cnnkit.training import Trainer
@@ -84,7 +84,7 @@ class Dirty(TileContext):
         return memory
 
 
-def run(kernel: DirectConvKernel, x: Array, dy: Array) -> tuple[Array, Array | None, Grads]:
+def run(kernel: DirectConvKernel | DepthwiseKernel, x: Array, dy: Array) -> tuple[Array, Array | None, Grads]:
     ctx = Dirty(Workspace(np.dtype(np.float32)), True, (0,))
     y, cache = kernel.forward(x, ctx)
     dx, grads = kernel.backward(dy, cache, ctx)
@@ -92,11 +92,9 @@ def run(kernel: DirectConvKernel, x: Array, dy: Array) -> tuple[Array, Array | N
 
 
 def taken(layers: list[Layer], needs_dx: bool = True) -> tuple[DirectConvKernel, int]:
-    found = kernel_for(layers, needs_dx, compiled=True)
+    found = DirectConvKernel.take(layers, needs_dx)
     assert found is not None
-    kernel, used = found
-    assert isinstance(kernel, DirectConvKernel)
-    return kernel, used
+    return found
 
 
 def near(found: Array, expected: Array) -> bool:

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from cnnkit.components import Layer, Merge
 from cnnkit.network.kernels.activation_kernel import ActivationKernel, SumKernel
+from cnnkit.network.kernels.compiled.depthwise_kernel import DepthwiseKernel
 from cnnkit.network.kernels.compiled.direct_conv_kernel import DirectConvKernel
 from cnnkit.network.kernels.compiled.product_kernels import (
     CompiledConvKernel,
@@ -63,6 +64,7 @@ KERNELS: tuple[type[Kernel] | type[SumKernel], ...] = (
 
 
 COMPILED: tuple[type[Kernel], ...] = (
+    DepthwiseKernel,
     DirectConvKernel,
     CompiledConvKernel,
     CompiledConvTransposeKernel,

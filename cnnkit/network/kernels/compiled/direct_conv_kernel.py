@@ -12,7 +12,7 @@ from cnnkit.components import Layer, Merge
 from cnnkit.layers import Conv2D
 from cnnkit.layers.conv import CONVOLUTIONS
 from cnnkit.network.kernels.compiled.interface import CAPPED, LEAKY, LINEAR, RECTIFIED
-from cnnkit.network.kernels.compiled.machine_code import Functions, functions
+from cnnkit.network.kernels.compiled.machine_code import Functions, functions, has_avx512
 from cnnkit.network.kernels.compiled.planes import GradientPlanes, Planes
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.epilogue import CappedRectifier, Epilogue, LeakyRectifier, Rectifier, epilogue_of
@@ -25,6 +25,8 @@ MOST_TAPS = 16 * 9
 """Elements of a filter beyond which products of matrices are faster."""
 MOST_TAPS_BACK = 32 * 9
 """As many in the other direction, of all filters for a channel: the products would have to be as long as that."""
+MOST_TAPS_BACK_AVX512 = 16 * 9
+"""The same where compiled products are faster than those of BLAS; there are none for groups."""
 FEWEST_TAPS = 4
 """Of a kernel in one channel: a smaller one is a product of matrices as it is."""
 FEWEST_SAMPLES = 16
@@ -53,15 +55,22 @@ class DirectConvKernel:
         """plain: for tiles of few samples."""
         self.conv, self.epilogue, self.plain, self.needs_dx = conv, epilogue, plain, needs_dx
         self.rows, self.columns = (trimmed(axis, epilogue.pool) for axis in (conv.window.rows, conv.window.columns))
-        filters, channels = conv.params["weight"].shape[:2]
-        self.planes = Planes(self.rows, self.columns, channels)
-        self.gradient_planes = (
-            GradientPlanes(self.rows, self.columns, conv.groups, filters // conv.groups, channels) if needs_dx else None
-        )
-        self._activation, self._slope = _activation(epilogue)
+        self._activation, self._slope = activation_in_loops(epilogue)
 
     @functools.cached_property
-    def _functions(self) -> Functions:
+    def planes(self) -> Planes:
+        """Those of the input."""
+        return Planes(self.rows, self.columns, self.conv.params["weight"].shape[1])
+
+    @functools.cached_property
+    def gradient_planes(self) -> GradientPlanes | None:
+        """Those of the output's gradient, if the input's is needed."""
+        filters, channels = self.conv.params["weight"].shape[:2]
+        groups = self.conv.groups
+        return GradientPlanes(self.rows, self.columns, groups, filters // groups, channels) if self.needs_dx else None
+
+    @functools.cached_property
+    def functions(self) -> Functions:
         """Loaded when they are first called: a plan can be made without them."""
         return functions()
 
@@ -73,10 +82,11 @@ class DirectConvKernel:
             return None
         weight = conv.params["weight"]
         epilogue, used = epilogue_of(layers[1:3], pools=conv.groups == 1)
+        most_back = MOST_TAPS_BACK_AVX512 if conv.groups == 1 and has_avx512() else MOST_TAPS_BACK
         fits = (
             weight.dtype == np.float32
             and FEWEST_TAPS <= weight[0, 0].size <= weight[0].size <= MOST_TAPS
-            and (not needs_dx or weight[:, 0].size // conv.groups <= MOST_TAPS_BACK)
+            and (not needs_dx or weight[:, 0].size // conv.groups <= most_back)
             and epilogue.pool <= LARGEST_POOL
         )
         if not fits:
@@ -89,19 +99,19 @@ class DirectConvKernel:
         if self.plain and len(x) < FEWEST_SAMPLES:
             return self.plain.forward(x, ctx)
         pool, weight, groups = self.epilogue.pool, self.conv.params["weight"], self.conv.groups
-        pixels, filters = _float32(pixels_first(x, ctx), ctx), len(weight)
+        pixels, filters = float32_pixels(x, ctx), len(weight)
         samples = pixels.shape[3]
         y = ctx.empty((self.rows.positions // pool, self.columns.positions // pool, filters, samples))
         winners = ctx.empty_bits(y.shape if pool > 1 else (0,)).view(np.uint8)
         at_once = self._at_once(samples)
-        self._functions["convolution"](
+        self.functions["convolution"](
             *self._seen(pixels, at_once, ctx),
             weight,
             groups,
             at_once,
             filters // groups,
             weight.shape[1],
-            self.conv.params["bias"] if self.conv.bias else _zeros(filters),
+            self.conv.params["bias"] if self.conv.bias else zeros(filters),
             self._activation,
             self._slope,
             pool,
@@ -127,7 +137,7 @@ class DirectConvKernel:
         dweight[...] = 0
         at_once = self._at_once(samples)
         dx, spread, begin, step = None, ctx.empty((at_once * filters, pool, width, samples)), 0, 0
-        parts: tuple[Array | int, ...] = NO_PLACES, 0, _zeros(0), _zeros(0)
+        parts: tuple[Array | int, ...] = NO_PLACES, 0, zeros(0), zeros(0)
         if planes := self.gradient_planes:
             spread = ctx.empty((at_once * filters, planes.height, planes.width, samples))
             _clear_around(spread, slice(planes.top, planes.top + height), slice(planes.left, planes.left + width))
@@ -136,11 +146,11 @@ class DirectConvKernel:
             if not planes.is_all:
                 dx[...] = 0
             parts = planes.parts(samples), len(planes.elements), self._turned(planes, at_once * channels, ctx), dx
-        self._functions["convolution_backward"](
+        self.functions["convolution_backward"](
             *self._seen(pixels, at_once, ctx),
             y,
             winners,
-            _float32(pixels_first(dy, ctx), ctx),
+            float32_pixels(dy, ctx),
             self._activation,
             self._slope,
             pool,
@@ -202,8 +212,9 @@ class DirectConvKernel:
         return turned
 
 
-def _float32(pixels: Array, ctx: Context) -> Array:
-    """The same numbers in float32: a layer of a plugin may give others."""
+def float32_pixels(x: Array, ctx: Context) -> Array:
+    """As `pixels_first`, and in float32, which loops read: a layer of a plugin may give other numbers."""
+    pixels = pixels_first(x, ctx)
     if pixels.dtype == np.float32:
         return pixels
     memory = ctx.empty(pixels.shape)
@@ -220,13 +231,14 @@ def _clear_around(planes: Array, down: slice, across: slice) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def _zeros(count: int) -> Array:
-    zeros = np.zeros(count, np.float32)
-    zeros.flags.writeable = False
-    return zeros
+def zeros(count: int) -> Array:
+    """So many, read-only."""
+    made = np.zeros(count, np.float32)
+    made.flags.writeable = False
+    return made
 
 
-def _activation(epilogue: Epilogue) -> tuple[int, float]:
+def activation_in_loops(epilogue: Epilogue) -> tuple[int, float]:
     """What the loops call it, and its slope below 0."""
     match epilogue.activation:
         case Rectifier():

@@ -18,6 +18,10 @@ PART = 8
 """Numbers that describe a part of the input's gradient: how many taps it has, where they and its weights begin, its
 height and width, and, for one sample, where it begins in the gradient and how far its lines and pixels are apart."""
 
+SEGMENT = 7
+"""Numbers that describe a run of pixels: where it meets the image, in pixels, and where it is in what is computed; how
+far its pixels are apart in both; its length; the first of its taps, and how many there are."""
+
 COUNT, NUMBER = "count", "number"
 FLOATS, DOUBLES, BYTES, PLACES = "float32", "float64", "uint8", "intp"
 """Pointers to the first element of an array of this dtype."""
@@ -38,6 +42,26 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
             *(FLOATS, COUNT, COUNT, COUNT, COUNT),  # spread, where it begins, and from plane to plane, row, next row
             *(FLOATS, FLOATS, DOUBLES),  # lines, dweight, dbias
             *(PLACES, COUNT, FLOATS, FLOATS),  # parts, how many, their weights, dx
+        ),
+    },
+    "depthwise_loops": {
+        "depthwise": (
+            *(FLOATS, PLACES, COUNT, PLACES, FLOATS, COUNT, FLOATS),  # x, segments, their taps, weight, size, bias
+            *(
+                COUNT,
+                NUMBER,
+                COUNT,
+                COUNT,
+                COUNT,
+                COUNT,
+                FLOATS,
+            ),  # activation, slope, pixels, channels, samples, at once, y
+        ),
+        "depthwise_backward": (
+            *(FLOATS, PLACES, COUNT, PLACES, FLOATS, COUNT),  # x, segments, their taps, weight, size
+            *(FLOATS, FLOATS, COUNT, FLOATS),  # y, dy, whether an activation was passed, what passed it
+            *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pixels, channels, samples, at once
+            *(FLOATS, FLOATS, DOUBLES, PLACES, COUNT, PLACES, FLOATS, FLOATS),  # sums, dweight, dbias, of dx, zeros, dx
         ),
     },
     "optimizer_loops": {
