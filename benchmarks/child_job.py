@@ -70,17 +70,18 @@ class Job:
 
 
 @contextmanager
-def stored(kind: str | None, shape: Shape, count: int) -> Iterator[str]:
+def stored(kind: str | None, shape: Shape, count: int, target_shape: Shape = ()) -> Iterator[str]:
     """A folder with `count` training samples, and MNIST's test samples if they are MNIST's, for as long as needed.
 
-    kind: "mnist", "random", or None for MNIST where the shape is its own, and else random ones.
+    kind: "mnist", "random", or None for MNIST where the shape is its own, and else random ones; target_shape: of the
+    classes of a random one.
     Raises ConfigError if MNIST does not have this shape or as many samples.
     """
     with tempfile.TemporaryDirectory(prefix="cnnkit-benchmark-") as folder:
         if kind == "random" or (kind is None and shape != MNIST_SHAPE):
             rng = np.random.default_rng(0)
             images = rng.integers(0, 256, (count, *shape), np.uint8)
-            save(folder, "train", Samples(images, rng.integers(0, CLASSES, count)))
+            save(folder, "train", Samples(images, rng.integers(0, CLASSES, (count, *target_shape))))
         else:
             data = load_dataset("MNIST()")
             if shape != data.input_shape or count > len(data.train):

@@ -81,8 +81,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     machine = description()
     sections, results = [], []
     for network in args.network:
+        measured = NETWORKS[network]
         rows: list[list[str]] = []
-        with stored(args.data, NETWORKS[network].input_shape, args.samples) as data:
+        with stored(args.data, measured.input_shape, args.samples, measured.target_shape) as data:
             ours = 0.0
             for one in variants(["torch"], Job(network, data, args.samples, args.batch, args.workers, raw=True)):
                 if not is_installed(one):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from cnnkit.architectures.images import UNet
+from cnnkit.architectures.mobile import MobileNetV2
 from cnnkit.components import Layer
+from cnnkit.layers import ConvTranspose2D
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.types import Array, Preprocessing, Shape
 
 PREPROCESSING = Preprocessing(scale=1 / 255, mean=(0.1307,), std=(0.3081,))
 """MNIST's; random images get it too."""
 CLASSES = 10
+BATCH_NORM = "BatchNorm2D()"
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class Network:
 
     layers: tuple[str, ...]
     input_shape: Shape
+    target_shape: Shape = ()
+    """Of the classes of one input: (H, W) where each of its pixels has one."""
 
     def build(self, seed: int = 0, *, dropout: bool = True) -> Sequential:
         """The network with fresh parameters for uint8 images; without dropout, every framework computes the same."""
@@ -27,17 +33,33 @@ class Network:
         return Sequential(layers, self.input_shape, preprocessing=PREPROCESSING, input_dtype="uint8", seed=seed)
 
 
-def _normalised(filters: int) -> tuple[str, ...]:
-    return f"Conv2D({filters}, 3, padding=1, bias=False)", "BatchNorm2D()", "ReLU()"
+def _normalised(filters: int, norm: str = BATCH_NORM) -> tuple[str, ...]:
+    return f"Conv2D({filters}, 3, padding=1, bias=False)", norm, "ReLU()"
 
 
-def _block(filters: int, stride: int = 1) -> tuple[str, ...]:
+def _block(norm: str, filters: int, stride: int = 1) -> tuple[str, ...]:
     body = (
-        f"Conv2D({filters}, 3, stride={stride}, padding=1, bias=False), BatchNorm2D(), ReLU(), "
-        f"Conv2D({filters}, 3, padding=1, bias=False), BatchNorm2D()"
+        f"Conv2D({filters}, 3, stride={stride}, padding=1, bias=False), {norm}, ReLU(), "
+        f"Conv2D({filters}, 3, padding=1, bias=False), {norm}"
     )
-    shortcut = f", shortcut=[Conv2D({filters}, 1, stride={stride}, bias=False), BatchNorm2D()]" if stride > 1 else ""
+    shortcut = f", shortcut=[Conv2D({filters}, 1, stride={stride}, bias=False), {norm}]" if stride > 1 else ""
     return f"Residual({body}{shortcut})", "ReLU()"
+
+
+def _resnet_20(norm: str = BATCH_NORM) -> Network:
+    """He, Zhang, Ren, Sun (2016), section 4.2, n = 3; the two shortcuts that change the size are 1x1 convolutions."""
+    return Network(
+        (
+            *_normalised(16, norm),
+            *(_block(norm, 16) * 3),
+            *(*_block(norm, 32, 2), *_block(norm, 32) * 2),
+            *(*_block(norm, 64, 2), *_block(norm, 64) * 2),
+            "AvgPool2D(8)",
+            "Flatten()",
+            "Dense(10)",
+        ),
+        (3, 32, 32),
+    )
 
 
 NETWORKS = {
@@ -76,19 +98,13 @@ NETWORKS = {
         ),
         (3, 32, 32),
     ),
-    # He, Zhang, Ren, Sun (2016), section 4.2, n = 3; the two shortcuts that change the size are 1x1 convolutions.
-    "resnet-20": Network(
-        (
-            *_normalised(16),
-            *(_block(16) * 3),
-            *(*_block(32, 2), *_block(32) * 2),
-            *(*_block(64, 2), *_block(64) * 2),
-            "AvgPool2D(8)",
-            "Flatten()",
-            "Dense(10)",
-        ),
-        (3, 32, 32),
-    ),
+    "resnet-20": _resnet_20(),
+    # With the normalisation of Wu, He (2018), for each image alone.
+    "resnet-20-gn": _resnet_20("GroupNorm(8)"),
+    # Half of the paper's filters.
+    "mobilenetv2-small": Network(tuple(map(repr, MobileNetV2(CLASSES, width=0.5).layers())), (3, 32, 32)),
+    # A class for each pixel.
+    "unet": Network(tuple(map(repr, UNet(CLASSES).layers())), (1, 32, 32), target_shape=(32, 32)),
 }
 
 
@@ -96,13 +112,14 @@ def training_flops(model: Sequential) -> int:
     """Floating-point operations to train on one image: 3 times those of the forward products.
 
     A convolution or dense layer multiplies and adds (2 operations) every weight once for each output position; its
-    backward pass has two products of that size. All other layers count as nothing.
+    backward pass has two products of that size. Transposed ones have them for each input position. All other layers
+    count as nothing.
     """
     return 3 * sum(2 * _positions(node) * _weights(node) for node in model.nodes)
 
 
 def _positions(node: Node) -> int:
-    return math.prod(node.out_shape[1:])
+    return math.prod((node.in_shapes[0] if isinstance(node.layer, ConvTranspose2D) else node.out_shape)[1:])
 
 
 def _weights(node: Node) -> int:

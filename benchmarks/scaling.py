@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     machine = description()
     sections, results = [], []
     for network in args.network:
-        with stored(args.data, NETWORKS[network].input_shape, args.samples) as data:
+        measured = NETWORKS[network]
+        with stored(args.data, measured.input_shape, args.samples, measured.target_shape) as data:
             job = Job(network, data, args.samples, args.batch, args.workers)
             growing = {
                 "workers": [replace(job, workers=workers) for workers in sorted({1, args.workers})],

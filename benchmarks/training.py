@@ -83,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     machine = description()
     sections, results = [], []
     for network in args.network:
-        with stored(args.data, NETWORKS[network].input_shape, args.samples) as data:
+        measured = NETWORKS[network]
+        with stored(args.data, measured.input_shape, args.samples, measured.target_shape) as data:
             for batch in args.batch:
                 job = Job(network, data, args.samples, batch, args.workers)
                 section, raw = measure(job, args.peers, args.epochs, args.repeats, compiled=args.compile)

@@ -17,7 +17,23 @@ from benchmarks.child_job import Job, prepared
 from benchmarks.networks import channels_last_weight
 from benchmarks.turn_child import Turns
 from cnnkit.components import installed_catalog
-from cnnkit.layers import AvgPool2D, BatchNorm2D, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Residual
+from cnnkit.layers import (
+    AvgPool2D,
+    BatchNorm2D,
+    Concat,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    GroupNorm,
+    MaxPool2D,
+    ReLU,
+    ReLU6,
+    Residual,
+)
 from cnnkit.network import INPUT, Node, Sequential
 from cnnkit.optimizers import Adam
 
@@ -35,7 +51,7 @@ def translate(model: Sequential) -> Any:
         layer = _layer(node)
         if padding := _explicit_padding(node):
             inputs = [layers.ZeroPadding2D(padding)(inputs[0])]
-        values[node.index] = layer(inputs if isinstance(node.layer, Residual) else inputs[0])
+        values[node.index] = layer(inputs if isinstance(node.layer, Residual | Concat) else inputs[0])
         if weights := _weights(model, node):
             filled.append((layer, weights))
     translated = keras.Model(start, values[len(model.nodes) - 1])
@@ -48,8 +64,17 @@ def _layer(node: Node) -> Any:
     match node.layer:
         case Conv2D() as layer:
             window = layer.window.onnx
+            size, strides = window["kernel_shape"], window["strides"]
             padding = "same" if any(window["pads"]) and not _explicit_padding(node) else "valid"
-            return layers.Conv2D(layer.filters, window["kernel_shape"], window["strides"], padding, use_bias=layer.bias)
+            if isinstance(layer, DepthwiseConv2D):
+                return layers.DepthwiseConv2D(size, strides, padding, layer.multiplier, use_bias=layer.bias)
+            return layers.Conv2D(layer.filters, size, strides, padding, use_bias=layer.bias)
+        case ConvTranspose2D() as layer:
+            window = layer.window.onnx
+            if any(window["pads"]):
+                raise TypeError(f"{node} is padded, which its translation to Keras is not")
+            size, strides = window["kernel_shape"], window["strides"]
+            return layers.Conv2DTranspose(layer.filters, size, strides, use_bias=layer.bias)
         case MaxPool2D() | AvgPool2D() as layer:
             kind = layers.MaxPooling2D if isinstance(layer, MaxPool2D) else layers.AveragePooling2D
             return kind(tuple(layer.window.onnx["kernel_shape"]), tuple(layer.window.onnx["strides"]))
@@ -57,14 +82,22 @@ def _layer(node: Node) -> Any:
             return layers.Dense(layer.units, use_bias=layer.bias)
         case BatchNorm2D() as layer:
             return layers.BatchNormalization(momentum=1 - layer.momentum, epsilon=layer.epsilon)
+        case GroupNorm() as layer:
+            return layers.GroupNormalization(layer.groups, epsilon=layer.epsilon)
         case ReLU():
             return layers.ReLU()
+        case ReLU6():
+            return layers.ReLU(6.0)
         case Dropout() as layer:
             return layers.Dropout(layer.rate)
         case Flatten():
             return layers.Flatten()
+        case GlobalAvgPool2D():
+            return layers.GlobalAveragePooling2D()
         case Residual():
             return layers.Add()
+        case Concat():
+            return layers.Concatenate()
     raise TypeError(f"{node} has no translation to Keras")
 
 
@@ -79,11 +112,17 @@ def _explicit_padding(node: Node) -> tuple[tuple[int, int], tuple[int, int]] | N
 
 def _weights(model: Sequential, node: Node) -> list[Any]:
     match node.layer:
-        case Conv2D() | Dense() as layer:
+        case DepthwiseConv2D() as layer:
+            weight = layer.params["weight"]  # (channels * multiplier, 1, kh, kw) -> (kh, kw, channels, multiplier)
+            shape = *weight.shape[2:], -1, layer.multiplier
+            return [weight.transpose(2, 3, 0, 1).reshape(shape), *([layer.params["bias"]] if layer.bias else [])]
+        case Conv2D() | ConvTranspose2D() | Dense() as layer:
             bias = [layer.params["bias"]] if layer.bias else []
             return [channels_last_weight(model, node), *bias]
         case BatchNorm2D() as layer:
             return [*layer.params.values(), *layer.buffers.values()]
+        case GroupNorm() as layer:
+            return [*layer.params.values()]
     return []
 
 

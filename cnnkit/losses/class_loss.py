@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkit.components.checks import index_or_none
 from cnnkit.components.contracts import Loss
-from cnnkit.components.sums import sum_over
+from cnnkit.components.sums import SHORT, sum_over
 from cnnkit.losses.rows import as_outputs, check_classes, check_outputs, check_shares, mean_of_each, rows_of
 from cnnkit.types import Array, Cache, Shape
 
@@ -93,9 +93,16 @@ def as_shares(targets: Array, x: Array) -> Array:
     return q
 
 
+def largest_of_rows(x: Array) -> Array:
+    """The largest number of each row, (R, K) -> (R, 1); NumPy compares columns ten times as fast as short rows."""
+    columns = np.asfortranarray(x) if x.shape[1] <= SHORT else x
+    largest: Array = columns.max(axis=1, keepdims=True)
+    return largest
+
+
 def log_softmax(x: Array) -> tuple[Array, Array]:
     """log(softmax(x)) and softmax(x) over axis 1; the maximum is taken out, so that no exponent overflows."""
-    z = x - x.max(axis=1, keepdims=True)
+    z = x - largest_of_rows(x)
     p = np.exp(z)
     total = sum_over(p, 1)
     p /= np.expand_dims(total, 1)

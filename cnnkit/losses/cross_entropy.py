@@ -8,9 +8,12 @@ import numpy as np
 
 from cnnkit.components.checks import in_range, not_negative
 from cnnkit.components.sums import sum_over
-from cnnkit.losses.class_loss import _RowLoss, as_shares, log_softmax
+from cnnkit.losses.class_loss import _RowLoss, as_shares, largest_of_rows, log_softmax
 from cnnkit.losses.rows import mean_of_each
 from cnnkit.types import Array, Example
+
+AT_ONCE = 4096
+"""Rows whose numbers stay in the cache, and take no new memory: those of pixels are many."""
 
 
 class CrossEntropy(_RowLoss):
@@ -49,7 +52,18 @@ class CrossEntropy(_RowLoss):
         self.label_smoothing = in_range("label_smoothing", label_smoothing, 0.0, 1.0)
 
     def of_rows(self, x: Array, targets: Array) -> tuple[Array, tuple[Array, Array]]:
-        z = x - x.max(axis=1, keepdims=True)
+        if len(x) <= AT_ONCE:
+            loss, p = self._of_few_rows(x, targets)
+            return loss, (p, targets)
+        loss, p = np.empty(len(x), x.dtype), np.empty(x.shape, x.dtype)
+        for first in range(0, len(x), AT_ONCE):
+            rows = slice(first, first + AT_ONCE)
+            loss[rows], p[rows] = self._of_few_rows(x[rows], targets[rows])
+        return loss, (p, targets)
+
+    def _of_few_rows(self, x: Array, targets: Array) -> tuple[Array, Array]:
+        """The loss of each row, and its softmax."""
+        z = x - largest_of_rows(x)
         p = np.exp(z)
         total = sum_over(p, 1)
         p /= total[:, None]
@@ -59,7 +73,7 @@ class CrossEntropy(_RowLoss):
         loss -= (1 - self.label_smoothing) * right
         if self.label_smoothing:
             loss -= self.label_smoothing * mean_of_each(z)
-        return loss, (p, targets)
+        return loss, p
 
     def gradient_of_rows(self, kept: tuple[Array, Array]) -> Array:
         p, targets = kept
@@ -91,7 +105,7 @@ class WeightedCrossEntropy(CrossEntropy):
         q = as_shares(targets, x)
         q = (1 - self.label_smoothing) * q + self.label_smoothing / q.shape[1]
         q *= np.array(self.class_weight, q.dtype)
-        z = x - x.max(axis=1, keepdims=True)
+        z = x - largest_of_rows(x)
         p = np.exp(z)
         total = sum_over(p, 1)
         p /= total[:, None]

@@ -13,6 +13,7 @@ from benchmarks.networks import NETWORKS, PREPROCESSING, channels_last_weight, t
 from cnnkit import load_recipe
 from cnnkit.components import Layer
 from cnnkit.errors import ConfigError
+from cnnkit.network import Sequential
 
 
 def test_mnist_compact_is_the_recipe() -> None:
@@ -21,7 +22,15 @@ def test_mnist_compact_is_the_recipe() -> None:
 
 @pytest.mark.parametrize(
     ("network", "weighted", "parameters"),
-    [("mnist-compact", 5, 106_730), ("mnist-12k", 3, 174_554), ("c16pc16", 3, 21_850), ("resnet-20", 22, 272_474)],
+    [
+        ("mnist-compact", 5, 106_730),
+        ("mnist-12k", 3, 174_554),
+        ("c16pc16", 3, 21_850),
+        ("resnet-20", 22, 272_474),
+        ("resnet-20-gn", 22, 272_474),
+        ("mobilenetv2-small", 53, 700_490),
+        ("unet", 13, 117_226),
+    ],
 )
 def test_sizes(network: str, weighted: int, parameters: int) -> None:
     model = NETWORKS[network].build()
@@ -33,6 +42,11 @@ def test_sizes(network: str, weighted: int, parameters: int) -> None:
 def test_operations_are_counted() -> None:
     # Convolution: 26*26 positions of 8 filters of 9 weights; dense layers: 1352*128 and 128*10 weights.
     assert training_flops(NETWORKS["mnist-12k"].build()) == 3 * 2 * (26 * 26 * 8 * 9 + 1352 * 128 + 128 * 10)
+
+
+def test_a_transposed_convolution_meets_each_input_position() -> None:
+    model = Sequential(["ConvTranspose2D(5, 2, 2)"], (3, 4, 6))
+    assert training_flops(model) == 3 * 2 * (4 * 6) * (3 * 5 * 2 * 2)
 
 
 def test_without_dropout() -> None:
@@ -83,7 +97,7 @@ def small(network: str, folder: str) -> Job:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_cnnkit_and_torch_have_the_same_losses(network: str) -> None:
     pytest.importorskip("torch", reason="torch==2.13.0 is not installed")
-    with stored("random", NETWORKS[network].input_shape, 24) as data:
+    with stored("random", NETWORKS[network].input_shape, 24, NETWORKS[network].target_shape) as data:
         largest, pairs = difference(small(network, data))
     assert len(pairs) == 3
     assert largest < TOLERANCE

@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.components import Loss
 from cnnkit.errors import ShapeError
-from cnnkit.losses import LOSSES, MSE, BinaryCrossEntropy, CrossEntropy
+from cnnkit.losses import LOSSES, MSE, BinaryCrossEntropy, CrossEntropy, cross_entropy
 from cnnkit.types import Array, Task
 
 
@@ -192,6 +192,23 @@ def test_outputs_that_are_neither_scores_nor_images_are_refused(loss: type[Loss]
         "a loss needs network outputs of shape (N, K), or (N, K, L) for each step of a signal, or (N, K, H, W) for "
         f"each pixel, got {shape}: end the network with a Flatten() or Dense(...) layer"
     )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("has_shares", [False, True])
+def test_many_pixels_are_computed_some_at_a_time(
+    smoothing: float, has_shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    outputs = rng.standard_normal((9, 5, 8, 7)).astype(np.float32)
+    classes = rng.integers(0, 5, (9, 8, 7))
+    targets: Array = np.eye(5, dtype=np.float32)[classes].transpose(0, 3, 1, 2) if has_shares else classes
+    loss, found = CrossEntropy(smoothing), []
+    for rows in (1_000, 100):  # of 504
+        monkeypatch.setattr(cross_entropy, "AT_ONCE", rows)
+        losses, cache = loss.forward(outputs, targets)
+        found.append((losses.tobytes(), loss.backward(cache, 0.3).tobytes()))
+    assert found[0] == found[1]
 
 
 def test_a_loss_of_pixels_is_the_mean_over_them() -> None:

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 from cnnkit.components import Layer, Merge
 from cnnkit.network.kernels.activation_kernel import ActivationKernel, SumKernel
 from cnnkit.network.kernels.compiled.batch_norm_kernel import CompiledBatchNormKernel
+from cnnkit.network.kernels.compiled.depthwise_kernel import DepthwiseKernel
 from cnnkit.network.kernels.compiled.direct_conv_kernel import DirectConvKernel
 from cnnkit.network.kernels.compiled.product_kernels import (
     CompiledConvKernel,
@@ -65,6 +66,7 @@ KERNELS: tuple[type[Kernel] | type[SumKernel], ...] = (
 
 
 COMPILED: tuple[type[Kernel], ...] = (
+    DepthwiseKernel,
     DirectConvKernel,
     CompiledConvKernel,
     CompiledConvTransposeKernel,

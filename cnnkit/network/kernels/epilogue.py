@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cnnkit.components import Layer, Merge
-from cnnkit.layers import AvgPool2D, LeakyReLU, MaxPool2D, ReLU
+from cnnkit.layers import AvgPool2D, LeakyReLU, MaxPool2D, ReLU, ReLU6
 from cnnkit.network.kernels.layout import passed, rectify
 from cnnkit.types import Array, Context
 
@@ -63,11 +63,27 @@ class LeakyRectifier:
         return np.multiply(out, dy, out=out)
 
 
+class CappedRectifier:
+    """ReLU6: y = min(max(x, 0), 6)."""
+
+    def apply(self, y: Array) -> None:
+        """Both bounds at once."""
+        np.clip(y, *ReLU6.bounds, out=y)
+
+    def passed(self, dy: Array, y: Array, out: Array, ctx: Context) -> Array:
+        """Dy where 0 < y < 6."""
+        low, high = ReLU6.bounds
+        inside = np.greater(y, low, out=ctx.empty_bits(y.shape))
+        out[...] = np.logical_and(inside, np.less(y, high, out=ctx.empty_bits(y.shape)), out=inside)
+        return np.multiply(out, dy, out=out)
+
+
 PIECE = 8192
 """Numbers that stay in the cache, with their products."""
 ACTIVATIONS: dict[type[Layer], Callable[[Any], Activation]] = {
     LeakyReLU: lambda layer: LeakyRectifier(layer.slope),
     ReLU: lambda _: Rectifier(),
+    ReLU6: lambda _: CappedRectifier(),
 }
 """What stands for a layer of exactly this class, made from it."""
 

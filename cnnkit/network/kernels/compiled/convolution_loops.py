@@ -1,9 +1,8 @@
 """Convolution without products of matrices: loops over taps, with the samples as the lanes of the processor's vectors.
 
-Images are planes: (C, rows, columns * N), padded, all in one flat array. What a tap, an element of the kernel in one
-channel, meets along a row of the output is then one run of numbers, at an offset from where the output's row begins.
-Nine taps at a time for two filters, as registers allow: each number that is loaded takes part in two sums. They are
-written out, because sums in an array would be loaded and stored for every number.
+Images are copied into planes: (C, rows, columns, N), padded, and with strides, all that is met with one remainder side
+by side: those of a group of channels at a time. What a tap, an element of the kernel in one channel, meets along a row
+of the output is then one run of numbers, at an offset from where the output's row begins.
 
 Each says which form in NumPy it equals, up to the order of its sums.
 """
@@ -12,11 +11,13 @@ from __future__ import annotations
 
 from numba import float32
 
-from cnnkit.network.kernels.compiled.interface import LINEAR, TAPS
+from cnnkit.network.kernels.compiled.correlation_loops import correlate, correlate_one
+from cnnkit.network.kernels.compiled.interface import CAPPED, LINEAR, PART
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.network.kernels.compiled.pooling_loops import (
     activate,
     activation_passed,
+    cap,
     pool_of_two,
     pool_run,
     unpool_run,
@@ -24,132 +25,115 @@ from cnnkit.network.kernels.compiled.pooling_loops import (
 from cnnkit.network.kernels.compiled.weight_gradient_loops import weight_gradient
 from cnnkit.types import Array
 
-CHUNK = 2048
-"""Numbers of a row that are summed up over all taps at once: the sums stay in the core's first cache."""
-
 
 @inner
-def _correlate(
-    lines: Array, line: int, length: int, x: Array, at: int, offsets: Array, taps: int, weight: Array, v: int, w: int
-) -> None:
-    """Two lines, one after the other, of x from `at` on; v, w: where the two filters begin in `weight`."""
-    first = 0
-    while first < length:
-        count = min(CHUNK, length - first)
-        one, two = line + first, line + length + first
-        if taps < TAPS:
-            for n in range(count):
-                lines[one + n] = 0
-                lines[two + n] = 0
-        k = 0
-        while k + TAPS <= taps:
-            _nine_taps(lines, one, two, count, x, at + first, offsets, k, weight, v + k, w + k)
-            k += TAPS
-        while k < taps:
-            _tap(lines, one, two, count, x, at + first + offsets[k], weight[v + k], weight[w + k])
-            k += 1
-        first += count
-
-
-@inner
-def _nine_taps(
-    lines: Array,
-    one: int,
-    two: int,
-    count: int,
+def _fill_planes(
     x: Array,
     at: int,
+    line_step: int,
+    pixel_step: int,
+    places: Array,
+    height: int,
+    width: int,
+    channels: int,
+    samples: int,
+    planes: Array,
+) -> None:
+    """Planes (channels, height, width, samples) of x from `at` on; places: their lines and columns there, -1 for 0."""
+    for p in range(height):
+        line = places[p]
+        for q in range(width):
+            column = places[height + q]
+            for c in range(channels):
+                to = ((c * height + p) * width + q) * samples
+                if line >= 0 and column >= 0:
+                    place = at + line * line_step + column * pixel_step + c * samples
+                    for n in range(samples):
+                        planes[to + n] = x[place + n]
+                else:
+                    for n in range(samples):
+                        planes[to + n] = 0
+
+
+@inner
+def _correlation(
+    planes: Array,
+    begin: int,
+    row: int,
     offsets: Array,
-    k: int,
+    o: int,
+    taps: int,
     weight: Array,
     v: int,
-    w: int,
+    filters: int,
+    of_a_group: int,
+    between_groups: int,
+    bias: Array,
+    b: int,
+    activation: int,
+    slope: float,
+    pool: int,
+    samples: int,
+    height: int,
+    width: int,
+    lines: Array,
+    maxima: Array,
+    spare: Array,
+    y: Array,
+    winners: Array,
+    to: int,
+    to_line: int,
+    to_pixel: int,
 ) -> None:
-    """Add nine taps, from `k` on, to both lines; the first nine begin them."""
-    a, b, c = at + offsets[k], at + offsets[k + 1], at + offsets[k + 2]
-    d, e, f = at + offsets[k + 3], at + offsets[k + 4], at + offsets[k + 5]
-    g, h, i = at + offsets[k + 6], at + offsets[k + 7], at + offsets[k + 8]
-    va, vb, vc, vd, ve = weight[v], weight[v + 1], weight[v + 2], weight[v + 3], weight[v + 4]
-    vf, vg, vh, vi = weight[v + 5], weight[v + 6], weight[v + 7], weight[v + 8]
-    wa, wb, wc, wd, we = weight[w], weight[w + 1], weight[w + 2], weight[w + 3], weight[w + 4]
-    wf, wg, wh, wi = weight[w + 5], weight[w + 6], weight[w + 7], weight[w + 8]
-    if k == 0:
-        for n in range(count):
-            xa, xb, xc, xd, xe = x[a + n], x[b + n], x[c + n], x[d + n], x[e + n]
-            xf, xg, xh, xi = x[f + n], x[g + n], x[h + n], x[i + n]
-            lines[one + n] = va * xa + vb * xb + vc * xc + vd * xd + ve * xe + vf * xf + vg * xg + vh * xh + vi * xi
-            lines[two + n] = wa * xa + wb * xb + wc * xc + wd * xd + we * xe + wf * xf + wg * xg + wh * xh + wi * xi
-    else:
-        for n in range(count):
-            xa, xb, xc, xd, xe = x[a + n], x[b + n], x[c + n], x[d + n], x[e + n]
-            xf, xg, xh, xi = x[f + n], x[g + n], x[h + n], x[i + n]
-            lines[one + n] += va * xa + vb * xb + vc * xc + vd * xd + ve * xe + vf * xf + vg * xg + vh * xh + vi * xi
-            lines[two + n] += wa * xa + wb * xb + wc * xc + wd * xd + we * xe + wf * xf + wg * xg + wh * xh + wi * xi
+    """What `convolution` says, of planes with `row` numbers from one row to the next, from `begin` on.
 
-
-@inner
-def _correlate_one(
-    lines: Array, line: int, length: int, x: Array, at: int, offsets: Array, taps: int, weight: Array, v: int
-) -> None:
-    """One line, as `_correlate` computes two: of a filter with no other one for the same channels."""
-    first = 0
-    while first < length:
-        count = min(CHUNK, length - first)
-        one = line + first
-        if taps < TAPS:
-            for n in range(count):
-                lines[one + n] = 0
-        k = 0
-        while k + TAPS <= taps:
-            _nine_taps_of_one(lines, one, count, x, at + first, offsets, k, weight, v + k)
-            k += TAPS
-        while k < taps:
-            number, place = weight[v + k], at + first + offsets[k]
-            for n in range(count):
-                lines[one + n] += number * x[place + n]
-            k += 1
-        first += count
-
-
-@inner
-def _nine_taps_of_one(
-    lines: Array, one: int, count: int, x: Array, at: int, offsets: Array, k: int, weight: Array, v: int
-) -> None:
-    """Add nine taps, from `k` on, to a line; the first nine begin it."""
-    a, b, c = at + offsets[k], at + offsets[k + 1], at + offsets[k + 2]
-    d, e, f = at + offsets[k + 3], at + offsets[k + 4], at + offsets[k + 5]
-    g, h, i = at + offsets[k + 6], at + offsets[k + 7], at + offsets[k + 8]
-    va, vb, vc, vd, ve = weight[v], weight[v + 1], weight[v + 2], weight[v + 3], weight[v + 4]
-    vf, vg, vh, vi = weight[v + 5], weight[v + 6], weight[v + 7], weight[v + 8]
-    if k == 0:
-        for n in range(count):
-            first = va * x[a + n] + vb * x[b + n] + vc * x[c + n]
-            second = vd * x[d + n] + ve * x[e + n] + vf * x[f + n]
-            lines[one + n] = first + second + (vg * x[g + n] + vh * x[h + n] + vi * x[i + n])
-    else:
-        for n in range(count):
-            first = va * x[a + n] + vb * x[b + n] + vc * x[c + n]
-            second = vd * x[d + n] + ve * x[e + n] + vf * x[f + n]
-            lines[one + n] += first + second + (vg * x[g + n] + vh * x[h + n] + vi * x[i + n])
-
-
-@inner
-def _tap(lines: Array, one: int, two: int, count: int, x: Array, at: int, v: float, w: float) -> None:
-    for n in range(count):
-        value = x[at + n]
-        lines[one + n] += v * value
-        lines[two + n] += w * value
+    o, v, b: where taps, weights and biases begin; y and winners begin at `to`, and their lines and pixels are `to_line`
+    and `to_pixel` apart.
+    """
+    length = width * pool * samples
+    factor = float32(1) if activation == LINEAR else slope
+    for p in range(height):
+        f = 0
+        while f < filters:
+            is_pair = (f + 1) % of_a_group and f + 1 < filters
+            for i in range(pool):
+                at = begin + (p * pool + i) * row + f // of_a_group * between_groups
+                line, w = 2 * i * length, v + f * taps
+                if is_pair:
+                    correlate(lines, line, length, planes, at, offsets, o, taps, weight, w, w + taps)
+                else:
+                    correlate_one(lines, line, length, planes, at, offsets, o, taps, weight, w)
+            for g in range(f, f + 2 if is_pair else f + 1):
+                for q in range(width):
+                    at = (g - f) * length + q * pool * samples
+                    place = to + p * to_line + q * to_pixel + g * samples
+                    if pool == 1:
+                        activate(lines, at, samples, y, place, bias[b + g], activation, slope)
+                    elif pool == 2:
+                        pool_of_two(lines, at, 2 * length, samples, y, winners, place, bias[b + g], factor)
+                        if activation == CAPPED:
+                            cap(y, place, samples)
+                    else:
+                        pool_run(lines, at, 2 * length, samples, pool, maxima, winners, place, spare)
+                        activate(maxima, 0, samples, y, place, bias[b + g], activation, slope)
+            f += 2 if is_pair else 1
 
 
 def convolution(
     x: Array,
-    row: int,
-    offsets: Array,
+    line_step: int,
+    pixel_step: int,
+    places: Array,
+    planes: Array,
+    is_copied: int,
+    plane_height: int,
+    plane_width: int,
     taps: int,
     weight: Array,
+    groups: int,
+    at_once: int,
     filters: int,
-    of_a_group: int,
-    between_groups: int,
+    channels: int,
     bias: Array,
     activation: int,
     slope: float,
@@ -165,41 +149,69 @@ def convolution(
 ) -> None:
     """y = activation(maximum over pool x pool of the correlation of x with weight, + bias).
 
-    x: planes, `row` numbers from one row to the next; offsets: of the taps (K,), in the planes of a group; weight: (F,
-    K); of_a_group: filters; between_groups: numbers from the planes of one group to those of the next; y: (height,
-    width, F, samples), and winners, of the windows' pixels, likewise; lines: (pool, 2, width * pool * samples),
-    maxima: (2, samples) and spare: (samples,) are overwritten.
+    x: (H, W, C, samples), with so many numbers from a line or pixel to the next; planes: (at_once * channels,
+    plane_height, plane_width, samples), overwritten, or x itself if that is not copied; places: what their rows and
+    columns are in x, -1 for padding, then where the taps are in those of a group; weight: (groups * filters, taps);
+    at_once: groups; filters, channels: of a group; y: (height, width, groups * filters, samples), and winners, of the
+    windows' pixels, likewise; lines: (pool, 2, width * pool * samples), maxima: (2, samples) and spare: (samples,) are
+    overwritten.
     """
-    length = width * pool * samples
-    factor = float32(1) if activation == LINEAR else slope
-    for p in range(height):
-        f = 0
-        while f < filters:
-            is_pair = (f + 1) % of_a_group and f + 1 < filters
-            for i in range(pool):
-                at, line, v = (p * pool + i) * row + f // of_a_group * between_groups, 2 * i * length, f * taps
-                if is_pair:
-                    _correlate(lines, line, length, x, at, offsets, taps, weight, v, v + taps)
-                else:
-                    _correlate_one(lines, line, length, x, at, offsets, taps, weight, v)
-            for g in range(f, f + 2 if is_pair else f + 1):
-                for q in range(width):
-                    at = (g - f) * length + q * pool * samples
-                    to = ((p * width + q) * filters + g) * samples
-                    if pool == 1:
-                        activate(lines, at, samples, y, to, bias[g], activation, slope)
-                    elif pool == 2:
-                        pool_of_two(lines, at, 2 * length, samples, y, winners, to, bias[g], factor)
-                    else:
-                        pool_run(lines, at, 2 * length, samples, pool, maxima, winners, to, spare)
-                        activate(maxima, 0, samples, y, to, bias[g], activation, slope)
-            f += 2 if is_pair else 1
+    plane = plane_height * plane_width * samples
+    for g in range(0, groups, at_once):
+        count = min(at_once, groups - g)
+        if is_copied:
+            _fill_planes(
+                x,
+                g * channels * samples,
+                line_step,
+                pixel_step,
+                places,
+                plane_height,
+                plane_width,
+                count * channels,
+                samples,
+                planes,
+            )
+        _correlation(
+            planes,
+            0,
+            plane_width * samples,
+            places,
+            plane_height + plane_width,
+            taps,
+            weight,
+            g * filters * taps,
+            count * filters,
+            filters,
+            channels * plane,
+            bias,
+            g * filters,
+            activation,
+            slope,
+            pool,
+            samples,
+            height,
+            width,
+            lines,
+            maxima,
+            spare,
+            y,
+            winners,
+            g * filters * samples,
+            width * groups * filters * samples,
+            groups * filters * samples,
+        )
 
 
 def convolution_backward(
     x: Array,
-    row: int,
-    offsets: Array,
+    line_step: int,
+    pixel_step: int,
+    places: Array,
+    planes: Array,
+    is_copied: int,
+    plane_height: int,
+    plane_width: int,
     taps: int,
     y: Array,
     winners: Array,
@@ -208,9 +220,10 @@ def convolution_backward(
     slope: float,
     pool: int,
     samples: int,
+    groups: int,
+    at_once: int,
     filters: int,
-    of_a_group: int,
-    between_groups: int,
+    channels: int,
     height: int,
     width: int,
     spread: Array,
@@ -218,40 +231,94 @@ def convolution_backward(
     spread_plane: int,
     spread_row: int,
     spread_next: int,
-    passed: Array,
+    lines: Array,
     dweight: Array,
     dbias: Array,
+    parts: Array,
+    count_of_parts: int,
+    turned: Array,
+    dx: Array,
 ) -> None:
-    """The gradients of weight (F, K) and bias (F,), which are added to, for dy like y.
+    """The gradients of weight (F, K) and bias (F,), which are added to, and of x, for dy like y.
 
-    spread: gets the gradient of the correlation, in planes that begin at `spread_begin`; `spread_next` is from a row of
-    y to the next, 0 to overwrite it; passed: (samples,) is overwritten.
+    spread: gets the gradient of the correlation of groups at once, in planes that begin at `spread_begin`;
+    `spread_next` is from a row of y to the next, 0 to overwrite it; lines: (2 * samples of a row of dx,) is
+    overwritten. parts: of dx, each as `PART` says, none for no dx, then the places of their taps in `spread`; turned:
+    their weights, (groups * channels, taps) each, then a zero for each channel of groups at once.
     """
-    length = width * pool * samples
-    for p in range(height):
-        begin = spread_begin + p * spread_next
-        for q in range(width):
-            for f in range(filters):
-                at = ((p * width + q) * filters + f) * samples
-                to = begin + f * spread_plane + q * pool * samples
-                if pool == 1:
-                    dbias[f] += activation_passed(dy, y, at, samples, spread, to, activation, slope)
-                else:
-                    dbias[f] += activation_passed(dy, y, at, samples, passed, 0, activation, slope)
-                    unpool_run(passed, winners, at, samples, pool, spread, to, spread_row)
-        for i in range(pool):
-            line = begin + i * spread_row
-            weight_gradient(
+    length, plane = width * pool * samples, plane_height * plane_width * samples
+    for g in range(0, groups, at_once):
+        count = min(at_once, groups - g)
+        if is_copied:
+            _fill_planes(
                 x,
-                (p * pool + i) * row,
-                offsets,
-                taps,
+                g * channels * samples,
+                line_step,
+                pixel_step,
+                places,
+                plane_height,
+                plane_width,
+                count * channels,
+                samples,
+                planes,
+            )
+        for p in range(height):
+            begin = spread_begin + p * spread_next
+            for q in range(width):
+                for f in range(count * filters):
+                    at = (((p * width + q) * groups + g) * filters + f) * samples
+                    to = begin + f * spread_plane + q * pool * samples
+                    if pool == 1:
+                        dbias[g * filters + f] += activation_passed(dy, y, at, samples, spread, to, activation, slope)
+                    else:
+                        total = activation_passed(dy, y, at, samples, lines, 0, activation, slope)
+                        dbias[g * filters + f] += total
+                        unpool_run(lines, winners, at, samples, pool, spread, to, spread_row)
+            for i in range(pool):
+                weight_gradient(
+                    planes,
+                    (p * pool + i) * plane_width * samples,
+                    places,
+                    plane_height + plane_width,
+                    taps,
+                    spread,
+                    begin + i * spread_row,
+                    spread_plane,
+                    length,
+                    count * filters,
+                    filters,
+                    channels * plane,
+                    dweight,
+                    g * filters * taps,
+                )
+        for part in range(0, count_of_parts * PART, PART):
+            of_part = parts[part]
+            _correlation(
                 spread,
-                line,
-                spread_plane,
-                length,
-                filters,
-                of_a_group,
-                between_groups,
-                dweight,
+                0,
+                spread_row,
+                parts,
+                count_of_parts * PART + parts[part + 1],
+                of_part,
+                turned,
+                parts[part + 2] + g * channels * of_part,
+                count * channels,
+                channels,
+                filters * spread_plane,
+                turned,
+                groups * filters * taps,
+                LINEAR,
+                float32(0),
+                1,
+                samples,
+                parts[part + 3],
+                parts[part + 4],
+                lines,
+                lines,
+                winners,
+                dx,
+                winners,
+                (parts[part + 5] + g * channels) * samples,
+                parts[part + 6] * samples,
+                parts[part + 7] * samples,
             )

@@ -9,30 +9,37 @@ from typing import Self
 import numpy as np
 
 from cnnkit.components import Layer, Merge
-from cnnkit.layers.window import Axis
-from cnnkit.network.kernels.compiled.interface import LEAKY, LINEAR, RECTIFIED
-from cnnkit.network.kernels.compiled.machine_code import Functions, functions
+from cnnkit.layers import Conv2D
+from cnnkit.layers.conv import CONVOLUTIONS
+from cnnkit.network.kernels.compiled.interface import CAPPED, LEAKY, LINEAR, RECTIFIED
+from cnnkit.network.kernels.compiled.machine_code import Functions, functions, has_avx512
+from cnnkit.network.kernels.compiled.planes import GradientPlanes, Planes
 from cnnkit.network.kernels.conv_kernel import ConvKernel
-from cnnkit.network.kernels.epilogue import Epilogue, LeakyRectifier, Rectifier
+from cnnkit.network.kernels.epilogue import CappedRectifier, Epilogue, LeakyRectifier, Rectifier, epilogue_of
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.network.kernels.layout import logical, pixels_first
-from cnnkit.network.kernels.window_axes import inside
-from cnnkit.types import Array, Cache, Context, Grads, Shape
+from cnnkit.network.kernels.window_axes import trimmed
+from cnnkit.types import Array, Cache, Context, Grads
 
 MOST_TAPS = 16 * 9
 """Elements of a filter beyond which products of matrices are faster."""
 MOST_TAPS_BACK = 32 * 9
 """As many in the other direction, of all filters for a channel: the products would have to be as long as that."""
+MOST_TAPS_BACK_AVX512 = 16 * 9
+"""The same where compiled products are faster than those of BLAS; there are none for groups."""
 FEWEST_TAPS = 4
 """Of a kernel in one channel: a smaller one is a product of matrices as it is."""
 FEWEST_SAMPLES = 16
 """Of a tile: they are the lanes of the processor's vectors."""
 LARGEST_POOL = 15
 """Whose windows' pixels have numbers of one byte."""
+PLANES_BYTES = 1 << 17
+"""What the planes of some groups may take: they stay in the core's own cache."""
+NO_PLACES = np.empty(0, np.intp)
 
 
 class DirectConvKernel:
-    """Conv2D, then optionally MaxPool2D(pool) and an activation; without strides and dilation.
+    """Conv2D, then optionally MaxPool2D(pool) and an activation.
 
     Equals the layers one after another as `ConvKernel` and `GroupedConvKernel` do, up to the order in which products
     are added:
@@ -42,186 +49,172 @@ class DirectConvKernel:
         if activation: y = activation.forward(y)
     """
 
-    def __init__(self, plain: ConvKernel | GroupedConvKernel) -> None:
-        self.plain = plain
-        """For tiles of few samples."""
-        self.conv, self.epilogue, self.needs_dx = plain.conv, plain.epilogue, plain.needs_dx
-        self.rows, self.columns = plain.rows, plain.columns
-        self._activation, self._slope = _activation(self.epilogue)
+    def __init__(
+        self, conv: Conv2D, epilogue: Epilogue, plain: ConvKernel | GroupedConvKernel | None, *, needs_dx: bool
+    ) -> None:
+        """plain: for tiles of few samples."""
+        self.conv, self.epilogue, self.plain, self.needs_dx = conv, epilogue, plain, needs_dx
+        self.rows, self.columns = (trimmed(axis, epilogue.pool) for axis in (conv.window.rows, conv.window.columns))
+        self._activation, self._slope = activation_in_loops(epilogue)
 
     @functools.cached_property
-    def _functions(self) -> Functions:
+    def planes(self) -> Planes:
+        """Those of the input."""
+        return Planes(self.rows, self.columns, self.conv.params["weight"].shape[1])
+
+    @functools.cached_property
+    def gradient_planes(self) -> GradientPlanes | None:
+        """Those of the output's gradient, if the input's is needed."""
+        filters, channels = self.conv.params["weight"].shape[:2]
+        groups = self.conv.groups
+        return GradientPlanes(self.rows, self.columns, groups, filters // groups, channels) if self.needs_dx else None
+
+    @functools.cached_property
+    def functions(self) -> Functions:
         """Loaded when they are first called: a plan can be made without them."""
         return functions()
 
     @classmethod
     def take(cls, layers: Sequence[Layer | Merge], needs_dx: bool, /) -> tuple[Self, int] | None:
-        """What they take, if groups have few channels, there are no strides, and kernels are wider than the padding."""
-        taken = ConvKernel.take(layers, needs_dx) or GroupedConvKernel.take(layers, needs_dx)
-        if taken is None:
+        """A convolution whose groups have few channels, with as much of its epilogue as there is."""
+        conv = layers[0]
+        if not isinstance(conv, Conv2D) or type(conv) not in CONVOLUTIONS:
             return None
-        plain, used = taken
-        weight, groups = plain.conv.params["weight"], plain.conv.groups
+        weight = conv.params["weight"]
+        epilogue, used = epilogue_of(layers[1:3], pools=conv.groups == 1)
+        most_back = MOST_TAPS_BACK_AVX512 if conv.groups == 1 and has_avx512() else MOST_TAPS_BACK
         fits = (
             weight.dtype == np.float32
-            and weight[0].size <= MOST_TAPS
-            and (not needs_dx or weight[:, 0].size // groups <= MOST_TAPS_BACK)
-            and weight[0, 0].size >= FEWEST_TAPS
-            and plain.epilogue.pool <= LARGEST_POOL
-            and all(axis.stride == 1 and 0 <= axis.before < axis.size for axis in (plain.rows, plain.columns))
-            and all(axis.after < axis.size for axis in (plain.rows, plain.columns))
+            and FEWEST_TAPS <= weight[0, 0].size <= weight[0].size <= MOST_TAPS
+            and (not needs_dx or weight[:, 0].size // conv.groups <= most_back)
+            and epilogue.pool <= LARGEST_POOL
         )
-        return (cls(plain), used) if fits else None
+        if not fits:
+            return None
+        of_others = ConvKernel.take(layers, needs_dx) or GroupedConvKernel.take(layers, needs_dx)
+        return cls(conv, epilogue, of_others and of_others[0], needs_dx=needs_dx), 1 + used
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """The loops over all of it."""
-        if len(x) < FEWEST_SAMPLES:
+        if self.plain and len(x) < FEWEST_SAMPLES:
             return self.plain.forward(x, ctx)
-        pool, weight = self.epilogue.pool, self.conv.params["weight"]
-        pixels, filters = _float32(pixels_first(x, ctx), ctx), len(weight)
+        pool, weight, groups = self.epilogue.pool, self.conv.params["weight"], self.conv.groups
+        pixels, filters = float32_pixels(x, ctx), len(weight)
         samples = pixels.shape[3]
         y = ctx.empty((self.rows.positions // pool, self.columns.positions // pool, filters, samples))
         winners = ctx.empty_bits(y.shape if pool > 1 else (0,)).view(np.uint8)
-        bias = self.conv.params["bias"] if self.conv.bias else _zeros(filters)
-        self._correlate(
-            planes_of(pixels, self.rows, self.columns, ctx),
+        at_once = self._at_once(samples)
+        self.functions["convolution"](
+            *self._seen(pixels, at_once, ctx),
             weight,
-            self.conv.groups,
-            bias,
-            (self._activation, self._slope, pool),
+            groups,
+            at_once,
+            filters // groups,
+            weight.shape[1],
+            self.conv.params["bias"] if self.conv.bias else zeros(filters),
+            self._activation,
+            self._slope,
+            pool,
+            samples,
+            *y.shape[:2],
+            ctx.empty((2 * pool * y.shape[1] * pool * samples,)),
+            ctx.empty((2 * samples,)),
+            ctx.empty_bits((samples,)).view(np.uint8),
             y,
             winners,
-            ctx,
         )
         return logical(y), (pixels, winners, y)
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array | None, Grads]:
         """The gradient of the weights, and of the input where someone needs it."""
-        if len(dy) < FEWEST_SAMPLES:
+        if self.plain and len(dy) < FEWEST_SAMPLES:
             return self.plain.backward(dy, cache, ctx)
         pixels, winners, y = cache
-        weight, pool = self.conv.params["weight"], self.epilogue.pool
-        groups, filters, *size = self.conv.groups, len(weight), *weight.shape[2:]
-        samples = y.shape[3]
-        planes = planes_of(pixels, self.rows, self.columns, ctx)
-        dweight, dbias = ctx.gradient("weight", weight.shape), np.zeros(filters)
+        weight, pool, groups = self.conv.params["weight"], self.epilogue.pool, self.conv.groups
+        filters, channels = len(weight) // groups, weight.shape[1]
+        height, width, samples = self.rows.positions, self.columns.positions, y.shape[3]
+        dweight, dbias = ctx.gradient("weight", weight.shape), np.zeros(len(weight))
         dweight[...] = 0
-        height, width = self.rows.positions, self.columns.positions
-        if self.needs_dx:  # the gradient of the correlation, padded as its own correlation with the kernel asks for it
-            top, left = (axis.size - 1 - axis.before for axis in (self.rows, self.columns))
-            spread = ctx.empty((filters, self.rows.length + size[0] - 1, self.columns.length + size[1] - 1, samples))
-            _clear_around(spread, slice(top, top + height), slice(left, left + width))
-            row = spread.shape[2] * samples
-            begin, step = top * row + left * samples, pool * row
-        else:
-            spread, begin, step = ctx.empty((filters, pool, width, samples)), 0, 0
-        taps = offsets(planes[: weight.shape[1]].shape, size[0], size[1])
-        self._functions["convolution_backward"](
-            planes,
-            planes.shape[2] * samples,
-            taps,
-            len(taps),
+        at_once = self._at_once(samples)
+        dx, spread, begin, step = None, ctx.empty((at_once * filters, pool, width, samples)), 0, 0
+        parts: tuple[Array | int, ...] = NO_PLACES, 0, zeros(0), zeros(0)
+        if planes := self.gradient_planes:
+            spread = ctx.empty((at_once * filters, planes.height, planes.width, samples))
+            _clear_around(spread, slice(planes.top, planes.top + height), slice(planes.left, planes.left + width))
+            begin, step = (planes.top * planes.width + planes.left) * samples, pool * planes.width * samples
+            dx = ctx.empty((self.rows.length, self.columns.length, groups * channels, samples))
+            if not planes.is_all:
+                dx[...] = 0
+            parts = planes.parts(samples), len(planes.elements), self._turned(planes, at_once * channels, ctx), dx
+        self.functions["convolution_backward"](
+            *self._seen(pixels, at_once, ctx),
             y,
             winners,
-            _float32(pixels_first(dy, ctx), ctx),
+            float32_pixels(dy, ctx),
             self._activation,
             self._slope,
             pool,
             samples,
+            groups,
+            at_once,
             filters,
-            filters // groups,
-            weight.shape[1] * planes[0].size,
+            channels,
             *y.shape[:2],
             spread,
             begin,
             spread[0].size,
             spread.shape[2] * samples,
             step,
-            ctx.empty((samples,)),
+            ctx.empty((2 * self.columns.length * samples,)),
             dweight,
             dbias,
+            *parts,
         )
         grads: Grads = {"weight": dweight}
         if self.conv.bias:
             grads["bias"] = dbias
-        if not self.needs_dx:
-            return None, grads
-        of_groups = weight.reshape(groups, filters // groups, *weight.shape[1:])
-        turned = ctx.empty((groups, weight.shape[1], filters // groups, *size))
-        turned[...] = of_groups[..., ::-1, ::-1].swapaxes(1, 2)
-        turned = turned.reshape(-1, *turned.shape[2:])
-        dx = ctx.empty((self.rows.length, self.columns.length, len(turned), samples))
-        self._correlate(spread, turned, groups, _zeros(len(turned)), (LINEAR, 0.0, 1), dx, winners, ctx)
-        return logical(dx), grads
+        return None if dx is None else logical(dx), grads
 
-    def _correlate(
-        self,
-        planes: Array,
-        weight: Array,
-        groups: int,
-        bias: Array,
-        epilogue: tuple[int, float, int],
-        y: Array,
-        winners: Array,
-        ctx: Context,
-    ) -> None:
-        """Fill y and winners; epilogue: activation, slope and pool."""
-        height, width, _, samples = y.shape
-        pool = epilogue[2]
-        filters, channels, *size = weight.shape
-        taps = offsets(planes[:channels].shape, size[0], size[1])
-        self._functions["convolution"](
-            planes,
-            planes.shape[2] * samples,
-            taps,
-            len(taps),
-            weight,
-            filters,
-            filters // groups,
-            channels * planes[0].size,
-            bias,
-            *epilogue,
-            samples,
-            height,
-            width,
-            ctx.empty((2 * pool * width * pool * samples,)),
-            ctx.empty((2 * samples,)),
-            ctx.empty_bits((samples,)).view(np.uint8),
-            y,
-            winners,
+    def _at_once(self, samples: int) -> int:
+        """How many groups have their planes at once in the core's own cache."""
+        channels: int = self.conv.params["weight"].shape[1]
+        of_a_group = channels * self.planes.size[0] * self.planes.size[1] * samples * 4
+        return min(self.conv.groups, max(1, PLANES_BYTES // of_a_group))
+
+    def _seen(self, pixels: Array, at_once: int, ctx: Context) -> tuple[Array | int, ...]:
+        """What the loops are told of the input, (H, W, C, N), and of its planes."""
+        planes = self.planes
+        _, width, channels, samples = pixels.shape
+        is_copied = channels > 1 or not planes.are_whole
+        of_a_group = channels // self.conv.groups
+        return (
+            pixels,
+            width * channels * samples,
+            channels * samples,
+            planes.places(samples),
+            ctx.empty((at_once * of_a_group, *planes.size, samples)) if is_copied else pixels,
+            is_copied,
+            *planes.size,
+            planes.taps,
         )
 
-
-def planes_of(pixels: Array, rows: Axis, columns: Axis, ctx: Context) -> Array:
-    """(H, W, C, N) -> (C, H', W', N), contiguous, with what the windows see of the padding, and no more.
-
-    A view, where there is one channel and no padding.
-    """
-    _, _, channels, samples = pixels.shape
-    height, width = (axis.positions - 1 + axis.size for axis in (rows, columns))
-    is_whole = rows.before == columns.before == 0 and (height, width) == pixels.shape[:2]
-    if channels == 1 and is_whole:
-        return pixels.reshape(1, height, width, samples)
-    planes = ctx.empty((channels, height, width, samples))
-    down, lines = inside(rows, -rows.before, height)
-    across, places = inside(columns, -columns.before, width)
-    _clear_around(planes, down, across)
-    planes[:, down, across] = pixels[lines, places].transpose(2, 0, 1, 3)
-    return planes
+    def _turned(self, planes: GradientPlanes, channels: int, ctx: Context) -> Array:
+        """The weights of each part of dx, (groups * channels, taps) each, then so many zeros."""
+        weight, groups = self.conv.params["weight"], self.conv.groups
+        of_groups = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+        turned = ctx.empty((weight.size + channels,))
+        turned[weight.size :] = 0
+        first = 0
+        for elements in planes.elements:
+            part = of_groups[:, :, :, *elements]
+            turned[first : first + part.size].reshape(part.shape)[...] = part
+            first += part.size
+        return turned
 
 
-@functools.lru_cache(maxsize=256)
-def offsets(shape: Shape, height: int, width: int) -> Array:
-    """Where the taps of a kernel (height, width) are in planes of this shape, (C * height * width,), read-only."""
-    channels, rows, columns, samples = shape
-    channel, row, column = np.ogrid[:channels, :height, :width]
-    taps: Array = (((channel * rows + row) * columns + column) * samples).reshape(-1).astype(np.intp, copy=False)
-    taps.flags.writeable = False
-    return taps
-
-
-def _float32(pixels: Array, ctx: Context) -> Array:
-    """The same numbers in float32: a layer of a plugin may give others."""
+def float32_pixels(x: Array, ctx: Context) -> Array:
+    """As `pixels_first`, and in float32, which loops read: a layer of a plugin may give other numbers."""
+    pixels = pixels_first(x, ctx)
     if pixels.dtype == np.float32:
         return pixels
     memory = ctx.empty(pixels.shape)
@@ -238,17 +231,20 @@ def _clear_around(planes: Array, down: slice, across: slice) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def _zeros(count: int) -> Array:
-    zeros = np.zeros(count, np.float32)
-    zeros.flags.writeable = False
-    return zeros
+def zeros(count: int) -> Array:
+    """So many, read-only."""
+    made = np.zeros(count, np.float32)
+    made.flags.writeable = False
+    return made
 
 
-def _activation(epilogue: Epilogue) -> tuple[int, float]:
+def activation_in_loops(epilogue: Epilogue) -> tuple[int, float]:
     """What the loops call it, and its slope below 0."""
     match epilogue.activation:
         case Rectifier():
             return RECTIFIED, 0.0
+        case CappedRectifier():
+            return CAPPED, 0.0
         case LeakyRectifier(slope):
             return LEAKY, slope
         case None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-LINEAR, RECTIFIED, LEAKY = 0, 1, 2
-"""The activations: y = x, max(x, 0) and max(x, slope * x)."""
+LINEAR, RECTIFIED, LEAKY, CAPPED = 0, 1, 2, 3
+"""The activations: y = x, max(x, 0), max(x, slope * x) and min(max(x, 0), CEILING)."""
+
+CEILING = 6
+"""Of ReLU6."""
 
 TAPS = 9
 """How many of them go together: their sums for two filters fill the processor's registers."""
@@ -13,6 +16,14 @@ DEPTH, WIDEST = 256, 32
 SHIFT, SCALE, OFFSET, FACTOR, START = range(5)
 """The rows of a normalisation's coefficients."""
 
+PART = 8
+"""Numbers that describe a part of the input's gradient: how many taps it has, where they and its weights begin, its
+height and width, and, for one sample, where it begins in the gradient and how far its lines and pixels are apart."""
+
+SEGMENT = 7
+"""Numbers that describe a run of pixels: where it meets the image, in pixels, and where it is in what is computed; how
+far its pixels are apart in both; its length; the first of its taps, and how many there are."""
+
 COUNT, NUMBER = "count", "number"
 FLOATS, DOUBLES, BYTES, PLACES = "float32", "float64", "uint8", "intp"
 """Pointers to the first element of an array of this dtype."""
@@ -20,17 +31,39 @@ FLOATS, DOUBLES, BYTES, PLACES = "float32", "float64", "uint8", "intp"
 ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "convolution_loops": {
         "convolution": (
-            *(FLOATS, COUNT, PLACES, COUNT, FLOATS),  # x, row, offsets, taps, weight
-            *(COUNT, COUNT, COUNT, FLOATS),  # filters, of a group, between groups, bias
+            *(FLOATS, COUNT, COUNT, PLACES, FLOATS, COUNT, COUNT, COUNT),  # x, steps, places, planes, copied, size
+            *(COUNT, FLOATS, COUNT, COUNT, COUNT, COUNT, FLOATS),  # taps, weight, groups, at once, of one, bias
             *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pool, samples, height, width
             *(FLOATS, FLOATS, BYTES, FLOATS, BYTES),  # lines, maxima, spare, y, winners
         ),
         "convolution_backward": (
-            *(FLOATS, COUNT, PLACES, COUNT, FLOATS, BYTES, FLOATS),  # x, row, offsets, taps, y, winners, dy
+            *(FLOATS, COUNT, COUNT, PLACES, FLOATS, COUNT, COUNT, COUNT),  # x, steps, places, planes, copied, size
+            *(COUNT, FLOATS, BYTES, FLOATS),  # taps, y, winners, dy
             *(COUNT, NUMBER, COUNT, COUNT),  # activation, slope, pool, samples
-            *(COUNT, COUNT, COUNT, COUNT, COUNT),  # filters, of a group, between groups, height, width
+            *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # groups, at once, filters and channels of one, height, width
             *(FLOATS, COUNT, COUNT, COUNT, COUNT),  # spread, where it begins, and from plane to plane, row, next row
-            *(FLOATS, FLOATS, DOUBLES),  # passed, dweight, dbias
+            *(FLOATS, FLOATS, DOUBLES),  # lines, dweight, dbias
+            *(PLACES, COUNT, FLOATS, FLOATS),  # parts, how many, their weights, dx
+        ),
+    },
+    "depthwise_loops": {
+        "depthwise": (
+            *(FLOATS, PLACES, COUNT, PLACES, FLOATS, COUNT, FLOATS),  # x, segments, their taps, weight, size, bias
+            *(
+                COUNT,
+                NUMBER,
+                COUNT,
+                COUNT,
+                COUNT,
+                COUNT,
+                FLOATS,
+            ),  # activation, slope, pixels, channels, samples, at once, y
+        ),
+        "depthwise_backward": (
+            *(FLOATS, PLACES, COUNT, PLACES, FLOATS, COUNT),  # x, segments, their taps, weight, size
+            *(FLOATS, FLOATS, COUNT, FLOATS),  # y, dy, whether an activation was passed, what passed it
+            *(COUNT, NUMBER, COUNT, COUNT, COUNT, COUNT),  # activation, slope, pixels, channels, samples, at once
+            *(FLOATS, FLOATS, DOUBLES, PLACES, COUNT, PLACES, FLOATS, FLOATS),  # sums, dweight, dbias, of dx, zeros, dx
         ),
     },
     "optimizer_loops": {

@@ -263,6 +263,7 @@ def _compiled() -> dict[str, tuple[str, bytes]]:
     """Of each function its symbol and its object file."""
     from cnnkit.network.kernels.compiled import (
         convolution_loops,
+        depthwise_loops,
         norm_loops,
         optimizer_loops,
         product_loops,
@@ -271,7 +272,7 @@ def _compiled() -> dict[str, tuple[str, bytes]]:
     from cnnkit.network.kernels.compiled.jit import compiled
 
     made: dict[str, tuple[str, bytes]] = {}
-    for module in (convolution_loops, norm_loops, optimizer_loops, product_loops, sample_norm_loops):
+    for module in (convolution_loops, depthwise_loops, norm_loops, optimizer_loops, product_loops, sample_norm_loops):
         module_name = module.__name__.rpartition(".")[2]
         for name, arguments in ARGUMENTS[module_name].items():
             made[name] = compiled(getattr(module, name), arguments, exact=module_name in EXACT)

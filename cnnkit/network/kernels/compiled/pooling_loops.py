@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba import float32, uint8
 
-from cnnkit.network.kernels.compiled.interface import LEAKY, RECTIFIED
+from cnnkit.network.kernels.compiled.interface import CAPPED, CEILING, LEAKY, RECTIFIED
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.types import Array
 
@@ -28,7 +28,7 @@ def below(value: float, slope: float) -> float:
 @inner
 def activate(x: Array, at: int, count: int, y: Array, to: int, bias: float, activation: int, slope: float) -> None:
     """y = activation(x + bias)."""
-    if activation == RECTIFIED:
+    if activation in (RECTIFIED, CAPPED):
         for n in range(count):
             value = x[at + n] + bias
             y[to + n] = float32(0) if value <= 0 else value
@@ -39,29 +39,43 @@ def activate(x: Array, at: int, count: int, y: Array, to: int, bias: float, acti
     else:
         for n in range(count):
             y[to + n] = x[at + n] + bias
+    if activation == CAPPED:
+        cap(y, to, count)
+
+
+@inner
+def cap(y: Array, at: int, count: int) -> None:
+    """y = min(y, CEILING)."""
+    ceiling = float32(CEILING)
+    for n in range(count):
+        value = y[at + n]
+        y[at + n] = ceiling if value > ceiling else value
 
 
 @inner
 def activation_passed(
     dy: Array, y: Array, at: int, count: int, dx: Array, to: int, activation: int, slope: float
 ) -> float:
-    """The gradient before the activation for that after it, whose output is y; returns its sum."""
-    total: float = float32(0)
+    """The gradient before the activation for that after it, whose output is y; returns its sum.
+
+    That is made in a loop of its own: one that also writes adds in another order where two arrays lie close together.
+    """
     if activation == RECTIFIED:
         for n in range(count):
-            value = dy[at + n] if y[at + n] > 0 else float32(0)
-            dx[to + n] = value
-            total += value
+            dx[to + n] = dy[at + n] if y[at + n] > 0 else float32(0)
+    elif activation == CAPPED:
+        for n in range(count):
+            is_inside = (y[at + n] > 0) & (y[at + n] < float32(CEILING))
+            dx[to + n] = dy[at + n] if is_inside else float32(0)
     elif activation == LEAKY:
         for n in range(count):
-            value = dy[at + n] if y[at + n] > 0 else dy[at + n] * slope
-            dx[to + n] = value
-            total += value
+            dx[to + n] = dy[at + n] if y[at + n] > 0 else dy[at + n] * slope
     else:
         for n in range(count):
-            value = dy[at + n]
-            dx[to + n] = value
-            total += value
+            dx[to + n] = dy[at + n]
+    total: float = float32(0)
+    for n in range(count):
+        total += dx[to + n]
     return total
 
 

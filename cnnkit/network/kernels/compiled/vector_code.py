@@ -72,11 +72,11 @@ def block(rows: int, vectors: int, *, partial: bool) -> Callable[..., None]:
     ) -> Any:
         def code(target: Any, builder: Any, _signature: Any, given: Sequence[Any]) -> Any:
             a, a_row, a_column, b, b_row, c, c_row, depth, begins, columns = given
-            memory = _Memory(builder, columns if partial else None)
+            memory = Memory(builder, columns if partial else None)
             sums = _sums(memory, (a, a_row, a_column), (b, b_row), depth, rows, vectors)
             places = [
                 [
-                    builder.gep(c, [builder.add(builder.mul(c_row, _index(row)), _index(LANES * v))])
+                    builder.gep(c, [builder.add(builder.mul(c_row, index(row)), index(LANES * v))])
                     for v in range(vectors)
                 ]
                 for row in range(rows)
@@ -102,8 +102,8 @@ def transpose_block(_context: Any, x: Any, _x_row: Any, y: Any, _y_row: Any) -> 
 
     def code(target: Any, builder: Any, _signature: Any, given: Sequence[Any]) -> Any:
         x, x_row, y, y_row = given
-        memory = _Memory(builder, None)
-        lines = [memory.load(builder.gep(x, [builder.mul(x_row, _index(i))])) for i in range(LANES)]
+        memory = Memory(builder, None)
+        lines = [memory.load(builder.gep(x, [builder.mul(x_row, index(i))])) for i in range(LANES)]
         step = LANES // 2
         while step:
             upper = [j if not j & step else LANES + j - step for j in range(LANES)]
@@ -114,13 +114,13 @@ def transpose_block(_context: Any, x: Any, _x_row: Any, y: Any, _y_row: Any) -> 
                     lines[at] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(NUMBER, LANES), places))
             step //= 2
         for j, line in enumerate(lines):
-            memory.store(line, builder.gep(y, [builder.mul(y_row, _index(j))]))
+            memory.store(line, builder.gep(y, [builder.mul(y_row, index(j))]))
         return target.get_dummy_value()
 
     return types.void(x, types.intp, y, types.intp), code
 
 
-class _Memory:
+class Memory:
     """Loads and stores vectors, whole or as far as there are columns."""
 
     def __init__(self, builder: Any, columns: Any | None) -> None:
@@ -128,7 +128,7 @@ class _Memory:
         self._mask = None
         if columns is not None:
             lanes = ir.Constant(INDICES, list(range(LANES)))
-            self._mask = builder.icmp_signed("<", lanes, _splat(builder, columns, INDICES))
+            self._mask = builder.icmp_signed("<", lanes, splat(builder, columns, INDICES))
 
     def load(self, place: Any) -> Any:
         pointer = self.builder.bitcast(place, VECTOR.as_pointer())
@@ -153,7 +153,7 @@ class _Memory:
 
 
 def _sums(
-    memory: _Memory, a: tuple[Any, Any, Any], b: tuple[Any, Any], depth: Any, rows: int, vectors: int
+    memory: Memory, a: tuple[Any, Any, Any], b: tuple[Any, Any], depth: Any, rows: int, vectors: int
 ) -> list[list[Any]]:
     """The loop along the depth; for each row its vectors."""
     builder = memory.builder
@@ -162,34 +162,35 @@ def _sums(
     builder.branch(loop)
     builder.position_at_end(loop)
     at = builder.phi(INDEX)
-    at.add_incoming(_index(0), before)
+    at.add_incoming(index(0), before)
     sums = [[builder.phi(VECTOR) for _ in range(vectors)] for _ in range(rows)]
     row = builder.gep(b[0], [builder.mul(at, b[1])])
-    met = [memory.load(builder.gep(row, [_index(LANES * v)])) for v in range(vectors)]
+    met = [memory.load(builder.gep(row, [index(LANES * v)])) for v in range(vectors)]
     column = builder.gep(a[0], [builder.mul(at, a[2])])
     add_product = memory.function("fmuladd", VECTOR, (VECTOR, VECTOR, VECTOR))
     made = []
     for number, of_row in enumerate(sums):
-        factor = builder.load(builder.gep(column, [builder.mul(a[1], _index(number))]), align=4)
-        factors = _splat(builder, factor, VECTOR)
+        factor = builder.load(builder.gep(column, [builder.mul(a[1], index(number))]), align=4)
+        factors = splat(builder, factor, VECTOR)
         made.append([builder.call(add_product, [factors, one, sum_]) for one, sum_ in zip(met, of_row, strict=True)])
     for of_row, sums_made in zip(sums, made, strict=True):
         for sum_, new in zip(of_row, sums_made, strict=True):
             sum_.add_incoming(ZEROS, before)
             sum_.add_incoming(new, loop)
-    following = builder.add(at, _index(1))
+    following = builder.add(at, index(1))
     at.add_incoming(following, loop)
     builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
     builder.position_at_end(after)
     return made
 
 
-def _splat(builder: Any, value: Any, kind: Any) -> Any:
+def splat(builder: Any, value: Any, kind: Any) -> Any:
     """A vector of equal numbers."""
     undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(NUMBER, 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(NUMBER, LANES), [0] * LANES))
 
 
-def _index(value: int) -> Any:
+def index(value: int) -> Any:
+    """A number of the code."""
     return ir.Constant(INDEX, value)

@@ -17,6 +17,7 @@ def weight_gradient(
     x: Array,
     at: int,
     offsets: Array,
+    o: int,
     taps: int,
     dy: Array,
     begin: int,
@@ -26,27 +27,31 @@ def weight_gradient(
     of_a_group: int,
     between_groups: int,
     dweight: Array,
+    first: int,
 ) -> None:
-    """Add what one row of the output says: the products of each plane of dy, `length` numbers, with all taps of x."""
+    """Add what one row of the output says: the products of each plane of dy, `length` numbers, with all taps of x.
+
+    o, first: where the taps and the filters begin.
+    """
     f = 0
     while f < filters:
         one, k = begin + f * plane, 0
-        place, v = at + f // of_a_group * between_groups, f * taps
+        place, v = at + f // of_a_group * between_groups, first + f * taps
         if (f + 1) % of_a_group and f + 1 < filters:
             while k + TAPS <= taps:
-                _nine_products(dy, one, one + plane, length, x, place, offsets, k, dweight, v + k, v + taps + k)
+                _nine_products(dy, one, one + plane, length, x, place, offsets, o + k, dweight, v + k, v + taps + k)
                 k += TAPS
             while k < taps:
-                dweight[v + k] += _product(dy, one, length, x, place + offsets[k])
-                dweight[v + taps + k] += _product(dy, one + plane, length, x, place + offsets[k])
+                dweight[v + k] += _product(dy, one, length, x, place + offsets[o + k])
+                dweight[v + taps + k] += _product(dy, one + plane, length, x, place + offsets[o + k])
                 k += 1
             f += 2
         else:
             while k + TAPS <= taps:
-                _nine_products_of_one(dy, one, length, x, place, offsets, k, dweight, v + k)
+                _nine_products_of_one(dy, one, length, x, place, offsets, o + k, dweight, v + k)
                 k += TAPS
             while k < taps:
-                dweight[v + k] += _product(dy, one, length, x, place + offsets[k])
+                dweight[v + k] += _product(dy, one, length, x, place + offsets[o + k])
                 k += 1
             f += 1
 
