@@ -36,7 +36,10 @@ def random_layers(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, int
     stride = int(rng.choice([1, 1, 2, 3])), int(rng.choice([1, 1, 2, 3]))
     dilation = int(rng.choice([1, 1, 1, 2, 3])), int(rng.choice([1, 1, 1, 2, 3]))
     groups = int(rng.choice([1, 1, 2, 3, 7]))
-    filters, channels = groups * int(rng.integers(1, 5)), groups * int(rng.integers(1, 4))
+    filters, channels = (
+        groups * int(rng.integers(1, min(12, 1 + 144 // (size[0] * size[1])) if groups == 1 else 5)),
+        groups * int(rng.integers(1, 4)),
+    )
     tail: list[Layer] = [
         MaxPool2D(int(rng.integers(2, 5))),
         [ReLU(), ReLU6(), LeakyReLU(float(rng.choice([0.0, 0.1, 0.9])))][rng.integers(3)],

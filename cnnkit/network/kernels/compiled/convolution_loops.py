@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from numba import float32
 
-from cnnkit.network.kernels.compiled.correlation_loops import correlate, correlate_one
-from cnnkit.network.kernels.compiled.interface import CAPPED, LINEAR, PART
+from cnnkit.network.kernels.compiled.correlation_loops import correlate
+from cnnkit.network.kernels.compiled.interface import AT_ONCE, CAPPED, LINEAR, PART
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.network.kernels.compiled.pooling_loops import (
     activate,
@@ -22,6 +22,7 @@ from cnnkit.network.kernels.compiled.pooling_loops import (
     pool_run,
     unpool_run,
 )
+from cnnkit.network.kernels.compiled.vector_code import LANES, shifted
 from cnnkit.network.kernels.compiled.weight_gradient_loops import weight_gradient
 from cnnkit.types import Array
 
@@ -95,28 +96,25 @@ def _correlation(
     for p in range(height):
         f = 0
         while f < filters:
-            is_pair = (f + 1) % of_a_group and f + 1 < filters
+            count = min(AT_ONCE, of_a_group - f % of_a_group)
             for i in range(pool):
                 at = begin + (p * pool + i) * row + f // of_a_group * between_groups
-                line, w = 2 * i * length, v + f * taps
-                if is_pair:
-                    correlate(lines, line, length, planes, at, offsets, o, taps, weight, w, w + taps)
-                else:
-                    correlate_one(lines, line, length, planes, at, offsets, o, taps, weight, w)
-            for g in range(f, f + 2 if is_pair else f + 1):
+                line = AT_ONCE * i * length
+                correlate(lines, line, length, planes, at, shifted(offsets, o), taps, weight, v + f * taps, count)
+            for g in range(f, f + count):
                 for q in range(width):
                     at = (g - f) * length + q * pool * samples
                     place = to + p * to_line + q * to_pixel + g * samples
                     if pool == 1:
                         activate(lines, at, samples, y, place, bias[b + g], activation, slope)
                     elif pool == 2:
-                        pool_of_two(lines, at, 2 * length, samples, y, winners, place, bias[b + g], factor)
+                        pool_of_two(lines, at, AT_ONCE * length, samples, y, winners, place, bias[b + g], factor)
                         if activation == CAPPED:
                             cap(y, place, samples)
                     else:
-                        pool_run(lines, at, 2 * length, samples, pool, maxima, winners, place, spare)
+                        pool_run(lines, at, AT_ONCE * length, samples, pool, maxima, winners, place, spare)
                         activate(maxima, 0, samples, y, place, bias[b + g], activation, slope)
-            f += 2 if is_pair else 1
+            f += count
 
 
 def convolution(
@@ -153,8 +151,8 @@ def convolution(
     plane_height, plane_width, samples), overwritten, or x itself if that is not copied; places: what their rows and
     columns are in x, -1 for padding, then where the taps are in those of a group; weight: (groups * filters, taps);
     at_once: groups; filters, channels: of a group; y: (height, width, groups * filters, samples), and winners, of the
-    windows' pixels, likewise; lines: (pool, 2, width * pool * samples), maxima: (2, samples) and spare: (samples,) are
-    overwritten.
+    windows' pixels, likewise; lines: (pool, AT_ONCE, width * pool * samples), maxima: (2, samples) and spare:
+    (samples,) are overwritten.
     """
     plane = plane_height * plane_width * samples
     for g in range(0, groups, at_once):
@@ -232,6 +230,7 @@ def convolution_backward(
     spread_row: int,
     spread_next: int,
     lines: Array,
+    sums: Array,
     dweight: Array,
     dbias: Array,
     parts: Array,
@@ -239,14 +238,17 @@ def convolution_backward(
     turned: Array,
     dx: Array,
 ) -> None:
-    """The gradients of weight (F, K) and bias (F,), which are added to, and of x, for dy like y.
+    """The gradients of weight (F, K), bias (F,), which is added to, and x, for dy like y.
 
     spread: gets the gradient of the correlation of groups at once, in planes that begin at `spread_begin`;
-    `spread_next` is from a row of y to the next, 0 to overwrite it; lines: (2 * samples of a row of dx,) is
-    overwritten. parts: of dx, each as `PART` says, none for no dx, then the places of their taps in `spread`; turned:
-    their weights, (groups * channels, taps) each, then a zero for each channel of groups at once.
+    `spread_next` is from a row of y to the next, 0 to overwrite it; lines: (AT_ONCE * samples of a row of dx,) and
+    sums: a vector for each weight, are overwritten. parts: of dx, each as `PART` says, none for no dx, then the places
+    of their taps in `spread`; turned: their weights, (groups * channels, taps) each, then a zero for each channel of
+    groups at once.
     """
     length, plane = width * pool * samples, plane_height * plane_width * samples
+    for n in range(groups * filters * taps * LANES):
+        sums[n] = 0
     for g in range(0, groups, at_once):
         count = min(at_once, groups - g)
         if is_copied:
@@ -278,8 +280,7 @@ def convolution_backward(
                 weight_gradient(
                     planes,
                     (p * pool + i) * plane_width * samples,
-                    places,
-                    plane_height + plane_width,
+                    shifted(places, plane_height + plane_width),
                     taps,
                     spread,
                     begin + i * spread_row,
@@ -288,8 +289,8 @@ def convolution_backward(
                     count * filters,
                     filters,
                     channels * plane,
-                    dweight,
-                    g * filters * taps,
+                    sums,
+                    g * filters * taps * LANES,
                 )
         for part in range(0, count_of_parts * PART, PART):
             of_part = parts[part]
@@ -322,3 +323,8 @@ def convolution_backward(
                 parts[part + 6] * samples,
                 parts[part + 7] * samples,
             )
+    for n in range(groups * filters * taps):
+        total = float32(0)
+        for lane in range(LANES):
+            total += sums[n * LANES + lane]
+        dweight[n] = total

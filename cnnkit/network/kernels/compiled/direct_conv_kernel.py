@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import Conv2D
 from cnnkit.layers.conv import CONVOLUTIONS
-from cnnkit.network.kernels.compiled.interface import CAPPED, LEAKY, LINEAR, RECTIFIED
+from cnnkit.network.kernels.compiled.interface import AT_ONCE, CAPPED, LEAKY, LINEAR, MOST_LANES, RECTIFIED
 from cnnkit.network.kernels.compiled.machine_code import Functions, functions, has_avx512
 from cnnkit.network.kernels.compiled.planes import GradientPlanes, Planes
 from cnnkit.network.kernels.conv_kernel import ConvKernel
@@ -117,7 +117,7 @@ class DirectConvKernel:
             pool,
             samples,
             *y.shape[:2],
-            ctx.empty((2 * pool * y.shape[1] * pool * samples,)),
+            ctx.empty((AT_ONCE * pool * y.shape[1] * pool * samples,)),
             ctx.empty((2 * samples,)),
             ctx.empty_bits((samples,)).view(np.uint8),
             y,
@@ -134,7 +134,6 @@ class DirectConvKernel:
         filters, channels = len(weight) // groups, weight.shape[1]
         height, width, samples = self.rows.positions, self.columns.positions, y.shape[3]
         dweight, dbias = ctx.gradient("weight", weight.shape), np.zeros(len(weight))
-        dweight[...] = 0
         at_once = self._at_once(samples)
         dx, spread, begin, step = None, ctx.empty((at_once * filters, pool, width, samples)), 0, 0
         parts: tuple[Array | int, ...] = NO_PLACES, 0, zeros(0), zeros(0)
@@ -165,7 +164,8 @@ class DirectConvKernel:
             spread[0].size,
             spread.shape[2] * samples,
             step,
-            ctx.empty((2 * self.columns.length * samples,)),
+            ctx.empty((AT_ONCE * max(self.columns.length, self.epilogue.pool) * samples,)),
+            ctx.empty((weight.size * MOST_LANES,)),
             dweight,
             dbias,
             *parts,

@@ -8,11 +8,15 @@ LINEAR, RECTIFIED, LEAKY, CAPPED = 0, 1, 2, 3
 CEILING = 6
 """Of ReLU6."""
 
-TAPS = 9
-"""How many of them go together: their sums for two filters fill the processor's registers."""
+AT_ONCE = 8
+"""Filters of a convolution whose lines are made together."""
 
-DEPTH, WIDEST = 256, 32
-"""Rows of b that a product takes at once, so that they stay in the core's first cache; and columns, at most."""
+MOST_LANES = 16
+"""Numbers of float32 in a vector, at most."""
+
+DEPTH = 256
+"""Rows of b that a product takes at once, so that they stay in the core's first cache."""
+
 SHIFT, SCALE, OFFSET, FACTOR, START = range(5)
 """The rows of a normalisation's coefficients."""
 
@@ -42,7 +46,7 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
             *(COUNT, NUMBER, COUNT, COUNT),  # activation, slope, pool, samples
             *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # groups, at once, filters and channels of one, height, width
             *(FLOATS, COUNT, COUNT, COUNT, COUNT),  # spread, where it begins, and from plane to plane, row, next row
-            *(FLOATS, FLOATS, DOUBLES),  # lines, dweight, dbias
+            *(FLOATS, FLOATS, FLOATS, DOUBLES),  # lines, sums, dweight, dbias
             *(PLACES, COUNT, FLOATS, FLOATS),  # parts, how many, their weights, dx
         ),
     },

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.network.kernels.compiled.interface import DEPTH, WIDEST
+from cnnkit.network.kernels.compiled.interface import DEPTH, MOST_LANES
 from cnnkit.network.kernels.compiled.machine_code import Function, functions
 from cnnkit.network.kernels.products import BLAS
 from cnnkit.types import Array, Context, Shape
@@ -37,7 +37,9 @@ class MachineProducts:
         if layout is None:
             BLAS.product(matrix, stack, out, ctx)
         else:
-            panel = ctx.empty((DEPTH * WIDEST,)) if layout.is_transposed else matrix  # nothing is written there then
+            panel = (
+                ctx.empty((DEPTH * 2 * MOST_LANES,)) if layout.is_transposed else matrix
+            )  # nothing is written there then
             self._product.at(*map(_address, (matrix, stack, out, panel)), layout.address)
 
     def summed(self, left: Array, right: Array, ctx: Context) -> Array:
@@ -48,7 +50,7 @@ class MachineProducts:
         batch, _, shifts, rows, _ = left.shape
         made = ctx.empty((batch, shifts, rows, right.shape[2]))
         made[...] = 0
-        panel = ctx.empty((DEPTH * WIDEST,))
+        panel = ctx.empty((DEPTH * 2 * MOST_LANES,))
         self._product.at(*map(_address, (left, right, made, panel)), layout.address)
         return made
 

@@ -99,7 +99,7 @@ def product(a: Array, b: Array, c: Array, panel: Array, layout: Array) -> None:
 
     layout: the lengths of the four axes; the steps along them in a, b and c; rows, columns and depth; the steps from
     row to row and from column to column in a, from row to row and from column to column in b, one of which is 1, and
-    from row to row in c; whether to add. panel: room for DEPTH rows of WIDEST columns.
+    from row to row in c; whether to add. panel: room for DEPTH rows of WIDE columns.
     """
     rows, columns, depth = layout[16], layout[17], layout[18]
     a_row, a_column, b_row, b_column, c_row = layout[19], layout[20], layout[21], layout[22], layout[23]

@@ -8,6 +8,7 @@ Source: Goto, van de Geijn (2008), Anatomy of High-Performance Matrix Multiplica
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +19,10 @@ from numba.extending import intrinsic
 FEATURES: dict[str, bool] = dict(binding.get_host_cpu_features())
 LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
 """Numbers in a vector."""
-MOST_ROWS = 4 if LANES == 8 or (LANES == 4 and "sse2" in FEATURES) else 8
-"""Of a block: with two vectors each, their sums fill half of 16 or 32 registers."""
+SUMS = 8 if LANES == 8 or (LANES == 4 and "sse2" in FEATURES) else 16
+"""Of a block, in vectors: half of the processor's registers, which are 16 or 32."""
+MOST_ROWS = SUMS // 2
+"""Of a block with two vectors in each."""
 
 FLOAT, INDEX, TRUTH, NUMBER = ir.FloatType(), ir.IntType(64), ir.IntType(1), ir.IntType(32)
 VECTOR, INDICES, MASK = (ir.VectorType(kind, LANES) for kind in (FLOAT, INDEX, TRUTH))
@@ -48,12 +51,12 @@ def square_root(_context: Any, number: Any) -> Any:
     return types.float32(number), code
 
 
-def block(rows: int, vectors: int, *, partial: bool) -> Callable[..., None]:
+def block(rows: int, vectors: int, *, partial: bool, gathered: bool = False) -> Callable[..., None]:
     """c[:rows, :columns] = a[:rows] @ b, or added to it; one block of the result.
 
-    Its function takes a, a_row, a_column (from one number to the next, in a row and in a column), b, b_row, c, c_row,
-    depth (1 at least), whether to begin (not to add), and the number of columns: all of its vectors, or, if it is
-    partial, 1 to LANES of its only one.
+    Its function takes a, a_row, a_column (from one number to the next, in a row and in a column), b, b_row (or, if it
+    is gathered, a pointer to where each row of b begins), c, c_row, depth (1 at least), whether to begin (not to add),
+    and the number of columns: all of its vectors, or, if it is partial, 1 and more of its only one.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
@@ -63,7 +66,7 @@ def block(rows: int, vectors: int, *, partial: bool) -> Callable[..., None]:
         _a_row: Any,
         _a_column: Any,
         b: Any,
-        _b_row: Any,
+        b_row: Any,
         c: Any,
         _c_row: Any,
         _depth: Any,
@@ -73,24 +76,72 @@ def block(rows: int, vectors: int, *, partial: bool) -> Callable[..., None]:
         def code(target: Any, builder: Any, _signature: Any, given: Sequence[Any]) -> Any:
             a, a_row, a_column, b, b_row, c, c_row, depth, begins, columns = given
             memory = Memory(builder, columns if partial else None)
-            sums = _sums(memory, (a, a_row, a_column), (b, b_row), depth, rows, vectors)
+
+            def add_row(at: Any, sums: Sequence[Any]) -> list[Any]:
+                row = builder.gep(b, [builder.load(builder.gep(b_row, [at])) if gathered else builder.mul(at, b_row)])
+                met = [memory.load(builder.gep(row, [index(LANES * v)])) for v in range(vectors)]
+                column = builder.gep(a, [builder.mul(at, a_column)])
+                places = [builder.gep(column, [builder.mul(a_row, index(number))]) for number in range(rows)]
+                factors = [splat(builder, builder.load(place, align=4), VECTOR) for place in places]
+                pairs = itertools.product(factors, met)
+                return [memory.add_product(*pair, total) for pair, total in zip(pairs, sums, strict=True)]
+
+            sums = _accumulated(builder, depth, [ZEROS] * (rows * vectors), add_row)
             places = [
-                [
-                    builder.gep(c, [builder.add(builder.mul(c_row, index(row)), index(LANES * v))])
-                    for v in range(vectors)
-                ]
+                builder.gep(c, [builder.add(builder.mul(c_row, index(row)), index(LANES * v))])
                 for row in range(rows)
+                for v in range(vectors)
             ]
             with builder.if_else(begins) as (beginning, adding):
                 for branch, adds in ((beginning, False), (adding, True)):
                     with branch:
-                        for of_row, into in zip(sums, places, strict=True):
-                            for total, place in zip(of_row, into, strict=True):
-                                memory.store(builder.fadd(memory.load(place), total) if adds else total, place)
+                        for total, place in zip(sums, places, strict=True):
+                            memory.store(builder.fadd(memory.load(place), total) if adds else total, place)
             return target.get_dummy_value()
 
         count = types.intp
-        return types.void(a, count, count, b, count, c, count, count, types.boolean, count), code
+        return types.void(a, count, count, b, b_row if gathered else count, c, count, count, types.boolean, count), code
+
+    made: Callable[..., None] = of_block
+    return made
+
+
+def gradient_block(rows: int, taps: int, *, partial: bool) -> Callable[..., None]:
+    """sums[row, tap] += dy[row] * x[tap], number by number, in LANES sums each.
+
+    Its function takes dy, dy_row (from line to line), x, a pointer to where each line of x begins, sums, sums_row, and
+    the length of the lines in vectors, 1 at least, or, if it is partial, in numbers, 1 to LANES.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]  # Numba has no types
+    def of_block(
+        _context: Any, dy: Any, _dy_row: Any, x: Any, places: Any, sums: Any, _sums_row: Any, _length: Any
+    ) -> Any:
+        def code(target: Any, builder: Any, _signature: Any, given: Sequence[Any]) -> Any:
+            dy, dy_row, x, places, sums, sums_row, length = given
+            memory, kept = Memory(builder, length if partial else None), Memory(builder, None)
+            lines = [builder.gep(dy, [builder.mul(dy_row, index(row))]) for row in range(rows)]
+            met = [builder.gep(x, [builder.load(builder.gep(places, [index(tap)]))]) for tap in range(taps)]
+            into = [
+                builder.gep(sums, [builder.add(builder.mul(sums_row, index(row)), index(LANES * tap))])
+                for row in range(rows)
+                for tap in range(taps)
+            ]
+
+            def add_vector(at: Any, totals: Sequence[Any]) -> list[Any]:
+                first = builder.mul(at, index(LANES))
+                of_lines, of_met = ([memory.load(builder.gep(one, [first])) for one in some] for some in (lines, met))
+                pairs = itertools.product(of_lines, of_met)
+                return [memory.add_product(*pair, total) for pair, total in zip(pairs, totals, strict=True)]
+
+            before = [kept.load(place) for place in into]
+            after = add_vector(index(0), before) if partial else _accumulated(builder, length, before, add_vector)
+            for total, place in zip(after, into, strict=True):
+                kept.store(total, place)
+            return target.get_dummy_value()
+
+        count = types.intp
+        return types.void(dy, count, x, places, sums, count, count), code
 
     made: Callable[..., None] = of_block
     return made
@@ -145,6 +196,10 @@ class Memory:
         function = self.function("masked.store", ir.VoidType(), (VECTOR, pointer.type, NUMBER, MASK), ".p0")
         self.builder.call(function, [vector, pointer, ALIGNMENT, self._mask])
 
+    def add_product(self, x: Any, y: Any, total: Any) -> Any:
+        """x * y + total, in one step where the processor has it."""
+        return self.builder.call(self.function("fmuladd", VECTOR, (VECTOR, VECTOR, VECTOR)), [x, y, total])
+
     def function(self, name: str, result: Any, arguments: Sequence[Any], of_pointer: str = "") -> Any:
         """One of LLVM's own, for vectors."""
         full = f"llvm.{name}.v{LANES}f32{of_pointer}"
@@ -152,34 +207,24 @@ class Memory:
         return module.globals.get(full) or ir.Function(module, ir.FunctionType(result, arguments), full)
 
 
-def _sums(
-    memory: Memory, a: tuple[Any, Any, Any], b: tuple[Any, Any], depth: Any, rows: int, vectors: int
-) -> list[list[Any]]:
-    """The loop along the depth; for each row its vectors."""
-    builder = memory.builder
+def _accumulated(
+    builder: Any, count: Any, begun: Sequence[Any], add: Callable[[Any, Sequence[Any]], Sequence[Any]]
+) -> Sequence[Any]:
+    """What sums are after a loop that is run `count` times, once at least; add: their values after one turn."""
     before = builder.block
-    loop, after = (builder.append_basic_block(name) for name in ("depth", "sums"))
+    loop, after = (builder.append_basic_block(name) for name in ("loop", "sums"))
     builder.branch(loop)
     builder.position_at_end(loop)
     at = builder.phi(INDEX)
     at.add_incoming(index(0), before)
-    sums = [[builder.phi(VECTOR) for _ in range(vectors)] for _ in range(rows)]
-    row = builder.gep(b[0], [builder.mul(at, b[1])])
-    met = [memory.load(builder.gep(row, [index(LANES * v)])) for v in range(vectors)]
-    column = builder.gep(a[0], [builder.mul(at, a[2])])
-    add_product = memory.function("fmuladd", VECTOR, (VECTOR, VECTOR, VECTOR))
-    made = []
-    for number, of_row in enumerate(sums):
-        factor = builder.load(builder.gep(column, [builder.mul(a[1], index(number))]), align=4)
-        factors = splat(builder, factor, VECTOR)
-        made.append([builder.call(add_product, [factors, one, sum_]) for one, sum_ in zip(met, of_row, strict=True)])
-    for of_row, sums_made in zip(sums, made, strict=True):
-        for sum_, new in zip(of_row, sums_made, strict=True):
-            sum_.add_incoming(ZEROS, before)
-            sum_.add_incoming(new, loop)
+    sums = [builder.phi(VECTOR) for _ in begun]
+    made = add(at, sums)
+    for total, first, new in zip(sums, begun, made, strict=True):
+        total.add_incoming(first, before)
+        total.add_incoming(new, loop)
     following = builder.add(at, index(1))
     at.add_incoming(following, loop)
-    builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
     builder.position_at_end(after)
     return made
 
