@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -268,6 +269,30 @@ def test_arrays_that_machine_code_would_misread_are_refused() -> None:
     for wrong in (np.zeros(64), np.zeros((8, 8), np.float32).T[:4]):
         with pytest.raises(TypeError, match="expected a contiguous array of float32"):
             function(wrong, *right[1:])
+
+
+@pytest.mark.usefixtures("compiled_kernels")
+def test_the_gradient_of_large_images_has_as_many_digits_as_numpys() -> None:
+    """Sums in float32 over all pixels would have one less."""
+    rng = np.random.default_rng(0)
+    layer = Conv2D(8, 3, padding=1)
+    layer.build((1, 128, 128), rng)
+    fill(layer, rng.standard_normal)
+    x, dy = (rng.random((32, count, 128, 128), np.float32) for count in (1, 8))
+    _, _, grads = run(taken([layer], False)[0], x, dy)
+    expected = np.einsum("npq,nfpq->f", x[:, 0, 1:, 1:], dy[:, :, :-1, :-1], dtype=np.float64)
+    np.testing.assert_allclose(grads["weight"][:, 0, 2, 2], expected, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("compiled_kernels")
+def test_functions_keep_their_code() -> None:
+    """Two threads may load it at once, and only one copy is kept for others."""
+    place = machine_code.folder()
+    function = machine_code._loaded.__wrapped__(place)["gradient_descent"]
+    gc.collect()
+    numbers = np.ones(8, np.float32)
+    function(numbers, numbers.copy(), numbers.copy(), 8, 0.5, 0.0, 0.0, 0, 0, 0)
+    assert (numbers == 0.5).all()
 
 
 def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
 from cnnkit.components import Optimizer
 from cnnkit.network import Sequential
-from cnnkit.network.kernels.compiled import optimizer_kernels
+from cnnkit.network.kernels.compiled import optimizer_kernels, product_kernels
+from cnnkit.network.kernels.compiled.optimizer_kernels import CompiledUpdates
 from cnnkit.optimizers import SGD, Adam, AdamW, RMSprop
 from cnnkit.training import Trainer
 from cnnkit.types import Array, Samples
@@ -31,7 +34,7 @@ def optimizers() -> list[Optimizer]:
 def test_an_update_equals_numpys_bit_for_bit(optimizer: Optimizer) -> None:
     """Also of numbers that are very large or small, and of those that are none."""
     rng = np.random.default_rng(0)
-    count = 1003
+    count = optimizer_kernels.FEWEST + 3
     params = rng.standard_normal(count).astype(np.float32)
     own, expected = params.copy(), params.copy()
     own_state, state = ({name: np.zeros(count, np.float32) for name in optimizer.slots()} for _ in range(2))
@@ -39,28 +42,36 @@ def test_an_update_equals_numpys_bit_for_bit(optimizer: Optimizer) -> None:
         for step in range(1, 6):
             grads = (rng.standard_normal(count) * 10.0 ** rng.integers(-30, 25, count)).astype(np.float32)
             grads[rng.integers(0, count, 8)] = [0.0, -0.0, 1e-45, np.inf, -np.inf, np.nan, 3e38, -3e38]
-            assert optimizer_kernels.update(optimizer, own, grads, own_state, 0.01 * step, step)
+            assert CompiledUpdates().update(optimizer, own, grads, own_state, 0.01 * step, step)
             optimizer.update(expected, grads.copy(), state, 0.01 * step, step)
             for found, right in ((own, expected), *((own_state[name], state[name]) for name in state)):
                 np.testing.assert_array_equal(found, right)  # NaN where NaN is due
+                numbers = ~np.isnan(right)
+                assert (found[numbers].view(np.uint32) == right[numbers].view(np.uint32)).all()  # -0.0 is not 0.0
 
 
-def test_what_has_no_loop_is_left_to_the_optimizer() -> None:
+def test_what_has_no_loop_is_left_to_the_optimizer(monkeypatch: pytest.MonkeyPatch) -> None:
     class Own(Adam):
         """An optimizer of somebody else."""
 
-    numbers = np.ones(8, np.float32)
+    monkeypatch.setattr(optimizer_kernels, "FEWEST", 8)
+    updates = CompiledUpdates()
+    numbers, few = np.ones(8, np.float32), np.ones(7, np.float32)
     state = {"mean": np.zeros(8, np.float32), "square": np.zeros(8, np.float32)}
-    assert not optimizer_kernels.update(RMSprop(), numbers, numbers, {}, 0.1, 1)
-    assert not optimizer_kernels.update(Own(), numbers, numbers, state, 0.1, 1)
-    assert not optimizer_kernels.update(Adam(), numbers.astype(np.float64), numbers, state, 0.1, 1)
-    assert not optimizer_kernels.update(Adam(), np.ones((4, 4), np.float32)[:, :2], numbers, state, 0.1, 1)
+    assert not updates.update(RMSprop(), numbers, numbers, {}, 0.1, 1)
+    assert not updates.update(Own(), numbers, numbers, state, 0.1, 1)
+    assert not updates.update(Adam(), numbers.astype(np.float64), numbers, state, 0.1, 1)
+    assert not updates.update(Adam(), np.ones((4, 4), np.float32)[:, :2], numbers, state, 0.1, 1)
+    assert not updates.update(SGD(), few, few, {}, 0.1, 1)
+    assert not updates.update(SGD(np.float64(0.1)), numbers, numbers, {}, 0.1, 1)  # NumPy computes in float64 then
     assert (numbers == 1).all()
 
 
 @pytest.mark.usefixtures("compiled_kernels")
 def test_a_training_with_compiled_kernels_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups with weight decay of their own as well; without a layer that is compiled, nothing is rounded otherwise."""
+    monkeypatch.setattr(product_kernels, "has_avx512", lambda: False)
+    monkeypatch.setattr(optimizer_kernels, "FEWEST", 1)
     rng = np.random.default_rng(0)
     samples = Samples(rng.standard_normal((40, 6)).astype(np.float32), rng.integers(0, 3, 40))
 
@@ -79,13 +90,21 @@ def test_a_training_with_compiled_kernels_uses_them(monkeypatch: pytest.MonkeyPa
         return model.parameters.vector.copy()
 
     calls: list[bool] = []
-    inside = optimizer_kernels.update
+    inside = CompiledUpdates.update
 
-    def counted(*given: object) -> bool:
-        calls.append(inside(*given))  # type: ignore[arg-type]  # as it was given
+    def counted(
+        self: CompiledUpdates,
+        optimizer: Optimizer,
+        params: Array,
+        grads: Array,
+        state: Mapping[str, Array],
+        lr: float,
+        step: int,
+    ) -> bool:
+        calls.append(inside(self, optimizer, params, grads, state, lr, step))
         return calls[-1]
 
-    monkeypatch.setattr("cnnkit.network.execution.session.compiled_update", counted)
+    monkeypatch.setattr(CompiledUpdates, "update", counted)
     expected = trained("numpy")
     assert not calls
     assert (trained("compiled") == expected).all()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +89,34 @@ def test_sums_of_products_equal_those_of_numpy(seed: int) -> None:
     assert near(MACHINE.summed(left, right, context()), expected)
 
 
+def test_what_does_not_fit_is_left_to_blas_which_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BLAS, "product", lambda matrix, stack, out, _: np.matmul(matrix, stack, out=out))
+    rng = np.random.default_rng(0)
+    out = np.empty((4, 6), np.float32)
+    for matrix, stack in ((numbers(rng, 4, 5), numbers(rng, 7, 6)), (numbers(rng, 3, 5), numbers(rng, 5, 6))):
+        with pytest.raises(ValueError, match=r"mismatch|shape"):
+            MACHINE.product(matrix, stack, out, context())
+    many = numbers(rng, 1, 2, 1, 2, 4, 5), numbers(rng, 1, 2, 1, 2, 5, 6), np.empty((1, 2, 1, 2, 4, 6), np.float32)
+    strided = numbers(rng, 4, 5), numbers(rng, 10, 12)[::2, ::2], np.empty((4, 12), np.float32)[:, ::2]
+    for matrix, stack, into in (many, strided):
+        MACHINE.product(matrix, stack, into, context())
+        assert near(into, np.matmul(matrix, stack))
+    left, right = numbers(rng, 1, 2, 1, 3, 8), numbers(rng, 1, 2, 4, 9)
+    asked: list[Array] = []
+    monkeypatch.setattr(BLAS, "summed", lambda *operands: asked.append(operands[0]))
+    MACHINE.summed(left, right, context())
+    MACHINE.summed(left[..., ::2], right[..., :8:2], context())
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("channels", "filters"), [(32, 32), (48, 40), (16, 20)])
+@pytest.mark.parametrize("pool", [1, 2])
+def test_convolutions_by_winograds_way(channels: int, filters: int, pool: int) -> None:
+    rng = np.random.default_rng(channels)
+    layers: list[Layer] = [Conv2D(filters, 3, padding=1), *([MaxPool2D(2)] if pool > 1 else []), ReLU()]
+    check(layers, (channels, 8, 7), CompiledConvKernel, 33, True, rng)
+
+
 def random_layers(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, ...], Kind]:
     activation: Layer = ReLU() if rng.integers(2) else LeakyReLU(0.1)
     tail = [activation][: rng.integers(2)]
@@ -104,15 +136,14 @@ def random_layers(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, ...
     return [conv, *pool, *tail], shape, CompiledConvKernel
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_kernels_made_of_products_equal_their_layers(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    layers, shape, kind = random_layers(rng)
-    out_shape: tuple[int, ...] = shape
+def check(
+    layers: list[Layer], shape: tuple[int, ...], kind: Kind, samples: int, needs_dx: bool, rng: np.random.Generator
+) -> None:
+    """The kernel against the plain layers, forward and backward."""
+    out_shape = shape
     for layer in layers:
         out_shape = layer.build(out_shape, rng)
     fill(layers[0], rng.standard_normal)
-    samples, needs_dx = int(rng.choice([2, 7, 32, 33])), bool(rng.integers(2))
     x, dy = numbers(rng, samples, *shape), numbers(rng, samples, *out_shape)
     found = kind.take(layers, needs_dx)
     assert found is not None
@@ -127,6 +158,21 @@ def test_kernels_made_of_products_equal_their_layers(seed: int) -> None:
     assert dx is None or near(dx, expected_dx)
     for name, gradient in expected.items():
         assert near(grads[name], gradient), name
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_kernels_made_of_products_equal_their_layers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layers, shape, kind = random_layers(rng)
+    check(layers, shape, kind, int(rng.choice([2, 7, 32, 33])), bool(rng.integers(2)), rng)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor has no shorter vectors")
+@pytest.mark.parametrize("kind", ["avx2", pytest.param("sse", marks=pytest.mark.full)])
+def test_loops_for_processors_with_shorter_vectors(kind: str, tmp_path: Path) -> None:
+    child = [sys.executable, "-m", "tests.network.narrow_vectors_child", kind]
+    done = subprocess.run(child, capture_output=True, text=True, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)})
+    assert done.stdout == f"{kind} is right\n", done.stderr
 
 
 def test_vectors_of_eight_numbers_are_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:

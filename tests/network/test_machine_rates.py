@@ -30,12 +30,17 @@ def test_rates_are_operations_and_bytes_by_the_least_time(monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("compiled_kernels")
 def test_products_of_compiled_kernels_count_where_they_are_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """BLAS takes 4 s, the machine code 2 s or 8 s."""
+    monkeypatch.setattr(module, "has_avx512", lambda: True)
     for own, least in ((2.0, 2.0), (8.0, 4.0)):
         readings = [reading for seconds in (4.0, own) for _ in range(module.TIMES) for reading in (0.0, seconds)]
         clock = iter(readings)
         monkeypatch.setattr("time.perf_counter", lambda clock=clock: next(clock))
         assert product_rate(compiled=True) == pytest.approx(2e-9 * module.SIDE**3 / least)
         assert not list(clock)
+    monkeypatch.setattr(module, "has_avx512", lambda: False)  # no kernel uses them then
+    clock = iter([0.0, 4.0] * module.TIMES)
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    assert product_rate(compiled=True) == pytest.approx(2e-9 * module.SIDE**3 / 4)
 
 
 def test_both_are_measured() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_context import TileContext, Workspace
+from cnnkit.network.kernels.compiled.machine_code import has_avx512
 from cnnkit.network.kernels.compiled.machine_products import MACHINE
 
 SIDE, COPIED_BYTES, TIMES = 512, 64 << 20, 25
@@ -46,7 +47,7 @@ class MachineRates:
 
 
 def machine_rates(dtype: np.dtype[Any], *, compiled: bool = False) -> MachineRates:
-    """Measure both, in 0.2 s, for numbers of this dtype; compiled: whether the products of compiled kernels count."""
+    """Measure both, in less than 0.5 s, for numbers of this dtype; compiled: whether compiled products count."""
     return MachineRates(product_rate(dtype, compiled=compiled), copy_rate())
 
 
@@ -60,7 +61,7 @@ def product_rate(dtype: np.dtype[Any] = FLOAT, *, compiled: bool = False) -> flo
     ctx = TileContext(Workspace(y.dtype), False, ())
     with one_blas_thread():
         seconds = _best(lambda: np.matmul(a, b, out=y))
-        if compiled:
+        if compiled and has_avx512():
             seconds = min(seconds, _best(lambda: MACHINE.product(a, b, y, ctx)))
     return 2e-9 * SIDE**3 / seconds
 

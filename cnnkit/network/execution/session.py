@@ -23,7 +23,7 @@ from cnnkit.network.execution.parameter_groups import Groups, ParameterGroups
 from cnnkit.network.execution.threads import one_blas_thread
 from cnnkit.network.execution.tile_pass import TilePass, to_end, to_stop
 from cnnkit.network.execution.weight_rules import Constraints, Penalties
-from cnnkit.network.kernels.compiled.optimizer_kernels import update as compiled_update
+from cnnkit.network.kernels.compiled.optimizer_kernels import CompiledUpdates
 from cnnkit.types import Array, Samples, Shape
 
 SLOT_BYTES = 64 << 20
@@ -59,6 +59,7 @@ class Session:
         self.samples = samples
         self.objective = objective
         self.optimizer = optimizer
+        self._compiled = CompiledUpdates() if engine.compiled else None
         self.tile = engine.tile_for(batch_size)
         self.tiles = -(-batch_size // self.tile)
         """In how many tiles a full batch is cut."""
@@ -112,7 +113,7 @@ class Session:
 
         lr: the rate of this step, after the schedule; number: of this update, 1 for the first.
         """
-        self.move(0, lr, number, scale)
+        self.move(0, float(lr), number, float(scale))  # NumPy's own float64 would have it compute in float64
         self.hold()
 
     def hold(self) -> None:
@@ -183,7 +184,8 @@ class Session:
         parameters = self.engine.parameters.vector
 
         def call(optimizer: Optimizer, params: Array, grads: Array, state: dict[str, Array]) -> None:
-            if not (self.engine.compiled and compiled_update(optimizer, params, grads, state, lr, number)):
+            compiled = self._compiled
+            if not (compiled and compiled.update(optimizer, params, grads, state, lr, number)):
                 move(optimizer, params, grads, state, lr, number)
 
         for part, shape in self.shares(worker):

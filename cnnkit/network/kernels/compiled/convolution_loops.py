@@ -23,8 +23,11 @@ from cnnkit.network.kernels.compiled.pooling_loops import (
     unpool_run,
 )
 from cnnkit.network.kernels.compiled.vector_code import LANES, shifted
-from cnnkit.network.kernels.compiled.weight_gradient_loops import weight_gradient
+from cnnkit.network.kernels.compiled.weight_gradient_loops import add_sums, weight_gradient
 from cnnkit.types import Array
+
+ROWS_AT_ONCE = 8
+"""Rows of pooled output whose products are added up in one sum of float32: longer ones lose digits."""
 
 
 @inner
@@ -242,13 +245,13 @@ def convolution_backward(
 
     spread: gets the gradient of the correlation of groups at once, in planes that begin at `spread_begin`;
     `spread_next` is from a row of y to the next, 0 to overwrite it; lines: (AT_ONCE * samples of a row of dx,) and
-    sums: a vector for each weight, are overwritten. parts: of dx, each as `PART` says, none for no dx, then the places
-    of their taps in `spread`; turned: their weights, (groups * channels, taps) each, then a zero for each channel of
-    groups at once.
+    sums: a vector for each weight of groups at once, are overwritten. parts: of dx, each as `PART` says, none for no
+    dx, then the places of their taps in `spread`; turned: their weights, (groups * channels, taps) each, then a zero
+    for each channel of groups at once.
     """
     length, plane = width * pool * samples, plane_height * plane_width * samples
-    for n in range(groups * filters * taps * LANES):
-        sums[n] = 0
+    for n in range(groups * filters * taps):
+        dweight[n] = 0
     for g in range(0, groups, at_once):
         count = min(at_once, groups - g)
         if is_copied:
@@ -264,6 +267,8 @@ def convolution_backward(
                 samples,
                 planes,
             )
+        for n in range(count * filters * taps * LANES):
+            sums[n] = 0
         for p in range(height):
             begin = spread_begin + p * spread_next
             for q in range(width):
@@ -290,8 +295,10 @@ def convolution_backward(
                     filters,
                     channels * plane,
                     sums,
-                    g * filters * taps * LANES,
+                    0,
                 )
+            if p % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 or p == height - 1:
+                add_sums(sums, count * filters * taps, dweight, g * filters * taps)
         for part in range(0, count_of_parts * PART, PART):
             of_part = parts[part]
             _correlation(
@@ -323,8 +330,3 @@ def convolution_backward(
                 parts[part + 6] * samples,
                 parts[part + 7] * samples,
             )
-    for n in range(groups * filters * taps):
-        total = float32(0)
-        for lane in range(LANES):
-            total += sums[n * LANES + lane]
-        dweight[n] = total

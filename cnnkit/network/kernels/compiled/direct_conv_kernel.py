@@ -165,7 +165,7 @@ class DirectConvKernel:
             spread.shape[2] * samples,
             step,
             ctx.empty((AT_ONCE * max(self.columns.length, self.epilogue.pool) * samples,)),
-            ctx.empty((weight.size * MOST_LANES,)),
+            ctx.empty((at_once * weight[:filters].size * MOST_LANES,)),
             dweight,
             dbias,
             *parts,

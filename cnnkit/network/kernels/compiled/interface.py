@@ -73,19 +73,13 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "optimizer_loops": {
         "adam": (
             *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, COUNT),  # params, grads, mean, square, largest, count
-            *(
-                NUMBER,
-                NUMBER,
-                NUMBER,
-                NUMBER,
-                NUMBER,
-                NUMBER,
-                COUNT,
-            ),  # beta1 and 2, epsilon, rate, shrinks_by, decay, keeps
+            *(NUMBER, NUMBER, NUMBER, NUMBER, NUMBER),  # beta1, beta2, epsilon, rate, shrinks_by
+            *(NUMBER, COUNT, COUNT),  # decay, decays, keeps_largest
         ),
         "gradient_descent": (
             *(FLOATS, FLOATS, FLOATS, COUNT),  # params, grads, velocity, count
-            *(NUMBER, NUMBER, NUMBER, COUNT),  # rate, momentum, decay, looks_ahead
+            *(NUMBER, NUMBER, NUMBER),  # rate, momentum, decay
+            *(COUNT, COUNT, COUNT),  # has_momentum, decays, looks_ahead
         ),
     },
     "product_loops": {

@@ -65,7 +65,7 @@ class Functions:
             self._engine.add_object_file(llvm.ObjectFileRef.from_path(str(place / f"{name}.o")))
         self._engine.finalize_object()
         self._functions = {
-            name: Function(self._engine.get_function_address(symbols[name][0]), arguments)
+            name: Function(self._engine, symbols[name][0], arguments)
             for of_module in ARGUMENTS.values()
             for name, arguments in of_module.items()
         }
@@ -77,10 +77,14 @@ class Functions:
 class Function:
     """Machine code that takes numbers, and the first elements of contiguous arrays."""
 
-    def __init__(self, address: int, arguments: Sequence[str]) -> None:
+    def __init__(self, engine: Any, symbol: str, arguments: Sequence[str]) -> None:
+        """engine: LLVM's, which has the code as long as somebody refers to it."""
+        self._engine = engine
         kinds: dict[str, Any] = {COUNT: ctypes.c_ssize_t, NUMBER: ctypes.c_float}
         types = [kinds.get(one, ctypes.c_void_p) for one in arguments]
-        self._code = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)(address)
+        self._code = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)(
+            engine.get_function_address(symbol)
+        )
         self._dtypes = [None if one in kinds else np.dtype(one) for one in arguments]
         self._room = ctypes.create_string_buffer(RESULT_BYTES)
         self._result = ctypes.addressof(self._room)

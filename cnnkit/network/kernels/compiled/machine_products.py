@@ -80,10 +80,13 @@ class Layout:
 def _layout(
     a_shape: Shape, a: Shape, b_shape: Shape, b: Shape, shape: Shape, c: Shape, dtypes: tuple[np.dtype[Any], ...]
 ) -> Layout | None:
-    """Of a product, by the shapes and the strides of its operands; None for what BLAS should do."""
+    """Of a product, by the shapes and the strides of its operands; None for what BLAS should do, or refuse."""
     *lead, rows, columns = shape
     depth = a_shape[-1]
-    if any(dtype != FLOAT for dtype in dtypes) or math.prod((*shape, depth)) < FEWEST:
+    fits = a_shape[-2:] == (rows, depth) and b_shape[-2:] == (depth, columns) and len(lead) <= AXES
+    if not fits or any(dtype != FLOAT for dtype in dtypes) or math.prod((*shape, depth)) < FEWEST:
+        return None
+    if c[-1] != ITEM or ITEM not in b[-2:]:
         return None
     axes = [
         (length, _step(a_shape, a, axis), _step(b_shape, b, axis), c[axis])
@@ -99,10 +102,11 @@ def _layout_of_sums(
     left_shape: Shape, left: Shape, right_shape: Shape, right: Shape, dtypes: tuple[np.dtype[Any], ...]
 ) -> Layout | None:
     """Of sums of products, whose second operand is transposed; the result is contiguous."""
-    if any(dtype != FLOAT for dtype in dtypes):
-        return None
     batch, stack, shifts, rows, depth = left_shape
     columns = right_shape[2]
+    fits = right_shape == (batch, stack, columns, depth) and left[-1] == right[-1] == ITEM
+    if not fits or any(dtype != FLOAT for dtype in dtypes):
+        return None
     row = columns * ITEM
     axes = [
         (1, 0, 0, 0),

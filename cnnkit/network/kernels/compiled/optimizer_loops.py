@@ -19,13 +19,14 @@ def adam(
     rate: float,
     shrinks_by: float,
     decay: float,
+    decays: int,
     keeps_largest: int,
 ) -> None:
     """`Adam.update` and `AdamW.update`; largest: of amsgrad, else anything."""
     for i in range(count):
         p = params[i] * shrinks_by
         g = grads[i]
-        if decay != 0:
+        if decays != 0:
             g += decay * p
         m = mean[i] * beta1 + g
         mean[i] = m
@@ -45,15 +46,17 @@ def gradient_descent(
     rate: float,
     momentum: float,
     decay: float,
+    has_momentum: int,
+    decays: int,
     looks_ahead: int,
 ) -> None:
     """`SGD.update`; velocity: with momentum, else anything."""
     for i in range(count):
         p, g = params[i], grads[i]
-        if decay != 0:
+        if decays != 0:
             g += decay * p
         move = g
-        if momentum != 0:
+        if has_momentum != 0:
             move = velocity[i] * momentum + g
             velocity[i] = move
         if looks_ahead != 0:

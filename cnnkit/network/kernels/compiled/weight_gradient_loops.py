@@ -1,9 +1,11 @@
 """The gradient of a convolution's weights: sums of products along the rows of its output.
 
-Each is kept in as many sums as a vector has numbers, from row to row; they are added together at the end.
+Each is kept in as many sums as a vector has numbers, for some rows; then they are added together.
 """
 
 from __future__ import annotations
+
+from numba import float32
 
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.network.kernels.compiled.vector_code import LANES, SUMS, gradient_block, shifted
@@ -74,3 +76,14 @@ def weight_gradient(
                         one_one_partly(a_end, plane, b_end, of_taps, into, row, rest)
                 k += 1
         f += ROWS if many else 1
+
+
+@inner
+def add_sums(sums: Array, count: int, dweight: Array, first: int) -> None:
+    """Add each vector of sums to dweight, from `first` on, and begin it again."""
+    for n in range(count):
+        total = float32(0)
+        for lane in range(LANES):
+            total += sums[n * LANES + lane]
+            sums[n * LANES + lane] = 0
+        dweight[first + n] += total
