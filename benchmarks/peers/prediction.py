@@ -1,7 +1,8 @@
-"""Prediction of probabilities from raw images; variants: "cnnkit", "torch", "onnxruntime"."""
+"""Prediction of probabilities from raw images; variants: "cnnkit", "cnnkit compiled", "torch", "onnxruntime"."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -13,7 +14,14 @@ Predict = Callable[[Array], Array]
 
 
 def cnnkit(job: Job) -> Predict:
-    """The model itself."""
+    """The model itself, with NumPy's kernels."""
+    os.environ["CNNKIT_KERNELS"] = "numpy"
+    return job.model().predict_proba
+
+
+def cnnkit_compiled(job: Job) -> Predict:
+    """The model itself, by machine code."""
+    os.environ["CNNKIT_KERNELS"] = "compiled"
     return job.model().predict_proba
 
 
@@ -48,14 +56,22 @@ def onnxruntime(job: Job) -> Predict:
     return lambda x: session.run(["probabilities"], {name: x})[0]
 
 
-VARIANTS = {"cnnkit": cnnkit, "torch": torch, "onnxruntime": onnxruntime}
+VARIANTS: dict[str, tuple[str, Callable[[Job], Predict]]] = {
+    "cnnkit": ("cnnkit", cnnkit),
+    "cnnkit compiled": ("numba", cnnkit_compiled),
+    "torch": ("torch", torch),
+    "onnxruntime": ("onnxruntime", onnxruntime),
+}
+"""Of each the distribution that it needs, and what makes it."""
 
 
 def main(job: Job, turns: Turns) -> None:
     """Predict all samples, batch by batch, in each turn."""
-    turns.versions = {job.variant: version(job.variant)}
-    predict = VARIANTS[job.variant](job)
+    needed, made = VARIANTS[job.variant]
+    turns.versions = {needed: version(needed)}
+    predict = made(job)
     x = job.train().x
+    predict(x[:1])  # what is made when a model is first asked
     for _ in turns:
         for start in range(0, len(x), job.batch):
             last = predict(x[start : start + job.batch])

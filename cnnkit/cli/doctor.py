@@ -48,10 +48,10 @@ def doctor(
     from cnnkit.errors import ConfigError
     from cnnkit.network import available_cores
     from cnnkit.network.execution.machine_rates import product_rate
+    from cnnkit.network.kernels.compiled.choice import require
     from cnnkit.registry import Registry
     from cnnkit.registry.environment import system
     from cnnkit.registry.trust import ENVIRONMENT, trusted
-    from cnnkit.training.kernel_choice import require
 
     with waiting("measuring the kernels"):
         measured = blas_tuning.tune() if tune else {}  # before the setting is read

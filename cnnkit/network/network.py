@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,7 @@ from cnnkit.network.graph.parameter_limit import Building, Limit, MemoryLimit
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.graph.summary import Summary
 from cnnkit.network.graph.weight_transfer import WeightTransfer, take
+from cnnkit.network.kernels.compiled.choice import predicts_compiled
 from cnnkit.network.ownership import own, refuse_owned
 from cnnkit.types import (
     FITTED,
@@ -174,9 +176,9 @@ class Network(Configured):
         """An engine that gives what a loss takes; frozen: the nodes that are not trained; compiled: as of `Engine`."""
         return self._engine_of(with_logits(self.nodes, loss), frozen, compiled=compiled)
 
-    def _engine_of(self, nodes: list[Node], frozen: Collection[int], *, compiled: bool = False) -> Engine:
+    def _engine_of(self, nodes: list[Node], frozen: Collection[int], **kernels: bool) -> Engine:
         axes = len(self.input_shape)
-        return Engine(with_frozen(nodes, frozen), self.parameters, self.preprocessing, axes, compiled=compiled)
+        return Engine(with_frozen(nodes, frozen), self.parameters, self.preprocessing, axes, **kernels)
 
     @property
     def has_probabilities(self) -> bool:
@@ -320,13 +322,21 @@ class Network(Configured):
         return f"{type(self).__name__}({self._given()!r}, input_shape={self.input_shape})"
 
     def _run(self, x: Inputs, *, logits: bool) -> Array:
-        return self._engine(logits=logits).predict(self._taken(x), available_cores())
+        taken = self._taken(x)
+        return self._engine(logits=logits).predict(taken, available_cores() if len(taken) > 1 else 1)
 
     def _engine(self, *, logits: bool) -> Engine:
         made = self._engines.get(logits)
         if made is None or made[0] is not self.task:
-            made = self._engines[logits] = self.task, self.engine(logits=logits)
+            nodes = with_logits(self.nodes, self.task) if logits else self.nodes
+            engine = self._engine_of(nodes, (), predicts_compiled=self._predicts_compiled)
+            made = self._engines[logits] = self.task, engine
         return made[1]
+
+    @functools.cached_property
+    def _predicts_compiled(self) -> bool:
+        """From its first prediction on, so that the same inputs get the same bits."""
+        return predicts_compiled()
 
     def _arrays(self) -> list[tuple[str, Array]]:
         return [

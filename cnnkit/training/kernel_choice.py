@@ -6,24 +6,20 @@ at once with NumPy's, to its end, and a process in the background compiles for t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from cnnkit.components.declared import layer_cost
-from cnnkit.errors import ConfigError
 from cnnkit.network.execution.plan import plan
 from cnnkit.network.kernels import COMPILED
 from cnnkit.network.kernels.compiled import machine_code
-from cnnkit.waiting_line import waiting
+from cnnkit.network.kernels.compiled.choice import by_environment, require
 
 if TYPE_CHECKING:
     from cnnkit.network import Network
     from cnnkit.training.recipe import Recipe
 
 Kernels = Literal["numpy", "compiled"]
-VARIABLE = "CNNKIT_KERNELS"
-CHOICES = "auto", "numpy", "compiled"
 WORTH = 5e9
 """Multiplications by compiled kernels in a training, below which loading machine code takes longer than it saves."""
 
@@ -34,7 +30,7 @@ def chosen(kernels: Kernels | None, products: float, warn: Callable[[str], None]
     kernels: what its options say; products: as of `products_of`; warn: is told what does not
     work. Raises ConfigError for compiled ones that there cannot be, and for another word in CNNKIT_KERNELS.
     """
-    wanted = kernels or _by_environment()
+    wanted = kernels or by_environment()
     if wanted == "compiled":
         require()
         return "compiled"
@@ -55,17 +51,6 @@ def with_kernels(recipe: Recipe, products: float, warn: Callable[[str], None]) -
     return recipe if recipe.train.kernels or found == "numpy" else recipe.override({"train.kernels": found})
 
 
-def require() -> None:
-    """Have the compiled kernels ready, compiling them now if need be. Raises ConfigError, saying why they are not."""
-    try:
-        if not machine_code.is_ready():
-            with waiting("compiling the kernels"):
-                machine_code.make()
-        machine_code.functions()
-    except machine_code.MachineCodeError as error:
-        raise ConfigError(f"there are no compiled kernels: {error}") from error
-
-
 def are_there(warn: Callable[[str], None]) -> bool:
     """Whether compiled kernels are loaded; begins to compile them if they are not there."""
     if machine_code.unavailable():
@@ -84,10 +69,3 @@ def are_there(warn: Callable[[str], None]) -> bool:
         warn(f"compiled kernels are not used, they cannot be loaded: {error}")
         return False
     return True
-
-
-def _by_environment() -> str:
-    given = os.environ.get(VARIABLE) or "auto"
-    if given not in CHOICES:
-        raise ConfigError(f"{VARIABLE} is {given!r:.80}; expected one of {', '.join(CHOICES)}")
-    return given

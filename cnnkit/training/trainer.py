@@ -22,6 +22,7 @@ from cnnkit.network import (
     busy_workers,
     training_session,
 )
+from cnnkit.network.kernels.compiled.choice import require
 from cnnkit.option_declaration import Option
 from cnnkit.option_values import whole_or_none
 from cnnkit.training.checkpoint import Checkpoints
@@ -38,7 +39,7 @@ from cnnkit.training.data_checks import (
 )
 from cnnkit.training.groups import groups_of
 from cnnkit.training.interruption import StopRequest, stop_on_interrupt
-from cnnkit.training.kernel_choice import Kernels, chosen, products_of, require
+from cnnkit.training.kernel_choice import Kernels, chosen, products_of
 from cnnkit.training.loop import STOPPED, Loop
 from cnnkit.training.notebook_progress import shown
 from cnnkit.training.overview import TrainingOverview

@@ -149,7 +149,7 @@ def test_tiles_of_a_batch_that_wait_for_each_other_are_counted_once() -> None:
 
 @pytest.mark.usefixtures("compiled_kernels")
 def test_compiled_kernels_count_as_the_layers_that_they_run() -> None:
-    from cnnkit.training.kernel_choice import require
+    from cnnkit.network.kernels.compiled.choice import require
 
     require()
     layers = "Conv2D(4, 3)", "ReLU()", "MaxPool2D(2)", "Conv2D(4, 2)", "Flatten()", "Dense(5)"

@@ -6,13 +6,12 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnnkit.components import CollectingMetric
 from cnnkit.components.error_naming import Naming
-from cnnkit.errors import ShapeError
 from cnnkit.layers.layout import empty_pixels
 from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.cost import Cost, cost_of
@@ -25,7 +24,10 @@ from cnnkit.network.execution.tile_pass import Arithmetic, TilePass, side_by_sid
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.kernels.layout import samples_fastest
-from cnnkit.types import Array, Batch, Cache, Grads, Inputs, Preprocessing, Samples
+from cnnkit.types import Array, Batch, Cache, Inputs, Preprocessing, Samples
+
+if TYPE_CHECKING:
+    from cnnkit.network.execution.compiled_prediction import CompiledPrediction
 
 FORWARD, BACKWARD = "forward pass", "backward pass"
 MIN_TILE, MIDDLE_TILE, MAX_TILE = 32, 64, 128
@@ -56,10 +58,11 @@ class Engine:
         input_axes: int,
         *,
         compiled: bool = False,
+        predicts_compiled: bool = False,
     ) -> None:
-        """compiled: whether a training uses compiled kernels; a prediction never does."""
+        """compiled: whether a training uses compiled kernels; predicts_compiled: whether predictions do."""
         self.nodes = list(nodes)
-        self.compiled = compiled
+        self.compiled, self._predicts_compiled = compiled, predicts_compiled
         self.parameters = parameters
         self.dtype: np.dtype[Any] = parameters.vector.dtype
         largest_output = max(math.prod(node.out_shape) for node in nodes) * self.dtype.itemsize
@@ -153,9 +156,15 @@ class Engine:
         """
         threads = self.cost.threads(len(x), self.largest_prediction_tile, workers, kept=len(x))
         y = np.empty((len(x), *self.nodes[-1].out_shape), self.dtype)
-        prediction = self._prediction_steps()
+        machine_code = self._machine_code
+        if machine_code and not machine_code.suits(len(x)):
+            machine_code = None
+        prediction = [] if machine_code else self._prediction_steps()
 
         def one(tile: slice) -> None:
+            if machine_code:
+                machine_code.run(x[tile], y[tile])
+                return
             workspace = self._take_workspace()
             y[tile] = self._predict(prediction, x[tile], workspace)
             self.workspaces.append(workspace)
@@ -216,7 +225,7 @@ class Engine:
         caches: list[Cache] = []
         for step in self.steps:
             ctx.enter(step.node.index)
-            inputs = _taken(step, values)
+            inputs = step.taken_from(values)
             with Naming(step.node, FORWARD):
                 y, cache = yield from forward(step.operation, inputs, ctx)
                 step.check_output(y, len(positions))
@@ -248,7 +257,7 @@ class Engine:
             with Naming(step.node, BACKWARD):
                 dxs, grads = yield from backward(step.operation, dy, cache, ctx)
                 step.check_gradients(dxs, len(positions))
-                _keep(step.node, grads, places, added=added)
+                step.keep(grads, places, added=added)
             for source, dx in zip(step.node.inputs, dxs, strict=True):
                 if source != INPUT and dx is not None:
                     dx = samples_fastest(dx, ctx)
@@ -302,10 +311,12 @@ class Engine:
 
     def _prediction_steps(self) -> list[Step]:
         """The steps of a prediction, with the present parameters."""
-        with Arithmetic():
-            for fold in self._prediction.folds:
-                fold.refresh()
-        return self._prediction.steps
+        prediction = self._compiled_prediction if self._predicts_compiled else self._prediction
+        if prediction.folds:
+            with Arithmetic():
+                for fold in prediction.folds:
+                    fold.refresh()
+        return prediction.steps
 
     @functools.cached_property
     def cost(self) -> Cost:
@@ -324,6 +335,18 @@ class Engine:
     def _prediction(self) -> Plan:
         return plan(self.nodes, prediction=True)
 
+    @functools.cached_property
+    def _compiled_prediction(self) -> Plan:
+        return plan(self.nodes, prediction=True, compiled=True)
+
+    @functools.cached_property
+    def _machine_code(self) -> CompiledPrediction | None:
+        if not self._predicts_compiled:
+            return None
+        from cnnkit.network.execution.compiled_prediction import compiled_prediction  # few need what it imports
+
+        return compiled_prediction(self._prediction, self.parameters, self.preprocessing, KEPT_BYTES)
+
     def _predict(self, steps: Sequence[Step], x: Array, workspace: Workspace) -> Array:
         ctx = TileContext(workspace, False, (), len(x))
         with Arithmetic():
@@ -337,7 +360,7 @@ class Engine:
             for step in steps:
                 naming.what = node = step.node
                 ctx.enter(node.index)
-                xs = _taken(step, values)
+                xs = step.taken_from(values)
                 y = step.operation.forward(xs, ctx)[0]
                 step.check_output(y, len(xs[0]))
                 values[step.output] = samples_fastest(y, ctx)
@@ -372,24 +395,3 @@ def _wanted_tile(batch_size: int) -> int:
 
 def _power_of_two(n: int) -> int:
     return 1 << max(0, n.bit_length() - 1)
-
-
-def _keep(node: Node, grads: Grads, places: dict[str, Array], *, added: bool) -> None:
-    """Copy the gradients of a node's parameters to their places, unless they are there already, or add them."""
-    if grads.keys() != places.keys() or any(grads[name].shape != place.shape for name, place in places.items()):
-        expected = {name: place.shape for name, place in places.items()}
-        found = {name: grad.shape for name, grad in grads.items()}
-        raise ShapeError(f"{node}: backward must return a gradient for each parameter, {expected}; it returned {found}")
-    for name, place in places.items():
-        if added:
-            place += grads[name]
-        elif grads[name] is not place:
-            place[...] = grads[name]
-
-
-def _taken(step: Step, values: dict[int, Array]) -> list[Array]:
-    """The inputs of a step; those that no later step takes leave `values`."""
-    inputs = [values[source] for source in step.node.inputs]
-    for source in step.last_use_of:
-        del values[source]
-    return inputs

@@ -9,7 +9,7 @@ from typing import Any
 
 from cnnkit.components import Layer
 from cnnkit.components.value_description import described
-from cnnkit.errors import ContractError
+from cnnkit.errors import ContractError, ShapeError
 from cnnkit.layers import BatchNorm2D, Conv2D
 from cnnkit.layers.conv import CONVOLUTIONS
 from cnnkit.layers.reparametrised import is_reparametrised
@@ -18,7 +18,7 @@ from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.network.kernels import kernel_for
 from cnnkit.network.kernels.batchnorm_folding import Fold
 from cnnkit.network.kernels.computed_weights import ComputedWeights
-from cnnkit.types import Array, Shape
+from cnnkit.types import Array, Grads, Shape
 
 MAX_STEP_LAYERS = 4
 """Layers that a step takes at most: a convolution with batch normalisation, rectifier and pooling."""
@@ -70,6 +70,27 @@ class Step:
             f"backward must return the gradient of each branch, of shapes {expected}; it returned "
             f"{described(tuple(dxs))}"
         )
+
+    def keep(self, grads: Grads, places: dict[str, Array], *, added: bool) -> None:
+        """Copy the gradients of its parameters to their places, unless they are there already, or add them."""
+        if grads.keys() != places.keys() or any(grads[name].shape != place.shape for name, place in places.items()):
+            expected = {name: place.shape for name, place in places.items()}
+            found = {name: grad.shape for name, grad in grads.items()}
+            raise ShapeError(
+                f"{self.node}: backward must return a gradient for each parameter, {expected}; it returned {found}"
+            )
+        for name, place in places.items():
+            if added:
+                place += grads[name]
+            elif grads[name] is not place:
+                place[...] = grads[name]
+
+    def taken_from(self, values: dict[int, Array]) -> list[Array]:
+        """The inputs of the step; those that no later step takes leave `values`."""
+        inputs = [values[source] for source in self.node.inputs]
+        for source in self.last_use_of:
+            del values[source]
+        return inputs
 
 
 @dataclass(frozen=True)

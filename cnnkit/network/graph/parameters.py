@@ -85,6 +85,13 @@ class Parameters:
                     f"place, params[{entry.name!r}][...] = new"
                 )
 
+    def are_in_place(self) -> bool:
+        """Whether all layers have the arrays that are trained, as `require_in_place` wants them."""
+        return all(
+            layer.params.get(entry.name) is view
+            for entry, (_, layer), view in zip(self.entries, self._places, self._views, strict=True)
+        )
+
     def of_node(self, index: int) -> list[Entry]:
         """The entries of one node's parameters, in their order."""
         return self._by_node.get(self._owner.get(index, index), [])

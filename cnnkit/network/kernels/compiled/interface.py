@@ -82,6 +82,12 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
             *(COUNT, COUNT, COUNT),  # has_momentum, decays, looks_ahead
         ),
     },
+    "prediction_loops": {
+        "predict": (
+            *(PLACES, COUNT, FLOATS, PLACES),  # program, steps, numbers, offsets
+            *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, COUNT),  # vector, statistics, given, memory, found, count
+        ),
+    },
     "product_loops": {
         "product": (FLOATS, FLOATS, FLOATS, FLOATS, PLACES),  # a, b, c, panel, layout
     },

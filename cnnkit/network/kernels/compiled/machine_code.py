@@ -270,13 +270,22 @@ def _compiled() -> dict[str, tuple[str, bytes]]:
         depthwise_loops,
         norm_loops,
         optimizer_loops,
+        prediction_loops,
         product_loops,
         sample_norm_loops,
     )
     from cnnkit.network.kernels.compiled.jit import compiled
 
     made: dict[str, tuple[str, bytes]] = {}
-    for module in (convolution_loops, depthwise_loops, norm_loops, optimizer_loops, product_loops, sample_norm_loops):
+    for module in (
+        convolution_loops,
+        depthwise_loops,
+        norm_loops,
+        optimizer_loops,
+        prediction_loops,
+        product_loops,
+        sample_norm_loops,
+    ):
         module_name = module.__name__.rpartition(".")[2]
         for name, arguments in ARGUMENTS[module_name].items():
             made[name] = compiled(getattr(module, name), arguments, exact=module_name in EXACT)
