@@ -122,6 +122,8 @@ def spread(values: Array, pixels: Array, ctx: Context) -> Array:
 
     NumPy is twice as fast with it as with the (C, 1) that it equals, because its inner loop is longer.
     """
+    if pixels.shape[3] == 1 and values.dtype == pixels.dtype:
+        return values
     memory = ctx.empty(pixels.shape[2:])
     memory[...] = values[:, None]
     return memory.reshape(-1)
