@@ -117,6 +117,16 @@ def test_convolutions_by_winograds_way(channels: int, filters: int, pool: int) -
     check(layers, (channels, 8, 7), CompiledConvKernel, 33, True, rng)
 
 
+@pytest.mark.parametrize(("channels", "filters"), [(17, 5), (5, 17), (24, 24)])
+@pytest.mark.parametrize("samples", [1, 33])
+@pytest.mark.parametrize("pool", [1, 2])
+def test_kernels_of_one_element(channels: int, filters: int, samples: int, pool: int) -> None:
+    """Where pooling leaves a row and a column out, not all pixels are met."""
+    layers: list[Layer] = [Conv2D(filters, 1), *([MaxPool2D(2)] if pool > 1 else []), ReLU()]
+    rng = np.random.default_rng(channels)
+    check(layers, (channels, 5, 7), CompiledConvKernel, samples, True, rng)
+
+
 def random_layers(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, ...], Kind]:
     activation: Layer = ReLU() if rng.integers(2) else LeakyReLU(0.1)
     tail = [activation][: rng.integers(2)]

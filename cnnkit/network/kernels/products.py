@@ -31,6 +31,9 @@ LINE = 16
 class Products(Protocol):
     """How kernels multiply matrices."""
 
+    packs: bool
+    """Whether operands are copied first, so that sums along few numbers take long."""
+
     def product(self, matrix: Array, stack: Array, out: Array, ctx: Context) -> None:
         """out = matrix @ stack.
 
@@ -51,6 +54,8 @@ class Products(Protocol):
 
 class BlasProducts:
     """Products by NumPy, which calls BLAS."""
+
+    packs = True
 
     def product(self, matrix: Array, stack: Array, out: Array, ctx: Context) -> None:
         """As `Products.product`, in pieces of some rows each."""

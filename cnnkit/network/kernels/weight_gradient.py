@@ -40,6 +40,8 @@ def weight_gradient(
     rows: Axis, columns: Axis, channels: int, filters: int, products: Products = BLAS
 ) -> WeightGradient:
     """The fastest way there is for these sizes."""
+    if not products.packs and PixelGradient.fits(rows, columns):
+        return PixelGradient(products)
     depth = channels * rows.size * columns.size
     if channels < FEW_CHANNELS and depth * filters <= UNPACKED_TRANSPOSED:
         return PatchGradient(rows, columns)
@@ -66,6 +68,29 @@ class PatchGradient:
             pixels = made.shape[0] * made.shape[1]
             total += np.matmul(constant(1, pixels, made.dtype), made.reshape(pixels, -1), out=part)  # the sum, by BLAS
         return total.reshape(across, size, channels, filters).transpose(3, 2, 1, 0)
+
+
+class PixelGradient:
+    """Sums of products of pixels as they lie, for kernels of one element; it equals
+
+    np.einsum("pqcn,pqfn->fc", x, dy)[:, :, None, None]
+    """
+
+    def __init__(self, products: Products) -> None:
+        self._products = products
+
+    @staticmethod
+    def fits(rows: Axis, columns: Axis) -> bool:
+        """Whether each pixel is met once."""
+        return all(axis.size == axis.stride == 1 and axis.before == axis.after == 0 for axis in (rows, columns))
+
+    def of(self, x: Array, dy: Array, ctx: Context) -> Array:
+        """As `WeightGradient.of`; of the two, the smaller one is transposed."""
+        x, dy = (pixels.reshape(-1, *pixels.shape[2:], copy=False) for pixels in (x, dy))
+        if x.shape[1] < dy.shape[1]:
+            return self._products.summed(dy[None, :, None], x[None], ctx).reshape(dy.shape[1], x.shape[1], 1, 1)
+        gradient: Array = self._products.summed(x[None, :, None], dy[None], ctx)[0, 0].T[..., None, None]
+        return gradient
 
 
 class LineGradient:

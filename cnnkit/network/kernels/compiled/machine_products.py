@@ -25,6 +25,8 @@ AXES = 3
 class MachineProducts:
     """Equals `BlasProducts`, up to the order of its sums; what is small, or not of float32, is left to that."""
 
+    packs = False
+
     @functools.cached_property
     def _product(self) -> Function:
         """Loaded when it is first called."""
