@@ -12,12 +12,11 @@ from cnnkit.components import Layer, Merge
 from cnnkit.network.kernels.compiled.direct_conv_kernel import (
     DirectConvKernel,
     activation_in_loops,
-    float32_pixels,
     zeros,
 )
 from cnnkit.network.kernels.compiled.interface import LINEAR
 from cnnkit.network.kernels.compiled.segments import Segments, segments_of_gradient, segments_of_output
-from cnnkit.network.kernels.layout import logical
+from cnnkit.network.kernels.layout import float32_pixels, logical
 from cnnkit.types import Array, Cache, Context, Grads
 
 LANES = 16

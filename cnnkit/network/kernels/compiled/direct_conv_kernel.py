@@ -17,15 +17,14 @@ from cnnkit.network.kernels.compiled.planes import GradientPlanes, Planes
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.epilogue import CappedRectifier, Epilogue, LeakyRectifier, Rectifier, epilogue_of
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
-from cnnkit.network.kernels.layout import logical, pixels_first
+from cnnkit.network.kernels.layout import float32_pixels, logical
 from cnnkit.network.kernels.window_axes import trimmed
 from cnnkit.types import Array, Cache, Context, Grads
 
-MOST_TAPS = 16 * 9
-"""Elements of a filter beyond which products of matrices are faster."""
-MOST_TAPS_BACK = 32 * 9
-"""As many in the other direction, of all filters for a channel: the products would have to be as long as that."""
-MOST_TAPS_BACK_AVX512 = 16 * 9
+MOST_TAPS = 16 * 9, 32 * 9
+"""Elements of a filter beyond which products of matrices are faster, and as many in the other direction, of all filters
+for a channel: the products would have to be as long as that."""
+MOST_TAPS_AVX512 = 32 * 9, 16 * 9
 """The same where compiled products are faster than those of BLAS; there are none for groups."""
 FEWEST_TAPS = 4
 """Of a kernel in one channel: a smaller one is a product of matrices as it is."""
@@ -82,10 +81,10 @@ class DirectConvKernel:
             return None
         weight = conv.params["weight"]
         epilogue, used = epilogue_of(layers[1:3], pools=conv.groups == 1)
-        most_back = MOST_TAPS_BACK_AVX512 if conv.groups == 1 and has_avx512() else MOST_TAPS_BACK
+        most, most_back = MOST_TAPS_AVX512 if conv.groups == 1 and has_avx512() else MOST_TAPS
         fits = (
             weight.dtype == np.float32
-            and FEWEST_TAPS <= weight[0, 0].size <= weight[0].size <= MOST_TAPS
+            and FEWEST_TAPS <= weight[0, 0].size <= weight[0].size <= most
             and (not needs_dx or weight[:, 0].size // conv.groups <= most_back)
             and epilogue.pool <= LARGEST_POOL
         )
@@ -210,16 +209,6 @@ class DirectConvKernel:
             turned[first : first + part.size].reshape(part.shape)[...] = part
             first += part.size
         return turned
-
-
-def float32_pixels(x: Array, ctx: Context) -> Array:
-    """As `pixels_first`, and in float32, which loops read: a layer of a plugin may give other numbers."""
-    pixels = pixels_first(x, ctx)
-    if pixels.dtype == np.float32:
-        return pixels
-    memory = ctx.empty(pixels.shape)
-    memory[...] = pixels
-    return memory
 
 
 def _clear_around(planes: Array, down: slice, across: slice) -> None:
