@@ -99,7 +99,8 @@ def sample_gradient_sums(
 ) -> None:
     """Add g * xhat to dscales and g to doffsets, and times the scale to products and sums, (parts, N).
 
-    g: dy before the activation.
+    g: dy before the activation. What is added up over samples has a loop of its own: one that also writes adds in
+    another order where two arrays lie close together.
     """
     for p in range(pixels):
         for c in range(channels):
@@ -112,8 +113,11 @@ def sample_gradient_sums(
                 passed = dy[run + n] * share(normal * scale + offset, slope, ceiling)
                 total += passed
                 product += passed * normal
-                sums[part + n] += passed * scale
-                products[part + n] += passed * scale * normal
+            for n in range(samples):
+                normal = _normal(x[run + n], means[part + n], inverses[part + n], rests[part + n])
+                passed = dy[run + n] * share(normal * scale + offset, slope, ceiling) * scale
+                sums[part + n] += passed
+                products[part + n] += passed * normal
             doffsets[at] += total
             dscales[at] += product
 
