@@ -6,20 +6,34 @@ is copied for them, and the sums of some filters stay in the processor's registe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.network.kernels.compiled.vector_code import LANES, MOST_ROWS, SUMS, block, shifted
 from cnnkit.types import Array
 
-OF_EIGHT, OF_FOUR, OF_TWO, OF_ONE = LANES * SUMS // 8, LANES * SUMS // 4, LANES * SUMS // 2, LANES * min(SUMS, 8)
-"""Numbers of a line in a block of so many filters."""
 
-eight = block(8, SUMS // 8, partial=False, gathered=True)
-four = block(4, SUMS // 4, partial=False, gathered=True)
-two = block(2, SUMS // 2, partial=False, gathered=True)
-one = block(1, min(SUMS, 8), partial=False, gathered=True)
-eight_partly, four_partly, two_partly, one_partly = (
-    block(rows, 1, partial=True, gathered=True) for rows in (8, 4, 2, 1)
-)
+def _lines_of(filters: int, vectors: int) -> Callable[..., None]:
+    """The loop for so many filters, whose sums of so many vectors of a line are in registers together."""
+    whole, part = block(filters, vectors, partial=False, gathered=True), block(filters, 1, partial=True, gathered=True)
+    width = LANES * vectors
+
+    @inner
+    def lines_of_filters(
+        lines: Array, line: int, length: int, x: Array, at: int, places: Array, taps: int, weight: Array, w: int
+    ) -> None:
+        n, a = 0, shifted(weight, w)
+        while n + width <= length:
+            whole(a, taps, 1, shifted(x, at + n), places, shifted(lines, line + n), length, taps, True, width)
+            n += width
+        while n < length:
+            part(a, taps, 1, shifted(x, at + n), places, shifted(lines, line + n), length, taps, True, length - n)
+            n += LANES
+
+    return lines_of_filters
+
+
+eight, four, two, one = (_lines_of(filters, min(8, SUMS // filters)) for filters in (8, 4, 2, 1))
 
 
 @inner
@@ -37,42 +51,14 @@ def correlate(
 ) -> None:
     """A line for each filter, one after the other, of x from `at` on; places: of the taps; w: where weights begin."""
     f = 0
-    while f < filters:
-        n, c = 0, line + f * length
-        a, left = shifted(weight, w + f * taps), filters - f
-        if MOST_ROWS == 8 and left >= 8:
-            while n + OF_EIGHT <= length:
-                eight(a, taps, 1, shifted(x, at + n), places, shifted(lines, c + n), length, taps, True, OF_EIGHT)
-                n += OF_EIGHT
-            while n < length:
-                rest = length - n
-                eight_partly(a, taps, 1, shifted(x, at + n), places, shifted(lines, c + n), length, taps, True, rest)
-                n += LANES
-            f += 8
-        elif left >= 4:
-            while n + OF_FOUR <= length:
-                four(a, taps, 1, shifted(x, at + n), places, shifted(lines, c + n), length, taps, True, OF_FOUR)
-                n += OF_FOUR
-            while n < length:
-                rest = length - n
-                four_partly(a, taps, 1, shifted(x, at + n), places, shifted(lines, c + n), length, taps, True, rest)
-                n += LANES
-            f += 4
-        elif left >= 2:
-            while n + OF_TWO <= length:
-                two(a, taps, 1, shifted(x, at + n), places, shifted(lines, c + n), length, taps, True, OF_TWO)
-                n += OF_TWO
-            while n < length:
-                rest = length - n
-                two_partly(a, taps, 1, shifted(x, at + n), places, shifted(lines, c + n), length, taps, True, rest)
-                n += LANES
-            f += 2
-        else:
-            while n + OF_ONE <= length:
-                one(a, taps, 1, shifted(x, at + n), places, shifted(lines, c + n), length, taps, True, OF_ONE)
-                n += OF_ONE
-            while n < length:
-                rest = length - n
-                one_partly(a, taps, 1, shifted(x, at + n), places, shifted(lines, c + n), length, taps, True, rest)
-                n += LANES
-            f += 1
+    while MOST_ROWS == 8 and f + 8 <= filters:
+        eight(lines, line + f * length, length, x, at, places, taps, weight, w + f * taps)
+        f += 8
+    while f + 4 <= filters:
+        four(lines, line + f * length, length, x, at, places, taps, weight, w + f * taps)
+        f += 4
+    if f + 2 <= filters:
+        two(lines, line + f * length, length, x, at, places, taps, weight, w + f * taps)
+        f += 2
+    if f < filters:
+        one(lines, line + f * length, length, x, at, places, taps, weight, w + f * taps)

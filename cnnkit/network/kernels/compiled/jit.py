@@ -48,8 +48,8 @@ def inner(function: F) -> F:
 def compiled(function: Callable[..., None], arguments: tuple[str, ...], *, exact: bool) -> Compiled:
     """The machine code of a function, for the processor that this runs on; exact: with no other rounding than written.
 
-    arguments: what each is, by the names of `interface`. Raises ConfigError for code that needs
-    more than itself: whoever loads it has no Numba.
+    arguments: what each is, by the names of `interface`. Raises ConfigError for code that needs more than itself:
+    whoever loads it has no Numba.
     """
     import llvmlite.binding as llvm
 

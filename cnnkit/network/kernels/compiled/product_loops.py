@@ -6,6 +6,8 @@ tile of samples.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cnnkit.network.kernels.compiled.interface import DEPTH
 from cnnkit.network.kernels.compiled.jit import inner
 from cnnkit.network.kernels.compiled.vector_code import LANES, MOST_ROWS, block, shifted, transpose_block
@@ -14,64 +16,47 @@ from cnnkit.types import Array
 WIDE = 2 * LANES
 """Columns of a panel."""
 
-eight, four, two, one = (block(rows, 2, partial=False) for rows in (8, 4, 2, 1))
-eight_partly, four_partly, two_partly, one_partly = (block(rows, 1, partial=True) for rows in (8, 4, 2, 1))
 
+def _panel(vectors: int, *, partial: bool) -> Callable[..., None]:
+    """The loop over all rows of the result, for so many vectors of its columns, or a part of one."""
+    eight, four, two, one = (block(rows, vectors, partial=partial) for rows in (8, 4, 2, 1))
+    has_eight = partial or MOST_ROWS == 8
 
-@inner
-def _wide_panel(
-    a: Array, a_row: int, a_column: int, b: Array, b_row: int, c: Array, c_row: int, rows: int, depth: int, begins: bool
-) -> None:
-    """All rows of the result, two vectors of its columns."""
-    row = 0
-    if MOST_ROWS == 8:
-        while row + 8 <= rows:
+    @inner
+    def rows_of_panel(
+        a: Array,
+        a_row: int,
+        a_column: int,
+        b: Array,
+        b_row: int,
+        c: Array,
+        c_row: int,
+        rows: int,
+        depth: int,
+        begins: bool,
+        columns: int,
+    ) -> None:
+        row = 0
+        while has_eight and row + 8 <= rows:
             x, y = shifted(a, row * a_row), shifted(c, row * c_row)
-            eight(x, a_row, a_column, b, b_row, y, c_row, depth, begins, WIDE)
+            eight(x, a_row, a_column, b, b_row, y, c_row, depth, begins, columns)
             row += 8
-    while row + 4 <= rows:
-        x, y = shifted(a, row * a_row), shifted(c, row * c_row)
-        four(x, a_row, a_column, b, b_row, y, c_row, depth, begins, WIDE)
-        row += 4
-    if row + 2 <= rows:
-        x, y = shifted(a, row * a_row), shifted(c, row * c_row)
-        two(x, a_row, a_column, b, b_row, y, c_row, depth, begins, WIDE)
-        row += 2
-    if row < rows:
-        one(shifted(a, row * a_row), a_row, a_column, b, b_row, shifted(c, row * c_row), c_row, depth, begins, WIDE)
+        while row + 4 <= rows:
+            x, y = shifted(a, row * a_row), shifted(c, row * c_row)
+            four(x, a_row, a_column, b, b_row, y, c_row, depth, begins, columns)
+            row += 4
+        if row + 2 <= rows:
+            x, y = shifted(a, row * a_row), shifted(c, row * c_row)
+            two(x, a_row, a_column, b, b_row, y, c_row, depth, begins, columns)
+            row += 2
+        if row < rows:
+            x, y = shifted(a, row * a_row), shifted(c, row * c_row)
+            one(x, a_row, a_column, b, b_row, y, c_row, depth, begins, columns)
+
+    return rows_of_panel
 
 
-@inner
-def _narrow_panel(
-    a: Array,
-    a_row: int,
-    a_column: int,
-    b: Array,
-    b_row: int,
-    c: Array,
-    c_row: int,
-    rows: int,
-    depth: int,
-    begins: bool,
-    columns: int,
-) -> None:
-    """All rows of the result, up to one vector of its columns."""
-    row = 0
-    while row + 8 <= rows:
-        x, y = shifted(a, row * a_row), shifted(c, row * c_row)
-        eight_partly(x, a_row, a_column, b, b_row, y, c_row, depth, begins, columns)
-        row += 8
-    if row + 4 <= rows:
-        x, y = shifted(a, row * a_row), shifted(c, row * c_row)
-        four_partly(x, a_row, a_column, b, b_row, y, c_row, depth, begins, columns)
-        row += 4
-    if row + 2 <= rows:
-        x, y = shifted(a, row * a_row), shifted(c, row * c_row)
-        two_partly(x, a_row, a_column, b, b_row, y, c_row, depth, begins, columns)
-        row += 2
-    if row < rows:
-        x, y = shifted(a, row * a_row), shifted(c, row * c_row)
-        one_partly(x, a_row, a_column, b, b_row, y, c_row, depth, begins, columns)
+_wide_panel, _narrow_panel = _panel(2, partial=False), _panel(1, partial=True)
 
 
 @inner
@@ -122,7 +107,7 @@ def product(a: Array, b: Array, c: Array, panel: Array, layout: Array) -> None:
                             x = shifted(a, of_a + same * layout[7] + first * a_column)
                             y = shifted(c, of_c + same * layout[15] + column)
                             if across == WIDE:
-                                _wide_panel(x, a_row, a_column, met, met_row, y, c_row, rows, deep, begins)
+                                _wide_panel(x, a_row, a_column, met, met_row, y, c_row, rows, deep, begins, WIDE)
                             else:
                                 part = min(LANES, across)
                                 _narrow_panel(x, a_row, a_column, met, met_row, y, c_row, rows, deep, begins, part)
