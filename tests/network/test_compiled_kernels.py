@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +107,20 @@ def near(found: Array, expected: Array) -> bool:
     return bool(np.allclose(found, expected, rtol=2e-5, atol=2e-5 * max(1.0, float(np.abs(expected).max(initial=0)))))
 
 
+def check(kernel: Any, layers: list[Layer], x: Array, dy: Array, needs_dx: bool) -> None:
+    """The kernel against the plain layers, forward and backward."""
+    y, expected_y = run(kernel, x, dy)[0].copy(), plain(layers, x, dy)[0]
+    assert near(y, expected_y)
+    dy[((y > 0) != (expected_y > 0)) | ((y < 6) != (expected_y < 6))] = 0  # where a bound is met but for rounding
+    _, dx, grads = run(kernel, x, dy)
+    _, expected_dx, expected = plain(layers, x, dy)
+    assert (dx is not None) == needs_dx
+    assert dx is None or near(dx, expected_dx)
+    assert grads.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert near(grads[name], gradient), name
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_a_direct_convolution_equals_its_layers(
     seed: int, compiled_kernels: Path, monkeypatch: pytest.MonkeyPatch
@@ -118,16 +133,7 @@ def test_a_direct_convolution_equals_its_layers(
     needs_dx = bool(rng.integers(2))
     kernel, used = taken(layers, needs_dx)
     assert used == len(layers)
-    y, expected_y = run(kernel, x, dy)[0].copy(), plain(layers, x, dy)[0]
-    assert near(y, expected_y)
-    dy[((y > 0) != (expected_y > 0)) | ((y < 6) != (expected_y < 6))] = 0  # where a bound is met but for rounding
-    _, dx, grads = run(kernel, x, dy)
-    _, expected_dx, expected = plain(layers, x, dy)
-    assert (dx is not None) == needs_dx
-    assert dx is None or near(dx, expected_dx)
-    assert grads.keys() == expected.keys()
-    for name, gradient in expected.items():
-        assert near(grads[name], gradient), name
+    check(kernel, layers, x, dy, needs_dx)
 
 
 def test_images_that_windows_miss_get_no_gradient(compiled_kernels: Path) -> None:

@@ -25,8 +25,7 @@ from cnnkit.network.kernels.compiled.product_kernels import (
 )
 from cnnkit.network.kernels.products import BLAS
 from cnnkit.types import Array
-from tests.network.test_compiled_kernels import Dirty, fill, near
-from tests.network.test_kernels import plain
+from tests.network.test_compiled_kernels import Dirty, check, fill, near
 
 Kind = type[CompiledConvKernel] | type[CompiledConvTransposeKernel] | type[CompiledDenseKernel]
 
@@ -114,7 +113,7 @@ def test_what_does_not_fit_is_left_to_blas_which_refuses_it(monkeypatch: pytest.
 def test_convolutions_by_winograds_way(channels: int, filters: int, pool: int) -> None:
     rng = np.random.default_rng(channels)
     layers: list[Layer] = [Conv2D(filters, 3, padding=1), *([MaxPool2D(2)] if pool > 1 else []), ReLU()]
-    check(layers, (channels, 8, 7), CompiledConvKernel, 33, True, rng)
+    check_built(layers, (channels, 8, 7), CompiledConvKernel, 33, True, rng)
 
 
 @pytest.mark.parametrize(("channels", "filters"), [(17, 5), (5, 17), (24, 24)])
@@ -124,7 +123,7 @@ def test_kernels_of_one_element(channels: int, filters: int, samples: int, pool:
     """Where pooling leaves a row and a column out, not all pixels are met."""
     layers: list[Layer] = [Conv2D(filters, 1), *([MaxPool2D(2)] if pool > 1 else []), ReLU()]
     rng = np.random.default_rng(channels)
-    check(layers, (channels, 5, 7), CompiledConvKernel, samples, True, rng)
+    check_built(layers, (channels, 5, 7), CompiledConvKernel, samples, True, rng)
 
 
 def random_layers(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, ...], Kind]:
@@ -146,10 +145,10 @@ def random_layers(rng: np.random.Generator) -> tuple[list[Layer], tuple[int, ...
     return [conv, *pool, *tail], shape, CompiledConvKernel
 
 
-def check(
+def check_built(
     layers: list[Layer], shape: tuple[int, ...], kind: Kind, samples: int, needs_dx: bool, rng: np.random.Generator
 ) -> None:
-    """The kernel against the plain layers, forward and backward."""
+    """The kernel of layers that are built here for a shape, as `check`."""
     out_shape = shape
     for layer in layers:
         out_shape = layer.build(out_shape, rng)
@@ -159,22 +158,14 @@ def check(
     assert found is not None
     kernel, used = found
     assert used == len(layers)
-    ctx = context()
-    y, cache = kernel.forward(x, ctx)
-    dx, grads = kernel.backward(dy, cache, ctx)
-    expected_y, expected_dx, expected = plain(layers, x, dy)
-    assert near(y, expected_y)
-    assert (dx is not None) == needs_dx
-    assert dx is None or near(dx, expected_dx)
-    for name, gradient in expected.items():
-        assert near(grads[name], gradient), name
+    check(kernel, layers, x, dy, needs_dx)
 
 
 @pytest.mark.parametrize("seed", range(200))
 def test_kernels_made_of_products_equal_their_layers(seed: int) -> None:
     rng = np.random.default_rng(seed)
     layers, shape, kind = random_layers(rng)
-    check(layers, shape, kind, int(rng.choice([2, 7, 32, 33])), bool(rng.integers(2)), rng)
+    check_built(layers, shape, kind, int(rng.choice([2, 7, 32, 33])), bool(rng.integers(2)), rng)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor has no shorter vectors")

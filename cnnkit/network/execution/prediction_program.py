@@ -6,7 +6,6 @@ it is written once, and follows the parameters wherever a training moves them.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from cnnkit.network.graph.node import INPUT
 from cnnkit.network.graph.parameters import Parameters
 from cnnkit.network.kernels.activation_kernel import ActivationKernel, SumKernel
 from cnnkit.network.kernels.batchnorm_folding import Fold
-from cnnkit.network.kernels.compiled.interface import CEILING
+from cnnkit.network.kernels.compiled.activations import bend_of
 from cnnkit.network.kernels.compiled.prediction_steps import (
     ABSENT,
     ADD,
@@ -38,7 +37,7 @@ from cnnkit.network.kernels.compiled.prediction_steps import (
 )
 from cnnkit.network.kernels.conv_kernel import ConvKernel
 from cnnkit.network.kernels.dense_kernel import DenseKernel
-from cnnkit.network.kernels.epilogue import Activation, CappedRectifier, LeakyRectifier, Rectifier
+from cnnkit.network.kernels.epilogue import Activation
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.network.kernels.norm_kernel import BatchNormKernel
 from cnnkit.network.kernels.pool_kernel import AvgPoolKernel, MaxPoolKernel
@@ -328,7 +327,7 @@ class _Writer:
 
     def _row(self, operation: int, activation: Activation | None = None, number: float = 0.0, /, **fields: int) -> None:
         self._rows.append({"operation": operation, **fields})
-        self._numbers.append((*_limits(activation), number))
+        self._numbers.append((*bend_of(activation), number))
 
     def _entries(self, node: int) -> dict[str, int]:
         """Where in the vector each parameter of a node begins."""
@@ -363,17 +362,3 @@ class _Writer:
 def _keeps(step: Step) -> bool:
     """Whether the output is the input, as of dropout in a prediction."""
     return getattr(step.run, "passes_values_on", False) and step.out_shape == step.node.in_shapes[0]
-
-
-def _limits(activation: Activation | None) -> tuple[float, float]:
-    """What it multiplies numbers below 0 with, and its largest output."""
-    match activation:
-        case None:
-            return 1.0, math.inf
-        case Rectifier():
-            return 0.0, math.inf
-        case LeakyRectifier(slope):
-            return slope, math.inf
-        case CappedRectifier():
-            return 0.0, CEILING
-    raise NoLoopError

@@ -11,8 +11,9 @@ import numpy as np
 from cnnkit.components import BatchCoupledLayer, Layer, Merge
 from cnnkit.layers import BatchNorm1D, BatchNorm2D
 from cnnkit.layers.batch_norm import is_large, statistics
+from cnnkit.network.kernels.compiled.activations import bend_of, looped_epilogue_of
 from cnnkit.network.kernels.compiled.machine_code import Functions, functions
-from cnnkit.network.kernels.compiled.norm_tail import Tail, tail_of
+from cnnkit.network.kernels.epilogue import Epilogue
 from cnnkit.network.kernels.layout import float32_pixels, logical
 from cnnkit.network.kernels.norm_kernel import images
 from cnnkit.types import Array, Cache, Context, Grads
@@ -33,9 +34,9 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
     than one of `BatchNormKernel`.
     """
 
-    def __init__(self, norm: BatchNorm1D | BatchNorm2D, tail: Tail) -> None:
+    def __init__(self, norm: BatchNorm1D | BatchNorm2D, epilogue: Epilogue) -> None:
         self.norm = norm
-        self.tail = tail
+        self._pool, self._bend = epilogue.pool, bend_of(epilogue.activation)
 
     @functools.cached_property
     def _functions(self) -> Functions:
@@ -50,8 +51,8 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
             return None
         if first.params["gamma"].dtype != np.float32:
             return None
-        tail, used = tail_of(layers[1:], pools=True)
-        return cls(first, tail), 1 + used
+        epilogue, used = looped_epilogue_of(layers[1:])
+        return cls(first, epilogue), 1 + used
 
     def partial(self, x: Array, ctx: Context) -> Array:
         """As the layer's partial; where its mean is large, sums are made again without it."""
@@ -84,14 +85,14 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
         shift, scale = mean.astype(np.float32), self.norm.params["gamma"] * inverse
         rest = mean - shift
         rows, row, channels, samples = pixels.shape
-        pool = self.tail.pool
+        pool = self._pool
         coefficients = np.stack([shift, scale, self.norm.params["beta"] - rest * scale]).astype(np.float32)
         y = ctx.empty((rows // pool, row // pool, channels, samples))
         winners = ctx.empty_bits(y.shape if pool > 1 else (0,)).view(np.uint8)
         self._functions["normalise"](
             pixels,
             coefficients,
-            *self.tail.bend,
+            *self._bend,
             channels,
             samples,
             row,
@@ -117,12 +118,12 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
             winners,
             pixels,
             coefficients,
-            *self.tail.bend,
+            *self._bend,
             channels,
             samples,
             pixels.shape[1],
             *inner_dy.shape[:2],
-            self.tail.pool,
+            self._pool,
             sums,
             products,
         )
@@ -141,11 +142,11 @@ class CompiledBatchNormKernel(BatchCoupledLayer):
             winners,
             pixels,
             np.concatenate([coefficients, added]),
-            *self.tail.bend,
+            *self._bend,
             *pixels.shape[2:],
             *pixels.shape[:2],
             *inner_dy.shape[:2],
-            self.tail.pool,
+            self._pool,
             dx,
         )
         dbeta, dgamma = ctx.partial.astype(np.float32)

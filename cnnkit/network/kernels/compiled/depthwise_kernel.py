@@ -9,11 +9,8 @@ from typing import Self
 import numpy as np
 
 from cnnkit.components import Layer, Merge
-from cnnkit.network.kernels.compiled.direct_conv_kernel import (
-    DirectConvKernel,
-    activation_in_loops,
-    zeros,
-)
+from cnnkit.network.kernels.compiled.activations import activation_in_loops
+from cnnkit.network.kernels.compiled.direct_conv_kernel import DirectConvKernel, zeros
 from cnnkit.network.kernels.compiled.interface import LINEAR
 from cnnkit.network.kernels.compiled.segments import Segments, segments_of_gradient, segments_of_output
 from cnnkit.network.kernels.layout import float32_pixels, logical

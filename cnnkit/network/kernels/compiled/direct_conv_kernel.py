@@ -11,11 +11,12 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import Conv2D
 from cnnkit.layers.conv import CONVOLUTIONS
-from cnnkit.network.kernels.compiled.interface import AT_ONCE, CAPPED, LEAKY, LINEAR, MOST_LANES, RECTIFIED
+from cnnkit.network.kernels.compiled.activations import LARGEST_POOL, activation_in_loops
+from cnnkit.network.kernels.compiled.interface import AT_ONCE, MOST_LANES
 from cnnkit.network.kernels.compiled.machine_code import Functions, functions, has_avx512
 from cnnkit.network.kernels.compiled.planes import GradientPlanes, Planes
 from cnnkit.network.kernels.conv_kernel import ConvKernel
-from cnnkit.network.kernels.epilogue import CappedRectifier, Epilogue, LeakyRectifier, Rectifier, epilogue_of
+from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.network.kernels.layout import float32_pixels, logical
 from cnnkit.network.kernels.window_axes import trimmed
@@ -30,8 +31,6 @@ FEWEST_TAPS = 4
 """Of a kernel in one channel: a smaller one is a product of matrices as it is."""
 FEWEST_SAMPLES = 16
 """Of a tile: they are the lanes of the processor's vectors."""
-LARGEST_POOL = 15
-"""Whose windows' pixels have numbers of one byte."""
 PLANES_BYTES = 1 << 17
 """What the planes of some groups may take: they stay in the core's own cache."""
 NO_PLACES = np.empty(0, np.intp)
@@ -225,17 +224,3 @@ def zeros(count: int) -> Array:
     made = np.zeros(count, np.float32)
     made.flags.writeable = False
     return made
-
-
-def activation_in_loops(epilogue: Epilogue) -> tuple[int, float]:
-    """What the loops call it, and its slope below 0."""
-    match epilogue.activation:
-        case Rectifier():
-            return RECTIFIED, 0.0
-        case CappedRectifier():
-            return CAPPED, 0.0
-        case LeakyRectifier(slope):
-            return LEAKY, slope
-        case None:
-            return LINEAR, 0.0
-    raise TypeError(f"no loop has the activation {epilogue.activation!r}")

@@ -10,8 +10,9 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import GroupNorm, InstanceNorm1D, InstanceNorm2D, LayerNorm, RMSNorm
+from cnnkit.network.kernels.compiled.activations import bend_of
 from cnnkit.network.kernels.compiled.machine_code import Functions, functions
-from cnnkit.network.kernels.compiled.norm_tail import Tail, tail_of
+from cnnkit.network.kernels.epilogue import Epilogue, epilogue_of
 from cnnkit.network.kernels.layout import float32_pixels, logical
 from cnnkit.network.kernels.norm_kernel import images
 from cnnkit.types import Array, Cache, Context, Grads, Shape
@@ -32,9 +33,12 @@ class SampleNormKernel:
     the samples of a tile are in float64.
     """
 
-    def __init__(self, norm: SampleNorm, tail: Tail) -> None:
+    def __init__(self, layers: Sequence[Any], epilogue: Epilogue) -> None:
+        """layers: the normalisation, and perhaps an activation, which `epilogue` stands for."""
+        norm: SampleNorm = layers[0]
         self.norm = norm
-        self.tail = tail
+        self._layers = layers
+        self._bend = bend_of(epilogue.activation)
         self._is_by_pixel = isinstance(norm, LayerNorm | RMSNorm) and norm.axes == "channels"
         self._is_by_number = isinstance(norm, LayerNorm | RMSNorm) and norm.axes == "all"
 
@@ -49,37 +53,36 @@ class SampleNormKernel:
         first: Any = layers[0]
         if type(first) not in NORMS or any(values.dtype != np.float32 for values in first.params.values()):
             return None
-        tail, used = tail_of(layers[1:])
-        return cls(first, tail), 1 + used
+        epilogue, used = epilogue_of(layers[1:2])
+        return cls(layers[: 1 + used], epilogue), 1 + used
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """A sample by itself is left to the layer, as there are no lanes."""
         if len(x) == 1:
-            y, cache = self.norm.forward(x, ctx)
-            kept = None
-            if self.tail.activation:
-                y, kept = self.tail.activation.forward(y, ctx)
-            return y, (cache, kept)
+            caches = []
+            for layer in self._layers:
+                x, cache = layer.forward(x, ctx)
+                caches.append(cache)
+            return x, caches
         pixels = float32_pixels(images(x), ctx)
         shape, count = self._sizes(pixels)
         sums, squares = self._sums(pixels, ctx)
         self._functions["sample_moments"](pixels, *shape[:-1], sums, squares)
         parts = self._statistics(sums, squares, count, ctx)
         y = ctx.empty(pixels.shape)
-        self._functions["sample_normalise"](pixels, *parts, *self._coefficients(pixels), *self.tail.bend, *shape, y)
+        self._functions["sample_normalise"](pixels, *parts, *self._coefficients(pixels), *self._bend, *shape, y)
         return logical(y).reshape(x.shape), (pixels, parts)
 
     def backward(self, dy: Array, cache: Cache, ctx: Context) -> tuple[Array, Grads]:
         """dx = (g - mean(g) - xhat * mean(g * xhat)) * inverse, with g = gamma * dy before the activation."""
         if len(dy) == 1:
-            of_norm, kept = cache
-            if self.tail.activation:
-                dy, _ = self.tail.activation.backward(dy, kept, ctx)
-            return self.norm.backward(dy, of_norm, ctx)
+            for layer, kept in zip(reversed(self._layers), reversed(cache), strict=True):
+                dy, of_layer = layer.backward(dy, kept, ctx)
+            return dy, of_layer  # of the normalisation: an activation has no parameters
         pixels, parts = cache
         shape, count = self._sizes(pixels)
         scales, offsets = self._coefficients(pixels)
-        given = float32_pixels(images(dy), ctx), pixels, *parts, scales, offsets, *self.tail.bend
+        given = float32_pixels(images(dy), ctx), pixels, *parts, scales, offsets, *self._bend
         dscales, doffsets = np.zeros((2, scales.size))
         sums, products = self._sums(pixels, ctx)
         self._functions["sample_gradient_sums"](*given, *shape, dscales, doffsets, sums, products)
