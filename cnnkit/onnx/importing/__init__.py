@@ -1,0 +1,1 @@
+"""ONNX files of other frameworks as networks that are trained, registered and exported like any other."""

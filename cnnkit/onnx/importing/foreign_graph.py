@@ -1,0 +1,53 @@
+"""What an ONNX file of another program says, free of protobuf: what the steps of an import read and rewrite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cnnkit.types import Array
+
+Attribute = int | float | str | Array | list[int] | list[float] | list[str]
+Sizes = tuple[int | str, ...]
+"""The axes of a value: a number where it is fixed, a name where it is free, "?" where it is unknown."""
+
+
+@dataclass(frozen=True)
+class ForeignValue:
+    """An input or output of the graph."""
+
+    name: str
+    dtype: str
+    """NumPy's name of its type."""
+    sizes: Sizes | None
+    """None if the file does not declare them."""
+
+
+@dataclass
+class ForeignNode:
+    """One operator of the graph, of ONNX's own set."""
+
+    operator: str
+    name: str
+    """What messages call it; one without a name is called after its operator and first output."""
+    inputs: list[str]
+    """Names of values; "" leaves out an optional input."""
+    outputs: list[str]
+    attributes: dict[str, Attribute] = field(default_factory=dict)
+
+
+@dataclass
+class ForeignGraph:
+    """The nodes in an order in which each comes after its inputs, and the constants by their names."""
+
+    opset: int
+    nodes: list[ForeignNode]
+    constants: dict[str, Array]
+    inputs: list[ForeignValue]
+    """Without those that are initializers, too."""
+    outputs: list[ForeignValue]
+    sizes: dict[str, Sizes]
+    """The axes of every value that shape inference knows."""
+    producer: str = ""
+    digest: str = ""
+    """The sha256 of the file, and of the data file beside it if there is one, "sha256:..."."""
+    metadata: dict[str, str] = field(default_factory=dict)
