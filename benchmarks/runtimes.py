@@ -42,10 +42,10 @@ class Elsewhere(Runtime):
     def __init__(self, python: str, name: str) -> None:
         self.python, self.name = python, name
         self.child: subprocess.Popen[bytes] | None = None
-        self.version = self._start()
+        self._version = self._start()
 
     def __repr__(self) -> str:
-        return f"{self.name} {self.version}"
+        return f"{self.name} {self._version}"
 
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
         if self.child is None:

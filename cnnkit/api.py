@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from cnnkit.components import Dataset, Initializer, Layer, Merge
 from cnnkit.network import Network
 from cnnkit.training import Run
-from cnnkit.types import Array, Data, Inputs, Samples
+from cnnkit.types import Data, Inputs, Samples
 from cnnkit.user_folders import expanded
 
 if TYPE_CHECKING:
+    from cnnkit.components import Runtime
     from cnnkit.onnx.report import ValidationReport
     from cnnkit.registry import Record, Registry, Version
     from cnnkit.training.checkpoint import Checkpoints
@@ -149,16 +150,22 @@ def export_onnx(
 
 
 def validate_onnx(
-    path: str | Path, model: Network, x: Inputs | None = None, runtimes: Sequence[str] | None = None
+    path: str | Path,
+    model: Network,
+    x: Inputs | None = None,
+    runtimes: Sequence[Runtime | str] | None = None,
+    *,
+    latency: bool = False,
 ) -> ValidationReport:
     """Compare an ONNX file with the model on other runtimes; `.ok` tells whether one of them agrees.
 
-    x: inputs to compare on, random ones if None; runtimes: expressions, all installed ones if None, including those
-    of plugins. A runtime that disagrees with the others is itself at fault, and listed in `.faults()`.
+    x: inputs to compare on, random ones if None, taken block by block; runtimes: runtimes or their expressions, all
+    installed ones if None or for "all", including those of plugins; latency: whether to measure how long a run takes.
+    A runtime that disagrees with the others is itself at fault, and listed in `.faults()`.
     """
     from cnnkit.onnx.validate import validate_onnx
 
-    return validate_onnx(path, model, x, runtimes)
+    return validate_onnx(path, model, x, runtimes, latency=latency)
 
 
 def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | None = None) -> Path:
@@ -184,7 +191,7 @@ def export_bundle(ref: str, path: str | Path, registry: Registry | str | Path | 
 
 
 def write_bundle(
-    record: Record, model: Network, path: str | Path, x: Array | None = None, inputs: str = "random inputs"
+    record: Record, model: Network, path: str | Path, x: Inputs | None = None, inputs: str = "random inputs"
 ) -> ValidationReport:
     """What `export_bundle` does, for a record and its model; the file is written only if the report's `.ok`.
 
@@ -192,7 +199,6 @@ def write_bundle(
     """
     from cnnkit.onnx.export import to_onnx
     from cnnkit.onnx.outputs import output_names
-    from cnnkit.onnx.report import COLUMNS
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.plotting.curves import curves_png
     from cnnkit.plotting.network_picture import network_png
@@ -213,7 +219,7 @@ def write_bundle(
             record,
             model,
             inputs=inputs,
-            results=(COLUMNS, *report.rows()),
+            results=(report.columns, *report.rows()),
             remarks=[*report.remarks(), *report.faults()],
             network=bundle.NETWORK if bundle.NETWORK in pictures else None,
             curves=bundle.CURVES if bundle.CURVES in pictures else None,

@@ -127,7 +127,10 @@ TrustChoice = Annotated[
 RuntimeChoice = Annotated[
     list[str] | None,
     typer.Option(
-        "--runtime", metavar="EXPR", help='A runtime, such as "OnnxRuntime"; repeatable. Default: all installed ones.'
+        "--runtimes",
+        "--runtime",
+        metavar="EXPR",
+        help='A runtime, such as "OnnxRuntime", or "all" that are installed, which is the default; repeatable.',
     ),
 ]
 InvertChoice = Annotated[

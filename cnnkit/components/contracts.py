@@ -6,6 +6,7 @@ The methods that raise NotImplementedError are what an author must write; the er
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,9 +17,10 @@ from cnnkit.components.declared import Declared, Exemplified
 from cnnkit.components.expressions import format_call
 from cnnkit.errors import ComponentError, OnnxError
 from cnnkit.types import Array, Cache, Context, Data, Draws, Gives, Grads, OnnxGraph, Published, Shape, Task
+from cnnkit.wording import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def are_indices_for(targets: Array, output_shape: Shape) -> bool:
@@ -339,6 +341,29 @@ class Runtime(Component):
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs of the model, by name. Raises OnnxError if the runtime cannot execute it."""
         raise NotImplementedError(f"{type(self).__name__} has no run")
+
+    def prepare(self, model: bytes) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        """What gives the outputs for inputs as `run` does, again and again; what is read of the model is read once.
+
+        It may keep a process or memory for as long as it is referred to. Without it, every call is a `run`.
+        Raises OnnxError if the runtime cannot execute the model; so may each call.
+        """
+        return functools.partial(self.run, model)
+
+    def refusal(self, error: Exception) -> OnnxError:
+        """What to raise where the runtime cannot execute the model: an OnnxError of one line, made from its own."""
+        told = " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())
+        return OnnxError(f"{self!r} cannot execute the model: {shorten(told, 400)}")
+
+    def version(self) -> str:
+        """Of what executes the model, such as "1.20.1"; "" if it is not known. Raises OnnxError if it is not there.
+
+        Unless a runtime says it, that of the distribution which it requires.
+        """
+        try:
+            return importlib.metadata.version(self.requires) if self.requires else ""
+        except importlib.metadata.PackageNotFoundError:
+            return ""
 
 
 class Architecture(Component):

@@ -1,50 +1,109 @@
-"""Where a file leaves its model: the first layer whose values differ."""
+"""Where a file leaves its model: the first layer whose values differ, and that layer alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from cnnkit.components import Runtime
+from cnnkit.errors import OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx.difference import magnitude, relative, subtract
 from cnnkit.onnx.executable_model import Program, as_declared
-from cnnkit.onnx.expected_answers import Answers, allowed
+from cnnkit.onnx.expected_answers import ExpectedAnswers, allowed
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, Lowered, lower
 from cnnkit.onnx.load import Signature
 from cnnkit.onnx.outputs import compared_outputs, output_names, probabilities_of
+from cnnkit.onnx.parts import Part
+from cnnkit.onnx.plain_values import PlainValues
 from cnnkit.onnx.report import Divergence
+from cnnkit.onnx.reproducer import Reproducer
 from cnnkit.types import Array
 
 
+class _Step(NamedTuple):
+    """What to compare at one place."""
+
+    where: str
+    value: str
+    """The ONNX value's name."""
+    own: Array
+    """The model's."""
+
+
 def first_divergence(
-    runtime: Runtime, program: Program, answers: Answers, index: int, tolerance: float
-) -> Divergence | None:
-    """Follow sample `index` through the file and name the first layer that differs by more than is allowed.
+    runtime: Runtime, program: Program, expected: ExpectedAnswers, number: int, tolerance: float
+) -> tuple[Divergence | None, Reproducer | None]:
+    """Follow a sample through the file and name the first layer that differs by more than is allowed.
 
     The runtime executes the file once more with all layers' values as outputs; they are compared with those of the
-    model in float64, and what is allowed is taken from its rounding there, as for the logits.
-    Returns None if no layer differs by more, as when almost equal logits change their order.
-    Raises OnnxError if the runtime cannot execute that.
+    model in float64, and what is allowed is taken from its rounding there, as for the logits. Then it executes the
+    nodes of that layer alone, on the model's own values.
+    Returns no divergence if no layer differs by more, as when almost equal logits change their order, and no reproducer
+    if the layer cannot be run alone.
+    Raises OnnxError if the runtime cannot execute the file with these outputs.
     """
-    sample = answers.x[index : index + 1]
-    lowered = _lowered(program.signature, answers.single)
+    sample, double = expected.sample(number), expected.double
+    lowered = _lowered(program.signature, expected.single)
     further = [lowered.graph.value_info(value) for value in dict.fromkeys([lowered.preprocessed, *lowered.values])]
     outputs = program.run(runtime, as_declared(program.signature, sample), further)
-    singly = _steps(answers.single, lowered, sample)
-    doubly = _steps(answers.double, lowered, sample)
-    for (where, value, single), (_, _, double) in zip(singly, doubly, strict=True):
-        if value not in outputs:
+    singly = _steps(expected.single, lowered, sample)
+    for single, step in zip(singly, _steps(double, lowered, sample), strict=True):
+        if step.value not in outputs:
             continue
-        theirs = outputs[value]
-        if theirs.shape != double.shape:
-            return Divergence(where, np.inf, index)
-        scale = magnitude(double)
-        difference = relative(magnitude(subtract(theirs, double)), scale)
-        if difference[0] > allowed(relative(magnitude(subtract(single, double)), scale), tolerance)[0]:
-            return Divergence(where, float(difference[0]), index)
-    return None
+        theirs = outputs[step.value]
+        if theirs.shape != step.own.shape:
+            found = Divergence(step.where, np.inf, number)
+        elif _differs(theirs, single.own, step.own, tolerance):
+            found = Divergence(step.where, _distance(theirs, step.own), number)
+        else:
+            continue
+        try:
+            return found, _alone(runtime, program, expected.single, double, lowered, sample, step, tolerance, number)
+        except OnnxError:
+            return found, None
+    return None, None
+
+
+def _alone(
+    runtime: Runtime,
+    program: Program,
+    single: Network,
+    double: Network,
+    lowered: Lowered,
+    sample: Array,
+    step: _Step,
+    tolerance: float,
+    number: int,
+) -> Reproducer:
+    """The nodes that give a value, executed on the model's own values.
+
+    Raises OnnxError if the runtime cannot do so.
+    """
+    steps = list(_steps(single, lowered, sample))
+    at = next(place for place, one in enumerate(steps) if one.value == step.value)
+    own = {"input": as_declared(program.signature, sample)}
+    own |= {one.value: one.own.astype(np.float32) for one in steps[:at]}
+    inputs = tuple(lowered.graph.value_info(name) for name in own)
+    part = program.run_part(runtime, Part(inputs, lowered.graph.value_info(step.value)), own)
+    given = {name: own[name] for name in part.inputs}
+    exact, rounded = (PlainValues(model, lowered, given).of(step.value, sample) for model in (double, single))
+    shows = part.output.shape != exact.shape or _differs(part.output, rounded, exact, tolerance)
+    return Reproducer(step.where, step.value, part.model, given, exact, rounded, part.output, number, shows)
+
+
+def _differs(theirs: Array, single: Array, double: Array, tolerance: float) -> bool:
+    """Whether the values for one sample are further from those in float64 than those in float32 let them be."""
+    scale = magnitude(double)
+    rounding = relative(magnitude(subtract(single, double)), scale)
+    return bool(_distance(theirs, double) > allowed(rounding, tolerance)[0])
+
+
+def _distance(theirs: Array, double: Array) -> float:
+    """max|theirs - double| / max|double| of one sample."""
+    return float(relative(magnitude(subtract(theirs, double)), magnitude(double))[0])
 
 
 def _lowered(signature: Signature, model: Network) -> Lowered:
@@ -52,14 +111,14 @@ def _lowered(signature: Signature, model: Network) -> Lowered:
     return lower(model, min(max(signature.opset or MAX_OPSET, MIN_OPSET), MAX_OPSET), input_dtype)
 
 
-def _steps(model: Network, lowered: Lowered, x: Array) -> Iterator[tuple[str, str, Array]]:
-    """What to compare, in the order of execution: where it is, the ONNX value's name, and the model's own array."""
+def _steps(model: Network, lowered: Lowered, x: Array) -> Iterator[_Step]:
+    """What to compare, in the order of execution."""
     factor, offset = model.preprocessing.affine(np.dtype(model.dtype), len(model.input_shape))
-    yield f"the preprocessing = {model.preprocessing}", lowered.preprocessed, x * factor + offset
+    yield _Step(f"the preprocessing = {model.preprocessing}", lowered.preprocessed, x * factor + offset)
     for node, value, own in zip(model.nodes, lowered.values, model.trace(x), strict=True):
-        yield str(node), value, own
+        yield _Step(str(node), value, own)
     first, *second = output_names(model)
     compared = compared_outputs(model, x)
-    yield f"the output {first}", first, compared
+    yield _Step(f"the output {first}", first, compared)
     for name in second:
-        yield f"the output {name}", name, probabilities_of(model, compared)
+        yield _Step(f"the output {name}", name, probabilities_of(model, compared))

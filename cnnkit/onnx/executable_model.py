@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, cast
 
@@ -17,6 +17,8 @@ from cnnkit.layers.reparametrised import innermost
 from cnnkit.network import Network
 from cnnkit.network.execution.threads import in_threads
 from cnnkit.onnx.load import Signature, signature_of
+from cnnkit.onnx.parts import Part, PartRun, run_part
+from cnnkit.onnx.runner import Runner, median_seconds
 from cnnkit.onnx.runtimes import execute
 from cnnkit.onnx.unrolling import COPIED, window_numbers
 from cnnkit.types import Array
@@ -48,6 +50,15 @@ class Program(Protocol):
         Raises OnnxError if the runtime cannot execute the file.
         """
 
+    def latency(self, runtime: Runtime, x: Array) -> float:
+        """Seconds of a run, as `median_seconds` measures them."""
+
+    def run_part(self, runtime: Runtime, part: Part, values: Mapping[str, Array]) -> PartRun:
+        """Execute a part of the file alone; values: for the inputs that it may have.
+
+        Raises OnnxError if the runtime cannot, or if there is no such part in the file.
+        """
+
 
 class TrustedProgram:
     """An export of our own, which is executed in this process."""
@@ -56,16 +67,36 @@ class TrustedProgram:
         self.signature = signature_of(proto)
         self.chunk_bytes = CHUNK_BYTES
         self._proto = proto
+        self._runner = Runner()
 
     def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
         """As `Program` says; an interruption does not wait for the runtime."""
 
         def go(x: Array) -> dict[str, Array]:
-            return execute(runtime, cast(bytes, self._proto.SerializeToString()), {"input": x})
+            if further:
+                return execute(runtime, self._bytes(), {"input": x})
+            return self._runner.ready(runtime, self._bytes)({"input": x})
 
         with outputs_added(self._proto, further):
             (outputs,) = in_threads(1, go, [x], apart=True)
         return outputs
+
+    def latency(self, runtime: Runtime, x: Array) -> float:
+        """As `Program` says."""
+
+        def go(x: Array) -> float:
+            return median_seconds(self._runner.ready(runtime, self._bytes), {"input": x})
+
+        (seconds,) = in_threads(1, go, [x], apart=True)
+        return seconds
+
+    def run_part(self, runtime: Runtime, part: Part, values: Mapping[str, Array]) -> PartRun:
+        """As `Program` says."""
+        (run,) = in_threads(1, lambda given: run_part(runtime, self._proto, part, given), [values], apart=True)
+        return run
+
+    def _bytes(self) -> bytes:
+        return cast(bytes, self._proto.SerializeToString())
 
 
 @contextmanager
@@ -129,6 +160,12 @@ def compared_samples(model: Network) -> int:
         VALUE_BYTES // value_bytes(model),
     )
     return max(2, min(most, runs * samples_of(CHUNK_BYTES, model)))
+
+
+def block_of(model: Network) -> int:
+    """How many samples are compared at a time: as many as memory holds the answers of, whatever there are."""
+    each = max(4 * math.prod(model.output_shape), math.prod(model.input_shape) * np.dtype(model.input_dtype).itemsize)
+    return max(2, min(MAX_SAMPLES, OUTPUT_BYTES // each))
 
 
 def as_declared(signature: Signature, x: Array) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +12,7 @@ import numpy as np
 from cnnkit.network import Network
 from cnnkit.onnx.difference import distance, relative
 from cnnkit.onnx.outputs import compared_outputs
-from cnnkit.types import Array
+from cnnkit.types import Array, Inputs
 
 MARGIN = 10.0
 """How much larger than the model's own rounding error that of a runtime may be, which adds in another order; up to 6.3
@@ -19,13 +21,16 @@ MOST_ROUNDING = 0.1
 """Relative difference beyond which nothing counts as rounding."""
 
 
+KEPT_BYTES = 64 * 2**20
+"""Most bytes of answers that are kept, unless they are those of one block; more are computed again when needed."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a model gives for some samples, (N, ...), as the first output of its file."""
 
-    model: Network
-    single: Network
-    """The model in float32."""
+    first: int
+    """Number of the first of them."""
     x: Array
     outputs: Array
     """In float64."""
@@ -35,33 +40,83 @@ class Answers:
     """Of each number, (N, ...): |float32 output - output| / s, with the mean for a floor as well, and of pixels the
     largest of the sample; the same numbers added in another order are as far off as these."""
 
+
+class ExpectedAnswers:
+    """What a model gives for any number of samples, a block of them at a time, so that memory does not grow with them.
+
+    x: (N, *input_shape), in the dataset's own units, and rows that are not in memory are read block by block; block:
+    samples in each.
+    """
+
+    def __init__(self, model: Network, x: Inputs, block: int) -> None:
+        self.model, self.x, self._block = model, x, block
+        self.single = in_dtype(model, "float32")
+        """The model in float32."""
+        self.largest_rounding = 0.0
+        """Of all samples."""
+        double = self.double
+        self._kept: list[_Outputs] | None = []
+        kept = 0
+        size: Array | float = 0.0
+        errors: Array | float = 0.0
+        for part in self._computed(double):
+            size = size + part.size.sum(axis=_averaged(part.size), keepdims=True)
+            errors = errors + part.error.sum(axis=_averaged(part.error), keepdims=True)
+            kept += 3 * part.values.nbytes
+            if kept > KEPT_BYTES and len(x) > block:
+                self._kept = None
+            if self._kept is not None:
+                self._kept.append(part)
+        count = len(x) * math.prod(model.output_shape[1:])
+        self._means = size / count, errors / count
+        if self._kept is None:
+            self._double = double
+        self.largest_rounding = max(float(answers.rounding.max()) for answers in self)
+
     @property
     def double(self) -> Network:
         """The model in float64, made anew: it takes twice the memory, and is wanted again only where answers differ."""
         return in_dtype(self.model, "float64")
 
-    @property
-    def largest_rounding(self) -> float:
-        """Of all samples."""
-        return float(self.rounding.max())
+    def __iter__(self) -> Iterator[Answers]:
+        """All answers, block by block."""
+        parts = self._computed(self._double) if self._kept is None else self._kept
+        for first, part in zip(range(0, len(self.x), self._block), parts, strict=True):
+            scale, errors = (np.maximum(*pair) for pair in zip((part.size, part.error), self._means, strict=True))
+            if errors.ndim > 2:
+                # What a pixel's sum adds up differs from pixel to pixel, and its own error may be near zero by chance.
+                errors = np.maximum(errors, errors.max(axis=tuple(range(2, errors.ndim)), keepdims=True))
+            yield Answers(first, self._samples(first), part.values, scale, relative(errors, scale))
+
+    def sample(self, number: int) -> Array:
+        """(1, *input_shape)."""
+        return self._taken(self.x[number : number + 1])
+
+    def _computed(self, double: Network) -> Iterator[_Outputs]:
+        for first in range(0, len(self.x), self._block):
+            x = self._samples(first)
+            yield _Outputs(compared_outputs(double, x), compared_outputs(self.single, x))
+
+    def _samples(self, first: int) -> Array:
+        return self._taken(self.x[first : first + self._block])
+
+    def _taken(self, x: Array) -> Array:
+        """As the model's dataset gives them."""
+        return np.asarray(x).astype(self.model.input_dtype, copy=False)
 
 
-def answers(model: Network, x: Array) -> Answers:
-    """Compute them. x: (N, *input_shape), in the dataset's own units."""
-    outputs = compared_outputs(in_dtype(model, "float64"), x)
-    single = in_dtype(model, "float32")
-    scale = _typical(distance(outputs, np.zeros_like(outputs)))
-    errors = _typical(distance(compared_outputs(single, x), outputs))
-    if errors.ndim > 2:
-        # What a pixel's sum adds up differs from pixel to pixel, and its own error may be near zero by chance.
-        errors = np.maximum(errors, errors.max(axis=tuple(range(2, errors.ndim)), keepdims=True))
-    return Answers(model, single, x, outputs, scale, relative(errors, scale))
+class _Outputs:
+    """The outputs for a block of samples, in float64 and in float32."""
+
+    def __init__(self, values: Array, rounded: Array) -> None:
+        self.values = values
+        self.size = distance(values, np.zeros_like(values))
+        self.error = distance(rounded, values)
 
 
-def _typical(values: Array) -> Array:
-    """Each number, or the mean of its output over all samples, and pixels, where that is larger; (N, ...) from 0 on."""
-    mean = values.mean(axis=(0, *range(2, values.ndim)), keepdims=True)
-    return np.asarray(np.maximum(values, mean))
+def _averaged(values: Array) -> tuple[int, ...]:
+    """The axes over which the mean of an output is taken: samples, and pixels."""
+    return (0, *range(2, values.ndim))
 
 
 def in_dtype(model: Network, dtype: Literal["float32", "float64"]) -> Network:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from cnnkit.network import Network
 from cnnkit.onnx import messages
 from cnnkit.onnx.executable_model import samples_of, value_bytes
 from cnnkit.onnx.load import Signature
+from cnnkit.onnx.parts import Part, PartRun
 from cnnkit.onnx.work_estimate import FREE, TIMES, work_of
 from cnnkit.types import Array
 from cnnkit.wording import shorten
@@ -89,24 +91,39 @@ class IsolatedProgram:
 
     def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
         """As `Program` says."""
-        if self._process is None:
-            self._start()
-        expression = self._expressions[id(runtime)]
-        values = [base64.b64encode(value.SerializeToString()).decode() for value in further]
         failed = f"{runtime!r} cannot execute the model"
-        return self._ask(failed, {"runtime": expression, "further": values}, {"input": x})[1]
+        return self._request(failed, runtime, {"input": x}, "run", further=list(map(_encoded, further)))[1]
+
+    def latency(self, runtime: Runtime, x: Array) -> float:
+        """As `Program` says."""
+        failed = f"the latency of {runtime!r} cannot be measured"
+        reply, _ = self._request(failed, runtime, {"input": x}, task="latency")
+        return float(reply["seconds"])
+
+    def run_part(self, runtime: Runtime, part: Part, values: Mapping[str, Array]) -> PartRun:
+        """As `Program` says."""
+        facts = {"inputs": list(map(_encoded, part.inputs)), "output": _encoded(part.output)}
+        reply, given = self._request(f"{runtime!r} cannot execute {part.output.name}", runtime, values, "part", **facts)
+        return PartRun(given["model"].tobytes(), tuple(map(str, reply["names"])), given["output"])
 
     def close(self) -> int | None:
         """End the process, and return its exit code; None if there is none."""
         process, self._process = self._process, None
         if process is None:
             return None
-        process.kill()
+        _kill(process)
         code = process.wait()
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(BrokenPipeError):  # what could not be sent is of no interest any more
                 cast(Any, stream).close()
         return code
+
+    def _request(
+        self, failed: str, runtime: Runtime, arrays: Mapping[str, Array], task: str, **facts: Any
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        if self._process is None:
+            self._start()
+        return self._ask(failed, {"task": task, "runtime": self._expressions[id(runtime)], **facts}, arrays)
 
     def _start(self) -> Signature:
         self.close()
@@ -146,7 +163,7 @@ class IsolatedProgram:
 
         def end() -> None:
             late.append(True)
-            process.kill()
+            _kill(process)
 
         timer = threading.Timer(SECONDS, end)
         timer.start()
@@ -185,6 +202,17 @@ def start_process() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # signals of the terminal are for this process, which ends the other
     )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End it with all that it has started, such as another Python."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
+def _encoded(value: ValueInfoProto) -> str:
+    return base64.b64encode(value.SerializeToString()).decode()
 
 
 def _expression(runtime: Runtime) -> str:

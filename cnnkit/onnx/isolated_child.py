@@ -25,13 +25,19 @@ from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.onnx import messages
 from cnnkit.onnx.executable_model import with_outputs
 from cnnkit.onnx.load import Signature, check
+from cnnkit.onnx.parts import Part, run_part
 from cnnkit.onnx.process_limits import address_space, forbid_writing, limited
+from cnnkit.onnx.runner import Runner, median_seconds
 from cnnkit.onnx.runtimes import execute
 from cnnkit.onnx.work_estimate import Bounds
 from cnnkit.types import Array
 
 MAX_INPUT_BYTES = 2**62
 """Bytes of inputs, which come from one who is trusted."""
+
+
+Reply = tuple[dict[str, Any], dict[str, Array]]
+"""Facts and arrays."""
 
 
 class Child:
@@ -42,6 +48,7 @@ class Child:
         self._first, self._data = first, data
         self._before, self._most = before, 0
         self._runtimes: dict[str, Runtime] = {}
+        self._runner = Runner()
 
     def check(self) -> Signature:
         """Check the file, as `load.check` does, and what a run of it would take."""
@@ -52,13 +59,28 @@ class Child:
             bounds.check(onnx.load_model_from_string(self._data), first["path"])
         return signature
 
-    def run(self, request: Mapping[str, Any], inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs of the file, and further values of it."""
+    def answer(self, request: Mapping[str, Any], inputs: Mapping[str, Array]) -> Reply:
+        """The reply to a request: facts and arrays."""
         runtime = self._runtime(request["runtime"])
         gc.collect()  # what the last run left in cycles would count for this one
-        further = [ValueInfoProto.FromString(base64.b64decode(value)) for value in request["further"]]
+        tasks = {"run": self._run, "latency": self._latency, "part": self._run_part}
         with self._limited("run_memory"):
-            return execute(runtime, with_outputs(self._data, further), inputs)
+            return tasks[request["task"]](runtime, request, inputs)
+
+    def _run(self, runtime: Runtime, request: Mapping[str, Any], inputs: Mapping[str, Array]) -> Reply:
+        """All outputs of the file, and further values of it."""
+        further = list(map(_decoded, request["further"]))
+        if further:
+            return {}, execute(runtime, with_outputs(self._data, further), inputs)
+        return {}, self._runner.ready(runtime, lambda: self._data)(inputs)
+
+    def _latency(self, runtime: Runtime, request: Mapping[str, Any], inputs: Mapping[str, Array]) -> Reply:
+        return {"seconds": median_seconds(self._runner.ready(runtime, lambda: self._data), inputs)}, {}
+
+    def _run_part(self, runtime: Runtime, request: Mapping[str, Any], inputs: Mapping[str, Array]) -> Reply:
+        part = Part(tuple(map(_decoded, request["inputs"])), _decoded(request["output"]))
+        run = run_part(runtime, onnx.load_model_from_string(self._data), part, inputs)
+        return {"names": run.inputs}, {"model": np.frombuffer(run.model, np.uint8), "output": run.output}
 
     def explain(self, error: Exception) -> str:
         """Why there is no answer."""
@@ -103,9 +125,13 @@ def main() -> None:
         except EOFError:
             return
         try:
-            messages.write(replies, {}, child.run(request, inputs))
+            messages.write(replies, *child.answer(request, inputs))
         except Exception as error:  # whatever a runtime or a file comes to is an answer
             messages.write(replies, {"error": child.explain(error)})
+
+
+def _decoded(value: str) -> ValueInfoProto:
+    return cast(ValueInfoProto, ValueInfoProto.FromString(base64.b64decode(value)))
 
 
 def _smallest() -> bytes:

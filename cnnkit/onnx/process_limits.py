@@ -47,6 +47,24 @@ def address_space() -> int | None:
         return None
 
 
+def further_memory() -> int | None:
+    """Bytes of address space that the process may still take; None if that is not limited."""
+    most, used = resource.getrlimit(resource.RLIMIT_AS)[0], address_space()
+    return None if most == resource.RLIM_INFINITY or used is None else max(0, most - used)
+
+
+@contextmanager
+def without_memory_limit() -> Iterator[None]:
+    """While it lasts, the address space is limited by the hard limit alone: for a process that is started and limits
+    itself once it has loaded what it needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 @contextmanager
 def _soft(kind: int, value: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(kind)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from cnnkit.notebook_html import html_table
 from cnnkit.onnx.expected_answers import MARGIN, MOST_ROUNDING
+from cnnkit.onnx.reproducer import Reproducer
+from cnnkit.user_folders import expanded
+from cnnkit.wording import counted
 
 
 @dataclass(frozen=True)
@@ -27,38 +31,83 @@ class Divergence:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Median seconds of a run, the file being read already; through pipes where a runtime is a process of its own."""
+
+    one: float
+    """Of one sample."""
+    batch: float
+    """Of several."""
+    samples: int
+    """How many those are."""
+
+
+@dataclass(frozen=True)
 class RuntimeResult:
     """How the outputs of one runtime compare with the model's, in the terms of `validate_onnx`."""
 
     runtime: str
     samples: int
     ok: bool
+    version: str = ""
+    """Of what executed the file; "" if it is not known."""
+    answered: bool = True
+    """False if it cannot run the file; `error` says why."""
     max_absolute: float = math.nan
     max_relative: float = math.nan
+    budget: float = math.nan
+    """The largest difference as a share of what is allowed there: up to 1, rounding explains it."""
     worst_sample: int | None = None
-    """The sample that is furthest beyond what is allowed, or nearest to it."""
+    """The sample that has it."""
     flips: tuple[int, ...] = ()
     """Samples that get another label."""
+    latency: Latency | None = None
+    """None if it was not measured."""
     divergence: Divergence | None = None
+    reproducer: Reproducer | None = None
+    """The diverging layer alone; None if there is none, or if the runtime cannot run it alone."""
     error: str = ""
     """Why the runtime could not execute the file, or not show its layers; differences are NaN in the first case."""
 
+    @property
+    def verdict(self) -> str:
+        """ "pass", "FAIL", or "cannot" of a runtime that has no answer."""
+        return "pass" if self.ok else "FAIL" if self.answered else "cannot"
+
+    @property
+    def name(self) -> str:
+        """The runtime and its version."""
+        return f"{self.runtime} {self.version}".rstrip()
+
     def row(self) -> tuple[str, ...]:
         """The cells under `COLUMNS`."""
-        verdict = "pass" if self.ok else "FAIL"
-        numbers = (f"{self.max_absolute:.1e}", f"{self.max_relative:.1e}", str(len(self.flips)), str(self.worst_sample))
-        cells = ("-",) * len(numbers) if self.worst_sample is None else numbers
-        return (self.runtime, str(self.samples), *cells, verdict)
+        numbers: tuple[str, ...] = ("-",) * 5
+        if self.worst_sample is not None:
+            errors = f"{self.max_absolute:.1e}", f"{self.max_relative:.1e}", _percent(self.budget)
+            numbers = (*errors, str(len(self.flips)), str(self.worst_sample))
+        return (self.runtime, self.version or "-", *numbers, self.verdict)
+
+    def latencies(self) -> tuple[str, ...]:
+        """The cells under `LATENCIES`."""
+        if self.latency is None:
+            return ("-",) * len(LATENCIES)
+        return tuple(f"{1000 * seconds:.3g}" for seconds in (self.latency.one, self.latency.batch))
 
     def remarks(self) -> list[str]:
         """What a table cannot hold: the flipped samples, the first diverging layer, the error."""
         shown = ", ".join(map(str, self.flips[:10])) + (", ..." if len(self.flips) > 10 else "")
         remarks = [f"label flips at samples {shown}"] if self.flips else []
         remarks += [str(self.divergence)] if self.divergence else []
+        remarks += [str(self.reproducer)] if self.reproducer else []
         return [f"{self.runtime}: {remark}" for remark in remarks] + ([self.error] if self.error else [])
 
 
-COLUMNS = ("runtime", "samples", "absolute", "relative", "label flips", "worst sample", "verdict")
+COLUMNS = ("runtime", "version", "absolute", "relative", "budget", "flips", "worst", "verdict")
+LATENCIES = ("one (ms)", "batch (ms)")
+"""Columns before the last one, where latencies were measured."""
+NUMBERS = (*COLUMNS[2:-1], *LATENCIES)
+LEAST = ("worst", "absolute", "batch (ms)", "one (ms)")
+"""Columns that a narrow place does without, the least important one first."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,9 +129,9 @@ class ValidationReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the file is right: as many runtimes give the model's answers as do not, or more."""
+        """Whether the file is right: as many runtimes give the model's answers as give others, or more."""
         agree = sum(result.ok for result in self.results)
-        return not self.problem and agree > 0 and 2 * agree >= len(self.results)
+        return not self.problem and agree > 0 and 2 * agree >= sum(result.answered for result in self.results)
 
     def decisive(self) -> tuple[RuntimeResult, ...]:
         """The results that the verdict rests on: of the runtimes that agree if it is a pass, else of all."""
@@ -92,18 +141,38 @@ class ValidationReport:
         """Which runtimes are wrong about a file that is right; a sentence for each."""
         if not self.ok:
             return []
-        names = [result.runtime for result in self.decisive()]
+        names = [result.name for result in self.decisive()]
         others = f"{' and '.join(names)} {'give' if len(names) > 1 else 'gives'} the model's answers"
-        wrong = [result for result in self.results if not result.ok]
         return [
-            f"{result.runtime} {'cannot run the file' if result.worst_sample is None else 'gives other answers'}. The "
-            f"runtime is at fault, since {others}: do not run the file on this version of it"
-            for result in wrong
+            f"{result.name} gives other answers. The runtime is at fault, since {others}: do not run the file on "
+            "this version of it"
+            for result in self.results
+            if result.answered and not result.ok
         ]
 
+    def write_reproducers(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write, for each runtime that gives other answers, the layer where they begin; see `Reproducer.write`."""
+        paths = []
+        for result in self.results:
+            if result.reproducer is not None:
+                runtime = "-".join([result.runtime.partition("(")[0], *filter(None, [result.version])])
+                paths.append(result.reproducer.write(expanded(folder), f"{runtime}-{result.reproducer.value}"))
+        return paths
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The headings of the table."""
+        return (*COLUMNS[:-1], *LATENCIES, COLUMNS[-1]) if self._is_timed else COLUMNS
+
     def rows(self) -> list[tuple[str, ...]]:
-        """One row of text cells for each runtime, under `COLUMNS`."""
-        return [result.row() for result in self.results]
+        """One row of text cells for each runtime, under `columns`."""
+        if not self._is_timed:
+            return [result.row() for result in self.results]
+        return [(*result.row()[:-1], *result.latencies(), result.verdict) for result in self.results]
+
+    @property
+    def _is_timed(self) -> bool:
+        return any(result.latency for result in self.results)
 
     def remarks(self) -> list[str]:
         """What the table cannot hold, one line each."""
@@ -124,10 +193,6 @@ class ValidationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values; a difference that is not a finite number is None."""
-        results = [asdict(result) for result in self.results]
-        for result in results:
-            for values in (result, result["divergence"] or {}):
-                values.update({key: _finite(value) for key, value in values.items()})
         return {
             "path": str(self.path),
             "ok": self.ok,
@@ -135,29 +200,45 @@ class ValidationReport:
             "tolerance": self.tolerance,
             "rounding": _finite(self.rounding),
             "problem": self.problem,
-            "results": results,
+            "results": [_as_json(result) for result in self.results],
             "faults": self.faults(),
             "left_out": list(self.left_out),
         }
 
     def __repr__(self) -> str:
         """The verdict in a line; `str` has the whole report."""
-        each = "".join(f", {result.runtime} {'pass' if result.ok else 'FAIL'}" for result in self.results)
+        each = "".join(f", {result.name} {result.verdict}" for result in self.results)
         return f"<ValidationReport: {self._verdict()}{each}>"
 
     def _repr_html_(self) -> str:
         """The whole report, for notebooks."""
         remarks = "".join(f"<p>{escape(remark)}</p>" for remark in (*self.remarks(), *self.faults()))
-        return html_table(COLUMNS, self.rows(), self._verdict(), left=1) + remarks
+        return html_table(self.columns, self.rows(), self._verdict(), left=1) + remarks
 
     def _verdict(self) -> str:
-        return f"{self.path} {'passed' if self.ok else 'FAILED'} (tolerance {self.tolerance:g})"
+        verdict = "passed" if self.ok else "FAILED"
+        on = f" on {counted(self.results[0].samples, 'sample')}" if self.results else ""
+        return f"{self.path} {verdict} (tolerance {self.tolerance:g}){on}"
 
     def __str__(self) -> str:
-        table = [COLUMNS, *self.rows()]
+        table = [self.columns, *self.rows()]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
         return "\n".join([self._verdict(), *lines, *self.remarks(), *self.faults()])
+
+
+def _as_json(result: RuntimeResult) -> dict[str, Any]:
+    values = asdict(replace(result, reproducer=None))
+    for one in (values, values["divergence"] or {}):
+        one.update({key: _finite(value) for key, value in one.items()})
+    alone = result.reproducer
+    shown = alone and {"where": alone.where, "value": alone.value, "sample": alone.sample, "shows": alone.shows}
+    return values | {"verdict": result.verdict, "reproducer": shown}
+
+
+def _percent(share: float) -> str:
+    """Of the error budget, short: a share far beyond it as a multiple."""
+    return f"{share:.0%}" if share < 10 else f"{share:.0e}x"
 
 
 def _finite(value: Any) -> Any:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar
 
 import numpy as np
 
 from cnnkit.components import Runtime
 from cnnkit.errors import OnnxError
+from cnnkit.onnx.other_python import OtherPython, check_python
 from cnnkit.types import Array
 
 # The packages are imported by `run`: naming a runtime must not load them.
@@ -30,42 +33,71 @@ class ReferenceEvaluator(Runtime):
         try:
             return run_reference(model, inputs)
         except Exception as error:  # an operator may fail in any way on a model that does not fit together
-            raise OnnxError(_refused(self, error)) from error
+            raise self.refusal(error) from error
+
+    def version(self) -> str:
+        """Of the onnx package."""
+        return importlib.metadata.version("onnx")
 
 
 class OnnxRuntime(Runtime):
     """ONNX Runtime on the CPU with one thread and its usual graph optimisations.
 
+    python: the Python of an environment that has another version of it, such as "~/ort-1.20/bin/python": an absolute
+    path, or one that begins with `~`. The file then runs in a process of that Python, which needs nothing else there.
+
     Its telemetry, which reports models over the network and keeps files beside cnnkit's, is off unless the user's own
     ORT_DISABLE_TELEMETRY says otherwise.
+    Raises ConfigError for another path.
     Source: https://onnxruntime.ai/docs/api/python
     """
 
     requires: ClassVar[str] = "onnxruntime"
 
+    def __init__(self, python: str | None = None) -> None:
+        self.python = python
+        if python is not None:
+            check_python(python)
+
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs of the model, by name. Raises OnnxError if it is not installed or cannot execute the model."""
+        return self.prepare(model)(inputs)
+
+    def prepare(self, model: bytes) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        """The model in a session, or in a process of the other Python."""
+        if self.python is not None:
+            return OtherPython(self.python, repr(self), model).run
         ensure_installed(self)
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read by the import
-        import onnxruntime
+        from cnnkit.onnx.onnx_runtime_run import session
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what goes wrong is raised as well; stderr stays the user's
         try:
-            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-            names = [output.name for output in session.get_outputs()]
-            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+            execute = session(model)
         except Exception as error:  # its errors share no base class
-            raise OnnxError(_refused(self, error)) from error
+            raise self.refusal(error) from error
+
+        def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            try:
+                return execute(inputs)
+            except Exception as error:
+                raise self.refusal(error) from error
+
+        return run
+
+    def version(self) -> str:
+        """Of ONNX Runtime; raises OnnxError if the other Python is missing or has none."""
+        return super().version() if self.python is None else OtherPython(self.python, repr(self)).version
 
 
 RUNTIMES: tuple[type[Runtime], ...] = (ReferenceEvaluator, OnnxRuntime)
 
 
 def is_installed(runtime: Runtime | type[Runtime]) -> bool:
-    """Whether what the runtime requires is there, as a distribution or (a variant of it) as a module."""
-    if not runtime.requires:
+    """Whether what the runtime requires is there, as a distribution or (a variant of it) as a module.
+
+    What another Python requires is looked for there, when it is used.
+    """
+    if not runtime.requires or (isinstance(runtime, OnnxRuntime) and runtime.python is not None):
         return True
     try:
         importlib.metadata.version(runtime.requires)
@@ -90,15 +122,42 @@ def install_command(runtime: type[Runtime]) -> str:
 
 def execute(runtime: Runtime, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """What `runtime.run` gives, as arrays. Raises OnnxError in whatever way a plugin's runtime fails."""
+    with _named_failures(runtime):
+        return _copies(runtime.run(model, inputs))
+
+
+def prepared(runtime: Runtime, model: bytes) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """As `execute`, of a model that is read once: by `prepare`, unless only `run` is of the runtime's own class."""
+    classes = type(runtime).__mro__
+    prepares, runs = (next(cls for cls in classes if name in cls.__dict__) for name in ("prepare", "run"))
+    if classes.index(prepares) > classes.index(runs):
+        return functools.partial(execute, runtime, model)
+    with _named_failures(runtime):
+        call = runtime.prepare(model)
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        with _named_failures(runtime):
+            return _copies(call(inputs))
+
+    return run
+
+
+def version_of(runtime: Runtime) -> str:
+    """The version of what executes the files; "" if it is not known. Raises OnnxError if it is not there."""
+    with _named_failures(runtime):
+        return str(runtime.version())
+
+
+@contextmanager
+def _named_failures(runtime: Runtime) -> Iterator[None]:
     try:
-        # Copies: an output of ONNX Runtime lies in memory that has the values of all layers, and keeps all of it.
-        return {name: np.array(output) for name, output in runtime.run(model, inputs).items()}
+        yield
     except OnnxError:
         raise
     except Exception as error:
-        raise OnnxError(_refused(runtime, error)) from error
+        raise runtime.refusal(error) from error
 
 
-def _refused(runtime: Runtime, error: Exception) -> str:
-    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{runtime!r} cannot execute the model: {told}"
+def _copies(outputs: Mapping[str, Array]) -> dict[str, Array]:
+    """An output of ONNX Runtime lies in memory that has the values of all layers, and keeps all of it."""
+    return {name: np.array(output) for name, output in outputs.items()}

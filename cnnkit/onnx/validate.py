@@ -14,19 +14,18 @@ from onnx import ModelProto
 
 from cnnkit.components import Runtime, installed_catalog
 from cnnkit.components.checks import positive
-from cnnkit.errors import ConfigError, OnnxError, ShapeError
+from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network import Network
 from cnnkit.onnx.available_runtimes import Available, available_runtimes
-from cnnkit.onnx.difference import distance, magnitude, relative, subtract
-from cnnkit.onnx.divergence import first_divergence
-from cnnkit.onnx.executable_model import Program, TrustedProgram, as_declared, samples_of
-from cnnkit.onnx.expected_answers import Answers, allowed, answers
+from cnnkit.onnx.executable_model import Program, TrustedProgram, block_of
+from cnnkit.onnx.expected_answers import ExpectedAnswers
 from cnnkit.onnx.export import labels_json
 from cnnkit.onnx.file_content import digest, exports
 from cnnkit.onnx.isolated import IsolatedProgram
 from cnnkit.onnx.load import OPERATORS, Signature, read_file
-from cnnkit.onnx.outputs import output_names, probabilities_of
-from cnnkit.onnx.report import RuntimeResult, ValidationReport
+from cnnkit.onnx.outputs import output_names
+from cnnkit.onnx.report import ValidationReport
+from cnnkit.onnx.runtime_comparison import compared
 from cnnkit.onnx.runtimes import ensure_installed
 from cnnkit.onnx.unrolling import without_reference
 from cnnkit.types import Array, Inputs, as_inputs
@@ -35,8 +34,8 @@ from cnnkit.waiting_line import waiting
 DEFAULT_SAMPLES = 64
 INPUT_BYTES = 64 * 2**20
 """Most bytes of random inputs, unless two of them take more."""
-MOST_SHOWN = 20
-"""Outputs that an error names, and characters of each: a file may have any number of any length."""
+ALL = "all"
+"""In the place of a runtime: all that are installed."""
 
 
 def validate_onnx(
@@ -46,6 +45,7 @@ def validate_onnx(
     runtimes: Sequence[Runtime | str] | None = None,
     *,
     tolerance: float = 1e-5,
+    latency: bool = False,
 ) -> ValidationReport:
     """Run the file on several runtimes and compare its outputs with the model's, sample by sample.
 
@@ -73,12 +73,15 @@ def validate_onnx(
     are ties. Of several labels, it is one on the other side of its limit, a probability of 1/2, that was further from
     it than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic.
 
-    The file passes if at least as many runtimes agree as do not, and what it declares of its input, outputs and labels
-    fits the model; a runtime that does not agree is then itself at fault, and the report names it.
+    The file passes if at least as many runtimes agree as give other answers, and what it declares of its input, outputs
+    and labels fits the model; a runtime that gives other answers is then itself at fault, and the report names it. One
+    that cannot run the file says why, and counts for neither.
 
     x: (N, *input_shape), N >= 1, in the dataset's dtype and units, such as its test samples; if None, 64 random ones.
-    A file that takes float32 is given them in that.
-    runtimes: runtimes or their expressions; if None, all that are installed, also those of plugins.
+    They are taken block by block, and memory does not grow with N. A file that takes float32 is given them in that.
+    runtimes: runtimes or their expressions; "all", or None for the list, means all that are installed, also those of
+    plugins.
+    latency: whether to measure how long a run takes, which is no part of the verdict.
 
     A file that holds anything else than what exporting the model gives, whatever its metadata say, is foreign: it is
     checked and executed in a separate process, with limits of time and memory, and only if all its operators are
@@ -95,10 +98,10 @@ def validate_onnx(
     content, own = digest(data), list(exports(data, model))
     for proto in own:
         if digest(proto.SerializeToString(deterministic=True)) == content:
-            return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance)
+            return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance, latency=latency)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
     with IsolatedProgram(data, path, operators, model, len(inputs), own, chosen.runtimes) as program:
-        return replace(_report(program, path, model, inputs, chosen, tolerance), exported=False)
+        return replace(_report(program, path, model, inputs, chosen, tolerance, latency=latency), exported=False)
 
 
 def validate_proto(
@@ -117,23 +120,29 @@ def validate_proto(
 
 def _arguments(
     model: Network, x: Inputs | None, runtimes: Sequence[Runtime | str] | None, tolerance: float
-) -> tuple[Array, Available]:
+) -> tuple[Inputs, Available]:
     positive("tolerance", tolerance)
     model.check_cost()
     inputs = _random_inputs(model) if x is None else _as_input(model, x)
-    chosen = available_runtimes() if runtimes is None else Available(_built(runtimes))
-    return inputs, without_reference(chosen, model)
+    return inputs, without_reference(_chosen([ALL] if runtimes is None else runtimes), model)
 
 
 def _report(
-    program: Program, path: Path, model: Network, x: Array, chosen: Available, tolerance: float
+    program: Program,
+    path: Path,
+    model: Network,
+    x: Inputs,
+    chosen: Available,
+    tolerance: float,
+    *,
+    latency: bool = False,
 ) -> ValidationReport:
     with waiting("running the model"):
-        expected = answers(model, x)
+        expected = ExpectedAnswers(model, x, block_of(model))
     results = []
     for runtime in chosen.runtimes:
         with waiting(f"running the file on {runtime!r}"):
-            results.append(_validate(runtime, program, expected, tolerance))
+            results.append(compared(runtime, program, expected, tolerance, latency=latency))
     return ValidationReport(
         path,
         tolerance,
@@ -167,114 +176,20 @@ def _problem(signature: Signature, model: Network) -> str:
     )
 
 
-def _built(runtimes: Sequence[Runtime | str]) -> list[Runtime]:
-    built = [cast(Runtime, installed_catalog().build("runtime", runtime)) for runtime in runtimes]
-    if not built:
+def _chosen(runtimes: Sequence[Runtime | str]) -> Available:
+    """The runtimes, in their order; each of "all" once more if it is named, too, as another object."""
+    if not runtimes:
         raise ConfigError("validation needs at least one runtime, got an empty list")
-    for runtime in built:
+    chosen = Available([])
+    for one in runtimes:
+        if one == ALL:
+            found = available_runtimes()
+            chosen = Available([*chosen.runtimes, *found.runtimes], found.unusable, found.broken)
+            continue
+        runtime = cast(Runtime, installed_catalog().build("runtime", one))
         ensure_installed(runtime)
-    return built
-
-
-def _validate(runtime: Runtime, program: Program, expected: Answers, tolerance: float) -> RuntimeResult:
-    model = expected.single
-    try:
-        outputs, *probabilities = _outputs(runtime, program, model, expected.x)
-    except OnnxError as error:
-        return RuntimeResult(repr(runtime), len(expected.x), ok=False, error=str(error))
-    absolute = distance(outputs, expected.outputs)
-    by_outputs = relative(absolute, expected.scale)
-    by_probabilities = np.zeros(len(outputs))
-    for given in probabilities:
-        by_probabilities = magnitude(subtract(given, probabilities_of(model, outputs)))
-    most = allowed(expected.rounding, tolerance)
-    flips = _flips(model, [outputs, *probabilities], expected.outputs, most * expected.scale, tolerance)
-    excess = np.maximum(_largest(by_outputs - most), by_probabilities - tolerance)
-    worst = int(excess.argmax())
-    within = bool(excess[worst] <= 0)
-    divergence, problem = None, ""
-    if flips or not within:
-        try:
-            divergence = first_divergence(runtime, program, expected, flips[0] if within else worst, tolerance)
-        except OnnxError as error:
-            problem = f"the first diverging layer cannot be found: {error}"
-    return RuntimeResult(
-        repr(runtime),
-        len(expected.x),
-        ok=within and not flips,
-        max_absolute=float(absolute.max()),
-        max_relative=float(np.maximum(_largest(by_outputs), by_probabilities).max()),
-        worst_sample=worst,
-        flips=flips,
-        divergence=divergence,
-        error=problem,
-    )
-
-
-def _largest(values: Array) -> Array:
-    """Of each sample: (N, ...) -> (N,)."""
-    return np.asarray(values.reshape(len(values), -1).max(axis=1))
-
-
-def _flips(
-    model: Network, given: Sequence[Array], expected: Array, error: Array, probability_error: float
-) -> tuple[int, ...]:
-    """Samples of which another class or label is said, unless ours is a tie: what is allowed could turn it.
-
-    given: the outputs, and the probabilities if there are any; error: of each output that is allowed, (N, ...).
-    """
-    if model.task.gives == "values":
-        return ()
-    own = [expected, *(probabilities_of(model, expected) for _ in given[1:])]
-    at = 0.0 if model.task.from_logits else 0.5
-    ours = _said(model, expected, at)
-    clear, differs = np.ones(ours.shape, bool), np.zeros(ours.shape, bool)
-    errors = error, np.full(expected.shape, probability_error)
-    for theirs, values, most, limit in zip(given, own, errors, (at, 0.5), strict=False):
-        clear &= _is_clear(model, values, most, limit)
-        differs |= _said(model, theirs, limit) != ours
-    return tuple(np.flatnonzero((clear & differs).reshape(len(ours), -1).any(axis=1)).tolist())
-
-
-def _said(model: Network, values: Array, limit: float) -> Array:
-    """The class of each sample or pixel, or which labels are there: those from a limit on."""
-    return values.argmax(axis=1) if model.task.gives == "classes" else values >= limit
-
-
-def _is_clear(model: Network, values: Array, error: Array, limit: float) -> Array:
-    """Whether these errors leave the highest class (axis 1) as it is, or each label on its side of the limit."""
-    if model.task.gives == "labels":
-        return np.asarray(distance(values, np.full_like(values, limit)) > error)
-    best = values.argmax(axis=1, keepdims=True)
-    error = np.where(np.isfinite(values), error, 0)  # what is not a number is found by its distance
-    others = values + error
-    np.put_along_axis(others, best, -np.inf, axis=1)
-    lowest = np.take_along_axis(values - error, best, axis=1)
-    return np.asarray(lowest[:, 0] > others.max(axis=1))
-
-
-def _outputs(runtime: Runtime, program: Program, model: Network, x: Array) -> list[Array]:
-    """What the file gives for all samples: the first alone, the others in batches that bound the memory."""
-    x = as_declared(program.signature, x)
-    chunk = samples_of(program.chunk_bytes, model)
-    parts = [_run(runtime, program, model, x[:1])]
-    parts += [_run(runtime, program, model, x[start : start + chunk]) for start in range(1, len(x), chunk)]
-    return [np.concatenate(part) for part in zip(*parts, strict=True)]
-
-
-def _run(runtime: Runtime, program: Program, model: Network, x: Array) -> list[Array]:
-    names = output_names(model)
-    outputs = program.run(runtime, x)
-    expected = (len(x), *model.output_shape)
-    for name in names:
-        if name not in outputs:
-            given = ", ".join(repr(other)[:MOST_SHOWN] for other in list(outputs)[:MOST_SHOWN])
-            raise OnnxError(f"{runtime!r}: the file has no output {name!r}, only {given}")
-        if outputs[name].shape != expected:
-            raise OnnxError(
-                f"{runtime!r}: {name} have shape {outputs[name].shape} for a batch of {len(x)}, expected {expected}"
-            )
-    return [outputs[name] for name in names]
+        chosen.runtimes.append(runtime)
+    return chosen
 
 
 def _random_inputs(model: Network) -> Array:
@@ -290,11 +205,11 @@ def _random_inputs(model: Network) -> Array:
     return (low + (high - low) * rng.random(shape)).astype(np.float32)
 
 
-def _as_input(model: Network, given: Inputs) -> Array:
-    x = np.asarray(as_inputs(given))
+def _as_input(model: Network, given: Inputs) -> Inputs:
+    x = as_inputs(given)
     if x.shape[1:] != model.input_shape or not len(x):
         expected = ", ".join(map(str, ("N", *model.input_shape)))
         raise ShapeError(f"expected x of shape ({expected}) with at least one sample, got {x.shape}")
     if not np.can_cast(x.dtype, model.input_dtype, "same_kind"):
         raise ConfigError(f"expected x of {model.input_dtype}, what the model's dataset gives, got {x.dtype}")
-    return x.astype(model.input_dtype)
+    return x

@@ -42,6 +42,7 @@ class Verdict:
     """Of the version whose answers the file was compared with."""
     ok: bool
     runtimes: tuple[str, ...]
+    """The expressions of those that it rests on, each with its version behind a blank if that was known."""
     max_relative: float | None
     """The largest relative error of all runtimes; None if one of them could not run the file."""
     flips: int

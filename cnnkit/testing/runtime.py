@@ -61,7 +61,7 @@ def check_extremes(runtime: Runtime) -> None:
 
 
 def check_inputs_by_name(runtime: Runtime) -> None:
-    """Inputs are told apart by their names, whatever their order, and keep their dtype."""
+    """Inputs are told apart by their names, whatever their order, and keep their dtype or are refused."""
     nodes = [("Sub", ["first", "second"], "difference"), ("Add", ["first", "second"], "sum")]
     model = _graph(nodes, {"first": "float32", "second": "float32"}, 3)
     one, two = (np.arange(6, dtype=np.float32).reshape(2, 3) * factor for factor in (1, 10))
@@ -71,7 +71,10 @@ def check_inputs_by_name(runtime: Runtime) -> None:
         _close("first - second", given["difference"], one - two)
         _close("first + second", given["sum"], one + two)
     bytes_ = np.array([[0, 127, 128], [129, 254, 255]], np.uint8)
-    same = _run(runtime, _graph([("Identity", ["a"], "y")], {"a": "uint8"}, 3), {"a": bytes_})["y"]
+    try:
+        same = _run(runtime, _graph([("Identity", ["a"], "y")], {"a": "uint8"}, 3), {"a": bytes_})["y"]
+    except OnnxError:
+        return  # a runtime may know float32 alone
     equal("dtype of what Identity gives for uint8", str(same.dtype), "uint8")
     same_bits("what Identity gives for uint8", same, bytes_)
 

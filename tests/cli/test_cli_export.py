@@ -154,7 +154,7 @@ def test_the_verdict_is_kept_with_the_version(trained: Any, tmp_path: Path) -> N
     shown = trained("models", "show", "tiny@1", "--json").document
     verdict = shown["verdict"]
     assert (verdict["ok"], verdict["digest"], verdict["flips"]) == (True, shown["digest"], 0)
-    assert "ReferenceEvaluator()" in verdict["runtimes"]
+    assert f"ReferenceEvaluator() {onnx.__version__}" in verdict["runtimes"]
     assert 0 <= verdict["max_relative"] < 1e-5
     trained("train", "tiny.toml", "--seed", "1")
     trained("export", "tiny@2", "--no-validate", "--opset", "13", "--input", "float32")
@@ -293,8 +293,8 @@ def with_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FAULT = (
-    r"warning: Wrong\(\) gives other answers\. The runtime is at fault, since ReferenceEvaluator\(\) .*the model's "
-    r"answers"
+    r"warning: Wrong\(\) [0-9.]+ gives other answers\. The runtime is at fault, since ReferenceEvaluator\(\) "
+    r".*the model's answers"
 )
 
 
@@ -307,7 +307,7 @@ def test_a_runtime_at_fault_is_a_warning_and_the_file_is_written(
     assert re.search(r"^Wrong\(\) .* FAIL$", result.out, re.MULTILINE)
     assert (tmp_path / "tiny-1.onnx").exists()
     verdict = trained("models", "show", "tiny@1", "--json").document["verdict"]
-    assert (verdict["ok"], verdict["flips"], "Wrong()" in verdict["runtimes"]) == (True, 0, False)
+    assert (verdict["ok"], verdict["flips"], "Wrong" in str(verdict["runtimes"])) == (True, 0, False)
     validated = trained("validate", "tiny-1.onnx", "tiny@1", "--json")
     assert (validated.code, len(validated.document["faults"])) == (0, 1)
     assert re.search(FAULT, validated.err)
@@ -317,7 +317,7 @@ def test_a_runtime_at_fault_is_a_warning_and_the_file_is_written(
 def test_runtimes_can_be_chosen(trained: Any, tmp_path: Path, with_a_plugin: None) -> None:
     one = trained("export", "tiny@1", "--runtime", "ReferenceEvaluator", "--json").document["validation"]
     assert [result["runtime"] for result in one["results"]] == ["ReferenceEvaluator()"]
-    two = ("--runtime", "ReferenceEvaluator()", "--runtime", "Wrong")
+    two = ("--runtimes", "ReferenceEvaluator()", "--runtimes", "Wrong")
     results = trained("validate", "tiny-1.onnx", "tiny@1", *two, "--json").document["results"]
     assert [(result["runtime"], result["ok"]) for result in results] == [
         ("ReferenceEvaluator()", True),

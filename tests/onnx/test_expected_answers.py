@@ -11,7 +11,7 @@ from onnx import ModelProto, numpy_helper
 
 from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, ReLU
 from cnnkit.network import Network, Sequential
-from cnnkit.onnx.expected_answers import allowed, answers, in_dtype
+from cnnkit.onnx.expected_answers import ExpectedAnswers, allowed, in_dtype
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.onnx.validate import validate_onnx, validate_proto
@@ -71,21 +71,26 @@ def test_a_network_that_is_well_conditioned_keeps_the_tolerance(tmp_path: Path) 
     assert not validate_proto(changed(to_onnx(model), "dense_1.weight", 1.0001), tmp_path, model, x).ok
 
 
-def test_the_rounding_is_what_the_documentation_says() -> None:
+@pytest.mark.parametrize("block", [1, 2, 3, 9])
+def test_the_rounding_is_what_the_documentation_says(block: int) -> None:
     model: Network = Sequential([Dense(1, bias=False)], (2,))
     model.load_state({"dense_1.weight": np.array([[1.0, -1.0]])})
     third = np.float32(1 / 3)
     model = in_dtype(model, "float64")
     model.load_state({"dense_1.weight": np.array([[1 / 3, 0.0]])})
     x = np.array([[3.0, 0], [6.0, 0], [12.0, 0]], np.float32)
-    given = answers(model, x)
+    expected_answers = ExpectedAnswers(model, x, block)
+    outputs, scale, rounding = (
+        np.concatenate([getattr(part, name) for part in expected_answers]) for name in ("outputs", "scale", "rounding")
+    )
     error = abs(float(third) - 1 / 3)  # of the weight, which float32 rounds
-    np.testing.assert_allclose(given.outputs[:, 0], [1, 2, 4])
+    np.testing.assert_allclose(outputs[:, 0], [1, 2, 4])
     mean = 7 / 3  # of the outputs; of the errors it is 7 times that of the weight
-    np.testing.assert_allclose(given.scale[:, 0], [mean, mean, 4])
+    np.testing.assert_allclose(scale[:, 0], [mean, mean, 4])
     expected = error * np.array([7 / mean, 7 / mean, 12 / 4])
-    np.testing.assert_allclose(given.rounding[:, 0], expected, rtol=1e-2, atol=1e-7)
-    assert (given.single.dtype, given.double.dtype, given.double) == ("float32", "float64", model)
+    np.testing.assert_allclose(rounding[:, 0], expected, rtol=1e-2, atol=1e-7)
+    assert expected_answers.largest_rounding == rounding.max()
+    assert (expected_answers.single.dtype, expected_answers.double) == ("float32", model)
 
 
 def test_the_rounding_of_a_pixel_is_the_largest_of_its_sample() -> None:
@@ -93,7 +98,7 @@ def test_the_rounding_of_a_pixel_is_the_largest_of_its_sample() -> None:
     model: Network = in_dtype(Sequential([Conv2D(2, 1, bias=False)], (1, 2, 2)), "float64")
     model.load_state({"conv2d_1.weight": np.array([1 / 3, 1.0]).reshape(2, 1, 1, 1)})
     x = np.array([[1.0, 0, 0, 0], [2, 64, 0, 0]], np.float32).reshape(2, 1, 2, 2)
-    given = answers(model, x)
+    (given,) = ExpectedAnswers(model, x, 2)
     error = abs(float(np.float32(1 / 3)) - 1 / 3)  # of the first weight; the other output has none
     floor = error * (1 + 2 + 64) / 8
     np.testing.assert_allclose((given.rounding * given.scale)[0, 0], np.full((2, 2), floor), rtol=0.02)

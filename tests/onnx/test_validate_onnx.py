@@ -248,7 +248,7 @@ def test_outputs_that_do_not_fit_are_reported(
 ) -> None:
     report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(9), [Fake(outputs)])
     assert not report.ok
-    assert report.results[0].row()[2:] == ("-", "-", "-", "-", "FAIL")
+    assert report.results[0].row() == ("Fake()", *["-"] * 6, "FAIL")
     assert re.fullmatch(message, report.remarks()[0])
 
 
@@ -368,7 +368,7 @@ def test_a_report_is_json_and_a_table(model: Sequential, tmp_path: Path) -> None
     assert as_json["results"][0]["runtime"] == "ReferenceEvaluator()"
     (row,) = report.rows()
     assert len(row) == len(COLUMNS)
-    assert row[:2] == ("ReferenceEvaluator()", "3")
+    assert row[:2] == ("ReferenceEvaluator()", onnx.__version__)
     assert row[-1] == "pass"
 
 

@@ -1,0 +1,109 @@
+"""How exported files compare on several runtimes: errors beside what is allowed, and latencies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnnkit.errors import PlotError
+from cnnkit.plotting.style import BLUE, GREEN, GREY, ORANGE, SMALL, VERMILION, new_figure, picture, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_RUNTIMES = 24
+"""More have no names that can be read."""
+MOST = 30
+"""Characters of an expression that is shown in full."""
+LEAST = 1e-9
+"""Smaller errors, such as none at all, are drawn here, so that they have a place on a scale of powers."""
+COLOURS = {"pass": GREEN, "FAIL": VERMILION, "cannot": GREY}
+
+
+@dataclass(frozen=True)
+class RuntimeRow:
+    """One runtime in the picture; what is not known is NaN."""
+
+    runtime: str
+    """Its expression."""
+    version: str
+    verdict: str
+    """"pass", "FAIL" or "cannot"."""
+    relative: float
+    """Largest relative difference."""
+    budget: float
+    """The largest difference as a share of what is allowed there."""
+    flips: int
+    one: float = math.nan
+    """Seconds for one sample."""
+    each: float = math.nan
+    """Seconds for each sample of a batch."""
+
+
+@picture
+def draw_runtimes(rows: Sequence[RuntimeRow], title: str) -> Figure:
+    """A row for each runtime: its error, where the allowed one ends, its verdict, and its latencies if they are known.
+
+    Raises PlotError unless there are 1 to MAX_RUNTIMES runtimes.
+    """
+    if not 1 <= len(rows) <= MAX_RUNTIMES:
+        raise PlotError(f"1 to {MAX_RUNTIMES} runtimes can be shown in one picture, got {len(rows)}")
+    timed = any(math.isfinite(row.one) for row in rows)
+    figure = new_figure(title)
+    axes = figure.subplots(1, 2 if timed else 1, sharey=True, squeeze=False, width_ratios=[3, 2] if timed else None)[0]
+    _draw_errors(axes[0], rows)
+    if timed:
+        _draw_latencies(axes[1], rows)
+    axes[0].set_yticks(range(len(rows)), list(map(_name, rows)))
+    axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    return figure
+
+
+def _name(row: RuntimeRow) -> str:
+    """The runtime without arguments that are long, such as a path: its version says more."""
+    cls, _, arguments = row.runtime.partition("(")
+    return plain(f"{cls if arguments == ')' or len(row.runtime) > MOST else row.runtime} {row.version}", 2 * MOST)
+
+
+def _draw_errors(axes: Axes, rows: Sequence[RuntimeRow]) -> None:
+    from matplotlib.lines import Line2D
+
+    known = [row for row in rows if math.isfinite(row.relative)]
+    allowed = [row.relative / row.budget for row in known if 0 < row.budget < math.inf]
+    values = [LEAST * 10, 1e-4, *allowed, *(row.relative for row in known)]
+    axes.set_xscale("log")
+    axes.set_xlim(LEAST, max(values) * 1e3)  # room for the words behind
+    for place, row in enumerate(rows):
+        colour = COLOURS[row.verdict]
+        words = row.verdict
+        if row.verdict != "cannot" and not math.isnan(row.relative):
+            flips = f", {row.flips:,} label flips" if row.flips else ""
+            words = f"{row.relative:.1e}  {row.verdict}{flips}"
+            axes.hlines(place, LEAST, min(max(row.relative, LEAST), axes.get_xlim()[1]), color=colour, linewidth=6)
+        if 0 < row.relative < math.inf and 0 < row.budget < math.inf:
+            axes.vlines(row.relative / row.budget, place - 0.32, place + 0.32, color=BLUE, linewidth=2.2)
+        edge = ("axes fraction", "data")
+        axes.annotate(
+            words, (1, place - 0.2), (-6, 0), xycoords=edge, textcoords="offset points", ha="right", color=colour
+        )
+    handles = [Line2D([], [], color=BLUE, marker="|", markersize=14, linestyle="", label="allowed")]
+    axes.legend(handles=handles, loc="upper right", bbox_to_anchor=(1, 1.08))
+    axes.set_xlabel("largest relative error")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=True, axis="x")
+
+
+def _draw_latencies(axes: Axes, rows: Sequence[RuntimeRow]) -> None:
+    axes.set_xscale("log")
+    for values, colour, marker, label in (
+        ([row.one for row in rows], BLUE, "o", "one sample"),
+        ([row.each for row in rows], ORANGE, "s", "each of a batch"),
+    ):
+        axes.plot([1000 * value for value in values], range(len(rows)), marker, color=colour, label=label, markersize=9)
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 1.08), ncols=2, fontsize=SMALL)
+    axes.set_xlabel("latency (ms)")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=True)

@@ -1,0 +1,60 @@
+"""OpenVINO: its contract, that exports give the model's answers, and that it says what it cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+from cnnkit_openvino import OpenVINO
+
+from cnnkit import Sequential, Trainer, export_onnx, load_dataset, validate_onnx
+from cnnkit.plugin import OnnxError
+from cnnkit.testing import check_runtime
+
+
+def test_contract() -> None:
+    check_runtime(OpenVINO())
+
+
+def test_it_is_found_by_its_name_with_its_version(tmp_path: Path) -> None:
+    model = Sequential(["Dense(3)"], (4,))
+    report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, runtimes=["cnnkit-openvino:OpenVINO"])
+    (result,) = report.results
+    assert (result.ok, result.runtime) == (True, "OpenVINO()")
+    assert openvino.__version__.startswith(result.version)
+
+
+@pytest.mark.parametrize("opset", [13, 17, 21])
+def test_a_trained_network_keeps_its_labels_in_float32(tmp_path: Path, opset: int) -> None:
+    data = load_dataset("Digits()")
+    layers = ["Conv2D(8, 3)", "BatchNorm2D()", "ReLU()", "MaxPool2D(2)", "Flatten()", "Dense(10)"]
+    model = Sequential(layers, data.input_shape, preprocessing=data.preprocessing, input_dtype="uint8")
+    Trainer(epochs=2, progress=False).fit(model, data)
+    report = validate_onnx(export_onnx(model, tmp_path / "m.onnx", opset=opset), model, data.test.x, [OpenVINO()])
+    (result,) = report.results
+    assert (result.verdict, result.flips, result.samples) == ("pass", (), 360), str(report)
+    assert result.max_relative < 1e-5  # bfloat16 would be off by a hundredth
+
+
+def test_a_strangers_file_runs_in_its_own_process(tmp_path: Path) -> None:
+    model = Sequential(["Conv2D(4, 3)", "ReLU()", "Flatten()", "Dense(3)"], (1, 8, 8))
+    proto = onnx.load(export_onnx(model, tmp_path / "m.onnx"))
+    proto.graph.name = "foreign"
+    onnx.save(proto, tmp_path / "m.onnx")
+    report = validate_onnx(tmp_path / "m.onnx", model, runtimes=["OpenVINO"], latency=True)
+    assert (report.ok, report.exported) == (True, False), str(report)
+
+
+def test_what_it_cannot_execute_it_says_in_one_line() -> None:
+    helper = onnx.helper
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ("N", 4)) for name in ("input", "output")]
+    node = helper.make_node("Unheard", ["input"], ["output"], domain="of")
+    graph = helper.make_graph([node], "unknown", values[:1], values[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("of", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    with pytest.raises(OnnxError, match=r"^OpenVINO\(\) cannot execute the model: \w+: .+$") as caught:
+        OpenVINO().run(model.SerializeToString(), {"input": np.zeros((2, 4), np.float32)})
+    assert "\n" not in str(caught.value)

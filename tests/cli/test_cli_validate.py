@@ -1,0 +1,97 @@
+"""What `validate` takes and leaves: how many samples, a picture, reproducers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.reference
+import pytest
+from onnx import numpy_helper
+
+PNG = b"\x89PNG\r\n"
+
+
+@pytest.fixture
+def exported(trained: Any) -> Any:
+    assert trained("export", "tiny@1", "--no-validate", "-o", "model.onnx").code == 0
+    return trained
+
+
+def test_all_runtimes_stand_beside_each_other_with_versions_and_latencies(exported: Any) -> None:
+    chosen = ("--runtimes", "all", "--runtimes", "ReferenceEvaluator")
+    document = exported("validate", "model.onnx", "tiny@1", *chosen, "--json").document
+    names = [result["runtime"] for result in document["results"]]
+    assert names[0] == names[-1] == "ReferenceEvaluator()"
+    assert len(names) >= 2
+    for result in document["results"]:
+        assert result["verdict"] == "pass"
+        assert result["version"]
+        assert 0 < result["budget"] <= 1
+        assert (result["latency"]["one"] > 0, result["latency"]["samples"]) == (True, 64)
+    shown = exported("validate", "model.onnx", "tiny@1")
+    headings = "runtime version absolute relative budget flips worst one (ms) batch (ms) verdict"
+    assert " ".join(shown.out.splitlines()[0].split()) == headings
+
+
+@pytest.mark.parametrize(("samples", "count"), [("all", 360), ("5", 5), ("100000", 360)])
+def test_so_many_samples_are_compared(exported: Any, samples: str, count: int) -> None:
+    chosen = ("--samples", samples, "--runtimes", "ReferenceEvaluator")
+    document = exported("validate", "model.onnx", "tiny@1", *chosen, "--json").document
+    assert document["inputs"] == f"{count} test samples of Digits()"
+    assert document["results"][0]["samples"] == count
+
+
+@pytest.mark.parametrize("samples", ["0", "-1", "many", "1.5", ""])
+def test_a_number_of_samples_that_means_nothing_is_told(exported: Any, samples: str) -> None:
+    result = exported("validate", "model.onnx", "tiny@1", "--samples", samples)
+    assert (result.code, result.out) == (2, "")
+    assert f'--samples takes a number, 1 or above, or "all"; got {samples!r}' in result.err
+
+
+def test_of_random_inputs_there_is_no_number(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnkit.cli import onnx_check
+    from cnnkit.errors import DataError
+
+    def missing(*_: Any) -> None:
+        raise DataError("its files are missing")
+
+    monkeypatch.setattr(onnx_check, "recorded_dataset", missing)
+    result = exported("validate", "model.onnx", "tiny@1", "--samples", "all")
+    assert (result.code, result.out) == (2, "")
+    assert "--samples all: there are none, choose a dataset with --dataset; its files are missing" in result.err
+
+
+def test_the_picture_is_drawn(exported: Any, tmp_path: Path) -> None:
+    document = exported("validate", "model.onnx", "tiny@1", "--picture", "runtimes.png", "--json").document
+    assert document["picture"] == "runtimes.png"
+    assert (tmp_path / "runtimes.png").read_bytes().startswith(PNG)
+    refused = exported("validate", "model.onnx", "tiny@1", "--picture", "runtimes.txt")
+    assert (refused.code, refused.out) == (2, "")
+    assert "expected a name that ends in .png, .svg, .pdf" in refused.err
+
+
+def test_a_reproducer_is_written_where_answers_differ(exported: Any, tmp_path: Path) -> None:
+    options = ("--reproducer", "faults", "--runtimes", "ReferenceEvaluator")
+    right = exported("validate", "model.onnx", "tiny@1", *options, "--json")
+    assert (right.code, right.document["reproducers"], list((tmp_path / "faults").iterdir())) == (0, [], [])
+    proto = onnx.load(tmp_path / "model.onnx")
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense_1.weight")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
+    onnx.save(proto, tmp_path / "model.onnx")
+    wrong = exported("validate", "model.onnx", "tiny@1", *options)
+    assert wrong.code == 1
+    stem = f"ReferenceEvaluator-{onnx.__version__}-dense_1"
+    assert f"wrote faults/{stem}.onnx and {stem}.npz" in wrong.err
+    assert "the nodes of layer dense_1 = Dense(10) alone show it" in wrong.out
+    with np.load(tmp_path / "faults" / f"{stem}.npz") as arrays:
+        feeds = {name.removeprefix("input."): arrays[name] for name in arrays if name.startswith("input.")}
+        (given,) = onnx.reference.ReferenceEvaluator(str(tmp_path / "faults" / f"{stem}.onnx")).run(None, feeds)
+        np.testing.assert_array_equal(given, arrays["given"])
+        assert np.abs(given - arrays["expected_float64"]).max() > 1e-3
+    (tmp_path / "file").write_text("")
+    refused = exported("validate", "model.onnx", "tiny@1", "--reproducer", "file")
+    assert (refused.code, refused.out) == (2, "")
+    assert "cannot make the folder file for reproducers" in refused.err
