@@ -33,6 +33,13 @@ LAZY = {"cnnkit/__init__.py"}
 """Files that import modules by computed names: they take the names from a table of their own."""
 
 
+REVIEWED = {
+    "S603 cnnkit/onnx/other_python.py": "the Python that the user names as an argument of OnnxRuntime",
+    "S603 plugins/cnnkit-onnxruntime-web/cnnkit_onnxruntime_web/node.py": "Node, found in the user's PATH",
+}
+"""Findings that are right: one each, of a program that is started without a shell, since the user asks for it."""
+
+
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -46,7 +53,8 @@ def security_findings(*paths: Path) -> list[str]:
 
 
 def test_no_dangerous_calls() -> None:
-    assert security_findings(ROOT / "cnnkit", ROOT / "plugins") == []
+    found = security_findings(ROOT / "cnnkit", ROOT / "plugins")
+    assert sorted(finding.rpartition(":")[0].replace(f"{ROOT}/", "") for finding in found) == sorted(REVIEWED)
 
 
 def test_dangerous_calls_are_found(tmp_path: Path) -> None:
