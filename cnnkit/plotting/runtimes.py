@@ -1,4 +1,4 @@
-"""How exported files compare on several runtimes: errors beside what is allowed, and latencies."""
+"""How a file compares on several runtimes: errors beside what is allowed, and latencies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnnkit.errors import PlotError
 from cnnkit.plotting.style import BLUE, GREEN, GREY, ORANGE, SMALL, VERMILION, new_figure, picture, plain
+from cnnkit.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +19,8 @@ MAX_RUNTIMES = 24
 """More have no names that can be read."""
 MOST = 30
 """Characters of an expression that is shown in full."""
-LEAST = 1e-9
-"""Smaller errors, such as none at all, are drawn here, so that they have a place on a scale of powers."""
+LEAST, MOST_DRAWN = 1e-3, 1e9
+"""Shares of the allowed error that have a place on a scale of powers; others are drawn at its ends."""
 COLOURS = {"pass": GREEN, "FAIL": VERMILION, "cannot": GREY}
 
 
@@ -45,7 +46,7 @@ class RuntimeRow:
 
 @picture
 def draw_runtimes(rows: Sequence[RuntimeRow], title: str) -> Figure:
-    """A row for each runtime: its error, where the allowed one ends, its verdict, and its latencies if they are known.
+    """A row for each runtime: its error as a share of the allowed one, its verdict, and latencies if they are known.
 
     Raises PlotError unless there are 1 to MAX_RUNTIMES runtimes.
     """
@@ -69,29 +70,22 @@ def _name(row: RuntimeRow) -> str:
 
 
 def _draw_errors(axes: Axes, rows: Sequence[RuntimeRow]) -> None:
-    from matplotlib.lines import Line2D
-
-    known = [row for row in rows if math.isfinite(row.relative)]
-    allowed = [row.relative / row.budget for row in known if 0 < row.budget < math.inf]
-    values = [LEAST * 10, 1e-4, *allowed, *(row.relative for row in known)]
+    shares = [min(max(row.budget, LEAST), MOST_DRAWN) for row in rows if not math.isnan(row.budget)]
     axes.set_xscale("log")
-    axes.set_xlim(LEAST, max(values) * 1e3)  # room for the words behind
+    axes.set_xlim(LEAST, 1e3 * max([1.0, *shares]))  # room for the words
+    axes.axvline(1, color=BLUE, label="allowed")
     for place, row in enumerate(rows):
-        colour = COLOURS[row.verdict]
-        words = row.verdict
-        if row.verdict != "cannot" and not math.isnan(row.relative):
-            flips = f", {row.flips:,} label flips" if row.flips else ""
+        colour, words = COLOURS[row.verdict], row.verdict
+        if not math.isnan(row.budget):
+            flips = f", {counted(row.flips, 'label flip')}" if row.flips else ""
             words = f"{row.relative:.1e}  {row.verdict}{flips}"
-            axes.hlines(place, LEAST, min(max(row.relative, LEAST), axes.get_xlim()[1]), color=colour, linewidth=6)
-        if 0 < row.relative < math.inf and 0 < row.budget < math.inf:
-            axes.vlines(row.relative / row.budget, place - 0.32, place + 0.32, color=BLUE, linewidth=2.2)
+            axes.hlines(place, LEAST, min(max(row.budget, LEAST), MOST_DRAWN), color=colour, linewidth=6)
         edge = ("axes fraction", "data")
         axes.annotate(
             words, (1, place - 0.2), (-6, 0), xycoords=edge, textcoords="offset points", ha="right", color=colour
         )
-    handles = [Line2D([], [], color=BLUE, marker="|", markersize=14, linestyle="", label="allowed")]
-    axes.legend(handles=handles, loc="upper right", bbox_to_anchor=(1, 1.08))
-    axes.set_xlabel("largest relative error")
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 1.08))
+    axes.set_xlabel("largest error / allowed error; relative error at the right")
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="x")
 
