@@ -35,6 +35,7 @@ LAZY = {"cnnkit/__init__.py"}
 
 REVIEWED = {
     "S603 cnnkit/onnx/other_python.py": "the Python that the user names as an argument of OnnxRuntime",
+    "S603 plugins/cnnkit-ncnn/cnnkit_ncnn/network.py": "pnnx, a program in a wheel that is installed for it",
     "S603 plugins/cnnkit-onnxruntime-web/cnnkit_onnxruntime_web/node.py": "Node, found in the user's PATH",
 }
 """Findings that are right: one each, of a program that is started without a shell, since the user asks for it."""

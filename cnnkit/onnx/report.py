@@ -99,6 +99,8 @@ class RuntimeResult:
         remarks = [f"label flips at samples {shown}"] if self.flips else []
         remarks += [str(self.divergence)] if self.divergence else []
         remarks += [str(self.reproducer)] if self.reproducer else []
+        if not (self.ok or self.error or self.divergence):
+            remarks.append("no layer differs by more than is allowed for it, so errors add up on the way")
         return [f"{self.runtime}: {remark}" for remark in remarks] + ([self.error] if self.error else [])
 
 
