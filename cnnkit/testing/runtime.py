@@ -57,8 +57,8 @@ def check_extremes(runtime: Runtime) -> None:
     values = np.array([[0.0, -1.5, 1e-30, 1e30, -np.inf, np.inf, 16777216.0, 0.1]], np.float32)
     model = _graph([("Add", ["a", "zero"], "y")], {"a": "float32", "zero": "float32"}, 8)
     given = _run(runtime, model, {"a": values.copy(), "zero": np.zeros_like(values)})["y"]
-    equal("dtype of a + 0 for float32", str(given.dtype), "float32")
-    same_bits("a + 0", given, values)
+    equal("dtype of a plus 0 for float32", str(given.dtype), "float32")
+    same_bits("a plus 0", given, values)
 
 
 def check_inputs_by_name(runtime: Runtime) -> None:

@@ -134,7 +134,7 @@ FAULTS: list[tuple[Runtime, str, str]] = [
     (Float64(), "outputs", "dtype of the logits of 1 samples: expected float32, got float64"),
     (Float16(), "outputs", "logits of 1 samples: expected the model's, they differ by up to"),
     (FirstSample(), "outputs", "logits of 5 samples: expected the model's"),
-    (NoInfinity(), "extremes", "a + 0: expected the same values bit for bit"),
+    (NoInfinity(), "extremes", "a plus 0: expected the same values bit for bit"),
     (ByPosition(), "inputs by name", "first - second: expected the model's"),
     (CastsInputs(), "inputs by name", "uint8"),
     (InPlace(), "inputs unchanged", "inputs after run, which changed them in place"),
