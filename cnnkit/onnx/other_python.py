@@ -12,6 +12,7 @@ from typing import IO, cast
 
 import numpy as np
 
+from cnnkit.components.value_description import shown
 from cnnkit.errors import ConfigError, OnnxError
 from cnnkit.onnx import messages
 from cnnkit.onnx.process_limits import further_memory, without_memory_limit
@@ -28,7 +29,7 @@ def check_python(python: str) -> None:
     if not isinstance(python, str) or not (python.startswith("~") or os.path.isabs(python)):
         raise ConfigError(
             f"python must be the absolute path of an environment's Python, or begin with ~, such as "
-            f'"~/ort-1.20/bin/python"; got {python!r}'
+            f'"~/ort-1.20/bin/python"; got {shown(python)}'
         )
 
 
