@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,7 +184,12 @@ def test_the_network_runs_once_for_metrics_and_results_of_classes(
     said = model.predict(samples.x)
     counted: list[int] = []
     run = Engine._predict
-    monkeypatch.setattr(Engine, "_predict", lambda *given: (counted.append(len(given[2])), run(*given))[1])
+
+    def counting(engine: Engine, steps: Any, x: Any, workspace: Any) -> Any:
+        counted.append(len(x))
+        return run(engine, steps, x, workspace)
+
+    monkeypatch.setattr(Engine, "_predict", counting)
     found = evaluate_model(model, samples, trainer)
     assert sum(counted) == passes * len(samples)
     assert found.metrics == metrics

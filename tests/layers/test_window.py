@@ -34,6 +34,16 @@ def seen(axis: Axis) -> list[list[int]]:
     return [[place for place in row if 0 <= place < axis.length] for row in places]
 
 
+def test_what_is_seen_is_what_the_elements_meet() -> None:
+    padded = np.random.default_rng(0).random((2, 9, 8, 3))
+    for size, stride, dilation in product((1, 2, (3, 2)), (1, 2, (1, 4), 20), (1, 3, (2, 1))):
+        window = window_over("Conv2D", (9, 8), size, stride, 0, dilation)
+        found = window.seen(padded)
+        assert found.shape == (2, window.rows.size, window.columns.size, *window.out_size, 3)
+        for i, j, met in window.slices():
+            assert np.array_equal(found[:, i, j], padded[met])
+
+
 def test_the_elements_are_those_that_meet_the_axis() -> None:
     for axis in axes():
         found: list[list[int]] = [[] for _ in range(axis.positions)]
