@@ -266,7 +266,11 @@ class Trainer(TrainingOptions):
         )
 
     def evaluate(self, model: Network, samples: Samples, told: Told | None = None) -> dict[str, float]:
-        """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same."""
+        """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same.
+
+        told: who is given what the loss takes, `told(samples, outputs)`, some samples after others, by several threads;
+        the memory of the outputs is used again afterwards.
+        """
         samples = samples_of(model, self.loss, samples)
         if not len(samples):
             raise ShapeError("expected at least one sample to measure on, got none")
