@@ -17,6 +17,7 @@ from cnnkit.network import (
     Network,
     Objective,
     Session,
+    Told,
     available_cores,
     available_memory,
     busy_workers,
@@ -264,13 +265,17 @@ class Trainer(TrainingOptions):
             available=available_memory(),
         )
 
-    def evaluate(self, model: Network, samples: Samples) -> dict[str, float]:
-        """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same."""
+    def evaluate(self, model: Network, samples: Samples, told: Told | None = None) -> dict[str, float]:
+        """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same.
+
+        told: who is given what the loss takes, `told(samples, outputs)`, some samples after others, by several threads;
+        the memory of the outputs is used again afterwards.
+        """
         samples = samples_of(model, self.loss, samples)
         if not len(samples):
             raise ShapeError("expected at least one sample to measure on, got none")
         warn_of_units(model.units, check_values(model, self.loss, samples, "test"), samples.x.dtype)
-        return self._evaluated(model, samples)
+        return self._evaluated(model, samples, told)
 
     def _measured(self, model: Network, test: Samples, stop: StopRequest) -> tuple[dict[str, float], str]:
         """Loss and metrics after the training, and why there are none if that failed: the trained model is worth more.
@@ -294,10 +299,10 @@ class Trainer(TrainingOptions):
         """Tell whom the training is shown to; as a Python warning where it is shown to nobody yet."""
         (self.progress if isinstance(self.progress, Progress) else Progress()).warn(text)
 
-    def _evaluated(self, model: Network, samples: Samples) -> dict[str, float]:
-        workers = self.workers or available_cores()
+    def _evaluated(self, model: Network, samples: Samples, told: Told | None = None) -> dict[str, float]:
+        workers, engine = self.workers or available_cores(), model.engine_for(self.loss)
         with waiting(f"measuring on {counted(len(samples), 'sample')}"):
-            return self.objective.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
+            return self.objective.means(engine.evaluate(samples, self.objective, workers, told))
 
     def _augmented(self, model: Network, samples: Samples) -> Samples:
         if not self.augmentations:
