@@ -135,17 +135,25 @@ def export_onnx(
     path: str | Path,
     *,
     opset: int = 17,
+    batch: int | None = None,
+    outputs: Sequence[str] | None = None,
+    fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
 ) -> Path:
     """Write a model as an ONNX file with its preprocessing and labels inside; see `validate_onnx` for the proof.
 
+    opset: 13 to 23; batch: how many samples the file takes at once, any number if None.
+    outputs: some of "logits", "probabilities" and "label", in this order; all but the label if None.
+    fold: batch normalisations go into the weights before them; False writes each layer by itself.
     input_dtype: "float32" for runtimes that do not accept uint8; the dtype of the model's dataset if None.
-    Raises OnnxError for a layer that cannot be expressed.
+    Raises ConfigError for a form that the file cannot have, OnnxError for a layer that cannot be expressed.
     """
     from cnnkit.onnx.export import export_onnx
 
-    return export_onnx(model, path, opset=opset, metadata=metadata, input_dtype=input_dtype)
+    return export_onnx(
+        model, path, opset=opset, batch=batch, outputs=outputs, fold=fold, metadata=metadata, input_dtype=input_dtype
+    )
 
 
 def validate_onnx(

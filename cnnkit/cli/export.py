@@ -32,6 +32,18 @@ def export(
         typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.onnx."),
     ] = None,
     opset: Annotated[int, typer.Option(help="Version of the ONNX operator set.")] = 17,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples that the file takes at once; default: any number.")
+    ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Some of logits,probabilities,label, in this order; default: all but the label."
+        ),
+    ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Put batch normalisations into the weights before them.")
+    ] = True,
     input_dtype: Annotated[
         str | None,
         typer.Option(
@@ -75,7 +87,15 @@ def export(
     check_onnx_target(target)
     report, inputs = None, None
     with waiting("exporting"):
-        proto = to_onnx(model, opset=opset, metadata=provenance(record), input_dtype=input_dtype)
+        proto = to_onnx(
+            model,
+            opset=opset,
+            batch=batch,
+            outputs=outputs and [name.strip() for name in outputs.split(",")],
+            fold=fold,
+            metadata=provenance(record),
+            input_dtype=input_dtype,
+        )
     if validate:
         x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
         report = validate_proto(proto, target, model, x, runtime or None)

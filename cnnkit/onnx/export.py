@@ -21,15 +21,28 @@ from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.operation import operation_of
 from cnnkit.onnx.graph_builder import GraphBuilder
 from cnnkit.onnx.load import MAX_ONNX_FILE_BYTES
-from cnnkit.onnx.outputs import BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES, lower_outputs
+from cnnkit.onnx.outputs import (
+    BEFORE_LABEL,
+    BOUNDED,
+    LABEL,
+    LOGITS,
+    PROBABILITIES,
+    SCORES,
+    VALUES,
+    chosen_outputs,
+    lower_outputs,
+)
+from cnnkit.onnx.simplification import remove_unused, simplify
 from cnnkit.user_folders import expanded
 
 PREPROCESSING = "preprocessing"
-OWN = {PREPROCESSING, BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES}
+OWN = {PREPROCESSING, BOUNDED, BEFORE_LABEL, LOGITS, PROBABILITIES, LABEL, SCORES, VALUES}
 """What a file calls values that are no node's."""
 SUFFIX = ".onnx"
-MIN_OPSET, MAX_OPSET = 13, 22
+MIN_OPSET, MAX_OPSET = 13, 23
 """From the first opset with an axis-wise Softmax to the newest that the oldest allowed onnx package knows."""
+MAX_BATCH = 65_536
+"""Most samples that a file may take at once."""
 
 
 class Lowered(NamedTuple):
@@ -40,8 +53,6 @@ class Lowered(NamedTuple):
     """Name of the value that enters the first layer."""
     values: list[str]
     """Names of the nodes' outputs, in the order of `model.nodes`."""
-    outputs: list[str]
-    """Names of the file's outputs."""
 
 
 def export_onnx(
@@ -49,6 +60,9 @@ def export_onnx(
     path: str | os.PathLike[str],
     *,
     opset: int = 17,
+    batch: int | None = None,
+    outputs: Sequence[str] | None = None,
+    fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
 ) -> Path:
@@ -57,7 +71,10 @@ def export_onnx(
     The file is what `to_onnx` gives. It appears complete or not at all; an ONNX file of that name is replaced.
     Raises OnnxError if it cannot be written, and what `to_onnx` raises.
     """
-    return write_onnx(to_onnx(model, opset=opset, metadata=metadata, input_dtype=input_dtype), path)
+    proto = to_onnx(
+        model, opset=opset, batch=batch, outputs=outputs, fold=fold, metadata=metadata, input_dtype=input_dtype
+    )
+    return write_onnx(proto, path)
 
 
 def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
@@ -82,6 +99,9 @@ def to_onnx(
     model: Network,
     *,
     opset: int = 17,
+    batch: int | None = None,
+    outputs: Sequence[str] | None = None,
+    fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
 ) -> ModelProto:
@@ -92,20 +112,33 @@ def to_onnx(
     labels, `scores` of classes that have no probabilities, `values` to regress. The IR version is the lowest that knows
     the opset. The metadata holds `labels` and `preprocessing` as JSON, `cnnkit_version`, and whatever
     `metadata` adds.
-    Raises ConfigError for an opset outside 13 to 22, an input dtype that cannot hold the dataset's values or metadata
-    that is not text, OnnxError for a layer that ONNX cannot express or a model over 2 GB, and CostError for a model
-    whose outputs for a sample are too large.
+
+    batch: how many samples the file takes at once, N; any number if None.
+    outputs: which of them the file has, in that order, `label` among them: int64, of classes the index of the highest
+    logit, (N,) or (N, H, W), of labels 1 where the probability is 1/2 or more, (N, K) or (N, K, H, W), else 0.
+    fold: batch normalisations go into the weights of the Conv, ConvTranspose or Gemm before them, and constants are
+    computed, which changes no more than the rounding; False writes each layer by itself.
+    Raises ConfigError for an opset outside 13 to 23, a batch or outputs that cannot be, an input dtype that cannot hold
+    the dataset's values or metadata that is not text, OnnxError for a layer that ONNX cannot express or a model over
+    2 GB, and CostError for a model whose outputs for a sample are too large.
     """
     if not MIN_OPSET <= whole("opset", opset) <= MAX_OPSET:
         raise ConfigError(f"opset must be a whole number from {MIN_OPSET} to {MAX_OPSET}, got {opset}")
+    if batch is not None and not 1 <= whole("batch", batch) <= MAX_BATCH:
+        raise ConfigError(f"batch must be a whole number from 1 to {MAX_BATCH:,}, or None for any, got {batch}")
     if input_dtype not in (None, model.input_dtype, "float32"):
         raise ConfigError(
             f"the input of the file can be float32 or what the model's dataset gives, {model.input_dtype}, "
             f"got {input_dtype!r}"
         )
-    model.check_cost()
-    lowered = lower(model, opset, input_dtype)
+    names = chosen_outputs(model, outputs)
+    model.check_cost(batch or 1)
+    lowered = lower(model, opset, input_dtype, batch)
     graph = lowered.graph
+    lower_outputs(model, graph, lowered.preprocessed, lowered.values, names)
+    if fold:
+        simplify(graph, names, {*lowered.values})
+    remove_unused(graph, names)
     size = sum(len(tensor.raw_data) for tensor in graph.initializers)
     if size > MAX_ONNX_FILE_BYTES:
         raise OnnxError(f"the model has {size:,} bytes of weights; an ONNX file can hold {MAX_ONNX_FILE_BYTES:,}")
@@ -113,7 +146,8 @@ def to_onnx(
         graph.nodes,
         "cnnkit",
         [graph.value_info("input")],
-        [graph.value_info(output) for output in lowered.outputs],
+        [graph.value_info(name) for name in names],
+        value_info=[graph.inferred(value) for node in graph.nodes for value in node.output if value not in names],
     )
     version = importlib.metadata.version("cnnkit")
     proto = helper.make_model(
@@ -135,12 +169,12 @@ def to_onnx(
     return cast(ModelProto, ModelProto.FromString(data))
 
 
-def lower(model: Network, opset: int, input_dtype: str | None = None) -> Lowered:
-    """Write all nodes of the model into a graph; input_dtype: the model's own if None.
+def lower(model: Network, opset: int, input_dtype: str | None = None, batch: int | None = None) -> Lowered:
+    """Write all nodes of the model into a graph, yet without outputs; input_dtype: the model's own if None.
 
     Raises OnnxError, naming the layer that cannot be expressed.
     """
-    graph = GraphBuilder(opset)
+    graph = GraphBuilder(opset, batch)
     preprocessed = _lower_preprocessing(model, graph, input_dtype or model.input_dtype)
     values: list[str] = []
     owners: dict[int, str] = {}
@@ -148,7 +182,7 @@ def lower(model: Network, opset: int, input_dtype: str | None = None) -> Lowered
         owner = owners.setdefault(id(node.layer), _value_name(node))
         inputs = [preprocessed if i == INPUT else values[i] for i in node.inputs]
         values.append(_lower_node(node, graph, inputs, owner))
-    return Lowered(graph, preprocessed, values, lower_outputs(model, graph, preprocessed, values))
+    return Lowered(graph, preprocessed, values)
 
 
 def _lower_preprocessing(model: Network, graph: GraphBuilder, input_dtype: str) -> str:

@@ -50,7 +50,8 @@ class IsolatedProgram:
     """A file that another process checks and executes, which is restarted when it has crashed.
 
     data, path: the file and its name in messages; operators: those that it may use; model: what it will be compared
-    with, on how many samples; own: exports of the model; runtimes: those that it will be run on.
+    with, on how many samples, of which it takes so many at once (None: any number); own: exports of the model;
+    runtimes: those that it will be run on.
     Raises OnnxError for a file that is refused, or whose check crashes or exceeds a limit, ConfigError for a runtime
     that another process cannot build from its expression.
     """
@@ -64,13 +65,14 @@ class IsolatedProgram:
         operators: Collection[str],
         model: Network,
         samples: int,
+        batch: int | None,
         own: Sequence[ModelProto],
         runtimes: Sequence[Runtime],
     ) -> None:
         self._data, self._path, self._operators = data, path, operators
         self._check_memory = MEMORY + COPIES * len(data)
-        self._run_memory = self._check_memory + _needed(model)
-        self._shape = (samples_of(CHUNK_BYTES, model, samples), *model.input_shape)
+        self._run_memory = self._check_memory + _needed(model, batch)
+        self._shape = (batch or samples_of(CHUNK_BYTES, model, samples), *model.input_shape)
         runs = -(-samples // self._shape[0])
         self._numbers = FREE // runs + TIMES * max((work_of(proto, self._shape).numbers for proto in own), default=0)
         self._expressions = {id(runtime): _expression(runtime) for runtime in runtimes}
@@ -203,11 +205,11 @@ def _expression(runtime: Runtime) -> str:
     return f"{origin.distribution}:{runtime!r}"
 
 
-def _needed(model: Network) -> int:
+def _needed(model: Network, batch: int | None) -> int:
     """Bytes that a run of the model itself may take, whatever a file makes of it."""
     weights = 4 * sum(array.size for array in model.state().values())
     each = VALUES * value_bytes(model) + WINDOWS * _window_bytes(model)
-    return WEIGHTS * weights + samples_of(CHUNK_BYTES, model) * each
+    return WEIGHTS * weights + (batch or samples_of(CHUNK_BYTES, model)) * each
 
 
 def _window_bytes(model: Network) -> int:

@@ -120,7 +120,7 @@ def test_a_signal_while_writing_leaves_nothing(trained: Any, tmp_path: Path, mon
     [
         (("-o", "no/such/folder.onnx"), "cannot write no/such/folder.onnx: expected the name of a file in a folder"),
         (("-o", "registry"), "cannot write registry: expected the name of a file in a folder that exists"),
-        (("--opset", "3"), "opset must be a whole number from 13 to 22, got 3"),
+        (("--opset", "3"), "opset must be a whole number from 13 to 23, got 3"),
         (
             ("--input", "float16"),
             "the input of the file can be float32 or what the model's dataset gives, uint8, got 'fl",
