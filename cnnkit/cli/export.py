@@ -69,6 +69,8 @@ def export(
     """
     from cnnkit.errors import CheckError, ConfigError
     from cnnkit.onnx.export import check_onnx_target, to_onnx, write_onnx
+    from cnnkit.onnx.golden_pair import add_golden_pair
+    from cnnkit.onnx.inputs import golden_sample
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
@@ -85,7 +87,7 @@ def export(
     model, record = record.model(), replace(record, state={})  # the model has copies
     target = output or Path(f"{version.name}-{version.number}.onnx")
     check_onnx_target(target)
-    report, inputs = None, None
+    report = None
     with waiting("exporting"):
         proto = to_onnx(
             model,
@@ -96,8 +98,9 @@ def export(
             metadata=provenance(record),
             input_dtype=input_dtype,
         )
+    x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
+    add_golden_pair(proto, model, *golden_sample(model, x, inputs))
     if validate:
-        x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
         report = validate_proto(proto, target, model, x, runtime or None)
         remember(report, store, version)
         warn_of_faults(report)
@@ -109,7 +112,7 @@ def export(
         say_json(
             {"ref": version.ref, "path": str(target) if passed else None, "opset": opset, "validation": validation}
         )
-    elif report and inputs:
+    elif report:
         show_report(report, inputs)
     if not passed:
         raise CheckError(f"{target} was not written: its answers would differ from those of {version.ref}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,10 @@ from cnnkit.file_kinds import ONNX
 from cnnkit.file_writing import check_target, write_whole
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.operation import operation_of
+from cnnkit.onnx import description
+from cnnkit.onnx.golden_pair import add_golden_pair
 from cnnkit.onnx.graph_builder import GraphBuilder
+from cnnkit.onnx.inputs import as_input, random_inputs
 from cnnkit.onnx.load import MAX_ONNX_FILE_BYTES
 from cnnkit.onnx.outputs import (
     BEFORE_LABEL,
@@ -33,6 +34,7 @@ from cnnkit.onnx.outputs import (
     lower_outputs,
 )
 from cnnkit.onnx.simplification import remove_unused, simplify
+from cnnkit.types import Inputs, as_inputs
 from cnnkit.user_folders import expanded
 
 PREPROCESSING = "preprocessing"
@@ -65,15 +67,19 @@ def export_onnx(
     fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
+    sample: Inputs | None = None,
 ) -> Path:
     """Write the model in prediction mode as one ONNX file and return its path.
 
-    The file is what `to_onnx` gives. It appears complete or not at all; an ONNX file of that name is replaced.
+    The file is what `to_onnx` gives, with a golden pair for `cnnkit selftest`: `sample`, of the model's input_shape, or
+    a random one, with the model's answers. It appears complete or not at all; an ONNX file of that name is replaced.
     Raises OnnxError if it cannot be written, and what `to_onnx` raises.
     """
     proto = to_onnx(
         model, opset=opset, batch=batch, outputs=outputs, fold=fold, metadata=metadata, input_dtype=input_dtype
     )
+    x = random_inputs(model, 1) if sample is None else as_input(model, np.asarray(as_inputs(sample))[None])
+    add_golden_pair(proto, model, x, "a random sample" if sample is None else "a given sample")
     return write_onnx(proto, path)
 
 
@@ -110,7 +116,7 @@ def to_onnx(
     Input `input` (N, *input_shape) in the dataset's units and dtype, or in `input_dtype`: "float32" is for runtimes and
     converters that do not accept uint8. Outputs, (N, *output_shape) float32: `logits` and `probabilities` of classes or
     labels, `scores` of classes that have no probabilities, `values` to regress. The IR version is the lowest that knows
-    the opset. The metadata holds `labels` and `preprocessing` as JSON, `cnnkit_version`, and whatever
+    the opset. The metadata holds `labels`, `preprocessing` and `input` as JSON, `cnnkit_version`, and whatever
     `metadata` adds.
 
     batch: how many samples the file takes at once, N; any number if None.
@@ -145,8 +151,8 @@ def to_onnx(
     body = helper.make_graph(
         graph.nodes,
         "cnnkit",
-        [graph.value_info("input")],
-        [graph.value_info(name) for name in names],
+        [graph.value_info("input", description.describe_input(model))],
+        [graph.value_info(name, description.describe_output(model, name)) for name in names],
         value_info=[graph.inferred(value) for node in graph.nodes for value in node.output if value not in names],
     )
     version = importlib.metadata.version("cnnkit")
@@ -156,8 +162,9 @@ def to_onnx(
         ir_version=graph.ir_version,
         producer_name="cnnkit",
         producer_version=version,
+        doc_string=description.describe_network(model),
     )
-    helper.set_model_props(proto, _metadata(model, version, metadata or {}))
+    helper.set_model_props(proto, description.metadata(model, version, metadata or {}))
     while graph.initializers:  # one at a time: a message copies what it is given, and the weights may be most of memory
         proto.graph.initializer.append(graph.initializers.popleft())
     data = cast(bytes, proto.SerializeToString())
@@ -214,23 +221,3 @@ def _lower_node(node: Node, graph: GraphBuilder, inputs: Sequence[str], owner: s
     if lowered != node.out_shape:
         raise OnnxError(f"{node}: its outputs have shape {node.out_shape}, but {lowered} when lowered to ONNX")
     return value
-
-
-def labels_json(model: Network) -> str:
-    """The labels as the metadata holds them."""
-    return json.dumps(model.labels, ensure_ascii=False)
-
-
-def _metadata(model: Network, version: str, extra: Mapping[str, str]) -> dict[str, str]:
-    own = {
-        "labels": labels_json(model),
-        "preprocessing": json.dumps(dataclasses.asdict(model.preprocessing)),
-        "cnnkit_version": version,
-    }
-    for key, value in extra.items():
-        if key in own or not isinstance(value, str):
-            raise ConfigError(
-                f"metadata must be text under keys other than {', '.join(own)}, which the model itself fills; "
-                f"got {key!r}: {value!r}"
-            )
-    return {**own, **extra}

@@ -7,9 +7,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
-from onnx import GraphProto, ModelProto, OperatorSetIdProto, TensorProto, TypeProto, ValueInfoProto
+from onnx import (
+    GraphProto,
+    ModelProto,
+    OperatorSetIdProto,
+    StringStringEntryProto,
+    TensorProto,
+    TypeProto,
+    ValueInfoProto,
+)
 
 from cnnkit.errors import OnnxError
+from cnnkit.file_kinds import ONNX, foreign
 from cnnkit.network import Network
 from cnnkit.onnx.export import MAX_BATCH, MAX_OPSET, MIN_OPSET, to_onnx
 from cnnkit.onnx.outputs import given_by, possible_outputs
@@ -58,6 +67,27 @@ def declared_batch(data: bytes) -> int | None:
     kind = _declared(data, GraphProto.INPUT_FIELD_NUMBER).get("input", TypeProto())
     size = next((dim.dim_value for dim in kind.tensor_type.shape.dim), 0)
     return size if 1 <= size <= MAX_BATCH else None
+
+
+def metadata_entry(data: bytes, key: str, most: int) -> str | None:
+    """The value of an entry of a file's metadata, the first of its key; None if there is none.
+
+    Raises OnnxError if it has more than so many bytes, or is no text.
+    """
+    try:
+        for field in _fields(data):
+            if field.number != ModelProto.METADATA_PROPS_FIELD_NUMBER:
+                continue
+            parts = {part.number: part.value for part in _fields(field.value)}
+            if bytes(parts.get(StringStringEntryProto.KEY_FIELD_NUMBER, b"")[:MAX_ENTRY_BYTES]) != key.encode():
+                continue
+            value = parts.get(StringStringEntryProto.VALUE_FIELD_NUMBER, memoryview(b""))
+            if len(value) > most:
+                raise OnnxError(f"its metadata {key!r} have {len(value):,} bytes, more than {most:,}")
+            return str(value, "utf-8")
+    except ValueError as error:  # also for bytes that are no UTF-8
+        raise OnnxError(f"it is damaged, or not an ONNX file: {foreign(data, ONNX) or error}") from None
+    return None
 
 
 def digest(data: bytes) -> str:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from onnx import ModelProto
 
-from cnnkit.components import Runtime, installed_catalog
+from cnnkit.components import Runtime
 from cnnkit.components.checks import positive
-from cnnkit.errors import ConfigError, OnnxError, ShapeError
+from cnnkit.errors import OnnxError
 from cnnkit.network import Network
-from cnnkit.onnx.available_runtimes import Available, available_runtimes
+from cnnkit.onnx.available_runtimes import Available, available_runtimes, built
+from cnnkit.onnx.description import labels_json
 from cnnkit.onnx.difference import distance, magnitude, relative, subtract
 from cnnkit.onnx.divergence import first_divergence
 from cnnkit.onnx.executable_model import Program, TrustedProgram, check_batch, outputs_of, samples_of
 from cnnkit.onnx.expected_answers import Answers, allowed, answers
-from cnnkit.onnx.export import labels_json
 from cnnkit.onnx.file_content import declared_batch, digest, exports
-from cnnkit.onnx.isolated import IsolatedProgram
+from cnnkit.onnx.inputs import as_input, random_inputs
+from cnnkit.onnx.isolated import IsolatedProgram, limits_for
 from cnnkit.onnx.load import OPERATORS, Signature, read_file
 from cnnkit.onnx.outputs import (
     LABEL,
@@ -35,14 +34,10 @@ from cnnkit.onnx.outputs import (
     probabilities_of,
 )
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
-from cnnkit.onnx.runtimes import ensure_installed
 from cnnkit.onnx.unrolling import without_reference
-from cnnkit.types import Array, Inputs, as_inputs
+from cnnkit.types import Array, Inputs
 from cnnkit.waiting_line import waiting
 
-DEFAULT_SAMPLES = 64
-INPUT_BYTES = 64 * 2**20
-"""Most bytes of random inputs, unless two of them take more."""
 MOST_SHOWN = 20
 """Outputs that an error names, and characters of each: a file may have any number of any length."""
 
@@ -111,7 +106,8 @@ def validate_onnx(
             return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance)
         own.append(proto)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
-    with IsolatedProgram(data, path, operators, model, len(inputs), batch, own, chosen.runtimes) as program:
+    limits = limits_for(model, len(inputs), batch, own)
+    with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
         return replace(_report(program, path, model, inputs, chosen, tolerance), exported=False)
 
 
@@ -136,8 +132,8 @@ def _arguments(
 ) -> tuple[Array, Available]:
     positive("tolerance", tolerance)
     model.check_cost()
-    inputs = _random_inputs(model) if x is None else _as_input(model, x)
-    chosen = available_runtimes() if runtimes is None else Available(_built(runtimes))
+    inputs = random_inputs(model) if x is None else as_input(model, x)
+    chosen = available_runtimes() if runtimes is None else Available(built(runtimes))
     return inputs, without_reference(chosen, model)
 
 
@@ -183,15 +179,6 @@ def _problem(signature: Signature, model: Network, names: Sequence[str]) -> str:
         f"the file declares an input of {signature.dtype} ({', '.join(map(str, sizes))}), expected "
         f"{' or '.join(kinds)} ({', '.join(map(str, wanted))}) with a batch axis of any size"
     )
-
-
-def _built(runtimes: Sequence[Runtime | str]) -> list[Runtime]:
-    built = [cast(Runtime, installed_catalog().build("runtime", runtime)) for runtime in runtimes]
-    if not built:
-        raise ConfigError("validation needs at least one runtime, got an empty list")
-    for runtime in built:
-        ensure_installed(runtime)
-    return built
 
 
 def _validate(runtime: Runtime, program: Program, expected: Answers, tolerance: float) -> RuntimeResult:
@@ -299,26 +286,3 @@ def _run(runtime: Runtime, program: Program, answers: Answers, x: Array) -> dict
                 f"{runtime!r}: {name} have shape {outputs[name].shape} for a batch of {len(x)}, expected {expected}"
             )
     return {name: outputs[name] for name in answers.names}
-
-
-def _random_inputs(model: Network) -> Array:
-    """Uniform over the range of the training inputs or, where that is not recorded, over 0..255 or 0..1/scale."""
-    rng = np.random.default_rng(0)
-    each = math.prod(model.input_shape) * np.dtype(model.input_dtype).itemsize
-    shape = (min(DEFAULT_SAMPLES, max(2, INPUT_BYTES // each)), *model.input_shape)
-    is_bytes = model.input_dtype == "uint8"
-    low, high = model.input_range or (0, 255 if is_bytes else 1 / model.preprocessing.scale)
-    if is_bytes:
-        low, high = np.clip((low, high), 0, 255)  # a file may say anything
-        return rng.integers(int(low), int(high), shape, np.uint8, endpoint=True)
-    return (low + (high - low) * rng.random(shape)).astype(np.float32)
-
-
-def _as_input(model: Network, given: Inputs) -> Array:
-    x = np.asarray(as_inputs(given))
-    if x.shape[1:] != model.input_shape or not len(x):
-        expected = ", ".join(map(str, ("N", *model.input_shape)))
-        raise ShapeError(f"expected x of shape ({expected}) with at least one sample, got {x.shape}")
-    if not np.can_cast(x.dtype, model.input_dtype, "same_kind"):
-        raise ConfigError(f"expected x of {model.input_dtype}, what the model's dataset gives, got {x.dtype}")
-    return x.astype(model.input_dtype)

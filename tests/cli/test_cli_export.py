@@ -288,7 +288,7 @@ def with_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("cnnkit_wrong")
     module.cnnkit_runtimes = hookimpl(lambda: [Wrong])  # type: ignore[attr-defined]  # of a module that is made here
     catalog = Catalog([*installed_plugins(), Plugin("cnnkit-wrong", "1.0", "cnnkit_wrong", lambda: module)])
-    for user in ("cnnkit.onnx.available_runtimes", "cnnkit.onnx.validate", "cnnkit.components"):
+    for user in ("cnnkit.onnx.available_runtimes", "cnnkit.components"):
         monkeypatch.setattr(f"{user}.installed_catalog", lambda: catalog)
 
 

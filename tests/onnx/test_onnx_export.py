@@ -142,10 +142,28 @@ def test_the_file_explains_itself_to_a_program_without_cnnkit(tmp_path: Path) ->
     meta = session.get_modelmeta().custom_metadata_map
     assert meta["reference"] == "pets@3"
     assert json.loads(meta["preprocessing"]) == {"scale": 1 / 255, "mean": [0.5, 0.4], "std": [0.25, 0.2]}
-    assert set(meta) == {"labels", "preprocessing", "cnnkit_version", "reference"}
+    assert set(meta) == {"labels", "preprocessing", "cnnkit_version", "input", "reference", "golden"}
+    assert json.loads(meta["input"]) == {
+        "dtype": "uint8",
+        "layout": "NCHW",
+        "shape": [2, 5, 5],
+        "range": None,
+        "framing": {"resize": "fit", "content": 0, "centre": "box"},
+    }
 
 
-@pytest.mark.parametrize("metadata", [{"labels": "[]"}, {"epochs": 3}])
+def test_inputs_and_outputs_are_explained_in_words() -> None:
+    proto = to_onnx(small(), outputs=["logits", "probabilities", "label"])
+    assert proto.doc_string == "a network that gives 3 classes"
+    assert {value.name: value.doc_string for value in (*proto.graph.input, *proto.graph.output)} == {
+        "input": "samples as the dataset gives them, N by C=2, H=5, W=5; the preprocessing is inside",
+        "logits": "the values of classes before the softmax, on axis 1",
+        "probabilities": "the probabilities of classes, on axis 1",
+        "label": "the index of the class",
+    }
+
+
+@pytest.mark.parametrize("metadata", [{"labels": "[]"}, {"epochs": 3}, {"golden": "{}"}])
 def test_metadata_is_text_and_does_not_replace_the_models_own(metadata: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="metadata must be text under keys other than labels, preprocessing, cnnkit_"):
         to_onnx(small(), metadata=metadata)
