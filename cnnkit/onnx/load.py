@@ -19,7 +19,7 @@ from cnnkit.user_folders import expanded
 MAX_ONNX_FILE_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""
 OPERATORS = frozenset(
-    ("Add", "ArgMax", "Cast", "GreaterOrEqual", "Identity", "Log", "Max", "Mul", "Sigmoid", "Softmax")
+    ("Add", "ArgMax", "Cast", "Greater", "Identity", "Log", "Max", "Mul", "Sigmoid", "Softmax")
 ).union(*(cls.operators for cls in LAYERS))
 """The operators that the preprocessing, the outputs and the built-in layers are lowered to."""
 

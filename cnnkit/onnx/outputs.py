@@ -43,10 +43,10 @@ def chosen_outputs(model: Network, chosen: Sequence[str] | None) -> tuple[str, .
     given = (chosen,) if isinstance(chosen, str) else tuple(chosen)
     if given and given == given_by(possible, given):
         return given
-    what = "one or more of " if len(possible) > 1 else ""
+    what = f"one or more of {', '.join(possible)}, in this order" if len(possible) > 1 else f"{possible[0]} alone"
     raise ConfigError(
-        f"the network gives {model.gives}: expected outputs {what}{', '.join(possible)}, in this order, "
-        f"got {', '.join(map(str, given)) or 'none'}"
+        f"the network gives {model.gives}: the outputs of its file must be {what}, got "
+        f"{', '.join(map(str, given)) or 'none'}"
     )
 
 
@@ -104,7 +104,8 @@ def _lower_label(model: Network, graph: GraphBuilder, scores: str, probabilities
         graph.add("ArgMax", scores, axis=1, keepdims=0)
         return
     probabilities = probabilities or _add_probabilities(model, graph, scores)
-    present = graph.add("GreaterOrEqual", probabilities, np.array(0.5, np.float32))
+    below = np.nextafter(np.float32(0.5), np.float32(0))  # of GreaterOrEqual onnx 1.18 infers no shape
+    present = graph.add("Greater", probabilities, np.asarray(below))
     graph.begin(LABEL)
     graph.add("Cast", present, to=TensorProto.INT64)
 

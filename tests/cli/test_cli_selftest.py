@@ -40,7 +40,10 @@ def test_what_cannot_be_tested_exits_with_2(cli: Any, tmp_path: Path) -> None:
 def test_a_form_that_cannot_be_is_refused(trained: Any, tmp_path: Path) -> None:
     for arguments, message in (
         (("--batch", "0"), "batch must be a whole number"),
-        (("--outputs", "label,logits"), "expected outputs one or more of logits, probabilities, label, in this order"),
+        (
+            ("--outputs", "label,logits"),
+            "the outputs of its file must be one or more of logits, probabilities, label, in this order",
+        ),
     ):
         result = trained("export", "tiny@latest", *arguments)
         assert result.code == 2

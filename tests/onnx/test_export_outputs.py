@@ -65,7 +65,7 @@ def test_every_choice_gives_the_models_answers_and_validates(case: str, names: t
         ("classes", ["logits", "logits"], "one or more of logits, probabilities, label, in this order"),
         ("classes", [], "one or more of logits, probabilities, label, in this order, got none"),
         ("scores", ["logits"], "one or more of scores, label, in this order, got logits"),
-        ("values", ["label"], "the network gives 3 values: expected outputs values, in this order, got label"),
+        ("values", ["label"], "the network gives 3 values: the outputs of its file must be values alone, got label"),
         ("labels of probabilities", ["logits"], "one or more of probabilities, label, in this order, got logits"),
     ],
 )

@@ -56,6 +56,40 @@ def test_preprocessing_is_inside_and_training_is_not() -> None:
     ]
 
 
+UNFOLDED = """
+preprocessing = Cast(input)
+preprocessing.1 = Mul(preprocessing, preprocessing.factor)
+preprocessing.2 = Add(preprocessing.1, preprocessing.offset)
+conv2d_1 = Conv(preprocessing.2, conv2d_1.weight, conv2d_1.bias)
+batch_norm2d_1 = BatchNormalization(conv2d_1, batch_norm2d_1.gamma, batch_norm2d_1.beta, batch_norm2d_1.running_mean, \
+batch_norm2d_1.running_var)
+relu_1 = Relu(batch_norm2d_1)
+flatten_1 = Flatten(relu_1)
+dense_1 = Gemm(flatten_1, dense_1.weight, dense_1.bias)
+logits = Identity(dense_1)
+probabilities = Softmax(dense_1)
+"""
+FOLDED = """
+preprocessing = Cast(input)
+preprocessing.1 = Mul(preprocessing, preprocessing.factor)
+preprocessing.2 = Add(preprocessing.1, preprocessing.offset)
+batch_norm2d_1 = Conv(preprocessing.2, conv2d_1.folded_weight, conv2d_1.folded_bias)
+relu_1 = Relu(batch_norm2d_1)
+flatten_1 = Flatten(relu_1)
+dense_1 = Gemm(flatten_1, dense_1.weight, dense_1.bias)
+logits = Identity(dense_1)
+probabilities = Softmax(dense_1)
+"""
+
+
+@pytest.mark.parametrize(("fold", "written"), [(True, FOLDED), (False, UNFOLDED)])
+@pytest.mark.parametrize("opset", [13, 17, 23])
+def test_the_graph_is_as_it_always_was(fold: bool, written: str, opset: int) -> None:
+    nodes = to_onnx(small(), fold=fold, opset=opset).graph.node
+    lines = [f"{node.output[0]} = {node.op_type}({', '.join(node.input)})" for node in nodes]
+    assert lines == written.strip().split("\n")
+
+
 def test_the_input_can_be_float32_for_a_dataset_of_bytes(tmp_path: Path) -> None:
     model = small()
     proto = to_onnx(model, input_dtype="float32")

@@ -34,7 +34,7 @@ VALUES = Sequential(["Dense(2)"], (4,), task=Task("values"))
         (CLASSES, {}),
         (CLASSES, {"fold": False, "opset": 13}),
         (CLASSES, {"batch": 4, "outputs": ["logits", "probabilities", "label"]}),
-        (CLASSES, {"outputs": ["label"], "input_dtype": "float32", "opset": 23}),
+        (CLASSES, {"outputs": ["label"], "input_dtype": "float32", "opset": 21}),
         (LABELS, {}),
         (VALUES, {"batch": 1}),
     ],
