@@ -141,7 +141,6 @@ def _folded() -> Iterator[Geometry]:
     ):
         yield Geometry("folded", (layer, "BatchNorm2D()", "ReLU()"))
     yield Geometry("folded", ("Flatten()", "Dense(7)", "BatchNorm1D()", "ReLU()"))
-    yield Geometry("folded", ("Conv1D(3, 3)", "BatchNorm1D()", "ReLU()"), (4, 13))
 
 
 def _networks() -> Iterator[Geometry]:
