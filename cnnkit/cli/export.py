@@ -32,6 +32,18 @@ def export(
         typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.onnx."),
     ] = None,
     opset: Annotated[int, typer.Option(help="Version of the ONNX operator set.")] = 17,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples that the file takes at once; default: any number.")
+    ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Some of logits,probabilities,label, in this order; default: all but the label."
+        ),
+    ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Put batch normalisations into the weights before them.")
+    ] = True,
     input_dtype: Annotated[
         str | None,
         typer.Option(
@@ -57,6 +69,8 @@ def export(
     """
     from cnnkit.errors import CheckError, ConfigError
     from cnnkit.onnx.export import check_onnx_target, to_onnx, write_onnx
+    from cnnkit.onnx.golden_pair import add_golden_pair
+    from cnnkit.onnx.inputs import golden_sample
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
@@ -73,11 +87,20 @@ def export(
     model, record = record.model(), replace(record, state={})  # the model has copies
     target = output or Path(f"{version.name}-{version.number}.onnx")
     check_onnx_target(target)
-    report, inputs = None, None
+    report = None
     with waiting("exporting"):
-        proto = to_onnx(model, opset=opset, metadata=provenance(record), input_dtype=input_dtype)
+        proto = to_onnx(
+            model,
+            opset=opset,
+            batch=batch,
+            outputs=outputs and [name.strip() for name in outputs.split(",")],
+            fold=fold,
+            metadata=provenance(record),
+            input_dtype=input_dtype,
+        )
+    x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
+    add_golden_pair(proto, model, *golden_sample(model, x, inputs))
     if validate:
-        x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
         report = validate_proto(proto, target, model, x, runtime or None)
         remember(report, store, version)
         warn_of_faults(report)
@@ -89,7 +112,7 @@ def export(
         say_json(
             {"ref": version.ref, "path": str(target) if passed else None, "opset": opset, "validation": validation}
         )
-    elif report and inputs:
+    elif report:
         show_report(report, inputs)
     if not passed:
         raise CheckError(f"{target} was not written: its answers would differ from those of {version.ref}")
