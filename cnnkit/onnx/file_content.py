@@ -1,8 +1,9 @@
-"""What an ONNX file holds, read without building it: enough to tell whether it is a model's own export."""
+"""What an ONNX file holds, read without building it: enough to tell whether it is an own export, and can be built."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import ModelProto, OperatorSetIdProto
 
 from cnnkit.errors import OnnxError
+from cnnkit.file_kinds import ONNX, foreign
 from cnnkit.network import Network
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, to_onnx
 
@@ -23,6 +25,8 @@ METADATA = {
 MAX_FIELDS = 10_000
 """Most fields of a model that are looked at, each operator set and each entry of the metadata being one."""
 MAX_OPSET_BYTES = 100
+MAX_NESTED_FIELDS = 2_000_000
+"""Most fields at any depth of a file that is built: two bytes of a file may become hundreds in memory."""
 
 
 class _Field(NamedTuple):
@@ -53,7 +57,7 @@ def digest(data: bytes) -> str:
     """
     hashed = hashlib.sha256()
     try:
-        for field in _fields(data):
+        for field in _fields(data, MAX_FIELDS):
             if field.number not in METADATA:
                 hashed.update(field.whole)
     except ValueError:
@@ -64,7 +68,7 @@ def digest(data: bytes) -> str:
 def _opset(data: bytes) -> int:
     """The version of ONNX's own operator set that a file names; 0 if it names none."""
     try:
-        for field in _fields(data):
+        for field in _fields(data, MAX_FIELDS):
             if field.number == OPSET_IMPORT and len(field.value) <= MAX_OPSET_BYTES:
                 entry = OperatorSetIdProto.FromString(bytes(field.value))
                 if entry.domain in ("", "ai.onnx"):
@@ -74,8 +78,24 @@ def _opset(data: bytes) -> int:
     return 0
 
 
-def _fields(data: bytes) -> Iterator[_Field]:
-    """The outermost fields of a protobuf message. Raises ValueError if it is damaged or has too many.
+def check_building(path: str | os.PathLike[str], data: bytes) -> None:
+    """Raise OnnxError for a file that is damaged, or that has more fields than should be built in memory."""
+    left, waiting = MAX_NESTED_FIELDS, [(ModelProto.DESCRIPTOR, memoryview(data))]
+    try:
+        while waiting:
+            kind, view = waiting.pop()
+            for field in _fields(view, MAX_NESTED_FIELDS):
+                if (left := left - 1) < 0:
+                    raise ValueError(f"it has more than {MAX_NESTED_FIELDS:,} fields")
+                inner = kind.fields_by_number.get(field.number)
+                if inner is not None and inner.message_type is not None:
+                    waiting.append((inner.message_type, field.value))
+    except ValueError as error:
+        raise OnnxError(f"{path} is damaged or not an ONNX file: {foreign(data, ONNX) or error}") from None
+
+
+def _fields(data: bytes | memoryview, most: int) -> Iterator[_Field]:
+    """The outermost fields of a protobuf message. Raises ValueError if it is damaged or has more than `most`.
 
     Source: https://protobuf.dev/programming-guides/encoding
     """
@@ -93,8 +113,10 @@ def _fields(data: bytes) -> Iterator[_Field]:
             end = at + (8 if wire_type == 1 else 4)
         else:
             raise ValueError(f"wire type {wire_type} at byte {start}")
-        if end > len(view) or count > MAX_FIELDS:
-            raise ValueError(f"{count} fields, the last of which ends at byte {end} of {len(view)}")
+        if count > most:
+            raise ValueError(f"it has more than {most:,} fields")
+        if end > len(view):
+            raise ValueError(f"a field that ends at byte {end} of {len(view)}")
         yield _Field(number, view[start:end], view[at:end])
         at = end
 
