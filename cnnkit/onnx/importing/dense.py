@@ -43,6 +43,8 @@ def matmul(step: Step) -> Value:
     x, weight = step.value(), step.weights(1)
     if weight.ndim != 2:
         raise UntranslatableError(f"its weights have shape {weight.shape}; a Dense has a matrix")
+    bias = step.weights(2) if step.has(2) else None  # which a pattern has put there
     if len(x.shape) == 1:
-        return step.add(Dense(weight.shape[1], bias=False), x, weight=weight.T)
-    return pointwise(step, step.with_channels(x, -1), weight.T, None)
+        arrays = {"weight": weight.T} | ({} if bias is None else {"bias": bias})
+        return step.add(Dense(weight.shape[1], bias is not None), x, **arrays)
+    return pointwise(step, step.with_channels(x, -1), weight.T, bias)

@@ -7,6 +7,7 @@ from cnnkit.layers import LogSoftmax, Sigmoid, Softmax
 from cnnkit.network import CLASSES, Network
 from cnnkit.network.graph.final_layers import layer_at_end
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
+from cnnkit.onnx.importing.patterns import remove_unused
 from cnnkit.printable_text import printable
 from cnnkit.types import Shape, Task
 from cnnkit.wording import did_you_mean
@@ -39,12 +40,7 @@ def cut(graph: ForeignGraph, wanted: str | None) -> str:
         )
     if chosen not in makers:
         raise OnnxError(f"nothing computes the output {printable(chosen)[:100]!r}: no network can be made of the file")
-    needed, kept = {chosen}, []
-    for node in reversed(graph.nodes):
-        if needed.intersection(node.outputs):
-            needed.update(node.inputs)
-            kept.append(node)
-    graph.nodes = kept[::-1]
+    remove_unused(graph, chosen)
     return chosen
 
 

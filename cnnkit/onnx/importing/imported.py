@@ -16,6 +16,7 @@ from cnnkit.network.network import InputDtype
 from cnnkit.onnx.importing.ends import cut, task_of
 from cnnkit.onnx.importing.foreign_file import read_graph
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignValue
+from cnnkit.onnx.importing.patterns import find_patterns
 from cnnkit.onnx.importing.preprocessing import take_preprocessing
 from cnnkit.onnx.importing.proof import Proof, prove
 from cnnkit.onnx.importing.translation import translate
@@ -50,12 +51,13 @@ def import_file(
     """
     path = expanded(Path(path))
     graph = read_graph(path)
-    original = copy.deepcopy(graph)
     try:
         chosen = cut(graph, output)
+        original = copy.deepcopy(graph)
         entrance = _entrance(graph)
         preprocessing = take_preprocessing(graph)
         shape = _input_shape(entrance)
+        find_patterns(graph, chosen)
         draft, values = translate(graph, shape)
         if not draft.drawn:
             raise OnnxError("nothing in it computes anything: no network can be made of it")

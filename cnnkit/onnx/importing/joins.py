@@ -11,6 +11,7 @@ from cnnkit.components import Merge
 from cnnkit.layers import Add, Average, Clip, Maximum, Multiply, Rescale, ScaleShift, Subtract, Upsample2D
 from cnnkit.onnx.importing.draft import UntranslatableError, Value
 from cnnkit.onnx.importing.operators import translates
+from cnnkit.onnx.importing.patterns import AFFINE
 from cnnkit.onnx.importing.shapes import same_order
 from cnnkit.onnx.importing.step import Step, decimal, one_or_pair
 from cnnkit.types import Array
@@ -58,6 +59,13 @@ def divide(step: Step) -> Value:
     return affine(step, x, scale=(1 / numbers.astype(np.float64)).astype(np.float32))
 
 
+@translates(AFFINE)
+def scale_and_offset(step: Step) -> Value:
+    """Both in one layer."""
+    x = step.value()
+    return affine(step, x, scale=_fitting(step, x, 1), offset=_fitting(step, x, 2))
+
+
 @translates("Neg")
 def negative(step: Step) -> Value:
     """A scale of -1."""
@@ -101,15 +109,21 @@ def affine(step: Step, x: Value, scale: Array | None = None, offset: Array | Non
 def _constant(step: Step) -> tuple[Value, Array]:
     """The value and the constant, whose axes are those of the value's node, or of length 1."""
     place = 0 if step.is_constant(0) else 1
-    x, numbers = step.value(1 - place), step.weights(place)
+    x = step.value(1 - place)
+    return x, _fitting(step, x, place)
+
+
+def _fitting(step: Step, x: Value, place: int) -> Array:
+    """A constant with the axes of the value's node."""
+    numbers = step.weights(place)
     count = len(x.order)
     if numbers.size == 1:
-        return x, numbers.reshape((1,) * count)
+        return numbers.reshape((1,) * count)
     shape = (1,) * (count + 1 - numbers.ndim) + numbers.shape
     fits = len(shape) == count + 1 and shape[0] == 1
     if not fits or any(n not in (1, length) for n, length in zip(shape[1:], x.axes, strict=True)):
         raise UntranslatableError(f"its constant of shape {numbers.shape} does not fit samples of shape {x.axes}")
-    return x, numbers.reshape(shape[1:]).transpose(np.argsort(x.order))
+    return numbers.reshape(shape[1:]).transpose(np.argsort(x.order))
 
 
 def _join(step: Step, join: Merge) -> Value:

@@ -15,6 +15,7 @@ from cnnkit.layers import (
 )
 from cnnkit.onnx.importing.draft import UntranslatableError, Value
 from cnnkit.onnx.importing.operators import translates
+from cnnkit.onnx.importing.patterns import LAYER_NORM
 from cnnkit.onnx.importing.step import Step, decimal
 
 MOMENTUM = 0.9
@@ -79,6 +80,16 @@ def layer_norm(step: Step) -> Value:
     x = step.x()
     gamma, beta = (np.broadcast_to(values, x.shape) for values in (gamma, beta))
     return step.add(LayerNorm("all", epsilon), x, gamma=gamma, beta=beta)
+
+
+@translates(LAYER_NORM)
+def layer_norm_along(step: Step) -> Value:
+    """LayerNorm along one axis, which are its channels."""
+    x = step.with_channels(step.value(), step.integer("axis", -1))
+    gamma, beta = (np.broadcast_to(step.weights(place).reshape(-1), x.shape[0]) for place in (1, 2))
+    return step.add(
+        LayerNorm("all" if len(x.shape) == 1 else "channels", step.number("epsilon", 1e-5)), x, gamma=gamma, beta=beta
+    )
 
 
 @translates("LRN")

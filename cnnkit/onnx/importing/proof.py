@@ -46,7 +46,7 @@ class Proof:
 def prove(graph: ForeignGraph, output: str, model: Network, path: Path, channels_last: bool, samples: int) -> Proof:
     """Compare the file with the model on random inputs.
 
-    graph: the file as it was read, nothing of it rewritten; output: which of its values the model gives; channels_last:
+    graph: what was read of the file that the output needs, nothing of it rewritten; output: which of its values the model gives; channels_last:
     whether it takes images as (N, H, W, C); samples: how many it takes at once, 0 for any number.
     Raises CheckError for different answers, OnnxError if the file cannot be executed within the limits of a file that
     comes from elsewhere.
@@ -104,7 +104,7 @@ def _executable(graph: ForeignGraph, output: str, channels_last: bool, axes: int
     else:
         first = helper.make_node("Identity", [INPUT], [_own(entrance.name)])
     sizes[0] = sizes[0] if isinstance(sizes[0], int) else "N"
-    nodes = [first, *map(_node, _needed(graph, output)), helper.make_node("Identity", [_own(output)], [OUTPUT])]
+    nodes = [first, *map(_node, graph.nodes), helper.make_node("Identity", [_own(output)], [OUTPUT])]
     used = {name for node in nodes for name in node.input}
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(entrance.dtype))
     body = helper.make_graph(
@@ -116,15 +116,6 @@ def _executable(graph: ForeignGraph, output: str, channels_last: bool, axes: int
     )
     opset = helper.make_opsetid("", graph.opset)
     return helper.make_model(body, opset_imports=[opset], ir_version=max(4, helper.find_min_ir_version_for([opset])))
-
-
-def _needed(graph: ForeignGraph, output: str) -> list[ForeignNode]:
-    needed, kept = {output}, []
-    for node in reversed(graph.nodes):
-        if needed.intersection(node.outputs):
-            needed.update(node.inputs)
-            kept.append(node)
-    return kept[::-1]
 
 
 def _node(node: ForeignNode) -> Any:

@@ -7,6 +7,7 @@ import math
 from cnnkit.layers import ChannelShuffle, PixelShuffle, PixelUnshuffle, Upsample2D
 from cnnkit.onnx.importing.draft import UntranslatableError, Value
 from cnnkit.onnx.importing.operators import translates
+from cnnkit.onnx.importing.patterns import SHUFFLE
 from cnnkit.onnx.importing.step import Step, one_or_pair
 
 
@@ -79,11 +80,11 @@ def depth_to_space(step: Step) -> Value:
 
 @translates("SpaceToDepth")
 def space_to_depth(step: Step) -> Value:
-    """PixelUnshuffle, then the channels apart as ONNX has them."""
+    """PixelUnshuffle, then the channels apart as ONNX has them; CRD, which patterns write, leaves them."""
     x, size = step.x(), step.integer("blocksize", 1)
     channels = x.shape[0]
     y = step.add(PixelUnshuffle(size), x)
-    return y if channels == 1 else step.add(ChannelShuffle(channels), y)
+    return y if channels == 1 or step.text("mode", "DCR") == "CRD" else step.add(ChannelShuffle(channels), y)
 
 
 @translates("Expand")
@@ -98,3 +99,9 @@ def expand(step: Step) -> Value:
     if len(x.shape) != 3 or shape[:1] != x.shape[:1] or math.prod(x.shape[1:]) != 1:
         raise UntranslatableError(f"it makes {tuple(target)} of samples of shape {x.axes}; Upsample2D repeats pixels")
     return step.add(Upsample2D(one_or_pair(shape[1:])), x)
+
+
+@translates(SHUFFLE)
+def channel_shuffle(step: Step) -> Value:
+    """ChannelShuffle."""
+    return step.add(ChannelShuffle(step.integer("groups", 1)), step.x())
