@@ -14,7 +14,7 @@ PASSING = frozenset(("Add", "Cast", "Clip", "Div", "Mul", "Neg", "Pad", "Sub"))
 
 
 def channels_first(graph: ForeignGraph) -> ForeignGraph:
-    """The graph with inputs (N, C, H, W) and (N, C, L), those that were not so followed by a Transpose to what they were.
+    """The graph with inputs (N, C, H, W) and (N, C, L), each followed by a Transpose to what it was if it was another.
 
     An input is changed if a Transpose brings its last axis to the front; the two Transposes then cancel. All other
     values stay what they are. `transposed_inputs` has the names of the inputs that were changed.
