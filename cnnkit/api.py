@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.components import Dataset, Initializer, Layer, Merge
-from cnnkit.network import Network
+from cnnkit.network import Graph, Network
 from cnnkit.training import Run
 from cnnkit.types import Array, Data, Inputs, Samples
 from cnnkit.user_folders import expanded
@@ -146,6 +146,21 @@ def export_onnx(
     from cnnkit.onnx.export import export_onnx
 
     return export_onnx(model, path, opset=opset, metadata=metadata, input_dtype=input_dtype)
+
+
+def import_onnx(path: str | Path, *, labels: Sequence[str] | None = None, output: str | None = None) -> Graph:
+    """A network that gives the answers of an ONNX file of any program, ready to predict or to train on.
+
+    Its layers have the file's weights. The proof is made before it is returned: both give the same answers to 1e-4 of
+    the largest, on random inputs, the file in a process of its own with limits of time and memory.
+    labels: names of the classes, those that the file's metadata hold if None; output: which of several outputs the
+    network gives, or any value of the file by its name.
+    Raises OnnxError for a file that cannot be read, or that does what no layer does, with a list of all of it;
+    CheckError if the answers differ.
+    """
+    from cnnkit.onnx.importing.imported import import_file
+
+    return import_file(path, labels=labels, output=output).model
 
 
 def validate_onnx(
