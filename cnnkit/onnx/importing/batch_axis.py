@@ -18,9 +18,9 @@ def free_batch(graph: ForeignGraph) -> ForeignGraph:
     Raises OnnxError for inputs of different numbers of samples, and for one without axes.
     """
     baked: dict[str, int] = {}
-    inputs = []
+    inputs, used = [], {name for node in graph.nodes for name in node.inputs}
     for value in graph.inputs:
-        if value.sizes is None:
+        if value.sizes is None or value.name not in used:
             inputs.append(value)
             continue
         if not value.sizes:
