@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,12 @@ from typing import Any, cast
 from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.network import Graph
 from cnnkit.network.network import InputDtype
+from cnnkit.onnx.importing.batch_axis import free_batch
+from cnnkit.onnx.importing.constant_folding import fold_constants
 from cnnkit.onnx.importing.ends import cut, task_of
 from cnnkit.onnx.importing.foreign_file import read_graph
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignValue
+from cnnkit.onnx.importing.image_layout import channels_first
 from cnnkit.onnx.importing.patterns import find_patterns
 from cnnkit.onnx.importing.preprocessing import take_preprocessing
 from cnnkit.onnx.importing.proof import Proof, prove
@@ -35,7 +37,7 @@ class Imported:
 
     model: Graph
     origin: dict[str, Any]
-    """What is recorded of the file: `digest`, `producer`, `opset` and `output`."""
+    """What is recorded of the file: `digest`, `producer`, `opset`, `output`, and whether it takes `channels_last`."""
     proof: Proof
 
 
@@ -50,10 +52,11 @@ def import_file(
     CheckError if the answers differ.
     """
     path = expanded(Path(path))
-    graph = read_graph(path)
+    original = read_graph(path)
     try:
-        chosen = cut(graph, output)
-        original = copy.deepcopy(graph)
+        chosen = cut(original, output)
+        original.outputs = [ForeignValue(chosen, "float32", None)]
+        graph = channels_first(fold_constants(free_batch(original)))
         entrance = _entrance(graph)
         preprocessing = take_preprocessing(graph)
         shape = _input_shape(entrance)
@@ -74,12 +77,13 @@ def import_file(
         model.load_state(draft.arrays())
     except CnnkitError as error:
         raise OnnxError(f"{path} cannot be imported: {error}") from error
-    proof = prove(original, chosen, model, path, channels_last=False, samples=_baked(original))
+    proof = prove(original, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
     origin = {
         "digest": graph.digest,
         "producer": printable(graph.producer)[:MOST_PRODUCER],
         "opset": graph.opset,
         "output": printable(chosen)[:MOST_PRODUCER],
+        "channels_last": bool(graph.transposed_inputs),
     }
     return Imported(model, origin, proof)
 
@@ -106,11 +110,6 @@ def _input_shape(entrance: ForeignValue) -> Shape:
             "fixed shape behind the batch axis: export the file with fixed sizes"
         )
     return tuple(int(size) for size in sizes)
-
-
-def _baked(graph: ForeignGraph) -> int:
-    sizes = graph.inputs[0].sizes or ()
-    return sizes[0] if sizes and isinstance(sizes[0], int) else 0
 
 
 def _labels(metadata: Mapping[str, str]) -> Sequence[str]:

@@ -22,7 +22,7 @@ WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 def linear(**changes: object) -> ModelProto:
-    proto = model(
+    proto: ModelProto = model(
         [node("MatMul", ["x", "w"], ["product"], "multiply"), node("Relu", ["product"], ["y"])],
         {"x": ("N", 2)},
         ["y"],
@@ -222,7 +222,9 @@ def text_that_is_not_utf8(proto: ModelProto) -> None:
 
 
 def text_tensor(proto: ModelProto) -> None:
-    proto.graph.initializer[0].CopyFrom(helper.make_tensor("w", TensorProto.STRING, [1], [b"a"]))
+    proto.graph.initializer[0].CopyFrom(
+        TensorProto(name="w", data_type=TensorProto.STRING, dims=[1], string_data=[b"a"])
+    )
 
 
 def small_floats(proto: ModelProto) -> None:
@@ -298,7 +300,7 @@ def operators_of_others(proto: ModelProto) -> None:
     proto.graph.node[0].domain = "com.microsoft"
 
 
-REFUSALS = {
+REFUSALS: dict[Callable[[ModelProto], None], str] = {
     circle: "these nodes need one another's outputs: 'multiply', 'Relu of y'; expected no circle",
     unknown_value: "node 'multiply' takes 'z', which nothing in the file gives",
     unknown_output: "nothing in the file gives the output 'z'",
