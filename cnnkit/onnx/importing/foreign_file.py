@@ -81,7 +81,8 @@ class _Reader:
             if key in attributes:
                 raise OnnxError(f"{self._path}: node {name!r:.100} has the attribute {key!r:.100} twice")
             attributes[key] = self._attribute(attribute, f"{self._path}: attribute {key!r:.100} of node {name!r:.100}")
-        return ForeignNode(operator, name, [_text(one, self._path) for one in node.input], outputs, attributes)
+        inputs = [_text(one, self._path) for one in node.input]
+        return ForeignNode(operator, name, inputs, outputs, attributes, _text(node.doc_string, self._path))
 
     def constants(self, graph: GraphProto) -> dict[str, Array]:
         constants: dict[str, Array] = {}

@@ -18,9 +18,10 @@ from cnnkit.onnx.importing.ends import cut, task_of
 from cnnkit.onnx.importing.foreign_file import read_graph
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignValue
 from cnnkit.onnx.importing.image_layout import channels_first
+from cnnkit.onnx.importing.own_files import is_own, own_end, restore_layers
 from cnnkit.onnx.importing.patterns import find_patterns
 from cnnkit.onnx.importing.preprocessing import take_preprocessing
-from cnnkit.onnx.importing.proof import Proof, prove
+from cnnkit.onnx.importing.proof import Proof, in_advance, prove
 from cnnkit.onnx.importing.translation import translate
 from cnnkit.printable_text import printable
 from cnnkit.types import Shape
@@ -54,30 +55,34 @@ def import_file(
     path = expanded(Path(path))
     original = read_graph(path)
     try:
-        chosen = cut(original, output)
+        end = own_end(original) if output is None else None
+        chosen = cut(original, end.output if end else output)
         original.outputs = [ForeignValue(chosen, "float32", None)]
-        graph = channels_first(fold_constants(free_batch(original)))
+        folded = fold_constants(free_batch(original))
+        plain = in_advance(original, folded)
+        graph = folded if is_own(folded) else channels_first(folded)
         entrance = _entrance(graph)
         preprocessing = take_preprocessing(graph)
         shape = _input_shape(entrance)
+        restore_layers(graph)
         find_patterns(graph, chosen)
         draft, values = translate(graph, shape)
         if not draft.drawn:
             raise OnnxError("nothing in it computes anything: no network can be made of it")
-        end = draft.plain("output", values[chosen])
+        last = draft.plain("output", values[chosen])
         model = Graph(
-            draft.given(end),
+            draft.given(last),
             shape,
             preprocessing=preprocessing,
             input_dtype=cast(InputDtype, entrance.dtype),
             labels=_labels(graph.metadata) if labels is None else labels,
             limit=draft.limit,
         )
-        model.task = task_of(model)
+        model.task = end.task if end else task_of(model)
         model.load_state(draft.arrays())
     except CnnkitError as error:
         raise OnnxError(f"{path} cannot be imported: {error}") from error
-    proof = prove(original, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
+    proof = prove(plain, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
     origin = {
         "digest": graph.digest,
         "producer": printable(graph.producer)[:MOST_PRODUCER],
