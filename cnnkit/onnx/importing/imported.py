@@ -55,26 +55,7 @@ def import_file(
     original = read_graph(path)
     try:
         chosen = cut(original, output)
-        original.outputs = [ForeignValue(chosen, "float32", None)]
-        graph = channels_first(fold_constants(free_batch(original)))
-        entrance = _entrance(graph)
-        preprocessing = take_preprocessing(graph)
-        shape = _input_shape(entrance)
-        find_patterns(graph, chosen)
-        draft, values = translate(graph, shape)
-        if not draft.drawn:
-            raise OnnxError("nothing in it computes anything: no network can be made of it")
-        end = draft.plain("output", values[chosen])
-        model = Graph(
-            draft.given(end),
-            shape,
-            preprocessing=preprocessing,
-            input_dtype=cast(InputDtype, entrance.dtype),
-            labels=_labels(graph.metadata) if labels is None else labels,
-            limit=draft.limit,
-        )
-        model.task = task_of(model)
-        model.load_state(draft.arrays())
+        model, graph = network_of(original, chosen, labels)
     except CnnkitError as error:
         raise OnnxError(f"{path} cannot be imported: {error}") from error
     proof = prove(original, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
@@ -86,6 +67,36 @@ def import_file(
         "channels_last": bool(graph.transposed_inputs),
     }
     return Imported(model, origin, proof)
+
+
+def network_of(original: ForeignGraph, chosen: str, labels: Sequence[str] | None = None) -> tuple[Graph, ForeignGraph]:
+    """The network that gives a value of a graph, and the reduced graph that it was translated from.
+
+    original: what `cut` has left, which stays as it is but for its outputs. Raises OnnxError for what no layer does.
+    """
+    original.outputs = [ForeignValue(chosen, "float32", None)]
+    graph = channels_first(fold_constants(free_batch(original)))
+    entrance = _entrance(graph)
+    preprocessing = take_preprocessing(graph)
+    shape = _input_shape(entrance)
+    find_patterns(graph, chosen)
+    draft, values = translate(graph, shape)
+    if chosen not in values:
+        raise OnnxError(f"no layer gives the output {printable(chosen)[:100]!r}, a further one of its operator")
+    end = draft.plain("output", values[chosen])
+    if not draft.drawn:
+        raise OnnxError("nothing in it computes anything: no network can be made of it")
+    model = Graph(
+        draft.given(end),
+        shape,
+        preprocessing=preprocessing,
+        input_dtype=cast(InputDtype, entrance.dtype),
+        labels=_labels(graph.metadata) if labels is None else labels,
+        limit=draft.limit,
+    )
+    model.task = task_of(model)
+    model.load_state(draft.arrays())
+    return model, graph
 
 
 def _entrance(graph: ForeignGraph) -> ForeignValue:
