@@ -23,6 +23,7 @@ from cnnkit.layers import (
     PReLU,
     ReLU,
     ReLU6,
+    Rescale,
     Sigmoid,
     SiLU,
     Softmax,
@@ -75,10 +76,10 @@ def gelu(step: Step) -> Value:
 
 @translates("Selu")
 def selu(step: Step) -> Value:
-    """SELU, which has the constants of its paper alone."""
+    """SELU, which has the constants of its paper alone; with others, an ELU and a factor."""
     alpha, gamma = step.number("alpha", SELU_ALPHA), step.number("gamma", SELU_GAMMA)
     if not (math.isclose(alpha, SELU_ALPHA, rel_tol=1e-4) and math.isclose(gamma, SELU_GAMMA, rel_tol=1e-4)):
-        raise UntranslatableError(f"it has alpha {alpha} and gamma {gamma}; SELU has {SELU_ALPHA} and {SELU_GAMMA}")
+        return step.add(Rescale(gamma), step.add(ELU(alpha), step.value()))
     return step.add(SELU(), step.value())
 
 
@@ -95,6 +96,8 @@ def prelu(step: Step) -> Value:
     """PReLU with one slope, or one for each channel."""
     x, slope = step.value(), step.weights(1)
     if slope.size > 1:
+        if step.opset < 7 and slope.ndim == 1:
+            slope = slope.reshape(-1, *[1] * (len(x.order) - 1))  # of the channels, wherever these are
         shape = (1,) * (len(x.order) + 1 - slope.ndim) + slope.shape
         along = [axis for axis, length in enumerate(shape) if length > 1]
         if len(along) != 1 or along[0] == 0 or len(shape) != len(x.order) + 1:
@@ -109,7 +112,7 @@ def hard_sigmoid(step: Step) -> Value:
     alpha, beta = step.number("alpha", 0.2), step.number("beta", 0.5)
     if math.isclose(alpha, 1 / 6, rel_tol=1e-5) and beta == 0.5:
         return step.add(HardSigmoid(), step.value())
-    raise UntranslatableError(f"it has the slope {alpha} and {beta} at 0; HardSigmoid has 1/6 and 1/2")
+    return step.add(Clip(0.0, 1.0), step.add(Rescale(alpha, beta), step.value()))
 
 
 @translates("Clip")

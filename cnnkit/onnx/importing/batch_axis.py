@@ -98,6 +98,8 @@ def _with_batch(node: ForeignNode, target: Sequence[Size], each: int, baked: int
     if found and found[0] == baked > 0 and open_at:  # the batch, and one axis of which the size follows
         return _filled(node, [SAMPLES, *found[1:]], open_at, each, rest // baked)
     if open_at:
+        if baked and rest and each % rest and baked * each % rest == 0:
+            return None
         if not rest or each % rest:
             raise _unfit(node, (Free(BATCH, each),), target)
         found[open_at[0]] = Free(BATCH, each // rest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,19 +16,17 @@ from cnnkit.onnx.importing.free_sizes import SAMPLES, Free, Size, named, numbers
 from cnnkit.onnx.importing.value_sizes import Known, sizes_of
 from cnnkit.types import Array
 
-GROWTH, FURTHER, ROOM = 1_000, 4, 16 * 2**20
+GROWTH, FURTHER, ROOM = 1_000, 4, 128 * 2**20
 """Bytes that folding may read and write: so many times those of the file's constants below 1 GiB, so many times
 beyond that, and some in any case."""
 MOST = 2**30
-ALIASES = "Identity", "Dropout"
-"""Operators that give what they are given, in a prediction."""
 
 
 def fold_constants(graph: ForeignGraph) -> ForeignGraph:
     """The graph without nodes of constants alone, with the sizes of its values, and without what nothing needs.
 
     Shapes that are computed, as in Shape, Gather, Concat, Reshape, become constants in which 0 or -1 stands for the
-    batch axis, and 0 in the sizes of a Resize and 1 in those of an Expand. Identity and Dropout go.
+    batch axis, and 0 in the sizes of a Resize and 1 in those of an Expand. Identity goes, and Dropout of a constant.
     Raises OnnxError, naming the node, for constants that cannot be computed, or that take more memory or time than a
     file of this size may.
     """
@@ -71,7 +69,9 @@ class _Folding:
     def take(self, node: ForeignNode) -> None:
         """Take the next node: compute it, leave it out, or keep it."""
         node = dataclasses.replace(node, inputs=[self._same.get(name, name) for name in node.inputs])
-        if self._is_alias(node):
+        if node.operator == "Dropout":
+            self._check_dropout(node)
+        if _gives_its_input(node, self._values):
             self._same[node.outputs[0]] = node.inputs[0]
             return
         if self._graph.opset < 7:
@@ -135,9 +135,8 @@ class _Folding:
             self._values[name] = array
             self._sizes[name] = array.shape
 
-    def _is_alias(self, node: ForeignNode) -> bool:
-        if node.operator not in ALIASES or not node.inputs or not node.inputs[0] or not node.outputs:
-            return False
+    def _check_dropout(self, node: ForeignNode) -> None:
+        """Raise OnnxError for a Dropout that drops numbers in a prediction, or that tells which it would drop."""
         if len(node.outputs) > 1 and node.outputs[1]:
             mask = node.outputs[1]
             used = any(mask in one.inputs for one in self._graph.nodes)
@@ -147,7 +146,6 @@ class _Folding:
             training = self._values.get(node.inputs[2])
             if training is None or bool(training.any()):
                 raise OnnxError(f"{called(node)} drops numbers; expected a model that is exported for prediction")
-        return True
 
     def _with_broadcast_shape(self, node: ForeignNode) -> ForeignNode:
         """Below operator set 7, `axis` says where the shape of the second input is in that of the first one."""
@@ -159,7 +157,7 @@ class _Folding:
             axis = 0 if array is None or shape is None else len(shape) - array.ndim
         if array is None or shape is None or not 0 <= axis <= len(shape) - array.ndim:
             raise OnnxError(f"{called(node)} aligns its inputs at axis {axis}; expected a constant that fits there")
-        name = self._constant(node, array.reshape(*array.shape, *[1] * (len(shape) - axis - array.ndim)))
+        name = self._constant(node, array.reshape((*array.shape, *[1] * (len(shape) - axis - array.ndim))))
         kept = {key: value for key, value in node.attributes.items() if key not in ("axis", "broadcast")}
         return dataclasses.replace(node, inputs=[node.inputs[0], name], attributes=kept)
 
@@ -208,6 +206,13 @@ class _Folding:
             self._made += 1
         self._values[name], self._sizes[name] = array, array.shape
         return name
+
+
+def _gives_its_input(node: ForeignNode, values: Mapping[str, Array]) -> bool:
+    """Whether the output is the input: of Identity, and of a Dropout of what no training changes."""
+    if not node.inputs or not node.inputs[0] or not node.outputs:
+        return False
+    return node.operator == "Identity" or (node.operator == "Dropout" and node.inputs[0] in values)
 
 
 def _shape(node: ForeignNode, sizes: Sequence[Size]) -> Array:

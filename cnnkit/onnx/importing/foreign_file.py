@@ -39,8 +39,11 @@ def read_graph(path: str | os.PathLike[str]) -> ForeignGraph:
             raise OnnxError(f"{path} needs more memory than there is to be read") from None
 
 
-def graph_of(data: bytes, path: Path, files: DataFiles) -> ForeignGraph:
-    """The graph in the bytes of a file; path: what messages call it. Raises what `read_graph` does."""
+def graph_of(data: bytes, path: Path, files: DataFiles | None = None) -> ForeignGraph:
+    """The graph in the bytes of a file; path: what messages call it; files: those beside it, None for none.
+
+    Raises what `read_graph` does.
+    """
     check_building(path, data)
     model = parse(path, data)
     check_flat(path, model)
@@ -59,7 +62,7 @@ def graph_of(data: bytes, path: Path, files: DataFiles) -> ForeignGraph:
         outputs=outputs,
         sizes={},
         producer=_text(f"{model.producer_name} {model.producer_version}".strip(), path),
-        digest=files.digest(data),
+        digest=files.digest(data) if files is not None else "",
         metadata={_text(entry.key, path): _text(entry.value, path) for entry in model.metadata_props},
     )
 
@@ -67,7 +70,7 @@ def graph_of(data: bytes, path: Path, files: DataFiles) -> ForeignGraph:
 class _Reader:
     """What turns messages of a file into plain data."""
 
-    def __init__(self, path: Path, files: DataFiles) -> None:
+    def __init__(self, path: Path, files: DataFiles | None) -> None:
         self._path, self._files = path, files
 
     def node(self, node: NodeProto) -> ForeignNode:

@@ -9,8 +9,15 @@ from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode, Forei
 
 RANKS = 3, 4
 """Axes of signals and of images, with that of the batch."""
-PASSING = frozenset(("Add", "Cast", "Clip", "Div", "Mul", "Neg", "Pad", "Sub"))
-"""What stands between an input and the Transpose that brings its channels to the front: its preprocessing."""
+PASSING = frozenset(("Add", "Cast", "Clip", "Div", "Mul", "Neg", "Pad", "Relu", "Sub"))
+"""What stands between an input, the Transpose that brings its channels to the front, and what needs them there."""
+CHANNELS_FIRST = frozenset(
+    (
+        "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "DepthToSpace", "GlobalAveragePool",
+        "GlobalMaxPool", "InstanceNormalization", "LRN", "LpPool", "MaxPool", "Resize", "SpaceToDepth", "Upsample",
+    )
+)  # fmt: skip
+"""Operators to which the second axis is that of the channels."""
 
 
 def channels_first(graph: ForeignGraph) -> ForeignGraph:
@@ -47,18 +54,21 @@ def channels_first(graph: ForeignGraph) -> ForeignGraph:
 
 
 def _has_channels_last(graph: ForeignGraph, value: ForeignValue) -> bool:
-    """Whether all that follows from an input, but for its preprocessing, takes it with the last axis at the front."""
+    """Whether all that follows from an input takes it with the last axis at the front, and some of it as channels."""
     rank = len(value.sizes or ())
     if rank not in RANKS:
         return False
-    reached, found = {value.name}, False
+    last, first, found = {value.name}, set[str](), False
     for node in graph.nodes:
-        if not reached.intersection(node.inputs):
-            continue
-        if node.operator == "Transpose" and integers(node, "perm") == [0, rank - 1, *range(1, rank - 1)]:
-            found = True
-        elif node.operator in PASSING:
-            reached.update(node.outputs)
-        else:
-            return False
+        if last.intersection(node.inputs):
+            if node.operator == "Transpose" and integers(node, "perm") == [0, rank - 1, *range(1, rank - 1)]:
+                first.update(node.outputs)
+            elif node.operator in PASSING:
+                last.update(node.outputs)
+            else:
+                return False
+        elif first.intersection(node.inputs):
+            found = found or node.operator in CHANNELS_FIRST
+            if node.operator in PASSING:
+                first.update(node.outputs)
     return found

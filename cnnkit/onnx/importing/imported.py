@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.network import Graph
@@ -57,40 +57,64 @@ def import_file(
     try:
         end = own_end(original) if output is None else None
         chosen = cut(original, end.output if end else output)
-        original.outputs = [ForeignValue(chosen, "float32", None)]
-        folded = fold_constants(free_batch(original))
-        plain = in_advance(original, folded)
-        graph = folded if is_own(folded) else channels_first(folded)
-        entrance = _entrance(graph)
-        preprocessing = take_preprocessing(graph)
-        shape = _input_shape(entrance)
-        restore_layers(graph)
-        find_patterns(graph, chosen)
-        draft, values = translate(graph, shape)
-        if not draft.drawn:
-            raise OnnxError("nothing in it computes anything: no network can be made of it")
-        last = draft.plain("output", values[chosen])
-        model = Graph(
-            draft.given(last),
-            shape,
-            preprocessing=preprocessing,
-            input_dtype=cast(InputDtype, entrance.dtype),
-            labels=_labels(graph.metadata) if labels is None else labels,
-            limit=draft.limit,
-        )
-        model.task = end.task if end else task_of(model)
-        model.load_state(draft.arrays())
+        made = network_of(original, chosen, labels)
     except CnnkitError as error:
         raise OnnxError(f"{path} cannot be imported: {error}") from error
-    proof = prove(plain, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
+    if end:
+        made.model.task = end.task
+    is_last = bool(made.graph.transposed_inputs)
+    proof = prove(made.plain, chosen, made.model, path, is_last, made.graph.baked_batch)
     origin = {
-        "digest": graph.digest,
-        "producer": printable(graph.producer)[:MOST_PRODUCER],
-        "opset": graph.opset,
+        "digest": original.digest,
+        "producer": printable(original.producer)[:MOST_PRODUCER],
+        "opset": original.opset,
         "output": printable(chosen)[:MOST_PRODUCER],
-        "channels_last": bool(graph.transposed_inputs),
+        "channels_last": is_last,
     }
-    return Imported(model, origin, proof)
+    return Imported(made.model, origin, proof)
+
+
+class Made(NamedTuple):
+    """A network, and what it was made of."""
+
+    model: Graph
+    graph: ForeignGraph
+    """What the layers were translated from."""
+    plain: ForeignGraph
+    """The file's own operators, as a runtime can execute them."""
+
+
+def network_of(original: ForeignGraph, chosen: str, labels: Sequence[str] | None = None) -> Made:
+    """The network that gives a value of a graph.
+
+    original: what `cut` has left, which stays as it is but for its outputs. Raises OnnxError for what no layer does.
+    """
+    original.outputs = [ForeignValue(chosen, "float32", None)]
+    folded = fold_constants(free_batch(original))
+    plain = in_advance(original, folded)
+    graph = folded if is_own(folded) else channels_first(folded)
+    entrance = _entrance(graph)
+    preprocessing = take_preprocessing(graph)
+    shape = _input_shape(entrance)
+    restore_layers(graph)
+    find_patterns(graph, chosen)
+    draft, values = translate(graph, shape)
+    if chosen not in values:
+        raise OnnxError(f"no layer gives the output {printable(chosen)[:100]!r}, a further one of its operator")
+    end = draft.plain("output", values[chosen])
+    if not draft.drawn:
+        raise OnnxError("nothing in it computes anything: no network can be made of it")
+    model = Graph(
+        draft.given(end),
+        shape,
+        preprocessing=preprocessing,
+        input_dtype=cast(InputDtype, entrance.dtype),
+        labels=_labels(graph.metadata) if labels is None else labels,
+        limit=draft.limit,
+    )
+    model.task = task_of(model)
+    model.load_state(draft.arrays())
+    return Made(model, graph, plain)
 
 
 def _entrance(graph: ForeignGraph) -> ForeignValue:

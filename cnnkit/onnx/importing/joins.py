@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -85,8 +86,8 @@ def many(step: Step) -> Value:
             return step.add(layer, step.value(1 - constants[0]))
     if len(places) == 1:
         return step.value()
-    if operator == "Min":
-        raise UntranslatableError("it takes the smallest of several values; Maximum takes the largest")
+    if operator == "Min":  # the largest of the negative values, negative
+        return step.add(Rescale(-1.0), _join(step, Maximum(), lambda value: step.add(Rescale(-1.0), value)))
     return _join(step, {"Sum": Add, "Mean": Average, "Max": Maximum}[operator]())
 
 
@@ -126,9 +127,9 @@ def _fitting(step: Step, x: Value, place: int) -> Array:
     return numbers.reshape(shape[1:]).transpose(np.argsort(x.order))
 
 
-def _join(step: Step, join: Merge) -> Value:
-    """The join of all inputs, with as many pixels in each."""
-    values = same_order(step, [step.value(place) for place in range(len(step.node.inputs))])
+def _join(step: Step, join: Merge, before: Callable[[Value], Value] = lambda value: value) -> Value:
+    """The join of all inputs, with as many pixels in each; before: what each goes through."""
+    values = same_order(step, [before(step.value(place)) for place in range(len(step.node.inputs))])
     if len({len(value.shape) for value in values}) > 1:
         raise UntranslatableError(f"it joins samples of shapes {', '.join(str(value.axes) for value in values)}")
     shape = functools.reduce(lambda a, b: np.broadcast_shapes(a, b), (value.shape for value in values))

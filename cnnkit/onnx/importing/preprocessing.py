@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,9 +35,12 @@ def take_preprocessing(graph: ForeignGraph) -> Preprocessing:
             return Preprocessing()
         found.append(users[0])
         value = users[0].outputs[0]
-    graph.nodes = [node for node in graph.nodes if node not in found]
-    for node in graph.nodes:
-        node.inputs = [graph.inputs[0].name if name == value else name for name in node.inputs]
+    entrance = graph.inputs[0].name
+    graph.nodes = [
+        replace(node, inputs=[entrance if name == value else name for name in node.inputs])
+        for node in graph.nodes
+        if node not in found
+    ]
     return said
 
 

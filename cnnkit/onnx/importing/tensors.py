@@ -45,8 +45,8 @@ def dtype_of(kind: int, where: str) -> str:
     return name
 
 
-def array_of(tensor: TensorProto, where: str, files: DataFiles) -> Array:
-    """The numbers of a tensor; where: what messages call it.
+def array_of(tensor: TensorProto, where: str, files: DataFiles | None) -> Array:
+    """The numbers of a tensor; where: what messages call it; files: None for a model that is no file.
 
     Raises OnnxError for a tensor whose data are not as many as its shape says, or of a type that is not read.
     """
@@ -58,6 +58,8 @@ def array_of(tensor: TensorProto, where: str, files: DataFiles) -> Array:
         raise OnnxError(f"{where} is a part of a tensor; expected whole ones")
     count = math.prod(shape)
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+        if files is None:
+            raise OnnxError(f"{where} keeps its data in another file; expected a model with all data inside")
         if tensor.HasField("raw_data"):
             raise OnnxError(f"{where} has its data both in the file and in another one; expected one place")
         raw: bytes | memoryview = files.bytes_of(tensor, count * dtype.itemsize)

@@ -259,25 +259,27 @@ def test_an_expand_to_the_shape_of_another_value_keeps_the_batch(tmp_path: Path)
     assert graph.sizes["y"] == ("N", 3, 4, 4)
 
 
-def test_identity_and_dropout_go_and_what_nothing_needs(tmp_path: Path) -> None:
+def test_identity_goes_and_what_nothing_needs(tmp_path: Path) -> None:
     proto = model(
         [
             node("Identity", ["x"], ["same"]),
             node("Dropout", ["same"], ["kept", "mask"]),
-            node("Relu", ["kept"], ["y"]),
+            node("Dropout", ["c"], ["constant"]),
+            node("Add", ["kept", "constant"], ["y"]),
             node("Sigmoid", ["kept"], ["unused"]),
             node("Identity", ["y"], ["z"]),
         ],
         {"x": ("N", 2)},
         ["y", "z"],
-        {"unneeded": np.zeros(3, np.float32)},
+        {"unneeded": np.zeros(3, np.float32), "c": np.ones(2, np.float32)},
     )
     graph = folded(tmp_path, proto)
-    assert [(one.operator, one.inputs, one.outputs) for one in graph.nodes] == [
-        ("Relu", ["x"], ["y"]),
-        ("Identity", ["y"], ["z"]),
+    assert [(one.operator, one.inputs, one.outputs[0]) for one in graph.nodes] == [
+        ("Dropout", ["x"], "kept"),
+        ("Add", ["kept", "c"], "y"),
+        ("Identity", ["y"], "z"),
     ]
-    assert not graph.constants
+    assert graph.constants.keys() == {"c"}
     assert graph.sizes["z"] == ("N", 2)
 
 

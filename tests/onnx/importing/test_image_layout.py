@@ -51,6 +51,7 @@ def test_a_signal_with_channels_last_gets_them_first(tmp_path: Path) -> None:
         [node("Relu", ["x"], ["y"])],
         [node("Transpose", ["x"], ["y"], perm=[0, 2, 3, 1])],
         [node("Transpose", ["x"], ["t"], **LAST), node("Relu", ["x"], ["r"]), node("MatMul", ["r", "t"], ["y"])],
+        [node("Transpose", ["x"], ["t"], **LAST), node("Softmax", ["t"], ["y"])],
         [node("Flatten", ["x"], ["f"]), node("Relu", ["f"], ["y"])],
     ],
 )
