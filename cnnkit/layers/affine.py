@@ -76,6 +76,7 @@ class ScaleShift(Layer):
     layer Scale of Caffe; ONNX operators Mul and Add.
     """
 
+    pointwise = True
     lesson = (
         "Every channel is multiplied with a number of its own, and another one is added.",
         "The network learns how much each channel counts from here on, with two numbers for each.",

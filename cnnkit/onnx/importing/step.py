@@ -138,7 +138,7 @@ class Step:
         for given in self.node.inputs[1:]:
             owner, dot, _ = given.rpartition(".")
             if dot and given in self._graph.constants and not GENERIC.match(owner):
-                return owner
+                return owner.removesuffix(".node")  # which an export of cnnkit adds to a name that it uses itself
         return re.sub(r"^/?(node_)?", "", self.node.name)
 
     def _wrong(self, name: str, value: object, expected: str) -> OnnxError:
