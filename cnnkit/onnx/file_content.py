@@ -25,7 +25,7 @@ METADATA = {
 MAX_FIELDS = 10_000
 """Most fields of a model that are looked at, each operator set and each entry of the metadata being one."""
 MAX_OPSET_BYTES = 100
-MAX_NESTED_FIELDS = 2_000_000
+MAX_NESTED_FIELDS = 1_000_000
 """Most fields at any depth of a file that is built: two bytes of a file may become hundreds in memory."""
 
 
@@ -80,16 +80,20 @@ def _opset(data: bytes) -> int:
 
 def check_building(path: str | os.PathLike[str], data: bytes) -> None:
     """Raise OnnxError for a file that is damaged, or that has more fields than should be built in memory."""
-    left, waiting = MAX_NESTED_FIELDS, [(ModelProto.DESCRIPTOR, memoryview(data))]
+    count = 0
     try:
-        while waiting:
-            kind, view = waiting.pop()
-            for field in _fields(view, MAX_NESTED_FIELDS):
-                if (left := left - 1) < 0:
-                    raise ValueError(f"it has more than {MAX_NESTED_FIELDS:,} fields")
-                inner = kind.fields_by_number.get(field.number)
-                if inner is not None and inner.message_type is not None:
-                    waiting.append((inner.message_type, field.value))
+        open_messages = [(ModelProto.DESCRIPTOR, _fields(data, MAX_NESTED_FIELDS))]
+        while open_messages:
+            kind, fields = open_messages[-1]
+            field = next(fields, None)
+            if field is None:
+                open_messages.pop()
+                continue
+            if (count := count + 1) > MAX_NESTED_FIELDS:
+                raise ValueError(f"it has more than {MAX_NESTED_FIELDS:,} fields")
+            inner = kind.fields_by_number.get(field.number)
+            if inner is not None and inner.message_type is not None:
+                open_messages.append((inner.message_type, _fields(field.value, MAX_NESTED_FIELDS)))
     except ValueError as error:
         raise OnnxError(f"{path} is damaged or not an ONNX file: {foreign(data, ONNX) or error}") from None
 

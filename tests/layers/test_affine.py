@@ -16,7 +16,7 @@ RNG = np.random.default_rng
 
 def test_a_fixed_factor_and_offset() -> None:
     model = Sequential([Rescale(-2.0, 0.5)], (3,))
-    np.testing.assert_array_equal(model.outputs(np.float32([[1, 0, -4]])), [[-1.5, 0.5, 8.5]])
+    np.testing.assert_array_equal(model.outputs(np.array([[1, 0, -4]], np.float32)), [[-1.5, 0.5, 8.5]])
     assert model.parameter_count() == 0
 
 

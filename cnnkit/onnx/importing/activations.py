@@ -124,6 +124,8 @@ def clip(step: Step) -> Value:
             bound: float | None = step.number(name, 0.0)
         else:
             array = step.constant(place)
+            if array is not None and array.size != 1:
+                raise UntranslatableError(f"it has {array.size} numbers as {name}; Clip has one")
             bound = None if array is None else decimal(float(array.reshape(-1)[0]))
         bounds.append(None if bound is None or abs(bound) >= 3.4e38 else bound)
     low, high = bounds

@@ -20,6 +20,8 @@ GROWTH, FURTHER, ROOM = 1_000, 4, 128 * 2**20
 """Bytes that folding may read and write: so many times those of the file's constants below 1 GiB, so many times
 beyond that, and some in any case."""
 MOST = 2**30
+LARGEST = 2**40
+"""Largest axis of a value: what no memory holds is refused where it begins."""
 
 
 def fold_constants(graph: ForeignGraph) -> ForeignGraph:
@@ -112,7 +114,7 @@ class _Folding:
         if node.outputs and node.outputs[0] not in self._values:
             known = Known(node, self._graph.opset, shapes, given)
             for name, shape in zip(node.outputs, sizes_of(known), strict=True):
-                self._sizes[name] = shape
+                self._keep_sizes(node, name, shape)
 
     def _fold(self, node: ForeignNode, given: Sequence[Array | None]) -> None:
         free = any(array is not None and array.dtype == np.object_ for array in given)
@@ -134,6 +136,12 @@ class _Folding:
                 array = array.astype(np.int64)
             self._values[name] = array
             self._sizes[name] = array.shape
+
+    def _keep_sizes(self, node: ForeignNode, name: str, shape: tuple[Size, ...] | None) -> None:
+        for size in shape or ():
+            if isinstance(size, int) and not 0 <= size <= LARGEST:
+                raise OnnxError(f"{called(node)} gives an axis of {size:,}; expected 0 to {LARGEST:,}")
+        self._sizes[name] = shape
 
     def _check_dropout(self, node: ForeignNode) -> None:
         """Raise OnnxError for a Dropout that drops numbers in a prediction, or that tells which it would drop."""
@@ -168,7 +176,7 @@ class _Folding:
             return node
         if told.dtype != np.object_:
             whole_numbers(node, told, "a shape")
-        target: list[Size] = [one if isinstance(one, Free) else int(one) for one in told.ravel()]
+        target: list[Size] = [one if one is None or isinstance(one, Free) else int(one) for one in told.ravel()]
         if any(isinstance(size, int) and size < -1 for size in target):
             raise OnnxError(f"{called(node)} has a negative size in its shape {target!s:.200}")
         if not integer(node, "allowzero", 0):
@@ -176,7 +184,7 @@ class _Folding:
                 if size == 0:
                     target[at] = given[at] if given is not None and at < len(given) else None
         new, found = (None, tuple(target)) if given is None else reshaped(node, given, target, self._graph.baked_batch)
-        self._sizes[node.outputs[0]] = tuple(None if size == -1 else size for size in found)
+        self._keep_sizes(node, node.outputs[0], tuple(None if size == -1 else size for size in found))
         if new is None:
             return node
         attributes: dict[str, Attribute] = {} if 0 in new and SAMPLES in found else dict(node.attributes)

@@ -79,6 +79,8 @@ class Draft:
         self._builder = Builder(input_shape, 0, Limit(self.limit))
         self._names: set[str] = {INPUT_NAME}
         self._shared: dict[object, Layer] = {}
+        self._placed: set[int] = set()
+        """The ids of the layers that are drawn."""
 
     def add(
         self,
@@ -94,12 +96,13 @@ class Draft:
         try:
             if isinstance(layer, Merge):
                 place = self._builder.join(layer, inputs, name)
-            elif self._is_drawn(layer):
+            elif id(layer) in self._placed:
                 place = self._builder.again(layer, inputs[0], name)
             else:
                 place = self._builder.layer(layer, inputs[0], name)
         except CnnkitError as error:
             raise UntranslatableError(str(error)) from error
+        self._placed.add(id(layer))
         self.drawn.append(Drawn(self._unique(name), layer, inputs, _fitting(layer, arrays)))
         shape = self._builder.nodes[place].out_shape
         return Value(place, shape, tuple(range(len(shape))))
@@ -152,9 +155,6 @@ class Draft:
         if owner is None or isinstance(layer, Merge):
             return layer
         return self._shared.setdefault((owner, repr(layer), values[0].shape), layer)
-
-    def _is_drawn(self, layer: Layer) -> bool:
-        return any(drawn.layer is layer for drawn in self.drawn)
 
     def _unique(self, name: str) -> str:
         """The name as a graph can have it, with a number if it is taken."""

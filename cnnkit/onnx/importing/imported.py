@@ -28,6 +28,10 @@ from cnnkit.types import Shape
 from cnnkit.user_folders import expanded
 
 DTYPES = ("float32", "uint8")
+MOST_NODES = 10_000
+"""Operators of a file, a millisecond each."""
+MOST_SAMPLES = 1_024
+"""Samples that a file may have been written for."""
 MOST_PRODUCER = 200
 """Characters of the name of the program that wrote the file."""
 
@@ -96,6 +100,13 @@ def network_of(original: ForeignGraph, chosen: str, labels: Sequence[str] | None
     entrance = _entrance(graph)
     preprocessing = take_preprocessing(graph)
     shape = _input_shape(entrance)
+    if len(graph.nodes) > MOST_NODES:
+        raise OnnxError(f"{len(graph.nodes):,} operators are to be translated; expected at most {MOST_NODES:,}")
+    if graph.baked_batch > MOST_SAMPLES:
+        raise OnnxError(
+            f"it takes {graph.baked_batch:,} samples at once, which a proof would have to run; expected at most "
+            f"{MOST_SAMPLES:,}: export the model for one sample, or with a free batch size"
+        )
     restore_layers(graph)
     find_patterns(graph, chosen)
     draft, values = translate(graph, shape)
@@ -114,6 +125,7 @@ def network_of(original: ForeignGraph, chosen: str, labels: Sequence[str] | None
     )
     model.task = task_of(model)
     model.load_state(draft.arrays())
+    model.check_cost(graph.baked_batch or 1)
     return Made(model, graph, plain)
 
 

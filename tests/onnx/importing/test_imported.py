@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cnnkit.onnx.importing import imported
 from cnnkit.onnx.importing.ends import cut
 from cnnkit.onnx.importing.foreign_file import read_graph
 from cnnkit.onnx.importing.imported import import_file, network_of
+from cnnkit.onnx.importing.translation import translate
 from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.onnx.validate import validate_proto
 from cnnkit.types import Array, Preprocessing, Task
@@ -160,11 +162,12 @@ def test_a_description_that_lies_is_refused_by_the_proof(tmp_path: Path) -> None
 
 def test_a_wrong_network_is_not_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"]))
-    right = imported.translate
+    right = translate
 
     def wrong(*args: Any) -> Any:
         draft, values = right(*args)
-        draft.drawn[0].arrays["weight"] = 1.01 * draft.drawn[0].arrays["weight"]
+        first = draft.drawn[0]
+        draft.drawn[0] = replace(first, arrays={"weight": 1.01 * first.arrays["weight"]})
         return draft, values
 
     monkeypatch.setattr(imported, "translate", wrong)
