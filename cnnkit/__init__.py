@@ -23,7 +23,16 @@ if TYPE_CHECKING:
         schedules,
         testing,
     )
-    from cnnkit.api import export_bundle, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
+    from cnnkit.api import (
+        export_bundle,
+        export_onnx,
+        import_onnx,
+        load_dataset,
+        load_model,
+        load_recipe,
+        train,
+        validate_onnx,
+    )
     from cnnkit.attribution import attribute
     from cnnkit.comparison import draw_comparison, draw_sweep
     from cnnkit.comparison.compare import compare, resume_comparison
@@ -88,6 +97,7 @@ __all__ = [
     "export_bundle",
     "export_onnx",
     "hookimpl",
+    "import_onnx",
     "initializers",
     "layers",
     "load_dataset",
@@ -115,6 +125,7 @@ _MODULES = {
     "cnnkit.api": (
         "export_bundle",
         "export_onnx",
+        "import_onnx",
         "load_dataset",
         "load_model",
         "load_recipe",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.components import Dataset, Initializer, Layer, Merge
-from cnnkit.network import Network
+from cnnkit.network import Graph, Network
 from cnnkit.training import Run
 from cnnkit.types import Array, Data, Inputs, Samples
 from cnnkit.user_folders import expanded
@@ -55,6 +55,7 @@ def train(
     progress: Progress | bool | None = True,
     stop: StopRequest | None = None,
     checkpoints: Checkpoints | None = None,
+    start: Network | None = None,
     **overrides: Any,
 ) -> Run:
     """Train what a recipe describes: `train("digits", epochs=5)`; overrides are keys of its [train] table.
@@ -64,22 +65,29 @@ def train(
     made up.
 
     The run has the trained `model`, its `history` and its `metrics` on the test samples; nothing is registered.
-    progress: as of `Trainer`; checkpoints: as of `Trainer.fit`.
+    progress: as of `Trainer`; checkpoints: as of `Trainer.fit`; start: a network to train on, such as an imported one,
+    whose layers and weights take the place of the recipe's, and which stays as it is.
     Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
     """
     from cnnkit.training.assembly import data_for, model_for, trainer_for
     from cnnkit.training.kernel_choice import products_of, with_kernels
     from cnnkit.training.recipe import Recipe
     from cnnkit.training.recipe_source import find_recipe
+    from cnnkit.training.start import recipe_from
 
     if not isinstance(recipe, Recipe):
         recipe = find_recipe(recipe, data_dir=data_dir)
     if overrides:
         recipe = recipe.override({f"train.{key}": value for key, value in overrides.items()})
+    if start is not None:
+        recipe = recipe_from(recipe, start)
     trainer = trainer_for(recipe, workers, progress)
     data = data_for(recipe, data_dir)
-    model = model_for(recipe, data)
-    if checkpoints is None or not checkpoints.resume:
+    resumes = checkpoints is not None and checkpoints.resume
+    model = model_for(recipe, data, has_weights=resumes or start is not None)
+    if start is not None:
+        model.load_state(start.state())
+    if not resumes:
         recipe = with_kernels(recipe, products_of(model, len(data.train), recipe.train.epochs), trainer.warn)
         trainer.kernels = recipe.train.kernels or "numpy"
     if checkpoints and checkpoints.recipe is None:
@@ -164,6 +172,21 @@ def export_onnx(
         input_dtype=input_dtype,
         sample=sample,
     )
+
+
+def import_onnx(path: str | Path, *, labels: Sequence[str] | None = None, output: str | None = None) -> Graph:
+    """A network that gives the answers of an ONNX file of any program, ready to predict or to train on.
+
+    Its layers have the file's weights. The proof is made before it is returned: both give the same answers to 1e-4 of
+    the largest, on random inputs, the file in a process of its own with limits of time and memory.
+    labels: names of the classes, those that the file's metadata hold if None; output: which of several outputs the
+    network gives, or any value of the file by its name.
+    Raises OnnxError for a file that cannot be read, or that does what no layer does, with a list of all of it;
+    CheckError if the answers differ.
+    """
+    from cnnkit.onnx.importing.imported import import_file
+
+    return import_file(path, labels=labels, output=output).model
 
 
 def validate_onnx(

@@ -1,8 +1,9 @@
-"""What an ONNX file holds, read without building it: enough to tell whether it is a model's own export."""
+"""What an ONNX file holds, read without building it: enough to tell whether it is an own export, and can be built."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,9 +30,9 @@ METADATA = {
     ModelProto.METADATA_PROPS_FIELD_NUMBER,
 }
 """The fields of a file that say where it comes from, and nothing of what it computes."""
-MAX_FIELDS, MAX_GRAPH_FIELDS = 10_000, 1_000_000
-"""Most fields of a model and of a graph that are looked at, each operator set, node or entry of the metadata being
-one."""
+MAX_FIELDS, MAX_NESTED_FIELDS = 10_000, 1_000_000
+"""Most fields of a model that are looked at, each operator set, node or entry of the metadata being one, and most at
+any depth of a file that is built: two bytes of a file may become hundreds in memory."""
 MAX_ENTRY_BYTES = 4096
 """Most bytes of an operator set, or of the declaration of an input or output, that are looked at."""
 
@@ -75,10 +76,10 @@ def metadata_entry(data: bytes, key: str, most: int) -> str | None:
     Raises OnnxError if it has more than so many bytes, or is no text.
     """
     try:
-        for field in _fields(data):
+        for field in _fields(data, MAX_FIELDS):
             if field.number != ModelProto.METADATA_PROPS_FIELD_NUMBER:
                 continue
-            parts = {part.number: part.value for part in _fields(field.value)}
+            parts = {part.number: part.value for part in _fields(field.value, MAX_FIELDS)}
             if bytes(parts.get(StringStringEntryProto.KEY_FIELD_NUMBER, b"")[:MAX_ENTRY_BYTES]) != key.encode():
                 continue
             value = parts.get(StringStringEntryProto.VALUE_FIELD_NUMBER, memoryview(b""))
@@ -97,7 +98,7 @@ def digest(data: bytes) -> str:
     """
     hashed = hashlib.sha256()
     try:
-        for field in _fields(data):
+        for field in _fields(data, MAX_FIELDS):
             if field.number not in METADATA:
                 hashed.update(field.whole)
     except ValueError:
@@ -108,7 +109,7 @@ def digest(data: bytes) -> str:
 def _opset(data: bytes) -> int:
     """The version of ONNX's own operator set that a file names; 0 if it names none."""
     try:
-        for field in _fields(data):
+        for field in _fields(data, MAX_FIELDS):
             if field.number == ModelProto.OPSET_IMPORT_FIELD_NUMBER and len(field.value) <= MAX_ENTRY_BYTES:
                 entry = OperatorSetIdProto.FromString(bytes(field.value))
                 if entry.domain in ("", "ai.onnx"):
@@ -122,10 +123,10 @@ def _declared(data: bytes, number: int) -> dict[str, TypeProto]:
     """The types of the inputs or of the outputs, by name; of a damaged file what is found before that."""
     found: dict[str, TypeProto] = {}
     try:
-        for graph in _fields(data):
-            for field in (
-                _fields(graph.value, MAX_GRAPH_FIELDS) if graph.number == ModelProto.GRAPH_FIELD_NUMBER else ()
-            ):
+        for graph in _fields(data, MAX_FIELDS):
+            if graph.number != ModelProto.GRAPH_FIELD_NUMBER:
+                continue
+            for field in _fields(graph.value, MAX_NESTED_FIELDS):
                 if field.number == number and len(field.value) <= MAX_ENTRY_BYTES:
                     value = ValueInfoProto.FromString(bytes(field.value))
                     found.setdefault(value.name, value.type)
@@ -134,8 +135,28 @@ def _declared(data: bytes, number: int) -> dict[str, TypeProto]:
     return found
 
 
-def _fields(data: bytes | memoryview, most: int = MAX_FIELDS) -> Iterator[_Field]:
-    """The outermost fields of a protobuf message. Raises ValueError if it is damaged or has too many.
+def check_building(path: str | os.PathLike[str], data: bytes) -> None:
+    """Raise OnnxError for a file that is damaged, or that has more fields than should be built in memory."""
+    count = 0
+    try:
+        open_messages = [(ModelProto.DESCRIPTOR, _fields(data, MAX_NESTED_FIELDS))]
+        while open_messages:
+            kind, fields = open_messages[-1]
+            field = next(fields, None)
+            if field is None:
+                open_messages.pop()
+                continue
+            if (count := count + 1) > MAX_NESTED_FIELDS:
+                raise ValueError(f"it has more than {MAX_NESTED_FIELDS:,} fields")
+            inner = kind.fields_by_number.get(field.number)
+            if inner is not None and inner.message_type is not None:
+                open_messages.append((inner.message_type, _fields(field.value, MAX_NESTED_FIELDS)))
+    except ValueError as error:
+        raise OnnxError(f"{path} is damaged or not an ONNX file: {foreign(data, ONNX) or error}") from None
+
+
+def _fields(data: bytes | memoryview, most: int) -> Iterator[_Field]:
+    """The outermost fields of a protobuf message. Raises ValueError if it is damaged or has more than `most`.
 
     Source: https://protobuf.dev/programming-guides/encoding
     """
@@ -153,8 +174,10 @@ def _fields(data: bytes | memoryview, most: int = MAX_FIELDS) -> Iterator[_Field
             end = at + (8 if wire_type == 1 else 4)
         else:
             raise ValueError(f"wire type {wire_type} at byte {start}")
-        if end > len(view) or count > most:
-            raise ValueError(f"{count} fields, the last of which ends at byte {end} of {len(view)}")
+        if count > most:
+            raise ValueError(f"it has more than {most:,} fields")
+        if end > len(view):
+            raise ValueError(f"a field that ends at byte {end} of {len(view)}")
         yield _Field(number, view[start:end], view[at:end])
         at = end
 

@@ -99,19 +99,20 @@ def _dtype(kind: int) -> str:
 
 
 def _check_structure(path: str | os.PathLike[str], data: bytes, operators: Collection[str]) -> Signature:
-    model = _parse(path, data)
+    model = parse(path, data)
     for tensor in _tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise OnnxError(
                 f"{path}: tensor {tensor.name!r} keeps its data in another file; expected all data inside the file: "
                 "export it again without external data"
             )
-    _check_flat(path, model)
+    check_flat(path, model)
     _check_operators(path, model, operators)
     return signature_of(model)
 
 
-def _parse(path: str | os.PathLike[str], data: bytes) -> ModelProto:
+def parse(path: str | os.PathLike[str], data: bytes) -> ModelProto:
+    """The message in a file. Raises OnnxError for one that is damaged or has no graph."""
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
@@ -124,7 +125,7 @@ def _parse(path: str | os.PathLike[str], data: bytes) -> ModelProto:
     return model
 
 
-def _check_flat(path: str | os.PathLike[str], model: ModelProto) -> None:
+def check_flat(path: str | os.PathLike[str], model: ModelProto) -> None:
     """Refuse what could run forever: after this, each node of the file is executed once."""
     if model.functions:
         raise OnnxError(f"{path} defines its own operators; expected only operators that ONNX itself defines")
@@ -152,14 +153,14 @@ def _check_flat(path: str | os.PathLike[str], model: ModelProto) -> None:
 def _check_operators(path: str | os.PathLike[str], model: ModelProto, operators: Collection[str]) -> None:
     """Refuse operators that no export of the model needs: some reach programs or settings of the machine."""
     used = {node.op_type for node in model.graph.node}
-    if others := sorted(_shown(name) for name in used - set(operators)):
+    if others := sorted(shown(name) for name in used - set(operators)):
         raise OnnxError(
             f"{path} uses {', '.join(others)}; of a file that is not the model's own export, only the operators that "
             f"layers are exported with are run: {', '.join(sorted(operators))}"
         )
 
 
-def _shown(name: str | bytes) -> str:
+def shown(name: str | bytes) -> str:
     """A name of a stranger's for a message; what is not UTF-8 comes as bytes."""
     return str(name) if isinstance(name, str) and name.isidentifier() else repr(name)
 
