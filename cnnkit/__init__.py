@@ -23,7 +23,17 @@ if TYPE_CHECKING:
         schedules,
         testing,
     )
-    from cnnkit.api import export_bundle, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
+    from cnnkit.api import (
+        export_bundle,
+        export_float16,
+        export_int8,
+        export_onnx,
+        load_dataset,
+        load_model,
+        load_recipe,
+        train,
+        validate_onnx,
+    )
     from cnnkit.attribution import attribute
     from cnnkit.comparison import draw_comparison, draw_sweep
     from cnnkit.comparison.compare import compare, resume_comparison
@@ -86,6 +96,8 @@ __all__ = [
     "errors",
     "explain",
     "export_bundle",
+    "export_float16",
+    "export_int8",
     "export_onnx",
     "hookimpl",
     "initializers",
@@ -114,6 +126,8 @@ __all__ = [
 _MODULES = {
     "cnnkit.api": (
         "export_bundle",
+        "export_float16",
+        "export_int8",
         "export_onnx",
         "load_dataset",
         "load_model",

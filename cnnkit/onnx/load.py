@@ -18,10 +18,10 @@ from cnnkit.user_folders import expanded
 
 MAX_ONNX_FILE_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""
-OPERATORS = frozenset(("Add", "Cast", "Identity", "Log", "Max", "Mul", "Sigmoid", "Softmax")).union(
-    *(cls.operators for cls in LAYERS)
-)
-"""The operators that the preprocessing, the outputs and the built-in layers are lowered to."""
+OPERATORS = frozenset(
+    ("Add", "Cast", "DequantizeLinear", "Identity", "Log", "Max", "Mul", "QuantizeLinear", "Sigmoid", "Softmax")
+).union(*(cls.operators for cls in LAYERS))
+"""The operators that the preprocessing, the outputs and the built-in layers are lowered to, and those of int8."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Signature:
     """The outputs that are not float32, with NumPy's names of their types."""
     labels: str | None = None
     """What the metadata says of them."""
+    precision: str = "float32"
+    """"int8" or "float16" if the file has numbers in that, whatever its metadata says."""
 
 
 def read_file(path: Path) -> bytes:
@@ -81,10 +83,20 @@ def signature_of(model: ModelProto) -> Signature:
     types = {value.name: _dtype(value.type.tensor_type.elem_type) for value in model.graph.output}
     others = {name: dtype for name, dtype in types.items() if dtype != "float32"}
     labels = next((entry.value for entry in model.metadata_props if entry.key == "labels"), None)
+    precision = _precision(model)
     if kind is None:
-        return Signature(opset, "", None, others, labels)
+        return Signature(opset, "", None, others, labels, precision)
     sizes = tuple(n.dim_value if n.HasField("dim_value") else "N" for n in kind.shape.dim)
-    return Signature(opset, _dtype(kind.elem_type), sizes if kind.HasField("shape") else None, others, labels)
+    return Signature(
+        opset, _dtype(kind.elem_type), sizes if kind.HasField("shape") else None, others, labels, precision
+    )
+
+
+def _precision(model: ModelProto) -> str:
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return "int8"
+    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    return "float16" if halves else "float32"
 
 
 def _dtype(kind: int) -> str:

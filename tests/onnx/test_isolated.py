@@ -47,7 +47,7 @@ def test_the_operators_that_are_run_are_those_that_built_in_layers_are_exported_
     models += [Sequential([Dense(3)], (4,), task=Task("labels", from_logits=True))]
     models += [Sequential([Dense(3), Tempered()], (4,))]
     used = {node.op_type for model in models for opset in (13, 22) for node in to_onnx(model, opset=opset).graph.node}
-    assert used == OPERATORS
+    assert used | {"DequantizeLinear", "QuantizeLinear"} == OPERATORS  # which files in int8 have beside them
 
 
 @pytest.mark.parametrize("opset", [13, 21])
