@@ -138,21 +138,47 @@ def export_onnx(
     path: str | Path,
     *,
     opset: int = 17,
+    batch: int | None = None,
+    outputs: Sequence[str] | None = None,
+    fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
+    sample: Inputs | None = None,
 ) -> Path:
     """Write a model as an ONNX file with its preprocessing and labels inside; see `validate_onnx` for the proof.
 
+    opset: 13 to 23; batch: how many samples the file takes at once, any number if None.
+    outputs: some of "logits", "probabilities" and "label", in this order; all but the label if None.
+    fold: batch normalisations go into the weights before them; False writes each layer by itself.
     input_dtype: "float32" for runtimes that do not accept uint8; the dtype of the model's dataset if None.
-    Raises OnnxError for a layer that cannot be expressed.
+    sample: one input that the file brings along with the model's answers, for `cnnkit selftest`; a random one if None.
+    Raises ConfigError for a form that the file cannot have, OnnxError for a layer that cannot be expressed.
     """
     from cnnkit.onnx.export import export_onnx
 
-    return export_onnx(model, path, opset=opset, metadata=metadata, input_dtype=input_dtype)
+    return export_onnx(
+        model,
+        path,
+        opset=opset,
+        batch=batch,
+        outputs=outputs,
+        fold=fold,
+        metadata=metadata,
+        input_dtype=input_dtype,
+        sample=sample,
+    )
 
 
 def export_float16(
-    model: Network, path: str | Path, data: Data, *, keep: Sequence[str] = (), **options: Any
+    model: Network,
+    path: str | Path,
+    data: Data,
+    *,
+    keep: Sequence[str] = (),
+    opset: int = 17,
+    fold: bool = True,
+    metadata: Mapping[str, str] | None = None,
+    input_dtype: str | None = None,
 ) -> PrecisionReport:
     """Write a model as an ONNX file with its layers in float16, and report what that loses; half the size.
 
@@ -164,6 +190,7 @@ def export_float16(
     """
     from cnnkit.onnx.precision.export import float16_file
 
+    options = {"opset": opset, "fold": fold, "metadata": metadata, "input_dtype": input_dtype}
     return _written(float16_file, model, path, data, keep=keep, **options)
 
 
@@ -174,7 +201,10 @@ def export_int8(
     *,
     keep: Sequence[str] = (),
     max_loss: float = 1.0,
-    **options: Any,
+    opset: int = 17,
+    fold: bool = True,
+    metadata: Mapping[str, str] | None = None,
+    input_dtype: str | None = None,
 ) -> PrecisionReport:
     """Write a model as an ONNX file with its layers in int8, and report what that loses; a quarter of the size.
 
@@ -184,6 +214,7 @@ def export_int8(
     """
     from cnnkit.onnx.precision.export import int8_file
 
+    options = {"opset": opset, "fold": fold, "metadata": metadata, "input_dtype": input_dtype}
     return _written(int8_file, model, path, data, keep=keep, max_loss=max_loss, **options)
 
 
@@ -249,6 +280,8 @@ def write_bundle(
     x: inputs to compare on, random ones if None; inputs: what they are, as text for the model card.
     """
     from cnnkit.onnx.export import to_onnx
+    from cnnkit.onnx.golden_pair import add_golden_pair
+    from cnnkit.onnx.inputs import golden_sample
     from cnnkit.onnx.outputs import output_names
     from cnnkit.onnx.report import COLUMNS
     from cnnkit.onnx.validate import validate_proto
@@ -260,6 +293,7 @@ def write_bundle(
     path = expanded(path)
     bundle.check_target(path)
     proto = to_onnx(model, metadata=bundle.provenance(record))
+    add_golden_pair(proto, model, *golden_sample(model, x, inputs))
     report = validate_proto(proto, path, model, x)
     if report.ok:
         drawn = {

@@ -32,6 +32,18 @@ def export(
         typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.onnx."),
     ] = None,
     opset: Annotated[int, typer.Option(help="Version of the ONNX operator set.")] = 17,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples that the file takes at once; default: any number.")
+    ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Some of logits,probabilities,label, in this order; default: all but the label."
+        ),
+    ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Put batch normalisations into the weights before them.")
+    ] = True,
     input_dtype: Annotated[
         str | None,
         typer.Option(
@@ -84,6 +96,8 @@ def export(
     from cnnkit.cli.export_precision import check_choice, export_with_less_precision
     from cnnkit.errors import CheckError, ConfigError
     from cnnkit.onnx.export import check_onnx_target, to_onnx, write_onnx
+    from cnnkit.onnx.golden_pair import add_golden_pair
+    from cnnkit.onnx.inputs import golden_sample
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
@@ -94,7 +108,7 @@ def export(
         raise ConfigError(
             "--runtime chooses where to validate, but --no-validate turns validation off: remove one of them"
         )
-    check_choice(fp16, int8, keep, max_loss, validate and not runtime)
+    check_choice(fp16, int8, keep, max_loss, validate and not runtime, batch is None and outputs is None)
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
@@ -115,15 +129,25 @@ def export(
             trust=may_choose,
             as_json=as_json,
             opset=opset,
+            fold=fold,
             input_dtype=input_dtype,
             metadata=provenance(record),
         )
         return
-    report, inputs = None, None
+    report = None
     with waiting("exporting"):
-        proto = to_onnx(model, opset=opset, metadata=provenance(record), input_dtype=input_dtype)
+        proto = to_onnx(
+            model,
+            opset=opset,
+            batch=batch,
+            outputs=outputs and [name.strip() for name in outputs.split(",")],
+            fold=fold,
+            metadata=provenance(record),
+            input_dtype=input_dtype,
+        )
+    x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
+    add_golden_pair(proto, model, *golden_sample(model, x, inputs))
     if validate:
-        x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
         report = validate_proto(proto, target, model, x, runtime or None)
         remember(report, store, version)
         warn_of_faults(report)
@@ -135,7 +159,7 @@ def export(
         say_json(
             {"ref": version.ref, "path": str(target) if passed else None, "opset": opset, "validation": validation}
         )
-    elif report and inputs:
+    elif report:
         show_report(report, inputs)
     if not passed:
         raise CheckError(f"{target} was not written: its answers would differ from those of {version.ref}")

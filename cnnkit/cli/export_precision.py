@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from cnnkit.types import Data
 
 
-def check_choice(fp16: bool, int8: bool, keep: list[str] | None, max_loss: float | None, validates: bool) -> None:
+def check_choice(
+    fp16: bool, int8: bool, keep: list[str] | None, max_loss: float | None, validates: bool, plain: bool
+) -> None:
     """Raise ConfigError for options that say nothing together.
 
-    validates: whether nothing was said of how to validate: less precision is always measured, by ONNX Runtime.
+    validates: whether nothing was said of how to validate: less precision is always measured, by ONNX Runtime; plain:
+    whether the file is to have its usual outputs and any batch.
     """
     if fp16 and int8:
         raise ConfigError("--fp16 and --int8 give two different files: remove one of them")
@@ -32,6 +35,8 @@ def check_choice(fp16: bool, int8: bool, keep: list[str] | None, max_loss: float
         raise ConfigError(
             "a file with --fp16 or --int8 is always measured, by ONNX Runtime: remove --runtime and --no-validate"
         )
+    if (fp16 or int8) and not plain:
+        raise ConfigError("a file with --fp16 or --int8 has its usual outputs and any batch: remove --batch, --outputs")
 
 
 def export_with_less_precision(

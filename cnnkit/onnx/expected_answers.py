@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from cnnkit.network import Network
 from cnnkit.onnx.difference import distance, relative
-from cnnkit.onnx.outputs import compared_outputs
+from cnnkit.onnx.outputs import compared_outputs, output_names
 from cnnkit.types import Array
 
 MARGIN = 10.0
@@ -23,14 +24,16 @@ MOST_ROUNDING = 0.1
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model gives for some samples, (N, ...), as the first output of its file."""
+    """What a model gives for some samples, (N, ...)."""
 
     model: Network
     single: Network
     """The model in float32."""
     x: Array
+    names: tuple[str, ...]
+    """Of the file's outputs that are compared."""
     outputs: Array
-    """In float64."""
+    """Its values for the first of them, in float64; for a label, what that is taken from."""
     scale: Array
     """s of each number, (N, ...): |output|, or its mean over all samples, and pixels, where that is larger."""
     rounding: Array
@@ -48,16 +51,17 @@ class Answers:
         return float(self.rounding.max())
 
 
-def answers(model: Network, x: Array) -> Answers:
-    """Compute them. x: (N, *input_shape), in the dataset's own units."""
-    outputs = compared_outputs(in_dtype(model, "float64"), x)
+def answers(model: Network, x: Array, names: Sequence[str] | None = None) -> Answers:
+    """Compute them. x: (N, *input_shape), in the dataset's own units; names: of the file's outputs, if not as usual."""
+    names = tuple(names or output_names(model))
+    outputs = compared_outputs(in_dtype(model, "float64"), x, names)
     single = in_dtype(model, "float32")
     scale = typical(distance(outputs, np.zeros_like(outputs)))
-    errors = typical(distance(compared_outputs(single, x), outputs))
+    errors = typical(distance(compared_outputs(single, x, names), outputs))
     if errors.ndim > 2:
         # What a pixel's sum adds up differs from pixel to pixel, and its own error may be near zero by chance.
         errors = np.maximum(errors, errors.max(axis=tuple(range(2, errors.ndim)), keepdims=True))
-    return Answers(model, single, x, outputs, scale, relative(errors, scale))
+    return Answers(model, single, x, names, outputs, scale, relative(errors, scale))
 
 
 def typical(values: Array) -> Array:

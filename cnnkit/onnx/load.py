@@ -19,7 +19,10 @@ from cnnkit.user_folders import expanded
 MAX_ONNX_FILE_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""
 OPERATORS = frozenset(
-    ("Add", "Cast", "DequantizeLinear", "Identity", "Log", "Max", "Mul", "QuantizeLinear", "Sigmoid", "Softmax")
+    (
+        *("Add", "ArgMax", "Cast", "DequantizeLinear", "GreaterOrEqual", "Identity", "Log", "Max", "Mul"),
+        *("QuantizeLinear", "Sigmoid", "Softmax"),
+    )
 ).union(*(cls.operators for cls in LAYERS))
 """The operators that the preprocessing, the outputs and the built-in layers are lowered to, and those of int8."""
 
@@ -35,11 +38,16 @@ class Signature:
     sizes: tuple[int | str, ...] | None
     """Its axes, a free one being "N"; None if they are not declared."""
     outputs: dict[str, str] = field(default_factory=dict)
-    """The outputs that are not float32, with NumPy's names of their types."""
+    """The outputs, with NumPy's names of their types."""
     labels: str | None = None
     """What the metadata says of them."""
     precision: str = "float32"
     """"int8" or "float16" if the file has numbers in that, whatever its metadata says."""
+
+    @property
+    def batch(self) -> int | None:
+        """How many samples the file takes at once; None if any number, or if it does not say."""
+        return self.sizes[0] if self.sizes and isinstance(self.sizes[0], int) and self.sizes[0] > 0 else None
 
 
 def read_file(path: Path) -> bytes:
@@ -80,16 +88,14 @@ def signature_of(model: ModelProto) -> Signature:
     """What a model declares of itself."""
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     kind = next((value.type.tensor_type for value in model.graph.input if value.name == "input"), None)
-    types = {value.name: _dtype(value.type.tensor_type.elem_type) for value in model.graph.output}
-    others = {name: dtype for name, dtype in types.items() if dtype != "float32"}
+    outputs = {value.name: _dtype(value.type.tensor_type.elem_type) for value in model.graph.output}
     labels = next((entry.value for entry in model.metadata_props if entry.key == "labels"), None)
     precision = _precision(model)
     if kind is None:
-        return Signature(opset, "", None, others, labels, precision)
+        return Signature(opset, "", None, outputs, labels, precision)
     sizes = tuple(n.dim_value if n.HasField("dim_value") else "N" for n in kind.shape.dim)
-    return Signature(
-        opset, _dtype(kind.elem_type), sizes if kind.HasField("shape") else None, others, labels, precision
-    )
+    declared = sizes if kind.HasField("shape") else None
+    return Signature(opset, _dtype(kind.elem_type), declared, outputs, labels, precision)
 
 
 def _precision(model: ModelProto) -> str:

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from onnx import ModelProto
 
-from cnnkit.components import Runtime, installed_catalog
+from cnnkit.components import Runtime
 from cnnkit.components.checks import positive
-from cnnkit.errors import ConfigError, OnnxError, ShapeError
+from cnnkit.errors import OnnxError
 from cnnkit.network import Network
-from cnnkit.onnx.available_runtimes import Available, available_runtimes
+from cnnkit.onnx.available_runtimes import Available, available_runtimes, built
+from cnnkit.onnx.description import labels_json
 from cnnkit.onnx.difference import distance, magnitude, relative, subtract
 from cnnkit.onnx.divergence import first_divergence
-from cnnkit.onnx.executable_model import Program, TrustedProgram, as_declared, samples_of
+from cnnkit.onnx.executable_model import Program, TrustedProgram, check_batch, outputs_of, samples_of
 from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, Answers, allowed, answers
-from cnnkit.onnx.export import labels_json
-from cnnkit.onnx.file_content import digest, exports
-from cnnkit.onnx.isolated import IsolatedProgram
+from cnnkit.onnx.file_content import declared_batch, digest, exports
+from cnnkit.onnx.inputs import as_input, random_inputs
+from cnnkit.onnx.isolated import IsolatedProgram, limits_for
 from cnnkit.onnx.load import OPERATORS, Signature, read_file
-from cnnkit.onnx.outputs import output_names, probabilities_of
+from cnnkit.onnx.outputs import (
+    LABEL,
+    PROBABILITIES,
+    given_by,
+    output_names,
+    output_shape,
+    possible_outputs,
+    probabilities_of,
+)
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
-from cnnkit.onnx.runtimes import ensure_installed
 from cnnkit.onnx.unrolling import without_reference
-from cnnkit.types import Array, Inputs, as_inputs
+from cnnkit.types import Array, Inputs
 from cnnkit.waiting_line import waiting
 
-DEFAULT_SAMPLES = 64
-INPUT_BYTES = 64 * 2**20
-"""Most bytes of random inputs, unless two of them take more."""
 MOST_SHOWN = 20
 """Outputs that an error names, and characters of each: a file may have any number of any length."""
 
@@ -71,7 +74,11 @@ def validate_onnx(
     and no label flips. A flip is another argmax, of logits or probabilities, in a sample whose highest logit is ahead
     of every other by more than what is allowed for both, and whose probabilities by more than 2 tolerance: closer ones
     are ties. Of several labels, it is one on the other side of its limit, a probability of 1/2, that was further from
-    it than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic.
+    it than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic. A file that
+    declares a fixed batch is given so many at a time, the last of them filled up with the last sample.
+
+    Compared are those outputs that the file has. Of `probabilities` without logits the differences are as of logits
+    above; a `label` must be the model's unless that is a tie.
 
     The file passes if at least as many runtimes agree as do not, and what it declares of its input, outputs and labels
     fits the model; a runtime that does not agree is then itself at fault, and the report names it.
@@ -94,12 +101,15 @@ def validate_onnx(
     path = Path(path)
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
     data = read_file(path)
-    content, own = digest(data), list(exports(data, model))
-    for proto in own:
+    batch, content, own = declared_batch(data), digest(data), []
+    check_batch(batch, model)
+    for proto in exports(data, model):
         if digest(proto.SerializeToString(deterministic=True)) == content:
             return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance)
+        own.append(proto)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
-    with IsolatedProgram(data, path, operators, model, len(inputs), own, chosen.runtimes) as program:
+    limits = limits_for(model, len(inputs), batch, own)
+    with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
         return replace(_report(program, path, model, inputs, chosen, tolerance), exported=False)
 
 
@@ -114,7 +124,9 @@ def validate_proto(
 ) -> ValidationReport:
     """What `validate_onnx` does, for an export that is in memory; `path` is its name in the report."""
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
-    return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance)
+    program = TrustedProgram(proto)
+    check_batch(program.signature.batch, model)
+    return _report(program, path, model, inputs, chosen, tolerance)
 
 
 def _arguments(
@@ -122,19 +134,20 @@ def _arguments(
 ) -> tuple[Array, Available]:
     positive("tolerance", tolerance)
     model.check_cost()
-    inputs = _random_inputs(model) if x is None else _as_input(model, x)
-    chosen = available_runtimes() if runtimes is None else Available(_built(runtimes))
+    inputs = random_inputs(model) if x is None else as_input(model, x)
+    chosen = available_runtimes() if runtimes is None else Available(built(runtimes))
     return inputs, without_reference(chosen, model)
 
 
 def _report(
     program: Program, path: Path, model: Network, x: Array, chosen: Available, tolerance: float
 ) -> ValidationReport:
+    names = given_by(possible_outputs(model), program.signature.outputs) or output_names(model)
     precision = program.signature.precision
     if precision == "float16":
         tolerance = max(tolerance, FLOAT16_TOLERANCE)
     with waiting("running the model"):
-        expected = answers(model, x)
+        expected = answers(model, x, names)
     results = []
     for runtime in chosen.runtimes:
         with waiting(f"running the file on {runtime!r}"):
@@ -146,21 +159,22 @@ def _report(
         precision=precision,
         left_out=chosen.left_out(),
         rounding=expected.largest_rounding,
-        problem=_problem(program.signature, model),
+        problem=_problem(program.signature, model, names),
     )
 
 
-def _problem(signature: Signature, model: Network) -> str:
+def _problem(signature: Signature, model: Network, names: Sequence[str]) -> str:
     """What the file declares that does not fit the model; "" if all fits.
 
     The reference evaluator ignores it, other runtimes refuse what differs, or pass it on.
     """
     if signature.labels is not None and signature.labels != labels_json(model):
         return f"the file names the labels {signature.labels:.100}, the model has {labels_json(model):.100}"
-    for name in output_names(model):
-        if name in signature.outputs:
-            return f"the file declares the output {name!r} of {signature.outputs[name]}, expected float32"
-    sizes, wanted = signature.sizes, ["N", *model.input_shape]
+    for name in names:
+        expected = "int64" if name == LABEL else "float32"
+        if (given := signature.outputs.get(name, expected)) != expected:
+            return f"the file declares the output {name!r} of {given}, expected {expected}"
+    sizes, wanted = signature.sizes, [signature.batch or "N", *model.input_shape]
     if sizes is None:
         return ""
     fits = len(sizes) == len(wanted) and all(size in ("N", n) for size, n in zip(sizes, wanted, strict=True))
@@ -173,28 +187,22 @@ def _problem(signature: Signature, model: Network) -> str:
     )
 
 
-def _built(runtimes: Sequence[Runtime | str]) -> list[Runtime]:
-    built = [cast(Runtime, installed_catalog().build("runtime", runtime)) for runtime in runtimes]
-    if not built:
-        raise ConfigError("validation needs at least one runtime, got an empty list")
-    for runtime in built:
-        ensure_installed(runtime)
-    return built
-
-
 def _validate(runtime: Runtime, program: Program, expected: Answers, tolerance: float) -> RuntimeResult:
     model = expected.single
     try:
-        outputs, *probabilities = _outputs(runtime, program, model, expected.x)
+        given = _outputs(runtime, program, expected)
     except OnnxError as error:
         return RuntimeResult(repr(runtime), len(expected.x), ok=False, error=str(error))
+    label = given.pop(LABEL, None)
+    outputs, *probabilities = given.values() or [expected.outputs]  # of a label alone, all else is as it should be
     absolute = distance(outputs, expected.outputs)
     by_outputs = relative(absolute, expected.scale)
     by_probabilities = np.zeros(len(outputs))
-    for given in probabilities:
-        by_probabilities = magnitude(subtract(given, probabilities_of(model, outputs)))
+    for one in probabilities:
+        by_probabilities = magnitude(subtract(one, probabilities_of(model, outputs)))
     most = allowed(expected.rounding, tolerance)
-    turned = flipped(model, [outputs, *probabilities], expected.outputs, most * expected.scale, tolerance)
+    scaled = most * expected.scale
+    turned = flipped(model, expected.names, [outputs, *probabilities], expected.outputs, label, scaled, tolerance)
     flips = tuple(np.flatnonzero(turned.reshape(len(turned), -1).any(axis=1)).tolist())
     excess = np.maximum(_largest(by_outputs - most), by_probabilities - tolerance)
     worst = int(excess.argmax())
@@ -223,22 +231,32 @@ def _largest(values: Array) -> Array:
     return np.asarray(values.reshape(len(values), -1).max(axis=1))
 
 
-def flipped(model: Network, given: Sequence[Array], expected: Array, error: Array, probability_error: float) -> Array:
+def flipped(
+    model: Network,
+    names: Sequence[str],
+    given: Sequence[Array],
+    expected: Array,
+    label: Array | None,
+    error: Array,
+    probability_error: float,
+) -> Array:
     """Where another class or label is said, (N, ...) bool, unless ours is a tie: what is allowed could turn it.
 
-    given: the outputs, and the probabilities if there are any; error: of each output that is allowed, (N, ...).
+    given: the outputs, and the probabilities if there are any; label: what the file says itself, if it does; error: of
+    each output that is allowed, (N, ...).
     """
     if model.task.gives == "values":
         return np.zeros(len(expected), bool)
     own = [expected, *(probabilities_of(model, expected) for _ in given[1:])]
-    at = 0.0 if model.task.from_logits else 0.5
+    at = 0.0 if model.task.from_logits and names[0] != PROBABILITIES else 0.5
     ours = _said(model, expected, at)
-    clear, differs = np.ones(ours.shape, bool), np.zeros(ours.shape, bool)
+    clear = np.ones(ours.shape, bool)
+    differs = np.zeros(ours.shape, bool) if label is None else label != ours
     errors = error, np.full(expected.shape, probability_error)
     for theirs, values, most, limit in zip(given, own, errors, (at, 0.5), strict=False):
         clear &= _is_clear(model, values, most, limit)
         differs |= _said(model, theirs, limit) != ours
-    return clear & differs
+    return np.asarray(clear & differs)
 
 
 def _said(model: Network, values: Array, limit: float) -> Array:
@@ -258,20 +276,21 @@ def _is_clear(model: Network, values: Array, error: Array, limit: float) -> Arra
     return np.asarray(lowest[:, 0] > others.max(axis=1))
 
 
-def _outputs(runtime: Runtime, program: Program, model: Network, x: Array) -> list[Array]:
+def _outputs(runtime: Runtime, program: Program, expected: Answers) -> dict[str, Array]:
     """What the file gives for all samples: the first alone, the others in batches that bound the memory."""
-    x = as_declared(program.signature, x)
+    x, model = expected.x, expected.single
+    if program.signature.batch:
+        return _run(runtime, program, expected, x)
     chunk = samples_of(program.chunk_bytes, model)
-    parts = [_run(runtime, program, model, x[:1])]
-    parts += [_run(runtime, program, model, x[start : start + chunk]) for start in range(1, len(x), chunk)]
-    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+    parts = [_run(runtime, program, expected, x[:1])]
+    parts += [_run(runtime, program, expected, x[start : start + chunk]) for start in range(1, len(x), chunk)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in expected.names}
 
 
-def _run(runtime: Runtime, program: Program, model: Network, x: Array) -> list[Array]:
-    names = output_names(model)
-    outputs = program.run(runtime, x)
-    expected = (len(x), *model.output_shape)
-    for name in names:
+def _run(runtime: Runtime, program: Program, answers: Answers, x: Array) -> dict[str, Array]:
+    outputs = outputs_of(program, runtime, x)
+    for name in answers.names:
+        expected = (len(x), *output_shape(answers.model, name))
         if name not in outputs:
             given = ", ".join(repr(other)[:MOST_SHOWN] for other in list(outputs)[:MOST_SHOWN])
             raise OnnxError(f"{runtime!r}: the file has no output {name!r}, only {given}")
@@ -279,27 +298,4 @@ def _run(runtime: Runtime, program: Program, model: Network, x: Array) -> list[A
             raise OnnxError(
                 f"{runtime!r}: {name} have shape {outputs[name].shape} for a batch of {len(x)}, expected {expected}"
             )
-    return [outputs[name] for name in names]
-
-
-def _random_inputs(model: Network) -> Array:
-    """Uniform over the range of the training inputs or, where that is not recorded, over 0..255 or 0..1/scale."""
-    rng = np.random.default_rng(0)
-    each = math.prod(model.input_shape) * np.dtype(model.input_dtype).itemsize
-    shape = (min(DEFAULT_SAMPLES, max(2, INPUT_BYTES // each)), *model.input_shape)
-    is_bytes = model.input_dtype == "uint8"
-    low, high = model.input_range or (0, 255 if is_bytes else 1 / model.preprocessing.scale)
-    if is_bytes:
-        low, high = np.clip((low, high), 0, 255)  # a file may say anything
-        return rng.integers(int(low), int(high), shape, np.uint8, endpoint=True)
-    return (low + (high - low) * rng.random(shape)).astype(np.float32)
-
-
-def _as_input(model: Network, given: Inputs) -> Array:
-    x = np.asarray(as_inputs(given))
-    if x.shape[1:] != model.input_shape or not len(x):
-        expected = ", ".join(map(str, ("N", *model.input_shape)))
-        raise ShapeError(f"expected x of shape ({expected}) with at least one sample, got {x.shape}")
-    if not np.can_cast(x.dtype, model.input_dtype, "same_kind"):
-        raise ConfigError(f"expected x of {model.input_dtype}, what the model's dataset gives, got {x.dtype}")
-    return x.astype(model.input_dtype)
+    return {name: outputs[name] for name in answers.names}

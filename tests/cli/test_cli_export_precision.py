@@ -73,6 +73,10 @@ def test_validate_says_what_a_smaller_file_is(trained: Any) -> None:
         (["--fp16", "--max-loss", "2"], "--max-loss is how much a file with --int8 may lose"),
         (["--int8", "--no-validate"], "a file with --fp16 or --int8 is always measured, by ONNX Runtime: remove"),
         (["--int8", "--runtime", "OnnxRuntime"], "a file with --fp16 or --int8 is always measured, by ONNX Runtime"),
+        (
+            ["--int8", "--batch", "4"],
+            "a file with --fp16 or --int8 has its usual outputs and any batch: remove --batch",
+        ),
         (["--int8", "--keep", "dense_2"], "the model has no layer 'dense_2' to keep in float32; did you mean dense_1?"),
         (["--int8", "--keep", "dense_1"], "no layer would be in int8: each is kept in float32, or can be in nothing"),
         (["--int8", "--max-loss", "-1"], "max_loss must be a number, 0 or above, got -1.0"),

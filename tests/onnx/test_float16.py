@@ -15,6 +15,7 @@ from cnnkit import export_float16, export_onnx, load_dataset, validate_onnx
 from cnnkit.errors import CheckError, ConfigError, OnnxError
 from cnnkit.network import Sequential
 from cnnkit.onnx.precision.export import float16_file
+from cnnkit.onnx.selftest import selftest
 from cnnkit.types import Array, Data, Samples, Task
 
 pytest.importorskip("onnxruntime")
@@ -39,7 +40,7 @@ def changed(model: Sequential, **arrays: Array) -> Sequential:
 
 def test_weights_and_values_are_float16_and_inputs_and_outputs_stay(data: Data, tmp_path: Path) -> None:
     model = network(data)
-    report = export_float16(model, tmp_path / "half.onnx", data)
+    report = export_float16(model, tmp_path / "half.onnx", data, fold=False)
     file = onnx.load(tmp_path / "half.onnx")
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*file.graph.input, *file.graph.output)}
     assert kinds == {"input": TensorProto.UINT8, "logits": TensorProto.FLOAT, "probabilities": TensorProto.FLOAT}
@@ -63,6 +64,7 @@ def test_a_validation_says_that_a_file_is_float16(data: Data, tmp_path: Path) ->
     assert (report.ok, report.exported, report.precision, report.tolerance) == (True, False, "float16", 1e-2)
     assert report.remarks()[0] == "the file is in float16, so 0.01 is allowed"
     assert max(result.max_relative for result in report.results) > 1e-4
+    assert selftest(tmp_path / "half.onnx").ok
     other = network(data, seed=2)
     assert not validate_onnx(tmp_path / "half.onnx", other, data.test.x[:20]).ok
 
@@ -77,7 +79,11 @@ def test_a_kept_layer_stays_in_float32(data: Data) -> None:
     weights = {tensor.name: tensor.data_type for tensor in file.graph.initializer}
     assert weights["dense_1.weight"] == TensorProto.FLOAT
     assert weights["dense_2.weight.float16"] == TensorProto.FLOAT16
-    assert report.in_float32 == ("batch_norm2d_1", "dense_1")
+    assert report.in_float32 == ("dense_1",)
+    with pytest.raises(
+        ConfigError, match=r"batch_norm2d_1 cannot be kept in float32: it computes nothing, or is folded"
+    ):
+        float16_file(network(data), data, Path("x.onnx"), keep=["batch_norm2d_1"])
     assert "dense_1" not in report.layers
     with pytest.raises(ConfigError, match=r"no layer 'dense_7' to keep in float32; did you mean dense_2 or dense_1\?"):
         float16_file(network(data), data, Path("x.onnx"), keep=["dense_7"])

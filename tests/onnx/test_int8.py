@@ -16,6 +16,7 @@ from cnnkit import Trainer, export_int8, load_dataset, validate_onnx
 from cnnkit.errors import CheckError, ConfigError, DataError, OnnxError, ShapeError
 from cnnkit.network import Sequential
 from cnnkit.onnx.precision.export import int8_file
+from cnnkit.onnx.selftest import selftest
 from cnnkit.types import Array, Data, Samples, Task
 
 pytest.importorskip("onnxruntime")
@@ -109,10 +110,10 @@ def test_the_same_model_gives_the_same_bytes_whatever_the_test_samples(data: Dat
     first, _ = int8_file(model, data, X, max_loss=100)
     other = dataclasses.replace(data, test=Samples(255 - np.asarray(data.test.x), data.test.y))
     second, _ = int8_file(model, other, X, max_loss=100)
-    assert first.SerializeToString() == second.SerializeToString()
+    assert first.graph.SerializeToString() == second.graph.SerializeToString()
     train = Samples(np.asarray(data.train.x) // 2, data.train.y)
     third, _ = int8_file(model, dataclasses.replace(data, train=train), X, max_loss=100)
-    assert first.SerializeToString() != third.SerializeToString(), "training samples give the ranges"
+    assert first.graph.SerializeToString() != third.graph.SerializeToString(), "training samples give the ranges"
 
 
 def test_a_validation_says_that_a_file_is_int8(data: Data, tmp_path: Path) -> None:
@@ -121,6 +122,7 @@ def test_a_validation_says_that_a_file_is_int8(data: Data, tmp_path: Path) -> No
     report = validate_onnx(tmp_path / "small.onnx", model, data.test.x[:20], ["OnnxRuntime()"])
     assert (report.ok, report.exported, report.precision) == (False, False, "int8")
     assert report.remarks()[0].startswith("the file is in int8, and cannot give the model's answers to 1e-05: export")
+    assert selftest(tmp_path / "small.onnx", ["OnnxRuntime()"]).ok
     assert any("is the first to differ" in remark for remark in report.remarks())
 
 

@@ -7,13 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from onnx import ModelProto, checker, shape_inference
 
 from cnnkit.components.checks import not_negative
 from cnnkit.errors import ConfigError, OnnxError
 from cnnkit.network import Network
+from cnnkit.onnx.description import GOLDEN
 from cnnkit.onnx.executable_model import compared_samples
-from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE
+from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, MOST_ROUNDING
+from cnnkit.onnx.golden_pair import add_golden_pair
 from cnnkit.onnx.precision.basis import Basis, basis_of
 from cnnkit.onnx.precision.float16 import check_numbers, layers_for_float16, to_float16
 from cnnkit.onnx.precision.int8 import layers_for_int8, to_int8
@@ -24,7 +27,9 @@ from cnnkit.types import Data
 from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
-COMPARED = 256
+MAX_PAIR_BYTES, PAIR_SHARE = 4096, 1 / 20
+"""A golden pair may have so many bytes, or that share of the file, which is to be small."""
+COMPARED = 128
 """Calibration samples on which layers are compared one by one."""
 MAX_LOSS = 1.0
 """Points of a hundred that the score of a file in int8 may be lower, unless somebody says otherwise."""
@@ -110,7 +115,7 @@ def _measured(
     reduced: gives the file with some layers in less precision; chosen: these; tolerance: as of `loss_of`.
     """
     original, model, test = basis.proto, basis.model, basis.data.test
-    file = _finished(reduced(chosen), original)
+    file = _finished(reduced(chosen), basis, tolerance)
     score = score_of(model, ignore_index)
     with waiting(f"measuring on {counted(len(test), 'sample')}"):
         loss = loss_of(file, original, model, test, score, tolerance)
@@ -139,11 +144,19 @@ def _measured(
     )
 
 
-def _finished(file: ModelProto, original: ModelProto) -> ModelProto:
-    """The file with the origin of the one that it was made of, checked in full."""
+def _finished(file: ModelProto, basis: Basis, tolerance: float) -> ModelProto:
+    """The file with the origin of the one that it was made of, and a golden pair of its own, checked in full.
+
+    The pair has the model's answers; without a tolerance it is as wide as a pair may be.
+    """
+    original, x = basis.proto, np.asarray(basis.data.test.x[:1]).astype(basis.model.input_dtype)
     file.producer_name, file.producer_version = original.producer_name, original.producer_version
     del file.metadata_props[:]
     file.metadata_props.extend(original.metadata_props)
+    add_golden_pair(file, basis.model, x, "the first test sample", tolerance=tolerance or MOST_ROUNDING)
+    last = file.metadata_props[-1]
+    if last.key == GOLDEN and last.ByteSize() > max(MAX_PAIR_BYTES, PAIR_SHARE * file.ByteSize()):
+        del file.metadata_props[-1]
     data = cast(bytes, file.SerializeToString())
     try:
         checker.check_model(data, full_check=True)

@@ -18,6 +18,7 @@ def replace(proto: ModelProto, nodes: Iterable[NodeProto], initializers: Iterabl
     # Copies: clearing a field ends what it holds.
     needed = [NodeProto.FromString(node.SerializeToString()) for node in reversed(needed)]
     weights = [TensorProto.FromString(one.SerializeToString()) for one in initializers if one.name in read]
+    proto.graph.ClearField("value_info")  # the types of what was there
     proto.graph.ClearField("node")
     proto.graph.ClearField("initializer")
     proto.graph.node.extend(needed)

@@ -81,7 +81,6 @@ def to_int8(proto: ModelProto, layers: Layers, chosen: Collection[str], ranges: 
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     result: ModelProto = quantizer.model.model
-    result.graph.ClearField("value_info")
     _read_raw(result, set(nodes))
     return result
 

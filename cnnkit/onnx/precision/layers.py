@@ -52,3 +52,8 @@ class Layers:
             if name not in self._names:
                 hint = did_you_mean(name, self._names) or f"its layers are {first_of(sorted(self._names), SHOWN)}"
                 raise ConfigError(f"the model has no layer {name!r:.100} to keep in float32; {hint}")
+            if name not in self.nodes:
+                raise ConfigError(
+                    f"the layer {name} cannot be kept in float32: it computes nothing, or is folded into the layer "
+                    "before it; keep that"
+                )

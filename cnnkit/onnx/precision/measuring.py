@@ -61,6 +61,7 @@ def loss_of(
         y = indices_of(y)
     sums: tuple[list[Array], list[Array]] = [], []
     flips, count, largest = 0, 0, 0.0
+    names = output_names(model)
     block = max(2, OUTPUT_BYTES // (4 * math.prod(model.output_shape)))
     for start in range(0, len(y), block):
         x = np.asarray(samples.x[start : start + block])
@@ -70,7 +71,7 @@ def loss_of(
         expected = ours[0].astype(np.float64)
         scale = typical(np.abs(expected))
         largest = max(largest, float(relative(distance(theirs[0], expected), scale).max()))
-        turned = flipped(model, theirs, expected, tolerance * scale, tolerance)
+        turned = flipped(model, names, theirs, expected, None, tolerance * scale, tolerance)
         flips, count = flips + int(turned.sum()), count + turned.size
     before, after = (score.value(score.join(total)) for total in sums)
     return Loss(before, after, flips, 0 if model.task.gives == "values" else count, largest)
