@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     )
     from cnnkit.api import (
         export_bundle,
+        export_float16,
+        export_int8,
         export_onnx,
         import_onnx,
         load_dataset,
@@ -95,6 +97,8 @@ __all__ = [
     "errors",
     "explain",
     "export_bundle",
+    "export_float16",
+    "export_int8",
     "export_onnx",
     "hookimpl",
     "import_onnx",
@@ -124,6 +128,8 @@ __all__ = [
 _MODULES = {
     "cnnkit.api": (
         "export_bundle",
+        "export_float16",
+        "export_int8",
         "export_onnx",
         "import_onnx",
         "load_dataset",

@@ -50,6 +50,28 @@ def export(
             "--input", metavar="DTYPE", help="float32 for runtimes that do not accept uint8; default: the dataset's."
         ),
     ] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Weights and values in float16: half the size.")] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help="Weights and values in 8 bits, with ranges that training samples give: a quarter of the size.",
+        ),
+    ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", metavar="LAYER", help="A layer that stays in float32 with --fp16 or --int8; repeatable."
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            "--max-loss",
+            metavar="POINTS",
+            help="How much lower the score of a file with --int8 may be, in points of a hundred; default: 1.",
+        ),
+    ] = None,
     validate: Annotated[
         bool, typer.Option("--validate/--no-validate", help="Compare with the model on every installed runtime.")
     ] = True,
@@ -66,7 +88,12 @@ def export(
 
     The file is written only if an installed runtime gives the model's answers; a warning names each that does not.
     The verdict is stored with the version.
+
+    With --fp16 or --int8 the file is smaller and its answers differ. ONNX Runtime runs it on the test samples, beside
+    the one in float32, and a table shows what it loses, and in which layers. It is written only if it loses little: in
+    float16 no answer but ties, in int8 no more than --max-loss. That is accuracy, of labels F1, and of values R2.
     """
+    from cnnkit.cli.export_precision import check_choice, export_with_less_precision
     from cnnkit.errors import CheckError, ConfigError
     from cnnkit.onnx.export import check_onnx_target, to_onnx, write_onnx
     from cnnkit.onnx.golden_pair import add_golden_pair
@@ -81,12 +108,32 @@ def export(
         raise ConfigError(
             "--runtime chooses where to validate, but --no-validate turns validation off: remove one of them"
         )
+    check_choice(fp16, int8, keep, max_loss, validate and not runtime, batch is None and outputs is None)
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
     model, record = record.model(), replace(record, state={})  # the model has copies
     target = output or Path(f"{version.name}-{version.number}.onnx")
     check_onnx_target(target)
+    if fp16 or int8:
+        export_with_less_precision(
+            model,
+            version.ref,
+            record.manifest,
+            target,
+            int8=int8,
+            keep=keep or [],
+            max_loss=max_loss,
+            dataset=dataset,
+            data_dir=data_dir,
+            trust=may_choose,
+            as_json=as_json,
+            opset=opset,
+            fold=fold,
+            input_dtype=input_dtype,
+            metadata=provenance(record),
+        )
+        return
     report = None
     with waiting("exporting"):
         proto = to_onnx(

@@ -67,4 +67,5 @@ def validate(
     else:
         show_report(report, inputs)
     if not report.ok:
-        raise CheckError(f"{file} does not give the answers of {record.version.ref}")
+        what = f"{file} is in int8 and" if report.precision == "int8" else f"{file}"
+        raise CheckError(f"{what} does not give the answers of {record.version.ref}")

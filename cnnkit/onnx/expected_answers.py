@@ -16,6 +16,8 @@ from cnnkit.types import Array
 MARGIN = 10.0
 """How much larger than the model's own rounding error that of a runtime may be, which adds in another order; up to 6.3
 was seen in thousands of samples of ill-conditioned networks."""
+FLOAT16_TOLERANCE = 1e-2
+"""Relative difference that a file in float16 may have: some ten times what one rounding to its 11 bits makes."""
 MOST_ROUNDING = 0.1
 """Relative difference beyond which nothing counts as rounding."""
 
@@ -54,15 +56,15 @@ def answers(model: Network, x: Array, names: Sequence[str] | None = None) -> Ans
     names = tuple(names or output_names(model))
     outputs = compared_outputs(in_dtype(model, "float64"), x, names)
     single = in_dtype(model, "float32")
-    scale = _typical(distance(outputs, np.zeros_like(outputs)))
-    errors = _typical(distance(compared_outputs(single, x, names), outputs))
+    scale = typical(distance(outputs, np.zeros_like(outputs)))
+    errors = typical(distance(compared_outputs(single, x, names), outputs))
     if errors.ndim > 2:
         # What a pixel's sum adds up differs from pixel to pixel, and its own error may be near zero by chance.
         errors = np.maximum(errors, errors.max(axis=tuple(range(2, errors.ndim)), keepdims=True))
     return Answers(model, single, x, names, outputs, scale, relative(errors, scale))
 
 
-def _typical(values: Array) -> Array:
+def typical(values: Array) -> Array:
     """Each number, or the mean of its output over all samples, and pixels, where that is larger; (N, ...) from 0 on."""
     mean = values.mean(axis=(0, *range(2, values.ndim)), keepdims=True)
     return np.asarray(np.maximum(values, mean))

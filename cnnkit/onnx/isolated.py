@@ -139,7 +139,9 @@ class IsolatedProgram:
         reply, _ = self._ask(f"{self._path} cannot be checked", facts, before=folders, after=self._data)
         sizes = reply["sizes"]
         declared = None if sizes is None else tuple(sizes)
-        return Signature(reply["opset"], reply["dtype"], declared, reply["outputs"], reply["labels"])
+        return Signature(
+            reply["opset"], reply["dtype"], declared, reply["outputs"], reply["labels"], reply["precision"]
+        )
 
     def _ask(
         self,

@@ -19,9 +19,12 @@ from cnnkit.user_folders import expanded
 MAX_ONNX_FILE_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""
 OPERATORS = frozenset(
-    ("Add", "ArgMax", "Cast", "Greater", "Identity", "Log", "Max", "Mul", "Sigmoid", "Softmax")
+    (
+        *("Add", "ArgMax", "Cast", "DequantizeLinear", "Greater", "Identity", "Log", "Max", "Mul"),
+        *("QuantizeLinear", "Sigmoid", "Softmax"),
+    )
 ).union(*(cls.operators for cls in LAYERS))
-"""The operators that the preprocessing, the outputs and the built-in layers are lowered to."""
+"""The operators that the preprocessing, the outputs and the built-in layers are lowered to, and those of int8."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Signature:
     """The outputs, with NumPy's names of their types."""
     labels: str | None = None
     """What the metadata says of them."""
+    precision: str = "float32"
+    """"int8" or "float16" if the file has numbers in that, whatever its metadata says."""
 
     @property
     def batch(self) -> int | None:
@@ -85,10 +90,19 @@ def signature_of(model: ModelProto) -> Signature:
     kind = next((value.type.tensor_type for value in model.graph.input if value.name == "input"), None)
     outputs = {value.name: _dtype(value.type.tensor_type.elem_type) for value in model.graph.output}
     labels = next((entry.value for entry in model.metadata_props if entry.key == "labels"), None)
+    precision = _precision(model)
     if kind is None:
-        return Signature(opset, "", None, outputs, labels)
+        return Signature(opset, "", None, outputs, labels, precision)
     sizes = tuple(n.dim_value if n.HasField("dim_value") else "N" for n in kind.shape.dim)
-    return Signature(opset, _dtype(kind.elem_type), sizes if kind.HasField("shape") else None, outputs, labels)
+    declared = sizes if kind.HasField("shape") else None
+    return Signature(opset, _dtype(kind.elem_type), declared, outputs, labels, precision)
+
+
+def _precision(model: ModelProto) -> str:
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return "int8"
+    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    return "float16" if halves else "float32"
 
 
 def _dtype(kind: int) -> str:

@@ -19,7 +19,7 @@ from cnnkit.onnx.description import labels_json
 from cnnkit.onnx.difference import distance, magnitude, relative, subtract
 from cnnkit.onnx.divergence import first_divergence
 from cnnkit.onnx.executable_model import Program, TrustedProgram, check_batch, outputs_of, samples_of
-from cnnkit.onnx.expected_answers import Answers, allowed, answers
+from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, Answers, allowed, answers
 from cnnkit.onnx.file_content import declared_batch, digest, exports
 from cnnkit.onnx.inputs import as_input, random_inputs
 from cnnkit.onnx.isolated import IsolatedProgram, limits_for
@@ -90,7 +90,9 @@ def validate_onnx(
     A file that holds anything else than what exporting the model gives, whatever its metadata say, is foreign: it is
     checked and executed in a separate process, with limits of time and memory, and only if all its operators are
     among those that layers are exported with, and its shapes show that it takes no more than such a file may. The
-    report's `exported` is then False.
+    report's `exported` is then False. So are the files that `export_float16` and `export_int8` write. One that holds
+    numbers in float16 is compared with a tolerance of 1e-2 at least; one in int8 is expected to fail, and the report
+    says why.
 
     Raises OnnxError for a file that cannot be read or is refused, or a runtime that is not installed, ConfigError or
     ShapeError for arguments that do not fit. Differing answers, or a runtime without an answer within the limits,
@@ -141,6 +143,9 @@ def _report(
     program: Program, path: Path, model: Network, x: Array, chosen: Available, tolerance: float
 ) -> ValidationReport:
     names = given_by(possible_outputs(model), program.signature.outputs) or output_names(model)
+    precision = program.signature.precision
+    if precision == "float16":
+        tolerance = max(tolerance, FLOAT16_TOLERANCE)
     with waiting("running the model"):
         expected = answers(model, x, names)
     results = []
@@ -151,6 +156,7 @@ def _report(
         path,
         tolerance,
         tuple(results),
+        precision=precision,
         left_out=chosen.left_out(),
         rounding=expected.largest_rounding,
         problem=_problem(program.signature, model, names),
@@ -195,7 +201,9 @@ def _validate(runtime: Runtime, program: Program, expected: Answers, tolerance: 
     for one in probabilities:
         by_probabilities = magnitude(subtract(one, probabilities_of(model, outputs)))
     most = allowed(expected.rounding, tolerance)
-    flips = _flips(expected, [outputs, *probabilities], label, most * expected.scale, tolerance)
+    scaled = most * expected.scale
+    turned = flipped(model, expected.names, [outputs, *probabilities], expected.outputs, label, scaled, tolerance)
+    flips = tuple(np.flatnonzero(turned.reshape(len(turned), -1).any(axis=1)).tolist())
     excess = np.maximum(_largest(by_outputs - most), by_probabilities - tolerance)
     worst = int(excess.argmax())
     within = bool(excess[worst] <= 0)
@@ -223,19 +231,24 @@ def _largest(values: Array) -> Array:
     return np.asarray(values.reshape(len(values), -1).max(axis=1))
 
 
-def _flips(
-    answers: Answers, given: Sequence[Array], label: Array | None, error: Array, probability_error: float
-) -> tuple[int, ...]:
-    """Samples of which another class or label is said, unless ours is a tie: what is allowed could turn it.
+def flipped(
+    model: Network,
+    names: Sequence[str],
+    given: Sequence[Array],
+    expected: Array,
+    label: Array | None,
+    error: Array,
+    probability_error: float,
+) -> Array:
+    """Where another class or label is said, (N, ...) bool, unless ours is a tie: what is allowed could turn it.
 
     given: the outputs, and the probabilities if there are any; label: what the file says itself, if it does; error: of
     each output that is allowed, (N, ...).
     """
-    model, expected = answers.model, answers.outputs
     if model.task.gives == "values":
-        return ()
+        return np.zeros(len(expected), bool)
     own = [expected, *(probabilities_of(model, expected) for _ in given[1:])]
-    at = 0.0 if model.task.from_logits and answers.names[0] != PROBABILITIES else 0.5
+    at = 0.0 if model.task.from_logits and names[0] != PROBABILITIES else 0.5
     ours = _said(model, expected, at)
     clear = np.ones(ours.shape, bool)
     differs = np.zeros(ours.shape, bool) if label is None else label != ours
@@ -243,7 +256,7 @@ def _flips(
     for theirs, values, most, limit in zip(given, own, errors, (at, 0.5), strict=False):
         clear &= _is_clear(model, values, most, limit)
         differs |= _said(model, theirs, limit) != ours
-    return tuple(np.flatnonzero((clear & differs).reshape(len(ours), -1).any(axis=1)).tolist())
+    return np.asarray(clear & differs)
 
 
 def _said(model: Network, values: Array, limit: float) -> Array:
