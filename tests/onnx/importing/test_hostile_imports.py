@@ -95,7 +95,7 @@ OUTCOMES = {
     "name_that_steers_the_terminal": r"\\x1b\[2Jxxx",
     "labels_that_steer_the_terminal": "imported: ",
     "image_decoder": "it takes 0 inputs",
-    "data_elsewhere": "tensor 'kernel' keeps its data in another file, '/etc/passwd'; expected the name of a file in the",
+    "data_elsewhere": "tensor 'kernel' keeps its data in another file, '/etc/passwd'; expected the name of a file in",
     "data_of_negative_length": "tensor 'kernel' keeps its data in another file with length '-72'; expected a number of",
     "data_in_the_model_itself": "imported: ",
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreign_models import EXPORTS, model, node, write
+from foreign_models import EXPORTS, model, node, write  # type: ignore[import-not-found]  # beside this file
 from onnx import helper
 
 from cnnkit import Graph, Registry, Sequential, Trainer, export_onnx, import_onnx
@@ -31,7 +31,9 @@ WEIGHT = RNG(0).normal(size=(3, 2, 3, 3)).astype("f4")
 
 def conv(path: Path, *more: Any, outputs: tuple[str, ...] = ("y",), **weights: Array) -> Path:
     nodes = [node("Conv", ["x", "first.weight"], ["c"], "/first/Conv", pads=[1, 1, 1, 1]), *more]
-    return write(path, model(nodes, {"x": ["batch", 2, 6, 5]}, outputs, {"first.weight": WEIGHT, **weights}))
+    proto = model(nodes, {"x": ["batch", 2, 6, 5]}, outputs, {"first.weight": WEIGHT, **weights})
+    path.write_bytes(proto.SerializeToString())
+    return path
 
 
 @pytest.mark.skipif(not EXPORTS, reason="the files that PyTorch wrote are not there")
