@@ -103,13 +103,19 @@ class Draft:
         except CnnkitError as error:
             raise UntranslatableError(str(error)) from error
         self._placed.add(id(layer))
-        self.drawn.append(Drawn(self._unique(name), layer, inputs, arrays))
+        self.drawn.append(Drawn(self._unique(name), layer, inputs, _fitting(layer, arrays)))
         shape = self._builder.nodes[place].out_shape
         return Value(place, shape, tuple(range(len(shape))))
 
     def layer_of(self, value: Value) -> Layer | Merge | None:
         """What gives a value; None for the network's input."""
         return None if value.node == INPUT else self.drawn[value.node].layer
+
+    def before(self, value: Value) -> Value:
+        """What the layer takes that gives a value."""
+        place = self.drawn[value.node].inputs[0]
+        shape = self.input_shape if place == INPUT else self._builder.nodes[place].out_shape
+        return Value(place, shape, tuple(range(len(shape))))
 
     def plain(self, name: str, value: Value) -> Value:
         """The value with its node's axes in the file's order."""
@@ -159,6 +165,16 @@ class Draft:
             found = f"{plain}_{number}"
         self._names.add(found)
         return found
+
+
+def _fitting(layer: Layer | Merge, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays in the shapes of the layer's own."""
+    own = layer.params | layer.buffers
+    for key, array in own.items():
+        if key not in arrays or array.size != arrays[key].size:
+            given = arrays[key].shape if key in arrays else "none"
+            raise UntranslatableError(f"{layer!r} has a {key} of shape {array.shape}, the file {given}")
+    return {key: arrays[key].reshape(array.shape) for key, array in own.items()}
 
 
 def as_float32(array: Array) -> Array:

@@ -35,6 +35,8 @@ class ForeignNode:
     """Names of values; "" leaves out an optional input."""
     outputs: list[str]
     attributes: dict[str, Attribute] = field(default_factory=dict)
+    description: str = ""
+    """What the file says of it, in any words; cnnkit writes the expression of the layer."""
 
 
 @dataclass

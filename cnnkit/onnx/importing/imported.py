@@ -18,12 +18,13 @@ from cnnkit.onnx.importing.ends import cut, task_of
 from cnnkit.onnx.importing.foreign_file import read_graph
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignValue
 from cnnkit.onnx.importing.image_layout import channels_first
+from cnnkit.onnx.importing.own_files import is_own, own_end, restore_layers
 from cnnkit.onnx.importing.patterns import find_patterns
 from cnnkit.onnx.importing.preprocessing import take_preprocessing
-from cnnkit.onnx.importing.proof import Proof, prove
+from cnnkit.onnx.importing.proof import Proof, in_advance, prove
 from cnnkit.onnx.importing.translation import translate
 from cnnkit.printable_text import printable
-from cnnkit.types import Shape
+from cnnkit.types import Shape, Task
 from cnnkit.user_folders import expanded
 
 DTYPES = ("float32", "uint8")
@@ -58,11 +59,14 @@ def import_file(
     path = expanded(Path(path))
     original = read_graph(path)
     try:
-        chosen = cut(original, output)
-        model, graph = network_of(original, chosen, labels)
+        end = own_end(original) if output is None else None
+        chosen = cut(original, end.output if end else output)
+        folded = reduced(original, chosen)
+        plain = in_advance(original, folded)
+        model, graph = network_of(folded, chosen, labels, end.task if end else None)
     except CnnkitError as error:
         raise OnnxError(f"{path} cannot be imported: {error}") from error
-    proof = prove(original, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
+    proof = prove(plain, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
     origin = {
         "digest": graph.digest,
         "producer": printable(graph.producer)[:MOST_PRODUCER],
@@ -73,13 +77,23 @@ def import_file(
     return Imported(model, origin, proof)
 
 
-def network_of(original: ForeignGraph, chosen: str, labels: Sequence[str] | None = None) -> tuple[Graph, ForeignGraph]:
-    """The network that gives a value of a graph, and the reduced graph that it was translated from.
+def reduced(original: ForeignGraph, chosen: str) -> ForeignGraph:
+    """The graph that gives one value, with all that is constant computed, and a free batch.
 
-    original: what `cut` has left, which stays as it is but for its outputs. Raises OnnxError for what no layer does.
+    original: what `cut` has left, which stays as it is but for its outputs.
     """
     original.outputs = [ForeignValue(chosen, "float32", None)]
-    graph = channels_first(fold_constants(free_batch(original)))
+    return fold_constants(free_batch(original))
+
+
+def network_of(
+    folded: ForeignGraph, chosen: str, labels: Sequence[str] | None = None, task: Task | None = None
+) -> tuple[Graph, ForeignGraph]:
+    """The network that gives a value of a reduced graph, and the graph that it was translated from.
+
+    task: what it predicts; what its end says if None. Raises OnnxError for what no layer does.
+    """
+    graph = folded if is_own(folded) else channels_first(folded)
     entrance = _entrance(graph)
     preprocessing = take_preprocessing(graph)
     shape = _input_shape(entrance)
@@ -90,6 +104,7 @@ def network_of(original: ForeignGraph, chosen: str, labels: Sequence[str] | None
             f"it takes {graph.baked_batch:,} samples at once, which a proof would have to run; expected at most "
             f"{MOST_SAMPLES:,}: export the model for one sample, or with a free batch size"
         )
+    restore_layers(graph)
     find_patterns(graph, chosen)
     draft, values = translate(graph, shape)
     if chosen not in values:
@@ -105,7 +120,7 @@ def network_of(original: ForeignGraph, chosen: str, labels: Sequence[str] | None
         labels=_labels(graph.metadata) if labels is None else labels,
         limit=draft.limit,
     )
-    model.task = task_of(model)
+    model.task = task or task_of(model)
     model.load_state(draft.arrays())
     model.check_cost(graph.baked_batch or 1)
     return model, graph

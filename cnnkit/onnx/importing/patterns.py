@@ -1,7 +1,7 @@
 """Several operators that are one layer: they are found from behind, and the last of them becomes that one operator.
 
-Each pattern is a function of the last node, which returns the node in its place, or None where it is something else. What
-nothing takes any more is removed at the end, and what something else takes stays.
+Each pattern is a function of the last node, which returns the node in its place, or None where it is something else.
+What nothing takes any more is removed at the end, and what something else takes stays.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from cnnkit.onnx.importing.foreign_graph import Attribute, ForeignGraph, Foreign
 from cnnkit.onnx.importing.matching import Matching
 
 Pattern = Callable[[ForeignNode, Matching], ForeignNode | None]
+SAME_FROM = 17.0
+"""log(1 + exp(x)) - x = 4e-8 here, a quarter of a unit in the last place of x in float32."""
 SHUFFLE, LAYER_NORM, AFFINE = "channel shuffle", "normalisation along an axis", "scale and offset"
 """What is no operator of ONNX, but a layer."""
 
@@ -120,6 +122,16 @@ def _tanh_of(value: str, matching: Matching) -> str:
     return ""
 
 
+def softplus(node: ForeignNode, matching: Matching) -> ForeignNode | None:
+    """PyTorch's Softplus: x itself where it is large, so that float32 has no other number for the softplus."""
+    large = matching.maker(node.inputs[0], "Greater") if node.operator == "Where" else None
+    curve = matching.maker(node.inputs[2], "Softplus") if large else None
+    if large is None or curve is None or not large.inputs[0] == node.inputs[1] == curve.inputs[0]:
+        return None
+    limit = matching.number(large.inputs[1])
+    return _instead(node, "Softplus", curve.inputs) if limit is not None and limit >= SAME_FROM else None
+
+
 def bias(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     """A convolution or a product of matrices without a bias, and a constant for each of its channels or units."""
     operands = matching.beside_constant(node) if node.operator == "Add" else None
@@ -198,8 +210,8 @@ def group_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
             return None
         names.append(f"{name} of {node.name}")
         matching.graph.constants[names[-1]] = numbers.reshape(-1)
-    given = {key: value for key, value in normal.attributes.items() if key == "epsilon"}
-    return _instead(node, "GroupNormalization", [there.inputs[0], *names], num_groups=plain[0].size, **given)
+    epsilon = normal.attributes.get("epsilon", 1e-5)
+    return _instead(node, "GroupNormalization", [there.inputs[0], *names], num_groups=plain[0].size, epsilon=epsilon)
 
 
 def shuffle(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -237,6 +249,7 @@ PATTERNS: tuple[Pattern, ...] = (
     bias,
     hard_sigmoid,
     hard_swish,
+    softplus,
     gated,
     gelu,
     scale_and_offset,

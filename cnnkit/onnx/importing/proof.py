@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,9 +11,10 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from cnnkit.components import Runtime
-from cnnkit.errors import CheckError
+from cnnkit.errors import CheckError, OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx.export import to_onnx
+from cnnkit.onnx.importing.constant_folding import without_unused
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
 from cnnkit.onnx.isolated import IsolatedProgram
 from cnnkit.onnx.runtimes import OnnxRuntime, ReferenceEvaluator, is_installed
@@ -46,24 +48,56 @@ class Proof:
 def prove(graph: ForeignGraph, output: str, model: Network, path: Path, channels_last: bool, samples: int) -> Proof:
     """Compare the file with the model on random inputs.
 
-    graph: what was read of the file that the output needs, nothing of it rewritten; output: which of its values the model gives; channels_last:
-    whether it takes images as (N, H, W, C); samples: how many it takes at once, 0 for any number.
+    graph: what was read of the file that the output needs, nothing of it rewritten; output: which of its values the
+    model gives; channels_last: whether it takes images as (N, H, W, C); samples: how many it takes at once, 0 for any.
     Raises CheckError for different answers, OnnxError if the file cannot be executed within the limits of a file that
     comes from elsewhere.
     """
     proto = _executable(graph, output, channels_last, len(model.output_shape) + 1)
     data = cast(bytes, proto.SerializeToString())
     count = samples or SAMPLES
-    runtime: Runtime = OnnxRuntime() if is_installed(OnnxRuntime) else ReferenceEvaluator()
+    runtimes: list[Runtime] = [OnnxRuntime()] if is_installed(OnnxRuntime) else []
+    runtimes.append(ReferenceEvaluator())
     x = _random_inputs(model, count)
     operators = {node.op_type for node in proto.graph.node}
     with (
-        waiting(f"running the file on {runtime!r}"),
-        IsolatedProgram(data, path, operators, model, count, [to_onnx(model)], [runtime]) as program,
+        waiting("running the file in a process of its own"),
+        IsolatedProgram(data, path, operators, model, count, [to_onnx(model)], runtimes) as program,
     ):
-        given = program.run(runtime, x)[OUTPUT]
+        given, runtime = _run(program, runtimes, x)
     ours = model.outputs(x)
     return Proof(_difference(given, ours, path), count, f"{runtime!r}")
+
+
+def in_advance(graph: ForeignGraph, folded: ForeignGraph) -> ForeignGraph:
+    """The graph with what does not depend on the samples as constants, so that all shapes are known before it runs.
+
+    folded: the same graph once its constants are computed, and the shapes that it computes are known.
+    """
+    known = {node.outputs[0]: node for node in folded.nodes}
+    computed = folded.constants.keys() - graph.constants.keys()
+    nodes = []
+    for node in graph.nodes:
+        other = known.get(node.outputs[0])
+        if other is not None and computed.intersection(other.inputs):
+            nodes.append(other)
+        elif not all(name in computed for name in node.outputs):
+            nodes.append(node)
+    return without_unused(replace(graph, nodes=nodes, constants=graph.constants | folded.constants))
+
+
+def _run(program: IsolatedProgram, runtimes: Sequence[Runtime], x: Array) -> tuple[Array, Runtime]:
+    """The answers of the first runtime that can execute the file: not each has every operator in every form.
+
+    Raises OnnxError, the first one, if there is none.
+    """
+    first: OnnxError | None = None
+    for runtime in runtimes:
+        try:
+            return program.run(runtime, x)[OUTPUT], runtime
+        except OnnxError as error:
+            first = first or error
+    raise first or OnnxError("no runtime is there to execute the file")
 
 
 def _difference(given: Array, ours: Array, path: Path) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import OnnxError
-from cnnkit.layers import Reshape
+from cnnkit.layers import Flatten, Reshape
 from cnnkit.onnx.importing.draft import Draft, UntranslatableError, Value, as_float32
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
 from cnnkit.types import Array, Shape
@@ -119,9 +119,9 @@ class Step:
     def reshaped(self, value: Value, shape: Shape) -> Value:
         """A plain value in another shape; nothing is added where it has that."""
         value = self.draft.plain(self.name, value)
-        return (
-            value if value.shape == tuple(shape) else self.draft.add(f"{self.name}_shape", Reshape(shape), [value], {})
-        )
+        while isinstance(self.draft.layer_of(value), Reshape | Flatten):  # the last of several shapes is enough
+            value = self.draft.before(value)
+        return value if value.shape == tuple(shape) else self.draft.add(self.name, Reshape(shape), [value], {})
 
     def as_image(self, value: Value) -> Value:
         """A signal as an image one pixel high, for what only images have a layer for."""

@@ -11,6 +11,7 @@ from cnnkit.onnx.importing import (  # noqa: F401  # each enters its operators i
     dense,
     joins,
     normalisation,
+    own_files,
     pooling,
     resizing,
     shapes,
