@@ -23,7 +23,7 @@ from cnnkit.errors import OnnxError
 from cnnkit.onnx.importing.ends import cut
 from cnnkit.onnx.importing.foreign_file import graph_of
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode, ForeignValue
-from cnnkit.onnx.importing.imported import network_of
+from cnnkit.onnx.importing.imported import network_of, reduced
 from cnnkit.types import Array
 
 DEVICE = "CPU"
@@ -105,9 +105,9 @@ class Prepared(BackendRep):
 
 def _run(graph: ForeignGraph, output: str, given: Mapping[str, Array]) -> Array:
     chosen = cut(graph, output)
-    model, reduced, _ = network_of(graph, chosen)
-    x = given[reduced.inputs[0].name]
-    return model.outputs(np.moveaxis(x, -1, 1) if reduced.transposed_inputs else x)
+    model, translated = network_of(reduced(graph, chosen), chosen)
+    x = given[translated.inputs[0].name]
+    return model.outputs(np.moveaxis(x, -1, 1) if translated.transposed_inputs else x)
 
 
 def _with_constants(graph: ForeignGraph, given: Mapping[str, Array], inputs: Sequence[str]) -> ForeignGraph:

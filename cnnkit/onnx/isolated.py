@@ -24,6 +24,7 @@ from cnnkit.onnx import messages
 from cnnkit.onnx.executable_model import samples_of, value_bytes
 from cnnkit.onnx.load import Signature
 from cnnkit.onnx.work_estimate import FREE, TIMES, work_of
+from cnnkit.printable_text import printable
 from cnnkit.types import Array, Shape
 from cnnkit.wording import shorten
 
@@ -248,4 +249,4 @@ def _end(code: int, late: Sequence[bool]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return shorten(" ".join(text.split()), MAX_MESSAGE)
+    return shorten(printable(" ".join(text.split())), MAX_MESSAGE)

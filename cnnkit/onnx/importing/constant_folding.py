@@ -10,7 +10,8 @@ import numpy as np
 from cnnkit.errors import OnnxError
 from cnnkit.onnx.importing.attributes import called, integer, whole_numbers
 from cnnkit.onnx.importing.batch_axis import reshaped
-from cnnkit.onnx.importing.constant_operators import OPERATORS, Allowance
+from cnnkit.onnx.importing.constant_arithmetic import Allowance
+from cnnkit.onnx.importing.constant_operators import OPERATORS
 from cnnkit.onnx.importing.foreign_graph import Attribute, ForeignGraph, ForeignNode
 from cnnkit.onnx.importing.free_sizes import SAMPLES, Free, Size, named, numbers, of_names, product
 from cnnkit.onnx.importing.value_sizes import Known, sizes_of
@@ -20,7 +21,7 @@ GROWTH, FURTHER, ROOM = 1_000, 4, 128 * 2**20
 """Bytes that folding may read and write: so many times those of the file's constants below 1 GiB, so many times
 beyond that, and some in any case."""
 MOST = 2**30
-LARGEST = 2**40
+LARGEST = 2**31
 """Largest axis of a value: what no memory holds is refused where it begins."""
 
 

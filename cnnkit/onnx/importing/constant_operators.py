@@ -1,14 +1,13 @@
-"""What operators give of constants, computed with NumPy: one function for each, which checks sizes before it works.
+"""What operators that move numbers give of constants: one function for each, which checks sizes before it works.
 
-Whole numbers may be sizes that are not known as numbers, `Free`, in arrays of objects: their TypeError says that a
-result is not known, either. Source of all: https://onnx.ai/onnx/operators
+A size that is not known as a number is treated as `constant_arithmetic` says. Source of all:
+https://onnx.ai/onnx/operators
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,34 +23,18 @@ from cnnkit.onnx.importing.attributes import (
     text,
     whole_numbers,
 )
+from cnnkit.onnx.importing.constant_arithmetic import (
+    ARITHMETIC,
+    Allowance,
+    Given,
+    Operator,
+    common_shape,
+    given_array,
+)
 from cnnkit.onnx.importing.foreign_graph import ForeignNode
 from cnnkit.onnx.importing.free_sizes import Free
 from cnnkit.onnx.importing.tensors import dtype_of
 from cnnkit.types import Array
-
-Given = Sequence[Array | None]
-
-
-class Allowance:
-    """How many bytes folding may still read and write, so that a small file cannot ask for much memory or time."""
-
-    def __init__(self, most: int) -> None:
-        self.most = self._left = most
-
-    def take(self, node: ForeignNode, shape: Sequence[int], itemsize: int) -> None:
-        """Take what an array needs. Raises OnnxError if that is more than is left, or has a negative size."""
-        if any(size < 0 for size in shape):
-            raise OnnxError(f"{called(node)}: the shape ({str(tuple(shape))[1:-1]:.200}) has a negative size")
-        needed = math.prod(shape) * itemsize
-        if needed > self._left:
-            raise OnnxError(
-                f"{called(node)} takes {needed:,} bytes to be computed in advance, where {self._left:,} of "
-                f"{self.most:,} are left; expected no more of a file of this size"
-            )
-        self._left -= needed
-
-
-Operator = Callable[[ForeignNode, Given, Allowance], list[Array]]
 
 
 def constant(node: ForeignNode, _given: Given, _: Allowance) -> list[Array]:
@@ -85,7 +68,7 @@ def constant_of_shape(node: ForeignNode, given: Given, allowance: Allowance) -> 
 
 def range_of(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Range: start, start + delta, ... below limit."""
-    arrays = [_array(node, given, at) for at in range(3)]
+    arrays = [given_array(node, given, at) for at in range(3)]
     if any(array.size != 1 for array in arrays):
         raise OnnxError(f"{called(node)}: expected three numbers, start, limit and delta")
     start, limit, delta = (array.reshape(()).item() for array in arrays)
@@ -101,7 +84,7 @@ def range_of(node: ForeignNode, given: Given, allowance: Allowance) -> list[Arra
 
 def cast(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Cast: the same numbers in another type; sizes stay what they are as whole numbers."""
-    array = _array(node, given, 0)
+    array = given_array(node, given, 0)
     dtype = np.dtype(dtype_of(integer(node, "to", 0), called(node)))
     if array.dtype == np.object_:
         if dtype.name != "int64":
@@ -113,7 +96,7 @@ def cast(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
 
 def gather(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Gather: the parts of an axis at some places."""
-    array, places = _array(node, given, 0), _array(node, given, 1)
+    array, places = given_array(node, given, 0), given_array(node, given, 1)
     axis = axis_within(node, integer(node, "axis", 0), array.ndim)
     whole_numbers(node, places.ravel(), "places")
     if places.size and not (-array.shape[axis] <= places.min() and places.max() < array.shape[axis]):
@@ -125,7 +108,7 @@ def gather(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]
 
 def concat(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Concat: arrays one after another along an axis."""
-    arrays = [_array(node, given, at) for at in range(len(given))]
+    arrays = [given_array(node, given, at) for at in range(len(given))]
     axis = axis_within(node, integer(node, "axis", 1), arrays[0].ndim)
     for array in arrays:
         allowance.take(node, array.shape, array.itemsize)
@@ -134,7 +117,7 @@ def concat(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]
 
 def slice_of(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Slice: every n-th part of some axes, between two places."""
-    array = _array(node, given, 0)
+    array = given_array(node, given, 0)
     index = [slice(None)] * array.ndim
     for axis, part in slices(node, given, array.ndim).items():
         index[axis] = part
@@ -164,7 +147,7 @@ def slices(node: ForeignNode, given: Given, rank: int) -> dict[int, slice]:
 
 def squeeze(node: ForeignNode, given: Given, _: Allowance) -> list[Array]:
     """Squeeze: without axes of one element."""
-    array = _array(node, given, 0)
+    array = given_array(node, given, 0)
     axes = known_axes(node, given)
     found = None if axes is None else tuple(axes_within(node, axes, array.ndim))
     if found is not None and any(array.shape[axis] != 1 for axis in found):
@@ -174,7 +157,7 @@ def squeeze(node: ForeignNode, given: Given, _: Allowance) -> list[Array]:
 
 def unsqueeze(node: ForeignNode, given: Given, _: Allowance) -> list[Array]:
     """Unsqueeze: with further axes of one element."""
-    array, axes = _array(node, given, 0), known_axes(node, given)
+    array, axes = given_array(node, given, 0), known_axes(node, given)
     if axes is None:
         raise OnnxError(f"{called(node)} names no axes")
     return [np.expand_dims(array, tuple(axes_within(node, axes, array.ndim + len(axes))))]
@@ -182,7 +165,7 @@ def unsqueeze(node: ForeignNode, given: Given, _: Allowance) -> list[Array]:
 
 def reshape(node: ForeignNode, given: Given, _: Allowance) -> list[Array]:
     """Reshape: 0 stands for the axis of the input, -1 for what is left."""
-    array = _array(node, given, 0)
+    array = given_array(node, given, 0)
     shape = _numbers(node, given, 1, "a shape") if len(given) > 1 else integers(node, "shape") or []
     if not integer(node, "allowzero", 0):
         shape = [array.shape[at] if not size and at < array.ndim else size for at, size in enumerate(shape)]
@@ -195,7 +178,7 @@ def reshape(node: ForeignNode, given: Given, _: Allowance) -> list[Array]:
 
 def transpose(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Transpose: the axes in another order, backwards by default."""
-    array = _array(node, given, 0)
+    array = given_array(node, given, 0)
     order = permutation(node, array.ndim)
     allowance.take(node, array.shape, array.itemsize)
     return [np.ascontiguousarray(array.transpose(order))]
@@ -213,7 +196,7 @@ def permutation(node: ForeignNode, rank: int) -> list[int]:
 
 def flatten(node: ForeignNode, given: Given, _: Allowance) -> list[Array]:
     """Flatten: two axes, of what is before an axis and of what follows."""
-    array = _array(node, given, 0)
+    array = given_array(node, given, 0)
     axis = integer(node, "axis", 1)
     if not -array.ndim <= axis <= array.ndim:
         raise OnnxError(f"{called(node)}: axis {axis} of a value with {array.ndim} axes")
@@ -223,15 +206,15 @@ def flatten(node: ForeignNode, given: Given, _: Allowance) -> list[Array]:
 
 def expand(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Expand: repeated along axes of one element."""
-    array, shape = _array(node, given, 0), _numbers(node, given, 1, "a shape")
-    found = _broadcast(node, [array.shape, shape])
+    array, shape = given_array(node, given, 0), _numbers(node, given, 1, "a shape")
+    found = common_shape(node, [array.shape, shape])
     allowance.take(node, found, array.itemsize)
     return [np.broadcast_to(array, found).copy()]
 
 
 def tile(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Tile: repeated along each axis."""
-    array, repeats = _array(node, given, 0), _numbers(node, given, 1, "repeats")
+    array, repeats = given_array(node, given, 0), _numbers(node, given, 1, "repeats")
     if len(repeats) != array.ndim:
         raise OnnxError(f"{called(node)} repeats {len(repeats)} axes of a value with {array.ndim}")
     allowance.take(node, [n * size for n, size in zip(repeats, array.shape, strict=True)], array.itemsize)
@@ -240,7 +223,7 @@ def tile(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
 
 def pad(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Pad: a number, edges or mirror images around an array."""
-    array, mode = _array(node, given, 0), text(node, "mode", "constant")
+    array, mode = given_array(node, given, 0), text(node, "mode", "constant")
     pads = _numbers(node, given, 1, "pads") if len(given) > 1 else integers(node, "pads") or []
     axes = list(range(array.ndim))
     if len(given) > 3 and node.inputs[3]:
@@ -263,7 +246,7 @@ def pad(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
 
 def split(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Split: parts of an axis."""
-    array = _array(node, given, 0)
+    array = given_array(node, given, 0)
     axis = axis_within(node, integer(node, "axis", 0), array.ndim)
     parts = _numbers(node, given, 1, "sizes") if len(given) > 1 and node.inputs[1] else integers(node, "split")
     sizes = split_sizes(node, array.shape[axis], parts)
@@ -283,143 +266,34 @@ def split_sizes(node: ForeignNode, whole: int, parts: Sequence[int] | None) -> l
 
 def where(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Where: of two arrays, what a third one chooses."""
-    arrays = [_array(node, given, at) for at in range(3)]
+    arrays = [given_array(node, given, at) for at in range(3)]
     itemsize = max(array.itemsize for array in arrays[1:])
-    allowance.take(node, _broadcast(node, [array.shape for array in arrays]), itemsize)
+    allowance.take(node, common_shape(node, [array.shape for array in arrays]), itemsize)
     return [np.where(*arrays)]
 
 
-def elementwise(compute: Callable[..., Array], least: int, most: int | None) -> Operator:
-    """An operator on numbers at the same place of each input; least, most: how many inputs, None for any number."""
-
-    def operator(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
-        arrays = [_array(node, given, at) for at in range(len(given))]
-        if len(arrays) < least or (most is not None and len(arrays) > most):
-            raise OnnxError(f"{called(node)} has {len(arrays)} inputs")
-        kinds = {array.dtype for array in arrays}
-        if len(kinds - {np.dtype(np.object_)}) > 1:
-            raise OnnxError(f"{called(node)} has inputs of {', '.join(sorted(map(str, kinds)))}; expected one type")
-        shape = _broadcast(node, [array.shape for array in arrays])
-        for array in arrays:
-            allowance.take(node, array.shape, array.itemsize)
-        allowance.take(node, shape, arrays[0].itemsize)
-        if np.dtype(np.object_) in kinds:
-            arrays = [array.astype(np.object_) for array in arrays]  # Python's whole numbers, which know free sizes
-        return [np.asarray(compute(*arrays) if most == 1 else functools.reduce(compute, arrays))]
-
-    return operator
-
-
-def reduction(compute: Callable[..., Array]) -> Operator:
-    """An operator that makes one number of those along some axes."""
-
-    def operator(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
-        array = _array(node, given, 0)
-        axes = known_axes(node, given)
-        if not axes and integer(node, "noop_with_empty_axes", 0):
-            return [array]
-        found = tuple(axes_within(node, axes, array.ndim)) if axes else None
-        allowance.take(node, array.shape, array.itemsize)
-        result = compute(array, axis=found, keepdims=bool(integer(node, "keepdims", 1)))
-        return [np.asarray(result).astype(array.dtype, copy=False)]
-
-    return operator
-
-
-def divide(a: Array, b: Array) -> Array:
-    """Quotients; those of whole numbers without what is left of them, towards zero."""
-    if a.dtype.kind == "f":
-        return np.divide(a, b)
-    if a.dtype == np.object_:
-        return np.floor_divide(a, b)
-    if not np.all(b):
-        raise ZeroDivisionError("division of whole numbers by zero")
-    return (np.sign(a) * np.sign(b) * (abs(a) // abs(b))).astype(a.dtype) if a.dtype.kind == "i" else a // b
-
-
-def equal(a: Array, b: Array) -> Array:
-    """Where two are the same; a free size is none below 1, and else nobody knows."""
-    if a.dtype != np.object_:
-        return np.equal(a, b)
-
-    def same(one: object, other: object) -> bool:
-        if one == other:
-            return True
-        for free, size in ((one, other), (other, one)):
-            if isinstance(free, Free) and not (isinstance(size, int) and size < 1):
-                raise TypeError("a free size may be this number")
-        return False
-
-    return np.asarray(np.frompyfunc(same, 2, 1)(a, b), np.bool_)
-
-
-def _array(node: ForeignNode, given: Given, at: int) -> Array:
-    array = given[at] if at < len(given) else None
-    if array is None:
-        raise OnnxError(f"{called(node)} lacks its input {at + 1}")
-    return array
-
-
 def _numbers(node: ForeignNode, given: Given, at: int, what: str) -> list[int]:
-    array = _array(node, given, at)
+    array = given_array(node, given, at)
     if array.dtype == np.object_:
         raise TypeError(f"free sizes as {what}")
     return whole_numbers(node, array, what)
 
 
-def _broadcast(node: ForeignNode, shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    rank = max(map(len, shapes))
-    found = []
-    for at in range(-rank, 0):
-        sizes = {shape[at] for shape in shapes if len(shape) >= -at} - {1}
-        if len(sizes) > 1:
-            raise OnnxError(f"{called(node)}: shapes {', '.join(map(str, shapes))} do not fit together")
-        found.append(sizes.pop() if sizes else 1)
-    return tuple(found)
-
-
 OPERATORS: dict[str, Operator] = {
-    "Abs": elementwise(np.absolute, 1, 1),
-    "Add": elementwise(np.add, 2, 2),
-    "And": elementwise(np.logical_and, 2, 2),
+    **ARITHMETIC,
     "Cast": cast,
-    "Ceil": elementwise(np.ceil, 1, 1),
     "Concat": concat,
     "Constant": constant,
     "ConstantOfShape": constant_of_shape,
-    "Div": elementwise(divide, 2, 2),
-    "Equal": elementwise(equal, 2, 2),
-    "Exp": elementwise(np.exp, 1, 1),
     "Expand": expand,
     "Flatten": flatten,
-    "Floor": elementwise(np.floor, 1, 1),
     "Gather": gather,
-    "Greater": elementwise(np.greater, 2, 2),
-    "GreaterOrEqual": elementwise(np.greater_equal, 2, 2),
-    "Less": elementwise(np.less, 2, 2),
-    "LessOrEqual": elementwise(np.less_equal, 2, 2),
-    "Log": elementwise(np.log, 1, 1),
-    "Max": elementwise(np.maximum, 1, None),
-    "Min": elementwise(np.minimum, 1, None),
-    "Mul": elementwise(np.multiply, 2, 2),
-    "Neg": elementwise(np.negative, 1, 1),
-    "Not": elementwise(np.logical_not, 1, 1),
-    "Or": elementwise(np.logical_or, 2, 2),
     "Pad": pad,
     "Range": range_of,
-    "Reciprocal": elementwise(np.reciprocal, 1, 1),
-    "ReduceMax": reduction(np.max),
-    "ReduceMean": reduction(np.mean),
-    "ReduceMin": reduction(np.min),
-    "ReduceProd": reduction(np.prod),
-    "ReduceSum": reduction(np.sum),
     "Reshape": reshape,
     "Slice": slice_of,
     "Split": split,
-    "Sqrt": elementwise(np.sqrt, 1, 1),
     "Squeeze": squeeze,
-    "Sub": elementwise(np.subtract, 2, 2),
-    "Sum": elementwise(np.add, 1, None),
     "Tile": tile,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,

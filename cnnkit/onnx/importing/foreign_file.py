@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
 
 from cnnkit.errors import OnnxError
 from cnnkit.onnx.file_content import check_building
@@ -50,6 +50,8 @@ def graph_of(data: bytes, path: Path, files: DataFiles | None = None) -> Foreign
     opset = _opset(model, path)
     reader = _Reader(path, files)
     nodes = [reader.node(node) for node in model.graph.node]
+    for node in nodes:
+        _check_counts(path, node, opset)
     constants = reader.constants(model.graph)
     inputs = [reader.value(value, "input") for value in model.graph.input if _text(value.name, path) not in constants]
     outputs = [reader.value(value, "output") for value in model.graph.output]
@@ -152,6 +154,22 @@ def _opset(model: ModelProto, path: Path) -> int:
             "for one of them, or convert it with onnx.version_converter"
         )
     return opset
+
+
+def _check_counts(path: Path, node: ForeignNode, opset: int) -> None:
+    """Raise OnnxError for more or fewer inputs or outputs than the operator has, if ONNX has it."""
+    if not defs.has(node.operator, opset):
+        return
+    schema = defs.get_schema(node.operator, opset)
+    for what, count, least, most in (
+        ("inputs", len(node.inputs), schema.min_input, schema.max_input),
+        ("outputs", len(node.outputs), schema.min_output, schema.max_output),
+    ):
+        if not least <= count <= most:
+            raise OnnxError(
+                f"{path}: node {node.name!r:.100} ({node.operator}) has {count:,} {what}; expected "
+                f"{least if least == most else f'{least} to {most:,}'}"
+            )
 
 
 def _check_names(

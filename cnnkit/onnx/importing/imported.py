@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.network import Graph
@@ -24,7 +24,7 @@ from cnnkit.onnx.importing.preprocessing import take_preprocessing
 from cnnkit.onnx.importing.proof import Proof, in_advance, prove
 from cnnkit.onnx.importing.translation import translate
 from cnnkit.printable_text import printable
-from cnnkit.types import Shape
+from cnnkit.types import Shape, Task
 from cnnkit.user_folders import expanded
 
 DTYPES = ("float32", "uint8")
@@ -61,41 +61,38 @@ def import_file(
     try:
         end = own_end(original) if output is None else None
         chosen = cut(original, end.output if end else output)
-        made = network_of(original, chosen, labels)
+        folded = reduced(original, chosen)
+        plain = in_advance(original, folded)
+        model, graph = network_of(folded, chosen, labels, end.task if end else None)
     except CnnkitError as error:
         raise OnnxError(f"{path} cannot be imported: {error}") from error
-    if end:
-        made.model.task = end.task
-    is_last = bool(made.graph.transposed_inputs)
-    proof = prove(made.plain, chosen, made.model, path, is_last, made.graph.baked_batch)
+    proof = prove(plain, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
     origin = {
-        "digest": original.digest,
-        "producer": printable(original.producer)[:MOST_PRODUCER],
-        "opset": original.opset,
+        "digest": graph.digest,
+        "producer": printable(graph.producer)[:MOST_PRODUCER],
+        "opset": graph.opset,
         "output": printable(chosen)[:MOST_PRODUCER],
-        "channels_last": is_last,
+        "channels_last": bool(graph.transposed_inputs),
     }
-    return Imported(made.model, origin, proof)
+    return Imported(model, origin, proof)
 
 
-class Made(NamedTuple):
-    """A network, and what it was made of."""
+def reduced(original: ForeignGraph, chosen: str) -> ForeignGraph:
+    """The graph that gives one value, with all that is constant computed, and a free batch.
 
-    model: Graph
-    graph: ForeignGraph
-    """What the layers were translated from."""
-    plain: ForeignGraph
-    """The file's own operators, as a runtime can execute them."""
-
-
-def network_of(original: ForeignGraph, chosen: str, labels: Sequence[str] | None = None) -> Made:
-    """The network that gives a value of a graph.
-
-    original: what `cut` has left, which stays as it is but for its outputs. Raises OnnxError for what no layer does.
+    original: what `cut` has left, which stays as it is but for its outputs.
     """
     original.outputs = [ForeignValue(chosen, "float32", None)]
-    folded = fold_constants(free_batch(original))
-    plain = in_advance(original, folded)
+    return fold_constants(free_batch(original))
+
+
+def network_of(
+    folded: ForeignGraph, chosen: str, labels: Sequence[str] | None = None, task: Task | None = None
+) -> tuple[Graph, ForeignGraph]:
+    """The network that gives a value of a reduced graph, and the graph that it was translated from.
+
+    task: what it predicts; what its end says if None. Raises OnnxError for what no layer does.
+    """
     graph = folded if is_own(folded) else channels_first(folded)
     entrance = _entrance(graph)
     preprocessing = take_preprocessing(graph)
@@ -123,10 +120,10 @@ def network_of(original: ForeignGraph, chosen: str, labels: Sequence[str] | None
         labels=_labels(graph.metadata) if labels is None else labels,
         limit=draft.limit,
     )
-    model.task = task_of(model)
+    model.task = task or task_of(model)
     model.load_state(draft.arrays())
     model.check_cost(graph.baked_batch or 1)
-    return Made(model, graph, plain)
+    return model, graph
 
 
 def _entrance(graph: ForeignGraph) -> ForeignValue:

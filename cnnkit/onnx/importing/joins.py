@@ -73,6 +73,13 @@ def negative(step: Step) -> Value:
     return affine(step, step.value(), scale=MINUS)
 
 
+@translates("Abs")
+def absolute(step: Step) -> Value:
+    """The larger one of a value and its negative."""
+    x = step.value()
+    return step.add(Maximum(), x, affine(step, x, scale=MINUS))
+
+
 @translates("Sum", "Mean", "Max", "Min")
 def many(step: Step) -> Value:
     """A join of all inputs; a bound where one of two is a number."""

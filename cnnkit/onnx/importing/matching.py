@@ -84,11 +84,15 @@ class Matching:
         found = self.ratio(value, factors)
         return found is not None and math.isclose(found, number, rel_tol=1e-3)
 
-    def factors(self, value: str, deep: int = DEEP) -> list[str]:
-        """All values that a product is made of, and the product itself."""
-        node = self.maker(value, "Mul", "Div") if deep else None
-        parts = [] if node is None else node.inputs[: 2 if node.operator == "Mul" else 1]
-        return [value, *(one for part in parts for one in self.factors(part, deep - 1))]
+    def factors(self, value: str) -> list[str]:
+        """All values that a product is made of, each once, and the product itself."""
+        found, reached = dict.fromkeys([value]), [value]
+        for _ in range(DEEP):
+            makers = filter(None, (self.maker(one, "Mul", "Div") for one in reached))
+            parts = [one for node in makers for one in node.inputs[: 2 if node.operator == "Mul" else 1]]
+            reached = [one for one in dict.fromkeys(parts) if one not in found]
+            found |= dict.fromkeys(reached)
+        return list(found)
 
     def is_power(self, value: str, base: str, exponent: int) -> bool:
         """Whether a value is the square or the cube of another, as a power or as products."""

@@ -139,6 +139,9 @@ class Step:
             owner, dot, _ = given.rpartition(".")
             if dot and given in self._graph.constants and not GENERIC.match(owner):
                 return owner.removesuffix(".node")  # which an export of cnnkit adds to a name that it uses itself
+        first = self.node.outputs[0]
+        if self.node.name == f"{self.node.operator} of {first}":  # it has no name in the file
+            return first
         return re.sub(r"^/?(node_)?", "", self.node.name)
 
     def _wrong(self, name: str, value: object, expected: str) -> OnnxError:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from onnx import ModelProto, TensorProto, defs
+from onnx import ModelProto, TensorProto, defs, numpy_helper
 
 from cnnkit.onnx.importing.foreign_file import OPSETS
 from cnnkit.types import Array
@@ -85,3 +85,12 @@ def of_plain_numbers(case: Case) -> bool:
     """Whether all inputs and outputs are of types that NumPy itself computes with."""
     values = (*case.model.graph.input, *case.model.graph.output)
     return all(value.type.tensor_type.elem_type in KINDS for value in values)
+
+
+def with_constants(case: Case, first: int) -> ModelProto:
+    """The model of a case, with its inputs from `first` on as initializers."""
+    proto = ModelProto()
+    proto.CopyFrom(case.model)
+    for value, array in list(zip(proto.graph.input, case.inputs, strict=False))[first:]:
+        proto.graph.initializer.append(numpy_helper.from_array(array, value.name))
+    return proto

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hostile_imports  # type: ignore[import-not-found]  # beside this file
+import foreign_models  # type: ignore[import-not-found]  # beside this file
+import hostile_imports  # type: ignore[import-not-found]  # likewise
+import mutants  # type: ignore[import-not-found]  # likewise
 import numpy as np
 import pytest
 
@@ -24,7 +26,9 @@ from cnnkit.onnx.runtimes import OnnxRuntime, is_installed
 
 CHILD = Path(__file__).with_name("importing_child.py")
 SECONDS = 10.0
-"""Most that one file may take."""
+"""Most that one file may take of a processor."""
+LATE = 120.0
+"""Seconds after which a process is killed, however busy the machine is."""
 MEMORY = 400 * 2**20
 """Most that the process may take for all files; it has 60 MiB before it reads the first one."""
 LINE = 20_000
@@ -33,14 +37,14 @@ needs_onnxruntime = pytest.mark.skipif(not is_installed(OnnxRuntime), reason="on
 
 FOLDED = "cannot be imported: node '{}' .* bytes to be computed in advance, where .* are left; expected no more of a"
 LAYER = r"cannot be imported: 1 operator of the file cannot be written with layers:\n  {}, 1 x \({}\): "
-AXIS = r"cannot be imported: node '{}' \({}\) gives an axis of [-0-9,]*; expected 0 to 1,099,511,627,776"
+AXIS = r"cannot be imported: node '{}' \({}\) gives an axis of [-0-9,]*; expected 0 to 2,147,483,648"
 OUTCOMES = {
     "padding_of_terabytes": AXIS.format("evil", "Pad"),
     "padding_that_overflows": AXIS.format("evil", "Pad"),
     "resized_to_terabytes": AXIS.format("node_f", "Reshape"),
     "resized_to_infinity": "scales by inf; expected more than 0",
     "resized_to_sizes": r"node 'evil' \(Resize\) gives an axis of ",
-    "expanded_to_terabytes": LAYER.format("Expand", "evil"),
+    "expanded_to_terabytes": AXIS.format("evil", "Expand"),
     "constant_of_terabytes": FOLDED.format("node_large"),
     "tiled_to_terabytes": FOLDED.format("node_large"),
     "range_of_terabytes": FOLDED.format("node_large"),
@@ -53,18 +57,18 @@ OUTCOMES = {
     "no_groups": "groups must be a whole number, 1 or above, got 0",
     "groups_beyond_everything": "filters must be a multiple of groups, got 2 filters in 4611686018427387904 groups",
     "pads_beyond_everything": AXIS.format("node_c", "Conv"),
-    "pads_of_gigabytes": f"{LAYER.format('Gemm', 'node_g')}.* it asks for 20,001,200,018 numbers",
+    "pads_of_gigabytes": AXIS.format("node_f", "Reshape"),
     "dilations_beyond_everything": f"{LAYER.format('Conv', 'node_c')}.* larger than its input of 8 x 8",
     "kernel_of_zero": r"node 'node_m' \(MaxPool\) has a kernel of \[0, 0\]; expected at least 1",
     "kernel_beyond_everything": AXIS.format("node_f", "Reshape"),
     "kernel_without_numbers": "filters must be a whole number, 1 or above, got 0",
     "weights_without_data": r"tensor 'matrix' has 216 bytes for shape \(1099511627776, 3\); expected 3298534883328",
-    "input_of_terabytes": AXIS.format("node_f", "Reshape"),
+    "input_of_terabytes": AXIS.format("node_c", "Conv"),
     "input_without_sizes": "its input x has the shape unknown, and a network takes samples of one fixed shape",
     "input_of_a_million_axes": r"Conv, 1 x \(node_c\): it has weights of shape \(2, 1, 3, 3\) for samples of shape",
     "output_that_is_the_input": "nothing computes the output 'x'",
     "output_that_is_a_weight": "nothing computes the output 'kernel'",
-    "doubled_again_and_again": AXIS.format("node_twice40", "Concat"),
+    "doubled_again_and_again": AXIS.format("node_twice[0-9]*", "Concat"),
     "squared_again_and_again": "imported: ",
     "nodes_without_end": "30,001 operators are to be translated; expected at most 10,000",
     "operators_without_end": "5,000 operators of the file cannot be written with layers:\n",
@@ -74,7 +78,7 @@ OUTCOMES = {
     "axes_beyond_everything": "axis 4611686018427387904 of a value with 4 axes; expected -4 to 3",
     "axes_twice": r"\[0, 1, 1, 1\] is no order of 4 axes",
     "slice_in_steps_of_zero": r"node 'evil' \(Slice\) goes in steps of 0",
-    "slice_without_ends": r"node 'evil' \(Slice\) lacks its input 3",
+    "slice_without_ends": r"node 'evil' \(Slice\) has 2 inputs; expected 3 to 5",
     "split_into_thousands": "nothing in it computes anything",
     "split_of_negative_sizes": r"cannot split an axis of 8 into \[-5, 13\] for 2 outputs",
     "places_beyond_everything": f"{LAYER.format('Gather', 'evil')}it takes places that are not evenly spaced",
@@ -90,12 +94,12 @@ OUTCOMES = {
     "exponent_of_nothing": f"{LAYER.format('Pow', 'evil')}layers have the exponents 1, 2 and 3 alone",
     "bounds_that_are_no_numbers": "min must be a finite number, got nan",
     "bounds_without_numbers": f"{LAYER.format('Clip', 'evil')}it has 0 numbers as min; Clip has one",
-    "samples_without_end": "it takes 2,147,483,648 samples at once, which a proof would have to run; expected",
+    "samples_without_end": "it takes 2,147,483,648 samples at once, which a proof would have to run",
     "sequence_attribute": "attribute 'tp' of node 'node_c' is of type 13; expected numbers, texts or a tensor",
     "name_that_steers_the_terminal": r"\\x1b\[2Jxxx",
     "labels_that_steer_the_terminal": "imported: ",
     "image_decoder": "it takes 0 inputs",
-    "data_elsewhere": "tensor 'kernel' keeps its data in another file, '/etc/passwd'; expected the name of a",
+    "data_elsewhere": "tensor 'kernel' keeps its data in another file, '/etc/passwd'; expected the name of a file",
     "data_of_negative_length": "tensor 'kernel' keeps its data in another file with length '-72'; expected a number of",
     "data_in_the_model_itself": "imported: ",
 }
@@ -109,7 +113,7 @@ class Importer:
         self._process: subprocess.Popen[str] | None = None
 
     def take(self, data: bytes) -> dict[str, Any]:
-        """What becomes of a file; the process is killed when it takes three times as long as it may."""
+        """What becomes of a file; the process is killed when it gives no answer."""
         (self._folder / "model.onnx").write_bytes(data)
         if self._process is None:
             self._process = subprocess.Popen(
@@ -120,7 +124,7 @@ class Importer:
             )
             self._write(json.dumps([str(Path.cwd()), *filter(None, sys.path)]))
         self._write("model.onnx")
-        timer = threading.Timer(3 * SECONDS, self._process.kill)
+        timer = threading.Timer(LATE, self._process.kill)
         timer.start()
         reply = self._process.stdout.readline() if self._process.stdout else ""
         timer.cancel()
@@ -151,10 +155,10 @@ def importer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Importer]:
     found.close()
 
 
-def check(reply: dict[str, Any]) -> str:
-    """The outcome of a file, which has harmed nobody."""
+def check(reply: dict[str, Any], *answers: str) -> str:
+    """The outcome of a file, which has harmed nobody; answers: how it may begin, too."""
     outcome = str(reply["outcome"])
-    assert outcome.startswith(("refused: ", "imported: ")), outcome
+    assert outcome.startswith(("refused: ", "imported: ", *answers)), outcome
     assert not re.search("was killed by|did not end|exit code|unreadable reply", outcome), outcome
     assert "\x1b" not in outcome
     assert len(outcome) < LINE
@@ -177,8 +181,9 @@ def test_every_hostile_file_is_refused_by_name_or_does_no_harm(importer: Importe
 
 
 @needs_onnxruntime
-def test_the_file_without_a_change_is_imported(importer: Importer) -> None:
-    assert check(importer.take(hostile_imports.base().SerializeToString())).startswith("imported: ")
+def test_files_without_a_change_are_imported(importer: Importer) -> None:
+    for made in (foreign_models.plain_export(), foreign_models.own_export()):
+        assert check(importer.take(made.SerializeToString())).startswith("imported: ")
 
 
 def test_positive_controls_harm_is_seen(tmp_path: Path) -> None:
@@ -203,14 +208,17 @@ SEEDS = [
 @needs_onnxruntime
 @pytest.mark.parametrize(("seed", "count"), SEEDS)
 def test_mutants_do_no_harm(importer: Importer, seed: int, count: int) -> None:
-    rng, data = np.random.default_rng(seed), hostile_imports.base().SerializeToString()
+    made = foreign_models.own_export() if seed % 2 else foreign_models.plain_export()
+    rng, data = np.random.default_rng(seed), made.SerializeToString()
+    lies = ("CheckError: ",) if seed % 2 else ()  # the description of a layer of cnnkit that its nodes do not have
     outcomes: Counter[str] = Counter()
     for at in range(count):
-        damage = hostile_imports.damaged_meaning if at % 2 else hostile_imports.damaged_bytes
+        damage = mutants.damaged_meaning if at % 2 else mutants.damaged_bytes
         mutant = damage(data, rng)
         try:
-            outcomes[check(importer.take(mutant)).partition(":")[0]] += 1
+            outcomes[check(importer.take(mutant), *lies).partition(":")[0]] += 1
         except AssertionError as error:
             error.add_note(f"mutant {at} of seed {seed}")
             raise
     assert count / 2 < outcomes["refused"] < count
+    assert outcomes["CheckError"] < count / 10
