@@ -33,8 +33,8 @@ def stranger(expression: str, shape: tuple[int, ...], path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "expression",
-    ["GELU()", "SiLU()", "HardSwish()", "ChannelShuffle(2)", "Conv2D(3, 3, padding=1)", "PReLU(4)", "ELU()",
-     "PixelShuffle(2)", "BatchNorm2D()", "Upsample2D(2)"],
+    ["GELU()", "SiLU()", "Softsign()", "HardSwish()", "ChannelShuffle(2)", "Conv2D(3, 3, padding=1)", "PReLU(4)",
+     "ELU()", "PixelShuffle(2)", "BatchNorm2D()", "Upsample2D(2)"],
 )  # fmt: skip
 def test_what_stands_for_a_layer_becomes_it(expression: str, tmp_path: Path) -> None:
     layers = layers_of(stranger(expression, (4, 6, 6), tmp_path / "a.onnx"))
