@@ -45,7 +45,7 @@ def with_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_plugins_are_listed_with_what_they_bring(cli: Any, with_plugins: None) -> None:
     result = cli("plugins", "list")
     assert result.code == 0
-    assert "cnnkit-backwards 0.1 (cnnkit_backwards)\n  layer        Backwards\n" in result.out
+    assert "cnnkit-backwards 0.1 (cnnkit_backwards): ready\n  layer        Backwards\n" in result.out
     assert "  problem: importing cnnkit_broken failed: SystemExit: 7\n" in result.out
     entries = {entry["distribution"]: entry for entry in cli("plugins", "list", "--json").document}
     assert "Conv2D" in entries["cnnkit"]["components"]["layer"]
