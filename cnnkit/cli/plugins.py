@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnkit.cli import plugins_check
 from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
 from cnnkit.printable_text import on_one_line
@@ -19,6 +20,8 @@ INDENT = 13
 """Columns of a kind, and the blank after it."""
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, check and begin plugins.")
+
+app.command()(plugins_check.check)
 
 
 @app.callback()
