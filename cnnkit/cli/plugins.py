@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnkit.cli import plugins_check
+from cnnkit.cli import plugins_check, plugins_new
 from cnnkit.cli.options import Debug, Json
 from cnnkit.cli.output import say, say_json
 from cnnkit.printable_text import on_one_line
@@ -21,6 +21,7 @@ INDENT = 13
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, check and begin plugins.")
 
+app.command()(plugins_new.new)
 app.command()(plugins_check.check)
 
 

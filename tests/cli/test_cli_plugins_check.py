@@ -19,7 +19,7 @@ def test_the_command_prints_verdicts_and_writes_a_page(
     good = cli("plugins", "check", "cnnkit-cases", "--report", "page.md", "--speed")
     assert good.code == 0
     lines = [line.split() for line in good.out.splitlines()]
-    assert "Straight() on (3, 8, 7) layer gradient expected failure it is climbed, not descended".split() in lines
+    assert any(" ".join(line).endswith("gradient expected failure it is climbed, not descended") for line in lines)
     summary = "cnnkit-cases: 23 checks passed, 0 failed, 1 expected failure, with cnnkit 0.1.0"
     assert good.out.endswith(f" times as long as Conv2D(3, 3, padding=1)\n{summary}\n")
     page = (tmp_path / "page.md").read_text()

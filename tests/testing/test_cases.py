@@ -164,7 +164,7 @@ class Signs(Initializer):
     """Signs of one size."""
 
     def values(self, weights: Any, rng: np.random.Generator) -> Array:
-        return 0.1 * rng.choice([-1.0, 1.0], weights.shape)
+        return np.asarray(0.1 * rng.choice([-1.0, 1.0], weights.shape))
 
 
 class Central(GradientMethod):
@@ -194,7 +194,7 @@ def test_what_keeps_its_contract_passes() -> None:
 
 class Global(Signs):
     def values(self, weights: Any, rng: np.random.Generator) -> Array:
-        return np.random.normal(size=weights.shape)
+        return np.asarray(np.random.normal(size=weights.shape))
 
 
 class Kept(Signs):
