@@ -13,6 +13,8 @@ from cnnkit.components.known_plugins import FILE, known_distribution, known_plug
 from cnnkit.errors import ComponentError
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
+PAGE = PLUGINS.parent / "docs" / "guide-plugins.md"
+HEAD = "| distribution | what it is for | components |\n|---|---|---|\n"
 FOLDERS = sorted(path.parent.name for path in PLUGINS.glob("*/pyproject.toml"))
 
 
@@ -59,3 +61,20 @@ def test_a_message_says_what_to_install() -> None:
     assert "SPSA comes with cnnkit-finite-difference; from cnnkit's source, run: pip install ./plug" in str(
         caught.value
     )
+
+
+def table() -> str:
+    """The table of the page."""
+    names = {name: ", ".join(f"`{each}`" for each in sorted(one.components)) for name, one in known_plugins().items()}
+    return "".join(f"| `{name}` | {one.about} | {names[name]} |\n" for name, one in sorted(known_plugins().items()))
+
+
+def test_the_page_has_them_as_a_table() -> None:
+    text = PAGE.read_text("utf-8")
+    assert HEAD in text
+    assert text.partition(HEAD)[2] == table(), f"run python {Path(__file__).relative_to(PLUGINS.parent)}"
+
+
+if __name__ == "__main__":
+    before = PAGE.read_text("utf-8").partition(HEAD)[0]
+    PAGE.write_text(f"{before}{HEAD}{table()}", "utf-8")
