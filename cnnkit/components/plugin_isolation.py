@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, cast
 
@@ -233,23 +233,25 @@ def report(given: dict[str, Any]) -> NoReturn:
     entry = importlib.metadata.EntryPoint("plugin", given["value"], hookspecs.NAMESPACE)
     try:
         loaded = hook_calls.load(Plugin(given["distribution"], given["version"], given["value"], entry.load))
-        loaded.problems[""] += _threads_left()
+        loaded.problems[""] += _threads_left("when it is imported")
         kinds = [kind for kind in given["kinds"] if kind in loaded.hooks]
         tell(imported=loaded.imported, problems=loaded.problems[""], kinds=kinds)
         for kind in kinds:
+            before = set(threading.enumerate())
             names = list(loaded.ask(kind))
-            tell(names=names, problems=loaded.problems[kind])
+            tell(names=names, problems=loaded.problems[kind] + _threads_left(f"in {KINDS[kind][0]}()", before))
     finally:
         os._exit(1 if sys.exc_info()[0] else 0)  # what the plugin has left to do at the end of a process is not wanted
 
 
-def _threads_left() -> list[str]:
-    """What is wrong with threads that the import has started: a process ends only after those that are no daemons."""
-    others = [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+def _threads_left(when: str, before: Container[threading.Thread] = ()) -> list[str]:
+    """What is wrong with threads that a plugin has started: a process ends only after those that are no daemons."""
+    others = (one for one in threading.enumerate() if one is not threading.main_thread() and one not in before)
     return [
-        f"it starts the thread {cut(one.name)!r} when it is imported, and no process ends before that does: "
-        "make it a daemon, or start it where it is needed"
+        f"it starts the thread {cut(one.name)!r} {when}, and no process ends before that does: make it a daemon, or "
+        "start it where it is needed"
         for one in others
+        if not one.daemon
     ]
 
 

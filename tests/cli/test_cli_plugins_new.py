@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cnnkit.new_plugin import KINDS
+
 
 def test_a_plugin_is_begun_in_a_new_folder(cli: Any, tmp_path: Path) -> None:
     result = cli("plugins", "new", "cnnkit-glow", "--kind", "loss")
@@ -31,3 +33,8 @@ def test_what_is_missing_is_said(cli: Any) -> None:
     assert wrong.err.startswith(
         "error: --from: expected a file and a class, such as notebook.py:MyLayer, got 'notebook"
     )
+
+
+def test_the_help_names_every_kind(cli: Any) -> None:
+    said = " ".join(cli("plugins", "new", "--help").out.replace("\n", " ").split())
+    assert f"{', '.join(list(KINDS)[:-1])} or {list(KINDS)[-1]}" in said

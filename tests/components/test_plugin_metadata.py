@@ -14,6 +14,7 @@ from cnnkit import Registry, Sequential, load_model
 from cnnkit.components import Catalog, Plugin, installed_catalog, installed_plugins
 from cnnkit.components.plugin_metadata import missing_requirements, of_distribution
 from cnnkit.errors import ComponentError, ConfigError, RegistryError
+from cnnkit.registry.trust import Trust, build
 
 LAYERS = """
 from cnnkit import Layer, hookimpl
@@ -158,6 +159,12 @@ def test_an_old_model_finds_a_plugin_under_its_new_name(
     installed_catalog.cache_clear()
     x = np.ones((1, 1, 2, 2), np.float32)
     np.testing.assert_array_equal(load_model(version.ref, registry.path).outputs(x), model.outputs(x))
+    manifest = registry.read(version.ref).manifest
+    distrusted: list[Trust] = [frozenset(), frozenset({"kept-old"})]
+    for trust in distrusted:
+        with pytest.raises(RegistryError, match=r"^Kept comes from kept-new: if you trust it, add --trust kept-new$"):
+            build("layer", "kept-old:Kept()", manifest, trust)
+    assert type(build("layer", "kept-old:Kept()", manifest, frozenset({"kept-new"}))).__name__ == "Kept"
     monkeypatch.setenv("CNNKIT_NO_PLUGINS", "1")
     installed_catalog.cache_clear()
     with pytest.raises(RegistryError, match="names a plugin that is blocked: CNNKIT_NO_PLUGINS is set"):

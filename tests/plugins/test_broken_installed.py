@@ -75,13 +75,18 @@ BROKEN = {
         f"{LAYER.format(name='Threaded')}",
         "it starts the thread 'idle' when it is imported, and no process ends before that does",
     ),
+    "hook-leaves-a-thread": (
+        f"{HOOK}cnnkit_layers():\n    import threading, time\n"
+        "    threading.Thread(target=time.sleep, args=(600,), name='idle').start()\n    return []",
+        "it starts the thread 'idle' in cnnkit_layers(), and no process ends before that does",
+    ),
     "other-api": (LAYER.format(name="Later"), "it is for version 2 of the plugin API, and this cnnkit has version 1"),
     "built-in-name": (LAYER.format(name="Dense"), "cnnkit itself has a layer Dense too: write cnnkit-built-in-name:De"),
     "shared-name": (LAYER.format(name="Good"), "cnnkit-good has a layer Good too: write cnnkit-shared-name:Good for t"),
 }
 """Module of each broken plugin, None if there is none, and what must be said of it."""
 YIELDING = LAYER.format(name="Yielded").replace("return [Yielded]", "yield Yielded")
-BUSY = "import time\nuntil = time.process_time() + {}\nwhile time.process_time() < until: pass\n"
+BUSY = "import time\nuntil = time.monotonic() + {}\nwhile time.monotonic() < until: pass\n"
 ODD = {
     "prints": (
         "import os\nprint('printed')\nos.write(1, b'written')\n"
