@@ -23,6 +23,7 @@ from cnnkit.cli.options import (
     Quiet,
     RegistryFolder,
     Seed,
+    StrictPlugins,
     Workers,
     expanded_path,
 )
@@ -119,6 +120,7 @@ def train(
     start: From = None,
     _quiet: Quiet = False,
     as_json: Json = False,
+    _strict: StrictPlugins = False,
     _debug: Debug = False,
 ) -> None:
     """Train a recipe and register the model.

@@ -17,6 +17,7 @@ from cnnkit.cli.options import (
     Reference,
     RegistryFolder,
     RuntimeChoice,
+    StrictPlugins,
     TrustChoice,
     check_order,
     expanded_path,
@@ -34,6 +35,7 @@ def validate(
     data_dir: DataFolder = None,
     _quiet: Quiet = False,
     as_json: Json = False,
+    _strict: StrictPlugins = False,
     _debug: Debug = False,
 ) -> None:
     """Compare an ONNX file with a model.

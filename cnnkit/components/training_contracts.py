@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from cnnkit.components.contracts import Component
-from cnnkit.components.declared import Exemplified
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array, Scope, Shape, TrainingStep
 
 
-class Optimizer(Exemplified, Component):
+class Optimizer(Component):
     """The rule that moves the parameters.
 
     By default it moves each number by itself, and works on flat vectors of them.
@@ -65,7 +64,7 @@ class GradientMethod(Component):
         raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
 
-class Schedule(Exemplified, Component):
+class Schedule(Component):
     """How the learning rate changes during training."""
 
     kind = "schedule"

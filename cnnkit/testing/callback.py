@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components import Callback, Component, installed_catalog
 from cnnkit.errors import CheckError, CnnkitError
 from cnnkit.network import Sequential
-from cnnkit.testing.comparing import check_expression, equal, named, run_checks, same_bits
+from cnnkit.testing.comparing import Suite, check_expression, equal, named, run_all, same_bits
 from cnnkit.testing.state import changes, global_generators, reached, snapshot
 from cnnkit.types import Array, TrainingStep
 
@@ -38,8 +38,12 @@ def check_callback(callback: Callback | str, quantities: Mapping[str, bool] = QU
     Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
     ComponentError or ConfigError for an expression that does not describe a callback.
     """
-    component = cast("Callback", installed_catalog().build("callback", callback))
-    run_checks(named(component), CHECKS, component, quantities)
+    run_all([suite(cast("Callback", installed_catalog().build("callback", callback)), quantities)])
+
+
+def suite(callback: Callback, quantities: Mapping[str, bool] = QUANTITIES) -> Suite:
+    """All of its checks."""
+    return Suite(named(callback), callback, CHECKS, (callback, quantities))
 
 
 def histories(quantities: Mapping[str, bool]) -> list[History]:
