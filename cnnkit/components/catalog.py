@@ -18,11 +18,26 @@ from cnnkit.errors import CnnkitError, ComponentError, ConfigError
 from cnnkit.wording import did_you_mean
 
 KNOWN_ELSEWHERE = {
+    "Adan": "cnnkit-few-epochs",
+    "BreastCancer": "cnnkit-sklearn",
+    "ConvMixer": "cnnkit-convmixer",
+    "Diabetes": "cnnkit-sklearn",
     "Elastic": "cnnkit-elastic",
     "FiniteDifference": "cnnkit-finite-difference",
+    "GeneralizedCrossEntropy": "cnnkit-noisy-labels",
     "HadamardDense": "cnnkit-walsh",
+    "Iris": "cnnkit-sklearn",
     "LoopConv2D": "cnnkit-finite-difference",
+    "MLflow": "cnnkit-mlflow",
+    "OptunaPruning": "cnnkit-optuna",
+    "REX": "cnnkit-few-epochs",
     "SPSA": "cnnkit-finite-difference",
+    "SampleWeighted": "cnnkit-sklearn",
+    "SklearnScore": "cnnkit-sklearn",
+    "SymmetricCrossEntropy": "cnnkit-noisy-labels",
+    "TensorBoard": "cnnkit-tensorboard",
+    "Wine": "cnnkit-sklearn",
+    "ZerO": "cnnkit-walsh",
 }
 """Names of components that a distribution of ours provides, for the hint what to install."""
 CALLED = {

@@ -20,7 +20,7 @@ dataset = "Digits()"
 [train]
 optimizer = "Adam(0.01)"
 schedule = "OneCycle()"
-epochs = 6
+epochs = 15
 batch_size = 64
 """
 
