@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -148,7 +147,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             batch_size=self.batch_size,
             augmentations=self.augmentations,
             seed=(self._seed + self.n_iter_) % MOST_SEEDS,
-            workers=effective_n_jobs(self.n_jobs),
+            workers={None: 1, -1: None}.get(self.n_jobs, self.n_jobs),  # None: all cores, as cnnkit says it
             progress=bool(self.verbose),
         )
         validation = None

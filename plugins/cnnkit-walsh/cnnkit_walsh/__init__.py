@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -183,10 +184,11 @@ class ZerO(Initializer):
         if rows > columns:
             n = _length(rows, columns)
             matrix = hadamard_transform(np.eye(n, columns))[:rows] * np.sqrt(2 / n)
-        values = np.zeros(weights.shape)
-        middle = tuple(length // 2 for length in weights.shape[2:])
-        values[:, :, *middle] = np.tile(matrix, (weights.groups, 1))
-        return values
+        kernel = weights.shape[2:]
+        values = np.zeros((*weights.shape[:2], math.prod(kernel)))
+        middle = np.ravel_multi_index([length // 2 for length in kernel], kernel) if kernel else 0
+        values[:, :, middle] = np.tile(matrix, (weights.groups, 1))
+        return values.reshape(weights.shape)
 
 
 @hookimpl
