@@ -95,8 +95,7 @@ def train(
         trainer.kernels = recipe.train.kernels or "numpy"
     if checkpoints and checkpoints.recipe is None:
         checkpoints.recipe = recipe.to_dict()
-    run = trainer.fit(model, data, stop=stop, checkpoints=checkpoints)
-    return dataclasses.replace(run, recipe=recipe.to_dict())
+    return trainer.fit(model, data, stop=stop, checkpoints=checkpoints, recipe=recipe.to_dict())
 
 
 def load_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -126,3 +127,10 @@ class Callback(Component):
         so far.
         """
         return ""
+
+    def after_training(self, run: Any) -> None:
+        """Look at the whole training, when its model is measured on the test samples; nothing comes after it.
+
+        run: the `cnnkit.Run`, with model, history, metrics and recipe; None for a training that failed, also before its
+        `start`. What is raised here is told, and loses nothing of the training.
+        """
