@@ -61,8 +61,9 @@ def check_export(architecture: Architecture, in_shape: Shape) -> None:
 
     model, x = _model(architecture, in_shape), _inputs(in_shape)
     exported = to_onnx(model).SerializeToString()
-    found = ReferenceEvaluator().run(exported, {"input": x})[output_names(model)[0]]
-    expected = compared_outputs(model, x)
+    names = output_names(model)
+    found = ReferenceEvaluator().run(exported, {"input": x})[names[0]]
+    expected = compared_outputs(model, x, names)
     size = max(1.0, float(np.abs(expected).max()))
     if found.shape != expected.shape or not np.allclose(found, expected, 10 * RELATIVE, 10 * ABSOLUTE * size):
         raise CheckError(f"the exported network differs by up to {np.abs(found - expected).max():.1e}")
