@@ -135,6 +135,8 @@ class _Folding:
         for name, array in zip(node.outputs, arrays, strict=True):
             if array.dtype == np.object_ and all(isinstance(one, int) for one in array.ravel()):
                 array = array.astype(np.int64)
+            if array.dtype == np.object_ and not all(isinstance(one, int | Free | None) for one in array.ravel()):
+                raise OnnxError(f"{called(node)} mixes sizes with other numbers; expected whole numbers")
             self._values[name] = array
             self._sizes[name] = array.shape
 

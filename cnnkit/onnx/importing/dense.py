@@ -8,7 +8,7 @@ from cnnkit.layers import Dense
 from cnnkit.onnx.importing.convolutions import pointwise
 from cnnkit.onnx.importing.draft import UntranslatableError, Value, as_float32
 from cnnkit.onnx.importing.operators import translates
-from cnnkit.onnx.importing.step import Step
+from cnnkit.onnx.importing.step import Step, spread
 
 
 @translates("Gemm")
@@ -26,7 +26,7 @@ def gemm(step: Step) -> Value:
         bias = step.weights(2)
         if bias.ndim == 2 and len(bias) > 1:
             raise UntranslatableError(f"it adds a constant of shape {bias.shape}, another one to each sample")
-        bias = np.broadcast_to(bias.reshape(-1), len(weight))
+        bias = spread(bias.reshape(-1), (len(weight),))
         arrays["bias"] = as_float32(bias if beta == 1 else bias * np.float32(beta))
     return step.add(Dense(len(weight), "bias" in arrays), x, **arrays)
 

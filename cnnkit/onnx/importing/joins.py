@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -137,9 +136,10 @@ def _fitting(step: Step, x: Value, place: int) -> Array:
 def _join(step: Step, join: Merge, before: Callable[[Value], Value] = lambda value: value) -> Value:
     """The join of all inputs, with as many pixels in each; before: what each goes through."""
     values = same_order(step, [before(step.value(place)) for place in range(len(step.node.inputs))])
-    if len({len(value.shape) for value in values}) > 1:
+    shapes = [value.shape for value in values]
+    if len(set(map(len, shapes))) > 1 or any(len({*lengths} - {1}) > 1 for lengths in zip(*shapes, strict=False)):
         raise UntranslatableError(f"it joins samples of shapes {', '.join(str(value.axes) for value in values)}")
-    shape = functools.reduce(lambda a, b: np.broadcast_shapes(a, b), (value.shape for value in values))
+    shape = np.broadcast_shapes(*shapes)
     if not isinstance(join, Multiply):
         values = [_as_large(step, value, shape) for value in values]
     return step.add(join, *values)

@@ -16,7 +16,7 @@ from cnnkit.layers import (
 from cnnkit.onnx.importing.draft import UntranslatableError, Value
 from cnnkit.onnx.importing.operators import translates
 from cnnkit.onnx.importing.patterns import LAYER_NORM
-from cnnkit.onnx.importing.step import Step, decimal
+from cnnkit.onnx.importing.step import Step, decimal, spread
 
 MOMENTUM = 0.9
 """ONNX's default: what the old statistics count for."""
@@ -53,7 +53,7 @@ def group_norm(step: Step) -> Value:
     """GroupNorm; before opset 21 a scale belonged to a whole group."""
     x, groups = step.x(), step.integer("num_groups", 0)
     gamma, beta = step.weights(1), step.weights(2)
-    if len(gamma) == groups != x.shape[0]:
+    if 0 < len(gamma) == groups != x.shape[0]:
         gamma, beta = (np.repeat(values, x.shape[0] // groups) for values in (gamma, beta))
     return step.add(GroupNorm(groups, step.number("epsilon", 1e-5)), x, gamma=gamma, beta=beta)
 
@@ -70,7 +70,7 @@ def layer_norm(step: Step) -> Value:
     epsilon = step.number("epsilon", 1e-5)
     if first == count:
         x = step.with_channels(x, first)
-        gamma, beta = (np.broadcast_to(values.reshape(-1), x.shape[0]) for values in (gamma, beta))
+        gamma, beta = (spread(values.reshape(-1), x.shape[:1]) for values in (gamma, beta))
         axes = "all" if count == 1 else "channels"
         return step.add(LayerNorm(axes, epsilon), x, gamma=gamma, beta=beta)
     if first != 1:
@@ -78,7 +78,7 @@ def layer_norm(step: Step) -> Value:
             f"it works along the axes from {first} to {count}; LayerNorm along all, or the channels"
         )
     x = step.x()
-    gamma, beta = (np.broadcast_to(values, x.shape) for values in (gamma, beta))
+    gamma, beta = (spread(values, x.shape) for values in (gamma, beta))
     return step.add(LayerNorm("all", epsilon), x, gamma=gamma, beta=beta)
 
 
@@ -86,7 +86,7 @@ def layer_norm(step: Step) -> Value:
 def layer_norm_along(step: Step) -> Value:
     """LayerNorm along one axis, which are its channels."""
     x = step.with_channels(step.value(), step.integer("axis", -1))
-    gamma, beta = (np.broadcast_to(step.weights(place).reshape(-1), x.shape[0]) for place in (1, 2))
+    gamma, beta = (spread(step.weights(place).reshape(-1), x.shape[:1]) for place in (1, 2))
     return step.add(
         LayerNorm("all" if len(x.shape) == 1 else "channels", step.number("epsilon", 1e-5)), x, gamma=gamma, beta=beta
     )

@@ -93,14 +93,6 @@ def gated(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     return None
 
 
-def softsign(node: ForeignNode, matching: Matching) -> ForeignNode | None:
-    """x / (1 + |x|)."""
-    if node.operator != "Div":
-        return None
-    absolute = matching.maker(matching.beside_number(node.inputs[1], "Add", 1), "Abs")
-    return _instead(node, "Softsign", absolute.inputs) if absolute and absolute.inputs[0] == node.inputs[0] else None
-
-
 def gelu(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     """x / 2 times 1 + erf(x / sqrt(2)), or 1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))."""
     for factor in matching.factors(node.outputs[0]) if node.operator in ("Mul", "Div") else ():

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import cast
+
+import numpy as np
 
 from cnnkit.layers import ChannelShuffle, PixelShuffle, PixelUnshuffle, Upsample2D
 from cnnkit.onnx.importing.draft import UntranslatableError, Value
 from cnnkit.onnx.importing.operators import translates
 from cnnkit.onnx.importing.patterns import SHUFFLE
 from cnnkit.onnx.importing.step import Step, one_or_pair
+from cnnkit.types import Array
 
 
 @translates("Resize", "Upsample")
@@ -32,11 +36,13 @@ def _factors(step: Step, x: Value) -> list[int]:
     count = len(x.shape) + 1
     place = 2 if step.node.operator == "Resize" and step.opset >= 11 else 1
     scales = step.node.attributes.get("scales", step.constant(place))
-    given = [] if scales is None else [float(scale) for scale in list(scales)]  # type: ignore[arg-type]
+    given = [] if scales is None else [float(scale) for scale in np.ravel(cast(Array, scales))]
     if not given and step.has(3):
         sizes = step.integers(3, "sizes") or []
         axes = step.numbers("axes", list(range(count)))
         lengths = (1, *x.shape)
+        if len(sizes) != len(axes):
+            raise UntranslatableError(f"it has {len(sizes)} sizes for {len(axes)} axes")
         sizes = [n if axis % count else 1 for n, axis in zip(sizes, axes, strict=True)]
         given = [n / lengths[axis % count] for n, axis in zip(sizes, axes, strict=True)]
     axes = step.numbers("axes", list(range(count)))

@@ -150,6 +150,16 @@ class Step:
         )
 
 
+def spread(numbers: Array, shape: Shape) -> Array:
+    """A constant with as many numbers as a layer holds. Raises UntranslatableError for one that does not fit."""
+    try:
+        return np.broadcast_to(numbers, shape)
+    except ValueError:
+        raise UntranslatableError(
+            f"its constant of shape {numbers.shape} does not fit {shape}, the shape of what the layer holds"
+        ) from None
+
+
 def decimal(value: float) -> float:
     """The shortest number that is the same in float32: 1e-05, which as float32 is 9.999999747378752e-06."""
     return float(str(np.float32(value)))

@@ -130,10 +130,16 @@ def _geometry(node: ForeignNode, rank: int) -> tuple[list[int], list[int], list[
     strides = integers(node, "strides") or [1] * rank
     dilations = integers(node, "dilations") or [1] * rank
     pads = integers(node, "pads") or [0] * 2 * rank
-    if len(strides) != rank or len(dilations) != rank or min(strides + dilations) < 1 or len(pads) != 2 * rank:
+    steps = strides + dilations
+    if (
+        len(strides) != rank
+        or len(dilations) != rank
+        or not 1 <= min(steps) <= max(steps) < 2**31
+        or len(pads) != 2 * rank
+    ):
         raise OnnxError(
             f"{called(node)} has strides {strides!s:.60}, dilations {dilations!s:.60} and pads {pads!s:.60} "
-            f"for {rank} axes; expected steps of at least 1, and twice as many pads"
+            f"for {rank} axes; expected steps from 1 to 2^31, and twice as many pads"
         )
     return strides, dilations, pads
 
