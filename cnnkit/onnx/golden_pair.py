@@ -88,10 +88,10 @@ def _pair(proto: ModelProto, model: Network, x: Array, about: str, tolerance: fl
     outputs: dict[str, Array] = {}
     most = tolerance
     for name in names:
-        exact = compared_outputs(double, x, [name])
-        largest, error = np.abs(exact).max(), np.abs(compared_outputs(single, x, [name]) - exact).max()
-        if not np.isfinite(exact).all() or not np.isfinite(error):
+        exact, rounded = compared_outputs(double, x, [name]), compared_outputs(single, x, [name])
+        if not (np.isfinite(exact).all() and np.isfinite(rounded).all()):
             return None
+        largest, error = np.abs(exact).max(), np.abs(rounded - exact).max()
         most = max(most, float(allowed(np.asarray(error / max(largest, np.finfo(np.float64).tiny)), tolerance)))
         if name != LABEL:
             outputs[name] = exact.astype(np.float32)

@@ -6,6 +6,7 @@ make those of images 255 times smaller, which float16 and integers can hardly ho
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import cast
@@ -83,7 +84,7 @@ def _computed(graph: GraphBuilder, node: NodeProto, inputs: Sequence[TensorProto
 
 
 def _leave_out_neutral(graph: GraphBuilder, outputs: Collection[str], named: Collection[str]) -> None:
-    """Leave out what multiplies by 1 or adds 0."""
+    """Leave out what multiplies by the number 1 or adds the number 0."""
     constants, makers, readers = _constants(graph), _makers(graph), _readers(graph)
     renamed: dict[str, str] = {}
     nodes = []
@@ -113,6 +114,8 @@ def _passed_on(graph: GraphBuilder, node: NodeProto, constants: dict[str, Tensor
     for value, other in (given, given[::-1]) if node.op_type in COMMUTATIVE else (given,):
         if other not in constants or value in constants:
             continue
+        if math.prod(constants[other].dims) > 1:
+            continue  # of a layer's weights, which happen to be so: an import looks for them
         same = graph.inferred(value).type == graph.inferred(node.output[0]).type
         if same and np.all(numpy_helper.to_array(constants[other]) == NEUTRAL[node.op_type]):
             return str(value)

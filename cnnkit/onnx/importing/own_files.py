@@ -149,7 +149,8 @@ def _arrays(description: str, shapes: Sequence[Shape], constants: dict[str, Arra
             return None
         found[key] = fitting[0]
         del left[fitting[0]]
-    return found
+    folded = any(name.rpartition(".")[2].startswith("folded_") for name in constants)
+    return None if folded else found  # its nodes compute more than the layer
 
 
 def built(description: str) -> Layer | Merge:

@@ -78,6 +78,13 @@ def _is_sixth(node: ForeignNode) -> bool:
     return isinstance(alpha, float) and math.isclose(alpha, 1 / 6, rel_tol=1e-4) and beta == 0.5
 
 
+def softsign(node: ForeignNode, matching: Matching) -> ForeignNode | None:
+    """x / (1 + |x|)."""
+    size = matching.beside_number(node.inputs[1], "Add", 1) if node.operator == "Div" else ""
+    absolute = matching.maker(size, "Abs")
+    return _instead(node, "Softsign", absolute.inputs) if absolute and absolute.inputs[0] == node.inputs[0] else None
+
+
 def gated(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     """x times its sigmoid, or times the hyperbolic tangent of its softplus."""
     if node.operator != "Mul":

@@ -163,9 +163,7 @@ class _Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.loss_ = self.history_["loss"][-1]
 
     def _weighted(self) -> Loss:
-        built = Trainer(loss=self.loss).loss
-        assert isinstance(built, Loss)  # noqa: S101  # the option builds it
-        return SampleWeighted(built)
+        return SampleWeighted(Trainer(loss=self.loss).loss)
 
     def _weights(self, sample_weight: Any, x: Array) -> Array | None:
         if sample_weight is None:

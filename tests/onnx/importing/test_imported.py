@@ -129,11 +129,23 @@ def test_a_file_that_cnnkit_exported_comes_back(end: str, tmp_path: Path) -> Non
     before = Preprocessing(1 / 255, (0.5, 0.4), (0.2, 0.3))
     options: dict[str, Any] = {"preprocessing": before, "input_dtype": "uint8", "task": task, "seed": 3}
     network = Graph(nodes, (2, 6, 5), labels="abc", **options)
-    again = import_onnx(export_onnx(network, tmp_path / "own.onnx"))
+    again = import_onnx(export_onnx(network, tmp_path / "own.onnx", fold=False))
     assert again.expressions() == network.expressions()
     assert (again.labels, again.preprocessing, again.input_dtype, again.task) == (network.labels, before, "uint8", task)
     for name, array in network.state().items():
         np.testing.assert_array_equal(again.state()[name], array)
+
+
+def test_a_normalisation_that_an_export_has_folded_comes_back_in_the_weights_before_it(tmp_path: Path) -> None:
+    network = Sequential(["Conv2D(4, 3)", "BatchNorm2D()", "LayerNorm('channels')", "Flatten()", "Dense(3)"], (2, 6, 5))
+    state = network.state()
+    for name in ("batch_norm2d_1.running_mean", "batch_norm2d_1.beta"):
+        state[name] = RNG(1).normal(size=state[name].shape).astype("f4")
+    network.load_state(state)
+    again = import_onnx(export_onnx(network, tmp_path / "own.onnx"))
+    x = RNG(2).normal(size=(5, 2, 6, 5)).astype("f4")
+    assert [repr(layer) for layer in again.layers] == [repr(network.layers[i]) for i in (0, 2, 3, 4)]
+    np.testing.assert_allclose(again.logits(x), network.logits(x), rtol=1e-4, atol=1e-5)
 
 
 def test_labels_are_those_of_the_caller_or_the_file(tmp_path: Path) -> None:
