@@ -1,4 +1,4 @@
-"""The steps of continuous integration: `.ci/run` runs the sessions fast and plugins, `nox --session NAME` runs one.
+"""The steps of continuous integration: `.ci/run` runs fast, plugins and mlflow, `nox --session NAME` one.
 
 What stands after `--` goes to pytest: `nox --session fast -- tests/layers`.
 """
@@ -11,10 +11,13 @@ import nox
 from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["fast", "plugins"]
+nox.options.sessions = ["fast", "plugins", "mlflow"]
 
 TORCH = "torch==2.13.0"
 """Not among the dependencies: it is large, and only tests compare with it."""
+
+ALONE = ("cnnkit-mlflow",)
+"""Plugins whose dependencies, a web server and a database among them, are too many to share an environment."""
 
 
 def install(session: nox.Session) -> None:
@@ -60,5 +63,19 @@ def plugins(session: nox.Session) -> None:
     """Install and test each plugin, apart from the other sessions: their tests hold with no plugin installed."""
     session.install("--editable", ".[dev]")
     for plugin in sorted(Path("plugins").iterdir()):
-        session.install(f"./{plugin}")
-        session.run("pytest", str(plugin), *session.posargs)
+        if plugin.name not in ALONE:
+            check_plugin(session, plugin)
+
+
+@nox.session
+def mlflow(session: nox.Session) -> None:
+    """The plugin for MLflow in an environment of its own, whose server takes a minute to start."""
+    session.install("--editable", ".[runtimes,plots]", "pytest>=9.0", "pytest-xdist>=3.6")
+    check_plugin(session, Path("plugins/cnnkit-mlflow"), "-n", "0")
+
+
+def check_plugin(session: nox.Session, plugin: Path, *options: str) -> None:
+    """Install a plugin with what its tests need, if it names that, and test it."""
+    extra = "[test]" if "\ntest = " in (plugin / "pyproject.toml").read_text("utf-8") else ""
+    session.install(f"./{plugin}{extra}")
+    session.run("pytest", str(plugin), *options, *session.posargs)

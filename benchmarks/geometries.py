@@ -72,7 +72,7 @@ def geometries() -> list[Geometry]:
     """All of them, each layer's together; those of HadamardDense if its plugin is installed."""
     plugin = _hadamard() if "HadamardDense" in installed_catalog().names("layer") else ()
     listed = [*_convolutions(), *_poolings(), *_others()]
-    return [*listed, *_examples({one.layer for one in listed}), *plugin, *_networks()]
+    return [*listed, *_examples({one.layer for one in listed}), *plugin, *_folded(), *_networks()]
 
 
 def _convolutions() -> Iterator[Geometry]:
@@ -127,6 +127,20 @@ def _hadamard() -> Iterator[Geometry]:
         for depth in (1, 4):
             yield Geometry("HadamardDense", (f"HadamardDense({units}, depth={depth})",), (features,))
     yield Geometry("HadamardDense", ("HadamardDense(8, bias=False)", "ReLU()", "HadamardDense(3)"), (20,))
+
+
+def _folded() -> Iterator[Geometry]:
+    """Normalisations that are folded into the weights before them."""
+    for layer in (
+        "Conv2D(6, 3, 2, padding='same')",
+        "Conv2D(6, (2, 3), groups=2, bias=False)",
+        "DepthwiseConv2D(3, padding=1, multiplier=2)",
+        "SeparableConv2D(3, 3)",
+        "ConvTranspose2D(3, 3, 2)",
+        "AvgPool2D(3, 2, 1)",
+    ):
+        yield Geometry("folded", (layer, "BatchNorm2D()", "ReLU()"))
+    yield Geometry("folded", ("Flatten()", "Dense(7)", "BatchNorm1D()", "ReLU()"))
 
 
 def _networks() -> Iterator[Geometry]:

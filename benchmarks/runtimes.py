@@ -30,7 +30,7 @@ from cnnkit.onnx.export import to_onnx
 from cnnkit.onnx.validate import validate_proto
 from cnnkit.types import Array
 
-OPSETS = [13, 17, 19, 21, 22]
+OPSETS = [13, 17, 19, 21, 22, 23]
 CHILD = Path(runtime_child.__file__)
 CONTROL = "control"
 """The row of AveragePool with count_include_pad=1."""

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
         schedules,
         testing,
     )
-    from cnnkit.api import export_bundle, export_onnx, load_dataset, load_model, load_recipe, train, validate_onnx
+    from cnnkit.api import (
+        export_bundle,
+        export_float16,
+        export_int8,
+        export_onnx,
+        import_onnx,
+        load_dataset,
+        load_model,
+        load_recipe,
+        train,
+        validate_onnx,
+    )
     from cnnkit.attribution import attribute
     from cnnkit.comparison import draw_comparison, draw_sweep
     from cnnkit.comparison.compare import compare, resume_comparison
@@ -86,8 +97,11 @@ __all__ = [
     "errors",
     "explain",
     "export_bundle",
+    "export_float16",
+    "export_int8",
     "export_onnx",
     "hookimpl",
+    "import_onnx",
     "initializers",
     "layers",
     "load_dataset",
@@ -114,7 +128,10 @@ __all__ = [
 _MODULES = {
     "cnnkit.api": (
         "export_bundle",
+        "export_float16",
+        "export_int8",
         "export_onnx",
+        "import_onnx",
         "load_dataset",
         "load_model",
         "load_recipe",

@@ -6,18 +6,21 @@ Each imports what it needs when it is called, so that `import cnnkit` stays ligh
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.components import Dataset, Initializer, Layer, Merge
-from cnnkit.network import Network
+from cnnkit.network import Graph, Network
 from cnnkit.training import Run
 from cnnkit.types import Data, Inputs, Samples
 from cnnkit.user_folders import expanded
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from cnnkit.components import Runtime
+    from cnnkit.onnx.precision.report import PrecisionReport
     from cnnkit.onnx.report import ValidationReport
     from cnnkit.registry import Record, Registry, Version
     from cnnkit.training.checkpoint import Checkpoints
@@ -56,6 +59,7 @@ def train(
     progress: Progress | bool | None = True,
     stop: StopRequest | None = None,
     checkpoints: Checkpoints | None = None,
+    start: Network | None = None,
     **overrides: Any,
 ) -> Run:
     """Train what a recipe describes: `train("digits", epochs=5)`; overrides are keys of its [train] table.
@@ -65,28 +69,34 @@ def train(
     made up.
 
     The run has the trained `model`, its `history` and its `metrics` on the test samples; nothing is registered.
-    progress: as of `Trainer`; checkpoints: as of `Trainer.fit`.
+    progress: as of `Trainer`; checkpoints: as of `Trainer.fit`; start: a network to train on, such as an imported one,
+    whose layers and weights take the place of the recipe's, and which stays as it is.
     Raises RecipeError, DataError, ConfigError, ShapeError or TrainingError.
     """
     from cnnkit.training.assembly import data_for, model_for, trainer_for
     from cnnkit.training.kernel_choice import products_of, with_kernels
     from cnnkit.training.recipe import Recipe
     from cnnkit.training.recipe_source import find_recipe
+    from cnnkit.training.start import recipe_from
 
     if not isinstance(recipe, Recipe):
         recipe = find_recipe(recipe, data_dir=data_dir)
     if overrides:
         recipe = recipe.override({f"train.{key}": value for key, value in overrides.items()})
+    if start is not None:
+        recipe = recipe_from(recipe, start)
     trainer = trainer_for(recipe, workers, progress)
     data = data_for(recipe, data_dir)
-    model = model_for(recipe, data)
-    if checkpoints is None or not checkpoints.resume:
+    resumes = checkpoints is not None and checkpoints.resume
+    model = model_for(recipe, data, has_weights=resumes or start is not None)
+    if start is not None:
+        model.load_state(start.state())
+    if not resumes:
         recipe = with_kernels(recipe, products_of(model, len(data.train), recipe.train.epochs), trainer.warn)
         trainer.kernels = recipe.train.kernels or "numpy"
     if checkpoints and checkpoints.recipe is None:
         checkpoints.recipe = recipe.to_dict()
-    run = trainer.fit(model, data, stop=stop, checkpoints=checkpoints)
-    return dataclasses.replace(run, recipe=recipe.to_dict())
+    return trainer.fit(model, data, stop=stop, checkpoints=checkpoints, recipe=recipe.to_dict())
 
 
 def load_model(
@@ -136,17 +146,118 @@ def export_onnx(
     path: str | Path,
     *,
     opset: int = 17,
+    batch: int | None = None,
+    outputs: Sequence[str] | None = None,
+    fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
+    sample: Inputs | None = None,
 ) -> Path:
     """Write a model as an ONNX file with its preprocessing and labels inside; see `validate_onnx` for the proof.
 
+    opset: 13 to 23; batch: how many samples the file takes at once, any number if None.
+    outputs: some of "logits", "probabilities" and "label", in this order; all but the label if None.
+    fold: batch normalisations go into the weights before them; False writes each layer by itself.
     input_dtype: "float32" for runtimes that do not accept uint8; the dtype of the model's dataset if None.
-    Raises OnnxError for a layer that cannot be expressed.
+    sample: one input that the file brings along with the model's answers, for `cnnkit selftest`; a random one if None.
+    Raises ConfigError for a form that the file cannot have, OnnxError for a layer that cannot be expressed.
     """
     from cnnkit.onnx.export import export_onnx
 
-    return export_onnx(model, path, opset=opset, metadata=metadata, input_dtype=input_dtype)
+    return export_onnx(
+        model,
+        path,
+        opset=opset,
+        batch=batch,
+        outputs=outputs,
+        fold=fold,
+        metadata=metadata,
+        input_dtype=input_dtype,
+        sample=sample,
+    )
+
+
+def import_onnx(path: str | Path, *, labels: Sequence[str] | None = None, output: str | None = None) -> Graph:
+    """A network that gives the answers of an ONNX file of any program, ready to predict or to train on.
+
+    Its layers have the file's weights. The proof is made before it is returned: both give the same answers to 1e-4 of
+    the largest, on random inputs, the file in a process of its own with limits of time and memory.
+    labels: names of the classes, those that the file's metadata hold if None; output: which of several outputs the
+    network gives, or any value of the file by its name.
+    Raises OnnxError for a file that cannot be read, or that does what no layer does, with a list of all of it;
+    CheckError if the answers differ.
+    """
+    from cnnkit.onnx.importing.imported import import_file
+
+    return import_file(path, labels=labels, output=output).model
+
+
+def export_float16(
+    model: Network,
+    path: str | Path,
+    data: Data,
+    *,
+    keep: Sequence[str] = (),
+    opset: int = 17,
+    fold: bool = True,
+    metadata: Mapping[str, str] | None = None,
+    input_dtype: str | None = None,
+) -> PrecisionReport:
+    """Write a model as an ONNX file with its layers in float16, and report what that loses; half the size.
+
+    The inputs and outputs are those of `export_onnx`; so are the options. data: what the model was trained on: training
+    samples show how large values get, test samples are answered by both files. keep: names of layers that stay in
+    float32, as normalisations do in any case.
+    Raises OnnxError without ONNX Runtime and for numbers that float16 cannot hold, naming the layer; CheckError if an
+    answer changes, ties aside, or an output by more than a hundredth. Nothing is written then.
+    """
+    from cnnkit.onnx.precision.export import float16_file
+
+    options = {"opset": opset, "fold": fold, "metadata": metadata, "input_dtype": input_dtype}
+    return _written(float16_file, model, path, data, keep=keep, **options)
+
+
+def export_int8(
+    model: Network,
+    path: str | Path,
+    data: Data,
+    *,
+    keep: Sequence[str] = (),
+    max_loss: float = 1.0,
+    opset: int = 17,
+    fold: bool = True,
+    metadata: Mapping[str, str] | None = None,
+    input_dtype: str | None = None,
+) -> PrecisionReport:
+    """Write a model as an ONNX file with its layers in int8, and report what that loses; a quarter of the size.
+
+    As `export_float16`; but the training samples give the ranges of the values, so that they should be of all kinds,
+    and the file may lose points of a hundred: of accuracy, of labels F1, of values R2.
+    Raises OnnxError without ONNX Runtime, CheckError if it loses more than `max_loss`. Nothing is written then.
+    """
+    from cnnkit.onnx.precision.export import int8_file
+
+    options = {"opset": opset, "fold": fold, "metadata": metadata, "input_dtype": input_dtype}
+    return _written(int8_file, model, path, data, keep=keep, max_loss=max_loss, **options)
+
+
+def _written(
+    make: Callable[..., tuple[ModelProto, PrecisionReport]],
+    model: Network,
+    path: str | Path,
+    data: Data,
+    **options: Any,
+) -> PrecisionReport:
+    from cnnkit.errors import CheckError
+    from cnnkit.onnx.export import check_onnx_target, write_onnx
+
+    path = expanded(path)
+    check_onnx_target(path)
+    file, report = make(model, data, path, **options)
+    if not report.ok:
+        raise CheckError(f"{path} was not written: {report}")
+    write_onnx(file, path)
+    return report
 
 
 def validate_onnx(
@@ -198,6 +309,8 @@ def write_bundle(
     x: inputs to compare on, random ones if None; inputs: what they are, as text for the model card.
     """
     from cnnkit.onnx.export import to_onnx
+    from cnnkit.onnx.golden_pair import add_golden_pair
+    from cnnkit.onnx.inputs import golden_sample
     from cnnkit.onnx.outputs import output_names
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.plotting.curves import curves_png
@@ -208,6 +321,7 @@ def write_bundle(
     path = expanded(path)
     bundle.check_target(path)
     proto = to_onnx(model, metadata=bundle.provenance(record))
+    add_golden_pair(proto, model, *golden_sample(model, x, inputs))
     report = validate_proto(proto, path, model, x)
     if report.ok:
         drawn = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from cnnkit import api, caller_warnings
 from cnnkit.errors import RegistryError
 from cnnkit.evaluation.reproduce import check_reproduction
+from cnnkit.network import Network
 from cnnkit.registry import Registry, RunFolder, Runs, Version
 from cnnkit.registry.commit import NotDurableError
 from cnnkit.registry.environment import differences
@@ -40,24 +41,37 @@ class RegisteredTraining:
     """
 
     def __init__(
-        self, recipe: Recipe, registry: Registry, place: RunFolder, resumes: bool, differences: tuple[str, ...] = ()
+        self,
+        recipe: Recipe,
+        registry: Registry,
+        place: RunFolder,
+        resumes: bool,
+        differences: tuple[str, ...] = (),
+        start: Network | None = None,
     ) -> None:
         self.recipe = recipe
         self.registry = registry
         self.place = place
         self.resumes = resumes
+        self.start = start
+        """The network that is trained on, None for the recipe's with new weights."""
         self.differences = differences
         """What has changed since the training was interrupted, as text: the result may differ in its last bits."""
         self.failure = ""
         """Why the latest checkpoint could not be written, "" if it could."""
 
     @classmethod
-    def begin(cls, recipe: Recipe | str | Path, registry: Registry | str | Path | None = None) -> Self:
-        """A training of a recipe. Raises RecipeError, and RegistryError if its model could not be registered."""
+    def begin(
+        cls, recipe: Recipe | str | Path, registry: Registry | str | Path | None = None, *, start: Network | None = None
+    ) -> Self:
+        """A training of a recipe. Raises RecipeError, and RegistryError if its model could not be registered.
+
+        start: as of `cnnkit.train`.
+        """
         recipe = recipe if isinstance(recipe, Recipe) else api.load_recipe(recipe)
         store = _opened(registry)
         store.check_save(recipe.model.name)
-        return cls(recipe, store, Runs(store.path).new(recipe.model.name), False)
+        return cls(recipe, store, Runs(store.path).new(recipe.model.name), False, start=start)
 
     @classmethod
     def resume(cls, name: str, registry: Registry | str | Path | None = None) -> Self:
@@ -98,7 +112,13 @@ class RegisteredTraining:
         """
         checkpoints = Checkpoints(self.place, steps=steps, minutes=minutes, resume=self.resumes)
         run = api.train(
-            self.recipe, data_dir=data_dir, workers=workers, progress=progress, stop=stop, checkpoints=checkpoints
+            self.recipe,
+            data_dir=data_dir,
+            workers=workers,
+            progress=progress,
+            stop=stop,
+            checkpoints=checkpoints,
+            start=self.start,
         )
         self.failure = checkpoints.failure
         return run

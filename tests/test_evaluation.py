@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from cnnkit.data import load_dataset
 from cnnkit.errors import ShapeError
 from cnnkit.evaluation.class_evaluation import evaluate_classes
 from cnnkit.evaluation.confusion import confusion_pairs
-from cnnkit.network import Sequential
-from cnnkit.types import Samples
+from cnnkit.evaluation.model_evaluation import evaluate_model
+from cnnkit.network import Engine, Sequential
+from cnnkit.training import Trainer
+from cnnkit.types import Samples, Task
 
 DIGITS = load_dataset("Digits()")
 
@@ -154,3 +157,46 @@ def test_one_hot_targets_of_a_classifier_are_its_classes() -> None:
     assert found is not None
     assert json.dumps(found.to_dict()) == json.dumps(expected.to_dict())
     assert evaluate_classes(model, Samples(DIGITS.test.x, one_hot * 0.9)) is None
+
+
+LABELLED = Samples(DIGITS.test.x, np.eye(10, dtype=np.float32)[DIGITS.test.y])
+
+
+@pytest.mark.parametrize(
+    ("end", "trainer", "samples", "passes"),
+    [
+        ("Dense(10)", Trainer(), DIGITS.test, 1),
+        ("Softmax()", Trainer(), DIGITS.test, 1),
+        ("LogSoftmax()", Trainer(loss="NLL()"), DIGITS.test, 1),
+        ("Dense(10)", Trainer(loss="MSE()"), DIGITS.test, 1),
+        ("Softmax()", Trainer(loss="MSE()"), DIGITS.test, 2),  # which takes the probabilities that are left out here
+        ("Dense(10)", Trainer(loss="BinaryCrossEntropy()", metrics=[]), LABELLED, 1),
+        ("Sigmoid()", Trainer(loss="BinaryCrossEntropy()", metrics=[]), LABELLED, 1),
+    ],
+)
+def test_the_network_runs_once_for_metrics_and_results_of_classes(
+    monkeypatch: pytest.MonkeyPatch, end: str, trainer: Trainer, samples: Samples, passes: int
+) -> None:
+    task = Task("labels" if samples is LABELLED else "classes", from_logits=True)
+    model = Sequential(["Flatten()", "Dense(10)", end], (1, 8, 8), preprocessing=DIGITS.preprocessing, task=task)
+    metrics = trainer.evaluate(model, samples)
+    alone = evaluate_classes(model, samples) if samples is DIGITS.test else None
+    said = model.predict(samples.x)
+    counted: list[int] = []
+    run = Engine._predict
+
+    def counting(engine: Engine, steps: Any, x: Any, workspace: Any) -> Any:
+        counted.append(len(x))
+        return run(engine, steps, x, workspace)
+
+    monkeypatch.setattr(Engine, "_predict", counting)
+    found = evaluate_model(model, samples, trainer)
+    assert sum(counted) == passes * len(samples)
+    assert found.metrics == metrics
+    if alone:
+        assert found.classes is not None
+        assert json.dumps(found.classes.to_dict()) == json.dumps(alone.to_dict())
+    else:
+        assert found.labels is not None
+        there = samples.y == 1
+        assert found.labels.report.recall == pytest.approx((said & there).sum(axis=0) / there.sum(axis=0))

@@ -77,7 +77,7 @@ def sessions() -> dict[str, str]:
 
 def test_the_steps_stand_once() -> None:
     table = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
-    assert table == list(sessions()) == ["fast", "full", "docs", "plugins"]
+    assert table == list(sessions()) == ["fast", "full", "docs", "plugins", "mlflow"]
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
     assert re.findall(r"run: (.*)", workflow) == ["bash .ci/run", "bash .ci/run full"]
     tools = re.findall(r'"(ruff|mypy|lint-imports|pytest|coverage)\b', (ROOT / "noxfile.py").read_text("utf-8"))

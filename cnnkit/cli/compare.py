@@ -21,6 +21,7 @@ from cnnkit.cli.options import (
     Overrides,
     Quiet,
     RegistryFolder,
+    StrictPlugins,
     expanded_path,
 )
 from cnnkit.cli.output import note, say, say_json, say_table, warn
@@ -84,6 +85,7 @@ def compare(
     data_dir: DataFolder = None,
     _quiet: Quiet = False,
     as_json: Json = False,
+    _strict: StrictPlugins = False,
     _debug: Debug = False,
 ) -> None:
     """Train several configurations and rank them.

@@ -89,7 +89,9 @@ def doctor(
         "registry": folder_state(Registry(registry).path),
         "data": folder_state(Path(data_dir) if data_dir else default_data_dir()),
         "runtimes": ", ".join(state.text for state in runtimes),
-        "plugins": ", ".join(f"{p.distribution} {p.version}" for p in catalog.plugins),
+        "plugins": ", ".join(
+            f"{p.distribution} {p.version}{' (blocked)' if p.blocked else ''}" for p in catalog.plugins
+        ),
         "trusted": trust or "no plugin",
     }
     if as_json:

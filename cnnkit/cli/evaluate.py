@@ -20,7 +20,6 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import note, say_json, say_table, warn, warn_in_short
 from cnnkit.cli.recorded_components import chosen_dataset, recorded_loss, recorded_metrics
-from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
@@ -51,10 +50,7 @@ def evaluate(
     """
     from cnnkit.class_indices import check_labels
     from cnnkit.components.predicted_class import not_finite
-    from cnnkit.errors import CostError
-    from cnnkit.evaluation.class_evaluation import evaluate_classes
-    from cnnkit.evaluation.label_evaluation import evaluate_labels
-    from cnnkit.losses.class_loss import ignored_by
+    from cnnkit.evaluation.model_evaluation import evaluate_model
     from cnnkit.metrics import CalibrationError
     from cnnkit.registry import Registry
     from cnnkit.registry.trust import trusted
@@ -69,17 +65,10 @@ def evaluate(
     model = record.model()
     check_labels(model.labels, data.labels)
     trainer = measuring(model, record.manifest, data.test, loss, may_choose, metric, workers)
-    metrics = trainer.evaluate(model, data.test)
-    try:
-        with waiting("predicting the classes"):
-            classes = evaluate_classes(model, data.test, data.labels, ignored_by(trainer.loss))
-            labels = evaluate_labels(model, data.test, data.labels)
-    except CostError as error:
-        classes = labels = None
-        warn(f"no results per class: {error}")
-    except MemoryError:
-        classes = labels = None
-        warn(f"no results per class: not enough memory for {model.output_shape[0]:,} classes")
+    found = evaluate_model(model, data.test, trainer, data.labels)
+    metrics, classes, labels = found.metrics, found.classes, found.labels
+    if found.problem:
+        warn(f"no results per class: {found.problem}")
     if as_json:
         document = {"ref": version, "dataset": data.name, "digest": data.digest, "same_data": same}
         by_class = classes.to_dict() if classes else labels.to_dict() if labels else {}

@@ -32,10 +32,44 @@ def export(
         typer.Option("--output", "-o", callback=expanded_path, metavar="FILE", help="Default: <name>-<number>.onnx."),
     ] = None,
     opset: Annotated[int, typer.Option(help="Version of the ONNX operator set.")] = 17,
+    batch: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples that the file takes at once; default: any number.")
+    ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Some of logits,probabilities,label, in this order; default: all but the label."
+        ),
+    ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Put batch normalisations into the weights before them.")
+    ] = True,
     input_dtype: Annotated[
         str | None,
         typer.Option(
             "--input", metavar="DTYPE", help="float32 for runtimes that do not accept uint8; default: the dataset's."
+        ),
+    ] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Weights and values in float16: half the size.")] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help="Weights and values in 8 bits, with ranges that training samples give: a quarter of the size.",
+        ),
+    ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", metavar="LAYER", help="A layer that stays in float32 with --fp16 or --int8; repeatable."
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            "--max-loss",
+            metavar="POINTS",
+            help="How much lower the score of a file with --int8 may be, in points of a hundred; default: 1.",
         ),
     ] = None,
     validate: Annotated[
@@ -54,9 +88,16 @@ def export(
 
     The file is written only if an installed runtime gives the model's answers; a warning names each that does not.
     The verdict is stored with the version.
+
+    With --fp16 or --int8 the file is smaller and its answers differ. ONNX Runtime runs it on the test samples, beside
+    the one in float32, and a table shows what it loses, and in which layers. It is written only if it loses little: in
+    float16 no answer but ties, in int8 no more than --max-loss. That is accuracy, of labels F1, and of values R2.
     """
+    from cnnkit.cli.export_precision import check_choice, export_with_less_precision
     from cnnkit.errors import CheckError, ConfigError
     from cnnkit.onnx.export import check_onnx_target, to_onnx, write_onnx
+    from cnnkit.onnx.golden_pair import add_golden_pair
+    from cnnkit.onnx.inputs import golden_sample
     from cnnkit.onnx.validate import validate_proto
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
@@ -67,17 +108,46 @@ def export(
         raise ConfigError(
             "--runtime chooses where to validate, but --no-validate turns validation off: remove one of them"
         )
+    check_choice(fp16, int8, keep, max_loss, validate and not runtime, batch is None and outputs is None)
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
     model, record = record.model(), replace(record, state={})  # the model has copies
     target = output or Path(f"{version.name}-{version.number}.onnx")
     check_onnx_target(target)
-    report, inputs = None, None
+    if fp16 or int8:
+        export_with_less_precision(
+            model,
+            version.ref,
+            record.manifest,
+            target,
+            int8=int8,
+            keep=keep or [],
+            max_loss=max_loss,
+            dataset=dataset,
+            data_dir=data_dir,
+            trust=may_choose,
+            as_json=as_json,
+            opset=opset,
+            fold=fold,
+            input_dtype=input_dtype,
+            metadata=provenance(record),
+        )
+        return
+    report = None
     with waiting("exporting"):
-        proto = to_onnx(model, opset=opset, metadata=provenance(record), input_dtype=input_dtype)
+        proto = to_onnx(
+            model,
+            opset=opset,
+            batch=batch,
+            outputs=outputs and [name.strip() for name in outputs.split(",")],
+            fold=fold,
+            metadata=provenance(record),
+            input_dtype=input_dtype,
+        )
+    x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
+    add_golden_pair(proto, model, *golden_sample(model, x, inputs))
     if validate:
-        x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
         report = validate_proto(proto, target, model, x, runtime or None)
         remember(report, store, version)
         warn_of_faults(report)
@@ -89,7 +159,7 @@ def export(
         say_json(
             {"ref": version.ref, "path": str(target) if passed else None, "opset": opset, "validation": validation}
         )
-    elif report and inputs:
+    elif report:
         show_report(report, inputs)
     if not passed:
         raise CheckError(f"{target} was not written: its answers would differ from those of {version.ref}")

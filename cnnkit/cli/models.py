@@ -13,6 +13,7 @@ from cnnkit.cli import models_alias
 from cnnkit.cli.confirmation import Yes, confirm
 from cnnkit.cli.models_diff import diff
 from cnnkit.cli.models_exchange import export_bundle, import_version
+from cnnkit.cli.models_onnx import origin_of
 from cnnkit.cli.options import Debug, Json, Reference, RegistryFolder
 from cnnkit.cli.output import note, say, say_json, say_pairs, say_table, warn
 from cnnkit.cli.stdout import answers
@@ -145,6 +146,7 @@ def show(
         "labels": ", ".join(manifest.labels) or "none",
         "parameters": f"{sum(array.size for array in record.state.values()):,} with buffers",
         "epochs": len(manifest.history.get("loss", ())),
+        **origin_of(manifest.settings),
         **_kept(manifest.settings),
         **_ended(manifest.settings),
         "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),

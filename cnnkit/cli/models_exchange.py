@@ -1,4 +1,4 @@
-"""`cnnkit models export-bundle` and `import`: versions that go from one registry to another, as one file."""
+"""`cnnkit models export-bundle` and `import`: versions that go from one registry to another, and ONNX files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cnnkit.cli.models_onnx import is_onnx, register_onnx
 from cnnkit.cli.onnx_check import inputs_for, remember, show_report, warn_of_faults
 from cnnkit.cli.options import (
     DataFolder,
@@ -71,23 +72,38 @@ def export_bundle(
 def import_version(
     file: Annotated[
         Path,
-        typer.Argument(callback=expanded_path, help="A version file (.h5), or a bundle (.zip) from export-bundle."),
+        typer.Argument(
+            callback=expanded_path, help="A version file (.h5), a bundle (.zip) from export-bundle, or an ONNX file."
+        ),
     ],
     name: Annotated[str | None, typer.Option("--name", help="Model to add it to; default: its own.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(callback=expanded_path, metavar="FILE", help="ONNX file: names of the classes, one in each line."),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="NAME", help="ONNX file: which of its outputs the network gives.")
+    ] = None,
     registry: RegistryFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
 ) -> None:
     """Register a version from a file.
 
-    It becomes the next version of its model, unless that version is already registered.
+    It becomes the next version of its model, unless that version is already registered. An ONNX file of any program
+    becomes a network that gives its answers, which is proved on random inputs before anything is registered.
     """
-    from cnnkit.errors import RegistryError
+    from cnnkit.errors import ConfigError, RegistryError
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import read_version_file
     from cnnkit.registry.exchange import find, receive
 
     store = Registry(registry)
+    if is_onnx(file):
+        register_onnx(file, name, labels, output, store, as_json)
+        return
+    if labels is not None or output is not None:
+        raise ConfigError(f"--labels and --output are for ONNX files, and {file} is none: remove them")
     data = read_version_file(file)
     try:
         there = find(store, receive(data, name))

@@ -39,6 +39,18 @@ def _switch_quiet(value: bool) -> None:
         be_quiet(True)
 
 
+def _refuse_broken(value: bool) -> None:
+    if value:
+        from cnnkit.components import installed_catalog
+        from cnnkit.errors import ComponentError
+        from cnnkit.waiting_line import waiting
+
+        with waiting("asking the plugins"):
+            broken = installed_catalog().broken()
+        if broken:
+            raise ComponentError("\n  ".join(["--strict-plugins: plugins are broken", *broken]))
+
+
 def _expanded(folder: str | None) -> str | None:
     """Expand `~`, which a shell leaves as it is in `--registry=~/models`."""
     return folder and str(expanded(folder))
@@ -85,6 +97,14 @@ Quiet = Annotated[
     bool,
     typer.Option(
         "--quiet", "-q", callback=_switch_quiet, is_eager=True, help="Show no progress and no notes, only warnings."
+    ),
+]
+StrictPlugins = Annotated[
+    bool,
+    typer.Option(
+        "--strict-plugins",
+        callback=_refuse_broken,
+        help="Do nothing if an installed plugin is broken, even if it is not needed.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]

@@ -141,11 +141,12 @@ def recorded_level(model: Network, manifest: Manifest, trust: Trust) -> float | 
 
 def needed_options(manifest: Manifest, data_dir: str | None) -> str:
     """What must be added to a command that measures a version: "" if its file may choose everything on its own."""
-    from cnnkit.components.plugin_metadata import BUILT_IN, normalized
+    from cnnkit.components.plugin_metadata import BUILT_IN
     from cnnkit.errors import DataError
+    from cnnkit.registry.model_manifest import present_name
 
     origins = [origin for key, origin in manifest.components.items() if key.startswith(MEASURED)]
-    trust = frozenset(normalized(origin.distribution) for origin in origins) - {BUILT_IN}
+    trust = frozenset(present_name(origin.distribution) for origin in origins) - {BUILT_IN}
     options = [f" --trust {distribution}" for distribution in sorted(trust)]
     try:
         recorded_dataset(manifest, data_dir, trust)

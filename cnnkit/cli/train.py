@@ -23,6 +23,7 @@ from cnnkit.cli.options import (
     Quiet,
     RegistryFolder,
     Seed,
+    StrictPlugins,
     Workers,
     expanded_path,
 )
@@ -36,6 +37,7 @@ from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
 if TYPE_CHECKING:
+    from cnnkit.network import Network
     from cnnkit.registered_training import RegisteredTraining
     from cnnkit.registry import Version
     from cnnkit.training import Run
@@ -74,6 +76,14 @@ SaveRecipe = Annotated[
         metavar="FILE", callback=expanded_path, help="Write the recipe into this file, with all that was chosen."
     ),
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="MODEL",
+        help="Train this network on, an ONNX file or a registered version, in the place of the recipe's network.",
+    ),
+]
 RecipeSource = Annotated[
     str | None,
     typer.Argument(
@@ -107,8 +117,10 @@ def train(
     checkpoint_steps: Steps = None,
     checkpoint_minutes: Minutes = 5.0,
     save_recipe: SaveRecipe = None,
+    start: From = None,
     _quiet: Quiet = False,
     as_json: Json = False,
+    _strict: StrictPlugins = False,
     _debug: Debug = False,
 ) -> None:
     """Train a recipe and register the model.
@@ -117,8 +129,9 @@ def train(
     continues bit for bit; a second Ctrl-C ends it at once. A model that cannot be measured on the test samples is still
     registered, but the exit code is 1.
     """
-    from cnnkit.errors import PlotError
+    from cnnkit.errors import ConfigError, PlotError
     from cnnkit.registered_training import RegisteredTraining
+    from cnnkit.training.start import recipe_from
 
     if list_recipes:
         _list(recipe, as_json)
@@ -128,6 +141,8 @@ def train(
     if profile_picture is not None:
         profiled, with_profile = "--profile-picture", True
         check_picture(profile_picture)
+    if start is not None and (others := [name for name, value in (trials | {"--time": time}).items() if value]):
+        raise ConfigError(f"--from trains a network on, and {', '.join(others)} a new one: remove --from")
     _check_alone([name for name, is_chosen in (trials | {profiled: with_profile}).items() if is_chosen])
     changes: dict[str, Any] = {
         "epochs": epochs,
@@ -141,15 +156,17 @@ def train(
     if resume is None:
         resolved = resolve(recipe or "digits", overrides, data_dir, registry, **changes, saved_as=save_recipe)
         resolved = _within(resolved, time, here, epochs)
+        started = _started(start, registry)
+        resolved = resolved if started is None else recipe_from(resolved, started)
         if save_recipe is not None:
             write_recipe(resolved, save_recipe)
         if chosen := next((name for name, is_chosen in trials.items() if is_chosen), ""):
             _try(chosen, resolved, here, as_json)
             return
-        training = RegisteredTraining.begin(resolved, registry)
+        training = RegisteredTraining.begin(resolved, registry, start=started)
     else:
         given = {"RECIPE": recipe, "--set": overrides, **{f"--{name}": value for name, value in changes.items()}}
-        given |= {"--time": time, "--save-recipe": save_recipe} | {
+        given |= {"--time": time, "--save-recipe": save_recipe, "--from": start} | {
             name: is_chosen or None for name, is_chosen in trials.items()
         }
         training = _resumed(resume, [name for name, value in given.items() if value is not None], registry)
@@ -178,6 +195,22 @@ def train(
         raise typer.Exit(128 + run.signal)
     if run.warning:
         raise typer.Exit(1)
+
+
+def _started(source: str | None, registry: str | None) -> Network | None:
+    """The network to train on: of an ONNX file, or a registered version."""
+    from cnnkit.cli.models_onnx import is_onnx
+    from cnnkit.onnx.importing.imported import import_file
+    from cnnkit.registry import Registry
+
+    if source is None:
+        return None
+    if is_onnx(Path(source)):
+        with waiting("importing the file"):
+            imported = import_file(source)
+        note(f"{source}: {imported.proof}")
+        return imported.model
+    return Registry(registry).load(source)
 
 
 def _list(recipe: str | None, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from cnnkit.cli.options import (
     Reference,
     RegistryFolder,
     RuntimeChoice,
+    StrictPlugins,
     TrustChoice,
     check_order,
     expanded_path,
@@ -52,6 +53,7 @@ def validate(
     data_dir: DataFolder = None,
     _quiet: Quiet = False,
     as_json: Json = False,
+    _strict: StrictPlugins = False,
     _debug: Debug = False,
 ) -> None:
     """Compare an ONNX file with a model.
@@ -105,4 +107,5 @@ def validate(
         for path in written:
             note(f"wrote {path} and {path.with_suffix('.npz').name}")
     if not report.ok:
-        raise CheckError(f"{file} does not give the answers of {record.version.ref}")
+        what = f"{file} is in int8 and" if report.precision == "int8" else f"{file}"
+        raise CheckError(f"{what} does not give the answers of {record.version.ref}")

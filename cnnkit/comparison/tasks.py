@@ -84,8 +84,8 @@ def train(recipe: Recipe, task: Task, workers: int | None, progress: Progress) -
     data = data_for(recipe, task.data_dir)
     if not task.tested:
         data = dataclasses.replace(data, test=data.test.take(slice(0)))
-    run = trainer_for(recipe, workers, progress).fit(model_for(recipe, data), data, stop=StopRequest())
-    return dataclasses.replace(run, recipe=recipe.to_dict())
+    trainer = trainer_for(recipe, workers, progress)
+    return trainer.fit(model_for(recipe, data), data, stop=StopRequest(), recipe=recipe.to_dict())
 
 
 def _told(error: Exception) -> str:

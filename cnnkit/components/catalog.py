@@ -12,19 +12,22 @@ from cnnkit.components import hook_calls
 from cnnkit.components.contracts import Component
 from cnnkit.components.expressions import Call, format_call, parse
 from cnnkit.components.hook_calls import Loaded
+from cnnkit.components.known_plugins import known_distribution
 from cnnkit.components.plugin_isolation import Found, can_probe, probe
-from cnnkit.components.plugin_metadata import BUILT_IN, EXAMPLES, KINDS, Plugin, a, installed_plugins, is_from, told
+from cnnkit.components.plugin_metadata import (
+    BUILT_IN,
+    EXAMPLES,
+    KINDS,
+    Plugin,
+    a,
+    installed_plugins,
+    missing_requirements,
+    of_distribution,
+    told,
+)
 from cnnkit.errors import CnnkitError, ComponentError, ConfigError
 from cnnkit.wording import did_you_mean
 
-KNOWN_ELSEWHERE = {
-    "Elastic": "cnnkit-elastic",
-    "FiniteDifference": "cnnkit-finite-difference",
-    "HadamardDense": "cnnkit-walsh",
-    "LoopConv2D": "cnnkit-finite-difference",
-    "SPSA": "cnnkit-finite-difference",
-}
-"""Names of components that a distribution of ours provides, for the hint what to install."""
 CALLED = {
     ("augmentation", "RandomHorizontalFlip"): "Flip",
     ("augmentation", "RandomRotation"): "Rotate",
@@ -88,7 +91,11 @@ class Catalog:
 
         Raises ComponentError for a name that nothing or more than one plugin provides.
         """
-        wanted = [p for p in self.plugins if is_from(p, distribution)]
+        wanted = of_distribution(self.plugins, distribution)
+        if distribution and wanted and all(p.blocked for p in wanted):
+            raise ComponentError(
+                f"the expression {distribution}:{name} names a plugin that is blocked: {wanted[0].blocked}"
+            )
         if distribution and not wanted:
             raise ComponentError(
                 f"the expression {distribution}:{name} names the distribution {distribution}, which is not installed: "
@@ -126,8 +133,9 @@ class Catalog:
 
     def bringing(self, kind: str, name: str, distribution: str = "") -> Plugin | None:
         """The plugin among those loaded so far that `find` would take the name from, or None; imports nothing."""
-        loaded = [one for one in list(self._loaded.values()) if is_from(one.plugin, distribution)]
-        found = [one.plugin for one in loaded if name in one.ask(kind)]
+        loaded = list(self._loaded.values())
+        wanted = of_distribution([one.plugin for one in loaded], distribution)
+        found = [one.plugin for one in loaded if one.plugin in wanted and name in one.ask(kind)]
         own = [plugin for plugin in found if plugin.distribution == BUILT_IN]
         return (own or found)[0] if own or len(found) == 1 else None
 
@@ -153,11 +161,21 @@ class Catalog:
         """What is wrong with a plugin, and which of its names others have; asks all hooks of all plugins."""
         self._look_at(self.plugins)
         faults = dict.fromkeys(text for kind in KINDS for text in self.faults(plugin, kind))
+        if faults and plugin.usable:
+            faults |= dict.fromkeys(f"it needs {name}, which is not installed" for name in missing_requirements(plugin))
         return [*faults, *(text for kind in KINDS for text in self._shared(plugin, kind))]
 
+    def broken(self) -> list[str]:
+        """What is wrong with plugins that are broken, and with which of them; asks all hooks of all plugins."""
+        self._look_at(self.plugins)
+        faults = ((p, text) for p in self.plugins for kind in KINDS for text in self.faults(p, kind))
+        return list(dict.fromkeys(f"{p.distribution} {p.version}: {text}" for p, text in faults))
+
     def load(self, plugin: Plugin) -> Loaded:
-        """Import a plugin once, unless that fails in a separate process."""
+        """Import a plugin once, unless it may not be, or that fails in a separate process."""
         key = self._key(plugin)
+        if not plugin.usable:
+            return Loaded(plugin, problems={"": [plugin.mismatch] * bool(plugin.mismatch)}, imported=False)
         if key not in self._loaded:
             self._look_at([plugin])
             found = self._found.get(key)
@@ -217,13 +235,15 @@ class Catalog:
         own = [plugin for plugin in self.plugins if plugin.distribution == BUILT_IN]
         if other := next((k for k in KINDS if k != kind and any(name in self.names_of(p, k) for p in own)), ""):
             lines.append(f"{name} is {a(other)}" + (", for model.architecture" if other == "architecture" else ""))
-        if name in KNOWN_ELSEWHERE:
-            plugin = KNOWN_ELSEWHERE[name]
-            lines.append(f"{name} comes with {plugin}; from cnnkit's source, run: pip install ./plugins/{plugin}")
+        if known := known_distribution(name):
+            lines.append(f"{name} comes with {known}; from cnnkit's source, run: pip install ./plugins/{known}")
         lines += [
             f"{p.distribution} {p.version} is broken and may provide it: {problem}"
             for p in searched
             for problem in self.faults(p, kind)
+        ]
+        lines += [
+            f"{p.distribution} {p.version} is blocked and may provide it: {p.blocked}" for p in searched if p.blocked
         ]
         if len(lines) == 1:
             lines.append(f"the {kind} names are {', '.join(names) or 'none'}")

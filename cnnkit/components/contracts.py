@@ -28,7 +28,7 @@ def are_indices_for(targets: Array, output_shape: Shape) -> bool:
     return targets.dtype.kind in "iu" and targets.shape[1:] == output_shape[1:]
 
 
-class Component(Configured):
+class Component(Exemplified, Configured):
     """Something found by name whose `repr` is the expression that recreates it.
 
     `__init__` takes configuration only (literals, or other components) and keeps each argument in an attribute of
@@ -38,6 +38,8 @@ class Component(Configured):
     kind: ClassVar[str] = ""
     argument_kinds: ClassVar[Mapping[str, str]] = {}
     """Of the arguments that are components of another kind than this, by name, the kind."""
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """The checks of `cnnkit.testing` that it fails on purpose, by their names, each with the reason."""
 
     def __init__(self) -> None:
         """A component without configuration needs no `__init__` of its own."""
@@ -170,7 +172,7 @@ class Merge(Declared, Component):
         raise OnnxError(f"{self!r} cannot be exported: {type(self).__name__} has no lower(graph, xs) method")
 
 
-class Loss(Exemplified, Component):
+class Loss(Component):
     """What training minimizes: one number for each sample, averaged over the batch."""
 
     kind = "loss"
@@ -233,7 +235,7 @@ class BatchCoupledLoss(Loss):
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
 
-class Metric(Exemplified, Component):
+class Metric(Component):
     """A number that measures predictions, computed from sums, so that it does not depend on the tiles."""
 
     kind = "metric"
@@ -303,7 +305,7 @@ class Dataset(Component):
         return None
 
 
-class Augmentation(Exemplified, Component):
+class Augmentation(Component):
     """A random change of training images that preserves what they show."""
 
     kind = "augmentation"
@@ -317,7 +319,7 @@ class Augmentation(Exemplified, Component):
         raise NotImplementedError(f"{type(self).__name__} has no apply")
 
 
-class Mixing(Exemplified, Component):
+class Mixing(Component):
     """An augmentation that makes each training sample from two, such as mixup."""
 
     kind = "augmentation"

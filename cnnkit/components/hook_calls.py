@@ -51,13 +51,14 @@ class Loaded:
     def _ask(self, kind: str, hook: Callable[..., Any]) -> None:
         name, found, problems = f"{KINDS[kind][0]}()", self.classes[kind], self.problems[kind]
         try:
-            with undisturbed():
+            with undisturbed() as replaced:
                 classes = list(itertools.islice(hook(), MOST + 1))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may fail in any way, even by SystemExit; it is reported, not obeyed
             problems.append(f"{name} failed: {told(error)}")
             return
+        problems.extend(_replacing(name, replaced))
         if len(classes) > MOST:
             problems.append(f"{name} returned more than {MOST:,} classes")
             return
@@ -80,7 +81,7 @@ def load(plugin: Plugin) -> Loaded:
     manager = pluggy.PluginManager(hookspecs.NAMESPACE)
     manager.add_hookspecs(hookspecs)
     try:
-        with undisturbed():
+        with undisturbed() as replaced:
             module = plugin.load()
             manager.register(module, name=f"{plugin.distribution} {plugin.value}")
     except KeyboardInterrupt:
@@ -95,8 +96,13 @@ def load(plugin: Plugin) -> Loaded:
     callers = {caller.name: caller for caller in manager.get_hookcallers(module) or []}
     for name in sorted(callers.keys() & kinds.keys(), key=list(kinds).index):
         loaded.hooks[kinds[name]] = [each.function for each in callers[name].get_hookimpls()]
-    loaded.problems[""] = list(_misnamed(plugin, module, callers.keys(), kinds.keys()))
+    loaded.problems[""] = _replacing(f"importing {plugin.value}", replaced)
+    loaded.problems[""] += _misnamed(plugin, module, callers.keys(), kinds.keys())
     return loaded
+
+
+def _replacing(what: str, replaced: list[str]) -> list[str]:
+    return [f"{what} replaced {', '.join(replaced)}; that was put back, as all others use it"] if replaced else []
 
 
 def _misnamed(plugin: Plugin, module: Any, hooks: Any, known: Any) -> Iterator[str]:

@@ -20,6 +20,12 @@ from cnnkit.components.weight_contracts import Initializer
 
 NAMESPACE = "cnnkit"
 """Name of pluggy's project and of the entry-point group."""
+API_VERSION = "1"
+"""Of the hooks and contracts: it grows when plugins that were written for an earlier one would not work any more."""
+API_GROUP = "cnnkit.api"
+"""Entry points by which a distribution says for which versions of the plugin API it is: their names."""
+RENAMED_GROUP = "cnnkit.renamed"
+"""Entry points by which a distribution says which names it had earlier: their names."""
 
 hookspec = pluggy.HookspecMarker(NAMESPACE)
 hookimpl = pluggy.HookimplMarker(NAMESPACE)

@@ -10,8 +10,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NoReturn, cast
 
@@ -19,6 +20,7 @@ from cnnkit import caller_warnings
 from cnnkit.components import hook_calls, hookspecs
 from cnnkit.components.plugin_metadata import KINDS, Plugin
 from cnnkit.errors import CnnkitWarning
+from cnnkit.printable_text import cut
 from cnnkit.process_activity import Watch
 
 PATIENCE, IDLE = 30.0, 10.0
@@ -56,8 +58,14 @@ class Found:
 
 
 def can_probe(plugin: Plugin) -> bool:
-    """Whether another process can import a plugin, and this one has not done so."""
-    return plugin.installed and plugin.module not in sys.modules and not _in_child
+    """Whether another process can and may import a plugin, and this one has not done so."""
+    return (
+        plugin.installed
+        and not plugin.blocked
+        and not plugin.mismatch
+        and plugin.module not in sys.modules
+        and not _in_child
+    )
 
 
 def probe(plugins: Sequence[Plugin]) -> list[Found]:
@@ -103,7 +111,7 @@ class _Child:
                     "from cnnkit.components.plugin_isolation import report; report(given)",
                 ],
                 stdin=subprocess.PIPE,
-                stdout=2,  # stdout is for answers
+                stdout=subprocess.DEVNULL,  # what it prints belongs to no answer
                 pass_fds=(theirs,),
                 start_new_session=True,  # so that what the plugin has started ends with it
             )
@@ -225,13 +233,26 @@ def report(given: dict[str, Any]) -> NoReturn:
     entry = importlib.metadata.EntryPoint("plugin", given["value"], hookspecs.NAMESPACE)
     try:
         loaded = hook_calls.load(Plugin(given["distribution"], given["version"], given["value"], entry.load))
+        loaded.problems[""] += _threads_left("when it is imported")
         kinds = [kind for kind in given["kinds"] if kind in loaded.hooks]
         tell(imported=loaded.imported, problems=loaded.problems[""], kinds=kinds)
         for kind in kinds:
+            before = set(threading.enumerate())
             names = list(loaded.ask(kind))
-            tell(names=names, problems=loaded.problems[kind])
+            tell(names=names, problems=loaded.problems[kind] + _threads_left(f"in {KINDS[kind][0]}()", before))
     finally:
         os._exit(1 if sys.exc_info()[0] else 0)  # what the plugin has left to do at the end of a process is not wanted
+
+
+def _threads_left(when: str, before: Container[threading.Thread] = ()) -> list[str]:
+    """What is wrong with threads that a plugin has started: a process ends only after those that are no daemons."""
+    others = (one for one in threading.enumerate() if one is not threading.main_thread() and one not in before)
+    return [
+        f"it starts the thread {cut(one.name)!r} {when}, and no process ends before that does: make it a daemon, or "
+        "start it where it is needed"
+        for one in others
+        if not one.daemon
+    ]
 
 
 def _teller(pipe: int) -> Callable[..., None]:

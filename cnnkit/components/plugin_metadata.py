@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.metadata
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from cnnkit.components import contracts, hookspecs, training_contracts, weight_contracts
 from cnnkit.components.contracts import Component
+from cnnkit.components.distribution_names import normalized
+from cnnkit.components.plugin_blocking import blocked_by
 from cnnkit.printable_text import cut
 
 BUILT_IN = "cnnkit"
@@ -60,31 +61,85 @@ class Plugin:
     load: Callable[[], Any] = field(repr=False, compare=False)
     installed: bool = field(default=False, repr=False, compare=False)
     """Whether an entry point names it, so that another process finds it, too; else `load` gives what is in memory."""
+    apis: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """The versions of the plugin API that its distribution declares; none if it declares nothing."""
+    former: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Names that its distribution had earlier, normalized."""
+    blocked: str = field(default="", repr=False, compare=False)
+    """What the user has set that blocks it, as text."""
 
     @property
     def module(self) -> str:
         """The name of its module, without the attribute that an entry point may name in it."""
         return self.value.partition(":")[0].strip()
 
+    @property
+    def usable(self) -> bool:
+        """Whether it may be imported."""
+        return not self.blocked and not self.mismatch
 
-@functools.lru_cache
-def normalized(distribution: str) -> str:
-    """The name of a distribution as pip compares names: `My_Plugin` is `my-plugin`. Source: PEP 503."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
+    @property
+    def mismatch(self) -> str:
+        """Why it cannot be used, as it is for other versions of the plugin API; "" if nothing says so."""
+        if not self.apis or hookspecs.API_VERSION in self.apis:
+            return ""
+        newer = all(api.isdecimal() and int(api) > int(hookspecs.API_VERSION) for api in self.apis)
+        what = "install a newer cnnkit" if newer else f"install a newer {self.distribution}"
+        return (
+            f"it is for version {' or '.join(self.apis)} of the plugin API, and this cnnkit has version "
+            f"{hookspecs.API_VERSION}: {what}"
+        )
 
 
-def is_from(plugin: Plugin, distribution: str) -> bool:
-    """Whether a plugin belongs to this distribution; "" means any."""
-    return not distribution or normalized(plugin.distribution) == normalized(distribution)
+def of_distribution(plugins: Iterable[Plugin], distribution: str) -> list[Plugin]:
+    """The plugins of a distribution, "" for all; where none has the name, those that say that they had it earlier."""
+    plugins, name = list(plugins), normalized(distribution)
+    own = [one for one in plugins if not name or normalized(one.distribution) == name]
+    return own or [one for one in plugins if name in one.former]
 
 
 def installed_plugins() -> list[Plugin]:
-    """The plugins that are installed, by their metadata alone, in a fixed order."""
+    """The plugins that are installed, by their metadata alone, in a fixed order.
+
+    Raises ConfigError for a variable that is to block some and cannot be understood.
+    """
     plugins = {}
-    for entry in importlib.metadata.entry_points(group=hookspecs.NAMESPACE):
+    entries = importlib.metadata.entry_points()
+    declared = {
+        group: [(entry.dist, entry.name) for entry in entries.select(group=group)]
+        for group in (hookspecs.API_GROUP, hookspecs.RENAMED_GROUP)
+    }
+    for entry in entries.select(group=hookspecs.NAMESPACE):
         distribution, version = _named(entry.dist)
-        plugins[distribution, entry.value] = Plugin(distribution, version, entry.value, entry.load, installed=True)
+        apis, former = ([name for owner, name in said if owner is entry.dist] for said in declared.values())
+        plugins[distribution, entry.value] = Plugin(
+            distribution,
+            version,
+            entry.value,
+            entry.load,
+            installed=True,
+            apis=tuple(apis),
+            former=tuple(map(normalized, former)),
+            blocked=blocked_by(distribution, BUILT_IN),
+        )
     return [plugins[key] for key in sorted(plugins)]
+
+
+def missing_requirements(plugin: Plugin) -> list[str]:
+    """The distributions that a plugin always needs, by its metadata, and that are not installed; imports nothing."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError, ValueError, OSError):
+        needed = importlib.metadata.requires(plugin.distribution) or []
+        names = [name for text in needed if ";" not in text and (name := re.split(r"[^\w.-]", text.strip())[0])]
+        return [name for name in names if not _is_installed(name)]
+    return []
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _named(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from cnnkit.components.contracts import Component
-from cnnkit.components.declared import Exemplified
 from cnnkit.errors import ConfigError
 from cnnkit.types import Array, Scope, Shape, TrainingStep
 
 
-class Optimizer(Exemplified, Component):
+class Optimizer(Component):
     """The rule that moves the parameters.
 
     By default it moves each number by itself, and works on flat vectors of them.
@@ -65,7 +65,7 @@ class GradientMethod(Component):
         raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
 
-class Schedule(Exemplified, Component):
+class Schedule(Component):
     """How the learning rate changes during training."""
 
     kind = "schedule"
@@ -127,3 +127,10 @@ class Callback(Component):
         so far.
         """
         return ""
+
+    def after_training(self, run: Any) -> None:
+        """Look at the whole training, when its model is measured on the test samples; nothing comes after it.
+
+        run: the `cnnkit.Run`, with model, history, metrics and recipe; None for a training that failed, also before its
+        `start`. What is raised here is told, and loses nothing of the training.
+        """

@@ -10,7 +10,6 @@ import numpy as np
 
 from cnnkit.components.checks import MAX_FLOAT32
 from cnnkit.components.contracts import Component
-from cnnkit.components.declared import Exemplified
 from cnnkit.components.error_naming import Naming
 from cnnkit.components.value_description import described, shown
 from cnnkit.errors import ComponentError, ConfigError
@@ -49,7 +48,7 @@ def is_one_zero(value: Array) -> bool:
     return value.size > 1 and not any(value.strides) and value.flat[0] == 0
 
 
-class Initializer(Exemplified, Component):
+class Initializer(Component):
     """What weights are before training: the argument `initializer` of a layer."""
 
     kind = "initializer"

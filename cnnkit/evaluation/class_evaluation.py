@@ -12,7 +12,7 @@ from cnnkit.class_indices import are_indices, check_labels, indices_of
 from cnnkit.components.predicted_class import predicted_classes
 from cnnkit.evaluation.calibration import Calibration, calibration_of
 from cnnkit.evaluation.confusion import ClassReport, ConfusionPairs, confusion_pairs
-from cnnkit.network import Network
+from cnnkit.network import Network, Told
 from cnnkit.types import Array, Samples
 
 BLOCK = 2**24
@@ -50,32 +50,80 @@ class ClassEvaluation:
         }
 
 
-def evaluate_classes(
+class ClassTally:
+    """Notes what a classifier says of samples, some after others, and measures it class by class.
+
+    Arguments and errors as of `class_tally`.
+    """
+
+    def __init__(self, model: Network, targets: Array, labels: tuple[str, ...], ignored: int | None) -> None:
+        model.check_report()
+        self.labels = names_of(model, labels)
+        self._targets, self._ignored, self._believable = targets, ignored, model.has_probabilities
+        self._predicted = np.empty(targets.shape, np.int64)
+        self._confidence = np.empty(targets.shape, model.dtype)
+
+    def note(self, which: slice, scores: Array) -> None:
+        """Note the scores of these samples, (n, K) or (n, K, H, W), as `Network.scores` gives them."""
+        self._predicted[which] = predicted_classes(scores)
+        self._confidence[which] = scores.max(axis=1)
+
+    def evaluation(self) -> ClassEvaluation:
+        """What all samples have shown. Raises ShapeError for targets that are no class of the model."""
+        of_all = self._targets, self._predicted, self._confidence
+        targets, predicted, confidence = (array.reshape(-1) for array in of_all)
+        if self._ignored is not None:
+            counted = targets != self._ignored
+            targets, predicted, confidence = targets[counted], predicted[counted], confidence[counted]
+        confusion = confusion_pairs(targets, predicted, len(self.labels))
+        believable = self._believable and np.isfinite(confidence).all()
+        calibrated = calibration_of(confidence, predicted == targets) if believable else None
+        return ClassEvaluation(self.labels, confusion, confusion.report(), calibrated, self._targets.ndim > 1)
+
+
+def class_tally(
     model: Network, samples: Samples, labels: tuple[str, ...] = (), ignored: int | None = None
-) -> ClassEvaluation | None:
-    """Measure a classifier class by class; None for a model or targets without classes.
+) -> ClassTally | None:
+    """What measures a classifier class by class; None for a model or targets without classes.
 
     Where a model gives classes for each pixel, pixels are counted. labels: names for the classes of a model without its
-    own; ignored: the class index of samples, or pixels, that are not counted. Raises ShapeError for samples of another
-    shape than the model takes, or with classes that it does not have, or has in another order, and CostError for more
-    classes than can be reported on one by one.
+    own; ignored: the class index of samples, or pixels, that are not counted. Raises ShapeError for samples with
+    classes that the model does not have, or has in another order, and CostError for more classes than can be reported
+    on one by one.
     """
     check_labels(model.labels, labels)
     y = indices_of(samples.y)
     if model.task.gives != "classes" or not are_indices(y) or y.shape[1:] != model.output_shape[1:]:
         return None
-    model.check_report()
+    return ClassTally(model, y, labels, ignored)
+
+
+def evaluate_classes(
+    model: Network, samples: Samples, labels: tuple[str, ...] = (), ignored: int | None = None
+) -> ClassEvaluation | None:
+    """Measure a classifier class by class; None for a model or targets without classes.
+
+    Arguments and errors as of `class_tally`, with ShapeError for samples of another shape than the model takes.
+    """
+    tally = class_tally(model, samples, labels, ignored)
+    if tally is None:
+        return None
+    ask(model, samples, tally.note)
+    return tally.evaluation()
+
+
+def ask(model: Network, samples: Samples, note: Told) -> None:
+    """Let `note` have the model's scores of all samples, block by block."""
+    step = max(1, BLOCK // math.prod(model.output_shape))
+    for start in range(0, len(samples), step):
+        block = slice(start, start + step)
+        note(block, model.scores(model.logits(samples.x[block])))
+
+
+def names_of(model: Network, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of classes or labels: the model's own, else these if they are as many, else numbers."""
     count = model.output_shape[0]
-    names = next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
-    predicted, confidence = _predicted(model, samples)
-    targets = y.reshape(-1)
-    if ignored is not None:
-        counted = targets != ignored
-        targets, predicted, confidence = targets[counted], predicted[counted], confidence[counted]
-    confusion = confusion_pairs(targets, predicted, count)
-    believable = model.has_probabilities and np.isfinite(confidence).all()
-    calibrated = calibration_of(confidence, predicted == targets) if believable else None
-    return ClassEvaluation(names, confusion, confusion.report(), calibrated, y.ndim > 1)
+    return next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
 
 
 def entries(labels: tuple[str, ...], report: ClassReport, of_pixels: bool) -> list[dict[str, Any]]:
@@ -84,18 +132,6 @@ def entries(labels: tuple[str, ...], report: ClassReport, of_pixels: bool) -> li
     columns |= {"iou": report.iou} if of_pixels else {}
     rows = zip(labels, *(column.tolist() for column in columns.values()), strict=True)
     return [dict(zip(("label", *columns), row, strict=True)) for row in rows]
-
-
-def _predicted(model: Network, samples: Samples) -> tuple[Array, Array]:
-    """The predicted class of each sample, or pixel, or NO_CLASS, and its probability or score: (N,) or (N*H*W,)."""
-    step = max(1, BLOCK // math.prod(model.output_shape))
-    asked = model.predict_proba if model.has_probabilities else model.logits
-    found = []
-    for start in range(0, max(1, len(samples)), step):
-        scores = asked(samples.x[start : start + step])
-        found.append((predicted_classes(scores).reshape(-1), scores.max(axis=1).reshape(-1)))
-    predicted, confidence = map(np.concatenate, zip(*found, strict=True))
-    return predicted, confidence
 
 
 def _calibration_dict(calibrated: Calibration) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cnnkit.class_indices import check_labels
-from cnnkit.evaluation.class_evaluation import BLOCK, entries
+from cnnkit.evaluation.class_evaluation import entries, names_of
 from cnnkit.evaluation.confusion import ClassReport
 from cnnkit.network import Network
-from cnnkit.types import Samples
+from cnnkit.types import Array, Samples
 
 
 @dataclass(frozen=True)
@@ -29,24 +28,36 @@ class LabelEvaluation:
         return {"labels": entries(self.labels, self.report, self.of_pixels)}
 
 
-def evaluate_labels(model: Network, samples: Samples, labels: tuple[str, ...] = ()) -> LabelEvaluation | None:
-    """Measure a model for several labels; None for another, and for targets that do not say which labels are there.
+class LabelTally:
+    """Notes what a model for several labels says of samples, some after others, and measures it label by label."""
 
-    A label is predicted where its probability is 1/2 or more. Arguments and errors as of `evaluate_classes`.
+    def __init__(self, model: Network, targets: Array, labels: tuple[str, ...]) -> None:
+        model.check_report()
+        self.labels = names_of(model, labels)
+        self._targets = targets
+        self._counts: list[Array] = []
+        """(3, K) for some of the samples: where a label is rightly predicted, is predicted, and is there."""
+
+    def note(self, which: slice, scores: Array) -> None:
+        """Note the probabilities of these samples, (n, K) or (n, K, H, W)."""
+        said, true = scores >= 0.5, np.asarray(self._targets[which]) >= 0.5
+        axes = (0, *range(2, said.ndim))
+        self._counts.append(np.array([found.sum(axis=axes) for found in (said & true, said, true)]))
+
+    def evaluation(self) -> LabelEvaluation:
+        """What all samples have shown."""
+        count = len(self.labels)
+        right, predicted, there = sum(self._counts, np.zeros((3, count), np.int64))
+        report = ClassReport.of_counts(right, predicted, there, np.full(count, -1))
+        return LabelEvaluation(self.labels, report, self._targets.ndim > 2)
+
+
+def label_tally(model: Network, samples: Samples, labels: tuple[str, ...] = ()) -> LabelTally | None:
+    """What measures a model for several labels; None for another, and for targets that do not say which are there.
+
+    A label is predicted where its probability is 1/2 or more. Arguments and errors as of `class_tally`.
     """
     check_labels(model.labels, labels)
     if model.task.gives != "labels" or samples.y.shape[1:] != model.output_shape:
         return None
-    model.check_report()
-    count = model.output_shape[0]
-    step = max(1, BLOCK // math.prod(model.output_shape))
-    right, predicted, there = (np.zeros(count, np.int64) for _ in range(3))
-    axes = (0, *range(2, samples.y.ndim))
-    for start in range(0, len(samples), step):
-        said = model.predict_proba(samples.x[start : start + step]) >= 0.5
-        true = np.asarray(samples.y[start : start + step]) >= 0.5
-        for total, found in ((right, said & true), (predicted, said), (there, true)):
-            total += found.sum(axis=axes)
-    names = next((given for given in (model.labels, labels) if len(given) == count), tuple(map(str, range(count))))
-    report = ClassReport.of_counts(right, predicted, there, np.full(count, -1))
-    return LabelEvaluation(names, report, len(axes) > 1)
+    return LabelTally(model, samples.y, labels)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.components.plugin_metadata import BUILT_IN, normalized
+from cnnkit.components.distribution_names import normalized
+from cnnkit.components.plugin_metadata import BUILT_IN
 from cnnkit.components.quantities import MEMORY
 from cnnkit.errors import CheckError, ConfigError, RegistryError
 from cnnkit.registry.environment import OWN, differences

@@ -2,6 +2,7 @@
 
 from cnnkit.components import Layer, Merge
 from cnnkit.layers.adaptive_pool import AdaptiveAvgPool2D, AdaptiveMaxPool2D, GlobalAvgPool2D, GlobalMaxPool2D
+from cnnkit.layers.affine import Rescale, ScaleShift
 from cnnkit.layers.attention import SelfAttention2D, SqueezeExcite
 from cnnkit.layers.batch_norm import BatchNorm1D, BatchNorm2D
 from cnnkit.layers.conv import Conv2D, DepthwiseConv2D, SeparableConv2D
@@ -83,9 +84,11 @@ LAYERS: tuple[type[Layer | Merge], ...] = (
     PReLU,
     ReLU,
     ReLU6,
+    Rescale,
     Reshape,
     Residual,
     RMSNorm,
+    ScaleShift,
     SelfAttention2D,
     SELU,
     SeparableConv2D,
@@ -163,8 +166,10 @@ __all__ = [
     "RMSNorm",
     "ReLU",
     "ReLU6",
+    "Rescale",
     "Reshape",
     "Residual",
+    "ScaleShift",
     "SelfAttention2D",
     "SeparableConv2D",
     "SiLU",

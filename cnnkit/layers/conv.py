@@ -99,8 +99,7 @@ class Conv2D(Layer):
         rows, columns = self.window.rows, self.window.columns
         padded = self.window.pad(x, 0, ctx)
         patches = ctx.empty((channels, rows.size, columns.size, *self.window.out_size, samples))
-        for i, j, met in self.window.slices():
-            patches[:, i, j] = padded[met]
+        patches[...] = self.window.seen(padded)
         flat = patches.reshape(self.groups, channels // self.groups * rows.size * columns.size, -1)
         y = ctx.empty((self.groups, self.filters // self.groups, flat.shape[2]))
         np.matmul(self._matrices(), flat, out=y)  # (g, out/g, in/g*kh*kw) @ (g, in/g*kh*kw, oh*ow*N)

@@ -1,4 +1,4 @@
-"""Joins: the outputs of several nodes of a graph, all of one shape, become one, number by number."""
+"""Joins: the outputs of several nodes of a graph become one, number by number."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnkit.components import Merge
+from cnnkit.components.sums import sum_over
 from cnnkit.errors import ShapeError
 from cnnkit.types import Array, Cache, Context, Example, LayerCost, OnnxGraph, Shape
 
@@ -155,11 +156,13 @@ class Multiply(_JoinOfTwo):
     """Multiplies the outputs of two nodes of a graph, number by number.
 
     Forward:   y = a * b
-    Backward:  da = dy * b,  db = dy * a
+    Backward:  da = dy * b,  db = dy * a, each summed over the axes along which its input is repeated
 
-    a, b, y: (N, ...) of one shape.
-    Raises ShapeError unless there are two inputs, and for inputs of different shapes.
-    Source: Dauphin, Fan, Auli, Grangier (2017), Language Modeling with Gated Convolutional Networks; ONNX operator Mul.
+    a, b: (N, ...) with as many axes, each as long in both, or 1 in one of them, which then counts for all of the other:
+    a gate of shape (N, C, 1, 1) for the channels of an image. y: (N, ...), as long as the longer one along each axis.
+    Raises ShapeError unless there are two inputs, and for inputs whose shapes do not fit.
+    Source: Dauphin, Fan, Auli, Grangier (2017), Language Modeling with Gated Convolutional Networks; Hu, Shen, Sun
+    (2018), Squeeze-and-Excitation Networks; ONNX operator Mul.
     """
 
     lesson = (
@@ -169,14 +172,26 @@ class Multiply(_JoinOfTwo):
     examples = (Example("Multiply()", (4, 5, 4)), Example("Multiply()", (13,)))
     operators = ("Mul",)
 
+    def merge_shape(self, in_shapes: Sequence[Shape]) -> Shape:
+        """Along each axis the longer one."""
+        if len(in_shapes) == 2 and len(set(map(len, in_shapes))) == 1:
+            pairs = list(zip(*in_shapes, strict=True))
+            if all(a == b or 1 in (a, b) for a, b in pairs):
+                return tuple(max(pair) for pair in pairs)
+        return super().merge_shape(in_shapes)
+
     def forward(self, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
         """The product."""
-        return _folded(np.multiply, xs, ctx), tuple(xs)
+        a, b = xs
+        larger = a if a.size >= b.size else b
+        whole = np.broadcast_shapes(a.shape, b.shape)
+        out = ctx.empty_like(larger) if larger.shape == whole else ctx.empty(whole)
+        return np.multiply(a, b, out=out), (a, b)
 
     def backward(self, dy: Array, xs: Cache, ctx: Context) -> Sequence[Array]:
         """Each input gets dy times the other."""
         a, b = xs
-        return [np.multiply(dy, b, out=ctx.empty_like(a)), np.multiply(dy, a, out=ctx.empty_like(b))]
+        return [_unrepeated(np.multiply(dy, other, out=ctx.empty_like(dy)), x) for x, other in ((a, b), (b, a))]
 
     def lower(self, graph: OnnxGraph, xs: Sequence[str]) -> str:
         """ONNX Mul."""
@@ -226,6 +241,12 @@ def few_inputs(name: str, in_shapes: Sequence[Shape]) -> ShapeError:
         f"{name}() joins two values or more, got {len(in_shapes)}: name them in a graph, as in "
         f'Graph({{..., "joined": ("{name}()", ["a", "b"])}})'
     )
+
+
+def _unrepeated(dy: Array, x: Array) -> Array:
+    """The gradient of an input that may have been repeated along some axes: the sum over those."""
+    axes = tuple(axis for axis, (length, own) in enumerate(zip(dy.shape, x.shape, strict=True)) if length != own)
+    return sum_over(dy, axes).reshape(x.shape) if axes else dy
 
 
 def _folded(function: np.ufunc, xs: Sequence[Array], ctx: Context) -> Array:

@@ -63,8 +63,6 @@ class Pad2D(Layer):
     )
     twin = "torch.nn.ConstantPad2d"
     operators = ("Pad",)
-    _places: tuple[Array, Array]
-    """Where in the image the rows and columns of the output come from."""
 
     def __init__(self, padding: Edges, mode: str = "constant", value: float = 0.0) -> None:
         self.padding = padding
@@ -83,19 +81,18 @@ class Pad2D(Layer):
                 f"Pad2D reflects less than an image has, of one with {height} x {width} pixels up to {height - 1} rows "
                 f"and {width - 1} columns, got padding={self.padding!r}; use less, or mode='edge'"
             )
-        self._places = self._of_axis(height, top, bottom), self._of_axis(width, left, right)
         return channels, height + top + bottom, width + left + right
 
     def forward(self, x: Array, ctx: Context) -> tuple[Array, Cache]:
         """The image inside; then rows and columns beyond it are copies of others."""
-        (top, _), (left, _) = self._edges
+        (top, bottom), (left, right) = self._edges
         height, width = x.shape[2:]
-        rows, columns = self._places
-        y = empty_pixels((*x.shape[:2], len(rows), len(columns)), ctx)
+        y = empty_pixels((*x.shape[:2], height + top + bottom, width + left + right), ctx)
         if self.mode == "constant":
             y[...] = self.value
             y[:, :, top : top + height, left : left + width] = x
             return y, None
+        rows, columns = self._places(height, width)
         np.take(x.transpose(2, 3, 1, 0), columns, axis=1, out=y.transpose(2, 3, 1, 0)[top : top + height], mode="clip")
         for place in self._beyond(0, height):
             y[:, :, place] = y[:, :, top + rows[place]]
@@ -107,7 +104,7 @@ class Pad2D(Layer):
         height, width = dy.shape[2] - top - bottom, dy.shape[3] - left - right
         if self.mode == "constant":
             return dy[:, :, top : top + height, left : left + width], {}
-        rows, columns = self._places
+        rows, columns = self._places(height, width)
         lines = empty_pixels((*dy.shape[:2], height, dy.shape[3]), ctx)
         lines[...] = dy[:, :, top : top + height]
         for place in self._beyond(0, height):
@@ -127,6 +124,11 @@ class Pad2D(Layer):
 
     def cost(self, in_shapes: Sequence[Shape], out_shape: Shape) -> LayerCost:
         return LayerCost(0, "nothing is computed: the numbers only move", rounds=sum(sum(ends) for ends in self._edges))
+
+    def _places(self, height: int, width: int) -> tuple[Array, Array]:
+        """Where in the image the rows and columns of the output come from."""
+        (top, bottom), (left, right) = self._edges
+        return self._of_axis(height, top, bottom), self._of_axis(width, left, right)
 
     def _of_axis(self, length: int, before: int, after: int) -> Array:
         """Where in an axis of this length the elements of a padded one come from."""

@@ -3,7 +3,7 @@
 from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.available_memory import available_memory, present_memory
 from cnnkit.network.execution.engine import Engine
-from cnnkit.network.execution.objective import Objective, Sums
+from cnnkit.network.execution.objective import Objective, Sums, Told
 from cnnkit.network.execution.parameter_groups import Constraint, Groups
 from cnnkit.network.execution.session import Session, busy_workers, training_session
 from cnnkit.network.execution.threads import available_cores
@@ -30,6 +30,7 @@ __all__ = [
     "Sequential",
     "Session",
     "Sums",
+    "Told",
     "available_cores",
     "available_memory",
     "busy_workers",

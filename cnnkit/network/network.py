@@ -17,12 +17,11 @@ from cnnkit.components.checks import one_of, whole
 from cnnkit.components.predicted_class import require_told, told_classes
 from cnnkit.errors import ShapeError, UnitsWarning
 from cnnkit.input_units import Range, Units, bounds, units_hint, units_of
-from cnnkit.layers.special_functions import sigmoid
 from cnnkit.network.execution.available_memory import available_memory
 from cnnkit.network.execution.engine import Engine
 from cnnkit.network.execution.frozen_batch_norm import with_frozen
 from cnnkit.network.execution.threads import available_cores
-from cnnkit.network.graph.final_layers import has_probabilities, softmax, with_logits
+from cnnkit.network.graph.final_layers import end_for, has_probabilities, probabilities, with_logits
 from cnnkit.network.graph.node import Node, owners
 from cnnkit.network.graph.parameter_limit import Building, Limit, MemoryLimit
 from cnnkit.network.graph.parameters import Parameters
@@ -177,8 +176,7 @@ class Network(Configured):
         return self._engine_of(with_logits(self.nodes, loss), frozen, compiled=compiled)
 
     def _engine_of(self, nodes: list[Node], frozen: Collection[int], **kernels: bool) -> Engine:
-        axes = len(self.input_shape)
-        return Engine(with_frozen(nodes, frozen), self.parameters, self.preprocessing, axes, **kernels)
+        return Engine(with_frozen(nodes, frozen), self.parameters, self.preprocessing, len(self.input_shape), **kernels)
 
     @property
     def has_probabilities(self) -> bool:
@@ -215,9 +213,15 @@ class Network(Configured):
         """
         if not self.has_probabilities:
             raise ShapeError(f"the network gives {self.gives}, and has no probabilities: use predict(x)")
-        if self.task.gives == "classes":
-            return softmax(self.logits(x))
-        return sigmoid(self.logits(x)) if self.task.from_logits else self.outputs(x)
+        return self.scores(self.logits(x))
+
+    def scores(self, logits: Array) -> Array:
+        """What is predicted from: probabilities of what `logits` gives, or that itself where there are none."""
+        return probabilities(logits, self.task) if self.has_probabilities else logits
+
+    def gives_logits_to(self, loss: Loss) -> bool:
+        """Whether that is what a loss takes."""
+        return end_for(self.nodes, loss) is end_for(self.nodes, self.task)
 
     def predict(self, x: Inputs) -> Array:
         """What the network predicts for each sample, according to its task.
@@ -230,9 +234,9 @@ class Network(Configured):
             case "classes":
                 return told_classes(self.logits(x))
             case "labels":
-                probabilities = self.predict_proba(x)
-                require_told(~np.isnan(probabilities), "labels")
-                return probabilities >= 0.5
+                found = self.predict_proba(x)
+                require_told(~np.isnan(found), "labels")
+                return found >= 0.5
         return self.outputs(x)
 
     def evaluate(
@@ -326,11 +330,12 @@ class Network(Configured):
         return self._engine(logits=logits).predict(taken, available_cores() if len(taken) > 1 else 1)
 
     def _engine(self, *, logits: bool) -> Engine:
+        logits = logits and end_for(self.nodes, self.task) is not None  # else they are the outputs
         made = self._engines.get(logits)
         if made is None or made[0] is not self.task:
             nodes = with_logits(self.nodes, self.task) if logits else self.nodes
-            engine = self._engine_of(nodes, (), predicts_compiled=self._predicts_compiled)
-            made = self._engines[logits] = self.task, engine
+            made = self.task, self._engine_of(nodes, (), predicts_compiled=self._predicts_compiled)
+            self._engines[logits] = made
         return made[1]
 
     @functools.cached_property

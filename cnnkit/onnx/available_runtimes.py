@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from cnnkit.components import Catalog, Runtime, installed_catalog
-from cnnkit.errors import CnnkitError
-from cnnkit.onnx.runtimes import install_command, is_installed
+from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.onnx.runtimes import ensure_installed, install_command, is_installed
+
+ALL = "all"
+"""In the place of a runtime: all that are installed."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,29 @@ def available_runtimes(catalog: Catalog | None = None) -> Available:
             for problem in catalog.faults(plugin, Runtime.kind)
         )
     return found
+
+
+def built(runtimes: Sequence[Runtime | str]) -> list[Runtime]:
+    """Runtimes from themselves or their expressions. Raises ConfigError for none, OnnxError for one not installed."""
+    made = [cast(Runtime, installed_catalog().build(Runtime.kind, runtime)) for runtime in runtimes]
+    if not made:
+        raise ConfigError("validation needs at least one runtime, got an empty list")
+    for runtime in made:
+        ensure_installed(runtime)
+    return made
+
+
+def chosen_runtimes(runtimes: Sequence[Runtime | str]) -> Available:
+    """The runtimes, in their order; each of "all" once more if it is named, too, as another object.
+
+    Raises what `built` raises.
+    """
+    if ALL not in runtimes:
+        return Available(built(runtimes))
+    chosen = Available([])
+    for one in runtimes:
+        found = available_runtimes() if one == ALL else Available(built([one]))
+        chosen.runtimes.extend(found.runtimes)
+        chosen.unusable.update(found.unusable)
+        chosen.broken.extend(found.broken)
+    return chosen

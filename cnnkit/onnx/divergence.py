@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from cnnkit.components import Runtime
 from cnnkit.errors import OnnxError
-from cnnkit.network import Network
+from cnnkit.network import INPUT, Network, Node
 from cnnkit.onnx.difference import magnitude, relative, subtract
-from cnnkit.onnx.executable_model import Program, as_declared
+from cnnkit.onnx.executable_model import Program, as_declared, outputs_of
 from cnnkit.onnx.expected_answers import ExpectedAnswers, allowed
 from cnnkit.onnx.export import MAX_OPSET, MIN_OPSET, Lowered, lower
 from cnnkit.onnx.load import Signature
-from cnnkit.onnx.outputs import compared_outputs, output_names, probabilities_of
+from cnnkit.onnx.outputs import LABEL, compared_outputs, lower_outputs, probabilities_of
 from cnnkit.onnx.parts import Part
 from cnnkit.onnx.plain_values import PlainValues
 from cnnkit.onnx.report import Divergence
 from cnnkit.onnx.reproducer import Reproducer
 from cnnkit.types import Array
+
+MOST_FOLDED = 4
+"""Layers that are named together where the file gives only the value of the last."""
 
 
 class _Step(NamedTuple):
@@ -46,11 +49,11 @@ def first_divergence(
     Raises OnnxError if the runtime cannot execute the file with these outputs.
     """
     sample, double = expected.sample(number), expected.double
-    lowered = _lowered(program.signature, expected.single)
+    lowered = _lowered(program.signature, expected.single, expected.names)
     further = [lowered.graph.value_info(value) for value in dict.fromkeys([lowered.preprocessed, *lowered.values])]
-    outputs = program.run(runtime, as_declared(program.signature, sample), further)
-    singly = _steps(expected.single, lowered, sample)
-    for single, step in zip(singly, _steps(double, lowered, sample), strict=True):
+    outputs = outputs_of(program, runtime, sample, further)
+    singly, doubly = (_steps(model, lowered, sample, expected.names, outputs) for model in (expected.single, double))
+    for single, step in zip(singly, doubly, strict=True):
         if step.value not in outputs:
             continue
         theirs = outputs[step.value]
@@ -61,7 +64,7 @@ def first_divergence(
         else:
             continue
         try:
-            return found, _alone(runtime, program, expected.single, double, lowered, sample, step, tolerance, number)
+            return found, _alone(runtime, program, expected, double, lowered, sample, step, tolerance, number)
         except OnnxError:
             return found, None
     return None, None
@@ -70,7 +73,7 @@ def first_divergence(
 def _alone(
     runtime: Runtime,
     program: Program,
-    single: Network,
+    expected: ExpectedAnswers,
     double: Network,
     lowered: Lowered,
     sample: Array,
@@ -82,7 +85,8 @@ def _alone(
 
     Raises OnnxError if the runtime cannot do so.
     """
-    steps = list(_steps(single, lowered, sample))
+    single = expected.single
+    steps = list(_steps(single, lowered, sample, expected.names, ()))
     at = next(place for place, one in enumerate(steps) if one.value == step.value)
     own = {"input": as_declared(program.signature, sample)}
     own |= {one.value: one.own.astype(np.float32) for one in steps[:at]}
@@ -106,19 +110,38 @@ def _distance(theirs: Array, double: Array) -> float:
     return float(relative(magnitude(subtract(theirs, double)), magnitude(double))[0])
 
 
-def _lowered(signature: Signature, model: Network) -> Lowered:
+def _lowered(signature: Signature, model: Network, names: Sequence[str]) -> Lowered:
     input_dtype = as_declared(signature, np.zeros(0, model.input_dtype)).dtype.name
-    return lower(model, min(max(signature.opset or MAX_OPSET, MIN_OPSET), MAX_OPSET), input_dtype)
+    opset = min(max(signature.opset or MAX_OPSET, MIN_OPSET), MAX_OPSET)
+    lowered = lower(model, opset, input_dtype, signature.batch)
+    lower_outputs(model, lowered.graph, lowered.preprocessed, lowered.values, names)
+    return lowered
 
 
-def _steps(model: Network, lowered: Lowered, x: Array) -> Iterator[_Step]:
-    """What to compare, in the order of execution."""
+def _steps(
+    model: Network, lowered: Lowered, x: Array, names: Sequence[str], present: Collection[str]
+) -> Iterator[_Step]:
+    """What to compare, in the order of execution.
+
+    names: of the outputs; present: of the values that the file gives.
+    """
     factor, offset = model.preprocessing.affine(np.dtype(model.dtype), len(model.input_shape))
     yield _Step(f"the preprocessing = {model.preprocessing}", lowered.preprocessed, x * factor + offset)
     for node, value, own in zip(model.nodes, lowered.values, model.trace(x), strict=True):
-        yield _Step(str(node), value, own)
-    first, *second = output_names(model)
-    compared = compared_outputs(model, x)
+        yield _Step(_place(model, lowered, node, present), value, own)
+    first, *second = [name for name in names if name != LABEL] or [""]
+    compared = compared_outputs(model, x, names)
     yield _Step(f"the output {first}", first, compared)
     for name in second:
         yield _Step(f"the output {name}", name, probabilities_of(model, compared))
+
+
+def _place(model: Network, lowered: Lowered, node: Node, present: Collection[str]) -> str:
+    """A layer, with those before it whose values the file does not give by themselves, as after folding."""
+    places = [str(node)]
+    while len(node.inputs) == 1 and node.inputs[0] != INPUT and len(places) < MOST_FOLDED:
+        node = model.nodes[node.inputs[0]]
+        if lowered.values[node.index] in present:
+            break
+        places.append(str(node))
+    return " with ".join(reversed(places))

@@ -12,9 +12,11 @@ import onnx
 from onnx import ModelProto, ValueInfoProto
 
 from cnnkit.components import Runtime
+from cnnkit.errors import OnnxError
 from cnnkit.layers import Conv2D, ConvTranspose2D
 from cnnkit.layers.reparametrised import innermost
 from cnnkit.network import Network
+from cnnkit.network.execution.available_memory import readable
 from cnnkit.network.execution.threads import in_threads
 from cnnkit.onnx.load import Signature, signature_of
 from cnnkit.onnx.parts import Part, PartRun, run_part
@@ -99,6 +101,27 @@ class TrustedProgram:
         return cast(bytes, self._proto.SerializeToString())
 
 
+def outputs_of(
+    program: Program, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()
+) -> dict[str, Array]:
+    """What the file gives for these samples; one of a fixed batch runs so many at a time, the last of them again.
+
+    further: as of `Program.run`. Raises OnnxError if the runtime cannot execute it, or gives another number of samples.
+    """
+    x, batch = as_declared(program.signature, x), program.signature.batch
+    if batch is None:
+        return program.run(runtime, x, further)
+    added, parts = {value.name for value in further}, []
+    for start in range(0, len(x), batch):
+        part = x[start : start + batch]
+        outputs = program.run(runtime, np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)]), further)
+        for name, output in outputs.items():
+            if name not in added and output.shape[:1] != (batch,):
+                raise OnnxError(f"{runtime!r}: {name} have shape {output.shape} for a batch of {batch}")
+        parts.append({name: output[: len(part)] if output.ndim else output for name, output in outputs.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts[1:] else parts[0]
+
+
 @contextmanager
 def outputs_added(proto: ModelProto, further: Sequence[ValueInfoProto]) -> Iterator[None]:
     """The model has further ones of its values as outputs."""
@@ -139,6 +162,17 @@ def samples_of(chunk_bytes: int, model: Network, samples: int | None = None) -> 
     each = run_bytes(model)
     most = max(2 if each <= CHUNK_BYTES else 1, chunk_bytes // each)
     return most if samples is None else max(1, min(most, samples))
+
+
+def check_batch(batch: int | None, model: Network) -> None:
+    """Raise OnnxError for a file whose fixed batch takes more memory than validation may; None for any batch."""
+    needed = (batch or 1) * run_bytes(model)
+    if batch is not None and batch > 1 and needed > VALUE_BYTES:
+        raise OnnxError(
+            f"the file takes batches of {batch:,} samples, which need about {readable(needed)} of memory for the "
+            f"layers' values, and validation takes at most {readable(VALUE_BYTES)}: export it with a smaller batch, or "
+            "without validation"
+        )
 
 
 def compared_samples(model: Network) -> int:

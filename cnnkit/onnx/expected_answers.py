@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,29 +11,29 @@ import numpy as np
 
 from cnnkit.network import Network
 from cnnkit.onnx.difference import distance, relative
-from cnnkit.onnx.outputs import compared_outputs
+from cnnkit.onnx.outputs import compared_outputs, output_names
 from cnnkit.types import Array, Inputs
 
 MARGIN = 10.0
 """How much larger than the model's own rounding error that of a runtime may be, which adds in another order; up to 6.3
 was seen in thousands of samples of ill-conditioned networks."""
+FLOAT16_TOLERANCE = 1e-2
+"""Relative difference that a file in float16 may have: some ten times what one rounding to its 11 bits makes."""
 MOST_ROUNDING = 0.1
 """Relative difference beyond which nothing counts as rounding."""
-
-
 KEPT_BYTES = 64 * 2**20
 """Most bytes of answers that are kept, unless they are those of one block; more are computed again when needed."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model gives for some samples, (N, ...), as the first output of its file."""
+    """What a model gives for some samples, (N, ...)."""
 
     first: int
     """Number of the first of them."""
     x: Array
     outputs: Array
-    """In float64."""
+    """Its values for the first output that is compared, in float64; for a label, what that is taken from."""
     scale: Array
     """s of each number, (N, ...): |output|, or its mean over all samples, and pixels, where that is larger."""
     rounding: Array
@@ -45,11 +45,12 @@ class ExpectedAnswers:
     """What a model gives for any number of samples, a block of them at a time, so that memory does not grow with them.
 
     x: (N, *input_shape), in the dataset's own units, and rows that are not in memory are read block by block; block:
-    samples in each.
+    samples in each; names: of the file's outputs that are compared, if not as usual.
     """
 
-    def __init__(self, model: Network, x: Inputs, block: int) -> None:
+    def __init__(self, model: Network, x: Inputs, block: int, names: Sequence[str] = ()) -> None:
         self.model, self.x, self._block = model, x, block
+        self.names = tuple(names or output_names(model))
         self.single = in_dtype(model, "float32")
         """The model in float32."""
         self.largest_rounding = 0.0
@@ -95,7 +96,8 @@ class ExpectedAnswers:
     def _computed(self, double: Network) -> Iterator[_Outputs]:
         for first in range(0, len(self.x), self._block):
             x = self._samples(first)
-            yield _Outputs(compared_outputs(double, x), compared_outputs(self.single, x))
+            values, rounded = (compared_outputs(network, x, self.names) for network in (double, self.single))
+            yield _Outputs(values, rounded)
 
     def _samples(self, first: int) -> Array:
         return self._taken(self.x[first : first + self._block])
@@ -117,6 +119,11 @@ class _Outputs:
 def _averaged(values: Array) -> tuple[int, ...]:
     """The axes over which the mean of an output is taken: samples, and pixels."""
     return (0, *range(2, values.ndim))
+
+
+def typical(values: Array) -> Array:
+    """Each number, or the mean of its output over all samples, and pixels, where that is larger; (N, ...) from 0 on."""
+    return np.asarray(np.maximum(values, values.mean(axis=_averaged(values), keepdims=True)))
 
 
 def in_dtype(model: Network, dtype: Literal["float32", "float64"]) -> Network:

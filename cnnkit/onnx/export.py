@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,17 +17,34 @@ from cnnkit.file_kinds import ONNX
 from cnnkit.file_writing import check_target, write_whole
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.operation import operation_of
+from cnnkit.onnx import description
+from cnnkit.onnx.golden_pair import add_golden_pair
 from cnnkit.onnx.graph_builder import GraphBuilder
+from cnnkit.onnx.inputs import one_sample, random_inputs
 from cnnkit.onnx.load import MAX_ONNX_FILE_BYTES
-from cnnkit.onnx.outputs import BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES, lower_outputs
+from cnnkit.onnx.outputs import (
+    BEFORE_LABEL,
+    BOUNDED,
+    LABEL,
+    LOGITS,
+    PROBABILITIES,
+    SCORES,
+    VALUES,
+    chosen_outputs,
+    lower_outputs,
+)
+from cnnkit.onnx.simplification import remove_unused, simplify
+from cnnkit.types import Inputs, as_inputs
 from cnnkit.user_folders import expanded
 
 PREPROCESSING = "preprocessing"
-OWN = {PREPROCESSING, BOUNDED, LOGITS, PROBABILITIES, SCORES, VALUES}
+OWN = {PREPROCESSING, BOUNDED, BEFORE_LABEL, LOGITS, PROBABILITIES, LABEL, SCORES, VALUES}
 """What a file calls values that are no node's."""
 SUFFIX = ".onnx"
-MIN_OPSET, MAX_OPSET = 13, 22
+MIN_OPSET, MAX_OPSET = 13, 23
 """From the first opset with an axis-wise Softmax to the newest that the oldest allowed onnx package knows."""
+MAX_BATCH = 65_536
+"""Most samples that a file may take at once."""
 
 
 class Lowered(NamedTuple):
@@ -40,8 +55,6 @@ class Lowered(NamedTuple):
     """Name of the value that enters the first layer."""
     values: list[str]
     """Names of the nodes' outputs, in the order of `model.nodes`."""
-    outputs: list[str]
-    """Names of the file's outputs."""
 
 
 def export_onnx(
@@ -49,15 +62,25 @@ def export_onnx(
     path: str | os.PathLike[str],
     *,
     opset: int = 17,
+    batch: int | None = None,
+    outputs: Sequence[str] | None = None,
+    fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
+    sample: Inputs | None = None,
 ) -> Path:
     """Write the model in prediction mode as one ONNX file and return its path.
 
-    The file is what `to_onnx` gives. It appears complete or not at all; an ONNX file of that name is replaced.
+    The file is what `to_onnx` gives, with a golden pair for `cnnkit selftest`: `sample`, of the model's input_shape, or
+    a random one, with the model's answers. It appears complete or not at all; an ONNX file of that name is replaced.
     Raises OnnxError if it cannot be written, and what `to_onnx` raises.
     """
-    return write_onnx(to_onnx(model, opset=opset, metadata=metadata, input_dtype=input_dtype), path)
+    proto = to_onnx(
+        model, opset=opset, batch=batch, outputs=outputs, fold=fold, metadata=metadata, input_dtype=input_dtype
+    )
+    x = random_inputs(model, 1) if sample is None else one_sample(model, np.asarray(as_inputs(sample))[None])
+    add_golden_pair(proto, model, x, "a random sample" if sample is None else "a given sample")
+    return write_onnx(proto, path)
 
 
 def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
@@ -82,6 +105,9 @@ def to_onnx(
     model: Network,
     *,
     opset: int = 17,
+    batch: int | None = None,
+    outputs: Sequence[str] | None = None,
+    fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
 ) -> ModelProto:
@@ -90,30 +116,44 @@ def to_onnx(
     Input `input` (N, *input_shape) in the dataset's units and dtype, or in `input_dtype`: "float32" is for runtimes and
     converters that do not accept uint8. Outputs, (N, *output_shape) float32: `logits` and `probabilities` of classes or
     labels, `scores` of classes that have no probabilities, `values` to regress. The IR version is the lowest that knows
-    the opset. The metadata holds `labels` and `preprocessing` as JSON, `cnnkit_version`, and whatever
+    the opset. The metadata holds `labels`, `preprocessing` and `input` as JSON, `cnnkit_version`, and whatever
     `metadata` adds.
-    Raises ConfigError for an opset outside 13 to 22, an input dtype that cannot hold the dataset's values or metadata
-    that is not text, OnnxError for a layer that ONNX cannot express or a model over 2 GB, and CostError for a model
-    whose outputs for a sample are too large.
+
+    batch: how many samples the file takes at once, N; any number if None.
+    outputs: which of them the file has, in that order, `label` among them: int64, of classes the index of the highest
+    logit, (N,) or (N, H, W), of labels 1 where the probability is 1/2 or more, (N, K) or (N, K, H, W), else 0.
+    fold: batch normalisations go into the weights of the Conv, ConvTranspose or Gemm before them, and constants are
+    computed, which changes no more than the rounding; False writes each layer by itself.
+    Raises ConfigError for an opset outside 13 to 23, a batch or outputs that cannot be, an input dtype that cannot hold
+    the dataset's values or metadata that is not text, OnnxError for a layer that ONNX cannot express or a model over
+    2 GB, and CostError for a model whose outputs for a sample are too large.
     """
     if not MIN_OPSET <= whole("opset", opset) <= MAX_OPSET:
         raise ConfigError(f"opset must be a whole number from {MIN_OPSET} to {MAX_OPSET}, got {opset}")
+    if batch is not None and not 1 <= whole("batch", batch) <= MAX_BATCH:
+        raise ConfigError(f"batch must be a whole number from 1 to {MAX_BATCH:,}, or None for any, got {batch}")
     if input_dtype not in (None, model.input_dtype, "float32"):
         raise ConfigError(
             f"the input of the file can be float32 or what the model's dataset gives, {model.input_dtype}, "
             f"got {input_dtype!r}"
         )
-    model.check_cost()
-    lowered = lower(model, opset, input_dtype)
+    names = chosen_outputs(model, outputs)
+    model.check_cost(batch or 1)
+    lowered = lower(model, opset, input_dtype, batch)
     graph = lowered.graph
+    lower_outputs(model, graph, lowered.preprocessed, lowered.values, names)
+    if fold:
+        simplify(graph, names, {*lowered.values})
+    remove_unused(graph, names)
     size = sum(len(tensor.raw_data) for tensor in graph.initializers)
     if size > MAX_ONNX_FILE_BYTES:
         raise OnnxError(f"the model has {size:,} bytes of weights; an ONNX file can hold {MAX_ONNX_FILE_BYTES:,}")
     body = helper.make_graph(
         graph.nodes,
         "cnnkit",
-        [graph.value_info("input")],
-        [graph.value_info(output) for output in lowered.outputs],
+        [graph.value_info("input", description.describe_input(model))],
+        [graph.value_info(name, description.describe_output(model, name)) for name in names],
+        value_info=[graph.inferred(value) for node in graph.nodes for value in node.output if value not in names],
     )
     version = importlib.metadata.version("cnnkit")
     proto = helper.make_model(
@@ -122,8 +162,9 @@ def to_onnx(
         ir_version=graph.ir_version,
         producer_name="cnnkit",
         producer_version=version,
+        doc_string=description.describe_network(model),
     )
-    helper.set_model_props(proto, _metadata(model, version, metadata or {}))
+    helper.set_model_props(proto, description.metadata(model, version, metadata or {}))
     while graph.initializers:  # one at a time: a message copies what it is given, and the weights may be most of memory
         proto.graph.initializer.append(graph.initializers.popleft())
     data = cast(bytes, proto.SerializeToString())
@@ -135,12 +176,12 @@ def to_onnx(
     return cast(ModelProto, ModelProto.FromString(data))
 
 
-def lower(model: Network, opset: int, input_dtype: str | None = None) -> Lowered:
-    """Write all nodes of the model into a graph; input_dtype: the model's own if None.
+def lower(model: Network, opset: int, input_dtype: str | None = None, batch: int | None = None) -> Lowered:
+    """Write all nodes of the model into a graph, yet without outputs; input_dtype: the model's own if None.
 
     Raises OnnxError, naming the layer that cannot be expressed.
     """
-    graph = GraphBuilder(opset)
+    graph = GraphBuilder(opset, batch)
     preprocessed = _lower_preprocessing(model, graph, input_dtype or model.input_dtype)
     values: list[str] = []
     owners: dict[int, str] = {}
@@ -148,7 +189,7 @@ def lower(model: Network, opset: int, input_dtype: str | None = None) -> Lowered
         owner = owners.setdefault(id(node.layer), _value_name(node))
         inputs = [preprocessed if i == INPUT else values[i] for i in node.inputs]
         values.append(_lower_node(node, graph, inputs, owner))
-    return Lowered(graph, preprocessed, values, lower_outputs(model, graph, preprocessed, values))
+    return Lowered(graph, preprocessed, values)
 
 
 def _lower_preprocessing(model: Network, graph: GraphBuilder, input_dtype: str) -> str:
@@ -180,23 +221,3 @@ def _lower_node(node: Node, graph: GraphBuilder, inputs: Sequence[str], owner: s
     if lowered != node.out_shape:
         raise OnnxError(f"{node}: its outputs have shape {node.out_shape}, but {lowered} when lowered to ONNX")
     return value
-
-
-def labels_json(model: Network) -> str:
-    """The labels as the metadata holds them."""
-    return json.dumps(model.labels, ensure_ascii=False)
-
-
-def _metadata(model: Network, version: str, extra: Mapping[str, str]) -> dict[str, str]:
-    own = {
-        "labels": labels_json(model),
-        "preprocessing": json.dumps(dataclasses.asdict(model.preprocessing)),
-        "cnnkit_version": version,
-    }
-    for key, value in extra.items():
-        if key in own or not isinstance(value, str):
-            raise ConfigError(
-                f"metadata must be text under keys other than {', '.join(own)}, which the model itself fills; "
-                f"got {key!r}: {value!r}"
-            )
-    return {**own, **extra}

@@ -14,7 +14,7 @@ from cnnkit.errors import OnnxError
 from cnnkit.types import Array, Shape
 
 BATCH = "N"
-"""Name of the batch axis, which stays dynamic."""
+"""Name of the batch axis where it is dynamic."""
 
 
 class GraphBuilder:
@@ -24,10 +24,12 @@ class GraphBuilder:
     and so on, its parameters `conv2d_1.weight`, its other arrays `conv2d_1.constant_1`.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, batch: int | None = None) -> None:
+        """batch: how many samples the graph takes at once; any number if None."""
         self.nodes: list[NodeProto] = []
         self.initializers: deque[TensorProto] = deque()
         self.opset_id = helper.make_opsetid("", opset)
+        self._batch = BATCH if batch is None else batch
         # The lowest IR version that knows this opset, so that older runtimes load the file too.
         self.ir_version = helper.find_min_ir_version_for([self.opset_id])
         self._types: dict[str, TypeProto] = {}
@@ -45,7 +47,7 @@ class GraphBuilder:
 
     def input(self, name: str, dtype: str, shape: Shape) -> str:
         """Declare an input of the graph, shape without the batch axis, and return its name."""
-        self._types[name] = _tensor_type(np.dtype(dtype), (BATCH, *shape))
+        self._types[name] = _tensor_type(np.dtype(dtype), (self._batch, *shape))
         return name
 
     def begin(
@@ -92,10 +94,14 @@ class GraphBuilder:
             raise OnnxError(f"ONNX does not know the shape of {value!r}: expected fixed sizes after the batch axis")
         return tuple(int(n) for n in dims[1:])
 
-    def value_info(self, value: str) -> ValueInfoProto:
-        """The declaration of a value as input or output of the graph, with a dynamic batch axis."""
-        shape: tuple[int | str, ...] = (BATCH, *self.shape(value))
-        return helper.make_tensor_value_info(value, self._types[value].tensor_type.elem_type, shape)
+    def value_info(self, value: str, description: str = "") -> ValueInfoProto:
+        """The declaration of a value as input or output of the graph."""
+        shape: tuple[int | str, ...] = (self._batch, *self.shape(value))
+        return helper.make_tensor_value_info(value, self._types[value].tensor_type.elem_type, shape, description)
+
+    def inferred(self, value: str) -> ValueInfoProto:
+        """What is known of the type and the shape of a value."""
+        return helper.make_value_info(value, self._types[self._known(value)])
 
     def _input(self, value: str | Array) -> str:
         if not isinstance(value, str):

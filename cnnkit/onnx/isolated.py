@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -25,7 +26,8 @@ from cnnkit.onnx.executable_model import samples_of, value_bytes
 from cnnkit.onnx.load import Signature
 from cnnkit.onnx.parts import Part, PartRun
 from cnnkit.onnx.work_estimate import FREE, TIMES, work_of
-from cnnkit.types import Array
+from cnnkit.printable_text import printable
+from cnnkit.types import Array, Shape
 from cnnkit.wording import shorten
 
 NO_MEMORY = 127
@@ -48,11 +50,34 @@ MAX_MESSAGE = 500
 """Characters of a message that come from a file or a runtime."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What each run of a file may take, beside what its size grants it."""
+
+    shape: Shape
+    """Of the input, with the batch axis."""
+    numbers: int
+    """Numbers that its nodes may touch."""
+    memory: int
+    """Bytes."""
+
+
+def limits_for(model: Network, samples: int, batch: int | None, own: Sequence[ModelProto]) -> Limits:
+    """Limits of a file that is compared with a model on so many samples.
+
+    batch: of how many it takes at once; any number if None; own: exports of the model.
+    """
+    shape = (batch or samples_of(CHUNK_BYTES, model, samples), *model.input_shape)
+    runs = -(-samples // shape[0])
+    numbers = FREE // runs + TIMES * max((work_of(proto, shape).numbers for proto in own), default=0)
+    return Limits(shape, numbers, _needed(model, batch))
+
+
 class IsolatedProgram:
     """A file that another process checks and executes, which is restarted when it has crashed.
 
-    data, path: the file and its name in messages; operators: those that it may use; model: what it will be compared
-    with, on how many samples; own: exports of the model; runtimes: those that it will be run on.
+    data, path: the file and its name in messages; operators: those that it may use; limits: of a run; runtimes: those
+    that it will be run on.
     Raises OnnxError for a file that is refused, or whose check crashes or exceeds a limit, ConfigError for a runtime
     that another process cannot build from its expression.
     """
@@ -60,21 +85,11 @@ class IsolatedProgram:
     chunk_bytes = CHUNK_BYTES
 
     def __init__(
-        self,
-        data: bytes,
-        path: Path,
-        operators: Collection[str],
-        model: Network,
-        samples: int,
-        own: Sequence[ModelProto],
-        runtimes: Sequence[Runtime],
+        self, data: bytes, path: Path, operators: Collection[str], limits: Limits, runtimes: Sequence[Runtime]
     ) -> None:
-        self._data, self._path, self._operators = data, path, operators
+        self._data, self._path, self._operators, self._limits = data, path, operators, limits
         self._check_memory = MEMORY + COPIES * len(data)
-        self._run_memory = self._check_memory + _needed(model)
-        self._shape = (samples_of(CHUNK_BYTES, model, samples), *model.input_shape)
-        runs = -(-samples // self._shape[0])
-        self._numbers = FREE // runs + TIMES * max((work_of(proto, self._shape).numbers for proto in own), default=0)
+        self._run_memory = self._check_memory + limits.memory
         self._expressions = {id(runtime): _expression(runtime) for runtime in runtimes}
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -134,15 +149,17 @@ class IsolatedProgram:
             "operators": sorted(self._operators),
             "check_memory": self._check_memory,
             "run_memory": self._run_memory,
-            "shape": self._shape,
-            "numbers": self._numbers,
+            "shape": self._limits.shape,
+            "numbers": self._limits.numbers,
             "seconds": SECONDS,
         }
         folders = json.dumps(sys.path).encode() + b"\n"
         reply, _ = self._ask(f"{self._path} cannot be checked", facts, before=folders, after=self._data)
         sizes = reply["sizes"]
         declared = None if sizes is None else tuple(sizes)
-        return Signature(reply["opset"], reply["dtype"], declared, reply["outputs"], reply["labels"])
+        return Signature(
+            reply["opset"], reply["dtype"], declared, reply["outputs"], reply["labels"], reply["precision"]
+        )
 
     def _ask(
         self,
@@ -231,11 +248,11 @@ def _expression(runtime: Runtime) -> str:
     return f"{origin.distribution}:{runtime!r}"
 
 
-def _needed(model: Network) -> int:
+def _needed(model: Network, batch: int | None) -> int:
     """Bytes that a run of the model itself may take, whatever a file makes of it."""
     weights = 4 * sum(array.size for array in model.state().values())
     each = VALUES * value_bytes(model) + WINDOWS * _window_bytes(model)
-    return WEIGHTS * weights + samples_of(CHUNK_BYTES, model) * each
+    return WEIGHTS * weights + (batch or samples_of(CHUNK_BYTES, model)) * each
 
 
 def _window_bytes(model: Network) -> int:
@@ -260,4 +277,4 @@ def _end(code: int, late: Sequence[bool]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return shorten(" ".join(text.split()), MAX_MESSAGE)
+    return shorten(printable(" ".join(text.split())), MAX_MESSAGE)

@@ -18,10 +18,13 @@ from cnnkit.user_folders import expanded
 
 MAX_ONNX_FILE_BYTES = 2_000_000_000
 """Most bytes of an ONNX file, below the 2 GiB limit of a protobuf message."""
-OPERATORS = frozenset(("Add", "Cast", "Identity", "Log", "Max", "Mul", "Sigmoid", "Softmax")).union(
-    *(cls.operators for cls in LAYERS)
-)
-"""The operators that the preprocessing, the outputs and the built-in layers are lowered to."""
+OPERATORS = frozenset(
+    (
+        *("Add", "ArgMax", "Cast", "DequantizeLinear", "Greater", "Identity", "Log", "Max", "Mul"),
+        *("QuantizeLinear", "Sigmoid", "Softmax"),
+    )
+).union(*(cls.operators for cls in LAYERS))
+"""The operators that the preprocessing, the outputs and the built-in layers are lowered to, and those of int8."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,16 @@ class Signature:
     sizes: tuple[int | str, ...] | None
     """Its axes, a free one being "N"; None if they are not declared."""
     outputs: dict[str, str] = field(default_factory=dict)
-    """The outputs that are not float32, with NumPy's names of their types."""
+    """The outputs, with NumPy's names of their types."""
     labels: str | None = None
     """What the metadata says of them."""
+    precision: str = "float32"
+    """"int8" or "float16" if the file has numbers in that, whatever its metadata says."""
+
+    @property
+    def batch(self) -> int | None:
+        """How many samples the file takes at once; None if any number, or if it does not say."""
+        return self.sizes[0] if self.sizes and isinstance(self.sizes[0], int) and self.sizes[0] > 0 else None
 
 
 def read_file(path: Path) -> bytes:
@@ -78,13 +88,21 @@ def signature_of(model: ModelProto) -> Signature:
     """What a model declares of itself."""
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     kind = next((value.type.tensor_type for value in model.graph.input if value.name == "input"), None)
-    types = {value.name: _dtype(value.type.tensor_type.elem_type) for value in model.graph.output}
-    others = {name: dtype for name, dtype in types.items() if dtype != "float32"}
+    outputs = {value.name: _dtype(value.type.tensor_type.elem_type) for value in model.graph.output}
     labels = next((entry.value for entry in model.metadata_props if entry.key == "labels"), None)
+    precision = _precision(model)
     if kind is None:
-        return Signature(opset, "", None, others, labels)
+        return Signature(opset, "", None, outputs, labels, precision)
     sizes = tuple(n.dim_value if n.HasField("dim_value") else "N" for n in kind.shape.dim)
-    return Signature(opset, _dtype(kind.elem_type), sizes if kind.HasField("shape") else None, others, labels)
+    declared = sizes if kind.HasField("shape") else None
+    return Signature(opset, _dtype(kind.elem_type), declared, outputs, labels, precision)
+
+
+def _precision(model: ModelProto) -> str:
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return "int8"
+    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    return "float16" if halves else "float32"
 
 
 def _dtype(kind: int) -> str:
@@ -95,19 +113,20 @@ def _dtype(kind: int) -> str:
 
 
 def _check_structure(path: str | os.PathLike[str], data: bytes, operators: Collection[str]) -> Signature:
-    model = _parse(path, data)
+    model = parse(path, data)
     for tensor in _tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise OnnxError(
                 f"{path}: tensor {tensor.name!r} keeps its data in another file; expected all data inside the file: "
                 "export it again without external data"
             )
-    _check_flat(path, model)
+    check_flat(path, model)
     _check_operators(path, model, operators)
     return signature_of(model)
 
 
-def _parse(path: str | os.PathLike[str], data: bytes) -> ModelProto:
+def parse(path: str | os.PathLike[str], data: bytes) -> ModelProto:
+    """The message in a file. Raises OnnxError for one that is damaged or has no graph."""
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
@@ -120,7 +139,7 @@ def _parse(path: str | os.PathLike[str], data: bytes) -> ModelProto:
     return model
 
 
-def _check_flat(path: str | os.PathLike[str], model: ModelProto) -> None:
+def check_flat(path: str | os.PathLike[str], model: ModelProto) -> None:
     """Refuse what could run forever: after this, each node of the file is executed once."""
     if model.functions:
         raise OnnxError(f"{path} defines its own operators; expected only operators that ONNX itself defines")
@@ -148,14 +167,14 @@ def _check_flat(path: str | os.PathLike[str], model: ModelProto) -> None:
 def _check_operators(path: str | os.PathLike[str], model: ModelProto, operators: Collection[str]) -> None:
     """Refuse operators that no export of the model needs: some reach programs or settings of the machine."""
     used = {node.op_type for node in model.graph.node}
-    if others := sorted(_shown(name) for name in used - set(operators)):
+    if others := sorted(shown(name) for name in used - set(operators)):
         raise OnnxError(
             f"{path} uses {', '.join(others)}; of a file that is not the model's own export, only the operators that "
             f"layers are exported with are run: {', '.join(sorted(operators))}"
         )
 
 
-def _shown(name: str | bytes) -> str:
+def shown(name: str | bytes) -> str:
     """A name of a stranger's for a message; what is not UTF-8 comes as bytes."""
     return str(name) if isinstance(name, str) and name.isidentifier() else repr(name)
 

@@ -2,58 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
 
 import numpy as np
+from onnx import TensorProto
 
+from cnnkit.errors import ConfigError
 from cnnkit.network import INPUT, Network
 from cnnkit.network.graph.final_layers import SMALLEST, end_for, is_plain
 from cnnkit.onnx.graph_builder import GraphBuilder
-from cnnkit.types import Array
+from cnnkit.types import Array, Shape
 
-LOGITS, PROBABILITIES, SCORES, VALUES = "logits", "probabilities", "scores", "values"
-BOUNDED = "bounded"
+LOGITS, PROBABILITIES, SCORES, VALUES, LABEL = "logits", "probabilities", "scores", "values", "label"
+BOUNDED, BEFORE_LABEL = "bounded", "before_label"
+"""What a file calls values on the way to an output."""
 
 
-def output_names(model: Network) -> tuple[str, ...]:
-    """What a file gives: the outputs that are compared, and for those that are logits the probabilities after them."""
+def possible_outputs(model: Network) -> tuple[str, ...]:
+    """What a file can give of a model, in this order."""
     task = model.task
     if task.gives == "values":
         return (VALUES,)
     if not model.has_probabilities:
-        return (SCORES,)
-    return (LOGITS, PROBABILITIES) if task.from_logits or task.gives == "classes" else (PROBABILITIES,)
+        return (SCORES, LABEL)
+    has_logits = task.from_logits or task.gives == "classes"
+    return (LOGITS, PROBABILITIES, LABEL) if has_logits else (PROBABILITIES, LABEL)
 
 
-def lower_outputs(model: Network, graph: GraphBuilder, preprocessed: str, values: Sequence[str]) -> list[str]:
-    """Write what the file gives, and return the names of that; preprocessed, values: of the model's nodes.
+def output_names(model: Network) -> tuple[str, ...]:
+    """What a file gives if nothing else is asked: logits and their probabilities, probabilities, scores, or values."""
+    return tuple(name for name in possible_outputs(model) if name != LABEL)
+
+
+def chosen_outputs(model: Network, chosen: Sequence[str] | None) -> tuple[str, ...]:
+    """The outputs that a file shall have; None for those of `output_names`. Raises ConfigError if it cannot."""
+    if chosen is None:
+        return output_names(model)
+    possible = possible_outputs(model)
+    given = (chosen,) if isinstance(chosen, str) else tuple(chosen)
+    if given and given == given_by(possible, given):
+        return given
+    what = f"one or more of {', '.join(possible)}, in this order" if len(possible) > 1 else f"{possible[0]} alone"
+    raise ConfigError(
+        f"the network gives {model.gives}: the outputs of its file must be {what}, got "
+        f"{', '.join(map(str, given)) or 'none'}"
+    )
+
+
+def given_by(possible: Sequence[str], names: Collection[str]) -> tuple[str, ...]:
+    """Those of the possible outputs that are among these names."""
+    return tuple(name for name in possible if name in names)
+
+
+def output_shape(model: Network, name: str) -> Shape:
+    """Shape of an output for one sample: of a label of classes, all but the axis of classes."""
+    return model.output_shape[1:] if name == LABEL and model.task.gives == "classes" else model.output_shape
+
+
+def lower_outputs(
+    model: Network, graph: GraphBuilder, preprocessed: str, values: Sequence[str], names: Sequence[str]
+) -> None:
+    """Write these outputs; preprocessed, values: of the model's nodes.
 
     No node reads an output of the file: converters to float16 turn those back and leave their readers behind.
     """
-    names, last = output_names(model), values[-1]
-    end = end_for(model.nodes, model.task)
-    if names == (LOGITS, PROBABILITIES) and end is not None:
+    last = values[-1]
+    end = end_for(model.nodes, model.task) if LOGITS in possible_outputs(model) else None
+    scores, logarithm = last, False
+    if end is not None:
         before = end.inputs[0]
         scores = preprocessed if before == INPUT else values[before]
-        if not is_plain(end.layer):  # as `network.ending` takes the logarithm
+        if logarithm := not is_plain(end.layer):  # as `network.ending` takes the logarithm
             graph.begin(BOUNDED)
             scores = graph.add("Max", last, np.array(SMALLEST, np.float32))
-        graph.begin(LOGITS)
-        operator = "Identity" if graph.shape(scores) == model.output_shape else "Flatten"
-        logits = graph.add(operator if is_plain(end.layer) else "Log", scores)
-        return [logits, _named(graph, PROBABILITIES, last)]
-    written = [_named(graph, names[0], last)]
-    if len(names) == 2:
-        graph.begin(PROBABILITIES)
-        classes = model.task.gives == "classes"
-        written.append(graph.add("Softmax", last, axis=1) if classes else graph.add("Sigmoid", last))
-    return written
+    for name in names:
+        if name == LABEL:
+            _lower_label(model, graph, scores, last if end is not None or not model.task.from_logits else None)
+            continue
+        graph.begin(name)
+        if name == LOGITS:
+            same = graph.shape(scores) == model.output_shape
+            graph.add("Log" if logarithm else "Identity" if same else "Flatten", scores)
+        elif name == PROBABILITIES and LOGITS in possible_outputs(model) and end is None:
+            _add_probabilities(model, graph, last)
+        else:
+            graph.add("Identity", last)  # a second name, so that the value keeps the one of its layer
 
 
-def compared_outputs(model: Network, x: Array) -> Array:
-    """The model's own values for the first output of its file, (N, ...)."""
-    return model.outputs(x) if output_names(model)[0] in (VALUES, PROBABILITIES) else model.logits(x)
+def _add_probabilities(model: Network, graph: GraphBuilder, logits: str) -> str:
+    return graph.add("Softmax", logits, axis=1) if model.task.gives == "classes" else graph.add("Sigmoid", logits)
+
+
+def _lower_label(model: Network, graph: GraphBuilder, scores: str, probabilities: str | None) -> None:
+    """Write the class that has the highest score, or of each label whether its probability is 1/2 or more."""
+    graph.begin(BEFORE_LABEL)
+    if model.task.gives == "classes":
+        if graph.shape(scores) != model.output_shape:
+            scores = graph.add("Flatten", scores)
+        graph.begin(LABEL)
+        graph.add("ArgMax", scores, axis=1, keepdims=0)
+        return
+    probabilities = probabilities or _add_probabilities(model, graph, scores)
+    below = np.nextafter(np.float32(0.5), np.float32(0))  # of GreaterOrEqual onnx 1.18 infers no shape
+    present = graph.add("Greater", probabilities, np.asarray(below))
+    graph.begin(LABEL)
+    graph.add("Cast", present, to=TensorProto.INT64)
+
+
+def compared_outputs(model: Network, x: Array, names: Sequence[str]) -> Array:
+    """The model's own values for the first of these outputs, (N, ...); for a label, what that is taken from."""
+    first = possible_outputs(model)[0] if names[0] == LABEL else names[0]
+    if first == PROBABILITIES:
+        return model.predict_proba(x)
+    return model.outputs(x) if first == VALUES else model.logits(x)
 
 
 def probabilities_of(model: Network, logits: Array) -> Array:
@@ -66,9 +128,3 @@ def probabilities_of(model: Network, logits: Array) -> Array:
             return cast(Array, 1 / (1 + np.exp(-logits.astype(np.float64))))
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True).astype(np.float64))
         return cast(Array, shifted / shifted.sum(axis=1, keepdims=True))
-
-
-def _named(graph: GraphBuilder, name: str, value: str) -> str:
-    """Give a value a second name, so that it keeps the one of its layer."""
-    graph.begin(name)
-    return graph.add("Identity", value)

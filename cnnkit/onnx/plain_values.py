@@ -30,10 +30,11 @@ class PlainValues:
             factor, offset = model.preprocessing.affine(np.dtype(model.dtype), len(model.input_shape))
             return np.asarray(sample * factor + offset, model.dtype)
         if name not in values:
-            outputs = compared_outputs(model, sample)
-            return outputs if name == output_names(model)[0] else probabilities_of(model, outputs)
+            names = output_names(model)
+            outputs = compared_outputs(model, sample, names)
+            return outputs if name == names[0] else probabilities_of(model, outputs)
         node = model.nodes[values.index(name)]
-        names = [self._lowered.preprocessed if i == INPUT else values[i] for i in node.inputs]
-        output, _ = self._nodes.forward(node, [self.of(one, sample) for one in names])
+        inputs = [self._lowered.preprocessed if i == INPUT else values[i] for i in node.inputs]
+        output, _ = self._nodes.forward(node, [self.of(one, sample) for one in inputs])
         self._known[name] = np.array(output)
         return self._known[name]

@@ -128,6 +128,8 @@ class ValidationReport:
     """What is wrong with the file whatever the runtimes say; some of them do not mind."""
     exported: bool = True
     """Whether the file holds what exporting the model gives, its metadata left aside."""
+    precision: str = "float32"
+    """The least precise numbers in the file: "float32", "float16" or "int8"."""
 
     @property
     def ok(self) -> bool:
@@ -179,6 +181,13 @@ class ValidationReport:
     def remarks(self) -> list[str]:
         """What the table cannot hold, one line each."""
         remarks = [self.problem] if self.problem else []
+        if self.precision == "float16":
+            remarks.append(f"the file is in float16, so {self.tolerance:g} is allowed")
+        if self.precision == "int8":
+            remarks.append(
+                f"the file is in int8, and cannot give the model's answers to {self.tolerance:g}: export it again for "
+                "a report of the accuracy that it loses"
+            )
         remarks += [remark for result in self.results for remark in result.remarks()]
         largest = max([self.rounding, *(result.max_relative for result in self.results if result.ok)])
         if not math.isfinite(self.rounding):
@@ -199,6 +208,7 @@ class ValidationReport:
             "path": str(self.path),
             "ok": self.ok,
             "exported": self.exported,
+            "precision": self.precision,
             "tolerance": self.tolerance,
             "rounding": _finite(self.rounding),
             "problem": self.problem,

@@ -11,9 +11,10 @@ from cnnkit.errors import OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx.difference import distance, magnitude, relative, subtract
 from cnnkit.onnx.divergence import first_divergence
-from cnnkit.onnx.executable_model import Program, as_declared, samples_of
+from cnnkit.onnx.executable_model import Program, as_declared, outputs_of, samples_of
 from cnnkit.onnx.expected_answers import Answers, ExpectedAnswers, allowed
-from cnnkit.onnx.outputs import output_names, probabilities_of
+from cnnkit.onnx.label_flips import flipped
+from cnnkit.onnx.outputs import LABEL, output_shape, probabilities_of
 from cnnkit.onnx.report import Latency, RuntimeResult
 from cnnkit.onnx.runtimes import version_of
 from cnnkit.types import Array
@@ -33,11 +34,11 @@ def compared(
 ) -> RuntimeResult:
     """Run the file on one runtime, and judge its outputs as `validate_onnx` says."""
     name, samples, version = repr(runtime), len(expected.x), ""
-    found = Differences(expected.model, tolerance)
+    found = Differences(expected.model, expected.names, tolerance)
     try:
         version = version_of(runtime)
         for answers in expected:
-            found.add(answers, _outputs(runtime, program, expected.single, answers))
+            found.add(answers, _outputs(runtime, program, expected, answers))
     except WrongOutputsError as error:
         return RuntimeResult(name, samples, ok=False, version=version, error=str(error))
     except OnnxError as error:
@@ -69,8 +70,8 @@ def compared(
 class Differences:
     """What is known of the differences between a runtime and the model after some blocks of samples."""
 
-    def __init__(self, model: Network, tolerance: float) -> None:
-        self._model, self._tolerance = model, tolerance
+    def __init__(self, model: Network, names: Sequence[str], tolerance: float) -> None:
+        self._model, self._names, self._tolerance = model, names, tolerance
         self.max_absolute = self.max_relative = 0.0
         self.budget = -1.0
         """The largest difference as a share of what is allowed there."""
@@ -84,10 +85,10 @@ class Differences:
         """Whether the runtime agrees so far."""
         return self.budget <= 1 and not self.flips
 
-    def add(self, answers: Answers, given: Sequence[Array]) -> None:
-        """Compare one more block; given: the outputs, and the probabilities if there are any."""
-        model, tolerance = self._model, self._tolerance
-        outputs, *probabilities = given
+    def add(self, answers: Answers, given: dict[str, Array]) -> None:
+        """Compare one more block; given: the outputs by their names."""
+        model, tolerance, label = self._model, self._tolerance, given.pop(LABEL, None)
+        outputs, *probabilities = given.values() or [answers.outputs]  # of a label alone, all else is as it should be
         absolute = distance(outputs, answers.outputs)
         by_outputs = relative(absolute, answers.scale)
         by_probabilities = np.zeros(len(outputs))
@@ -100,7 +101,9 @@ class Differences:
             self.budget, self.worst = float(share[worst]), answers.first + worst
         self.max_absolute = max(self.max_absolute, float(absolute.max()))
         self.max_relative = max(self.max_relative, float(np.maximum(_largest(by_outputs), by_probabilities).max()))
-        flips = _flips(model, given, answers.outputs, most * answers.scale, tolerance)
+        compared, scaled = [outputs, *probabilities], most * answers.scale
+        turned = flipped(model, self._names, compared, answers.outputs, label, scaled, tolerance)
+        flips = np.flatnonzero(turned.reshape(len(turned), -1).any(axis=1)).tolist()
         self.flips += [answers.first + flip for flip in flips]
 
 
@@ -114,51 +117,17 @@ def _largest(values: Array) -> Array:
     return np.asarray(values.reshape(len(values), -1).max(axis=1))
 
 
-def _flips(
-    model: Network, given: Sequence[Array], expected: Array, error: Array, probability_error: float
-) -> tuple[int, ...]:
-    """Samples of which another class or label is said, unless ours is a tie: what is allowed could turn it.
-
-    given: the outputs, and the probabilities if there are any; error: of each output that is allowed, (N, ...).
-    """
-    if model.task.gives == "values":
-        return ()
-    own = [expected, *(probabilities_of(model, expected) for _ in given[1:])]
-    at = 0.0 if model.task.from_logits else 0.5
-    ours = _said(model, expected, at)
-    clear, differs = np.ones(ours.shape, bool), np.zeros(ours.shape, bool)
-    errors = error, np.full(expected.shape, probability_error)
-    for theirs, values, most, limit in zip(given, own, errors, (at, 0.5), strict=False):
-        clear &= _is_clear(model, values, most, limit)
-        differs |= _said(model, theirs, limit) != ours
-    return tuple(np.flatnonzero((clear & differs).reshape(len(ours), -1).any(axis=1)).tolist())
-
-
-def _said(model: Network, values: Array, limit: float) -> Array:
-    """The class of each sample or pixel, or which labels are there: those from a limit on."""
-    return values.argmax(axis=1) if model.task.gives == "classes" else values >= limit
-
-
-def _is_clear(model: Network, values: Array, error: Array, limit: float) -> Array:
-    """Whether these errors leave the highest class (axis 1) as it is, or each label on its side of the limit."""
-    if model.task.gives == "labels":
-        return np.asarray(distance(values, np.full_like(values, limit)) > error)
-    best = values.argmax(axis=1, keepdims=True)
-    error = np.where(np.isfinite(values), error, 0)  # what is not a number is found by its distance
-    others = values + error
-    np.put_along_axis(others, best, -np.inf, axis=1)
-    lowest = np.take_along_axis(values - error, best, axis=1)
-    return np.asarray(lowest[:, 0] > others.max(axis=1))
-
-
-def _outputs(runtime: Runtime, program: Program, model: Network, answers: Answers) -> list[Array]:
+def _outputs(runtime: Runtime, program: Program, expected: ExpectedAnswers, answers: Answers) -> dict[str, Array]:
     """What the file gives for a block: the very first sample alone, the others in batches that bound the memory."""
-    x = as_declared(program.signature, answers.x)
-    parts = [_run(runtime, program, model, batch) for batch in _batches(x, program, model, alone=answers.first == 0)]
-    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+    batches = _batches(answers.x, program, expected.single, alone=answers.first == 0)
+    parts = [_run(runtime, program, expected, batch) for batch in batches]
+    return {name: np.concatenate([part[name] for part in parts]) for name in expected.names}
 
 
 def _batches(x: Array, program: Program, model: Network, *, alone: bool) -> Iterator[Array]:
+    if program.signature.batch:
+        yield x
+        return
     batch = samples_of(program.chunk_bytes, model)
     if alone:
         yield x[:1]
@@ -166,26 +135,26 @@ def _batches(x: Array, program: Program, model: Network, *, alone: bool) -> Iter
         yield x[start : start + batch]
 
 
-def _run(runtime: Runtime, program: Program, model: Network, x: Array) -> list[Array]:
-    names = output_names(model)
-    outputs = program.run(runtime, x)
-    expected = (len(x), *model.output_shape)
-    for name in names:
+def _run(runtime: Runtime, program: Program, expected: ExpectedAnswers, x: Array) -> dict[str, Array]:
+    outputs = outputs_of(program, runtime, x)
+    for name in expected.names:
+        shape = (len(x), *output_shape(expected.model, name))
         if name not in outputs:
             given = ", ".join(repr(other)[:MOST_SHOWN] for other in list(outputs)[:MOST_SHOWN])
             raise WrongOutputsError(f"{runtime!r}: the file has no output {name!r}, only {given}")
-        if outputs[name].shape != expected:
+        if outputs[name].shape != shape:
             raise WrongOutputsError(
-                f"{runtime!r}: {name} have shape {outputs[name].shape} for a batch of {len(x)}, expected {expected}"
+                f"{runtime!r}: {name} have shape {outputs[name].shape} for a batch of {len(x)}, expected {shape}"
             )
-    return [outputs[name] for name in names]
+    return {name: outputs[name] for name in expected.names}
 
 
 def _latency(runtime: Runtime, program: Program, expected: ExpectedAnswers) -> Latency | None:
     """How long one sample and a batch take; None if the runtime does not go on to the end."""
-    size = min(len(expected.x), LATENCY_BATCH, samples_of(program.chunk_bytes, expected.model))
-    x = as_declared(program.signature, np.asarray(expected.x[:size]))
+    fixed = program.signature.batch
+    size = fixed or min(len(expected.x), LATENCY_BATCH, samples_of(program.chunk_bytes, expected.model))
+    x = as_declared(program.signature, expected.sample(0)).repeat(size, axis=0)
     try:
-        return Latency(program.latency(runtime, x[:1]), program.latency(runtime, x), size)
+        return Latency(program.latency(runtime, x[: fixed or 1]), program.latency(runtime, x), size)
     except OnnxError:
         return None

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
-import numpy as np
 from onnx import ModelProto
 
-from cnnkit.components import Runtime, installed_catalog
+from cnnkit.components import Runtime
 from cnnkit.components.checks import positive
-from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network import Network
-from cnnkit.onnx.available_runtimes import Available, available_runtimes
-from cnnkit.onnx.executable_model import Program, TrustedProgram, block_of
-from cnnkit.onnx.expected_answers import ExpectedAnswers
-from cnnkit.onnx.export import labels_json
-from cnnkit.onnx.file_content import digest, exports
-from cnnkit.onnx.isolated import IsolatedProgram
+from cnnkit.onnx.available_runtimes import ALL, Available, chosen_runtimes
+from cnnkit.onnx.description import labels_json
+from cnnkit.onnx.executable_model import Program, TrustedProgram, block_of, check_batch
+from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, ExpectedAnswers
+from cnnkit.onnx.file_content import declared_batch, digest, exports
+from cnnkit.onnx.inputs import as_input, random_inputs
+from cnnkit.onnx.isolated import IsolatedProgram, limits_for
 from cnnkit.onnx.load import OPERATORS, Signature, read_file
-from cnnkit.onnx.outputs import output_names
+from cnnkit.onnx.outputs import LABEL, given_by, output_names, possible_outputs
 from cnnkit.onnx.report import ValidationReport
 from cnnkit.onnx.runtime_comparison import compared
-from cnnkit.onnx.runtimes import ensure_installed
 from cnnkit.onnx.unrolling import without_reference
-from cnnkit.types import Array, Inputs, as_inputs
+from cnnkit.types import Inputs
 from cnnkit.waiting_line import waiting
-
-DEFAULT_SAMPLES = 64
-INPUT_BYTES = 64 * 2**20
-"""Most bytes of random inputs, unless two of them take more."""
-ALL = "all"
-"""In the place of a runtime: all that are installed."""
 
 
 def validate_onnx(
@@ -71,7 +61,11 @@ def validate_onnx(
     and no label flips. A flip is another argmax, of logits or probabilities, in a sample whose highest logit is ahead
     of every other by more than what is allowed for both, and whose probabilities by more than 2 tolerance: closer ones
     are ties. Of several labels, it is one on the other side of its limit, a probability of 1/2, that was further from
-    it than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic.
+    it than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic. A file that
+    declares a fixed batch is given so many at a time, the last of them filled up with the last sample.
+
+    Compared are those outputs that the file has. Of `probabilities` without logits the differences are as of logits
+    above; a `label` must be the model's unless that is a tie.
 
     The file passes if at least as many runtimes agree as give other answers, and what it declares of its input, outputs
     and labels fits the model; a runtime that gives other answers is then itself at fault, and the report names it. One
@@ -95,12 +89,15 @@ def validate_onnx(
     path = Path(path)
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
     data = read_file(path)
-    content, own = digest(data), list(exports(data, model))
-    for proto in own:
+    batch, content, own = declared_batch(data), digest(data), []
+    check_batch(batch, model)
+    for proto in exports(data, model):
         if digest(proto.SerializeToString(deterministic=True)) == content:
             return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance, latency=latency)
+        own.append(proto)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
-    with IsolatedProgram(data, path, operators, model, len(inputs), own, chosen.runtimes) as program:
+    limits = limits_for(model, len(inputs), batch, own)
+    with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
         return replace(_report(program, path, model, inputs, chosen, tolerance, latency=latency), exported=False)
 
 
@@ -115,7 +112,9 @@ def validate_proto(
 ) -> ValidationReport:
     """What `validate_onnx` does, for an export that is in memory; `path` is its name in the report."""
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
-    return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance)
+    program = TrustedProgram(proto)
+    check_batch(program.signature.batch, model)
+    return _report(program, path, model, inputs, chosen, tolerance)
 
 
 def _arguments(
@@ -123,8 +122,8 @@ def _arguments(
 ) -> tuple[Inputs, Available]:
     positive("tolerance", tolerance)
     model.check_cost()
-    inputs = _random_inputs(model) if x is None else _as_input(model, x)
-    return inputs, without_reference(_chosen([ALL] if runtimes is None else runtimes), model)
+    inputs = random_inputs(model) if x is None else as_input(model, x)
+    return inputs, without_reference(chosen_runtimes([ALL] if runtimes is None else runtimes), model)
 
 
 def _report(
@@ -137,8 +136,12 @@ def _report(
     *,
     latency: bool = False,
 ) -> ValidationReport:
+    names = given_by(possible_outputs(model), program.signature.outputs) or output_names(model)
+    precision = program.signature.precision
+    if precision == "float16":
+        tolerance = max(tolerance, FLOAT16_TOLERANCE)
     with waiting("running the model"):
-        expected = ExpectedAnswers(model, x, block_of(model))
+        expected = ExpectedAnswers(model, x, block_of(model), names)
     results = []
     for runtime in chosen.runtimes:
         with waiting(f"running the file on {runtime!r}"):
@@ -147,23 +150,25 @@ def _report(
         path,
         tolerance,
         tuple(results),
+        precision=precision,
         left_out=chosen.left_out(),
         rounding=expected.largest_rounding,
-        problem=_problem(program.signature, model),
+        problem=_problem(program.signature, model, names),
     )
 
 
-def _problem(signature: Signature, model: Network) -> str:
+def _problem(signature: Signature, model: Network, names: Sequence[str]) -> str:
     """What the file declares that does not fit the model; "" if all fits.
 
     The reference evaluator ignores it, other runtimes refuse what differs, or pass it on.
     """
     if signature.labels is not None and signature.labels != labels_json(model):
         return f"the file names the labels {signature.labels:.100}, the model has {labels_json(model):.100}"
-    for name in output_names(model):
-        if name in signature.outputs:
-            return f"the file declares the output {name!r} of {signature.outputs[name]}, expected float32"
-    sizes, wanted = signature.sizes, ["N", *model.input_shape]
+    for name in names:
+        expected = "int64" if name == LABEL else "float32"
+        if (given := signature.outputs.get(name, expected)) != expected:
+            return f"the file declares the output {name!r} of {given}, expected {expected}"
+    sizes, wanted = signature.sizes, [signature.batch or "N", *model.input_shape]
     if sizes is None:
         return ""
     fits = len(sizes) == len(wanted) and all(size in ("N", n) for size, n in zip(sizes, wanted, strict=True))
@@ -174,42 +179,3 @@ def _problem(signature: Signature, model: Network) -> str:
         f"the file declares an input of {signature.dtype} ({', '.join(map(str, sizes))}), expected "
         f"{' or '.join(kinds)} ({', '.join(map(str, wanted))}) with a batch axis of any size"
     )
-
-
-def _chosen(runtimes: Sequence[Runtime | str]) -> Available:
-    """The runtimes, in their order; each of "all" once more if it is named, too, as another object."""
-    if not runtimes:
-        raise ConfigError("validation needs at least one runtime, got an empty list")
-    chosen = Available([])
-    for one in runtimes:
-        if one == ALL:
-            found = available_runtimes()
-            chosen = Available([*chosen.runtimes, *found.runtimes], found.unusable, found.broken)
-            continue
-        runtime = cast(Runtime, installed_catalog().build("runtime", one))
-        ensure_installed(runtime)
-        chosen.runtimes.append(runtime)
-    return chosen
-
-
-def _random_inputs(model: Network) -> Array:
-    """Uniform over the range of the training inputs or, where that is not recorded, over 0..255 or 0..1/scale."""
-    rng = np.random.default_rng(0)
-    each = math.prod(model.input_shape) * np.dtype(model.input_dtype).itemsize
-    shape = (min(DEFAULT_SAMPLES, max(2, INPUT_BYTES // each)), *model.input_shape)
-    is_bytes = model.input_dtype == "uint8"
-    low, high = model.input_range or (0, 255 if is_bytes else 1 / model.preprocessing.scale)
-    if is_bytes:
-        low, high = np.clip((low, high), 0, 255)  # a file may say anything
-        return rng.integers(int(low), int(high), shape, np.uint8, endpoint=True)
-    return (low + (high - low) * rng.random(shape)).astype(np.float32)
-
-
-def _as_input(model: Network, given: Inputs) -> Inputs:
-    x = as_inputs(given)
-    if x.shape[1:] != model.input_shape or not len(x):
-        expected = ", ".join(map(str, ("N", *model.input_shape)))
-        raise ShapeError(f"expected x of shape ({expected}) with at least one sample, got {x.shape}")
-    if not np.can_cast(x.dtype, model.input_dtype, "same_kind"):
-        raise ConfigError(f"expected x of {model.input_dtype}, what the model's dataset gives, got {x.dtype}")
-    return x

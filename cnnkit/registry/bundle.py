@@ -77,13 +77,15 @@ def check_target(path: str | Path) -> None:
 
 
 def provenance(record: Record) -> dict[str, str]:
-    """Where an ONNX file comes from, for its metadata: reference, digest, recipe as JSON, dataset and its digest."""
+    """Where an ONNX file comes from, for its metadata: reference, digest, recipe, dataset and its digest, metrics."""
     manifest = record.manifest
     entries = {"reference": record.version.ref, "digest": record.version.digest}
     if manifest.recipe:
         entries["recipe"] = json.dumps(manifest.recipe, ensure_ascii=False)
     if manifest.dataset:
         entries |= {"dataset": manifest.dataset["name"], "dataset_digest": manifest.dataset["digest"]}
+    if manifest.metrics:
+        entries["metrics"] = json.dumps(manifest.metrics)
     return entries
 
 

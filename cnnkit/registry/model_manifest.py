@@ -20,8 +20,9 @@ from cnnkit.components import (
     installed_catalog,
     installed_plugins,
 )
+from cnnkit.components.distribution_names import normalized
 from cnnkit.components.expressions import Call, parse
-from cnnkit.components.plugin_metadata import BUILT_IN, normalized
+from cnnkit.components.plugin_metadata import BUILT_IN, of_distribution
 from cnnkit.errors import CnnkitError, PluginVersionWarning, RegistryError
 from cnnkit.network import CLASSES, Graph, Network, Sequential
 from cnnkit.network.graph.node import owners
@@ -150,8 +151,16 @@ def _check_parameters(model: Network, state: Mapping[str, Array]) -> None:
 
 
 def plugin_versions() -> dict[str, str]:
-    """The versions of the distributions whose plugins are installed, by their normalized names; imports nothing."""
-    return {normalized(plugin.distribution): plugin.version for plugin in installed_catalog().plugins}
+    """The versions of the distributions whose plugins are installed, by all names that they have or had, normalized."""
+    plugins = installed_catalog().plugins  # which imports nothing
+    formerly = {name: plugin.version for plugin in plugins for name in plugin.former}
+    return formerly | {normalized(plugin.distribution): plugin.version for plugin in plugins}
+
+
+def present_name(distribution: str) -> str:
+    """What a distribution is called here that may have been renamed since a model was saved, normalized."""
+    here = of_distribution(installed_catalog().plugins, distribution)
+    return normalized(here[0].distribution if here else distribution)
 
 
 def shown_version(version: str) -> str:

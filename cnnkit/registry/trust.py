@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterable
 
 from cnnkit.components import Component, installed_catalog
+from cnnkit.components.distribution_names import normalized
 from cnnkit.components.expressions import Call, parse
-from cnnkit.components.plugin_metadata import BUILT_IN, normalized
+from cnnkit.components.plugin_metadata import BUILT_IN
 from cnnkit.errors import CnnkitError, ConfigError, RegistryError
 from cnnkit.registry.environment import OWN
 from cnnkit.registry.format.manifest import Manifest, Origin, is_distribution
-from cnnkit.registry.model_manifest import is_installed, recipe_key, tied
+from cnnkit.registry.model_manifest import is_installed, present_name, recipe_key, tied
 
 ENVIRONMENT = "CNNKIT_TRUST"
 OPTION = "--trust"
@@ -71,7 +72,7 @@ def _distribution(kind: str, call: Call, manifest: Manifest, trust: Trust) -> st
         return _brought(kind, call.name, manifest, trust)
     if not is_distribution(recorded):
         raise RegistryError(f"{recorded!r} is not the name of a distribution")
-    name = normalized(recorded)
+    name = present_name(recorded)
     if name != BUILT_IN and not is_installed(name):
         add = "" if name in trust else f" and add {OPTION} {name}"
         raise RegistryError(

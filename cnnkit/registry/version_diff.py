@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.components.plugin_metadata import normalized
+from cnnkit.components.distribution_names import normalized
 from cnnkit.registry.manifest_rows import flattened, recipe_rows
 from cnnkit.types import Array, Shape
 

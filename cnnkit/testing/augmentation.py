@@ -12,7 +12,7 @@ from cnnkit.components.checks import are_shares
 from cnnkit.errors import CheckError
 from cnnkit.network.execution.random_draws import Draws
 from cnnkit.network.execution.tile_pass import BUFFER
-from cnnkit.testing.comparing import check_expression, equal, run_checks, same_bits
+from cnnkit.testing.comparing import Suite, check_expression, equal, run_all, same_bits
 from cnnkit.testing.state import changes, global_generators, snapshot
 from cnnkit.types import Array, Shape
 
@@ -30,7 +30,13 @@ def check_augmentation(augmentation: Augmentation | Mixing | str, in_shape: Shap
     ComponentError or ConfigError for an expression that does not describe an augmentation.
     """
     component = cast("Augmentation | Mixing", installed_catalog().build("augmentation", augmentation))
-    run_checks(f"{type(component).__name__} on images of shape {in_shape}", CHECKS, component, in_shape)
+    run_all([suite(component, in_shape)])
+
+
+def suite(augmentation: Augmentation | Mixing, in_shape: Shape) -> Suite:
+    """All of its checks, on images of this shape."""
+    subject = f"{type(augmentation).__name__} on images of shape {in_shape}"
+    return Suite(subject, augmentation, CHECKS, (augmentation, in_shape))
 
 
 def result(one: Augmentation | Mixing, in_shape: Shape, positions: Array = ALL, epoch: int = 0) -> dict[str, Array]:

@@ -11,8 +11,9 @@ import numpy as np
 from cnnkit.components import Callback, Component, installed_catalog
 from cnnkit.errors import CheckError, CnnkitError
 from cnnkit.network import Sequential
-from cnnkit.testing.comparing import check_expression, equal, named, run_checks, same_bits
+from cnnkit.testing.comparing import Suite, check_expression, equal, named, run_all, same_bits
 from cnnkit.testing.state import changes, global_generators, reached, snapshot
+from cnnkit.training import Run
 from cnnkit.types import Array, TrainingStep
 
 QUANTITIES: Mapping[str, bool] = {
@@ -38,8 +39,12 @@ def check_callback(callback: Callback | str, quantities: Mapping[str, bool] = QU
     Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
     ComponentError or ConfigError for an expression that does not describe a callback.
     """
-    component = cast("Callback", installed_catalog().build("callback", callback))
-    run_checks(named(component), CHECKS, component, quantities)
+    run_all([suite(cast("Callback", installed_catalog().build("callback", callback)), quantities)])
+
+
+def suite(callback: Callback, quantities: Mapping[str, bool] = QUANTITIES) -> Suite:
+    """All of its checks."""
+    return Suite(named(callback), callback, CHECKS, (callback, quantities))
 
 
 def histories(quantities: Mapping[str, bool]) -> list[History]:
@@ -163,6 +168,21 @@ def _arrays(seed: int) -> dict[str, Array]:
     return arrays
 
 
+def check_after_training(callback: Callback, quantities: Mapping[str, bool]) -> None:
+    """It takes the run of a training, and None for one that failed, and changes nothing of the run."""
+    model = Sequential(["Dense(2)"], (3,))
+    for history in histories(quantities):
+        run = Run(model, history, {"loss": 0.5}, "all epochs done", recipe={"train": {"epochs": EPOCHS}}, kept_epoch=12)
+        kept, state = copy.deepcopy((run.history, run.metrics, run.recipe, run.settings)), model.state()
+        verdicts(callback, history, quantities)
+        callback.after_training(run)
+        equal("the run after after_training", (run.history, run.metrics, run.recipe, run.settings), kept)
+        for name, array in model.state().items():
+            same_bits(f"{name} of the trained model after after_training", array, state[name])
+        callback.start(dict(quantities))
+        callback.after_training(None)
+
+
 def check_missing_quantities(callback: Callback, quantities: Mapping[str, bool]) -> None:
     """`start` reports what the history will lack, before the first epoch."""
     fewer = {name: quantities[name] for name in quantities if name in ("loss", "lr", "seconds")}
@@ -196,6 +216,7 @@ CHECKS: Mapping[str, Callable[[Callback, Mapping[str, bool]], None]] = {
     "fresh start": check_fresh_start,
     "nothing else changed": check_nothing_else_changed,
     "steps": check_steps,
+    "after training": check_after_training,
     "missing quantities": check_missing_quantities,
     "repr": check_repr,
 }

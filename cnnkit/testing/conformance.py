@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import cast
 
@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.components import Layer, Merge, installed_catalog
 from cnnkit.errors import CheckError
 from cnnkit.testing.buffer_updates import check_absorbing
-from cnnkit.testing.comparing import check_expression, checking, close, equal, named, run_checks
+from cnnkit.testing.comparing import Suite, check_expression, checking, close, equal, named, run_all
 from cnnkit.testing.declarations import check_cost, check_examples, check_lesson, check_pointwise
 from cnnkit.testing.gradcheck import gradient_check
 from cnnkit.testing.independence import (
@@ -48,14 +48,21 @@ def check_layer(layer: Layer | Merge | str, in_shape: Shape) -> None:
     take this shape.
     """
     component = cast("Layer | Merge", installed_catalog().build("layer", layer))
-    build(component, in_shape, np.random.default_rng(0))
-    _run(component, in_shape, CHECKS)
-    for shape in _other_shapes(component, in_shape):
-        _run(component, shape, CHECKS_OF_SHAPES)
+    run_all(suites(component, in_shape))
 
 
-def _run(layer: Layer | Merge, in_shape: Shape, checks: Mapping[str, Callable[[Layer | Merge, Shape], None]]) -> None:
-    run_checks(f"{named(layer)} on inputs of shape {in_shape}", checks, layer, in_shape)
+def suites(layer: Layer | Merge, in_shape: Shape) -> Iterator[Suite]:
+    """For this shape and for some near it. Raises ShapeError if the layer does not take it."""
+    build(layer, in_shape, np.random.default_rng(0))
+    yield _suite(layer, in_shape, CHECKS)
+    for shape in _other_shapes(layer, in_shape):
+        yield _suite(layer, shape, CHECKS_OF_SHAPES)
+
+
+def _suite(
+    layer: Layer | Merge, in_shape: Shape, checks: Mapping[str, Callable[[Layer | Merge, Shape], None]]
+) -> Suite:
+    return Suite(f"{named(layer)} on inputs of shape {in_shape}", layer, checks, (layer, in_shape))
 
 
 def _other_shapes(layer: Layer | Merge, in_shape: Shape) -> list[Shape]:

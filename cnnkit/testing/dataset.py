@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnkit.components import Dataset, installed_catalog
 from cnnkit.errors import CheckError
-from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
+from cnnkit.testing.comparing import Suite, check_expression, check_unchanged_by, equal, named, run_all, same_bits
 from cnnkit.types import Data, Rows, Samples, blocks
 
 SHARED = 0.1
@@ -30,7 +30,12 @@ def check_dataset(dataset: Dataset | str, data_dir: str | os.PathLike[str]) -> N
     """
     component, folder = cast("Dataset", installed_catalog().build("dataset", dataset)), Path(data_dir)
     component.load(folder)
-    run_checks(named(component), CHECKS, component, folder, copied=False)
+    run_all([suite(component, folder)])
+
+
+def suite(dataset: Dataset, data_dir: Path) -> Suite:
+    """All of its checks; each loads it."""
+    return Suite(named(dataset), dataset, CHECKS, (dataset, data_dir), copied=False)
 
 
 def parts(data: Data) -> Iterator[tuple[str, Samples]]:

@@ -11,7 +11,16 @@ import numpy as np
 
 from cnnkit.components import BatchCoupledLoss, Loss, installed_catalog
 from cnnkit.errors import CheckError
-from cnnkit.testing.comparing import check_expression, check_unchanged_by, close, equal, named, run_checks, same_bits
+from cnnkit.testing.comparing import (
+    Suite,
+    check_expression,
+    check_unchanged_by,
+    close,
+    equal,
+    named,
+    run_all,
+    same_bits,
+)
 from cnnkit.testing.example_inputs import LARGE
 from cnnkit.testing.example_outputs import Tried, kinds_for, told, tried
 from cnnkit.testing.gradcheck import THRESHOLD, GradientReport
@@ -36,14 +45,21 @@ def check_loss(
     ComponentError or ConfigError for an expression that does not describe a loss; what the loss raises, if it
     refuses all targets.
     """
-    component = cast("Loss", installed_catalog().build("loss", loss))
+    run_all(suites(cast("Loss", installed_catalog().build("loss", loss)), out_shape, targets, outputs))
+
+
+def suites(
+    component: Loss, out_shape: Shape, targets: Array | None = None, outputs: Array | None = None
+) -> Iterator[Suite]:
+    """For each kind of targets that it takes."""
     rng = np.random.default_rng(0)
     found = tried(component.forward, kinds_for(component), out_shape, SAMPLES, rng, outputs, targets)
     if len(found.outputs) < 2:
         raise CheckError(f"expected two samples or more, got {len(found.outputs)}")
     for kind, one in found.targets.items():
         trial = LossTrial(component, found.outputs.astype(np.float32), one, found.kind, kind)
-        run_checks(f"{named(component)} on {told(found, out_shape)}, targets are {kind},", CHECKS, trial)
+        subject = f"{named(component)} on {told(found, out_shape)}, targets are {kind},"
+        yield Suite(subject, component, CHECKS, (trial,))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -14,7 +14,7 @@ from cnnkit.components import CollectingMetric, Metric, installed_catalog
 from cnnkit.components.checks import are_shares
 from cnnkit.components.quantities import VALIDATION
 from cnnkit.errors import CheckError
-from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
+from cnnkit.testing.comparing import Suite, check_expression, check_unchanged_by, equal, named, run_all, same_bits
 from cnnkit.testing.example_outputs import ANY, FRACTIONS, PROBABILITIES, told, tried
 from cnnkit.types import Array, Shape
 
@@ -37,13 +37,20 @@ def check_metric(
     ComponentError or ConfigError for an expression that does not describe a metric; what the metric raises, if it
     refuses all targets.
     """
-    component = cast("Metric", installed_catalog().build("metric", metric))
+    run_all(suites(cast("Metric", installed_catalog().build("metric", metric)), out_shape, targets, outputs))
+
+
+def suites(
+    component: Metric, out_shape: Shape, targets: Array | None = None, outputs: Array | None = None
+) -> Iterator[Suite]:
+    """For each kind of targets that it takes."""
     rng = np.random.default_rng(0)
     kinds = (PROBABILITIES, FRACTIONS) if component.of_probabilities else (ANY, FRACTIONS, PROBABILITIES)
     found = tried(component.sums, kinds, out_shape, SAMPLES, rng, outputs, targets)
     for kind, one in found.targets.items():
         trial = MetricTrial(component, found.outputs.astype(np.float32), one)
-        run_checks(f"{named(component)} on {told(found, out_shape)}, targets are {kind},", CHECKS, trial)
+        subject = f"{named(component)} on {told(found, out_shape)}, targets are {kind},"
+        yield Suite(subject, component, CHECKS, (trial,))
 
 
 @dataclass(frozen=True)

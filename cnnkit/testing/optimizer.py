@@ -14,7 +14,7 @@ from cnnkit.components import Optimizer, installed_catalog
 from cnnkit.errors import CheckError
 from cnnkit.network.execution.optimization import scope_of
 from cnnkit.network.execution.session import CHUNK
-from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks, same_bits
+from cnnkit.testing.comparing import Suite, check_expression, check_unchanged_by, equal, named, run_all, same_bits
 from cnnkit.types import Array, Shape
 
 SIZE = 3 * CHUNK + 100
@@ -40,8 +40,12 @@ def check_optimizer(optimizer: Optimizer | str) -> None:
     Raises CheckError that names the check and says what was expected and what was received; ExpressionError,
     ComponentError or ConfigError for an expression that does not describe an optimizer.
     """
-    component = cast("Optimizer", installed_catalog().build("optimizer", optimizer))
-    run_checks(named(component), CHECKS, component)
+    run_all([suite(cast("Optimizer", installed_catalog().build("optimizer", optimizer)))])
+
+
+def suite(optimizer: Optimizer) -> Suite:
+    """All of its checks."""
+    return Suite(named(optimizer), optimizer, CHECKS, (optimizer,))
 
 
 @dataclass

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnkit.components import Runtime, installed_catalog
 from cnnkit.errors import CheckError, OnnxError
-from cnnkit.testing.comparing import ABSOLUTE, RELATIVE, check_expression, equal, named, run_checks, same_bits
+from cnnkit.testing.comparing import ABSOLUTE, RELATIVE, Suite, check_expression, equal, named, run_all, same_bits
 from cnnkit.types import Array
 
 if TYPE_CHECKING:
@@ -35,7 +35,12 @@ def check_runtime(runtime: Runtime | str) -> None:
             f"{named(component)}: requires must be the name of a distribution, or '', got {component.requires!r}"
         )
     ensure_installed(component)
-    run_checks(named(component), CHECKS, component, copied=False)
+    run_all([suite(component)])
+
+
+def suite(runtime: Runtime) -> Suite:
+    """All of its checks."""
+    return Suite(named(runtime), runtime, CHECKS, (runtime,), copied=False)
 
 
 def check_outputs(runtime: Runtime) -> None:

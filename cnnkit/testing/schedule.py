@@ -12,7 +12,7 @@ from cnnkit.components import Schedule, installed_catalog
 from cnnkit.components.checks import whole
 from cnnkit.errors import CheckError, CnnkitError
 from cnnkit.testing.callback import QUANTITIES, histories
-from cnnkit.testing.comparing import check_expression, check_unchanged_by, equal, named, run_checks
+from cnnkit.testing.comparing import Suite, check_expression, check_unchanged_by, equal, named, run_all
 
 PARTS = 7
 """Points of an epoch that are looked at; a fraction that no float holds exactly."""
@@ -39,9 +39,14 @@ def check_schedule(schedule: Schedule | str, epochs: int = 10, quantities: Mappi
     """
     component = cast("Schedule", installed_catalog().build("schedule", schedule))
     whole("epochs", epochs)
-    component = copy.deepcopy(component)
-    component.begin(dict(quantities))
-    run_checks(named(component), CHECKS, component, Course(epochs, quantities))
+    run_all([suite(component, epochs, quantities)])
+
+
+def suite(schedule: Schedule, epochs: int, quantities: Mapping[str, bool] = QUANTITIES) -> Suite:
+    """All of its checks, for a training of so many epochs. Raises what it raises where it needs other quantities."""
+    begun = copy.deepcopy(schedule)
+    begun.begin(dict(quantities))
+    return Suite(named(begun), begun, CHECKS, (begun, Course(epochs, quantities)))
 
 
 def points(epochs: int) -> list[float]:

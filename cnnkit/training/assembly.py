@@ -17,6 +17,7 @@ from cnnkit.network.execution.available_memory import readable
 from cnnkit.network.graph.parameter_limit import LimitError
 from cnnkit.training.progress import Progress
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.start import refuse_start
 from cnnkit.training.trainer import Trainer
 from cnnkit.types import Data
 
@@ -35,13 +36,23 @@ def data_for(recipe: Recipe, data_dir: str | Path | None = None, dataset: str | 
     return load_dataset(chosen, data_dir, section.validation, recipe.train.seed, fraction=section.fraction)
 
 
-def model_for(recipe: Recipe, data: Data, layers: Sequence[Call] | None = None, loss: Loss | None = None) -> Network:
+def model_for(
+    recipe: Recipe,
+    data: Data,
+    layers: Sequence[Call] | None = None,
+    loss: Loss | None = None,
+    *,
+    has_weights: bool = False,
+) -> Network:
     """The recipe's network, with new parameters, for inputs like the data's.
 
     layers: the recipe's, as calls that say where each comes from; None to find them by their names. loss: the recipe's
-    once it is built; by its name if None. Raises what `planned_model` and `check_cost` raise, before parameters are
-    drawn.
+    once it is built; by its name if None; has_weights: whether others take the place of the new parameters. Raises what
+    `planned_model` and `check_cost` raise, before parameters are drawn, and ConfigError for a recipe that starts from
+    weights, unless there are any.
     """
+    if not has_weights:
+        refuse_start(recipe)
     check_cost(planned_model(recipe, data, layers, loss), recipe, data)
     return _network(recipe, data, layers, loss)
 

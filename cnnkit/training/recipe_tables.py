@@ -92,6 +92,12 @@ class ModelSection(Section):
         None, strict=False, min_length=1, max_length=MAX_LAYERS, description="tables [[model.node]], one for each node"
     )
 
+    start: str | None = Field(
+        None,
+        pattern=r"^sha256:[0-9a-f]{64}$",
+        description="the digest of the weights that the training starts from, as `cnnkit train --from` writes it",
+    )
+
     @model_validator(mode="after")
     def _one_network(self) -> Self:
         if self.architecture is not None and (self.layers is not None or self.node is not None):

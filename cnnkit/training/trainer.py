@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Never
 
+from cnnkit.components import Callback
 from cnnkit.errors import CnnkitError, ConfigError, ShapeError
 from cnnkit.input_units import warn_of_units
 from cnnkit.network import (
@@ -17,6 +18,7 @@ from cnnkit.network import (
     Network,
     Objective,
     Session,
+    Told,
     available_cores,
     available_memory,
     busy_workers,
@@ -83,6 +85,7 @@ class Trainer(TrainingOptions):
         validation: float | tuple[Inputs, Any] | Samples | None = None,
         stop: StopRequest | None = None,
         checkpoints: Checkpoints | None = None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> Run:
         """Train the model in place and return the run.
 
@@ -91,7 +94,7 @@ class Trainer(TrainingOptions):
         samples to validate on after each epoch, chosen evenly over the classes, or a pair of inputs and targets; None
         for those of the data; stop: looked at after each step, to end before all epochs are done; checkpoints: where
         they are kept, and whether to continue from the latest one, which gives the same bits as a training that was
-        never interrupted.
+        never interrupted; recipe: the whole one, which the run keeps; None for its table [train] alone.
         Without a `stop`, the first Ctrl-C ends the training after the step, and gives back the run with what there is;
         a second one is a KeyboardInterrupt, but of the measuring on the test samples it ends that alone. Your own
         signal handlers stay in force; the first KeyboardInterrupt that one raises is like the first Ctrl-C.
@@ -104,10 +107,43 @@ class Trainer(TrainingOptions):
         data = with_validation(data, validation, self.seed)
         if stop is None:
             with stop_on_interrupt() as stop:
-                return self._fit(model, data, stop, checkpoints)
-        return self._fit(model, data, stop, checkpoints)
+                return self._fit(model, data, stop, checkpoints, recipe)
+        return self._fit(model, data, stop, checkpoints, recipe)
 
-    def _fit(self, model: Network, data: Given, stop: StopRequest, checkpoints: Checkpoints | None) -> Run:
+    def _fit(
+        self,
+        model: Network,
+        data: Given,
+        stop: StopRequest,
+        checkpoints: Checkpoints | None,
+        recipe: Mapping[str, Any] | None,
+    ) -> Run:
+        callbacks = list(self.callbacks)
+        try:
+            run = self._trained(model, data, stop, checkpoints, recipe)
+        except BaseException:
+            self._tell(callbacks, None)
+            raise
+        self._tell(callbacks, run)
+        return run
+
+    def _tell(self, callbacks: Sequence[Callback], run: Run | None) -> None:
+        """Let callbacks look at the whole training; what one of them raises must not lose it."""
+        for callback in callbacks:
+            try:
+                callback.after_training(run)
+            except Exception as error:
+                why = str(error) if isinstance(error, CnnkitError) else f"{type(error).__name__}: {error}"
+                self.warn(f"the callback {callback!r} failed after the training: {why}")
+
+    def _trained(
+        self,
+        model: Network,
+        data: Given,
+        stop: StopRequest,
+        checkpoints: Checkpoints | None,
+        recipe: Mapping[str, Any] | None,
+    ) -> Run:
         parts = parts_of(data, model, self.loss)
         begin(self, model, is_validated=bool(parts.validation))
         checked = self._prepared(model, data, parts)
@@ -118,9 +154,9 @@ class Trainer(TrainingOptions):
         options.kernels = self._kernels(model, train, self.kernels or begun)
         weights = class_weights(options, train.y, checked.labels, model.output_shape[0])
         sessions = functools.partial(_session, options, model, self._augmented(model, train), workers, weights)
-        recipe = options.recipe()
+        train_table = options.recipe()
         about = {
-            "train": recipe,
+            "train": train_table,
             "layers": model.expressions(),
             "dataset": {"name": data.name, "digest": data.training_digest or data.digest}
             if isinstance(data, Data)
@@ -159,7 +195,7 @@ class Trainer(TrainingOptions):
             metrics,
             reason,
             signal=stop.signal,
-            recipe={"train": recipe},
+            recipe=dict(recipe or {"train": train_table}),
             dataset=dataset,
             settings=loop.settings | ({"class_weight": list(weights)} if weights else {}),
             warning=warning,
@@ -264,13 +300,17 @@ class Trainer(TrainingOptions):
             available=available_memory(),
         )
 
-    def evaluate(self, model: Network, samples: Samples) -> dict[str, float]:
-        """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same."""
+    def evaluate(self, model: Network, samples: Samples, told: Told | None = None) -> dict[str, float]:
+        """Loss and metrics on samples, in prediction mode, after the checks of `check`, which raise the same.
+
+        told: who is given what the loss takes, `told(samples, outputs)`, some samples after others, by several threads;
+        the memory of the outputs is used again afterwards.
+        """
         samples = samples_of(model, self.loss, samples)
         if not len(samples):
             raise ShapeError("expected at least one sample to measure on, got none")
         warn_of_units(model.units, check_values(model, self.loss, samples, "test"), samples.x.dtype)
-        return self._evaluated(model, samples)
+        return self._evaluated(model, samples, told)
 
     def _measured(self, model: Network, test: Samples, stop: StopRequest) -> tuple[dict[str, float], str]:
         """Loss and metrics after the training, and why there are none if that failed: the trained model is worth more.
@@ -294,10 +334,10 @@ class Trainer(TrainingOptions):
         """Tell whom the training is shown to; as a Python warning where it is shown to nobody yet."""
         (self.progress if isinstance(self.progress, Progress) else Progress()).warn(text)
 
-    def _evaluated(self, model: Network, samples: Samples) -> dict[str, float]:
-        workers = self.workers or available_cores()
+    def _evaluated(self, model: Network, samples: Samples, told: Told | None = None) -> dict[str, float]:
+        workers, engine = self.workers or available_cores(), model.engine_for(self.loss)
         with waiting(f"measuring on {counted(len(samples), 'sample')}"):
-            return self.objective.means(model.engine_for(self.loss).evaluate(samples, self.objective, workers))
+            return self.objective.means(engine.evaluate(samples, self.objective, workers, told))
 
     def _augmented(self, model: Network, samples: Samples) -> Samples:
         if not self.augmentations:

@@ -57,8 +57,14 @@ def test_the_document_is_all_that_reaches_stdout(noisy: Path) -> None:
         "distribution": "cnnkit-noisy",
         "version": "1.0",
         "module": "cnnkit_noisy",
+        "api": [],
+        "former_names": [],
+        "missing": [],
+        "state": "ready",
+        "reason": "",
         "components": {"layer": ["Noisy"], "callback": ["Talks"]},
         "problems": [],
+        "traceback": "",
     }
 
 

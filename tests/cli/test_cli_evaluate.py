@@ -177,7 +177,7 @@ def test_loss_and_metrics_are_shown_where_the_classes_do_not_fit_into_memory(
     def full(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("cnnkit.evaluation.class_evaluation.evaluate_classes", full)
+    monkeypatch.setattr("cnnkit.evaluation.class_evaluation.confusion_pairs", full)
     result = trained("evaluate", "tiny@1")
     assert result.code == 0
     assert [line.split()[0] for line in result.out.splitlines()] == ["metric", "loss", "accuracy"]

@@ -120,7 +120,7 @@ def test_a_signal_while_writing_leaves_nothing(trained: Any, tmp_path: Path, mon
     [
         (("-o", "no/such/folder.onnx"), "cannot write no/such/folder.onnx: expected the name of a file in a folder"),
         (("-o", "registry"), "cannot write registry: expected the name of a file in a folder that exists"),
-        (("--opset", "3"), "opset must be a whole number from 13 to 22, got 3"),
+        (("--opset", "3"), "opset must be a whole number from 13 to 23, got 3"),
         (
             ("--input", "float16"),
             "the input of the file can be float32 or what the model's dataset gives, uint8, got 'fl",
@@ -288,7 +288,7 @@ def with_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("cnnkit_wrong")
     module.cnnkit_runtimes = hookimpl(lambda: [Wrong])  # type: ignore[attr-defined]  # of a module that is made here
     catalog = Catalog([*installed_plugins(), Plugin("cnnkit-wrong", "1.0", "cnnkit_wrong", lambda: module)])
-    for user in ("cnnkit.onnx.available_runtimes", "cnnkit.onnx.validate", "cnnkit.components"):
+    for user in ("cnnkit.onnx.available_runtimes", "cnnkit.components"):
         monkeypatch.setattr(f"{user}.installed_catalog", lambda: catalog)
 
 

@@ -45,7 +45,7 @@ def with_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_plugins_are_listed_with_what_they_bring(cli: Any, with_plugins: None) -> None:
     result = cli("plugins", "list")
     assert result.code == 0
-    assert "cnnkit-backwards 0.1 (cnnkit_backwards)\n  layer        Backwards\n" in result.out
+    assert "cnnkit-backwards 0.1 (cnnkit_backwards): ready\n  layer        Backwards\n" in result.out
     assert "  problem: importing cnnkit_broken failed: SystemExit: 7\n" in result.out
     entries = {entry["distribution"]: entry for entry in cli("plugins", "list", "--json").document}
     assert "Conv2D" in entries["cnnkit"]["components"]["layer"]
@@ -201,3 +201,36 @@ def test_gradcheck_needs_a_shape(cli: Any, shape: str) -> None:
     result = cli("gradcheck", "ReLU()", f"--input={shape}")
     assert (result.code, result.out) == (2, "")
     assert f"--input must be positive numbers separated by commas, such as 3,8,8, got {shape!r}" in result.err
+
+
+def test_plugins_are_listed_by_metadata_alone(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never() -> Any:
+        raise AssertionError("it was imported")
+
+    own = [plugin for plugin in installed_plugins() if plugin.distribution == "cnnkit"]
+    later = Plugin("cnnkit-later", "2", "cnnkit_later", never, apis=("2",))
+    blocked = Plugin("cnnkit-blocked", "3", "cnnkit_blocked", never, blocked="CNNKIT_BLOCK_PLUGINS names it")
+    shy = Plugin("cnnkit-shy", "1", "cnnkit_shy", never, former=("cnnkit-bold",))
+    catalog = Catalog([*own, later, blocked, shy])
+    monkeypatch.setattr("cnnkit.components.installed_catalog", lambda: catalog)
+    result = cli("plugins", "list", "--no-ask")
+    assert result.code == 0
+    assert "cnnkit-blocked 3 (cnnkit_blocked): blocked, as CNNKIT_BLOCK_PLUGINS names it\n" in result.out
+    assert "cnnkit-shy 1 (cnnkit_shy): not imported\n  earlier called: cnnkit-bold\n" in result.out
+    assert "cnnkit-later 2 (cnnkit_later): broken\n  plugin API: 2\n  problem: it is for version 2 of" in result.out
+    assert "traceback" not in result.out
+    assert cli("plugins", "list", "--no-ask", "--strict-plugins").code == 1
+
+
+def test_a_broken_plugin_is_an_error_if_that_is_asked_for(cli: Any, with_plugins: None) -> None:
+    listed = cli("plugins", "list", "--strict-plugins")
+    assert listed.code == 1
+    assert "  traceback: python -X faulthandler -c 'import cnnkit_broken'\n" in listed.out
+    for command in (("train", "tiny.toml"), ("compare", "tiny.toml"), ("validate", "tiny", "tiny.onnx")):
+        strict = cli(*command, "--strict-plugins")
+        assert strict.code == 2
+        assert strict.err == (
+            "error: --strict-plugins: plugins are broken\n  cnnkit-broken 1.2: importing cnnkit_broken failed: "
+            "SystemExit: 7\n"
+        )
+    assert cli("train", "tiny.toml", "--quiet").code == 0

@@ -9,8 +9,8 @@ import pytest
 
 from cnnkit.components import Catalog, Layer, Optimizer, Plugin, installed_catalog
 from cnnkit.components.catalog import CALLED
+from cnnkit.components.distribution_names import normalized
 from cnnkit.components.expressions import Call
-from cnnkit.components.plugin_metadata import normalized
 from cnnkit.errors import ComponentError, ConfigError, ExpressionError
 
 MakePlugin = Callable[..., Plugin]

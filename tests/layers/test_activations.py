@@ -34,7 +34,7 @@ def there_and_back(layer: Layer, x: Array, dy: Array | None = None) -> tuple[Arr
 
 
 def test_there_are_activations() -> None:
-    assert len(ACTIVATIONS) == 15
+    assert len(ACTIVATIONS) == 16
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -12,8 +12,9 @@ from cnnkit import Graph
 from cnnkit.components import Merge
 from cnnkit.errors import ShapeError
 from cnnkit.layers import Add, Average, Maximum, Multiply, Subtract
+from cnnkit.onnx.export import to_onnx
 from cnnkit.testing import PlainContext
-from cnnkit.types import Array, Shape
+from cnnkit.types import Array, Shape, Task
 
 RNG = np.random.default_rng
 SHAPE = 3, 4, 5, 2
@@ -85,6 +86,7 @@ def test_equal_maxima_as_in_torch(inputs: int) -> None:
     [
         (Average(), [(3, 4), (4, 3)], "Average expects inputs of one shape, got (3, 4), (4, 3)"),
         (Multiply(), [(3,)] * 3, "Multiply expects two inputs, got 3: join them two by two"),
+        (Multiply(), [(3, 4), (2, 4)], "Multiply expects inputs of one shape, got (3, 4), (2, 4)"),
         (Subtract(), [(3,)], "Subtract expects two inputs, got 1: join them two by two"),
         (Maximum(), [(3,)],
          'Maximum() joins two values or more, got 1: name them in a graph, as in Graph({..., "joined": '
@@ -95,6 +97,36 @@ def test_inputs_that_do_not_fit(join: Merge, shapes: list[Shape], message: str) 
     with pytest.raises(ShapeError) as caught:
         join.merge_shape(shapes)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axes"),
+    [
+        ([(3, 4, 5, 2), (3, 4, 1, 1)], ((), (2, 3))),
+        ([(3, 1, 5, 2), (3, 4, 5, 2)], ((1,), ())),
+        ([(3, 4, 1, 2), (3, 1, 5, 2)], ((2,), (1,))),
+    ],
+)
+def test_a_product_repeats_an_input_along_axes_of_length_one(shapes: list[Shape], axes: tuple[Shape, Shape]) -> None:
+    a, b = (RNG(seed).normal(size=shape) for seed, shape in enumerate(shapes))
+    dy = RNG(2).normal(size=SHAPE)
+    assert Multiply().merge_shape([shape[1:] for shape in shapes]) == SHAPE[1:]
+    y, (da, db) = both_ways(Multiply(), [a, b], dy)
+    np.testing.assert_array_equal(y, a * b)
+    np.testing.assert_allclose(da, (dy * b).sum(axes[0], keepdims=True) if axes[0] else dy * b, rtol=1e-14)
+    np.testing.assert_allclose(db, (dy * a).sum(axes[1], keepdims=True) if axes[1] else dy * a, rtol=1e-14)
+
+
+def test_a_gate_for_each_channel_is_exported() -> None:
+    nodes: dict[str, Any] = {
+        "means": "GlobalAvgPool2D(keepdims=True)",
+        "gate": "Sigmoid()",
+        "gated": ("Multiply()", ["input", "gate"]),
+    }
+    model = Graph(nodes, (3, 4, 5), task=Task("values"))
+    x = RNG(0).normal(size=(2, 3, 4, 5)).astype("f4")
+    np.testing.assert_allclose(model.outputs(x), x / (1 + np.exp(-x.mean((2, 3), keepdims=True))), rtol=1e-6)
+    assert to_onnx(model).graph.node[-2].op_type == "Mul"
 
 
 def test_an_average_of_three_networks() -> None:

@@ -12,7 +12,7 @@ import pytest
 from cnnkit import Sequential
 from cnnkit.errors import ShapeError
 from cnnkit.layers import AvgPool2D, MaxPool2D
-from cnnkit.layers.window import Axis, window_over
+from cnnkit.layers.window import Axis, Pair, window_over
 from cnnkit.network.execution.tile_context import TileContext, Workspace
 from cnnkit.onnx.export import to_onnx
 from cnnkit.onnx.validate import validate_onnx
@@ -32,6 +32,19 @@ def seen(axis: Axis) -> list[list[int]]:
     """The elements of the axis that the window meets at each position."""
     places = [[p * axis.stride + k - axis.before for k in range(axis.size)] for p in range(axis.positions)]
     return [[place for place in row if 0 <= place < axis.length] for row in places]
+
+
+def test_what_is_seen_is_what_the_elements_meet() -> None:
+    padded = np.random.default_rng(0).random((2, 9, 8, 3))
+    sizes: list[int | Pair] = [1, 2, (3, 2)]
+    strides: list[int | Pair] = [1, 2, (1, 4), 20]
+    dilations: list[int | Pair] = [1, 3, (2, 1)]
+    for size, stride, dilation in product(sizes, strides, dilations):
+        window = window_over("Conv2D", (9, 8), size, stride, 0, dilation)
+        found = window.seen(padded)
+        assert found.shape == (2, window.rows.size, window.columns.size, *window.out_size, 3)
+        for i, j, met in window.slices():
+            assert np.array_equal(found[:, i, j], padded[met])
 
 
 def test_the_elements_are_those_that_meet_the_axis() -> None:

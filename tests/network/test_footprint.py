@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from cnnkit.components import Layer
 from cnnkit.errors import ConfigError, TrainingError
 from cnnkit.losses import CrossEntropy
 from cnnkit.metrics import Accuracy
-from cnnkit.network import Forecast, Objective, Sequential, training_session
+from cnnkit.network import Engine, Forecast, Objective, Sequential, training_session
 from cnnkit.network.execution.memory_plan import pages
 from cnnkit.optimizers import Adam
 from cnnkit.training import Run, Trainer
@@ -241,6 +243,25 @@ def test_a_forecast_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) 
     with_it = fit(layers, 64).model.parameters.vector
     monkeypatch.setattr(AVAILABLE, lambda: None)
     assert np.array_equal(with_it, fit(layers, 64).model.parameters.vector)
+
+
+def test_a_pass_that_surely_fits_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single sample is run before only where more might not fit; what is found is the same."""
+    ran: list[int] = []
+
+    def training(engine: Any, given: Samples, positions: Array, *others: Any) -> Any:
+        ran.append(len(positions))
+        return run(engine, given, positions, *others)
+
+    run = Engine.training_pass
+    monkeypatch.setattr(Engine, "training_pass", training)
+    model, data = Sequential(PLAIN, SHAPE), samples(64)
+    once = Forecast(model.engine(), data, OBJECTIVE, Adam(), 64, 1, available=2**30).footprint()
+    assert ran == [32]
+    monkeypatch.setattr(Forecast, "_bound", lambda *_: math.inf)
+    carefully = Forecast(model.engine(), data, OBJECTIVE, Adam(), 64, 1, available=2**30).footprint()
+    assert ran == [32, 1, 32]
+    assert once.workspaces == pytest.approx(carefully.workspaces, rel=0.02)
 
 
 def test_a_large_pass_is_scaled_from_a_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:

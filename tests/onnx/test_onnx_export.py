@@ -50,10 +50,44 @@ def test_inputs_and_outputs_have_fixed_names_and_a_dynamic_batch() -> None:
 
 
 def test_preprocessing_is_inside_and_training_is_not() -> None:
-    operators = [node.op_type for node in to_onnx(small()).graph.node]
+    operators = [node.op_type for node in to_onnx(small(), fold=False).graph.node]
     assert operators == [
         *("Cast", "Mul", "Add", "Conv", "BatchNormalization", "Relu", "Flatten", "Gemm", "Identity", "Softmax")
     ]
+
+
+UNFOLDED = """
+preprocessing = Cast(input)
+preprocessing.1 = Mul(preprocessing, preprocessing.factor)
+preprocessing.2 = Add(preprocessing.1, preprocessing.offset)
+conv2d_1 = Conv(preprocessing.2, conv2d_1.weight, conv2d_1.bias)
+batch_norm2d_1 = BatchNormalization(conv2d_1, batch_norm2d_1.gamma, batch_norm2d_1.beta, batch_norm2d_1.running_mean, \
+batch_norm2d_1.running_var)
+relu_1 = Relu(batch_norm2d_1)
+flatten_1 = Flatten(relu_1)
+dense_1 = Gemm(flatten_1, dense_1.weight, dense_1.bias)
+logits = Identity(dense_1)
+probabilities = Softmax(dense_1)
+"""
+FOLDED = """
+preprocessing = Cast(input)
+preprocessing.1 = Mul(preprocessing, preprocessing.factor)
+preprocessing.2 = Add(preprocessing.1, preprocessing.offset)
+batch_norm2d_1 = Conv(preprocessing.2, conv2d_1.folded_weight, conv2d_1.folded_bias)
+relu_1 = Relu(batch_norm2d_1)
+flatten_1 = Flatten(relu_1)
+dense_1 = Gemm(flatten_1, dense_1.weight, dense_1.bias)
+logits = Identity(dense_1)
+probabilities = Softmax(dense_1)
+"""
+
+
+@pytest.mark.parametrize(("fold", "written"), [(True, FOLDED), (False, UNFOLDED)])
+@pytest.mark.parametrize("opset", [13, 17, 23])
+def test_the_graph_is_as_it_always_was(fold: bool, written: str, opset: int) -> None:
+    nodes = to_onnx(small(), fold=fold, opset=opset).graph.node
+    lines = [f"{node.output[0]} = {node.op_type}({', '.join(node.input)})" for node in nodes]
+    assert lines == written.strip().split("\n")
 
 
 def test_the_input_can_be_float32_for_a_dataset_of_bytes(tmp_path: Path) -> None:
@@ -65,11 +99,13 @@ def test_the_input_can_be_float32_for_a_dataset_of_bytes(tmp_path: Path) -> None
     path = export_onnx(model, tmp_path / "float.onnx", input_dtype="float32")
     report = validate_onnx(path, model, pixels(20))
     assert [result.ok for result in report.results] == [True] * len(report.results)
-    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "conv2d_1.weight")
+    weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "conv2d_1.folded_weight")
     weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
     onnx.save(proto, path)
     for result in validate_onnx(path, model, pixels(20)).results:
-        assert str(result.divergence).startswith("layer conv2d_1 = Conv2D(4, 3) is the first to differ")
+        assert str(result.divergence).startswith(
+            "layer conv2d_1 = Conv2D(4, 3) with layer batch_norm2d_1 = BatchNorm2D() is the first to differ"
+        )
 
 
 @pytest.mark.parametrize(("own", "wanted"), [("uint8", "float16"), ("float32", "uint8")])
@@ -87,7 +123,7 @@ def test_preprocessing_that_changes_nothing_is_left_out() -> None:
 
 def test_initializers_are_the_models_state_by_name() -> None:
     model = small()
-    tensors = {t.name: numpy_helper.to_array(t) for t in to_onnx(model).graph.initializer}
+    tensors = {t.name: numpy_helper.to_array(t) for t in to_onnx(model, fold=False).graph.initializer}
     assert set(tensors) == {*model.state(), "preprocessing.factor", "preprocessing.offset"}
     for name, array in model.state().items():
         np.testing.assert_array_equal(tensors[name], array)
@@ -114,15 +150,15 @@ def test_a_float64_model_is_written_as_float32() -> None:
     assert dims(proto.graph.output[0]) == ["N", 2, 2, 2]
 
 
-@pytest.mark.parametrize(("opset", "ir_version"), [(13, 7), (15, 8), (17, 8), (20, 9), (22, 10)])
+@pytest.mark.parametrize(("opset", "ir_version"), [(13, 7), (15, 8), (17, 8), (20, 9), (22, 10), (23, 11)])
 def test_the_ir_version_is_the_lowest_for_the_opset(opset: int, ir_version: int) -> None:
     proto = to_onnx(small(), opset=opset)
     assert (proto.opset_import[0].version, proto.ir_version) == (opset, ir_version)
 
 
-@pytest.mark.parametrize("opset", [12, 23])
+@pytest.mark.parametrize("opset", [12, 24])
 def test_opsets_outside_the_range_are_refused(opset: int) -> None:
-    with pytest.raises(ConfigError, match=f"opset must be a whole number from 13 to 22, got {opset}"):
+    with pytest.raises(ConfigError, match=f"opset must be a whole number from 13 to 23, got {opset}"):
         to_onnx(small(), opset=opset)
 
 
@@ -140,10 +176,28 @@ def test_the_file_explains_itself_to_a_program_without_cnnkit(tmp_path: Path) ->
     meta = session.get_modelmeta().custom_metadata_map
     assert meta["reference"] == "pets@3"
     assert json.loads(meta["preprocessing"]) == {"scale": 1 / 255, "mean": [0.5, 0.4], "std": [0.25, 0.2]}
-    assert set(meta) == {"labels", "preprocessing", "cnnkit_version", "reference"}
+    assert set(meta) == {"labels", "preprocessing", "cnnkit_version", "input", "reference", "golden"}
+    assert json.loads(meta["input"]) == {
+        "dtype": "uint8",
+        "layout": "NCHW",
+        "shape": [2, 5, 5],
+        "range": None,
+        "framing": {"resize": "fit", "content": 0, "centre": "box"},
+    }
 
 
-@pytest.mark.parametrize("metadata", [{"labels": "[]"}, {"epochs": 3}])
+def test_inputs_and_outputs_are_explained_in_words() -> None:
+    proto = to_onnx(small(), outputs=["logits", "probabilities", "label"])
+    assert proto.doc_string == "a network that gives 3 classes"
+    assert {value.name: value.doc_string for value in (*proto.graph.input, *proto.graph.output)} == {
+        "input": "samples as the dataset gives them, N by C=2, H=5, W=5; the preprocessing is inside",
+        "logits": "the values of classes before the softmax, on axis 1",
+        "probabilities": "the probabilities of classes, on axis 1",
+        "label": "the index of the class",
+    }
+
+
+@pytest.mark.parametrize("metadata", [{"labels": "[]"}, {"epochs": 3}, {"golden": "{}"}])
 def test_metadata_is_text_and_does_not_replace_the_models_own(metadata: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="metadata must be text under keys other than labels, preprocessing, cnnkit_"):
         to_onnx(small(), metadata=metadata)

@@ -192,7 +192,10 @@ def test_where_a_file_has_not_the_values_of_a_layer_the_part_begins_before(tmp_p
     relu.attribute.append(helper.make_attribute("alpha", 0.1))
     (result,) = validate_proto(proto, tmp_path, model, inputs(5), ["ReferenceEvaluator"]).results
     assert result.reproducer is not None
-    assert (result.reproducer.where, result.reproducer.shows) == ("layer relu_1 = ReLU()", True)
+    assert (result.reproducer.where, result.reproducer.shows) == (
+        "layer conv2d_1 = Conv2D(2, 3) with layer relu_1 = ReLU()",
+        True,
+    )
     assert list(result.reproducer.inputs) == ["input"]
     part = onnx.load_model_from_string(result.reproducer.model)
     assert [node.op_type for node in part.graph.node] == ["Conv", "LeakyRelu"]

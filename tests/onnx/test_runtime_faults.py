@@ -81,26 +81,22 @@ def test_a_file_that_no_runtime_agrees_on_is_at_fault(path: Path, runtimes: list
     assert report.decisive() == report.results
 
 
-@pytest.mark.parametrize(
-    ("axis", "size", "shape"), [(0, 1, "1, 1, 4, 4"), (0, 64, "64, 1, 4, 4"), (3, 5, "N, 1, 4, 5")]
-)
-def test_a_file_whose_input_does_not_fit_is_at_fault_though_a_runtime_takes_no_notice(
-    tmp_path: Path, axis: int, size: int, shape: str
-) -> None:
+def test_a_file_whose_input_does_not_fit_is_at_fault_though_a_runtime_takes_no_notice(tmp_path: Path) -> None:
     proto = to_onnx(MODEL)
-    proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = size
-    if axis:
-        del proto.graph.node[:]  # only the declaration is looked at
-        for output in proto.graph.output:
-            proto.graph.node.append(onnx.helper.make_node("Flatten", ["input"], [output.name]))
-            output.type.tensor_type.shape.dim[1].dim_value = 20
+    proto.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 5
+    del proto.graph.node[:]  # only the declaration is looked at
+    del proto.graph.value_info[:]
+    for output in proto.graph.output:
+        proto.graph.node.append(onnx.helper.make_node("Flatten", ["input"], [output.name]))
+        output.type.tensor_type.shape.dim[1].dim_value = 20
     onnx.save(proto, tmp_path / "fixed.onnx")
     report = validate_onnx(tmp_path / "fixed.onnx", MODEL, np.zeros((5, 1, 4, 4), np.float32), [ReferenceEvaluator()])
     assert not report.ok
-    assert [result.ok for result in report.results] == [axis == 0]
+    assert [result.ok for result in report.results] == [False]
     assert report.faults() == []
     problem = (
-        f"the file declares an input of float32 ({shape}), expected float32 (N, 1, 4, 4) with a batch axis of any size"
+        "the file declares an input of float32 (N, 1, 4, 5), expected float32 (N, 1, 4, 4) with a batch axis of any "
+        "size"
     )
     assert (report.remarks()[0], report.to_dict()["problem"]) == (problem, problem)
 

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +62,50 @@ BROKEN = {
     "returns-nothing": (f"{HOOK}cnnkit_layers():\n    pass", "'NoneType' object is not iterable"),
     "wrong-api": (f"{HOOK}cnnkit_layers(model):\n    return []", "PluginValidationError: "),
     "unknown-hook": (f"{HOOK}cnnkit_kernels():\n    return []", "cnnkit_kernels is not a hook of cnnkit"),
+    "replaces-numpy": (
+        f"import numpy\nnumpy.float32 = numpy.float64\n{LAYER.format(name='Wide')}",
+        "importing cnnkit_replaces_numpy replaced numpy.float32; that was put back",
+    ),
+    "hook-replaces-numpy": (
+        f"{HOOK}cnnkit_layers():\n    import numpy\n    numpy.random.default_rng = None\n    return []",
+        "cnnkit_layers() replaced numpy.random.default_rng; that was put back",
+    ),
+    "leaves-a-thread": (
+        f"import threading, time\nthreading.Thread(target=time.sleep, args=(600,), name='idle').start()\n"
+        f"{LAYER.format(name='Threaded')}",
+        "it starts the thread 'idle' when it is imported, and no process ends before that does",
+    ),
+    "hook-leaves-a-thread": (
+        f"{HOOK}cnnkit_layers():\n    import threading, time\n"
+        "    threading.Thread(target=time.sleep, args=(600,), name='idle').start()\n    return []",
+        "it starts the thread 'idle' in cnnkit_layers(), and no process ends before that does",
+    ),
+    "other-api": (LAYER.format(name="Later"), "it is for version 2 of the plugin API, and this cnnkit has version 1"),
     "built-in-name": (LAYER.format(name="Dense"), "cnnkit itself has a layer Dense too: write cnnkit-built-in-name:De"),
     "shared-name": (LAYER.format(name="Good"), "cnnkit-good has a layer Good too: write cnnkit-shared-name:Good for t"),
 }
 """Module of each broken plugin, None if there is none, and what must be said of it."""
+YIELDING = LAYER.format(name="Yielded").replace("return [Yielded]", "yield Yielded")
+BUSY = "import time\nuntil = time.monotonic() + {}\nwhile time.monotonic() < until: pass\n"
+ODD = {
+    "prints": (
+        "import os\nprint('printed')\nos.write(1, b'written')\n"
+        + LAYER.format(name="Printed").replace("return [", "print('asked')\n    return ["),
+        "Printed",
+    ),
+    "yields": (YIELDING, "Yielded"),
+    "serves": (
+        f"import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        f"{LAYER.format(name='Served')}",
+        "Served",
+    ),
+    "forks-aside": (
+        f"import os\nif os.fork() == 0:\n    os._exit(0)\nos.wait()\n{LAYER.format(name='Aside')}",
+        "Aside",
+    ),
+    "takes-long": (BUSY.format(0.5) + LAYER.format(name="Long"), "Long"),
+}
+"""Module of each plugin that does more than it needs to, and works; and its layer."""
 RECIPE = """\
 [model]
 name = "tiny"
@@ -90,6 +130,8 @@ def install(folder: Path, distribution: str, source: str | None) -> None:
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[cnnkit]\nplugin = {module}\n")
+    if distribution.endswith("other-api"):
+        (info / "entry_points.txt").write_text(f"[cnnkit]\nplugin = {module}\n[cnnkit.api]\n2 = {module}\n")
     if source is not None:
         (folder / f"{module}.py").write_text(source)
 
@@ -104,9 +146,11 @@ def run(folder: Path, *arguments: str, patient: bool) -> subprocess.CompletedPro
     return done
 
 
-def check(folder: Path, names: Iterable[str], *, patient: bool) -> None:
+def check(folder: Path, names: Collection[str], odd: Iterable[str] = (), *, patient: bool) -> None:
     for name in names:
         install(folder / "site", f"cnnkit-{name}", BROKEN[name][0])
+    for name in odd:
+        install(folder / "site", f"cnnkit-{name}", ODD[name][0])
     install(folder / "site", "cnnkit-good", LAYER.format(name="Good"))
     for layer in ("ReLU()", "cnnkit-good:Good()"):
         (folder / "tiny.toml").write_text(RECIPE.format(layer=layer))
@@ -117,9 +161,19 @@ def check(folder: Path, names: Iterable[str], *, patient: bool) -> None:
     assert "plugins" in helped.stdout
     listed = run(folder, "plugins", "list", "--json", patient=patient)
     assert (listed.returncode, listed.stderr) == (0, "")
-    problems = {entry["distribution"]: entry["problems"] for entry in json.loads(listed.stdout)}
+    entries = {entry["distribution"]: entry for entry in json.loads(listed.stdout)}
+    problems = {distribution: entry["problems"] for distribution, entry in entries.items()}
+    for name in odd:
+        entry = entries[f"cnnkit-{name}"]
+        assert (entry["state"], entry["problems"]) == ("ready", []), entry
+        assert entry["components"] == {"layer": [ODD[name][1]]}
+    np.save(folder / "x.npy", np.zeros((1, 1, 8, 8), np.uint8))
+    for command in (("models", "list"), ("predict", "tiny", "x.npy")):
+        done = run(folder, *command, "--json", patient=patient)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        json.loads(done.stdout)
     asked = run(folder, "doctor", "--json", patient=patient)
-    assert (asked.returncode, asked.stderr) == (1, "")
+    assert (asked.returncode, asked.stderr) == (1 if names else 0, "")
     diagnosed = json.loads(asked.stdout)["problems"]
     for name in names:
         (problem,) = problems[f"cnnkit-{name}"]
@@ -136,8 +190,20 @@ def check(folder: Path, names: Iterable[str], *, patient: bool) -> None:
 
 
 def test_every_command_works_beside_all_of_them(tmp_path: Path) -> None:
-    assert len(BROKEN) >= 12
-    check(tmp_path, BROKEN, patient=False)
+    assert len(BROKEN) + len(ODD) >= 18
+    check(tmp_path, BROKEN, ODD, patient=False)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ODD)
+def test_every_command_works_beside_each_that_works_full(tmp_path: Path, name: str) -> None:
+    check(tmp_path, [], [name], patient=True)
+
+
+@pytest.mark.full
+def test_a_plugin_may_need_twenty_seconds_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ODD, "takes-twenty", (BUSY.format(20) + LAYER.format(name="Twenty"), "Twenty"))
+    check(tmp_path, [], ["takes-twenty"], patient=True)
 
 
 @pytest.mark.full

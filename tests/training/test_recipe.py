@@ -261,7 +261,7 @@ def test_values_that_nest_too_deeply_are_refused() -> None:
 
 def test_an_empty_recipe_lists_the_tables() -> None:
     assert problems("") == [
-        "model: expected the table [model] with the keys name, layers, architecture, node, found none",
+        "model: expected the table [model] with the keys name, layers, architecture, node, start, found none",
         "data: expected the table [data] with the keys dataset, fraction, validation, found none",
         f"train: expected the table [train] with the keys {', '.join(OPTIONS)}, found none",
     ]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit import Run, Sequential, Trainer
+from cnnkit import Run, Sequential, Trainer, load_recipe
 from cnnkit.components import Callback
-from cnnkit.errors import CheckError, ComponentError, ConfigError
+from cnnkit.errors import CheckError, ComponentError, ConfigError, TrainingError
 from cnnkit.testing import check_callback
 from cnnkit.training.callbacks import EarlyStopping
 from cnnkit.training.checkpoint import Checkpoints
@@ -211,3 +211,65 @@ def test_faults_are_found_by_the_suite() -> None:
         check_callback(Adds("other"))
     with pytest.raises(CheckError, match=r"fails the check 'steps': ValueError: assignment destination is read-only"):
         check_callback(Writes())
+
+
+class Witness(Callback):
+    """Keeps what it is told of whole trainings."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def after_training(self, run: Any) -> None:
+        self.told.append(run)
+
+
+def test_a_callback_sees_the_run_with_its_model() -> None:
+    witness = Witness()
+    run = fit(witness)
+    assert witness.told == [run]
+    assert run.recipe is not None
+    assert list(run.recipe) == ["train"]
+    recipe = load_recipe("digits", {"train.epochs": 1, "train.callbacks": []})
+    trainer = Trainer(epochs=1, callbacks=[witness], progress=False)
+    given = trainer.fit(Sequential(LAYERS, (1, 6, 6)), (X, Y), recipe=recipe.to_dict())
+    assert witness.told[-1].recipe == given.recipe == recipe.to_dict()
+
+
+def test_a_callback_is_told_of_a_training_that_failed() -> None:
+    witness = Witness()
+    with pytest.raises(TrainingError):
+        fit(witness, optimizer="SGD(1e30)")
+    with pytest.raises(ConfigError):
+        fit(witness, EarlyStopping())  # there are no validation samples
+    assert witness.told == [None, None]
+
+
+def test_a_callback_that_fails_after_the_training_loses_nothing_of_it() -> None:
+    class Fails(Callback):
+        def after_training(self, run: Any) -> None:
+            raise OSError("the server is gone")
+
+    witness = Witness()
+    with pytest.warns(RuntimeWarning, match=r"Fails\(\) failed after the training: OSError: the server is gone"):
+        run = fit(Fails(), witness)
+    assert witness.told == [run]
+
+
+def test_the_check_finds_a_callback_that_changes_the_run() -> None:
+    class Rounds(Callback):
+        def after_training(self, run: Any) -> None:
+            if run is not None:
+                run.metrics["loss"] = 0.0
+
+    class Prunes(Callback):
+        def after_training(self, run: Any) -> None:
+            if run is not None:
+                run.model.parameters.vector[:] = 0
+
+    class Expects(Callback):
+        def after_training(self, run: Any) -> None:
+            assert run is not None, "a run"
+
+    for callback, message in ((Rounds(), "the run"), (Prunes(), "dense_1.weight"), (Expects(), "a run")):
+        with pytest.raises(CheckError, match=message):
+            check_callback(callback)

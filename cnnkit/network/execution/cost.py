@@ -25,7 +25,7 @@ from cnnkit.network.kernels.conv_transpose_kernel import ConvTransposeKernel
 from cnnkit.network.kernels.grouped_kernel import GroupedConvKernel
 from cnnkit.network.kernels.reparametrised_kernel import ReparametrisedKernel
 from cnnkit.network.kernels.signal_kernel import SignalConvKernel
-from cnnkit.types import Shape
+from cnnkit.types import LayerCost, Shape
 
 FREE_BYTES = 128 << 20
 """What a network may make of one sample in any case, and what a pass may take without a look at the memory."""
@@ -209,7 +209,10 @@ def cost_of(nodes: Sequence[Node], steps: Sequence[Step], parameters: int, items
     rounds = 0
     for step in steps:
         made = math.prod(step.out_shape)
-        scratch, turns, touched = _work(step.run, step.node.in_shapes, step.out_shape)
+        if step.run is step.node.layer:
+            scratch, turns, touched = _said(step.run, step.node.in_shapes, step.node.cost)
+        else:
+            scratch, turns, touched = _work(step.run, step.node.in_shapes, step.out_shape)
         rounds, works[step.node.index] = rounds + turns, CALL * turns + touched
         takes[step.node.index] = made + scratch
         peak, beside = max(peak, live + made + scratch), max(beside, scratch)
@@ -249,9 +252,7 @@ def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Sh
     """
     match run:
         case Layer() | Merge():
-            branches = len(in_shapes) if isinstance(run, Merge) else 0
-            cost = layer_cost(run, in_shapes, out_shape)
-            return (cost.scratch, cost.rounds + branches, cost.touched) if cost else (0, branches, 0)
+            return _said(run, in_shapes, layer_cost(run, in_shapes, out_shape))
         case ConvKernel():
             rows = run.epilogue.pool * _row_of_patches(run.rows, run.columns, in_shapes[0][0])
             return rows, 0, 0  # a pooling window's rows together
@@ -273,6 +274,12 @@ def _work(run: Layer | Merge | Kernel, in_shapes: Sequence[Shape], out_shape: Sh
                 return 0, taps, taps * math.prod(out_shape)
             return _row_of_patches(run.rows, run.columns, channels), run.conv.groups * (run.rows.size + BESIDE), 0
     return 0, 0, 0
+
+
+def _said(run: Layer | Merge, in_shapes: Sequence[Shape], cost: LayerCost | None) -> tuple[int, int, int]:
+    """As `_work`, of a layer that says this of itself."""
+    branches = len(in_shapes) if isinstance(run, Merge) else 0
+    return (cost.scratch, cost.rounds + branches, cost.touched) if cost else (0, branches, 0)
 
 
 def _row_of_patches(rows: Axis, columns: Axis, channels: int) -> int:

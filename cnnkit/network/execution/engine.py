@@ -15,7 +15,7 @@ from cnnkit.components.error_naming import Naming
 from cnnkit.layers.layout import empty_pixels
 from cnnkit.network.execution.augmented import Augmented
 from cnnkit.network.execution.cost import Cost, cost_of
-from cnnkit.network.execution.objective import Objective, Sums
+from cnnkit.network.execution.objective import Objective, Sums, Told
 from cnnkit.network.execution.operation import backward, forward, together
 from cnnkit.network.execution.plan import Plan, Step, plain_steps, plan
 from cnnkit.network.execution.threads import in_threads, one_blas_thread
@@ -118,7 +118,7 @@ class Engine:
         self.cost.check_step(min(samples, batches * batch_size), tile)
         self.cost.check_rounds(samples, tile)
 
-    def evaluate(self, samples: Samples, objective: Objective, workers: int) -> Sums:
+    def evaluate(self, samples: Samples, objective: Objective, workers: int, told: Told | None = None) -> Sums:
         """Loss and metrics in prediction mode. Raises CostError for what takes more memory or time than there is."""
         self.check_evaluation(len(samples), objective)
         threads = self.cost.threads(len(samples), self.largest_prediction_tile, workers)
@@ -135,6 +135,8 @@ class Engine:
             else:
                 losses, _ = objective.losses(outputs, targets)
             sums = objective.sums(outputs, targets, losses)
+            if told:
+                told(tile, outputs)
             self.workspaces.append(workspace)
             return sums
 

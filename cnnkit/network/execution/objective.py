@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +20,11 @@ from cnnkit.types import Array, Cache, Shape
 
 NUMBERS = "fiub"
 """The kinds of dtypes that are real numbers."""
+Told = Callable[[slice, Array], None]
+"""Who is told of an evaluation: which samples a tile has, and what the network gives for them, as the loss takes it.
+
+Several threads tell, and the memory of the outputs is used again afterwards.
+"""
 COMPARED = 256
 """About how many samples a coupled loss compares with each other in an evaluation, which has no batches."""
 

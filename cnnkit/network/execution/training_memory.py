@@ -149,8 +149,11 @@ class Forecast:
 
     def at_most(self) -> Footprint:
         """More than the training takes, by the shapes alone of layers that are all cnnkit's own."""
-        each, copies = int(self.engine.cost.training), AMPLE * self.engine.parameters.vector.nbytes
-        return self._footprint(self.batch_size, lambda _run, samples: samples * each + copies)
+        return self._footprint(self.batch_size, lambda _run, samples: int(self._bound(samples)))
+
+    def _bound(self, samples: int) -> float:
+        """More than a pass with so many samples takes, by the shapes alone; infinite where they do not tell."""
+        return samples * self.engine.cost.training + AMPLE * self.engine.parameters.vector.nbytes
 
     def fits(self, batch_size: int) -> bool:
         """Whether training with this batch size does not take more than is available."""
@@ -219,7 +222,8 @@ class Forecast:
         room = math.inf if self.available is None else self.available
         if self.engine.parameters.vector.nbytes + OUTPUTS * outputs > room:
             return samples * OUTPUTS * outputs
-        allowed, most, few = int(min(MEASURED_BYTES, room)), min(samples, len(self.samples)), 1
+        allowed, most = int(min(MEASURED_BYTES, room)), min(samples, len(self.samples))
+        few = most if most * OUTPUTS * outputs <= allowed and self._bound(most) < room else 1
         # A single sample takes more than each of many, as they share what does not grow with them.
         while (more := min(most, allowed * few // max(1, self._measured(run, few)))) >= 2 * few:
             few = more

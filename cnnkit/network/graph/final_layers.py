@@ -13,6 +13,7 @@ from cnnkit.components import Layer, Loss, Merge
 from cnnkit.components.sums import sum_over
 from cnnkit.errors import ConfigError
 from cnnkit.layers import HardSigmoid, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Softplus
+from cnnkit.layers.special_functions import sigmoid
 from cnnkit.losses import NLL, KLDiv
 from cnnkit.network.graph.node import INPUT, Node
 from cnnkit.types import Array, Cache, Context, Grads, Task
@@ -160,6 +161,13 @@ def with_logits(nodes: Sequence[Node], about: Loss | Task) -> list[Node]:
 def takes_logits(loss: Loss) -> bool:
     """Whether a loss takes the values before a Softmax at the end of the network."""
     return loss.from_logits and loss.gives in (None, "classes")
+
+
+def probabilities(logits: Array, task: Task) -> Array:
+    """Of what a network for this task gives: softmax of classes; of labels sigmoid, unless they are given as such."""
+    if task.gives == "classes":
+        return softmax(logits)
+    return sigmoid(logits) if task.from_logits else logits
 
 
 def softmax(logits: Array) -> Array:

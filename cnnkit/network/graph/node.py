@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
@@ -43,7 +44,7 @@ class Node:
     out_shape: Shape
     """Shapes have no batch axis."""
 
-    @property
+    @functools.cached_property
     def cost(self) -> LayerCost | None:
         """What its layer says that a forward pass costs for one sample; None if it does not say."""
         return layer_cost(self.layer, self.in_shapes, self.out_shape)

@@ -8,6 +8,16 @@ from cnnkit.layers import BatchNorm2D, Conv2D
 from cnnkit.types import Array
 
 
+def scale_of(gamma: Array, var: Array, epsilon: float) -> Array:
+    """What a normalisation multiplies each channel by in prediction: gamma / sqrt(var + epsilon), (C,)."""
+    return np.asarray(gamma / np.sqrt(var + epsilon))
+
+
+def bias_of(scale: Array, bias: Array | float, mean: Array, beta: Array) -> Array:
+    """What is added to each channel of scale * (weight x + bias - mean) + beta beside scale * weight x, (C,)."""
+    return np.asarray(scale * (bias - mean) + beta)
+
+
 class Fold:
     """A convolution that gives what `conv` and then `norm` give in prediction.
 
@@ -24,10 +34,9 @@ class Fold:
 
     def refresh(self) -> None:
         """Take over the present parameters and statistics."""
-        norm, weight = self.norm, self.conv.params["weight"]
-        scale: Array = norm.params["gamma"] / np.sqrt(norm.buffers["running_var"] + norm.epsilon)
-        bias = self.conv.params["bias"] if self.conv.bias else 0
+        norm, bias = self.norm, self.conv.params["bias"] if self.conv.bias else 0
+        scale = scale_of(norm.params["gamma"], norm.buffers["running_var"], norm.epsilon)
         self.folded.params = {
-            "weight": weight * scale[:, None, None, None],
-            "bias": scale * (bias - norm.buffers["running_mean"]) + norm.params["beta"],
+            "weight": self.conv.params["weight"] * scale[:, None, None, None],
+            "bias": bias_of(scale, bias, norm.buffers["running_mean"], norm.params["beta"]),
         }

@@ -1,7 +1,8 @@
-"""Structured dense layers for cnnkit: diagonals and fast Walsh-Hadamard transforms instead of a full matrix."""
+"""Walsh-Hadamard transforms for cnnkit: dense layers in place of a full matrix, and weights to start from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,18 +13,20 @@ from cnnkit.plugin import (
     Context,
     Example,
     Grads,
+    Initializer,
     Layer,
     LayerCost,
     Merge,
     OnnxGraph,
     Shape,
     ShapeError,
+    Weights,
     hookimpl,
     true_or_false,
     whole,
 )
 
-__all__ = ["HadamardDense", "hadamard_transform"]
+__all__ = ["HadamardDense", "ZerO", "hadamard_transform"]
 
 
 def hadamard_transform(x: Array) -> Array:
@@ -157,7 +160,44 @@ def _padded(x: Array, n: int, ctx: Context) -> Array:
     return padded
 
 
+class ZerO(Initializer):
+    """Weights that are the same each time: the identity, and where a layer widens, a Walsh-Hadamard matrix.
+
+    W = I, cut or filled with zeros                       with at most as many outputs as inputs
+    W = 2^(-(m - 1) / 2) H, cut to outputs and inputs     otherwise, H: (2^m, 2^m), the smallest that holds the outputs
+
+    W: weight of a dense layer, of a group of channels by itself, or of a convolution in the middle of its kernel, 0
+    elsewhere. Filters that would all learn the same, were they copies, differ by their signs; nothing is drawn.
+    Raises ShapeError for weights with fewer than two axes.
+    Source: Zhao, Schaefer, Anandkumar (2022), ZerO Initialization: Initializing Neural Networks with only Zeros and
+    Ones, algorithms 1 and 2.
+    """
+
+    examples = (Example("ZerO()", (12, 4, 3, 3)), Example("ZerO()", (7, 9)))
+
+    def values(self, weights: Weights, rng: np.random.Generator) -> Array:
+        """One matrix for each group, which all start alike."""
+        if len(weights.shape) < 2:
+            raise ShapeError(f"{self!r} is for weights of two axes or more, got {weights.shape}: use Constant(1)")
+        rows, columns = weights.shape[0] // weights.groups, weights.shape[1]
+        matrix = np.eye(rows, columns)
+        if rows > columns:
+            n = _length(rows, columns)
+            matrix = hadamard_transform(np.eye(n, columns))[:rows] * np.sqrt(2 / n)
+        kernel = weights.shape[2:]
+        values = np.zeros((*weights.shape[:2], math.prod(kernel)))
+        middle = np.ravel_multi_index([length // 2 for length in kernel], kernel) if kernel else 0
+        values[:, :, middle] = np.tile(matrix, (weights.groups, 1))
+        return values.reshape(weights.shape)
+
+
 @hookimpl
 def cnnkit_layers() -> list[type[Layer | Merge]]:
     """The structured dense layer."""
     return [HadamardDense]
+
+
+@hookimpl
+def cnnkit_initializers() -> list[type[Initializer]]:
+    """Weights of zeros and ones."""
+    return [ZerO]

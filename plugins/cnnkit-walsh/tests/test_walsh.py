@@ -1,4 +1,4 @@
-"""HadamardDense: its transform, its contract, its gradient, its ONNX form, and that it learns."""
+"""ZerO, and HadamardDense: its transform, its contract, its gradient, its ONNX form, and that it learns."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cnnkit_walsh import HadamardDense, hadamard_transform
+from cnnkit_walsh import HadamardDense, ZerO, hadamard_transform
 
 from cnnkit import Sequential, Trainer, explain, export_onnx, load_dataset, validate_onnx, write_page
-from cnnkit.plugin import Array, ConfigError, ShapeError
+from cnnkit.plugin import Array, ConfigError, ShapeError, Weights
 from cnnkit.testing import PlainContext, check_layer, gradient_check
 
 SHAPES = [(1, 1), (2, 2), (5, 3), (3, 5), (16, 16), (9, 16), (16, 17), (20, 1)]
@@ -153,3 +153,35 @@ def test_it_replaces_a_dense_layer_on_mnist() -> None:
     model = Sequential(layers, data.input_shape, preprocessing=data.preprocessing)
     run = Trainer(optimizer="Adam(0.004)", schedule="Cosine(warmup=0.5)", epochs=3, batch_size=512).fit(model, data)
     assert run.metrics["accuracy"] >= 0.97
+
+
+def zero(*shape: int, groups: int = 1) -> Array:
+    return ZerO().make(Weights(shape, 1, 1, groups), np.random.default_rng(0))
+
+
+def test_zero_is_the_identity_where_a_layer_does_not_widen() -> None:
+    np.testing.assert_array_equal(zero(3, 5), np.eye(3, 5))
+    kernel = zero(4, 4, 3, 5)
+    np.testing.assert_array_equal(kernel[:, :, 1, 2], np.eye(4))
+    assert np.count_nonzero(kernel) == 4
+
+
+def test_zero_is_a_hadamard_matrix_where_a_layer_widens() -> None:
+    np.testing.assert_allclose(zero(7, 3), sylvester(8)[:7, :3] * 2 ** (-(3 - 1) / 2))
+    np.testing.assert_array_equal(zero(8, 2, 1, groups=2)[:4], zero(4, 2, 1))
+    np.testing.assert_array_equal(zero(8, 2, 1, groups=2)[4:], zero(4, 2, 1))
+    with pytest.raises(ShapeError, match=r"^ZerO\(\) is for weights of two axes or more, got \(5,\): use Constant"):
+        zero(5)
+
+
+def test_a_network_learns_the_digits_from_zeros_and_ones() -> None:
+    data = load_dataset("Digits()")
+    layers = ["Flatten()", "Dense(128, initializer=ZerO())", "ReLU()", "Dense(10, initializer=ZerO())"]
+    found = []
+    for seed in (0, 1):
+        model = Sequential(layers, data.input_shape, preprocessing=data.preprocessing, seed=seed)
+        assert set(np.unique(model.state()["dense_2.weight"])) == {0, 1}
+        found.append(model.state()["dense_1.weight"])
+        run = Trainer(optimizer="Adam(0.003)", epochs=10, batch_size=32).fit(model, data)
+        assert run.metrics["accuracy"] >= 0.95
+    np.testing.assert_array_equal(found[0], found[1])

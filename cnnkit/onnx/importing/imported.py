@@ -1,0 +1,159 @@
+"""From an ONNX file to a network that is trained, registered and exported like any other."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from cnnkit.errors import CnnkitError, OnnxError
+from cnnkit.network import Graph
+from cnnkit.network.network import InputDtype
+from cnnkit.onnx.importing.batch_axis import free_batch
+from cnnkit.onnx.importing.constant_folding import fold_constants
+from cnnkit.onnx.importing.ends import cut, task_of
+from cnnkit.onnx.importing.foreign_file import read_graph
+from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignValue
+from cnnkit.onnx.importing.image_layout import channels_first
+from cnnkit.onnx.importing.own_files import is_own, own_end, restore_layers
+from cnnkit.onnx.importing.patterns import find_patterns
+from cnnkit.onnx.importing.preprocessing import take_preprocessing
+from cnnkit.onnx.importing.proof import Proof, in_advance, prove
+from cnnkit.onnx.importing.translation import translate
+from cnnkit.printable_text import printable
+from cnnkit.types import Shape, Task
+from cnnkit.user_folders import expanded
+
+DTYPES = ("float32", "uint8")
+MOST_NODES = 10_000
+"""Operators of a file, a millisecond each."""
+MOST_SAMPLES = 1_024
+"""Samples that a file may have been written for."""
+MOST_PRODUCER = 200
+"""Characters of the name of the program that wrote the file."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A network that was made of a file."""
+
+    model: Graph
+    origin: dict[str, Any]
+    """What is recorded of the file: `digest`, `producer`, `opset`, `output`, and whether it takes `channels_last`."""
+    proof: Proof
+
+
+def import_file(
+    path: str | os.PathLike[str], *, labels: Sequence[str] | None = None, output: str | None = None
+) -> Imported:
+    """Make a network of an ONNX file, and prove that it gives the file's answers.
+
+    labels: names of the classes, those of the file's metadata if None; output: which of several outputs, or any value
+    by its name.
+    Raises OnnxError for a file that cannot be read, or that does what no layer does, with all that is missing;
+    CheckError if the answers differ.
+    """
+    path = expanded(Path(path))
+    original = read_graph(path)
+    try:
+        end = own_end(original) if output is None else None
+        chosen = cut(original, end.output if end else output)
+        folded = reduced(original, chosen)
+        plain = in_advance(original, folded)
+        model, graph = network_of(folded, chosen, labels, end.task if end else None)
+    except CnnkitError as error:
+        raise OnnxError(f"{path} cannot be imported: {error}") from error
+    proof = prove(plain, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
+    origin = {
+        "digest": graph.digest,
+        "producer": printable(graph.producer)[:MOST_PRODUCER],
+        "opset": graph.opset,
+        "output": printable(chosen)[:MOST_PRODUCER],
+        "channels_last": bool(graph.transposed_inputs),
+    }
+    return Imported(model, origin, proof)
+
+
+def reduced(original: ForeignGraph, chosen: str) -> ForeignGraph:
+    """The graph that gives one value, with all that is constant computed, and a free batch.
+
+    original: what `cut` has left, which stays as it is but for its outputs.
+    """
+    original.outputs = [ForeignValue(chosen, "float32", None)]
+    return fold_constants(free_batch(original))
+
+
+def network_of(
+    folded: ForeignGraph, chosen: str, labels: Sequence[str] | None = None, task: Task | None = None
+) -> tuple[Graph, ForeignGraph]:
+    """The network that gives a value of a reduced graph, and the graph that it was translated from.
+
+    task: what it predicts; what its end says if None. Raises OnnxError for what no layer does.
+    """
+    graph = folded if is_own(folded) else channels_first(folded)
+    entrance = _entrance(graph)
+    preprocessing = take_preprocessing(graph)
+    shape = _input_shape(entrance)
+    if len(graph.nodes) > MOST_NODES:
+        raise OnnxError(f"{len(graph.nodes):,} operators are to be translated; expected at most {MOST_NODES:,}")
+    if graph.baked_batch > MOST_SAMPLES:
+        raise OnnxError(
+            f"it takes {graph.baked_batch:,} samples at once, which a proof would have to run; expected at most "
+            f"{MOST_SAMPLES:,}: export the model for one sample, or with a free batch size"
+        )
+    restore_layers(graph)
+    find_patterns(graph, chosen)
+    draft, values = translate(graph, shape)
+    if chosen not in values:
+        raise OnnxError(f"no layer gives the output {printable(chosen)[:100]!r}, a further one of its operator")
+    end = draft.plain("output", values[chosen])
+    if not draft.drawn:
+        raise OnnxError("nothing in it computes anything: no network can be made of it")
+    model = Graph(
+        draft.given(end),
+        shape,
+        preprocessing=preprocessing,
+        input_dtype=cast(InputDtype, entrance.dtype),
+        labels=_labels(graph.metadata) if labels is None else labels,
+        limit=draft.limit,
+    )
+    model.task = task or task_of(model)
+    model.load_state(draft.arrays())
+    model.check_cost(graph.baked_batch or 1)
+    return model, graph
+
+
+def _entrance(graph: ForeignGraph) -> ForeignValue:
+    """The only input. Raises OnnxError for several that are needed, and for numbers that no network takes."""
+    used = {name for node in graph.nodes for name in node.inputs}
+    needed = [value for value in graph.inputs if value.name in used]
+    if len(needed) != 1:
+        names = ", ".join(printable(value.name)[:100] for value in needed) or "none"
+        raise OnnxError(f"it takes {len(needed)} inputs ({names}), and a network takes one")
+    graph.inputs = needed
+    if needed[0].dtype not in DTYPES:
+        raise OnnxError(f"its input is of {needed[0].dtype}; a network takes {' or '.join(DTYPES)}")
+    return needed[0]
+
+
+def _input_shape(entrance: ForeignValue) -> Shape:
+    sizes = (entrance.sizes or ())[1:]
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        shown = "unknown" if entrance.sizes is None else printable(str(entrance.sizes))[:200]
+        raise OnnxError(
+            f"its input {printable(entrance.name)[:100]} has the shape {shown}, and a network takes samples of one "
+            "fixed shape behind the batch axis: export the file with fixed sizes"
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def _labels(metadata: Mapping[str, str]) -> Sequence[str]:
+    """The names of the classes that the metadata hold; none if they hold no list of texts."""
+    try:
+        said = json.loads(metadata.get("labels", "[]"))
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(said) if isinstance(said, list) and all(isinstance(label, str) for label in said) else ()

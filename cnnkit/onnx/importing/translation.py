@@ -1,0 +1,73 @@
+"""From the operators of a file to the draft of a network, or a list of all that no layer can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cnnkit.errors import OnnxError
+from cnnkit.onnx.importing import (  # noqa: F401  # each enters its operators into the table
+    activations,
+    convolutions,
+    dense,
+    joins,
+    normalisation,
+    own_files,
+    pooling,
+    resizing,
+    shapes,
+)
+from cnnkit.onnx.importing.draft import Draft, UntranslatableError, Value
+from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
+from cnnkit.onnx.importing.operators import TRANSLATIONS
+from cnnkit.onnx.importing.step import Step
+from cnnkit.printable_text import printable
+from cnnkit.wording import counted, did_you_mean
+
+NAMED, LISTED = 3, 20
+"""Nodes that are named for each thing that is missing, and such things in one message."""
+
+
+def translate(graph: ForeignGraph, input_shape: tuple[int, ...]) -> tuple[Draft, dict[str, Value]]:
+    """A draft with layers for all nodes, and the values of the file in it.
+
+    Raises OnnxError that lists all that cannot be written with layers, and where it is.
+    """
+    draft = Draft(input_shape, sum(array.size for array in graph.constants.values()))
+    values = {graph.inputs[0].name: draft.input}
+    missing: dict[tuple[str, str], list[str]] = {}
+    for node in graph.nodes:
+        reason = _translated(node, graph, values, draft)
+        if reason:
+            missing.setdefault((node.operator, reason), []).append(node.name)
+    if missing:
+        raise OnnxError(_listed(missing))
+    return draft, values
+
+
+def _translated(node: ForeignNode, graph: ForeignGraph, values: dict[str, Value], draft: Draft) -> str:
+    """Add a node to the draft, and return why that cannot be done; "" if it is done, or what it takes is missing."""
+    if node.operator not in TRANSLATIONS:
+        hint = did_you_mean(node.operator, list(TRANSLATIONS), 1)
+        return f"no layer does it{f'; {hint}' if hint else ''}"
+    if any(name and name not in graph.constants and name not in values for name in node.inputs):
+        return ""
+    step = Step(node, graph, values, draft)
+    try:
+        given = TRANSLATIONS[node.operator](step)
+    except UntranslatableError as error:
+        return str(error)
+    for name, value in zip(node.outputs, given if isinstance(given, list) else [given], strict=False):
+        values[name] = value
+    return ""
+
+
+def _listed(missing: Mapping[tuple[str, str], list[str]]) -> str:
+    total = sum(map(len, missing.values()))
+    lines = [f"{counted(total, 'operator')} of the file cannot be written with layers:"]
+    for (operator, reason), names in list(missing.items())[:LISTED]:
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        where = ", ".join(printable(name)[:100] for name in names[:NAMED])
+        lines.append(f"  {printable(operator)[:50]}, {len(names)} x ({where}{more}): {printable(reason)[:400]}")
+    if len(missing) > LISTED:
+        lines.append(f"  and {len(missing) - LISTED:,} more kinds")
+    return "\n".join(lines)

@@ -1,0 +1,172 @@
+"""A model as an ONNX file in float16 or int8, with a report of what that loses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from onnx import ModelProto, checker, shape_inference
+
+from cnnkit.components.checks import not_negative
+from cnnkit.errors import ConfigError, OnnxError
+from cnnkit.network import Network
+from cnnkit.onnx.description import GOLDEN
+from cnnkit.onnx.executable_model import compared_samples
+from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, MOST_ROUNDING
+from cnnkit.onnx.golden_pair import add_golden_pair
+from cnnkit.onnx.precision.basis import Basis, basis_of
+from cnnkit.onnx.precision.float16 import check_numbers, layers_for_float16, to_float16
+from cnnkit.onnx.precision.int8 import layers_for_int8, to_int8
+from cnnkit.onnx.precision.layers import ARITHMETIC
+from cnnkit.onnx.precision.measuring import answers, error_of, loss_of, score_of
+from cnnkit.onnx.precision.report import PrecisionReport
+from cnnkit.types import Data
+from cnnkit.waiting_line import waiting
+from cnnkit.wording import counted
+
+MAX_PAIR_BYTES, PAIR_SHARE = 4096, 1 / 20
+"""A golden pair may have so many bytes, or that share of the file, which is to be small."""
+COMPARED = 128
+"""Calibration samples on which layers are compared one by one."""
+MAX_LOSS = 1.0
+"""Points of a hundred that the score of a file in int8 may be lower, unless somebody says otherwise."""
+Reduced = tuple[ModelProto, PrecisionReport]
+
+
+def float16_file(
+    model: Network, data: Data, path: Path, keep: Sequence[str] = (), ignore_index: int | None = None, **options: Any
+) -> Reduced:
+    """The model as an ONNX model with its layers in float16, and what that loses.
+
+    It may be used, `report.ok`, if on the test samples no output differs from the one in float32 by more than a
+    hundredth, in the terms of `validate_onnx`, and no answer does but ties.
+    data: what the model was trained on; path: its name in the report; keep: layers that stay in float32; ignore_index:
+    the class that is not counted; options: as of `to_onnx`.
+    Raises OnnxError without ONNX Runtime, and naming the layers whose numbers on training samples float16 cannot hold;
+    and what `basis_of` raises.
+    """
+    basis = basis_of(model, data, path, "float16", keep, options)
+    layers, proto = basis.layers, basis.proto
+    chosen = _chosen(basis, layers_for_float16(layers, proto), keep, "float16")
+    check_numbers(proto, layers, chosen, basis.ranges)
+
+    def reduced(some: Sequence[str]) -> ModelProto:
+        return to_float16(proto, layers, some)
+
+    file, report = _measured(basis, "float16", reduced, chosen, FLOAT16_TOLERANCE, ignore_index)
+    problem = ""
+    if report.flips or not report.largest <= FLOAT16_TOLERANCE:
+        problem = (
+            f"in float16 an output differs by {report.largest:.1e}, where {FLOAT16_TOLERANCE:g} is allowed, and "
+            f"{report.flips:,} answers are different ones"
+        )
+    return file, _with_problem(report, problem)
+
+
+def int8_file(
+    model: Network,
+    data: Data,
+    path: Path,
+    keep: Sequence[str] = (),
+    max_loss: float = MAX_LOSS,
+    ignore_index: int | None = None,
+    **options: Any,
+) -> Reduced:
+    """The model as an ONNX model with its layers in int8, and what that loses.
+
+    It may be used, `report.ok`, if on the test samples the score, see `score_of`, falls by `max_loss` points of a
+    hundred at most. Other arguments and errors as of `float16_file`, but any number can be held.
+    """
+    not_negative("max_loss", max_loss)
+    basis = basis_of(model, data, path, "int8", keep, options)
+    layers, proto = basis.layers, basis.proto
+    chosen = _chosen(basis, layers_for_int8(layers, basis.ranges), keep, "int8")
+
+    def reduced(some: Sequence[str]) -> ModelProto:
+        return to_int8(proto, layers, some, basis.ranges)
+
+    file, report = _measured(basis, "int8", reduced, chosen, 0.0, ignore_index)
+    problem = ""
+    if not report.loss <= max_loss:
+        problem = f"in int8 the {report.score} falls by {report.loss:.2f} points, and may fall by {max_loss:g}"
+    return file, _with_problem(report, problem)
+
+
+def _chosen(basis: Basis, fit: Sequence[str], keep: Sequence[str], precision: str) -> list[str]:
+    chosen = [layer for layer in fit if layer not in keep]
+    if not any(basis.layers.operators(layer) & ARITHMETIC for layer in chosen):
+        raise ConfigError(f"no layer would be in {precision}: each is kept in float32, or can be in nothing else")
+    return chosen
+
+
+def _measured(
+    basis: Basis,
+    precision: str,
+    reduced: Callable[[Sequence[str]], ModelProto],
+    chosen: Sequence[str],
+    tolerance: float,
+    ignore_index: int | None,
+) -> Reduced:
+    """The finished file, and its report without a verdict.
+
+    reduced: gives the file with some layers in less precision; chosen: these; tolerance: as of `loss_of`.
+    """
+    original, model, test = basis.proto, basis.model, basis.data.test
+    file = _finished(reduced(chosen), basis, tolerance)
+    score = score_of(model, ignore_index)
+    with waiting(f"measuring on {counted(len(test), 'sample')}"):
+        loss = loss_of(file, original, model, test, score, tolerance)
+    x = basis.x[: min(COMPARED, compared_samples(model))]
+    expected = answers(original, model, x)[0]
+    errors = {}
+    for layer in chosen:
+        if basis.layers.operators(layer) & ARITHMETIC:
+            with waiting(f"measuring {layer}"):
+                errors[layer] = error_of(reduced([layer]), model, x, expected)
+    return file, PrecisionReport(
+        path=basis.path,
+        precision=precision,
+        samples=len(test),
+        calibration=len(basis.x),
+        score=score.key,
+        before=loss.before,
+        after=loss.after,
+        flips=loss.flips,
+        answers=loss.answers,
+        largest=loss.largest,
+        original_bytes=original.ByteSize(),
+        bytes=file.ByteSize(),
+        layers=dict(sorted(errors.items(), key=lambda item: -item[1])),
+        in_float32=tuple(layer for layer in basis.layers.nodes if layer not in chosen),
+    )
+
+
+def _finished(file: ModelProto, basis: Basis, tolerance: float) -> ModelProto:
+    """The file with the origin of the one that it was made of, and a golden pair of its own, checked in full.
+
+    The pair has the model's answers; without a tolerance it is as wide as a pair may be.
+    """
+    original, x = basis.proto, np.asarray(basis.data.test.x[:1]).astype(basis.model.input_dtype)
+    file.producer_name, file.producer_version = original.producer_name, original.producer_version
+    del file.metadata_props[:]
+    file.metadata_props.extend(original.metadata_props)
+    add_golden_pair(file, basis.model, x, "the first test sample", tolerance=tolerance or MOST_ROUNDING)
+    last = file.metadata_props[-1]
+    if last.key == GOLDEN and last.ByteSize() > max(MAX_PAIR_BYTES, PAIR_SHARE * file.ByteSize()):
+        del file.metadata_props[-1]
+    data = cast(bytes, file.SerializeToString())
+    try:
+        checker.check_model(data, full_check=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        raise OnnxError(f"the file with less precision is not valid ONNX: {str(error).strip()}") from error
+    return file
+
+
+def _with_problem(report: PrecisionReport, problem: str) -> PrecisionReport:
+    if not problem:
+        return report
+    worst = next(iter(report.layers))
+    return replace(report, problem=f"{problem}: keep layers that lose most in float32, such as {worst}")

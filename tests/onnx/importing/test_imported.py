@@ -1,0 +1,205 @@
+"""Whole files become networks: those that PyTorch wrote, those that cnnkit exported, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from foreign_models import EXPORTS, model, node, write  # type: ignore[import-not-found]  # beside this file
+from onnx import helper
+
+from cnnkit import Graph, Registry, Sequential, Trainer, export_onnx, import_onnx
+from cnnkit.errors import CheckError, OnnxError
+from cnnkit.onnx.export import to_onnx
+from cnnkit.onnx.importing import imported
+from cnnkit.onnx.importing.ends import cut
+from cnnkit.onnx.importing.foreign_file import read_graph
+from cnnkit.onnx.importing.imported import import_file, network_of, reduced
+from cnnkit.onnx.importing.translation import translate
+from cnnkit.onnx.runtimes import ReferenceEvaluator
+from cnnkit.onnx.validate import validate_proto
+from cnnkit.types import Array, Preprocessing, Task
+
+RNG = np.random.default_rng
+NETWORKS = sorted({path.name.partition(".")[0] for path in EXPORTS})
+WEIGHT = RNG(0).normal(size=(3, 2, 3, 3)).astype("f4")
+
+
+def conv(path: Path, *more: Any, outputs: tuple[str, ...] = ("y",), **weights: Array) -> Path:
+    nodes = [node("Conv", ["x", "first.weight"], ["c"], "/first/Conv", pads=[1, 1, 1, 1]), *more]
+    proto = model(nodes, {"x": ["batch", 2, 6, 5]}, outputs, {"first.weight": WEIGHT, **weights})
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+@pytest.mark.skipif(not EXPORTS, reason="the files that PyTorch wrote are not there")
+def test_every_file_of_pytorch_gives_the_answers_of_pytorch() -> None:
+    differences = {}
+    for path in EXPORTS:
+        graph = read_graph(path)
+        chosen = cut(graph, None)
+        network, _ = network_of(reduced(graph, chosen), chosen)
+        known = np.load(path.with_suffix(".npz"))
+        differences[path.name] = (
+            np.abs(network.outputs(known["input"]) - known["output"]).max() / np.abs(known["output"]).max()
+        )
+    assert {name: difference for name, difference in differences.items() if not difference < 1e-5} == {}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_of_pytorch_is_trained_registered_exported_and_proved(name: str, tmp_path: Path) -> None:
+    path = next(path for path in EXPORTS if path.name.startswith(f"{name}.dynamo.dynamic"))
+    network = import_onnx(path)
+    x = RNG(0).normal(size=(8, *network.input_shape)).astype("f4")
+    classes = network.task.gives == "classes"
+    y = np.arange(8) % 4 if classes else RNG(1).normal(size=(8, *network.output_shape)).astype("f4")
+    how: dict[str, Any] = {} if classes else {"loss": "MSE()", "metrics": []}
+    trainer = Trainer(optimizer="Adam(0.003)", epochs=20, batch_size=8, workers=1, **how)
+    run = trainer.fit(network, (x, y))
+    assert len(run.history["loss"]) == 20
+    assert run.history["loss"][-1] < 0.95 * run.history["loss"][0]
+    registry = Registry(tmp_path / "registry")
+    again = registry.load(registry.save(run.model, name).ref)
+    np.testing.assert_array_equal(again.outputs(x), run.model.outputs(x))
+    report = validate_proto(to_onnx(again), tmp_path / "again.onnx", again, x, [ReferenceEvaluator()])
+    assert report.ok, report
+
+
+def test_the_weights_are_those_of_the_file_and_named_as_there(tmp_path: Path) -> None:
+    network = import_onnx(conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"], "/relu/Relu")))
+    assert network.expressions() == [
+        "first = Conv2D(3, 3, padding=1, bias=False) of input",
+        "relu_relu = ReLU() of first",
+    ]
+    np.testing.assert_array_equal(network.state()["first.weight"], WEIGHT)
+    assert network.task == Task("values")
+
+
+def test_all_that_no_layer_does_is_listed_at_once(tmp_path: Path) -> None:
+    more = [node("Sin", ["c"], ["s"], "wave"), node("Det", ["s"], ["d"], "d1"), node("Det", ["s"], ["e"], "d2"),
+            node("Relu", ["c"], ["r"]), node("Transpose", ["r"], ["t"], "turn", perm=[1, 0, 2, 3]),
+            node("Sum", ["d", "e", "t"], ["y"])]  # fmt: skip
+    with pytest.raises(OnnxError) as caught:
+        import_onnx(conv(tmp_path / "a.onnx", *more))
+    lines = str(caught.value).splitlines()
+    assert lines[0].endswith("a.onnx cannot be imported: 4 operators of the file cannot be written with layers:")
+    assert lines[1].startswith("  Sin, 1 x (wave): no layer does it")
+    assert lines[2].startswith("  Det, 2 x (d1, d2): no layer does it")
+    assert lines[3] == "  Transpose, 1 x (turn): its order of axes, [1, 0, 2, 3], moves the batch axis"
+
+
+def test_one_of_several_outputs_is_chosen(tmp_path: Path) -> None:
+    path = conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"]), node("Tanh", ["c"], ["z"]), outputs=("y", "z"))
+    with pytest.raises(OnnxError, match="the file has 2 outputs, y, z, and a network has one: choose it with --output"):
+        import_onnx(path)
+    assert repr(import_onnx(path, output="z").layers[-1]) == "Tanh()"
+    assert len(import_onnx(path, output="c").layers) == 1
+    with pytest.raises(OnnxError, match="there is no value 'w' in the file; its outputs are y, z"):
+        import_onnx(path, output="w")
+
+
+def test_outputs_that_say_the_same_are_one(tmp_path: Path) -> None:
+    more = node("Flatten", ["c"], ["f"]), node("Softmax", ["f"], ["p"], axis=1)
+    network = import_onnx(conv(tmp_path / "a.onnx", *more, outputs=("f", "p")))
+    assert repr(network.layers[-1]) == "Softmax()"
+    assert network.task == Task("classes", from_logits=True)
+
+
+OWN: dict[str, Any] = {
+    "stem": "Conv2D(4, 3, padding=1, initializer=HeNormal())",
+    "norm": "BatchNorm2D()",
+    "curve": "GELU()",
+    "attention": "SelfAttention2D(2)",
+    "slope": "PReLU(4)",
+    "sum": ("Add()", ["curve", "slope"]),
+    "layer": "LayerNorm('channels')",
+    "flat": "Flatten()",
+    "scores": "Dense(3)",
+}
+
+
+@pytest.mark.parametrize("end", ["Softmax()", "Sigmoid()", ""])
+def test_a_file_that_cnnkit_exported_comes_back(end: str, tmp_path: Path) -> None:
+    nodes = OWN | ({"end": end} if end else {})
+    task = Task("labels" if end == "Sigmoid()" else "classes", from_logits=True)
+    before = Preprocessing(1 / 255, (0.5, 0.4), (0.2, 0.3))
+    options: dict[str, Any] = {"preprocessing": before, "input_dtype": "uint8", "task": task, "seed": 3}
+    network = Graph(nodes, (2, 6, 5), labels="abc", **options)
+    again = import_onnx(export_onnx(network, tmp_path / "own.onnx", fold=False))
+    assert again.expressions() == network.expressions()
+    assert (again.labels, again.preprocessing, again.input_dtype, again.task) == (network.labels, before, "uint8", task)
+    for name, array in network.state().items():
+        np.testing.assert_array_equal(again.state()[name], array)
+
+
+def test_a_normalisation_that_an_export_has_folded_comes_back_in_the_weights_before_it(tmp_path: Path) -> None:
+    network = Sequential(["Conv2D(4, 3)", "BatchNorm2D()", "LayerNorm('channels')", "Flatten()", "Dense(3)"], (2, 6, 5))
+    state = network.state()
+    for name in ("batch_norm2d_1.running_mean", "batch_norm2d_1.beta"):
+        state[name] = RNG(1).normal(size=state[name].shape).astype("f4")
+    network.load_state(state)
+    again = import_onnx(export_onnx(network, tmp_path / "own.onnx"))
+    x = RNG(2).normal(size=(5, 2, 6, 5)).astype("f4")
+    assert [repr(layer) for layer in again.layers] == [repr(network.layers[i]) for i in (0, 2, 3, 4)]
+    np.testing.assert_allclose(again.logits(x), network.logits(x), rtol=1e-4, atol=1e-5)
+
+
+def test_labels_are_those_of_the_caller_or_the_file(tmp_path: Path) -> None:
+    proto = to_onnx(Sequential(["Dense(2)"], (3,), labels=["no", "yes"]))
+    assert import_onnx(write(tmp_path / "a.onnx", proto), labels=["left", "right"]).labels == ("left", "right")
+    helper.set_model_props(proto, {"labels": json.dumps([1, 2]), "preprocessing": "[[["})
+    assert import_onnx(write(tmp_path / "b.onnx", proto)).labels == ()
+
+
+def test_what_the_metadata_say_counts_only_where_the_nodes_compute_it(tmp_path: Path) -> None:
+    network = Sequential(["Dense(2)"], (3,), preprocessing=Preprocessing(0.5))
+    proto = to_onnx(network)
+    said = {entry.key: entry.value for entry in proto.metadata_props}
+    helper.set_model_props(proto, said | {"preprocessing": '{"scale": 0.25, "mean": [0], "std": [1]}'})
+    again = import_onnx(write(tmp_path / "a.onnx", proto))
+    assert again.preprocessing == Preprocessing()
+    assert repr(again.layers[0]) == "Rescale(scale=0.5)"
+
+
+def test_a_description_that_lies_is_refused_by_the_proof(tmp_path: Path) -> None:
+    proto = to_onnx(Sequential(["Dense(2)", "Tanh()"], (3,)))
+    (tanh,) = (one for one in proto.graph.node if one.op_type == "Tanh")
+    tanh.doc_string = "Sigmoid()"
+    with pytest.raises(CheckError, match="its answers and those of the network made of it differ by"):
+        import_onnx(write(tmp_path / "a.onnx", proto))
+    tanh.doc_string = "Conv2D(10000000, 3)"
+    assert repr(import_onnx(write(tmp_path / "b.onnx", proto)).layers[-1]) == "Tanh()"
+
+
+def test_a_wrong_network_is_not_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"]))
+    right = translate
+
+    def wrong(*args: Any) -> Any:
+        draft, values = right(*args)
+        first = draft.drawn[0]
+        draft.drawn[0] = replace(first, arrays={"weight": 1.01 * first.arrays["weight"]})
+        return draft, values
+
+    monkeypatch.setattr(imported, "translate", wrong)
+    with pytest.raises(CheckError, match=r"differ by .* of the largest, and 0\.0001 is allowed"):
+        import_file(path)
+
+
+def test_several_inputs_are_refused(tmp_path: Path) -> None:
+    nodes = [node("Add", ["a", "b"], ["y"])]
+    with pytest.raises(OnnxError, match=r"it takes 2 inputs \(a, b\), and a network takes one"):
+        import_onnx(write(tmp_path / "a.onnx", model(nodes, {"a": ["n", 3], "b": ["n", 3]}, ["y"])))
+
+
+def test_the_proof_says_how_it_was_made(tmp_path: Path) -> None:
+    found = import_file(conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"])))
+    assert found.proof.samples == 4
+    assert found.proof.difference < 1e-6
+    assert found.origin["digest"].startswith("sha256:")
+    assert found.origin["opset"] == 17
+    assert "random inputs by" in str(found.proof)
