@@ -148,7 +148,7 @@ def test_too_large_a_batch_is_refused_with_the_one_that_fits(monkeypatch: pytest
         fit(COUPLED, 200)
     message = str(refused.value)
     assert re.match(
-        r"training with batch size 200 takes about [\d.]+ MiB of memory in addition to the [\d.,]+ MiB in use, but "
+        r"training with batch size 200 takes about [\d.]+ MiB of memory in addition to the [\d.,]+ [MG]iB in use, but "
         r"only [\d.]+ MiB is available; the layer that takes most is layer conv2d_1 = Conv2D\(16, 3\), which gives "
         r"16 x 18 x 18 values for each sample: the largest batch size that fits is \d+$",
         message,
