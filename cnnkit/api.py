@@ -77,7 +77,7 @@ def train(
     from cnnkit.training.kernel_choice import products_of, with_kernels
     from cnnkit.training.recipe import Recipe
     from cnnkit.training.recipe_source import find_recipe
-    from cnnkit.training.start import recipe_from
+    from cnnkit.training.start import check_samples, recipe_from
 
     if not isinstance(recipe, Recipe):
         recipe = find_recipe(recipe, data_dir=data_dir)
@@ -88,6 +88,8 @@ def train(
     trainer = trainer_for(recipe, workers, progress)
     data = data_for(recipe, data_dir)
     resumes = checkpoints is not None and checkpoints.resume
+    if start is not None:
+        check_samples(start, data)
     model = model_for(recipe, data, has_weights=resumes or start is not None)
     if start is not None:
         model.load_state(start.state())

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnnkit.components import Runtime
 from cnnkit.errors import OnnxError
-from cnnkit.onnx.available_runtimes import Available, available_runtimes, built
+from cnnkit.onnx.available_runtimes import ALL, chosen_runtimes
 from cnnkit.onnx.description import GOLDEN
 from cnnkit.onnx.difference import distance
 from cnnkit.onnx.executable_model import Program, outputs_of
@@ -20,6 +20,7 @@ from cnnkit.onnx.isolated import WEIGHTS, IsolatedProgram, Limits
 from cnnkit.onnx.load import OPERATORS, read_file
 from cnnkit.onnx.outputs import LABEL
 from cnnkit.onnx.report import RuntimeResult, ValidationReport
+from cnnkit.onnx.runtimes import version_of
 from cnnkit.types import Array
 from cnnkit.waiting_line import waiting
 
@@ -48,7 +49,7 @@ def selftest(path: str | os.PathLike[str], runtimes: Sequence[Runtime | str] | N
     not installed.
     """
     path = Path(path)
-    chosen = available_runtimes() if runtimes is None else Available(built(runtimes))
+    chosen = chosen_runtimes([ALL] if runtimes is None else runtimes)
     data = read_file(path)
     pair, batch = _golden_pair(data, path), declared_batch(data)
     if (needed := pair.input.nbytes * (batch or 1)) > MAX_INPUT_BYTES:
@@ -78,12 +79,17 @@ def _golden_pair(data: bytes, path: Path) -> GoldenPair:
 
 
 def _compare(runtime: Runtime, program: Program, pair: GoldenPair) -> RuntimeResult:
+    version = ""
     try:
+        version = version_of(runtime)
         given = outputs_of(program, runtime, pair.input)
+    except OnnxError as error:
+        return RuntimeResult(repr(runtime), 1, ok=False, version=version, answered=False, error=str(error))
+    try:
         for name, expected in pair.outputs.items():
             _check_output(runtime, name, given.get(name), expected)
     except OnnxError as error:
-        return RuntimeResult(repr(runtime), 1, ok=False, error=str(error))
+        return RuntimeResult(repr(runtime), 1, ok=False, version=version, error=str(error))
     numbers = {name: expected for name, expected in pair.outputs.items() if name != LABEL}
     apart = {name: float(distance(given[name], expected).max()) for name, expected in numbers.items()}
     scales = {name: float(np.abs(expected).max()) or 1.0 for name, expected in numbers.items()}
@@ -93,8 +99,10 @@ def _compare(runtime: Runtime, program: Program, pair: GoldenPair) -> RuntimeRes
         repr(runtime),
         1,
         ok=relative <= pair.tolerance and not flipped,
+        version=version,
         max_absolute=max(apart.values(), default=0.0),
         max_relative=relative,
+        budget=relative / pair.tolerance,
         worst_sample=0,
         flips=(0,) if flipped else (),
     )

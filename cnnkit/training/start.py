@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.errors import ConfigError
+from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.network import Graph, Network
 from cnnkit.training.recipe import Recipe
-from cnnkit.types import Array
+from cnnkit.types import Array, Data
 
 
 def digest_of(weights: Mapping[str, Array]) -> str:
@@ -35,6 +35,15 @@ def recipe_from(recipe: Recipe, model: Network) -> Recipe:
     else:
         network["layers"] = model.expressions()
     return recipe.override({f"model.{key}": value for key, value in network.items()})
+
+
+def check_samples(model: Network, data: Data) -> None:
+    """Raise ShapeError for a network that takes other samples than those of a dataset."""
+    if data.input_shape != model.input_shape:
+        raise ShapeError(
+            f"the network to start from takes samples of shape {model.input_shape}, those of {data.name} have the shape "
+            f"{data.input_shape}: train on a dataset of its kind, by --set data.dataset=... or another recipe"
+        )
 
 
 def refuse_start(recipe: Recipe) -> None:

@@ -111,3 +111,10 @@ def test_a_network_for_other_classes_is_refused(cli: Any, tmp_path: Path) -> Non
     result = cli("train", "tiny.toml", "--from", "three.onnx")
     assert result.code != 0
     assert "but there are 10 classes: the last layer must give 10 values" in result.err
+
+
+def test_a_network_for_other_samples_is_refused(cli: Any, tmp_path: Path) -> None:
+    export_onnx(Sequential(["Conv2D(2, 3)", "Flatten()", "Dense(10)"], (3, 9, 9)), tmp_path / "color.onnx")
+    result = cli("train", "tiny.toml", "--from", "color.onnx")
+    assert result.code == 2
+    assert "takes samples of shape (3, 9, 9), those of " in result.err

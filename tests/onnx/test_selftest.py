@@ -42,6 +42,7 @@ VALUES = Sequential(["Dense(2)"], (4,), task=Task("values"))
 def test_every_form_passes_on_every_runtime(model: Sequential, form: dict[str, Any], tmp_path: Path) -> None:
     report = selftest(export_onnx(model, tmp_path / "m.onnx", **form))
     assert [(result.ok, result.samples) for result in report.results] == [(True, 1), (True, 1)], str(report)
+    assert all(result.version and 0 <= result.budget <= 1 for result in report.results)
     assert report.ok
 
 
