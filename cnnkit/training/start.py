@@ -41,8 +41,8 @@ def check_samples(model: Network, data: Data) -> None:
     """Raise ShapeError for a network that takes other samples than those of a dataset."""
     if data.input_shape != model.input_shape:
         raise ShapeError(
-            f"the network to start from takes samples of shape {model.input_shape}, those of {data.name} have the shape "
-            f"{data.input_shape}: train on a dataset of its kind, by --set data.dataset=... or another recipe"
+            f"the network to start from takes samples of shape {model.input_shape}, those of {data.name} have "
+            f"the shape {data.input_shape}: train on a dataset of its kind, by --set data.dataset=... or another recipe"
         )
 
 
