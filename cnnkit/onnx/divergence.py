@@ -86,6 +86,7 @@ def _alone(
     Raises OnnxError if the runtime cannot do so.
     """
     single = expected.single
+    sample = np.repeat(sample, program.signature.batch or 1, axis=0)  # a file of a fixed batch takes no single one
     steps = list(_steps(single, lowered, sample, expected.names, ()))
     at = next(place for place, one in enumerate(steps) if one.value == step.value)
     own = {"input": as_declared(program.signature, sample)}

@@ -128,9 +128,7 @@ def execute(runtime: Runtime, model: bytes, inputs: Mapping[str, Array]) -> dict
 
 def prepared(runtime: Runtime, model: bytes) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
     """As `execute`, of a model that is read once: by `prepare`, unless only `run` is of the runtime's own class."""
-    classes = type(runtime).__mro__
-    prepares, runs = (next(cls for cls in classes if name in cls.__dict__) for name in ("prepare", "run"))
-    if classes.index(prepares) > classes.index(runs):
+    if _depth(type(runtime), "prepare") > _depth(type(runtime), "run"):
         return functools.partial(execute, runtime, model)
     with _named_failures(runtime):
         call = runtime.prepare(model)
@@ -140,6 +138,12 @@ def prepared(runtime: Runtime, model: bytes) -> Callable[[Mapping[str, Array]], 
             return _copies(call(inputs))
 
     return run
+
+
+def _depth(cls: type[Runtime], name: str) -> int:
+    """How far up among the classes that it inherits from the method is defined, 0 in the class itself."""
+    own = getattr(cls, name)
+    return max(depth for depth, base in enumerate(cls.__mro__) if getattr(base, name, None) is own)
 
 
 def version_of(runtime: Runtime) -> str:

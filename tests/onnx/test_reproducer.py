@@ -181,6 +181,15 @@ def test_a_wrong_output_has_a_reproducer_from_the_last_layer(model: Sequential, 
     assert list(result.reproducer.inputs) == ["dense_1"]
 
 
+def test_a_layer_of_a_file_of_a_fixed_batch_runs_alone(model: Sequential, tmp_path: Path) -> None:
+    proto = to_onnx(model, batch=3)
+    (weight,) = (tensor for tensor in proto.graph.initializer if tensor.name == "dense_1.weight")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
+    (result,) = validate_proto(proto, tmp_path, model, inputs(5), ["ReferenceEvaluator"]).results
+    assert result.reproducer is not None
+    assert (result.reproducer.value, result.reproducer.shows) == ("dense_1", True)
+
+
 def test_where_a_file_has_not_the_values_of_a_layer_the_part_begins_before(tmp_path: Path) -> None:
     model = Sequential(["Conv2D(2, 3)", "ReLU()", "Flatten()", "Dense(3)"], (2, 9, 9))
     proto = to_onnx(model)
