@@ -258,7 +258,7 @@ def _written(
     file, report = make(model, data, path, **options)
     if not report.ok:
         raise CheckError(f"{path} was not written: {report}")
-    write_onnx(file, path)
+    write_onnx(file.SerializeToString(deterministic=True), path)
     return report
 
 
@@ -310,11 +310,11 @@ def write_bundle(
 
     x: inputs to compare on, random ones if None; inputs: what they are, as text for the model card.
     """
+    from cnnkit.onnx.executable_model import TrustedProgram
     from cnnkit.onnx.export import to_onnx
-    from cnnkit.onnx.golden_pair import add_golden_pair
     from cnnkit.onnx.inputs import golden_sample
     from cnnkit.onnx.outputs import output_names
-    from cnnkit.onnx.validate import validate_proto
+    from cnnkit.onnx.validate import validate_program
     from cnnkit.plotting.curves import curves_png
     from cnnkit.plotting.network_picture import network_png
     from cnnkit.registry import bundle
@@ -322,10 +322,11 @@ def write_bundle(
 
     path = expanded(path)
     bundle.check_target(path)
-    proto = to_onnx(model, metadata=bundle.provenance(record))
-    add_golden_pair(proto, model, *golden_sample(model, x, inputs))
-    report = validate_proto(proto, path, model, x)
-    if report.ok:
+    golden = golden_sample(model, x, inputs)
+    with TrustedProgram(to_onnx(model, metadata=bundle.provenance(record), golden=golden)) as program:
+        report = validate_program(program, path, model, x)
+        data = program.data() if report.ok else None
+    if data is not None:
         drawn = {
             bundle.NETWORK: network_png(model, record.version.ref),
             bundle.CURVES: curves_png(record.manifest.history, record.version.ref),
@@ -341,7 +342,7 @@ def write_bundle(
             curves=bundle.CURVES if bundle.CURVES in pictures else None,
             outputs=output_names(model),
         )
-        members = {bundle.ONNX_FILE: proto.SerializeToString(deterministic=True), bundle.CARD: card.encode()}
-        del proto
-        bundle.write_bundle(path, record, members | pictures)
+        members = {bundle.ONNX_FILE: data, bundle.CARD: card.encode(), **pictures}
+        del data  # it goes from here into the bundle
+        bundle.write_bundle(path, record, members)
     return report

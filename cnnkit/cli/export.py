@@ -95,10 +95,10 @@ def export(
     """
     from cnnkit.cli.export_precision import check_choice, export_with_less_precision
     from cnnkit.errors import CheckError, ConfigError
+    from cnnkit.onnx.executable_model import TrustedProgram
     from cnnkit.onnx.export import check_onnx_target, to_onnx, write_onnx
-    from cnnkit.onnx.golden_pair import add_golden_pair
     from cnnkit.onnx.inputs import golden_sample
-    from cnnkit.onnx.validate import validate_proto
+    from cnnkit.onnx.validate import validate_program
     from cnnkit.registry import Registry
     from cnnkit.registry.bundle import provenance
     from cnnkit.registry.trust import trusted
@@ -135,6 +135,7 @@ def export(
         )
         return
     report = None
+    x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
     with waiting("exporting"):
         proto = to_onnx(
             model,
@@ -144,16 +145,20 @@ def export(
             fold=fold,
             metadata=provenance(record),
             input_dtype=input_dtype,
+            golden=golden_sample(model, x, inputs),
         )
-    x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose)
-    add_golden_pair(proto, model, *golden_sample(model, x, inputs))
     if validate:
-        report = validate_proto(proto, target, model, x, runtime or None)
+        with TrustedProgram(proto) as program:
+            del proto  # what runtimes take beside it may be several times as much
+            report = validate_program(program, target, model, x, runtime or None)
+            data = program.data()
         remember(report, store, version)
         warn_of_faults(report)
+    else:
+        data = proto.SerializeToString(deterministic=True)
     passed = report is None or report.ok
     if passed:
-        write_onnx(proto, target)
+        write_onnx(data, target)
     if as_json:
         validation = report and {"inputs": inputs, **report.to_dict()}
         say_json(

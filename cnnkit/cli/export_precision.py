@@ -69,7 +69,7 @@ def export_with_less_precision(
     else:
         file, report = float16_file(model, data, target, keep, ignored, **options)
     if report.ok:
-        write_onnx(file, target)
+        write_onnx(file.SerializeToString(deterministic=True), target)
     if as_json:
         path = str(target) if report.ok else None
         say_json({"ref": ref, "path": path, "opset": options["opset"], "precision": report.to_dict()})

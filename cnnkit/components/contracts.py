@@ -352,6 +352,13 @@ class Runtime(Component):
         """
         return functools.partial(self.run, model)
 
+    def prepare_file(self, path: Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        """As `prepare`, of a model in a file, which stays there for as long as it is used.
+
+        A runtime that reads files by itself does without the bytes, as many as the model has weights.
+        """
+        return self.prepare(path.read_bytes())
+
     def refusal(self, error: Exception) -> OnnxError:
         """What to raise where the runtime cannot execute the model: an OnnxError of one line, made from its own."""
         told = " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())

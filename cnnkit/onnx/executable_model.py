@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol, cast
 
 import numpy as np
@@ -63,42 +65,69 @@ class Program(Protocol):
 
 
 class TrustedProgram:
-    """An export of our own, which is executed in this process."""
+    """An export of our own, which is executed in this process.
+
+    It lies in a file that is removed at the end: the caller may let go of `proto`, so that its weights are in memory
+    but for what a runtime makes of them.
+    Raises OnnxError if there is no room for the file.
+    """
 
     def __init__(self, proto: ModelProto) -> None:
         self.signature = signature_of(proto)
         self.chunk_bytes = CHUNK_BYTES
-        self._proto = proto
         self._runner = Runner()
+        data = cast(bytes, proto.SerializeToString(deterministic=True))
+        try:
+            with ExitStack() as folder:
+                self._file = Path(folder.enter_context(TemporaryDirectory(prefix="cnnkit-"))) / "model.onnx"
+                self._file.write_bytes(data)
+                self._folder = folder.pop_all()
+        except OSError as error:
+            raise OnnxError(
+                f"cannot write the {len(data):,} bytes of the ONNX file to a temporary one, which runtimes read: "
+                f"{error.strerror or error}; let TMPDIR name a folder with room for it"
+            ) from error
+
+    def __enter__(self) -> TrustedProgram:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free what the last runtime keeps, and remove the file."""
+        self._runner = Runner()
+        self._folder.close()
+
+    def data(self) -> bytes:
+        """The file."""
+        return self._file.read_bytes()
 
     def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
         """As `Program` says; an interruption does not wait for the runtime."""
 
         def go(x: Array) -> dict[str, Array]:
             if further:
-                return execute(runtime, self._bytes(), {"input": x})
-            return self._runner.ready(runtime, self._bytes)({"input": x})
+                return execute(runtime, with_outputs(self.data(), further), {"input": x})
+            return self._runner.ready(runtime, self._file)({"input": x})
 
-        with outputs_added(self._proto, further):
-            (outputs,) = in_threads(1, go, [x], apart=True)
+        (outputs,) = in_threads(1, go, [x], apart=True)
         return outputs
 
     def latency(self, runtime: Runtime, x: Array) -> float:
         """As `Program` says."""
 
         def go(x: Array) -> float:
-            return median_seconds(self._runner.ready(runtime, self._bytes), {"input": x})
+            return median_seconds(self._runner.ready(runtime, self._file), {"input": x})
 
         (seconds,) = in_threads(1, go, [x], apart=True)
         return seconds
 
     def run_part(self, runtime: Runtime, part: Part, values: Mapping[str, Array]) -> PartRun:
         """As `Program` says."""
-        (run,) = in_threads(1, lambda given: run_part(runtime, self._proto, part, given), [values], apart=True)
+        proto = onnx.load_model(self._file)
+        (run,) = in_threads(1, lambda given: run_part(runtime, proto, part, given), [values], apart=True)
         return run
-
-    def _bytes(self) -> bytes:
-        return cast(bytes, self._proto.SerializeToString())
 
 
 def outputs_of(
@@ -122,26 +151,14 @@ def outputs_of(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts[1:] else parts[0]
 
 
-@contextmanager
-def outputs_added(proto: ModelProto, further: Sequence[ValueInfoProto]) -> Iterator[None]:
-    """The model has further ones of its values as outputs."""
-    own = len(proto.graph.output)
-    if further:
-        present = {name for node in proto.graph.node for name in node.output} - {out.name for out in proto.graph.output}
-        proto.graph.output.extend(value for value in further if value.name in present)
-    try:
-        yield
-    finally:
-        del proto.graph.output[own:]
-
-
 def with_outputs(data: bytes, further: Sequence[ValueInfoProto]) -> bytes:
     """The model with further ones of its values as outputs."""
     if not further:
         return data
     proto = onnx.load_model_from_string(data)
-    with outputs_added(proto, further):
-        return cast(bytes, proto.SerializeToString())
+    present = {name for node in proto.graph.node for name in node.output} - {out.name for out in proto.graph.output}
+    proto.graph.output.extend(value for value in further if value.name in present)
+    return cast(bytes, proto.SerializeToString())
 
 
 def value_bytes(model: Network) -> int:

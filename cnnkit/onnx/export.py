@@ -18,7 +18,7 @@ from cnnkit.file_writing import check_target, write_whole
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.operation import operation_of
 from cnnkit.onnx import description
-from cnnkit.onnx.golden_pair import add_golden_pair
+from cnnkit.onnx.golden_pair import golden_pair
 from cnnkit.onnx.graph_builder import GraphBuilder
 from cnnkit.onnx.inputs import one_sample, random_inputs
 from cnnkit.onnx.load import MAX_ONNX_FILE_BYTES
@@ -34,7 +34,7 @@ from cnnkit.onnx.outputs import (
     lower_outputs,
 )
 from cnnkit.onnx.simplification import remove_unused, simplify
-from cnnkit.types import Inputs, as_inputs
+from cnnkit.types import Array, Inputs, as_inputs
 from cnnkit.user_folders import expanded
 
 PREPROCESSING = "preprocessing"
@@ -75,19 +75,25 @@ def export_onnx(
     a random one, with the model's answers. It appears complete or not at all; an ONNX file of that name is replaced.
     Raises OnnxError if it cannot be written, and what `to_onnx` raises.
     """
-    proto = to_onnx(
-        model, opset=opset, batch=batch, outputs=outputs, fold=fold, metadata=metadata, input_dtype=input_dtype
-    )
     x = random_inputs(model, 1) if sample is None else one_sample(model, np.asarray(as_inputs(sample))[None])
-    add_golden_pair(proto, model, x, "a random sample" if sample is None else "a given sample")
-    return write_onnx(proto, path)
+    proto = to_onnx(
+        model,
+        opset=opset,
+        batch=batch,
+        outputs=outputs,
+        fold=fold,
+        metadata=metadata,
+        input_dtype=input_dtype,
+        golden=(x, "a random sample" if sample is None else "a given sample"),
+    )
+    return write_onnx(proto.SerializeToString(deterministic=True), path)
 
 
-def write_onnx(proto: ModelProto, path: str | os.PathLike[str]) -> Path:
-    """Write an ONNX model as one file, complete or not at all. Raises OnnxError if that cannot be done."""
+def write_onnx(data: bytes, path: str | os.PathLike[str]) -> Path:
+    """Write the bytes of an ONNX model as a file, complete or not at all. Raises OnnxError if that cannot be done."""
     path = expanded(path)
     check_onnx_target(path)
-    write_whole(path, proto.SerializeToString(deterministic=True), OnnxError)
+    write_whole(path, data, OnnxError)
     return path
 
 
@@ -110,6 +116,7 @@ def to_onnx(
     fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
+    golden: tuple[Array, str] | None = None,
 ) -> ModelProto:
     """The model in prediction mode as an ONNX model, checked in full.
 
@@ -124,6 +131,8 @@ def to_onnx(
     logit, (N,) or (N, H, W), of labels 1 where the probability is 1/2 or more, (N, K) or (N, K, H, W), else 0.
     fold: batch normalisations go into the weights of the Conv, ConvTranspose or Gemm before them, and constants are
     computed, which changes no more than the rounding; False writes each layer by itself.
+    golden: of the file's golden pair, its sample, (1, *input_shape), in the dataset's units and dtype, and where that
+    comes from; the file has no pair if None.
     Raises ConfigError for an opset outside 13 to 23, a batch or outputs that cannot be, an input dtype that cannot hold
     the dataset's values or metadata that is not text, OnnxError for a layer that ONNX cannot express or a model over
     2 GB, and CostError for a model whose outputs for a sample are too large.
@@ -139,6 +148,8 @@ def to_onnx(
         )
     names = chosen_outputs(model, outputs)
     model.check_cost(batch or 1)
+    # First, for the model in float64 takes as much memory as two files.
+    pair = golden and golden_pair(model, *golden, names, input_dtype or model.input_dtype)
     lowered = lower(model, opset, input_dtype, batch)
     graph = lowered.graph
     lower_outputs(model, graph, lowered.preprocessed, lowered.values, names)
@@ -164,7 +175,8 @@ def to_onnx(
         producer_version=version,
         doc_string=description.describe_network(model),
     )
-    helper.set_model_props(proto, description.metadata(model, version, metadata or {}))
+    entries = description.metadata(model, version, metadata or {})
+    helper.set_model_props(proto, entries | ({description.GOLDEN: pair.to_json()} if pair else {}))
     while graph.initializers:  # one at a time: a message copies what it is given, and the weights may be most of memory
         proto.graph.initializer.append(graph.initializers.popleft())
     data = cast(bytes, proto.SerializeToString())

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ from onnx import ModelProto
 from cnnkit.errors import OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx.description import GOLDEN
-from cnnkit.onnx.executable_model import as_declared
 from cnnkit.onnx.expected_answers import MOST_ROUNDING, allowed, in_dtype
 from cnnkit.onnx.load import signature_of
 from cnnkit.onnx.outputs import LABEL, PROBABILITIES, compared_outputs, given_by, possible_outputs
@@ -71,21 +70,26 @@ def add_golden_pair(proto: ModelProto, model: Network, x: Array, about: str, *, 
     A file gets none if its arrays take more than 1 MiB, or answers are not finite.
     """
     kept = [entry for entry in proto.metadata_props if entry.key != GOLDEN]
-    pair = _pair(proto, model, x[:1], about, tolerance)
+    signature = signature_of(proto)
+    pair = golden_pair(model, x, about, tuple(signature.outputs), signature.dtype, tolerance=tolerance)
     del proto.metadata_props[:]
     proto.metadata_props.extend(kept)
     if pair is not None:
         proto.metadata_props.add(key=GOLDEN, value=pair.to_json())
 
 
-def _pair(proto: ModelProto, model: Network, x: Array, about: str, tolerance: float) -> GoldenPair | None:
-    signature = signature_of(proto)
-    names = given_by(possible_outputs(model), signature.outputs)
+def golden_pair(
+    model: Network, x: Array, about: str, outputs: Sequence[str], dtype: str, *, tolerance: float = TOLERANCE
+) -> GoldenPair | None:
+    """The pair that `add_golden_pair` gives to a file with these outputs, whose input is of this dtype."""
+    x = x[:1]
+    written = x.astype(np.float32) if dtype == "float32" else x
+    names = given_by(possible_outputs(model), outputs)
     each = math.prod(model.output_shape) * sum(8 if name == LABEL else 4 for name in names)
-    if not names or as_declared(signature, x).nbytes + each > MAX_PAIR_BYTES:
+    if not names or written.nbytes + each > MAX_PAIR_BYTES:
         return None
     double, single = in_dtype(model, "float64"), in_dtype(model, "float32")
-    outputs: dict[str, Array] = {}
+    answers: dict[str, Array] = {}
     most = tolerance
     for name in names:
         exact, rounded = compared_outputs(double, x, [name]), compared_outputs(single, x, [name])
@@ -94,12 +98,12 @@ def _pair(proto: ModelProto, model: Network, x: Array, about: str, tolerance: fl
         largest, error = np.abs(exact).max(), np.abs(rounded - exact).max()
         most = max(most, float(allowed(np.asarray(error / max(largest, np.finfo(np.float64).tiny)), tolerance)))
         if name != LABEL:
-            outputs[name] = exact.astype(np.float32)
+            answers[name] = exact.astype(np.float32)
         elif (label := _clear_label(double, exact, 2 * most * float(largest))) is not None:
-            outputs[name] = label
-    if not outputs:
+            answers[name] = label
+    if not answers:
         return None
-    return GoldenPair(as_declared(signature, x), outputs, float(f"{most:.1e}"), about)
+    return GoldenPair(written, answers, float(f"{most:.1e}"), about)
 
 
 def _clear_label(model: Network, values: Array, margin: float) -> Array | None:

@@ -72,10 +72,10 @@ class Child:
         further = list(map(_decoded, request["further"]))
         if further:
             return {}, execute(runtime, with_outputs(self._data, further), inputs)
-        return {}, self._runner.ready(runtime, lambda: self._data)(inputs)
+        return {}, self._runner.ready(runtime, self._data)(inputs)
 
     def _latency(self, runtime: Runtime, request: Mapping[str, Any], inputs: Mapping[str, Array]) -> Reply:
-        return {"seconds": median_seconds(self._runner.ready(runtime, lambda: self._data), inputs)}, {}
+        return {"seconds": median_seconds(self._runner.ready(runtime, self._data), inputs)}, {}
 
     def _run_part(self, runtime: Runtime, request: Mapping[str, Any], inputs: Mapping[str, Array]) -> Reply:
         part = Part(tuple(map(_decoded, request["inputs"])), _decoded(request["output"]))

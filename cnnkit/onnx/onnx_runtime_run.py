@@ -18,8 +18,11 @@ from typing import IO, Any
 import numpy as np
 
 
-def session(model: bytes) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """What gives all outputs by name for inputs by name; raises whatever ONNX Runtime does."""
+def session(model: bytes | str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """What gives all outputs by name for inputs by name, of a model or of one in a file of this name.
+
+    Raises whatever ONNX Runtime does.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 from cnnkit.components import Runtime
-from cnnkit.onnx.runtimes import prepared
+from cnnkit.onnx.runtimes import Run, prepared
 from cnnkit.types import Array
 
 RUNS, SECONDS = 9, 1.0
 """Runs whose median is taken, the first one left aside, and how long all may take; one is counted in any case."""
-Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
 class Runner:
@@ -21,11 +21,14 @@ class Runner:
     def __init__(self) -> None:
         self._ready: tuple[Runtime, Run] | None = None
 
-    def ready(self, runtime: Runtime, model: Callable[[], bytes]) -> Run:
-        """What executes the model on this runtime; only one runtime is kept. Raises OnnxError if it cannot."""
+    def ready(self, runtime: Runtime, model: bytes | Path) -> Run:
+        """What executes the model, or the one in a file, on this runtime; only one runtime is kept.
+
+        Raises OnnxError if it cannot.
+        """
         if self._ready is None or self._ready[0] is not runtime:
             self._ready = None  # what the last one keeps is freed first
-            self._ready = runtime, prepared(runtime, model())
+            self._ready = runtime, prepared(runtime, model)
         return self._ready[1]
 
 

@@ -8,6 +8,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,8 @@ from cnnkit.onnx.other_python import OtherPython, check_python
 from cnnkit.types import Array
 
 # The packages are imported by `run`: naming a runtime must not load them.
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]
+"""What gives all outputs of a model, by name, for inputs by name."""
 
 
 class ReferenceEvaluator(Runtime):
@@ -34,6 +37,15 @@ class ReferenceEvaluator(Runtime):
             return run_reference(model, inputs)
         except Exception as error:  # an operator may fail in any way on a model that does not fit together
             raise self.refusal(error) from error
+
+    def prepare_file(self, path: Path) -> Run:
+        """The model in an evaluator, with its weights as arrays and nothing else of the file."""
+        import onnx
+
+        from cnnkit.onnx.reference_run import reference
+
+        with _named_failures(self):
+            return _naming(self, reference(onnx.load_model(path)))
 
     def version(self) -> str:
         """Of the onnx package."""
@@ -63,26 +75,21 @@ class OnnxRuntime(Runtime):
         """All outputs of the model, by name. Raises OnnxError if it is not installed or cannot execute the model."""
         return self.prepare(model)(inputs)
 
-    def prepare(self, model: bytes) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    def prepare(self, model: bytes) -> Run:
         """The model in a session, or in a process of the other Python."""
-        if self.python is not None:
-            return OtherPython(self.python, repr(self), model).run
+        return self._session(model) if self.python is None else OtherPython(self.python, repr(self), model).run
+
+    def prepare_file(self, path: Path) -> Run:
+        """The file in a session, which reads it by itself; a process of the other Python is sent its bytes."""
+        return self._session(str(path)) if self.python is None else self.prepare(path.read_bytes())
+
+    def _session(self, model: bytes | str) -> Run:
         ensure_installed(self)
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it is read by the import
         from cnnkit.onnx.onnx_runtime_run import session
 
-        try:
-            execute = session(model)
-        except Exception as error:  # its errors share no base class
-            raise self.refusal(error) from error
-
-        def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            try:
-                return execute(inputs)
-            except Exception as error:
-                raise self.refusal(error) from error
-
-        return run
+        with _named_failures(self):  # its errors share no base class
+            return _naming(self, session(model))
 
     def version(self) -> str:
         """Of ONNX Runtime; raises OnnxError if the other Python is missing or has none."""
@@ -126,18 +133,37 @@ def execute(runtime: Runtime, model: bytes, inputs: Mapping[str, Array]) -> dict
         return _copies(runtime.run(model, inputs))
 
 
-def prepared(runtime: Runtime, model: bytes) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
-    """As `execute`, of a model that is read once: by `prepare`, unless only `run` is of the runtime's own class."""
-    if _depth(type(runtime), "prepare") > _depth(type(runtime), "run"):
-        return functools.partial(execute, runtime, model)
-    with _named_failures(runtime):
-        call = runtime.prepare(model)
+def prepared(runtime: Runtime, model: bytes | Path) -> Run:
+    """As `execute`, of a model that is read once, from memory or from a file, which stays there.
 
+    That is done by `prepare` or `prepare_file`, unless only a plainer method is of the runtime's own class.
+    """
+    if isinstance(model, Path) and _is_own(runtime, "prepare_file", "prepare", "run"):
+        return _prepared(runtime, lambda: runtime.prepare_file(model))
+    data = model.read_bytes() if isinstance(model, Path) else model
+    if _is_own(runtime, "prepare", "run"):
+        return _prepared(runtime, lambda: runtime.prepare(data))
+    return functools.partial(execute, runtime, data)
+
+
+def _prepared(runtime: Runtime, prepare: Callable[[], Run]) -> Run:
+    with _named_failures(runtime):
+        call = _naming(runtime, prepare())
+    return lambda inputs: _copies(call(inputs))
+
+
+def _naming(runtime: Runtime, call: Run) -> Run:
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         with _named_failures(runtime):
-            return _copies(call(inputs))
+            return call(inputs)
 
     return run
+
+
+def _is_own(runtime: Runtime, name: str, *plainer: str) -> bool:
+    """Whether no plainer method was defined by a class that came after the one which defined this."""
+    depth = _depth(type(runtime), name)
+    return all(depth <= _depth(type(runtime), other) for other in plainer)
 
 
 def _depth(cls: type[Runtime], name: str) -> int:

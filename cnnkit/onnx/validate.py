@@ -89,12 +89,13 @@ def validate_onnx(
     path = Path(path)
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
     data = read_file(path)
-    batch, content, own = declared_batch(data), digest(data), []
+    batch = declared_batch(data)
     check_batch(batch, model)
-    for proto in exports(data, model):
-        if digest(proto.SerializeToString(deterministic=True)) == content:
-            return _report(TrustedProgram(proto), path, model, inputs, chosen, tolerance, latency=latency)
-        own.append(proto)
+    program, own = _own_export(data, model)
+    if program is not None:
+        del data  # what runtimes take beside it may be several times as much
+        with program:
+            return _report(program, path, model, inputs, chosen, tolerance, latency=latency)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
     limits = limits_for(model, len(inputs), batch, own)
     with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
@@ -111,10 +112,33 @@ def validate_proto(
     tolerance: float = 1e-5,
 ) -> ValidationReport:
     """What `validate_onnx` does, for an export that is in memory; `path` is its name in the report."""
+    with TrustedProgram(proto) as program:
+        return validate_program(program, path, model, x, runtimes, tolerance=tolerance)
+
+
+def validate_program(
+    program: TrustedProgram,
+    path: Path,
+    model: Network,
+    x: Inputs | None = None,
+    runtimes: Sequence[Runtime | str] | None = None,
+    *,
+    tolerance: float = 1e-5,
+) -> ValidationReport:
+    """What `validate_proto` does, for an export that is in memory no more."""
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
-    program = TrustedProgram(proto)
     check_batch(program.signature.batch, model)
     return _report(program, path, model, inputs, chosen, tolerance)
+
+
+def _own_export(data: bytes, model: Network) -> tuple[TrustedProgram | None, list[ModelProto]]:
+    """The export of the model that a file holds the same as, if it does; and those that it does not."""
+    content, others = digest(data), []
+    for proto in exports(data, model):
+        if digest(proto.SerializeToString(deterministic=True)) == content:
+            return TrustedProgram(proto), others
+        others.append(proto)
+    return None, others
 
 
 def _arguments(

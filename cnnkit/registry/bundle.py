@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,23 +47,24 @@ _MAX_DIRECTORY = 64 * 1024
 _ENCRYPTED = 0x1
 
 
-def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes]) -> Path:
+def write_bundle(path: str | Path, record: Record, others: MutableMapping[str, bytes]) -> Path:
     """Write a bundle, whole or not at all; a zip file of that name is replaced. Equal content gives equal bytes.
 
-    others: the members beside the version's own file. Raises RegistryError if it cannot be written, or is too large.
+    others: the members beside the version's own file; they are taken from it one by one, and freed if nothing else
+    refers to them. Raises RegistryError if it cannot be written, or is too large.
     """
     path = expanded(path)
     check_target(path)
-    members = {VERSION_FILE: _version_file(record), **others}
-    if (size := sum(map(len, members.values()))) > MAX_BUNDLE_BYTES - _MAX_DIRECTORY:
+    others[VERSION_FILE] = _version_file(record)
+    if (size := sum(map(len, others.values()))) > MAX_BUNDLE_BYTES - _MAX_DIRECTORY:
         raise RegistryError(f"a bundle may have at most {MAX_BUNDLE_BYTES:,} bytes, this one would have {size:,}")
     image = io.BytesIO()
     with zipfile.ZipFile(image, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
         for name in MEMBERS:
-            if name in members:
+            if name in others:
                 entry = zipfile.ZipInfo(name, _TIME)
                 entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
-                archive.writestr(entry, members[name])
+                archive.writestr(entry, others.pop(name))
     try:
         commit.put(Files(), Path(os.path.realpath(path)), image.getbuffer())  # a link stays one
     except OSError as error:

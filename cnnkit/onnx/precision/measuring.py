@@ -90,7 +90,8 @@ def answers(file: ModelProto, model: Network, x: Array) -> list[Array]:
 
 
 def _parts(file: ModelProto, model: Network, x: Array) -> Iterator[list[Array]]:
-    program, runtime, chunk = TrustedProgram(file), OnnxRuntime(), samples_of(CHUNK_BYTES, model, len(x))
-    for start in range(0, len(x), chunk):
-        outputs = program.run(runtime, as_declared(program.signature, x[start : start + chunk]))
-        yield [outputs[name] for name in output_names(model)]
+    runtime, chunk = OnnxRuntime(), samples_of(CHUNK_BYTES, model, len(x))
+    with TrustedProgram(file) as program:
+        for start in range(0, len(x), chunk):
+            outputs = program.run(runtime, as_declared(program.signature, x[start : start + chunk]))
+            yield [outputs[name] for name in output_names(model)]

@@ -19,11 +19,12 @@ def value_ranges(proto: ModelProto, model: Network, x: Array) -> dict[str, Range
     further = [value for value in inferred.value_info if value.type.tensor_type.elem_type == TensorProto.FLOAT]
     names = {value.name for value in (*further, *proto.graph.output)}
     found: dict[str, Range] = {"input": (float(x.min()), float(x.max()))}
-    program, chunk = TrustedProgram(proto), samples_of(CHUNK_BYTES, model, len(x))
-    for start in range(0, len(x), chunk):
-        outputs = program.run(OnnxRuntime(), as_declared(program.signature, x[start : start + chunk]), further)
-        for name in names:
-            low, high = float(outputs[name].min()), float(outputs[name].max())
-            known = found.get(name, (low, high))
-            found[name] = (min(known[0], low), max(known[1], high))
+    chunk = samples_of(CHUNK_BYTES, model, len(x))
+    with TrustedProgram(proto) as program:
+        for start in range(0, len(x), chunk):
+            outputs = program.run(OnnxRuntime(), as_declared(program.signature, x[start : start + chunk]), further)
+            for name in names:
+                low, high = float(outputs[name].min()), float(outputs[name].max())
+                known = found.get(name, (low, high))
+                found[name] = (min(known[0], low), max(known[1], high))
     return found
