@@ -21,7 +21,7 @@ FOLDERS = sorted(path.parent.name for path in PLUGINS.glob("*/pyproject.toml"))
 
 def provided(source: str) -> dict[str, list[str]]:
     """The names of the classes in the list that each hook of a module returns."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("cnnkit_"):
             found[node.name] = []
