@@ -14,6 +14,7 @@ from cnnkit.cli.output import warn
 
 if TYPE_CHECKING:
     from cnnkit.components import Component, Dataset
+    from cnnkit.components.expressions import Call
     from cnnkit.network import Network
     from cnnkit.registry import Manifest
     from cnnkit.registry.trust import Trust
@@ -26,14 +27,13 @@ MEASURED = ("dataset ", "loss ", "metric ")
 def recorded_loss(manifest: Manifest, trust: Trust) -> Component | None:
     """The loss that a version was trained with, None if it does not say. Raises ConfigError if it may not be built."""
     from cnnkit.errors import ConfigError, RegistryError
-    from cnnkit.registry.trust import build
 
     settings = (manifest.recipe or {}).get("train", {})
     if "loss" not in settings:
         return None
     expression = settings["loss"]
     try:
-        return build("loss", expression, manifest, trust)
+        return _built("loss", expression, manifest, trust)
     except RegistryError as error:
         raise ConfigError(
             f"the model was trained with the loss {expression}, and a model file can use only those that come with "
@@ -44,7 +44,6 @@ def recorded_loss(manifest: Manifest, trust: Trust) -> Component | None:
 def recorded_metrics(manifest: Manifest, trust: Trust) -> list[Component] | None:
     """The metrics that a version was trained with, None if it does not say; warns of those that may not be built."""
     from cnnkit.errors import RegistryError
-    from cnnkit.registry.trust import build
 
     expressions = (manifest.recipe or {}).get("train", {}).get("metrics")
     if not isinstance(expressions, list):
@@ -52,7 +51,7 @@ def recorded_metrics(manifest: Manifest, trust: Trust) -> list[Component] | None
     metrics = []
     for expression in expressions:
         try:
-            metrics.append(build("metric", expression, manifest, trust))
+            metrics.append(_built("metric", expression, manifest, trust))
         except RegistryError as error:
             warn(f"the metric {expression} is skipped: a model file can use only those that come with cnnkit; {error}")
     return metrics
@@ -81,7 +80,7 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
     from cnnkit.data import default_data_dir
     from cnnkit.errors import CnnkitError, DataError
     from cnnkit.registry.model_manifest import calls
-    from cnnkit.registry.trust import build, is_built_in
+    from cnnkit.registry.trust import is_built_in
 
     if not manifest.dataset:
         raise DataError(
@@ -95,7 +94,7 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
         f"the model was trained on {name}, which a model file may not load itself, because that opens files or runs "
     )
     try:
-        components = [build("dataset", call, manifest, trust) for call in calls(parse(name))]
+        components = [_built("dataset", call, manifest, trust) for call in calls(parse(name))]
     except CnnkitError as error:
         raise DataError(f"{closed}a plugin: {given}; {error}") from error
     for component in cast(list[Dataset], components[::-1]):  # arguments first
@@ -108,6 +107,19 @@ def recorded_dataset(manifest: Manifest, data_dir: str | None, trust: Trust) -> 
         if complete is None and is_built_in(component):
             raise DataError(f"{closed}a plugin: {given}")
     return cast(Dataset, components[0])
+
+
+def _built(kind: str, expression: str | Call, manifest: Manifest, trust: Trust) -> Component:
+    """A component that the version names; warns if its plugin has another version than when the model was saved."""
+    from cnnkit.components.expressions import parse
+    from cnnkit.registry.model_manifest import other_versions
+    from cnnkit.registry.trust import build
+
+    component = build(kind, expression, manifest, trust)
+    call = parse(expression) if isinstance(expression, str) else expression
+    for text in other_versions(kind, [call], manifest):
+        warn(f"the model {text}")
+    return component
 
 
 def recorded_framing(manifest: Manifest, trust: Trust) -> Framing | None:

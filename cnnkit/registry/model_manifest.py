@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from cnnkit import caller_warnings
@@ -112,7 +112,7 @@ def rebuild(
         _check_parameters(model, state)
     except (CnnkitError, ArithmeticError, MemoryError, TypeError, ValueError) as error:  # a file may ask for anything
         raise RegistryError(f"{ref} cannot be loaded: {error}") from error
-    for text in _other_versions(asked, manifest):
+    for text in other_versions("layer", calls(asked), manifest):
         caller_warnings.warn(f"{ref} {text}", PluginVersionWarning)
     return model
 
@@ -170,21 +170,23 @@ def shown_version(version: str) -> str:
     return version if re.fullmatch(r"[A-Za-z0-9.+!_-]{1,50}", version) else repr(version[:50])
 
 
-def _other_versions(asked: Sequence[Call], manifest: Manifest) -> Iterator[str]:
-    """A sentence for each plugin of the layers that is installed in another version than the model was saved with.
+def other_versions(kind: str, asked: Iterable[Call], manifest: Manifest) -> Iterator[str]:
+    """A sentence for each plugin of these components whose installed version is not that of when the model was saved.
 
-    asked: the layers, each call tied to its distribution.
+    asked: calls of a kind, each with all that are among its arguments; those of layers are tied to their distributions.
     """
     here = plugin_versions()
     here.pop(BUILT_IN, None)
-    layers: dict[tuple[str, str], dict[str, None]] = {}
-    for call in calls(asked):
-        name = normalized(call.distribution)
-        if name in here and (version := manifest.components[call.name].version) != here[name]:
-            layers.setdefault((name, version), {})[call.name] = None
-    for (name, version), names in layers.items():
+    differing: dict[tuple[str, str], dict[str, None]] = {}
+    for call in asked:
+        origin = manifest.components.get(call.name if kind == "layer" else recipe_key(kind, call.name), Origin())
+        name = normalized(call.distribution or origin.distribution)
+        if name in here and origin.distribution and origin.version != here[name]:
+            differing.setdefault((name, origin.version), {})[call.name] = None
+    changed = "its answers differ" if kind == "layer" else "what is measured differs"
+    for (name, version), names in differing.items():
         yield (
-            f"was saved with {name} {shown_version(version)}, and {name} {here[name]} is installed: its answers differ "
+            f"was saved with {name} {shown_version(version)}, and {name} {here[name]} is installed: {changed} "
             f"if {' or '.join(names)} has changed"
         )
 

@@ -289,6 +289,17 @@ def test_other_versions_of_a_plugin_are_told(striped: Any, tmp_path: Path) -> No
     result = striped("reproduce", "striped@1", *TRUST)
     assert result.code == 0
     assert "although cnnkit-stripes was 1.0, it is 1.1" in result.err
+    result = striped("evaluate", "striped@1", *TRUST)
+    assert result.code == 0
+    for name in ("Stripes", "Halved", "Wrong"):
+        assert (
+            "warning: the model was saved with cnnkit-stripes 1.0, and cnnkit-stripes 1.1 is installed: "
+            f"what is measured differs if {name} has changed\n"
+        ) in result.err
+
+
+def test_the_same_version_of_a_plugin_is_no_warning(striped: Any) -> None:
+    assert "warning" not in striped("evaluate", "striped@1", *TRUST).err
 
 
 def test_the_recipe_of_a_version_trains_it_again(striped: Any, tmp_path: Path) -> None:

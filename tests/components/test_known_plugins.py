@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import pytest
 
-from cnnkit.components import Catalog, installed_plugins
+from cnnkit.components import Catalog, hookspecs, installed_plugins
 from cnnkit.components.known_plugins import FILE, known_distribution, known_plugins
 from cnnkit.errors import ComponentError
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 PAGE = PLUGINS.parent / "docs" / "guide-plugins.md"
+HOOKS = PLUGINS.parent / "docs" / "hooks.md"
 HEAD = "| distribution | what it is for | components |\n|---|---|---|\n"
 FOLDERS = sorted(path.parent.name for path in PLUGINS.glob("*/pyproject.toml"))
 
 
-def provided(source: str) -> Iterator[str]:
-    """The names of the classes in the lists that hooks return."""
+def provided(source: str) -> dict[str, list[str]]:
+    """The names of the classes in the list that each hook of a module returns."""
+    found: dict[str, list[str]] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("cnnkit_"):
+            found[node.name] = []
             for returned in (one.value for one in ast.walk(node) if isinstance(one, ast.Return)):
                 assert isinstance(returned, ast.List | ast.Tuple), f"{node.name} does not return a list of classes"
-                yield from (ast.unparse(one).rpartition(".")[2] for one in returned.elts)
+                found[node.name] += [ast.unparse(one).rpartition(".")[2] for one in returned.elts]
+    return found
+
+
+def hooks_of(folder: str) -> dict[str, list[str]]:
+    """The hooks that a plugin implements, with the names of what it provides."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((PLUGINS / folder).glob("cnnkit_*/*.py")):
+        for hook, names in provided(path.read_text("utf-8")).items():
+            found.setdefault(hook, []).extend(names)
+    return found
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_distribution_is_listed_with_its_components(folder: str) -> None:
-    sources = [path for path in (PLUGINS / folder).glob("*/*.py") if path.parent.name != "tests"]
-    found = sorted({name for path in sources for name in provided(path.read_text("utf-8"))})
+    found = sorted(name for names in hooks_of(folder).values() for name in names)
     assert found, "it has no hooks"
     assert folder in known_plugins(), f"add [{folder}] to {FILE.name}, with components = {found}"
     assert sorted(known_plugins()[folder].components) == found, f"{FILE.name} has other components of {folder}"
+
+
+def test_every_hook_has_a_plugin_and_the_page_of_hooks_names_all_of_them() -> None:
+    specified = [name for name in vars(hookspecs) if name.startswith("cnnkit_")]
+    assert len(specified) > 10
+    used: dict[str, tuple[set[str], set[str]]] = {hook: (set(), set()) for hook in specified}
+    for folder in FOLDERS:
+        for hook, names in hooks_of(folder).items():
+            used[hook][0].add(folder)
+            used[hook][1].update(names)
+    assert [hook for hook, (folders, _) in used.items() if not folders] == []
+    rows = re.findall(r"^\| `(cnnkit_\w+)` \| (.*) \| (.*) \|$", HOOKS.read_text("utf-8"), re.M)
+    assert {hook: ({*folders.split(", ")}, {*names.split(", ")}) for hook, folders, names in rows} == used
 
 
 def test_nothing_else_is_listed() -> None:
@@ -47,7 +72,7 @@ def test_hooks_are_read_without_their_being_run() -> None:
     source = (
         "def cnnkit_layers():\n    return [A, b.B]\ndef cnnkit_losses():\n    return []\ndef other():\n    return [C]\n"
     )
-    assert list(provided(source)) == ["A", "B"]
+    assert provided(source) == {"cnnkit_layers": ["A", "B"], "cnnkit_losses": []}
     with pytest.raises(AssertionError, match="does not return a list"):
         list(provided("def cnnkit_layers():\n    return LAYERS\n"))
 
