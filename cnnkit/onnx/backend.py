@@ -107,7 +107,8 @@ def _run(graph: ForeignGraph, output: str, given: Mapping[str, Array]) -> Array:
     chosen = cut(graph, output)
     model, translated = network_of(reduced(graph, chosen), chosen)
     x = given[translated.inputs[0].name]
-    return model.outputs(np.moveaxis(x, -1, 1) if translated.transposed_inputs else x)
+    y = model.outputs(np.moveaxis(x, -1, 1) if translated.transposed_inputs else x)
+    return np.moveaxis(y, 1, -1) if translated.transposed_output else y
 
 
 def _with_constants(graph: ForeignGraph, given: Mapping[str, Array], inputs: Sequence[str]) -> ForeignGraph:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,11 @@ from cnnkit.onnx.importing.constant_arithmetic import Allowance
 from cnnkit.onnx.importing.constant_operators import OPERATORS
 from cnnkit.onnx.importing.foreign_graph import Attribute, ForeignGraph, ForeignNode
 from cnnkit.onnx.importing.free_sizes import SAMPLES, Free, Size, named, numbers, of_names, product
+from cnnkit.onnx.importing.tensors import dtype_of
 from cnnkit.onnx.importing.value_sizes import Known, sizes_of
 from cnnkit.types import Array
+
+Dtype = np.dtype[Any]
 
 GROWTH, FURTHER, ROOM = 1_000, 4, 128 * 2**20
 """Bytes that folding may read and write: so many times those of the file's constants below 1 GiB, so many times
@@ -62,6 +66,8 @@ class _Folding:
             **{value.name: of_names(value.sizes) for value in graph.inputs if value.sizes is not None},
             **{name: array.shape for name, array in graph.constants.items()},
         }
+        self._types: dict[str, Dtype] = {}
+        """Of those arrays, the types in which the file has them: TensorFlow counts in int32."""
         self._same: dict[str, str] = {}
         """Values that are others: the outputs of Identity."""
         self._nodes: list[ForeignNode] = []
@@ -133,12 +139,20 @@ class _Folding:
         if len(arrays) != len(node.outputs):
             raise OnnxError(f"{called(node)} has {len(node.outputs)} outputs; expected {len(arrays)}")
         for name, array in zip(node.outputs, arrays, strict=True):
-            if array.dtype == np.object_ and all(isinstance(one, int) for one in array.ravel()):
-                array = array.astype(np.int64)
+            if array.dtype == np.object_:
+                self._types[name] = self._type_of_sizes(node)
+                if all(isinstance(one, int) for one in array.ravel()):
+                    array = array.astype(self._types[name])
             if array.dtype == np.object_ and not all(isinstance(one, int | Free | None) for one in array.ravel()):
                 raise OnnxError(f"{called(node)} mixes sizes with other numbers; expected whole numbers")
             self._values[name] = array
             self._sizes[name] = array.shape
+
+    def _type_of_sizes(self, node: ForeignNode) -> Dtype:
+        """In which type the file has the sizes that a node gives."""
+        if node.operator == "Cast":
+            return np.dtype(dtype_of(integer(node, "to", 0), called(node)))
+        return next((self._types[name] for name in node.inputs if name in self._types), np.dtype(np.int64))
 
     def _keep_sizes(self, node: ForeignNode, name: str, shape: tuple[Size, ...] | None) -> None:
         for size in shape or ():

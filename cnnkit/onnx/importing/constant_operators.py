@@ -36,6 +36,9 @@ from cnnkit.onnx.importing.free_sizes import Free
 from cnnkit.onnx.importing.tensors import dtype_of
 from cnnkit.types import Array
 
+WHOLE = "int32", "int64"
+"""Types in which files count."""
+
 
 def constant(node: ForeignNode, _given: Given, _: Allowance) -> list[Array]:
     """Constant: the array, number or numbers of its one attribute."""
@@ -87,7 +90,7 @@ def cast(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     array = given_array(node, given, 0)
     dtype = np.dtype(dtype_of(integer(node, "to", 0), called(node)))
     if array.dtype == np.object_:
-        if dtype.name != "int64":
+        if dtype.name not in WHOLE:
             raise TypeError("a free size as another type")
         return [array]
     allowance.take(node, array.shape, dtype.itemsize)

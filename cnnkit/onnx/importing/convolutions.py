@@ -22,11 +22,14 @@ def conv(step: Step) -> Value:
     _check_axes(x, weight)
     arrays = {"weight": weight} | ({"bias": step.weights(2).reshape(-1)} if step.has(2) else {})
     windows = windows_of(step, x.shape[1:], weight.shape[2:])
+    signal, narrow = step.signal_of(x), windows.of_signal
+    if signal is not None and narrow is not None:  # TensorFlow's convolution of signals
+        x, windows, arrays["weight"] = signal, narrow, weight[:, :, 0]
     padding = windows.padding
     if padding is None:
         x = padded(step, x, windows)
         padding = 0
-    layer = cast(Callable[..., Conv2D], Conv1D if weight.ndim == 3 else Conv2D)(
+    layer = cast(Callable[..., Conv2D], Conv1D if len(windows.kernel) == 1 else Conv2D)(
         len(weight),
         windows.argument(windows.kernel),
         windows.argument(windows.strides),
@@ -35,7 +38,8 @@ def conv(step: Step) -> Value:
         step.integer("group", 1),
         "bias" in arrays,
     )
-    return step.add(layer, x, **arrays)
+    y = step.add(layer, x, **arrays)
+    return y if len(y.shape) == weight.ndim - 1 else step.as_image(y)
 
 
 @translates("ConvTranspose")

@@ -46,6 +46,10 @@ class Value:
         """Lengths of the axes of the file's value, without the batch axis."""
         return tuple(self.shape[axis] for axis in self.order)
 
+    def as_node(self) -> Value:
+        """The same with the axes in the node's order."""
+        return Value(self.node, self.shape, tuple(range(len(self.shape))))
+
     def axis(self, number: int) -> int:
         """The node's axis, from 0, of the file's axis with this number, from 1 or negative: 0 is that of the batch."""
         count = len(self.order)

@@ -59,3 +59,5 @@ class ForeignGraph:
     """The number of samples that the file was written for; 0 if it takes any."""
     transposed_inputs: list[str] = field(default_factory=list)
     """Inputs that are (N, H, W, C) in the file, and (N, C, H, W) here."""
+    transposed_output: bool = False
+    """Whether the output is (N, H, W, C) in the file, and (N, C, H, W) of the network."""

@@ -55,16 +55,18 @@ def channels_first(graph: ForeignGraph) -> ForeignGraph:
 
 def _has_channels_last(graph: ForeignGraph, value: ForeignValue) -> bool:
     """Whether all that follows from an input takes it with the last axis at the front, and some of it as channels."""
-    rank = len(value.sizes or ())
-    if rank not in RANKS:
+    if len(value.sizes or ()) not in RANKS:
         return False
-    last, first, found = {value.name}, set[str](), False
+    last, first, found = {value.name: len(value.sizes or ())}, set[str](), False
     for node in graph.nodes:
-        if last.intersection(node.inputs):
-            if node.operator == "Transpose" and integers(node, "perm") == [0, rank - 1, *range(1, rank - 1)]:
+        ranks = [last[name] for name in node.inputs if name in last]
+        if ranks:
+            if node.operator == "Transpose" and integers(node, "perm") == [0, ranks[0] - 1, *range(1, ranks[0] - 1)]:
                 first.update(node.outputs)
             elif node.operator in PASSING:
-                last.update(node.outputs)
+                last |= dict.fromkeys(node.outputs, ranks[0])
+            elif node.operator == "Unsqueeze" and _is_before_pixels(node, graph, ranks[0]):
+                last |= dict.fromkeys(node.outputs, ranks[0] + 1)
             else:
                 return False
         elif first.intersection(node.inputs):
@@ -72,3 +74,10 @@ def _has_channels_last(graph: ForeignGraph, value: ForeignValue) -> bool:
             if node.operator in PASSING:
                 first.update(node.outputs)
     return found
+
+
+def _is_before_pixels(node: ForeignNode, graph: ForeignGraph, rank: int) -> bool:
+    """Whether an Unsqueeze makes an image one pixel high of a signal, as TensorFlow's convolutions do."""
+    given = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else integers(node, "axes")
+    axes = [] if given is None else [int(axis) % (rank + 1) for axis in given]
+    return rank == 3 and axes == [1]

@@ -14,6 +14,7 @@ from cnnkit.network import Graph
 from cnnkit.network.network import InputDtype
 from cnnkit.onnx.importing.batch_axis import free_batch
 from cnnkit.onnx.importing.constant_folding import fold_constants
+from cnnkit.onnx.importing.draft import Value
 from cnnkit.onnx.importing.ends import cut, task_of
 from cnnkit.onnx.importing.foreign_file import read_graph
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignValue
@@ -22,6 +23,7 @@ from cnnkit.onnx.importing.own_files import is_own, own_end, restore_layers
 from cnnkit.onnx.importing.patterns import find_patterns
 from cnnkit.onnx.importing.preprocessing import take_preprocessing
 from cnnkit.onnx.importing.proof import Proof, in_advance, prove
+from cnnkit.onnx.importing.reshapes import plain_reshapes
 from cnnkit.onnx.importing.translation import translate
 from cnnkit.printable_text import printable
 from cnnkit.types import Shape, Task
@@ -66,7 +68,8 @@ def import_file(
         model, graph = network_of(folded, chosen, labels, end.task if end else None)
     except CnnkitError as error:
         raise OnnxError(f"{path} cannot be imported: {error}") from error
-    proof = prove(plain, chosen, model, path, bool(graph.transposed_inputs), graph.baked_batch)
+    plain.transposed_inputs, plain.transposed_output = graph.transposed_inputs, graph.transposed_output
+    proof = prove(plain, chosen, model, path, graph.baked_batch)
     origin = {
         "digest": graph.digest,
         "producer": printable(graph.producer)[:MOST_PRODUCER],
@@ -93,7 +96,7 @@ def network_of(
 
     task: what it predicts; what its end says if None. Raises OnnxError for what no layer does.
     """
-    graph = folded if is_own(folded) else channels_first(folded)
+    graph = folded if is_own(folded) else channels_first(plain_reshapes(folded))
     entrance = _entrance(graph)
     preprocessing = take_preprocessing(graph)
     shape = _input_shape(entrance)
@@ -109,7 +112,8 @@ def network_of(
     draft, values = translate(graph, shape)
     if chosen not in values:
         raise OnnxError(f"no layer gives the output {printable(chosen)[:100]!r}, a further one of its operator")
-    end = draft.plain("output", values[chosen])
+    graph.transposed_output = bool(graph.transposed_inputs) and _is_channels_last(values[chosen])
+    end = values[chosen].as_node() if graph.transposed_output else draft.plain("output", values[chosen])
     if not draft.drawn:
         raise OnnxError("nothing in it computes anything: no network can be made of it")
     model = Graph(
@@ -126,13 +130,24 @@ def network_of(
     return model, graph
 
 
+def _is_channels_last(value: Value) -> bool:
+    """Whether an image or a signal of the network has its channels behind the pixels in the file."""
+    return len(value.order) > 1 and value.order == (*range(1, len(value.order)), 0)
+
+
 def _entrance(graph: ForeignGraph) -> ForeignValue:
     """The only input. Raises OnnxError for several that are needed, and for numbers that no network takes."""
     used = {name for node in graph.nodes for name in node.inputs}
     needed = [value for value in graph.inputs if value.name in used]
     if len(needed) != 1:
-        names = ", ".join(printable(value.name)[:100] for value in needed) or "none"
-        raise OnnxError(f"it takes {len(needed)} inputs ({names}), and a network takes one")
+        names = ", ".join(f"{printable(value.name)[:100]} of shape {_sizes(value)}" for value in needed) or "none"
+        hint = (
+            "; if others are constants that its exporter left out, as tf2onnx does of Keras' Normalization, export it "
+            "without that layer"
+        )
+        raise OnnxError(
+            f"it takes {len(needed)} inputs ({names}), and a network takes one{hint if len(needed) > 1 else ''}"
+        )
     graph.inputs = needed
     if needed[0].dtype not in DTYPES:
         raise OnnxError(f"its input is of {needed[0].dtype}; a network takes {' or '.join(DTYPES)}")
@@ -142,12 +157,15 @@ def _entrance(graph: ForeignGraph) -> ForeignValue:
 def _input_shape(entrance: ForeignValue) -> Shape:
     sizes = (entrance.sizes or ())[1:]
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
-        shown = "unknown" if entrance.sizes is None else printable(str(entrance.sizes))[:200]
         raise OnnxError(
-            f"its input {printable(entrance.name)[:100]} has the shape {shown}, and a network takes samples of one "
-            "fixed shape behind the batch axis: export the file with fixed sizes"
+            f"its input {printable(entrance.name)[:100]} has the shape {_sizes(entrance)}, and a network "
+            "takes samples of one fixed shape behind the batch axis: export the file with fixed sizes"
         )
     return tuple(int(size) for size in sizes)
+
+
+def _sizes(value: ForeignValue) -> str:
+    return "unknown" if value.sizes is None else printable(f"({', '.join(map(str, value.sizes))})")[:200]
 
 
 def _labels(metadata: Mapping[str, str]) -> Sequence[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
+from cnnkit.onnx.importing.foreign_graph import Attribute, ForeignGraph, ForeignNode
 from cnnkit.types import Array
 
 DEEP = 6
@@ -50,14 +50,14 @@ class Matching:
     def beside_number(self, value: str, operator: str, wanted: float) -> str:
         """The other input of a node that takes this number, too, in any order; "" if it is no such node."""
         node = self.maker(value, operator)
-        for one, other in _both_ways(node):
+        for one, other in both_ways(node):
             if self.is_number(other, wanted):
                 return one
         return ""
 
     def beside_constant(self, node: ForeignNode) -> tuple[str, Array] | None:
         """The value and the constant that a node of two inputs takes, in any order."""
-        for one, other in _both_ways(node):
+        for one, other in both_ways(node):
             if (array := self.constant(other)) is not None and self.constant(one) is None:
                 return one, array
         return None
@@ -69,7 +69,7 @@ class Matching:
         node = self.maker(value, "Mul", "Div") if deep else None
         if node is None:
             return None
-        for one, other in _both_ways(node) if node.operator == "Mul" else [(node.inputs[0], node.inputs[1])]:
+        for one, other in both_ways(node) if node.operator == "Mul" else [(node.inputs[0], node.inputs[1])]:
             number = self.number(other)
             if number and (found := self.ratio(one, factors, deep - 1)) is not None:
                 return found * number if node.operator == "Mul" else found / number
@@ -101,7 +101,7 @@ class Matching:
         node = self.maker(value, "Mul")
         if exponent == 2:
             return node is not None and node.inputs == [base, base]
-        return any(one == base and self.is_power(other, base, exponent - 1) for one, other in _both_ways(node))
+        return any(one == base and self.is_power(other, base, exponent - 1) for one, other in both_ways(node))
 
     def axes(self, node: ForeignNode) -> list[int] | None:
         """Along which axes a node reduces; None if it does not say."""
@@ -114,7 +114,15 @@ class Matching:
         return tuple(self.graph.sizes.get(value, ())[1:])
 
 
-def _both_ways(node: ForeignNode | None) -> list[tuple[str, str]]:
+def instead(
+    node: ForeignNode, operator: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Attribute
+) -> ForeignNode:
+    """One operator in the place of a node, with its outputs unless others are given."""
+    return ForeignNode(operator, node.name, inputs, outputs or node.outputs, attributes)
+
+
+def both_ways(node: ForeignNode | None) -> list[tuple[str, str]]:
+    """The two inputs of a node, in both orders; nothing for a node that has another number of them."""
     if node is None or len(node.inputs) != 2:
         return []
     first, second = node.inputs

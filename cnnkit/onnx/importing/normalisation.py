@@ -17,6 +17,8 @@ from cnnkit.onnx.importing.draft import UntranslatableError, Value
 from cnnkit.onnx.importing.operators import translates
 from cnnkit.onnx.importing.patterns import LAYER_NORM
 from cnnkit.onnx.importing.step import Step, decimal, spread
+from cnnkit.onnx.importing.tensorflow_patterns import GROUP_NORM, NORM
+from cnnkit.types import Array, Shape
 
 MOMENTUM = 0.9
 """ONNX's default: what the old statistics count for."""
@@ -90,6 +92,48 @@ def layer_norm_along(step: Step) -> Value:
     return step.add(
         LayerNorm("all" if len(x.shape) == 1 else "channels", step.number("epsilon", 1e-5)), x, gamma=gamma, beta=beta
     )
+
+
+@translates(NORM)
+def norm_over_axes(step: Step) -> Value:
+    """LayerNorm along one axis or all, InstanceNorm along all but one, which has the channels."""
+    x = step.value()
+    count = len(x.order)
+    over = {x.axis(axis) for axis in step.numbers("axes")}
+    channels = [place for place, axis in enumerate(x.order, 1) if axis not in over]
+    epsilon = step.number("epsilon", 1e-5)
+    if len(over) == 1:
+        x = step.with_channels(x, x.order.index(over.pop()) + 1)
+        return step.add(LayerNorm("all" if count == 1 else "channels", epsilon), x, **_learned(step, x.shape[:1]))
+    if not channels:
+        x = step.x()
+        return step.add(LayerNorm("all", epsilon), x, **_learned(step, x.shape))
+    if len(channels) == 1 and count in (2, 3):
+        x = step.with_channels(x, channels[0])
+        kind = InstanceNorm2D if count == 3 else InstanceNorm1D
+        return step.add(kind(epsilon, True), x, **_learned(step, x.shape[:1]))
+    raise UntranslatableError(
+        f"it normalises over {len(over)} of {count} axes; LayerNorm over all or one, InstanceNorm2D over all but one"
+    )
+
+
+@translates(GROUP_NORM)
+def group_norm_of_last(step: Step) -> Value:
+    """GroupNorm of the last axis, wherever that is in the network."""
+    x = step.with_channels(step.value(), -1)
+    layer = GroupNorm(step.integer("groups", 0), step.number("epsilon", 1e-5))
+    return step.add(layer, x, **_learned(step, x.shape[:1]))
+
+
+def _learned(step: Step, shape: Shape) -> dict[str, Array]:
+    """Gamma and beta of a shape, 1 and 0 where the file has none."""
+    given = {}
+    for place, (name, plain) in enumerate((("gamma", 1), ("beta", 0)), 1):
+        numbers = step.weights(place) if step.has(place) else np.full(1, plain, np.float32)
+        while numbers.ndim > len(shape) and numbers.shape[0] == 1:
+            numbers = numbers[0]
+        given[name] = spread(numbers.reshape(-1) if len(shape) == 1 else numbers, shape)
+    return given
 
 
 @translates("LRN")

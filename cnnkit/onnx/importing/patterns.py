@@ -12,8 +12,9 @@ from typing import cast
 
 import numpy as np
 
-from cnnkit.onnx.importing.foreign_graph import Attribute, ForeignGraph, ForeignNode
-from cnnkit.onnx.importing.matching import Matching
+from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
+from cnnkit.onnx.importing.matching import Matching, instead
+from cnnkit.onnx.importing.tensorflow_patterns import TENSORFLOW, tensordot
 
 Pattern = Callable[[ForeignNode, Matching], ForeignNode | None]
 SAME_FROM = 17.0
@@ -47,7 +48,7 @@ def hard_sigmoid(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     if node.operator == "Div" and matching.is_number(node.inputs[1], 6):
         clipped = node.inputs[0]
     x = _clipped(clipped, matching)
-    return _instead(node, "HardSigmoid", [x], alpha=1 / 6, beta=0.5) if x else None
+    return instead(node, "HardSigmoid", [x], alpha=1 / 6, beta=0.5) if x else None
 
 
 def _clipped(value: str, matching: Matching) -> str:
@@ -66,10 +67,10 @@ def hard_swish(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     for factor in matching.factors(node.outputs[0]):
         maker = matching.maker(factor, "HardSigmoid")
         if maker is not None and _is_sixth(maker) and matching.is_product(node.outputs[0], 1, maker.inputs[0], factor):
-            return _instead(node, "HardSwish", maker.inputs)
+            return instead(node, "HardSwish", maker.inputs)
         x = _clipped(factor, matching)
         if x and matching.is_product(node.outputs[0], 1 / 6, x, factor):
-            return _instead(node, "HardSwish", [x])
+            return instead(node, "HardSwish", [x])
     return None
 
 
@@ -82,7 +83,7 @@ def softsign(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     """x / (1 + |x|)."""
     size = matching.beside_number(node.inputs[1], "Add", 1) if node.operator == "Div" else ""
     absolute = matching.maker(size, "Abs")
-    return _instead(node, "Softsign", absolute.inputs) if absolute and absolute.inputs[0] == node.inputs[0] else None
+    return instead(node, "Softsign", absolute.inputs) if absolute and absolute.inputs[0] == node.inputs[0] else None
 
 
 def gated(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -92,11 +93,11 @@ def gated(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     for x, gate in (node.inputs, node.inputs[::-1]):
         sigmoid = matching.maker(gate, "Sigmoid")
         if sigmoid is not None and sigmoid.inputs[0] == x:
-            return _instead(node, "Swish", [x])
+            return instead(node, "Swish", [x])
         tanh = matching.maker(gate, "Tanh")
         softplus = matching.maker(tanh.inputs[0], "Softplus") if tanh is not None else None
         if softplus is not None and softplus.inputs[0] == x:
-            return _instead(node, "Mish", [x])
+            return instead(node, "Mish", [x])
     return None
 
 
@@ -108,7 +109,7 @@ def gelu(node: ForeignNode, matching: Matching) -> ForeignNode | None:
             continue
         x = (_erf_of if curve.operator == "Erf" else _tanh_of)(curve.inputs[0], matching)
         if x and matching.is_product(node.outputs[0], 0.5, x, factor):
-            return _instead(node, "Gelu", [x], approximate="none" if curve.operator == "Erf" else "tanh")
+            return instead(node, "Gelu", [x], approximate="none" if curve.operator == "Erf" else "tanh")
     return None
 
 
@@ -136,7 +137,7 @@ def softplus(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     if large is None or curve is None or not large.inputs[0] == node.inputs[1] == curve.inputs[0]:
         return None
     limit = matching.number(large.inputs[1])
-    return _instead(node, "Softplus", curve.inputs) if limit is not None and limit >= SAME_FROM else None
+    return instead(node, "Softplus", curve.inputs) if limit is not None and limit >= SAME_FROM else None
 
 
 def bias(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -168,7 +169,7 @@ def scale_and_offset(node: ForeignNode, matching: Matching) -> ForeignNode | Non
     if added is None or product is None or scaled is None or not matching.is_used_once(added[0]):
         return None
     scale, offset = (next(n for n in one.inputs if matching.constant(n) is not None) for one in (product, node))
-    return _instead(product, AFFINE, [scaled[0], scale, offset], outputs=node.outputs)
+    return instead(product, AFFINE, [scaled[0], scale, offset], outputs=node.outputs)
 
 
 def layer_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -191,7 +192,7 @@ def layer_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
         return None
     if not matching.is_power(variance.inputs[0], ratio.inputs[0], 2):
         return None
-    return _instead(node, LAYER_NORM, [x, *node.inputs[1:]], axis=axes[0], epsilon=float(beside[1].reshape(-1)[0]))
+    return instead(node, LAYER_NORM, [x, *node.inputs[1:]], axis=axes[0], epsilon=float(beside[1].reshape(-1)[0]))
 
 
 def group_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -218,7 +219,7 @@ def group_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
         names.append(f"{name} of {node.name}")
         matching.graph.constants[names[-1]] = numbers.reshape(-1)
     epsilon = normal.attributes.get("epsilon", 1e-5)
-    return _instead(node, "GroupNormalization", [there.inputs[0], *names], num_groups=plain[0].size, epsilon=epsilon)
+    return instead(node, "GroupNormalization", [there.inputs[0], *names], num_groups=plain[0].size, epsilon=epsilon)
 
 
 def shuffle(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -230,29 +231,24 @@ def shuffle(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     x, perm = there.inputs[0], turned.attributes.get("perm")
     before, apart, after = (matching.lengths(value) for value in (x, there.outputs[0], node.outputs[0]))
     if before and before == after and perm == [0, 2, 1, *range(3, len(before) + 2)] and before[1:] == apart[2:]:
-        return _instead(node, SHUFFLE, [x], groups=cast(int, apart[0]))
+        return instead(node, SHUFFLE, [x], groups=cast(int, apart[0]))
     if len(before) != 3 or len(apart) != 5 or not all(isinstance(n, int) for n in (*before, *apart, *after)):
         return None
     a, b, c, d, e = cast(tuple[int, ...], apart)
     match perm:
         case [0, 1, 4, 2, 5, 3] if b == c and before == (a * b * c, d, e) and after == (a, d * b, e * b):
-            return _instead(node, "DepthToSpace", [x], mode="CRD", blocksize=b)
+            return instead(node, "DepthToSpace", [x], mode="CRD", blocksize=b)
         case [0, 3, 4, 1, 5, 2] if a == b and before == (a * b * c, d, e) and after == (c, d * a, e * a):
-            return _instead(node, "DepthToSpace", [x], mode="DCR", blocksize=a)
+            return instead(node, "DepthToSpace", [x], mode="DCR", blocksize=a)
         case [0, 1, 3, 5, 2, 4] if c == e and before == (a, b * c, d * e) and after == (a * c * e, b, d):
-            return _instead(node, "SpaceToDepth", [x], mode="CRD", blocksize=c)
+            return instead(node, "SpaceToDepth", [x], mode="CRD", blocksize=c)
         case [0, 3, 5, 1, 2, 4] if c == e and before == (a, b * c, d * e) and after == (a * c * e, b, d):
-            return _instead(node, "SpaceToDepth", [x], blocksize=c)
+            return instead(node, "SpaceToDepth", [x], blocksize=c)
     return None
 
 
-def _instead(
-    node: ForeignNode, operator: str, inputs: list[str], outputs: list[str] | None = None, **attributes: Attribute
-) -> ForeignNode:
-    return ForeignNode(operator, node.name, inputs, outputs or node.outputs, attributes)
-
-
 PATTERNS: tuple[Pattern, ...] = (
+    tensordot,
     bias,
     hard_sigmoid,
     hard_swish,
@@ -264,5 +260,6 @@ PATTERNS: tuple[Pattern, ...] = (
     layer_norm,
     group_norm,
     shuffle,
+    *TENSORFLOW,
 )
 """In this order: a later one may be made of what an earlier one wrote."""

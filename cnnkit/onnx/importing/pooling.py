@@ -34,7 +34,8 @@ def max_pool(step: Step) -> Value:
     padding = windows.padding
     if padding is None:
         x, padding = padded(step, x, windows, "edge"), 0
-    return step.add(_pool(MaxPool1D, MaxPool2D, windows)(*_sizes(windows), padding, _ceil(step)), x)
+    y = step.add(_pool(MaxPool1D, MaxPool2D, windows)(*_sizes(windows), padding, _ceil(step)), x)
+    return _as_given(step, y)
 
 
 @translates("AveragePool")
@@ -47,7 +48,8 @@ def average_pool(step: Step) -> Value:
         if not counts:
             raise UntranslatableError(f"its padding is {windows.edges} and does not count; AvgPool2D has equal ends")
         x, padding = padded(step, x, windows), 0
-    return step.add(_pool(AvgPool1D, AvgPool2D, windows)(*_sizes(windows), padding, _ceil(step), counts), x)
+    y = step.add(_pool(AvgPool1D, AvgPool2D, windows)(*_sizes(windows), padding, _ceil(step), counts), x)
+    return _as_given(step, y)
 
 
 @translates("LpPool")
@@ -121,7 +123,13 @@ def _windowed(step: Step) -> tuple[Value, Windows]:
     windows = windows_of(step, x.shape[1:])
     if any(dilation != 1 for dilation in windows.dilations):
         raise UntranslatableError(f"its window has gaps, dilations {windows.dilations}; layers pool without")
-    return x, windows
+    signal, narrow = step.signal_of(x), windows.of_signal
+    return (x, windows) if signal is None or narrow is None else (signal, narrow)
+
+
+def _as_given(step: Step, y: Value) -> Value:
+    """What is pooled with as many axes as the file has."""
+    return y if len(y.shape) == len(step.value().shape) else step.as_image(y)
 
 
 def _pool(signals: type[Layer], images: type[Layer], windows: Windows) -> Callable[..., Layer]:

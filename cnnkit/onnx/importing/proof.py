@@ -45,15 +45,15 @@ class Proof:
         )
 
 
-def prove(graph: ForeignGraph, output: str, model: Network, path: Path, channels_last: bool, samples: int) -> Proof:
+def prove(graph: ForeignGraph, output: str, model: Network, path: Path, samples: int) -> Proof:
     """Compare the file with the model on random inputs.
 
-    graph: what was read of the file that the output needs, nothing of it rewritten; output: which of its values the
-    model gives; channels_last: whether it takes images as (N, H, W, C); samples: how many it takes at once, 0 for any.
+    graph: what was read of the file that the output needs, nothing of it rewritten, and which of its ends have the
+    channels last; output: which of its values the model gives; samples: how many it takes at once, 0 for any.
     Raises CheckError for different answers, OnnxError if the file cannot be executed within the limits of a file that
     comes from elsewhere.
     """
-    proto = _executable(graph, output, channels_last, len(model.output_shape) + 1)
+    proto = _executable(graph, output, len(model.output_shape) + 1)
     data = cast(bytes, proto.SerializeToString())
     count = samples or SAMPLES
     runtimes: list[Runtime] = [OnnxRuntime()] if is_installed(OnnxRuntime) else []
@@ -129,17 +129,21 @@ def _random_inputs(model: Network, count: int) -> Array:
     return rng.standard_normal(shape, np.float32)
 
 
-def _executable(graph: ForeignGraph, output: str, channels_last: bool, axes: int) -> ModelProto:
+def _executable(graph: ForeignGraph, output: str, axes: int) -> ModelProto:
     """The file as one that a runtime takes: its weights inside, its ends named, its images with the channels first."""
     entrance = graph.inputs[0]
     sizes: list[Any] = list(entrance.sizes or ())
-    if channels_last:
+    if graph.transposed_inputs:
         sizes = [sizes[0], sizes[-1], *sizes[1:-1]]
         first = helper.make_node("Transpose", [INPUT], [_own(entrance.name)], perm=[0, *range(2, len(sizes)), 1])
     else:
         first = helper.make_node("Identity", [INPUT], [_own(entrance.name)])
     sizes[0] = sizes[0] if isinstance(sizes[0], int) else "N"
-    nodes = [first, *map(_node, graph.nodes), helper.make_node("Identity", [_own(output)], [OUTPUT])]
+    if graph.transposed_output:
+        last = helper.make_node("Transpose", [_own(output)], [OUTPUT], perm=[0, axes - 1, *range(1, axes - 1)])
+    else:
+        last = helper.make_node("Identity", [_own(output)], [OUTPUT])
+    nodes = [first, *map(_node, graph.nodes), last]
     used = {name for node in nodes for name in node.input}
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(entrance.dtype))
     body = helper.make_graph(

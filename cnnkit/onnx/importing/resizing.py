@@ -12,6 +12,7 @@ from cnnkit.onnx.importing.draft import UntranslatableError, Value
 from cnnkit.onnx.importing.operators import translates
 from cnnkit.onnx.importing.patterns import SHUFFLE
 from cnnkit.onnx.importing.step import Step, one_or_pair
+from cnnkit.onnx.importing.tensorflow_patterns import REPEAT
 from cnnkit.types import Array
 
 
@@ -73,6 +74,27 @@ def _mode(step: Step, factors: list[int]) -> str:
     raise UntranslatableError(
         f"it has the mode {mode!r} with {place!r} and {rounding!r}; Upsample2D has nearest, and linear with half_pixel"
     )
+
+
+@translates(REPEAT)
+def repeat(step: Step) -> Value:
+    """Upsample2D of the axes that are repeated, wherever they are in the network; signals as images."""
+    given = step.value()
+    x = Value(given.node, given.shape, tuple(given.axis(axis) for axis in step.numbers("perm")[1:]))
+    times = dict(zip((x.axis(axis) for axis in step.numbers("axes")), step.numbers("times"), strict=True))
+    if 0 in times:  # a layer repeats pixels: another axis is that of the channels
+        (first,) = [axis for axis in range(len(x.shape)) if axis not in times][-1:] or [0]
+        x = step.with_channels(x, x.order.index(first) + 1)
+        times = dict(zip((x.axis(axis) for axis in step.numbers("axes")), step.numbers("times"), strict=True))
+    if len(x.shape) not in (2, 3) or 0 in times:
+        raise UntranslatableError(f"it repeats {len(times)} axes of samples of shape {x.axes}; Upsample2D of images")
+    factors = [times.get(axis, 1) for axis in range(1, len(x.shape))]
+    plain = x.as_node()
+    if len(factors) == 2:
+        y = step.add(Upsample2D(one_or_pair(factors)), plain)
+    else:
+        y = step.as_signal(step.add(Upsample2D((1, factors[0])), step.as_image(plain)))
+    return Value(y.node, y.shape, x.order)
 
 
 @translates("DepthToSpace")

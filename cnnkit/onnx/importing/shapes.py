@@ -69,6 +69,9 @@ def in_shape(step: Step, x: Value, shape: Shape) -> Value:
         return x
     if len(shape) == 1:
         return flat(step, x)
+    if step.channels_last and len(shape) in (2, 3) and math.prod(shape[:-1]) == 1:
+        y = step.reshaped(x, (shape[-1], *shape[:-1]))  # one pixel, of which the last axis has the channels
+        return Value(y.node, y.shape, (*range(1, len(shape)), 0))
     return step.reshaped(x, shape)
 
 
@@ -85,7 +88,11 @@ def squeeze(step: Step) -> Value:
         raise UntranslatableError(f"it removes the axes {sorted(gone)} of samples of shape {x.axes}")
     if not shape:
         raise UntranslatableError("it leaves a single number of each sample without an axis; a layer gives vectors")
-    return in_shape(step, x, shape)
+    if len(shape) == 1:
+        return flat(step, x)
+    kept = [axis for n, axis in enumerate(x.order, 1) if n not in gone]  # of the node, in the file's order
+    y = step.reshaped(x.as_node(), tuple(x.shape[axis] for axis in sorted(kept)))
+    return Value(y.node, y.shape, tuple(sorted(kept).index(axis) for axis in kept))
 
 
 @translates("Unsqueeze")
@@ -96,8 +103,14 @@ def unsqueeze(step: Step) -> Value:
     new = {axis % count for axis in axes}
     if 0 in new:
         raise UntranslatableError("it adds an axis before that of the batch")
-    lengths = iter(x.axes)
-    return in_shape(step, x, tuple(1 if n in new else next(lengths) for n in range(1, count)))
+    kept = [n for n in range(1, count) if n not in new]
+    shape, order = list(x.shape), dict(zip(kept, x.order, strict=True))
+    for n in sorted(new, reverse=True):  # a new axis comes before that of the node which follows it in the file
+        place = order.get(n + 1, len(shape))
+        order = {at: axis + (axis >= place) for at, axis in order.items()} | {n: place}
+        shape.insert(place, 1)
+    y = step.reshaped(x.as_node(), tuple(shape))
+    return Value(y.node, y.shape, tuple(order[n] for n in range(1, count)))
 
 
 @translates("Transpose")
@@ -190,23 +203,27 @@ def gather(step: Step) -> Value:
 
 @translates("Pad")
 def pad(step: Step) -> Value:
-    """Pad2D, or Crop2D for less than nothing; of signals on images one pixel high."""
-    x, pads = step.x(), step.integers(1, "pads") or []
-    mode, count = step.text("mode", "constant"), len(x.shape) + 1
+    """Pad2D, or Crop2D for less than nothing, wherever the axes are in the network; of signals on images."""
+    given, pads = step.value(), step.integers(1, "pads") or []
+    mode, count = step.text("mode", "constant"), len(given.shape) + 1
     axes = step.integers(3, "axes") if step.has(3) else list(range(count))
     edges = {axis % count: (0, 0) for axis in range(count)}
     for place, axis in enumerate(axes or []):
         edges[axis % count] = pads[place], pads[place + len(pads) // 2]
     if not any(map(any, edges.values())):
-        return x
-    if count not in (3, 4) or any(edges[0]) or any(edges[1]):
+        return given
+    still = [axis for axis in range(1, count) if not any(edges[axis])]
+    if count not in (3, 4) or any(edges[0]) or not still:
         raise UntranslatableError(f"it pads other axes than those of images and signals, by {list(edges.values())}")
     if mode not in ("constant", "reflect", "edge"):
         raise UntranslatableError(f"it has the mode {mode!r}; Pad2D has constant, reflect and edge")
     filling = step.constant(2) if step.has(2) else None
     value = step.number("value", 0.0) if filling is None else float(filling.reshape(-1)[0])
-    spatial = [edges[axis] for axis in range(2, count)]
-    image = x if count == 4 else step.as_image(x)
+    channels = next((axis for axis in still if given.axis(axis) == 0), still[-1])
+    x = step.with_channels(given, channels)  # an axis that is not padded is that of the channels
+    spatial = [edges[x.order.index(axis) + 1] for axis in range(1, count - 1)]
+    plain = x.as_node()
+    image = plain if count == 4 else step.as_image(plain)
     around = cast("tuple[tuple[int, int], tuple[int, int]]", tuple(([(0, 0)] if count == 3 else []) + spatial))
     less = tuple((max(0, -before), max(0, -after)) for before, after in around)
     more = tuple((max(0, before), max(0, after)) for before, after in around)
@@ -214,4 +231,5 @@ def pad(step: Step) -> Value:
         image = step.add(Pad2D((more[0], more[1]), mode, value), image)
     if any(map(any, less)):
         image = step.add(Crop2D((less[0], less[1])), image)
-    return image if count == 4 else step.as_signal(image)
+    y = image if count == 4 else step.as_signal(image)
+    return Value(y.node, y.shape, x.order)

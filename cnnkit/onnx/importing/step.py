@@ -85,6 +85,11 @@ class Step:
             raise self._wrong(name, value, "a text")
         return value
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether the file has its channels behind the pixels."""
+        return bool(self._graph.transposed_inputs)
+
     # Values, and layers for them.
 
     def value(self, place: int = 0) -> Value:
@@ -131,6 +136,13 @@ class Step:
     def as_signal(self, value: Value) -> Value:
         """Back again."""
         return self.reshaped(value, (value.shape[0], *value.shape[2:]))
+
+    def signal_of(self, value: Value) -> Value | None:
+        """The signal that an image one pixel high was made of; None for other values."""
+        if len(value.shape) != 3 or value.shape[1] != 1 or not isinstance(self.draft.layer_of(value), Reshape):
+            return None
+        signal = self.draft.before(value)
+        return signal if signal.shape == (value.shape[0], value.shape[2]) else None
 
     @property
     def name(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from onnx import defs
+
 from cnnkit.errors import OnnxError
 from cnnkit.onnx.importing import (  # noqa: F401  # each enters its operators into the table
     activations,
@@ -23,6 +25,7 @@ from cnnkit.onnx.importing.step import Step
 from cnnkit.printable_text import printable
 from cnnkit.wording import counted, did_you_mean
 
+SIZES = "Shape", "Size"
 NAMED, LISTED = 3, 20
 """Nodes that are named for each thing that is missing, and such things in one message."""
 
@@ -34,9 +37,10 @@ def translate(graph: ForeignGraph, input_shape: tuple[int, ...]) -> tuple[Draft,
     """
     draft = Draft(input_shape, sum(array.size for array in graph.constants.values()))
     values = {graph.inputs[0].name: draft.input}
+    coming = {name for node in graph.nodes for name in node.outputs}
     missing: dict[tuple[str, str], list[str]] = {}
     for node in graph.nodes:
-        reason = _translated(node, graph, values, draft)
+        reason = _translated(node, graph, values, coming, draft)
         if reason:
             missing.setdefault((node.operator, reason), []).append(node.name)
     if missing:
@@ -44,12 +48,26 @@ def translate(graph: ForeignGraph, input_shape: tuple[int, ...]) -> tuple[Draft,
     return draft, values
 
 
-def _translated(node: ForeignNode, graph: ForeignGraph, values: dict[str, Value], draft: Draft) -> str:
-    """Add a node to the draft, and return why that cannot be done; "" if it is done, or what it takes is missing."""
+def _translated(
+    node: ForeignNode, graph: ForeignGraph, values: dict[str, Value], coming: set[str], draft: Draft
+) -> str:
+    """Add a node to the draft, and return why that cannot be done; "" if it is done, or what it takes is missing.
+
+    coming: all that nodes of the graph give.
+    """
+    lacking = [name for name in node.inputs if name and name not in graph.constants and name not in values]
+    if not coming.issuperset(lacking):
+        return "it computes with the number of samples, which a layer does not know"
+    if node.operator in SIZES:
+        return (
+            "" if lacking else "it asks for a size that is not known before the file runs; export it with fixed sizes"
+        )
     if node.operator not in TRANSLATIONS:
+        if defs.has(node.operator, graph.opset):
+            return "no layer does it"
         hint = did_you_mean(node.operator, list(TRANSLATIONS), 1)
-        return f"no layer does it{f'; {hint}' if hint else ''}"
-    if any(name and name not in graph.constants and name not in values for name in node.inputs):
+        return f"ONNX {graph.opset} has no such operator, so no runtime can run the file{f'; {hint}' if hint else ''}"
+    if lacking:
         return ""
     step = Step(node, graph, values, draft)
     try:

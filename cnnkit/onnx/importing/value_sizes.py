@@ -27,6 +27,8 @@ from cnnkit.types import Array
 
 Shape = tuple[Size, ...]
 Outputs = list[Shape | None]
+WHOLE = 2**31 - 1
+"""An end of a Slice that is beyond all axes, as files write it."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,9 @@ def _slice(known: Known) -> Outputs:
         known.numbers(at, "places")
     for axis, part in slices(known.node, known.constants, len(found)).items():
         size = found[axis]
-        found[axis] = len(range(*part.indices(size))) if isinstance(size, int) else None
+        whole = part.start == 0 and part.step == 1 and part.stop is not None and part.stop >= WHOLE
+        if not whole:
+            found[axis] = len(range(*part.indices(size))) if isinstance(size, int) else None
     return [tuple(found)]
 
 

@@ -28,6 +28,13 @@ class Windows:
         return numbers[0] if len(numbers) == 1 else one_or_pair(numbers)
 
     @property
+    def of_signal(self) -> Windows | None:
+        """The same on signals, where the window is on images one pixel high and as high as these; None where not."""
+        if len(self.kernel) != 2 or self.kernel[0] != 1 or self.edges[0] != (0, 0):
+            return None
+        return Windows(self.kernel[1:], self.strides[1:], self.dilations[1:], self.edges[1:], self.same)
+
+    @property
     def padding(self) -> int | tuple[int, int] | str | None:
         """The argument of a layer; None where the padding has to come before it."""
         if all(before == after for before, after in self.edges):
