@@ -151,7 +151,7 @@ def export(
         with TrustedProgram(proto) as program:
             del proto  # what runtimes take beside it may be several times as much
             report = validate_program(program, target, model, x, runtime or None)
-            data = program.data()
+            data = program.file.read_bytes()
         remember(report, store, version)
         warn_of_faults(report)
     else:

@@ -91,11 +91,11 @@ def validate_onnx(
     data = read_file(path)
     batch = declared_batch(data)
     check_batch(batch, model)
-    program, own = _own_export(data, model)
-    if program is not None:
+    trusted, own = _own_export(data, model)
+    if trusted is not None:
         del data  # what runtimes take beside it may be several times as much
-        with program:
-            return _report(program, path, model, inputs, chosen, tolerance, latency=latency)
+        with trusted:
+            return _report(trusted, path, model, inputs, chosen, tolerance, latency=latency)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
     limits = limits_for(model, len(inputs), batch, own)
     with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
@@ -125,15 +125,18 @@ def validate_program(
     *,
     tolerance: float = 1e-5,
 ) -> ValidationReport:
-    """What `validate_proto` does, for an export that is in memory no more."""
+    """What `validate_proto` does, for an export that is in memory no more, and is not afterwards."""
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
     check_batch(program.signature.batch, model)
-    return _report(program, path, model, inputs, chosen, tolerance)
+    report = _report(program, path, model, inputs, chosen, tolerance)
+    program.rest()
+    return report
 
 
 def _own_export(data: bytes, model: Network) -> tuple[TrustedProgram | None, list[ModelProto]]:
     """The export of the model that a file holds the same as, if it does; and those that it does not."""
-    content, others = digest(data), []
+    content = digest(data)
+    others: list[ModelProto] = []
     for proto in exports(data, model):
         if digest(proto.SerializeToString(deterministic=True)) == content:
             return TrustedProgram(proto), others
