@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from onnx import ModelProto
 
 from cnnkit.components import Runtime
@@ -15,7 +17,7 @@ from cnnkit.network import Network
 from cnnkit.onnx.available_runtimes import ALL, Available, chosen_runtimes
 from cnnkit.onnx.description import labels_json
 from cnnkit.onnx.executable_model import Program, TrustedProgram, block_of, check_batch
-from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, ExpectedAnswers
+from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, ExpectedAnswers, NotFiniteError
 from cnnkit.onnx.file_content import declared_batch, digest, exports
 from cnnkit.onnx.inputs import as_input, random_inputs
 from cnnkit.onnx.isolated import IsolatedProgram, limits_for
@@ -81,6 +83,9 @@ def validate_onnx(
     checked and executed in a separate process, with limits of time and memory, and only if all its operators are
     among those that layers are exported with, and its shapes show that it takes no more than such a file may. The
     report's `exported` is then False.
+
+    No runtime is asked, and the report has no results, where the model's own answers in float32 are not finite: its
+    `problem` says for how many samples, and since which layer.
 
     Raises OnnxError for a file that cannot be read or is refused, or a runtime that is not installed, ConfigError or
     ShapeError for arguments that do not fit. Differing answers, or a runtime without an answer within the limits,
@@ -167,12 +172,16 @@ def _report(
     precision = program.signature.precision
     if precision == "float16":
         tolerance = max(tolerance, FLOAT16_TOLERANCE)
-    with waiting("running the model"):
-        expected = ExpectedAnswers(model, x, block_of(model), names)
     results = []
-    for runtime in chosen.runtimes:
-        with waiting(f"running the file on {runtime!r}"):
-            results.append(compared(runtime, program, expected, tolerance, latency=latency))
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
+        try:
+            with waiting("running the model"):
+                expected = ExpectedAnswers(model, x, block_of(model), names)
+        except NotFiniteError as error:
+            return ValidationReport(path, tolerance, (), precision=precision, rounding=math.inf, problem=str(error))
+        for runtime in chosen.runtimes:
+            with waiting(f"running the file on {runtime!r}"):
+                results.append(compared(runtime, program, expected, tolerance, latency=latency))
     return ValidationReport(
         path,
         tolerance,
