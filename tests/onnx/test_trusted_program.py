@@ -54,7 +54,9 @@ def test_a_file_that_a_runtime_cannot_execute_is_refused_in_one_line(runtime: Ru
 
 def test_without_room_for_the_file_the_message_says_what_to_do(folder: Path) -> None:
     folder.rmdir()
-    with pytest.raises(OnnxError, match=r"^cannot write the [\d,]+ bytes of the ONNX file to a temporary one, which .*: "):
+    with pytest.raises(
+        OnnxError, match=r"^cannot write the [\d,]+ bytes of the ONNX file to a temporary one, which .*: "
+    ):
         TrustedProgram(to_onnx(MODEL))
 
 
