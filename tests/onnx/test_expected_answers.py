@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -170,7 +171,12 @@ def test_answers_that_overflow_are_counted_and_nothing_else_is_computed(
     x = np.zeros((9, 1, 2, 2), np.float32)
     x[[3, 4, 8]] = 1e38
     made: list[str] = []
-    monkeypatch.setattr(expected_answers, "in_dtype", lambda model, dtype: made.append(dtype) or in_dtype(model, dtype))
+
+    def noted(model: Network, dtype: Literal["float32", "float64"]) -> Network:
+        made.append(dtype)
+        return in_dtype(model, dtype)
+
+    monkeypatch.setattr(expected_answers, "in_dtype", noted)
     monkeypatch.setattr(validate, "block_of", lambda model: 2)
     report = validate_proto(to_onnx(model), tmp_path, model, x, [NeverAsked()])
     assert report.problem == (
