@@ -37,7 +37,8 @@ def classifier(more: list[NodeProto], outputs: list[ValueInfoProto], classes: An
     count = 1 if end == "Sigmoid" else 3
     rng = np.random.default_rng(0)
     weights: dict[str, Any] = {"w": rng.normal(size=(4, count)).astype("f4"), "b": np.ones((1, count), "f4"),
-               "all": np.array([-1]), "one": np.array([1]), "zero": np.array([0]), "two": np.array([2]), "1": np.float32(1)}  # fmt: skip
+               "all": np.array([-1]), "one": np.array([1]),
+               "zero": np.array([0]), "two": np.array([2]), "1": np.float32(1)}  # fmt: skip
     if classes.dtype.kind == "U":
         named = helper.make_tensor("classes", TensorProto.STRING, classes.shape, [text.encode() for text in classes])
     else:
