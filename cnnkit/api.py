@@ -325,24 +325,21 @@ def write_bundle(
     golden = golden_sample(model, x, inputs)
     with TrustedProgram(to_onnx(model, metadata=bundle.provenance(record), golden=golden)) as program:
         report = validate_program(program, path, model, x)
-        data = program.data() if report.ok else None
-    if data is not None:
-        drawn = {
-            bundle.NETWORK: network_png(model, record.version.ref),
-            bundle.CURVES: curves_png(record.manifest.history, record.version.ref),
-        }
-        pictures = {name: data for name, data in drawn.items() if data}
-        card = write_card(
-            record,
-            model,
-            inputs=inputs,
-            results=(report.columns, *report.rows()),
-            remarks=[*report.remarks(), *report.faults()],
-            network=bundle.NETWORK if bundle.NETWORK in pictures else None,
-            curves=bundle.CURVES if bundle.CURVES in pictures else None,
-            outputs=output_names(model),
-        )
-        members = {bundle.ONNX_FILE: data, bundle.CARD: card.encode(), **pictures}
-        del data  # it goes from here into the bundle
-        bundle.write_bundle(path, record, members)
+        if report.ok:
+            drawn = {
+                bundle.NETWORK: network_png(model, record.version.ref),
+                bundle.CURVES: curves_png(record.manifest.history, record.version.ref),
+            }
+            pictures = {name: data for name, data in drawn.items() if data}
+            card = write_card(
+                record,
+                model,
+                inputs=inputs,
+                results=(report.columns, *report.rows()),
+                remarks=[*report.remarks(), *report.faults()],
+                network=bundle.NETWORK if bundle.NETWORK in pictures else None,
+                curves=bundle.CURVES if bundle.CURVES in pictures else None,
+                outputs=output_names(model),
+            )
+            bundle.write_bundle(path, record, {bundle.ONNX_FILE: program.file, bundle.CARD: card.encode(), **pictures})
     return report

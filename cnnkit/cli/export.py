@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.onnx_check import inputs_for, remember, show_report, warn_of_faults
+from cnnkit.cli.onnx_check import inputs_for, not_written, remember, show_report, warn_of_faults
 from cnnkit.cli.options import (
     DataFolder,
     DatasetChoice,
@@ -151,7 +151,7 @@ def export(
         with TrustedProgram(proto) as program:
             del proto  # what runtimes take beside it may be several times as much
             report = validate_program(program, target, model, x, runtime or None)
-            data = program.data()
+            data = program.file.read_bytes()
         remember(report, store, version)
         warn_of_faults(report)
     else:
@@ -166,7 +166,7 @@ def export(
         )
     elif report:
         show_report(report, inputs)
-    if not passed:
-        raise CheckError(f"{target} was not written: its answers would differ from those of {version.ref}")
+    if report and not report.ok:
+        raise CheckError(not_written(target, report, version.ref, "its answers"))
     if not as_json:
         say_pairs({"exported": version.ref, "file": target, "validated": "no" if report is None else "yes"})

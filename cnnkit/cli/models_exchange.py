@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli.models_onnx import is_onnx, register_onnx
-from cnnkit.cli.onnx_check import inputs_for, remember, show_report, warn_of_faults
+from cnnkit.cli.onnx_check import inputs_for, not_written, remember, show_report, warn_of_faults
 from cnnkit.cli.options import (
     DataFolder,
     DatasetChoice,
@@ -62,9 +62,7 @@ def export_bundle(
     else:
         show_report(report, inputs)
     if not report.ok:
-        raise CheckError(
-            f"{target} was not written: the answers of its ONNX file would differ from those of {version.ref}"
-        )
+        raise CheckError(not_written(target, report, version.ref, "the answers of its ONNX file"))
     if not as_json:
         say_pairs({"exported": version.ref, "file": target})
 

@@ -63,13 +63,22 @@ def _count(samples: str) -> int | None:
 
 
 def show_report(report: ValidationReport, inputs: str) -> None:
-    """Print one row for each runtime, and what the rows cannot hold."""
+    """Print one row for each runtime, and what the rows cannot hold; nothing where none was asked: an error tells."""
     from cnnkit.onnx.report import LEAST, NUMBERS
 
+    if not report.results:
+        return
     note(f"compared on {inputs}")
     say_table(report.columns, report.rows(), LEAST, NUMBERS)
     for remark in report.remarks():
         say(remark)
+
+
+def not_written(path: Path, report: ValidationReport, ref: str, answers: str) -> str:
+    """Why a file is not written; answers: whose they are that differ."""
+    if not report.results:
+        return f"{path} was not written, {ref} cannot be validated: {report.problem}"
+    return f"{path} was not written: {answers} would differ from those of {ref}"
 
 
 def draw_report(report: ValidationReport, name: str, path: Path) -> None:

@@ -82,7 +82,7 @@ def validate(
     x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose, samples)
     report = validate_onnx(file, model, x, runtimes or None, latency=True)
     written = [] if reproducer is None else report.write_reproducers(reproducer)
-    if picture is not None:
+    if picture is not None and report.results:
         draw_report(report, record.version.ref, picture)
     if report.exported:
         remember(report, store, record.version)
@@ -106,6 +106,8 @@ def validate(
         show_report(report, inputs)
         for path in written:
             note(f"wrote {path} and {path.with_suffix('.npz').name}")
+    if not report.results:
+        raise CheckError(f"{file} cannot be compared with {record.version.ref}: {report.problem}")
     if not report.ok:
         what = f"{file} is in int8 and" if report.precision == "int8" else f"{file}"
         raise CheckError(f"{what} does not give the answers of {record.version.ref}")

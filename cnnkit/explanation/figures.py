@@ -138,10 +138,11 @@ def described(array: Array) -> Html:
 
 
 def _range(array: Array) -> str:
-    finite = array[np.isfinite(array)]
-    if not finite.size:
+    finite = np.isfinite(array)
+    if not finite.any():
         return "not finite"
-    low, high = float(finite.min()), float(finite.max())
+    any_of_them = array.flat[finite.argmax()]
+    low, high = (float(end(where=finite, initial=any_of_them)) for end in (array.min, array.max))
     return f"all {number(low, 3)}" if low == high else f"{number(low, 3)} to {number(high, 3)}"
 
 

@@ -39,16 +39,15 @@ def lesson_for(trace: LayerTrace, unflattened: Shape | None) -> Lesson:
 
 def _dense(layer: Dense, trace: LayerTrace, maps: Shape | None) -> Lesson:
     example = dense_example(layer, trace.inputs[0], trace.output)
-    rows = []
-    for place, x, weight, product in list(
-        zip(example.inputs.tolist(), example.x, example.weights, example.products, strict=True)
-    )[:MAX_CONTRIBUTIONS]:
+    rows, products = [], example.products
+    columns = (column[:MAX_CONTRIBUTIONS].tolist() for column in (example.inputs, example.x, example.weights, products))
+    for place, x, weight, product in zip(*columns, strict=True):
         origin = ""
         if maps and len(maps) == 3:
             channel, row, column = (int(i) for i in np.unravel_index(place, maps))
             origin = f" (channel {channel}, row {row}, column {column})"
         rows.append((f"x[{place}]{origin}", number(x), number(weight), number(product)))
-    others, products = len(example.inputs) - len(rows), example.products
+    others = len(example.inputs) - len(rows)
     if others > 0:
         rows.append((f"the other {others:,}", "", "", number(float(products[len(rows) :].sum()))))
     rows.append(("bias", "", "", number(example.bias)))

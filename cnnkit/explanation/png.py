@@ -25,18 +25,21 @@ def rectangle(height: int, width: int) -> tuple[int, int]:
 
 
 def shrunk(channel: Array) -> Array:
-    """(H, W) with no side above `MAX_SIDE`, as means over rectangles; those at the end may be smaller."""
-    for axis, step in enumerate(rectangle(*channel.shape)):
-        if step > 1:
-            starts = np.arange(0, channel.shape[axis], step)
-            widths = np.diff([*starts, channel.shape[axis]])
-            channel = np.add.reduceat(channel, starts, axis) / (widths[:, None] if axis == 0 else widths)
-    return channel
+    """(H, W) with no side above `MAX_SIDE`, in float64, as means over rectangles; those at the end may be smaller."""
+    (height, width), (tall, wide) = channel.shape, rectangle(*channel.shape)
+    starts = np.arange(0, width, wide)
+    widths = np.diff([*starts, width])
+    rows = []
+    for top in range(0, height, tall):  # one by one, so that little of it is in float64 at a time
+        part = np.asarray(channel[top : top + tall], np.float64)
+        row = np.add.reduceat(part, [0], 0) / len(part) if tall > 1 else part
+        rows.append(np.add.reduceat(row, starts, 1) / widths if wide > 1 else row)
+    return np.concatenate(rows)
 
 
 def signed(channel: Array, limit: float) -> str:
     """(H, W) as a picture: blue below 0, white at 0, orange above; `limit` is where the colours are full."""
-    small = shrunk(np.asarray(channel, np.float64))
+    small = shrunk(channel)
     with np.errstate(invalid="ignore", over="ignore"):
         scaled = small / (limit or 1.0)
     index = np.full(small.shape, 2 * LEVELS + 1)
@@ -47,7 +50,7 @@ def signed(channel: Array, limit: float) -> str:
 
 def plain(channels: Array, low: float, high: float) -> str:
     """(1, H, W) as shades of grey, or (3, H, W) as colours; `low` is dark and `high` is light."""
-    small = np.stack([shrunk(np.asarray(channel, np.float64)) for channel in channels], axis=-1)
+    small = np.stack([shrunk(channel) for channel in channels], axis=-1)
     scaled = np.nan_to_num((small - low) / ((high - low) or 1.0), posinf=1.0, neginf=0.0)
     pixels = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
     return _uri(pixels if len(channels) == 3 else pixels[..., 0])

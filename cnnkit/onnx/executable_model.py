@@ -79,8 +79,8 @@ class TrustedProgram:
         data = cast(bytes, proto.SerializeToString(deterministic=True))
         try:
             with ExitStack() as folder:
-                self._file = Path(folder.enter_context(TemporaryDirectory(prefix="cnnkit-"))) / "model.onnx"
-                self._file.write_bytes(data)
+                self.file = Path(folder.enter_context(TemporaryDirectory(prefix="cnnkit-"))) / "model.onnx"
+                self.file.write_bytes(data)
                 self._folder = folder.pop_all()
         except OSError as error:
             raise OnnxError(
@@ -96,20 +96,20 @@ class TrustedProgram:
 
     def close(self) -> None:
         """Free what the last runtime keeps, and remove the file."""
-        self._runner = Runner()
+        self.rest()
         self._folder.close()
 
-    def data(self) -> bytes:
-        """The file."""
-        return self._file.read_bytes()
+    def rest(self) -> None:
+        """Free what the last runtime keeps, maybe several times the size of the file."""
+        self._runner = Runner()
 
     def run(self, runtime: Runtime, x: Array, further: Sequence[ValueInfoProto] = ()) -> dict[str, Array]:
         """As `Program` says; an interruption does not wait for the runtime."""
 
         def go(x: Array) -> dict[str, Array]:
             if further:
-                return execute(runtime, with_outputs(self.data(), further), {"input": x})
-            return self._runner.ready(runtime, self._file)({"input": x})
+                return execute(runtime, with_outputs(self.file.read_bytes(), further), {"input": x})
+            return self._runner.ready(runtime, self.file)({"input": x})
 
         (outputs,) = in_threads(1, go, [x], apart=True)
         return outputs
@@ -118,14 +118,14 @@ class TrustedProgram:
         """As `Program` says."""
 
         def go(x: Array) -> float:
-            return median_seconds(self._runner.ready(runtime, self._file), {"input": x})
+            return median_seconds(self._runner.ready(runtime, self.file), {"input": x})
 
         (seconds,) = in_threads(1, go, [x], apart=True)
         return seconds
 
     def run_part(self, runtime: Runtime, part: Part, values: Mapping[str, Array]) -> PartRun:
         """As `Program` says."""
-        proto = onnx.load_model(self._file)
+        proto = onnx.load_model(self.file)
         (run,) = in_threads(1, lambda given: run_part(runtime, proto, part, given), [values], apart=True)
         return run
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 
+from cnnkit.errors import OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx.difference import distance, relative
 from cnnkit.onnx.outputs import compared_outputs, output_names
 from cnnkit.types import Array, Inputs
+from cnnkit.wording import counted
 
 MARGIN = 10.0
 """How much larger than the model's own rounding error that of a runtime may be, which adds in another order; up to 6.3
@@ -41,11 +44,16 @@ class Answers:
     largest of the sample; the same numbers added in another order are as far off as these."""
 
 
+class NotFiniteError(OnnxError):
+    """The model's own answers are NaN or infinite."""
+
+
 class ExpectedAnswers:
     """What a model gives for any number of samples, a block of them at a time, so that memory does not grow with them.
 
     x: (N, *input_shape), in the dataset's own units, and rows that are not in memory are read block by block; block:
     samples in each; names: of the file's outputs that are compared, if not as usual.
+    Raises NotFiniteError, naming the first layer, where answers in float32 are not finite.
     """
 
     def __init__(self, model: Network, x: Inputs, block: int, names: Sequence[str] = ()) -> None:
@@ -55,7 +63,7 @@ class ExpectedAnswers:
         """The model in float32."""
         self.largest_rounding = 0.0
         """Of all samples."""
-        double = self.double
+        double = functools.cache(lambda: self.double)
         self._kept: list[_Outputs] | None = []
         kept = 0
         size: Array | float = 0.0
@@ -93,11 +101,25 @@ class ExpectedAnswers:
         """(1, *input_shape)."""
         return self._taken(self.x[number : number + 1])
 
-    def _computed(self, double: Network) -> Iterator[_Outputs]:
+    def _computed(self, double: Callable[[], Network]) -> Iterator[_Outputs]:
         for first in range(0, len(self.x), self._block):
             x = self._samples(first)
-            values, rounded = (compared_outputs(network, x, self.names) for network in (double, self.single))
-            yield _Outputs(values, rounded)
+            rounded = compared_outputs(self.single, x, self.names)
+            if bad := _not_finite(rounded):
+                self._refuse([first + index for index in bad], first + self._block)
+            yield _Outputs(compared_outputs(double(), x, self.names), rounded)
+
+    def _refuse(self, bad: list[int], start: int) -> NoReturn:
+        """Raise NotFiniteError; bad: the first samples whose answers are not finite; start: where to look for more."""
+        for first in range(start, len(self.x), self._block):
+            further = _not_finite(compared_outputs(self.single, self._samples(first), self.names))
+            bad += [first + index for index in further]
+        nodes = zip(self.single.nodes, self.single.trace(self.sample(bad[0])), strict=True)
+        since = next((f", first in the values of {node}" for node, own in nodes if _not_finite(own)), "")
+        raise NotFiniteError(
+            f"the model's own answers are NaN or infinite for {len(bad):,} of {counted(len(self.x), 'sample')}{since}, "
+            "so no runtime can agree with them"
+        )
 
     def _samples(self, first: int) -> Array:
         return self._taken(self.x[first : first + self._block])
@@ -114,6 +136,12 @@ class _Outputs:
         self.values = values
         self.size = distance(values, np.zeros_like(values))
         self.error = distance(rounded, values)
+
+
+def _not_finite(values: Array) -> list[int]:
+    """The samples that have such values."""
+    found: list[int] = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))).tolist()
+    return found
 
 
 def _averaged(values: Array) -> tuple[int, ...]:

@@ -125,7 +125,7 @@ class ValidationReport:
     rounding: float = 0.0
     """Largest relative difference between the model's own answers in float32 and in float64."""
     problem: str = ""
-    """What is wrong with the file whatever the runtimes say; some of them do not mind."""
+    """What is wrong with the file, or its model, whatever the runtimes say; some of them do not mind."""
     exported: bool = True
     """Whether the file holds what exporting the model gives, its metadata left aside."""
     precision: str = "float32"
@@ -190,11 +190,11 @@ class ValidationReport:
             )
         remarks += [remark for result in self.results for remark in result.remarks()]
         largest = max([self.rounding, *(result.max_relative for result in self.results if result.ok)])
-        if not math.isfinite(self.rounding):
+        if self.results and not math.isfinite(self.rounding):
             remarks.append(
                 "some answers of the model itself are not finite in float32, so no runtime can agree with them"
             )
-        elif largest > self.tolerance:
+        elif self.results and largest > self.tolerance:
             most = min(MARGIN * self.rounding, MOST_ROUNDING)
             remarks.append(
                 f"the network is ill-conditioned: its own answers in float32 are up to {self.rounding:.1e} off from "
@@ -233,7 +233,7 @@ class ValidationReport:
         return f"{self.path} {verdict} (tolerance {self.tolerance:g}){on}"
 
     def __str__(self) -> str:
-        table = [self.columns, *self.rows()]
+        table = [self.columns, *self.rows()] if self.results else []
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
         return "\n".join([self._verdict(), *lines, *self.remarks(), *self.faults()])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from onnx import ModelProto
 
 from cnnkit.components import Runtime
@@ -15,7 +17,7 @@ from cnnkit.network import Network
 from cnnkit.onnx.available_runtimes import ALL, Available, chosen_runtimes
 from cnnkit.onnx.description import labels_json
 from cnnkit.onnx.executable_model import Program, TrustedProgram, block_of, check_batch
-from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, ExpectedAnswers
+from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, ExpectedAnswers, NotFiniteError
 from cnnkit.onnx.file_content import declared_batch, digest, exports
 from cnnkit.onnx.inputs import as_input, random_inputs
 from cnnkit.onnx.isolated import IsolatedProgram, limits_for
@@ -82,6 +84,9 @@ def validate_onnx(
     among those that layers are exported with, and its shapes show that it takes no more than such a file may. The
     report's `exported` is then False.
 
+    No runtime is asked, and the report has no results, where the model's own answers in float32 are not finite: its
+    `problem` says for how many samples, and since which layer.
+
     Raises OnnxError for a file that cannot be read or is refused, or a runtime that is not installed, ConfigError or
     ShapeError for arguments that do not fit. Differing answers, or a runtime without an answer within the limits,
     raise nothing: the report says so.
@@ -91,11 +96,11 @@ def validate_onnx(
     data = read_file(path)
     batch = declared_batch(data)
     check_batch(batch, model)
-    program, own = _own_export(data, model)
-    if program is not None:
+    trusted, own = _own_export(data, model)
+    if trusted is not None:
         del data  # what runtimes take beside it may be several times as much
-        with program:
-            return _report(program, path, model, inputs, chosen, tolerance, latency=latency)
+        with trusted:
+            return _report(trusted, path, model, inputs, chosen, tolerance, latency=latency)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
     limits = limits_for(model, len(inputs), batch, own)
     with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
@@ -125,15 +130,18 @@ def validate_program(
     *,
     tolerance: float = 1e-5,
 ) -> ValidationReport:
-    """What `validate_proto` does, for an export that is in memory no more."""
+    """What `validate_proto` does, for an export that is in memory no more, and is not afterwards."""
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
     check_batch(program.signature.batch, model)
-    return _report(program, path, model, inputs, chosen, tolerance)
+    report = _report(program, path, model, inputs, chosen, tolerance)
+    program.rest()
+    return report
 
 
 def _own_export(data: bytes, model: Network) -> tuple[TrustedProgram | None, list[ModelProto]]:
     """The export of the model that a file holds the same as, if it does; and those that it does not."""
-    content, others = digest(data), []
+    content = digest(data)
+    others: list[ModelProto] = []
     for proto in exports(data, model):
         if digest(proto.SerializeToString(deterministic=True)) == content:
             return TrustedProgram(proto), others
@@ -164,12 +172,16 @@ def _report(
     precision = program.signature.precision
     if precision == "float16":
         tolerance = max(tolerance, FLOAT16_TOLERANCE)
-    with waiting("running the model"):
-        expected = ExpectedAnswers(model, x, block_of(model), names)
     results = []
-    for runtime in chosen.runtimes:
-        with waiting(f"running the file on {runtime!r}"):
-            results.append(compared(runtime, program, expected, tolerance, latency=latency))
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
+        try:
+            with waiting("running the model"):
+                expected = ExpectedAnswers(model, x, block_of(model), names)
+        except NotFiniteError as error:
+            return ValidationReport(path, tolerance, (), precision=precision, rounding=math.inf, problem=str(error))
+        for runtime in chosen.runtimes:
+            with waiting(f"running the file on {runtime!r}"):
+                results.append(compared(runtime, program, expected, tolerance, latency=latency))
     return ValidationReport(
         path,
         tolerance,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import stat
 import struct
 import zipfile
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,29 +48,39 @@ _MAX_DIRECTORY = 64 * 1024
 _ENCRYPTED = 0x1
 
 
-def write_bundle(path: str | Path, record: Record, others: MutableMapping[str, bytes]) -> Path:
+def write_bundle(path: str | Path, record: Record, others: Mapping[str, bytes | Path]) -> Path:
     """Write a bundle, whole or not at all; a zip file of that name is replaced. Equal content gives equal bytes.
 
-    others: the members beside the version's own file; they are taken from it one by one, and freed if nothing else
-    refers to them. Raises RegistryError if it cannot be written, or is too large.
+    others: the members beside the version's own file, in memory or in files. Raises RegistryError if it cannot be
+    written, or is too large.
     """
     path = expanded(path)
     check_target(path)
-    others[VERSION_FILE] = _version_file(record)
-    if (size := sum(map(len, others.values()))) > MAX_BUNDLE_BYTES - _MAX_DIRECTORY:
+    members = {VERSION_FILE: _version_file(record), **others}
+    if (size := sum(map(_size, members.values()))) > MAX_BUNDLE_BYTES - _MAX_DIRECTORY:
         raise RegistryError(f"a bundle may have at most {MAX_BUNDLE_BYTES:,} bytes, this one would have {size:,}")
     image = io.BytesIO()
-    with zipfile.ZipFile(image, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
-        for name in MEMBERS:
-            if name in others:
-                entry = zipfile.ZipInfo(name, _TIME)
-                entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
-                archive.writestr(entry, others.pop(name))
     try:
+        with zipfile.ZipFile(image, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+            for name in MEMBERS:
+                if name in members:
+                    _add(archive, name, members.pop(name))  # which may be as large as the image
         commit.put(Files(), Path(os.path.realpath(path)), image.getbuffer())  # a link stays one
     except OSError as error:
         raise RegistryError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def _size(member: bytes | Path) -> int:
+    return member.stat().st_size if isinstance(member, Path) else len(member)
+
+
+def _add(archive: zipfile.ZipFile, name: str, member: bytes | Path) -> None:
+    entry = zipfile.ZipInfo(name, _TIME)
+    entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+    entry.file_size = _size(member)
+    with archive.open(entry, "w") as target, member.open("rb") if isinstance(member, Path) else io.BytesIO(member) as x:
+        shutil.copyfileobj(x, target)
 
 
 def check_target(path: str | Path) -> None:

@@ -59,7 +59,7 @@ class Verdict:
     def __str__(self) -> str:
         error = "unknown" if self.max_relative is None else f"{self.max_relative:.1e}"
         return (
-            f"{'passed' if self.ok else 'FAILED'} on {self.time} with {', '.join(self.runtimes)}; "
+            f"{'passed' if self.ok else 'FAILED'} on {self.time} with {', '.join(self.runtimes) or 'no runtime'}; "
             f"largest relative error {error}, label flips {self.flips}"
         )
 

@@ -19,6 +19,7 @@ import cnnkit.onnx.export
 import cnnkit.onnx.file_content
 from cnnkit.components import Catalog, Plugin, hookimpl
 from cnnkit.components.plugin_metadata import installed_plugins
+from cnnkit.network import Sequential
 from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.types import Array
 
@@ -138,6 +139,29 @@ def test_export_refuses(trained: Any, tmp_path: Path, arguments: tuple[str, ...]
     assert (result.code, result.out) == (2, "")
     assert message in result.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (("export", "large@1", "-o", "m.onnx"), "m.onnx was not written, large@1 cannot be validated"),
+        (("models", "export-bundle", "large@1", "-o", "m.zip"), "m.zip was not written, large@1 cannot be validated"),
+        (("validate", "large-1.onnx", "large@1", "--picture", "m.png"), "large-1.onnx cannot be compared with large@1"),
+    ],
+)
+def test_answers_that_are_not_finite_are_one_line(
+    cli: Any, tmp_path: Path, command: tuple[str, ...], what: str
+) -> None:
+    Sequential(["Flatten()", *["Residual(ReLU())"] * 200, "Dense(10)"], (1, 8, 8)).save("large")
+    assert cli("export", "large@1", "--no-validate").code == 0
+    result = cli(*command, "--dataset", "Digits()")
+    why = (  # of 16, the largest number in a sample, 124 doublings make 2^128
+        "the model's own answers are NaN or infinite for 360 of 360 samples, first in the values of layer "
+        "residual_124 = Residual(ReLU()), so no runtime can agree with them"
+    )
+    assert (result.code, result.out, result.err) == (1, "", f"error: {what}: {why}\n")
+    assert "FAILED" in cli("models", "show", "large@1").out
+    assert not list(tmp_path.glob("m.*"))
 
 
 def test_validate_needs_an_onnx_file(trained: Any, tmp_path: Path) -> None:

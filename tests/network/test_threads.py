@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from cnnkit.network.execution.threads import in_threads
@@ -20,6 +21,14 @@ def busy(_: int) -> None:
 
 def test_results_are_in_order() -> None:
     assert in_threads(3, lambda n: n * n, range(50)) == [n * n for n in range(50)]
+
+
+def test_what_numpy_is_told_to_ignore_is_ignored_in_threads() -> None:
+    large = np.full(4, 3e38, np.float32)
+    with np.errstate(over="ignore"):
+        assert np.isinf(in_threads(2, lambda factor: large * np.float32(factor), [2, 3])).all()
+    with pytest.raises(RuntimeWarning, match=r"^overflow encountered in multiply$"):
+        in_threads(2, lambda factor: large * np.float32(factor), [2, 3])
 
 
 @pytest.mark.parametrize("workers", [1, 3])

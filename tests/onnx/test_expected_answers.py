@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from onnx import ModelProto, numpy_helper
 
 from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, ReLU
 from cnnkit.network import Network, Sequential
+from cnnkit.onnx import expected_answers, validate
 from cnnkit.onnx.expected_answers import ExpectedAnswers, allowed, in_dtype
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.runtimes import ReferenceEvaluator
@@ -149,8 +151,39 @@ def test_a_model_whose_own_values_are_no_numbers_never_passes(tmp_path: Path, va
     x = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
     for file in (path, export_onnx(model, tmp_path / "model.onnx")):
         report = validate_onnx(file, model, x)
-        assert not report.ok
-        assert [result.max_relative for result in report.results] == [np.inf] * len(report.results)
-        assert report.remarks()[-1] == (
-            "some answers of the model itself are not finite in float32, so no runtime can agree with them"
-        )
+        assert (report.ok, report.results, report.to_dict()["rounding"]) == (False, (), None)
+        assert report.remarks() == [
+            "the model's own answers are NaN or infinite for 5 of 5 samples, first in the values of layer dense_1 = "
+            "Dense(3), so no runtime can agree with them"
+        ]
+        assert str(report) == f"{file} FAILED (tolerance 1e-05)\n{report.problem}"
+
+
+class NeverAsked(ReferenceEvaluator):
+    def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        raise AssertionError
+
+
+def test_answers_that_overflow_are_counted_and_nothing_else_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Sequential(["Flatten()", *["Residual(ReLU())"] * 4, "Dense(3)"], (1, 2, 2))
+    x = np.zeros((9, 1, 2, 2), np.float32)
+    x[[3, 4, 8]] = 1e38
+    made: list[str] = []
+
+    def noted(model: Network, dtype: Literal["float32", "float64"]) -> Network:
+        made.append(dtype)
+        return in_dtype(model, dtype)
+
+    monkeypatch.setattr(expected_answers, "in_dtype", noted)
+    monkeypatch.setattr(validate, "block_of", lambda model: 2)
+    report = validate_proto(to_onnx(model), tmp_path, model, x, [NeverAsked()])
+    assert report.problem == (
+        "the model's own answers are NaN or infinite for 3 of 9 samples, first in the values of layer residual_2 = "
+        "Residual(ReLU()), so no runtime can agree with them"
+    )
+    assert made == ["float32", "float64"]  # the first block's answers are finite
+    made.clear()
+    validate_proto(to_onnx(model), tmp_path, model, x[3:], [NeverAsked()])
+    assert made == ["float32"]

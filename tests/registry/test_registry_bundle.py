@@ -134,6 +134,18 @@ def test_nothing_half_written_stays(
     assert read_version_file(tmp_path / "net.zip") == record.version.path.read_bytes()
 
 
+def test_members_in_files_give_the_same_bundle(registry: Registry, model: Sequential, tmp_path: Path) -> None:
+    registry.save(model, "net")
+    record, data = registry.read("net@1"), b"x" * 3_000_000
+    (tmp_path / "any.onnx").write_bytes(data)
+    write_bundle(tmp_path / "memory.zip", record, {"card.md": b"card", "model.onnx": data})
+    write_bundle(tmp_path / "files.zip", record, {"model.onnx": tmp_path / "any.onnx", "card.md": b"card"})
+    assert (tmp_path / "files.zip").read_bytes() == (tmp_path / "memory.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "files.zip") as archive:
+        assert archive.namelist() == ["model.h5", "model.onnx", "card.md"]
+        assert archive.read("model.onnx") == data
+
+
 def test_a_version_that_is_deleted_meanwhile_is_not_exported(
     registry: Registry, model: Sequential, tmp_path: Path
 ) -> None:

@@ -110,6 +110,10 @@ def test_a_verdict_is_kept(saved: Registry) -> None:
     assert str(told) == (
         f"FAILED on {TIME} with ReferenceEvaluator(), OnnxRuntime(); largest relative error unknown, label flips 3"
     )
+    asked_nothing = verdict(saved, ok=False, runtimes=(), max_relative=None)
+    assert str(asked_nothing).startswith(f"FAILED on {TIME} with no runtime; ")
+    saved.set_verdict("net@1", asked_nothing)
+    assert saved.verdict("net@1") == asked_nothing
     assert saved.verify() == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import os
 import threading
@@ -43,7 +44,11 @@ def in_threads(workers: int, function: Callable[[A], B], items: Sequence[A], *, 
             except BaseException as error:
                 failed[number] = error
 
-    threads = [threading.Thread(target=work, name="cnnkit", daemon=True) for _ in range(min(workers, len(items)))]
+    threads = [
+        # With the caller's context: in a new one, NumPy would warn of what the caller has told it to ignore.
+        threading.Thread(target=contextvars.copy_context().run, args=(work,), name="cnnkit", daemon=True)
+        for _ in range(min(workers, len(items)))
+    ]
     try:
         for thread in threads:
             thread.start()

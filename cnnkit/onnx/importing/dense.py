@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnnkit.layers import Dense
+from cnnkit.layers import Dense, Softmax
 from cnnkit.onnx.importing.convolutions import pointwise
 from cnnkit.onnx.importing.draft import UntranslatableError, Value, as_float32
 from cnnkit.onnx.importing.operators import translates
+from cnnkit.onnx.importing.patterns import TWO_CLASSES
 from cnnkit.onnx.importing.step import Step, spread
 
 
@@ -48,3 +49,10 @@ def matmul(step: Step) -> Value:
         arrays = {"weight": weight.T} | ({} if bias is None else {"bias": bias})
         return step.add(Dense(weight.shape[1], bias is not None), x, **arrays)
     return pointwise(step, step.with_channels(x, -1), weight.T, bias)
+
+
+@translates(TWO_CLASSES)
+def two_classes(step: Step) -> Value:
+    """A Softmax of 0 and the number, which is 1 - p and p for its sigmoid p."""
+    scores = step.add(Dense(2, bias=False), step.x(), weight=np.array([[0], [1]], np.float32))
+    return step.add(Softmax(), scores)

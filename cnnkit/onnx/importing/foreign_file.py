@@ -12,6 +12,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from cnnkit.errors import OnnxError
 from cnnkit.onnx.file_content import check_building
+from cnnkit.onnx.importing.classifier_ends import plain_ends
 from cnnkit.onnx.importing.external_data import DataFiles
 from cnnkit.onnx.importing.foreign_graph import Attribute, ForeignGraph, ForeignNode, ForeignValue
 from cnnkit.onnx.importing.tensors import array_of, dtype_of
@@ -46,6 +47,7 @@ def graph_of(data: bytes, path: Path, files: DataFiles | None = None) -> Foreign
     """
     check_building(path, data)
     model = parse(path, data)
+    plain_ends(path, model)
     check_flat(path, model)
     opset = _opset(model, path)
     reader = _Reader(path, files)

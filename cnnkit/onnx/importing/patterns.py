@@ -20,6 +20,7 @@ Pattern = Callable[[ForeignNode, Matching], ForeignNode | None]
 SAME_FROM = 17.0
 """log(1 + exp(x)) - x = 4e-8 here, a quarter of a unit in the last place of x in float32."""
 SHUFFLE, LAYER_NORM, AFFINE = "channel shuffle", "normalisation along an axis", "scale and offset"
+TWO_CLASSES = "probabilities of two classes"
 """What is no operator of ONNX, but a layer."""
 
 
@@ -222,6 +223,19 @@ def group_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     return instead(node, "GroupNormalization", [there.inputs[0], *names], num_groups=plain[0].size, epsilon=epsilon)
 
 
+def two_classes(node: ForeignNode, matching: Matching) -> ForeignNode | None:
+    """Scikit-learn's probabilities of two classes: 1 - p and p side by side, where p is a sigmoid of one number."""
+    if node.operator != "Concat" or len(node.inputs) != 2 or node.attributes.get("axis") not in (1, -1):
+        return None
+    sigmoid = matching.maker(node.inputs[1], "Sigmoid")
+    other = matching.maker(node.inputs[0], "Sub")
+    if sigmoid is None or other is None or not matching.is_number(other.inputs[0], 1):
+        return None
+    if other.inputs[1] != node.inputs[1] or matching.lengths(sigmoid.inputs[0]) != (1,):
+        return None
+    return instead(node, TWO_CLASSES, sigmoid.inputs)
+
+
 def shuffle(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     """Reshape, Transpose, Reshape: channels in another order, or channels that become pixels, or pixels channels."""
     turned = matching.maker(node.inputs[0], "Transpose") if node.operator == "Reshape" else None
@@ -260,6 +274,7 @@ PATTERNS: tuple[Pattern, ...] = (
     layer_norm,
     group_norm,
     shuffle,
+    two_classes,
     *TENSORFLOW,
 )
 """In this order: a later one may be made of what an earlier one wrote."""
