@@ -156,10 +156,8 @@ def bias(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     if numbers.size != units or numbers.shape[numbers.ndim - 1 - behind :] != (units, *(1,) * behind):
         return None
     (name,) = (name for name in node.inputs if name != operands[0])
-    matching.graph.constants[f"{name} of {node.name}"] = numbers.reshape(-1)
-    return ForeignNode(
-        product.operator, product.name, [*product.inputs, f"{name} of {node.name}"], node.outputs, product.attributes
-    )
+    inputs = [*product.inputs, matching.as_vector(name)]
+    return ForeignNode(product.operator, product.name, inputs, node.outputs, product.attributes)
 
 
 def scale_and_offset(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -217,8 +215,7 @@ def group_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
         shape = (channels, *(1,) * (len(lengths) - 1))
         if numbers is None or numbers.shape[-len(shape) :] != shape or numbers.size != channels:
             return None
-        names.append(f"{name} of {node.name}")
-        matching.graph.constants[names[-1]] = numbers.reshape(-1)
+        names.append(matching.as_vector(name))
     epsilon = normal.attributes.get("epsilon", 1e-5)
     return instead(node, "GroupNormalization", [there.inputs[0], *names], num_groups=plain[0].size, epsilon=epsilon)
 

@@ -355,6 +355,21 @@ def data_in_the_model_itself(model: ModelProto) -> None:
     model.graph.initializer[0].external_data[0].value = "model.onnx"
 
 
+def data_named_again_and_again(model: ModelProto) -> None:
+    """A thousand weights of 1 MiB, all of the same MiB of the file."""
+    model.doc_string = "\0" * 2**20
+    del model.graph.node[:]
+    names = ["x", *(f"v{at}" for at in range(1_000)), "y"]
+    for before, after in pairwise(names):
+        tensor = TensorProto(name=f"w_{after}", data_type=TensorProto.FLOAT, dims=[512, 512])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="model.onnx")
+        model.graph.initializer.append(tensor)
+        model.graph.node.append(_node("MatMul", [before, tensor.name], after))
+    del model.graph.input[0].type.tensor_type.shape.dim[2:]
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 512
+
+
 CHANGES: dict[str, Change] = {
     name: value
     for name, value in list(globals().items())

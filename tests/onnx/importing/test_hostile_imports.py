@@ -102,6 +102,7 @@ OUTCOMES = {
     "data_elsewhere": "tensor 'kernel' keeps its data in another file, '/etc/passwd'; expected the name of a file",
     "data_of_negative_length": "tensor 'kernel' keeps its data in another file with length '-72'; expected a number of",
     "data_in_the_model_itself": "imported: ",
+    "data_named_again_and_again": "the tensors in 'model.onnx' have 2,097,152 bytes together, and the file has",
 }
 
 
