@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from cnnkit.onnx.importing.attributes import integer
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
 from cnnkit.onnx.importing.matching import Matching, instead
 from cnnkit.onnx.importing.tensorflow_patterns import TENSORFLOW, tensordot
@@ -150,7 +151,7 @@ def bias(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     numbers, weight = operands[1], matching.constant(product.inputs[1])
     if weight is None or numbers.size < 1:
         return None
-    groups = cast(int, product.attributes.get("group", 1))
+    groups = integer(product, "group", 1)
     units = {"Conv": weight.shape[0], "ConvTranspose": weight.shape[1] * groups}.get(product.operator, weight.shape[-1])
     behind = 0 if product.operator == "MatMul" else weight.ndim - 2
     if numbers.size != units or numbers.shape[numbers.ndim - 1 - behind :] != (units, *(1,) * behind):

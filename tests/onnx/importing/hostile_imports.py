@@ -128,6 +128,16 @@ def groups_beyond_everything(model: ModelProto) -> None:
     _attribute(model, 0, "group", 2**62)
 
 
+def groups_in_a_list(model: ModelProto) -> None:
+    """Twenty thousand of them, as many times as the kernel has channels: 400 million numbers in a list."""
+    _weight(model, "wide", np.zeros((1, 20_000, 1, 1), np.float32))
+    _weight(model, "offsets", np.zeros((2, 1, 1), np.float32))
+    del model.graph.node[:]
+    model.graph.node.append(_node("Unknown", ["x"], "u"))  # of which no size is known
+    model.graph.node.append(_node("ConvTranspose", ["u", "wide"], "t", group=[1] * 20_000))
+    model.graph.node.append(_node("Add", ["t", "offsets"], "y"))
+
+
 def pads_beyond_everything(model: ModelProto) -> None:
     _attribute(model, 0, "pads", [2**62] * 4)
 
