@@ -273,6 +273,7 @@ def _compiled() -> dict[str, tuple[str, bytes]]:
         prediction_loops,
         product_loops,
         sample_norm_loops,
+        winograd_loops,
     )
     from cnnkit.network.kernels.compiled.jit import compiled
 
@@ -285,6 +286,7 @@ def _compiled() -> dict[str, tuple[str, bytes]]:
         prediction_loops,
         product_loops,
         sample_norm_loops,
+        winograd_loops,
     ):
         module_name = module.__name__.rpartition(".")[2]
         for name, arguments in ARGUMENTS[module_name].items():

@@ -9,9 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.layers.window import Axis
 from cnnkit.network.kernels.compiled.interface import DEPTH, MOST_LANES
 from cnnkit.network.kernels.compiled.machine_code import Function, functions
+from cnnkit.network.kernels.compiled.machine_winograd import MachineWinograd, MachineWinogradGradient, fits
+from cnnkit.network.kernels.correlation import Correlation
 from cnnkit.network.kernels.products import BLAS
+from cnnkit.network.kernels.weight_gradient import WeightGradient, product_gradient
+from cnnkit.network.kernels.winograd import product_correlation
 from cnnkit.types import Array, Context, Shape
 
 FEWEST = 100_000
@@ -55,6 +60,16 @@ class MachineProducts:
         panel = ctx.empty((DEPTH * 2 * MOST_LANES,))
         self._product.at(*map(_address, (left, right, made, panel)), layout.address)
         return made
+
+    def correlation(self, rows: Axis, columns: Axis, channels: int, filters: int) -> Correlation | None:
+        """As `Products.correlation`."""
+        sizes = rows, columns, channels, filters
+        return MachineWinograd(rows, columns, product_correlation(*sizes, self)) if fits(*sizes) else None
+
+    def weight_gradient(self, rows: Axis, columns: Axis, channels: int, filters: int) -> WeightGradient | None:
+        """As `Products.weight_gradient`."""
+        sizes = rows, columns, channels, filters
+        return MachineWinogradGradient(rows, columns, product_gradient(*sizes, self)) if fits(*sizes) else None
 
 
 MACHINE = MachineProducts()
