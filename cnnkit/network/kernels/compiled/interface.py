@@ -130,6 +130,7 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
             *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),  # dy, x, means, inverses, rests
             *(FLOATS, FLOATS, NUMBER, NUMBER),  # scales, offsets, slope, ceiling
             *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # pixels, channels, samples; of a part, between parts, scales
+            *(DOUBLES, DOUBLES),  # g and g * xhat of channels
             *(DOUBLES, DOUBLES, DOUBLES, DOUBLES),  # dscales, doffsets, sums, products
         ),
         "sample_gradient": (

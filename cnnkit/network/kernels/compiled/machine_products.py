@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.layers.window import Axis
+from cnnkit.network.kernels.compiled.addresses import address
 from cnnkit.network.kernels.compiled.interface import DEPTH, MOST_LANES
 from cnnkit.network.kernels.compiled.machine_code import Function, functions
 from cnnkit.network.kernels.compiled.machine_winograd import MachineWinograd, MachineWinogradGradient, fits
@@ -47,7 +48,7 @@ class MachineProducts:
             panel = (
                 ctx.empty((DEPTH * 2 * MOST_LANES,)) if layout.is_transposed else matrix
             )  # nothing is written there then
-            self._product.at(*map(_address, (matrix, stack, out, panel)), layout.address)
+            self._product.at(*map(address, (matrix, stack, out, panel)), layout.address)
 
     def summed(self, left: Array, right: Array, ctx: Context) -> Array:
         """As `Products.summed`."""
@@ -58,7 +59,7 @@ class MachineProducts:
         made = ctx.empty((batch, shifts, rows, right.shape[2]))
         made[...] = 0
         panel = ctx.empty((DEPTH * 2 * MOST_LANES,))
-        self._product.at(*map(_address, (left, right, made, panel)), layout.address)
+        self._product.at(*map(address, (left, right, made, panel)), layout.address)
         return made
 
     def correlation(self, rows: Axis, columns: Axis, channels: int, filters: int) -> Correlation | None:
@@ -89,7 +90,7 @@ class Layout:
         strides = [stride // ITEM for stride in (*(step for one in steps for step in one), *a, *b, c_row)]
         of_axes = len(steps) * len(axes)
         self._numbers = np.array([*lengths, *strides[:of_axes], *sizes, *strides[of_axes:], adds], np.intp)
-        self.address = _address(self._numbers)
+        self.address = address(self._numbers)
         self.is_transposed = b[1] != ITEM
 
 
@@ -137,8 +138,3 @@ def _layout_of_sums(
 def _step(shape: Shape, strides: Shape, axis: int) -> int:
     """Along an axis of a stack, counted from the end; none where the operand has one matrix for all of it."""
     return strides[axis] if -axis <= len(shape) and shape[axis] > 1 else 0
-
-
-def _address(view: Array) -> int:
-    address: int = view.__array_interface__["data"][0]
-    return address

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnkit.layers.window import Axis
+from cnnkit.network.kernels.compiled.addresses import address
 from cnnkit.network.kernels.compiled.interface import INNER, MOST_LANES, OUTER, PRODUCTS
 from cnnkit.network.kernels.compiled.machine_code import Function, functions
 from cnnkit.network.kernels.correlation import Correlation
@@ -25,7 +26,7 @@ FEWEST_SAMPLES = 16
 """Of a tile: they are the lanes of the processor's vectors."""
 WIDE = 2 * MOST_LANES
 """Samples in a panel, at most."""
-LEAST_CHANNELS = 16
+LEAST_CHANNELS = 8
 """Of input and output, from which on the products saved are worth the sums."""
 SUMS_BYTES = 448 << 10
 """What the sums of some columns may take: with what they are multiplied with, they stay in the core's own cache."""
@@ -98,12 +99,12 @@ class MachineWinograd:
             count = block.stop - block.start
             made = y[:count] if y is not None else out[block]  # type: ignore[index]  # one of them is there
             self._function.at(
-                *(_address(x), height, width, channels, samples),
-                *(self.rows.before - block.start, self.columns.before, _address(matrices), filters, across),
-                *(count, columns, at_once, _address(constant(0, WIDE, FLOAT)), _address(sums), _address(products)),
+                *(address(x), height, width, channels, samples),
+                *(self.rows.before - block.start, self.columns.before, address(matrices), filters, across),
+                *(count, columns, at_once, address(constant(0, WIDE, FLOAT)), address(sums), address(products)),
                 *(
-                    _address(spare),
-                    _address(made),
+                    address(spare),
+                    address(made),
                     made.strides[0] // FLOAT.itemsize,
                     made.strides[1] // FLOAT.itemsize,
                 ),
@@ -145,9 +146,9 @@ class MachineWinogradGradient:
         totals[...] = 0
         spare = ctx.empty((PRODUCTS, MOST_LANES, MOST_LANES))
         self._function.at(
-            *(_address(x), height, width, channels, samples, self.rows.before, self.columns.before),
-            *(_address(dy), filters, across, rows, columns, at_once, line, padded),
-            *map(_address, (constant(0, WIDE, FLOAT), sums, spare, of_dy, totals)),
+            *(address(x), height, width, channels, samples, self.rows.before, self.columns.before),
+            *(address(dy), filters, across, rows, columns, at_once, line, padded),
+            *map(address, (constant(0, WIDE, FLOAT), sums, spare, of_dy, totals)),
         )
         gradient = np.matmul(KERNEL.T.astype(FLOAT), totals, out=ctx.empty((3, totals.shape[1])))
         return gradient.reshape(3, across, channels, filters).transpose(3, 2, 0, 1)
@@ -167,8 +168,3 @@ def _transformed(weight: Array, ctx: Context) -> Array:
     matrices = ctx.empty((PRODUCTS, filters, across * channels))
     np.matmul(KERNEL.astype(FLOAT), rows.reshape(3, -1), out=matrices.reshape(PRODUCTS, -1))
     return matrices
-
-
-def _address(view: Array) -> int:
-    address: int = view.__array_interface__["data"][0]
-    return address
