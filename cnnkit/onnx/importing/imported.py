@@ -107,9 +107,10 @@ def network_of(
             f"it takes {graph.baked_batch:,} samples at once, which a proof would have to run; expected at most "
             f"{MOST_SAMPLES:,}: export the model for one sample, or with a free batch size"
         )
+    numbers = sum(array.size for array in graph.constants.values())  # before patterns give some a second name
     restore_layers(graph)
     find_patterns(graph, chosen)
-    draft, values = translate(graph, shape)
+    draft, values = translate(graph, shape, numbers)
     if chosen not in values:
         raise OnnxError(f"no layer gives the output {printable(chosen)[:100]!r}, a further one of its operator")
     graph.transposed_output = bool(graph.transposed_inputs) and _is_channels_last(values[chosen])

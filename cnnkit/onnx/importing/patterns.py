@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from cnnkit.onnx.importing.attributes import integer
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
 from cnnkit.onnx.importing.matching import Matching, instead
 from cnnkit.onnx.importing.tensorflow_patterns import TENSORFLOW, tensordot
@@ -150,16 +151,14 @@ def bias(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     numbers, weight = operands[1], matching.constant(product.inputs[1])
     if weight is None or numbers.size < 1:
         return None
-    groups = cast(int, product.attributes.get("group", 1))
+    groups = integer(product, "group", 1)
     units = {"Conv": weight.shape[0], "ConvTranspose": weight.shape[1] * groups}.get(product.operator, weight.shape[-1])
     behind = 0 if product.operator == "MatMul" else weight.ndim - 2
     if numbers.size != units or numbers.shape[numbers.ndim - 1 - behind :] != (units, *(1,) * behind):
         return None
     (name,) = (name for name in node.inputs if name != operands[0])
-    matching.graph.constants[f"{name} of {node.name}"] = numbers.reshape(-1)
-    return ForeignNode(
-        product.operator, product.name, [*product.inputs, f"{name} of {node.name}"], node.outputs, product.attributes
-    )
+    inputs = [*product.inputs, matching.as_vector(name)]
+    return ForeignNode(product.operator, product.name, inputs, node.outputs, product.attributes)
 
 
 def scale_and_offset(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -217,8 +216,7 @@ def group_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
         shape = (channels, *(1,) * (len(lengths) - 1))
         if numbers is None or numbers.shape[-len(shape) :] != shape or numbers.size != channels:
             return None
-        names.append(f"{name} of {node.name}")
-        matching.graph.constants[names[-1]] = numbers.reshape(-1)
+        names.append(matching.as_vector(name))
     epsilon = normal.attributes.get("epsilon", 1e-5)
     return instead(node, "GroupNormalization", [there.inputs[0], *names], num_groups=plain[0].size, epsilon=epsilon)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # it ships no types
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from cnnkit.components import Runtime
@@ -54,7 +55,10 @@ def prove(graph: ForeignGraph, output: str, model: Network, path: Path, samples:
     comes from elsewhere.
     """
     proto = _executable(graph, output, len(model.output_shape) + 1)
-    data = cast(bytes, proto.SerializeToString())
+    try:
+        data = cast(bytes, proto.SerializeToString())
+    except EncodeError:  # protobuf ends at 2 GiB
+        raise OnnxError(f"{path} cannot be imported: to run it, its constants would take 2 GiB or more") from None
     count = samples or SAMPLES
     runtimes: list[Runtime] = [OnnxRuntime()] if is_installed(OnnxRuntime) else []
     runtimes.append(ReferenceEvaluator())

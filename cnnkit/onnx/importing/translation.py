@@ -30,12 +30,13 @@ NAMED, LISTED = 3, 20
 """Nodes that are named for each thing that is missing, and such things in one message."""
 
 
-def translate(graph: ForeignGraph, input_shape: tuple[int, ...]) -> tuple[Draft, dict[str, Value]]:
+def translate(graph: ForeignGraph, input_shape: tuple[int, ...], numbers: int) -> tuple[Draft, dict[str, Value]]:
     """A draft with layers for all nodes, and the values of the file in it.
 
+    numbers: how many the file holds, and so all layers may have together.
     Raises OnnxError that lists all that cannot be written with layers, and where it is.
     """
-    draft = Draft(input_shape, sum(array.size for array in graph.constants.values()))
+    draft = Draft(input_shape, numbers)
     values = {graph.inputs[0].name: draft.input}
     coming = {name for node in graph.nodes for name in node.outputs}
     missing: dict[tuple[str, str], list[str]] = {}

@@ -91,6 +91,7 @@ def _convolution(known: Known) -> Outputs:
     shape, weight = known.shape(0), known.shape(1)
     if len(shape) < 3 or len(weight) != len(shape):
         raise _UnknownError
+    integer(known.node, "group", 1)  # of which the layer says whether it fits
     kernel = [size if isinstance(size, int) else 0 for size in weight[2:]]
     return [(shape[0], weight[0], *_windows(known.node, shape[2:], kernel))]
 

@@ -128,6 +128,16 @@ def groups_beyond_everything(model: ModelProto) -> None:
     _attribute(model, 0, "group", 2**62)
 
 
+def groups_in_a_list(model: ModelProto) -> None:
+    """Twenty thousand of them, as many times as the kernel has channels: 400 million numbers in a list."""
+    _weight(model, "wide", np.zeros((1, 20_000, 1, 1), np.float32))
+    _weight(model, "offsets", np.zeros((2, 1, 1), np.float32))
+    del model.graph.node[:]
+    model.graph.node.append(_node("Unknown", ["x"], "u"))  # of which no size is known
+    model.graph.node.append(_node("ConvTranspose", ["u", "wide"], "t", group=[1] * 20_000))
+    model.graph.node.append(_node("Add", ["t", "offsets"], "y"))
+
+
 def pads_beyond_everything(model: ModelProto) -> None:
     _attribute(model, 0, "pads", [2**62] * 4)
 
@@ -353,6 +363,21 @@ def data_in_the_model_itself(model: ModelProto) -> None:
     """The file, taken as its own weights."""
     data_elsewhere(model)
     model.graph.initializer[0].external_data[0].value = "model.onnx"
+
+
+def data_named_again_and_again(model: ModelProto) -> None:
+    """A thousand weights of 1 MiB, all of the same MiB of the file."""
+    model.doc_string = "\0" * 2**20
+    del model.graph.node[:]
+    names = ["x", *(f"v{at}" for at in range(1_000)), "y"]
+    for before, after in pairwise(names):
+        tensor = TensorProto(name=f"w_{after}", data_type=TensorProto.FLOAT, dims=[512, 512])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="model.onnx")
+        model.graph.initializer.append(tensor)
+        model.graph.node.append(_node("MatMul", [before, tensor.name], after))
+    del model.graph.input[0].type.tensor_type.shape.dim[2:]
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 512
 
 
 CHANGES: dict[str, Change] = {

@@ -56,6 +56,7 @@ OUTCOMES = {
     "negative_stride": r"node 'node_m' \(MaxPool\) has strides \[-1, -9223372036854775808\]",
     "no_groups": "groups must be a whole number, 1 or above, got 0",
     "groups_beyond_everything": "filters must be a multiple of groups, got 2 filters in 4611686018427387904 groups",
+    "groups_in_a_list": r"node 'node_t' \(ConvTranspose\): expected a whole number as attribute 'group', got ",
     "pads_beyond_everything": AXIS.format("node_c", "Conv"),
     "pads_of_gigabytes": AXIS.format("node_f", "Reshape"),
     "dilations_beyond_everything": r"node 'node_c' \(Conv\) has strides \[1, 1\], dilations \[46116860184273879",
@@ -102,6 +103,7 @@ OUTCOMES = {
     "data_elsewhere": "tensor 'kernel' keeps its data in another file, '/etc/passwd'; expected the name of a file",
     "data_of_negative_length": "tensor 'kernel' keeps its data in another file with length '-72'; expected a number of",
     "data_in_the_model_itself": "imported: ",
+    "data_named_again_and_again": "the tensors in 'model.onnx' have 2,097,152 bytes together, and the file has",
 }
 
 
