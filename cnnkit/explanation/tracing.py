@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cnnkit.components import Loss
+from cnnkit.components import Layer, Loss, Merge
 from cnnkit.errors import CheckError
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.plain_nodes import PlainNodes
@@ -83,28 +83,12 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
     log = Log() if end and not is_plain(end.layer) else None
     scored = end.inputs[0] if end and not log else model.nodes[-1].index
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-        network, exact = _Network(model, model.dtype), _Network(model, "float64", keeps_grads=False)
-        # First what takes more, as what the other finds is kept.
-        exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored, log)
+        network = _Network(model, model.dtype)
         values, losses, ways = network.there_and_back(x, loss, target, scored, log)
+        checks = _checks(model, x, loss, target, scored, log, values, ways)
         layers = []
         for node in model.nodes:
-            way, exact_way = ways[node.index], exact_ways[node.index]
-            inputs = [values[i] for i in node.inputs]
-            check = None
-            at = [exact_values[i] for i in node.inputs]
-            if way.passed and exact_way.dy is not None and not _all_finite(*at, exact_values[node.index], exact_way.dy):
-                way.remark = "There is nothing to compare: its inputs, outputs or gradients are not finite."
-            elif way.passed and (numbers := sum(value.size for value in node.layer.params.values())) > MOST_CHECKED:
-                way.remark = (
-                    f"A check of its {numbers:,} parameters would take many copies of them; layers with up to "
-                    f"{MOST_CHECKED:,} are checked."
-                )
-            elif way.passed and exact_way.dy is not None:
-                try:
-                    check = gradient_check_at(exact.layers[node.index], at, exact_way.dy)
-                except CheckError as error:
-                    way.remark = str(error)
+            way, inputs = ways[node.index], [values[i] for i in node.inputs]
             layers.append(
                 LayerTrace(
                     node,
@@ -115,11 +99,55 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
                     way.grads,
                     network.forward_ms(node, inputs),
                     network.backward_ms(node, inputs, way.dy) if way.passed and way.dy is not None else None,
-                    check,
+                    checks.get(node.index),
                     way.remark,
                 )
             )
     return Trace(values[INPUT][0], tuple(layers), scored, float(losses[0]))
+
+
+def _checks(
+    model: Network,
+    x: Array,
+    loss: Loss,
+    target: Array,
+    scored: int,
+    log: Log | None,
+    values: Mapping[int, Array],
+    ways: Mapping[int, _Way],
+) -> dict[int, GradientReport]:
+    """The gradient checks by the nodes' indices; where there is none, the node's way gets a remark.
+
+    values, ways: of the nodes in the model's own dtype. Large nodes, which are not checked, are not run in float64
+    either: their weights and the gradients of these would take four times the memory of the weights.
+    """
+    counts = {node.index: _parameters(node.layer) for node in model.nodes}
+    exact = _Network(model, "float64", keeps_grads=False)
+    large = {index: (values[index], ways[index]) for index, numbers in counts.items() if numbers > MOST_CHECKED}
+    exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored, log, large)
+    last_use = {source: node.index for node in model.nodes for source in node.inputs}
+    checks = {}
+    for node in model.nodes:
+        way, exact_way = ways[node.index], exact_ways.pop(node.index)
+        at = [exact_values[i] for i in node.inputs]
+        for source in {*node.inputs}:
+            if last_use[source] == node.index:  # a check takes many copies of what is left
+                del exact_values[source]
+        if not way.passed or exact_way.dy is None:
+            continue
+        if not _all_finite(*at, exact_values[node.index], exact_way.dy):
+            way.remark = "There is nothing to compare: its inputs, outputs or gradients are not finite."
+        elif node.index in large:
+            way.remark = (
+                f"A check of its {counts[node.index]:,} parameters would take many copies of them; layers with up to "
+                f"{MOST_CHECKED:,} are checked."
+            )
+        else:
+            try:
+                checks[node.index] = gradient_check_at(exact.layers[node.index], at, exact_way.dy)
+            except CheckError as error:
+                way.remark = str(error)
+    return checks
 
 
 @dataclass
@@ -149,27 +177,42 @@ class _Network(PlainNodes):
         if dtype != model.dtype:
             others = {id(layer): copy.copy(layer) for layer in self.layers}  # nodes that share a layer still do
             for layer in others.values():
-                cast_parameters(layer, dtype)
+                if _parameters(layer) <= MOST_CHECKED:
+                    cast_parameters(layer, dtype)
             self.layers = [others[id(layer)] for layer in self.layers]
         nodes = [replace(node, layer=layer) for layer, node in zip(self.layers, model.nodes, strict=True)]
         super().__init__(nodes, self.dtype)
 
     def there_and_back(
-        self, x: Array, loss: Loss, target: Array, scored: int, log: Log | None
+        self,
+        x: Array,
+        loss: Loss,
+        target: Array,
+        scored: int,
+        log: Log | None,
+        given: Mapping[int, tuple[Array, _Way]] | None = None,
     ) -> tuple[dict[int, Array], Array, dict[int, _Way]]:
-        """The value of each node, the loss, and what came back through each node; log: what the loss takes of it."""
+        """The value of each node, the loss, and what came back through each node; log: what the loss takes of it.
+
+        given: the value and the way of nodes that are not run.
+        """
+        given = given or {}
         factor, offset = self.model.preprocessing.affine(self.dtype, len(self.model.input_shape))
         values: dict[int, Array] = {INPUT: np.multiply(x, factor, dtype=self.dtype, casting="unsafe") + offset}
         for node in self.model.nodes:
-            values[node.index] = self.forward(node, [values[i] for i in node.inputs])[0]
+            if node.index in given:
+                values[node.index] = given[node.index][0].astype(self.dtype)
+            else:
+                values[node.index] = self.forward(node, [values[i] for i in node.inputs])[0]
         scores = values[scored].reshape(1, *self.model.output_shape)
         taken, kept = log.forward(scores, self.ctx) if log else (scores, None)
         losses, cache = loss.forward(taken, target)
         dy = loss.backward(cache, 1.0)
         dy = log.backward(dy, kept, self.ctx)[0] if log else dy
-        return values, losses, self._back(values, scored, dy.reshape(values[scored].shape))
+        back = {index: way for index, (_, way) in given.items()}
+        return values, losses, self._back(values, scored, dy.reshape(values[scored].shape), back)
 
-    def _back(self, values: Mapping[int, Array], scored: int, dy: Array) -> dict[int, _Way]:
+    def _back(self, values: Mapping[int, Array], scored: int, dy: Array, given: Mapping[int, _Way]) -> dict[int, _Way]:
         ways = {node.index: _Way() for node in self.model.nodes}
         if scored != INPUT:
             ways[scored].dy = dy
@@ -179,6 +222,9 @@ class _Network(PlainNodes):
                 way.remark = "The loss takes the values before this layer: no gradient comes back through it."
             elif way.remark or way.dy is None:
                 way.dy, way.remark = None, way.remark or "Nothing that the loss looks at depends on this layer."
+            elif node.index in given:
+                way.dxs = [dx.astype(self.dtype) for dx in given[node.index].dxs]
+                way.remark = given[node.index].remark
             else:
                 try:
                     _, cache = self.forward(node, [values[i] for i in node.inputs])
@@ -205,6 +251,10 @@ class _Network(PlainNodes):
         return _median_ms(
             lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache), self.seconds
         )
+
+
+def _parameters(layer: Layer | Merge) -> int:
+    return sum(value.size for value in layer.params.values())
 
 
 def _all_finite(*arrays: Array) -> bool:

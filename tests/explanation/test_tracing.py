@@ -196,8 +196,12 @@ def test_nodes_that_share_a_layer_share_it_in_float64_and_no_gradients_of_it_are
 def test_a_layer_of_millions_of_parameters_is_explained_but_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network("Conv2D(4, 3)", "Flatten()", "Dense(5)")
     monkeypatch.setattr(tracing, "MOST_CHECKED", 200)
+    exact = _Network(model, "float64", keeps_grads=False)
+    kinds = [{str(value.dtype) for value in layer.params.values()} for layer in exact.layers]
+    assert kinds == [{"float64"}, set(), {"float32"}]  # it is not run in float64 either
     convolution, flatten, dense = traced(model).layers
     assert convolution.check
+    assert convolution.check.ok
     assert flatten.check
     assert dense.check is None
     assert dense.grads.keys() == {"weight", "bias"}
