@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.errors import OnnxError
-from cnnkit.onnx.importing.attributes import called, integer, whole_numbers
+from cnnkit.onnx.importing.attributes import called, integer, naming, whole_numbers
 from cnnkit.onnx.importing.batch_axis import reshaped
 from cnnkit.onnx.importing.constant_arithmetic import Allowance
 from cnnkit.onnx.importing.constant_operators import OPERATORS
@@ -40,7 +40,8 @@ def fold_constants(graph: ForeignGraph) -> ForeignGraph:
     folding = _Folding(graph)
     with np.errstate(all="ignore"):  # a division by zero gives infinity, as in every runtime
         for node in graph.nodes:
-            folding.take(node)
+            with naming(node):
+                folding.take(node)
     return without_unused(folding.result())
 
 

@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from cnnkit.onnx.importing.attributes import integer
+from cnnkit.onnx.importing.attributes import integer, naming
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
 from cnnkit.onnx.importing.matching import Matching, instead
 from cnnkit.onnx.importing.tensorflow_patterns import TENSORFLOW, tensordot
@@ -29,8 +29,11 @@ def find_patterns(graph: ForeignGraph, output: str) -> None:
     """Write one operator in the place of several, wherever a pattern fits, until none does."""
     for pattern in PATTERNS:
         matching = Matching(graph)
-        found = {id(node): pattern(node, matching) for node in graph.nodes}
-        graph.nodes = [found[id(node)] or node for node in graph.nodes]
+        nodes = []
+        for node in graph.nodes:
+            with naming(node):
+                nodes.append(pattern(node, matching) or node)
+        graph.nodes = nodes
         remove_unused(graph, output)
 
 
@@ -149,7 +152,7 @@ def bias(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     if operands is None or product is None or len(product.inputs) != 2 or not matching.is_used_once(operands[0]):
         return None
     numbers, weight = operands[1], matching.constant(product.inputs[1])
-    if weight is None or numbers.size < 1:
+    if weight is None or weight.ndim < (2 if product.operator == "MatMul" else 3) or numbers.ndim < 1:
         return None
     groups = integer(product, "group", 1)
     units = {"Conv": weight.shape[0], "ConvTranspose": weight.shape[1] * groups}.get(product.operator, weight.shape[-1])

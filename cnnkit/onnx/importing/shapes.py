@@ -183,7 +183,7 @@ def split(step: Step) -> list[Value]:
 def gather(step: Step) -> Value:
     """A Slice, where the places are evenly spaced."""
     x, places = step.value(), step.constant(1)
-    if places is None:
+    if places is None or not places.size:
         raise UntranslatableError("it takes no places")
     axis = step.integer("axis", 0)
     length = x.shape[x.axis(axis)]
@@ -217,8 +217,8 @@ def pad(step: Step) -> Value:
         raise UntranslatableError(f"it pads other axes than those of images and signals, by {list(edges.values())}")
     if mode not in ("constant", "reflect", "edge"):
         raise UntranslatableError(f"it has the mode {mode!r}; Pad2D has constant, reflect and edge")
-    filling = step.constant(2) if step.has(2) else None
-    value = step.number("value", 0.0) if filling is None else float(filling.reshape(-1)[0])
+    filling = step.single(2)
+    value = step.number("value", 0.0) if filling is None else filling
     channels = next((axis for axis in still if given.axis(axis) == 0), still[-1])
     x = step.with_channels(given, channels)  # an axis that is not padded is that of the channels
     spatial = [edges[x.order.index(axis) + 1] for axis in range(1, count - 1)]

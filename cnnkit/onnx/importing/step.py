@@ -50,6 +50,15 @@ class Step:
             raise OnnxError(f"{self.node.name} ({self.node.operator}) has no input {place + 1}, which it needs")
         return as_float32(array)
 
+    def single(self, place: int) -> float | None:
+        """The only number of a constant, with no more digits than float32 has; None if the input is left out."""
+        array = self.constant(place)
+        if array is None:
+            return None
+        if array.size != 1:
+            raise UntranslatableError(f"its input {place + 1} has {array.size} numbers; a layer has one")
+        return decimal(array.item())
+
     def integers(self, place: int, attribute: str) -> list[int] | None:
         """Whole numbers that were an attribute in older operator sets, and are an input since; None if not given."""
         if attribute in self.node.attributes:

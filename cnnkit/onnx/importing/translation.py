@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from onnx import defs
 
-from cnnkit.errors import OnnxError
+from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.onnx.importing import (  # noqa: F401  # each enters its operators into the table
     activations,
     convolutions,
@@ -18,6 +18,7 @@ from cnnkit.onnx.importing import (  # noqa: F401  # each enters its operators i
     resizing,
     shapes,
 )
+from cnnkit.onnx.importing.attributes import naming
 from cnnkit.onnx.importing.draft import Draft, UntranslatableError, Value
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
 from cnnkit.onnx.importing.operators import TRANSLATIONS
@@ -72,8 +73,9 @@ def _translated(
         return ""
     step = Step(node, graph, values, draft)
     try:
-        given = TRANSLATIONS[node.operator](step)
-    except UntranslatableError as error:
+        with naming(node):
+            given = TRANSLATIONS[node.operator](step)
+    except (UntranslatableError, CnnkitError) as error:
         return str(error)
     for name, value in zip(node.outputs, given if isinstance(given, list) else [given], strict=False):
         values[name] = value

@@ -15,10 +15,11 @@ from onnx import helper
 from cnnkit import Graph, Registry, Sequential, Trainer, export_onnx, import_onnx
 from cnnkit.errors import CheckError, OnnxError
 from cnnkit.onnx.export import to_onnx
-from cnnkit.onnx.importing import imported
+from cnnkit.onnx.importing import imported, patterns
 from cnnkit.onnx.importing.ends import cut
 from cnnkit.onnx.importing.foreign_file import read_graph
 from cnnkit.onnx.importing.imported import import_file, network_of, reduced
+from cnnkit.onnx.importing.operators import TRANSLATIONS
 from cnnkit.onnx.importing.translation import translate
 from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.onnx.validate import validate_proto
@@ -188,6 +189,17 @@ def test_a_wrong_network_is_not_returned(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(imported, "translate", wrong)
     with pytest.raises(CheckError, match=r"differ by .* of the largest, and 0\.0001 is allowed"):
         import_file(path)
+
+
+def test_an_error_that_nobody_foresaw_names_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"], "here"))
+    monkeypatch.setitem(TRANSLATIONS, "Relu", lambda step: [].pop())
+    with pytest.raises(OnnxError, match=r"node 'here' \(Relu\) cannot be translated, IndexError: .*; .* please report"):
+        import_onnx(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(patterns, "PATTERNS", [lambda node, matching: 1 // 0])
+    with pytest.raises(OnnxError, match=r"\(Conv\) cannot be translated, ZeroDivisionError: .*; .* please report"):
+        import_onnx(conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"])))
 
 
 def test_several_inputs_are_refused(tmp_path: Path) -> None:
