@@ -102,6 +102,8 @@ class DataFiles:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is not a plain file")
+            if status.st_nlink > 1:  # of a file of another folder, which who packed this one may not read
+                raise OSError(errno.EPERM, "it has several names (hard links); copy it")
             if status.st_size > self._left:
                 raise OSError(
                     errno.EFBIG,

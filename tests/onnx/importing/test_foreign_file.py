@@ -142,18 +142,25 @@ def test_data_of_another_folder_are_refused(tmp_path: Path, location: str) -> No
         read_graph(path)
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "missing"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "missing"])
 def test_data_that_are_no_plain_file_are_refused(tmp_path: Path, kind: str) -> None:
     (tmp_path / "real").write_bytes(WEIGHT.tobytes())
     match kind:
         case "link":
             (tmp_path / "data").symlink_to(tmp_path / "real")
+        case "hard link":
+            (tmp_path / "data").hardlink_to(tmp_path / "real")
         case "pipe":
             os.mkfifo(tmp_path / "data")
         case "folder":
             (tmp_path / "data").mkdir()
     path = write(tmp_path / "model.onnx", elsewhere(linear(), location="data"))
-    reasons = {"link": "it is a link", "missing": "No such file or directory", "folder": "Is a directory"}
+    reasons = {
+        "link": "it is a link",
+        "hard link": "it has several names .*",
+        "missing": "No such file or directory",
+        "folder": "Is a directory",
+    }
     reason = reasons.get(kind, "it is not a plain file")
     with pytest.raises(OnnxError, match=rf"tensor 'w' keeps .* 'data', which cannot be read: {reason}; expected a pla"):
         read_graph(path)
