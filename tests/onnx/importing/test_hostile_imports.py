@@ -198,11 +198,16 @@ def test_files_without_a_change_are_imported(importer: Importer) -> None:
 
 
 def test_positive_controls_harm_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc/passwd")
     careless = Importer(tmp_path, "careless")
     reply = careless.take(hostile_imports.build(hostile_imports.no_groups))
     careless.close()
-    assert reply["foreign"][0] == "open /etc/passwd"
-    assert reply["foreign"][1].startswith("os.system")
+    opened, ended = reply["foreign"][:-1], reply["foreign"][-1]
+    assert opened[0] == "open /etc/passwd"
+    assert re.fullmatch(r"open .*/\.\./etc/passwd", opened[1])
+    assert opened[2].endswith("-beside")
+    assert opened[3:] == ["open link", "open /etc", "open passwd"]
+    assert ended.startswith("os.system")
     greedy = Importer(tmp_path, "greedy")
     assert greedy.take(hostile_imports.build(hostile_imports.no_groups))["memory"] > MEMORY
     greedy.close()
