@@ -68,6 +68,8 @@ class _Folding:
         }
         self._types: dict[str, Dtype] = {}
         """Of those arrays, the types in which the file has them: TensorFlow counts in int32."""
+        self._taken = {name for node in graph.nodes for name in node.inputs} | {value.name for value in graph.outputs}
+        """Values that something needs."""
         self._same: dict[str, str] = {}
         """Values that are others: the outputs of Identity."""
         self._nodes: list[ForeignNode] = []
@@ -162,11 +164,8 @@ class _Folding:
 
     def _check_dropout(self, node: ForeignNode) -> None:
         """Raise OnnxError for a Dropout that drops numbers in a prediction, or that tells which it would drop."""
-        if len(node.outputs) > 1 and node.outputs[1]:
-            mask = node.outputs[1]
-            used = any(mask in one.inputs for one in self._graph.nodes)
-            if used or mask in {value.name for value in self._graph.outputs}:
-                raise OnnxError(f"{called(node)} gives a mask that is used; expected none in a prediction")
+        if any(mask in self._taken for mask in node.outputs[1:2] if mask):
+            raise OnnxError(f"{called(node)} gives a mask that is used; expected none in a prediction")
         if len(node.inputs) > 2 and node.inputs[2]:
             training = self._values.get(node.inputs[2])
             if training is None or bool(training.any()):

@@ -233,6 +233,53 @@ def millions_of_nodes(model: ModelProto) -> None:
     model.MergeFromString(b"\x3a" + _varint(len(empty)) + empty)
 
 
+def outputs_without_end(model: ModelProto) -> None:
+    names = [f"o{at}" for at in range(60_000)]
+    _give(model, "Split", ["x"])
+    model.graph.node[0].output[:] = names
+    del model.graph.output[:]
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+
+
+def circle_without_end(model: ModelProto) -> None:
+    for at in range(60_000):
+        model.graph.node.append(_node("Relu", [f"v{(at or 60_000) - 1}"], f"v{at}"))
+
+
+def dropouts_without_end(model: ModelProto) -> None:
+    """Each with a mask that something could need."""
+    names = ["x", *(f"d{at}" for at in range(30_000)), "y"]
+    del model.graph.node[:]
+    for before, after in pairwise(names):
+        model.graph.node.append(_node("Dropout", [before], after))
+        model.graph.node[-1].output.append(f"mask_{after}")
+
+
+def attributes_to_the_limit_of_fields(model: ModelProto) -> None:
+    node = model.graph.node[0]
+    node.attribute.extend(AttributeProto(name=f"a{at}", type=AttributeProto.INT, i=1) for at in range(240_000))
+
+
+def nodes_to_the_limit_of_fields(model: ModelProto) -> None:
+    """As many as there can be with a name, an input and an output, each of which hangs on the one before it."""
+    names = ["x", *(f"{at:x}" for at in range(190_000)), "y"]
+    del model.graph.node[:]
+    model.graph.node.extend(
+        NodeProto(op_type="Neg", name=after, input=[before], output=[after]) for before, after in pairwise(names)
+    )
+
+
+def nodes_to_their_own_limit(model: ModelProto) -> None:
+    nodes_to_the_limit_of_fields(model)
+    del model.graph.node[:-100_000]
+    model.graph.node[0].input[0] = "x"
+
+
+def weights_to_the_limit_of_fields(model: ModelProto) -> None:
+    for at in range(240_000):
+        model.graph.initializer.append(TensorProto(name=f"w{at}", data_type=TensorProto.FLOAT, dims=[0]))
+
+
 def axes_beyond_everything(model: ModelProto) -> None:
     _give(model, "ReduceMean", ["x"], axes=[2**62, -(2**62)])
 
