@@ -77,6 +77,7 @@ def import_file(
         "output": printable(chosen)[:MOST_PRODUCER],
         "channels_last": bool(graph.transposed_inputs),
     }
+    model.origin = origin
     return Imported(model, origin, proof)
 
 
