@@ -220,3 +220,12 @@ def test_a_network_of_cnnkit_has_no_file_to_record(tmp_path: Path) -> None:
     network = Graph({"flat": "Flatten()", "scores": "Dense(2)"}, (1, 2, 2))
     version = Registry(tmp_path).save(network, "mine", settings={"workers": 1})
     assert Registry(tmp_path).read(version.ref).manifest.settings == {"workers": 1}
+
+
+def test_free_sizes_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    proto = model([node("Relu", ["x"], ["y"])], {"x": ["n", 3, "height", "width"]}, ["y"])
+    message = (
+        r"x has the shape \(N, 3, height, width\).*fix them by `python -m onnxruntime\.tools\.make_dynamic_shape_fixed"
+    )
+    with pytest.raises(OnnxError, match=message):
+        import_onnx(write(tmp_path / "a.onnx", proto))
