@@ -14,7 +14,7 @@ from cnnkit.onnx.available_runtimes import ALL, chosen_runtimes
 from cnnkit.onnx.description import GOLDEN
 from cnnkit.onnx.difference import distance
 from cnnkit.onnx.executable_model import Program, outputs_of
-from cnnkit.onnx.file_content import declared_batch, metadata_entry
+from cnnkit.onnx.file_content import declaration_of, metadata_entry
 from cnnkit.onnx.golden_pair import MAX_TEXT, GoldenPair, read_golden_pair
 from cnnkit.onnx.isolated import WEIGHTS, IsolatedProgram, Limits
 from cnnkit.onnx.load import OPERATORS, read_file
@@ -51,7 +51,7 @@ def selftest(path: str | os.PathLike[str], runtimes: Sequence[Runtime | str] | N
     path = Path(path)
     chosen = chosen_runtimes([ALL] if runtimes is None else runtimes)
     data = read_file(path)
-    pair, batch = _golden_pair(data, path), declared_batch(data)
+    pair, batch = _golden_pair(data, path), declaration_of(data, path).batch
     if (needed := pair.input.nbytes * (batch or 1)) > MAX_INPUT_BYTES:
         raise OnnxError(
             f"{path} takes batches of {batch:,} samples, {needed:,} bytes; expected {MAX_INPUT_BYTES:,} at most"

@@ -18,7 +18,7 @@ from cnnkit.onnx.available_runtimes import ALL, Available, chosen_runtimes
 from cnnkit.onnx.description import labels_json
 from cnnkit.onnx.executable_model import Program, TrustedProgram, block_of, check_batch
 from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, ExpectedAnswers, NotFiniteError
-from cnnkit.onnx.file_content import declared_batch, digest, exports
+from cnnkit.onnx.file_content import Declaration, declaration_of, digest, exports
 from cnnkit.onnx.inputs import as_input, random_inputs
 from cnnkit.onnx.isolated import IsolatedProgram, limits_for
 from cnnkit.onnx.load import OPERATORS, Signature, read_file
@@ -94,15 +94,15 @@ def validate_onnx(
     path = Path(path)
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
     data = read_file(path)
-    batch = declared_batch(data)
-    check_batch(batch, model)
-    trusted, own = _own_export(data, model)
+    declared = declaration_of(data, path)
+    check_batch(declared.batch, model)
+    trusted, own = _own_export(data, declared, model)
     if trusted is not None:
         del data  # what runtimes take beside it may be several times as much
         with trusted:
             return _report(trusted, path, model, inputs, chosen, tolerance, latency=latency)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
-    limits = limits_for(model, len(inputs), batch, own)
+    limits = limits_for(model, len(inputs), declared.batch, own)
     with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
         return replace(_report(program, path, model, inputs, chosen, tolerance, latency=latency), exported=False)
 
@@ -138,11 +138,11 @@ def validate_program(
     return report
 
 
-def _own_export(data: bytes, model: Network) -> tuple[TrustedProgram | None, list[ModelProto]]:
+def _own_export(data: bytes, declared: Declaration, model: Network) -> tuple[TrustedProgram | None, list[ModelProto]]:
     """The export of the model that a file holds the same as, if it does; and those that it does not."""
     content = digest(data)
     others: list[ModelProto] = []
-    for proto in exports(data, model):
+    for proto in exports(declared, model):
         if digest(proto.SerializeToString(deterministic=True)) == content:
             return TrustedProgram(proto), others
         others.append(proto)
