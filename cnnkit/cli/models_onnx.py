@@ -12,8 +12,6 @@ from cnnkit.waiting_line import waiting
 if TYPE_CHECKING:
     from cnnkit.registry import Registry
 
-SETTING = "imported"
-"""What the settings of a version hold of the file that it was made of."""
 MOST_LABEL_BYTES = 2**20
 
 
@@ -43,11 +41,17 @@ def register_onnx(
     names = None if labels is None else _labels(labels)
     with waiting("importing the file"):
         imported = import_file(file, labels=names, output=output)
-    version = store.save(imported.model, name, settings={SETTING: imported.origin})
+    version = store.save(imported.model, name)
     about = {"ref": version.ref, "path": str(version.path), "digest": version.digest}
     if as_json:
         say_json(
-            {**about, "file": str(file), "new": True, SETTING: imported.origin, "difference": imported.proof.difference}
+            {
+                **about,
+                "file": str(file),
+                "new": True,
+                "imported": imported.origin,
+                "difference": imported.proof.difference,
+            }
         )
         return
     model = imported.model
@@ -64,7 +68,9 @@ def register_onnx(
 
 def origin_of(settings: dict[str, Any]) -> dict[str, object]:
     """The file that a version was made of, as rows; a file of a version may say anything there."""
-    origin = settings.get(SETTING)
+    from cnnkit.registry.format.contents import IMPORTED
+
+    origin = settings.get(IMPORTED)
     if not isinstance(origin, dict):
         return {}
     told = [f"{key} {origin[key]}" for key in ("producer", "opset", "digest") if isinstance(origin.get(key), str | int)]

@@ -68,6 +68,7 @@ def validate(
     from cnnkit.onnx.validate import validate_onnx
     from cnnkit.plotting.saving import check_target
     from cnnkit.registry import Registry
+    from cnnkit.registry.bundle import provenance
     from cnnkit.registry.trust import trusted
 
     check_order(ref, [file], f"cnnkit validate {ref} {file}")
@@ -80,7 +81,7 @@ def validate(
     record = store.read(ref)
     model = record.model()
     x, inputs = inputs_for(model, dataset, record.manifest, data_dir, may_choose, samples)
-    report = validate_onnx(file, model, x, runtimes or None, latency=True)
+    report = validate_onnx(file, model, x, runtimes or None, latency=True, metadata=provenance(record))
     written = [] if reproducer is None else report.write_reproducers(reproducer)
     if picture is not None and report.results:
         draw_report(report, record.version.ref, picture)

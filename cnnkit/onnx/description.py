@@ -16,19 +16,20 @@ GOLDEN = "golden"
 """Key of the golden pair, which `golden_pair` writes."""
 
 
-def labels_json(model: Network) -> str:
-    """The labels as the metadata holds them."""
-    return json.dumps(model.labels, ensure_ascii=False)
+def determined(model: Network) -> dict[str, str]:
+    """The entries of the metadata that the model alone determines."""
+    return {
+        "labels": json.dumps(model.labels, ensure_ascii=False),
+        "preprocessing": json.dumps(dataclasses.asdict(model.preprocessing)),
+        "input": _input_json(model),
+    }
 
 
 def metadata(model: Network, version: str, extra: Mapping[str, str]) -> dict[str, str]:
     """All entries; extra: those that the caller adds. Raises ConfigError for some that are no text, or the model's."""
-    own = {
-        "labels": labels_json(model),
-        "preprocessing": json.dumps(dataclasses.asdict(model.preprocessing)),
-        "cnnkit_version": version,
-        "input": _input_json(model),
-    }
+    entries = determined(model)
+    described = entries.pop("input")
+    own = {**entries, "cnnkit_version": version, "input": described}
     for key, value in extra.items():
         if key in own or key == GOLDEN or not isinstance(value, str):
             raise ConfigError(

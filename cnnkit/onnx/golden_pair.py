@@ -22,6 +22,7 @@ from onnx import ModelProto
 from cnnkit.errors import OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx.description import GOLDEN
+from cnnkit.onnx.difference import distance
 from cnnkit.onnx.expected_answers import MOST_ROUNDING, allowed, in_dtype
 from cnnkit.onnx.load import signature_of
 from cnnkit.onnx.outputs import LABEL, PROBABILITIES, compared_outputs, given_by, possible_outputs
@@ -49,6 +50,15 @@ class GoldenPair:
     """Largest |answer - output| that passes, relative to the largest |output|."""
     about: str
     """Where the sample comes from."""
+
+    def relative(self, name: str, given: Array) -> float:
+        """max|given - output| / max|output|, infinite where one of them is NaN; of one shape."""
+        expected = self.outputs[name]
+        return float(distance(given, expected).max() / (np.abs(expected).max() or 1.0))
+
+    def agrees(self, name: str, given: Array) -> bool:
+        """Whether these numbers are as close to an output as they have to be."""
+        return self.relative(name, given) <= self.tolerance
 
     def to_json(self) -> str:
         """The text of the metadata."""

@@ -157,9 +157,10 @@ class IsolatedProgram:
         reply, _ = self._ask(f"{self._path} cannot be checked", facts, before=folders, after=self._data)
         sizes = reply["sizes"]
         declared = None if sizes is None else tuple(sizes)
-        return Signature(
-            reply["opset"], reply["dtype"], declared, reply["outputs"], reply["labels"], reply["precision"]
-        )
+        signature = Signature(reply["opset"], reply["dtype"], declared, reply["outputs"], reply["precision"])
+        if (batch := signature.batch) not in (None, self._limits.shape[0]):  # that is what memory was granted for
+            raise OnnxError(f"{self._path} says in an unusual way that it takes batches of {batch:,} samples")
+        return signature
 
     def _ask(
         self,

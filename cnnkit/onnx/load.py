@@ -39,8 +39,6 @@ class Signature:
     """Its axes, a free one being "N"; None if they are not declared."""
     outputs: dict[str, str] = field(default_factory=dict)
     """The outputs, with NumPy's names of their types."""
-    labels: str | None = None
-    """What the metadata says of them."""
     precision: str = "float32"
     """"int8" or "float16" if the file has numbers in that, whatever its metadata says."""
 
@@ -89,13 +87,12 @@ def signature_of(model: ModelProto) -> Signature:
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     kind = next((value.type.tensor_type for value in model.graph.input if value.name == "input"), None)
     outputs = {value.name: _dtype(value.type.tensor_type.elem_type) for value in model.graph.output}
-    labels = next((entry.value for entry in model.metadata_props if entry.key == "labels"), None)
     precision = _precision(model)
     if kind is None:
-        return Signature(opset, "", None, outputs, labels, precision)
+        return Signature(opset, "", None, outputs, precision)
     sizes = tuple(n.dim_value if n.HasField("dim_value") else "N" for n in kind.shape.dim)
     declared = sizes if kind.HasField("shape") else None
-    return Signature(opset, _dtype(kind.elem_type), declared, outputs, labels, precision)
+    return Signature(opset, _dtype(kind.elem_type), declared, outputs, precision)
 
 
 def _precision(model: ModelProto) -> str:

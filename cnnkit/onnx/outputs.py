@@ -15,6 +15,7 @@ from cnnkit.onnx.graph_builder import GraphBuilder
 from cnnkit.types import Array, Shape
 
 LOGITS, PROBABILITIES, SCORES, VALUES, LABEL = "logits", "probabilities", "scores", "values", "label"
+NAMES = frozenset({LOGITS, PROBABILITIES, SCORES, VALUES, LABEL})
 BOUNDED, BEFORE_LABEL = "bounded", "before_label"
 """What a file calls values on the way to an output."""
 

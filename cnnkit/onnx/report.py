@@ -127,7 +127,7 @@ class ValidationReport:
     problem: str = ""
     """What is wrong with the file, or its model, whatever the runtimes say; some of them do not mind."""
     exported: bool = True
-    """Whether the file holds what exporting the model gives, its metadata left aside."""
+    """Whether the file holds what exporting the model gives, and metadata that do not contradict it."""
     precision: str = "float32"
     """The least precise numbers in the file: "float32", "float16" or "int8"."""
 
@@ -136,6 +136,12 @@ class ValidationReport:
         """Whether the file is right: as many runtimes give the model's answers as give others, or more."""
         agree = sum(result.ok for result in self.results)
         return not self.problem and agree > 0 and 2 * agree >= sum(result.answered for result in self.results)
+
+    def contradicted(self, problem: str) -> ValidationReport:
+        """The report on a file whose metadata contradict the model; itself for one without such a problem."""
+        if not problem:
+            return self
+        return replace(self, exported=False, problem="; ".join(filter(None, [self.problem, problem])))
 
     def decisive(self) -> tuple[RuntimeResult, ...]:
         """The results that the verdict rests on: of the runtimes that agree if it is a pass, else of all."""

@@ -6,15 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cnnkit.components import Runtime
 from cnnkit.errors import OnnxError
 from cnnkit.onnx.available_runtimes import ALL, chosen_runtimes
 from cnnkit.onnx.description import GOLDEN
 from cnnkit.onnx.difference import distance
 from cnnkit.onnx.executable_model import Program, outputs_of
-from cnnkit.onnx.file_content import declared_batch, metadata_entry
+from cnnkit.onnx.file_content import declaration_of, metadata_entry
 from cnnkit.onnx.golden_pair import MAX_TEXT, GoldenPair, read_golden_pair
 from cnnkit.onnx.isolated import WEIGHTS, IsolatedProgram, Limits
 from cnnkit.onnx.load import OPERATORS, read_file
@@ -51,7 +49,7 @@ def selftest(path: str | os.PathLike[str], runtimes: Sequence[Runtime | str] | N
     path = Path(path)
     chosen = chosen_runtimes([ALL] if runtimes is None else runtimes)
     data = read_file(path)
-    pair, batch = _golden_pair(data, path), declared_batch(data)
+    pair, batch = _golden_pair(data, path), declaration_of(data, path).batch
     if (needed := pair.input.nbytes * (batch or 1)) > MAX_INPUT_BYTES:
         raise OnnxError(
             f"{path} takes batches of {batch:,} samples, {needed:,} bytes; expected {MAX_INPUT_BYTES:,} at most"
@@ -90,17 +88,16 @@ def _compare(runtime: Runtime, program: Program, pair: GoldenPair) -> RuntimeRes
             _check_output(runtime, name, given.get(name), expected)
     except OnnxError as error:
         return RuntimeResult(repr(runtime), 1, ok=False, version=version, error=str(error))
-    numbers = {name: expected for name, expected in pair.outputs.items() if name != LABEL}
-    apart = {name: float(distance(given[name], expected).max()) for name, expected in numbers.items()}
-    scales = {name: float(np.abs(expected).max()) or 1.0 for name, expected in numbers.items()}
-    relative = max((apart[name] / scales[name] for name in numbers), default=0.0)
+    numbers = [name for name in pair.outputs if name != LABEL]
+    absolute = max((float(distance(given[name], pair.outputs[name]).max()) for name in numbers), default=0.0)
+    relative = max((pair.relative(name, given[name]) for name in numbers), default=0.0)
     flipped = LABEL in pair.outputs and bool((given[LABEL] != pair.outputs[LABEL]).any())
     return RuntimeResult(
         repr(runtime),
         1,
         ok=relative <= pair.tolerance and not flipped,
         version=version,
-        max_absolute=max(apart.values(), default=0.0),
+        max_absolute=absolute,
         max_relative=relative,
         budget=relative / pair.tolerance,
         worst_sample=0,

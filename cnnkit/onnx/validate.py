@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from cnnkit.components import Runtime
 from cnnkit.components.checks import positive
 from cnnkit.network import Network
 from cnnkit.onnx.available_runtimes import ALL, Available, chosen_runtimes
-from cnnkit.onnx.description import labels_json
 from cnnkit.onnx.executable_model import Program, TrustedProgram, block_of, check_batch
 from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, ExpectedAnswers, NotFiniteError
-from cnnkit.onnx.file_content import declared_batch, digest, exports
+from cnnkit.onnx.file_content import Declaration, declaration_of, digest, exports
+from cnnkit.onnx.file_metadata import metadata_problem
 from cnnkit.onnx.inputs import as_input, random_inputs
 from cnnkit.onnx.isolated import IsolatedProgram, limits_for
 from cnnkit.onnx.load import OPERATORS, Signature, read_file
@@ -38,6 +38,7 @@ def validate_onnx(
     *,
     tolerance: float = 1e-5,
     latency: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> ValidationReport:
     """Run the file on several runtimes and compare its outputs with the model's, sample by sample.
 
@@ -69,20 +70,22 @@ def validate_onnx(
     Compared are those outputs that the file has. Of `probabilities` without logits the differences are as of logits
     above; a `label` must be the model's unless that is a tie.
 
-    The file passes if at least as many runtimes agree as give other answers, and what it declares of its input, outputs
-    and labels fits the model; a runtime that gives other answers is then itself at fault, and the report names it. One
-    that cannot run the file says why, and counts for neither.
+    The file passes if at least as many runtimes agree as give other answers, and what it declares of its input and
+    outputs fits the model, as does what its metadata say of labels, preprocessing and input, and the golden pair, whose
+    answers must be the model's. A runtime that gives other answers is then itself at fault, and the report names it.
+    One that cannot run the file says why, and counts for neither.
 
     x: (N, *input_shape), N >= 1, in the dataset's dtype and units, such as its test samples; if None, 64 random ones.
     They are taken block by block, and memory does not grow with N. A file that takes float32 is given them in that.
     runtimes: runtimes or their expressions; "all", or None for the list, means all that are installed, also those of
     plugins.
     latency: whether to measure how long a run takes, which is no part of the verdict.
+    metadata: what the file must say under further keys if it has them, such as the `reference` to a version.
 
-    A file that holds anything else than what exporting the model gives, whatever its metadata say, is foreign: it is
+    A file that holds anything else than what exporting the model gives, its metadata left aside, is foreign: it is
     checked and executed in a separate process, with limits of time and memory, and only if all its operators are
     among those that layers are exported with, and its shapes show that it takes no more than such a file may. The
-    report's `exported` is then False.
+    report's `exported` is then False, as it is where metadata contradict the model.
 
     No runtime is asked, and the report has no results, where the model's own answers in float32 are not finite: its
     `problem` says for how many samples, and since which layer.
@@ -94,17 +97,20 @@ def validate_onnx(
     path = Path(path)
     inputs, chosen = _arguments(model, x, runtimes, tolerance)
     data = read_file(path)
-    batch = declared_batch(data)
-    check_batch(batch, model)
-    trusted, own = _own_export(data, model)
+    declared = declaration_of(data, path)
+    check_batch(declared.batch, model)
+    contradiction = metadata_problem(data, path, model, metadata)
+    trusted, own = _own_export(data, declared, model)
     if trusted is not None:
         del data  # what runtimes take beside it may be several times as much
         with trusted:
-            return _report(trusted, path, model, inputs, chosen, tolerance, latency=latency)
+            report = _report(trusted, path, model, inputs, chosen, tolerance, latency=latency)
+        return report.contradicted(contradiction)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
-    limits = limits_for(model, len(inputs), batch, own)
+    limits = limits_for(model, len(inputs), declared.batch, own)
     with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
-        return replace(_report(program, path, model, inputs, chosen, tolerance, latency=latency), exported=False)
+        report = _report(program, path, model, inputs, chosen, tolerance, latency=latency)
+    return replace(report, exported=False).contradicted(contradiction)
 
 
 def validate_proto(
@@ -138,11 +144,11 @@ def validate_program(
     return report
 
 
-def _own_export(data: bytes, model: Network) -> tuple[TrustedProgram | None, list[ModelProto]]:
+def _own_export(data: bytes, declared: Declaration, model: Network) -> tuple[TrustedProgram | None, list[ModelProto]]:
     """The export of the model that a file holds the same as, if it does; and those that it does not."""
     content = digest(data)
     others: list[ModelProto] = []
-    for proto in exports(data, model):
+    for proto in exports(declared, model):
         if digest(proto.SerializeToString(deterministic=True)) == content:
             return TrustedProgram(proto), others
         others.append(proto)
@@ -198,8 +204,6 @@ def _problem(signature: Signature, model: Network, names: Sequence[str]) -> str:
 
     The reference evaluator ignores it, other runtimes refuse what differs, or pass it on.
     """
-    if signature.labels is not None and signature.labels != labels_json(model):
-        return f"the file names the labels {signature.labels:.100}, the model has {labels_json(model):.100}"
     for name in names:
         expected = "int64" if name == LABEL else "float32"
         if (given := signature.outputs.get(name, expected)) != expected:

@@ -95,3 +95,18 @@ def test_a_reproducer_is_written_where_answers_differ(exported: Any, tmp_path: P
     refused = exported("validate", "model.onnx", "tiny@1", "--reproducer", "file")
     assert (refused.code, refused.out) == (2, "")
     assert "cannot make the folder file for reproducers" in refused.err
+
+
+@pytest.mark.parametrize(("key", "value"), [("labels", '["9", "8"]'), ("reference", "other@7"), ("digest", "0" * 64)])
+def test_a_file_that_contradicts_its_version_fails_and_no_verdict_is_stored(
+    exported: Any, tmp_path: Path, key: str, value: str
+) -> None:
+    proto = onnx.load(tmp_path / "model.onnx")
+    (entry,) = (entry for entry in proto.metadata_props if entry.key == key)
+    entry.value = value
+    onnx.save(proto, tmp_path / "model.onnx")
+    result = exported("validate", "model.onnx", "tiny@1")
+    assert result.code == 1
+    assert f"the file says {key} = {value}, expected " in result.out
+    assert "the verdict is not stored" in result.err
+    assert "validated" not in exported("models", "show", "tiny@1").out.replace("not validated", "")

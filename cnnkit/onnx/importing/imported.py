@@ -77,6 +77,7 @@ def import_file(
         "output": printable(chosen)[:MOST_PRODUCER],
         "channels_last": bool(graph.transposed_inputs),
     }
+    model.origin = origin
     return Imported(model, origin, proof)
 
 
@@ -160,7 +161,8 @@ def _input_shape(entrance: ForeignValue) -> Shape:
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise OnnxError(
             f"its input {printable(entrance.name)[:100]} has the shape {_sizes(entrance)}, and a network "
-            "takes samples of one fixed shape behind the batch axis: export the file with fixed sizes"
+            "takes samples of one fixed shape behind the batch axis: export the file with fixed sizes, or fix them by "
+            "`python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name NAME --input_shape 1,3,224,224 IN OUT`"
         )
     return tuple(int(size) for size in sizes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -204,7 +205,9 @@ def test_an_error_that_nobody_foresaw_names_the_operator(tmp_path: Path, monkeyp
 
 def test_several_inputs_are_refused(tmp_path: Path) -> None:
     nodes = [node("Add", ["a", "b"], ["y"])]
-    with pytest.raises(OnnxError, match=r"it takes 2 inputs \(a of shape \(N, 3\), b of .*\), and a network takes one"):
+    with pytest.raises(
+        OnnxError, match=r"it takes 2 inputs \(a of shape \(N, 3\), b of shape \(N, 3\)\), and a network takes one"
+    ):
         import_onnx(write(tmp_path / "a.onnx", model(nodes, {"a": ["n", 3], "b": ["n", 3]}, ["y"])))
 
 
@@ -215,3 +218,26 @@ def test_the_proof_says_how_it_was_made(tmp_path: Path) -> None:
     assert found.origin["digest"].startswith("sha256:")
     assert found.origin["opset"] == 17
     assert "random inputs by" in str(found.proof)
+
+
+def test_a_version_records_the_file_that_its_network_was_made_of(tmp_path: Path) -> None:
+    path = conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"]))
+    version = Registry(tmp_path / "registry").save(import_onnx(path), "mine")
+    origin = Registry(tmp_path / "registry").read(version.ref).manifest.settings["imported"]
+    assert origin == import_file(path).origin
+    assert origin["digest"] == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def test_a_network_of_cnnkit_has_no_file_to_record(tmp_path: Path) -> None:
+    network = Graph({"flat": "Flatten()", "scores": "Dense(2)"}, (1, 2, 2))
+    version = Registry(tmp_path).save(network, "mine", settings={"workers": 1})
+    assert Registry(tmp_path).read(version.ref).manifest.settings == {"workers": 1}
+
+
+def test_free_sizes_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    proto = model([node("Relu", ["x"], ["y"])], {"x": ["n", 3, "height", "width"]}, ["y"])
+    message = (
+        r"x has the shape \(N, 3, height, width\).*fix them by `python -m onnxruntime\.tools\.make_dynamic_shape_fixed"
+    )
+    with pytest.raises(OnnxError, match=message):
+        import_onnx(write(tmp_path / "a.onnx", proto))
