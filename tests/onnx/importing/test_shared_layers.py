@@ -1,0 +1,53 @@
+"""Which nodes of a file become one layer: those of one weight, and no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from foreign_models import model, node, write  # type: ignore[import-not-found]  # beside this file
+from onnx.reference import ReferenceEvaluator
+
+from cnnkit import Graph, import_onnx
+from cnnkit.types import Array
+
+RNG = np.random.default_rng
+SQUARE = RNG(0).normal(size=(5, 5)).astype("f4")
+CHANNELS = RNG(1).normal(size=(3, 1, 1)).astype("f4")
+
+
+def imported(path: Path, nodes: list[Any], shape: tuple[int, ...], **weights: Array) -> Graph:
+    """The network of a file, which gives the answers of the reference evaluator."""
+    proto = model(nodes, {"x": ["N", *shape]}, ["y"], weights)
+    network = import_onnx(write(path, proto))
+    x = 30 * RNG(2).normal(size=(4, *shape)).astype("f4")
+    (expected,) = ReferenceEvaluator(proto).run(None, {"x": x})
+    np.testing.assert_allclose(network.outputs(x), expected, 1e-4, 1e-4)
+    return network
+
+
+def numbers_of(network: Graph) -> int:
+    return sum(array.size for array in network.state().values())
+
+
+@pytest.mark.parametrize(
+    "operators", [("Sub", "Add"), ("Mul", "Add"), ("Div", "Mul")], ids=["mean", "factor and offset", "deviation"]
+)
+def test_a_constant_that_is_used_in_two_ways_is_two_layers(operators: tuple[str, str], tmp_path: Path) -> None:
+    first, second = operators
+    nodes = [node(first, ["x", "c"], ["a"]), node("Relu", ["a"], ["b"]), node(second, ["b", "c"], ["y"])]
+    assert len({id(layer) for layer in imported(tmp_path / "a.onnx", nodes, (3, 6, 6), c=CHANNELS).layers}) == 3
+
+
+@pytest.mark.parametrize("other", [{"transB": 0}, {"transB": 1, "alpha": 2.0}], ids=["transposed", "twice as large"])
+def test_a_matrix_that_is_used_in_two_ways_is_two_layers(other: dict[str, Any], tmp_path: Path) -> None:
+    nodes = [node("Gemm", ["x", "w"], ["a"], transB=1), node("Relu", ["a"], ["b"]),
+             node("Gemm", ["b", "w"], ["y"], **other)]  # fmt: skip
+    assert numbers_of(imported(tmp_path / "a.onnx", nodes, (5,), w=SQUARE)) == 50
+
+
+def test_a_matrix_that_is_used_twice_is_one_layer(tmp_path: Path) -> None:
+    nodes = [node("Gemm", ["x", "w"], ["a"]), node("Relu", ["a"], ["b"]), node("Gemm", ["b", "w"], ["y"])]
+    assert numbers_of(imported(tmp_path / "a.onnx", nodes, (5,), w=SQUARE)) == 25
