@@ -67,8 +67,7 @@ def _mode(step: Step, factors: list[int]) -> str:
     if mode == "nearest":
         near = rounding in ("round_prefer_floor", "round_prefer_ceil")
         halves = rounding == "round_prefer_floor" and max(factors) <= 2
-        first = place == "asymmetric" and (rounding == "floor" or halves)
-        if (centred and near) or first or (place == "tf_half_pixel_for_nn" and rounding == "floor"):
+        if (centred and near) or (place in ("asymmetric", "tf_half_pixel_for_nn") and (rounding == "floor" or halves)):
             return "nearest"
     elif mode in ("linear", "bilinear") and centred:
         return "bilinear"
