@@ -1,4 +1,4 @@
-"""The types of a file's values: layers compute in float32, which says the same as whole numbers only while they move."""
+"""The types of a file's values: layers compute in float32, which equals whole numbers only while these move."""
 
 from __future__ import annotations
 
