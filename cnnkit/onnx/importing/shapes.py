@@ -18,7 +18,7 @@ from cnnkit.types import Shape
 
 @translates("Identity", "Cast")
 def unchanged(step: Step) -> Value:
-    """The value itself: a network computes in float32 throughout."""
+    """The value itself; `type_of_outputs` refuses a Cast that changes numbers."""
     return step.value()
 
 

@@ -21,6 +21,7 @@ from cnnkit.onnx.importing import (  # noqa: F401  # each enters its operators i
 from cnnkit.onnx.importing.attributes import naming
 from cnnkit.onnx.importing.draft import Draft, UntranslatableError, Value
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
+from cnnkit.onnx.importing.number_types import FLOAT, type_of_outputs
 from cnnkit.onnx.importing.operators import TRANSLATIONS
 from cnnkit.onnx.importing.step import Step
 from cnnkit.printable_text import printable
@@ -39,10 +40,11 @@ def translate(graph: ForeignGraph, input_shape: tuple[int, ...], numbers: int) -
     """
     draft = Draft(input_shape, numbers)
     values = {graph.inputs[0].name: draft.input}
+    types = {value.name: value.dtype for value in graph.inputs if value.dtype != FLOAT}
     coming = {name for node in graph.nodes for name in node.outputs}
     missing: dict[tuple[str, str], list[str]] = {}
     for node in graph.nodes:
-        reason = _translated(node, graph, values, coming, draft)
+        reason = _translated(node, graph, values, types, coming, draft)
         if reason:
             missing.setdefault((node.operator, reason), []).append(node.name)
     if missing:
@@ -51,11 +53,16 @@ def translate(graph: ForeignGraph, input_shape: tuple[int, ...], numbers: int) -
 
 
 def _translated(
-    node: ForeignNode, graph: ForeignGraph, values: dict[str, Value], coming: set[str], draft: Draft
+    node: ForeignNode,
+    graph: ForeignGraph,
+    values: dict[str, Value],
+    types: dict[str, str],
+    coming: set[str],
+    draft: Draft,
 ) -> str:
     """Add a node to the draft, and return why that cannot be done; "" if it is done, or what it takes is missing.
 
-    coming: all that nodes of the graph give.
+    types: of the values that are no floating numbers; coming: all that nodes of the graph give.
     """
     lacking = [name for name in node.inputs if name and name not in graph.constants and name not in values]
     if not coming.issuperset(lacking):
@@ -74,11 +81,14 @@ def _translated(
     step = Step(node, graph, values, draft)
     try:
         with naming(node):
+            kind = type_of_outputs(node, types)
             given = TRANSLATIONS[node.operator](step)
     except (UntranslatableError, CnnkitError) as error:
         return str(error)
     for name, value in zip(node.outputs, given if isinstance(given, list) else [given], strict=False):
         values[name] = value
+        if kind != FLOAT:
+            types[name] = kind
     return ""
 
 

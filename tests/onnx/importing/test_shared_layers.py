@@ -24,7 +24,8 @@ def imported(path: Path, nodes: list[Any], shape: tuple[int, ...], **weights: Ar
     proto = model(nodes, {"x": ["N", *shape]}, ["y"], weights)
     network = import_onnx(write(path, proto))
     x = 30 * RNG(2).normal(size=(4, *shape)).astype("f4")
-    expected: Any = ReferenceEvaluator(proto).run(None, {"x": x})[0]
+    run: Any = ReferenceEvaluator(proto).run
+    (expected,) = run(None, {"x": x})
     np.testing.assert_allclose(network.outputs(x), expected, 1e-4, 1e-4)
     return network
 
