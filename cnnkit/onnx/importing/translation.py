@@ -26,7 +26,7 @@ from cnnkit.onnx.importing.operators import TRANSLATIONS
 from cnnkit.onnx.importing.shapes import MOVES_BATCH
 from cnnkit.onnx.importing.step import Step
 from cnnkit.printable_text import printable
-from cnnkit.wording import counted
+from cnnkit.wording import counted, shorten
 
 SIZES = "Shape", "Size"
 NAMED, LISTED = 3, 20
@@ -113,7 +113,7 @@ def _listed(missing: Mapping[tuple[str, str], list[str]]) -> str:
     for (operator, reason), names in list(missing.items())[:LISTED]:
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         where = ", ".join(printable(name)[:100] for name in names[:NAMED])
-        lines.append(f"  {printable(operator)[:50]}, {len(names)} x ({where}{more}): {printable(reason)[:400]}")
+        lines.append(f"  {printable(operator)[:50]}, {len(names)} x ({where}{more}): {shorten(printable(reason), 400)}")
     if len(missing) > LISTED:
         lines.append(f"  and {len(missing) - LISTED:,} more kinds")
     return "\n".join(lines)
