@@ -14,7 +14,7 @@ from foreign_models import EXPORTS, model, node, write  # type: ignore[import-no
 from onnx import helper
 
 from cnnkit import Graph, Registry, Sequential, Trainer, export_onnx, import_onnx
-from cnnkit.errors import CheckError, OnnxError
+from cnnkit.errors import CheckError, ConfigError, OnnxError
 from cnnkit.onnx.export import to_onnx
 from cnnkit.onnx.importing import imported, patterns
 from cnnkit.onnx.importing.ends import cut
@@ -239,6 +239,25 @@ def test_an_error_that_nobody_foresaw_names_the_operator(tmp_path: Path, monkeyp
     monkeypatch.setattr(patterns, "PATTERNS", [lambda node, matching: 1 // 0])
     with pytest.raises(OnnxError, match=r"\(Conv\) cannot be translated, ZeroDivisionError: .*; .* please report"):
         import_onnx(conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"])))
+
+
+@pytest.mark.parametrize("labels", ["labels.txt", Path("labels.txt")])
+def test_the_name_of_a_file_is_no_list_of_labels(tmp_path: Path, labels: Any) -> None:
+    path = conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"]))
+    with pytest.raises(
+        ConfigError, match=r"expected a list of the names of the classes .* got 'labels\.txt'; if that is"
+    ):
+        import_onnx(path, labels=labels)
+
+
+def test_labels_are_as_many_as_classes_and_each_another(tmp_path: Path) -> None:
+    path = conv(tmp_path / "a.onnx", node("GlobalAveragePool", ["c"], ["g"]), node("Flatten", ["g"], ["y"]))
+    assert import_onnx(path, labels=["a", "b", "c"]).labels == ("a", "b", "c")
+    for labels in (["a", "b"], ["a", "b", "c", "d"]):
+        with pytest.raises(OnnxError, match=f"the file tells 3 classes, and {len(labels)} labels are given: expected"):
+            import_onnx(path, labels=labels)
+    with pytest.raises(ConfigError, match="two classes are called 'b'; expected another label for each"):
+        import_onnx(path, labels=["a", "b", "b"])
 
 
 def test_several_inputs_are_refused(tmp_path: Path) -> None:
