@@ -16,6 +16,7 @@ from cnnkit.onnx import expected_answers, validate
 from cnnkit.onnx.expected_answers import ExpectedAnswers, allowed, in_dtype
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.runtimes import ReferenceEvaluator
+from cnnkit.onnx.selftest import selftest
 from cnnkit.onnx.validate import validate_onnx, validate_proto
 from cnnkit.types import Array
 
@@ -187,3 +188,26 @@ def test_answers_that_overflow_are_counted_and_nothing_else_is_computed(
     made.clear()
     validate_proto(to_onnx(model), tmp_path, model, x[3:], [NeverAsked()])
     assert made == ["float32"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "mean", "spread"),
+    [
+        (["InstanceNorm2D()", "Conv2D(8, 3)", "ReLU()", "Flatten()"], (1, 8, 8), 100, 0.1),
+        (["LayerNorm()", "Flatten()"], (1, 8, 8), 100, 0.1),
+        (["InstanceNorm1D()", "Conv1D(8, 3)", "ReLU()", "GlobalAvgPool1D()"], (1, 64), 1013, 1),
+        (["GroupNorm(1)", "Conv2D(8, 3)", "ReLU()", "Flatten()"], (2, 12, 12), 1000, 1),
+    ],
+)
+@pytest.mark.parametrize("opset", [17, 18])
+def test_a_file_subtracts_what_rounding_leaves_of_a_large_mean(
+    layers: list[str], shape: tuple[int, ...], mean: float, spread: float, opset: int, tmp_path: Path
+) -> None:
+    """As the model does, or right runtimes lose hundreds of times as much as the model itself."""
+    x = (mean + np.random.default_rng(0).uniform(-spread, spread, (50, *shape))).astype(np.float32)
+    model = Sequential([*layers, "Dense(10)"], shape, seed=0)
+    path = export_onnx(model, tmp_path / "m.onnx", sample=x[0], opset=opset)
+    report = validate_onnx(path, model, x)
+    assert [result.ok for result in report.results] == [True, True], str(report)
+    assert max(result.max_relative for result in report.results) < 1e-5
+    assert all(result.ok for result in selftest(path).results)
