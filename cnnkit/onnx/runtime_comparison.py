@@ -101,8 +101,8 @@ class Differences:
             self.budget, self.worst = float(share[worst]), answers.first + worst
         self.max_absolute = max(self.max_absolute, float(absolute.max()))
         self.max_relative = max(self.max_relative, float(np.maximum(_largest(by_outputs), by_probabilities).max()))
-        compared, scaled = [outputs, *probabilities], most * answers.scale
-        turned = flipped(model, self._names, compared, answers.outputs, label, scaled, tolerance)
+        compared = [outputs, *probabilities]
+        turned = flipped(model, self._names, compared, answers.outputs, label, answers.ties(tolerance), tolerance)
         flips = np.flatnonzero(turned.reshape(len(turned), -1).any(axis=1)).tolist()
         self.flips += [answers.first + flip for flip in flips]
 
