@@ -37,6 +37,8 @@ def selftest(path: str | os.PathLike[str], runtimes: Sequence[Runtime | str] | N
 
         max|a - b| <= tolerance * max|b|, and every label is the same
 
+    where the pair may say other scales than max|b|, one for each number or channel of the output.
+
     runtimes: runtimes or their expressions; if None, all that are installed. As of a validation, the file passes if at
     least as many agree as do not.
 
