@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -44,6 +45,7 @@ def compared(
     except OnnxError as error:
         return RuntimeResult(name, samples, ok=False, version=version, answered=False, error=str(error))
     divergence, reproducer, problem = None, None, ""
+    has_numbers = expected.names != (LABEL,)
     if not found.ok:
         number = found.flips[0] if found.flips and found.budget <= 1 else found.worst
         try:
@@ -55,8 +57,8 @@ def compared(
         samples,
         ok=found.ok,
         version=version,
-        max_absolute=found.max_absolute,
-        max_relative=found.max_relative,
+        max_absolute=found.max_absolute if has_numbers else math.nan,
+        max_relative=found.max_relative if has_numbers else math.nan,
         budget=found.budget,
         worst_sample=found.worst,
         flips=tuple(found.flips),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,8 +100,8 @@ def _compare(runtime: Runtime, program: Program, pair: GoldenPair) -> RuntimeRes
         1,
         ok=relative <= pair.tolerance and not flipped,
         version=version,
-        max_absolute=absolute,
-        max_relative=relative,
+        max_absolute=absolute if numbers else math.nan,
+        max_relative=relative if numbers else math.nan,
         budget=relative / pair.tolerance,
         worst_sample=0,
         flips=(0,) if flipped else (),
