@@ -104,6 +104,7 @@ def cases(
     Raises ComponentError if nothing of that name is installed, and what an expression raises that cannot be made.
     """
     folder = Path(data_dir) if data_dir else None
+    _check_installed(what)
     if "(" in what:
         return list(_of_expression(what, in_shape, folder))
     catalog = installed_catalog()
@@ -116,6 +117,22 @@ def cases(
     if not found:
         raise ComponentError("no plugin is installed beside cnnkit itself: there is nothing to check")
     return found
+
+
+def _check_installed(what: str) -> None:
+    """Raises ComponentError for what can only be a distribution, or its folder, and is not installed."""
+    if "(" in what or what.isidentifier() or ":" in what or of_distribution(installed_catalog().plugins, what):
+        return
+    folder = Path(what)
+    name = folder.name if folder.name not in ("", "..") else folder.resolve().name
+    if of_distribution(installed_catalog().plugins, name):
+        raise ComponentError(f"expected the name of a distribution, got {what!r}: write {name}")
+    if (folder / "pyproject.toml").is_file():
+        path = what if os.sep in what else f".{os.sep}{what}"
+        raise ComponentError(f"{name} is not installed: run pip install -e {path}")
+    raise ComponentError(
+        f"{what} is not installed: for a plugin that you write, run pip install -e ./{name} where its folder is"
+    )
 
 
 def _of_plugin(plugin: Plugin, folder: Path | None) -> Iterator[Case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest import SkipTest
@@ -143,6 +144,23 @@ def test_a_component_is_named_by_itself_or_by_its_expression(monkeypatch: pytest
         cases("cnnkit_nowhere")
     with pytest.raises(ComponentError, match=r"got 'Nothing\(\)'"):
         cases("Nothing()")
+
+
+def test_what_is_not_installed_is_told_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, cnnkit_layers=[Twice])
+    monkeypatch.chdir(tmp_path)
+    for folder in ("cnnkit-early", "cnnkit-cases"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pyproject.toml").touch()
+    for what in ("cnnkit-early", "./cnnkit-early", "./cnnkit-early/"):
+        with pytest.raises(ComponentError, match=r"cnnkit-early is not installed: run pip install -e ./cnnkit-early"):
+            cases(what)
+    with pytest.raises(ComponentError, match=r"for a plugin that you write, run pip install -e ./cnnkit-nonsense"):
+        cases("cnnkit-nonsense")
+    with pytest.raises(
+        ComponentError, match=r"expected the name of a distribution, got './cnnkit-cases': write cnnkit-"
+    ):
+        cases("./cnnkit-cases")
 
 
 def test_without_plugins_there_is_nothing_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
