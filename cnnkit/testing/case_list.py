@@ -73,21 +73,26 @@ class Case:
 
     def outcome(self) -> tuple[Verdict, str]:
         """The verdict, and the reason for any but "passed"."""
+        return self._judged()[:2]
+
+    def _judged(self) -> tuple[Verdict, str, CheckError | None]:
+        """The same, with the error that has the traceback of the component."""
         try:
             self.run()
         except SkipTest as skipped:
-            return "skipped", str(skipped)
+            return "skipped", str(skipped), None
         except CheckError as error:
-            return ("expected failure", self.expected) if self.expected else ("failed", str(error))
+            return ("expected failure", self.expected, None) if self.expected else ("failed", str(error), error)
         if self.expected:
-            return "failed", f"it passes, and expected_failures says otherwise: {self.expected}; remove it from there"
-        return "passed", ""
+            reason = f"it passes, and expected_failures says otherwise: {self.expected}; remove it from there"
+            return "failed", reason, None
+        return "passed", "", None
 
     def __call__(self) -> None:
         """Raises CheckError if it fails, and SkipTest, which pytest shows as skipped."""
-        verdict, reason = self.outcome()
+        verdict, reason, error = self._judged()
         if verdict == "failed":
-            raise CheckError(reason)
+            raise error or CheckError(reason)
         if verdict == "skipped":
             raise SkipTest(reason)
 
@@ -112,7 +117,10 @@ def cases(
         return list(_of_name(what, in_shape, folder))
     plugins = of_distribution(catalog.plugins, what)
     found = [
-        case for plugin in plugins if what or plugin.distribution != BUILT_IN for case in _of_plugin(plugin, folder)
+        case
+        for plugin in plugins
+        if what or plugin.distribution != BUILT_IN
+        for case in _of_plugin(plugin, folder, bool(what))
     ]
     if not found:
         raise ComponentError("no plugin is installed beside cnnkit itself: there is nothing to check")
@@ -135,10 +143,13 @@ def _check_installed(what: str) -> None:
     )
 
 
-def _of_plugin(plugin: Plugin, folder: Path | None) -> Iterator[Case]:
+def _of_plugin(plugin: Plugin, folder: Path | None, asked: bool) -> Iterator[Case]:
     catalog = installed_catalog()
     if plugin.blocked:
-        yield _told(plugin.distribution, "plugin", plugin.value, "import", SkipTest(f"it is blocked: {plugin.blocked}"))
+        why = f"it is blocked: {plugin.blocked}"
+        # Beside others it is left out; of a plugin that is asked for by its name, nothing would be checked.
+        refused = CheckError(why) if asked else SkipTest(why)
+        yield _told(plugin.distribution, "plugin", plugin.value, "import", refused)
         return
     faults = dict.fromkeys(text for kind in KINDS for text in catalog.faults(plugin, kind))
     wrong = CheckError("; ".join(faults)) if faults else None

@@ -38,6 +38,13 @@ class Backwards(Twice):
         return -2 * dy, {}
 
 
+class Lost(Twice):
+    """One that raises an error of two lines."""
+
+    def backward(self, dy: Any, cache: Any, ctx: Any) -> Any:
+        raise ArithmeticError("no way\nand no place")
+
+
 class Straight(Backwards):
     """One that says so."""
 
@@ -133,6 +140,28 @@ def test_a_case_is_called_and_named_by_pytest(monkeypatch: pytest.MonkeyPatch) -
         by_name["Needing - examples"]()
     with pytest.raises(CheckError, match="importing cnnkit_broken failed: SystemExit: 7"):
         by_name["cnnkit_broken - import"]()
+
+
+def test_an_error_of_a_component_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, cnnkit_layers=[Lost])
+    case = next(one for one in cases("Lost") if one.check == "gradient")
+    line = Lost.backward.__code__.co_firstlineno + 1
+    with pytest.raises(
+        CheckError, match=f"ArithmeticError: no way\nand no place .at (tests/testing/)?test_cases.py:{line}.$"
+    ) as told:
+        case()
+    cause = told.value.__cause__
+    assert isinstance(cause, ArithmeticError)
+    assert cause.__traceback__ is not None
+
+
+def test_a_plugin_that_is_asked_for_and_blocked_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = Plugin("cnnkit-cases", "0.1", "cnnkit_cases", lambda: None, blocked="CNNKIT_NO_PLUGINS is 1")
+    monkeypatch.setattr("cnnkit.testing.case_list.installed_catalog", lambda: Catalog([blocked]))
+    (case,) = cases("cnnkit-cases")
+    assert case.outcome() == ("failed", "it is blocked: CNNKIT_NO_PLUGINS is 1")
+    (case,) = cases()
+    assert case.outcome() == ("skipped", "it is blocked: CNNKIT_NO_PLUGINS is 1")
 
 
 def test_a_component_is_named_by_itself_or_by_its_expression(monkeypatch: pytest.MonkeyPatch) -> None:
