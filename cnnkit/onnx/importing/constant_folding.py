@@ -238,10 +238,13 @@ class _Folding:
 
 
 def _gives_its_input(node: ForeignNode, values: Mapping[str, Array]) -> bool:
-    """Whether the output is the input: of Identity, and of a Dropout of what no training changes."""
+    """Whether the output is the input: of Identity, and of a Dropout of what no training changes.
+
+    Identity of a constant is another one: PyTorch writes it for a parameter that equals an earlier one.
+    """
     if not node.inputs or not node.inputs[0] or not node.outputs:
         return False
-    return node.operator == "Identity" or (node.operator == "Dropout" and node.inputs[0] in values)
+    return node.operator == ("Dropout" if node.inputs[0] in values else "Identity")
 
 
 def _shape(node: ForeignNode, sizes: Sequence[Size]) -> Array:

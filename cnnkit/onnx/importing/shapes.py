@@ -20,7 +20,7 @@ MOVES_BATCH = "its order of axes moves that of the batch, which is the first one
 
 @translates("Identity", "Cast")
 def unchanged(step: Step) -> Value:
-    """The value itself: a network computes in float32 throughout."""
+    """The value itself; `type_of_outputs` refuses a Cast that changes numbers."""
     return step.value()
 
 

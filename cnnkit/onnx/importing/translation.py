@@ -23,6 +23,7 @@ from cnnkit.onnx.importing.attributes import naming
 from cnnkit.onnx.importing.dense import TWO_COMPUTED
 from cnnkit.onnx.importing.draft import Draft, UntranslatableError, Value
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
+from cnnkit.onnx.importing.number_types import FLOAT, type_of_outputs
 from cnnkit.onnx.importing.operators import TRANSLATIONS
 from cnnkit.onnx.importing.shapes import MOVES_BATCH
 from cnnkit.onnx.importing.step import Step
@@ -42,12 +43,13 @@ def translate(graph: ForeignGraph, input_shape: tuple[int, ...], numbers: int) -
     """
     draft = Draft(input_shape, numbers)
     values = {graph.inputs[0].name: draft.input}
+    types = {value.name: value.dtype for value in graph.inputs if value.dtype != FLOAT}
     coming = {name for node in graph.nodes for name in node.outputs}
     unsure = set[str]()
     missing: dict[tuple[str, str], list[str]] = {}
     for node in graph.nodes:
         known = len(values)
-        reason = _translated(node, graph, values, coming, unsure, draft)
+        reason = _translated(node, graph, values, types, coming, unsure, draft)
         if reason:
             missing.setdefault((node.operator, reason), []).append(node.name)
         if len(values) == known or not unsure.isdisjoint(node.inputs):
@@ -59,11 +61,18 @@ def translate(graph: ForeignGraph, input_shape: tuple[int, ...], numbers: int) -
 
 
 def _translated(
-    node: ForeignNode, graph: ForeignGraph, values: dict[str, Value], coming: set[str], unsure: set[str], draft: Draft
+    node: ForeignNode,
+    graph: ForeignGraph,
+    values: dict[str, Value],
+    types: dict[str, str],
+    coming: set[str],
+    unsure: set[str],
+    draft: Draft,
 ) -> str:
     """Add a node to the draft, and return why that cannot be done; "" if it is done, or what it takes is missing.
 
-    coming: all that nodes of the graph give; unsure: what follows from a value that no layer gives.
+    types: of the values that are no floating numbers; coming: all that nodes of the graph give; unsure: what follows
+    from a value that no layer gives.
     """
     lacking = [name for name in node.inputs if name and name not in graph.constants and name not in values]
     if not coming.issuperset(lacking):
@@ -81,11 +90,14 @@ def _translated(
     step = Step(node, graph, values, draft)
     try:
         with naming(node):
+            kind = type_of_outputs(node, types)
             given = TRANSLATIONS[node.operator](step)
     except (UntranslatableError, CnnkitError) as error:
         return str(error)
     for name, value in zip(node.outputs, given if isinstance(given, list) else [given], strict=False):
         values[name] = value
+        if kind != FLOAT:
+            types[name] = kind
     return ""
 
 

@@ -226,7 +226,7 @@ def test_a_wrong_network_is_not_returned(tmp_path: Path, monkeypatch: pytest.Mon
         return draft, values
 
     monkeypatch.setattr(imported, "translate", wrong)
-    with pytest.raises(CheckError, match=r"differ by .* of the largest, and 0\.0001 is allowed"):
+    with pytest.raises(CheckError, match=r"differ by .*, where .* is allowed"):
         import_file(path)
 
 
@@ -270,7 +270,7 @@ def test_several_inputs_are_refused(tmp_path: Path) -> None:
 
 def test_the_proof_says_how_it_was_made(tmp_path: Path) -> None:
     found = import_file(conv(tmp_path / "a.onnx", node("Relu", ["c"], ["y"])))
-    assert found.proof.samples == 4
+    assert (found.proof.samples, found.proof.depends) == (8, True)
     assert found.proof.difference < 1e-6
     assert found.origin["digest"].startswith("sha256:")
     assert found.origin["opset"] == 17
