@@ -186,8 +186,9 @@ def import_onnx(path: str | Path, *, labels: Sequence[str] | None = None, output
     the largest, on random inputs, the file in a process of its own with limits of time and memory.
     labels: names of the classes, those that the file's metadata hold if None; output: which of several outputs the
     network gives, or any value of the file by its name.
-    Raises OnnxError for a file that cannot be read, or that does what no layer does, with a list of all of it;
-    CheckError if the answers differ.
+    Raises OnnxError for a file that cannot be read, or that does what no layer does, with a list of all of it, or for
+    fewer or more labels than classes; ConfigError for labels that are no list of different names; CheckError if the
+    answers differ.
     """
     from cnnkit.onnx.importing.imported import import_file
 

@@ -8,15 +8,16 @@ gradients of all layers stay, in both dtypes.
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from cnnkit.components import Loss
+from cnnkit.components import Layer, Loss, Merge
 from cnnkit.errors import CheckError
 from cnnkit.network import INPUT, Network, Node
 from cnnkit.network.execution.plain_nodes import PlainNodes
@@ -30,6 +31,8 @@ COPIES = 6
 """Values and gradients of all layers, in both dtypes, as multiples of the values in float32."""
 MOST_CHECKED = 2**22
 """Parameters of a layer whose gradients are checked: the check has them in float64 some ten times."""
+MOST_VALUES = 3 * 2**20
+"""Likewise its inputs and outputs, for one image: those of a ResNet-50's layers are up to 2.4 million."""
 REPEATS = 5
 SECONDS = 0.5
 """What repetitions may take, of all layers together: after its share of that, no further one of a layer begins."""
@@ -83,28 +86,12 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
     log = Log() if end and not is_plain(end.layer) else None
     scored = end.inputs[0] if end and not log else model.nodes[-1].index
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-        network, exact = _Network(model, model.dtype), _Network(model, "float64", keeps_grads=False)
-        # First what takes more, as what the other finds is kept.
-        exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored, log)
+        network = _Network(model, model.dtype)
         values, losses, ways = network.there_and_back(x, loss, target, scored, log)
+        checks = _checks(model, x, loss, target, scored, log, values, ways)
         layers = []
         for node in model.nodes:
-            way, exact_way = ways[node.index], exact_ways[node.index]
-            inputs = [values[i] for i in node.inputs]
-            check = None
-            at = [exact_values[i] for i in node.inputs]
-            if way.passed and exact_way.dy is not None and not _all_finite(*at, exact_values[node.index], exact_way.dy):
-                way.remark = "There is nothing to compare: its inputs, outputs or gradients are not finite."
-            elif way.passed and (numbers := sum(value.size for value in node.layer.params.values())) > MOST_CHECKED:
-                way.remark = (
-                    f"A check of its {numbers:,} parameters would take many copies of them; layers with up to "
-                    f"{MOST_CHECKED:,} are checked."
-                )
-            elif way.passed and exact_way.dy is not None:
-                try:
-                    check = gradient_check_at(exact.layers[node.index], at, exact_way.dy)
-                except CheckError as error:
-                    way.remark = str(error)
+            way, inputs = ways[node.index], [values[i] for i in node.inputs]
             layers.append(
                 LayerTrace(
                     node,
@@ -115,11 +102,63 @@ def trace(model: Network, x: Array, loss: Loss, target: Array) -> Trace:
                     way.grads,
                     network.forward_ms(node, inputs),
                     network.backward_ms(node, inputs, way.dy) if way.passed and way.dy is not None else None,
-                    check,
+                    checks.get(node.index),
                     way.remark,
                 )
             )
     return Trace(values[INPUT][0], tuple(layers), scored, float(losses[0]))
+
+
+def _checks(
+    model: Network,
+    x: Array,
+    loss: Loss,
+    target: Array,
+    scored: int,
+    log: Log | None,
+    values: Mapping[int, Array],
+    ways: Mapping[int, _Way],
+) -> dict[int, GradientReport]:
+    """The gradient checks by the nodes' indices; where there is none, the node's way gets a remark.
+
+    values, ways: of the nodes in the model's own dtype. Large nodes, which are not checked, are not run in float64
+    either: weights, for one, and their gradients would take four times the memory of the weights.
+    """
+    refusals = {node.index: refusal for node in model.nodes if (refusal := _refusal(node))}
+    exact = _Network(model, "float64", keeps_grads=False)
+    large = {index: (values[index], ways[index]) for index in refusals}
+    exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored, log, large)
+    last_use = {source: node.index for node in model.nodes for source in node.inputs}
+    checks = {}
+    for node in model.nodes:
+        way, exact_way = ways[node.index], exact_ways.pop(node.index)
+        at = [exact_values[i] for i in node.inputs]
+        for source in {*node.inputs}:
+            if last_use[source] == node.index:  # a check takes many copies of what is left
+                del exact_values[source]
+        if not way.passed or exact_way.dy is None:
+            continue
+        if not _all_finite(*at, exact_values[node.index], exact_way.dy):
+            way.remark = "There is nothing to compare: its inputs, outputs or gradients are not finite."
+        elif node.index in large:
+            way.remark = refusals[node.index]
+        else:
+            try:
+                checks[node.index] = gradient_check_at(exact.layers[node.index], at, exact_way.dy)
+            except CheckError as error:
+                way.remark = str(error)
+    return checks
+
+
+def _refusal(node: Node) -> str:
+    """Why the node is too large to be checked; "" if it is not."""
+    values = sum(math.prod(shape) for shape in (*node.in_shapes, node.out_shape))
+    sizes = (_parameters(node.layer), "parameters", MOST_CHECKED), (values, "inputs and outputs", MOST_VALUES)
+    for size, what, most in sizes:
+        if size > most:
+            told = f"A check of its {size:,} {what} would take many copies of them"
+            return f"{told}; layers with up to {most:,} are checked."
+    return ""
 
 
 @dataclass
@@ -149,27 +188,42 @@ class _Network(PlainNodes):
         if dtype != model.dtype:
             others = {id(layer): copy.copy(layer) for layer in self.layers}  # nodes that share a layer still do
             for layer in others.values():
-                cast_parameters(layer, dtype)
+                if _parameters(layer) <= MOST_CHECKED:
+                    cast_parameters(layer, dtype)
             self.layers = [others[id(layer)] for layer in self.layers]
         nodes = [replace(node, layer=layer) for layer, node in zip(self.layers, model.nodes, strict=True)]
         super().__init__(nodes, self.dtype)
 
     def there_and_back(
-        self, x: Array, loss: Loss, target: Array, scored: int, log: Log | None
+        self,
+        x: Array,
+        loss: Loss,
+        target: Array,
+        scored: int,
+        log: Log | None,
+        given: Mapping[int, tuple[Array, _Way]] | None = None,
     ) -> tuple[dict[int, Array], Array, dict[int, _Way]]:
-        """The value of each node, the loss, and what came back through each node; log: what the loss takes of it."""
+        """The value of each node, the loss, and what came back through each node; log: what the loss takes of it.
+
+        given: the value and the way of nodes that are not run. They stay in their dtype until a node takes them.
+        """
+        given = given or {}
         factor, offset = self.model.preprocessing.affine(self.dtype, len(self.model.input_shape))
         values: dict[int, Array] = {INPUT: np.multiply(x, factor, dtype=self.dtype, casting="unsafe") + offset}
         for node in self.model.nodes:
-            values[node.index] = self.forward(node, [values[i] for i in node.inputs])[0]
-        scores = values[scored].reshape(1, *self.model.output_shape)
+            if node.index in given:
+                values[node.index] = given[node.index][0]
+            else:
+                values[node.index] = self.forward(node, self._cast(values[i] for i in node.inputs))[0]
+        scores = values[scored].astype(self.dtype, copy=False).reshape(1, *self.model.output_shape)
         taken, kept = log.forward(scores, self.ctx) if log else (scores, None)
         losses, cache = loss.forward(taken, target)
         dy = loss.backward(cache, 1.0)
         dy = log.backward(dy, kept, self.ctx)[0] if log else dy
-        return values, losses, self._back(values, scored, dy.reshape(values[scored].shape))
+        back = {index: way for index, (_, way) in given.items()}
+        return values, losses, self._back(values, scored, dy.reshape(values[scored].shape), back)
 
-    def _back(self, values: Mapping[int, Array], scored: int, dy: Array) -> dict[int, _Way]:
+    def _back(self, values: Mapping[int, Array], scored: int, dy: Array, given: Mapping[int, _Way]) -> dict[int, _Way]:
         ways = {node.index: _Way() for node in self.model.nodes}
         if scored != INPUT:
             ways[scored].dy = dy
@@ -179,10 +233,12 @@ class _Network(PlainNodes):
                 way.remark = "The loss takes the values before this layer: no gradient comes back through it."
             elif way.remark or way.dy is None:
                 way.dy, way.remark = None, way.remark or "Nothing that the loss looks at depends on this layer."
+            elif node.index in given:
+                way.dxs, way.remark = given[node.index].dxs, given[node.index].remark
             else:
                 try:
-                    _, cache = self.forward(node, [values[i] for i in node.inputs])
-                    way.dxs, grads = self.backward(node, way.dy, cache)
+                    _, cache = self.forward(node, self._cast(values[i] for i in node.inputs))
+                    way.dxs, grads = self.backward(node, way.dy.astype(self.dtype, copy=False), cache)
                     way.grads = grads if self.keeps_grads else {}
                 except Exception as error:  # code of a plugin, which may not know how to go back in prediction mode
                     way.remark = f"Its backward pass failed in prediction mode: {type(error).__name__}: {error}"
@@ -193,8 +249,13 @@ class _Network(PlainNodes):
                 if not way.passed:
                     before.remark = f"The gradient was lost in {node.name}, on the way back."
                 else:
-                    before.dy = way.dxs[place] if before.dy is None else before.dy + way.dxs[place]
+                    dx = way.dxs[place]
+                    before.dy = dx if before.dy is None else np.add(before.dy, dx, dtype=self.dtype)
         return ways
+
+    def _cast(self, arrays: Iterable[Array]) -> list[Array]:
+        """In the dtype of this run, those of nodes that are given as well."""
+        return [array.astype(self.dtype, copy=False) for array in arrays]
 
     def forward_ms(self, node: Node, inputs: Sequence[Array]) -> float:
         """The time of a forward pass: the median of a few."""
@@ -205,6 +266,10 @@ class _Network(PlainNodes):
         return _median_ms(
             lambda: self.forward(node, inputs)[1], lambda cache: self.backward(node, dy, cache), self.seconds
         )
+
+
+def _parameters(layer: Layer | Merge) -> int:
+    return sum(value.size for value in layer.params.values())
 
 
 def _all_finite(*arrays: Array) -> bool:

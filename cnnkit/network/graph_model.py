@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from cnnkit.input_units import Range
@@ -52,6 +52,8 @@ class Graph(Network):
         dtype: Literal["float32", "float64"] = "float32",
         limit: int | None = None,
     ) -> None:
+        self.origin: Mapping[str, Any] | None = None
+        """What a registry records of the file that the network was made of, `import_onnx`'s."""
         self.graph = read_graph(nodes, output)
         self.layers = [node.layer for node in self.graph]
         super().__init__(

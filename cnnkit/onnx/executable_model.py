@@ -15,7 +15,7 @@ from onnx import ModelProto, ValueInfoProto
 
 from cnnkit.components import Runtime
 from cnnkit.errors import OnnxError
-from cnnkit.layers import Conv2D, ConvTranspose2D
+from cnnkit.layers import AdaptiveMaxPool2D, AvgPool2D, Conv2D, ConvTranspose2D, LPPool2D
 from cnnkit.layers.reparametrised import innermost
 from cnnkit.network import Network
 from cnnkit.network.execution.available_memory import readable
@@ -30,10 +30,11 @@ from cnnkit.types import Array
 MAX_SAMPLES, OUTPUT_BYTES = 1000, 16 * 2**20
 """Samples to compare on, and most bytes of their outputs, unless two have more: the reference evaluator is slow, and
 differences are held in float64, a few times."""
-LAYER_RUNS, GROUP_RUNS, LAID = 6_000, 50_000, 10_000_000
+LAYER_RUNS, GROUP_RUNS, LAID, POOLED = 6_000, 50_000, 10_000_000, 100_000
 """About so many times layers are run to compare: what a network of thousands keeps of a sample leaves no room for many;
-and groups of convolutions, which the reference evaluator takes one by one for each sample; and the numbers that
-transposed convolutions lay down, one by one in Python."""
+and groups of convolutions, which the reference evaluator takes one by one for each sample; the numbers that transposed
+convolutions lay down, one by one in Python; and those that pooling gives other than plain maxima, as slowly."""
+SLOWLY_POOLED = (AvgPool2D, LPPool2D, AdaptiveMaxPool2D)
 VALUE_BYTES = 512 * 2**20
 """Most bytes of layer outputs in all runs of a runtime, unless two samples have more."""
 CHUNK_BYTES = 32 * 2**20
@@ -202,12 +203,15 @@ def compared_samples(model: Network) -> int:
     groups = sum(layer.groups for layer in layers if isinstance(layer, Conv2D) and layer.groups > 1)
     transposed = [node for node, layer in zip(model.nodes, layers, strict=True) if isinstance(layer, ConvTranspose2D)]
     laid = sum(node.cost.seen for node in transposed if node.cost)
+    slow = [node for node, layer in zip(model.nodes, layers, strict=True) if isinstance(layer, SLOWLY_POOLED)]
+    pooled = sum(math.prod(node.out_shape) for node in slow)
     outputs = 4 * math.prod(model.output_shape)
     most = min(
         MAX_SAMPLES,
         OUTPUT_BYTES // outputs,
         GROUP_RUNS // max(1, groups),
         LAID // max(1, laid),
+        POOLED // max(1, pooled),
         VALUE_BYTES // value_bytes(model),
     )
     return max(2, min(most, runs * samples_of(CHUNK_BYTES, model)))

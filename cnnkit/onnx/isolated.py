@@ -219,6 +219,7 @@ def start_process() -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # signals of the terminal are for this process, which ends the other
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # each further one of glibc's takes 64 MiB of address space
     )
 
 

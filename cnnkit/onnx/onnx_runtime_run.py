@@ -15,8 +15,6 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-import numpy as np
-
 
 def session(model: bytes | str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """What gives all outputs by name for inputs by name, of a model or of one in a file of this name.
@@ -35,6 +33,8 @@ def session(model: bytes | str) -> Callable[[Mapping[str, Any]], dict[str, Any]]
 
 def read(stream: IO[bytes]) -> dict[str, Any] | None:
     """The arrays of the next message; None at the end."""
+    import numpy as np  # here: of an environment without it, `main` says what is missing
+
     size = stream.read(8)
     if len(size) < 8:
         return None

@@ -21,6 +21,8 @@ MOST = 30
 """Characters of an expression that is shown in full."""
 LEAST, MOST_DRAWN = 1e-3, 1e9
 """Shares of the allowed error that have a place on a scale of powers; others are drawn at its ends."""
+WORDS = 0.45
+"""The part of the width, at its right, that is left to the words of a row."""
 COLOURS = {"pass": GREEN, "FAIL": VERMILION, "cannot": GREY}
 
 
@@ -72,31 +74,47 @@ def _name(row: RuntimeRow) -> str:
 def _draw_errors(axes: Axes, rows: Sequence[RuntimeRow]) -> None:
     shares = [min(max(row.budget, LEAST), MOST_DRAWN) for row in rows if not math.isnan(row.budget)]
     axes.set_xscale("log")
-    axes.set_xlim(LEAST, 1e3 * max([1.0, *shares]))  # room for the words
+    axes.set_xlim(LEAST, LEAST * (max([1.0, *shares]) / LEAST) ** (1 / (1 - WORDS)))
     axes.axvline(1, color=BLUE, label="allowed")
     for place, row in enumerate(rows):
         colour, words = COLOURS[row.verdict], row.verdict
         if not math.isnan(row.budget):
             flips = f", {counted(row.flips, 'label flip')}" if row.flips else ""
             words = f"{row.relative:.1e}  {row.verdict}{flips}"
-            axes.hlines(place, LEAST, min(max(row.budget, LEAST), MOST_DRAWN), color=colour, linewidth=6)
+            axes.hlines(place, LEAST, min(max(row.budget, LEAST), MOST_DRAWN), color=colour, linewidth=10)
         edge = ("axes fraction", "data")
         axes.annotate(
-            words, (1, place - 0.2), (-6, 0), xycoords=edge, textcoords="offset points", ha="right", color=colour
+            words,
+            (1, place),
+            (-6, 0),
+            xycoords=edge,
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            color=colour,
         )
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 1.08))
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 1.08), fontsize=SMALL)
     axes.set_xlabel("largest error / allowed error; relative error at the right")
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="x")
 
 
 def _draw_latencies(axes: Axes, rows: Sequence[RuntimeRow]) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    ones, each = (
+        [1000 * value for value in values] for values in zip(*((row.one, row.each) for row in rows), strict=True)
+    )
+    known = [value for value in (*ones, *each) if value > 0]
     axes.set_xscale("log")
-    for values, colour, marker, label in (
-        ([row.one for row in rows], BLUE, "o", "one sample"),
-        ([row.each for row in rows], ORANGE, "s", "each of a batch"),
-    ):
-        axes.plot([1000 * value for value in values], range(len(rows)), marker, color=colour, label=label, markersize=9)
+    axes.set_xlim(10.0 ** math.floor(math.log10(min(known))), 10.0 ** (math.floor(math.log10(max(known))) + 1))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    places = range(len(rows))
+    axes.plot(
+        ones, places, "o", color=BLUE, markerfacecolor="none", markeredgewidth=2, markersize=13, label="one sample"
+    )
+    axes.plot(each, places, "s", color=ORANGE, label="each of a batch", markersize=7)
     axes.legend(loc="upper right", bbox_to_anchor=(1, 1.08), ncols=2, fontsize=SMALL)
     axes.set_xlabel("latency (ms)")
     axes.tick_params(axis="y", length=0)

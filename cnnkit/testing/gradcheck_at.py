@@ -63,9 +63,9 @@ class _Place:
 
     def __init__(self, layer: Layer | Merge, xs: Sequence[Array], dy: Array) -> None:
         self.layer = layer
-        self.dy = dy.astype(np.float64)
+        self.dy = dy.astype(np.float64, copy=False)
         self.inputs = input_names(layer, len(xs))
-        self.point: Point = {name: x.astype(np.float64) for name, x in zip(self.inputs, xs, strict=True)}
+        self.point: Point = {name: x.astype(np.float64, copy=False) for name, x in zip(self.inputs, xs, strict=True)}
         self.point |= {f"params.{name}": value for name, value in layer.params.items()}
         dxs, grads = backward(layer, self.dy, self._tile(self.point))
         self.gradients = dict(zip(self.inputs, dxs, strict=True)) | {f"params.{k}": grad for k, grad in grads.items()}
@@ -94,7 +94,10 @@ class _Place:
         analytic = float(np.vdot(self.gradients[name], direction))
         # The outputs that did not move cancel before anything is added up: they bring no rounding errors with them.
         ends = [self._output({**self.point, name: self.point[name] + t * direction}) for t in (h, -h)]
-        terms = self.dy * (ends[0] - ends[1]) / (2 * h)
+        terms = ends[0] - ends[1]
+        del ends
+        terms *= self.dy
+        terms /= 2 * h
         numeric = float(terms.sum())
         if not (math.isfinite(analytic) and math.isfinite(numeric)):
             return math.inf

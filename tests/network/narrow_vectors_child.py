@@ -13,7 +13,7 @@ from llvmlite import binding
 WITHOUT = {"avx2": ("avx512", "avx10"), "sse": ("avx", "fma", "f16c", "xop", "vaes", "vpclmulqdq")}
 CPUS = {"avx2": "haswell", "sse": "x86-64"}
 LANES = {"avx2": 8, "sse": 4}
-MODULES = "convolution_loops", "depthwise_loops", "product_loops"
+MODULES = "convolution_loops", "depthwise_loops", "product_loops", "winograd_loops"
 
 
 def main(kind: str) -> None:
@@ -27,7 +27,12 @@ def main(kind: str) -> None:
 
     from cnnkit.network.kernels.compiled import machine_code, machine_products, product_kernels, vector_code
     from cnnkit.network.kernels.compiled.interface import ARGUMENTS
-    from tests.network import test_compiled_depthwise, test_compiled_kernels, test_compiled_products
+    from tests.network import (
+        test_compiled_depthwise,
+        test_compiled_kernels,
+        test_compiled_products,
+        test_compiled_winograd,
+    )
 
     for name in ARGUMENTS.keys() - set(MODULES):
         ARGUMENTS[name] = {}  # they have no vectors of their own
@@ -43,6 +48,9 @@ def main(kind: str) -> None:
         test_compiled_products.test_sums_of_products_equal_those_of_numpy(seed)
         test_compiled_products.test_kernels_made_of_products_equal_their_layers(seed)
         test_compiled_kernels.test_a_direct_convolution_equals_its_layers(seed, place, patch)
+        with pytest.MonkeyPatch.context() as own:
+            test_compiled_winograd.test_a_correlation_equals_plain_sums(seed, own)
+            test_compiled_winograd.test_a_gradient_of_weights_equals_plain_sums(seed, own)
         test_compiled_depthwise.test_a_depthwise_convolution_equals_its_layers(seed, place)
     print(f"{kind} is right")
 

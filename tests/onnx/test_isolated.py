@@ -18,6 +18,7 @@ from cnnkit.layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Softmax
 from cnnkit.network import Sequential
 from cnnkit.onnx import file_content, messages
 from cnnkit.onnx.export import to_onnx
+from cnnkit.onnx.isolated import start_process
 from cnnkit.onnx.load import OPERATORS
 from cnnkit.onnx.runtimes import ReferenceEvaluator
 from cnnkit.onnx.validate import validate_onnx
@@ -166,6 +167,17 @@ def test_limits_end_what_runs_for_ever_and_refuse_memory() -> None:
     assert (memory.returncode, memory.stdout) == (1, "")
     assert memory.stderr.rstrip().endswith("MemoryError")
     assert end_of("with limited(address_space() + 2**26, 100): pass\nbytes(2**28)\nprint('done')").stdout == "done\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_the_address_space_does_not_depend_on_how_threads_meet() -> None:
+    """Else a runtime that starts threads gets no memory now and then, and OpenVINO gives outputs without numbers."""
+    with start_process() as process:
+        assert process.stdin
+        process.stdin.write(b"[]\n")
+        environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+        process.kill()
+    assert b"MALLOC_ARENA_MAX=1" in environment
 
 
 def test_nothing_is_written(tmp_path: Path) -> None:

@@ -46,6 +46,29 @@ def test_bars_are_shares_of_the_allowed_error_which_is_marked() -> None:
     assert [line.get_xdata()[0] for line in axes.lines] == [1]  # type: ignore[index]  # of an array
 
 
+def test_words_stand_in_their_row_and_no_bar_reaches_them() -> None:
+    figure = draw_runtimes(ROWS, "title")
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    left = min(text.get_window_extent().x0 for text in axes.texts)
+    ends = [segment[1][0] for lines in axes.collections for segment in lines.get_segments()]  # type: ignore[attr-defined]
+    assert len(ends) == 3
+    assert max(axes.transData.transform((end, 0))[0] for end in ends) < left
+    assert [text.xy[1] for text in axes.texts] == [0, 1, 2, 3]  # type: ignore[attr-defined]  # of annotations
+
+
+@pytest.mark.parametrize("milliseconds", [0.025, 0.05, 0.1, 3.0])
+def test_latencies_that_are_alike_have_plain_numbers_beside_them(milliseconds: float) -> None:
+    row = RuntimeRow("A()", "1", "pass", 2e-6, 0.2, 0, milliseconds / 1000, 1.001 * milliseconds / 1000)
+    figure = draw_runtimes([row], "title")
+    figure.draw_without_rendering()
+    low, high = figure.axes[1].get_xlim()
+    assert low <= milliseconds < high
+    shown = [label.get_text() for label in figure.axes[1].get_xticklabels(which="both") if label.get_text()]
+    assert {f"{low:g}", f"{high:g}"} <= set(shown)
+    assert all(float(text) for text in shown)  # none is 3x10^-2
+
+
 @pytest.mark.parametrize("count", [0, MAX_RUNTIMES + 1])
 def test_a_number_of_runtimes_that_has_no_place_is_refused(count: int) -> None:
     with pytest.raises(PlotError, match=rf"^1 to {MAX_RUNTIMES} runtimes can be shown in one picture, got {count}$"):

@@ -9,12 +9,17 @@ the cuts cost next to nothing.
 from __future__ import annotations
 
 import functools
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from cnnkit.network.kernels.layout import constant
 from cnnkit.types import Array, Context
+
+if TYPE_CHECKING:
+    from cnnkit.layers.window import Axis
+    from cnnkit.network.kernels.correlation import Correlation
+    from cnnkit.network.kernels.weight_gradient import WeightGradient
 
 UNPACKED = 1_000_000
 """rows * columns * depth up to which a product is not packed."""
@@ -50,6 +55,12 @@ class Products(Protocol):
 
             np.matmul(left, right[:, :, None].swapaxes(-1, -2)).sum(axis=1)
         """
+
+    def correlation(self, rows: Axis, columns: Axis, channels: int, filters: int) -> Correlation | None:
+        """A way with other products that is faster than all that are made of these; None if there is none."""
+
+    def weight_gradient(self, rows: Axis, columns: Axis, channels: int, filters: int) -> WeightGradient | None:
+        """As `correlation`."""
 
 
 class BlasProducts:
@@ -97,6 +108,12 @@ class BlasProducts:
         result = ctx.empty((batch, shifts, k // down, down, m // across, across))
         result[...] = total.reshape(batch, shifts, k // down, m // across, down, across).swapaxes(3, 4)
         return result.reshape(batch, shifts, k, m)
+
+    def correlation(self, rows: Axis, columns: Axis, channels: int, filters: int) -> None:
+        """None."""
+
+    def weight_gradient(self, rows: Axis, columns: Axis, channels: int, filters: int) -> None:
+        """None."""
 
 
 BLAS = BlasProducts()

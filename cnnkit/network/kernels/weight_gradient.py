@@ -40,6 +40,15 @@ def weight_gradient(
     rows: Axis, columns: Axis, channels: int, filters: int, products: Products = BLAS
 ) -> WeightGradient:
     """The fastest way there is for these sizes."""
+    return products.weight_gradient(rows, columns, channels, filters) or product_gradient(
+        rows, columns, channels, filters, products
+    )
+
+
+def product_gradient(
+    rows: Axis, columns: Axis, channels: int, filters: int, products: Products = BLAS
+) -> WeightGradient:
+    """The fastest one that is made of products of matrices."""
     if not products.packs and PixelGradient.fits(rows, columns):
         return PixelGradient(products)
     depth = channels * rows.size * columns.size

@@ -109,6 +109,15 @@ def fastest_correlation(
     rows: Axis, columns: Axis, channels: int, filters: int, products: Products = BLAS
 ) -> Correlation:
     """The fastest way there is for these sizes."""
+    return products.correlation(rows, columns, channels, filters) or product_correlation(
+        rows, columns, channels, filters, products
+    )
+
+
+def product_correlation(
+    rows: Axis, columns: Axis, channels: int, filters: int, products: Products = BLAS
+) -> Correlation:
+    """The fastest one that is made of products of matrices."""
     if WinogradCorrelation.fits(rows, columns, channels, filters):
         return WinogradCorrelation(rows, columns, products)
     return DirectCorrelation(rows, columns, products)

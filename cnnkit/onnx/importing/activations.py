@@ -33,7 +33,7 @@ from cnnkit.layers import (
 )
 from cnnkit.onnx.importing.draft import UntranslatableError, Value
 from cnnkit.onnx.importing.operators import translates
-from cnnkit.onnx.importing.step import Step, decimal
+from cnnkit.onnx.importing.step import Step
 
 PLAIN: dict[str, type[Layer]] = {
     "HardSwish": HardSwish,
@@ -123,10 +123,7 @@ def clip(step: Step) -> Value:
         if name in step.node.attributes:
             bound: float | None = step.number(name, 0.0)
         else:
-            array = step.constant(place)
-            if array is not None and array.size != 1:
-                raise UntranslatableError(f"it has {array.size} numbers as {name}; Clip has one")
-            bound = None if array is None else decimal(float(array.reshape(-1)[0]))
+            bound = step.single(place)
         bounds.append(None if bound is None or abs(bound) >= 3.4e38 else bound)
     low, high = bounds
     if low is None and high is None:
@@ -154,16 +151,16 @@ def softmax(step: Step) -> Value:
 @translates("Dropout")
 def dropout(step: Step) -> Value:
     """Dropout, which does nothing in prediction."""
-    ratio = step.constant(1) if step.has(1) else None
-    rate = step.number("ratio", 0.5) if ratio is None else decimal(float(ratio.reshape(-1)[0]))
+    ratio = step.single(1)
+    rate = step.number("ratio", 0.5) if ratio is None else ratio
     return step.add(Dropout(rate), step.value()) if 0 < rate < 1 else step.value()
 
 
 @translates("Pow")
 def power(step: Step) -> Value:
     """A number times itself."""
-    exponent = step.constant(1)
-    if exponent is None or exponent.size != 1 or (times := float(exponent.reshape(-1)[0])) not in (1, 2, 3):
+    times = step.single(1)
+    if times not in (1, 2, 3):
         raise UntranslatableError("layers have the exponents 1, 2 and 3 alone, as products")
     x = y = step.value()
     for _ in range(int(times) - 1):

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
-from cnnkit.errors import OnnxError
+from cnnkit.errors import CnnkitError, OnnxError
+from cnnkit.onnx.importing.draft import UntranslatableError
 from cnnkit.onnx.importing.foreign_graph import Attribute, ForeignNode
 from cnnkit.types import Array
+
+REPORT = "report this fault of the import"
+"""What every message asks for that no test may bring about."""
 
 
 def called(node: ForeignNode) -> str:
     """What messages call a node."""
     return f"node {node.name!r:.100} ({node.operator:.60})"
+
+
+@contextmanager
+def naming(node: ForeignNode) -> Iterator[None]:
+    """Raise OnnxError, which names the node, for an error that nobody foresaw: a file may say anything."""
+    try:
+        yield
+    except (CnnkitError, UntranslatableError):
+        raise
+    except Exception as error:
+        raise OnnxError(
+            f"{called(node)} cannot be translated, {type(error).__name__}: {error}; if a runtime runs the file, please "
+            f"{REPORT}"
+        ) from error
 
 
 def integer(node: ForeignNode, name: str, default: int) -> int:

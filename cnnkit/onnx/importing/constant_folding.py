@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.errors import OnnxError
-from cnnkit.onnx.importing.attributes import called, integer, whole_numbers
+from cnnkit.onnx.importing.attributes import called, integer, naming, whole_numbers
 from cnnkit.onnx.importing.batch_axis import reshaped
 from cnnkit.onnx.importing.constant_arithmetic import Allowance
 from cnnkit.onnx.importing.constant_operators import OPERATORS
@@ -40,7 +40,8 @@ def fold_constants(graph: ForeignGraph) -> ForeignGraph:
     folding = _Folding(graph)
     with np.errstate(all="ignore"):  # a division by zero gives infinity, as in every runtime
         for node in graph.nodes:
-            folding.take(node)
+            with naming(node):
+                folding.take(node)
     return without_unused(folding.result())
 
 
@@ -68,6 +69,8 @@ class _Folding:
         }
         self._types: dict[str, Dtype] = {}
         """Of those arrays, the types in which the file has them: TensorFlow counts in int32."""
+        self._taken = {name for node in graph.nodes for name in node.inputs} | {value.name for value in graph.outputs}
+        """Values that something needs."""
         self._same: dict[str, str] = {}
         """Values that are others: the outputs of Identity."""
         self._nodes: list[ForeignNode] = []
@@ -162,11 +165,8 @@ class _Folding:
 
     def _check_dropout(self, node: ForeignNode) -> None:
         """Raise OnnxError for a Dropout that drops numbers in a prediction, or that tells which it would drop."""
-        if len(node.outputs) > 1 and node.outputs[1]:
-            mask = node.outputs[1]
-            used = any(mask in one.inputs for one in self._graph.nodes)
-            if used or mask in {value.name for value in self._graph.outputs}:
-                raise OnnxError(f"{called(node)} gives a mask that is used; expected none in a prediction")
+        if any(mask in self._taken for mask in node.outputs[1:2] if mask):
+            raise OnnxError(f"{called(node)} gives a mask that is used; expected none in a prediction")
         if len(node.inputs) > 2 and node.inputs[2]:
             training = self._values.get(node.inputs[2])
             if training is None or bool(training.any()):
@@ -234,10 +234,13 @@ class _Folding:
 
 
 def _gives_its_input(node: ForeignNode, values: Mapping[str, Array]) -> bool:
-    """Whether the output is the input: of Identity, and of a Dropout of what no training changes."""
+    """Whether the output is the input: of Identity, and of a Dropout of what no training changes.
+
+    Identity of a constant is another one: PyTorch writes it for a parameter that equals an earlier one.
+    """
     if not node.inputs or not node.inputs[0] or not node.outputs:
         return False
-    return node.operator == "Identity" or (node.operator == "Dropout" and node.inputs[0] in values)
+    return node.operator == ("Dropout" if node.inputs[0] in values else "Identity")
 
 
 def _shape(node: ForeignNode, sizes: Sequence[Size]) -> Array:

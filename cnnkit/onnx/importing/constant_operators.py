@@ -97,6 +97,13 @@ def cast(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     return [array.astype(dtype)]
 
 
+def identity(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
+    """Identity: the same numbers, which a layer may take for its own."""
+    array = given_array(node, given, 0)
+    allowance.take(node, array.shape, array.itemsize)
+    return [array]
+
+
 def gather(node: ForeignNode, given: Given, allowance: Allowance) -> list[Array]:
     """Gather: the parts of an axis at some places."""
     array, places = given_array(node, given, 0), given_array(node, given, 1)
@@ -291,6 +298,7 @@ OPERATORS: dict[str, Operator] = {
     "Expand": expand,
     "Flatten": flatten,
     "Gather": gather,
+    "Identity": identity,
     "Pad": pad,
     "Range": range_of,
     "Reshape": reshape,

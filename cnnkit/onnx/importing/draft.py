@@ -60,6 +60,20 @@ class Value:
         return self.order[place]
 
 
+class _Missing(Layer):
+    """What stands in a draft that becomes no network for an operator that no layer does."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+    def __repr__(self) -> str:
+        return "an operator that no layer does"
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        """Any shape -> shape."""
+        return self.shape
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A node of the draft."""
@@ -82,7 +96,7 @@ class Draft:
         self.input = Value(INPUT, input_shape, tuple(range(len(input_shape))))
         self._builder = Builder(input_shape, 0, Limit(self.limit))
         self._names: set[str] = {INPUT_NAME}
-        self._shared: dict[object, Layer] = {}
+        self._shared: dict[object, tuple[Layer, Mapping[str, Array]]] = {}
         self._placed: set[int] = set()
         """The ids of the layers that are drawn."""
 
@@ -94,8 +108,11 @@ class Draft:
         arrays: Mapping[str, Array],
         owner: object = None,
     ) -> Value:
-        """A node of the plain values; owner: what is the same for nodes that shall have one layer together."""
-        layer = self._of(owner, layer, values)
+        """A node of the plain values.
+
+        owner: what is the same for nodes that shall have one layer together, if their arrays are equal, too.
+        """
+        layer = self._of(owner, layer, values, arrays)
         inputs = tuple(value.node for value in values)
         try:
             if isinstance(layer, Merge):
@@ -110,6 +127,10 @@ class Draft:
         self.drawn.append(Drawn(self._unique(name), layer, inputs, _fitting(layer, arrays)))
         shape = self._builder.nodes[place].out_shape
         return Value(place, shape, tuple(range(len(shape))))
+
+    def stand_in(self, name: str, shape: Shape) -> Value:
+        """A value of this shape for one that no layer gives, so that what follows can be judged, too."""
+        return self.add(name, _Missing(shape), [self.input], {})
 
     def layer_of(self, value: Value) -> Layer | Merge | None:
         """What gives a value; None for the network's input."""
@@ -155,10 +176,15 @@ class Draft:
                 found |= {f"{drawn.name}.{key}": array for key, array in drawn.arrays.items()}
         return found
 
-    def _of(self, owner: object, layer: Layer | Merge, values: Sequence[Value]) -> Layer | Merge:
+    def _of(
+        self, owner: object, layer: Layer | Merge, values: Sequence[Value], arrays: Mapping[str, Array]
+    ) -> Layer | Merge:
         if owner is None or isinstance(layer, Merge):
             return layer
-        return self._shared.setdefault((owner, repr(layer), values[0].shape), layer)
+        first, known = self._shared.setdefault((owner, repr(layer), values[0].shape), (layer, arrays))
+        if known is arrays or all(np.array_equal(array, known[key]) for key, array in arrays.items()):
+            return first
+        return layer  # it takes the same constants in another way, such as transposed
 
     def _unique(self, name: str) -> str:
         """The name as a graph can have it, with a number if it is taken."""

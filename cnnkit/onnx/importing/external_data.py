@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +19,8 @@ from cnnkit.onnx.load import MAX_ONNX_FILE_BYTES
 class DataFiles:
     """The data files beside a model, each read whole when a tensor first names it, all within the limit of one file.
 
+    All tensors that lie in a file have no more bytes than it together: else a few bytes, named by thousands of tensors,
+    would take any memory.
     Use it as a context: it holds the folder open, so that no file of another folder can take its place.
     """
 
@@ -25,6 +28,8 @@ class DataFiles:
         """path: the model's; used: bytes that it has itself."""
         self._path, self._left = path, MAX_ONNX_FILE_BYTES - used
         self._contents: dict[str, bytes] = {}
+        self._taken: Counter[str] = Counter()
+        """Bytes of each file that tensors have."""
         self._folder = -1
 
     def __enter__(self) -> DataFiles:
@@ -62,6 +67,12 @@ class DataFiles:
                 f"{where}: expected {length:,} bytes at {start:,} of {location!r:.100}, which has {len(content):,}: it "
                 "does not belong to this model, or is damaged"
             )
+        self._taken[location] += length
+        if self._taken[location] > len(content):
+            raise OnnxError(
+                f"{where}: with it the tensors in {location!r:.100} have {self._taken[location]:,} bytes together, and "
+                f"the file has {len(content):,}; expected each tensor to have its own part of it"
+            )
         return memoryview(content)[start : start + length]
 
     def digest(self, data: bytes) -> str:
@@ -91,6 +102,8 @@ class DataFiles:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is not a plain file")
+            if status.st_nlink > 1:  # of a file of another folder, which who packed this one may not read
+                raise OSError(errno.EPERM, "it has several names (hard links); copy it")
             if status.st_size > self._left:
                 raise OSError(
                     errno.EFBIG,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from cnnkit.user_folders import expanded
 OPSETS = range(6, 24)
 """Versions of ONNX's operator set that are read; the newest is the newest whose operators were compared."""
 UNKNOWN = "?"
+MOST_NODES = 100_000
+"""Operators of a file, those of constants among them."""
 
 
 def read_graph(path: str | os.PathLike[str]) -> ForeignGraph:
@@ -50,6 +53,8 @@ def graph_of(data: bytes, path: Path, files: DataFiles | None = None) -> Foreign
     plain_ends(path, model)
     check_flat(path, model)
     opset = _opset(model, path)
+    if (count := len(model.graph.node)) > MOST_NODES:
+        raise OnnxError(f"{path} has {count:,} operators; expected at most {MOST_NODES:,}")
     reader = _Reader(path, files)
     nodes = [reader.node(node) for node in model.graph.node]
     for node in nodes:
@@ -193,11 +198,10 @@ def _check_names(
                 raise OnnxError(f"{path}: node {node.name!r:.100} takes {name!r:.100}, which nothing in the file gives")
     if not outputs:
         raise OnnxError(f"{path} has no output; expected at least one")
-    names = [value.name for value in outputs]
-    for name in names:
+    for name, count in Counter(value.name for value in outputs).items():
         if name not in given:
             raise OnnxError(f"{path}: nothing in the file gives the output {name!r:.100}")
-        if names.count(name) > 1:
+        if count > 1:
             raise OnnxError(f"{path}: two outputs are called {name!r:.100}; expected a name for each")
 
 
@@ -223,11 +227,12 @@ def _sorted(path: Path, nodes: Sequence[ForeignNode]) -> list[ForeignNode]:
             if not missing[user]:
                 heapq.heappush(ready, user)
     if len(order) < len(nodes):
-        at, seen = next(at for at, count in enumerate(missing) if count), list[int]()
+        at, seen = next(at for at, count in enumerate(missing) if count), dict[int, None]()
         while at not in seen:  # whoever waits, waits for one that waits
-            seen.append(at)
-            at = next(one for one in sorted(needs[at]) if missing[one])
-        circle = [f"{nodes[one].name!r:.60}" for one in seen[seen.index(at) :]]
+            seen[at] = None
+            at = min(one for one in needs[at] if missing[one])
+        waiting = list(seen)
+        circle = [f"{nodes[one].name!r:.60}" for one in waiting[waiting.index(at) :]]
         names = ", ".join(circle[:5]) + (", ..." if len(circle) > 5 else "")
         raise OnnxError(f"{path}: these nodes need one another's outputs: {names}; expected no circle")
     return order

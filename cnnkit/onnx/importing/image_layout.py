@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from cnnkit.onnx.importing.attributes import integers
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode, ForeignValue, Sizes
 
@@ -79,5 +81,5 @@ def _has_channels_last(graph: ForeignGraph, value: ForeignValue) -> bool:
 def _is_before_pixels(node: ForeignNode, graph: ForeignGraph, rank: int) -> bool:
     """Whether an Unsqueeze makes an image one pixel high of a signal, as TensorFlow's convolutions do."""
     given = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else integers(node, "axes")
-    axes = [] if given is None else [int(axis) % (rank + 1) for axis in given]
+    axes = [] if given is None else [int(axis) % (rank + 1) for axis in np.ravel(given)]
     return rank == 3 and axes == [1]

@@ -85,11 +85,9 @@ def many(step: Step) -> Value:
     operator, places = step.node.operator, range(len(step.node.inputs))
     constants = [place for place in places if step.is_constant(place)]
     if operator in ("Max", "Min") and len(constants) == 1 and len(places) == 2:
-        bound = step.weights(constants[0])
-        if bound.size == 1:
-            number = decimal(float(bound.reshape(-1)[0]))
-            layer = Clip(min=number) if operator == "Max" else Clip(max=number)
-            return step.add(layer, step.value(1 - constants[0]))
+        bound = step.single(constants[0])
+        layer = Clip(min=bound) if operator == "Max" else Clip(max=bound)
+        return step.add(layer, step.value(1 - constants[0]))
     if len(places) == 1:
         return step.value()
     if operator == "Min":  # the largest of the negative values, negative
@@ -101,7 +99,7 @@ def affine(step: Step, x: Value, scale: Array | None = None, offset: Array | Non
     """x * scale + offset with constants of the sample's axes, or of 1: arguments of a layer, or learned numbers."""
     given = [numbers for numbers in (scale, offset) if numbers is not None]
     if all(numbers.size == 1 for numbers in given):
-        single = [decimal(float(numbers.reshape(-1)[0])) for numbers in given]
+        single = [decimal(numbers.item()) for numbers in given]
         return step.add(Rescale(*single) if scale is not None else Rescale(offset=single[0]), x)
     shape = np.broadcast_shapes(*(numbers.shape for numbers in given))
     weight = np.ones(shape, np.float32) if scale is None else np.broadcast_to(scale, shape)

@@ -37,6 +37,12 @@ class Matching:
         """The numbers of a value that the file holds."""
         return self.graph.constants.get(value)
 
+    def as_vector(self, value: str) -> str:
+        """The name of a constant with the same numbers along one axis, one for all nodes that take it."""
+        name = f"{value} as a vector"
+        self.graph.constants[name] = self.graph.constants[value].reshape(-1)
+        return name
+
     def number(self, value: str) -> float | None:
         """The only number of a constant."""
         array = self.constant(value)

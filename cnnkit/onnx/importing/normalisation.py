@@ -54,7 +54,7 @@ def instance_norm(step: Step) -> Value:
 def group_norm(step: Step) -> Value:
     """GroupNorm; before opset 21 a scale belonged to a whole group."""
     x, groups = step.x(), step.integer("num_groups", 0)
-    gamma, beta = step.weights(1), step.weights(2)
+    gamma, beta = (step.weights(place).reshape(-1) for place in (1, 2))
     if 0 < len(gamma) == groups != x.shape[0]:
         gamma, beta = (np.repeat(values, x.shape[0] // groups) for values in (gamma, beta))
     return step.add(GroupNorm(groups, step.number("epsilon", 1e-5)), x, gamma=gamma, beta=beta)

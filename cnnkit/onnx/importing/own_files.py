@@ -183,4 +183,4 @@ def layer(step: Step) -> Value:
     places = range(len(step.node.inputs) - len(keys), len(step.node.inputs))
     made = built(step.text("expression", ""))
     values = [step.x(place) for place in range(places.start)]
-    return step.add(made, *values, **{key: step.weights(place) for key, place in zip(keys, places, strict=True)})
+    return step.add_known(made, values, {key: step.weights(place) for key, place in zip(keys, places, strict=True)})

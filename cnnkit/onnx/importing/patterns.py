@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from cnnkit.onnx.importing.attributes import integer, naming
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
 from cnnkit.onnx.importing.matching import Matching, instead
 from cnnkit.onnx.importing.tensorflow_patterns import TENSORFLOW, tensordot
@@ -28,8 +29,11 @@ def find_patterns(graph: ForeignGraph, output: str) -> None:
     """Write one operator in the place of several, wherever a pattern fits, until none does."""
     for pattern in PATTERNS:
         matching = Matching(graph)
-        found = {id(node): pattern(node, matching) for node in graph.nodes}
-        graph.nodes = [found[id(node)] or node for node in graph.nodes]
+        nodes = []
+        for node in graph.nodes:
+            with naming(node):
+                nodes.append(pattern(node, matching) or node)
+        graph.nodes = nodes
         remove_unused(graph, output)
 
 
@@ -148,18 +152,16 @@ def bias(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     if operands is None or product is None or len(product.inputs) != 2 or not matching.is_used_once(operands[0]):
         return None
     numbers, weight = operands[1], matching.constant(product.inputs[1])
-    if weight is None or numbers.size < 1:
+    if weight is None or weight.ndim < (2 if product.operator == "MatMul" else 3) or numbers.ndim < 1:
         return None
-    groups = cast(int, product.attributes.get("group", 1))
+    groups = integer(product, "group", 1)
     units = {"Conv": weight.shape[0], "ConvTranspose": weight.shape[1] * groups}.get(product.operator, weight.shape[-1])
     behind = 0 if product.operator == "MatMul" else weight.ndim - 2
     if numbers.size != units or numbers.shape[numbers.ndim - 1 - behind :] != (units, *(1,) * behind):
         return None
     (name,) = (name for name in node.inputs if name != operands[0])
-    matching.graph.constants[f"{name} of {node.name}"] = numbers.reshape(-1)
-    return ForeignNode(
-        product.operator, product.name, [*product.inputs, f"{name} of {node.name}"], node.outputs, product.attributes
-    )
+    inputs = [*product.inputs, matching.as_vector(name)]
+    return ForeignNode(product.operator, product.name, inputs, node.outputs, product.attributes)
 
 
 def scale_and_offset(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -217,8 +219,7 @@ def group_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
         shape = (channels, *(1,) * (len(lengths) - 1))
         if numbers is None or numbers.shape[-len(shape) :] != shape or numbers.size != channels:
             return None
-        names.append(f"{name} of {node.name}")
-        matching.graph.constants[names[-1]] = numbers.reshape(-1)
+        names.append(matching.as_vector(name))
     epsilon = normal.attributes.get("epsilon", 1e-5)
     return instead(node, "GroupNormalization", [there.inputs[0], *names], num_groups=plain[0].size, epsilon=epsilon)
 

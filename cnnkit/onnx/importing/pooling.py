@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from cnnkit.components import Layer
@@ -17,6 +17,7 @@ from cnnkit.layers import (
     LPPool2D,
     MaxPool1D,
     MaxPool2D,
+    Slice,
 )
 from cnnkit.onnx.importing.convolutions import padded
 from cnnkit.onnx.importing.draft import UntranslatableError, Value
@@ -44,12 +45,65 @@ def average_pool(step: Step) -> Value:
     x, windows = _windowed(step)
     counts = bool(step.integer("count_include_pad", 0)) or not any(map(any, windows.edges))
     padding = windows.padding
+    if padding is None and not counts:
+        return _as_given(step, _uncounted(step, x, windows))
     if padding is None:
-        if not counts:
-            raise UntranslatableError(f"its padding is {windows.edges} and does not count; AvgPool2D has equal ends")
         x, padding = padded(step, x, windows), 0
     y = step.add(_pool(AvgPool1D, AvgPool2D, windows)(*_sizes(windows), padding, _ceil(step), counts), x)
     return _as_given(step, y)
+
+
+def _uncounted(step: Step, x: Value, windows: Windows) -> Value:
+    """Means without the padding, which is larger at one end: as much at both ends, and without the windows too many.
+
+    A window that begins where one of the file does has the same numbers in it, however much padding follows. Those that
+    begin earlier, in more padding, are a whole number of strides away.
+    """
+    lengths = x.shape[1:]
+    most = _counts(step, windows, lengths)
+    for ceil in (False, True):
+        found = [
+            _ends(*axis, ceil)
+            for axis in zip(lengths, windows.kernel, windows.strides, windows.edges, most, strict=True)
+        ]
+        known = [one for one in found if one is not None]
+        if len(known) == len(found):
+            padding = windows.argument([equal for equal, _ in known])
+            y = step.add(_pool(AvgPool1D, AvgPool2D, windows)(*_sizes(windows), padding, ceil, False), x)
+            for axis, ((_, first), count) in enumerate(zip(known, most, strict=True), 2):
+                stop = first + count
+                if (first, stop) != (0, y.shape[axis - 1]):
+                    y = step.add(Slice(first, None if stop == y.shape[axis - 1] else stop, axis), y)
+            return y
+    raise UntranslatableError(
+        f"its padding is {windows.edges} and does not count; AvgPool2D has as much at both ends, which gives no such "
+        "windows"
+    )
+
+
+def _counts(step: Step, windows: Windows, lengths: Sequence[int]) -> list[int]:
+    """How many windows the file has along each axis."""
+    found = []
+    for length, size, stride, (before, after) in zip(
+        lengths, windows.kernel, windows.strides, windows.edges, strict=True
+    ):
+        room = length + before + after - size
+        count = (-(-room // stride) if _ceil(step) else room // stride) + 1
+        found.append(count - (_ceil(step) and (count - 1) * stride >= length + before))
+    return found
+
+
+def _ends(
+    length: int, size: int, stride: int, edges: tuple[int, int], count: int, ceil: bool
+) -> tuple[int, int] | None:
+    """Padding of both ends with which the file's windows are there, and which is its first; None if there is none."""
+    for equal in range(edges[0], size, stride):
+        room, first = length + 2 * equal - size, (equal - edges[0]) // stride
+        there = (-(-room // stride) if ceil else room // stride) + 1
+        there -= ceil and (there - 1) * stride >= length + equal
+        if there >= first + count:
+            return equal, first
+    return None
 
 
 @translates("LpPool")

@@ -16,6 +16,7 @@ from cnnkit.types import Array, Preprocessing
 def take_preprocessing(graph: ForeignGraph) -> Preprocessing:
     """Remove the first nodes of the graph if they compute what its metadata say, and return that.
 
+    What then takes the input takes the floating numbers that those made of it.
     What the metadata say and the nodes do not is ignored: the nodes stay, and become layers.
     """
     said = _said(graph.metadata)
@@ -41,6 +42,7 @@ def take_preprocessing(graph: ForeignGraph) -> Preprocessing:
         for node in graph.nodes
         if node not in found
     ]
+    graph.inputs = [replace(one, dtype="float32") for one in graph.inputs]
     return said
 
 

@@ -67,7 +67,8 @@ def _mode(step: Step, factors: list[int]) -> str:
     if mode == "nearest":
         near = rounding in ("round_prefer_floor", "round_prefer_ceil")
         halves = rounding == "round_prefer_floor" and max(factors) <= 2
-        if (centred and near) or (place in ("asymmetric", "tf_half_pixel_for_nn") and (rounding == "floor" or halves)):
+        of_tensorflow = place == "tf_half_pixel_for_nn" and rounding == "floor"  # (i + 0.5) / n, without - 0.5
+        if (centred and near) or of_tensorflow or (place == "asymmetric" and (rounding == "floor" or halves)):
             return "nearest"
     elif mode in ("linear", "bilinear") and centred:
         return "bilinear"

@@ -15,10 +15,12 @@ from cnnkit.onnx.importing.operators import translates
 from cnnkit.onnx.importing.step import Step
 from cnnkit.types import Shape
 
+MOVES_BATCH = "its order of axes moves that of the batch, which is the first one of every layer"
+
 
 @translates("Identity", "Cast")
 def unchanged(step: Step) -> Value:
-    """The value itself: a network computes in float32 throughout."""
+    """The value itself; `type_of_outputs` refuses a Cast that changes numbers."""
     return step.value()
 
 
@@ -119,7 +121,7 @@ def transpose(step: Step) -> Value:
     x = step.value()
     order = step.numbers("perm", list(range(len(x.order), -1, -1)))
     if not order or order[0] != 0 or len(order) != len(x.order) + 1:
-        raise UntranslatableError(f"its order of axes, {order}, moves the batch axis")
+        raise UntranslatableError(MOVES_BATCH)
     return Value(x.node, x.shape, tuple(x.axis(axis) for axis in order[1:]))
 
 
@@ -183,7 +185,7 @@ def split(step: Step) -> list[Value]:
 def gather(step: Step) -> Value:
     """A Slice, where the places are evenly spaced."""
     x, places = step.value(), step.constant(1)
-    if places is None:
+    if places is None or not places.size:
         raise UntranslatableError("it takes no places")
     axis = step.integer("axis", 0)
     length = x.shape[x.axis(axis)]
@@ -217,8 +219,8 @@ def pad(step: Step) -> Value:
         raise UntranslatableError(f"it pads other axes than those of images and signals, by {list(edges.values())}")
     if mode not in ("constant", "reflect", "edge"):
         raise UntranslatableError(f"it has the mode {mode!r}; Pad2D has constant, reflect and edge")
-    filling = step.constant(2) if step.has(2) else None
-    value = step.number("value", 0.0) if filling is None else float(filling.reshape(-1)[0])
+    filling = step.single(2)
+    value = step.number("value", 0.0) if filling is None else filling
     channels = next((axis for axis in still if given.axis(axis) == 0), still[-1])
     x = step.with_channels(given, channels)  # an axis that is not padded is that of the channels
     spatial = [edges[x.order.index(axis) + 1] for axis in range(1, count - 1)]

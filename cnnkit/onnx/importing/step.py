@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cnnkit.components import Layer, Merge
 from cnnkit.errors import OnnxError
-from cnnkit.layers import Flatten, Reshape
+from cnnkit.layers import Conv2D, ConvTranspose2D, Dense, Flatten, Reshape
 from cnnkit.onnx.importing.draft import Draft, UntranslatableError, Value, as_float32
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
 from cnnkit.types import Array, Shape
 
 GENERIC = re.compile(r"(?i)(onnx::|_val_|val_|\d+$|const)")
 """Names of constants that say nothing of the layer which has them."""
+
+
+WEIGHTED = Conv2D, ConvTranspose2D, Dense
+"""Layers that are one where they have one weight. Other constants say nothing: exporters write equal ones once."""
 
 
 class Step:
@@ -49,6 +53,15 @@ class Step:
         if array is None:
             raise OnnxError(f"{self.node.name} ({self.node.operator}) has no input {place + 1}, which it needs")
         return as_float32(array)
+
+    def single(self, place: int) -> float | None:
+        """The only number of a constant, with no more digits than float32 has; None if the input is left out."""
+        array = self.constant(place)
+        if array is None:
+            return None
+        if array.size != 1:
+            raise UntranslatableError(f"its input {place + 1} has {array.size} numbers; a layer has one")
+        return decimal(array.item())
 
     def integers(self, place: int, attribute: str) -> list[int] | None:
         """Whole numbers that were an attribute in older operator sets, and are an input since; None if not given."""
@@ -116,7 +129,16 @@ class Step:
 
     def add(self, layer: Layer | Merge, *values: Value, **arrays: Array) -> Value:
         """A node of the draft; its output has the order of axes that its first input has, if that still fits."""
-        owner = tuple(name for name in self.node.inputs if name in self._graph.constants) if arrays else None
+        return self._added(layer, values, arrays, isinstance(layer, WEIGHTED))
+
+    def add_known(self, layer: Layer | Merge, values: Sequence[Value], arrays: Mapping[str, Array]) -> Value:
+        """As `add`, of a layer that the file names: it is one for all nodes that have these arrays."""
+        return self._added(layer, values, arrays, bool(arrays))
+
+    def _added(
+        self, layer: Layer | Merge, values: Sequence[Value], arrays: Mapping[str, Array], is_shared: bool
+    ) -> Value:
+        owner = tuple(name for name in self.node.inputs if name in self._graph.constants) if is_shared else None
         made = self.draft.add(self.name, layer, values, arrays, owner)
         order = values[0].order
         return Value(made.node, made.shape, order) if len(order) == len(made.shape) else made

@@ -8,7 +8,6 @@ import numpy as np
 
 from cnnkit.onnx.importing.foreign_graph import ForeignNode
 from cnnkit.onnx.importing.matching import Matching, both_ways, instead
-from cnnkit.types import Array
 
 NORM, GROUP_NORM, REPEAT = "normalisation over axes", "normalisation of groups", "repetition"
 """What is no operator of ONNX."""
@@ -104,9 +103,7 @@ def group_normalisation(node: ForeignNode, matching: Matching) -> ForeignNode | 
     for name, array in zip(inner.inputs[1:], numbers, strict=True):
         if name and (array is None or array.shape[-2:] != apart[-2:] or array.size != before[-1]):
             return None
-        names.append(f"{name} of {node.name}" if name else "")
-        if name:
-            matching.graph.constants[names[-1]] = cast(Array, array).reshape(-1)
+        names.append(matching.as_vector(name) if name else "")
     epsilon = cast(float, inner.attributes["epsilon"])
     return instead(node, GROUP_NORM, [there.inputs[0], *names], groups=cast(int, apart[-2]), epsilon=epsilon)
 

@@ -91,6 +91,7 @@ def _convolution(known: Known) -> Outputs:
     shape, weight = known.shape(0), known.shape(1)
     if len(shape) < 3 or len(weight) != len(shape):
         raise _UnknownError
+    integer(known.node, "group", 1)  # of which the layer says whether it fits
     kernel = [size if isinstance(size, int) else 0 for size in weight[2:]]
     return [(shape[0], weight[0], *_windows(known.node, shape[2:], kernel))]
 
@@ -343,7 +344,8 @@ def _several(rule: Callable[[Known], Outputs], names: str) -> dict[str, Callable
 RULES: dict[str, Callable[[Known], Outputs]] = {
     **_several(
         _same,
-        "Abs BatchNormalization Cast Ceil Celu Clip Dropout Elu Erf Exp Floor Gelu GroupNormalization HardSigmoid "
+        "Abs Acos Acosh Asin Asinh Atan Atanh Cos Cosh CumSum IsInf IsNaN Sin Sinh Tan "
+        "BatchNormalization Cast Ceil Celu Clip Dropout Elu Erf Exp Floor Gelu GroupNormalization HardSigmoid "
         "HardSwish Hardmax Identity InstanceNormalization LRN LayerNormalization LeakyRelu Log LogSoftmax "
         "LpNormalization MeanVarianceNormalization Mish Neg Not PRelu "
         "RMSNormalization Reciprocal Relu Round Selu Shrink Sigmoid Sign "

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnkit.errors import RegistryError
-from cnnkit.network import Network
+from cnnkit.network import Graph, Network
 from cnnkit.registry import model_manifest
 from cnnkit.registry.format import manifest, sealing
 from cnnkit.registry.format.manifest import Manifest
 from cnnkit.registry.format.safety import read_arrays
 from cnnkit.types import Array
+
+IMPORTED = "imported"
+"""What the settings of a version hold of the file of another program that it was made of."""
 
 
 def pack(
@@ -37,10 +40,15 @@ def pack(
         history=dict(history or {}),
         metrics=dict(metrics or {}),
         dataset=None if dataset is None else dict(dataset),
-        settings=dict(settings or {}),
+        settings=_origin(model) | dict(settings or {}),
     )
     encoded = described.encode()
     return encoded, sealing.pack(encoded, state, described.format_version)
+
+
+def _origin(model: Network) -> dict[str, Any]:
+    """The setting that says which file of another program a network was made of."""
+    return {IMPORTED: dict(model.origin)} if isinstance(model, Graph) and model.origin is not None else {}
 
 
 def unpack(data: bytes, name: str) -> tuple[Manifest, dict[str, Array]]:

@@ -34,12 +34,13 @@ class OpenVINO(Runtime):
         import openvino
 
         try:
-            names = [output.name for output in onnx.load_model_from_string(model).graph.output]
+            graph = onnx.load_model_from_string(model).graph
+            names = [output.name for output in graph.output]
+            takes = {value.name for value in graph.input} - {array.name for array in graph.initializer}
             core = openvino.Core()
             compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", CONFIGURATION)
         except Exception as error:  # its errors share no base class
             raise self.refusal(error) from error
-        takes = {name for value in compiled.inputs for name in value.get_names()}
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
             if inputs.keys() != takes:
@@ -48,7 +49,10 @@ class OpenVINO(Runtime):
                 outputs = compiled({name: np.ascontiguousarray(array) for name, array in inputs.items()})
             except Exception as error:
                 raise self.refusal(error) from error
-            return {name: np.array(outputs[place]) for place, name in enumerate(names)}  # which have other names, too
+            found = {name: np.array(outputs[place]) for place, name in enumerate(names)}  # which have other names, too
+            if all(array.size for array in inputs.values()) and not all(array.size for array in found.values()):
+                raise self.refusal(MemoryError("it gave no numbers, as it does where it gets no memory"))
+            return found
 
         return run
 

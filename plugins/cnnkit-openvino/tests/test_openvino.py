@@ -48,6 +48,41 @@ def test_a_strangers_file_runs_in_its_own_process(tmp_path: Path) -> None:
     assert (report.ok, report.exported) == (True, False), str(report)
 
 
+def test_a_quantised_file_whose_input_has_further_names(tmp_path: Path) -> None:
+    helper, data = onnx.helper, onnx.TensorProto
+    x = helper.make_tensor_value_info("input", data.UINT8, ("N", 4))
+    y = helper.make_tensor_value_info("output", data.FLOAT, ("N", 4))
+    constants = [
+        helper.make_tensor("one", data.FLOAT, (), [1.0]),
+        helper.make_tensor("zero", data.UINT8, (), [0]),
+        helper.make_tensor("weight", data.FLOAT, (4, 4), 2 * np.eye(4, dtype=np.float32).ravel()),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["input"], ["float"], to=data.FLOAT),
+        helper.make_node("QuantizeLinear", ["float", "one", "zero"], ["whole"]),
+        helper.make_node("DequantizeLinear", ["whole", "one", "zero"], ["again"]),
+        helper.make_node("MatMul", ["again", "weight"], ["output"]),
+    ]
+    graph = helper.make_graph(nodes, "quantised", [x], [y], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    outputs = OpenVINO().run(model.SerializeToString(), {"input": np.array([[0, 1, 7, 255]], np.uint8)})
+    np.testing.assert_array_equal(outputs["output"], [[0, 2, 14, 510]])
+
+
+def test_where_memory_is_short_it_does_not_give_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = export_onnx(Sequential(["Dense(3)"], (4,)), tmp_path / "m.onnx").read_bytes()
+    run = OpenVINO().prepare(model)
+    inputs = {"input": np.zeros((2, 4), np.float32)}
+    assert run(inputs)["logits"].shape == (2, 3)
+
+    def short_of_memory(compiled: object, inputs: object) -> list[np.ndarray]:
+        return [np.empty((0, 3), np.float32)] * 2
+
+    monkeypatch.setattr(openvino.CompiledModel, "__call__", short_of_memory)
+    with pytest.raises(OnnxError, match="it gave no numbers, as it does where it gets no memory"):
+        run(inputs)
+
+
 def test_what_it_cannot_execute_it_says_in_one_line() -> None:
     helper = onnx.helper
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ("N", 4)) for name in ("input", "output")]

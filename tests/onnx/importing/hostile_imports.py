@@ -128,6 +128,16 @@ def groups_beyond_everything(model: ModelProto) -> None:
     _attribute(model, 0, "group", 2**62)
 
 
+def groups_in_a_list(model: ModelProto) -> None:
+    """Twenty thousand of them, as many times as the kernel has channels: 400 million numbers in a list."""
+    _weight(model, "wide", np.zeros((1, 20_000, 1, 1), np.float32))
+    _weight(model, "offsets", np.zeros((2, 1, 1), np.float32))
+    del model.graph.node[:]
+    model.graph.node.append(_node("Unknown", ["x"], "u"))  # of which no size is known
+    model.graph.node.append(_node("ConvTranspose", ["u", "wide"], "t", group=[1] * 20_000))
+    model.graph.node.append(_node("Add", ["t", "offsets"], "y"))
+
+
 def pads_beyond_everything(model: ModelProto) -> None:
     _attribute(model, 0, "pads", [2**62] * 4)
 
@@ -221,6 +231,53 @@ def millions_of_nodes(model: ModelProto) -> None:
     """Nodes of two bytes, each of which becomes hundreds."""
     empty = b"\x0a\x00" * 5_000_000
     model.MergeFromString(b"\x3a" + _varint(len(empty)) + empty)
+
+
+def outputs_without_end(model: ModelProto) -> None:
+    names = [f"o{at}" for at in range(60_000)]
+    _give(model, "Split", ["x"])
+    model.graph.node[0].output[:] = names
+    del model.graph.output[:]
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+
+
+def circle_without_end(model: ModelProto) -> None:
+    for at in range(60_000):
+        model.graph.node.append(_node("Relu", [f"v{(at or 60_000) - 1}"], f"v{at}"))
+
+
+def dropouts_without_end(model: ModelProto) -> None:
+    """Each with a mask that something could need."""
+    names = ["x", *(f"d{at}" for at in range(30_000)), "y"]
+    del model.graph.node[:]
+    for before, after in pairwise(names):
+        model.graph.node.append(_node("Dropout", [before], after))
+        model.graph.node[-1].output.append(f"mask_{after}")
+
+
+def attributes_to_the_limit_of_fields(model: ModelProto) -> None:
+    node = model.graph.node[0]
+    node.attribute.extend(AttributeProto(name=f"a{at}", type=AttributeProto.INT, i=1) for at in range(240_000))
+
+
+def nodes_to_the_limit_of_fields(model: ModelProto) -> None:
+    """As many as there can be with a name, an input and an output, each of which hangs on the one before it."""
+    names = ["x", *(f"{at:x}" for at in range(190_000)), "y"]
+    del model.graph.node[:]
+    model.graph.node.extend(
+        NodeProto(op_type="Neg", name=after, input=[before], output=[after]) for before, after in pairwise(names)
+    )
+
+
+def nodes_to_their_own_limit(model: ModelProto) -> None:
+    nodes_to_the_limit_of_fields(model)
+    del model.graph.node[:-100_000]
+    model.graph.node[0].input[0] = "x"
+
+
+def weights_to_the_limit_of_fields(model: ModelProto) -> None:
+    for at in range(240_000):
+        model.graph.initializer.append(TensorProto(name=f"w{at}", data_type=TensorProto.FLOAT, dims=[0]))
 
 
 def axes_beyond_everything(model: ModelProto) -> None:
@@ -353,6 +410,21 @@ def data_in_the_model_itself(model: ModelProto) -> None:
     """The file, taken as its own weights."""
     data_elsewhere(model)
     model.graph.initializer[0].external_data[0].value = "model.onnx"
+
+
+def data_named_again_and_again(model: ModelProto) -> None:
+    """A thousand weights of 1 MiB, all of the same MiB of the file."""
+    model.doc_string = "\0" * 2**20
+    del model.graph.node[:]
+    names = ["x", *(f"v{at}" for at in range(1_000)), "y"]
+    for before, after in pairwise(names):
+        tensor = TensorProto(name=f"w_{after}", data_type=TensorProto.FLOAT, dims=[512, 512])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="model.onnx")
+        model.graph.initializer.append(tensor)
+        model.graph.node.append(_node("MatMul", [before, tensor.name], after))
+    del model.graph.input[0].type.tensor_type.shape.dim[2:]
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 512
 
 
 CHANGES: dict[str, Change] = {

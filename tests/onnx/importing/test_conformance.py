@@ -13,7 +13,7 @@ import node_cases  # type: ignore[import-not-found]  # beside this file
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from cnnkit.errors import CnnkitError, OnnxError
 from cnnkit.onnx.backend import CnnkitBackend
@@ -26,6 +26,11 @@ DATA = Path(onnx.__file__).parent / "backend/test/data"
 RELATIVE, ABSOLUTE = 1e-3, 1e-7
 """The tolerance of ONNX's own test runner."""
 SLOW = {"light_densenet121", "light_inception_v2", "light_resnet50"}
+
+
+SCORES = {"light_inception_v1": "r143"}
+"""Networks of which the last digits decide the probabilities, and the value before these: scores of 1e21 that are equal
+but for rounding."""
 
 
 class Case(NamedTuple):
@@ -131,7 +136,14 @@ def test_every_case_is_answered_or_listed_with_the_reason(group: str) -> None:
     ],
 )
 def test_deep_networks_are_answered_or_listed_with_the_reason(name: str) -> None:
-    found, _ = refused([light(name)])
+    case = light(name)
+    if name in SCORES:
+        runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+        del case.model.graph.output[:]
+        case.model.graph.output.append(helper.make_tensor_value_info(SCORES[name], TensorProto.FLOAT, None))
+        session = runtime.InferenceSession(case.model.SerializeToString(), providers=["CPUExecutionProvider"])
+        case = case._replace(outputs=session.run(None, {session.get_inputs()[0].name: case.inputs[0]}))
+    found, _ = refused([case])
     assert bool(found) == (name in listed()), found
 
 

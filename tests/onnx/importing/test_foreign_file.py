@@ -17,6 +17,7 @@ from cnnkit.onnx import file_content
 from cnnkit.onnx.importing import external_data
 from cnnkit.onnx.importing.foreign_file import read_graph
 from cnnkit.onnx.importing.foreign_graph import ForeignNode, ForeignValue
+from cnnkit.types import Array
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -141,18 +142,25 @@ def test_data_of_another_folder_are_refused(tmp_path: Path, location: str) -> No
         read_graph(path)
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "missing"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "missing"])
 def test_data_that_are_no_plain_file_are_refused(tmp_path: Path, kind: str) -> None:
     (tmp_path / "real").write_bytes(WEIGHT.tobytes())
     match kind:
         case "link":
             (tmp_path / "data").symlink_to(tmp_path / "real")
+        case "hard link":
+            (tmp_path / "data").hardlink_to(tmp_path / "real")
         case "pipe":
             os.mkfifo(tmp_path / "data")
         case "folder":
             (tmp_path / "data").mkdir()
     path = write(tmp_path / "model.onnx", elsewhere(linear(), location="data"))
-    reasons = {"link": "it is a link", "missing": "No such file or directory", "folder": "Is a directory"}
+    reasons = {
+        "link": "it is a link",
+        "hard link": "it has several names .*",
+        "missing": "No such file or directory",
+        "folder": "Is a directory",
+    }
     reason = reasons.get(kind, "it is not a plain file")
     with pytest.raises(OnnxError, match=rf"tensor 'w' keeps .* 'data', which cannot be read: {reason}; expected a pla"):
         read_graph(path)
@@ -173,6 +181,17 @@ def test_data_that_do_not_fit_the_tensor_are_refused(tmp_path: Path, entries: di
     path = write(tmp_path / "model.onnx", elsewhere(linear(), location="data", **entries))
     with pytest.raises(OnnxError, match=f"tensor 'w' keeps its data in another file.* {message}"):
         read_graph(path)
+
+
+@pytest.mark.parametrize("data", [np.zeros(6, np.float32), np.zeros(7, np.float32)])
+def test_tensors_that_share_data_are_refused(tmp_path: Path, data: Array) -> None:
+    proto = elsewhere(linear(), location="data")
+    (tmp_path / "data").write_bytes(data.tobytes())
+    read_graph(write(tmp_path / "model.onnx", proto))
+    proto.graph.initializer.append(proto.graph.initializer[0])
+    proto.graph.initializer[-1].name = "again"
+    with pytest.raises(OnnxError, match=r"'again' .*: with it the tensors in 'data' have 48 bytes together, and the"):
+        read_graph(write(tmp_path / "model.onnx", proto))
 
 
 def test_model_and_data_together_have_the_limit_of_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

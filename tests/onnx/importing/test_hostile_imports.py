@@ -22,6 +22,7 @@ import mutants  # type: ignore[import-not-found]  # likewise
 import numpy as np
 import pytest
 
+from cnnkit.onnx.importing.attributes import REPORT
 from cnnkit.onnx.runtimes import OnnxRuntime, is_installed
 
 CHILD = Path(__file__).with_name("importing_child.py")
@@ -56,6 +57,7 @@ OUTCOMES = {
     "negative_stride": r"node 'node_m' \(MaxPool\) has strides \[-1, -9223372036854775808\]",
     "no_groups": "groups must be a whole number, 1 or above, got 0",
     "groups_beyond_everything": "filters must be a multiple of groups, got 2 filters in 4611686018427387904 groups",
+    "groups_in_a_list": r"node 'node_t' \(ConvTranspose\): expected a whole number as attribute 'group', got ",
     "pads_beyond_everything": AXIS.format("node_c", "Conv"),
     "pads_of_gigabytes": AXIS.format("node_f", "Reshape"),
     "dilations_beyond_everything": r"node 'node_c' \(Conv\) has strides \[1, 1\], dilations \[46116860184273879",
@@ -75,6 +77,13 @@ OUTCOMES = {
     "inputs_without_end": "imported: ",
     "weights_folded_without_end": FOLDED.format("node_s[0-9]*"),
     "millions_of_nodes": "is damaged or not an ONNX file: it has more than 1,000,000 fields",
+    "outputs_without_end": "the file has 60000 outputs, o0, o1, ",
+    "circle_without_end": r"these nodes need one another's outputs: 'node_v0', 'node_v59999', .*, \.\.\.; expected no",
+    "dropouts_without_end": "30,001 operators are to be translated; expected at most 10,000",
+    "attributes_to_the_limit_of_fields": "memory(, the most)? that a file of its size may take",
+    "nodes_to_the_limit_of_fields": "has 190,001 operators; expected at most 100,000",
+    "nodes_to_their_own_limit": "100,000 operators are to be translated; expected at most 10,000",
+    "weights_to_the_limit_of_fields": "imported: ",
     "axes_beyond_everything": "axis 4611686018427387904 of a value with 4 axes; expected -4 to 3",
     "axes_twice": r"\[0, 1, 1, 1\] is no order of 4 axes",
     "slice_in_steps_of_zero": r"node 'evil' \(Slice\) goes in steps of 0",
@@ -93,7 +102,7 @@ OUTCOMES = {
     "output_shape_beyond_everything": AXIS.format("evil", "ConvTranspose"),
     "exponent_of_nothing": f"{LAYER.format('Pow', 'evil')}layers have the exponents 1, 2 and 3 alone",
     "bounds_that_are_no_numbers": "min must be a finite number, got nan",
-    "bounds_without_numbers": f"{LAYER.format('Clip', 'evil')}it has 0 numbers as min; Clip has one",
+    "bounds_without_numbers": f"{LAYER.format('Clip', 'evil')}its input 2 has 0 numbers; a layer has one",
     "samples_without_end": "it takes 2,147,483,648 samples at once, which a proof would have to run",
     "sequence_attribute": "attribute 'tp' of node 'node_c' is of type 13; expected numbers, texts or a tensor",
     "name_that_steers_the_terminal": r"\\x1b\[2Jxxx",
@@ -102,6 +111,7 @@ OUTCOMES = {
     "data_elsewhere": "tensor 'kernel' keeps its data in another file, '/etc/passwd'; expected the name of a file",
     "data_of_negative_length": "tensor 'kernel' keeps its data in another file with length '-72'; expected a number of",
     "data_in_the_model_itself": "imported: ",
+    "data_named_again_and_again": "the tensors in 'model.onnx' have 2,097,152 bytes together, and the file has",
 }
 
 
@@ -160,6 +170,7 @@ def check(reply: dict[str, Any], *answers: str) -> str:
     outcome = str(reply["outcome"])
     assert outcome.startswith(("refused: ", "imported: ", *answers)), outcome
     assert not re.search("was killed by|did not end|exit code|unreadable reply", outcome), outcome
+    assert not (outcome.startswith("refused: ") and REPORT in outcome), outcome
     assert "\x1b" not in outcome
     assert len(outcome) < LINE
     assert reply["foreign"] == [], outcome
@@ -187,11 +198,16 @@ def test_files_without_a_change_are_imported(importer: Importer) -> None:
 
 
 def test_positive_controls_harm_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc/passwd")
     careless = Importer(tmp_path, "careless")
     reply = careless.take(hostile_imports.build(hostile_imports.no_groups))
     careless.close()
-    assert reply["foreign"][0] == "open /etc/passwd"
-    assert reply["foreign"][1].startswith("os.system")
+    opened, ended = reply["foreign"][:-1], reply["foreign"][-1]
+    assert opened[0] == "open /etc/passwd"
+    assert re.fullmatch(r"open .*/\.\./etc/passwd", opened[1])
+    assert opened[2].endswith("-beside")
+    assert opened[3:] == ["open link", "open /etc", "open passwd"]
+    assert ended.startswith("os.system")
     greedy = Importer(tmp_path, "greedy")
     assert greedy.take(hostile_imports.build(hostile_imports.no_groups))["memory"] > MEMORY
     greedy.close()

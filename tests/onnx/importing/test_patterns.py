@@ -65,6 +65,14 @@ def test_a_constant_behind_a_product_is_its_bias(tmp_path: Path) -> None:
     assert [array.tolist() for name, array in network.state().items() if name.endswith("bias")] == [[0, 1, 2]]
 
 
+def test_one_layer_that_is_used_twice_keeps_its_weights_and_its_bias_once(tmp_path: Path) -> None:
+    weights = {"w": RNG(0).normal(size=(4, 4)).astype("f4"), "b": np.arange(4, dtype="f4")}
+    nodes = [node("MatMul", ["x", "w"], ["p"]), node("Add", ["b", "p"], ["q"]),
+             node("MatMul", ["q", "w"], ["r"]), node("Add", ["r", "b"], ["y"])]  # fmt: skip
+    network = import_onnx(write(tmp_path / "a.onnx", model(nodes, {"x": ["n", 4]}, ["y"], weights)))
+    assert network.parameter_count() == 20
+
+
 def test_channels_last_between_two_transposes_need_none(tmp_path: Path) -> None:
     weights = {"w": RNG(0).normal(size=(4, 6)).astype("f4"), "g": np.ones(4, "f4"), "b": np.zeros(4, "f4")}
     nodes = [node("Conv", ["x", "k"], ["c"]), node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),

@@ -11,6 +11,8 @@ import numpy as np
 from cnnkit.components import Layer, Merge
 from cnnkit.layers import Conv2D
 from cnnkit.layers.conv import CONVOLUTIONS
+from cnnkit.layers.window import Axis
+from cnnkit.network.kernels.compiled import machine_winograd
 from cnnkit.network.kernels.compiled.activations import LARGEST_POOL, activation_in_loops
 from cnnkit.network.kernels.compiled.interface import AT_ONCE, MOST_LANES
 from cnnkit.network.kernels.compiled.machine_code import Functions, functions, has_avx512
@@ -81,8 +83,10 @@ class DirectConvKernel:
         weight = conv.params["weight"]
         epilogue, used = epilogue_of(layers[1:3], pools=conv.groups == 1)
         most, most_back = MOST_TAPS_AVX512 if conv.groups == 1 and has_avx512() else MOST_TAPS
+        is_winograds = conv.groups == 1 and has_avx512() and machine_winograd.fits(*_sizes(conv))
         fits = (
-            weight.dtype == np.float32
+            not is_winograds
+            and weight.dtype == np.float32
             and FEWEST_TAPS <= weight[0, 0].size <= weight[0].size <= most
             and (not needs_dx or weight[:, 0].size // conv.groups <= most_back)
             and epilogue.pool <= LARGEST_POOL
@@ -208,6 +212,11 @@ class DirectConvKernel:
             turned[first : first + part.size].reshape(part.shape)[...] = part
             first += part.size
         return turned
+
+
+def _sizes(conv: Conv2D) -> tuple[Axis, Axis, int, int]:
+    filters, channels = conv.params["weight"].shape[:2]
+    return conv.window.rows, conv.window.columns, channels, filters
 
 
 def _clear_around(planes: Array, down: slice, across: slice) -> None:

@@ -17,6 +17,13 @@ MOST_LANES = 16
 DEPTH = 256
 """Rows of b that a product takes at once, so that they stay in the core's first cache."""
 
+PRODUCTS = 6
+"""Of Winograd's F(4, 3)."""
+
+INNER, OUTER = 0.625, 1.5
+"""The points of its polynomials, beside 0 and infinity, with both signs: rounding is least with about these, and their
+squares are numbers of float32."""
+
 SHIFT, SCALE, OFFSET, FACTOR, START = range(5)
 """The rows of a normalisation's coefficients."""
 
@@ -123,6 +130,7 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
             *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),  # dy, x, means, inverses, rests
             *(FLOATS, FLOATS, NUMBER, NUMBER),  # scales, offsets, slope, ceiling
             *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # pixels, channels, samples; of a part, between parts, scales
+            *(DOUBLES, DOUBLES),  # g and g * xhat of channels
             *(DOUBLES, DOUBLES, DOUBLES, DOUBLES),  # dscales, doffsets, sums, products
         ),
         "sample_gradient": (
@@ -137,6 +145,18 @@ ARGUMENTS: dict[str, dict[str, tuple[str, ...]]] = {
             ),  # scales, offsets, slope, ceiling, mean sums, mean products
             *(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # pixels, channels, samples; of a part, between parts, scales
             FLOATS,  # dx
+        ),
+    },
+    "winograd_loops": {
+        "winograd_correlation": (
+            *(FLOATS, COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # x, height, width, channels, samples, before, left
+            *(FLOATS, COUNT, COUNT, COUNT, COUNT, COUNT),  # matrices, filters, across, rows, columns, at once
+            *(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, COUNT, COUNT),  # zeros, sums, products, spare, y, its steps
+        ),
+        "winograd_gradient": (
+            *(FLOATS, COUNT, COUNT, COUNT, COUNT, COUNT, COUNT),  # x, height, width, channels, samples, before, left
+            *(FLOATS, COUNT, COUNT, COUNT, COUNT, COUNT),  # dy, filters, across, rows, columns, at once
+            *(COUNT, COUNT, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),  # line, padded, zeros, sums, spare, of dy, totals
         ),
     },
 }

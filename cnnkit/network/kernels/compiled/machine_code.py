@@ -27,6 +27,7 @@ import numpy as np
 
 from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.file_writing import write_whole
+from cnnkit.network.kernels.compiled.addresses import address
 from cnnkit.network.kernels.compiled.interface import ARGUMENTS, COUNT, EXACT, NUMBER
 from cnnkit.user_folders import user_folder
 
@@ -99,7 +100,7 @@ class Function:
                 continue
             if argument.dtype != dtype or not (argument.flags.c_contiguous and argument.flags.aligned):
                 raise TypeError(f"expected a contiguous array of {dtype}, got one of {argument.dtype}")
-            given.append(argument.ctypes.data)
+            given.append(address(argument))
         self.at(*given)
 
     def at(self, *given: Any) -> None:
@@ -273,6 +274,7 @@ def _compiled() -> dict[str, tuple[str, bytes]]:
         prediction_loops,
         product_loops,
         sample_norm_loops,
+        winograd_loops,
     )
     from cnnkit.network.kernels.compiled.jit import compiled
 
@@ -285,6 +287,7 @@ def _compiled() -> dict[str, tuple[str, bytes]]:
         prediction_loops,
         product_loops,
         sample_norm_loops,
+        winograd_loops,
     ):
         module_name = module.__name__.rpartition(".")[2]
         for name, arguments in ARGUMENTS[module_name].items():

@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.layers.window import Axis
+from cnnkit.network.kernels.compiled.addresses import address
 from cnnkit.network.kernels.compiled.interface import DEPTH, MOST_LANES
 from cnnkit.network.kernels.compiled.machine_code import Function, functions
+from cnnkit.network.kernels.compiled.machine_winograd import MachineWinograd, MachineWinogradGradient, fits
+from cnnkit.network.kernels.correlation import Correlation
 from cnnkit.network.kernels.products import BLAS
+from cnnkit.network.kernels.weight_gradient import WeightGradient, product_gradient
+from cnnkit.network.kernels.winograd import product_correlation
 from cnnkit.types import Array, Context, Shape
 
 FEWEST = 100_000
@@ -42,7 +48,7 @@ class MachineProducts:
             panel = (
                 ctx.empty((DEPTH * 2 * MOST_LANES,)) if layout.is_transposed else matrix
             )  # nothing is written there then
-            self._product.at(*map(_address, (matrix, stack, out, panel)), layout.address)
+            self._product.at(*map(address, (matrix, stack, out, panel)), layout.address)
 
     def summed(self, left: Array, right: Array, ctx: Context) -> Array:
         """As `Products.summed`."""
@@ -53,8 +59,18 @@ class MachineProducts:
         made = ctx.empty((batch, shifts, rows, right.shape[2]))
         made[...] = 0
         panel = ctx.empty((DEPTH * 2 * MOST_LANES,))
-        self._product.at(*map(_address, (left, right, made, panel)), layout.address)
+        self._product.at(*map(address, (left, right, made, panel)), layout.address)
         return made
+
+    def correlation(self, rows: Axis, columns: Axis, channels: int, filters: int) -> Correlation | None:
+        """As `Products.correlation`."""
+        sizes = rows, columns, channels, filters
+        return MachineWinograd(rows, columns, product_correlation(*sizes, self)) if fits(*sizes) else None
+
+    def weight_gradient(self, rows: Axis, columns: Axis, channels: int, filters: int) -> WeightGradient | None:
+        """As `Products.weight_gradient`."""
+        sizes = rows, columns, channels, filters
+        return MachineWinogradGradient(rows, columns, product_gradient(*sizes, self)) if fits(*sizes) else None
 
 
 MACHINE = MachineProducts()
@@ -74,7 +90,7 @@ class Layout:
         strides = [stride // ITEM for stride in (*(step for one in steps for step in one), *a, *b, c_row)]
         of_axes = len(steps) * len(axes)
         self._numbers = np.array([*lengths, *strides[:of_axes], *sizes, *strides[of_axes:], adds], np.intp)
-        self.address = _address(self._numbers)
+        self.address = address(self._numbers)
         self.is_transposed = b[1] != ITEM
 
 
@@ -122,8 +138,3 @@ def _layout_of_sums(
 def _step(shape: Shape, strides: Shape, axis: int) -> int:
     """Along an axis of a stack, counted from the end; none where the operand has one matrix for all of it."""
     return strides[axis] if -axis <= len(shape) and shape[axis] > 1 else 0
-
-
-def _address(view: Array) -> int:
-    address: int = view.__array_interface__["data"][0]
-    return address

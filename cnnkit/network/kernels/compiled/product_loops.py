@@ -79,6 +79,36 @@ def _transpose(x: Array, x_row: int, rows: int, columns: int, y: Array) -> None:
         i += 1
 
 
+@inner
+def add_columns(
+    a: Array,
+    a_row: int,
+    a_column: int,
+    b: Array,
+    b_row: int,
+    c: Array,
+    c_row: int,
+    rows: int,
+    depth: int,
+    begins: bool,
+    columns: int,
+) -> None:
+    """c = a @ b, or c += a @ b, where the numbers of a row of b lie beside each other."""
+    for first in range(0, depth, DEPTH):
+        deep, begins_here = min(DEPTH, depth - first), begins and first == 0
+        x, met = shifted(a, first * a_column), shifted(b, first * b_row)
+        column = 0
+        while column < columns:
+            part, into = shifted(met, column), shifted(c, column)
+            if column + WIDE <= columns:
+                _wide_panel(x, a_row, a_column, part, b_row, into, c_row, rows, deep, begins_here, WIDE)
+                column += WIDE
+            else:
+                across = min(LANES, columns - column)
+                _narrow_panel(x, a_row, a_column, part, b_row, into, c_row, rows, deep, begins_here, across)
+                column += across
+
+
 def product(a: Array, b: Array, c: Array, panel: Array, layout: Array) -> None:
     """c = a @ b for each of three axes of matrices, or c += a @ b; of a fourth one, all have the same b.
 

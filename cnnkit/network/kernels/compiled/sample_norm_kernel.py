@@ -85,7 +85,11 @@ class SampleNormKernel:
         given = float32_pixels(images(dy), ctx), pixels, *parts, scales, offsets, *self._bend
         dscales, doffsets = np.zeros((2, scales.size))
         sums, products = self._sums(pixels, ctx)
-        self._functions["sample_gradient_sums"](*given, *shape, dscales, doffsets, sums, products)
+        of_channels, products_of_channels = (_doubles(pixels.shape[2:], ctx) for _ in range(2))
+        of_channels[...] = products_of_channels[...] = 0
+        self._functions["sample_gradient_sums"](
+            *given, *shape, of_channels, products_of_channels, dscales, doffsets, sums, products
+        )
         means = [ctx.empty(sums.shape) for _ in range(2)]
         self._mean(sums, count, out=means[0])
         np.multiply(products, 1 / count, out=means[1])
