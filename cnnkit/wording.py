@@ -39,9 +39,11 @@ def shorten(text: str, most: int) -> str:
 
 
 def thinned(count: int, most: int) -> list[int]:
-    """At most `most` of `count` positions, evenly, with the first and the last."""
+    """At most `most` of `count` positions, evenly, with the first and, of two or more, the last."""
     if count <= most:
         return list(range(count))
+    if most == 1:
+        return [0]
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 

@@ -24,15 +24,19 @@ def inputs_for(
     trust: Trust,
     samples: str | None = None,
 ) -> tuple[Inputs | None, str]:
-    """The first test samples of the chosen dataset, else of the recorded one, else None; and a description.
+    """Test samples of the chosen dataset, else of the recorded one, else None; and a description.
 
-    samples: how many, "all", or None for as many as do not take long.
+    samples: how many, "all", or None for as many as do not take long. They are evenly taken from all, since datasets
+    may be sorted by class.
     Raises what `load_dataset` raises for a chosen dataset, and ConfigError where there are no samples to count.
     """
+    import numpy as np
+
     from cnnkit.data import load_dataset
     from cnnkit.data.named import named_dataset
     from cnnkit.errors import CnnkitError, ConfigError
     from cnnkit.onnx.executable_model import compared_samples
+    from cnnkit.wording import thinned
 
     most = compared_samples(model) if samples is None else _count(samples)
     try:
@@ -42,7 +46,9 @@ def inputs_for(
             raise
         reason = str(error)
     else:
-        x = data.test.take(slice(most)).x
+        count = len(data.test)
+        index = slice(None) if most is None or most >= count else np.array(thinned(count, most))
+        x = data.test.take(index).x
         if chosen or x.shape[1:] == model.input_shape:
             return x, f"{len(x):,} test samples of {data.name}"
         reason = f"the samples of {data.name} do not have the shape {model.input_shape}"

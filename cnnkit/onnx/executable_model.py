@@ -175,11 +175,11 @@ def run_bytes(model: Network) -> int:
 def samples_of(chunk_bytes: int, model: Network, samples: int | None = None) -> int:
     """How many samples to run together: two at least, so that the batch axis must be dynamic, unless one is too large.
 
-    samples: how many there are, if that is known.
+    samples: how many there are, if that is known; a single one runs twice, too.
     """
     each = run_bytes(model)
     most = max(2 if each <= CHUNK_BYTES else 1, chunk_bytes // each)
-    return most if samples is None else max(1, min(most, samples))
+    return most if samples is None else min(most, max(2, samples))
 
 
 def check_batch(batch: int | None, model: Network) -> None:

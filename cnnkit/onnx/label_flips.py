@@ -8,7 +8,7 @@ import numpy as np
 
 from cnnkit.network import Network
 from cnnkit.onnx.difference import distance
-from cnnkit.onnx.outputs import PROBABILITIES, probabilities_of
+from cnnkit.onnx.outputs import PROBABILITIES, certainty, probabilities_of
 from cnnkit.types import Array
 
 
@@ -24,7 +24,7 @@ def flipped(
     """Where another class or label is said, (N, ...) bool, unless ours is a tie: what is allowed could turn it.
 
     given: the outputs, and the probabilities if there are any; label: what the file says itself, if it does; error: of
-    each output that is allowed, (N, ...).
+    each output that is allowed, (N, ...); probability_error: that of probabilities, relative to their `certainty`.
     """
     if model.task.gives == "values":
         return np.zeros(len(expected), bool)
@@ -33,7 +33,7 @@ def flipped(
     ours = _said(model, expected, at)
     clear = np.ones(ours.shape, bool)
     differs = np.zeros(ours.shape, bool) if label is None else label != ours
-    errors = error, np.full(expected.shape, probability_error)
+    errors = [error, *(probability_error * certainty(model, values) for values in own[1:])]
     for theirs, values, most, limit in zip(given, own, errors, (at, 0.5), strict=False):
         clear &= _is_clear(model, values, most, limit)
         differs |= _said(model, theirs, limit) != ours

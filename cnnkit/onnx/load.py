@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Signature:
     outputs: dict[str, str] = field(default_factory=dict)
     """The outputs, with NumPy's names of their types."""
     precision: str = "float32"
-    """"int8" or "float16" if the file has numbers in that, whatever its metadata says."""
+    """"int8" if an output depends on numbers in that, "float16" if it does on more weights in that than in float32."""
 
     @property
     def batch(self) -> int | None:
@@ -96,10 +97,19 @@ def signature_of(model: ModelProto) -> Signature:
 
 
 def _precision(model: ModelProto) -> str:
-    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+    """By what the outputs are made of: float16 if most weights are in that."""
+    needed, operators = {value.name for value in model.graph.output}, set()
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            operators.add(node.op_type)
+    if "DequantizeLinear" in operators:
         return "int8"
-    halves = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    return "float16" if halves else "float32"
+    numbers = dict.fromkeys((TensorProto.FLOAT, TensorProto.FLOAT16), 0)
+    for tensor in model.graph.initializer:
+        if tensor.name in needed and tensor.data_type in numbers:
+            numbers[tensor.data_type] += math.prod(tensor.dims)
+    return "float16" if numbers[TensorProto.FLOAT16] > numbers[TensorProto.FLOAT] else "float32"
 
 
 def _dtype(kind: int) -> str:

@@ -134,3 +134,13 @@ def probabilities_of(model: Network, logits: Array) -> Array:
             return cast(Array, 1 / (1 + np.exp(-logits.astype(np.float64))))
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True).astype(np.float64))
         return cast(Array, shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def certainty(model: Network, probabilities: Array) -> Array:
+    """What errors of probabilities are relative to, (N, 1, ...): of classes, the largest of the sample or pixel.
+
+    Of many classes that is far below 1. A label is there or not, each for itself, so that is 1.
+    """
+    if model.task.gives == "labels":
+        return np.ones_like(probabilities[:, :1])
+    return np.asarray(probabilities.max(axis=1, keepdims=True))

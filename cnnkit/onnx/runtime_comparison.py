@@ -10,12 +10,12 @@ import numpy as np
 from cnnkit.components import Runtime
 from cnnkit.errors import OnnxError
 from cnnkit.network import Network
-from cnnkit.onnx.difference import distance, magnitude, relative, subtract
+from cnnkit.onnx.difference import distance, relative
 from cnnkit.onnx.divergence import first_divergence
 from cnnkit.onnx.executable_model import Program, as_declared, outputs_of, samples_of
 from cnnkit.onnx.expected_answers import Answers, ExpectedAnswers, allowed
 from cnnkit.onnx.label_flips import flipped
-from cnnkit.onnx.outputs import LABEL, output_shape, probabilities_of
+from cnnkit.onnx.outputs import LABEL, certainty, output_shape, probabilities_of
 from cnnkit.onnx.report import Latency, RuntimeResult
 from cnnkit.onnx.runtimes import version_of
 from cnnkit.types import Array
@@ -39,7 +39,8 @@ def compared(
     try:
         version = version_of(runtime)
         for answers in expected:
-            found.add(answers, _outputs(runtime, program, expected, answers))
+            for given in _outputs(runtime, program, expected, answers):
+                found.add(answers, given)
     except WrongOutputsError as error:
         return RuntimeResult(name, samples, ok=False, version=version, error=str(error))
     except OnnxError as error:
@@ -95,7 +96,8 @@ class Differences:
         by_outputs = relative(absolute, answers.scale)
         by_probabilities = np.zeros(len(outputs))
         for one in probabilities:
-            by_probabilities = magnitude(subtract(one, probabilities_of(model, outputs)))
+            own = probabilities_of(model, outputs)
+            by_probabilities = _largest(relative(distance(one, own), certainty(model, own)))
         most = allowed(answers.rounding, tolerance)
         share = np.maximum(_largest(_share(by_outputs, most)), by_probabilities / tolerance)
         worst = int(share.argmax())
@@ -106,7 +108,7 @@ class Differences:
         compared = [outputs, *probabilities]
         turned = flipped(model, self._names, compared, answers.outputs, label, answers.ties(tolerance), tolerance)
         flips = np.flatnonzero(turned.reshape(len(turned), -1).any(axis=1)).tolist()
-        self.flips += [answers.first + flip for flip in flips]
+        self.flips = sorted({*self.flips, *(answers.first + flip for flip in flips)})
 
 
 def _share(difference: Array, most: Array) -> Array:
@@ -119,11 +121,20 @@ def _largest(values: Array) -> Array:
     return np.asarray(values.reshape(len(values), -1).max(axis=1))
 
 
-def _outputs(runtime: Runtime, program: Program, expected: ExpectedAnswers, answers: Answers) -> dict[str, Array]:
-    """What the file gives for a block: the very first sample alone, the others in batches that bound the memory."""
+def _outputs(
+    runtime: Runtime, program: Program, expected: ExpectedAnswers, answers: Answers
+) -> Iterator[dict[str, Array]]:
+    """What the file gives for a block: the very first sample alone, the others in batches that bound the memory.
+
+    If there is but one, it runs as a batch of two as well: alone it does not show whether the batch axis is dynamic.
+    """
     batches = _batches(answers.x, program, expected.single, alone=answers.first == 0)
     parts = [_run(runtime, program, expected, batch) for batch in batches]
-    return {name: np.concatenate([part[name] for part in parts]) for name in expected.names}
+    yield {name: np.concatenate([part[name] for part in parts]) for name in expected.names}
+    if len(expected.x) == 1 and not program.signature.batch and samples_of(program.chunk_bytes, expected.single) > 1:
+        twice = _run(runtime, program, expected, np.repeat(answers.x, 2, axis=0))
+        for place in range(2):
+            yield {name: output[place : place + 1] for name, output in twice.items()}
 
 
 def _batches(x: Array, program: Program, model: Network, *, alone: bool) -> Iterator[Array]:

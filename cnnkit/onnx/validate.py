@@ -45,7 +45,8 @@ def validate_onnx(
     With a one of the file's logits, scores or values for a sample, b that of the model in float64, and c in float32:
 
         absolute = |a - b|
-        relative = max(absolute / s, |probability - softmax(a)|)
+        relative = max(absolute / s, |probability - softmax(a)| / p)
+        p        = the largest softmax(a) of the sample, or pixel; 1 of several labels
         s        = max(|b|, f v) for this output
         f        = the mean of |b| over all samples, but no more than 4 times its median over those where it is not 0
         v        = the median of |b| / f over all outputs of the sample, but no less than 1
@@ -62,14 +63,15 @@ def validate_onnx(
     A runtime agrees if for every output of every sample
 
         absolute / s <= allowed = max(tolerance, min(10 rounding, 0.1))
-        |probability - softmax(a)| <= tolerance
+        |probability - softmax(a)| / p <= tolerance
 
     and no label flips. A flip is another argmax, of logits or probabilities, in a sample whose highest logit is ahead
-    of every other by more than what is allowed for both, and whose probabilities by more than 2 tolerance: closer ones
-    are ties. There, no logit is allowed more than rounding explains, or the tolerance times the largest |b| of the
+    of every other by more than what is allowed for both, and whose probabilities by more than 2 tolerance p: closer
+    ones are ties. There, no logit is allowed more than rounding explains, or the tolerance times the largest |b| of the
     sample. Of several labels, it is one on the other side of its limit, a probability of 1/2, that was further from it
-    than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic. A file that
-    declares a fixed batch is given so many at a time, the last of them filled up with the last sample.
+    than is allowed. The first sample runs alone, the others together, and a single one twice as well: the batch axis
+    must be dynamic. A file that declares a fixed batch is given so many at a time, the last of them filled up with the
+    last sample.
 
     Compared are those outputs that the file has. Of `probabilities` without logits the differences are as of logits
     above; a `label` must be the model's unless that is a tie.

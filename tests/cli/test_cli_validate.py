@@ -161,3 +161,25 @@ def test_a_runtime_that_disagrees_is_named_in_a_verdict_that_passes(
         ("OnnxRuntime() 1.24",),
     )
     assert "; other answers by OnnxRuntime() 1.24" in exported("models", "show", "tiny@1").out
+
+
+def test_samples_are_evenly_taken_from_all() -> None:
+    """Datasets may be sorted by class: their first samples would be of one."""
+    from cnnkit.cli.onnx_check import inputs_for
+    from cnnkit.data import load_dataset
+    from cnnkit.network import Sequential
+    from cnnkit.registry.trust import trusted
+
+    data = load_dataset("Digits()")
+    model = Sequential(["Flatten()", "Dense(10)"], data.input_shape, input_dtype="uint8")
+    everything = np.asarray(data.test.x)
+    for samples, places in (
+        ("1", [0]),
+        ("2", [0, 359]),
+        ("4", [0, 120, 239, 359]),
+        ("360", range(360)),
+        ("all", range(360)),
+    ):
+        x, about = inputs_for(model, "Digits()", None, None, trusted(None), samples)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(np.asarray(x), everything[list(places)])
+        assert about == f"{len(places)} test samples of Digits()"

@@ -17,6 +17,7 @@ from cnnkit.layers import BatchNorm2D, Concat, Conv2D, Dense, Flatten, MaxPool2D
 from cnnkit.network import Sequential
 from cnnkit.onnx import executable_model
 from cnnkit.onnx.export import export_onnx, to_onnx
+from cnnkit.onnx.outputs import probabilities_of
 from cnnkit.onnx.report import COLUMNS
 from cnnkit.onnx.runtimes import RUNTIMES, OnnxRuntime, ReferenceEvaluator, is_installed
 from cnnkit.onnx.validate import validate_onnx
@@ -138,7 +139,7 @@ def test_exact_ties_are_no_label_flips(tmp_path: Path) -> None:
     assert validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, x).ok
     moved = model.logits(x) * (1 + 1e-6 * np.random.default_rng(2).normal(size=(20, 33)))
     assert (moved.argmax(axis=1) != model.predict(x)).sum() > 10  # it could fail
-    fake = Fake({"logits": moved, "probabilities": model.predict_proba(x)})
+    fake = Fake({"logits": moved, "probabilities": probabilities_of(model, moved)})
     assert validate_onnx(tmp_path / "model.onnx", model, x, [fake]).ok
 
 
@@ -186,7 +187,7 @@ def test_pixelwise_classes_are_on_axis_1(tmp_path: Path) -> None:
 
 
 class Fake(Runtime):
-    """A runtime that gives chosen outputs, one sample of them after another."""
+    """A runtime that gives chosen outputs, one sample of them after another, then the first ones again."""
 
     def __init__(self, outputs: Mapping[str, Array]) -> None:
         self.outputs = outputs
@@ -197,7 +198,7 @@ class Fake(Runtime):
 
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
         start, self.given = self.given, self.given + len(inputs["input"])
-        return {name: array[start : self.given] for name, array in self.outputs.items()}
+        return {name: array[np.arange(start, self.given) % len(array)] for name, array in self.outputs.items()}
 
 
 def test_differences_are_what_the_documentation_says(tmp_path: Path) -> None:
@@ -217,17 +218,16 @@ def test_differences_are_what_the_documentation_says(tmp_path: Path) -> None:
     moved = {"logits": x, "probabilities": model.predict_proba(x) + np.array([0.04, 0])}
     (result,) = validate_onnx(path, model, x, [Fake(moved)]).results
     assert result.max_absolute == 0
-    assert result.max_relative == pytest.approx(0.04, rel=1e-4)
+    assert result.max_relative == pytest.approx(0.04 / model.predict_proba(x)[1].max(), rel=1e-4)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_no_numbers_fail_without_a_warning(model: Sequential, tmp_path: Path, value: float) -> None:
-    outputs = {"logits": model.logits(inputs(2)), "probabilities": model.predict_proba(inputs(2))}
-    outputs["logits"][1, 4] = value
-    report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(2)[:1], [Fake(outputs)])
-    assert report.ok
+    outputs = {"logits": model.logits(inputs(1)), "probabilities": model.predict_proba(inputs(1))}
+    path = export_onnx(model, tmp_path / "model.onnx")
+    assert validate_onnx(path, model, inputs(1), [Fake(outputs)]).ok
     outputs["logits"][0, 4] = value
-    report = validate_onnx(export_onnx(model, tmp_path / "model.onnx"), model, inputs(2)[:1], [Fake(outputs)])
+    report = validate_onnx(path, model, inputs(1), [Fake(outputs)])
     assert not report.ok
     assert report.results[0].max_relative == np.inf
     assert report.to_dict()["results"][0]["max_relative"] is None
@@ -262,6 +262,77 @@ def test_a_frozen_batch_axis_that_is_not_declared_fails(model: Sequential, tmp_p
     report = validate_onnx(save(proto, tmp_path / "model.onnx"), model, inputs(8), [OnnxRuntime()])
     assert not report.ok
     assert "input_shape_size == requested_shape_size was false" in report.results[0].error
+
+
+@pytest.mark.skipif(not is_installed(OnnxRuntime), reason="onnxruntime is not installed")
+def test_a_single_sample_shows_a_frozen_batch_axis(tmp_path: Path) -> None:
+    model = Sequential([Flatten(), Dense(3)], (1, 4, 4))
+    assert validate_onnx(export_onnx(model, tmp_path / "right.onnx"), model, np.ones((1, 1, 4, 4), np.float32)).ok
+    proto = to_onnx(model)
+    flatten = next(node for node in proto.graph.node if node.op_type == "Flatten")
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([1, 16]), "frozen"))
+    flatten.CopyFrom(helper.make_node("Reshape", [flatten.input[0], "frozen"], flatten.output, flatten.name))
+    report = validate_onnx(save(proto, tmp_path / "m.onnx"), model, np.ones((1, 1, 4, 4), np.float32), [OnnxRuntime()])
+    assert not report.ok
+    assert "input_shape_size == requested_shape_size was false" in report.results[0].error
+
+
+def test_a_single_sample_runs_alone_and_as_a_batch_of_two(model: Sequential, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class WrongTogether(ReferenceEvaluator):
+        def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            outputs = super().run(model, inputs)
+            sizes.append(len(inputs["input"]))
+            if len(sizes) == 2:
+                outputs["logits"][1] *= -1
+                outputs["probabilities"][1] = outputs["probabilities"][1][::-1]
+            return outputs
+
+    path = export_onnx(model, tmp_path / "model.onnx")
+    report = validate_onnx(path, model, inputs(1), [WrongTogether()])
+    assert sizes[:2] == [1, 2]
+    assert (report.results[0].ok, report.results[0].flips, report.results[0].samples) == (False, (0,), 1)
+    fixed = export_onnx(model, tmp_path / "fixed.onnx", batch=1)
+    sizes.clear()
+    assert validate_onnx(fixed, model, inputs(1), [WrongTogether()]).ok
+    assert sizes == [1]
+
+
+@pytest.mark.parametrize("factor", [0.997, 1.00003])
+def test_probabilities_of_many_classes_are_small_and_must_be_right(factor: float, tmp_path: Path) -> None:
+    model = Sequential([Flatten(), Dense(1000)], (1, 4, 4), seed=0)
+    x = np.random.default_rng(0).random((20, 1, 4, 4)).astype(np.float32)
+    proto = to_onnx(model)
+    assert validate_onnx(save(proto, tmp_path / "right.onnx"), model, x).ok
+    last = next(node for node in proto.graph.node if node.output[0] == "probabilities")
+    last.output[0] = "before"
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), "factor"))
+    proto.graph.node.append(helper.make_node("Mul", ["before", "factor"], ["probabilities"]))
+    report = validate_onnx(save(proto, tmp_path / "wrong.onnx"), model, x)
+    assert not report.ok
+    for result in report.results:
+        assert result.max_relative == pytest.approx(abs(factor - 1), rel=0.05)
+
+
+@pytest.mark.parametrize("use", ["none", "a node that nothing reads", "a small one"])
+def test_a_little_float16_does_not_widen_the_tolerance(use: str, tmp_path: Path) -> None:
+    model = Sequential([Flatten(), Dense(10)], (1, 4, 4), seed=0)
+    proto = to_onnx(model)
+    change(proto, "dense_1.weight", 1.005)
+    graph = proto.graph
+    bias = next(tensor for tensor in graph.initializer if tensor.name == "dense_1.bias")
+    if use == "a small one":
+        half = numpy_helper.from_array(numpy_helper.to_array(bias).astype(np.float16), "half")
+        graph.initializer.append(half)
+        graph.initializer.remove(bias)
+        graph.node.insert(0, helper.make_node("Cast", ["half"], ["dense_1.bias"], to=onnx.TensorProto.FLOAT))
+    else:
+        graph.initializer.append(numpy_helper.from_array(np.zeros(10_000, np.float16), "half"))
+    if use == "a node that nothing reads":
+        graph.node.append(helper.make_node("Cast", ["half"], ["unread"], to=onnx.TensorProto.FLOAT))
+    report = validate_onnx(save(proto, tmp_path / "model.onnx"), model, inputs(20)[:, :, :4, :4])
+    assert (report.ok, report.precision, report.tolerance) == (False, "float32", 1e-5)
 
 
 def test_large_batches_run_in_parts(model: Sequential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
