@@ -44,7 +44,8 @@ def test_the_document_says_how_far_the_answers_are_apart(cli: Any, file: Path) -
 
 
 def test_channels_last_in_the_file_are_told(cli: Any, tmp_path: Path) -> None:
-    make, sizes = onnx.helper.make_node, ["N", 8, 8, 1]
+    make = onnx.helper.make_node
+    sizes: list[str | int | None] = ["N", 8, 8, 1]
     weight = onnx.numpy_helper.from_array(np.ones((10, 1, 8, 8), np.float32), "w")
     nodes = [make("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]), make("Conv", ["t", "w"], ["c"]),
              make("Flatten", ["c"], ["y"])]  # fmt: skip
