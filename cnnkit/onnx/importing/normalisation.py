@@ -127,7 +127,7 @@ def group_norm_of_last(step: Step) -> Value:
 
 
 def _learned(step: Step, shape: Shape, axis: int = -1) -> dict[str, Array]:
-    """Gamma and beta of a shape, 1 and 0 where the file has none; axis: of their numbers, from the last, if it is one."""
+    """Gamma and beta of a shape, 1 and 0 where the file has none; axis: that of their numbers where they have one."""
     given = {}
     for place, (name, plain) in enumerate((("gamma", 1), ("beta", 0)), 1):
         numbers = step.weights(place) if step.has(place) else np.full(1, plain, np.float32)

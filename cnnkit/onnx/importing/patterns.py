@@ -14,7 +14,7 @@ import numpy as np
 
 from cnnkit.onnx.importing.attributes import integer, naming
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
-from cnnkit.onnx.importing.matching import Matching, instead
+from cnnkit.onnx.importing.matching import EXACT, Matching, instead
 from cnnkit.onnx.importing.tensorflow_patterns import TENSORFLOW, tensordot
 
 Pattern = Callable[[ForeignNode, Matching], ForeignNode | None]
@@ -81,7 +81,7 @@ def hard_swish(node: ForeignNode, matching: Matching) -> ForeignNode | None:
 
 def _is_sixth(node: ForeignNode) -> bool:
     alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
-    return isinstance(alpha, float) and math.isclose(alpha, 1 / 6, rel_tol=1e-4) and beta == 0.5
+    return isinstance(alpha, float) and math.isclose(alpha, 1 / 6, rel_tol=EXACT) and beta == 0.5
 
 
 def softsign(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -206,7 +206,7 @@ def layer_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
         numbers = matching.constant(name)
         if numbers is None or any(n > 1 and at != place for at, n in enumerate(numbers.shape, -numbers.ndim)):
             return None
-    return instead(node, LAYER_NORM, [normal.inputs[0], *node.inputs[1:]], **normal.attributes)
+    return ForeignNode(LAYER_NORM, node.name, [normal.inputs[0], *node.inputs[1:]], node.outputs, normal.attributes)
 
 
 def group_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
