@@ -190,8 +190,9 @@ def import_onnx(path: str | Path, *, labels: Sequence[str] | None = None, output
     network gives, or any value of the file by its name.
     Images that TensorFlow has as (N, H, W, C) are (N, C, H, W) for the network, and `origin["channels_last"]` of it is
     True. Warns with CnnkitWarning of that where all sizes are equal, so that no shape would tell.
-    Raises OnnxError for a file that cannot be read, or that does what no layer does, with a list of all of it;
-    CheckError if the answers differ.
+    Raises OnnxError for a file that cannot be read, or that does what no layer does, with a list of all of it, or for
+    fewer or more labels than classes; ConfigError for labels that are no list of different names; CheckError if the
+    answers differ.
     """
     from cnnkit.onnx.importing.imported import import_file
 

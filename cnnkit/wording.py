@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+LONG_WORD = 30
+"""Characters of a word from which on it may be cut."""
+
 
 def counted(count: int, noun: str) -> str:
     """A number with its noun: "1 epoch", "2 epochs"."""
@@ -27,8 +30,12 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3, cutoff: float =
 
 
 def shorten(text: str, most: int) -> str:
-    """The text, or its beginning and " ...", `most` characters in all."""
-    return text if len(text) <= most else f"{text[: most - 4]} ..."
+    """The text, or its beginning and " ...", at most `most` characters in all; words stay whole, unless one is long."""
+    if len(text) <= most:
+        return text
+    kept = text[: most - 4]
+    words = kept if text[len(kept)] == " " else kept.rpartition(" ")[0]
+    return f"{words if words and len(kept) - len(words) <= LONG_WORD else kept} ..."
 
 
 def thinned(count: int, most: int) -> list[int]:

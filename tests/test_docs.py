@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -111,7 +111,8 @@ class Reader:
             case ["cnnkit", *arguments]:
                 run_here(command, arguments)
                 return
-            case ["pip", "install", path] if path.startswith("./"):
+            case ["pip", "install", path] | ["pip", "install", "-e", path] if path.startswith("./"):
+                path = self.without_extras(path)
                 options = ["--no-index", "--no-build-isolation", "--no-deps", "--no-compile", "--target", str(site)]
                 words = [sys.executable, "-m", "pip", "install", "--quiet", *options, path]
             case ["pytest", *_]:
@@ -125,6 +126,14 @@ class Reader:
         if words[1:3] == ["-m", "pip"]:
             importlib.invalidate_caches()  # this process has read before what is installed
             installed_catalog.cache_clear()
+
+    def without_extras(self, path: str) -> str:
+        """The folder of `./X[test]`, whose extras must be among those that it declares; they are installed here."""
+        found, extras = re.fullmatch(r"([^\[]*)(?:\[([\w,]+)\])?", path).groups()  # type: ignore[union-attr]
+        if extras:
+            declared = tomllib.loads((self.folder / found / "pyproject.toml").read_text("utf-8"))["project"]
+            assert set(extras.split(",")) <= set(declared["optional-dependencies"]), f"{path}: no such extra"
+        return cast(str, found)
 
 
 def run_here(command: str, arguments: list[str]) -> None:
@@ -218,6 +227,25 @@ def test_the_readme_has_two_set_up_commands_one_to_run_and_one_to_test() -> None
 def test_the_runner_finds_what_is_wrong(page: str, error: type[Exception], message: str, reader: Reader) -> None:
     with pytest.raises(error, match=re.escape(message)):
         reader.read(page, "page.md")
+
+
+def test_what_a_page_runs_pytest_on_is_installed_with_its_tests_needs() -> None:
+    text = (ROOT / "docs" / "guide-plugins.md").read_text("utf-8")
+    said = [
+        command for block in blocks(text, "guide-plugins.md") if block.language == "sh" for command in commands(block)
+    ]
+    tested = [command.split()[1] for command in said if command.startswith("pytest ")]
+    assert tested
+    for name in tested:  # cnnkit itself does not bring pytest along
+        assert f'pip install -e "./{name}[test]"' in said
+
+
+def test_the_runner_refuses_an_extra_that_is_not_declared(reader: Reader) -> None:
+    (reader.folder / "x").mkdir()
+    (reader.folder / "x" / "pyproject.toml").write_text("[project.optional-dependencies]\ntest = []\n")
+    assert reader.without_extras("./x[test]") == "./x"
+    with pytest.raises(AssertionError, match="no such extra"):
+        reader.without_extras("./x[tests]")
 
 
 def test_the_runner_shares_names_and_files(reader: Reader) -> None:

@@ -45,6 +45,13 @@ def test_only_certainty_is_100_percent() -> None:
 
 def test_a_long_text_keeps_its_beginning() -> None:
     assert [shorten("x" * count, 10) for count in (9, 10, 11)] == ["x" * 9, "x" * 10, "xxxxxx ..."]
+    assert [shorten("Relu, Reshape, Sub", most) for most in (18, 17, 16)] == [
+        "Relu, Reshape, Sub",
+        "Relu, ...",
+        "Relu, ...",
+    ]
+    assert shorten("one two three", 12) == "one two ..."
+    assert shorten("a " + "b" * 90, 50) == f"a {'b' * 44} ..."
 
 
 @pytest.mark.parametrize(("count", "most", "positions"), [(3, 4, [0, 1, 2]), (5, 3, [0, 2, 4]), (0, 3, [])])

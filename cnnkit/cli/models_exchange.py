@@ -74,7 +74,9 @@ def import_version(
             callback=expanded_path, help="A version file (.h5), a bundle (.zip) from export-bundle, or an ONNX file."
         ),
     ],
-    name: Annotated[str | None, typer.Option("--name", help="Model to add it to; default: its own.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Model to add it to; default: its own, else the name of the ONNX file.")
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(callback=expanded_path, metavar="FILE", help="ONNX file: names of the classes, one in each line."),

@@ -31,16 +31,20 @@ def is_onnx(file: Path) -> bool:
 def register_onnx(
     file: Path, name: str | None, labels: Path | None, output: str | None, store: Registry, as_json: bool
 ) -> None:
-    """Make a network of the file, prove it, and register it as the next version of `name`."""
-    from cnnkit.errors import ConfigError
+    """Make a network of the file, prove it, and register it as the next version of `name`.
+
+    name: None for the name that an export of cnnkit has in it, else that of the file.
+    """
     from cnnkit.onnx.importing.imported import import_file
 
-    if name is None:
-        raise ConfigError("an ONNX file has no name of a model: give one with --name")
-    store.check_save(name)
+    if name is not None:
+        store.check_save(name)
     names = None if labels is None else _labels(labels)
     with waiting("importing the file"):
         imported = import_file(file, labels=names, output=output)
+    if name is None:
+        name = _name(imported.name or file.stem)
+        store.check_save(name)
     version = store.save(imported.model, name)
     about = {"ref": version.ref, "path": str(version.path), "digest": version.digest}
     if as_json:
@@ -76,6 +80,17 @@ def origin_of(settings: dict[str, Any]) -> dict[str, object]:
         return {}
     told = [f"{key} {origin[key]}" for key in ("producer", "opset", "digest") if isinstance(origin.get(key), str | int)]
     return {"imported from": ", ".join(["an ONNX file", *told])}
+
+
+def _name(found: str) -> str:
+    """The name of a model, as it was found. Raises ConfigError if no model may be called so."""
+    from cnnkit.errors import ConfigError, RegistryError
+    from cnnkit.registry.references import check_name
+
+    try:
+        return check_name(found)
+    except RegistryError as error:
+        raise ConfigError(f"{error} as the name of the file: give another one with --name") from None
 
 
 def _labels(path: Path) -> list[str]:

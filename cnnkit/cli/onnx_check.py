@@ -111,13 +111,19 @@ def warn_of_faults(report: ValidationReport) -> None:
 
 
 def remember(report: ValidationReport, store: Registry, version: Version) -> None:
-    """Store the verdict of a report beside the version; warns where the registry cannot be written to."""
+    """Store the verdict of a report beside the version; warns where the registry cannot be written to.
+
+    There is none, and the one before stays, if runtimes were asked and none has an answer.
+    """
     import datetime
     import math
 
     from cnnkit.errors import RegistryError
     from cnnkit.registry import Verdict
 
+    if report.results and not any(result.answered for result in report.results):
+        warn("no verdict is stored: no runtime can run the file")
+        return
     results = report.decisive()
     errors = [result.max_relative for result in results]
     verdict = Verdict(
@@ -127,6 +133,8 @@ def remember(report: ValidationReport, store: Registry, version: Version) -> Non
         max_relative=max(errors) if errors and all(map(math.isfinite, errors)) else None,
         flips=sum(len(result.flips) for result in results),
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        samples=max((result.samples for result in results), default=None),
+        disagree=tuple(result.name for result in report.results if result.answered and not result.ok),
     )
     try:
         store.set_verdict(version.ref, verdict)

@@ -90,14 +90,24 @@ def check(
     else:
         say_table(
             ("component", "kind", "check", "verdict", "reason"),
-            [(row.subject, row.kind, row.check, row.verdict, row.reason) for row in rows],
+            [(row.subject, row.kind, row.check, row.verdict, _first_line(row.reason)) for row in rows],
             least=("kind",),
         )
+        for row in rows:
+            if "\n" in row.reason:
+                say(f"{row.subject} - {row.check}:")
+                for line in row.reason.splitlines():
+                    say(f"  {line}")
         for one in speeds:
             say(str(one))
         say(summary)
     if failed or not checked:
         raise typer.Exit(1)
+
+
+def _first_line(text: str) -> str:
+    head, *rest = text.split("\n", 1)
+    return f"{head} (all of it below)" if rest else head
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -139,4 +149,5 @@ def _page(rows: Sequence[Row], speeds: Sequence[Speed], summary: str) -> str:
 def _cell(text: str) -> str:
     from cnnkit.printable_text import on_one_line
 
-    return on_one_line(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    lines = map(on_one_line, text.split("\n"))
+    return "<br>".join(line.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for line in lines)

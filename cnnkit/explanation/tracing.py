@@ -8,9 +8,10 @@ gradients of all layers stay, in both dtypes.
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ COPIES = 6
 """Values and gradients of all layers, in both dtypes, as multiples of the values in float32."""
 MOST_CHECKED = 2**22
 """Parameters of a layer whose gradients are checked: the check has them in float64 some ten times."""
+MOST_VALUES = 3 * 2**20
+"""Likewise its inputs and outputs, for one image: those of a ResNet-50's layers are up to 2.4 million."""
 REPEATS = 5
 SECONDS = 0.5
 """What repetitions may take, of all layers together: after its share of that, no further one of a layer begins."""
@@ -119,11 +122,11 @@ def _checks(
     """The gradient checks by the nodes' indices; where there is none, the node's way gets a remark.
 
     values, ways: of the nodes in the model's own dtype. Large nodes, which are not checked, are not run in float64
-    either: their weights and the gradients of these would take four times the memory of the weights.
+    either: weights, for one, and their gradients would take four times the memory of the weights.
     """
-    counts = {node.index: _parameters(node.layer) for node in model.nodes}
+    refusals = {node.index: refusal for node in model.nodes if (refusal := _refusal(node))}
     exact = _Network(model, "float64", keeps_grads=False)
-    large = {index: (values[index], ways[index]) for index, numbers in counts.items() if numbers > MOST_CHECKED}
+    large = {index: (values[index], ways[index]) for index in refusals}
     exact_values, _, exact_ways = exact.there_and_back(x, loss, target, scored, log, large)
     last_use = {source: node.index for node in model.nodes for source in node.inputs}
     checks = {}
@@ -138,16 +141,24 @@ def _checks(
         if not _all_finite(*at, exact_values[node.index], exact_way.dy):
             way.remark = "There is nothing to compare: its inputs, outputs or gradients are not finite."
         elif node.index in large:
-            way.remark = (
-                f"A check of its {counts[node.index]:,} parameters would take many copies of them; layers with up to "
-                f"{MOST_CHECKED:,} are checked."
-            )
+            way.remark = refusals[node.index]
         else:
             try:
                 checks[node.index] = gradient_check_at(exact.layers[node.index], at, exact_way.dy)
             except CheckError as error:
                 way.remark = str(error)
     return checks
+
+
+def _refusal(node: Node) -> str:
+    """Why the node is too large to be checked; "" if it is not."""
+    values = sum(math.prod(shape) for shape in (*node.in_shapes, node.out_shape))
+    sizes = (_parameters(node.layer), "parameters", MOST_CHECKED), (values, "inputs and outputs", MOST_VALUES)
+    for size, what, most in sizes:
+        if size > most:
+            told = f"A check of its {size:,} {what} would take many copies of them"
+            return f"{told}; layers with up to {most:,} are checked."
+    return ""
 
 
 @dataclass
@@ -194,17 +205,17 @@ class _Network(PlainNodes):
     ) -> tuple[dict[int, Array], Array, dict[int, _Way]]:
         """The value of each node, the loss, and what came back through each node; log: what the loss takes of it.
 
-        given: the value and the way of nodes that are not run.
+        given: the value and the way of nodes that are not run. They stay in their dtype until a node takes them.
         """
         given = given or {}
         factor, offset = self.model.preprocessing.affine(self.dtype, len(self.model.input_shape))
         values: dict[int, Array] = {INPUT: np.multiply(x, factor, dtype=self.dtype, casting="unsafe") + offset}
         for node in self.model.nodes:
             if node.index in given:
-                values[node.index] = given[node.index][0].astype(self.dtype)
+                values[node.index] = given[node.index][0]
             else:
-                values[node.index] = self.forward(node, [values[i] for i in node.inputs])[0]
-        scores = values[scored].reshape(1, *self.model.output_shape)
+                values[node.index] = self.forward(node, self._cast(values[i] for i in node.inputs))[0]
+        scores = values[scored].astype(self.dtype, copy=False).reshape(1, *self.model.output_shape)
         taken, kept = log.forward(scores, self.ctx) if log else (scores, None)
         losses, cache = loss.forward(taken, target)
         dy = loss.backward(cache, 1.0)
@@ -223,12 +234,11 @@ class _Network(PlainNodes):
             elif way.remark or way.dy is None:
                 way.dy, way.remark = None, way.remark or "Nothing that the loss looks at depends on this layer."
             elif node.index in given:
-                way.dxs = [dx.astype(self.dtype) for dx in given[node.index].dxs]
-                way.remark = given[node.index].remark
+                way.dxs, way.remark = given[node.index].dxs, given[node.index].remark
             else:
                 try:
-                    _, cache = self.forward(node, [values[i] for i in node.inputs])
-                    way.dxs, grads = self.backward(node, way.dy, cache)
+                    _, cache = self.forward(node, self._cast(values[i] for i in node.inputs))
+                    way.dxs, grads = self.backward(node, way.dy.astype(self.dtype, copy=False), cache)
                     way.grads = grads if self.keeps_grads else {}
                 except Exception as error:  # code of a plugin, which may not know how to go back in prediction mode
                     way.remark = f"Its backward pass failed in prediction mode: {type(error).__name__}: {error}"
@@ -239,8 +249,13 @@ class _Network(PlainNodes):
                 if not way.passed:
                     before.remark = f"The gradient was lost in {node.name}, on the way back."
                 else:
-                    before.dy = way.dxs[place] if before.dy is None else before.dy + way.dxs[place]
+                    dx = way.dxs[place]
+                    before.dy = dx if before.dy is None else np.add(before.dy, dx, dtype=self.dtype)
         return ways
+
+    def _cast(self, arrays: Iterable[Array]) -> list[Array]:
+        """In the dtype of this run, those of nodes that are given as well."""
+        return [array.astype(self.dtype, copy=False) for array in arrays]
 
     def forward_ms(self, node: Node, inputs: Sequence[Array]) -> float:
         """The time of a forward pass: the median of a few."""

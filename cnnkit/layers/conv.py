@@ -12,7 +12,7 @@ from cnnkit.components.checks import pair, true_or_false, whole
 from cnnkit.errors import ConfigError, ShapeError
 from cnnkit.initializers import GLOROT_UNIFORM
 from cnnkit.layers.window import Padding, Pair, Window, check_padding, image_shape, window_over
-from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape
+from cnnkit.types import Array, Cache, Context, Example, Grads, LayerCost, OnnxGraph, Shape, blocks
 
 
 class Conv2D(Layer):
@@ -108,7 +108,10 @@ class Conv2D(Layer):
         return y.reshape(self.filters, *self.window.out_size, samples).transpose(3, 0, 1, 2), patches
 
     def backward(self, dy: Array, patches: Cache, ctx: Context) -> tuple[Array, Grads]:
-        """One product for the weights, one for the patches; then every patch is added back to where it came from."""
+        """One product for the weights, one for the patches; then every patch is added back to where it came from.
+
+        That is done for some groups at a time: what comes back for all patches would be as large as these.
+        """
         channels, samples = patches.shape[0], patches.shape[-1]
         flat_dy = dy.transpose(1, 2, 3, 0).reshape(self.groups, self.filters // self.groups, -1)
         flat = patches.reshape(self.groups, -1, flat_dy.shape[2])
@@ -116,11 +119,16 @@ class Conv2D(Layer):
         grads = {"weight": np.matmul(flat_dy, flat.transpose(0, 2, 1)).reshape(weight.shape)}
         if self.bias:
             grads["bias"] = flat_dy.sum(axis=2).reshape(self.filters)
-        dflat = np.matmul(self._matrices().transpose(0, 2, 1), flat_dy, out=ctx.empty(flat.shape))
-        dpatches = dflat.reshape(patches.shape)
         dpadded = self.window.padded_zeros(channels, samples, ctx)
-        for i, j, met in self.window.slices():
-            dpadded[met] += dpatches[:, i, j]
+        turned, parts, width = self._matrices().transpose(0, 2, 1), list(blocks(flat)), channels // self.groups
+        memory = ctx.empty(flat[parts[0]].shape)
+        for groups in parts:
+            part = slice(groups.start * width, groups.stop * width)
+            dflat = np.matmul(turned[groups], flat_dy[groups], out=memory[: groups.stop - groups.start])
+            dpatches = dflat.reshape(patches[part].shape)
+            into = dpadded[part]
+            for i, j, met in self.window.slices():
+                into[met] += dpatches[:, i, j]
         return self.window.crop(dpadded), grads
 
     def lower(self, graph: OnnxGraph, x: str) -> str:

@@ -93,12 +93,13 @@ class _SampleNorm(Layer):
     def lower(self, graph: OnnxGraph, x: str) -> str:
         """The formula: ONNX has LayerNormalization from opset 17 on, and the others from 18 or later.
 
-        InstanceNormalization is older, but OpenCV loses its variance to rounding where the mean is large.
+        InstanceNormalization is older, but OpenCV loses its variance to rounding where the mean is large. What rounding
+        leaves of a large mean is subtracted once more, as in `_normalise`.
         """
         shape = graph.shape(x)
         rows, axis = self._onnx_rows(shape)
         y = graph.add("Reshape", x, np.array(rows)) if rows else x
-        if self.centred:
+        for _ in range(2 if self.centred else 0):
             y = graph.add("Sub", y, _lower_mean(graph, y, axis))
         square = _lower_mean(graph, graph.add("Mul", y, y), axis)
         spread = graph.add("Sqrt", graph.add("Add", square, np.array(self.epsilon, np.float32)))

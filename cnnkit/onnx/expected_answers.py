@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
@@ -13,9 +12,9 @@ import numpy as np
 from cnnkit.errors import OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx.difference import distance, relative
-from cnnkit.onnx.outputs import compared_outputs, output_names
+from cnnkit.onnx.outputs import PROBABILITIES, compared_name, compared_outputs, output_names
 from cnnkit.types import Array, Inputs
-from cnnkit.wording import counted
+from cnnkit.wording import counted, thinned
 
 MARGIN = 10.0
 """How much larger than the model's own rounding error that of a runtime may be, which adds in another order; up to 6.3
@@ -24,6 +23,11 @@ FLOAT16_TOLERANCE = 1e-2
 """Relative difference that a file in float16 may have: some ten times what one rounding to its 11 bits makes."""
 MOST_ROUNDING = 0.1
 """Relative difference beyond which nothing counts as rounding."""
+MEDIAN_SAMPLES, MEDIAN_BYTES = 1000, 32 * 2**20
+"""Most samples, evenly taken from all, that a median is taken of, and most bytes of what is kept of them."""
+OUTLIER = 4.0
+"""How many times its median over all samples a mean may be, of samples that are alike: 1.2 in a normal distribution,
+1.4 in an exponential one. A larger mean is that of few samples, and says nothing of the others."""
 KEPT_BYTES = 64 * 2**20
 """Most bytes of answers that are kept, unless they are those of one block; more are computed again when needed."""
 
@@ -38,10 +42,21 @@ class Answers:
     outputs: Array
     """Its values for the first output that is compared, in float64; for a label, what that is taken from."""
     scale: Array
-    """s of each number, (N, ...): |output|, or its mean over all samples, and pixels, where that is larger."""
+    """s of each number, (N, ...), as `validate_onnx` says."""
     rounding: Array
-    """Of each number, (N, ...): |float32 output - output| / s, with the mean for a floor as well, and of pixels the
-    largest of the sample; the same numbers added in another order are as far off as these."""
+    """Of each number, (N, ...): |float32 output - output| / s, with a floor as s has, and of pixels the largest of the
+    sample; the same numbers added in another order are as far off as these."""
+
+    def ties(self, tolerance: float) -> Array:
+        """How far each number may be off, (N, ...), where that may turn a label.
+
+        As far as is allowed for it, but beside what rounding explains no further than the tolerance times the largest
+        of the sample, or pixel: other samples may have larger ones, and say nothing of which is the highest here.
+        """
+        with np.errstate(invalid="ignore"):
+            largest = np.abs(self.outputs).max(axis=1, keepdims=True)
+            own = np.maximum(tolerance * largest, MARGIN * self.rounding * self.scale)
+            return np.asarray(np.fmin(allowed(self.rounding, tolerance) * self.scale, own))
 
 
 class NotFiniteError(OnnxError):
@@ -66,18 +81,16 @@ class ExpectedAnswers:
         double = functools.cache(lambda: self.double)
         self._kept: list[_Outputs] | None = []
         kept = 0
-        size: Array | float = 0.0
-        errors: Array | float = 0.0
+        floors = [_Floors(len(x), model.output_shape[0], compared_name(model, self.names)) for _ in range(2)]
         for part in self._computed(double):
-            size = size + part.size.sum(axis=_averaged(part.size), keepdims=True)
-            errors = errors + part.error.sum(axis=_averaged(part.error), keepdims=True)
+            for floor, values in zip(floors, (part.size, part.error), strict=True):
+                floor.add(values)
             kept += 3 * part.values.nbytes
             if kept > KEPT_BYTES and len(x) > block:
                 self._kept = None
             if self._kept is not None:
                 self._kept.append(part)
-        count = len(x) * math.prod(model.output_shape[1:])
-        self._means = size / count, errors / count
+        self._floors = tuple(floor.value() for floor in floors)
         if self._kept is None:
             self._double = double
         self.largest_rounding = max(float(answers.rounding.max()) for answers in self)
@@ -91,7 +104,7 @@ class ExpectedAnswers:
         """All answers, block by block."""
         parts = self._computed(self._double) if self._kept is None else self._kept
         for first, part in zip(range(0, len(self.x), self._block), parts, strict=True):
-            scale, errors = (np.maximum(*pair) for pair in zip((part.size, part.error), self._means, strict=True))
+            scale, errors = (raised(*pair) for pair in zip((part.size, part.error), self._floors, strict=True))
             if errors.ndim > 2:
                 # What a pixel's sum adds up differs from pixel to pixel, and its own error may be near zero by chance.
                 errors = np.maximum(errors, errors.max(axis=tuple(range(2, errors.ndim)), keepdims=True))
@@ -144,14 +157,66 @@ def _not_finite(values: Array) -> list[int]:
     return found
 
 
-def _averaged(values: Array) -> tuple[int, ...]:
-    """The axes over which the mean of an output is taken: samples, and pixels."""
-    return (0, *range(2, values.ndim))
+class _Floors:
+    """The floor of each output, of which there are K: what it usually is in a sample, whatever outliers there are."""
+
+    def __init__(self, samples: int, outputs: int, name: str) -> None:
+        """samples: how many there will be; outputs: K; name: what the file calls them."""
+        self._samples, self._bounded = samples, name == PROBABILITIES
+        self._kept: list[Array] = []
+        most = max(2, min(MEDIAN_SAMPLES, MEDIAN_BYTES // (8 * outputs)))
+        self._places = np.array(thinned(samples, most))
+        """Samples that the median is taken of."""
+        self._seen = 0
+        self._sum: Array | float = 0.0
+
+    def add(self, values: Array) -> None:
+        """(N, K, ...), of the next samples."""
+        means = _over_pixels(values)
+        places = self._places[(self._places >= self._seen) & (self._places < self._seen + len(means))]
+        self._kept.append(means[places - self._seen])
+        self._sum = self._sum + means.sum(axis=0)
+        self._seen += len(means)
+
+    def value(self) -> Array:
+        """(K,)."""
+        mean = np.asarray(self._sum / self._samples)
+        if self._bounded:  # by 1: none is an outlier, and of a label that is rare nearly all are near 0
+            return mean
+        kept = np.concatenate(self._kept)
+        return np.asarray(np.fmin(mean, OUTLIER * _median(np.where(kept > 0, kept, np.nan), axis=0)))
 
 
-def typical(values: Array) -> Array:
-    """Each number, or the mean of its output over all samples, and pixels, where that is larger; (N, ...) from 0 on."""
-    return np.asarray(np.maximum(values, values.mean(axis=_averaged(values), keepdims=True)))
+def typical(values: Array, name: str) -> Array:
+    """s of each number, (N, K, ...) from 0 on, if these are all samples; name: of the output."""
+    floors = _Floors(len(values), values.shape[1], name)
+    floors.add(values)
+    return raised(values, floors.value())
+
+
+def raised(values: Array, floor: Array) -> Array:
+    """Each number, or the floor of its output where that is larger: (N, K, ...), (K,) -> (N, K, ...).
+
+    The floor is higher in a sample whose outputs are beyond theirs: as much as the median of them is.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        beyond = _median(np.where(floor > 0, _over_pixels(values) / floor, np.nan), axis=1)  # (N,)
+    floors = np.fmax(beyond, 1)[:, None] * floor
+    return np.asarray(np.maximum(values, floors.reshape(*floors.shape, *(1,) * (values.ndim - 2))))
+
+
+def _over_pixels(values: Array) -> Array:
+    """(N, K, ...) -> (N, K): means."""
+    return np.asarray(values.reshape(*values.shape[:2], -1).mean(axis=2))
+
+
+def _median(values: Array, axis: int) -> Array:
+    """The median of those that are numbers; NaN where none is."""
+    ordered = np.sort(values, axis=axis)  # NaN comes last
+    count = np.isfinite(ordered).sum(axis=axis, keepdims=True)
+    middle = [np.take_along_axis(ordered, np.maximum(at, 0), axis) for at in ((count - 1) // 2, count // 2)]
+    middle[1] = np.where(count > 1, middle[1], middle[0])
+    return np.asarray(np.mean(middle, axis=0).squeeze(axis))
 
 
 def in_dtype(model: Network, dtype: Literal["float32", "float64"]) -> Network:

@@ -13,7 +13,7 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,9 @@ from cnnkit.network import Network
 from cnnkit.onnx.description import GOLDEN
 from cnnkit.onnx.difference import distance
 from cnnkit.onnx.expected_answers import MOST_ROUNDING, allowed, in_dtype
+from cnnkit.onnx.inputs import random_inputs
 from cnnkit.onnx.load import signature_of
-from cnnkit.onnx.outputs import LABEL, PROBABILITIES, compared_outputs, given_by, possible_outputs
+from cnnkit.onnx.outputs import LABEL, PROBABILITIES, VALUES, compared_outputs, given_by, possible_outputs
 from cnnkit.types import Array
 
 TOLERANCE = 1e-5
@@ -36,6 +37,11 @@ MAX_TEXT = 2**21
 MAX_OUTPUTS, MAX_AXES, LEVEL = 8, 8, 9
 DTYPES = {"uint8": "|u1", "float32": "<f4", "int64": "<i8"}
 """Names of the types of arrays in a pair, and their bytes."""
+FURTHER, ALIKE = 8, 10
+"""Samples that show how large each value usually is, and how many times smaller than another one it may be before they
+have scales of their own."""
+ROUNDED = 0.05
+"""More than half a unit in the second of two digits, relative to the number."""
 NAME = re.compile(r"[\w.-]{1,60}", re.ASCII)
 
 
@@ -47,14 +53,17 @@ class GoldenPair:
     outputs: dict[str, Array]
     """By the name of the file's output."""
     tolerance: float
-    """Largest |answer - output| that passes, relative to the largest |output|."""
+    """Largest |answer - output| that passes, relative to the largest |output|, or to what `scales` says."""
     about: str
     """Where the sample comes from."""
+    scales: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """For an output, a scale of each number, or channel, on axis 1."""
 
     def relative(self, name: str, given: Array) -> float:
-        """max|given - output| / max|output|, infinite where one of them is NaN; of one shape."""
+        """max(|given - output| / scale), infinite where a number is NaN; of one shape."""
         expected = self.outputs[name]
-        return float(distance(given, expected).max() / (np.abs(expected).max() or 1.0))
+        scales = self.scales.get(name, (float(np.abs(expected).max()) or 1.0,))
+        return float((_by_output(distance(given, expected)) / scales).max())
 
     def agrees(self, name: str, given: Array) -> bool:
         """Whether these numbers are as close to an output as they have to be."""
@@ -67,6 +76,7 @@ class GoldenPair:
                 "input": _written(self.input),
                 "outputs": {name: _written(array) for name, array in self.outputs.items()},
                 "tolerance": self.tolerance,
+                **({"scales": self.scales} if self.scales else {}),
                 "about": self.about,
             },
             ensure_ascii=False,
@@ -105,19 +115,59 @@ def golden_pair(
         double = in_dtype(model, "float64")
         exactly = [compared_outputs(double, x, [name]) for name in names]
     answers: dict[str, Array] = {}
+    scales: dict[str, tuple[float, ...]] = {}
     most = tolerance
     for name, exact, rounded in zip(names, exactly, single, strict=True):
         if not np.isfinite(exact).all():
             return None
         largest, error = np.abs(exact).max(), np.abs(rounded - exact).max()
-        most = max(most, float(allowed(np.asarray(error / max(largest, np.finfo(np.float64).tiny)), tolerance)))
+        rounding = np.asarray(error / max(largest, np.finfo(np.float64).tiny))
+        if name == VALUES and (apart := _apart(model, double, exact, rounded)) is not None:
+            scales[name], rounding = apart
+        most = max(most, float(allowed(rounding, tolerance).max()))
         if name != LABEL:
             answers[name] = exact.astype(np.float32)
         elif (label := _clear_label(double, exact, 2 * most * float(largest))) is not None:
             answers[name] = label
     if not answers:
         return None
-    return GoldenPair(written, answers, float(f"{most:.1e}"), about)
+    return GoldenPair(written, answers, _rounded_up(most), about, scales)
+
+
+def _apart(model: Network, double: Network, exact: Array, rounded: Array) -> tuple[tuple[float, ...], Array] | None:
+    """A scale for each of several values to regress, and the rounding in terms of it; None if one does for all.
+
+    double: the model in float64; exact, rounded: (1, K, ...), the answers for the sample in float64 and float32. A
+    value may be near 0 for one sample: further, random ones show what it usually is.
+    """
+    largest, errors = [_by_output(np.abs(exact)).max(axis=0)], [_by_output(np.abs(rounded - exact)).max(axis=0)]
+    if len(largest[0]) == 1:
+        return None
+    single = in_dtype(model, "float32")
+    for x in random_inputs(model, FURTHER)[:, None]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            theirs, ours = double.outputs(x), single.outputs(x)
+        if np.isfinite(theirs).all() and np.isfinite(ours).all():
+            largest.append(_by_output(np.abs(theirs)).mean(axis=0))
+            errors.append(_by_output(np.abs(ours - theirs)).mean(axis=0))
+    whole = largest[0].max()
+    scale = np.maximum(largest[0], np.mean(largest, axis=0))
+    if scale.min() * ALIKE >= whole:
+        return None
+    scale = np.where(scale > 0, scale, whole)
+    rounding = np.maximum(errors[0], np.mean(errors, axis=0)) / scale
+    return tuple(float(f"{one:.3g}") for one in scale), np.asarray(rounding)
+
+
+def _by_output(values: Array) -> Array:
+    """(1, K, ...) -> (pixels, K)."""
+    return np.asarray(values.reshape(values.shape[1], -1).T if values.ndim > 1 else values.reshape(1, 1))
+
+
+def _rounded_up(number: float) -> float:
+    """In two digits, and no less: what was allowed must still be."""
+    short = float(f"{number:.1e}")
+    return short if short >= number else float(f"{number * (1 + ROUNDED):.1e}")
 
 
 def _clear_label(model: Network, values: Array, margin: float) -> Array | None:
@@ -155,8 +205,20 @@ def _read(text: str) -> GoldenPair:
     for described in (content["input"], *given.values()):
         arrays.append(_array(described, left))
         left -= arrays[-1].nbytes
+    outputs = dict(zip(given, arrays[1:], strict=True))
+    scales = {name: _scale(outputs[name], scale) for name, scale in content.get("scales", {}).items()}
     about = content.get("about", "")
-    return GoldenPair(arrays[0], dict(zip(given, arrays[1:], strict=True)), tolerance, str(about)[:200])
+    return GoldenPair(arrays[0], outputs, tolerance, str(about)[:200], scales)
+
+
+def _scale(output: Array, given: Any) -> tuple[float, ...]:
+    """The scales of an output's numbers, or channels."""
+    wanted = math.prod(output.shape[1:2])
+    if not isinstance(given, list) or len(given) != wanted or not all(type(scale) is float for scale in given):
+        raise ValueError(f"expected {wanted} numbers for scales, got {str(given)[:40]}")
+    if not all(0 < scale < math.inf for scale in given):
+        raise ValueError(f"expected scales above 0, got {str(given)[:40]}")
+    return tuple(given)
 
 
 def _array(described: Mapping[str, Any], most: int) -> Array:
@@ -175,7 +237,10 @@ def _array(described: Mapping[str, Any], most: int) -> Array:
     plain = stream.decompress(base64.b64decode(data, validate=True), size + 1)  # never more than was declared
     if len(plain) != size or not stream.eof:
         raise ValueError(f"expected {size:,} bytes for {name} of shape {shape}, its data has other ones")
-    return np.frombuffer(plain, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    array = np.frombuffer(plain, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    if not np.isfinite(array).all():
+        raise ValueError("expected finite numbers, its arrays have others")
+    return array
 
 
 def _written(array: Array) -> dict[str, Any]:

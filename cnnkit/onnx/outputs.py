@@ -111,9 +111,14 @@ def _lower_label(model: Network, graph: GraphBuilder, scores: str, probabilities
     graph.add("Cast", present, to=TensorProto.INT64)
 
 
+def compared_name(model: Network, names: Sequence[str]) -> str:
+    """The first of these outputs; for a label, what that is taken from."""
+    return possible_outputs(model)[0] if names[0] == LABEL else names[0]
+
+
 def compared_outputs(model: Network, x: Array, names: Sequence[str]) -> Array:
-    """The model's own values for the first of these outputs, (N, ...); for a label, what that is taken from."""
-    first = possible_outputs(model)[0] if names[0] == LABEL else names[0]
+    """The model's own values for `compared_name`, (N, ...)."""
+    first = compared_name(model, names)
     if first == PROBABILITIES:
         return model.predict_proba(x)
     return model.outputs(x) if first == VALUES else model.logits(x)

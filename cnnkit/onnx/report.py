@@ -55,6 +55,7 @@ class RuntimeResult:
     """False if it cannot run the file; `error` says why."""
     max_absolute: float = math.nan
     max_relative: float = math.nan
+    """NaN where no numbers were compared, as of a file that gives nothing but labels."""
     budget: float = math.nan
     """The largest difference as a share of what is allowed there: up to 1, rounding explains it."""
     worst_sample: int | None = None
@@ -83,7 +84,7 @@ class RuntimeResult:
         """The cells under `COLUMNS`."""
         numbers: tuple[str, ...] = ("-",) * 5
         if self.worst_sample is not None:
-            errors = f"{self.max_absolute:.1e}", f"{self.max_relative:.1e}", _percent(self.budget)
+            errors = _short(self.max_absolute), _short(self.max_relative), _percent(self.budget)
             numbers = (*errors, str(len(self.flips)), str(self.worst_sample))
         return (self.runtime, self.version or "-", *numbers, self.verdict)
 
@@ -195,7 +196,7 @@ class ValidationReport:
                 "a report of the accuracy that it loses"
             )
         remarks += [remark for result in self.results for remark in result.remarks()]
-        largest = max([self.rounding, *(result.max_relative for result in self.results if result.ok)])
+        largest = max([self.rounding, *(result.max_relative for result in self.results if result.ok)], key=_order)
         if self.results and not math.isfinite(self.rounding):
             remarks.append(
                 "some answers of the model itself are not finite in float32, so no runtime can agree with them"
@@ -252,6 +253,15 @@ def _as_json(result: RuntimeResult) -> dict[str, Any]:
     alone = result.reproducer
     shown = alone and {"where": alone.where, "value": alone.value, "sample": alone.sample, "shows": alone.shows}
     return values | {"verdict": result.verdict, "reproducer": shown}
+
+
+def _order(difference: float) -> float:
+    """To find the largest: what was not compared is less than all else."""
+    return -1.0 if math.isnan(difference) else difference
+
+
+def _short(difference: float) -> str:
+    return "-" if math.isnan(difference) else f"{difference:.1e}"
 
 
 def _percent(share: float) -> str:

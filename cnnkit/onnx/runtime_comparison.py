@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -44,6 +45,7 @@ def compared(
     except OnnxError as error:
         return RuntimeResult(name, samples, ok=False, version=version, answered=False, error=str(error))
     divergence, reproducer, problem = None, None, ""
+    has_numbers = expected.names != (LABEL,)
     if not found.ok:
         number = found.flips[0] if found.flips and found.budget <= 1 else found.worst
         try:
@@ -55,8 +57,8 @@ def compared(
         samples,
         ok=found.ok,
         version=version,
-        max_absolute=found.max_absolute,
-        max_relative=found.max_relative,
+        max_absolute=found.max_absolute if has_numbers else math.nan,
+        max_relative=found.max_relative if has_numbers else math.nan,
         budget=found.budget,
         worst_sample=found.worst,
         flips=tuple(found.flips),
@@ -101,8 +103,8 @@ class Differences:
             self.budget, self.worst = float(share[worst]), answers.first + worst
         self.max_absolute = max(self.max_absolute, float(absolute.max()))
         self.max_relative = max(self.max_relative, float(np.maximum(_largest(by_outputs), by_probabilities).max()))
-        compared, scaled = [outputs, *probabilities], most * answers.scale
-        turned = flipped(model, self._names, compared, answers.outputs, label, scaled, tolerance)
+        compared = [outputs, *probabilities]
+        turned = flipped(model, self._names, compared, answers.outputs, label, answers.ties(tolerance), tolerance)
         flips = np.flatnonzero(turned.reshape(len(turned), -1).any(axis=1)).tolist()
         self.flips += [answers.first + flip for flip in flips]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ def selftest(path: str | os.PathLike[str], runtimes: Sequence[Runtime | str] | N
     With a of what the file gives for an output and b of the pair, over all numbers of the output:
 
         max|a - b| <= tolerance * max|b|, and every label is the same
+
+    where the pair may say other scales than max|b|, one for each number or channel of the output.
 
     runtimes: runtimes or their expressions; if None, all that are installed. As of a validation, the file passes if at
     least as many agree as do not.
@@ -97,8 +100,8 @@ def _compare(runtime: Runtime, program: Program, pair: GoldenPair) -> RuntimeRes
         1,
         ok=relative <= pair.tolerance and not flipped,
         version=version,
-        max_absolute=absolute,
-        max_relative=relative,
+        max_absolute=absolute if numbers else math.nan,
+        max_relative=relative if numbers else math.nan,
         budget=relative / pair.tolerance,
         worst_sample=0,
         flips=(0,) if flipped else (),

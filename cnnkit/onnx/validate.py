@@ -46,15 +46,18 @@ def validate_onnx(
 
         absolute = |a - b|
         relative = max(absolute / s, |probability - softmax(a)|)
-        s        = max(|b|, the mean of that over all samples, and pixels, for this output)
-        rounding = max(|c - b|, the mean of that, of pixels the largest of the sample) / s
+        s        = max(|b|, f v) for this output
+        f        = the mean of |b| over all samples, but no more than 4 times its median over those where it is not 0
+        v        = the median of |b| / f over all outputs of the sample, but no less than 1
+        rounding = |c - b| / s, with a floor of the same kind, and of pixels the largest of the sample
 
-    Each output has its own scale: a large one must not hide that a small one is wrong. The rounding error of a logit
-    grows with the terms that were added up, not with the sum, which may happen to be near zero in one sample, as in a
-    regression: hence the means. A network that is ill-conditioned, where numbers cancel that are much larger than what
-    is left, loses more digits in any order of adding: its own rounding measures that. Rounding moves softmax, too, by
-    as much as its logits moved, so the file's probabilities are measured against its own logits (softmax over axis 1,
-    of labels the sigmoid, in float64).
+    In f and v, |b| of an image is its mean over the pixels. Each output has its own scale: a large one must not hide
+    that a small one is wrong, nor may a sample that is far larger than all others. Probabilities have no outliers, and
+    f is their mean. The rounding error of a logit grows with the terms that were added up, not with the sum, which may
+    happen to be near zero in one sample, as in a regression: hence f and v. A network that is ill-conditioned, where
+    numbers cancel that are much larger than what is left, loses more digits in any order of adding: its own rounding
+    measures that. Rounding moves softmax, too, by as much as its logits moved, so the file's probabilities are measured
+    against its own logits (softmax over axis 1, of labels the sigmoid, in float64).
 
     A runtime agrees if for every output of every sample
 
@@ -63,8 +66,9 @@ def validate_onnx(
 
     and no label flips. A flip is another argmax, of logits or probabilities, in a sample whose highest logit is ahead
     of every other by more than what is allowed for both, and whose probabilities by more than 2 tolerance: closer ones
-    are ties. Of several labels, it is one on the other side of its limit, a probability of 1/2, that was further from
-    it than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic. A file that
+    are ties. There, no logit is allowed more than rounding explains, or the tolerance times the largest |b| of the
+    sample. Of several labels, it is one on the other side of its limit, a probability of 1/2, that was further from it
+    than is allowed. The first sample runs alone, the others together: the batch axis must be dynamic. A file that
     declares a fixed batch is given so many at a time, the last of them filled up with the last sample.
 
     Compared are those outputs that the file has. Of `probabilities` without logits the differences are as of logits
@@ -99,18 +103,19 @@ def validate_onnx(
     data = read_file(path)
     declared = declaration_of(data, path)
     check_batch(declared.batch, model)
-    contradiction = metadata_problem(data, path, model, metadata)
     trusted, own = _own_export(data, declared, model)
     if trusted is not None:
-        del data  # what runtimes take beside it may be several times as much
         with trusted:
+            problem = metadata_problem(data, path, model, metadata)
+            del data  # what runtimes take beside it may be several times as much
             report = _report(trusted, path, model, inputs, chosen, tolerance, latency=latency)
-        return report.contradicted(contradiction)
+        return report.contradicted(problem)
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
     limits = limits_for(model, len(inputs), declared.batch, own)
     with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
+        problem = metadata_problem(data, path, model, metadata)
         report = _report(program, path, model, inputs, chosen, tolerance, latency=latency)
-    return replace(report, exported=False).contradicted(contradiction)
+    return replace(report, exported=False).contradicted(problem)
 
 
 def validate_proto(

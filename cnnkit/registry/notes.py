@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cnnkit.errors import RegistryError
 from cnnkit.registry.commit import number_of
@@ -17,6 +18,7 @@ from cnnkit.registry.files import Files
 from cnnkit.registry.format import git, text
 from cnnkit.registry.format.manifest import is_time
 from cnnkit.registry.references import is_name
+from cnnkit.wording import counted
 
 MAX_NOTE_BYTES = 64 * 2**10
 """Most bytes of a note's file."""
@@ -34,6 +36,10 @@ class Note:
     key: str = ""
 
 
+LATER = {"samples", "disagree"}
+"""What verdicts of before do not have."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the last validation of a version's ONNX file said."""
@@ -44,11 +50,15 @@ class Verdict:
     runtimes: tuple[str, ...]
     """The expressions of those that it rests on, each with its version behind a blank if that was known."""
     max_relative: float | None
-    """The largest relative error of all runtimes; None if one of them could not run the file."""
+    """The largest relative error of these runtimes; None if no numbers were compared, or if one has no answer."""
     flips: int
-    """Samples that got another label, of all runtimes together."""
+    """Samples that got another label, of these runtimes together."""
     time: str
     """UTC, ISO 8601, such as 2026-03-01T12:00:00+00:00."""
+    samples: int | None = None
+    """How many were compared; None if that is not known, as of verdicts of before."""
+    disagree: tuple[str, ...] = ()
+    """The runtimes that gave other answers, in the same form; a pass does not rest on them."""
 
     def objection(self, digest: str) -> str:
         """Why a version of this digest does not count as validated; "" if it does."""
@@ -58,9 +68,11 @@ class Verdict:
 
     def __str__(self) -> str:
         error = "unknown" if self.max_relative is None else f"{self.max_relative:.1e}"
+        compared = "" if self.samples is None else f" and {counted(self.samples, 'sample')}"
+        wrong = f"; other answers by {', '.join(self.disagree)}" if self.disagree else ""
         return (
-            f"{'passed' if self.ok else 'FAILED'} on {self.time} with {', '.join(self.runtimes) or 'no runtime'}; "
-            f"largest relative error {error}, label flips {self.flips}"
+            f"{'passed' if self.ok else 'FAILED'} on {self.time} with {', '.join(self.runtimes) or 'no runtime'}"
+            f"{compared}; largest relative error {error}, label flips {self.flips}{wrong}"
         )
 
 
@@ -137,18 +149,26 @@ def read_verdict(files: Files, path: Path) -> Verdict:
 
 def _verdict(data: bytes) -> Verdict:
     content = text.decode(data)
-    if not isinstance(content, dict) or content.keys() != Verdict.__dataclass_fields__.keys():
-        raise RegistryError(f"a verdict must be an object with {', '.join(Verdict.__dataclass_fields__)}")
-    number = content["max_relative"]
+    keys = Verdict.__dataclass_fields__.keys()
+    if not isinstance(content, dict) or not keys - LATER <= content.keys() <= keys:
+        raise RegistryError(f"a verdict must be an object with {', '.join(keys)}")
+    content = {"samples": None, "disagree": [], **content}
+    number, samples = content["max_relative"], content["samples"]
     sound = {
         "digest": isinstance(content["digest"], str) and _DIGEST.fullmatch(content["digest"]) is not None,
         "ok": isinstance(content["ok"], bool),
-        "runtimes": isinstance(content["runtimes"], list) and all(isinstance(one, str) for one in content["runtimes"]),
+        "runtimes": _are_texts(content["runtimes"]),
         "max_relative": number is None or (type(number) in (int, float) and math.isfinite(number) and number >= 0),
         "flips": type(content["flips"]) is int and content["flips"] >= 0,
         "time": is_time(content["time"]),
+        "samples": samples is None or (type(samples) is int and samples > 0),
+        "disagree": _are_texts(content["disagree"]),
     }
     for key, is_sound in sound.items():
         if not is_sound:
             raise RegistryError(f"a verdict cannot have {key} = {content[key]!r:.100}")
-    return Verdict(**content | {"runtimes": tuple(content["runtimes"])})
+    return Verdict(**content | {key: tuple(content[key]) for key in ("runtimes", "disagree")})
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)

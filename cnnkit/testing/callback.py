@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from cnnkit.network import Sequential
 from cnnkit.testing.comparing import Suite, check_expression, equal, named, run_all, same_bits
 from cnnkit.testing.state import changes, global_generators, reached, snapshot
 from cnnkit.training import Run
-from cnnkit.types import Array, TrainingStep
+from cnnkit.types import Array, Shape, TrainingStep
 
 QUANTITIES: Mapping[str, bool] = {
     "loss": False,
@@ -57,13 +57,29 @@ def histories(quantities: Mapping[str, bool]) -> list[History]:
     return found
 
 
+def begin(callback: Callback, quantities: Mapping[str, bool]) -> dict[str, bool]:
+    """Start it as a training does, which asks for its quantities first; what it was given, for a look afterwards."""
+    added = callback.quantities(_shapes())
+    given = {**quantities, **added}
+    callback.start(given)
+    return given
+
+
+def epochs(callback: Callback, history: History) -> Iterator[History]:
+    """The history after each epoch, with what it has measured in its steps."""
+    measured: History = {}
+    for epoch in range(1, EPOCHS + 1):
+        for number in range(1, STEPS + 1):
+            callback.on_step(_step(epoch, number))
+        for name, value in callback.measured().items():
+            measured.setdefault(name, []).append(value)
+        yield {name: values[:epoch] for name, values in (history | measured).items()}
+
+
 def verdicts(callback: Callback, history: History, quantities: Mapping[str, bool]) -> list[object]:
     """What it returns after each epoch of a training."""
-    callback.start(dict(quantities))
-    return [
-        callback.after_epoch({name: values[:epoch] for name, values in history.items()})
-        for epoch in range(1, EPOCHS + 1)
-    ]
+    begin(callback, quantities)
+    return [callback.after_epoch(seen) for seen in epochs(callback, history)]
 
 
 def check_verdicts(callback: Callback, quantities: Mapping[str, bool]) -> None:
@@ -80,11 +96,9 @@ def check_verdicts(callback: Callback, quantities: Mapping[str, bool]) -> None:
 def check_history_unchanged(callback: Callback, quantities: Mapping[str, bool]) -> None:
     """The history and the quantities are left as they are: the registry stores them."""
     for history in histories(quantities):
-        given = dict(quantities)
-        callback.start(given)
-        equal("quantities after start", given, dict(quantities))
-        for epoch in range(1, EPOCHS + 1):
-            seen = {name: values[:epoch] for name, values in history.items()}
+        given = begin(callback, quantities)
+        equal("quantities after start", given, {**quantities, **callback.quantities(_shapes())})
+        for seen in epochs(callback, history):
             kept = copy.deepcopy(seen)
             callback.after_epoch(seen)
             for name in {**kept, **seen}:
@@ -134,9 +148,11 @@ def check_nothing_else_changed(callback: Callback, quantities: Mapping[str, bool
 
 def check_steps(callback: Callback, quantities: Mapping[str, bool]) -> None:
     """It measures a number for each quantity that it adds, in each epoch, and changes nothing of a step."""
-    added = dict(callback.quantities({name: array.shape for name, array in _arrays(0).items()}))
+    added = dict(callback.quantities(_shapes()))
     if not all(isinstance(name, str) and isinstance(greater, bool) for name, greater in added.items()):
         raise CheckError(f"quantities must give names, and whether greater is better of each, got {added!r}")
+    if taken := [name for name in added if name in quantities]:
+        raise CheckError(f"quantities adds {taken[0]!r}, which the history has anyway: give it another name")
     callback.start({**quantities, **added})
     for epoch in range(1, 3):
         for number in range(1, STEPS + 1):
@@ -160,6 +176,10 @@ def _step(epoch: int, number: int) -> TrainingStep:
     return TrainingStep(epoch, number, STEPS, 0.1, 1 / seed, 1.0, 32, _arrays(seed), _arrays(-seed))
 
 
+def _shapes() -> dict[str, Shape]:
+    return {name: array.shape for name, array in _arrays(0).items()}
+
+
 def _arrays(seed: int) -> dict[str, Array]:
     rng = np.random.default_rng(abs(seed))
     arrays = {"dense_1.weight": rng.normal(size=(3, 4)), "dense_1.bias": rng.normal(size=4)}
@@ -179,21 +199,20 @@ def check_after_training(callback: Callback, quantities: Mapping[str, bool]) -> 
         equal("the run after after_training", (run.history, run.metrics, run.recipe, run.settings), kept)
         for name, array in model.state().items():
             same_bits(f"{name} of the trained model after after_training", array, state[name])
-        callback.start(dict(quantities))
+        begin(callback, quantities)
         callback.after_training(None)
 
 
 def check_missing_quantities(callback: Callback, quantities: Mapping[str, bool]) -> None:
     """`start` reports what the history will lack, before the first epoch."""
     fewer = {name: quantities[name] for name in quantities if name in ("loss", "lr", "seconds")}
-    history = histories(fewer)[0]
     try:
-        callback.start(dict(fewer))
+        begin(callback, fewer)
     except CnnkitError:
         return
-    for epoch in range(1, EPOCHS + 1):
+    for seen in epochs(callback, histories(fewer)[0]):
         try:
-            callback.after_epoch({name: values[:epoch] for name, values in history.items()})
+            callback.after_epoch(seen)
         except Exception as error:
             raise CheckError(
                 f"with a history of {', '.join(fewer)} alone, after_epoch raises {type(error).__name__}: {error}; "
@@ -211,11 +230,11 @@ def check_repr(callback: Callback, quantities: Mapping[str, bool]) -> None:
 
 
 CHECKS: Mapping[str, Callable[[Callback, Mapping[str, bool]], None]] = {
+    "steps": check_steps,
     "verdicts": check_verdicts,
     "history unchanged": check_history_unchanged,
     "fresh start": check_fresh_start,
     "nothing else changed": check_nothing_else_changed,
-    "steps": check_steps,
     "after training": check_after_training,
     "missing quantities": check_missing_quantities,
     "repr": check_repr,

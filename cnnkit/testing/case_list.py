@@ -73,21 +73,26 @@ class Case:
 
     def outcome(self) -> tuple[Verdict, str]:
         """The verdict, and the reason for any but "passed"."""
+        return self._judged()[:2]
+
+    def _judged(self) -> tuple[Verdict, str, CheckError | None]:
+        """The same, with the error that has the traceback of the component."""
         try:
             self.run()
         except SkipTest as skipped:
-            return "skipped", str(skipped)
+            return "skipped", str(skipped), None
         except CheckError as error:
-            return ("expected failure", self.expected) if self.expected else ("failed", str(error))
+            return ("expected failure", self.expected, None) if self.expected else ("failed", str(error), error)
         if self.expected:
-            return "failed", f"it passes, and expected_failures says otherwise: {self.expected}; remove it from there"
-        return "passed", ""
+            reason = f"it passes, and expected_failures says otherwise: {self.expected}; remove it from there"
+            return "failed", reason, None
+        return "passed", "", None
 
     def __call__(self) -> None:
         """Raises CheckError if it fails, and SkipTest, which pytest shows as skipped."""
-        verdict, reason = self.outcome()
+        verdict, reason, error = self._judged()
         if verdict == "failed":
-            raise CheckError(reason)
+            raise error or CheckError(reason)
         if verdict == "skipped":
             raise SkipTest(reason)
 
@@ -104,6 +109,7 @@ def cases(
     Raises ComponentError if nothing of that name is installed, and what an expression raises that cannot be made.
     """
     folder = Path(data_dir) if data_dir else None
+    _check_installed(what)
     if "(" in what:
         return list(_of_expression(what, in_shape, folder))
     catalog = installed_catalog()
@@ -111,17 +117,39 @@ def cases(
         return list(_of_name(what, in_shape, folder))
     plugins = of_distribution(catalog.plugins, what)
     found = [
-        case for plugin in plugins if what or plugin.distribution != BUILT_IN for case in _of_plugin(plugin, folder)
+        case
+        for plugin in plugins
+        if what or plugin.distribution != BUILT_IN
+        for case in _of_plugin(plugin, folder, bool(what))
     ]
     if not found:
         raise ComponentError("no plugin is installed beside cnnkit itself: there is nothing to check")
     return found
 
 
-def _of_plugin(plugin: Plugin, folder: Path | None) -> Iterator[Case]:
+def _check_installed(what: str) -> None:
+    """Raises ComponentError for what can only be a distribution, or its folder, and is not installed."""
+    if "(" in what or what.isidentifier() or ":" in what or of_distribution(installed_catalog().plugins, what):
+        return
+    folder = Path(what)
+    name = folder.name if folder.name not in ("", "..") else folder.resolve().name
+    if of_distribution(installed_catalog().plugins, name):
+        raise ComponentError(f"expected the name of a distribution, got {what!r}: write {name}")
+    if (folder / "pyproject.toml").is_file():
+        path = what if os.sep in what else f".{os.sep}{what}"
+        raise ComponentError(f"{name} is not installed: run pip install -e {path}")
+    raise ComponentError(
+        f"{what} is not installed: for a plugin that you write, run pip install -e ./{name} where its folder is"
+    )
+
+
+def _of_plugin(plugin: Plugin, folder: Path | None, asked: bool) -> Iterator[Case]:
     catalog = installed_catalog()
     if plugin.blocked:
-        yield _told(plugin.distribution, "plugin", plugin.value, "import", SkipTest(f"it is blocked: {plugin.blocked}"))
+        why = f"it is blocked: {plugin.blocked}"
+        # Beside others it is left out; of a plugin that is asked for by its name, nothing would be checked.
+        refused = CheckError(why) if asked else SkipTest(why)
+        yield _told(plugin.distribution, "plugin", plugin.value, "import", refused)
         return
     faults = dict.fromkeys(text for kind in KINDS for text in catalog.faults(plugin, kind))
     wrong = CheckError("; ".join(faults)) if faults else None

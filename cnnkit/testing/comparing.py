@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -39,7 +41,20 @@ class Suite:
                 self.checks[name](*(copy.deepcopy(self.arguments) if self.copied else self.arguments))
         except Exception as error:  # whatever a foreign component raises, it is reported under the name of the check
             reason = str(error) if isinstance(error, CheckError) else f"{type(error).__name__}: {error}"
+            if place := _place(error.__cause__ if isinstance(error, CheckError) else error, self.component):
+                reason += f" (at {place})"
             raise CheckError(f"{self.subject} fails the check {name!r}: {reason}") from error
+
+
+def _place(error: BaseException | None, component: Component) -> str:
+    """The innermost line of the component's own package that an error came from, "" for none: `package/file.py:7`."""
+    found, own = "", type(component).__module__.partition(".")[0]
+    for frame, line in traceback.walk_tb(error.__traceback__ if error else None):
+        name, file = str(frame.f_globals.get("__name__", "")), Path(frame.f_code.co_filename)
+        if name.partition(".")[0] == own != "cnnkit":
+            depth = name.count(".") + 1 + (file.name == "__init__.py")
+            found = f"{'/'.join(file.parts[-depth:])}:{line}"
+    return found
 
 
 def run_all(suites: Iterable[Suite]) -> None:

@@ -59,13 +59,25 @@ def test_channels_last_in_the_file_are_told(cli: Any, tmp_path: Path) -> None:
     assert f"last.onnx: the network takes {told}" in result.err
 
 
+def test_a_file_gives_its_name_to_the_model(cli: Any, file: Path, tmp_path: Path) -> None:
+    result = cli("models", "import", file, "--output", "logits")
+    assert result.code == 0, result.err
+    assert "imported  net@1" in result.out
+    Registry().save(Sequential(["Flatten()", "Dense(3)"], (1, 8, 8)), "three")
+    assert cli("export", "three@1", "--output", "somewhere.onnx").code == 0
+    assert "imported  three@2" in cli("models", "import", "somewhere.onnx").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["net.onnx"], "an ONNX file has no name of a model: give one with --name"),
+        (["no.onnx"], "no.onnx: there is no such file"),
+        (["none.onnx"], "none.onnx is damaged or not an ONNX file"),
+        (["Net.onnx", "--output", "logits"], "got 'Net' as the name of the file: give another one with --name"),
+        (["net.onnx", "--name", "net", "--labels", "twice.txt"], "two classes are called 'a'; expected another label"),
         (["net.onnx", "--name", "net", "--labels", "no.txt"], "cannot read the labels in "),
         (["net.onnx", "--name", "net", "--labels", "gap.txt"], "expected the name of a class in each line of "),
-        (["net.onnx", "--name", "net", "--labels", "two.txt"], "but there are 2 classes: the last layer must give 2"),
+        (["net.onnx", "--name", "net", "--labels", "two.txt"], "tells 10 classes, and 2 labels are given: exp"),
         (["net.onnx", "--name", "net", "--output", "logit"], "no value 'logit' in the file; did you mean logits?"),
         (["no.onnx", "--name", "net"], "no.onnx: there is no such file"),
         (["two.txt", "--output", "logits"], "--labels and --output are for ONNX files, and "),
@@ -75,8 +87,14 @@ def test_channels_last_in_the_file_are_told(cli: Any, tmp_path: Path) -> None:
 def test_what_cannot_be_imported_is_told(
     cli: Any, file: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    for name, text in (("gap.txt", "a\n\nb\n"), ("two.txt", "a\nb\n"), ("none.onnx", "none")):
+    for name, text in (
+        ("gap.txt", "a\n\nb\n"),
+        ("two.txt", "a\nb\n"),
+        ("twice.txt", "a\nb\na\n"),
+        ("none.onnx", "none"),
+    ):
         (tmp_path / name).write_text(text)
+    (tmp_path / "Net.onnx").write_bytes(file.read_bytes())
     result = cli("models", "import", *arguments)
     assert result.code != 0
     assert message in result.err

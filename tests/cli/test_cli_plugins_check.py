@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.testing.test_cases import Backwards, Needing, Straight, use
+from tests.testing.test_cases import Backwards, Lost, Needing, Straight, use
 
 
 def test_the_command_prints_verdicts_and_writes_a_page(
@@ -34,3 +34,15 @@ def test_the_command_prints_verdicts_and_writes_a_page(
     assert cli("plugins", "check", "cnnkit-cases").code == 1  # nothing was checked
     assert json.loads(cli("plugins", "check", "cnnkit-cases", "--json").out)["ok"] is False
     assert cli("plugins", "check", "nowhere").err.startswith("error: expected the name of an installed distribution")
+
+
+def test_a_reason_of_several_lines_stands_below_the_table(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(monkeypatch, cnnkit_layers=[Lost])
+    found = cli("plugins", "check", "Lost()", "--report", "page.md")
+    assert "\\n" not in found.out
+    assert "ArithmeticError: no way (all of it below)\n" in found.out
+    _, _, rest = found.out.partition("\nLost() on (3, 8, 7) - gradient:\n")
+    assert rest.splitlines()[1].startswith("  and no place (at tests/testing/test_cases.py:")
+    assert "ArithmeticError: no way<br>and no place (at " in (tmp_path / "page.md").read_text()

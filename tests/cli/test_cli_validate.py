@@ -110,3 +110,54 @@ def test_a_file_that_contradicts_its_version_fails_and_no_verdict_is_stored(
     assert f"the file says {key} = {value}, expected " in result.out
     assert "the verdict is not stored" in result.err
     assert "validated" not in exported("models", "show", "tiny@1").out.replace("not validated", "")
+
+
+def stored(cli: Any) -> Any:
+    return cli("models", "show", "tiny@1", "--json").document["verdict"]
+
+
+def test_a_verdict_says_what_it_rests_on(exported: Any) -> None:
+    exported("validate", "model.onnx", "tiny@1", "--samples", "7")
+    verdict = stored(exported)
+    assert (verdict["ok"], verdict["samples"], verdict["disagree"]) == (True, 7, [])
+    exported("export", "tiny@1", "--outputs", "label", "-o", "label.onnx")
+    shown = exported("validate", "label.onnx", "tiny@1")
+    assert shown.code == 0
+    assert " ".join(shown.out.splitlines()[1].split()[2:5]) == "- - 0%"
+    verdict = stored(exported)
+    assert (verdict["ok"], verdict["samples"], verdict["max_relative"]) == (True, 360, None)
+    assert "largest relative error unknown" in exported("models", "show", "tiny@1").out
+
+
+def test_a_runtime_that_cannot_run_the_file_leaves_the_verdict_before(
+    exported: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert exported("validate", "model.onnx", "tiny@1").code == 0
+    before = stored(exported)
+    assert before["ok"]
+    result = exported("validate", "model.onnx", "tiny@1", "--runtimes", 'OnnxRuntime("/bin/false")')
+    assert result.code == 1
+    assert "no verdict is stored: no runtime can run the file" in result.err
+    assert stored(exported) == before
+
+
+def test_a_runtime_that_disagrees_is_named_in_a_verdict_that_passes(
+    exported: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cnnkit.cli import onnx_check
+    from cnnkit.onnx.report import RuntimeResult, ValidationReport
+    from cnnkit.registry import Registry
+
+    right = RuntimeResult("ReferenceEvaluator()", 10, ok=True, version="1", max_relative=1e-7)
+    wrong = RuntimeResult("OnnxRuntime()", 10, ok=False, version="1.24", max_relative=3.0, flips=tuple(range(9)))
+    cannot = RuntimeResult("NCNN()", 10, ok=False, answered=False)
+    store = Registry()
+    onnx_check.remember(ValidationReport(Path("x"), 1e-5, (right, wrong, cannot)), store, store.find("tiny@1"))
+    verdict = store.verdict("tiny@1")
+    assert verdict is not None
+    assert (verdict.ok, verdict.runtimes, verdict.disagree) == (
+        True,
+        ("ReferenceEvaluator() 1",),
+        ("OnnxRuntime() 1.24",),
+    )
+    assert "; other answers by OnnxRuntime() 1.24" in exported("models", "show", "tiny@1").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from cnnkit.errors import CostError, ShapeError
 from cnnkit.explanation import tracing
 from cnnkit.explanation.explanation import MOST_LAYERS, explain
 from cnnkit.explanation.tracing import Trace, _Network, trace
-from cnnkit.layers import Dense, ReLU
+from cnnkit.layers import Concat, Dense, ReLU
 from cnnkit.losses import MSE, CrossEntropy
 from cnnkit.network import Graph, Objective, Sequential
 from cnnkit.network.execution.tile_pass import to_end
@@ -209,3 +210,41 @@ def test_a_layer_of_millions_of_parameters_is_explained_but_not_checked(monkeypa
     assert dense.remark == (
         f"A check of its {count} parameters would take many copies of them; layers with up to 200 are checked."
     )
+
+
+def test_a_layer_of_millions_of_values_is_explained_but_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = ["Conv2D(4, 3)", "Tanh()", "Concat([], [])", "GlobalAvgPool2D()", "Dense(5)"]
+    model = network(*layers)
+    checked = traced(model).layers
+    sizes = [sum(array.size for array in (*one.inputs, one.output)) for one in checked]
+    assert all(one.check for one in checked)
+    assert sizes.index(max(sizes)) == 2
+    monkeypatch.setattr(tracing, "MOST_VALUES", max(sizes) - 1)
+    found = traced(model).layers
+    assert [one.check is None for one in found] == [False, False, True, False, False]
+    assert all(one.check.ok for one in found if one.check)
+    assert found[2].remark == (
+        f"A check of its {max(sizes):,} inputs and outputs would take many copies of them; layers with up to "
+        f"{max(sizes) - 1:,} are checked."
+    )
+    for one, other in zip(found, checked, strict=True):  # all else is told as before
+        assert np.array_equal(one.output, other.output)
+        assert one.gradient is not None
+        assert other.gradient is not None
+        assert np.array_equal(one.gradient, other.gradient)
+
+
+def test_what_is_not_checked_is_not_run_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, dtypes, run = network("Tanh()", "Concat([], [])", "Flatten()", "Dense(5)"), set(), Concat.forward
+
+    def forward(concat: Concat, xs: Sequence[Array], ctx: Context) -> tuple[Array, Cache]:
+        dtypes.add(str(xs[0].dtype))
+        return run(concat, xs, ctx)
+
+    monkeypatch.setattr(Concat, "forward", forward)
+    traced(model)
+    assert dtypes == {"float32", "float64"}
+    dtypes.clear()
+    monkeypatch.setattr(tracing, "MOST_VALUES", 3)
+    traced(model)
+    assert dtypes == {"float32"}

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, ReLU
+from cnnkit.layers import BatchNorm2D, Conv2D, Dense, Flatten, ReLU, Sigmoid
 from cnnkit.network import Network, Sequential
 from cnnkit.onnx import expected_answers, validate
-from cnnkit.onnx.expected_answers import ExpectedAnswers, allowed, in_dtype
+from cnnkit.onnx.expected_answers import Answers, ExpectedAnswers, allowed, in_dtype
 from cnnkit.onnx.export import export_onnx, to_onnx
 from cnnkit.onnx.runtimes import ReferenceEvaluator
+from cnnkit.onnx.selftest import selftest
 from cnnkit.onnx.validate import validate_onnx, validate_proto
-from cnnkit.types import Array
+from cnnkit.types import Array, Task
 
 
 def ill_conditioned(spread: float) -> tuple[Sequential, Array]:
@@ -108,6 +109,90 @@ def test_the_rounding_of_a_pixel_is_the_largest_of_its_sample() -> None:
     assert not given.rounding[:, 1].any()
 
 
+def answered(model: Network, x: Array, block: int = 1000) -> Answers:
+    """The answers for all samples in one."""
+    parts = list(ExpectedAnswers(model, x, block))
+    names = ("x", "outputs", "scale", "rounding")
+    return Answers(0, *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def test_one_sample_does_not_set_the_scale_of_the_others_and_keeps_its_own() -> None:
+    model = Sequential([Dense(4), Dense(3)], (5,), seed=0)
+    x = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
+    alone = answered(model, x)
+    x[50] = [1e8, -1e8, 1e8, 1e8, 1e8]
+    found = answered(model, x)
+    others = np.arange(100) != 50
+    assert (found.scale[others] <= 4 * alone.scale[others]).all()
+    assert (alone.scale[others] <= 2 * found.scale[others]).all()
+    assert (found.rounding * found.scale)[others].max() <= 4 * (alone.rounding * alone.scale).max()
+    beyond = np.abs(found.outputs[50]) / np.abs(alone.outputs).mean(axis=0)
+    assert (found.scale[50] >= 0.99 * np.sort(beyond)[1] * np.abs(alone.outputs).mean(axis=0) / 4).all()
+
+
+@pytest.mark.parametrize("block", [7, 100])
+def test_an_outlier_does_not_hide_what_is_wrong_elsewhere(
+    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validate, "block_of", lambda model: block)
+    model = Sequential([Dense(4), Dense(3)], (5,), seed=0)
+    x = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
+    x[50] = [1e8, -1e8, 1e8, 1e8, 1e8]
+    assert validate_proto(to_onnx(model), tmp_path, model, x).ok
+    proto = to_onnx(model)
+    bias = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense_2.bias")
+    bias.CopyFrom(numpy_helper.from_array(np.array([0.5, -0.5, 0.2], np.float32), bias.name))
+    report = validate_proto(proto, tmp_path, model, x)
+    right = model.logits(x).argmax(axis=1)
+    wrong = (model.logits(x) + np.array([0.5, -0.5, 0.2])).argmax(axis=1)
+    assert len(report.results) == 2
+    for result in report.results:
+        assert not result.ok
+        assert result.flips == tuple(np.flatnonzero(right != wrong))
+
+
+def test_outputs_that_are_mostly_zero_have_a_scale() -> None:
+    model = Sequential([Dense(2, bias=False), ReLU()], (2,), task=Task("values"))
+    model.load_state({"dense_1.weight": np.eye(2)})
+    x = np.zeros((100, 2), np.float32)
+    x[::20, 0] = 3
+    x[:, 1] = 1
+    found = answered(model, x)
+    np.testing.assert_allclose(found.scale[1::20, 0], 3 * 5 / 100)
+    np.testing.assert_allclose(found.scale[::20, 0], 3)
+
+
+def test_probabilities_have_no_outliers() -> None:
+    """A label that is rare is near 0 nearly everywhere, and right to a share of what it is where it is there."""
+    model = Sequential([Dense(1), Sigmoid()], (1,), task=Task("labels"))
+    model.load_state({"dense_1.weight": np.ones((1, 1)), "dense_1.bias": np.zeros(1)})
+    x = np.full((100, 1), -20, np.float32)
+    x[:2] = 20
+    np.testing.assert_allclose(answered(model, x).scale[2:], 0.02, rtol=1e-3)
+
+
+class Flipping(ReferenceEvaluator):
+    """Exchanges two classes of samples that begin with 0, by a change that is nothing beside the other samples."""
+
+    def run(self, model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = super().run(model, inputs)
+        small = inputs["input"][:, 0] == 0
+        outputs["logits"][small] = outputs["logits"][small][:, [1, 0]]
+        return outputs
+
+
+def test_a_tie_is_no_wider_than_the_samples_own_numbers(tmp_path: Path) -> None:
+    model = Sequential([Dense(2, bias=False)], (2,))
+    model.load_state({"dense_1.weight": np.array([[1.0, 1], [-1, 0]])})
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    x[3] = 0, 2e-6  # so its logits are 2e-6 and 0, where others are near 1
+    proto = to_onnx(model, outputs=["logits"])
+    report = validate_proto(proto, tmp_path, model, x, [Flipping()])
+    assert [(result.flips, result.budget <= 1) for result in report.results] == [((3,), True)]
+    x[3] = 0, 0
+    assert validate_proto(proto, tmp_path, model, x, [Flipping()]).ok
+
+
 class WrongPixel(ReferenceEvaluator):
     """Right but for one number, of images that begin with 9."""
 
@@ -187,3 +272,26 @@ def test_answers_that_overflow_are_counted_and_nothing_else_is_computed(
     made.clear()
     validate_proto(to_onnx(model), tmp_path, model, x[3:], [NeverAsked()])
     assert made == ["float32"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "mean", "spread"),
+    [
+        (["InstanceNorm2D()", "Conv2D(8, 3)", "ReLU()", "Flatten()"], (1, 8, 8), 100, 0.1),
+        (["LayerNorm()", "Flatten()"], (1, 8, 8), 100, 0.1),
+        (["InstanceNorm1D()", "Conv1D(8, 3)", "ReLU()", "GlobalAvgPool1D()"], (1, 64), 1013, 1),
+        (["GroupNorm(1)", "Conv2D(8, 3)", "ReLU()", "Flatten()"], (2, 12, 12), 1000, 1),
+    ],
+)
+@pytest.mark.parametrize("opset", [17, 18])
+def test_a_file_subtracts_what_rounding_leaves_of_a_large_mean(
+    layers: list[str], shape: tuple[int, ...], mean: float, spread: float, opset: int, tmp_path: Path
+) -> None:
+    """As the model does, or right runtimes lose hundreds of times as much as the model itself."""
+    x = (mean + np.random.default_rng(0).uniform(-spread, spread, (50, *shape))).astype(np.float32)
+    model = Sequential([*layers, "Dense(10)"], shape, seed=0)
+    path = export_onnx(model, tmp_path / "m.onnx", sample=x[0], opset=opset)
+    report = validate_onnx(path, model, x)
+    assert [result.ok for result in report.results] == [True, True], str(report)
+    assert max(result.max_relative for result in report.results) < 1e-5
+    assert all(result.ok for result in selftest(path).results)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cnnkit.errors import ConfigError, OnnxError, ShapeError
 from cnnkit.network import Sequential
 from cnnkit.onnx.export import to_onnx
 from cnnkit.onnx.file_content import digest, metadata_entry
-from cnnkit.onnx.golden_pair import MAX_PAIR_BYTES, GoldenPair, add_golden_pair, read_golden_pair
+from cnnkit.onnx.golden_pair import MAX_PAIR_BYTES, GoldenPair, _rounded_up, add_golden_pair, read_golden_pair
 from cnnkit.types import Array, Preprocessing, Task
 
 MODEL = Sequential(
@@ -161,6 +162,13 @@ MALFORMED = {
     "cut off": (text(input=array(data=base64.b64encode(zlib.compress(b"abc")[:-2]).decode())), "expected 3 bytes"),
     "no base64": (text(input=array(data="\x1b!")), "malformed"),
     "no zlib": (text(input=array(data="QUJD")), "malformed: Error -3"),
+    "not finite": (text(input=array(dtype="float32", shape=[1, 1], data=packed(b"\0\0\xc0\x7f"))), "finite numbers"),
+    "scales of no output": (text(scales={"more": [1.0]}), "there is no 'more'"),
+    "scales of a number": (text(scales=3), "malformed"),
+    "too few scales": (text(scales={"logits": [1.0, 1.0]}), "expected 3 numbers for scales"),
+    "whole scales": (text(scales={"logits": [1.0, 1, 1.0]}), "expected 3 numbers for scales"),
+    "a scale of 0": (text(scales={"logits": [1.0, 0.0, 1.0]}), "expected scales above 0"),
+    "endless scales": (text(scales={"logits": [1.0, math.inf, 1.0]}), "expected scales above 0"),
     "data of numbers": (text(input=array(data=5)), "malformed"),
 }
 
@@ -179,3 +187,22 @@ def test_all_arrays_together_are_bounded() -> None:
     assert read_golden_pair(text(input=half, outputs={"a": half})).input.size == MAX_PAIR_BYTES // 2
     with pytest.raises(OnnxError, match="more than 1,048,576 bytes"):
         read_golden_pair(text(input=half, outputs={"a": half, "b": array()}))
+
+
+def test_values_have_scales_of_their_own_only_where_they_are_far_apart() -> None:
+    x: Array = np.ones((1, 2), np.float32)
+    for weights, scales in (((1.0, 2.0), 0), ((1.0, 1000.0), 2), ((0.0, 1.0), 2)):
+        model = Sequential(["Dense(2, bias=False)"], (2,), task=Task("values"))
+        model.load_state({"dense_1.weight": np.array(weights)[:, None] * [[1, 0.5]]})
+        pair = pair_of(with_pair(model, x))
+        assert len(pair.scales.get("values", ())) == scales
+        assert all(scale > 0 for scale in pair.scales.get("values", ()))
+        assert read_golden_pair(pair.to_json()).scales == pair.scales
+    assert not pair_of(with_pair(Sequential(["Dense(1)"], (2,), task=Task("values")), x)).scales
+    assert not pair_of(with_pair(Sequential(["Dense(2)"], (2,)), x)).scales
+
+
+def test_a_tolerance_is_rounded_up() -> None:
+    for number in (1e-5, 1.04e-5, 1.05e-5, 9.94e-4, 9.96e-4, 0.0999, 1.0000001e-5):
+        assert number <= _rounded_up(number) <= 1.1 * number
+    assert _rounded_up(1e-5) == 1e-5

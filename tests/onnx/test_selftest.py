@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from onnx import helper, numpy_helper
 from cnnkit import export_onnx
 from cnnkit.errors import OnnxError
 from cnnkit.network import Sequential
+from cnnkit.onnx.golden_pair import read_golden_pair
 from cnnkit.onnx.selftest import selftest
 from cnnkit.types import Preprocessing, Task
 
@@ -109,6 +111,54 @@ def test_a_fixed_batch_cannot_ask_for_any_memory(tmp_path: Path) -> None:
     large = Sequential(["GlobalAvgPool2D()"], (1, 100, 100))
     with pytest.raises(OnnxError, match=r"takes batches of 65,536 samples, 2,621,440,000 bytes; expected 67,108,864"):
         selftest(export_onnx(large, tmp_path / "large.onnx", batch=65_536))
+
+
+def two_values(bias: tuple[float, float]) -> Sequential:
+    """Two values to regress, the first a million times the second."""
+    model = Sequential(["Dense(2)"], (4,), task=Task("values"), seed=0)
+    weight = model.state()["dense_1.weight"] * [[1e6], [1]]
+    model.load_state({"dense_1.weight": weight, "dense_1.bias": np.array(bias)})
+    return model
+
+
+@pytest.mark.parametrize("form", [{}, {"batch": 2}])
+@pytest.mark.parametrize("bias", [(0, 1), (0, 0)])
+def test_a_large_value_does_not_hide_that_a_small_one_is_wrong(
+    bias: tuple[float, float], form: dict[str, Any], tmp_path: Path
+) -> None:
+    path = export_onnx(two_values(bias), tmp_path / "m.onnx", **form)
+    assert selftest(path).ok
+    proto = onnx.load(path)
+    for tensor in proto.graph.initializer:
+        values = numpy_helper.to_array(tensor).copy()
+        if values.ndim and len(values) == 2:
+            values[1] *= 1.001
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(proto, path)
+    report = selftest(path)
+    assert [result.ok for result in report.results] == [False, False]
+    content = json.loads(next(one.value for one in proto.metadata_props if one.key == "golden"))
+    assert len(content.pop("scales")["values"]) == 2
+    entry(path, json.dumps(content))
+    assert selftest(path).ok  # a pair without scales is judged as it was written
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_runtime_or_a_pair_whose_numbers_are_not_finite_never_passes(value: float, tmp_path: Path) -> None:
+    path = export_onnx(CLASSES, tmp_path / "m.onnx")
+    text = next(one.value for one in onnx.load(path).metadata_props if one.key == "golden")
+    pair = read_golden_pair(text)
+    wrong = np.full_like(pair.outputs["probabilities"], value)
+    entry(path, replace(pair, outputs=pair.outputs | {"probabilities": wrong}).to_json())
+    with pytest.raises(OnnxError, match="its golden pair is malformed: expected finite numbers"):
+        selftest(path)
+    assert pair.relative("probabilities", wrong) == np.inf
+    entry(path, text)
+    proto = onnx.load(path)
+    bias = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense_1.bias")
+    bias.CopyFrom(numpy_helper.from_array(np.array([0, value, 0], np.float32), bias.name))
+    onnx.save(proto, path)
+    assert [(result.ok, result.max_relative) for result in selftest(path).results] == [(False, np.inf)] * 2
 
 
 def test_a_file_with_other_operators_is_not_run(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import re
 import shutil
@@ -85,6 +86,9 @@ def test_tags_are_one_file_each(saved: Registry) -> None:
             "the verdict is of a version with the digest 000",
         ),
         (lambda r: r.set_verdict("net@1", verdict(r, flips=-1)), "a verdict cannot have flips = -1"),
+        (lambda r: r.set_verdict("net@1", verdict(r, samples=0)), "a verdict cannot have samples = 0"),
+        (lambda r: r.set_verdict("net@1", verdict(r, disagree="one")), "a verdict cannot have disagree = 'one'"),
+        (lambda r: r.set_verdict("net@1", verdict(r, disagree=(1,))), "a verdict cannot have disagree = "),
         (lambda r: r.set_verdict("net@1", verdict(r, time="today")), "a verdict cannot have time = 'today'"),
         (lambda r: r.set_verdict("net@1", verdict(r, max_relative=float("nan"))), "a verdict cannot have max_relative"),
         (
@@ -110,6 +114,13 @@ def test_a_verdict_is_kept(saved: Registry) -> None:
     assert str(told) == (
         f"FAILED on {TIME} with ReferenceEvaluator(), OnnxRuntime(); largest relative error unknown, label flips 3"
     )
+    told = verdict(saved, samples=1000, disagree=("OpenCV() 4.5", "NCNN()"))
+    assert str(told) == (
+        f"passed on {TIME} with ReferenceEvaluator(), OnnxRuntime() and 1,000 samples; largest relative error 1.0e-07, "
+        "label flips 0; other answers by OpenCV() 4.5, NCNN()"
+    )
+    saved.set_verdict("net@1", told)
+    assert saved.verdict("net@1") == told
     asked_nothing = verdict(saved, ok=False, runtimes=(), max_relative=None)
     assert str(asked_nothing).startswith(f"FAILED on {TIME} with no runtime; ")
     saved.set_verdict("net@1", asked_nothing)
@@ -170,6 +181,20 @@ def test_a_damaged_note_is_said_where_it_is_asked_for(saved: Registry) -> None:
     (saved.path / "net" / "v000002.verdict").symlink_to(saved.path / "net" / "v000001.verdict")
     with pytest.raises(RegistryError, match=r"v000002.verdict must be a regular file; it is a link"):
         saved.verdict("net@2")
+
+
+def test_a_verdict_of_before_is_read(saved: Registry) -> None:
+    """It did not say on how many samples, nor which runtimes gave other answers."""
+    saved.set_verdict("net@1", verdict(saved))
+    path = saved.path / "net" / "v000001.verdict"
+    content = json.loads(path.read_text())
+    assert (content.pop("samples"), content.pop("disagree")) == (None, [])
+    path.write_text(json.dumps(content))
+    assert saved.verdict("net@1") == verdict(saved)
+    del content["flips"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(RegistryError, match="a verdict must be an object with digest, ok"):
+        saved.verdict("net@1")
 
 
 def test_a_verdict_of_other_content_is_found(saved: Registry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest import SkipTest
@@ -35,6 +36,13 @@ class Backwards(Twice):
 
     def backward(self, dy: Any, cache: Any, ctx: Any) -> Any:
         return -2 * dy, {}
+
+
+class Lost(Twice):
+    """One that raises an error of two lines."""
+
+    def backward(self, dy: Any, cache: Any, ctx: Any) -> Any:
+        raise ArithmeticError("no way\nand no place")
 
 
 class Straight(Backwards):
@@ -134,6 +142,28 @@ def test_a_case_is_called_and_named_by_pytest(monkeypatch: pytest.MonkeyPatch) -
         by_name["cnnkit_broken - import"]()
 
 
+def test_an_error_of_a_component_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, cnnkit_layers=[Lost])
+    case = next(one for one in cases("Lost") if one.check == "gradient")
+    line = Lost.backward.__code__.co_firstlineno + 1
+    with pytest.raises(
+        CheckError, match=f"ArithmeticError: no way\nand no place .at (tests/testing/)?test_cases.py:{line}.$"
+    ) as told:
+        case()
+    cause = told.value.__cause__
+    assert isinstance(cause, ArithmeticError)
+    assert cause.__traceback__ is not None
+
+
+def test_a_plugin_that_is_asked_for_and_blocked_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = Plugin("cnnkit-cases", "0.1", "cnnkit_cases", lambda: None, blocked="CNNKIT_NO_PLUGINS is 1")
+    monkeypatch.setattr("cnnkit.testing.case_list.installed_catalog", lambda: Catalog([blocked]))
+    (case,) = cases("cnnkit-cases")
+    assert case.outcome() == ("failed", "it is blocked: CNNKIT_NO_PLUGINS is 1")
+    (case,) = cases()
+    assert case.outcome() == ("skipped", "it is blocked: CNNKIT_NO_PLUGINS is 1")
+
+
 def test_a_component_is_named_by_itself_or_by_its_expression(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, cnnkit_layers=[Twice, Exemplary])
     assert {case.subject for case in cases("Twice", in_shape=(7,))} == {"Twice() on (7,)"}
@@ -143,6 +173,23 @@ def test_a_component_is_named_by_itself_or_by_its_expression(monkeypatch: pytest
         cases("cnnkit_nowhere")
     with pytest.raises(ComponentError, match=r"got 'Nothing\(\)'"):
         cases("Nothing()")
+
+
+def test_what_is_not_installed_is_told_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, cnnkit_layers=[Twice])
+    monkeypatch.chdir(tmp_path)
+    for folder in ("cnnkit-early", "cnnkit-cases"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pyproject.toml").touch()
+    for what in ("cnnkit-early", "./cnnkit-early", "./cnnkit-early/"):
+        with pytest.raises(ComponentError, match=r"cnnkit-early is not installed: run pip install -e ./cnnkit-early"):
+            cases(what)
+    with pytest.raises(ComponentError, match=r"for a plugin that you write, run pip install -e ./cnnkit-nonsense"):
+        cases("cnnkit-nonsense")
+    with pytest.raises(
+        ComponentError, match=r"expected the name of a distribution, got './cnnkit-cases': write cnnkit-"
+    ):
+        cases("./cnnkit-cases")
 
 
 def test_without_plugins_there_is_nothing_to_check(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from cnnkit.network import Sequential
 from cnnkit.optimizers import SGD
 from cnnkit.testing import check_callback
 from cnnkit.training.callbacks import EarlyStopping
+from cnnkit.types import TrainingStep
 
 History = Mapping[str, list[float]]
 OPTIMIZER = SGD(0.1)
@@ -131,6 +132,14 @@ class Tosses(Best):
         return ""
 
 
+class AddsLoss(Best):
+    def quantities(self, parameters: Mapping[str, Any]) -> Mapping[str, bool]:
+        return {"loss": False}
+
+    def measured(self) -> Mapping[str, float]:
+        return {"loss": 0.0}
+
+
 FAULTS: list[tuple[Callback, str, str]] = [
     (Spoil(), "history unchanged", r"after_epoch changed history\['loss'\], which the registry stores: work on a copy"),
     (Sorts(), "history unchanged", r"after_epoch changed history\['accuracy'\]"),
@@ -162,6 +171,7 @@ FAULTS: list[tuple[Callback, str, str]] = [
         "repr after a training: expected LosesPatience.., got LosesPatience.patience",
     ),
     (ChangesQuantities(), "history unchanged", "quantities after start: expected"),
+    (AddsLoss(), "steps", "quantities adds 'loss', which the history has anyway: give it another name"),
     (Tosses(), "nothing else changed", "global random numbers were drawn"),
 ]
 
@@ -206,14 +216,38 @@ class MonitorsF1(Callback):
         return "good" if history["f1"][-1] > 0.9 else ""
 
 
-@pytest.mark.parametrize("one", [Best(), Diary(), AnyOf(Best(), EarlyStopping(patience=2))], ids=repr)
+class Drift(Callback):
+    """It keeps the names of the parameters where they are told, and measures in the steps: no order but this works."""
+
+    def quantities(self, parameters: Mapping[str, Any]) -> Mapping[str, bool]:
+        self.names = [name for name in parameters if name.endswith(".weight")]
+        return {"drift": False}
+
+    def start(self, quantities: Mapping[str, bool]) -> None:
+        if "drift" not in quantities:
+            raise ConfigError("drift is not recorded")
+        self.first: dict[str, Any] = {}
+
+    def on_step(self, step: TrainingStep) -> None:
+        weights = {name: step.weights[name].copy() for name in self.names}
+        self.first = self.first or weights
+        self.drift = sum(float(np.abs(weights[name] - self.first[name]).sum()) for name in self.names)
+
+    def measured(self) -> Mapping[str, float]:
+        return {"drift": self.drift}
+
+    def after_epoch(self, history: History) -> str:
+        return "far away" if history["drift"][-1] > 100 else ""
+
+
+@pytest.mark.parametrize("one", [Best(), Diary(), Drift(), AnyOf(Best(), EarlyStopping(patience=2))], ids=repr)
 def test_none_that_is_right_is_refused(one: Callback) -> None:
     check_callback(one)
 
 
 def test_quantities_may_be_given() -> None:
     check_callback(MonitorsF1(), {"loss": False, "f1": True, "lr": True, "seconds": False})
-    with pytest.raises(CheckError, match="fails the check 'verdicts': ConfigError: f1 is not recorded"):
+    with pytest.raises(CheckError, match="fails the check 'steps': ConfigError: f1 is not recorded"):
         check_callback(MonitorsF1())
     check_callback("StopAt(0.9)")
     with pytest.raises(ComponentError, match="there is no callback named 'StopAfter'"):

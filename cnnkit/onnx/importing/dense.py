@@ -11,6 +11,10 @@ from cnnkit.onnx.importing.operators import translates
 from cnnkit.onnx.importing.patterns import TWO_CLASSES
 from cnnkit.onnx.importing.step import Step, spread
 
+TWO_COMPUTED = (
+    "it multiplies two values that are computed, as attention does; of the layers only SelfAttention2D does so"
+)
+
 
 @translates("Gemm")
 def gemm(step: Step) -> Value:
@@ -37,7 +41,7 @@ def matmul(step: Step) -> Value:
     """Dense on vectors; on images and signals, whose last axis it works along, a convolution of one pixel."""
     if step.is_constant(0) or not step.is_constant(1):
         raise UntranslatableError(
-            "it multiplies two values that are computed, as attention does; of the layers only SelfAttention2D does so"
+            TWO_COMPUTED
             if not step.is_constant(0)
             else "a constant stands before the samples; a layer has its weights behind them"
         )

@@ -60,6 +60,20 @@ class Value:
         return self.order[place]
 
 
+class _Missing(Layer):
+    """What stands in a draft that becomes no network for an operator that no layer does."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+    def __repr__(self) -> str:
+        return "an operator that no layer does"
+
+    def build(self, in_shape: Shape, rng: np.random.Generator) -> Shape:
+        """Any shape -> shape."""
+        return self.shape
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A node of the draft."""
@@ -113,6 +127,10 @@ class Draft:
         self.drawn.append(Drawn(self._unique(name), layer, inputs, _fitting(layer, arrays)))
         shape = self._builder.nodes[place].out_shape
         return Value(place, shape, tuple(range(len(shape))))
+
+    def stand_in(self, name: str, shape: Shape) -> Value:
+        """A value of this shape for one that no layer gives, so that what follows can be judged, too."""
+        return self.add(name, _Missing(shape), [self.input], {})
 
     def layer_of(self, value: Value) -> Layer | Merge | None:
         """What gives a value; None for the network's input."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from cnnkit.errors import CnnkitError, OnnxError
+from cnnkit.errors import CnnkitError, ConfigError, OnnxError
 from cnnkit.network import Graph
 from cnnkit.network.network import InputDtype
 from cnnkit.onnx.importing.batch_axis import free_batch
@@ -46,6 +47,8 @@ class Imported:
     origin: dict[str, Any]
     """What is recorded of the file: `digest`, `producer`, `opset`, `output`, and whether it takes `channels_last`."""
     proof: Proof
+    name: str
+    """Of the registered model that cnnkit exported; "" for other files."""
 
     @property
     def layout(self) -> str:
@@ -69,6 +72,8 @@ def import_file(
     CheckError if the answers differ.
     """
     path = expanded(Path(path))
+    if labels is not None:
+        _check_labels(labels)
     original = read_graph(path)
     try:
         end = own_end(original) if output is None else None
@@ -88,7 +93,8 @@ def import_file(
         "channels_last": bool(graph.transposed_inputs),
     }
     model.origin = origin
-    return Imported(model, origin, proof)
+    name = graph.metadata.get("reference", "").partition("@")[0] if is_own(graph) else ""
+    return Imported(model, origin, proof, name)
 
 
 def reduced(original: ForeignGraph, chosen: str) -> ForeignGraph:
@@ -126,6 +132,10 @@ def network_of(
         raise OnnxError(f"no layer gives the output {printable(chosen)[:100]!r}, a further one of its operator")
     graph.transposed_output = bool(graph.transposed_inputs) and _is_channels_last(values[chosen])
     end = values[chosen].as_node() if graph.transposed_output else draft.plain("output", values[chosen])
+    if labels is not None and len(end.shape) != 2 and len(labels) != end.shape[0]:
+        raise OnnxError(
+            f"the file tells {end.shape[0]:,} classes, and {len(labels):,} labels are given: expected one for each"
+        )
     if not draft.drawn:
         raise OnnxError("nothing in it computes anything: no network can be made of it")
     model = Graph(
@@ -179,6 +189,18 @@ def _input_shape(entrance: ForeignValue) -> Shape:
 
 def _sizes(value: ForeignValue) -> str:
     return "unknown" if value.sizes is None else printable(f"({', '.join(map(str, value.sizes))})")[:200]
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    """Raise ConfigError for labels that are no list of names, each another."""
+    if isinstance(labels, str | os.PathLike):
+        raise ConfigError(
+            f"expected a list of the names of the classes as labels, got {str(labels)!r:.100}; if that is a file with "
+            "a name in each line, read it: Path(...).read_text().splitlines()"
+        )
+    twice = [label for label, count in Counter(labels).items() if count > 1]
+    if twice:
+        raise ConfigError(f"two classes are called {printable(str(twice[0]))[:100]!r}; expected another label for each")
 
 
 def _labels(metadata: Mapping[str, str]) -> Sequence[str]:

@@ -22,7 +22,7 @@ from cnnkit.types import Array, Shape
 from cnnkit.waiting_line import waiting
 
 DRAWS, SAMPLES = 4, 8
-"""Kinds of random samples, and how many samples there are of all kinds together; more if the file takes more at once."""
+"""Kinds of random samples, and how many there are of all kinds together; more if the file takes more at once."""
 TOLERANCE, ROUNDING = 1e-4, 2e-6
 """Largest difference, relative to how far the answers of a draw are apart, and in any case relative to the largest one:
 where an answer is mostly a constant, float32 has few digits for what the sample changes in it."""
@@ -108,7 +108,7 @@ def in_advance(graph: ForeignGraph, folded: ForeignGraph) -> ForeignGraph:
 
 
 def _compared(given: Array, ours: Array, model: Network, x: Array, runtime: Runtime, path: Path) -> Proof:
-    """The proof, if the answers of the file are those of the model. Raises CheckError if they are not."""
+    """The proof, if the answers of the file are those of the model. Raises CheckError if not."""
     if [n for n in given.shape if n != 1] != [n for n in ours.shape if n != 1]:
         raise CheckError(
             f"{path} cannot be imported: for {len(x)} samples its outputs have shape {given.shape}, and those of the "
@@ -128,11 +128,11 @@ def _compared(given: Array, ours: Array, model: Network, x: Array, runtime: Runt
             continue
         largest = float(np.abs(theirs[finite]).max())
         spread = float(np.ptp(np.where(finite, theirs, 0), axis=0).max())
-        difference = float(np.abs(theirs - own)[finite].max())
+        difference = float(np.abs(theirs[finite] - own[finite]).max())
         allowed = max(TOLERANCE * spread, ROUNDING * largest)
         if difference > allowed:
             exact = model.again(dtype="float64").outputs(x[draw])
-            allowed = max(allowed, OWN_ROUNDING * float(np.abs(exact - own)[finite].max()))
+            allowed = max(allowed, OWN_ROUNDING * float(np.abs(exact[finite] - own[finite]).max()))
         if not difference <= allowed:
             raise CheckError(
                 f"{path} cannot be imported: on random inputs its answers and those of the network made of it differ "
@@ -140,7 +140,7 @@ def _compared(given: Array, ours: Array, model: Network, x: Array, runtime: Runt
             )
         worst, depends = max(worst, difference / (largest or 1.0)), depends or spread > 0
     if worst < 0:
-        raise CheckError(f"{path} cannot be imported: its answers are not finite for any inputs that were tried")
+        raise OnnxError(f"{path} cannot be imported: its answers are not finite for any inputs that were tried")
     return Proof(worst, len(x), f"{runtime!r}", depends)
 
 

@@ -15,6 +15,8 @@ from cnnkit.onnx.importing.operators import translates
 from cnnkit.onnx.importing.step import Step
 from cnnkit.types import Shape
 
+MOVES_BATCH = "its order of axes moves that of the batch, which is the first one of every layer"
+
 
 @translates("Identity", "Cast")
 def unchanged(step: Step) -> Value:
@@ -119,7 +121,7 @@ def transpose(step: Step) -> Value:
     x = step.value()
     order = step.numbers("perm", list(range(len(x.order), -1, -1)))
     if not order or order[0] != 0 or len(order) != len(x.order) + 1:
-        raise UntranslatableError(f"its order of axes, {order}, moves the batch axis")
+        raise UntranslatableError(MOVES_BATCH)
     return Value(x.node, x.shape, tuple(x.axis(axis) for axis in order[1:]))
 
 

@@ -344,7 +344,8 @@ def _several(rule: Callable[[Known], Outputs], names: str) -> dict[str, Callable
 RULES: dict[str, Callable[[Known], Outputs]] = {
     **_several(
         _same,
-        "Abs BatchNormalization Cast Ceil Celu Clip Dropout Elu Erf Exp Floor Gelu GroupNormalization HardSigmoid "
+        "Abs Acos Acosh Asin Asinh Atan Atanh Cos Cosh CumSum IsInf IsNaN Sin Sinh Tan "
+        "BatchNormalization Cast Ceil Celu Clip Dropout Elu Erf Exp Floor Gelu GroupNormalization HardSigmoid "
         "HardSwish Hardmax Identity InstanceNormalization LRN LayerNormalization LeakyRelu Log LogSoftmax "
         "LpNormalization MeanVarianceNormalization Mish Neg Not PRelu "
         "RMSNormalization Reciprocal Relu Round Selu Shrink Sigmoid Sign "

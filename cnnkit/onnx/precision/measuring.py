@@ -69,7 +69,7 @@ def loss_of(
         for total, outputs in zip(sums, (ours, theirs), strict=True):
             total.append(score.sums(outputs[-1 if score.of_probabilities else 0], y[start : start + block]))
         expected = ours[0].astype(np.float64)
-        scale = typical(np.abs(expected))
+        scale = typical(np.abs(expected), names[0])
         largest = max(largest, float(relative(distance(theirs[0], expected), scale).max()))
         turned = flipped(model, names, theirs, expected, None, tolerance * scale, tolerance)
         flips, count = flips + int(turned.sum()), count + turned.size

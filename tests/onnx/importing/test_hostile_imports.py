@@ -80,7 +80,7 @@ OUTCOMES = {
     "outputs_without_end": "the file has 60000 outputs, o0, o1, ",
     "circle_without_end": r"these nodes need one another's outputs: 'node_v0', 'node_v59999', .*, \.\.\.; expected no",
     "dropouts_without_end": "30,001 operators are to be translated; expected at most 10,000",
-    "attributes_to_the_limit_of_fields": "it ran out of the memory that a file of its size may take",
+    "attributes_to_the_limit_of_fields": "memory(, the most)? that a file of its size may take",
     "nodes_to_the_limit_of_fields": "has 190,001 operators; expected at most 100,000",
     "nodes_to_their_own_limit": "100,000 operators are to be translated; expected at most 10,000",
     "weights_to_the_limit_of_fields": "imported: ",
