@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.models_onnx import is_onnx, register_onnx
+from cnnkit.cli.models_onnx import is_onnx, preprocessing_of, register_onnx
 from cnnkit.cli.onnx_check import inputs_for, not_written, remember, show_report, warn_of_faults
 from cnnkit.cli.options import (
     DataFolder,
@@ -84,6 +84,22 @@ def import_version(
     output: Annotated[
         str | None, typer.Option(metavar="NAME", help="ONNX file: which of its outputs the network gives.")
     ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="ONNX file: multiply samples by it first, as by 0.00392157 to make 0 to 1 of bytes."
+        ),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X[,X...]", help="ONNX file: subtract it from scaled samples; one for each channel, or for all."
+        ),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(metavar="X[,X...]", help="ONNX file: divide by it then; one for each channel, or for all."),
+    ] = None,
     registry: RegistryFolder = None,
     as_json: Json = False,
     _debug: Debug = False,
@@ -100,10 +116,13 @@ def import_version(
 
     store = Registry(registry)
     if is_onnx(file):
-        register_onnx(file, name, labels, output, store, as_json)
+        register_onnx(file, name, labels, output, preprocessing_of(scale, mean, std), store, as_json)
         return
-    if labels is not None or output is not None:
-        raise ConfigError(f"--labels and --output are for ONNX files, and {file} is none: remove them")
+    given = {"--labels": labels, "--output": output, "--scale": scale, "--mean": mean, "--std": std}
+    if told := [option for option, value in given.items() if value is not None]:
+        raise ConfigError(
+            f"{' and '.join(told)} {'is' if len(told) == 1 else 'are'} for ONNX files, and {file} is none"
+        )
     data = read_version_file(file)
     try:
         there = find(store, receive(data, name))

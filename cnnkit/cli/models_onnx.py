@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cnnkit.cli.output import say_json, say_pairs
 from cnnkit.waiting_line import waiting
 
 if TYPE_CHECKING:
     from cnnkit.registry import Registry
+    from cnnkit.types import Preprocessing
 
 MOST_LABEL_BYTES = 2**20
 
@@ -28,14 +29,47 @@ def is_onnx(file: Path) -> bool:
     return False
 
 
+def preprocessing_of(scale: float | None, mean: str | None, std: str | None) -> Preprocessing | None:
+    """What the options say of samples before the network; None if they say nothing."""
+    from cnnkit.types import Preprocessing
+
+    if scale is None and mean is None and std is None:
+        return None
+    means, deviations = _numbers("--mean", mean or "0"), _numbers("--std", std or "1")
+    channels = max(len(means), len(deviations))
+    each = [values * channels if len(values) == 1 else values for values in (means, deviations)]
+    return Preprocessing(1.0 if scale is None else scale, *each)
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    from cnnkit.errors import ConfigError
+
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"{option}: expected numbers with commas between, such as 0.485,0.456,0.406; got {text!r}"
+        ) from None
+
+
 def register_onnx(
-    file: Path, name: str | None, labels: Path | None, output: str | None, store: Registry, as_json: bool
+    file: Path,
+    name: str | None,
+    labels: Path | None,
+    output: str | None,
+    preprocessing: Preprocessing | None,
+    store: Registry,
+    as_json: bool,
 ) -> None:
     """Make a network of the file, prove it, and register it as the next version of `name`.
 
-    name: None for the name that an export of cnnkit has in it, else that of the file.
+    name: None for the name that an export of cnnkit has in it, else that of the file; preprocessing: of samples, before
+    what the file computes.
     """
+    from cnnkit.errors import ConfigError
+    from cnnkit.network import Graph
     from cnnkit.onnx.importing.imported import import_file
+    from cnnkit.types import Preprocessing
 
     if name is not None:
         store.check_save(name)
@@ -45,7 +79,15 @@ def register_onnx(
     if name is None:
         name = _name(imported.name or file.stem)
         store.check_save(name)
-    version = store.save(imported.model, name)
+    model = imported.model
+    if preprocessing is not None:
+        if model.preprocessing != Preprocessing():
+            raise ConfigError(
+                f"{file} prepares its samples itself ({model.preprocessing}): leave --scale, --mean and --std out"
+            )
+        model = cast(Graph, model.again(preprocessing=preprocessing))
+        model.origin = imported.origin
+    version = store.save(model, name)
     about = {"ref": version.ref, "path": str(version.path), "digest": version.digest}
     if as_json:
         say_json(
@@ -58,7 +100,6 @@ def register_onnx(
             }
         )
         return
-    model = imported.model
     say_pairs(
         {
             "imported": version.ref,

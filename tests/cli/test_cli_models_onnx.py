@@ -80,7 +80,7 @@ def test_a_file_gives_its_name_to_the_model(cli: Any, file: Path, tmp_path: Path
         (["net.onnx", "--name", "net", "--labels", "two.txt"], "tells 10 classes, and 2 labels are given: exp"),
         (["net.onnx", "--name", "net", "--output", "logit"], "no value 'logit' in the file; did you mean logits?"),
         (["no.onnx", "--name", "net"], "no.onnx: there is no such file"),
-        (["two.txt", "--output", "logits"], "--labels and --output are for ONNX files, and "),
+        (["two.txt", "--output", "logits"], "--output is for ONNX files, and two.txt is none"),
         (["none.onnx", "--name", "net"], "none.onnx is damaged or not an ONNX file"),
     ],
 )
@@ -152,3 +152,40 @@ def test_a_network_for_other_samples_is_refused(cli: Any, tmp_path: Path) -> Non
     result = cli("train", "tiny.toml", "--from", "color.onnx")
     assert result.code == 2
     assert "takes samples of shape (3, 9, 9), those of " in result.err
+
+
+def test_samples_in_other_units_are_prepared_before_the_network(cli: Any, file: Path) -> None:
+    assert cli("models", "import", file, "--name", "plain", "--output", "logits").code == 0
+    options = ("--scale", "0.0625", "--mean", "0.5", "--std", "0.25", "--output", "logits")
+    assert cli("models", "import", file, "--name", "net", *options).code == 0
+    plain, net = Registry().load("plain@1"), Registry().load("net@1")
+    x = np.random.default_rng(0).integers(0, 17, (5, 1, 8, 8)).astype(np.float32)
+    np.testing.assert_allclose(net.logits(x), plain.logits((x / 16 - 0.5) / 0.25), rtol=1e-5, atol=1e-5)
+    assert "an ONNX file, producer another" in cli("models", "show", "net@1").out
+    assert cli("evaluate", "net@1", "--dataset", "Digits()").code == 0
+    result = cli("export", "net@1", "-o", "again.onnx")
+    assert result.code == 0
+    result = cli("models", "import", "again.onnx", "--name", "twice", "--scale", "0.5")
+    assert result.code == 2
+    assert "again.onnx prepares its samples itself (Preprocessing(scale=0.0625" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--mean", "a"), "--mean: expected numbers with commas between, such as 0.485,0.456,0.406; got 'a'"),
+        (("--std", "0"), "every std above 0"),
+        (("--mean", "1,2,3"), "is for 3 channels, but input_shape (1, 8, 8)"),
+        (("--scale", "0"), "needs a scale other than 0"),
+    ],
+)
+def test_units_that_cannot_be_are_refused(cli: Any, file: Path, options: tuple[str, str], message: str) -> None:
+    result = cli("models", "import", file, "--name", "net", *options)
+    assert (result.code, message in result.err) == (2, True), result.err
+
+
+def test_options_for_onnx_files_are_refused_for_others(cli: Any, file: Path, tmp_path: Path) -> None:
+    version = Registry().save(Sequential(["Flatten()", "Dense(2)"], (1, 2, 2)), "mine")
+    result = cli("models", "import", version.path, "--scale", "2", "--std", "2")
+    assert result.code == 2
+    assert "--scale and --std are for ONNX files, and " in result.err
