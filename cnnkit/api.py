@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnkit import caller_warnings
 from cnnkit.components import Dataset, Initializer, Layer, Merge
+from cnnkit.errors import CnnkitWarning
 from cnnkit.network import Graph, Network
 from cnnkit.training import Run
 from cnnkit.types import Data, Inputs, Samples
@@ -186,13 +188,18 @@ def import_onnx(path: str | Path, *, labels: Sequence[str] | None = None, output
     the largest, on random inputs, the file in a process of its own with limits of time and memory.
     labels: names of the classes, those that the file's metadata hold if None; output: which of several outputs the
     network gives, or any value of the file by its name.
+    Images that TensorFlow has as (N, H, W, C) are (N, C, H, W) for the network, and `origin["channels_last"]` of it is
+    True. Warns with CnnkitWarning of that where all sizes are equal, so that no shape would tell.
     Raises OnnxError for a file that cannot be read, or that does what no layer does, with a list of all of it, or for
     fewer or more labels than classes; ConfigError for labels that are no list of different names; CheckError if the
     answers differ.
     """
     from cnnkit.onnx.importing.imported import import_file
 
-    return import_file(path, labels=labels, output=output).model
+    imported = import_file(path, labels=labels, output=output)
+    if imported.layout and len({*imported.model.input_shape}) == 1:
+        caller_warnings.warn(f"the network of {path} takes {imported.layout}", CnnkitWarning)
+    return imported.model
 
 
 def export_float16(

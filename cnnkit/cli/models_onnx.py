@@ -65,6 +65,7 @@ def register_onnx(
             "file": version.path,
             "digest": version.digest,
             "network": f"{len(model.nodes)} layers, {model.parameter_count():,} parameters, gives {model.gives}",
+            **({"inputs": imported.layout} if imported.layout else {}),
             "proof": imported.proof,
         }
     )

@@ -209,6 +209,8 @@ def _started(source: str | None, registry: str | None) -> Network | None:
         with waiting("importing the file"):
             imported = import_file(source)
         note(f"{source}: {imported.proof}")
+        if imported.layout:
+            note(f"{source}: the network takes {imported.layout}")
         return imported.model
     return Registry(registry).load(source)
 

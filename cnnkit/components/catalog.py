@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -228,26 +229,46 @@ class Catalog:
 
     def _unknown(self, kind: str, name: str, searched: list[Plugin]) -> ComponentError:
         names = sorted({n for p in searched for n in self.names_of(p, kind)})
-        lines = [f"there is no {kind} named {name!r}"]
+        hints = list(self._hints(kind, name, searched, names))
+        lines = [
+            f"there is no {kind} named {name!r}",
+            *(hints or [f"the {kind} names are {', '.join(names) or 'none'}"]),
+        ]
+        return ComponentError("\n  ".join(lines))
+
+    def hints(self, kind: str, name: str, distribution: str = "") -> list[str]:
+        """What may be meant by a name of a kind that nothing provides, and which plugins may be why."""
+        searched = of_distribution(self.plugins, distribution)
+        names = sorted({n for p in searched for n in self.names_of(p, kind)})
+        return list(self._hints(kind, name, searched, names))
+
+    def _hints(self, kind: str, name: str, searched: list[Plugin], names: list[str]) -> Iterator[str]:
         called = CALLED.get((kind, name))
         if hint := f"did you mean {called}?" if called in names else did_you_mean(name, names):
-            lines.append(hint)
+            yield hint
         own = [plugin for plugin in self.plugins if plugin.distribution == BUILT_IN]
         if other := next((k for k in KINDS if k != kind and any(name in self.names_of(p, k) for p in own)), ""):
-            lines.append(f"{name} is {a(other)}" + (", for model.architecture" if other == "architecture" else ""))
+            yield f"{name} is {a(other)}" + (", for model.architecture" if other == "architecture" else "")
         if known := known_distribution(name):
-            lines.append(f"{name} comes with {known}; from cnnkit's source, run: pip install ./plugins/{known}")
-        lines += [
-            f"{p.distribution} {p.version} is broken and may provide it: {problem}"
-            for p in searched
-            for problem in self.faults(p, kind)
-        ]
-        lines += [
-            f"{p.distribution} {p.version} is blocked and may provide it: {p.blocked}" for p in searched if p.blocked
-        ]
-        if len(lines) == 1:
-            lines.append(f"the {kind} names are {', '.join(names) or 'none'}")
-        return ComponentError("\n  ".join(lines))
+            yield f"{name} comes with {known}; from cnnkit's source, run: pip install ./plugins/{known}"
+        for p in searched:
+            faults = self.faults(p, kind)
+            for problem in faults:
+                yield f"{p.distribution} {p.version} is broken and may provide it: {problem}"
+            # Such as a class that stands in the hook of another kind.
+            others = dict.fromkeys(text for k in KINDS if k != kind for text in self.faults(p, k))
+            for problem in others:
+                if problem not in faults and re.search(rf"\b{re.escape(name)}\b", problem):
+                    yield f"{p.distribution} {p.version} is broken: {problem}"
+        blocked: dict[str, list[Plugin]] = {}
+        for p in searched:
+            if p.blocked:
+                blocked.setdefault(p.blocked, []).append(p)
+        for why, plugins in blocked.items():
+            if len(plugins) == 1:
+                yield f"{plugins[0].distribution} {plugins[0].version} is blocked and may provide it: {why}"
+            else:
+                yield f"{', '.join(p.distribution for p in plugins)} are blocked and may provide it: {why}"
 
 
 def _places(cls: type[Component]) -> Iterator[str]:

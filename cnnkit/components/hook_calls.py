@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +52,11 @@ class Loaded:
         name, found, problems = f"{KINDS[kind][0]}()", self.classes[kind], self.problems[kind]
         try:
             with undisturbed() as replaced:
-                classes = list(itertools.islice(hook(), MOST + 1))
+                returned = hook()
+                if isinstance(returned, type) or not isinstance(returned, Iterable):
+                    problems.append(f"{name} must return a list of classes, and returned {_named(returned)}")
+                    return
+                classes = list(itertools.islice(returned, MOST + 1))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may fail in any way, even by SystemExit; it is reported, not obeyed

@@ -88,7 +88,8 @@ class Schedule(Component):
     def feedback(self, history: Mapping[str, list[float]]) -> float:
         """What the learning rate is multiplied with in addition, for what the training has reached: 0 or above.
 
-        history: a copy of the values of each quantity, one for each epoch so far; empty before the end of the first.
+        history: a copy of the values of each quantity, one for each epoch so far; {"loss": [], ...} before the first
+        has ended, so that `history["loss"][-1:]` is safe and `history["loss"][-1]` is not.
         It depends on these alone, so that a training that is resumed goes on at the same rate.
         """
         return 1.0

@@ -70,16 +70,23 @@ def take(file: Path, name: str, kind: str = "") -> Taken:
         raise ConfigError(
             f"cannot read {file}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
         ) from error
+    if file.suffix == ".ipynb":
+        raise ConfigError(
+            f"{file} is a notebook: save its code as a .py file, such as with jupyter nbconvert --to script {file}, "
+            "without lines that begin with % or !"
+        )
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
         hint = "; of a notebook, save the code as a .py file, without lines that begin with % or !"
-        raise ConfigError(f"{file} cannot be read as Python: {error}{hint}") from error
+        why = f"{error.msg} in line {error.lineno}" if isinstance(error, SyntaxError) else str(error)
+        raise ConfigError(f"{file} cannot be read as Python: {why}{hint}") from error
     source = _Source(file, text, tree)
     cls = source.definitions.get(name)
     if not isinstance(cls, ast.ClassDef):
         names = [one for one, node in source.definitions.items() if isinstance(node, ast.ClassDef)]
-        found = did_you_mean(name, names) or f"its classes are {', '.join(names) or 'none'}"
+        all_of_them = f"its classes are {', '.join(names)}" if names else "it has no class there"
+        found = did_you_mean(name, names) or all_of_them
         raise ConfigError(f"{file} has no class {name} at its top level: {found}")
     kind = _kind(source, cls, kind)
     _check_arguments(file, cls)

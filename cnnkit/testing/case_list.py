@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -175,13 +174,26 @@ def _of_expression(expression: str, in_shape: Shape | None, folder: Path | None)
 def _kind_of(text: str) -> tuple[str, str, str]:
     """The kind of the component that an expression or a name is about, its distribution and its name."""
     call = parse(text if "(" in text else f"{text}()")
-    for kind in KINDS:
-        with suppress(ComponentError):
-            installed_catalog().find(kind, call.name, call.distribution)
-            return kind, call.distribution, call.name
+    catalog = installed_catalog()
+    # Built-in names wait for no plugin; what is wrong is told of all plugins.
+    for distribution in dict.fromkeys((call.distribution or BUILT_IN, call.distribution)):
+        for kind in KINDS:
+            try:
+                catalog.find(kind, call.name, distribution)
+            except ComponentError as error:
+                if distribution == call.distribution and not str(error).startswith("there is no "):
+                    raise
+            else:
+                return kind, call.distribution, call.name
+    hints = dict.fromkeys(hint for kind in KINDS for hint in catalog.hints(kind, call.name, call.distribution))
     raise ComponentError(
-        f"expected the name of an installed distribution, a component or its expression, got {text!r}; `cnnkit plugins "
-        "list` shows what is installed"
+        "\n  ".join(
+            [
+                f"expected the name of an installed distribution, a component or its expression, got {text!r}; `cnnkit "
+                "plugins list` shows what is installed",
+                *hints,
+            ]
+        )
     )
 
 

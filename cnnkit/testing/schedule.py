@@ -112,7 +112,7 @@ def _answers(schedule: Schedule, history: Mapping[str, list[float]]) -> list[flo
     lengths = range(1 + max(map(len, history.values()), default=0))
     found = []
     for length in lengths:
-        given = {name: values[:length] for name, values in history.items()} if length else {}
+        given = {name: values[:length] for name, values in history.items()}
         kept = copy.deepcopy(given)
         found.append(schedule.feedback(given))
         equal("the history after feedback, which must only read it", given, kept)

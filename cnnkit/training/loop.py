@@ -71,6 +71,8 @@ class Loop:
         self._recorder = Recorder(model, options.record, options.epochs)
         self._watchers = Watchers(options.callbacks, model)
         self._position = Position()
+        self._none_yet: History = {}
+        """The history before the end of the first epoch."""
         self._rate = 0.0
         self._feedback = 1.0
         """Of the schedule, to the epochs that are done."""
@@ -92,6 +94,7 @@ class Loop:
             penalized=self._options.penalizes,
         )
         quantities |= self._watchers.quantities
+        self._none_yet = {name: [] for name in quantities}
         arrays, reason = self._resumed(quantities)
         while True:
             # Workers have their own buffers from when they are forked: going back starts a new session.
@@ -183,7 +186,7 @@ class Loop:
         """Train the rest of an epoch; what its steps add up to, None if it was stopped before its end."""
         options, position = self._options, self._position
         each = updates(options, position.epoch, self._session.samples.y)
-        self._feedback = feedback_of(options.schedule, position.history)
+        self._feedback = feedback_of(options.schedule, self._none_yet | position.history)
         if position.step >= len(each):
             raise TrainingError(f"the checkpoint is at step {position.step}, but an epoch has {len(each)}")
         self._progress.epoch_started(position.epoch + 1, options.epochs, len(each))

@@ -43,6 +43,22 @@ def test_the_document_says_how_far_the_answers_are_apart(cli: Any, file: Path) -
     assert 0 <= document["difference"] < 1e-6
 
 
+def test_channels_last_in_the_file_are_told(cli: Any, tmp_path: Path) -> None:
+    make = onnx.helper.make_node
+    sizes: list[str | int | None] = ["N", 8, 8, 1]
+    weight = onnx.numpy_helper.from_array(np.ones((10, 1, 8, 8), np.float32), "w")
+    nodes = [make("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]), make("Conv", ["t", "w"], ["c"]),
+             make("Flatten", ["c"], ["y"])]  # fmt: skip
+    ends = [onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", sizes), ("y", None))]
+    graph = onnx.helper.make_graph(nodes, "graph", ends[:1], ends[1:], [weight])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "last.onnx")
+    told = "(N, 1, 8, 8), channels first, where the file takes (N, 8, 8, 1): give it x.transpose(0, 3, 1, 2)"
+    assert f"inputs    {told}" in cli("models", "import", "last.onnx", "--name", "last").out
+    result = cli("train", "tiny.toml", "--from", "last.onnx")
+    assert f"last.onnx: the network takes {told}" in result.err
+
+
 def test_a_file_gives_its_name_to_the_model(cli: Any, file: Path, tmp_path: Path) -> None:
     result = cli("models", "import", file, "--output", "logits")
     assert result.code == 0, result.err

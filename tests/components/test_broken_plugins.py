@@ -73,7 +73,11 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "hook exits": ({"hooks": {"cnnkit_losses": fails(SystemExit())}}, "cnnkit_losses() failed: SystemExit: "),
     "hook returns no list": (
         {"hooks": {"cnnkit_losses": lambda: None}},
-        "cnnkit_losses() failed: TypeError: 'NoneType' object is not iterable",
+        "cnnkit_losses() must return a list of classes, and returned None",
+    ),
+    "hook returns a class": (
+        {"hooks": {"cnnkit_optimizers": lambda: Sgd}},
+        f"cnnkit_optimizers() must return a list of classes, and returned {Sgd!r}",
     ),
     "hook returns an object": (
         {"hooks": {"cnnkit_optimizers": lambda: ["Sgd"]}},
@@ -132,6 +136,25 @@ class TestBrokenPlugin:
         lines = str(caught.value).split("\n  ")
         assert lines[0] == f"there is no {kind} named 'Wanted'"
         assert lines[1].startswith(f"broken 1.2 is broken and may provide it: {BROKEN[case][1]}")
+
+
+def test_a_class_in_the_hook_of_another_kind_is_found(make_plugin: MakePlugin) -> None:
+    catalog = Catalog([make_plugin("odd", hooks={"cnnkit_losses": lambda: [Sgd]}), make_plugin("other", Fine)])
+    with pytest.raises(
+        ComponentError, match=r"^there is no optimizer named 'Sgd'\n  odd 1\.2 is broken: cnnkit_losses"
+    ):
+        catalog.find("optimizer", "Sgd")
+    with pytest.raises(ComponentError) as caught:
+        catalog.find("optimizer", "Else")
+    assert "odd" not in str(caught.value)
+
+
+def test_plugins_that_are_blocked_alike_share_a_line() -> None:
+    why = "CNNKIT_NO_PLUGINS is set"
+    catalog = Catalog([Plugin(name, "1.0", name, lambda: None, blocked=why) for name in ("one", "two")])
+    with pytest.raises(ComponentError) as caught:
+        catalog.find("loss", "Wanted")
+    assert str(caught.value).split("\n  ")[1:] == [f"one, two are blocked and may provide it: {why}"]
 
 
 def test_a_plugin_with_one_bad_hook_keeps_the_others(make_plugin: MakePlugin) -> None:

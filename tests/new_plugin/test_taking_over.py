@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"name": "Scale"},
         "has no class Scale at its top level: did you mea",
     ),
-    "no classes": ("x = 1", {}, "has no class A at its top level: its classes are none"),
+    "no classes": ("x = 1", {}, "has no class A at its top level: it has no class there"),
     "a magic": (
         "%matplotlib inline\nclass A: pass",
         {},
@@ -177,6 +177,17 @@ def test_what_cannot_be_taken_is_said(case: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         take(file, **{"name": "A", **options})
     assert message in str(caught.value)
+
+
+def test_a_notebook_and_a_magic_line_are_said(tmp_path: Path) -> None:
+    book = tmp_path / "nb.ipynb"
+    book.write_text('{"cells": []}')
+    with pytest.raises(ConfigError, match=r"nb\.ipynb is a notebook: save its code as a \.py file"):
+        take(book, "Foo")
+    file = tmp_path / "nb.py"
+    file.write_text("x = 1\n%matplotlib inline\n")
+    with pytest.raises(ConfigError, match=r"nb\.py cannot be read as Python: invalid syntax in line 2; of a notebook"):
+        take(file, "Foo")
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:

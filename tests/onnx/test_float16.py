@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,15 @@ from onnx import TensorProto
 
 import cnnkit.onnx.precision.float16
 from cnnkit import export_float16, export_onnx, load_dataset, validate_onnx
+from cnnkit.components import Runtime
 from cnnkit.errors import CheckError, ConfigError, OnnxError
 from cnnkit.network import Sequential
+from cnnkit.onnx.precision.basis import basis_of
 from cnnkit.onnx.precision.export import float16_file
+from cnnkit.onnx.precision.float16 import rounded_in_float32
+from cnnkit.onnx.runtimes import OnnxRuntime, ReferenceEvaluator
 from cnnkit.onnx.selftest import selftest
+from cnnkit.onnx.validate import validate_proto
 from cnnkit.types import Array, Data, Samples, Task
 
 pytest.importorskip("onnxruntime")
@@ -118,6 +124,56 @@ def test_a_file_that_loses_too_many_digits_is_not_written(data: Data, tmp_path: 
     ):
         export_float16(model, tmp_path / "x.onnx", data)
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_what_is_measured_is_what_a_runtime_gives_that_computes_in_float16(data: Data) -> None:
+    model = network(data)
+    file, _ = float16_file(model, data, Path("x.onnx"))
+    x = data.test.x[:20]
+    half = ReferenceEvaluator().run(file.SerializeToString(), {"input": x})["logits"]
+    rounded = rounded_in_float32(file)
+    kinds = {tensor.data_type for tensor in rounded.graph.initializer}
+    assert TensorProto.FLOAT16 not in kinds
+    measured = OnnxRuntime().run(rounded.SerializeToString(), {"input": x})["logits"]
+    plain = OnnxRuntime().run(file.SerializeToString(), {"input": x})["logits"]
+    apart, wide = np.abs(measured - half).max(), np.abs(plain - half).max()
+    assert apart < 0.5 * np.abs(half).max() * 2**-10
+    assert apart < wide
+
+
+def test_a_sample_beyond_float16_that_calibration_did_not_see_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, (60, 5)).astype(np.float32)
+    x[40:] *= 3
+    data = Data(Samples(x[:40], x[:40] @ np.ones(5, np.float32)[:, None]), Samples(x[40:], x[40:].sum(1)[:, None]))
+    model = Sequential(["Dense(3)", "Dense(1)"], (5,), task=Task("values"))
+    model = changed(model, dense_1__weight=np.full((3, 5), 8e3), dense_2__weight=np.full((1, 3), 1e-4))
+    with pytest.raises(CheckError, match=r"x\.onnx was not written: in float16 an output differs by (inf|nan)"):
+        export_float16(model, tmp_path / "x.onnx", data)
+
+
+def test_no_runtime_is_blamed_for_what_float16_rounds(data: Data, tmp_path: Path) -> None:
+    model = network(data)
+    export_float16(model, tmp_path / "half.onnx", data)
+
+    class Coarse(Runtime):
+        def run(self, file: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            return {name: 1.1 * y for name, y in OnnxRuntime().run(file, inputs).items()}
+
+    report = validate_proto(
+        onnx.load(tmp_path / "half.onnx"), tmp_path, model, data.test.x[:9], [OnnxRuntime(), Coarse()]
+    )
+    assert [result.verdict for result in report.results] == ["pass", "FAIL"]
+    assert report.faults() == []
+
+
+def test_layers_are_compared_on_samples_that_gave_no_ranges(data: Data) -> None:
+    basis = basis_of(network(data), data, Path("x.onnx"), "float16", (), {})
+    assert (len(basis.x), len(basis.compared)) == (512, 128)
+    assert {row.tobytes() for row in basis.x}.isdisjoint(row.tobytes() for row in basis.compared)
+    few = Data(data.train.take(slice(50)), data.test, name="few")
+    basis = basis_of(network(data), few, Path("x.onnx"), "float16", (), {})
+    np.testing.assert_array_equal(basis.compared, basis.x)
 
 
 def test_normalisations_stay_in_float32_because_their_sums_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

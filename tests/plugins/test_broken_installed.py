@@ -59,7 +59,10 @@ BROKEN = {
     "unmarked-hook": ("def cnnkit_layers(): return []", "cnnkit_layers is never called: mark it with @cnnkit.hookimpl"),
     "hook-raises": (f"{HOOK}cnnkit_layers():\n    raise RuntimeError('not today')", "RuntimeError: not today"),
     "wrong-type": (f"{HOOK}cnnkit_layers():\n    return [dict]", "<class 'dict'>, which is not a layer class"),
-    "returns-nothing": (f"{HOOK}cnnkit_layers():\n    pass", "'NoneType' object is not iterable"),
+    "returns-nothing": (
+        f"{HOOK}cnnkit_layers():\n    pass",
+        "cnnkit_layers() must return a list of classes, and returned None",
+    ),
     "wrong-api": (f"{HOOK}cnnkit_layers(model):\n    return []", "PluginValidationError: "),
     "unknown-hook": (f"{HOOK}cnnkit_kernels():\n    return []", "cnnkit_kernels is not a hook of cnnkit"),
     "replaces-numpy": (

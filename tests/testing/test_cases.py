@@ -175,6 +175,37 @@ def test_a_component_is_named_by_itself_or_by_its_expression(monkeypatch: pytest
         cases("Nothing()")
 
 
+def test_why_nothing_is_found_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = SimpleNamespace(cnnkit_layers=hookimpl(specname="cnnkit_layers")(lambda: [Twice]))
+    own = [plugin for plugin in installed_plugins() if plugin.distribution == "cnnkit"]
+    two = [Plugin(name, "0.1", name, lambda: module) for name in ("cnnkit-a", "cnnkit-b")]
+    blocked = Plugin("cnnkit-c", "0.1", "cnnkit_c", lambda: None, blocked="CNNKIT_BLOCK_PLUGINS names it")
+    catalog = Catalog([*own, *two, blocked])
+    monkeypatch.setattr("cnnkit.testing.case_list.installed_catalog", lambda: catalog)
+    with pytest.raises(ComponentError, match="Twice is provided by several plugins: write cnnkit-a:Twice or cnnkit-b:"):
+        cases("Twice()")
+    with pytest.raises(ComponentError, match=r"got 'Relu\(\)'") as caught:
+        cases("Relu()")
+    assert "\n  did you mean ReLU" in str(caught.value)
+    assert "\n  cnnkit-c 0.1 is blocked and may provide it: CNNKIT_BLOCK_PLUGINS names it" in str(caught.value)
+
+
+def test_a_built_in_name_waits_for_no_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [plugin for plugin in installed_plugins() if plugin.distribution == "cnnkit"]
+    catalog = Catalog([*own, Plugin("cnnkit-slow", "0.1", "cnnkit_slow", lambda: None)])
+    monkeypatch.setattr("cnnkit.testing.case_list.installed_catalog", lambda: catalog)
+    asked: list[str] = []
+    load = catalog.load
+
+    def noted(plugin: Plugin) -> Any:
+        asked.append(plugin.distribution)
+        return load(plugin)
+
+    monkeypatch.setattr(catalog, "load", noted)
+    assert cases("Huber(0.5)")
+    assert set(asked) == {"cnnkit"}
+
+
 def test_what_is_not_installed_is_told_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, cnnkit_layers=[Twice])
     monkeypatch.chdir(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +14,20 @@ import pytest
 from cnnkit.components import Schedule
 from cnnkit.errors import CheckError, ComponentError, ConfigError
 from cnnkit.testing import check_schedule
+
+
+class LooksAtLoss(Schedule):
+    """A right one, which needs the list of the loss from the first epoch on."""
+
+    def factor(self, epoch: float, epochs: float) -> float:
+        return 1.0
+
+    def feedback(self, history: Mapping[str, list[float]]) -> float:
+        return 0.5 if len(history["loss"]) > 3 else 1.0
+
+
+def test_one_that_looks_at_the_loss_passes() -> None:
+    check_schedule(LooksAtLoss())
 
 
 class Negative(Schedule):

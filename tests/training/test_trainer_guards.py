@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.components import Callback, Metric, Optimizer
+from cnnkit.components import Callback, Metric, Optimizer, Schedule
 from cnnkit.errors import ComponentError, ConfigError
 from cnnkit.metrics import Accuracy
 from cnnkit.network import Sequential
@@ -63,6 +63,22 @@ def test_callbacks_get_copies_of_the_history() -> None:
         assert spoiled.history[name] == plain.history[name] == seen[-1][name]
     assert "more" not in spoiled.history
     assert [len(one["loss"]) for one in seen] == [1, 2, 3]
+
+
+def test_a_schedule_gets_an_empty_list_for_each_quantity_before_the_first_epoch() -> None:
+    seen: list[dict[str, list[float]]] = []
+
+    class Notes(Schedule):
+        def factor(self, epoch: float, epochs: float) -> float:
+            return 1.0
+
+        def feedback(self, history: Mapping[str, list[float]]) -> float:
+            seen.append({name: list(values) for name, values in history.items()})
+            return 1.0
+
+    run = fit(schedule=Notes())
+    assert seen[0] == {name: [] for name in run.history}
+    assert seen[1] == {name: values[:1] for name, values in run.history.items()}
 
 
 def test_callbacks_get_copies_of_the_quantities() -> None:

@@ -32,6 +32,7 @@ from cnnkit.layers import (
     Tanh,
 )
 from cnnkit.onnx.importing.draft import UntranslatableError, Value
+from cnnkit.onnx.importing.matching import EXACT
 from cnnkit.onnx.importing.operators import translates
 from cnnkit.onnx.importing.step import Step
 
@@ -78,7 +79,7 @@ def gelu(step: Step) -> Value:
 def selu(step: Step) -> Value:
     """SELU, which has the constants of its paper alone; with others, an ELU and a factor."""
     alpha, gamma = step.number("alpha", SELU_ALPHA), step.number("gamma", SELU_GAMMA)
-    if not (math.isclose(alpha, SELU_ALPHA, rel_tol=1e-4) and math.isclose(gamma, SELU_GAMMA, rel_tol=1e-4)):
+    if not (math.isclose(alpha, SELU_ALPHA, rel_tol=EXACT) and math.isclose(gamma, SELU_GAMMA, rel_tol=EXACT)):
         return step.add(Rescale(gamma), step.add(ELU(alpha), step.value()))
     return step.add(SELU(), step.value())
 
@@ -110,7 +111,7 @@ def prelu(step: Step) -> Value:
 def hard_sigmoid(step: Step) -> Value:
     """HardSigmoid where it has the slope 1/6, else a straight line and bounds."""
     alpha, beta = step.number("alpha", 0.2), step.number("beta", 0.5)
-    if math.isclose(alpha, 1 / 6, rel_tol=1e-5) and beta == 0.5:
+    if math.isclose(alpha, 1 / 6, rel_tol=EXACT) and beta == 0.5:
         return step.add(HardSigmoid(), step.value())
     return step.add(Clip(0.0, 1.0), step.add(Rescale(alpha, beta), step.value()))
 

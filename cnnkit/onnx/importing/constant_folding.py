@@ -25,6 +25,8 @@ GROWTH, FURTHER, ROOM = 1_000, 4, 128 * 2**20
 """Bytes that folding may read and write: so many times those of the file's constants below 1 GiB, so many times
 beyond that, and some in any case."""
 MOST = 2**30
+KEPT, FREE = 16, 64 * 2**20
+"""Bytes that computed constants may have together: so many times those of the file's, and some in any case."""
 LARGEST = 2**31
 """Largest axis of a value: what no memory holds is refused where it begins."""
 
@@ -76,6 +78,7 @@ class _Folding:
         self._nodes: list[ForeignNode] = []
         given = sum(array.nbytes for array in graph.constants.values())
         self._allowance = Allowance(min(GROWTH * given, FURTHER * given + MOST) + ROOM)
+        self._kept = Allowance(KEPT * given + FREE)
         self._made = 0
 
     def take(self, node: ForeignNode) -> None:
@@ -148,6 +151,7 @@ class _Folding:
                     array = array.astype(self._types[name])
             if array.dtype == np.object_ and not all(isinstance(one, int | Free | None) for one in array.ravel()):
                 raise OnnxError(f"{called(node)} mixes sizes with other numbers; expected whole numbers")
+            self._kept.take(node, array.shape, array.itemsize)
             self._values[name] = array
             self._sizes[name] = array.shape
 

@@ -25,8 +25,9 @@ CHANNELS_FIRST = frozenset(
 def channels_first(graph: ForeignGraph) -> ForeignGraph:
     """The graph with inputs (N, C, H, W) and (N, C, L), each followed by a Transpose to what it was if it was another.
 
-    An input is changed if a Transpose brings its last axis to the front; the two Transposes then cancel. All other
-    values stay what they are. `transposed_inputs` has the names of the inputs that were changed.
+    An input is changed if a Transpose brings its last axis to the front; the two Transposes then cancel. A signal is
+    one that becomes an image first, as TensorFlow's convolutions of signals have it; other sequences (N, T, F) stay.
+    All other values stay what they are. `transposed_inputs` has the names of the inputs that were changed.
     """
     changed = [value for value in graph.inputs if _has_channels_last(graph, value)]
     names = {value.name for value in graph.inputs} | {name for node in graph.nodes for name in node.outputs}
@@ -63,7 +64,7 @@ def _has_channels_last(graph: ForeignGraph, value: ForeignValue) -> bool:
     for node in graph.nodes:
         ranks = [last[name] for name in node.inputs if name in last]
         if ranks:
-            if node.operator == "Transpose" and integers(node, "perm") == [0, ranks[0] - 1, *range(1, ranks[0] - 1)]:
+            if node.operator == "Transpose" and integers(node, "perm") == [0, 3, 1, 2]:
                 first.update(node.outputs)
             elif node.operator in PASSING:
                 last |= dict.fromkeys(node.outputs, ranks[0])

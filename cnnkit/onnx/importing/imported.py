@@ -50,6 +50,16 @@ class Imported:
     name: str
     """Of the registered model that cnnkit exported; "" for other files."""
 
+    @property
+    def layout(self) -> str:
+        """How the samples are laid out that the network takes, if they are not as in the file; "" if they are."""
+        if not self.origin["channels_last"]:
+            return ""
+        first, *others = self.model.input_shape
+        ours, theirs = (", ".join(map(str, sizes)) for sizes in ((first, *others), (*others, first)))
+        order = ", ".join(map(str, (0, len(others) + 1, *range(1, len(others) + 1))))
+        return f"(N, {ours}), channels first, where the file takes (N, {theirs}): give it x.transpose({order})"
+
 
 def import_file(
     path: str | os.PathLike[str], *, labels: Sequence[str] | None = None, output: str | None = None

@@ -11,6 +11,8 @@ import numpy as np
 from cnnkit.onnx.importing.foreign_graph import Attribute, ForeignGraph, ForeignNode
 from cnnkit.types import Array
 
+EXACT = 1e-5
+"""How far a number may be from the one that a layer has, relative to it: less than the proof allows for the answers."""
 DEEP = 6
 """Nodes one behind another through which a product is followed."""
 
@@ -49,9 +51,9 @@ class Matching:
         return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
 
     def is_number(self, value: str, wanted: float) -> bool:
-        """Whether a constant is this number, as exact as float32 and what people write are."""
+        """Whether a constant is this number."""
         found = self.number(value)
-        return found is not None and math.isclose(found, wanted, rel_tol=1e-4)
+        return found is not None and math.isclose(found, wanted, rel_tol=EXACT)
 
     def beside_number(self, value: str, operator: str, wanted: float) -> str:
         """The other input of a node that takes this number, too, in any order; "" if it is no such node."""
@@ -88,7 +90,7 @@ class Matching:
     def is_product(self, value: str, number: float, *factors: str) -> bool:
         """Whether a value is this number times the product of one or two others."""
         found = self.ratio(value, factors)
-        return found is not None and math.isclose(found, number, rel_tol=1e-3)
+        return found is not None and math.isclose(found, number, rel_tol=EXACT)
 
     def factors(self, value: str) -> list[str]:
         """All values that a product is made of, each once, and the product itself."""

@@ -16,7 +16,7 @@ from cnnkit.layers import (
 from cnnkit.onnx.importing.draft import UntranslatableError, Value
 from cnnkit.onnx.importing.operators import translates
 from cnnkit.onnx.importing.patterns import LAYER_NORM
-from cnnkit.onnx.importing.step import Step, decimal, spread
+from cnnkit.onnx.importing.step import Step, along, decimal, spread
 from cnnkit.onnx.importing.tensorflow_patterns import GROUP_NORM, NORM
 from cnnkit.types import Array, Shape
 
@@ -72,7 +72,7 @@ def layer_norm(step: Step) -> Value:
     epsilon = step.number("epsilon", 1e-5)
     if first == count:
         x = step.with_channels(x, first)
-        gamma, beta = (spread(values.reshape(-1), x.shape[:1]) for values in (gamma, beta))
+        gamma, beta = (along(values, -1, x.shape[0]) for values in (gamma, beta))
         axes = "all" if count == 1 else "channels"
         return step.add(LayerNorm(axes, epsilon), x, gamma=gamma, beta=beta)
     if first != 1:
@@ -87,11 +87,10 @@ def layer_norm(step: Step) -> Value:
 @translates(LAYER_NORM)
 def layer_norm_along(step: Step) -> Value:
     """LayerNorm along one axis, which are its channels."""
-    x = step.with_channels(step.value(), step.integer("axis", -1))
-    gamma, beta = (spread(step.weights(place).reshape(-1), x.shape[:1]) for place in (1, 2))
-    return step.add(
-        LayerNorm("all" if len(x.shape) == 1 else "channels", step.number("epsilon", 1e-5)), x, gamma=gamma, beta=beta
-    )
+    given, axis = step.value(), step.integer("axis", -1)
+    x = step.with_channels(given, axis)
+    learned = _learned(step, x.shape[:1], axis if axis < 0 else axis - len(given.order) - 1)
+    return step.add(LayerNorm("all" if len(x.shape) == 1 else "channels", step.number("epsilon", 1e-5)), x, **learned)
 
 
 @translates(NORM)
@@ -103,15 +102,17 @@ def norm_over_axes(step: Step) -> Value:
     channels = [place for place, axis in enumerate(x.order, 1) if axis not in over]
     epsilon = step.number("epsilon", 1e-5)
     if len(over) == 1:
-        x = step.with_channels(x, x.order.index(over.pop()) + 1)
-        return step.add(LayerNorm("all" if count == 1 else "channels", epsilon), x, **_learned(step, x.shape[:1]))
+        axis = x.order.index(over.pop()) + 1
+        x = step.with_channels(x, axis)
+        learned = _learned(step, x.shape[:1], axis - count - 1)
+        return step.add(LayerNorm("all" if count == 1 else "channels", epsilon), x, **learned)
     if not channels:
         x = step.x()
         return step.add(LayerNorm("all", epsilon), x, **_learned(step, x.shape))
     if len(channels) == 1 and count in (2, 3):
         x = step.with_channels(x, channels[0])
         kind = InstanceNorm2D if count == 3 else InstanceNorm1D
-        return step.add(kind(epsilon, True), x, **_learned(step, x.shape[:1]))
+        return step.add(kind(epsilon, True), x, **_learned(step, x.shape[:1], channels[0] - count - 1))
     raise UntranslatableError(
         f"it normalises over {len(over)} of {count} axes; LayerNorm over all or one, InstanceNorm2D over all but one"
     )
@@ -125,14 +126,14 @@ def group_norm_of_last(step: Step) -> Value:
     return step.add(layer, x, **_learned(step, x.shape[:1]))
 
 
-def _learned(step: Step, shape: Shape) -> dict[str, Array]:
-    """Gamma and beta of a shape, 1 and 0 where the file has none."""
+def _learned(step: Step, shape: Shape, axis: int = -1) -> dict[str, Array]:
+    """Gamma and beta of a shape, 1 and 0 where the file has none; axis: that of their numbers where they have one."""
     given = {}
     for place, (name, plain) in enumerate((("gamma", 1), ("beta", 0)), 1):
         numbers = step.weights(place) if step.has(place) else np.full(1, plain, np.float32)
-        while numbers.ndim > len(shape) and numbers.shape[0] == 1:
+        while numbers.ndim > len(shape) > 1 and numbers.shape[0] == 1:
             numbers = numbers[0]
-        given[name] = spread(numbers.reshape(-1) if len(shape) == 1 else numbers, shape)
+        given[name] = along(numbers, axis, shape[0]) if len(shape) == 1 else spread(numbers, shape)
     return given
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from cnnkit.onnx.importing.attributes import integer, naming
 from cnnkit.onnx.importing.foreign_graph import ForeignGraph, ForeignNode
-from cnnkit.onnx.importing.matching import Matching, instead
+from cnnkit.onnx.importing.matching import EXACT, Matching, instead
 from cnnkit.onnx.importing.tensorflow_patterns import TENSORFLOW, tensordot
 
 Pattern = Callable[[ForeignNode, Matching], ForeignNode | None]
@@ -81,7 +81,7 @@ def hard_swish(node: ForeignNode, matching: Matching) -> ForeignNode | None:
 
 def _is_sixth(node: ForeignNode) -> bool:
     alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
-    return isinstance(alpha, float) and math.isclose(alpha, 1 / 6, rel_tol=1e-4) and beta == 0.5
+    return isinstance(alpha, float) and math.isclose(alpha, 1 / 6, rel_tol=EXACT) and beta == 0.5
 
 
 def softsign(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -175,14 +175,11 @@ def scale_and_offset(node: ForeignNode, matching: Matching) -> ForeignNode | Non
     return instead(product, AFFINE, [scaled[0], scale, offset], outputs=node.outputs)
 
 
-def layer_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
-    """(x - mean) / sqrt(mean of the squares of that + epsilon) * gamma + beta, along one axis."""
-    if node.operator != AFFINE:
-        return None
-    ratio = matching.maker(node.inputs[0], "Div")
-    difference = matching.maker(ratio.inputs[0], "Sub") if ratio else None
-    root = matching.maker(ratio.inputs[1], "Sqrt") if ratio else None
-    if ratio is None or difference is None or root is None:
+def normalised(node: ForeignNode, matching: Matching) -> ForeignNode | None:
+    """(x - mean) / sqrt(mean of the squares of that + epsilon), along one axis."""
+    difference = matching.maker(node.inputs[0], "Sub") if node.operator == "Div" else None
+    root = matching.maker(node.inputs[1], "Sqrt") if difference else None
+    if difference is None or root is None:
         return None
     x, mean = difference.inputs[0], matching.maker(difference.inputs[1], "ReduceMean")
     total = matching.maker(root.inputs[0], "Add")
@@ -193,9 +190,23 @@ def layer_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
     axes = matching.axes(mean)
     if axes is None or len(axes) != 1 or axes != matching.axes(variance):
         return None
-    if not matching.is_power(variance.inputs[0], ratio.inputs[0], 2):
+    if not matching.is_power(variance.inputs[0], node.inputs[0], 2):
         return None
-    return instead(node, LAYER_NORM, [x, *node.inputs[1:]], axis=axes[0], epsilon=float(beside[1].reshape(-1)[0]))
+    return instead(node, LAYER_NORM, [x], axis=axes[0], epsilon=float(beside[1].reshape(-1)[0]))
+
+
+def layer_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
+    """A normalisation, and a scale and an offset along the same axis."""
+    normal = matching.maker(node.inputs[0], LAYER_NORM) if node.operator == AFFINE else None
+    if normal is None:
+        return None
+    axis, rank = cast(int, normal.attributes["axis"]), len(matching.lengths(node.outputs[0])) + 1
+    place = axis if axis < 0 else axis - rank
+    for name in node.inputs[1:]:
+        numbers = matching.constant(name)
+        if numbers is None or any(n > 1 and at != place for at, n in enumerate(numbers.shape, -numbers.ndim)):
+            return None
+    return ForeignNode(LAYER_NORM, node.name, [normal.inputs[0], *node.inputs[1:]], node.outputs, normal.attributes)
 
 
 def group_norm(node: ForeignNode, matching: Matching) -> ForeignNode | None:
@@ -272,6 +283,7 @@ PATTERNS: tuple[Pattern, ...] = (
     softsign,
     gelu,
     scale_and_offset,
+    normalised,
     layer_norm,
     group_norm,
     shuffle,

@@ -194,6 +194,18 @@ def spread(numbers: Array, shape: Shape) -> Array:
         ) from None
 
 
+def along(numbers: Array, axis: int, length: int) -> Array:
+    """A constant that has one number for each place of an axis of what it is joined with, or a single one for all.
+
+    axis: counted from the last one, which is -1. Raises UntranslatableError for numbers along another axis.
+    """
+    if any(n > 1 and place != axis for place, n in enumerate(numbers.shape, -numbers.ndim)):
+        raise UntranslatableError(
+            f"its constant of shape {numbers.shape} has numbers along other axes than the {length} channels"
+        )
+    return spread(numbers.reshape(-1), (length,))
+
+
 def decimal(value: float) -> float:
     """The shortest number that is the same in float32: 1e-05, which as float32 is 9.999999747378752e-06."""
     return float(str(np.float32(value)))

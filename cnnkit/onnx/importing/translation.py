@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from onnx import defs
@@ -116,7 +117,8 @@ def _stand_in(node: ForeignNode, graph: ForeignGraph, values: dict[str, Value], 
         batch, *sizes = graph.sizes.get(name) or ("",)
         shape = tuple(size for size in sizes if isinstance(size, int) and size > 0)
         if name and name not in values and isinstance(batch, str) and 0 < len(shape) == len(sizes):
-            values[name] = draft.stand_in(node.name, shape)
+            with contextlib.suppress(UntranslatableError):  # more numbers than any draft takes
+                values[name] = draft.stand_in(node.name, shape)
 
 
 def _listed(missing: Mapping[tuple[str, str], list[str]]) -> str:

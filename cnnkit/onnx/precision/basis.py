@@ -25,6 +25,8 @@ from cnnkit.wording import counted, thinned
 
 CALIBRATION = 512
 """Training samples that give the ranges, evenly taken from all, since datasets may be sorted by class."""
+COMPARED = 128
+"""Training samples on which layers are compared: what is clipped is seen on samples that gave no ranges."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,10 @@ class Basis:
     proto: ModelProto
     layers: Layers
     x: Array
-    """The training samples."""
+    """The training samples that gave the ranges."""
     ranges: Mapping[str, Range]
+    compared: Array
+    """Training samples on which layers are compared one by one: others, as long as there are others."""
 
 
 def basis_of(
@@ -65,8 +69,12 @@ def basis_of(
         raise CheckError(
             f"{path} was not written: already in float32, its answers would differ from the model's\n{report}"
         )
+    others = np.setdiff1d(np.arange(len(data.train)), index)
+    others = others if len(others) else index
+    some = others[thinned(len(others), min(COMPARED, compared_samples(model)))]
+    compared = np.asarray(data.train.take(some).x).astype(model.input_dtype)
     with waiting("calibrating"):
-        return Basis(model, data, path, proto, layers, x, value_ranges(proto, model, x))
+        return Basis(model, data, path, proto, layers, x, value_ranges(proto, model, x), compared)
 
 
 def _check(model: Network, data: Data) -> None:

@@ -14,11 +14,10 @@ from cnnkit.components.checks import not_negative
 from cnnkit.errors import ConfigError, OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx.description import GOLDEN
-from cnnkit.onnx.executable_model import compared_samples
 from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, MOST_ROUNDING
 from cnnkit.onnx.golden_pair import add_golden_pair
 from cnnkit.onnx.precision.basis import Basis, basis_of
-from cnnkit.onnx.precision.float16 import check_numbers, layers_for_float16, to_float16
+from cnnkit.onnx.precision.float16 import check_numbers, layers_for_float16, rounded_in_float32, to_float16
 from cnnkit.onnx.precision.int8 import layers_for_int8, to_int8
 from cnnkit.onnx.precision.layers import ARITHMETIC
 from cnnkit.onnx.precision.measuring import answers, error_of, loss_of, score_of
@@ -29,8 +28,6 @@ from cnnkit.wording import counted
 
 MAX_PAIR_BYTES, PAIR_SHARE = 4096, 1 / 20
 """A golden pair may have so many bytes, or that share of the file, which is to be small."""
-COMPARED = 128
-"""Calibration samples on which layers are compared one by one."""
 MAX_LOSS = 1.0
 """Points of a hundred that the score of a file in int8 may be lower, unless somebody says otherwise."""
 Reduced = tuple[ModelProto, PrecisionReport]
@@ -41,8 +38,8 @@ def float16_file(
 ) -> Reduced:
     """The model as an ONNX model with its layers in float16, and what that loses.
 
-    It may be used, `report.ok`, if on the test samples no output differs from the one in float32 by more than a
-    hundredth, in the terms of `validate_onnx`, and no answer does but ties.
+    It may be used, `report.ok`, if on the test samples, with every number rounded to float16, no output differs from
+    the one in float32 by more than a hundredth, in the terms of `validate_onnx`, and no answer does but ties.
     data: what the model was trained on; path: its name in the report; keep: layers that stay in float32; ignore_index:
     the class that is not counted; options: as of `to_onnx`.
     Raises OnnxError without ONNX Runtime, and naming the layers whose numbers on training samples float16 cannot hold;
@@ -56,7 +53,7 @@ def float16_file(
     def reduced(some: Sequence[str]) -> ModelProto:
         return to_float16(proto, layers, some)
 
-    file, report = _measured(basis, "float16", reduced, chosen, FLOAT16_TOLERANCE, ignore_index)
+    file, report = _measured(basis, "float16", reduced, chosen, FLOAT16_TOLERANCE, ignore_index, rounded_in_float32)
     problem = ""
     if report.flips or not report.largest <= FLOAT16_TOLERANCE:
         problem = (
@@ -102,6 +99,10 @@ def _chosen(basis: Basis, fit: Sequence[str], keep: Sequence[str], precision: st
     return chosen
 
 
+def _itself(file: ModelProto) -> ModelProto:
+    return file
+
+
 def _measured(
     basis: Basis,
     precision: str,
@@ -109,23 +110,24 @@ def _measured(
     chosen: Sequence[str],
     tolerance: float,
     ignore_index: int | None,
+    run_as: Callable[[ModelProto], ModelProto] = _itself,
 ) -> Reduced:
     """The finished file, and its report without a verdict.
 
-    reduced: gives the file with some layers in less precision; chosen: these; tolerance: as of `loss_of`.
+    reduced: gives the file with some layers in less precision; chosen: these; tolerance: as of `loss_of`; run_as: what
+    ONNX Runtime runs in the place of such a file.
     """
     original, model, test = basis.proto, basis.model, basis.data.test
     file = _finished(reduced(chosen), basis, tolerance)
     score = score_of(model, ignore_index)
     with waiting(f"measuring on {counted(len(test), 'sample')}"):
-        loss = loss_of(file, original, model, test, score, tolerance)
-    x = basis.x[: min(COMPARED, compared_samples(model))]
-    expected = answers(original, model, x)[0]
+        loss = loss_of(run_as(file), original, model, test, score, tolerance)
+    expected = answers(original, model, basis.compared)[0]
     errors = {}
     for layer in chosen:
         if basis.layers.operators(layer) & ARITHMETIC:
             with waiting(f"measuring {layer}"):
-                errors[layer] = error_of(reduced([layer]), model, x, expected)
+                errors[layer] = error_of(run_as(reduced([layer])), model, basis.compared, expected)
     return file, PrecisionReport(
         path=basis.path,
         precision=precision,

@@ -48,6 +48,42 @@ def to_float16(proto: ModelProto, layers: Layers, chosen: Collection[str]) -> Mo
     return result
 
 
+def rounded_in_float32(file: ModelProto) -> ModelProto:
+    """What a file in float16 computes where every number that it makes is rounded, as a file that runs in float32.
+
+    ONNX Runtime computes float16 on a CPU in float32 and rounds the weights alone; runtimes that do compute in float16
+    round each output of a node, which here a pair of Casts does. Sums inside of a node are left in float32.
+    """
+    result = ModelProto()
+    result.CopyFrom(file)
+    inferred = shape_inference.infer_shapes(result).graph
+    half = {value.name for value in inferred.value_info if value.type.tensor_type.elem_type == TensorProto.FLOAT16}
+    nodes: list[NodeProto] = []
+    for node in result.graph.node:
+        casts = node.op_type == "Cast"
+        if casts and node.output[0] not in half:
+            for attribute in node.attribute:
+                attribute.i = TensorProto.FLOAT if attribute.i == TensorProto.FLOAT16 else attribute.i
+        made = [name for name in node.output if name in half]
+        exact = {name: node.input[0] if casts else f"{name}.exact" for name in made}
+        if not (casts and made):
+            node.output[:] = [exact.get(name, name) for name in node.output]
+            nodes.append(node)
+        for name in made:
+            kind = f"{name}.rounded"
+            nodes.append(helper.make_node("Cast", [exact[name]], [kind], kind, to=TensorProto.FLOAT16))
+            nodes.append(helper.make_node("Cast", [kind], [name], f"{name}.back", to=TensorProto.FLOAT))
+    weights = [
+        numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name)
+        if tensor.data_type == TensorProto.FLOAT16
+        else tensor
+        for tensor in result.graph.initializer
+    ]
+    del result.graph.value_info[:]
+    replace(result, nodes, weights)
+    return result
+
+
 def check_numbers(proto: ModelProto, layers: Layers, chosen: Collection[str], ranges: Mapping[str, Range]) -> None:
     """Raise OnnxError, naming the layers, if numbers of the chosen ones are too large or too small for float16.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from cnnkit.data.targets import as_targets
 from cnnkit.metrics import F1, R2, Accuracy
 from cnnkit.network import Network
 from cnnkit.onnx.difference import distance, relative
-from cnnkit.onnx.executable_model import CHUNK_BYTES, OUTPUT_BYTES, TrustedProgram, as_declared, samples_of
+from cnnkit.onnx.executable_model import CHUNK_BYTES, TrustedProgram, as_declared, block_of, samples_of
 from cnnkit.onnx.expected_answers import typical
 from cnnkit.onnx.label_flips import flipped
 from cnnkit.onnx.outputs import output_names
@@ -62,7 +61,7 @@ def loss_of(
     sums: tuple[list[Array], list[Array]] = [], []
     flips, count, largest = 0, 0, 0.0
     names = output_names(model)
-    block = max(2, OUTPUT_BYTES // (4 * math.prod(model.output_shape)))
+    block = block_of(model)
     for start in range(0, len(y), block):
         x = np.asarray(samples.x[start : start + block])
         ours, theirs = answers(original, model, x), answers(file, model, x)

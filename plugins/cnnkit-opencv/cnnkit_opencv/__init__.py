@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,17 +31,21 @@ class OpenCV(Runtime):
 
     def prepare(self, model: bytes) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
         """The model as a network of OpenCV."""
+        return self._network(model)
+
+    def prepare_file(self, path: Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        """The file as a network of OpenCV, which reads it by itself."""
+        return self._network(path)
+
+    def _network(self, model: bytes | Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
         import cv2  # here: naming a runtime must not load packages
-        import onnx
 
         is_typed = int(cv2.__version__.split(".")[0]) >= FIRST_WITH_TYPES
         try:
-            outputs = onnx.load_model_from_string(model).graph.output
-            types = {value.name: value.type.tensor_type.elem_type for value in outputs}
-            if not is_typed and (others := [name for name, kind in types.items() if kind != onnx.TensorProto.FLOAT]):
+            if not is_typed and (others := _outputs_but_float32(_bytes(model))):
                 raise ValueError(f"OpenCV {cv2.__version__} gives float32 alone, and {others[0]} is declared otherwise")
             with _quietly(cv2):
-                net = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
+                net = cv2.dnn.readNetFromONNX(_source(model))
                 names = net.getUnconnectedOutLayersNames()
         except Exception as error:  # cv2.error, and others of Python
             raise self.refusal(error) from error
@@ -62,6 +67,25 @@ class OpenCV(Runtime):
         import cv2
 
         return str(cv2.__version__)
+
+
+def _source(model: bytes | Path) -> Array | str:
+    """What OpenCV takes: the file's name, unless it might not find a file of that name, as on Windows."""
+    if isinstance(model, Path) and str(model).isascii():
+        return str(model)
+    return np.frombuffer(_bytes(model), np.uint8)
+
+
+def _bytes(model: bytes | Path) -> bytes:
+    return model.read_bytes() if isinstance(model, Path) else model
+
+
+def _outputs_but_float32(model: bytes) -> list[str]:
+    """The names of those that the file declares to be of another type."""
+    import onnx
+
+    outputs = onnx.load_model_from_string(model).graph.output
+    return [value.name for value in outputs if value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT]
 
 
 class _quietly:  # noqa: N801  # a context manager

@@ -67,3 +67,43 @@ def test_the_programs_own_threads_and_log_stay_as_they_were(tmp_path: Path) -> N
     path = export_onnx(model, tmp_path / "model.onnx")
     OpenCV().run(path.read_bytes(), {"input": np.zeros((2, 4), np.float32)})
     assert (cv2.getNumThreads(), cv2.utils.logging.getLogLevel()) == before
+
+
+def test_it_reads_files_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = Sequential(["Conv2D(4, 3)", "ReLU()", "Flatten()", "Dense(3)"], (1, 8, 8))
+    path = export_onnx(model, tmp_path / "model.onnx")
+    inputs = {"input": np.random.default_rng(0).standard_normal((2, 1, 8, 8), np.float32)}
+    expected = OpenCV().run(path.read_bytes(), inputs)
+    read, sources = cv2.dnn.readNetFromONNX, []
+
+    def read_net(source: object) -> object:
+        sources.append(source)
+        return read(source)
+
+    monkeypatch.setattr(cv2.dnn, "readNetFromONNX", read_net)
+    outputs = OpenCV().prepare_file(path)(inputs)
+    assert sources == [str(path)]
+    assert outputs.keys() == expected.keys()
+    assert all(np.array_equal(outputs[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "m\u00fc.onnx"])
+@pytest.mark.parametrize("content", [b"", b"no model", None])
+def test_a_file_that_is_none_of_a_model_is_refused(
+    tmp_path: Path, name: str, content: bytes | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OnnxError, match=r"^OpenCV\(\) cannot execute the model: \w+: .+$") as caught:
+        OpenCV().prepare_file(path)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_it_may_not_find_is_given_as_bytes(tmp_path: Path) -> None:
+    path = export_onnx(Sequential(["Dense(3)"], (4,)), tmp_path / "m\u00fc.onnx")
+    inputs = {"input": np.ones((2, 4), np.float32)}
+    outputs, expected = OpenCV().prepare_file(path)(inputs), OpenCV().run(path.read_bytes(), inputs)
+    assert outputs.keys() == expected.keys()
+    assert all(np.array_equal(outputs[name], expected[name]) for name in expected)

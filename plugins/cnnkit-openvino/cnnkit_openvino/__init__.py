@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -30,15 +31,20 @@ class OpenVINO(Runtime):
 
     def prepare(self, model: bytes) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
         """The model compiled for the CPU."""
-        import onnx  # here: naming a runtime must not load packages
-        import openvino
+        return self._compiled(model)
+
+    def prepare_file(self, path: Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        """The file compiled for the CPU; OpenVINO reads it by itself."""
+        return self._compiled(path)
+
+    def _compiled(self, model: bytes | Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+        import openvino  # here: naming a runtime must not load packages
 
         try:
-            graph = onnx.load_model_from_string(model).graph
-            names = [output.name for output in graph.output]
-            takes = {value.name for value in graph.input} - {array.name for array in graph.initializer}
+            takes, names = _inputs_and_outputs(model)
             core = openvino.Core()
-            compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", CONFIGURATION)
+            read = core.read_model(model if isinstance(model, Path) else io.BytesIO(model))
+            compiled = core.compile_model(read, "CPU", CONFIGURATION)
         except Exception as error:  # its errors share no base class
             raise self.refusal(error) from error
 
@@ -55,6 +61,15 @@ class OpenVINO(Runtime):
             return found
 
         return run
+
+
+def _inputs_and_outputs(model: bytes | Path) -> tuple[set[str], list[str]]:
+    """Their names in the model, of which nothing else is kept."""
+    import onnx
+
+    graph = onnx.load_model_from_string(model.read_bytes() if isinstance(model, Path) else model).graph
+    takes = {value.name for value in graph.input} - {array.name for array in graph.initializer}
+    return takes, [output.name for output in graph.output]
 
 
 @hookimpl

@@ -93,3 +93,35 @@ def test_what_it_cannot_execute_it_says_in_one_line() -> None:
     with pytest.raises(OnnxError, match=r"^OpenVINO\(\) cannot execute the model: \w+: .+$") as caught:
         OpenVINO().run(model.SerializeToString(), {"input": np.zeros((2, 4), np.float32)})
     assert "\n" not in str(caught.value)
+
+
+def test_it_reads_files_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = Sequential(["Conv2D(4, 3)", "ReLU()", "Flatten()", "Dense(3)"], (1, 8, 8))
+    path = export_onnx(model, tmp_path / "model.onnx")
+    inputs = {"input": np.random.default_rng(0).standard_normal((2, 1, 8, 8), np.float32)}
+    expected = OpenVINO().run(path.read_bytes(), inputs)
+    read, sources = openvino.Core.read_model, []
+
+    def read_model(core: openvino.Core, source: object) -> openvino.Model:
+        sources.append(source)
+        return read(core, source)
+
+    monkeypatch.setattr(openvino.Core, "read_model", read_model)
+    outputs = OpenVINO().prepare_file(path)(inputs)
+    assert sources == [path]
+    assert outputs.keys() == expected.keys()
+    assert all(np.array_equal(outputs[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "m\u00fc.onnx"])
+@pytest.mark.parametrize("content", [b"", b"no model", None])
+def test_a_file_that_is_none_of_a_model_is_refused(
+    tmp_path: Path, name: str, content: bytes | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OnnxError, match=r"^OpenVINO\(\) cannot execute the model: \w+: .+$") as caught:
+        OpenVINO().prepare_file(path)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")

@@ -227,6 +227,24 @@ def weights_folded_without_end(model: ModelProto) -> None:
     model.graph.output[0].name = "all"
 
 
+def weights_made_of_one(model: ModelProto) -> None:
+    """Three hundred weights of 1 MiB, each a sum of the only one in the file."""
+    names = ["x", *(f"v{at}" for at in range(300)), "y"]
+    del model.graph.node[:]
+    _weight(model, "square", np.zeros((512, 512), np.float32))
+    for at, (before, after) in enumerate(pairwise(names)):
+        _weight(model, f"c{at}", np.array(at, np.float32))
+        model.graph.node.append(_node("Add", ["square", f"c{at}"], f"w{at}"))
+        model.graph.node.append(_node("MatMul", [before, f"w{at}"], after))
+    del model.graph.input[0].type.tensor_type.shape.dim[2:]
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 512
+
+
+def channels_beyond_everything_behind_an_obstacle(model: ModelProto) -> None:
+    _before(model, "Sin", ["x"])
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2**30
+
+
 def millions_of_nodes(model: ModelProto) -> None:
     """Nodes of two bytes, each of which becomes hundreds."""
     empty = b"\x0a\x00" * 5_000_000

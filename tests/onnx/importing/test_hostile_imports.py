@@ -76,6 +76,8 @@ OUTCOMES = {
     "operators_without_end": "5,000 operators of the file cannot be written with layers:\n",
     "inputs_without_end": "imported: ",
     "weights_folded_without_end": FOLDED.format("node_s[0-9]*"),
+    "weights_made_of_one": FOLDED.format("node_w[0-9]*"),
+    "channels_beyond_everything_behind_an_obstacle": LAYER.format("Sin", "evil"),
     "millions_of_nodes": "is damaged or not an ONNX file: it has more than 1,000,000 fields",
     "outputs_without_end": "the file has 60000 outputs, o0, o1, ",
     "circle_without_end": r"these nodes need one another's outputs: 'node_v0', 'node_v59999', .*, \.\.\.; expected no",

@@ -11,6 +11,7 @@ import pytest
 from foreign_models import model, node, write  # type: ignore[import-not-found]  # beside this file
 
 from cnnkit import Sequential, import_onnx
+from cnnkit.errors import OnnxError
 from cnnkit.onnx.export import to_onnx
 from cnnkit.types import Array
 
@@ -55,6 +56,73 @@ def test_a_product_that_only_looks_like_one_stays(tmp_path: Path) -> None:
     numbers = {name: np.float32(value) for name, value in (("three", 3), ("zero", 0), ("six", 6), ("five", 5))}
     path = write(tmp_path / "a.onnx", model(nodes, {"x": ["n", 5]}, ["y"], numbers))
     assert layers_of(path) == ["Rescale(offset=3.0)", "ReLU6()", "Multiply()", "Rescale(scale=0.2)"]
+
+
+NEAR = 1.0002
+"""What rounding to four digits may make of a constant: a difference that the proof does not allow."""
+
+
+def _hard_swish(c: dict[str, float]) -> list[Any]:
+    return [node("Add", ["x", "three"], ["a"]), node("Clip", ["a", "zero", "six"], ["b"]),
+            node("Mul", ["x", "b"], ["c"]), node("Mul", ["c", "sixth"], ["y"])]  # fmt: skip
+
+
+def _gelu(c: dict[str, float]) -> list[Any]:
+    return [node("Mul", ["x", "root"], ["a"]), node("Erf", ["a"], ["e"]), node("Add", ["e", "one"], ["s"]),
+            node("Mul", ["x", "s"], ["p"]), node("Mul", ["p", "half"], ["y"])]  # fmt: skip
+
+
+def _hard_swish_by_hard_sigmoid(c: dict[str, float]) -> list[Any]:
+    return [node("HardSigmoid", ["x"], ["h"], alpha=c["sixth"], beta=0.5), node("Mul", ["x", "h"], ["y"])]
+
+
+def _selu(c: dict[str, float]) -> list[Any]:
+    return [node("Selu", ["x"], ["y"], alpha=c["alpha"], gamma=c["gamma"])]
+
+
+EXACT = {"three": 3.0, "zero": 0.0, "six": 6.0, "sixth": 1 / 6, "root": 0.5**0.5, "one": 1.0, "half": 0.5,
+         "alpha": 1.6732632, "gamma": 1.0507010}  # fmt: skip
+NEARLY: list[tuple[Callable[[dict[str, float]], list[Any]], str, str, str]] = [
+    (_hard_swish, "three", "HardSwish()", "ReLU6"),
+    (_hard_swish, "six", "HardSwish()", "Clip"),
+    (_hard_swish, "sixth", "HardSwish()", "Rescale"),
+    (_hard_swish_by_hard_sigmoid, "sixth", "HardSwish()", "Multiply"),
+    (_gelu, "half", "GELU()", "Erf"),
+    (_gelu, "root", "GELU()", "Erf"),
+    (_gelu, "one", "GELU()", "Erf"),
+    (_selu, "alpha", "SELU()", "ELU"),
+    (_selu, "gamma", "SELU()", "ELU"),
+]
+
+
+@pytest.mark.parametrize(("nodes", "constant", "layer", "instead"), NEARLY)
+def test_a_constant_that_is_nearly_that_of_a_layer_is_another(
+    nodes: Callable[[dict[str, float]], list[Any]], constant: str, layer: str, instead: str, tmp_path: Path
+) -> None:
+    assert layers_of(_written(tmp_path / "a.onnx", nodes, EXACT)) == [layer]
+    near = _written(tmp_path / "b.onnx", nodes, EXACT | {constant: EXACT[constant] * NEAR})
+    if instead == "Erf":  # no layer alone does what the nodes do
+        with pytest.raises(OnnxError, match=r"Erf, 1 x .*: no layer does it"):
+            layers_of(near)
+    else:
+        assert any(one.startswith(instead) for one in layers_of(near))
+
+
+def _written(path: Path, nodes: Callable[[dict[str, float]], list[Any]], numbers: dict[str, float]) -> Path:
+    constants = {name: np.float32(value) for name, value in numbers.items()}
+    proto = model(nodes(numbers), {"x": ["n", 5]}, ["y"], constants)
+    return write(path, proto)  # type: ignore[no-any-return]
+
+
+def test_a_value_that_something_else_takes_too_stays(tmp_path: Path) -> None:
+    weights = {"w": RNG(0).normal(size=(4, 3)).astype("f4"), "b": np.arange(3, dtype="f4"), "c": np.ones(3, "f4")}
+    nodes = [node("MatMul", ["x", "w"], ["p"]), node("Add", ["p", "b"], ["q"]), node("Relu", ["p"], ["r"]),
+             node("Mul", ["q", "c"], ["m"]), node("Add", ["m", "b"], ["s"]), node("Tanh", ["m"], ["t"]),
+             node("Sum", ["q", "r", "s", "t"], ["y"])]  # fmt: skip
+    path = write(tmp_path / "a.onnx", model(nodes, {"x": ["n", 4]}, ["y"], weights))
+    assert sorted(layers_of(path)) == sorted(
+        ["Dense(3, bias=False)", "ScaleShift()", "ReLU()", "ScaleShift()", "ScaleShift()", "Tanh()", "Add()"]
+    )  # fmt: skip
 
 
 def test_a_constant_behind_a_product_is_its_bias(tmp_path: Path) -> None:
