@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.errors import OnnxError
-from cnnkit.onnx.importing.attributes import called, integer, naming, whole_numbers
+from cnnkit.onnx.importing.attributes import called, integer, naming, number, whole_numbers
 from cnnkit.onnx.importing.batch_axis import reshaped
 from cnnkit.onnx.importing.constant_arithmetic import Allowance
 from cnnkit.onnx.importing.constant_operators import OPERATORS
@@ -80,6 +80,7 @@ class _Folding:
         self._allowance = Allowance(min(GROWTH * given, FURTHER * given + MOST) + ROOM)
         self._kept = Allowance(KEPT * given + FREE)
         self._made = 0
+        self._names = self._taken.union(graph.constants, *(node.outputs for node in graph.nodes))
 
     def take(self, node: ForeignNode) -> None:
         """Take the next node: compute it, leave it out, or keep it."""
@@ -101,7 +102,7 @@ class _Folding:
             if node.operator in ("Resize", "Upsample", "Expand"):
                 node = self._with_numbers(node, shapes[0] if shapes else None)
             self._fold_or_keep(node, shapes)
-        if node.outputs and node.outputs[0] not in self._values:
+        if not self._is_known(node):
             self._nodes.append(node)
 
     def result(self) -> ForeignGraph:
@@ -118,13 +119,17 @@ class _Folding:
         sizes = {name: named(shape) for name, shape in self._sizes.items() if shape is not None}
         return dataclasses.replace(self._graph, nodes=self._nodes, constants=constants, sizes=sizes)
 
+    def _is_known(self, node: ForeignNode) -> bool:
+        """Whether all that a node gives is constant; an output without a name is left out."""
+        return all(name in self._values for name in node.outputs if name)
+
     def _fold_or_keep(self, node: ForeignNode, shapes: Sequence[tuple[Size, ...] | None]) -> None:
         given = [self._values.get(name) for name in node.inputs]
         if node.operator in OPERATORS and all(
             array is not None or not name for array, name in zip(given, node.inputs, strict=True)
         ):
             self._fold(node, given)
-        if node.outputs and node.outputs[0] not in self._values:
+        if not self._is_known(node):
             known = Known(node, self._graph.opset, shapes, given)
             for name, shape in zip(node.outputs, sizes_of(known), strict=True):
                 self._keep_sizes(node, name, shape)
@@ -145,6 +150,8 @@ class _Folding:
         if len(arrays) != len(node.outputs):
             raise OnnxError(f"{called(node)} has {len(node.outputs)} outputs; expected {len(arrays)}")
         for name, array in zip(node.outputs, arrays, strict=True):
+            if not name:
+                continue
             if array.dtype == np.object_:
                 self._types[name] = self._type_of_sizes(node)
                 if all(isinstance(one, int) for one in array.ravel()):
@@ -165,12 +172,15 @@ class _Folding:
         for size in shape or ():
             if isinstance(size, int) and not 0 <= size <= LARGEST:
                 raise OnnxError(f"{called(node)} gives an axis of {size:,}; expected 0 to {LARGEST:,}")
-        self._sizes[name] = shape
+        if name:
+            self._sizes[name] = shape
 
     def _check_dropout(self, node: ForeignNode) -> None:
         """Raise OnnxError for a Dropout that drops numbers in a prediction, or that tells which it would drop."""
         if any(mask in self._taken for mask in node.outputs[1:2] if mask):
             raise OnnxError(f"{called(node)} gives a mask that is used; expected none in a prediction")
+        if self._graph.opset < 7 and not integer(node, "is_test", 0) and number(node, "ratio", 0.5) > 0:
+            raise OnnxError(f"{called(node)} drops numbers, as is_test=0 says; expected a model for prediction")
         if len(node.inputs) > 2 and node.inputs[2]:
             training = self._values.get(node.inputs[2])
             if training is None or bool(training.any()):
@@ -182,7 +192,7 @@ class _Folding:
             return node
         array, shape = self._values.get(node.inputs[1]), self._sizes.get(node.inputs[0])
         axis = integer(node, "axis", -1)
-        if axis < 0:
+        if axis == -1:  # the last axes
             axis = 0 if array is None or shape is None else len(shape) - array.ndim
         if array is None or shape is None or not 0 <= axis <= len(shape) - array.ndim:
             raise OnnxError(f"{called(node)} aligns its inputs at axis {axis}; expected a constant that fits there")
@@ -231,8 +241,9 @@ class _Folding:
 
     def _constant(self, node: ForeignNode, array: Array) -> str:
         """The name of a new constant."""
-        while (name := f"{node.outputs[0]}.constant{self._made}") in self._sizes:
+        while (name := f"{node.outputs[0]}.constant{self._made}") in self._names:
             self._made += 1
+        self._names.add(name)
         self._values[name], self._sizes[name] = array, array.shape
         return name
 

@@ -32,7 +32,7 @@ from cnnkit.onnx.importing.constant_arithmetic import (
     given_array,
 )
 from cnnkit.onnx.importing.foreign_graph import ForeignNode
-from cnnkit.onnx.importing.free_sizes import Free
+from cnnkit.onnx.importing.free_sizes import Free, Size
 from cnnkit.onnx.importing.tensors import dtype_of
 from cnnkit.types import Array
 
@@ -129,13 +129,13 @@ def slice_of(node: ForeignNode, given: Given, allowance: Allowance) -> list[Arra
     """Slice: every n-th part of some axes, between two places."""
     array = given_array(node, given, 0)
     index = [slice(None)] * array.ndim
-    for axis, part in slices(node, given, array.ndim).items():
+    for axis, part in slices(node, given, array.shape).items():
         index[axis] = part
     allowance.take(node, array.shape, array.itemsize)
     return [array[tuple(index)]]
 
 
-def slices(node: ForeignNode, given: Given, rank: int) -> dict[int, slice]:
+def slices(node: ForeignNode, given: Given, shape: Sequence[Size]) -> dict[int, slice]:
     """What a Slice takes of each of its axes. Raises TypeError if that is not known."""
     if len(given) > 1:
         starts, ends = _numbers(node, given, 1, "starts"), _numbers(node, given, 2, "ends")
@@ -149,8 +149,11 @@ def slices(node: ForeignNode, given: Given, rank: int) -> dict[int, slice]:
     if 0 in steps:
         raise OnnxError(f"{called(node)} goes in steps of 0")
     found = {}
-    for axis, start, end, step in zip(axes_within(node, axes, rank), starts, ends, steps, strict=True):
+    for axis, start, end, step in zip(axes_within(node, axes, len(shape)), starts, ends, steps, strict=True):
         last = None if step < 0 and end <= -(2**31) else end  # down to the first one
+        length = shape[axis]
+        if step < 0 and isinstance(length, int) and start < -length:
+            start = 0  # ONNX begins at the first one, where Python takes nothing
         found[axis] = slice(start, last, step)
     return found
 

@@ -143,7 +143,7 @@ def network_of(
         shape,
         preprocessing=preprocessing,
         input_dtype=cast(InputDtype, entrance.dtype),
-        labels=_labels(graph.metadata) if labels is None else labels,
+        labels=_labels(graph.metadata, end.shape) if labels is None else labels,
         limit=draft.limit,
     )
     model.task = task or task_of(model)
@@ -203,10 +203,12 @@ def _check_labels(labels: Sequence[str]) -> None:
         raise ConfigError(f"two classes are called {printable(str(twice[0]))[:100]!r}; expected another label for each")
 
 
-def _labels(metadata: Mapping[str, str]) -> Sequence[str]:
-    """The names of the classes that the metadata hold; none if they hold no list of texts."""
+def _labels(metadata: Mapping[str, str], shape: Shape) -> Sequence[str]:
+    """The names of the classes that the metadata hold; none if they hold no list of texts for answers of this shape."""
     try:
         said = json.loads(metadata.get("labels", "[]"))
     except (ValueError, RecursionError):
         return ()
-    return tuple(said) if isinstance(said, list) and all(isinstance(label, str) for label in said) else ()
+    if not isinstance(said, list) or len(shape) == 2 or len(said) != shape[0]:
+        return ()
+    return tuple(said) if all(isinstance(label, str) for label in said) else ()

@@ -22,7 +22,7 @@ class Matching:
 
     def __init__(self, graph: ForeignGraph) -> None:
         self.graph = graph
-        self._makers = {name: node for node in graph.nodes for name in node.outputs}
+        self._makers = {name: node for node in graph.nodes for name in node.outputs if name}
         self._uses = Counter(name for node in graph.nodes for name in node.inputs)
         self._uses.update(value.name for value in graph.outputs)
 
@@ -41,8 +41,9 @@ class Matching:
 
     def as_vector(self, value: str) -> str:
         """The name of a constant with the same numbers along one axis, one for all nodes that take it."""
-        name = f"{value} as a vector"
-        self.graph.constants[name] = self.graph.constants[value].reshape(-1)
+        name, vector = f"{value} as a vector", self.graph.constants[value].reshape(-1)
+        while name in self._makers or not np.array_equal(self.graph.constants.setdefault(name, vector), vector):
+            name += "'"  # the file itself has another value of this name
         return name
 
     def number(self, value: str) -> float | None:

@@ -27,7 +27,8 @@ MOMENTUM = 0.9
 @translates("BatchNormalization")
 def batch_norm(step: Step) -> Value:
     """BatchNorm1D and BatchNorm2D, with the statistics of the file; their momentum is what new ones count for."""
-    if step.integer("training_mode", 0) or not step.integer("spatial", 1):
+    trains = step.integer("training_mode", 0) or (step.opset < 7 and not step.integer("is_test", 0))
+    if trains or not step.integer("spatial", 1):
         raise UntranslatableError("it normalises by the batch, or each number by itself; BatchNorm2D each channel")
     x = step.value()
     if len(x.order) not in (1, 2, 3):

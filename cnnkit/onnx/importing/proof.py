@@ -95,14 +95,15 @@ def in_advance(graph: ForeignGraph, folded: ForeignGraph) -> ForeignGraph:
 
     folded: the same graph once its constants are computed, and the shapes that it computes are known.
     """
-    known = {node.outputs[0]: node for node in folded.nodes}
+    known = {name: node for node in folded.nodes for name in node.outputs if name}
     computed = folded.constants.keys() - graph.constants.keys()
     nodes = []
     for node in graph.nodes:
-        other = known.get(node.outputs[0])
+        names = [*filter(None, node.outputs)]
+        other = known.get(names[0]) if names else None
         if other is not None and computed.intersection(other.inputs):
             nodes.append(other)
-        elif not all(name in computed for name in node.outputs):
+        elif not computed.issuperset(names):
             nodes.append(node)
     return without_unused(replace(graph, nodes=nodes, constants=graph.constants | folded.constants))
 

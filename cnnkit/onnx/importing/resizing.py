@@ -120,7 +120,7 @@ def space_to_depth(step: Step) -> Value:
 def expand(step: Step) -> Value:
     """A single pixel as an image; the batch axis stays."""
     x, target = step.value(), step.integers(1, "shape") or []
-    wanted = target[1:] if len(target) == len(x.order) + 1 else []
+    wanted = ([1] * (len(x.order) + 1 - len(target)) + target)[1:]
     shape = tuple(max(n, length) for n, length in zip(wanted, x.axes, strict=False))
     if shape == x.axes:
         return x

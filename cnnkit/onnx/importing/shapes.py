@@ -79,10 +79,12 @@ def in_shape(step: Step, x: Value, shape: Shape) -> Value:
 
 @translates("Squeeze")
 def squeeze(step: Step) -> Value:
-    """Without axes of length 1, those of the sample."""
+    """Without axes of length 1, all of the sample if it names none; an empty list names no axis, as ONNX defines it."""
     x, axes = step.value(), step.integers(1, "axes")
     count = len(x.order) + 1
-    gone = {axis % count for axis in axes} if axes else {n + 1 for n, length in enumerate(x.axes) if length == 1}
+    if axes is None:
+        axes = [n for n, length in enumerate(x.axes, 1) if length == 1]
+    gone = {axis % count for axis in axes}
     if 0 in gone:
         raise UntranslatableError("it removes the batch axis")
     shape = tuple(length for n, length in enumerate(x.axes, 1) if n not in gone)

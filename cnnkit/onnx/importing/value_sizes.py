@@ -216,7 +216,7 @@ def _slice(known: Known) -> Outputs:
     found = list(known.shape())
     for at in range(1, len(known.node.inputs)):
         known.numbers(at, "places")
-    for axis, part in slices(known.node, known.constants, len(found)).items():
+    for axis, part in slices(known.node, known.constants, found).items():
         size = found[axis]
         whole = part.start == 0 and part.step == 1 and part.stop is not None and part.stop >= WHOLE
         if not whole:

@@ -193,6 +193,8 @@ def test_labels_are_those_of_the_caller_or_the_file(tmp_path: Path) -> None:
     assert import_onnx(write(tmp_path / "a.onnx", proto), labels=["left", "right"]).labels == ("left", "right")
     helper.set_model_props(proto, {"labels": json.dumps([1, 2]), "preprocessing": "[[["})
     assert import_onnx(write(tmp_path / "b.onnx", proto)).labels == ()
+    helper.set_model_props(proto, {"labels": json.dumps(["a", "b", "c"])})  # another program's, of whatever it means
+    assert import_onnx(write(tmp_path / "c.onnx", proto)).labels == ()
 
 
 def test_what_the_metadata_say_counts_only_where_the_nodes_compute_it(tmp_path: Path) -> None:
