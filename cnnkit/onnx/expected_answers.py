@@ -81,7 +81,7 @@ class ExpectedAnswers:
         double = functools.cache(lambda: self.double)
         self._kept: list[_Outputs] | None = []
         kept = 0
-        floors = [_Floors(len(x), model.output_shape[0], compared_name(model, self.names)) for _ in range(2)]
+        floors = [Floors(len(x), model.output_shape[0], compared_name(model, self.names)) for _ in range(2)]
         for part in self._computed(double):
             for floor, values in zip(floors, (part.size, part.error), strict=True):
                 floor.add(values)
@@ -157,7 +157,7 @@ def _not_finite(values: Array) -> list[int]:
     return found
 
 
-class _Floors:
+class Floors:
     """The floor of each output, of which there are K: what it usually is in a sample, whatever outliers there are."""
 
     def __init__(self, samples: int, outputs: int, name: str) -> None:
@@ -185,13 +185,6 @@ class _Floors:
             return mean
         kept = np.concatenate(self._kept)
         return np.asarray(np.fmin(mean, OUTLIER * _median(np.where(kept > 0, kept, np.nan), axis=0)))
-
-
-def typical(values: Array, name: str) -> Array:
-    """s of each number, (N, K, ...) from 0 on, if these are all samples; name: of the output."""
-    floors = _Floors(len(values), values.shape[1], name)
-    floors.add(values)
-    return raised(values, floors.value())
 
 
 def raised(values: Array, floor: Array) -> Array:

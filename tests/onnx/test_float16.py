@@ -129,7 +129,7 @@ def test_a_file_that_loses_too_many_digits_is_not_written(data: Data, tmp_path: 
 def test_what_is_measured_is_what_a_runtime_gives_that_computes_in_float16(data: Data) -> None:
     model = network(data)
     file, _ = float16_file(model, data, Path("x.onnx"))
-    x = data.test.x[:20]
+    x = np.asarray(data.test.x[:20])
     half = ReferenceEvaluator().run(file.SerializeToString(), {"input": x})["logits"]
     rounded = rounded_in_float32(file)
     kinds = {tensor.data_type for tensor in rounded.graph.initializer}
@@ -141,15 +141,36 @@ def test_what_is_measured_is_what_a_runtime_gives_that_computes_in_float16(data:
     assert apart < wide
 
 
-def test_a_sample_beyond_float16_that_calibration_did_not_see_is_refused(tmp_path: Path) -> None:
+def with_large_values(test_factor: float) -> tuple[Sequential, Data]:
+    """A network of which dense_1 gives up to 25,000 in training, and so many times as much in the test."""
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 1, (60, 5)).astype(np.float32)
-    x[40:] *= 3
-    data = Data(Samples(x[:40], x[:40] @ np.ones(5, np.float32)[:, None]), Samples(x[40:], x[40:].sum(1)[:, None]))
-    model = Sequential(["Dense(3)", "Dense(1)"], (5,), task=Task("values"))
-    model = changed(model, dense_1__weight=np.full((3, 5), 8e3), dense_2__weight=np.full((1, 3), 1e-4))
-    with pytest.raises(CheckError, match=r"x\.onnx was not written: in float16 an output differs by (inf|nan)"):
+    x[40:] *= test_factor
+    data = Data(Samples(x[:40], x[:40].sum(1)[:, None]), Samples(x[40:], x[40:].sum(1)[:, None]))
+    model = Sequential(["Dense(3)", "Dense(1)"], (5,), task=Task("values"), seed=1)
+    return changed(model, dense_1__weight=np.full((3, 5), 6e3), dense_2__weight=np.full((1, 3), 1e-4)), data
+
+
+@pytest.mark.parametrize(("test_factor", "largest"), [(1.6, r"4\.0e\+04"), (3, r"7\.6e\+04")])
+def test_test_samples_beyond_half_of_float16_are_refused(test_factor: float, largest: str, tmp_path: Path) -> None:
+    model, data = with_large_values(test_factor)
+    message = rf"hold the numbers of dense_1 \({largest}\), .* are beyond 65,504, .*, or values beyond half of it"
+    with pytest.raises(OnnxError, match=message):
         export_float16(model, tmp_path / "x.onnx", data)
+    assert list(tmp_path.iterdir()) == []
+    assert float16_file(*with_large_values(1), tmp_path / "x.onnx")[1].ok
+
+
+def test_a_value_beyond_float16_is_infinite_in_what_is_measured() -> None:
+    file = float16_file(*with_large_values(1), Path("x.onnx"))[0]
+    x = np.asarray(with_large_values(3)[1].test.x)
+    half, measured = (
+        runtime.run(one.SerializeToString(), {"input": x})["values"]
+        for runtime, one in ((ReferenceEvaluator(), file), (OnnxRuntime(), rounded_in_float32(file)))
+    )
+    assert 0 < np.isinf(half).sum() < half.size
+    np.testing.assert_array_equal(np.isinf(measured), np.isinf(half))
+    assert np.isfinite(OnnxRuntime().run(file.SerializeToString(), {"input": x})["values"]).all()
 
 
 def test_no_runtime_is_blamed_for_what_float16_rounds(data: Data, tmp_path: Path) -> None:
@@ -170,7 +191,8 @@ def test_no_runtime_is_blamed_for_what_float16_rounds(data: Data, tmp_path: Path
 def test_layers_are_compared_on_samples_that_gave_no_ranges(data: Data) -> None:
     basis = basis_of(network(data), data, Path("x.onnx"), "float16", (), {})
     assert (len(basis.x), len(basis.compared)) == (512, 128)
-    assert {row.tobytes() for row in basis.x}.isdisjoint(row.tobytes() for row in basis.compared)
+    ranged, compared = ({row.tobytes() for row in np.asarray(x)} for x in (basis.x, basis.compared))
+    assert ranged.isdisjoint(compared)
     few = Data(data.train.take(slice(50)), data.test, name="few")
     basis = basis_of(network(data), few, Path("x.onnx"), "float16", (), {})
     np.testing.assert_array_equal(basis.compared, basis.x)

@@ -19,7 +19,7 @@ from cnnkit.onnx.precision.layers import Layers
 from cnnkit.onnx.precision.ranges import Range, value_ranges
 from cnnkit.onnx.runtimes import OnnxRuntime, ensure_installed
 from cnnkit.onnx.validate import validate_proto
-from cnnkit.types import Array, Data
+from cnnkit.types import Data, Inputs
 from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted, thinned
 
@@ -39,10 +39,10 @@ class Basis:
     """What the file will be called."""
     proto: ModelProto
     layers: Layers
-    x: Array
+    x: Inputs
     """The training samples that gave the ranges."""
     ranges: Mapping[str, Range]
-    compared: Array
+    compared: Inputs
     """Training samples on which layers are compared one by one: others, as long as there are others."""
 
 
@@ -58,12 +58,12 @@ def basis_of(
     ensure_installed(OnnxRuntime())
     _check(model, data)
     index = np.array(thinned(len(data.train), CALIBRATION))
-    x = np.asarray(data.train.take(index).x).astype(model.input_dtype)
+    x = data.train.take(index).x
     about = {"precision": precision, "calibration": f"{counted(len(x), 'training sample')} of {data.name or 'arrays'}"}
     proto = to_onnx(model, **{**options, "metadata": {**(options.get("metadata") or {}), **about}})
     layers = Layers(model, proto)
     layers.check(keep)
-    test = np.asarray(data.test.x[: compared_samples(model)])
+    test = data.test.take(np.array(thinned(len(data.test), compared_samples(model)))).x
     report = validate_proto(proto, path, model, test, [OnnxRuntime()])
     if not report.ok:
         raise CheckError(
@@ -72,7 +72,7 @@ def basis_of(
     others = np.setdiff1d(np.arange(len(data.train)), index)
     others = others if len(others) else index
     some = others[thinned(len(others), min(COMPARED, compared_samples(model)))]
-    compared = np.asarray(data.train.take(some).x).astype(model.input_dtype)
+    compared = data.train.take(some).x
     with waiting("calibrating"):
         return Basis(model, data, path, proto, layers, x, value_ranges(proto, model, x), compared)
 

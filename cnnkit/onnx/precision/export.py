@@ -20,8 +20,10 @@ from cnnkit.onnx.precision.basis import Basis, basis_of
 from cnnkit.onnx.precision.float16 import check_numbers, layers_for_float16, rounded_in_float32, to_float16
 from cnnkit.onnx.precision.int8 import layers_for_int8, to_int8
 from cnnkit.onnx.precision.layers import ARITHMETIC
-from cnnkit.onnx.precision.measuring import answers, error_of, loss_of, score_of
+from cnnkit.onnx.precision.measuring import error_of, loss_of, score_of
+from cnnkit.onnx.precision.ranges import value_ranges, widened
 from cnnkit.onnx.precision.report import PrecisionReport
+from cnnkit.onnx.precision.running import Running
 from cnnkit.types import Data
 from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
@@ -42,13 +44,15 @@ def float16_file(
     the one in float32 by more than a hundredth, in the terms of `validate_onnx`, and no answer does but ties.
     data: what the model was trained on; path: its name in the report; keep: layers that stay in float32; ignore_index:
     the class that is not counted; options: as of `to_onnx`.
-    Raises OnnxError without ONNX Runtime, and naming the layers whose numbers on training samples float16 cannot hold;
-    and what `basis_of` raises.
+    Raises OnnxError without ONNX Runtime, and naming the layers whose numbers float16 cannot hold, or whose values on
+    test samples or those of training are beyond half of what it can; and what `basis_of` raises.
     """
     basis = basis_of(model, data, path, "float16", keep, options)
     layers, proto = basis.layers, basis.proto
     chosen = _chosen(basis, layers_for_float16(layers, proto), keep, "float16")
-    check_numbers(proto, layers, chosen, basis.ranges)
+    with waiting(f"looking for large values in {counted(len(data.test), 'sample')}"):
+        ranges = widened(basis.ranges, value_ranges(proto, model, data.test.x))
+    check_numbers(proto, layers, chosen, ranges)
 
     def reduced(some: Sequence[str]) -> ModelProto:
         return to_float16(proto, layers, some)
@@ -122,7 +126,8 @@ def _measured(
     score = score_of(model, ignore_index)
     with waiting(f"measuring on {counted(len(test), 'sample')}"):
         loss = loss_of(run_as(file), original, model, test, score, tolerance)
-    expected = answers(original, model, basis.compared)[0]
+    with Running(original, model) as running:
+        expected = running.answers(basis.compared)[0]
     errors = {}
     for layer in chosen:
         if basis.layers.operators(layer) & ARITHMETIC:

@@ -20,6 +20,8 @@ Mixed-precision training keeps the same ones. Source: https://pytorch.org/docs/s
 """
 LARGEST, SMALLEST = float(np.finfo(np.float16).max), float(np.finfo(np.float16).smallest_normal)
 """65,504, and 6.1e-5: numbers below have fewer digits."""
+HEADROOM = 2
+"""How many times as large as on the samples that were looked at values may be on others."""
 FLOATS = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
@@ -87,8 +89,9 @@ def rounded_in_float32(file: ModelProto) -> ModelProto:
 def check_numbers(proto: ModelProto, layers: Layers, chosen: Collection[str], ranges: Mapping[str, Range]) -> None:
     """Raise OnnxError, naming the layers, if numbers of the chosen ones are too large or too small for float16.
 
-    ranges: of each value on some samples. Of values, and of weights with several axes, the largest number counts:
-    where that is too small, no number keeps its digits; smaller ones beside it do not matter.
+    ranges: of each value on some samples; others may have values that are `HEADROOM` times as large. Of values, and of
+    weights with several axes, the largest number counts: where that is too small, no number keeps its digits; smaller
+    ones beside it do not matter.
     """
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     largest = {name: max(map(abs, filter(math.isfinite, bounds)), default=0.0) for name, bounds in ranges.items()}
@@ -98,12 +101,12 @@ def check_numbers(proto: ModelProto, layers: Layers, chosen: Collection[str], ra
         for node in layers.nodes[layer]:
             names = [name for name in (*node.input, *node.output) if name in largest]
             made = [name for name in names if name in node.output or (name in weights and weights[name].ndim > 1)]
-            if any(largest[name] > LARGEST for name in names):
+            if any(largest[name] * (1 if name in weights else HEADROOM) > LARGEST for name in names):
                 large[layer] = max(largest[name] for name in names)
             if any(0 < largest[name] < SMALLEST for name in made):
                 small[layer] = min(largest[name] for name in made if largest[name])
     for found, why in (
-        (large, f"beyond {LARGEST:,.0f}, the largest of its numbers"),
+        (large, f"beyond {LARGEST:,.0f}, the largest of its numbers, or values beyond half of it"),
         (small, f"below {SMALLEST:.1e}, the smallest that keep their digits"),
     ):
         if found:
