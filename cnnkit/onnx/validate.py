@@ -115,7 +115,7 @@ def validate_onnx(
     operators = OPERATORS.union(node.op_type for proto in own for node in proto.graph.node)
     limits = limits_for(model, len(inputs), declared.batch, own)
     with IsolatedProgram(data, path, operators, limits, chosen.runtimes) as program:
-        problem = metadata_problem(data, path, model, metadata)
+        problem = metadata_problem(data, path, model, metadata, program.signature.precision)
         report = _report(program, path, model, inputs, chosen, tolerance, latency=latency)
     return replace(report, exported=False).contradicted(problem)
 

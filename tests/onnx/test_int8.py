@@ -120,7 +120,7 @@ def test_a_validation_says_that_a_file_is_int8(data: Data, tmp_path: Path) -> No
     model = network(data, DENSE)
     export_int8(model, tmp_path / "small.onnx", data, max_loss=100)
     report = validate_onnx(tmp_path / "small.onnx", model, data.test.x[:20], ["OnnxRuntime()"])
-    assert (report.ok, report.exported, report.precision) == (False, False, "int8")
+    assert (report.ok, report.exported, report.precision, report.problem) == (False, False, "int8", "")
     assert report.remarks()[0].startswith("the file is in int8, and cannot give the model's answers to 1e-05: export")
     assert selftest(tmp_path / "small.onnx", ["OnnxRuntime()"]).ok
     assert any("is the first to differ" in remark for remark in report.remarks())

@@ -14,11 +14,12 @@ from cnnkit.components.checks import not_negative
 from cnnkit.errors import ConfigError, OnnxError
 from cnnkit.network import Network
 from cnnkit.onnx.description import GOLDEN
-from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE, MOST_ROUNDING
+from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE
 from cnnkit.onnx.golden_pair import add_golden_pair
 from cnnkit.onnx.precision.basis import Basis, basis_of
 from cnnkit.onnx.precision.float16 import check_numbers, layers_for_float16, rounded_in_float32, to_float16
 from cnnkit.onnx.precision.int8 import layers_for_int8, to_int8
+from cnnkit.onnx.precision.int8_pair import int8_pair
 from cnnkit.onnx.precision.layers import ARITHMETIC
 from cnnkit.onnx.precision.measuring import error_of, loss_of, score_of
 from cnnkit.onnx.precision.ranges import value_ranges, widened
@@ -154,13 +155,16 @@ def _measured(
 def _finished(file: ModelProto, basis: Basis, tolerance: float) -> ModelProto:
     """The file with the origin of the one that it was made of, and a golden pair of its own, checked in full.
 
-    The pair has the model's answers; without a tolerance it is as wide as a pair may be.
+    The pair has the model's answers; without a tolerance the file's own ones, since it cannot give the model's.
     """
     original, x = basis.proto, np.asarray(basis.data.test.x[:1]).astype(basis.model.input_dtype)
     file.producer_name, file.producer_version = original.producer_name, original.producer_version
     del file.metadata_props[:]
     file.metadata_props.extend(original.metadata_props)
-    add_golden_pair(file, basis.model, x, "the first test sample", tolerance=tolerance or MOST_ROUNDING)
+    if tolerance:
+        add_golden_pair(file, basis.model, x, "the first test sample", tolerance=tolerance)
+    elif (pair := int8_pair(file, basis, x, "the first test sample")) is not None:
+        file.metadata_props.add(key=GOLDEN, value=pair.to_json())
     last = file.metadata_props[-1]
     if last.key == GOLDEN and last.ByteSize() > max(MAX_PAIR_BYTES, PAIR_SHARE * file.ByteSize()):
         del file.metadata_props[-1]

@@ -82,6 +82,8 @@ class PrecisionReport:
         if self.answers:
             ties = ", ties aside" if self.precision == "float16" else ""
             remarks.append(f"{self.flips:,} of {counted(self.answers, 'answer')} are different ones{ties}")
+        if self.precision == "float16":
+            remarks.append("measured with each value rounded to float16, and sums inside of a layer in float32")
         if self.in_float32:
             remarks.append(f"in float32: {first_of(self.in_float32, MOST_NAMES)}")
         return remarks

@@ -26,6 +26,11 @@ class Running:
     def __exit__(self, *_: object) -> None:
         self._program.close()
 
+    @property
+    def dtype(self) -> str:
+        """That of the file's input."""
+        return self._program.signature.dtype
+
     def parts(self, x: Inputs) -> Iterator[dict[str, Array]]:
         """All outputs by name for the next few samples of x, (N, *input_shape), until there are no more."""
         few = min(block_of(self._model), samples_of(CHUNK_BYTES, self._model, len(x)))
