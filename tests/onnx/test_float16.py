@@ -196,6 +196,9 @@ def test_layers_are_compared_on_samples_that_gave_no_ranges(data: Data) -> None:
     few = Data(data.train.take(slice(50)), data.test, name="few")
     basis = basis_of(network(data), few, Path("x.onnx"), "float16", (), {})
     np.testing.assert_array_equal(basis.compared, basis.x)
+    validated = Data(few.train, few.test, data.train.take(slice(900, 910)), name="validated")
+    basis = basis_of(network(data), validated, Path("x.onnx"), "float16", (), {})
+    np.testing.assert_array_equal(basis.compared, data.train.x[900:910])
 
 
 def test_normalisations_stay_in_float32_because_their_sums_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

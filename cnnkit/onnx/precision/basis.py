@@ -26,7 +26,7 @@ from cnnkit.wording import counted, thinned
 CALIBRATION = 512
 """Training samples that give the ranges, evenly taken from all, since datasets may be sorted by class."""
 COMPARED = 128
-"""Training samples on which layers are compared: what is clipped is seen on samples that gave no ranges."""
+"""Samples on which layers are compared: what is clipped is seen on those that gave no ranges."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Basis:
     """The training samples that gave the ranges."""
     ranges: Mapping[str, Range]
     compared: Inputs
-    """Training samples on which layers are compared one by one: others, as long as there are others."""
+    """Samples on which layers are compared one by one: of training, others; if all of these gave ranges, those of
+    validation, and only without any the same."""
 
 
 def basis_of(
@@ -70,9 +71,8 @@ def basis_of(
             f"{path} was not written: already in float32, its answers would differ from the model's\n{report}"
         )
     others = np.setdiff1d(np.arange(len(data.train)), index)
-    others = others if len(others) else index
-    some = others[thinned(len(others), min(COMPARED, compared_samples(model)))]
-    compared = data.train.take(some).x
+    unseen = data.train.take(others) if len(others) else data.validation or data.train
+    compared = unseen.take(np.array(thinned(len(unseen), min(COMPARED, compared_samples(model))))).x
     with waiting("calibrating"):
         return Basis(model, data, path, proto, layers, x, value_ranges(proto, model, x), compared)
 
