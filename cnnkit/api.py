@@ -184,8 +184,9 @@ def export_onnx(
 def import_onnx(path: str | Path, *, labels: Sequence[str] | None = None, output: str | None = None) -> Graph:
     """A network that gives the answers of an ONNX file of any program, ready to predict or to train on.
 
-    Its layers have the file's weights. The proof is made before it is returned: both give the same answers to 1e-4 of
-    the largest, on random inputs, the file in a process of its own with limits of time and memory.
+    Its layers have the file's weights. The proof is made before it is returned: on random inputs of several
+    kinds both give the same answers, to 1e-4 of what the inputs change in them, the file in a process of its own with
+    limits of time and memory.
     labels: names of the classes, those that the file's metadata hold if None; output: which of several outputs the
     network gives, or any value of the file by its name.
     Images that TensorFlow has as (N, H, W, C) are (N, C, H, W) for the network, and `origin["channels_last"]` of it is

@@ -15,9 +15,12 @@ from cnnkit.layers import Permute
 from cnnkit.network import INPUT
 from cnnkit.network.graph.building import INPUT_NAME
 from cnnkit.network.graph.node import Builder
-from cnnkit.network.graph.parameter_limit import SMALL, Limit
+from cnnkit.network.graph.parameter_limit import Limit
 from cnnkit.types import Array, Shape
 
+SPARE = 2**21
+"""Numbers that layers may have beyond those of the file: a constant that several nodes take is one of each layer, and
+an offset has factors of 1 beside it."""
 LONGEST = 56
 """Characters of a node's name, before a number that makes it unique."""
 
@@ -89,9 +92,9 @@ class Draft:
     """Layers in the order in which they run. Raises nothing but UntranslatableError for what cannot be added."""
 
     def __init__(self, input_shape: Shape, numbers: int) -> None:
-        """numbers: how many the file holds, and so all layers may have together."""
+        """numbers: how many the file holds, and so, but for `SPARE`, all layers may have together."""
         self.input_shape = input_shape
-        self.limit = numbers + SMALL
+        self.limit = numbers + SPARE
         self.drawn: list[Drawn] = []
         self.input = Value(INPUT, input_shape, tuple(range(len(input_shape))))
         self._builder = Builder(input_shape, 0, Limit(self.limit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,18 @@ def test_equal_parameters_of_pytorch_stay_as_many(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     torch.onnx.export(net, (torch.randn(2, 8),), path, input_names=["x"], dynamo=False, dynamic_axes={"x": {0: "n"}})
     assert numbers_of(import_onnx(path)) == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_a_scale_that_many_nodes_take_is_as_many_layers(tmp_path: Path) -> None:
+    values = ["x", *(f"v{at}" for at in range(1, 100)), "y"]
+    nodes = [node("LayerNormalization", [before, "g", "g"], [after]) for before, after in pairwise(values)]
+    assert numbers_of(imported(tmp_path / "a.onnx", nodes, (768,), g=np.linspace(0.5, 2, 768, dtype="f4"))) == 153_600
+
+
+def test_a_mean_image_is_subtracted(tmp_path: Path) -> None:
+    nodes = [node("Sub", ["x", "mean"], ["a"]), node("Relu", ["a"], ["b"]), node("Add", ["b", "mean"], ["y"])]
+    mean = RNG(0).normal(size=(3, 224, 224)).astype("f4")
+    assert len(imported(tmp_path / "a.onnx", nodes, (3, 224, 224), mean=mean).layers) == 3
 
 
 def test_a_layer_that_cnnkit_uses_twice_comes_back_as_one(tmp_path: Path) -> None:
