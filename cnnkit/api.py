@@ -210,6 +210,8 @@ def export_float16(
     *,
     keep: Sequence[str] = (),
     opset: int = 17,
+    batch: int | None = None,
+    outputs: Sequence[str] | None = None,
     fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
@@ -224,7 +226,14 @@ def export_float16(
     """
     from cnnkit.onnx.precision.export import float16_file
 
-    options = {"opset": opset, "fold": fold, "metadata": metadata, "input_dtype": input_dtype}
+    options = {
+        "opset": opset,
+        "batch": batch,
+        "outputs": outputs,
+        "fold": fold,
+        "metadata": metadata,
+        "input_dtype": input_dtype,
+    }
     return _written(float16_file, model, path, data, keep=keep, **options)
 
 
@@ -236,6 +245,8 @@ def export_int8(
     keep: Sequence[str] = (),
     max_loss: float = 1.0,
     opset: int = 17,
+    batch: int | None = None,
+    outputs: Sequence[str] | None = None,
     fold: bool = True,
     metadata: Mapping[str, str] | None = None,
     input_dtype: str | None = None,
@@ -248,7 +259,14 @@ def export_int8(
     """
     from cnnkit.onnx.precision.export import int8_file
 
-    options = {"opset": opset, "fold": fold, "metadata": metadata, "input_dtype": input_dtype}
+    options = {
+        "opset": opset,
+        "batch": batch,
+        "outputs": outputs,
+        "fold": fold,
+        "metadata": metadata,
+        "input_dtype": input_dtype,
+    }
     return _written(int8_file, model, path, data, keep=keep, max_loss=max_loss, **options)
 
 

@@ -108,13 +108,14 @@ def export(
         raise ConfigError(
             "--runtime chooses where to validate, but --no-validate turns validation off: remove one of them"
         )
-    check_choice(fp16, int8, keep, max_loss, validate and not runtime, batch is None and outputs is None)
+    check_choice(fp16, int8, keep, max_loss, validate and not runtime)
     store = Registry(registry)
     record = store.read(ref)
     version = record.version
     model, record = record.model(), replace(record, state={})  # the model has copies
     target = output or Path(f"{version.name}-{version.number}.onnx")
     check_onnx_target(target)
+    names = outputs and [name.strip() for name in outputs.split(",")]
     if fp16 or int8:
         export_with_less_precision(
             model,
@@ -129,6 +130,8 @@ def export(
             trust=may_choose,
             as_json=as_json,
             opset=opset,
+            batch=batch,
+            outputs=names,
             fold=fold,
             input_dtype=input_dtype,
             metadata=provenance(record),
@@ -141,7 +144,7 @@ def export(
             model,
             opset=opset,
             batch=batch,
-            outputs=outputs and [name.strip() for name in outputs.split(",")],
+            outputs=names,
             fold=fold,
             metadata=provenance(record),
             input_dtype=input_dtype,

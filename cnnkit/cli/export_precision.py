@@ -17,13 +17,10 @@ if TYPE_CHECKING:
     from cnnkit.types import Data
 
 
-def check_choice(
-    fp16: bool, int8: bool, keep: list[str] | None, max_loss: float | None, validates: bool, plain: bool
-) -> None:
+def check_choice(fp16: bool, int8: bool, keep: list[str] | None, max_loss: float | None, validates: bool) -> None:
     """Raise ConfigError for options that say nothing together.
 
-    validates: whether nothing was said of how to validate: less precision is always measured, by ONNX Runtime; plain:
-    whether the file is to have its usual outputs and any batch.
+    validates: whether nothing was said of how to validate: less precision is always measured, by ONNX Runtime.
     """
     if fp16 and int8:
         raise ConfigError("--fp16 and --int8 give two different files: remove one of them")
@@ -35,8 +32,6 @@ def check_choice(
         raise ConfigError(
             "a file with --fp16 or --int8 is always measured, by ONNX Runtime: remove --runtime and --no-validate"
         )
-    if (fp16 or int8) and not plain:
-        raise ConfigError("a file with --fp16 or --int8 has its usual outputs and any batch: remove --batch, --outputs")
 
 
 def export_with_less_precision(

@@ -127,7 +127,7 @@ def golden_pair(
         most = max(most, float(allowed(rounding, tolerance).max()))
         if name != LABEL:
             answers[name] = exact.astype(np.float32)
-        elif (label := _clear_label(double, exact, 2 * most * float(largest))) is not None:
+        elif (label := clear_label(double, exact, 2 * most * float(largest))) is not None:
             answers[name] = label
     if not answers:
         return None
@@ -170,8 +170,8 @@ def _rounded_up(number: float) -> float:
     return short if short >= number else float(f"{number * (1 + ROUNDED):.1e}")
 
 
-def _clear_label(model: Network, values: Array, margin: float) -> Array | None:
-    """The label of these values, (1, ...); None if rounding may turn one of them."""
+def clear_label(model: Network, values: Array, margin: float) -> Array | None:
+    """The label of these values, (1, ...); None if a difference of half the margin may turn one of them."""
     if model.task.gives == "labels":
         limit = 0.0 if model.task.from_logits and possible_outputs(model)[0] != PROBABILITIES else 0.5
         return None if np.abs(values - limit).min() <= margin else (values >= limit).astype(np.int64)

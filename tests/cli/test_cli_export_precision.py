@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from cnnkit.onnx.precision import export
@@ -23,6 +24,18 @@ def test_export_shows_what_a_smaller_file_loses(trained: Any, tmp_path: Path, op
     assert "of 360 answers are different ones" in result.out
     assert (tmp_path / "small.onnx").exists()
     assert trained("models", "show", "tiny@1", "--json").document["verdict"] is None
+
+
+@pytest.mark.parametrize("option", ["--fp16", "--int8"])
+def test_a_smaller_file_has_the_outputs_and_the_batch_that_are_chosen(
+    trained: Any, tmp_path: Path, option: str
+) -> None:
+    result = trained("export", "tiny@1", option, "-o", "small.onnx", "--batch", "4", "--outputs", "logits, label")
+    assert result.code == 0, result.err
+    declared = {value.name: value for value in onnx.load(tmp_path / "small.onnx").graph.output}
+    assert list(declared) == ["logits", "label"]
+    assert declared["logits"].type.tensor_type.shape.dim[0].dim_value == 4
+    assert trained("selftest", "small.onnx", "--runtime", "OnnxRuntime").code == 0
 
 
 def test_export_of_a_smaller_file_as_json(trained: Any, tmp_path: Path) -> None:
@@ -74,8 +87,8 @@ def test_validate_says_what_a_smaller_file_is(trained: Any) -> None:
         (["--int8", "--no-validate"], "a file with --fp16 or --int8 is always measured, by ONNX Runtime: remove"),
         (["--int8", "--runtime", "OnnxRuntime"], "a file with --fp16 or --int8 is always measured, by ONNX Runtime"),
         (
-            ["--int8", "--batch", "4"],
-            "a file with --fp16 or --int8 has its usual outputs and any batch: remove --batch",
+            ["--int8", "--outputs", "values"],
+            "the outputs of its file must be one or more of logits, probabilities, label",
         ),
         (["--int8", "--keep", "dense_2"], "the model has no layer 'dense_2' to keep in float32; did you mean dense_1?"),
         (["--int8", "--keep", "dense_1"], "no layer would be in int8: each is kept in float32, or can be in nothing"),

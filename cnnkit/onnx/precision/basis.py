@@ -38,6 +38,9 @@ class Basis:
     path: Path
     """What the file will be called."""
     proto: ModelProto
+    """With its usual outputs and any batch."""
+    wanted: ModelProto
+    """The one that would be written in float32, with other outputs or a fixed batch; or the same."""
     layers: Layers
     x: Inputs
     """The training samples that gave the ranges."""
@@ -61,7 +64,10 @@ def basis_of(
     index = np.array(thinned(len(data.train), CALIBRATION))
     x = data.train.take(index).x
     about = {"precision": precision, "calibration": f"{counted(len(x), 'training sample')} of {data.name or 'arrays'}"}
-    proto = to_onnx(model, **{**options, "metadata": {**(options.get("metadata") or {}), **about}})
+    options = {**options, "metadata": {**(options.get("metadata") or {}), **about}}
+    wanted = to_onnx(model, **options)
+    usual = {**options, "batch": None, "outputs": None}
+    proto = wanted if all(options.get(name) is None for name in ("batch", "outputs")) else to_onnx(model, **usual)
     layers = Layers(model, proto)
     layers.check(keep)
     test = data.test.take(np.array(thinned(len(data.test), compared_samples(model)))).x
@@ -74,7 +80,7 @@ def basis_of(
     unseen = data.train.take(others) if len(others) else data.validation or data.train
     compared = unseen.take(np.array(thinned(len(unseen), min(COMPARED, compared_samples(model))))).x
     with waiting("calibrating"):
-        return Basis(model, data, path, proto, layers, x, value_ranges(proto, model, x), compared)
+        return Basis(model, data, path, proto, wanted, layers, x, value_ranges(proto, model, x), compared)
 
 
 def _check(model: Network, data: Data) -> None:

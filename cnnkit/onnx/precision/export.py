@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-from onnx import ModelProto, checker, shape_inference
+from onnx import ModelProto
 
 from cnnkit.components.checks import not_negative
-from cnnkit.errors import ConfigError, OnnxError
+from cnnkit.errors import ConfigError
 from cnnkit.network import Network
-from cnnkit.onnx.description import GOLDEN
 from cnnkit.onnx.expected_answers import FLOAT16_TOLERANCE
-from cnnkit.onnx.golden_pair import add_golden_pair
 from cnnkit.onnx.precision.basis import Basis, basis_of
+from cnnkit.onnx.precision.finishing import finish
 from cnnkit.onnx.precision.float16 import check_numbers, layers_for_float16, rounded_in_float32, to_float16
 from cnnkit.onnx.precision.int8 import layers_for_int8, to_int8
-from cnnkit.onnx.precision.int8_pair import int8_pair
-from cnnkit.onnx.precision.layers import ARITHMETIC
+from cnnkit.onnx.precision.layers import ARITHMETIC, Layers
 from cnnkit.onnx.precision.measuring import error_of, loss_of, score_of
 from cnnkit.onnx.precision.ranges import value_ranges, widened
 from cnnkit.onnx.precision.report import PrecisionReport
@@ -29,8 +26,6 @@ from cnnkit.types import Data
 from cnnkit.waiting_line import waiting
 from cnnkit.wording import counted
 
-MAX_PAIR_BYTES, PAIR_SHARE = 4096, 1 / 20
-"""A golden pair may have so many bytes, or that share of the file, which is to be small."""
 MAX_LOSS = 1.0
 """Points of a hundred that the score of a file in int8 may be lower, unless somebody says otherwise."""
 Reduced = tuple[ModelProto, PrecisionReport]
@@ -55,10 +50,7 @@ def float16_file(
         ranges = widened(basis.ranges, value_ranges(proto, model, data.test.x))
     check_numbers(proto, layers, chosen, ranges)
 
-    def reduced(some: Sequence[str]) -> ModelProto:
-        return to_float16(proto, layers, some)
-
-    file, report = _measured(basis, "float16", reduced, chosen, FLOAT16_TOLERANCE, ignore_index, rounded_in_float32)
+    file, report = _measured(basis, "float16", to_float16, chosen, FLOAT16_TOLERANCE, ignore_index, rounded_in_float32)
     problem = ""
     if report.flips or not report.largest <= FLOAT16_TOLERANCE:
         problem = (
@@ -84,10 +76,9 @@ def int8_file(
     """
     not_negative("max_loss", max_loss)
     basis = basis_of(model, data, path, "int8", keep, options)
-    layers, proto = basis.layers, basis.proto
-    chosen = _chosen(basis, layers_for_int8(layers, basis.ranges), keep, "int8")
+    chosen = _chosen(basis, layers_for_int8(basis.layers, basis.ranges), keep, "int8")
 
-    def reduced(some: Sequence[str]) -> ModelProto:
+    def reduced(proto: ModelProto, layers: Layers, some: Sequence[str]) -> ModelProto:
         return to_int8(proto, layers, some, basis.ranges)
 
     file, report = _measured(basis, "int8", reduced, chosen, 0.0, ignore_index)
@@ -111,7 +102,7 @@ def _itself(file: ModelProto) -> ModelProto:
 def _measured(
     basis: Basis,
     precision: str,
-    reduced: Callable[[Sequence[str]], ModelProto],
+    reduced: Callable[[ModelProto, Layers, Sequence[str]], ModelProto],
     chosen: Sequence[str],
     tolerance: float,
     ignore_index: int | None,
@@ -119,21 +110,25 @@ def _measured(
 ) -> Reduced:
     """The finished file, and its report without a verdict.
 
-    reduced: gives the file with some layers in less precision; chosen: these; tolerance: as of `loss_of`; run_as: what
+    reduced: gives a file with some layers in less precision; chosen: these; tolerance: as of `loss_of`; run_as: what
     ONNX Runtime runs in the place of such a file.
     """
     original, model, test = basis.proto, basis.model, basis.data.test
-    file = _finished(reduced(chosen), basis, tolerance)
+    file = measured = reduced(original, basis.layers, chosen)
+    if basis.wanted is not original:
+        file = reduced(basis.wanted, Layers(model, basis.wanted), chosen)
+    finish(file, measured, basis, tolerance)
     score = score_of(model, ignore_index)
     with waiting(f"measuring on {counted(len(test), 'sample')}"):
-        loss = loss_of(run_as(file), original, model, test, score, tolerance)
+        loss = loss_of(run_as(measured), original, model, test, score, tolerance)
     with Running(original, model) as running:
         expected = running.answers(basis.compared)[0]
     errors = {}
     for layer in chosen:
         if basis.layers.operators(layer) & ARITHMETIC:
             with waiting(f"measuring {layer}"):
-                errors[layer] = error_of(run_as(reduced([layer])), model, basis.compared, expected)
+                alone = run_as(reduced(original, basis.layers, [layer]))
+                errors[layer] = error_of(alone, model, basis.compared, expected)
     return file, PrecisionReport(
         path=basis.path,
         precision=precision,
@@ -145,35 +140,11 @@ def _measured(
         flips=loss.flips,
         answers=loss.answers,
         largest=loss.largest,
-        original_bytes=original.ByteSize(),
+        original_bytes=basis.wanted.ByteSize(),
         bytes=file.ByteSize(),
         layers=dict(sorted(errors.items(), key=lambda item: -item[1])),
         in_float32=tuple(layer for layer in basis.layers.nodes if layer not in chosen),
     )
-
-
-def _finished(file: ModelProto, basis: Basis, tolerance: float) -> ModelProto:
-    """The file with the origin of the one that it was made of, and a golden pair of its own, checked in full.
-
-    The pair has the model's answers; without a tolerance the file's own ones, since it cannot give the model's.
-    """
-    original, x = basis.proto, np.asarray(basis.data.test.x[:1]).astype(basis.model.input_dtype)
-    file.producer_name, file.producer_version = original.producer_name, original.producer_version
-    del file.metadata_props[:]
-    file.metadata_props.extend(original.metadata_props)
-    if tolerance:
-        add_golden_pair(file, basis.model, x, "the first test sample", tolerance=tolerance)
-    elif (pair := int8_pair(file, basis, x, "the first test sample")) is not None:
-        file.metadata_props.add(key=GOLDEN, value=pair.to_json())
-    last = file.metadata_props[-1]
-    if last.key == GOLDEN and last.ByteSize() > max(MAX_PAIR_BYTES, PAIR_SHARE * file.ByteSize()):
-        del file.metadata_props[-1]
-    data = cast(bytes, file.SerializeToString())
-    try:
-        checker.check_model(data, full_check=True)
-    except (checker.ValidationError, shape_inference.InferenceError) as error:
-        raise OnnxError(f"the file with less precision is not valid ONNX: {str(error).strip()}") from error
-    return file
 
 
 def _with_problem(report: PrecisionReport, problem: str) -> PrecisionReport:
