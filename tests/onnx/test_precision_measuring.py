@@ -103,6 +103,21 @@ def test_what_is_usual_is_that_of_all_samples_whatever_block_they_are_in(
     assert (whole.before, whole.after) == pytest.approx((parts.before, parts.after))
 
 
+def test_a_sample_of_small_outputs_has_small_ties() -> None:
+    """What is a hundredth of other samples' outputs may be all of its own."""
+    model = Sequential(["Dense(3)"], (6,), labels=list("abc"), seed=0)
+    x = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
+    x[0] *= 1e-3
+    logits = model.logits(x)
+    bias = np.zeros(3, np.float32)
+    bias[logits[0].argmin()] = 2 * np.ptp(logits[0])
+    other = Sequential(["Dense(3)"], (6,), labels=list("abc"), seed=0)
+    other.load_state({**model.state(), "dense_1.bias": bias})
+    loss = loss_of(to_onnx(other), to_onnx(model), model, Samples(x, logits.argmax(axis=1)), score_of(model), 0.01)
+    assert loss.largest < 0.01
+    assert (loss.flips, loss.answers) == (1, 60)
+
+
 def test_values_whose_targets_are_constant_refuse_no_file() -> None:
     weight = regression().state()["dense_1.weight"].copy()
     weight[0] = 0

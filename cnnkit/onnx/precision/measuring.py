@@ -24,7 +24,8 @@ from cnnkit.onnx.precision.running import Running
 from cnnkit.types import Array, Inputs, Samples
 
 ALIKE = 1e-6
-"""Targets that differ by less, relative to the largest, are equal but for how float32 rounds them."""
+"""Targets that differ by less, relative to the largest, are equal but for how float32 rounds them. So are
+probabilities, which are computed in float32 of the logits: whether these are a tie, they say themselves."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def loss_of(
             largest = max(largest, float(relative(distance(theirs[0], expected), scale).max()))
             # What other samples have says nothing of which is the highest here.
             error = tolerance * np.minimum(scale, size.max(axis=1, keepdims=True))
-            turned = flipped(model, names, theirs, expected, None, error, tolerance)
+            turned = flipped(model, names, theirs, expected, None, error, min(tolerance, ALIKE))
             flips, count = flips + int(turned.sum()), count + turned.size
     before, after = (score.value(score.join(total)) for total in sums)
     return Loss(before, after, flips, 0 if model.task.gives == "values" else count, largest)
