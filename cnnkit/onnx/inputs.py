@@ -16,7 +16,11 @@ INPUT_BYTES = 64 * 2**20
 
 
 def random_inputs(model: Network, samples: int = DEFAULT_SAMPLES) -> Array:
-    """Uniform over the range of the training inputs or, where that is not recorded, over 0..255 or 0..1/scale."""
+    """Uniform over the range of the training inputs or, where that is not recorded, over 0..255 or 0..1/scale.
+
+    Raises CostError for a model whose inputs or outputs are too large.
+    """
+    model.check_cost()
     rng = np.random.default_rng(0)
     each = math.prod(model.input_shape) * np.dtype(model.input_dtype).itemsize
     shape = (min(samples, max(2, INPUT_BYTES // each)), *model.input_shape)

@@ -56,7 +56,7 @@ WAYS = {
     "load": Way(("-P", "-c", LOAD)),
     "predict": Way((*CLI, "predict", "net@1", "../given/x.png", "../given/x.npy"), ("x.png", "x.npy")),
     "evaluate": Way((*CLI, "evaluate", "net@1")),
-    "export": Way((*CLI, "export", "net@1", "-o", "../out/net.onnx"), writes=("out", "registry")),
+    "export": Way((*CLI, "export", "net@1", "-o", "../out/net.onnx"), writes=("out", "registry", "tmp")),
     "validate": Way(
         (*CLI, "validate", "../given/net.onnx", "net@1"), ("net.onnx",), ("registry",), (hostile_calls.ISOLATED,)
     ),

@@ -46,6 +46,8 @@ def install() -> None:
             if mode is None and not path.startswith("/"):  # it may be relative to a folder that the event does not name
                 return True
             return bool(allowed.opens(os.path.abspath(path), bool(flags & hostile_allowed.WRITING)))
+        if event == "shutil.rmtree":
+            return bool(allowed.opens(str(arguments[0]), True))
         if event == "subprocess.Popen":
             return bool(allowed.runs(os.fsdecode(arguments[0]), [os.fsdecode(one) for one in arguments[1]]))
         return not event.startswith(FOREIGN)
