@@ -129,7 +129,9 @@ class Reader:
 
     def without_extras(self, path: str) -> str:
         """The folder of `./X[test]`, whose extras must be among those that it declares; they are installed here."""
-        found, extras = re.fullmatch(r"([^\[]*)(?:\[([\w,]+)\])?", path).groups()  # type: ignore[union-attr]
+        match = re.fullmatch(r"([^\[]*)(?:\[([\w,]+)\])?", path)
+        assert match, f"expected ./folder or ./folder[extras], got {path!r}"
+        found, extras = match.groups()
         if extras:
             declared = tomllib.loads((self.folder / found / "pyproject.toml").read_text("utf-8"))["project"]
             assert set(extras.split(",")) <= set(declared["optional-dependencies"]), f"{path}: no such extra"

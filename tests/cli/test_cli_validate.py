@@ -180,6 +180,6 @@ def test_samples_are_evenly_taken_from_all() -> None:
         ("360", range(360)),
         ("all", range(360)),
     ):
-        x, about = inputs_for(model, "Digits()", None, None, trusted(None), samples)  # type: ignore[arg-type]
+        x, about = inputs_for(model, "Digits()", None, None, trusted(None), samples)  # type: ignore[arg-type]  # no manifest: unread
         np.testing.assert_array_equal(np.asarray(x), everything[list(places)])
         assert about == f"{len(places)} test samples of Digits()"

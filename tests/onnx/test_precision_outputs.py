@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -69,8 +70,8 @@ def test_a_smaller_file_has_the_outputs_and_the_batch_that_are_chosen(
 def test_a_file_with_other_answers_than_the_measured_one_is_not_written(
     made: tuple[Sequential, Data], outputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(proto: onnx.ModelProto, *arguments: object) -> onnx.ModelProto:
-        file = to_int8(proto, *arguments)  # type: ignore[arg-type]
+    def broken(proto: onnx.ModelProto, *arguments: Any) -> onnx.ModelProto:
+        file = to_int8(proto, *arguments)
         if [value.name for value in proto.graph.output] == outputs:
             (bias,) = [tensor for tensor in file.graph.initializer if tensor.name == "dense_1.bias_quantized"]
             moved = numpy_helper.to_array(bias) + 2**20 * np.arange(5, dtype=np.int32)

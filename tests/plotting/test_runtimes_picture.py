@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,8 @@ def test_words_stand_in_their_row_and_no_bar_reaches_them() -> None:
     axes = figure.axes[0]
     figure.draw_without_rendering()
     left = min(text.get_window_extent().x0 for text in axes.texts)
-    ends = [segment[1][0] for lines in axes.collections for segment in lines.get_segments()]  # type: ignore[attr-defined]
+    bars: list[Any] = [*axes.collections]
+    ends = [segment[1][0] for lines in bars for segment in lines.get_segments()]
     assert len(ends) == 3
     assert max(axes.transData.transform((end, 0))[0] for end in ends) < left
     assert [text.xy[1] for text in axes.texts] == [0, 1, 2, 3]  # type: ignore[attr-defined]  # of annotations

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import hostile_sizes  # type: ignore[import-not-found]  # beside this file, and so are the next two
 import numpy as np
-from foreign_models import plain_export  # type: ignore[import-not-found]
-from hostile_edits import add_weight, give_alone, named, put_first, set_attribute  # type: ignore[import-not-found]
+from foreign_models import plain_export  # type: ignore[import-not-found]  # likewise
+from hostile_edits import add_weight, give_alone, named, put_first, set_attribute  # type: ignore[import-not-found]  # likewise
 from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper
 
 Change = Callable[[ModelProto], None]

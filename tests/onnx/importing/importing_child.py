@@ -37,9 +37,9 @@ warnings.filterwarnings(
 sys.path[:] = json.loads(sys.stdin.readline())
 
 from cnnkit.errors import CnnkitError, OnnxError  # noqa: E402  # after the path
-from cnnkit.onnx import isolated  # noqa: E402
-from cnnkit.onnx.importing.imported import import_file  # noqa: E402
-from cnnkit.onnx.runtimes import OnnxRuntime, is_installed  # noqa: E402
+from cnnkit.onnx import isolated  # noqa: E402  # likewise
+from cnnkit.onnx.importing.imported import import_file  # noqa: E402  # likewise
+from cnnkit.onnx.runtimes import OnnxRuntime, is_installed  # noqa: E402  # likewise
 
 is_installed(OnnxRuntime)
 events: list[str] = []

@@ -36,7 +36,7 @@ def written_out(axis: int, scale: Array | None) -> ModelProto:
              *([node("Relu", ["n"], ["y"])] if scale is None else
                [node("Mul", ["n", "gamma"], ["g"]), node("Add", ["g", "beta"], ["y"])])]  # fmt: skip
     numbers = {"two": np.float32(2), "epsilon": np.float32(1e-5)}
-    return model(  # type: ignore[no-any-return]
+    return model(  # type: ignore[no-any-return]  # its module is none of mypy's
         nodes, {"x": ["N", 4, 4]}, ["y"], numbers if scale is None else numbers | {"gamma": scale, "beta": -scale}
     )
 

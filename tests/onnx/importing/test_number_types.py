@@ -32,7 +32,7 @@ def file(path: Path, nodes: list[Any], kind: int = TensorProto.FLOAT) -> Path:
     more = node("Flatten", ["z"], ["f"]), node("Gemm", ["f", "w", "b"], ["y"])
     proto = model([*nodes, *more], {"x": ["N", 3, 2, 2]}, ["y"], CONSTANTS)
     proto.graph.input[0].type.tensor_type.elem_type = kind
-    return write(path, proto)  # type: ignore[no-any-return]
+    return Path(write(path, proto))
 
 
 def cast(value: str, kind: str, result: str) -> Any:

@@ -93,7 +93,7 @@ def test_a_reshape_that_changes_nothing_goes(tmp_path: Path) -> None:
 def segmenting() -> ModelProto:
     nodes = [node("Transpose", ["x"], ["t"], perm=FIRST), node("Conv", ["t", "k"], ["c"]),
              node("Softmax", ["c"], ["s"], axis=1), node("Transpose", ["s"], ["y"], perm=LAST)]  # fmt: skip
-    return model(nodes, {"x": ["n", 6, 5, 2]}, ["y"], {"k": normal(3, 2, 1, 1)})  # type: ignore[no-any-return]
+    return model(nodes, {"x": ["n", 6, 5, 2]}, ["y"], {"k": normal(3, 2, 1, 1)})  # type: ignore[no-any-return]  # untyped
 
 
 def test_images_that_come_out_have_their_channels_first_as_well(tmp_path: Path) -> None:
